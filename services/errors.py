@@ -1,0 +1,163 @@
+"""The error tree: every failure a caller of the suite can act on. Imports nothing.
+
+    ServiceError
+    ├── InvalidRequest        INVALID_ARGUMENT     the request is wrong whatever the state; names the field
+    ├── Unauthenticated       UNAUTHENTICATED      no token, or not a good one
+    ├── PermissionDenied      PERMISSION_DENIED    this caller may never do that
+    ├── NotFound              NOT_FOUND            there is none, or it is another's
+    ├── AlreadyExists         ALREADY_EXISTS       the id was used for something else
+    ├── FailedPrecondition    FAILED_PRECONDITION  the state forbids it; read, then decide
+    ├── OutOfRange            OUT_OF_RANGE         asked beyond what is kept
+    ├── Aborted               ABORTED              lost a race; read, then try again
+    ├── ResourceExhausted     RESOURCE_EXHAUSTED   over a limit; slow down
+    └── Unavailable           UNAVAILABLE          a dependency is away; try the same again
+
+A class is one reason. Its docstring is the message a caller reads: what is wrong, then what to do, without internals.
+What varies goes into `metadata`, under keys that are never removed. Anything else that is raised is a bug and reaches
+the caller as an opaque INTERNAL. Each service keeps its own classes beside the rules that raise them, in its `domain.py`;
+below the tree stand those that any server of the suite may answer with.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """An expected failure; the docstring of the class is the message a caller reads."""
+
+    status: ClassVar[str]
+    """Name of a google.rpc.Code."""
+    reason: ClassVar[str]
+    """UPPER_SNAKE_CASE, stable for ever, one of the package's `ErrorReason` values without its prefix."""
+    retry_after: ClassVar[timedelta | None] = None
+    """How long a caller should wait before it tries again; travels as `RetryInfo`."""
+
+    def __init__(self, *, field: str | None = None, detail: str | None = None, **metadata: object) -> None:
+        """Name the `field` at fault by its path in the request (`lines[2].quantity`), and what is wrong with it."""
+        super().__init__(f"{self.__doc__} {detail}" if detail else self.__doc__)
+        self.field = field
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+
+class InvalidRequest(ServiceError):
+    """The request is not valid."""
+
+    status = "INVALID_ARGUMENT"
+
+
+class Unauthenticated(ServiceError):
+    """The call carries no valid bearer token."""
+
+    status = "UNAUTHENTICATED"
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ServiceError):
+    """The caller's role does not allow this method."""
+
+    status = "PERMISSION_DENIED"
+    reason = "PERMISSION_DENIED"
+
+
+class NotFound(ServiceError):
+    """There is no such thing."""
+
+    status = "NOT_FOUND"
+
+
+class AlreadyExists(ServiceError):
+    """The id is taken."""
+
+    status = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(ServiceError):
+    """The state does not allow it."""
+
+    status = "FAILED_PRECONDITION"
+
+
+class OutOfRange(ServiceError):
+    """Asked beyond what is kept."""
+
+    status = "OUT_OF_RANGE"
+
+
+class Aborted(ServiceError):
+    """Lost a race; read again, then decide."""
+
+    status = "ABORTED"
+
+
+class ResourceExhausted(ServiceError):
+    """A limit is reached; slow down."""
+
+    status = "RESOURCE_EXHAUSTED"
+
+
+class Unavailable(ServiceError):
+    """The service is not available; try the same call again."""
+
+    status = "UNAVAILABLE"
+
+
+# What any server of the suite may answer with.
+
+
+class FieldInvalid(InvalidRequest):
+    """A field of the request has a value it may not have."""
+
+    reason = "FIELD_INVALID"
+
+
+class FieldMissing(InvalidRequest):
+    """A field the request must carry is missing."""
+
+    reason = "FIELD_MISSING"
+
+
+class DeadlineMissing(InvalidRequest):
+    """The call carries no deadline; every unary call needs one."""
+
+    reason = "DEADLINE_MISSING"
+
+
+class DeadlineTooLong(InvalidRequest):
+    """The call's deadline is further away than the server allows."""
+
+    reason = "DEADLINE_TOO_LONG"
+
+
+class RequestIdReused(AlreadyExists):
+    """This request_id was used with another body; make a new one."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
+class RequestInProgress(Aborted):
+    """The first call with this request_id still runs; send the same call again."""
+
+    reason = "REQUEST_IN_PROGRESS"
+    retry_after = timedelta(milliseconds=200)
+
+
+class TooManyStreams(ResourceExhausted):
+    """This caller has as many open streams as it may have; close one first."""
+
+    reason = "TOO_MANY_STREAMS"
+    retry_after = timedelta(seconds=1)
+
+
+class DependencyUnavailable(Unavailable):
+    """Something this service depends on is away; send the same call again."""
+
+    reason = "DEPENDENCY_UNAVAILABLE"
+    retry_after = timedelta(milliseconds=500)
+
+
+class ShuttingDown(Unavailable):
+    """This server is going away; go on with another."""
+
+    reason = "SHUTTING_DOWN"
