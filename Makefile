@@ -1,0 +1,75 @@
+# make demo   take a handful of payments and watch them move      make test   everything a change must pass
+# make up     the suite stays up until Ctrl-C                     make check  format, lint, types, contracts, docs
+PYTHON ?= python3
+STATE  := .batzen
+VENV   := $(STATE)/venv
+BIN    := $(VENV)/bin
+PROTOS := $(shell find protos -name '*.proto')
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE ?=
+
+.PHONY: demo up test soak check format protos bench wheel clean lock baseline
+.DELETE_ON_ERROR:
+
+demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
+	@$(BIN)/python -m batzen demo
+
+up: $(STATE)/local.stamp $(STATE)/stubs.stamp
+	@$(BIN)/python -m batzen up
+
+test: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not soak"
+
+soak: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	$(BIN)/python -m pytest -q -m soak
+
+check: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against protos/baseline.binpb
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docs --check
+
+format: $(STATE)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python -m tests.docs --write
+
+protos: $(STATE)/stubs.stamp
+
+bench: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	$(BIN)/python -m bench
+
+# A change that breaks the contracts is allowed before 1.0 and needs a line in CHANGELOG.md.
+baseline: $(STATE)/dev.stamp
+	$(BIN)/buf build -o protos/baseline.binpb
+
+lock: $(STATE)/dev.stamp
+	cd requirements && for set in runtime local dev; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
+	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $$set.in -o $$set.txt; done
+
+clean:
+	rm -rf $(STATE) batzen/type batzen/pricing batzen/gateway batzen/status batzen/orchestrator
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'
+	@echo "Making a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(STATE)/local.stamp: requirements/local.txt | $(BIN)/python
+	@echo "Installing what the suite runs on (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(STATE)/dev.stamp: requirements/dev.txt | $(BIN)/python
+	@echo "Installing what checks and tests the suite (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@ $(STATE)/local.stamp
+
+$(STATE)/stubs.stamp: $(PROTOS) | $(STATE)/local.stamp
+	@echo "Making the stubs ..."
+	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. --grpc_python_out=. \
+	  --mypy_grpc_out=only_async,quiet:. $(PROTOS)
+	@touch $@
