@@ -1,0 +1,82 @@
+"""Who may call what: the one table of the suite. Data only; `services.runtime.access` says what a rule means.
+
+People act by their role, services by their name. A `payer` and a `seller` reach only what is theirs; another's is
+answered as if it did not exist. What moves money or writes the truth is open to one subject alone. A method that is
+missing here does not start.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.runtime.access import Allow
+from services.runtime.identity import OPERATOR, PAYER, SELLER, SERVICE
+
+_ORCHESTRATOR: Final = Allow(subjects=frozenset({"orchestrator"}))
+_GATEWAY: Final = Allow(subjects=frozenset({"gateway"}))
+_OPERATORS: Final = Allow(roles=frozenset({OPERATOR}))
+_SERVICES: Final = Allow(roles=frozenset({SERVICE, OPERATOR}))
+_PAYERS: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER}))
+_CONCERNED: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER, SELLER}))
+_RECIPIENTS: Final = Allow(roles=frozenset({SERVICE}), own=frozenset({PAYER, SELLER}))
+
+
+def _methods(service: str, rules: dict[Allow, str]) -> dict[str, Allow]:
+    return {f"/{service}/{method}": rule for rule, methods in rules.items() for method in methods.split()}
+
+
+TABLE: Final[dict[str, Allow]] = (
+    _methods(
+        "batzen.orchestrator.v1.OrchestratorService",
+        {
+            # The calling service answers for price and booking: a payer's token can never name a price.
+            _SERVICES: """StartPayment GetPaymentPlan AttachBooking CapturePayment RetryPayment ReschedulePayment
+                PreviewRefund RefundPayment""",
+            _PAYERS: "GetPaymentSession SubmitPayment SyncPayment CancelPayment PreservePayment ResumePayment",
+        },
+    )
+    | _methods(
+        "batzen.orchestrator.v1.OrchestratorOpsService",
+        {_OPERATORS: "ListStuckPayments ResolvePayment"},
+    )
+    | _methods(
+        "batzen.orchestrator.v1.NotificationService",
+        {_RECIPIENTS: "ListNotifications MarkNotificationRead WatchNotifications"},
+    )
+    | _methods(
+        "batzen.status.v1.StatusService",
+        {
+            _ORCHESTRATOR: "OpenPayment RecordTransition SetPaymentLabels",
+            _CONCERNED: "GetPayment ListTransitions ListPayments WatchPayment WatchPayments WatchMany",
+        },
+    )
+    | _methods(
+        "batzen.pricing.v1.PricingService",
+        {
+            _SERVICES: "CreateQuote GetQuote ListTaxRates ListFeePlans ListDiscounts",
+            _ORCHESTRATOR: "RedeemQuote ReleaseQuote",
+            _OPERATORS: "PutTaxRate PutFeePlan PutDiscount",
+        },
+    )
+    | _methods(
+        "batzen.gateway.v1.GatewayService",
+        {
+            _ORCHESTRATOR: """CreateIntent ConfirmIntent GetIntent CaptureIntent CancelIntent SyncIntent
+                CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession CreateRefund
+                CreateSetupIntent GetSetupIntent CancelSetupIntent CreateTransfer ReverseTransfer""",
+            _SERVICES: """GetLimits GetRefund ListRefunds ListPaymentMethods AttachPaymentMethod DetachPaymentMethod
+                SetDefaultPaymentMethod PutSellerAccount GetSellerAccount CreateOnboardingLink ListTransfers
+                ListDisputes GetDispute SubmitDisputeEvidence ListPayouts""",
+            _OPERATORS: "AcceptDispute",
+        },
+    )
+    | _methods("batzen.gateway.v1.GatewayEventSinkService", {_GATEWAY: "DeliverEvent"})
+    | _methods(
+        "batzen.gateway.v1.GatewayOpsService",
+        {
+            _OPERATORS: """ListDeadLetters ReplayDeadLetters ListLedgerEntries GetBalances Reconcile GetReconciliation
+                ErasePayer"""
+        },
+    )
+)
+"""Full method name to rule."""
