@@ -1,0 +1,91 @@
+"""What comes out of the pipeline. All `_minor` amounts are integers in the minor unit of the cart's currency.
+
+Per line the values stand in columns, one tuple per kind of amount in the order of the cart's lines, so that a stage
+adds a column and touches nothing that was there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from .book import FeePlan, TaxRate
+from .cart import TaxBehavior, TaxTreatment
+
+
+class Stage(Enum):
+    """The stages that contribute amounts, in their order."""
+
+    BASE_LINES = "base lines"
+    ADJUSTMENTS = "adjustments"
+    TAX = "tax"
+    PLATFORM_FEE = "platform fee"
+
+
+class RowKind(Enum):
+    """What a row of the breakdown is."""
+
+    LINE = "line"
+    VAT = "vat"
+    PLATFORM_FEE = "platform fee"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the breakdown. Rows that are payer-facing and included in the total sum to the total."""
+
+    kind: RowKind
+    amount_minor: int
+    payer_facing: bool
+    included_in_total: bool
+    line_id: str = ""
+    seller_id: str = ""
+    rate_percent: str = ""
+    country: str = ""
+    tax_category: str = ""
+    tax_behavior: TaxBehavior | None = None
+    tax_treatment: TaxTreatment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SellerTotal:
+    """What one seller gets: seller share + platform share = gross."""
+
+    seller_id: str
+    base_minor: int
+    net_minor: int
+    vat_minor: int
+    gross_minor: int
+    platform_fee_minor: int
+    platform_vat_minor: int
+    """The VAT that the platform owes; it stays with the platform."""
+    seller_share_minor: int
+    fee_plan: FeePlan
+    fee_limited: bool
+    """Whether the plan asks for more than the seller's part can carry."""
+
+    @property
+    def platform_share_minor(self) -> int:
+        """What the platform keeps of the gross amount."""
+        return self.gross_minor - self.seller_share_minor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a cart costs, as far as the stages have come."""
+
+    list_minor: tuple[int, ...] = ()
+    """Quantity × unit amount, per line."""
+    base_minor: tuple[int, ...] = ()
+    """As priced, with or without VAT, per line."""
+    tax_rates: tuple[TaxRate | None, ...] = ()
+    """The rate of each line; None where VAT is not charged."""
+    net_minor: tuple[int, ...] = ()
+    vat_minor: tuple[int, ...] = ()
+    gross_minor: tuple[int, ...] = ()
+    sellers: tuple[SellerTotal, ...] = ()
+    """By seller_id."""
+    rows: tuple[Row, ...] = ()
+    contributions: tuple[tuple[Stage, int], ...] = ()
+    """What each stage added to the total or, the fee, took from the sellers."""
+    total_minor: int = 0
