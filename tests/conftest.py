@@ -1,0 +1,102 @@
+"""A PostgreSQL server per test process, and a fresh database of any service per test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from local.databases import ServiceDatabase, create_service_database
+from local.postgres import EmbeddedPostgres
+from services.runtime.database import role_of
+from services.runtime.migrations import migrate
+
+SERVICES = Path(__file__).parents[1] / "services"
+SETTING_PREFIXES = ("BATZEN_", "STRIPE_", "PG")
+
+MakeDatabase = Callable[[str], Awaitable[ServiceDatabase]]
+
+
+class Databases:
+    """Databases for tests: the migrations of a service run once, and every test gets a copy of the result."""
+
+    def __init__(self, server: EmbeddedPostgres, *, folder: Path) -> None:
+        self._admin_url = server.admin_url
+        self._passwords = folder / "passwords.json"
+        self._templates: dict[Path, ServiceDatabase] = {}
+        self._made = 0
+
+    async def create(self, service: str, *, migrations: Path | None = None) -> ServiceDatabase:
+        """Make a database of `service` with all of its migrations applied, contractions too."""
+        directory = migrations or SERVICES / service / "migrations"
+        if directory not in self._templates:
+            template = await self._new(service)
+            role = role_of(template.runtime_url)
+            await migrate(template.owner_url, directory, runtime_role=role, contract=True)
+            self._templates[directory] = template
+        return await self._new(service, template=self._templates[directory].name)
+
+    async def create_empty(self, service: str) -> ServiceDatabase:
+        """Make a database without any migration."""
+        return await self._new(service)
+
+    async def drop(self, database: ServiceDatabase) -> None:
+        connection = await asyncpg.connect(self._admin_url)
+        try:
+            await connection.execute(f'DROP DATABASE IF EXISTS "{database.name}" WITH (FORCE)')
+        finally:
+            await connection.close()
+
+    async def _new(self, service: str, *, template: str | None = None) -> ServiceDatabase:
+        self._made += 1
+        return await create_service_database(
+            self._admin_url,
+            service,
+            passwords=self._passwords,
+            database=f"test_{service}_{self._made}",
+            template=template,
+        )
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests reaches them."""
+    for name in [name for name in os.environ if name.startswith(SETTING_PREFIXES)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The server of this test process; PostgreSQL's user must be able to enter its folder, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="batzen-tests-"))
+    folder.chmod(0o711)
+    try:
+        with EmbeddedPostgres(folder / "postgres") as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """For databases that live longer than a test: `create` in a fixture of your own, and `drop` after it."""
+    return Databases(postgres, folder=tmp_path_factory.mktemp("databases"))
+
+
+@pytest.fixture
+async def make_database(databases: Databases) -> AsyncIterator[MakeDatabase]:
+    """`await make_database("pricing")` is a fresh, migrated database, gone after the test."""
+    made: list[ServiceDatabase] = []
+
+    async def make(service: str) -> ServiceDatabase:
+        made.append(await databases.create(service))
+        return made[-1]
+
+    yield make
+    for database in made:
+        await databases.drop(database)
