@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from grpc import aio
@@ -37,7 +37,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     async def CreateQuote(
         self,
         request: pricing_pb2.CreateQuoteRequest,
-        context: aio.ServicerContext[pricing_pb2.CreateQuoteRequest, pricing_pb2.CreateQuoteResponse],
+        context: aio.ServicerContext[pricing_pb2.CreateQuoteRequest, Awaitable[pricing_pb2.CreateQuoteResponse]],
     ) -> pricing_pb2.CreateQuoteResponse:
         now = self._now()
         try:
@@ -69,7 +69,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     async def GetQuote(
         self,
         request: pricing_pb2.GetQuoteRequest,
-        context: aio.ServicerContext[pricing_pb2.GetQuoteRequest, pricing_pb2.GetQuoteResponse],
+        context: aio.ServicerContext[pricing_pb2.GetQuoteRequest, Awaitable[pricing_pb2.GetQuoteResponse]],
     ) -> pricing_pb2.GetQuoteResponse:
         if not request.quote_id:
             raise FieldMissing(field="quote_id")

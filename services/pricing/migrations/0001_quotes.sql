@@ -1,3 +1,4 @@
+-- expand
 -- Quotes: immutable, written once, read back byte for byte.
 CREATE TABLE quotes (
     tenant_id   text        NOT NULL,
@@ -16,3 +17,5 @@ CREATE TABLE quotes (
 COMMENT ON COLUMN quotes.caller IS 'Subject of the token that asked; request ids of different callers never meet.';
 COMMENT ON COLUMN quotes.request IS 'The CreateQuoteRequest as it was asked, from which the quote can be computed again.';
 COMMENT ON COLUMN quotes.quote IS 'The Quote as it was answered.';
+
+REVOKE UPDATE, DELETE ON quotes FROM :runtime_role;
