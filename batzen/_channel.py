@@ -1,0 +1,188 @@
+"""The one way to open a channel to the suite: keepalive that works, retries, a deadline on every call, credentials.
+
+Every method of the suite is safe to repeat: it reads, or it carries a `request_id`. So one policy retries all of them,
+in gRPC itself and nowhere else, on UNAVAILABLE and on CANCELLED, which is what a server answers that could not pick a
+call up (a call that its own caller cancels is not retried).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar, cast
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc import aio
+from grpc_status import rpc_status
+
+KEEPALIVE_S: Final = 20.0
+"""Between two pings while a call is open; at least twice what our servers allow."""
+KEEPALIVE_TIMEOUT_S: Final = 5.0
+"""A peer that vanished without a word is found after KEEPALIVE_S + this."""
+RECONNECT_MIN_S: Final = 0.1
+RECONNECT_MAX_S: Final = 5.0
+ATTEMPTS_MAX: Final = 4
+HOP_MARGIN_S: Final = 0.05
+"""What a server keeps of its caller's time, to answer after its own call timed out."""
+TIMEOUT_MIN_S: Final = 0.001
+
+Metadata = Sequence[tuple[str, str]]
+Response_co = TypeVar("Response_co", covariant=True)
+
+_SERVICE_CONFIG: Final = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": ATTEMPTS_MAX,
+                    "initialBackoff": "0.05s",  # gRPC adds jitter of a fifth
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 3,
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                },
+            }
+        ],
+        # When more than every tenth call fails, retries stop: they would keep a struggling server down.
+        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+    }
+)
+
+
+def make_channel(
+    address: str,
+    *,
+    timeout_s: float,
+    metadata: Callable[[], Metadata],
+    remaining_s: Callable[[], float | None] = lambda: None,
+    credentials: grpc.ChannelCredentials | None = None,
+    options: Sequence[tuple[str, int | str]] = (),
+) -> aio.Channel:
+    """Return a channel to `address`, for `async with`; plaintext without `credentials`.
+
+    `timeout_s` is the deadline of every unary call that names none; none is later than what `remaining_s` says is left
+    of the call being served, less `HOP_MARGIN_S`. Streams have only that and what they are called with. `metadata` is
+    asked for each call and must not block. `options` override ours and are for tests.
+    """
+    ours: list[tuple[str, int | str]] = [
+        ("grpc.keepalive_time_ms", _ms(KEEPALIVE_S)),
+        ("grpc.keepalive_timeout_ms", _ms(KEEPALIVE_TIMEOUT_S)),
+        ("grpc.http2.ping_timeout_ms", _ms(KEEPALIVE_TIMEOUT_S)),  # what counts; the one above alone does nothing
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", _ms(RECONNECT_MIN_S)),
+        ("grpc.min_reconnect_backoff_ms", _ms(RECONNECT_MIN_S)),
+        ("grpc.max_reconnect_backoff_ms", _ms(RECONNECT_MAX_S)),
+        ("grpc.service_config", _SERVICE_CONFIG),
+    ]
+    merged = list((dict(ours) | dict(options)).items())
+    if credentials is None:
+        inner = aio.insecure_channel(address, options=merged)
+    else:
+        inner = aio.secure_channel(address, credentials, options=merged)
+    return _Channel(inner, timeout_s=timeout_s, metadata=metadata, remaining_s=remaining_s)
+
+
+class Stream(Protocol[Response_co]):
+    """A call whose responses come one by one."""
+
+    def __aiter__(self) -> AsyncIterator[Response_co]: ...
+
+    def cancel(self) -> bool: ...
+
+
+@asynccontextmanager
+async def streaming(call: Stream[Response_co]) -> AsyncIterator[AsyncIterator[Response_co]]:
+    """Read a stream inside, and cancel it on the way out: leaving a bare `async for` would let it run on for ever."""
+    try:
+        yield call.__aiter__()
+    finally:
+        call.cancel()
+
+
+def error_info(error: aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
+    """Return reason and metadata of a refusal; None if the failure came from elsewhere than a service of the suite."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return info
+    return None
+
+
+def reason_of(error: aio.AioRpcError) -> str | None:
+    """Return the reason of a refusal, such as QUOTE_EXPIRED; None if it has none."""
+    info = error_info(error)
+    return None if info is None else info.reason
+
+
+class _Channel(aio.Channel):
+    """A channel that adds deadline and metadata as a call starts; grpc's own interceptors cost a task per call."""
+
+    def __init__(
+        self,
+        inner: aio.Channel,
+        *,
+        timeout_s: float,
+        metadata: Callable[[], Metadata],
+        remaining_s: Callable[[], float | None],
+    ) -> None:
+        self._inner: Any = inner  # the stubs below it do not know _registered_method
+        self._timeout_s = timeout_s
+        self._metadata = metadata
+        self._remaining_s = remaining_s
+
+    def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
+        return self._prepared(self._inner.unary_unary(*args, **kwargs), timeout_s=self._timeout_s)
+
+    def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
+        return self._prepared(self._inner.unary_stream(*args, **kwargs), timeout_s=None)
+
+    def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
+        return self._prepared(self._inner.stream_unary(*args, **kwargs), timeout_s=self._timeout_s)
+
+    def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
+        return self._prepared(self._inner.stream_stream(*args, **kwargs), timeout_s=None)
+
+    def _prepared(self, start: Callable[..., Any], *, timeout_s: float | None) -> Any:
+        own_metadata, own_remaining_s, default_s = self._metadata, self._remaining_s, timeout_s
+
+        def call(
+            request: Any = None, *, timeout: float | None = None, metadata: Metadata | None = None, **kwargs: Any
+        ) -> Any:
+            timeout_s = default_s if timeout is None else timeout
+            left_s = own_remaining_s()
+            if left_s is not None:
+                left_s = max(left_s - HOP_MARGIN_S, TIMEOUT_MIN_S)
+                timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
+            given = tuple(own_metadata()) if metadata is None else (*own_metadata(), *metadata)
+            return start(request, timeout=timeout_s, metadata=given, **kwargs)
+
+        return call
+
+    async def close(self, grace: float | None = None) -> None:
+        await self._inner.close(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return cast("grpc.ChannelConnectivity", self._inner.get_state(try_to_connect))
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._inner.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        await self._inner.channel_ready()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,93 @@
+"""What a caller is told when a call fails: one answer for every exception there can be.
+
+A `ServiceError` says itself what it is. A peer's failure that a caller may retry is passed on as such. Anything else is
+a bug: the caller learns that there was one, and nothing about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc import aio
+
+from services.errors import DependencyUnavailable, ServiceError
+
+DOMAIN: Final = "batzen"
+"""`ErrorInfo.domain` of every reason in this suite."""
+DETAILS_KEY: Final = "grpc-status-details-bin"
+TEXT_CHARACTERS_MAX: Final = 512
+"""Of the message and of each metadata value: the answer must fit the 8 KiB a client takes as metadata."""
+
+_PEER_AWAY: Final = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The end of a failed call."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str | None = None
+    details: bytes | None = None
+    """A serialised google.rpc.Status, for the trailing metadata."""
+    is_bug: bool = False
+
+
+BUG: Final = Answer(code=grpc.StatusCode.INTERNAL, message="internal error", is_bug=True)
+OUT_OF_TIME: Final = Answer(
+    code=grpc.StatusCode.DEADLINE_EXCEEDED, message="Time ran out before there was an answer; the outcome is not known."
+)
+NOT_IMPLEMENTED: Final = Answer(
+    code=grpc.StatusCode.UNIMPLEMENTED, message="This method is announced and not offered yet."
+)
+MALFORMED: Final = Answer(
+    code=grpc.StatusCode.INVALID_ARGUMENT, message="The request is not a message of this method's type."
+)
+
+
+def answer_to(error: Exception) -> Answer:
+    """Return what the caller is told about `error`."""
+    if isinstance(error, ServiceError):
+        return _from_service_error(error)
+    if isinstance(error, TimeoutError):
+        return OUT_OF_TIME
+    if isinstance(error, aio.AioRpcError):
+        if error.code() in _PEER_AWAY:
+            return _from_service_error(DependencyUnavailable())
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return OUT_OF_TIME
+    return BUG
+
+
+def _from_service_error(error: ServiceError) -> Answer:
+    reason = getattr(error, "reason", None)
+    if reason is None or not hasattr(error, "status"):  # a branch of the tree was raised instead of a leaf
+        return BUG
+    message = str(error)[:TEXT_CHARACTERS_MAX]
+    metadata = {key: value[:TEXT_CHARACTERS_MAX] for key, value in error.metadata.items()}
+    details = [_packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata))]
+    if error.field is not None:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message, reason=reason)
+        details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
+    if error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromTimedelta(error.retry_after)
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=message, details=details)
+    return Answer(
+        code=grpc.StatusCode[error.status], message=message, reason=reason, details=status.SerializeToString()
+    )
+
+
+def _packed(
+    detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed

@@ -1,0 +1,337 @@
+"""What stands around every handler, outermost first: log line, answer to errors, deadline, identity, access.
+
+It is wound around each handler once, when the server is built, since what grpc.aio calls an interceptor is asked anew
+for every call. A stream's handler may be an async generator or write to its context. We do the writing for a generator,
+so that it is closed in the task that ran it, even when its reader went away in the middle of a message.
+
+A stream ends when its caller's token does, and soon after the server begins to drain, whatever its handler does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc import aio
+
+from services.errors import (
+    DeadlineMissing,
+    DeadlineTooLong,
+    ServiceError,
+    ShuttingDown,
+    TooManyStreams,
+    Unauthenticated,
+)
+from services.runtime import calls
+from services.runtime.access import Allow, admit
+from services.runtime.answers import DETAILS_KEY, MALFORMED, NOT_IMPLEMENTED, Answer, answer_to
+from services.runtime.identity import Caller, TokenVerifier
+from services.runtime.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, STATUS_FLUSH_S, Limits
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = aio.ServicerContext[Any, Any]
+
+AUTHORIZATION: Final = "authorization"
+BEARER: Final = "Bearer "
+
+_calls_logger = logging.getLogger("batzen.calls")
+_logger = logging.getLogger(__name__)
+
+_LEVELS: Final[Mapping[grpc.StatusCode, int]] = {
+    grpc.StatusCode.INTERNAL: logging.ERROR,
+    grpc.StatusCode.UNKNOWN: logging.ERROR,
+    grpc.StatusCode.DATA_LOSS: logging.ERROR,
+    grpc.StatusCode.UNAVAILABLE: logging.WARNING,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: logging.WARNING,
+    grpc.StatusCode.DEADLINE_EXCEEDED: logging.WARNING,
+}
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call, for its log line."""
+
+    method: str
+    started: float
+    correlation: str
+    context: Context
+    token: str | None
+    caller: Caller | None = None
+
+
+class Guard:
+    """Winds the common protection around handlers; one per server."""
+
+    def __init__(
+        self, *, verifier: TokenVerifier, limits: Limits, draining: asyncio.Event, now: Callable[[], datetime]
+    ) -> None:
+        self._verifier = verifier
+        self._limits = limits
+        self._draining = draining
+        self._now = now
+        self._streams_by_caller: Counter[tuple[str, str]] = Counter()
+        self._open_streams: set[asyncio.Timeout] = set()
+
+    def wrap(self, method: str, handler: Handler, *, rule: Allow) -> Handler:
+        """Return `handler` of the full `method`, protected, for callers that `rule` lets in."""
+        behavior = _behavior(handler)
+        if not (inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)):
+            # Only what a generated base class leaves to be written is not async; any other would block the loop.
+            return self._unwritten(method, handler, rule)
+        if handler.response_streaming:
+            return self._streaming(method, handler, behavior, rule)
+        return self._unary(method, handler, behavior, rule)
+
+    def end_streams(self) -> None:
+        """Give open streams `DRAIN_STREAMS_S` to end themselves; what is open then is ended as SHUTTING_DOWN."""
+        latest = asyncio.get_running_loop().time() + DRAIN_STREAMS_S
+        for ending in self._open_streams:
+            ending.reschedule(min(latest, ending.when() or latest))
+
+    def _unary(self, method: str, handler: Handler, behavior: Callable[..., Awaitable[Any]], rule: Allow) -> Handler:
+        """Wrap a handler with one response. It is serialised here, so that this, too, cannot fail without an answer."""
+        receive, parse = _parsers(handler)
+        serialize = handler.response_serializer or _as_it_is
+        deadline_required = not handler.request_streaming
+
+        async def serve(received: Any, context: Context) -> bytes:
+            call = _begin(method, context)
+            try:
+                if deadline_required:
+                    self._check_deadline()
+                await self._admit(call, rule)
+                request = parse(received)
+                context.set_trailing_metadata(((calls.CORRELATION_KEY, call.correlation),))
+                reply: bytes = serialize(await behavior(request, context))
+            except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
+                await _fail(call, error)
+            _log(call, context.code() or grpc.StatusCode.OK)
+            return reply
+
+        return _handler(handler, serve, receive=receive, send=None)
+
+    def _streaming(self, method: str, handler: Handler, behavior: Callable[..., Any], rule: Allow) -> Handler:
+        receive, parse = _parsers(handler)
+
+        async def serve(received: Any, context: Context) -> None:
+            call = _begin(method, context)
+            try:
+                caller = await self._admit(call, rule)
+                correlation = ((calls.CORRELATION_KEY, call.correlation),)
+                context.set_trailing_metadata(correlation)
+                with self._stream_of(caller):
+                    request = parse(received)
+                    # At once, so that a caller knows it was let in before there is anything to say.
+                    await context.send_initial_metadata(correlation)
+                    await self._until_it_must_end(caller, _run(behavior, request, context))
+            except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
+                await _fail(call, error)
+            _log(call, context.code() or grpc.StatusCode.OK)
+
+        return _handler(handler, serve, receive=receive, send=handler.response_serializer)
+
+    def _unwritten(self, method: str, handler: Handler, rule: Allow) -> Handler:
+        async def serve(_: Any, context: Context) -> NoReturn:
+            call = _begin(method, context)
+            try:
+                await self._admit(call, rule)
+            except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
+                await _fail(call, error)
+            await _abort(call, NOT_IMPLEMENTED)
+
+        return _handler(handler, serve, receive=None, send=None)
+
+    def _check_deadline(self) -> None:
+        remaining_s = calls.time_remaining()
+        if remaining_s is None:
+            raise DeadlineMissing
+        if remaining_s > self._limits.deadline_max_s + DEADLINE_TOLERANCE_S:
+            raise DeadlineTooLong(max_s=self._limits.deadline_max_s)
+
+    async def _admit(self, call: _Call, rule: Allow) -> Caller:
+        """Find out who calls and whether they may; afterwards the handler can ask, too."""
+        if call.token is None:
+            raise Unauthenticated
+        caller = await self._verifier.verify(call.token)
+        call.caller = caller
+        calls.admitted(caller, admit(rule, caller))
+        return caller
+
+    @contextmanager
+    def _stream_of(self, caller: Caller) -> Generator[None]:
+        if self._draining.is_set():
+            raise ShuttingDown
+        key = (caller.tenant_id, caller.subject)
+        if self._streams_by_caller[key] >= self._limits.streams_per_caller_max:
+            raise TooManyStreams(max=self._limits.streams_per_caller_max)
+        self._streams_by_caller[key] += 1
+        try:
+            yield
+        finally:
+            self._streams_by_caller[key] -= 1
+            if not self._streams_by_caller[key]:
+                del self._streams_by_caller[key]
+
+    async def _until_it_must_end(self, caller: Caller, stream: Awaitable[None]) -> None:
+        ending = asyncio.timeout((caller.expire_time - self._now()).total_seconds())
+        self._open_streams.add(ending)
+        try:
+            async with ending:
+                await stream
+        except TimeoutError as error:
+            if not ending.expired():
+                raise
+            if self._draining.is_set():
+                raise ShuttingDown from error
+            raise Unauthenticated(detail="The token has expired.") from error
+        finally:
+            self._open_streams.discard(ending)
+
+
+def _begin(method: str, context: Context) -> _Call:
+    correlation = token = None
+    for key, value in context.invocation_metadata() or ():
+        if key == AUTHORIZATION and isinstance(value, str) and value.startswith(BEARER):
+            token = value.removeprefix(BEARER)
+        elif key == calls.CORRELATION_KEY and isinstance(value, str):
+            correlation = value
+    correlation = calls.sane_correlation(correlation)
+    calls.begin(correlation=correlation, remaining_s=context.time_remaining())
+    return _Call(method=method, started=time.perf_counter(), correlation=correlation, context=context, token=token)
+
+
+async def _run(behavior: Callable[..., Any], request: Any, context: Context) -> None:
+    """Run a stream's handler to its end."""
+    if not inspect.isasyncgenfunction(behavior):
+        await behavior(request, context)
+        return
+    messages: AsyncIterator[Any]
+    async with aclosing(behavior(request, context)) as messages:
+        async for message in messages:
+            await context.write(message)
+
+
+async def _fail(call: _Call, error: BaseException) -> NoReturn:
+    """Log the end of the call and give its answer; always raises."""
+    if isinstance(error, _MalformedRequestError):
+        await _abort(call, MALFORMED)
+    if isinstance(error, aio.AbortError):
+        _log(call, call.context.code())
+        raise error
+    if isinstance(error, aio.BaseError) and not isinstance(error, aio.UsageError):
+        _log(call, grpc.StatusCode.CANCELLED)  # the caller went away in the middle of a read or a write
+        raise error
+    if not isinstance(error, Exception):
+        remaining_s = calls.time_remaining()
+        is_late = remaining_s is not None and remaining_s <= DEADLINE_TOLERANCE_S
+        _log(call, grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED)
+        raise error
+    answer = answer_to(error)
+    if answer.is_bug:
+        _logger.error("A bug in %s", call.method, exc_info=error)
+    await _abort(call, answer, cause=error)
+
+
+async def _abort(call: _Call, answer: Answer, *, cause: Exception | None = None) -> NoReturn:
+    _log(call, answer.code, reason=answer.reason, cause=cause)
+    metadata: tuple[tuple[str, str | bytes], ...] = ((calls.CORRELATION_KEY, call.correlation),)
+    if answer.details is not None:
+        metadata = (*metadata, (DETAILS_KEY, answer.details))
+    try:
+        async with asyncio.timeout(STATUS_FLUSH_S):
+            await call.context.abort(answer.code, answer.message, metadata)
+    except TimeoutError as error:
+        # The status stands behind a message that the reader does not take. It will find it if it ever reads on.
+        raise asyncio.CancelledError from error
+
+
+def _log(call: _Call, code: grpc.StatusCode, *, reason: str | None = None, cause: Exception | None = None) -> None:
+    level = _LEVELS.get(code, logging.INFO)
+    if not _calls_logger.isEnabledFor(level):
+        return
+    fields: dict[str, Any] = {
+        "method": call.method,
+        "code": code.name,
+        "duration_ms": round((time.perf_counter() - call.started) * 1000, 2),
+        "correlation_id": call.correlation,
+        "peer": call.context.peer(),
+    }
+    if call.caller is not None:
+        fields["subject"] = call.caller.subject
+        fields["tenant"] = call.caller.tenant_id
+        fields["roles"] = sorted(call.caller.roles)
+    if reason is not None:
+        fields["reason"] = reason
+    if isinstance(cause, ServiceError):
+        if cause.field is not None:
+            fields["field"] = cause.field
+        if cause.__cause__ is not None:  # why it was refused, which the caller is not told
+            fields["cause"] = repr(cause.__cause__)[:200]
+    record = logging.LogRecord(_calls_logger.name, level, "", 0, "call", (), None)
+    record.__dict__["fields"] = fields
+    _calls_logger.handle(record)
+
+
+class _MalformedRequestError(Exception):
+    """The bytes are not a message of the method's type."""
+
+
+def _as_it_is(message: Any) -> Any:
+    return message
+
+
+def _parsers(handler: Handler) -> tuple[Callable[[bytes], Any] | None, Callable[[Any], Any]]:
+    """Return what grpc does to received bytes, and what we do, once the caller was let in.
+
+    A stream of requests is parsed by grpc, message by message, since a handler may also read them from its context.
+    """
+    deserialize = handler.request_deserializer
+    if deserialize is None:
+        return None, _as_it_is
+
+    def parse(received: bytes) -> Any:
+        try:
+            return deserialize(received)
+        except DecodeError as error:
+            raise _MalformedRequestError from error
+
+    return (parse, _as_it_is) if handler.request_streaming else (None, parse)
+
+
+def _behavior(handler: Handler) -> Callable[..., Any]:
+    behavior: Callable[..., Any] | None = (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+    if behavior is None:
+        raise TypeError("a method handler without behaviour")
+    return behavior
+
+
+def _handler(
+    original: Handler,
+    behavior: Callable[..., Any],
+    *,
+    receive: Callable[[bytes], Any] | None,
+    send: Callable[[Any], bytes] | None,
+) -> Handler:
+    make = _KINDS[original.request_streaming, original.response_streaming]
+    return make(behavior, request_deserializer=receive, response_serializer=send)
+
+
+_KINDS: Final = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}

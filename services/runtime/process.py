@@ -1,0 +1,88 @@
+"""How a process of ours lives and ends: one event loop, JSON logs, SIGTERM and SIGINT as the wish to end in order.
+
+    def main() -> None:
+        run(partial(serve, settings), service="pricing")
+
+`serve` builds everything in an `AsyncExitStack`, then waits in `until_terminated()`; leaving the stack is the shutdown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from services.runtime.logs import json_logs
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_logger = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """Return this instant; the clock to inject in production."""
+    return datetime.now(UTC)
+
+
+def run(main: Callable[[], Awaitable[None]], *, service: str, log_level: str = "INFO") -> None:
+    """Run `main` to its end, and the process with it: 0 when it ended or was asked to, 1 when it failed.
+
+    The first signal ends `until_terminated`, or cancels `main` if it has not come that far; the second cancels `main`.
+    """
+    with json_logs(service=service, level=log_level):
+        try:
+            asyncio.run(_supervised(main))
+        except Exception as error:
+            _logger.exception("Failed")
+            raise SystemExit(1) from error
+        _logger.info("Ended")
+
+
+async def until_terminated() -> None:
+    """Wait for SIGTERM or SIGINT. Call it once everything serves; only inside `run`."""
+    gc.collect()
+    gc.freeze()  # what was made at the start stays: no collection looks at it again
+    _state.is_serving = True
+    try:
+        await _state.terminated.wait()
+    finally:
+        _state.is_serving = False
+
+
+class _State:
+    """What the signal handlers and `until_terminated` share; there is one process, hence one."""
+
+    def __init__(self) -> None:
+        self.terminated = asyncio.Event()
+        self.is_serving = False
+
+
+_state = _State()
+
+
+async def _supervised(main: Callable[[], Awaitable[None]]) -> None:
+    _state.terminated.clear()
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(main())
+
+    def terminate(name: str) -> None:
+        if _state.is_serving and not _state.terminated.is_set():
+            _logger.info("Ending in order, by %s", name)
+        else:
+            _logger.warning("Ending at once, by %s", name)
+            task.cancel()
+        _state.terminated.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, terminate, number.name)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not _state.terminated.is_set():
+            raise
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

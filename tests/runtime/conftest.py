@@ -1,0 +1,18 @@
+"""What the tests of the runtime share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.issuer import Issuer
+from tests.runtime.echo import NOW
+
+
+@pytest.fixture(scope="session")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+    """An issuer whose clock stands at NOW."""
+    path: Path = tmp_path_factory.mktemp("issuer")
+    yield Issuer(path / "keys", now=lambda: NOW)
