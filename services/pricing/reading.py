@@ -47,6 +47,7 @@ YEAR_MAX: Final = 9998
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SECONDS_MIN: Final = int(datetime(YEAR_MIN, 1, 2, tzinfo=UTC).timestamp())
 _SECONDS_MAX: Final = int(datetime(YEAR_MAX, 12, 30, tzinfo=UTC).timestamp())
+_NANOS: Final = 1_000_000_000
 
 N = TypeVar("N")
 T = TypeVar("T")
@@ -147,9 +148,10 @@ def _read_tax_date(line: pricing_pb2.Line, *, now: datetime) -> date:
         case "service_date":
             return _read_date(line.service_date, field="service_date")
         case "service_time":
-            if not _SECONDS_MIN <= line.service_time.seconds <= _SECONDS_MAX:
+            seconds, nanos = line.service_time.seconds, line.service_time.nanos
+            if not (_SECONDS_MIN <= seconds <= _SECONDS_MAX and 0 <= nanos < _NANOS):
                 raise DateInvalid(field="service_time")
-            return datetime.fromtimestamp(line.service_time.seconds, zone).date()
+            return datetime.fromtimestamp(seconds, zone).date()
         case _:
             return now.astimezone(zone).date()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -9,17 +10,17 @@ from datetime import datetime
 from grpc import aio
 
 from batzen.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from services.errors import FieldInvalid, FieldMissing, RequestIdReused, ServiceError
+from services.errors import FieldMissing, RequestIdReused, ServiceError
 from services.runtime.calls import current_caller, current_tenant
 
 from .domain.book import PriceBook
+from .domain.errors import QuoteNotFound
 from .domain.pipeline import price_cart
 from .reading import QuoteOrder, read_create_quote, read_request_id
 from .store import QuoteStore, RequestKey, StoredQuote
 from .writing import write_quote
 
-QUOTE_ID_CHARACTERS_MAX = 64
-"""Longer than any id of ours; what is longer is not looked up."""
+_QUOTE_ID = re.compile(r"quote_[0-9a-f]{32}")
 
 
 class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
@@ -73,8 +74,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pricing_pb2.GetQuoteResponse:
         if not request.quote_id:
             raise FieldMissing(field="quote_id")
-        if len(request.quote_id) > QUOTE_ID_CHARACTERS_MAX or not request.quote_id.isprintable():
-            raise FieldInvalid(field="quote_id")
+        if _QUOTE_ID.fullmatch(request.quote_id) is None:  # none of ours, and PostgreSQL takes no NUL
+            raise QuoteNotFound
         stored = await self._store.get(request.quote_id, tenant_id=current_tenant())
         is_open = self._now() < stored.expire_time
         return pricing_pb2.GetQuoteResponse(

@@ -35,12 +35,6 @@ class QuantityOutOfRange(InvalidRequest):
     reason = "QUANTITY_OUT_OF_RANGE"
 
 
-class PercentOutOfRange(InvalidRequest):
-    """The percentage is outside of what this field allows."""
-
-    reason = "PERCENT_OUT_OF_RANGE"
-
-
 class CurrencyUnknown(InvalidRequest):
     """The currency code is not known here; ISO 4217, upper case."""
 

@@ -1,0 +1,98 @@
+"""Pricing on a real channel with a real PostgreSQL, one server for all tests; the clock stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+import pytest
+
+from batzen._channel import make_channel
+from batzen.pricing.v1 import pricing_pb2_grpc
+from local.databases import ServiceDatabase
+from local.issuer import AUDIENCE, ISSUER, Issuer
+from services.access import TABLE
+from services.pricing.__main__ import LIMITS
+from services.pricing.seed import load_currencies, load_price_book
+from services.pricing.servicer import PricingServicer
+from services.pricing.store import QuoteStore
+from services.runtime.database import HeldConnections, make_engine
+from services.runtime.identity import TokenVerifier
+from services.runtime.keys import KeySet
+from services.runtime.server import RunningServer, running_server
+from tests.conftest import Databases
+from tests.pricing.samples import NOW, Clock
+
+Stub = pricing_pb2_grpc.PricingServiceStub
+CallAs = Callable[..., AbstractAsyncContextManager[Stub]]
+
+
+@pytest.fixture(scope="session")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    return Issuer(tmp_path_factory.mktemp("pricing") / "keys", now=lambda: NOW)
+
+
+@pytest.fixture(scope="session")
+async def database(databases: Databases) -> AsyncIterator[ServiceDatabase]:
+    database = await databases.create("pricing")
+    yield database
+    await databases.drop(database)
+
+
+@pytest.fixture(scope="session")
+def session_clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def clock(session_clock: Clock) -> Iterator[Clock]:
+    """The server's clock; back at NOW after the test."""
+    yield session_clock
+    session_clock.time = NOW
+
+
+@pytest.fixture(scope="session")
+async def store(database: ServiceDatabase) -> AsyncIterator[QuoteStore]:
+    engine = make_engine(database.runtime_url, application_name="pricing-tests")
+    async with HeldConnections(database.runtime_url, application_name="pricing-tests", size=4) as held:
+        yield QuoteStore(engine, held=held)
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+async def server(store: QuoteStore, issuer: Issuer, session_clock: Clock) -> AsyncIterator[RunningServer]:
+    servicer = PricingServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
+        store, book=load_price_book(), currencies=load_currencies(), now=session_clock
+    )
+    async with running_server(
+        partial(pricing_pb2_grpc.add_PricingServiceServicer_to_server, servicer),
+        address="127.0.0.1:0",
+        access=TABLE,
+        verifier=TokenVerifier(KeySet(str(issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=lambda: NOW),
+        draining=asyncio.Event(),
+        now=lambda: NOW,
+        limits=LIMITS,
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def call_as(server: RunningServer, issuer: Issuer) -> CallAs:
+    """`async with call_as("orchestrator", roles={"service"}, tenant="main") as stub`: a caller with a channel."""
+
+    @asynccontextmanager
+    async def connect(subject: str, *, roles: set[str], tenant: str = "main") -> AsyncIterator[Stub]:
+        authorization = (("authorization", f"Bearer {issuer.mint(subject, roles=roles, tenant=tenant)}"),)
+        async with make_channel(f"127.0.0.1:{server.port}", timeout_s=20, metadata=lambda: authorization) as channel:
+            yield pricing_pb2_grpc.PricingServiceStub(channel)
+
+    return connect
+
+
+@pytest.fixture(scope="session")
+async def pricing(call_as: CallAs) -> AsyncIterator[Stub]:
+    """Pricing as the orchestrator calls it."""
+    async with call_as("orchestrator", roles={"service"}) as stub:
+        yield stub

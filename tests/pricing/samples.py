@@ -1,0 +1,102 @@
+"""Carts and callers that the tests of pricing share."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, cast
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc import aio
+from grpc_status import rpc_status
+
+from batzen.pricing.v1 import price_book_pb2, pricing_pb2
+from batzen.type.v1 import money_pb2
+from services.pricing.domain.cart import Cart, CartLine, LineKind, Rounding, TaxBehavior, TaxTreatment, VatLiability
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+INCLUSIVE = price_book_pb2.TAX_BEHAVIOR_INCLUSIVE
+EXCLUSIVE = price_book_pb2.TAX_BEHAVIOR_EXCLUSIVE
+
+
+class Clock:
+    """Tells the time that a test sets."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a caller learns from a refusal."""
+
+    code: grpc.StatusCode
+    reason: str
+    field: str | None
+    metadata: dict[str, str]
+
+
+def chf(amount_minor: int) -> money_pb2.Money:
+    return money_pb2.Money(amount_minor=amount_minor, currency_code="CHF")
+
+
+def line(**changes: Any) -> pricing_pb2.Line:
+    """Return one session of CHF 100.00, VAT included, with some fields changed."""
+    fields: dict[str, Any] = {
+        "line_id": "session",
+        "seller_id": "seller_1",
+        "kind": price_book_pb2.LINE_KIND_SESSION,
+        "quantity": "1",
+        "unit_amount": chf(10_000),
+    }
+    return pricing_pb2.Line(**(fields | changes))
+
+
+def order(*lines: pricing_pb2.Line, **changes: Any) -> pricing_pb2.CreateQuoteRequest:
+    """Return a request for a quote, of one session unless lines are given, with an id of its own."""
+    fields: dict[str, Any] = {"request_id": str(uuid.uuid4()), "lines": lines or [line()], "payer_id": "payer_1"}
+    return pricing_pb2.CreateQuoteRequest(**(fields | changes))
+
+
+def cart_line(**changes: Any) -> CartLine:
+    """Return what `line` is in the domain."""
+    fields: dict[str, Any] = {
+        "line_id": "session",
+        "seller_id": "seller_1",
+        "kind": LineKind.SESSION,
+        "quantity": Decimal(1),
+        "unit_amount_minor": 10_000,
+        "currency_code": "CHF",
+        "tax_category": "standard",
+        "country": "CH",
+        "tax_behavior": TaxBehavior.INCLUSIVE,
+        "tax_treatment": TaxTreatment.TAXABLE,
+        "tax_treatment_reason": "",
+        "vat_liability": VatLiability.SELLER,
+        "tax_date": date(2026, 11, 20),
+    }
+    return CartLine(**(fields | changes))
+
+
+def cart(*lines: CartLine, rounding: Rounding | None = None) -> Cart:
+    return Cart(lines=lines or (cart_line(),), payer_id="payer_1", rounding=rounding or Rounding())
+
+
+def refusal_of(error: aio.AioRpcError) -> Refusal:
+    """Read a refusal as a caller would."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details if status else ():
+        detail.Unpack(info) or detail.Unpack(bad)
+    return Refusal(
+        code=error.code(),
+        reason=info.reason,
+        field=bad.field_violations[0].field if bad.field_violations else None,
+        metadata=dict(info.metadata),
+    )

@@ -1,0 +1,281 @@
+"""The rules of prices, without a server: the anchors, the rounding, and what holds for every cart."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.pricing.domain.book import FeeBasis, FeePlan, PriceBook, TaxRate
+from services.pricing.domain.cart import (
+    Cart,
+    CartLine,
+    LineKind,
+    Rounding,
+    TaxBehavior,
+    TaxTreatment,
+    VatLiability,
+)
+from services.pricing.domain.errors import AmountOverflow, TaxRateUnknown
+from services.pricing.domain.exact import INT64_MAX, Percent, RoundingMode, round_ratio
+from services.pricing.domain.pipeline import price_cart
+from services.pricing.domain.price import Price, RowKind, Stage
+from services.pricing.seed import load_currencies, load_price_book
+from tests.pricing.samples import cart, cart_line
+
+BOOK = load_price_book()
+EXAMPLES = 300
+
+
+def rates_of(*percents: str) -> PriceBook:
+    """Return a book with one Swiss category `rate_0`, `rate_1`, … for each percentage."""
+    return PriceBook.of(
+        tax_rates=[
+            TaxRate(
+                country="CH",
+                tax_category=f"rate_{index}",
+                effective_from=date(1970, 1, 1),
+                percent=Percent.of(Decimal(percent)),
+                revision=1,
+            )
+            for index, percent in enumerate(percents)
+        ],
+        fee_plan=BOOK.fee_plan,
+    )
+
+
+def fee_of(percent: str, *, basis: FeeBasis) -> PriceBook:
+    plan = FeePlan(fee_plan_id="plan", basis=basis, percent=Percent.of(Decimal(percent)), revision=1)
+    return replace(BOOK, fee_plan=plan)
+
+
+def test_included_vat_is_taken_out_of_the_price() -> None:
+    price = price_cart(cart(), book=BOOK)
+
+    (seller,) = price.sellers
+    assert (price.net_minor, price.vat_minor, price.gross_minor) == ((9_251,), (749,), (10_000,))
+    assert (price.total_minor, seller.platform_fee_minor, seller.seller_share_minor) == (10_000, 1_500, 8_500)
+
+
+def test_excluded_vat_is_added_to_the_price() -> None:
+    price = price_cart(cart(cart_line(tax_behavior=TaxBehavior.EXCLUSIVE)), book=BOOK)
+
+    (seller,) = price.sellers
+    assert (price.net_minor, price.vat_minor, price.gross_minor) == ((10_000,), (810,), (10_810,))
+    assert (price.total_minor, seller.platform_fee_minor, seller.seller_share_minor) == (10_810, 1_500, 9_310)
+
+
+@pytest.mark.parametrize(
+    ("basis", "fee_minor"), [(FeeBasis.BASE, 1_500), (FeeBasis.NET, 1_388), (FeeBasis.GROSS, 1_500)]
+)
+def test_a_plan_says_what_its_fee_is_a_percentage_of(basis: FeeBasis, fee_minor: int) -> None:
+    price = price_cart(cart(), book=fee_of("15", basis=basis))
+
+    assert price.sellers[0].platform_fee_minor == fee_minor
+
+
+def test_a_fee_never_exceeds_what_the_seller_s_part_can_carry() -> None:
+    line = cart_line(vat_liability=VatLiability.PLATFORM)
+
+    (seller,) = price_cart(cart(line), book=fee_of("100", basis=FeeBasis.BASE)).sellers
+
+    assert seller.fee_limited
+    assert (seller.platform_fee_minor, seller.platform_vat_minor, seller.seller_share_minor) == (9_251, 749, 0)
+    assert seller.platform_share_minor == 10_000
+
+
+def test_the_fee_is_rounded_once_for_each_seller() -> None:
+    lines = [cart_line(line_id=str(number), unit_amount_minor=10) for number in range(3)]
+
+    (seller,) = price_cart(cart(*lines), book=BOOK).sellers
+
+    assert seller.platform_fee_minor == 5  # 4.5 of 30; thrice 1.5 of 10 would come to 6
+
+
+@pytest.mark.parametrize(("mode", "list_minor"), [(RoundingMode.HALF_UP, 3), (RoundingMode.HALF_EVEN, 2)])
+def test_a_half_goes_where_the_cart_says(mode: RoundingMode, list_minor: int) -> None:
+    line = cart_line(quantity=Decimal("2.5"), unit_amount_minor=1)
+
+    price = price_cart(cart(line, rounding=Rounding(mode=mode)), book=BOOK)
+
+    assert price.list_minor == (list_minor,)
+
+
+def test_lines_without_vat_keep_their_price_whether_it_was_to_hold_vat_or_not() -> None:
+    for treatment in (TaxTreatment.EXEMPT, TaxTreatment.REVERSE_CHARGE):
+        for behavior in TaxBehavior:
+            line = cart_line(tax_treatment=treatment, tax_treatment_reason="Art. 21 MWSTG", tax_behavior=behavior)
+            price = price_cart(cart(line), book=BOOK)
+            assert (price.net_minor, price.vat_minor, price.gross_minor) == ((10_000,), (0,), (10_000,))
+
+
+@pytest.mark.parametrize(
+    ("category", "day", "percent"),
+    [
+        ("standard", date(2023, 12, 31), "7.7"),
+        ("standard", date(2024, 1, 1), "8.1"),
+        ("reduced", date(2023, 12, 31), "2.5"),
+        ("reduced", date(2024, 1, 1), "2.6"),
+        ("accommodation", date(2023, 12, 31), "3.7"),
+        ("accommodation", date(2024, 1, 1), "3.8"),
+    ],
+)
+def test_the_day_of_supply_decides_the_swiss_rate(category: str, day: date, percent: str) -> None:
+    rate = BOOK.tax_rate(country="CH", tax_category=category, on=day)
+
+    assert str(rate.percent) == percent
+
+
+def test_before_the_first_rate_there_is_none() -> None:
+    with pytest.raises(TaxRateUnknown) as refused:
+        price_cart(cart(cart_line(tax_date=date(2017, 12, 31))), book=BOOK)
+
+    assert refused.value.field == "lines[0].tax_category"
+    assert refused.value.metadata == {"country": "CH", "tax_category": "standard", "tax_date": "2017-12-31"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "field"),
+    [
+        ([{"quantity": Decimal(2), "unit_amount_minor": INT64_MAX}], "lines[0].unit_amount"),
+        ([{"unit_amount_minor": INT64_MAX}, {"unit_amount_minor": 1}], "lines"),
+        ([{"unit_amount_minor": INT64_MAX, "tax_behavior": TaxBehavior.EXCLUSIVE}], "lines[0].unit_amount"),
+    ],
+)
+def test_no_stage_goes_beyond_int64(lines: list[dict[str, object]], field: str) -> None:
+    with pytest.raises(AmountOverflow) as refused:
+        price_cart(cart(*(cart_line(line_id=str(index), **line) for index, line in enumerate(lines))), book=BOOK)
+
+    assert refused.value.field == field
+
+
+def test_the_largest_amount_is_priced_exactly() -> None:
+    price = price_cart(cart(cart_line(unit_amount_minor=INT64_MAX)), book=BOOK)
+
+    assert price.total_minor == INT64_MAX
+    assert price.net_minor[0] + price.vat_minor[0] == INT64_MAX
+    assert price.vat_minor == (round_ratio(INT64_MAX * 81, denominator=1_081, mode=RoundingMode.HALF_UP),)
+
+
+@given(
+    numerator=st.integers(-(10**40), 10**40),
+    denominator=st.integers(1, 10**12),
+    mode=st.sampled_from(RoundingMode),
+)
+@settings(max_examples=EXAMPLES)
+def test_rounding_is_to_the_nearest_and_halves_go_as_stated(
+    numerator: int, denominator: int, mode: RoundingMode
+) -> None:
+    rounded = round_ratio(numerator, denominator=denominator, mode=mode)
+
+    off_by = 2 * abs(rounded * denominator - numerator)
+    assert off_by <= denominator
+    if off_by == denominator:
+        assert rounded % 2 == 0 if mode is RoundingMode.HALF_EVEN else abs(rounded) * denominator > abs(numerator)
+
+
+RATES = rates_of("0", "0.0001", "2.6", "5.5", "7.7", "8.1", "19", "33.3333", "100")
+
+
+@st.composite
+def any_cart(draw: st.DrawFn) -> Cart:
+    """Draw a cart that is within the bounds, of any currency, in which no amount comes near int64."""
+    currency = draw(st.sampled_from(sorted(load_currencies())))
+    lines = [_any_line(draw, line_id=f"line_{number}", currency=currency) for number in range(draw(st.integers(1, 8)))]
+    return Cart(lines=tuple(lines), payer_id="", rounding=Rounding(mode=draw(st.sampled_from(RoundingMode))))
+
+
+def _any_line(draw: st.DrawFn, *, line_id: str, currency: str) -> CartLine:
+    treatment = draw(st.sampled_from(TaxTreatment))
+    return cart_line(
+        line_id=line_id,
+        seller_id=f"seller_{draw(st.integers(1, 3))}",
+        kind=draw(st.sampled_from(LineKind)),
+        quantity=draw(st.integers(1, 10_000_000_000).map(lambda millionths: Decimal(millionths).scaleb(-6))),
+        unit_amount_minor=draw(st.integers(0, 10**12)),
+        currency_code=currency,
+        tax_category=f"rate_{draw(st.integers(0, len(RATES.tax_rates) - 1))}",
+        tax_behavior=draw(st.sampled_from(TaxBehavior)),
+        tax_treatment=treatment,
+        tax_treatment_reason="" if treatment is TaxTreatment.TAXABLE else "Exempt",
+        vat_liability=draw(st.sampled_from(VatLiability)),
+    )
+
+
+@given(any_cart())
+@settings(max_examples=EXAMPLES)
+def test_the_parts_sum_to_the_whole(of: Cart) -> None:
+    price = price_cart(of, book=RATES)
+
+    shown = [row.amount_minor for row in price.rows if row.payer_facing and row.included_in_total]
+    assert sum(shown) == sum(price.gross_minor) == price.total_minor
+    assert sum(seller.gross_minor for seller in price.sellers) == price.total_minor
+    assert sum(amount for stage, amount in price.contributions if stage is not Stage.PLATFORM_FEE) == price.total_minor
+    assert sum(row.amount_minor for row in price.rows if row.kind is RowKind.VAT) == sum(price.vat_minor)
+    for net, vat, gross in zip(price.net_minor, price.vat_minor, price.gross_minor, strict=True):
+        assert net + vat == gross
+        assert min(net, vat) >= 0
+    for seller in price.sellers:
+        assert seller.net_minor + seller.vat_minor == seller.gross_minor
+        assert seller.seller_share_minor + seller.platform_share_minor == seller.gross_minor
+        assert seller.platform_fee_minor + seller.platform_vat_minor == seller.platform_share_minor
+        assert min(seller.seller_share_minor, seller.platform_fee_minor) >= 0
+
+
+@given(any_cart(), st.randoms(use_true_random=False))
+@settings(max_examples=EXAMPLES)
+def test_the_order_of_lines_does_not_matter_to_totals(of: Cart, chance: random.Random) -> None:
+    shuffled = list(of.lines)
+    chance.shuffle(shuffled)
+
+    price, other = price_cart(of, book=RATES), price_cart(replace(of, lines=tuple(shuffled)), book=RATES)
+
+    assert price.total_minor == other.total_minor
+    assert price.sellers == other.sellers
+    assert price.contributions == other.contributions
+    assert [row for row in price.rows if row.kind is not RowKind.LINE] == [
+        row for row in other.rows if row.kind is not RowKind.LINE
+    ]
+
+
+@given(any_cart())
+@settings(max_examples=EXAMPLES)
+def test_no_amount_leaves_the_integers(of: Cart) -> None:
+    price = price_cart(of, book=RATES)
+
+    assert {type(amount) for amount in _amounts(price)} == {int}
+
+
+@given(st.integers(0, 10**12), st.sampled_from(sorted(RATES.tax_rates)))
+@settings(max_examples=EXAMPLES)
+def test_inclusive_and_exclusive_agree_within_one_unit(net: int, key: tuple[str, str]) -> None:
+    """Adding VAT and taking it out again is off by the rounding of each: half a unit and less."""
+    line = cart_line(unit_amount_minor=net, tax_category=key[1], tax_behavior=TaxBehavior.EXCLUSIVE)
+    priced = price_cart(cart(line), book=RATES)
+
+    back = price_cart(
+        cart(replace(line, unit_amount_minor=priced.total_minor, tax_behavior=TaxBehavior.INCLUSIVE)), book=RATES
+    )
+
+    assert abs(back.net_minor[0] - net) <= 1
+
+
+def _amounts(price: Price) -> list[int]:
+    sellers = [
+        amount
+        for seller in price.sellers
+        for amount in (
+            seller.base_minor,
+            seller.platform_fee_minor,
+            seller.seller_share_minor,
+            seller.platform_vat_minor,
+        )
+    ]
+    columns = (price.list_minor, price.base_minor, price.net_minor, price.vat_minor, price.gross_minor)
+    rows = [row.amount_minor for row in price.rows]
+    return [*(amount for column in columns for amount in column), *sellers, *rows, price.total_minor]

@@ -1,0 +1,70 @@
+"""The schema of pricing, the data that comes with it, and what its process needs to start."""
+
+from __future__ import annotations
+
+import tomllib
+
+import asyncpg
+import pytest
+
+from local.databases import ServiceDatabase
+from services.pricing import store
+from services.pricing.__main__ import Settings
+from services.pricing.seed import DATA, load_currencies, load_price_book
+from services.runtime.database import plain_dsn
+from services.runtime.settings import SettingsError
+from tests.schema import schema_differences
+
+
+async def test_the_tables_of_the_code_are_those_of_the_migrations(database: ServiceDatabase) -> None:
+    assert await schema_differences(database.owner_url, store.metadata) == []
+
+
+@pytest.mark.parametrize("statement", ["UPDATE quotes SET caller = 'x'", "DELETE FROM quotes", "TRUNCATE quotes"])
+async def test_the_runtime_role_cannot_change_a_quote(database: ServiceDatabase, statement: str) -> None:
+    connection = await asyncpg.connect(plain_dsn(database.runtime_url))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "digits"),
+    [("CHF", 2), ("EUR", 2), ("JPY", 0), ("ISK", 0), ("UGX", 0), ("KWD", 3), ("TND", 3), ("MGA", 2), ("HUF", 2)],
+)
+def test_currencies_have_the_minor_units_of_iso_4217(code: str, digits: int) -> None:
+    assert load_currencies()[code] == digits
+
+
+def test_every_currency_stands_once_and_is_a_code() -> None:
+    table = tomllib.loads((DATA / "currencies.toml").read_text())
+    codes = [code for line in table["minor_units"].values() for code in line.split()]
+
+    assert len(codes) == len(set(codes)) == len(load_currencies())
+    assert all(len(code) == 3 and code.isascii() and code.isupper() for code in codes)
+    assert table["source"]
+    assert table["read_date"]
+
+
+def test_every_rate_names_the_page_it_was_read_from() -> None:
+    rates = tomllib.loads((DATA / "tax_rates.toml").read_text())["rate"]
+
+    assert all(rate["source"].startswith("https://") and rate["read_date"] for rate in rates)
+    keys = [(rate["country"], rate["tax_category"], rate["effective_from"]) for rate in rates]
+    assert len(keys) == len(set(keys))
+    assert str(load_price_book().fee_plan.percent) == "15"
+
+
+def test_missing_settings_are_named_all_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environ({})
+
+    assert [problem.split()[0] for problem in refused.value.problems] == [
+        "BATZEN_RUNTIME_DATABASE_URL",
+        "BATZEN_JWKS",
+        "BATZEN_TOKEN_ISSUER",
+        "BATZEN_TOKEN_AUDIENCE",
+        "BATZEN_ENVIRONMENT",
+    ]
