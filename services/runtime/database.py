@@ -8,8 +8,9 @@ broke are found before their next use, without a round trip, and made again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -47,6 +48,8 @@ UNAVAILABLE_STATES = (
 )
 """Prefixes of SQLSTATE after which the same call may succeed; in each of them the transaction is gone."""
 
+_AFTER_COMMIT = "batzen.after_commit"
+
 
 def make_engine(
     url: str,
@@ -62,6 +65,7 @@ def make_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
+        hide_parameters=True,  # they hold what nobody should read in a log
         connect_args=_connect_arguments(
             application_name=application_name,
             statement_timeout_ms=statement_timeout_ms,
@@ -88,11 +92,29 @@ async def transaction(engine: AsyncEngine, point: str) -> AsyncIterator[AsyncCon
     """
     with unavailable_as_service_error():
         async with engine.connect() as connection:
-            async with connection.begin():
-                points.reach(f"{point}:begin")
-                yield connection
-                points.reach(f"{point}:before_commit")
+            waiting: list[Callable[[], None]] = []
+            connection.info[_AFTER_COMMIT] = waiting
+            try:
+                async with connection.begin():
+                    points.reach(f"{point}:begin")
+                    yield connection
+                    points.reach(f"{point}:before_commit")
+            finally:
+                connection.info.pop(_AFTER_COMMIT, None)
             points.reach(f"{point}:after_commit")
+            for act in waiting:
+                act()
+
+
+def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
+    """Call `act` once the transaction of `connection` has committed, and never if it does not.
+
+    Raises RuntimeError outside of `transaction`: what is written there would commit by itself.
+    """
+    waiting = connection.info.get(_AFTER_COMMIT)
+    if waiting is None:
+        raise RuntimeError("This needs a connection inside of database.transaction.")
+    waiting.append(act)
 
 
 @asynccontextmanager
@@ -124,8 +146,9 @@ class HeldConnections:
         statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     ) -> None:
-        self._dsn = plain_dsn(url)
-        self._arguments = _connect_arguments(
+        self._connect = partial(
+            connect_held,
+            url,
             application_name=application_name,
             statement_timeout_ms=statement_timeout_ms,
             lock_timeout_ms=lock_timeout_ms,
@@ -174,7 +197,21 @@ class HeldConnections:
             connection = self._free.pop()
             if not connection.is_closed():
                 return connection
-        return await asyncpg.connect(self._dsn, **self._arguments)
+        return await self._connect()
+
+
+async def connect_held(
+    url: str,
+    *,
+    application_name: str,
+    statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+) -> asyncpg.Connection:
+    """Connect through asyncpg alone, for whoever keeps the connection to itself."""
+    arguments = _connect_arguments(
+        application_name=application_name, statement_timeout_ms=statement_timeout_ms, lock_timeout_ms=lock_timeout_ms
+    )
+    return await asyncpg.connect(plain_dsn(url), **arguments)
 
 
 @contextmanager

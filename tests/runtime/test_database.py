@@ -19,6 +19,7 @@ from services.errors import DependencyUnavailable
 from services.runtime import points
 from services.runtime.database import (
     HeldConnections,
+    after_commit,
     make_engine,
     ping,
     plain_dsn,
@@ -90,6 +91,24 @@ async def test_transaction_passes_its_three_positions_in_order(engine: AsyncEngi
 
     points.configure(record=None, armed=None, production=False)
     assert record.read_text().split() == ["book.store:begin", "book.store:before_commit", "book.store:after_commit"]
+
+
+async def test_what_waits_for_the_commit_happens_after_it_or_never(engine: AsyncEngine) -> None:
+    done: list[str] = []
+    async with transaction(engine, "book.store") as connection:
+        after_commit(connection, lambda: done.append("committed"))
+        assert done == []
+    assert done == ["committed"]
+
+    with pytest.raises(RuntimeError, match="the block failed"):
+        async with transaction(engine, "book.store") as connection:
+            after_commit(connection, lambda: done.append("rolled back"))
+            raise RuntimeError("the block failed")
+    async with reading(engine) as connection:
+        with pytest.raises(RuntimeError, match=r"inside of database\.transaction"):
+            after_commit(connection, lambda: done.append("never"))
+
+    assert done == ["committed"]
 
 
 async def test_violated_constraint_is_named(engine: AsyncEngine) -> None:
