@@ -1,0 +1,128 @@
+"""What each process of the suite is told through its environment, and nothing else of ours reaches it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from batzen.client import Addresses
+from local.databases import ServiceDatabase
+from local.issuer import AUDIENCE, ISSUER
+from local.ports import HOST
+
+SERVICES: Final = ("pricing", "status", "gateway", "orchestrator")
+OURS: Final = ("BATZEN_", "STRIPE_", "PG")
+"""Settings of the person at the terminal are for `make up` and `make demo`, not for the processes below them."""
+TEST_KEYS: Final = ("sk_test_", "rk_test_")
+
+
+class StripeKeyRefused(Exception):
+    """STRIPE_API_KEY is not a key of Stripe's test mode; on a laptop no other is used. Unset it, or use a test key."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stripe:
+    """Which Stripe the gateway talks to."""
+
+    api_key: str = field(repr=False)
+    webhook_secrets: str = field(repr=False)
+    """Comma separated."""
+    is_stand_in: bool
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Take Stripe's test mode if STRIPE_API_KEY says so, otherwise the stand-in. Raises `StripeKeyRefused`."""
+        key = environ.get("STRIPE_API_KEY", "").strip()
+        if not key:
+            return cls.stand_in()
+        if not key.startswith(TEST_KEYS):
+            raise StripeKeyRefused
+        given = environ.get("BATZEN_STRIPE_WEBHOOK_SECRETS", "").strip()
+        return cls(api_key=key, webhook_secrets=given or _webhook_secret(), is_stand_in=False)
+
+    @classmethod
+    def stand_in(cls) -> Self:
+        """Make keys for one run of the stand-in; nothing has a secret that others could know."""
+        return cls(api_key=f"sk_test_{secrets.token_hex(16)}", webhook_secrets=_webhook_secret(), is_stand_in=True)
+
+
+def addresses(ports: Mapping[str, int]) -> Addresses:
+    """Return where the services listen."""
+    return Addresses(**{service: f"{HOST}:{ports[service]}" for service in SERVICES})
+
+
+def service_environment(
+    service: str,
+    *,
+    ports: Mapping[str, int],
+    database: ServiceDatabase,
+    jwks: Path,
+    tokens: Path,
+    stripe: Stripe,
+    environ: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """Return the environment of a serving process."""
+    environment = _inherited(environ) | {
+        "BATZEN_ENVIRONMENT": "development",
+        "BATZEN_LISTEN": f"{HOST}:{ports[service]}",
+        "BATZEN_HEALTH_LISTEN": f"{HOST}:{ports[f'{service}-health']}",
+        "BATZEN_REFLECTION": "1",
+        "BATZEN_RUNTIME_DATABASE_URL": database.runtime_url,
+        "BATZEN_JWKS": str(jwks),
+        "BATZEN_TOKEN_ISSUER": ISSUER,
+        "BATZEN_TOKEN_AUDIENCE": AUDIENCE,
+        "BATZEN_TOKEN_DIRECTORY": str(tokens / service),
+    }
+    environment |= {f"BATZEN_{peer.upper()}_ADDRESS": f"{HOST}:{ports[peer]}" for peer in SERVICES if peer != service}
+    if service == "gateway":
+        environment |= {
+            "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",
+            "BATZEN_STRIPE_WEBHOOK_SECRETS": stripe.webhook_secrets,
+            "STRIPE_API_KEY": stripe.api_key,
+        }
+        if stripe.is_stand_in:
+            environment["STRIPE_API_BASE"] = sandbox_url(ports)
+    return environment
+
+
+def migration_environment(database: ServiceDatabase, *, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of `migrate`, the only one that knows the owner's role."""
+    return _inherited(environ) | {
+        "BATZEN_ENVIRONMENT": "development",
+        "BATZEN_OWNER_DATABASE_URL": database.owner_url,
+        "BATZEN_RUNTIME_DATABASE_URL": database.runtime_url,
+    }
+
+
+def sandbox_environment(
+    ports: Mapping[str, int], stripe: Stripe, *, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the environment of the stand-in, which posts its webhooks to the gateway as Stripe does."""
+    return _inherited(environ) | {
+        "BATZEN_SANDBOX_LISTEN": f"{HOST}:{ports['sandbox']}",
+        "BATZEN_SANDBOX_WEBHOOK_URL": webhook_url(ports),
+        "BATZEN_SANDBOX_WEBHOOK_SECRET": stripe.webhook_secrets,
+    }
+
+
+def sandbox_url(ports: Mapping[str, int]) -> str:
+    return f"http://{HOST}:{ports['sandbox']}"
+
+
+def webhook_url(ports: Mapping[str, int]) -> str:
+    return f"http://{HOST}:{ports['webhooks']}/webhooks/stripe"
+
+
+def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith(OURS)}
+
+
+def _webhook_secret() -> str:
+    return f"whsec_{secrets.token_hex(24)}"

@@ -1,0 +1,76 @@
+"""The database server under a suite: the embedded one of a directory, or one that is given; and our databases on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from local.databases import ServiceDatabase, create_service_database
+from local.postgres import EmbeddedPostgres, PostgresError
+
+CONNECT_TIMEOUT_S = 10.0
+VERSION_MIN = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """A PostgreSQL server on which our databases are `<prefix><service>`."""
+
+    admin_url: str = field(repr=False)
+    passwords: Path
+    """Where the generated passwords of our roles are kept; one file per server, since roles are the server's."""
+    prefix: str = "batzen_"
+
+    async def database(self, service: str, *, fresh: bool) -> ServiceDatabase:
+        """Make the database of a service or find it; `fresh` drops what was in it."""
+        name = f"{self.prefix}{service}"
+        if fresh:
+            await self._drop(name)
+        return await create_service_database(self.admin_url, service, passwords=self.passwords, database=name)
+
+    async def check(self) -> None:
+        """Raise `PostgresError` with what to do unless the server answers and is not too old."""
+        try:
+            connection = await self._connect()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ArgumentError) as error:
+            raise PostgresError(f"BATZEN_DATABASE_URL cannot be used: {error or type(error).__name__}") from error
+        version = connection.get_server_version().major
+        await connection.close()
+        if version < VERSION_MIN:
+            raise PostgresError(f"BATZEN_DATABASE_URL is a PostgreSQL {version}; {VERSION_MIN} or newer is needed.")
+
+    async def _drop(self, name: str) -> None:
+        connection = await self._connect()
+        try:
+            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        finally:
+            await connection.close()
+
+    async def _connect(self) -> asyncpg.Connection:
+        url = make_url(self.admin_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
+
+
+@asynccontextmanager
+async def running_storage(directory: Path, *, server_url: str | None, prefix: str) -> AsyncIterator[Storage]:
+    """Use the server at `server_url`, or run the embedded one in `directory` while inside. Raises `PostgresError`."""
+    if server_url is not None:
+        storage = Storage(admin_url=server_url, passwords=directory / "server-passwords.json", prefix=prefix)
+        await storage.check()
+        yield storage
+        return
+    server = EmbeddedPostgres(directory / "postgres")
+    starting = asyncio.ensure_future(asyncio.to_thread(server.start))
+    try:
+        await asyncio.shield(starting)
+        yield Storage(admin_url=server.admin_url, passwords=directory / "passwords.json", prefix=prefix)
+    finally:
+        await asyncio.wait([starting])  # a thread cannot be called off; what it started must be stopped
+        await asyncio.to_thread(server.stop)
