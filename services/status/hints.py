@@ -1,0 +1,145 @@
+"""Hints between replicas: "this payment moved", by NOTIFY after the commit, on connections of their own.
+
+A hint carries no truth and may be lost: whoever hears it reads the history, and reads everything again after a gap. The
+announcements of one moment travel together. A NOTIFY inside the writing transaction would cut commits to a third.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import asyncpg
+
+from services.runtime.database import connect_held, is_unavailable
+
+CHANNEL: Final = "status_hints"
+PAYLOAD_BYTES_MAX: Final = 7_900
+"""PostgreSQL takes less than 8,000."""
+ANNOUNCED_MAX: Final = 20_000
+"""Hints that wait for a connection, ~4 MB; beyond it they are dropped, and the slow re-reading finds what moved."""
+STATEMENT_TIMEOUT_MS: Final = 1_000
+LISTEN_HEARTBEAT_S: Final = 2.0
+"""How long a listener that lost its server without a word goes on believing in it."""
+RECONNECT_S: Final = 0.2
+
+_logger = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""Tenant and payment."""
+
+
+class Hints:
+    """Says which payments this process moved, and hears which others did."""
+
+    def __init__(self, url: str, *, application_name: str) -> None:
+        self._url = url
+        self._application_name = application_name
+        self._origin = uuid.uuid4().hex
+        self._announced: dict[Key, None] = {}
+        self._wake = asyncio.Event()
+
+    def announce(self, tenant_id: str, payment_id: str) -> None:
+        """Tell the other replicas, soon, that a payment has moved. Never waits, never fails."""
+        if len(self._announced) >= ANNOUNCED_MAX:
+            self._announced.clear()
+        self._announced[tenant_id, payment_id] = None
+        self._wake.set()
+
+    @asynccontextmanager
+    async def running(self, *, hear: Callable[[str, str], None], missed: Callable[[], None]) -> AsyncIterator[None]:
+        """Announce and listen while inside: `hear` each hint of others; `missed` says that some may be lost."""
+        async with asyncio.TaskGroup() as group:
+            listen = partial(self._listen, hear=hear, missed=missed)
+            tasks = [
+                group.create_task(self._for_ever("announce", self._announce)),
+                group.create_task(self._for_ever("listen", listen)),
+            ]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def _announce(self, connection: asyncpg.Connection) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            announced, self._announced = self._announced, {}
+            try:
+                for payload in _payloads(announced, origin=self._origin):
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+            except BaseException:
+                self._announced = announced | self._announced
+                self._wake.set()
+                raise
+
+    async def _listen(
+        self, connection: asyncpg.Connection, *, hear: Callable[[str, str], None], missed: Callable[[], None]
+    ) -> None:
+        def heard(_: object, __: int, ___: str, payload: object) -> None:
+            hint = json.loads(str(payload))
+            if hint["origin"] != self._origin:
+                for tenant_id, payment_id in hint["moved"]:
+                    hear(tenant_id, payment_id)
+
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _: ended.set())
+        await connection.add_listener(CHANNEL, heard)
+        missed()
+        while not ended.is_set():
+            try:
+                async with asyncio.timeout(LISTEN_HEARTBEAT_S):
+                    await ended.wait()
+            except TimeoutError:
+                await connection.execute("SELECT 1")
+
+    async def _for_ever(self, purpose: str, use: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
+        """Use one connection after the other, each once the one before was lost."""
+        is_lost = False
+        while True:
+            try:
+                connection = await connect_held(
+                    self._url,
+                    application_name=f"{self._application_name}-{purpose}",
+                    statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+                )
+                if is_lost:
+                    _logger.info("Can %s hints again", purpose)
+                is_lost = False
+                try:
+                    await use(connection)
+                finally:
+                    connection.terminate()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                if not is_unavailable(error):
+                    raise
+            if not is_lost:
+                _logger.warning("Cannot %s hints, connecting again", purpose)
+            is_lost = True
+            await asyncio.sleep(RECONNECT_S)
+
+
+def _payloads(announced: Iterable[Key], *, origin: str) -> Iterator[str]:
+    """Yield texts that hold all of the keys, each short enough for one NOTIFY."""
+    moved: list[Key] = []
+    size = start = len(_payload(origin, []))
+    for key in announced:
+        length = len(json.dumps(key)) + 2
+        if moved and size + length > PAYLOAD_BYTES_MAX:
+            yield _payload(origin, moved)
+            moved, size = [], start
+        moved.append(key)
+        size += length
+    if moved:
+        yield _payload(origin, moved)
+
+
+def _payload(origin: str, moved: list[Key]) -> str:
+    return json.dumps({"origin": origin, "moved": moved})

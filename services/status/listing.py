@@ -1,0 +1,150 @@
+"""Walking over payments and changing their labels: what nobody waits for in a hurry, in SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.runtime.database import reading, transaction
+from services.status.domain import NEVER_SETTLED, PaymentNotFound, State
+from services.status.paging import position_in, token_for
+from services.status.records import PAYER, SELLER, Payment
+from services.status.rows import PAYMENT_COLUMNS, payment_bookings, payment_from, payment_sellers, payments
+
+_COLUMNS: Final = tuple(payments.c[name] for name in PAYMENT_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which payments to list; what is set has to match, all of it."""
+
+    tenant_id: str
+    payer_id: str = ""
+    seller_id: str = ""
+    booking_id: str = ""
+    client_reference: str = ""
+    states: tuple[State, ...] = ()
+    """One of these; empty means any."""
+    unsettled_only: bool = False
+    own_of: str = ""
+    """Only what is this subject's own, in one of the roles `own_as`; empty means whoever's."""
+    own_as: tuple[str, ...] = ()
+
+
+class PaymentList:
+    """The payments of all tenants, as lists."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def page(self, wanted: Filter, *, size: int, token: str) -> tuple[list[Payment], str]:
+        """Return at most `size` payments, newest first, and the token of the next page, empty if there is none.
+
+        Raises PageTokenInvalid.
+        """
+        query = _query(wanted, after=_position(token, wanted) if token else None).limit(size + 1)
+        async with reading(self._engine) as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        page = [payment_from(row) for row in rows[:size]]
+        return page, _token(page[-1], wanted) if len(rows) > size else ""
+
+    async def set_labels(
+        self, payment_id: str, *, tenant_id: str, labels: Mapping[str, str], booking_ids: Sequence[str]
+    ) -> Payment:
+        """Replace labels and bookings, and return the payment; raise PaymentNotFound."""
+        its = sa.and_(payments.c.tenant_id == tenant_id, payments.c.payment_id == payment_id)
+        async with transaction(self._engine, "status.set_labels") as connection:
+            before = (
+                await connection.execute(
+                    sa.select(payments.c.booking_ids, payments.c.open_time).where(its).with_for_update()
+                )
+            ).one_or_none()
+            if before is None:
+                raise PaymentNotFound
+            await connection.execute(
+                sa.delete(payment_bookings).where(
+                    payment_bookings.c.tenant_id == tenant_id,
+                    payment_bookings.c.booking_id.in_(before.booking_ids),
+                    payment_bookings.c.open_time == before.open_time,
+                    payment_bookings.c.payment_id == payment_id,
+                )
+            )
+            if booking_ids:
+                links = [
+                    {
+                        "tenant_id": tenant_id,
+                        "booking_id": booking_id,
+                        "open_time": before.open_time,
+                        "payment_id": payment_id,
+                    }
+                    for booking_id in booking_ids
+                ]
+                await connection.execute(sa.insert(payment_bookings), links)
+            changed = await connection.execute(
+                sa.update(payments)
+                .where(its)
+                .values(labels=dict(labels), booking_ids=list(booking_ids))
+                .returning(*_COLUMNS)
+            )
+            return payment_from(changed.mappings().one())
+
+
+def _query(wanted: Filter, *, after: tuple[datetime, str] | None) -> sa.Select[*tuple[Any, ...]]:
+    """Return the query, driven by the index that narrows most: booking, seller, or the payments' own."""
+    as_seller_only = wanted.own_as == (SELLER,)
+    seller_ids = {wanted.seller_id} if wanted.seller_id else set()
+    conditions: list[sa.ColumnElement[bool]] = [payments.c.tenant_id == wanted.tenant_id]
+    if wanted.own_as:
+        is_payer, is_seller = payments.c.payer_id == wanted.own_of, _sells(wanted.own_of)
+        if as_seller_only:
+            seller_ids.add(wanted.own_of)
+        elif wanted.own_as == (PAYER,):
+            conditions.append(is_payer)
+        else:
+            conditions.append(sa.or_(is_payer, is_seller))
+    order: tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]] = (payments.c.open_time, payments.c.payment_id)
+    source: sa.FromClause = payments
+    if wanted.booking_id:
+        links = payment_bookings
+        source = links.join(payments, _same_payment(links))
+        order = (links.c.open_time, links.c.payment_id)
+        conditions += [links.c.tenant_id == wanted.tenant_id, links.c.booking_id == wanted.booking_id]
+    elif seller_ids:
+        sellers = payment_sellers
+        source = sellers.join(payments, _same_payment(sellers))
+        order = (sellers.c.open_time, sellers.c.payment_id)
+        conditions += [sellers.c.tenant_id == wanted.tenant_id, sellers.c.seller_id == seller_ids.pop()]
+    conditions += [_sells(seller_id) for seller_id in sorted(seller_ids)]
+    if wanted.payer_id:
+        conditions.append(payments.c.payer_id == wanted.payer_id)
+    if wanted.client_reference:
+        conditions.append(payments.c.client_reference == wanted.client_reference)
+    if wanted.states:
+        conditions.append(payments.c.state.in_(wanted.states))
+    if wanted.unsettled_only or (wanted.states and NEVER_SETTLED.issuperset(wanted.states)):
+        conditions.append(sa.not_(payments.c.settled))
+    if after is not None:
+        conditions.append(sa.tuple_(*order) < sa.tuple_(*(sa.literal(value) for value in after)))
+    return sa.select(*_COLUMNS).select_from(source).where(*conditions).order_by(*(column.desc() for column in order))
+
+
+def _sells(seller_id: str) -> sa.ColumnElement[bool]:
+    return sa.literal(seller_id) == sa.any_(payments.c.seller_ids)
+
+
+def _same_payment(links: sa.FromClause) -> sa.ColumnElement[bool]:
+    return sa.and_(links.c.tenant_id == payments.c.tenant_id, links.c.payment_id == payments.c.payment_id)
+
+
+def _token(last: Payment, wanted: Filter) -> str:
+    return token_for(f"{last.open_time.isoformat()} {last.opening.payment_id}", walk=repr(wanted))
+
+
+def _position(token: str, wanted: Filter) -> tuple[datetime, str]:
+    open_time, _, payment_id = position_in(token, walk=repr(wanted)).partition(" ")
+    return datetime.fromisoformat(open_time), payment_id

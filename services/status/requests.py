@@ -1,0 +1,238 @@
+"""Requests into what the rules speak of; whatever is wrong with one is named by its field."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+from batzen.status.v1 import status_pb2
+from batzen.type.v1 import money_pb2, payment_pb2
+from services.errors import FieldInvalid, FieldMissing
+from services.status.domain import (
+    COLLECTIONS,
+    Amounts,
+    AmountsInconsistent,
+    Attention,
+    Cause,
+    Method,
+    PaymentError,
+    Snapshot,
+    State,
+)
+from services.status.records import Opening
+
+ID_CHARACTERS_MAX: Final = 128
+LINKS_MAX: Final = 100
+"""Sellers or bookings of one payment."""
+LABELS_MAX: Final = 50
+LABEL_KEY_CHARACTERS_MAX: Final = 40
+LABEL_CHARACTERS_MAX: Final = 500
+SNAPSHOT_BYTES_MAX: Final = 16 * 1024
+"""History keeps every snapshot for years; a usual one has 300 bytes."""
+
+_PAYMENT_ID: Final = re.compile(r"pay_[0-9A-Za-z]{26}")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+
+STATES: Final[Mapping[int, State]] = {
+    payment_pb2.PaymentState.Value(f"PAYMENT_STATE_{state}"): state for state in State
+}
+_COLLECTIONS: Final = {number: state for number, state in STATES.items() if state in COLLECTIONS}
+_CAUSES: Final[Mapping[int, Cause]] = {
+    payment_pb2.PaymentSnapshot.Cause.Value(f"CAUSE_{cause}"): cause for cause in Cause
+}
+
+
+class _WithRequestId(Protocol):
+    request_id: str
+
+
+class _WithPaymentId(Protocol):
+    payment_id: str
+
+
+def request_id_of(request: _WithRequestId) -> str:
+    """Return the request id in its canonical form."""
+    if not request.request_id:
+        raise FieldMissing(field="request_id")
+    try:
+        return str(uuid.UUID(request.request_id))
+    except ValueError:
+        raise FieldInvalid(field="request_id", detail="It is not a UUID.") from None
+
+
+def payment_id_of(request: _WithPaymentId) -> str:
+    if not request.payment_id:
+        raise FieldMissing(field="payment_id")
+    if not _PAYMENT_ID.fullmatch(request.payment_id):
+        raise FieldInvalid(field="payment_id", detail="It is not `pay_` and 26 letters and digits.")
+    return request.payment_id
+
+
+def opening_of(request: status_pb2.OpenPaymentRequest) -> Opening:
+    if not request.HasField("total"):
+        raise FieldMissing(field="total")
+    _check_total(request.total)
+    return Opening(
+        payment_id=payment_id_of(request),
+        payer_id=text(request.payer_id, field="payer_id", required=True),
+        total_amount_minor=request.total.amount_minor,
+        currency_code=request.total.currency_code,
+        seller_ids=links(request.seller_ids, field="seller_ids"),
+        booking_ids=links(request.booking_ids, field="booking_ids"),
+        client_reference=text(request.client_reference, field="client_reference"),
+        quote_id=text(request.quote_id, field="quote_id"),
+        labels=labels_of(request.labels),
+    )
+
+
+def snapshot_of(request: status_pb2.RecordTransitionRequest) -> Snapshot:
+    """Return the snapshot; raise AmountsInconsistent if its amounts cannot be true together."""
+    if not request.HasField("snapshot"):
+        raise FieldMissing(field="snapshot")
+    message = request.snapshot
+    if message.ByteSize() > SNAPSHOT_BYTES_MAX:
+        raise FieldInvalid(field="snapshot", detail=f"It has more than {SNAPSHOT_BYTES_MAX} bytes.")
+    collection = _COLLECTIONS.get(message.collection)
+    if collection is None:
+        raise FieldInvalid(field="snapshot.collection", detail="It is none of INITIALIZED to EXPIRED.")
+    cause = _CAUSES.get(message.cause)
+    if cause is None:
+        raise FieldInvalid(field="snapshot.cause")
+    if message.attempt < 0:
+        raise FieldInvalid(field="snapshot.attempt", detail="It is negative.")
+    if message.decline_count < 0:
+        raise FieldInvalid(field="snapshot.decline_count", detail="It is negative.")
+    amounts = _amounts(message.amounts) if message.HasField("amounts") else Amounts()
+    contradiction = amounts.contradiction()
+    if contradiction is not None:
+        raise AmountsInconsistent(field="snapshot.amounts", detail=contradiction)
+    if "\0" in _texts(message):
+        raise FieldInvalid(field="snapshot", detail="A text holds a zero character, which cannot be stored.")
+    return Snapshot(
+        collection=collection,
+        cause=cause,
+        amounts=amounts,
+        last_error=_error(message.last_error) if message.HasField("last_error") else None,
+        attention=_attention(message.attention) if message.HasField("attention") else None,
+        reason=message.reason,
+        method=_method(message.method) if message.HasField("method") else None,
+        attempt=message.attempt,
+        decline_count=message.decline_count,
+    )
+
+
+def labels_of(labels: Mapping[str, str]) -> dict[str, str]:
+    if len(labels) > LABELS_MAX:
+        raise FieldInvalid(field="labels", detail=f"There are more than {LABELS_MAX}.")
+    for key, value in labels.items():
+        if not 0 < len(key) <= LABEL_KEY_CHARACTERS_MAX or "\0" in key:
+            raise FieldInvalid(field="labels", detail=f"A key has 1 to {LABEL_KEY_CHARACTERS_MAX} characters.")
+        if len(value) > LABEL_CHARACTERS_MAX or "\0" in value:
+            raise FieldInvalid(field=f"labels[{key}]", detail=f"A label has at most {LABEL_CHARACTERS_MAX} characters.")
+    return dict(labels)
+
+
+def links(ids: Iterable[str], *, field: str) -> tuple[str, ...]:
+    """Return ids of sellers or bookings, each once, in their order."""
+    distinct = tuple(dict.fromkeys(ids))
+    if len(distinct) > LINKS_MAX:
+        raise FieldInvalid(field=field, detail=f"There are more than {LINKS_MAX}.")
+    return tuple(text(each, field=f"{field}[{index}]", required=True) for index, each in enumerate(distinct))
+
+
+def text(value: str, *, field: str, required: bool = False) -> str:
+    """Return an opaque id or reference of at most `ID_CHARACTERS_MAX` characters."""
+    if required and not value:
+        raise FieldMissing(field=field)
+    if len(value) > ID_CHARACTERS_MAX or not value.isprintable():
+        raise FieldInvalid(field=field, detail=f"It has at most {ID_CHARACTERS_MAX} printable characters.")
+    return value
+
+
+def revision(value: int, *, field: str, at_least: int) -> int:
+    if value < at_least:
+        raise FieldInvalid(field=field, detail=f"It is less than {at_least}.")
+    return value
+
+
+def page_size(value: int, *, default: int, at_most: int) -> int:
+    """Return the size of a page; 0 means the default."""
+    if not 0 <= value <= at_most:
+        raise FieldInvalid(field="page_size", detail=f"It is not in 0 to {at_most}.")
+    return value or default
+
+
+def states_of(numbers: Iterable[int]) -> tuple[State, ...]:
+    """Return the states, each once, in the order of the enum."""
+    states = set()
+    for index, number in enumerate(numbers):
+        if number not in STATES:
+            raise FieldInvalid(field=f"states[{index}]", detail="It is no state of a payment.")
+        states.add(STATES[number])
+    return tuple(state for state in State if state in states)
+
+
+def _check_total(total: money_pb2.Money) -> None:
+    if total.amount_minor < 0:
+        raise FieldInvalid(field="total.amount_minor", detail="It is negative.")
+    if not total.currency_code:
+        raise FieldMissing(field="total.currency_code")
+    if not _CURRENCY.fullmatch(total.currency_code):
+        raise FieldInvalid(field="total.currency_code", detail="It is not three upper case letters.")
+
+
+def _amounts(message: payment_pb2.PaymentSnapshot.Amounts) -> Amounts:
+    return Amounts(
+        authorized_minor=message.authorized_minor,
+        capturable_minor=message.capturable_minor,
+        captured_minor=message.captured_minor,
+        refund_pending_minor=message.refund_pending_minor,
+        refunded_minor=message.refunded_minor,
+        disputed_open_minor=message.disputed_open_minor,
+        disputed_lost_minor=message.disputed_lost_minor,
+        surplus_minor=message.surplus_minor,
+    )
+
+
+def _error(message: payment_pb2.PaymentError) -> PaymentError:
+    return PaymentError(
+        code=message.code,
+        decline_code=message.decline_code,
+        message=message.message,
+        recoverable=message.recoverable,
+    )
+
+
+def _attention(message: payment_pb2.PaymentSnapshot.Attention) -> Attention:
+    return Attention(reason=message.reason, detail=message.detail)
+
+
+def _method(message: payment_pb2.PaymentSnapshot.Method) -> Method:
+    return Method(
+        payment_method_id=message.payment_method_id,
+        type=message.type,
+        brand=message.brand,
+        last4=message.last4,
+        expire_month=message.expire_month,
+        expire_year=message.expire_year,
+    )
+
+
+def _texts(message: payment_pb2.PaymentSnapshot) -> str:
+    error, attention, method = message.last_error, message.attention, message.method
+    return "".join(
+        (
+            message.reason,
+            error.code,
+            error.decline_code,
+            error.message,
+            attention.reason,
+            attention.detail,
+            method.payment_method_id,
+            method.type,
+            method.brand,
+            method.last4,
+        )
+    )

@@ -1,0 +1,79 @@
+"""Payments and snapshots to test with."""
+
+from __future__ import annotations
+
+import random
+import string
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from batzen.status.v1 import status_pb2 as pb
+from batzen.type.v1 import money_pb2, payment_pb2
+from services.status.domain import Cause, Snapshot, State
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
+TOTAL_MINOR = 12_000
+
+
+def new_payment_id() -> str:
+    return "pay_" + "".join(random.choices(string.ascii_lowercase + string.digits, k=26))
+
+
+def new_request_id() -> str:
+    return str(uuid.uuid4())
+
+
+def open_request(**fields: Any) -> pb.OpenPaymentRequest:
+    """A request to open a payment of payer_1 with a line of seller_1; `fields` replace ours."""
+    ours: dict[str, Any] = {
+        "request_id": new_request_id(),
+        "payment_id": new_payment_id(),
+        "payer_id": "payer_1",
+        "seller_ids": ["seller_1"],
+        "booking_ids": ["booking_1"],
+        "client_reference": "order 7",
+        "quote_id": "quote_1",
+        "total": money_pb2.Money(amount_minor=TOTAL_MINOR, currency_code="CHF"),
+        "labels": {"channel": "web"},
+    }
+    return pb.OpenPaymentRequest(**(ours | fields))
+
+
+def snapshot(collection: str = "REQUIRES_PAYMENT_METHOD", *, cause: str = "STEP", **fields: Any) -> Any:
+    """A snapshot message; amounts by their names without `_minor`."""
+    amounts = {
+        f"{name}_minor": fields.pop(name)
+        for name in (
+            "authorized",
+            "capturable",
+            "captured",
+            "refund_pending",
+            "refunded",
+            "disputed_open",
+            "disputed_lost",
+            "surplus",
+        )
+        if name in fields
+    }
+    return payment_pb2.PaymentSnapshot(
+        collection=f"PAYMENT_STATE_{collection}",  # type: ignore[arg-type]
+        cause=f"CAUSE_{cause}",  # type: ignore[arg-type]
+        amounts=payment_pb2.PaymentSnapshot.Amounts(**amounts) if amounts else None,
+        **fields,
+    )
+
+
+def succeeded(**fields: Any) -> Any:
+    return snapshot("SUCCEEDED", **({"authorized": TOTAL_MINOR, "captured": TOTAL_MINOR} | fields))
+
+
+def record_request(payment_id: str, *, expected: int, to: Any, request_id: str | None = None) -> Any:
+    return pb.RecordTransitionRequest(
+        request_id=request_id or new_request_id(), payment_id=payment_id, expected_revision=expected, snapshot=to
+    )
+
+
+def rules_snapshot(collection: State = State.SUCCEEDED, **fields: Any) -> Snapshot:
+    """A snapshot as the rules know it."""
+    return Snapshot(collection=collection, cause=Cause.STEP, **fields)
