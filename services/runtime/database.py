@@ -93,14 +93,15 @@ async def transaction(engine: AsyncEngine, point: str) -> AsyncIterator[AsyncCon
     with unavailable_as_service_error():
         async with engine.connect() as connection:
             waiting: list[Callable[[], None]] = []
-            connection.info[_AFTER_COMMIT] = waiting
+            facts = connection.info  # asked for once: on a connection found broken it would connect again
+            facts[_AFTER_COMMIT] = waiting
             try:
                 async with connection.begin():
                     points.reach(f"{point}:begin")
                     yield connection
                     points.reach(f"{point}:before_commit")
             finally:
-                connection.info.pop(_AFTER_COMMIT, None)
+                facts.pop(_AFTER_COMMIT, None)
             points.reach(f"{point}:after_commit")
             for act in waiting:
                 act()
