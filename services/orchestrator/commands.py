@@ -1,0 +1,360 @@
+"""What callers ask for, once each: a request is written down, carried out under the payment's lease, and answered.
+
+A repeat of a request gets its answer: at once when there is one, together with the first when that still runs here, or
+by carrying it on when the process that ran it is gone. Refusals that stand for good are kept like answers. A request
+that meets an outage stays open; the sweep carries it on, whether its caller comes back or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from batzen.gateway.v1 import gateway_pb2
+from batzen.orchestrator.v1 import orchestrator_pb2
+from batzen.status.v1 import status_pb2
+from batzen.type.v1 import payment_pb2
+from services.errors import DependencyUnavailable, RequestIdReused, RequestInProgress, ServiceError
+from services.orchestrator import domain
+from services.orchestrator.domain import PaymentNotFound
+from services.orchestrator.driver import Driver, Work
+from services.orchestrator.peers import Peers, Refused, money, observation, refusal_to_json, snapshot_message
+from services.orchestrator.store import NewPayment, Plan, Request, Store
+from services.runtime import calls, points
+
+POLL_S: Final = 0.02
+"""Between two looks at a payment or a request that somebody else has."""
+ANSWER_MARGIN_S: Final = 0.1
+"""How long before its deadline a waiting repeat gives up, so that its answer still arrives."""
+WAIT_MAX_S: Final = 20.0
+"""How long to wait for a payment that somebody else holds, when no deadline says less."""
+
+_REFUND_REFUSALS: Final = {
+    "REFUNDABLE_CHANGED": domain.RefundableChanged,
+    "REFUND_EXCEEDS_REFUNDABLE": domain.RefundExceedsRefundable,
+}
+
+_logger = logging.getLogger(__name__)
+
+
+class Commands:
+    """Carries out the requests of callers."""
+
+    def __init__(self, store: Store, driver: Driver, peers: Peers, *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._driver = driver
+        self._peers = peers
+        self._now = now
+        self._running: dict[object, tuple[bytes, asyncio.Task[Any]]] = {}
+        self._methods: dict[str, Callable[[Work, Request, bytes], Awaitable[Message]]] = {
+            "StartPayment": self._start,
+            "SubmitPayment": self._submit,
+            "CancelPayment": self._cancel,
+            "RefundPayment": self._refund,
+        }
+
+    async def start(self, request: Request, payment: NewPayment, payer: gateway_pb2.Payer) -> Message:
+        """Start a payment; a repeat answers with the payment that the first one started."""
+
+        async def begin() -> Message:
+            plan = await self._store.start(request, payment, now=self._now())
+            if plan is None:
+                return await self._repeated(request)
+            return await self._carry_out(plan, request, payer.SerializeToString())
+
+        return await self._once(request, begin)
+
+    async def on_payment(self, request: Request, *, payer_id: str | None) -> Message:
+        """Carry out a request on a payment, which must be `payer_id`'s unless that is None."""
+
+        async def begin() -> Message:
+            point = f"{request.key.method.removesuffix('Payment').lower()}.accept"
+            found, accepted, plan = await self._store.accept(request, payer_id=payer_id, point=point, now=self._now())
+            if not found:
+                raise PaymentNotFound
+            if not accepted:
+                return await self._repeated(request)
+            plan = plan or await self.held(request.key.tenant_id, request.payment_id)
+            return await self._carry_out(plan, request)
+
+        return await self._once(request, begin, owner=payer_id)
+
+    async def finish(self, work: Work) -> None:
+        """Carry on all requests on a held payment that have no answer yet."""
+        plan = work.plan
+        for request in await self._store.open_requests(plan.tenant_id, plan.payment_id):
+            try:
+                await self._answer(work, request, b"", release=False)
+            except Refused:
+                continue  # kept as the request's answer
+
+    async def held(self, tenant_id: str, payment_id: str) -> Plan:
+        """Take a payment, waiting for whoever has it; raises `RequestInProgress` shortly before the deadline."""
+        until = self._patience()
+        while True:
+            plan = await self._store.take(tenant_id, payment_id, now=self._now())
+            if plan is not None:
+                return plan
+            if asyncio.get_running_loop().time() > until:
+                raise RequestInProgress
+            await asyncio.sleep(POLL_S)
+
+    async def _once(
+        self, request: Request, begin: Callable[[], Awaitable[Message]], owner: str | None = None
+    ) -> Message:
+        """Run `begin`, or wait for the same request that already runs here.
+
+        The work goes on when its caller goes away: what was begun is brought to an answer while we are at it.
+        """
+        key = (request.key, owner)
+        running = self._running.get(key)
+        if running is None:
+            task = asyncio.ensure_future(begin())
+            self._running[key] = (request.request_hash, task)
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+            task.add_done_callback(_retrieve)
+        else:
+            request_hash, task = running
+            if request_hash != request.request_hash:
+                raise RequestIdReused(field="request_id")
+        patience_s = self._patience() - asyncio.get_running_loop().time()
+        done, _ = await asyncio.wait({task}, timeout=max(patience_s, 0))
+        if not done:
+            raise RequestInProgress
+        answer: Message = task.result()
+        return answer
+
+    async def _repeated(self, request: Request) -> Message:
+        """Answer a request that was written down before, here or elsewhere, carrying it on if nobody does."""
+        until = self._patience()
+        while True:
+            first = await self._store.request(request.key)
+            if first is None:
+                raise RequestInProgress  # seen and not readable yet: its transaction ends any moment
+            if first.request_hash != request.request_hash or (
+                request.payment_id and request.key.method != "StartPayment" and first.payment_id != request.payment_id
+            ):
+                raise RequestIdReused(field="request_id")
+            if first.refusal is not None:
+                raise Refused(**first.refusal)
+            if first.answer is not None:
+                return await self._replayed(first, first.answer)
+            plan = await self._store.take(first.key.tenant_id, first.payment_id, now=self._now())
+            if plan is not None:
+                current = await self._store.request(request.key)
+                if current is None or current.done:
+                    async with self._driver.holding(plan) as work:
+                        await self._driver.save(work, "request.nothing", release=True)
+                    continue
+                return await self._carry_out(plan, current)
+            if asyncio.get_running_loop().time() > until:
+                raise RequestInProgress
+            await asyncio.sleep(POLL_S)
+
+    async def _replayed(self, request: Request, answer: bytes) -> Message:
+        """Return the first answer, with secrets fetched anew where the payer may still need them."""
+        message: Message = getattr(orchestrator_pb2, f"{request.key.method}Response").FromString(answer)
+        if isinstance(message, orchestrator_pb2.StartPaymentResponse):
+            if message.session.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD:
+                seen = await self._peers.secrets(request.payment_id)
+                message.session.client_secret = seen.client_secret
+        elif (
+            isinstance(message, orchestrator_pb2.SubmitPaymentResponse)
+            and message.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_ACTION
+        ):
+            seen = await self._peers.secrets(request.payment_id)
+            if seen.redirect_url is not None:
+                message.next_action.redirect_url = seen.redirect_url
+        return message
+
+    async def _carry_out(self, plan: Plan, request: Request, personal: bytes = b"") -> Message:
+        async with self._driver.holding(plan) as work:
+            return await self._answer(work, request, personal, release=True)
+
+    async def _answer(self, work: Work, request: Request, personal: bytes, *, release: bool) -> Message:
+        """Do what a request asks for and keep its answer, or the refusal if it stands for good."""
+        point = f"{request.key.method.removesuffix('Payment').lower()}.answer"
+        try:
+            if work.plan.stage == "STARTING" and request.key.method != "StartPayment":
+                await self._driver.start(work, None)
+            self._driver.apply_delivered(work)
+            message = await self._methods[request.key.method](work, request, personal)
+        except ServiceError as refusal:
+            if isinstance(refusal, DependencyUnavailable | RequestInProgress):
+                raise
+            kept = refusal_to_json(refusal)
+            await self._driver.save(work, point, request=replace(request, refusal=kept), release=release)
+            raise Refused(**kept) from refusal
+        if work.behind:
+            # Status is away: the outbox keeps what is to be said, the request stays open, and its repeat hears more.
+            await self._driver.save(work, point, release=release)
+        else:
+            kept_answer = _without_secrets(message).SerializeToString(deterministic=True)
+            await self._driver.save(work, point, request=replace(request, answer=kept_answer), release=release)
+        return message
+
+    async def _start(self, work: Work, request: Request, personal: bytes) -> Message:
+        plan = work.plan
+        if plan.stage == "STARTING":
+            await self._driver.start(work, gateway_pb2.Payer.FromString(personal) if personal else None)
+        await self._driver.say_all(work)
+        if plan.stage == "COLLECTING" and not work.client_secret:
+            work.client_secret = (await self._peers.secrets(plan.payment_id)).client_secret
+        session = orchestrator_pb2.PaymentSession(
+            payment=work.payment or await self._peers.payment(plan.payment_id),
+            quote=work.quote or await self._peers.quote(plan.quote_id or ""),
+            client_secret=work.client_secret,
+        )
+        return orchestrator_pb2.StartPaymentResponse(session=session)
+
+    async def _submit(self, work: Work, request: Request, personal: bytes) -> Message:
+        plan = work.plan
+        command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
+        if not request.calling:
+            if plan.said.collection not in domain.SUBMITTABLE:
+                raise domain.PaymentState(state=plan.said.collection)
+            work.say(domain.submitted(plan.said), f"step:submit:{request.key.request_id}")
+            await self._driver.save(work, "submit.begin", request=request)
+        saying = asyncio.ensure_future(self._driver.say_what_goes(work))  # watchers see it while the bank decides
+        try:
+            seen = await points.call(
+                "submit.gateway",
+                self._peers.confirm_intent(
+                    plan,
+                    request_id=_asked_of_gateway(request),
+                    payment_method_id=command.payment_method_id,
+                    confirmation_token_id=command.confirmation_token_id,
+                    return_url=command.return_url or plan.return_url,
+                ),
+            )
+        except Refused as refusal:
+            await saying
+            raise await self._method_refused(work, request, refusal) from refusal
+        finally:
+            await saying
+        self._settle(work, seen.observation, request)
+        await self._driver.save(work, "submit.outcome")
+        await self._driver.say_what_goes(work)
+        answer = orchestrator_pb2.SubmitPaymentResponse(payment=await self._payment(work))
+        if seen.redirect_url is not None:
+            answer.next_action.redirect_url = seen.redirect_url
+        return answer
+
+    async def _method_refused(self, work: Work, request: Request, refusal: Refused) -> ServiceError:
+        """Take a submit back that never reached a bank, and return what its caller hears."""
+        if refusal.reason == "INTENT_STATE":
+            seen = await points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))
+            self._settle(work, seen.observation, request)
+            error: ServiceError = domain.PaymentState(state=work.plan.said.collection)
+        else:
+            code = refusal.metadata.get("code", refusal.reason.lower())
+            work.say(domain.method_refused(work.plan.said, code), f"step:submit_refused:{request.key.request_id}")
+            error = domain.MethodRefused(code=code, field="payment_method_id")
+        await self._driver.save(work, "submit.refused")
+        await self._driver.say_what_goes(work)
+        return error
+
+    def _settle(self, work: Work, seen: domain.Observation, request: Request) -> None:
+        """Apply what a submit led to, also when it led to where the payment stood before."""
+        work.apply(seen)
+        if work.plan.said.reason == domain.SUBMITTED:
+            snapshot = domain.observed(work.plan.said, seen, ending=work.plan.ending)
+            work.say(snapshot, f"step:submit_settled:{request.key.request_id}")
+
+    async def _cancel(self, work: Work, request: Request, personal: bytes) -> Message:
+        collection = work.plan.said.collection
+        if collection != domain.CANCELED:
+            if not request.calling and collection not in domain.CANCELABLE:
+                raise domain.PaymentState(state=collection)
+            await self._driver.call_off(work, ending=domain.CANCELED, reason="REQUESTED", request=request)
+            await self._driver.save(work, "cancel.outcome")
+            await self._driver.say_what_goes(work)
+            if work.plan.said.collection != domain.CANCELED:
+                raise domain.PaymentState(state=work.plan.said.collection)
+        return orchestrator_pb2.CancelPaymentResponse(payment=await self._payment(work))
+
+    async def _refund(self, work: Work, request: Request, personal: bytes) -> Message:
+        plan = work.plan
+        command = orchestrator_pb2.RefundPaymentRequest.FromString(request.command)
+        if plan.said.amounts.captured_minor == 0:
+            raise domain.PaymentState(state=plan.said.collection)
+        asked = gateway_pb2.CreateRefundRequest(
+            request_id=_asked_of_gateway(request),
+            payment_id=plan.payment_id,
+            amount=command.amount if command.HasField("amount") else command.expected_refundable,
+            expected_refundable=command.expected_refundable,
+            reason=orchestrator_pb2.RefundPaymentRequest.Reason.Name(command.reason),
+            reverse_transfer=not command.keep_seller_part,
+            refund_application_fee=not (command.keep_platform_fee or command.keep_seller_part),
+            actor_id=command.actor_id,
+        )
+        try:
+            given = await points.call("refund.gateway", self._peers.create_refund(asked))
+        except Refused as refusal:
+            known = _REFUND_REFUSALS.get(refusal.reason)
+            if known is not None:
+                raise known(**refusal.metadata) from refusal
+            raise domain.RefundRefused(code=refusal.metadata.get("code", refusal.reason)) from refusal
+        work.apply(observation(given.observation))
+        await self._driver.save(work, "refund.outcome")
+        await self._driver.say_what_goes(work)
+        return orchestrator_pb2.RefundPaymentResponse(
+            refund_id=given.refund.refund_id, amount=given.refund.amount, payment=await self._payment(work)
+        )
+
+    async def _payment(self, work: Work) -> status_pb2.Payment:
+        """Return the payment as status has it; while status is away, as one whose outcome is not recorded yet."""
+        if not work.behind:
+            return work.payment or await self._peers.payment(work.plan.payment_id)
+        plan = work.plan
+        said = replace(plan.said, collection=domain.PROCESSING, reason="OUTCOME_NOT_RECORDED_YET", last_error=None)
+        return status_pb2.Payment(
+            payment_id=plan.payment_id,
+            revision=plan.revision,
+            state=payment_pb2.PAYMENT_STATE_PROCESSING,
+            phase=status_pb2.PHASE_PROCESSING,
+            snapshot=snapshot_message(said),
+            total=money(plan.total_minor or 0, plan.currency_code or ""),
+            payer_id=plan.payer_id,
+            seller_ids=plan.seller_ids,
+            booking_ids=plan.booking_ids,
+            client_reference=plan.client_reference,
+            quote_id=plan.quote_id or "",
+            labels=plan.labels,
+        )
+
+    @staticmethod
+    def _patience() -> float:
+        """Return the loop's time at which a waiting call should answer that the first still runs."""
+        remaining_s = calls.time_remaining()
+        wait_s = WAIT_MAX_S if remaining_s is None else remaining_s - ANSWER_MARGIN_S
+        return asyncio.get_running_loop().time() + wait_s
+
+
+def _asked_of_gateway(request: Request) -> str:
+    """Return the request id under which the gateway is asked: derived from the caller's, unique as that one is."""
+    key = request.key
+    return str(domain.derived_id(request.payment_id, f"{key.method}:{key.caller}:{key.request_id}"))
+
+
+def _without_secrets(message: Message) -> Message:
+    kept = type(message)()
+    kept.CopyFrom(message)
+    if isinstance(kept, orchestrator_pb2.StartPaymentResponse):
+        kept.session.ClearField("client_secret")
+        kept.session.ClearField("next_action")
+    elif isinstance(kept, orchestrator_pb2.SubmitPaymentResponse):
+        kept.ClearField("next_action")
+    return kept
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Look at how a task ended: when all who waited for it went away, nobody else does."""
+    if not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), ServiceError):
+        _logger.error("a request failed", exc_info=task.exception())

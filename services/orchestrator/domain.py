@@ -1,0 +1,313 @@
+"""Rules of the command side: what a payment has come to, given what we asked for and what was seen at Stripe. Pure.
+
+Knows neither protobuf nor SQL nor clocks. The table of legal moves belongs to status; here stands what each
+observation and each step means.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from services.errors import FailedPrecondition, InvalidRequest, NotFound, ServiceError
+
+DECLINES_MAX: Final = 10
+"""Declines over all methods after which a payment is given up: more tries are how stolen cards are tested."""
+ABANDONED_AFTER: Final = timedelta(hours=24)
+"""How long an unfinished payment waits for its payer, unless a setting says otherwise."""
+
+LEASE: Final = timedelta(seconds=3)
+"""How long a payment stays with whoever moves it. Renewed while the work runs, so it bounds the wait after a crash."""
+RETRY_FIRST: Final = timedelta(milliseconds=500)
+RETRY_MAX: Final = timedelta(minutes=5)
+PARKED_AFTER_TRIES: Final = 12
+"""Tries in a row, about 15 minutes, after which a person is asked; the tries go on at `RETRY_MAX`."""
+
+NAMESPACE: Final = uuid.UUID("6b4f7c1e-58a3-4c0e-9a53-3b7f0f6d2b11")
+"""Of the ids we derive. Never changes: an id that is derived twice must be the same."""
+
+INITIALIZED: Final = "INITIALIZED"
+REQUIRES_PAYMENT_METHOD: Final = "REQUIRES_PAYMENT_METHOD"
+PROCESSING: Final = "PROCESSING"
+REQUIRES_ACTION: Final = "REQUIRES_ACTION"
+AUTHORIZED: Final = "AUTHORIZED"
+SUCCEEDED: Final = "SUCCEEDED"
+FAILED: Final = "FAILED"
+CANCELED: Final = "CANCELED"
+EXPIRED: Final = "EXPIRED"
+
+ENDED_WITHOUT_MONEY: Final = frozenset({FAILED, CANCELED, EXPIRED})
+SUBMITTABLE: Final = frozenset({REQUIRES_PAYMENT_METHOD, REQUIRES_ACTION})
+EXPIRABLE: Final = frozenset({REQUIRES_PAYMENT_METHOD, REQUIRES_ACTION})
+"""Only while it is the payer's turn: what is processing is never called off by a clock."""
+CANCELABLE: Final = frozenset({INITIALIZED, REQUIRES_PAYMENT_METHOD, REQUIRES_ACTION, AUTHORIZED})
+
+COLLECTION_OF_INTENT: Final = {
+    "REQUIRES_PAYMENT_METHOD": REQUIRES_PAYMENT_METHOD,
+    "REQUIRES_CONFIRMATION": REQUIRES_PAYMENT_METHOD,
+    "REQUIRES_ACTION": REQUIRES_ACTION,
+    "PROCESSING": PROCESSING,
+    "REQUIRES_CAPTURE": AUTHORIZED,
+    "CANCELED": CANCELED,
+    "SUCCEEDED": SUCCEEDED,
+}
+"""How an intent stands at Stripe → how far the collection has come."""
+
+SUBMITTED: Final = "SUBMITTED"
+"""Reason of a payment whose method was submitted and of which nothing was heard since."""
+
+STEP: Final = "STEP"
+OBSERVATION: Final = "OBSERVATION"
+
+
+class PaymentNotFound(NotFound):
+    """There is no such payment."""
+
+    reason = "PAYMENT_NOT_FOUND"
+
+
+class PaymentState(FailedPrecondition):
+    """The payment's state does not allow this; read it, then decide."""
+
+    reason = "PAYMENT_STATE"
+
+
+class CardNumberRefused(InvalidRequest):
+    """A text field holds what looks like a card number; card data must not come here."""
+
+    reason = "CARD_NUMBER_REFUSED"
+
+
+class TooManySellers(InvalidRequest):
+    """This collection pays one seller; start a payment for each."""
+
+    reason = "TOO_MANY_SELLERS"
+
+
+class MethodRefused(FailedPrecondition):
+    """Stripe does not take this payment method; choose another."""
+
+    reason = "METHOD_REFUSED"
+
+
+class RefundableChanged(FailedPrecondition):
+    """The refundable balance is not what you saw; read the payment, then decide again."""
+
+    reason = "REFUNDABLE_CHANGED"
+
+
+class RefundExceedsRefundable(FailedPrecondition):
+    """More than what is refundable."""
+
+    reason = "REFUND_EXCEEDS_REFUNDABLE"
+
+
+class RefundRefused(FailedPrecondition):
+    """Stripe refuses this refund for good."""
+
+    reason = "REFUND_REFUSED"
+
+
+class NotOffered(ServiceError):
+    """This way of taking or collecting money is not offered by this version."""
+
+    status = "UNIMPLEMENTED"
+    reason = "NOT_OFFERED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """Minor units of the payment's currency, all >= 0; the meaning is batzen.type.v1.PaymentSnapshot.Amounts'."""
+
+    authorized_minor: int = 0
+    capturable_minor: int = 0
+    captured_minor: int = 0
+    refund_pending_minor: int = 0
+    refunded_minor: int = 0
+    disputed_open_minor: int = 0
+    disputed_lost_minor: int = 0
+    surplus_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentError:
+    """Why collecting did not work."""
+
+    code: str
+    decline_code: str = ""
+    message: str = ""
+    recoverable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Why a person has to look."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """What is paid with, as far as it may be shown."""
+
+    payment_method_id: str = ""
+    type: str = ""
+    brand: str = ""
+    last4: str = ""
+    expire_month: int = 0
+    expire_year: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that is true of a payment, as the next transition says it."""
+
+    collection: str = INITIALIZED
+    amounts: Amounts = field(default_factory=Amounts)
+    last_error: PaymentError | None = None
+    attention: Attention | None = None
+    cause: str = STEP
+    reason: str = ""
+    method: Method | None = None
+    attempt: int = 0
+    decline_count: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Snapshot:
+        """Read what `to_json` wrote."""
+        return cls(
+            **{
+                **stored,
+                "amounts": Amounts(**stored["amounts"]),
+                "last_error": PaymentError(**stored["last_error"]) if stored["last_error"] else None,
+                "attention": Attention(**stored["attention"]) if stored["attention"] else None,
+                "method": Method(**stored["method"]) if stored["method"] else None,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the gateway has seen of a payment; the meaning is batzen.gateway.v1.PaymentObservation's."""
+
+    mirror_version: int
+    attempt: int
+    intent_state: str
+    outcome_unknown: bool
+    amounts: Amounts
+    last_error: PaymentError | None
+    method: Method | None
+    attention: Attention | None
+    decline_count: int
+
+
+def observed(before: Snapshot, seen: Observation, *, ending: str | None) -> Snapshot:
+    """Return what is true after `seen`.
+
+    `ending` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED. What is paid
+    stays paid: only the amounts move then. Money that comes after the payment ended without money is applied, and a
+    person is asked to look.
+    """
+    collection = COLLECTION_OF_INTENT[seen.intent_state]
+    last_error, attention, reason = seen.last_error, seen.attention or before.attention, ""
+    if before.collection == SUCCEEDED:
+        collection = SUCCEEDED
+    elif seen.outcome_unknown:
+        collection, reason = PROCESSING, "OUTCOME_UNKNOWN"
+        if before.collection in ENDED_WITHOUT_MONEY:
+            collection, reason = before.collection, before.reason
+    elif collection == CANCELED:
+        collection = before.collection if before.collection in ENDED_WITHOUT_MONEY else ending or CANCELED
+        last_error = last_error or before.last_error
+    elif before.collection in ENDED_WITHOUT_MONEY:
+        if collection in (SUCCEEDED, AUTHORIZED, PROCESSING):
+            attention = Attention(reason="LATE_MONEY", detail=f"Money came after the payment was {before.collection}.")
+        else:
+            collection = before.collection
+    if collection == FAILED and last_error is not None:
+        last_error = replace(last_error, recoverable=False)
+    return Snapshot(
+        collection=collection,
+        amounts=seen.amounts,
+        last_error=None if collection == SUCCEEDED else last_error,
+        attention=attention,
+        cause=OBSERVATION,
+        reason=reason,
+        method=seen.method or before.method,
+        attempt=seen.attempt,
+        decline_count=seen.decline_count,
+    )
+
+
+def submitted(before: Snapshot) -> Snapshot:
+    """Return what is true once a method was submitted and before anything was heard of it."""
+    return replace(before, collection=PROCESSING, cause=STEP, reason=SUBMITTED, last_error=None)
+
+
+def refused(before: Snapshot, error: PaymentError) -> Snapshot:
+    """Return what is true when nothing can be collected, for good."""
+    return replace(before, collection=FAILED, cause=STEP, reason="", last_error=replace(error, recoverable=False))
+
+
+def method_refused(before: Snapshot, code: str) -> Snapshot:
+    """Return what is true when Stripe did not take the method itself: the payer's turn again, with another one."""
+    error = PaymentError(code=code, message="This payment method cannot be used. Choose another.", recoverable=True)
+    return replace(before, collection=REQUIRES_PAYMENT_METHOD, cause=STEP, reason="", last_error=error)
+
+
+def paid_nothing(before: Snapshot) -> Snapshot:
+    """Return what is true of a payment over a total of zero: it succeeds without anybody being asked."""
+    return replace(before, collection=SUCCEEDED, cause=STEP, reason="NOTHING_TO_PAY")
+
+
+def parked(before: Snapshot, attention: Attention) -> Snapshot:
+    """Return what is true when a person has to look."""
+    return replace(before, attention=attention, cause=STEP)
+
+
+def says_something_new(before: Snapshot, after: Snapshot) -> bool:
+    """Whether the two differ in more than what caused them."""
+    return replace(after, cause=before.cause) != before
+
+
+def refundable_minor(amounts: Amounts) -> int:
+    """Return what can still be given back, in minor units, never below zero."""
+    gone = amounts.refunded_minor + amounts.refund_pending_minor
+    contested = amounts.disputed_open_minor + amounts.disputed_lost_minor
+    return max(0, amounts.captured_minor - gone - contested)
+
+
+def derived_id(payment_id: str, fact: str) -> uuid.UUID:
+    """Return the request id of what follows from `fact`: the same whoever derives it, however often."""
+    return uuid.uuid5(NAMESPACE, f"{payment_id}/{fact}")
+
+
+def retry_delay(tries: int) -> timedelta:
+    """Return how long to wait after `tries` failed ones in a row: doubling from `RETRY_FIRST` up to `RETRY_MAX`."""
+    doublings = min(tries, 20)
+    return min(RETRY_FIRST * (1 << doublings), RETRY_MAX)
+
+
+_CARD_DIGITS: Final = re.compile(r"(?<![0-9])[2-6](?:[ -]?[0-9]){12,18}(?![0-9])")
+"""13 to 19 digits that begin like a payment card's, with single blanks or hyphens between."""
+
+
+def refuse_card_numbers(texts: dict[str, str]) -> None:
+    """Raise CardNumberRefused if one of the texts, keyed by their field, holds what passes for a card number."""
+    for path, text in texts.items():
+        for match in _CARD_DIGITS.finditer(text):
+            if _passes_luhn([int(digit) for digit in match.group() if digit.isdigit()]):
+                raise CardNumberRefused(field=path)
+
+
+def _passes_luhn(digits: list[int]) -> bool:
+    doubled = [2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

@@ -1,0 +1,78 @@
+-- expand
+-- The plan of each payment, what is still to be said to status, and what callers asked for.
+
+CREATE TABLE payments (
+    tenant_id       text        NOT NULL,
+    payment_id      text        NOT NULL,
+    payer_id        text        NOT NULL,
+    -- What was asked for, without personal data. quote_request is sent to pricing again exactly as it was first sent.
+    quote_request   bytea       NOT NULL,
+    session_type    text        NOT NULL,
+    session_name    text        NOT NULL,
+    client_reference text       NOT NULL,
+    return_url      text        NOT NULL,
+    seller_ids      text[]      NOT NULL,
+    booking_ids     text[]      NOT NULL,
+    labels          jsonb       NOT NULL,
+    -- How far the plan has come.
+    stage           text        NOT NULL CONSTRAINT payments_stage CHECK (stage IN ('STARTING', 'COLLECTING', 'ENDED', 'REFUSED')),
+    quote_id        text,
+    currency_code   text,
+    total_minor     bigint,
+    platform_fee_minor bigint,
+    attempt         integer     NOT NULL DEFAULT 0,
+    -- What a cancelled intent will mean, written before it is cancelled.
+    ending          text        CONSTRAINT payments_ending CHECK (ending IN ('CANCELED', 'EXPIRED', 'FAILED')),
+    -- The newest that was seen at Stripe and the newest that was applied.
+    observed_version bigint     NOT NULL DEFAULT 0,
+    observation     bytea,
+    mirror_version  bigint      NOT NULL DEFAULT 0,
+    -- What was last written for status: the ground of the next transition, not the truth.
+    said            jsonb       NOT NULL,
+    revision        bigint      NOT NULL DEFAULT 0,
+    -- The lease of whoever moves the payment, and when somebody has to look at it next.
+    fence           bigint      NOT NULL DEFAULT 0,
+    held_until      timestamptz NOT NULL,
+    due_time        timestamptz,
+    tries           integer     NOT NULL DEFAULT 0,
+    asked           bigint      NOT NULL DEFAULT 0,
+    expire_time     timestamptz,
+    create_time     timestamptz NOT NULL,
+    CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)
+);
+
+CREATE INDEX payments_due ON payments (due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX payments_client_reference ON payments (tenant_id, client_reference) WHERE client_reference <> '';
+
+CREATE TABLE transitions (
+    tenant_id   text        NOT NULL,
+    payment_id  text        NOT NULL,
+    request_id  uuid        NOT NULL,
+    seq         bigint      GENERATED ALWAYS AS IDENTITY,
+    fact        text        NOT NULL,
+    snapshot    jsonb       NOT NULL,
+    -- Set when status refused it for good; such a row stays for the person who looks.
+    refusal     text,
+    create_time timestamptz NOT NULL,
+    CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, request_id)
+);
+
+CREATE TABLE requests (
+    tenant_id    text        NOT NULL,
+    caller       text        NOT NULL,
+    method       text        NOT NULL,
+    request_id   uuid        NOT NULL,
+    request_hash bytea       NOT NULL,
+    payment_id   text        NOT NULL,
+    -- What the method still has to do, as it decided it: sent again exactly as it was first sent.
+    command      bytea       NOT NULL,
+    state        text        NOT NULL CONSTRAINT requests_state CHECK (state IN ('RUNNING', 'CALLING', 'DONE')),
+    -- The answer without secrets, or the refusal; one of them once it is done.
+    answer       bytea,
+    refusal      jsonb,
+    create_time  timestamptz NOT NULL,
+    CONSTRAINT requests_pkey PRIMARY KEY (tenant_id, caller, method, request_id)
+);
+
+CREATE INDEX requests_running ON requests (tenant_id, payment_id) WHERE state <> 'DONE';
+CREATE INDEX requests_create_time ON requests (create_time);

@@ -1,0 +1,280 @@
+"""The other services as the command side sees them: domain values in, domain values out, refusals told from outages.
+
+Protobuf on the calling side stops here, but for what is only passed on: a payment of status and a quote of pricing go
+into answers as they came.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc import aio
+from grpc_status import rpc_status
+
+from batzen.gateway.v1 import gateway_pb2, observation_pb2
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.pricing.v1 import pricing_pb2
+from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from batzen.status.v1 import status_pb2
+from batzen.status.v1.status_pb2_grpc import StatusServiceStub
+from batzen.type.v1 import money_pb2, payment_pb2
+from services.errors import DependencyUnavailable, ServiceError
+from services.orchestrator.domain import (
+    Amounts,
+    Attention,
+    Method,
+    Observation,
+    PaymentError,
+    Snapshot,
+    derived_id,
+)
+from services.orchestrator.store import Plan, Transition
+
+DEFINITE: Final = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+"""A call that ended so will end so again."""
+
+Answer = TypeVar("Answer")
+_logger = logging.getLogger(__name__)
+
+
+class Refused(ServiceError):
+    """Refused by the service behind this one."""
+
+    def __init__(
+        self,
+        *,
+        status: str,
+        reason: str,
+        message: str,
+        field: str | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        """Carry a peer's refusal on, word for word."""
+        Exception.__init__(self, message)
+        self.status = status  # type: ignore[misc]  # each refusal brings its own
+        self.reason = reason  # type: ignore[misc]
+        self.field = field
+        self.metadata = metadata or {}
+
+
+def refusal_to_json(error: ServiceError) -> dict[str, Any]:
+    """Return a refusal as it is kept, to be raised again by `Refused(**kept)`."""
+    return {
+        "status": error.status,
+        "reason": error.reason,
+        "message": str(error),
+        "field": error.field,
+        "metadata": error.metadata,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the gateway answered about a payment."""
+
+    observation: Observation
+    client_secret: str = ""
+    redirect_url: str | None = None
+    """Where the payer has to go; empty when the browser's own library handles it, None when nothing is to be done."""
+
+
+class Peers:
+    """Pricing, status and gateway. Every method raises `Refused` for good, `DependencyUnavailable` for now."""
+
+    def __init__(self, *, pricing: PricingServiceStub, status: StatusServiceStub, gateway: GatewayServiceStub) -> None:
+        self._pricing = pricing
+        self._status = status
+        self._gateway = gateway
+
+    async def create_quote(self, quote_request: bytes) -> pricing_pb2.Quote:
+        """Price the lines; the same bytes give the same quote."""
+        call = self._pricing.CreateQuote(pricing_pb2.CreateQuoteRequest.FromString(quote_request))
+        return (await _answered(call, "pricing")).quote
+
+    async def quote(self, quote_id: str) -> pricing_pb2.Quote:
+        """Return a quote."""
+        return (
+            await _answered(self._pricing.GetQuote(pricing_pb2.GetQuoteRequest(quote_id=quote_id)), "pricing")
+        ).quote
+
+    async def open_payment(self, plan: Plan) -> status_pb2.Payment:
+        """Open the payment in status; a repeat returns it as it stands."""
+        request = status_pb2.OpenPaymentRequest(
+            request_id=str(derived_id(plan.payment_id, "step:open:1")),
+            payment_id=plan.payment_id,
+            payer_id=plan.payer_id,
+            seller_ids=plan.seller_ids,
+            booking_ids=plan.booking_ids,
+            client_reference=plan.client_reference,
+            quote_id=plan.quote_id or "",
+            total=money(plan.total_minor or 0, plan.currency_code or ""),
+            labels=plan.labels,
+        )
+        return (await _answered(self._status.OpenPayment(request), "status")).payment
+
+    async def record(self, plan: Plan, transition: Transition) -> status_pb2.RecordTransitionResponse:
+        """Write the payment's next revision."""
+        request = status_pb2.RecordTransitionRequest(
+            request_id=str(transition.request_id),
+            payment_id=plan.payment_id,
+            expected_revision=plan.revision,
+            snapshot=snapshot_message(transition.snapshot),
+        )
+        return await _answered(self._status.RecordTransition(request), "status")
+
+    async def payment(self, payment_id: str) -> status_pb2.Payment:
+        """Return a payment as it stands now."""
+        return (
+            await _answered(self._status.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id)), "status")
+        ).payment
+
+    async def create_intent(self, plan: Plan, payer: gateway_pb2.Payer | None) -> Seen:
+        """Create the intent of the plan's next attempt. `payer` is known only while the starting call runs."""
+        attempt = plan.attempt + 1
+        request = gateway_pb2.CreateIntentRequest(
+            request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}")),
+            payment_id=plan.payment_id,
+            attempt=attempt,
+            payer=payer or gateway_pb2.Payer(payer_id=plan.payer_id),
+            amount=money(plan.total_minor or 0, plan.currency_code or ""),
+            seller_id=plan.seller_ids[0],
+            application_fee=money(plan.platform_fee_minor or 0, plan.currency_code or ""),
+            description=plan.session_name,
+        )
+        answer = await _answered(self._gateway.CreateIntent(request), "gateway")
+        return Seen(observation=observation(answer.observation), client_secret=answer.client_secret)
+
+    async def confirm_intent(
+        self, plan: Plan, *, request_id: str, payment_method_id: str, confirmation_token_id: str, return_url: str
+    ) -> Seen:
+        """Confirm the current attempt's intent with a method."""
+        request = gateway_pb2.ConfirmIntentRequest(
+            request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, return_url=return_url
+        )
+        if payment_method_id:
+            request.payment_method_id = payment_method_id
+        else:
+            request.confirmation_token_id = confirmation_token_id
+        answer = await _answered(self._gateway.ConfirmIntent(request), "gateway")
+        return Seen(observation=observation(answer.observation), redirect_url=_redirect(answer))
+
+    async def cancel_intent(self, plan: Plan, *, request_id: str, reason: str) -> Seen:
+        """Cancel the current attempt's intent; `reason` names a CancelIntentRequest.Reason."""
+        request = gateway_pb2.CancelIntentRequest(
+            request_id=request_id,
+            payment_id=plan.payment_id,
+            attempt=plan.attempt,
+            reason=f"REASON_{reason}",
+        )
+        answer = await _answered(self._gateway.CancelIntent(request), "gateway")
+        return Seen(observation=observation(answer.observation))
+
+    async def sync_intent(self, payment_id: str) -> Seen:
+        """Have the gateway read the payment again at Stripe."""
+        answer = await _answered(
+            self._gateway.SyncIntent(gateway_pb2.SyncIntentRequest(payment_id=payment_id)), "gateway"
+        )
+        return Seen(observation=observation(answer.observation), redirect_url=_redirect(answer))
+
+    async def secrets(self, payment_id: str) -> Seen:
+        """Fetch what only the payer may have: client secret and next action."""
+        answer = await _answered(
+            self._gateway.GetIntent(gateway_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True)), "gateway"
+        )
+        return Seen(
+            observation=observation(answer.observation),
+            client_secret=answer.client_secret,
+            redirect_url=_redirect(answer),
+        )
+
+    async def create_refund(self, request: gateway_pb2.CreateRefundRequest) -> gateway_pb2.CreateRefundResponse:
+        """Give money back."""
+        return await _answered(self._gateway.CreateRefund(request), "gateway")
+
+
+def money(amount_minor: int, currency_code: str) -> money_pb2.Money:
+    """Return the message of an amount."""
+    return money_pb2.Money(amount_minor=amount_minor, currency_code=currency_code)
+
+
+def observation(message: observation_pb2.PaymentObservation) -> Observation:
+    """Read what the gateway has seen."""
+    error, method, attention = message.last_error, message.method, message.attention
+    return Observation(
+        mirror_version=message.mirror_version,
+        attempt=message.attempt,
+        intent_state=observation_pb2.IntentState.Name(message.intent_state).removeprefix("INTENT_STATE_"),
+        outcome_unknown=message.outcome_unknown,
+        amounts=Amounts(**{name: getattr(message.amounts, name) for name in Amounts.__slots__}),
+        last_error=PaymentError(**{name: getattr(error, name) for name in PaymentError.__slots__})
+        if message.HasField("last_error")
+        else None,
+        method=Method(**{name: getattr(method, name) for name in Method.__slots__})
+        if message.HasField("method")
+        else None,
+        attention=Attention(reason=attention.reason, detail=attention.detail)
+        if message.HasField("attention")
+        else None,
+        decline_count=message.decline_count,
+    )
+
+
+def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
+    """Return the message of a snapshot."""
+    message = payment_pb2.PaymentSnapshot(
+        collection=f"PAYMENT_STATE_{snapshot.collection}",
+        amounts=payment_pb2.PaymentSnapshot.Amounts(**asdict(snapshot.amounts)),
+        cause=f"CAUSE_{snapshot.cause}",
+        reason=snapshot.reason,
+        attempt=snapshot.attempt,
+        decline_count=snapshot.decline_count,
+    )
+    if snapshot.last_error is not None:
+        message.last_error.CopyFrom(payment_pb2.PaymentError(**asdict(snapshot.last_error)))
+    if snapshot.attention is not None:
+        message.attention.CopyFrom(payment_pb2.PaymentSnapshot.Attention(**asdict(snapshot.attention)))
+    if snapshot.method is not None:
+        message.method.CopyFrom(payment_pb2.PaymentSnapshot.Method(**asdict(snapshot.method)))
+    return message
+
+
+def _redirect(answer: Any) -> str | None:
+    return answer.next_action.redirect_url if answer.HasField("next_action") else None
+
+
+async def _answered(call: Awaitable[Answer], peer: str) -> Answer:
+    try:
+        return await call
+    except aio.AioRpcError as error:
+        if error.code() in DEFINITE:
+            raise _refusal(error) from error
+        # What should never come from a peer is not concluded from either: the work is tried again, and seen in the log.
+        level = logging.WARNING if error.code() == grpc.StatusCode.UNAVAILABLE else logging.ERROR
+        _logger.log(level, "%s answered %s: %s", peer, error.code().name, error.details())
+        raise DependencyUnavailable(dependency=peer) from error
+
+
+def _refusal(error: aio.AioRpcError) -> Refused:
+    reason, metadata, field = "", {}, None
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an aio error has what a call has
+    for detail in status.details if status is not None else ():
+        info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(request) and request.field_violations:
+            field = request.field_violations[0].field
+    return Refused(
+        status=error.code().name, reason=reason, message=error.details() or "", field=field, metadata=metadata
+    )

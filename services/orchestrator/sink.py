@@ -1,0 +1,46 @@
+"""Takes the gateway's deliveries: stores the newest observation of a payment and answers. The sweep does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from grpc import aio
+
+from batzen.gateway.v1 import observation_pb2
+from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceServicer
+from services.errors import FieldMissing
+from services.orchestrator.domain import PaymentNotFound
+from services.orchestrator.store import Store
+from services.runtime import calls
+
+
+class SinkServicer(GatewayEventSinkServiceServicer):
+    """GatewayEventSinkService."""
+
+    def __init__(self, store: Store, *, wake: Callable[[], None], now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._wake = wake
+        self._now = now
+
+    async def DeliverEvent(
+        self, request: observation_pb2.DeliverEventRequest, context: aio.ServicerContext[Any, Any]
+    ) -> observation_pb2.DeliverEventResponse:
+        """Keep an observation, which makes the payment due."""
+        seen = request.observation
+        if not seen.payment_id:
+            raise FieldMissing(field="observation.payment_id")
+        if seen.mirror_version < 1:
+            raise FieldMissing(field="observation.mirror_version")
+        found = await self._store.observe(
+            calls.current_tenant(),
+            seen.payment_id,
+            mirror_version=seen.mirror_version,
+            observation=seen.SerializeToString(),
+            now=self._now(),
+        )
+        if not found:
+            raise PaymentNotFound
+        self._wake()
+        return observation_pb2.DeliverEventResponse()

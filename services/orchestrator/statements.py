@@ -1,0 +1,111 @@
+"""The statements of the command side, each with its name. What they mean is said where `store` runs them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DUE_BATCH: Final = 32
+"""Payments a sweep takes at once; the next sweep takes more."""
+
+_MUTABLE: Final = (
+    "stage", "quote_id", "currency_code", "total_minor", "platform_fee_minor", "attempt", "ending", "mirror_version",
+    "said", "revision", "tries", "expire_time",
+)  # fmt: skip
+_COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.session_type, p.session_name,
+    p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
+    p.total_minor, p.platform_fee_minor, p.attempt, p.ending, p.observed_version, p.observation, p.mirror_version,
+    p.said, p.revision, p.fence, p.due_time, p.tries, p.expire_time, p.create_time, p.asked"""
+_UNSAID: Final = """(SELECT coalesce(json_agg(json_build_array(t.request_id, t.fact, t.snapshot) ORDER BY t.seq), '[]')
+    FROM transitions t
+    WHERE t.tenant_id = p.tenant_id AND t.payment_id = p.payment_id AND t.refusal IS NULL) AS unsaid"""
+
+START: Final = f"""
+WITH request AS (
+    INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8)
+    ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
+    RETURNING 1)
+INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
+    return_url, seller_ids, booking_ids, labels, stage, said, fence, held_until, due_time, create_time)
+SELECT $1, $6, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'STARTING', $18, 1, $19, $19, $8 FROM request
+RETURNING {_COLUMNS}, '[]'::json AS unsaid
+"""  # noqa: S608 our own column names
+
+ACCEPT: Final = f"""
+WITH target AS (
+    SELECT tenant_id, payment_id, held_until <= $8 AS free FROM payments
+    WHERE tenant_id = $1 AND payment_id = $6 AND ($9::text IS NULL OR payer_id = $9) AND stage <> 'REFUSED'
+    FOR UPDATE),
+request AS (
+    INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time)
+    SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8 FROM target
+    ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
+    RETURNING 1),
+asked AS (
+    UPDATE payments p SET asked = p.asked + 1, fence = p.fence + t.free::int,
+        held_until = CASE WHEN t.free THEN $10 ELSE p.held_until END,
+        due_time = CASE WHEN t.free THEN $10 ELSE p.due_time END
+    FROM request, target t WHERE p.tenant_id = $1 AND p.payment_id = $6
+    RETURNING t.free, {_COLUMNS}, {_UNSAID})
+SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM request) AS accepted, asked.*
+FROM (SELECT 1) AS always LEFT JOIN asked ON true
+"""  # noqa: S608 our own column names
+
+TAKE: Final = f"""
+UPDATE payments p SET fence = p.fence + 1, held_until = $4, due_time = $4
+WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.held_until <= $3
+RETURNING {_COLUMNS}, {_UNSAID}
+"""  # noqa: S608 our own column names
+
+SAVE: Final = f"""
+WITH held AS (
+    UPDATE payments p SET ({", ".join(_MUTABLE)}) =
+            ({", ".join(f"${number}" for number in range(4, 4 + len(_MUTABLE)))}),
+        held_until = coalesce($16, p.held_until),
+        due_time = CASE WHEN $17 THEN (CASE WHEN p.observed_version > $11 OR p.asked > $32 THEN $23
+                                           ELSE $18::timestamptz END)
+                        ELSE p.due_time END
+    WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fence = $3
+    RETURNING 1),
+added AS (
+    INSERT INTO transitions (tenant_id, payment_id, request_id, fact, snapshot, create_time)
+    SELECT $1, $2, a.request_id, a.fact, a.snapshot::jsonb, $23
+    FROM held, unnest($19::uuid[], $20::text[], $21::text[]) WITH ORDINALITY AS a (request_id, fact, snapshot, place)
+    ORDER BY a.place),
+said AS (
+    DELETE FROM transitions t USING held
+    WHERE t.tenant_id = $1 AND t.payment_id = $2 AND t.request_id = ANY($22::uuid[])),
+refused AS (
+    UPDATE transitions t SET refusal = $24 FROM held
+    WHERE t.tenant_id = $1 AND t.payment_id = $2 AND t.request_id = $25),
+answered AS (
+    UPDATE requests r SET state = CASE WHEN $30::bytea IS NULL AND $31::jsonb IS NULL THEN 'CALLING' ELSE 'DONE' END,
+        answer = $30, refusal = $31
+    FROM held
+    WHERE r.tenant_id = $26 AND r.caller = $27 AND r.method = $28 AND r.request_id = $29 AND r.state <> 'DONE')
+SELECT count(*) FROM held
+"""  # noqa: S608 our own column names
+
+RENEW: Final = """
+UPDATE payments SET held_until = $4, due_time = greatest(due_time, $4)
+WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3"""
+
+REQUEST: Final = """
+SELECT * FROM requests WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4"""
+
+OPEN_REQUESTS: Final = """
+SELECT * FROM requests WHERE tenant_id = $1 AND payment_id = $2 AND state <> 'DONE' ORDER BY create_time LIMIT 100"""
+
+OBSERVE: Final = """
+WITH kept AS (
+    UPDATE payments SET observed_version = $3, observation = $4, due_time = $5
+    WHERE tenant_id = $1 AND payment_id = $2 AND observed_version < $3 AND mirror_version < $3)
+SELECT count(*) FROM payments WHERE tenant_id = $1 AND payment_id = $2"""
+
+DUE: Final = """
+SELECT tenant_id, payment_id FROM payments WHERE due_time <= $1 AND held_until <= $1 ORDER BY due_time LIMIT $2"""
+
+READ: Final = f"""
+SELECT {_COLUMNS}, {_UNSAID} FROM payments p
+WHERE p.tenant_id = $1 AND p.payment_id = $2 AND ($3::text IS NULL OR p.payer_id = $3) AND p.stage <> 'REFUSED'
+"""  # noqa: S608 our own column names

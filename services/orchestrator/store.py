@@ -1,0 +1,271 @@
+"""Tables of the command side, one statement per method: the plan, its lease, the outbox and callers' requests.
+
+Every method is one statement over a held connection and commits by itself; a statement that writes several tables
+writes all of them or none. Only whoever holds a payment's lease writes its plan; `save` writes nothing under an older
+fence and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+import asyncpg
+
+from services.orchestrator import statements
+from services.orchestrator.domain import LEASE, Snapshot
+from services.runtime.database import HeldConnections
+
+
+class LeaseLost(Exception):
+    """Somebody else moves this payment now; what was not saved is theirs to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """What a request id is unique within."""
+
+    tenant_id: str
+    caller: str
+    method: str
+    request_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request of a caller, and what came of it."""
+
+    key: RequestKey
+    request_hash: bytes
+    payment_id: str
+    command: bytes
+    """What the method has to do, as it was first asked."""
+    calling: bool = False
+    """It passed its checks, and others were or may have been asked; from here on it is only carried on."""
+    answer: bytes | None = None
+    refusal: dict[str, Any] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is final."""
+        return self.answer is not None or self.refusal is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One thing that is still to be said to status."""
+
+    request_id: uuid.UUID
+    """Derived from payment and fact, so that the same thing is never said twice."""
+    fact: str
+    snapshot: Snapshot
+
+
+@dataclass(slots=True, kw_only=True)
+class NewPayment:
+    """What StartPayment writes down before anything else happens."""
+
+    payment_id: str
+    payer_id: str
+    quote_request: bytes
+    session_type: str
+    session_name: str
+    client_reference: str
+    return_url: str
+    seller_ids: tuple[str, ...]
+    booking_ids: tuple[str, ...]
+    labels: dict[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan(NewPayment):
+    """A payment's plan as its holder sees and changes it; nothing is kept until `Store.save`."""
+
+    tenant_id: str
+    stage: str
+    quote_id: str | None
+    currency_code: str | None
+    total_minor: int | None
+    platform_fee_minor: int | None
+    attempt: int
+    ending: str | None
+    observed_version: int
+    observation: bytes | None
+    mirror_version: int
+    said: Snapshot
+    revision: int
+    fence: int
+    due_time: datetime | None
+    tries: int
+    expire_time: datetime | None
+    create_time: datetime
+    asked: int
+    """How many requests were accepted; tells whether one came while the payment was held."""
+    unsaid: list[Transition] = field(default_factory=list)
+    """The outbox, oldest first."""
+
+
+class Store:
+    """Reads and writes the tables. Raises `DependencyUnavailable` when the database is away."""
+
+    def __init__(self, held: HeldConnections) -> None:
+        self._held = held
+
+    async def start(self, request: Request, payment: NewPayment, *, now: datetime) -> Plan | None:
+        """Write request and plan down, held by the caller. None if the request id was used before."""
+        arguments = (
+            *_request_arguments(request, now),
+            payment.payer_id, payment.quote_request, payment.session_type, payment.session_name,
+            payment.client_reference, payment.return_url, list(payment.seller_ids), list(payment.booking_ids),
+            json.dumps(payment.labels), json.dumps(Snapshot().to_json()), now + LEASE,
+        )  # fmt: skip
+        async with self._held.statement("start.plan") as connection:
+            row = await connection.fetchrow(statements.START, *arguments)
+        return _plan(row) if row is not None else None
+
+    async def accept(
+        self, request: Request, *, payer_id: str | None, point: str, now: datetime
+    ) -> tuple[bool, bool, Plan | None]:
+        """Write a request on a payment down and take the payment if it is free.
+
+        Returns whether there is such a payment (of `payer_id`, unless None), whether the request is new, and the plan
+        if it is held now.
+        """
+        async with self._held.statement(point) as connection:
+            row = await connection.fetchrow(statements.ACCEPT, *_request_arguments(request, now), payer_id, now + LEASE)
+        return bool(row["found"]), bool(row["accepted"]), _plan(row) if row["free"] else None
+
+    async def take(self, tenant_id: str, payment_id: str, *, now: datetime) -> Plan | None:
+        """Take a payment's lease; None while somebody else holds it, or if there is no such payment."""
+        async with self._held.statement("lease.take") as connection:
+            row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, now, now + LEASE)
+        return _plan(row) if row is not None else None
+
+    async def renew(self, plan: Plan, *, now: datetime) -> bool:
+        """Hold the payment for another `LEASE`; False if it is somebody else's by now."""
+        async with self._held.statement("lease.renew") as connection:
+            status = await connection.execute(
+                statements.RENEW, plan.tenant_id, plan.payment_id, plan.fence, now + LEASE
+            )
+        return bool(status == "UPDATE 1")
+
+    async def save(
+        self,
+        plan: Plan,
+        *,
+        point: str,
+        now: datetime,
+        added: Sequence[Transition] = (),
+        said: Sequence[uuid.UUID] = (),
+        refused: tuple[uuid.UUID, str] | None = None,
+        request: Request | None = None,
+        release: bool = False,
+    ) -> None:
+        """Write the plan, the outbox and a request in one go; with `release` also let the payment go.
+
+        A request with answer or refusal is done by it; one without is marked as calling: what it asks for was decided
+        and is now asked of others.
+
+        Raises `LeaseLost` and writes nothing when the payment is somebody else's by now. A released payment is due at
+        `plan.due_time`, or at once when something newer was delivered meanwhile.
+        """
+        key = request.key if request is not None else None
+        arguments = (
+            plan.tenant_id, plan.payment_id, plan.fence,
+            plan.stage, plan.quote_id, plan.currency_code, plan.total_minor, plan.platform_fee_minor, plan.attempt,
+            plan.ending, plan.mirror_version, json.dumps(plan.said.to_json()), plan.revision, plan.tries,
+            plan.expire_time,
+            now if release else None, release, plan.due_time,
+            [one.request_id for one in added], [one.fact for one in added],
+            [json.dumps(one.snapshot.to_json()) for one in added], list(said), now,
+            refused[1] if refused else None, refused[0] if refused else None,
+            key.tenant_id if key else None, key.caller if key else None, key.method if key else None,
+            key.request_id if key else None,
+            request.answer if request else None,
+            json.dumps(request.refusal) if request and request.refusal is not None else None,
+            plan.asked,
+        )  # fmt: skip
+        async with self._held.statement(point) as connection:
+            saved = await connection.fetchval(statements.SAVE, *arguments)
+        if not saved:
+            raise LeaseLost
+
+    async def request(self, key: RequestKey) -> Request | None:
+        """Return a caller's request."""
+        async with self._held.statement("request.read") as connection:
+            row = await connection.fetchrow(statements.REQUEST, key.tenant_id, key.caller, key.method, key.request_id)
+        return _request(row) if row is not None else None
+
+    async def open_requests(self, tenant_id: str, payment_id: str) -> list[Request]:
+        """Return the requests on a payment that were accepted and have no answer yet, oldest first."""
+        async with self._held.statement("request.read") as connection:
+            rows = await connection.fetch(statements.OPEN_REQUESTS, tenant_id, payment_id)
+        return [_request(row) for row in rows]
+
+    async def observe(
+        self, tenant_id: str, payment_id: str, *, mirror_version: int, observation: bytes, now: datetime
+    ) -> bool:
+        """Keep the newest observation of a payment, and make the payment due. False if there is no such payment.
+
+        An observation is complete in itself, so an older one is not needed once there is a newer one.
+        """
+        async with self._held.statement("sink.observation") as connection:
+            found = await connection.fetchval(
+                statements.OBSERVE, tenant_id, payment_id, mirror_version, observation, now
+            )
+        return bool(found)
+
+    async def due(self, *, now: datetime) -> list[tuple[str, str]]:
+        """Return (tenant, payment) of payments that somebody has to look at, the longest waiting first."""
+        async with self._held.statement("sweep.due") as connection:
+            rows = await connection.fetch(statements.DUE, now, statements.DUE_BATCH)
+        return [(row["tenant_id"], row["payment_id"]) for row in rows]
+
+    async def read(self, tenant_id: str, payment_id: str, *, payer_id: str | None) -> Plan | None:
+        """Return a plan without holding it; None if there is none, or it is not of `payer_id`."""
+        async with self._held.statement("plan.read") as connection:
+            row = await connection.fetchrow(statements.READ, tenant_id, payment_id, payer_id)
+        return _plan(row) if row is not None else None
+
+
+def _request_arguments(request: Request, now: datetime) -> tuple[Any, ...]:
+    key = request.key
+    return (
+        key.tenant_id, key.caller, key.method, key.request_id, request.request_hash, request.payment_id,
+        request.command, now,
+    )  # fmt: skip
+
+
+def _request(row: asyncpg.Record) -> Request:
+    return Request(
+        key=RequestKey(
+            tenant_id=row["tenant_id"], caller=row["caller"], method=row["method"], request_id=row["request_id"]
+        ),
+        request_hash=row["request_hash"],
+        payment_id=row["payment_id"],
+        command=row["command"],
+        calling=row["state"] == "CALLING",
+        answer=row["answer"],
+        refusal=json.loads(row["refusal"]) if row["refusal"] is not None else None,
+    )
+
+
+def _plan(row: asyncpg.Record) -> Plan:
+    values = cast("dict[str, Any]", dict(row))
+    for name in ("found", "accepted", "free"):
+        values.pop(name, None)
+    values |= {
+        "seller_ids": tuple(values["seller_ids"]),
+        "booking_ids": tuple(values["booking_ids"]),
+        "labels": json.loads(values["labels"]),
+        "said": Snapshot.from_json(json.loads(values["said"])),
+        "unsaid": [
+            Transition(request_id=uuid.UUID(request_id), fact=fact, snapshot=Snapshot.from_json(snapshot))
+            for request_id, fact, snapshot in json.loads(values["unsaid"])
+        ],
+    }
+    return Plan(**values)
