@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
 from services.status.domain import Amounts, Attention, Cause, Method, PaymentError, Snapshot, State
@@ -23,6 +24,9 @@ class Xid8(UserDefinedType[int]):
 
     def get_col_spec(self, **_: object) -> str:
         return "XID8"
+
+
+ischema_names["xid8"] = Xid8  # SQLAlchemy does not know the type, and warns where it meets one in a database
 
 
 class _Payments(sa.TypedColumns):

@@ -5,8 +5,16 @@ from __future__ import annotations
 import random
 import string
 import uuid
+from collections.abc import Awaitable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc import aio
+from grpc_status import rpc_status
 
 from batzen.status.v1 import status_pb2 as pb
 from batzen.type.v1 import money_pb2, payment_pb2
@@ -77,3 +85,34 @@ def record_request(payment_id: str, *, expected: int, to: Any, request_id: str |
 def rules_snapshot(collection: State = State.SUCCEEDED, **fields: Any) -> Snapshot:
     """A snapshot as the rules know it."""
     return Snapshot(collection=collection, cause=Cause.STEP, **fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a caller is told."""
+
+    code: str
+    reason: str | None
+    field: str | None
+    metadata: dict[str, str]
+
+
+def refusal_of(error: aio.AioRpcError) -> Refusal:
+    """Read a refusal as a caller would."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details if status else ():
+        detail.Unpack(info) or detail.Unpack(bad)
+    return Refusal(
+        code=error.code().name,
+        reason=info.reason or None,
+        field=bad.field_violations[0].field if bad.field_violations else None,
+        metadata=dict(info.metadata),
+    )
+
+
+async def refused(call: Awaitable[Any]) -> Refusal:
+    """Return the refusal of a call that must be refused."""
+    with pytest.raises(aio.AioRpcError) as error:
+        await call
+    return refusal_of(error.value)
