@@ -19,13 +19,11 @@ from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueue
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.core.executors import AbstractEntrypointExecutor, EntrypointExecutorParameters
 from pgqueuer.core.qm import QueueManager
-from pgqueuer.core.tm import TaskManager
 from pgqueuer.domain import models
 from pgqueuer.domain.errors import RetryRequested
-from pgqueuer.ports.driver import Driver, NotifyCallback
 
 from services.runtime import calls
-from services.runtime.database import connect_held, is_unavailable
+from services.runtime.job_connection import PersistentDriver, within
 from services.runtime.jobs import Job, JobClass, JobKind, RetryLater, channel_of, jittered, settings_of
 
 LIMITS: Final[Mapping[JobClass, int]] = {
@@ -39,8 +37,6 @@ HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
 """After this long without a sign of life a job is given to another worker."""
 POLL_INTERVAL: Final = timedelta(seconds=1)
 """How late a job may start if the notification for it is lost."""
-RECONNECT_FIRST_S: Final = 0.1
-RECONNECT_MAX_S: Final = 2.0
 RESTART_S: Final = 1.0
 """Rest before a worker that broke by a bug begins again."""
 GRACE_S: Final = 10.0
@@ -91,7 +87,7 @@ class Worker:
         self._ended = asyncio.Event()
         self._running: set[asyncio.Task[Any]] = set()
         self._managers: dict[JobClass, QueueManager] = {}
-        self._driver = _PersistentDriver(url, application_name=application_name, given_up=self._gone)
+        self._driver = PersistentDriver(url, application_name=application_name, given_up=self._gone)
 
     async def run(self) -> None:
         """Run jobs until `drain` is called."""
@@ -110,10 +106,10 @@ class Worker:
         self._draining.set()
         for manager in self._managers.values():
             manager.shutdown.set()
-        if not await _within(self._ended, grace_s):
+        if not await within(self._ended, grace_s):
             for task in list(self._running):
                 task.cancel()
-            if not await _within(self._ended, GIVE_BACK_S):
+            if not await within(self._ended, GIVE_BACK_S):
                 self._gone.set()
         await self._ended.wait()
 
@@ -133,7 +129,7 @@ class Worker:
             except Exception:
                 if not self._gone.is_set():
                     log.exception("worker broke", extra={"fields": {"event": "worker.broke", "job_class": job_class}})
-                    await _within(self._draining, RESTART_S)
+                    await within(self._draining, RESTART_S)
 
     def _manager(self, job_class: JobClass) -> QueueManager:
         settings = settings_of(job_class)
@@ -146,7 +142,9 @@ class Worker:
         manager = QueueManager(queries, channel=channel_of(job_class))
         for kind, handler in self._handlers.items():
             if kind.job_class is job_class:
-                manager.register_executor(kind.name, _Executor(kind, handler=handler, running=self._running))
+                manager.register_executor(
+                    kind.name, _Executor(kind, handler=handler, running=self._running, draining=self._draining)
+                )
         return manager
 
     async def _purge(self) -> None:
@@ -155,7 +153,7 @@ class Worker:
                 await self._driver.execute(
                     "DELETE FROM pgqueuer_log WHERE created < now() - $1::interval", FAILURES_KEPT
                 )
-            await _within(self._draining, PURGE_INTERVAL_S)
+            await within(self._draining, PURGE_INTERVAL_S)
 
 
 class _GivenBack(RetryRequested):
@@ -165,16 +163,21 @@ class _GivenBack(RetryRequested):
 class _Executor(AbstractEntrypointExecutor):
     """One kind's handler, with its policy, its tenant and its correlation id around it."""
 
-    def __init__(self, kind: JobKind, *, handler: Handler, running: set[asyncio.Task[Any]]) -> None:
+    def __init__(
+        self, kind: JobKind, *, handler: Handler, running: set[asyncio.Task[Any]], draining: asyncio.Event
+    ) -> None:
         super().__init__(EntrypointExecutorParameters(concurrency_limit=0, func=_never_called, on_failure="hold"))
         self._kind = kind
         self._handler = handler
         self._running = running
+        self._draining = draining
 
     async def execute(self, job: models.Job, context: models.Context) -> None:
         if job.status == "failed":  # so said the trigger that counts crashes, as this worker picked it
             self._log("job.dead", job, error=WorkerDied.__name__)
             raise WorkerDied
+        if self._draining.is_set():  # it was being picked as the worker was told to stop
+            raise _GivenBack(reason="the worker stops")
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 pgqueuer runs each job as a task
         self._running.add(task)
@@ -227,90 +230,6 @@ class _Queries(Queries):
         failure = None if given_back or traceback_record is None else traceback_record.model_dump_json()
         failures = 0 if given_back else 1
         await self.driver.execute(_RETRY, job.id, delay, failures, job.queue_manager_id, failure)
-
-
-class _PersistentDriver(Driver):
-    """One connection for pgqueuer that comes back. While the database is away, statements wait for it.
-
-    Repeating a statement whose answer was lost is safe: a job picked by it is picked again after the heartbeat, and the
-    others say how things are to be.
-    """
-
-    def __init__(self, url: str, *, application_name: str, given_up: asyncio.Event) -> None:
-        self._url = url
-        self._application_name = application_name
-        self._given_up = given_up
-        self._listeners: dict[str, NotifyCallback] = {}
-        self._connection: asyncpg.Connection | None = None
-        self._lock = asyncio.Lock()
-        self._shutdown = asyncio.Event()
-
-    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
-        rows = await self._persist(lambda connection: connection.fetch(query, *args))
-        return [dict(row) for row in rows]
-
-    async def execute(self, query: str, *args: object) -> str:
-        return str(await self._persist(lambda connection: connection.execute(query, *args)))
-
-    async def notify(self, channel: str, payload: str) -> None:
-        await self.execute("SELECT pg_notify($1, $2)", channel, payload)
-
-    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
-        known = channel in self._listeners
-        self._listeners[channel] = callback
-        if not known:
-            await self._persist(lambda connection: connection.add_listener(channel, self._heard))
-
-    @property
-    def shutdown(self) -> asyncio.Event:
-        return self._shutdown
-
-    @property
-    def tm(self) -> TaskManager:
-        return TaskManager()
-
-    async def __aenter__(self) -> _PersistentDriver:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Stay open: pgqueuer enters and leaves, and the other classes' loops use the same connection."""
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-
-    def _heard(self, connection: object, pid: int, channel: str, payload: str) -> None:
-        self._listeners[channel](payload)
-
-    async def _persist(self, act: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
-        delay_s = RECONNECT_FIRST_S
-        async with self._lock:
-            while True:
-                try:
-                    return await act(await self._connected())
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                    if self._given_up.is_set() or not is_unavailable(error):
-                        raise
-                    if isinstance(error, TimeoutError) and self._connection is not None:
-                        self._connection.terminate()  # nothing comes from it any more
-                    fields = {"event": "worker.database_away", "error": type(error).__name__}
-                    log.warning("worker waits for the database", extra={"fields": fields})
-                await _within(self._given_up, delay_s)
-                delay_s = min(delay_s * 2, RECONNECT_MAX_S)
-
-    async def _connected(self) -> asyncpg.Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect_held(self._url, application_name=self._application_name)
-            for channel in self._listeners:
-                await self._connection.add_listener(channel, self._heard)
-        return self._connection
-
-
-async def _within(event: asyncio.Event, limit_s: float) -> bool:
-    """Wait for `event` up to `limit_s`, and say whether it came."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), limit_s)
-    return event.is_set()
 
 
 _RETRY = """

@@ -277,12 +277,16 @@ async def test_held_connection_is_the_same_one_again(held: HeldConnections) -> N
 async def test_held_connections_have_a_limit(held: HeldConnections) -> None:
     running = 0
     most = 0
+    both = asyncio.Event()
 
     async def work() -> None:
         nonlocal running, most
         async with held.statement("book.store") as connection:
             running += 1
             most = max(most, running)
+            if running == 2:
+                both.set()
+            await both.wait()
             await connection.execute("SELECT 1")
             running -= 1
 
