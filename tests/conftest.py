@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -72,12 +73,25 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """The server of this test process; PostgreSQL's user must be able to enter its folder, unlike pytest's own."""
+    """The server of this test process."""
+    with _enterable_folder() as folder, EmbeddedPostgres(folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """A server for one test, which may stop and start it."""
+    with _enterable_folder() as folder, EmbeddedPostgres(folder / "postgres") as server:
+        yield server
+
+
+@contextmanager
+def _enterable_folder() -> Iterator[Path]:
+    """Make a folder that PostgreSQL's unprivileged user may enter, unlike pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="batzen-tests-"))
     folder.chmod(0o711)
     try:
-        with EmbeddedPostgres(folder / "postgres") as server:
-            yield server
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

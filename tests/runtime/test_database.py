@@ -154,36 +154,29 @@ async def test_connection_broken_in_a_transaction_is_unavailable_and_heals(
     assert await _bookings(engine) == 0
 
 
-async def test_postgres_that_is_down_is_unavailable_and_its_restart_heals(tmp_path: Path) -> None:
-    # A server of its own: nobody else's may go away.
-    with EmbeddedPostgres(_enterable(tmp_path)) as server:
-        engine = make_engine(server.admin_url.replace("postgresql:", "postgresql+asyncpg:"), application_name="test")
-        await ping(engine)
-        async with HeldConnections(server.admin_url, application_name="test", size=1) as held:
+async def test_postgres_that_is_down_is_unavailable_and_its_restart_heals(own_postgres: EmbeddedPostgres) -> None:
+    url = own_postgres.admin_url
+    engine = make_engine(url.replace("postgresql:", "postgresql+asyncpg:"), application_name="test")
+    await ping(engine)
+    async with HeldConnections(url, application_name="test", size=1) as held:
+        async with held.statement("book.store") as connection:
+            await connection.execute("SELECT 1")
+        own_postgres.stop()
+
+        with pytest.raises(DependencyUnavailable):
+            await ping(engine)
+        with pytest.raises(DependencyUnavailable):
+            async with transaction(engine, "book.store"):
+                pass
+        with pytest.raises(DependencyUnavailable):
             async with held.statement("book.store") as connection:
                 await connection.execute("SELECT 1")
-            server.stop()
 
-            with pytest.raises(DependencyUnavailable):
-                await ping(engine)
-            with pytest.raises(DependencyUnavailable):
-                async with transaction(engine, "book.store"):
-                    pass
-            with pytest.raises(DependencyUnavailable):
-                async with held.statement("book.store") as connection:
-                    await connection.execute("SELECT 1")
-
-            server.start()
-            await ping(engine)
-            async with held.statement("book.store") as connection:
-                assert await connection.fetchval("SELECT 1") == 1
-        await engine.dispose()
-
-
-def _enterable(tmp_path: Path) -> Path:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)
-    return tmp_path / "postgres"
+        own_postgres.start()
+        await ping(engine)
+        async with held.statement("book.store") as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+    await engine.dispose()
 
 
 async def test_more_connections_than_the_database_has_is_unavailable(

@@ -487,26 +487,25 @@ async def test_broken_connections_cost_no_job(
     await admin.close()
 
 
-async def test_worker_outlives_a_restart_of_the_database(migrations: Path, tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)
-    with EmbeddedPostgres(tmp_path / "postgres") as server:
-        database = await create_service_database(server.admin_url, "jobs", passwords=tmp_path / "passwords.json")
-        await migrate(database.owner_url, migrations, runtime_role=role_of(database.runtime_url))
-        engine = make_engine(database.runtime_url, application_name="test")
-        runs = _Runs()
-        async with JobQueue(engine) as queue, _working(database, capture=runs):
-            await _enqueue(engine, queue, 1)
-            await runs.wait_for(1)
-            await _until(engine, lambda depth: depth.idle)
+async def test_worker_outlives_a_restart_of_the_database(
+    own_postgres: EmbeddedPostgres, migrations: Path, tmp_path: Path
+) -> None:
+    database = await create_service_database(own_postgres.admin_url, "jobs", passwords=tmp_path / "passwords.json")
+    await migrate(database.owner_url, migrations, runtime_role=role_of(database.runtime_url))
+    engine = make_engine(database.runtime_url, application_name="test")
+    runs = _Runs()
+    async with JobQueue(engine) as queue, _working(database, capture=runs):
+        await _enqueue(engine, queue, 1)
+        await runs.wait_for(1)
+        await _until(engine, lambda depth: depth.idle)
 
-            await asyncio.to_thread(server.stop)
-            await asyncio.to_thread(server.start)
+        await asyncio.to_thread(own_postgres.stop)
+        await asyncio.to_thread(own_postgres.start)
 
-            await _enqueue(engine, queue, 2)
-            assert (await runs.wait_for(2)).payload == {"number": 2}
-            await _until(engine, lambda depth: depth.idle)
-        await engine.dispose()
+        await _enqueue(engine, queue, 2)
+        assert (await runs.wait_for(2)).payload == {"number": 2}
+        await _until(engine, lambda depth: depth.idle)
+    await engine.dispose()
 
 
 async def test_worker_starts_before_its_database_and_stops_without_it() -> None:
