@@ -67,7 +67,7 @@ def snapshot(collection: str = "REQUIRES_PAYMENT_METHOD", *, cause: str = "STEP"
     return payment_pb2.PaymentSnapshot(
         collection=f"PAYMENT_STATE_{collection}",  # type: ignore[arg-type]
         cause=f"CAUSE_{cause}",  # type: ignore[arg-type]
-        amounts=payment_pb2.PaymentSnapshot.Amounts(**amounts) if amounts else None,
+        amounts=payment_pb2.PaymentSnapshot.Amounts(**amounts),
         **fields,
     )
 

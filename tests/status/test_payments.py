@@ -1,0 +1,299 @@
+"""Opening, getting, labelling and listing payments over a real channel."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from batzen.status.v1 import status_pb2 as pb
+from batzen.type.v1 import money_pb2
+from tests.status.conftest import Replica, StatusServiceStub, move
+from tests.status.samples import (
+    NOW,
+    TOTAL_MINOR,
+    new_payment_id,
+    new_request_id,
+    open_request,
+    refused,
+    snapshot,
+    succeeded,
+)
+
+MISSING: dict[str, Any] = {"request_id": "", "payment_id": "", "payer_id": "", "total": None}
+INVALID: list[tuple[str, Any, str]] = [
+    ("request_id", "17", "request_id"),
+    ("payment_id", "pay_1", "payment_id"),
+    ("payment_id", "pay_" + "x" * 25 + "\n", "payment_id"),
+    ("payer_id", "x" * 129, "payer_id"),
+    ("payer_id", "a\0b", "payer_id"),
+    ("seller_ids", [f"seller_{number}" for number in range(101)], "seller_ids"),
+    ("seller_ids", ["seller_1", "x" * 129], "seller_ids[1]"),
+    ("booking_ids", ["a\tb"], "booking_ids[0]"),
+    ("client_reference", "x" * 129, "client_reference"),
+    ("quote_id", "x" * 129, "quote_id"),
+    ("labels", {str(number): "" for number in range(51)}, "labels"),
+    ("labels", {"x" * 41: ""}, "labels"),
+    ("labels", {"": "x"}, "labels"),
+    ("labels", {"a": "x" * 501}, "labels[a]"),
+    ("labels", {"a": "\0"}, "labels[a]"),
+    ("total", money_pb2.Money(amount_minor=-1, currency_code="CHF"), "total.amount_minor"),
+    ("total", money_pb2.Money(amount_minor=1, currency_code="chf"), "total.currency_code"),
+]
+
+
+async def test_an_opened_payment_has_what_it_was_opened_with(status: StatusServiceStub) -> None:
+    request = open_request(seller_ids=["seller_2", "seller_1", "seller_2"])
+
+    payment = (await status.OpenPayment(request)).payment
+
+    assert (payment.payment_id, payment.revision, payment.settled) == (request.payment_id, 1, False)
+    assert payment.snapshot == snapshot("INITIALIZED")
+    assert list(payment.seller_ids) == ["seller_2", "seller_1"]
+    assert (payment.total, payment.labels, payment.quote_id) == (request.total, request.labels, request.quote_id)
+    assert payment.open_time.ToDatetime(tzinfo=NOW.tzinfo) == NOW
+    assert not payment.HasField("complete_time")
+    assert (await status.GetPayment(pb.GetPaymentRequest(payment_id=request.payment_id))).payment == payment
+
+
+async def test_a_payment_is_opened_once_however_often_it_is_asked_for(status: StatusServiceStub) -> None:
+    request = open_request()
+
+    answers = await asyncio.gather(*[status.OpenPayment(request) for _ in range(20)])
+
+    assert len({answer.SerializeToString(deterministic=True) for answer in answers}) == 1
+    history = await status.ListTransitions(pb.ListTransitionsRequest(payment_id=request.payment_id))
+    assert [transition.revision for transition in history.transitions] == [1]
+
+
+async def test_opening_again_returns_the_payment_as_it_stands_now(status: StatusServiceStub) -> None:
+    request = open_request()
+    await status.OpenPayment(request)
+    await move(status, request.payment_id, snapshot())
+    await status.SetPaymentLabels(
+        pb.SetPaymentLabelsRequest(request_id=new_request_id(), payment_id=request.payment_id, labels={"a": "b"})
+    )
+    request.request_id = new_request_id()
+
+    payment = (await status.OpenPayment(request)).payment
+
+    assert (payment.revision, payment.labels) == (2, {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payer_id": "payer_2"},
+        {"seller_ids": []},
+        {"booking_ids": ["booking_2"]},
+        {"client_reference": ""},
+        {"quote_id": "quote_2"},
+        {"total": money_pb2.Money(amount_minor=TOTAL_MINOR, currency_code="EUR")},
+        {"total": money_pb2.Money(amount_minor=1, currency_code="CHF")},
+        {"labels": {}},
+    ],
+)
+async def test_an_id_that_was_opened_with_other_content_is_refused(
+    status: StatusServiceStub, payment: pb.Payment, change: dict[str, Any]
+) -> None:
+    refusal = await refused(status.OpenPayment(open_request(payment_id=payment.payment_id, **change)))
+
+    assert (refusal.code, refusal.reason, refusal.field) == ("ALREADY_EXISTS", "PAYMENT_EXISTS", "payment_id")
+
+
+@pytest.mark.parametrize("field", MISSING)
+async def test_what_must_be_there_is_named_when_it_is_not(status: StatusServiceStub, field: str) -> None:
+    refusal = await refused(status.OpenPayment(open_request(**{field: MISSING[field]})))
+
+    assert (refusal.code, refusal.reason, refusal.field) == ("INVALID_ARGUMENT", "FIELD_MISSING", field)
+
+
+@pytest.mark.parametrize(("field", "value", "path"), INVALID)
+async def test_what_is_wrong_is_named_by_its_path(status: StatusServiceStub, field: str, value: Any, path: str) -> None:
+    request = open_request(**{field: value})
+
+    refusal = await refused(status.OpenPayment(request))
+
+    assert (refusal.code, refusal.reason, refusal.field) == ("INVALID_ARGUMENT", "FIELD_INVALID", path)
+
+
+async def test_an_unknown_payment_is_not_found(status: StatusServiceStub) -> None:
+    unknown = new_payment_id()
+    for call in (
+        status.GetPayment(pb.GetPaymentRequest(payment_id=unknown)),
+        status.ListTransitions(pb.ListTransitionsRequest(payment_id=unknown)),
+        status.SetPaymentLabels(pb.SetPaymentLabelsRequest(request_id=new_request_id(), payment_id=unknown)),
+    ):
+        refusal = await refused(call)
+        assert (refusal.code, refusal.reason) == ("NOT_FOUND", "PAYMENT_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("caller", "sees"),
+    [
+        (("payer_1", "payer", "main"), True),
+        (("payer_2", "payer", "main"), False),
+        (("seller_1", "payer", "main"), False),
+        (("seller_1", "seller", "main"), True),
+        (("seller_2", "seller", "main"), False),
+        (("payer_1", "seller", "main"), False),
+        (("anyone", "operator", "main"), True),
+        (("anyone", "service", "main"), True),
+        (("payer_1", "payer", "other"), False),
+        (("anyone", "service", "other"), False),
+    ],
+)
+async def test_everybody_sees_what_is_theirs(
+    replica: Replica, payment: pb.Payment, caller: tuple[str, str, str], sees: bool
+) -> None:
+    subject, role, tenant = caller
+    async with replica.connect(subject, roles=[role], tenant=tenant) as status:
+        listed = await status.ListPayments(pb.ListPaymentsRequest(page_size=200))
+        assert (payment.payment_id in [each.payment_id for each in listed.payments]) is sees
+        for call in (
+            status.GetPayment(pb.GetPaymentRequest(payment_id=payment.payment_id)),
+            status.ListTransitions(pb.ListTransitionsRequest(payment_id=payment.payment_id)),
+        ):
+            if sees:
+                await call
+            else:
+                assert (await refused(call)).reason == "PAYMENT_NOT_FOUND"
+
+
+async def test_who_pays_and_sells_sees_both(replica: Replica, status: StatusServiceStub) -> None:
+    paid = (await status.OpenPayment(open_request(payer_id="both", seller_ids=["seller_1"]))).payment
+    sold = (await status.OpenPayment(open_request(payer_id="payer_1", seller_ids=["both"]))).payment
+
+    async with replica.connect("both", roles=["payer", "seller"]) as both:
+        listed = await both.ListPayments(pb.ListPaymentsRequest())
+
+    assert {each.payment_id for each in listed.payments} == {paid.payment_id, sold.payment_id}
+
+
+async def test_only_the_orchestrator_writes(replica: Replica) -> None:
+    async with replica.connect("gateway", roles=["service"]) as other:
+        assert (await refused(other.OpenPayment(open_request()))).reason == "PERMISSION_DENIED"
+
+
+async def test_labels_are_replaced_and_nothing_else(status: StatusServiceStub, payment: pb.Payment) -> None:
+    request = pb.SetPaymentLabelsRequest(
+        request_id=new_request_id(), payment_id=payment.payment_id, labels={"a": "b"}, booking_ids=["b_2", "b_2", "b_3"]
+    )
+
+    for _ in range(2):
+        labelled = (await status.SetPaymentLabels(request)).payment
+
+    expected = pb.Payment()
+    expected.CopyFrom(payment)
+    expected.ClearField("labels")
+    expected.labels["a"] = "b"
+    expected.booking_ids[:] = ["b_2", "b_3"]
+    assert labelled == expected
+    for booking_id, is_found in (("booking_1", False), ("b_2", True), ("b_3", True)):
+        found = await status.ListPayments(pb.ListPaymentsRequest(booking_id=booking_id, page_size=200))
+        assert (payment.payment_id in [each.payment_id for each in found.payments]) is is_found
+
+
+async def test_payments_are_found_by_all_that_is_set(replica: Replica) -> None:
+    ours = {"payer_id": "p", "seller_ids": ["s", "t"], "booking_ids": ["b"], "client_reference": "r"}
+    async with replica.connect(tenant="lists") as lists:
+        waiting = (await lists.OpenPayment(open_request(**ours))).payment.payment_id
+        paid = (await lists.OpenPayment(open_request(**ours))).payment.payment_id
+        await move(lists, paid, snapshot(), succeeded())
+        await lists.OpenPayment(open_request())
+
+        async def found(**wanted: Any) -> set[str]:
+            answer = await lists.ListPayments(pb.ListPaymentsRequest(**wanted))
+            return {each.payment_id for each in answer.payments}
+
+        both = {waiting, paid}
+        assert await found(payer_id="p") == both
+        assert await found(seller_id="t") == both
+        assert await found(booking_id="b") == both
+        assert await found(client_reference="r") == both
+        assert await found(payer_id="p", seller_id="s", booking_id="b", client_reference="r") == both
+        assert await found(payer_id="p", unsettled_only=True) == {waiting}
+        assert await found(payer_id="p", states=["PAYMENT_STATE_SUCCEEDED"]) == {paid}
+        assert await found(seller_id="s", states=["PAYMENT_STATE_INITIALIZED"]) == {waiting}
+        assert await found(booking_id="b", seller_id="other") == set()
+        assert len(await found()) == 3
+
+
+async def test_a_walk_over_pages_meets_every_payment_once_while_others_write(replica: Replica) -> None:
+    async with replica.connect(tenant="walks") as walks:
+        opened = [(await walks.OpenPayment(open_request())).payment.payment_id for _ in range(9)]
+        seen, token = [], ""
+        for _ in range(9):
+            request = pb.ListPaymentsRequest(seller_id="seller_1", page_size=2, page_token=token)
+            page = await walks.ListPayments(request)
+            seen += [each.payment_id for each in page.payments]
+            await move(walks, opened[len(seen) - 1], snapshot("FAILED"))
+            token = page.next_page_token
+            if not token:
+                break
+
+    assert sorted(seen) == sorted(opened)
+    assert len(seen) == len(opened)
+
+
+async def test_a_token_of_another_walk_is_refused(status: StatusServiceStub, payment: pb.Payment) -> None:
+    await status.OpenPayment(open_request())
+    await move(status, payment.payment_id, snapshot())
+    list_token = (await status.ListPayments(pb.ListPaymentsRequest(page_size=1))).next_page_token
+    history = pb.ListTransitionsRequest(payment_id=payment.payment_id, page_size=1)
+    history_token = (await status.ListTransitions(history)).next_page_token
+    assert list_token
+    assert history_token
+
+    for token in (history_token, list_token + "x", list_token[:-2], "nonsense", "ä", "=" * 40, list_token * 100):
+        refusal = await refused(status.ListPayments(pb.ListPaymentsRequest(page_token=token)))
+        assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+        assert refusal.field == "page_token"
+    other_filter = pb.ListPaymentsRequest(unsettled_only=True, page_token=list_token)
+    assert (await refused(status.ListPayments(other_filter))).reason == "PAGE_TOKEN_INVALID"
+    other_history = pb.ListTransitionsRequest(payment_id=payment.payment_id, after_revision=1, page_token=history_token)
+    assert (await refused(status.ListTransitions(other_history))).reason == "PAGE_TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [
+        ({"page_size": 201}, "page_size"),
+        ({"page_size": -1}, "page_size"),
+        ({"payer_id": "x" * 129}, "payer_id"),
+        ({"booking_id": "a\0"}, "booking_id"),
+        ({"states": [1, 99]}, "states[1]"),
+        ({"states": [0]}, "states[0]"),
+    ],
+)
+async def test_a_list_that_makes_no_sense_is_refused(
+    status: StatusServiceStub, wanted: dict[str, Any], path: str
+) -> None:
+    refusal = await refused(status.ListPayments(pb.ListPaymentsRequest(**wanted)))
+
+    assert (refusal.reason, refusal.field) == ("FIELD_INVALID", path)
+
+
+async def test_history_comes_page_by_page(status: StatusServiceStub, payment: pb.Payment) -> None:
+    await move(status, payment.payment_id, *[snapshot(attempt=attempt) for attempt in range(1, 5)])
+    revisions, token = [], ""
+    while True:
+        page = await status.ListTransitions(
+            pb.ListTransitionsRequest(payment_id=payment.payment_id, after_revision=1, page_size=2, page_token=token)
+        )
+        revisions.append([transition.revision for transition in page.transitions])
+        token = page.next_page_token
+        if not token:
+            break
+
+    assert revisions == [[2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize("wanted", [{"page_size": 501}, {"page_size": -1}, {"after_revision": -1}])
+async def test_a_history_that_makes_no_sense_is_refused(
+    status: StatusServiceStub, payment: pb.Payment, wanted: dict[str, Any]
+) -> None:
+    refusal = await refused(status.ListTransitions(pb.ListTransitionsRequest(payment_id=payment.payment_id, **wanted)))
+
+    assert (refusal.reason, refusal.field) == ("FIELD_INVALID", next(iter(wanted)))
