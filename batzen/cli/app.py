@@ -1,0 +1,91 @@
+"""The commands together. In a checkout `up` and `demo` join them; they are no part of what callers install."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import batzen
+from batzen.cli import changing, connection, logs, pay, reading
+from batzen.cli.output import Session
+
+EPILOG = """Where the suite is and who asks: options here, else BATZEN_TOKEN and
+BATZEN_ORCHESTRATOR_ADDRESS and its like, else the file .batzen/connection.json that `make up` writes, in this folder or
+one above.
+
+Exit codes: 0 done; 1 the payment did not end as wanted, or was refused; 2 wrong usage; 3 nothing answers."""
+
+app = typer.Typer(
+    name="batzen",
+    help="Take and watch payments of a batzen suite from the command line.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+seller_app = typer.Typer(help="Register sellers.", no_args_is_help=True)
+
+
+class Role(StrEnum):
+    """Whose token to use of those that `make up` wrote."""
+
+    OPERATOR = "operator"
+    SERVICE = "service"
+    PAYER = "payer"
+    SELLER = "seller"
+
+
+@app.callback()
+def connect(
+    context: typer.Context,
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--connection", metavar="FILE", show_default=False, help="What `make up` wrote.")
+    ] = None,
+    role: Annotated[Role, typer.Option("--as", help="Which token of that file to use.")] = Role.OPERATOR,
+    token: Annotated[str | None, typer.Option(show_default=False, help="A bearer token.")] = None,
+    orchestrator: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,
+    pricing: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,
+    status: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,
+    gateway: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,
+) -> None:
+    """Take the options in front of the command; what they say is looked up when the command needs it."""
+    addresses = {"orchestrator": orchestrator, "pricing": pricing, "status": status, "gateway": gateway}
+    context.obj = Session(
+        connect=partial(
+            connection.find, environ=os.environ, file=file, role=role.value, token=token, addresses=addresses
+        )
+    )
+
+
+app.command(epilog=pay.EPILOG)(pay.pay)
+app.command(epilog=reading.WATCH_EPILOG)(reading.watch)
+app.command("list", epilog=reading.LIST_EPILOG)(reading.list_payments)
+app.command(epilog=reading.QUOTE_EPILOG)(reading.quote)
+app.command(epilog=changing.REFUND_EPILOG)(changing.refund)
+seller_app.command("add", epilog=changing.SELLER_EPILOG)(changing.add_seller)
+app.add_typer(seller_app, name="seller")
+app.command(epilog=logs.EPILOG)(logs.logs)
+
+
+def main() -> None:
+    """Run the command line."""
+    _join_local_commands()
+    app()
+
+
+def _join_local_commands() -> None:
+    """Add `up` and `demo` when this package lies in a checkout, beside the folder that knows how."""
+    checkout = Path(batzen.__file__).resolve().parents[1]
+    found = importlib.util.find_spec("local")
+    if found is not None and found.origin is not None and Path(found.origin).resolve().parents[1] == checkout:
+        importlib.import_module("local.commands").register(app)

@@ -1,0 +1,141 @@
+"""`batzen refund` and `batzen seller add`: what changes something besides taking a payment."""
+
+from __future__ import annotations
+
+import getpass
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+from rich.text import Text
+
+from batzen.cli import money, options, states
+from batzen.cli.connection import Connection
+from batzen.cli.output import Exit, as_document, call, console, error_console, print_json
+from batzen.client import Client, new_request_id
+from batzen.gateway.v1.gateway_pb2 import PutSellerAccountRequest
+from batzen.orchestrator.v1.orchestrator_pb2 import RefundPaymentRequest
+from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
+from batzen.type.v1.money_pb2 import Money
+
+REFUND_EPILOG: Final = """Examples:
+
+batzen refund pay_…                            (all that is left)
+
+batzen refund pay_… --amount "30.00 CHF" --reason duplicate
+
+Exit code 0 once Stripe took it on; a refund that is still on its way says so."""
+SELLER_EPILOG: Final = """Examples:
+
+batzen seller add seller_2 --email anna@example.com
+
+batzen seller add seller_3 --email bo@example.com --country DE
+
+batzen seller add seller_4 --account acct_…    (an account that exists at Stripe)"""
+
+
+class Reason(StrEnum):
+    """Why money is given back."""
+
+    REQUESTED = "requested"
+    DUPLICATE = "duplicate"
+    FRAUDULENT = "fraudulent"
+
+
+REASONS: Final = {
+    Reason.REQUESTED: RefundPaymentRequest.REASON_REQUESTED_BY_PAYER,
+    Reason.DUPLICATE: RefundPaymentRequest.REASON_DUPLICATE,
+    Reason.FRAUDULENT: RefundPaymentRequest.REASON_FRAUDULENT,
+}
+
+
+def refund(
+    context: typer.Context,
+    *,
+    payment_id: options.PaymentId,
+    amount: Annotated[
+        Money | None,
+        typer.Option(
+            metavar="AMOUNT",
+            parser=options.read_amount,
+            show_default=False,
+            help="How much, exactly: '30.00 CHF'. Default: all that is left.",
+        ),
+    ] = None,
+    reason: Annotated[Reason, typer.Option(help="Why.")] = Reason.REQUESTED,
+    actor: Annotated[
+        str, typer.Option(metavar="ACTOR_ID", show_default="who you are on this machine", help="Who decided.")
+    ] = "",
+    keep_seller_part: Annotated[bool, typer.Option("--keep-seller-part", help="The seller keeps its part.")] = False,
+    keep_platform_fee: Annotated[bool, typer.Option("--keep-platform-fee", help="The platform keeps its fee.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Give money back to the payer."""
+
+    async def work(client: Client, _: Connection) -> Exit:
+        payment = (await client.status.GetPayment(GetPaymentRequest(payment_id=payment_id))).payment
+        request = RefundPaymentRequest(
+            request_id=new_request_id(),
+            payment_id=payment_id,
+            amount=amount,
+            expected_refundable=refundable(payment),
+            reason=REASONS[reason],
+            keep_seller_part=keep_seller_part,
+            keep_platform_fee=keep_platform_fee,
+            actor_id=actor or f"cli:{getpass.getuser()}",
+        )
+        answer = await client.orchestrator.RefundPayment(request)
+        if as_json:
+            print_json(as_document(answer))
+        else:
+            given = money.shown(answer.amount.amount_minor, answer.amount.currency_code)
+            console.print(Text.assemble((f"{answer.refund_id} ", "bold"), given))
+            remark = states.remark(answer.payment, payment.total.currency_code)
+            console.print(Text.assemble(states.label(answer.payment.state), "   ", remark))
+        return Exit.OK
+
+    call(context.obj, work, as_json=as_json)
+
+
+def refundable(payment: Payment) -> Money:
+    """Return what can still be given back, as the snapshot says; never below zero."""
+    amounts = payment.snapshot.amounts
+    left = amounts.captured_minor - amounts.refunded_minor - amounts.refund_pending_minor
+    left -= amounts.disputed_open_minor + amounts.disputed_lost_minor
+    return Money(amount_minor=max(left, 0), currency_code=payment.total.currency_code)
+
+
+def add_seller(
+    context: typer.Context,
+    *,
+    seller_id: Annotated[
+        str, typer.Argument(metavar="SELLER_ID", help="Your own id of the seller.", show_default=False)
+    ],
+    email: Annotated[str, typer.Option(help="Where Stripe writes to; needed for a new account.")] = "",
+    country: Annotated[str, typer.Option(help="ISO 3166-1 code of the seller's country.")] = "CH",
+    account: Annotated[
+        str, typer.Option(metavar="ACCT_ID", show_default=False, help="An account that exists at Stripe.")
+    ] = "",
+    as_json: options.Json = False,
+) -> None:
+    """Register a seller, with a new account at Stripe or one that exists. Repeating it changes nothing."""
+
+    async def work(client: Client, _: Connection) -> Exit:
+        request = PutSellerAccountRequest(
+            request_id=new_request_id(),
+            seller_id=seller_id,
+            country_code=country.upper(),
+            email=email,
+            stripe_account_id=account,
+        )
+        made = (await client.gateway.PutSellerAccount(request)).account
+        if as_json:
+            print_json(as_document(made))
+        else:
+            can = "can be paid" if made.charges_enabled else "cannot be paid yet"
+            console.print(Text.assemble((made.seller_id, "bold"), f"   {made.stripe_account_id}   {can}"))
+            if made.requirements_due:
+                error_console.print(f"Stripe still wants to know: {', '.join(made.requirements_due)}")
+        return Exit.OK
+
+    call(context.obj, work, as_json=as_json)

@@ -1,0 +1,102 @@
+"""Where the suite is and who we are there: from options, from the environment, or from what `make up` wrote.
+
+`make up` writes `.batzen/connection.json` (for its owner only) in its checkout; it is found from any folder below.
+Each setting is taken from the first place that has it: option, environment, file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from batzen.client import Addresses, Client
+
+FILE: Final = Path(".batzen/connection.json")
+ROLES: Final = ("operator", "service", "payer", "seller")
+
+
+class NotConnected(Exception):
+    """Nothing says where the suite is, or who is asking; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Everything a command needs to know about the suite it talks to."""
+
+    addresses: Addresses
+    token: str = field(repr=False, default="")
+    file: Path | None = None
+    """Re-read at each call where the token comes from it: `make up` renews it."""
+    role: str = ROLES[0]
+    logs: Path | None = None
+    seller_id: str | None = None
+    """A seller that is there to be tried with."""
+
+    def client(self) -> Client:
+        """Return a client; use it with `async with`. Raises `NotConnected` without a token."""
+        if not self.token:
+            raise NotConnected("No token. Start the suite with `make up`, or set BATZEN_TOKEN to one of yours.")
+        return Client(token=self._newest_token, addresses=self.addresses)
+
+    def _newest_token(self) -> str:
+        if self.file is None:
+            return self.token
+        try:
+            return str(_read(self.file)["tokens"][self.role])
+        except NotConnected:  # `make up` ended; the call itself will say that nothing answers
+            return self.token
+
+
+def find(
+    *,
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    role: str = ROLES[0],
+    token: str | None = None,
+    addresses: Mapping[str, str | None] | None = None,
+    start: Path | None = None,
+) -> Connection:
+    """Return what options (the arguments), environment and file say together. Raises `NotConnected`."""
+    path = file or _named(environ) or _above(start or Path.cwd())
+    written = _read(path) if path is not None else {}
+    known = Addresses(**written.get("addresses", {}))
+    given = {name: address for name, address in (addresses or {}).items() if address}
+    token = token or environ.get("BATZEN_TOKEN", "").strip() or None
+    from_file = written.get("tokens", {}).get(role, "")
+    named = {
+        name: value
+        for name in Addresses.__dataclass_fields__
+        if (value := environ.get(f"BATZEN_{name.upper()}_ADDRESS", "").strip())
+    }
+    return Connection(
+        addresses=replace(known, **{**named, **given}),
+        token=token or from_file,
+        file=path if token is None and from_file else None,
+        role=role,
+        logs=Path(written["logs"]) if "logs" in written else None,
+        seller_id=written.get("seller_id"),
+    )
+
+
+def _named(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get("BATZEN_CONNECTION", "").strip()
+    return Path(named) if named else None
+
+
+def _above(folder: Path) -> Path | None:
+    return next((path for parent in (folder, *folder.parents) if (path := parent / FILE).is_file()), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotConnected(f"There is no {path}; `make up` writes it while it runs.") from None
+    except (OSError, ValueError) as error:
+        raise NotConnected(f"{path} cannot be read: {error}") from error
+    if not isinstance(written, dict):
+        raise NotConnected(f"{path} is not what `make up` writes.")
+    return written

@@ -1,0 +1,73 @@
+"""Following one payment while something else is done with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from batzen.client import Client
+from batzen.status.v1.status_pb2 import Payment, Transition
+from batzen.type.v1.payment_pb2 import PaymentState
+
+Heard = Callable[[Transition], None]
+
+
+class Journey:
+    """The transitions of one payment seen so far, in order."""
+
+    def __init__(self, client: Client, payment_id: str, *, heard: Heard, after_revision: int | None) -> None:
+        self.seen: list[Transition] = []
+        self._grew = asyncio.Event()
+        self._reading = asyncio.create_task(self._read(client, payment_id, heard, after_revision))
+
+    async def until(self, wanted: Callable[[Transition], bool], *, timeout_s: float) -> Transition:
+        """Return the newest transition once it is as `wanted`. Raises TimeoutError, or what ended the watch."""
+        async with asyncio.timeout(timeout_s):
+            while not (self.seen and wanted(self.seen[-1])):
+                grew = asyncio.ensure_future(self._grew.wait())
+                try:
+                    await asyncio.wait({grew, self._reading}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    grew.cancel()
+                if self._reading.done():
+                    self._reading.result()
+                self._grew.clear()
+        return self.seen[-1]
+
+    async def end(self) -> None:
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)  # a failure matters to whoever waits in `until`
+
+    async def _read(self, client: Client, payment_id: str, heard: Heard, after_revision: int | None) -> None:
+        async with client.watch(payment_id, after_revision=after_revision) as updates:
+            async for update in updates:
+                self.seen.append(update)
+                heard(update)
+                self._grew.set()
+
+
+@asynccontextmanager
+async def following(
+    client: Client, payment_id: str, *, heard: Heard = lambda _update: None, after_revision: int | None = None
+) -> AsyncIterator[Journey]:
+    """Follow a payment inside; `heard` is told each transition as it comes."""
+    journey = Journey(client, payment_id, heard=heard, after_revision=after_revision)
+    try:
+        yield journey
+    finally:
+        await journey.end()
+
+
+def is_decided(update: Transition | Payment) -> bool:
+    """Whether a submit has come to an end: settled, or the payer's turn again."""
+    return update.settled or update.state in (
+        PaymentState.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD,
+        PaymentState.PAYMENT_STATE_REQUIRES_ACTION,
+        PaymentState.PAYMENT_STATE_AUTHORIZED,
+    )
+
+
+def at_least(revision: int, wanted: Callable[[Transition], bool]) -> Callable[[Transition], bool]:
+    """Return `wanted` for revisions from `revision` on."""
+    return lambda update: update.revision >= revision and wanted(update)

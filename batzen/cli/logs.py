@@ -1,0 +1,147 @@
+"""`batzen logs`: the JSON logs of the local suite, merged by time and readable."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from batzen.cli import options
+from batzen.cli.connection import NotConnected
+from batzen.cli.output import Exit, Session, console, error_console, refuse
+
+POLL_S: Final = 0.2
+"""Between two looks for new lines."""
+READ_BYTES_MAX: Final = 4_000_000
+"""From the end of each file; a line has a few hundred bytes."""
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+STYLES: Final = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red", "DEBUG": "dim"}
+SAID: Final = frozenset(
+    {"time", "level", "service", "message", "logger", "method", "code", "duration_ms", "peer", "exception"}
+)
+EPILOG: Final = """Examples:
+
+batzen logs                                    (all services, the last lines)
+
+batzen logs gateway --follow
+
+batzen logs --correlation 3f2a…                (all that one call caused)"""
+
+Line = dict[str, Any]
+
+
+def logs(
+    context: typer.Context,
+    *,
+    service: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="Only this process, such as gateway.", show_default=False)
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 40,
+    level: Annotated[str, typer.Option(help="This level and above: DEBUG, INFO, WARNING, ERROR.")] = "INFO",
+    correlation: Annotated[
+        str | None, typer.Option(metavar="ID", show_default=False, help="Only what belongs to this correlation id.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(show_default=False, help="Where the logs are. Default: those of `make up`.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show the logs of the suite that runs on this machine."""
+    if level.upper() not in LEVELS:
+        refuse(f"There is no level {level!r}; there are {', '.join(LEVELS)}.")
+    session: Session = context.obj
+    try:
+        where = folder or session.connect().logs
+    except NotConnected:
+        where = None
+    if where is None or not where.is_dir():
+        error_console.print("There are no logs here. Start the suite with `make up`, or name their --folder.")
+        raise typer.Exit(int(Exit.UNREACHABLE))
+    files = [path for path in sorted(where.glob("*.log")) if not path.name.endswith(".previous.log")]
+    if service is not None:
+        files = [path for path in files if path.stem == service]
+        if not files:
+            refuse(f"There is no log of {service!r} in {where}.")
+
+    def wanted(line: Line) -> bool:
+        importance = LEVELS.index(line["level"]) if line.get("level") in LEVELS else len(LEVELS)
+        return importance >= LEVELS.index(level.upper()) and correlation in (None, line.get("correlation_id"))
+
+    tails = [_Tail(path) for path in files]
+    for line in [line for line in _merged(tails) if wanted(line)][-lines:] if lines else []:
+        _show(line, as_json=as_json)
+    try:
+        while follow:
+            time.sleep(POLL_S)
+            for line in _merged(tails):
+                if wanted(line):
+                    _show(line, as_json=as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(int(Exit.OK)) from None
+
+
+class _Tail:
+    """The lines of one file that were not read yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = max(0, path.stat().st_size - READ_BYTES_MAX)
+        self._file_id: int | None = None
+
+    def __iter__(self) -> Iterator[Line]:
+        try:
+            with self._path.open("rb") as file:
+                file_id = self._path.stat().st_ino
+                if self._file_id not in (None, file_id):  # a new run began a new log
+                    self._at = 0
+                self._file_id = file_id
+                file.seek(self._at)
+                text = file.read()
+        except FileNotFoundError:
+            return
+        whole, newline, _ = text.rpartition(b"\n")
+        self._at += len(whole) + len(newline)
+        for line in whole.splitlines():
+            if line.strip():
+                yield self._parsed(line.decode(errors="replace"))
+
+    def _parsed(self, line: str) -> Line:
+        try:
+            parsed = json.loads(line)
+        except ValueError:
+            parsed = None
+        # What is no JSON comes from below our logging: an interpreter that could not start, a library that prints.
+        return parsed if isinstance(parsed, dict) else {"service": self._path.stem, "message": line, "level": "WARNING"}
+
+
+def _merged(tails: list[_Tail]) -> list[Line]:
+    return list(heapq.merge(*tails, key=lambda line: str(line.get("time", ""))))
+
+
+def _show(line: Line, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+        return
+    level = str(line.get("level", ""))
+    text = Text(str(line.get("time", ""))[11:23].ljust(12), style="dim")
+    text.append(f"  {line.get('service', ''):<13}", style="cyan")
+    text.append(f"{level:<8}", style=STYLES.get(level, ""))
+    if "method" in line:
+        text.append(str(line["method"]).rpartition(".")[2])
+        text.append(f"  {line.get('code', '')}", style="" if line.get("code") == "OK" else "yellow")
+        text.append(f"  {line.get('duration_ms', '')} ms", style="dim")
+    else:
+        text.append(str(line.get("message", "")))
+    rest = {key: value for key, value in line.items() if key not in SAID}
+    if rest:
+        text.append("  " + " ".join(f"{key}={value}" for key, value in rest.items()), style="dim")
+    if "exception" in line:
+        text.append("\n" + str(line["exception"]), style="red")
+    console.print(text, soft_wrap=True)

@@ -1,0 +1,45 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from batzen.cli import money
+from batzen.cli.cards import payment_method_id
+from batzen.type.v1.money_pb2 import Money
+
+
+def read_amount(text: str) -> Money:
+    try:
+        amount = money.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if amount.amount_minor == 0:
+        raise typer.BadParameter("The amount must be above zero.")
+    return amount
+
+
+def read_card(text: str) -> str:
+    try:
+        return payment_method_id(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+PaymentId = Annotated[str, typer.Argument(metavar="PAYMENT_ID", help="Its id, pay_…", show_default=False)]
+Amount = Annotated[
+    Money,
+    typer.Option(
+        "--amount", metavar="AMOUNT", parser=read_amount, show_default=False,
+        help="How much, exactly, with the currency: '100.00 CHF'.",
+    ),
+]  # fmt: skip
+SellerId = Annotated[
+    str | None,
+    typer.Option(
+        "--seller", metavar="SELLER_ID", show_default=False, help="Who sells. Default: the seller that `make up` made."
+    ),
+]

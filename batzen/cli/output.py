@@ -1,0 +1,157 @@
+"""What a command says: text for people, or one JSON document for programs; and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, NoReturn
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from batzen.cli.authentication import NotAuthenticated
+from batzen.cli.connection import Connection, NotConnected
+from batzen.client import Client
+from batzen.errors import (
+    BatzenError,
+    DeadlineExceeded,
+    InvalidArgument,
+    Unavailable,
+)
+
+console: Final = Console(highlight=False)
+error_console: Final = Console(stderr=True, highlight=False)
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    NOT_AS_WANTED = 1
+    """The payment did not end as wanted, or what was asked was refused."""
+    USAGE = 2
+    UNREACHABLE = 3
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What the options before the command say."""
+
+    connect: Callable[[], Connection]
+
+
+ADVICE: Final = {
+    "PAYMENT_NOT_FOUND": "Check the id; `batzen list` shows the payments you may see.",
+    "SELLER_NOT_FOUND": "Register the seller first: batzen seller add SELLER_ID --email …",
+    "PAYMENT_STATE": "See where it stands: batzen watch PAYMENT_ID --until-settled",
+    "METHOD_REFUSED": "Use another card; `batzen pay --help` names those there are.",
+    "REFUNDABLE_CHANGED": "Something else moved the payment meanwhile; look again, then decide.",
+    "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",
+    "DEPENDENCY_UNAVAILABLE": "Send the same command again in a moment.",
+    "NOT_OFFERED": "This server does not do that; it is announced for a later version.",
+    "PERMISSION_DENIED": "Use a token of another role: --as operator, service, payer or seller.",
+    "UNAUTHENTICATED": "The token is missing, expired or another suite's; `make up` renews the one it wrote.",
+}
+"""What to do about a reason; those without an entry say it themselves."""
+ADVICE_BY_CODE: Final = {
+    "UNAVAILABLE": "Is the suite running? Start it with `make up`, or say where it is: --help names the options.",
+    "DEADLINE_EXCEEDED": "The outcome is not known. Look at the payment before you pay again: batzen list",
+    "UNIMPLEMENTED": "This server does not do that yet.",
+    "INTERNAL": "A bug. The logs tell more: batzen logs --correlation ID",
+}
+
+
+def call(session: Session, work: Callable[[Client, Connection], Awaitable[Exit]], *, as_json: bool) -> NoReturn:
+    """Run `work` with a client, tell what failed, and end the command with its exit code."""
+
+    async def run() -> Exit:
+        connection = session.connect()
+        async with connection.client() as client:
+            return await work(client, connection)
+
+    try:
+        code = asyncio.run(run())
+    except NotConnected as error:
+        _fail({"code": "NOT_CONNECTED", "message": str(error)}, [str(error)], as_json=as_json)
+        code = Exit.UNREACHABLE
+    except BatzenError as error:
+        tell(error, as_json=as_json)
+        code = exit_code(error)
+    except NotAuthenticated as error:
+        _fail({"code": "NOT_AUTHENTICATED", "message": str(error)}, [str(error)], as_json=as_json)
+        code = Exit.NOT_AS_WANTED
+    except TimeoutError:
+        message = "It is not decided yet. It goes on without us: batzen watch PAYMENT_ID --until-settled"
+        _fail({"code": "STILL_RUNNING", "message": message}, [message], as_json=as_json)
+        code = Exit.NOT_AS_WANTED
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    raise typer.Exit(int(code))
+
+
+def exit_code(error: BatzenError) -> Exit:
+    if isinstance(error, InvalidArgument):
+        return Exit.USAGE
+    return Exit.UNREACHABLE if isinstance(error, Unavailable | DeadlineExceeded) else Exit.NOT_AS_WANTED
+
+
+def tell(error: BatzenError, *, as_json: bool) -> None:
+    """Say what was refused: code, what happened, what to do, and what to name when asking."""
+    title = f"{error.code.name} / {error.reason}" if error.reason else error.code.name
+    unreached = isinstance(error, Unavailable) and not error.reason
+    lines = [f"Nothing answers there: {error.message}" if unreached else error.message]
+    lines += [f"{violation.field}: {violation.description}" for violation in error.violations if violation.field]
+    lines += [f"{key}: {value}" for key, value in error.metadata.items()]
+    if advice := ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
+        lines.append(advice)
+    if error.correlation_id:
+        lines.append(f"Correlation id {error.correlation_id}")
+    document = {
+        "code": error.code.name,
+        "reason": error.reason,
+        "message": error.message,
+        "metadata": dict(error.metadata),
+        "fields": [{"field": violation.field, "description": violation.description} for violation in error.violations],
+        "correlation_id": error.correlation_id,
+    }
+    _fail(document, lines, as_json=as_json, title=title)
+
+
+def refuse(message: str) -> NoReturn:
+    """End a command whose arguments cannot be used."""
+    raise typer.BadParameter(message)
+
+
+def print_json(document: Any) -> None:
+    """Write one JSON document, and nothing else, to standard output."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_json_line(document: Any) -> None:
+    """Write one JSON document on one line, at once."""
+    print(json.dumps(document, ensure_ascii=False), flush=True)
+
+
+def as_document(message: Message) -> dict[str, Any]:
+    """Return a message in protobuf's JSON form, under its contract's names, zeros included; int64 is a string there."""
+    document: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return document
+
+
+def _fail(document: dict[str, Any], lines: list[str], *, as_json: bool, title: str | None = None) -> None:
+    if as_json:
+        print_json({"error": document})
+        return
+    error_console.print(Text(f"✗ {title or document['code']}", style="bold red"))
+    for line in lines:
+        error_console.print(Padding(Text(line), (0, 0, 0, 2)))

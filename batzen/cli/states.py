@@ -1,0 +1,87 @@
+"""How payments look in a terminal: a word, a sign and a colour for each state."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.text import Text
+
+from batzen.cli import money
+from batzen.status.v1.status_pb2 import Payment, Transition
+from batzen.type.v1.payment_pb2 import PaymentSnapshot, PaymentState
+
+_PREFIX: Final = "PAYMENT_STATE_"
+_LOOKS: Final = {
+    "INITIALIZED": ("○", "dim"),
+    "REQUIRES_PAYMENT_METHOD": ("○", "cyan"),
+    "SCHEDULED": ("◷", "cyan"),
+    "PROCESSING": ("◌", "yellow"),
+    "REQUIRES_ACTION": ("◍", "magenta"),
+    "AUTHORIZED": ("◐", "blue"),
+    "SUCCEEDED": ("●", "green"),
+    "PARTIALLY_REFUNDED": ("◑", "blue"),
+    "REFUNDED": ("◯", "blue"),
+    "FAILED": ("✗", "red"),
+    "CANCELED": ("✗", "dim"),
+    "EXPIRED": ("✗", "dim"),
+    "DISPUTED": ("!", "red"),
+    "DISPUTE_LOST": ("!", "red"),
+}
+_UNKNOWN: Final = ("?", "white")
+
+
+def name(state: int) -> str:
+    """Return the name of a state without its prefix; its number if it is newer than this package."""
+    try:
+        return PaymentState.Name(state).removeprefix(_PREFIX)
+    except ValueError:
+        return str(state)
+
+
+def label(state: int) -> Text:
+    """Return the state for a person: `● succeeded`."""
+    sign, style = _LOOKS.get(name(state), _UNKNOWN)
+    return Text(f"{sign} {name(state).lower().replace('_', ' ')}", style=style)
+
+
+def remark(update: Transition | Payment, currency_code: str) -> Text:
+    """Return what there is to say beside the state: amounts, what went wrong, what is awaited."""
+    snapshot = update.snapshot
+    parts = [*_amounts(snapshot, currency_code), *_troubles(snapshot)]
+    return Text(" · ").join(parts) if parts else Text()
+
+
+def _amounts(snapshot: PaymentSnapshot, currency_code: str) -> list[Text]:
+    amounts = snapshot.amounts
+    words = {
+        "held": amounts.capturable_minor,
+        "captured": amounts.captured_minor,
+        "refund on its way": amounts.refund_pending_minor,
+        "refunded": amounts.refunded_minor,
+        "disputed": amounts.disputed_open_minor,
+        "lost": amounts.disputed_lost_minor,
+        "surplus": amounts.surplus_minor,
+    }
+    return [Text(f"{word} {money.shown(amount, currency_code)}") for word, amount in words.items() if amount]
+
+
+def _troubles(snapshot: PaymentSnapshot) -> list[Text]:
+    parts = []
+    if snapshot.HasField("last_error"):
+        error = snapshot.last_error
+        parts.append(Text(f"{error.decline_code or error.code}: {error.message}", style="red"))
+    if snapshot.reason:
+        parts.append(Text(snapshot.reason.lower().replace("_", " "), style="yellow"))
+    if snapshot.HasField("attention"):
+        parts.append(
+            Text(f"needs a person: {snapshot.attention.detail or snapshot.attention.reason}", style="bold red")
+        )
+    return parts
+
+
+def method(snapshot: PaymentSnapshot) -> str:
+    """Return `visa •••• 4242`; empty where no method is known."""
+    if not snapshot.HasField("method"):
+        return ""
+    used = snapshot.method
+    return f"{used.brand or used.type} •••• {used.last4}" if used.last4 else used.type
