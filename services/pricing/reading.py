@@ -1,7 +1,7 @@
-"""Reads a request of the contract into a `Cart`, or says which field is wrong. Knows protobuf, decides no price.
+"""Reads CreateQuote into a `Cart`, or says which field is wrong. Knows protobuf, decides no price.
 
-Fields are read in the order of the contract, so a request that is wrong twice always gets the same answer. What the
-contract has and this server does not offer is refused, never passed over.
+Fields are read in a fixed order, so a request that is wrong twice always gets the same answer. What the contract has
+and this server does not offer is refused, never passed over.
 """
 
 from __future__ import annotations
@@ -10,25 +10,29 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from typing import Final, TypeVar
-from zoneinfo import ZoneInfo, available_timezones
+from datetime import date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldInvalid, FieldMissing, ServiceError
 
-from .domain.cart import (
-    LINES_MAX,
-    QUANTITY_FRACTION_DIGITS_MAX,
-    Cart,
-    CartLine,
-    Rounding,
-    RoundingPoint,
+from .domain.cart import ADJUSTMENTS_MAX, LINES_MAX, Cart, Rounding
+from .domain.errors import FeatureNotAvailable, TooManyLines
+from .domain.exact import Percent, parse_decimal
+from .domain.line import ID, QUANTITY_FRACTION_DIGITS_MAX, CartLine, require_match
+from .domain.terms import CallerAdjustment, Direction, Terms
+from .fields import (
+    read_amount,
+    read_currency,
+    read_date,
+    read_instant,
+    read_percent,
+    read_request_id,
+    read_word,
+    read_zone,
 )
-from .domain.errors import CurrencyUnknown, DateInvalid, FeatureNotAvailable, TimeZoneUnknown, TooManyLines
-from .domain.exact import parse_decimal
-from .words import BEHAVIORS, KINDS, LIABILITIES, MODES, POINTS, TREATMENTS
+from .words import BEHAVIORS, DIRECTIONS, FUNDERS, KINDS, LIABILITIES, MODES, POINTS, TREATMENTS
 
 TTL_DEFAULT: Final = timedelta(hours=24)
 """As long as a payment may lie before it counts as abandoned."""
@@ -39,18 +43,14 @@ TTL_MAX: Final = timedelta(days=90)
 COUNTRY_DEFAULT: Final = "CH"
 TAX_CATEGORY_DEFAULT: Final = "standard"
 TIME_ZONE_DEFAULT: Final = "Europe/Zurich"
+"""Also where the platform is."""
 
-YEAR_MIN: Final = 1970
-YEAR_MAX: Final = 9998
-"""One less than `datetime` has, so that no zone's offset carries an instant beyond it."""
-
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_SECONDS_MIN: Final = int(datetime(YEAR_MIN, 1, 2, tzinfo=UTC).timestamp())
-_SECONDS_MAX: Final = int(datetime(YEAR_MAX, 12, 30, tzinfo=UTC).timestamp())
-_NANOS: Final = 1_000_000_000
-
-N = TypeVar("N")
-T = TypeVar("T")
+STACKING_ORDER_MAX: Final = 1_000
+"""On both sides of 0; room for more steps than anybody can oversee."""
+DISCOUNT_PERCENT_MAX: Final = 100
+SURCHARGE_PERCENT_MAX: Final = 1_000
+"""Ten times the price: more is a mistake."""
+COUPON_CODE = re.compile(r"[A-Z0-9-]{3,40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,56 @@ def read_create_quote(
         raise FieldMissing(field="lines")
     if len(request.lines) > LINES_MAX:  # before a million of them are looked at
         raise TooManyLines(field="lines", lines_max=LINES_MAX)
-    _refuse_unoffered(request)
+    if len(request.locales):
+        raise FeatureNotAvailable(field="locales", feature="locales")
+    cart = Cart(
+        lines=_read_lines(request, currencies=currencies, now=now),
+        payer_id=request.payer_id,
+        as_of=now,
+        fee_date=now.astimezone(ZoneInfo(TIME_ZONE_DEFAULT)).date(),
+        coupon_codes=_read_coupon_codes(request),
+        adjustments=_read_adjustments(request, currencies=currencies),
+        rounding=Rounding(
+            point=read_word(POINTS, request.rounding.point, field="rounding.point"),
+            mode=read_word(MODES, request.rounding.mode, field="rounding.mode"),
+        ),
+    )
+    return QuoteOrder(request_id=request_id, cart=cart, ttl=_read_ttl(request), preview=request.preview)
+
+
+def read_terms(entry: pricing_pb2.Adjustment, *, currencies: Mapping[str, int]) -> tuple[Terms, set[str]]:
+    """Return how much an adjustment is, and the currencies that its amounts name."""
+    direction = read_word(DIRECTIONS, entry.direction, field="direction")
+    named: set[str] = set()
+    percent: Percent | None = None
+    fixed_minor = cap_minor = None
+    match entry.WhichOneof("value"):
+        case "percent":
+            most = DISCOUNT_PERCENT_MAX if direction is Direction.DISCOUNT else SURCHARGE_PERCENT_MAX
+            percent = read_percent(entry.percent, field="percent", at_most=most, may_be_zero=False)
+        case "fixed":
+            fixed_minor, currency = read_amount(entry.fixed, currencies=currencies, field="fixed", at_least=1)
+            named.add(currency)
+        case _:
+            raise FieldMissing(field="value")
+    if entry.HasField("cap"):
+        cap_minor, currency = read_amount(entry.cap, currencies=currencies, field="cap", at_least=1)
+        named.add(currency)
+    if abs(entry.stacking_order) > STACKING_ORDER_MAX:
+        raise FieldInvalid(field="stacking_order", stacking_order_max=STACKING_ORDER_MAX)
+    return Terms(
+        direction=direction,
+        percent=percent,
+        fixed_minor=fixed_minor,
+        cap_minor=cap_minor,
+        funder=read_word(FUNDERS, entry.funder, field="funder"),
+        stacking_order=entry.stacking_order,
+    ), named
+
+
+def _read_lines(
+    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, int], now: datetime
+) -> tuple[CartLine, ...]:
     lines = []
     for index, line in enumerate(request.lines):
         try:
@@ -83,89 +132,76 @@ def read_create_quote(
         except ServiceError as error:
             error.field = f"lines[{index}].{error.field}"
             raise
-    rounding = Rounding(
-        point=_one_of(POINTS, request.rounding.point, field="rounding.point"),
-        mode=_one_of(MODES, request.rounding.mode, field="rounding.mode"),
-    )
-    if rounding.point is RoundingPoint.PER_TOTAL:
-        raise FeatureNotAvailable(field="rounding.point", feature="rounding per total")
-    return QuoteOrder(
-        request_id=request_id,
-        cart=Cart(lines=tuple(lines), payer_id=request.payer_id, rounding=rounding),
-        ttl=_read_ttl(request),
-        preview=request.preview,
-    )
-
-
-def read_request_id(text: str) -> uuid.UUID:
-    """Return the UUID; raise `FieldMissing` or `FieldInvalid` at `request_id`."""
-    if not text:
-        raise FieldMissing(field="request_id")
-    try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise FieldInvalid(field="request_id", detail="It must be a UUID.") from error
-
-
-def _refuse_unoffered(request: pricing_pb2.CreateQuoteRequest) -> None:
-    for field in ("coupon_codes", "adjustments", "locales"):
-        if len(getattr(request, field)):
-            raise FeatureNotAvailable(field=field, feature=field)
+    return tuple(lines)
 
 
 def _read_line(line: pricing_pb2.Line, *, currencies: Mapping[str, int], now: datetime) -> CartLine:
-    if not line.kind:
-        raise FieldMissing(field="kind")
+    kind = read_word(KINDS, line.kind, field="kind")
     if not line.HasField("unit_amount"):
         raise FieldMissing(field="unit_amount")
-    currency_code = line.unit_amount.currency_code
-    if not currency_code:
-        raise FieldMissing(field="unit_amount.currency_code")
-    if currency_code not in currencies:
-        raise CurrencyUnknown(field="unit_amount.currency_code")
     return CartLine(
         line_id=line.line_id,
         seller_id=line.seller_id,
-        kind=_one_of(KINDS, line.kind, field="kind"),
+        kind=kind,
         quantity=parse_decimal(line.quantity, field="quantity", fraction_digits_max=QUANTITY_FRACTION_DIGITS_MAX),
         unit_amount_minor=line.unit_amount.amount_minor,
-        currency_code=currency_code,
+        currency_code=read_currency(
+            line.unit_amount.currency_code, currencies=currencies, field="unit_amount.currency_code"
+        ),
         tax_category=line.tax_category or TAX_CATEGORY_DEFAULT,
         country=line.country or COUNTRY_DEFAULT,
-        tax_behavior=_one_of(BEHAVIORS, line.tax_behavior, field="tax_behavior"),
-        tax_treatment=_one_of(TREATMENTS, line.tax_treatment, field="tax_treatment"),
+        tax_behavior=read_word(BEHAVIORS, line.tax_behavior, field="tax_behavior"),
+        tax_treatment=read_word(TREATMENTS, line.tax_treatment, field="tax_treatment"),
         tax_treatment_reason=line.tax_treatment_reason,
-        vat_liability=_one_of(LIABILITIES, line.vat_liability, field="vat_liability"),
+        vat_liability=read_word(LIABILITIES, line.vat_liability, field="vat_liability"),
         tax_date=_read_tax_date(line, now=now),
     )
 
 
 def _read_tax_date(line: pricing_pb2.Line, *, now: datetime) -> date:
-    zone = _zone(line.time_zone or TIME_ZONE_DEFAULT)
-    if zone is None:
-        raise TimeZoneUnknown(field="time_zone")
+    zone = read_zone(line.time_zone or TIME_ZONE_DEFAULT, field="time_zone")
     match line.WhichOneof("service"):
         case "service_date":
-            return _read_date(line.service_date, field="service_date")
+            return read_date(line.service_date, field="service_date")
         case "service_time":
-            seconds, nanos = line.service_time.seconds, line.service_time.nanos
-            if not (_SECONDS_MIN <= seconds <= _SECONDS_MAX and 0 <= nanos < _NANOS):
-                raise DateInvalid(field="service_time")
-            return datetime.fromtimestamp(seconds, zone).date()
+            return read_instant(line.service_time, field="service_time").astimezone(zone).date()
         case _:
             return now.astimezone(zone).date()
 
 
-def _read_date(text: str, *, field: str) -> date:
-    try:
-        if _DATE.fullmatch(text) is None:
-            raise ValueError(text)
-        day = date.fromisoformat(text)
-    except ValueError as error:
-        raise DateInvalid(field=field) from error
-    if not YEAR_MIN <= day.year <= YEAR_MAX:
-        raise DateInvalid(field=field)
-    return day
+def _read_coupon_codes(request: pricing_pb2.CreateQuoteRequest) -> tuple[str, ...]:
+    codes = tuple(code.upper() for code in request.coupon_codes)
+    for index, code in enumerate(codes):
+        require_match(code, pattern=COUPON_CODE, field=f"coupon_codes[{index}]")
+    return codes
+
+
+def _read_adjustments(
+    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, int]
+) -> tuple[CallerAdjustment, ...]:
+    if len(request.adjustments) > ADJUSTMENTS_MAX:
+        raise FieldInvalid(field="adjustments", detail=f"There are more than {ADJUSTMENTS_MAX}.")
+    adjustments = []
+    for index, adjustment in enumerate(request.adjustments):
+        try:
+            adjustments.append(_read_adjustment(adjustment, currencies=currencies))
+        except ServiceError as error:
+            error.field = f"adjustments[{index}].{error.field}"
+            raise
+    return tuple(adjustments)
+
+
+def _read_adjustment(adjustment: pricing_pb2.Adjustment, *, currencies: Mapping[str, int]) -> CallerAdjustment:
+    require_match(adjustment.adjustment_id, pattern=ID, field="adjustment_id")
+    terms, named = read_terms(adjustment, currencies=currencies)
+    if len(adjustment.line_ids) > LINES_MAX:
+        raise FieldInvalid(field="line_ids", detail=f"There are more than {LINES_MAX}.")
+    return CallerAdjustment(
+        adjustment_id=adjustment.adjustment_id,
+        terms=terms,
+        currency_codes=frozenset(named),
+        line_ids=frozenset(adjustment.line_ids),
+    )
 
 
 def _read_ttl(request: pricing_pb2.CreateQuoteRequest) -> timedelta:
@@ -175,21 +211,3 @@ def _read_ttl(request: pricing_pb2.CreateQuoteRequest) -> timedelta:
     if request.ttl.nanos or not TTL_MIN.total_seconds() <= seconds <= TTL_MAX.total_seconds():
         raise FieldInvalid(field="ttl", detail="It must be from 1 minute to 90 days, in whole seconds.")
     return timedelta(seconds=seconds)
-
-
-def _one_of(known: Mapping[N, T], value: N, *, field: str) -> T:
-    """Return the domain's word; enums are open, so a number that is none of ours can arrive."""
-    try:
-        return known[value]
-    except KeyError as error:
-        raise FieldInvalid(field=field, detail="It is none of the values known here.") from error
-
-
-def _zone(key: str) -> ZoneInfo | None:
-    return ZoneInfo(key) if key in _zone_names() else None
-
-
-@cache
-def _zone_names() -> frozenset[str]:
-    """Asked for by name only: what a caller sends never becomes a path."""
-    return frozenset(available_timezones() - {"Factory", "localtime"})

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from .domain.book import FeeBasis, FeePlan, PriceBook, TaxRate
+from .domain.book import FeeBasis, FeePlan, FeeTier, PriceBook, TaxRate
 from .domain.exact import Percent
 
 DATA = Path(__file__).parent / "data"
@@ -23,8 +23,7 @@ def load_currencies() -> dict[str, int]:
 
 
 def load_price_book() -> PriceBook:
-    """Return the tax rates and the fee plan that every tenant starts with, as revision 1 of each."""
-    (plan,) = _read("fee_plans.toml")["plan"]
+    """Return the tax rates and the fee plans that every tenant starts with, as revision 1 of each."""
     return PriceBook.of(
         tax_rates=[
             TaxRate(
@@ -36,12 +35,15 @@ def load_price_book() -> PriceBook:
             )
             for rate in _read("tax_rates.toml")["rate"]
         ],
-        fee_plan=FeePlan(
-            fee_plan_id=plan["fee_plan_id"],
-            basis=FeeBasis[plan["basis"]],
-            percent=Percent.of(Decimal(plan["percent"])),
-            revision=1,
-        ),
+        fee_plans=[
+            FeePlan(
+                fee_plan_id=plan["fee_plan_id"],
+                revision=1,
+                basis=FeeBasis[plan["basis"]],
+                tiers=(FeeTier(from_minor=0, percent=Percent.of(Decimal(plan["percent"])), fixed_minor=0),),
+            )
+            for plan in _read("fee_plans.toml")["plan"]
+        ],
     )
 
 

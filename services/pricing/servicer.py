@@ -16,7 +16,8 @@ from services.runtime.calls import current_caller, current_tenant
 from .domain.book import PriceBook
 from .domain.errors import QuoteNotFound
 from .domain.pipeline import price_cart
-from .reading import QuoteOrder, read_create_quote, read_request_id
+from .fields import read_request_id
+from .reading import QuoteOrder, read_create_quote
 from .store import QuoteStore, RequestKey, StoredQuote
 from .writing import write_quote
 

@@ -7,9 +7,11 @@ from typing import Final
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 
 from .domain.book import FeeBasis
-from .domain.cart import LineKind, RoundingPoint, TaxBehavior, TaxTreatment, VatLiability
+from .domain.cart import RoundingPoint
 from .domain.exact import RoundingMode
+from .domain.line import LineKind, TaxBehavior, TaxTreatment, VatLiability
 from .domain.price import RowKind, Stage
+from .domain.terms import Direction, Funder
 
 KINDS: Final = {
     price_book_pb2.LINE_KIND_SESSION: LineKind.SESSION,
@@ -33,6 +35,20 @@ LIABILITIES: Final = {
     price_book_pb2.VAT_LIABILITY_SELLER: VatLiability.SELLER,
     price_book_pb2.VAT_LIABILITY_PLATFORM: VatLiability.PLATFORM,
 }
+DIRECTIONS: Final = {
+    price_book_pb2.ADJUSTMENT_DIRECTION_DISCOUNT: Direction.DISCOUNT,
+    price_book_pb2.ADJUSTMENT_DIRECTION_SURCHARGE: Direction.SURCHARGE,
+}
+FUNDERS: Final = {
+    price_book_pb2.FUNDER_PLATFORM: Funder.PLATFORM,
+    price_book_pb2.FUNDER_SELLER: Funder.SELLER,
+}
+BASES: Final = {
+    price_book_pb2.FEE_BASIS_UNSPECIFIED: FeeBasis.BASE,
+    price_book_pb2.FEE_BASIS_BASE: FeeBasis.BASE,
+    price_book_pb2.FEE_BASIS_NET: FeeBasis.NET,
+    price_book_pb2.FEE_BASIS_GROSS: FeeBasis.GROSS,
+}
 POINTS: Final = {
     pricing_pb2.ROUNDING_POINT_UNSPECIFIED: RoundingPoint.PER_LINE,
     pricing_pb2.ROUNDING_POINT_PER_LINE: RoundingPoint.PER_LINE,
@@ -52,15 +68,16 @@ LIABILITY_NUMBERS: Final = {word: number for number, word in LIABILITIES.items()
 POINT_NUMBERS: Final = {word: number for number, word in POINTS.items()}
 MODE_NUMBERS: Final = {word: number for number, word in MODES.items()}
 
-BASIS_NUMBERS: Final = {
-    FeeBasis.BASE: price_book_pb2.FEE_BASIS_BASE,
-    FeeBasis.NET: price_book_pb2.FEE_BASIS_NET,
-    FeeBasis.GROSS: price_book_pb2.FEE_BASIS_GROSS,
-}
+DIRECTION_NUMBERS: Final = {word: number for number, word in DIRECTIONS.items()}
+FUNDER_NUMBERS: Final = {word: number for number, word in FUNDERS.items()}
+BASIS_NUMBERS: Final = {word: number for number, word in BASES.items()}
+
 ROW_KIND_NUMBERS: Final = {
     RowKind.LINE: pricing_pb2.ROW_KIND_LINE,
+    RowKind.ADJUSTMENT: pricing_pb2.ROW_KIND_ADJUSTMENT,
     RowKind.VAT: pricing_pb2.ROW_KIND_VAT,
     RowKind.PLATFORM_FEE: pricing_pb2.ROW_KIND_PLATFORM_FEE,
+    RowKind.PLATFORM_FEE_VAT: pricing_pb2.ROW_KIND_PLATFORM_FEE_VAT,
 }
 STAGE_NUMBERS: Final = {
     Stage.BASE_LINES: pricing_pb2.STAGE_BASE_LINES,

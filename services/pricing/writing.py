@@ -7,11 +7,14 @@ from datetime import datetime
 from batzen.pricing.v1 import pricing_pb2
 
 from .domain.book import TaxRate
-from .domain.cart import Cart, CartLine
-from .domain.price import Price, Row, SellerTotal
+from .domain.cart import Cart
+from .domain.line import CartLine
+from .domain.price import AppliedAdjustment, Price, Row, SellerTotal
 from .words import (
     BASIS_NUMBERS,
     BEHAVIOR_NUMBERS,
+    DIRECTION_NUMBERS,
+    FUNDER_NUMBERS,
     KIND_NUMBERS,
     LIABILITY_NUMBERS,
     MODE_NUMBERS,
@@ -36,6 +39,7 @@ def write_quote(
             pricing_pb2.StageContribution(stage=STAGE_NUMBERS[stage], amount_minor=amount)
             for stage, amount in price.contributions
         ],
+        adjustments=[_adjustment(applied, cart=cart) for applied in price.adjustments],
         rounding=pricing_pb2.Rounding(point=POINT_NUMBERS[cart.rounding.point], mode=MODE_NUMBERS[cart.rounding.mode]),
         payer_id=cart.payer_id,
         preview=expire_time is None,
@@ -81,6 +85,22 @@ def _tax(line: CartLine, *, rate: TaxRate | None) -> pricing_pb2.LineTax:
     )
 
 
+def _adjustment(applied: AppliedAdjustment, *, cart: Cart) -> pricing_pb2.AppliedAdjustment:
+    return pricing_pb2.AppliedAdjustment(
+        adjustment_id=applied.adjustment_id,
+        coupon_code=applied.coupon_code,
+        revision=applied.revision,
+        direction=DIRECTION_NUMBERS[applied.direction],
+        funder=FUNDER_NUMBERS[applied.funder],
+        amount_minor=applied.amount_minor,
+        shares=[
+            pricing_pb2.AppliedAdjustment.LineShare(line_id=cart.lines[index].line_id, amount_minor=share)
+            for index, share in applied.shares.items()
+        ],
+        held=applied.discount is not None and applied.discount.limited,
+    )
+
+
 def _row(row: Row) -> pricing_pb2.QuoteRow:
     written = pricing_pb2.QuoteRow(
         kind=ROW_KIND_NUMBERS[row.kind],
@@ -89,6 +109,7 @@ def _row(row: Row) -> pricing_pb2.QuoteRow:
         included_in_total=row.included_in_total,
         line_id=row.line_id,
         seller_id=row.seller_id,
+        adjustment_id=row.adjustment_id,
         rate_percent=row.rate_percent,
         country=row.country,
         tax_category=row.tax_category,
@@ -108,7 +129,9 @@ def _seller(seller: SellerTotal) -> pricing_pb2.SellerTotal:
         vat_minor=seller.vat_minor,
         gross_minor=seller.gross_minor,
         platform_fee_minor=seller.platform_fee_minor,
+        fee_vat_minor=seller.fee_vat_minor,
         platform_vat_minor=seller.platform_vat_minor,
+        platform_funded_minor=seller.platform_funded_minor,
         seller_share_minor=seller.seller_share_minor,
         platform_share_minor=seller.platform_share_minor,
         fee_plan_id=seller.fee_plan.fee_plan_id,

@@ -15,7 +15,8 @@ from grpc_status import rpc_status
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
-from services.pricing.domain.cart import Cart, CartLine, LineKind, Rounding, TaxBehavior, TaxTreatment, VatLiability
+from services.pricing.domain.cart import Cart, Rounding
+from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 INCLUSIVE = price_book_pb2.TAX_BEHAVIOR_INCLUSIVE
@@ -84,8 +85,16 @@ def cart_line(**changes: Any) -> CartLine:
     return CartLine(**(fields | changes))
 
 
-def cart(*lines: CartLine, rounding: Rounding | None = None) -> Cart:
-    return Cart(lines=lines or (cart_line(),), payer_id="payer_1", rounding=rounding or Rounding())
+def cart(*lines: CartLine, rounding: Rounding | None = None, **changes: Any) -> Cart:
+    """Return a cart of one session unless lines are given, at NOW."""
+    fields: dict[str, Any] = {
+        "lines": lines or (cart_line(),),
+        "payer_id": "payer_1",
+        "as_of": NOW,
+        "fee_date": NOW.date(),
+        "rounding": rounding or Rounding(),
+    }
+    return Cart(**(fields | changes))
 
 
 def refusal_of(error: aio.AioRpcError) -> Refusal:

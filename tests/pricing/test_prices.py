@@ -11,18 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.pricing.domain.book import FeeBasis, FeePlan, PriceBook, TaxRate
-from services.pricing.domain.cart import (
-    Cart,
-    CartLine,
-    LineKind,
-    Rounding,
-    TaxBehavior,
-    TaxTreatment,
-    VatLiability,
-)
+from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, PriceBook, TaxRate
+from services.pricing.domain.cart import Cart, Rounding, RoundingPoint
 from services.pricing.domain.errors import AmountOverflow, TaxRateUnknown
 from services.pricing.domain.exact import INT64_MAX, Percent, RoundingMode, round_ratio
+from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price, RowKind, Stage
 from services.pricing.seed import load_currencies, load_price_book
@@ -45,13 +38,17 @@ def rates_of(*percents: str) -> PriceBook:
             )
             for index, percent in enumerate(percents)
         ],
-        fee_plan=BOOK.fee_plan,
+        fee_plans=[plan_of("15", basis=FeeBasis.BASE)],
     )
 
 
+def plan_of(percent: str, *, basis: FeeBasis) -> FeePlan:
+    tier = FeeTier(from_minor=0, percent=Percent.of(Decimal(percent)), fixed_minor=0)
+    return FeePlan(fee_plan_id="plan", basis=basis, tiers=(tier,), revision=1)
+
+
 def fee_of(percent: str, *, basis: FeeBasis) -> PriceBook:
-    plan = FeePlan(fee_plan_id="plan", basis=basis, percent=Percent.of(Decimal(percent)), revision=1)
-    return replace(BOOK, fee_plan=plan)
+    return replace(BOOK, fee_plans={("", ""): (plan_of(percent, basis=basis),)})
 
 
 def test_included_vat_is_taken_out_of_the_price() -> None:
@@ -187,7 +184,9 @@ def any_cart(draw: st.DrawFn) -> Cart:
     """Draw a cart that is within the bounds, of any currency, in which no amount comes near int64."""
     currency = draw(st.sampled_from(sorted(load_currencies())))
     lines = [_any_line(draw, line_id=f"line_{number}", currency=currency) for number in range(draw(st.integers(1, 8)))]
-    return Cart(lines=tuple(lines), payer_id="", rounding=Rounding(mode=draw(st.sampled_from(RoundingMode))))
+    return cart(
+        *lines, rounding=Rounding(point=draw(st.sampled_from(RoundingPoint)), mode=draw(st.sampled_from(RoundingMode)))
+    )
 
 
 def _any_line(draw: st.DrawFn, *, line_id: str, currency: str) -> CartLine:

@@ -24,6 +24,17 @@ from tests.pricing.samples import EXCLUSIVE, chf, line, order, refusal_of
 INT64_MAX = 2**63 - 1
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
+
+def ten_off(**changes: Any) -> pricing_pb2.Adjustment:
+    fields: dict[str, Any] = {
+        "adjustment_id": "ten",
+        "direction": price_book_pb2.ADJUSTMENT_DIRECTION_DISCOUNT,
+        "percent": "10",
+        "funder": price_book_pb2.FUNDER_SELLER,
+    }
+    return pricing_pb2.Adjustment(**(fields | changes))
+
+
 LINES: list[tuple[dict[str, Any], str, str]] = [
     ({"line_id": ""}, "FIELD_MISSING", "line_id"),
     ({"line_id": "a b"}, "FIELD_INVALID", "line_id"),
@@ -124,6 +135,12 @@ REQUESTS: list[tuple[dict[str, Any], str, str]] = [
     ({"lines": [line(unit_amount=chf(INT64_MAX)), line(line_id="b")]}, "AMOUNT_OVERFLOW", "lines"),
     ({"payer_id": "x" * 129}, "FIELD_INVALID", "payer_id"),
     ({"payer_id": "anna@example.ch"}, "FIELD_INVALID", "payer_id"),
+    ({"coupon_codes": [""]}, "FIELD_MISSING", "coupon_codes[0]"),
+    ({"coupon_codes": ["so long"]}, "FIELD_INVALID", "coupon_codes[0]"),
+    ({"coupon_codes": ["SUMMER", "summer"]}, "FIELD_INVALID", "coupon_codes[1]"),
+    ({"coupon_codes": [f"CODE{number}" for number in range(11)]}, "FIELD_INVALID", "coupon_codes"),
+    ({"adjustments": [ten_off(adjustment_id=f"{number}") for number in range(21)]}, "FIELD_INVALID", "adjustments"),
+    ({"adjustments": [ten_off(), ten_off()]}, "FIELD_INVALID", "adjustments[1].adjustment_id"),
     ({"ttl": duration_pb2.Duration(seconds=59)}, "FIELD_INVALID", "ttl"),
     ({"ttl": duration_pb2.Duration(seconds=90 * 86_400 + 1)}, "FIELD_INVALID", "ttl"),
     ({"ttl": duration_pb2.Duration(seconds=60, nanos=1)}, "FIELD_INVALID", "ttl"),
@@ -132,11 +149,39 @@ REQUESTS: list[tuple[dict[str, Any], str, str]] = [
     ({"rounding": pricing_pb2.Rounding(mode=99)}, "FIELD_INVALID", "rounding.mode"),  # type: ignore[arg-type]
 ]
 
+ADJUSTMENTS: list[tuple[dict[str, Any], str, str]] = [
+    ({"adjustment_id": ""}, "FIELD_MISSING", "adjustment_id"),
+    ({"adjustment_id": "a b"}, "FIELD_INVALID", "adjustment_id"),
+    ({"direction": 0}, "FIELD_MISSING", "direction"),
+    ({"direction": 99}, "FIELD_INVALID", "direction"),
+    ({"funder": 0}, "FIELD_MISSING", "funder"),
+    ({"percent": None}, "FIELD_MISSING", "value"),
+    ({"percent": ""}, "FIELD_MISSING", "percent"),
+    ({"percent": "ten"}, "DECIMAL_INVALID", "percent"),
+    ({"percent": "1.00001"}, "DECIMAL_PRECISION", "percent"),
+    ({"percent": "0"}, "PERCENT_OUT_OF_RANGE", "percent"),
+    ({"percent": "-1"}, "PERCENT_OUT_OF_RANGE", "percent"),
+    ({"percent": "100.0001"}, "PERCENT_OUT_OF_RANGE", "percent"),
+    (
+        {"percent": "1000.1", "direction": price_book_pb2.ADJUSTMENT_DIRECTION_SURCHARGE},
+        "PERCENT_OUT_OF_RANGE",
+        "percent",
+    ),
+    ({"percent": None, "fixed": chf(0)}, "FIELD_INVALID", "fixed.amount_minor"),
+    ({"percent": None, "fixed": chf(-1)}, "AMOUNT_NEGATIVE", "fixed.amount_minor"),
+    (
+        {"percent": None, "fixed": money_pb2.Money(amount_minor=1, currency_code="EUR")},
+        "CURRENCY_MISMATCH",
+        "",
+    ),
+    ({"cap": money_pb2.Money(amount_minor=1, currency_code="XXX")}, "CURRENCY_UNKNOWN", "cap.currency_code"),
+    ({"line_ids": ["session", "nothing"]}, "FIELD_INVALID", "line_ids"),
+    ({"stacking_order": 1_001}, "FIELD_INVALID", "stacking_order"),
+    ({"stacking_order": -(2**31)}, "FIELD_INVALID", "stacking_order"),
+]
+
 UNOFFERED: list[tuple[dict[str, Any], str]] = [
-    ({"coupon_codes": ["SUMMER"]}, "coupon_codes"),
-    ({"adjustments": [pricing_pb2.Adjustment(adjustment_id="a")]}, "adjustments"),
     ({"locales": ["de-CH"]}, "locales"),
-    ({"rounding": pricing_pb2.Rounding(point=pricing_pb2.ROUNDING_POINT_PER_TOTAL)}, "rounding.point"),
 ]
 
 
@@ -158,6 +203,27 @@ async def test_a_request_that_is_wrong_is_refused(
 
     refusal = refusal_of(refused.value)
     assert (refusal.code, refusal.reason, refusal.field) == (INVALID, reason, field)
+
+
+@pytest.mark.parametrize(("changes", "reason", "field"), ADJUSTMENTS, ids=lambda value: str(value)[:40])
+async def test_an_adjustment_that_is_wrong_is_refused(
+    pricing: Stub, changes: dict[str, Any], reason: str, field: str
+) -> None:
+    with pytest.raises(aio.AioRpcError) as refused:
+        await pricing.CreateQuote(order(adjustments=[ten_off(adjustment_id="good"), ten_off(**changes)]))
+
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason) == (INVALID, reason)
+    assert refusal.field == f"adjustments[1].{field}".removesuffix(".")
+
+
+async def test_a_coupon_nobody_has_is_unknown(pricing: Stub) -> None:
+    with pytest.raises(aio.AioRpcError) as refused:
+        await pricing.CreateQuote(order(coupon_codes=["SUMMER"]))
+
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "COUPON_UNKNOWN")
+    assert refusal.field == "coupon_codes[0]"
 
 
 @pytest.mark.parametrize(("changes", "field"), UNOFFERED, ids=lambda value: str(value)[:40])
@@ -232,15 +298,8 @@ async def test_payers_and_sellers_name_no_price(call_as: CallAs, role: str) -> N
 
 
 ANNOUNCED_ONLY = {
-    "PERCENT_OUT_OF_RANGE",
     "LOCALE_UNKNOWN",
     "QUOTE_REDEEMED",
-    "COUPON_UNKNOWN",
-    "COUPON_NOT_VALID_NOW",
-    "COUPON_CURRENCY_MISMATCH",
-    "COUPON_MINIMUM_NOT_REACHED",
-    "COUPON_NOT_APPLICABLE",
-    "COUPON_NOT_COMBINABLE",
     "COUPON_EXHAUSTED",
     "COUPON_PAYER_LIMIT",
     "REVISION_MISMATCH",

@@ -10,6 +10,7 @@ import pytest
 from local.databases import ServiceDatabase
 from services.pricing import store
 from services.pricing.__main__ import Settings
+from services.pricing.domain.book import FeeBasis
 from services.pricing.seed import DATA, load_currencies, load_price_book
 from services.runtime.database import plain_dsn
 from services.runtime.settings import SettingsError
@@ -54,7 +55,8 @@ def test_every_rate_names_the_page_it_was_read_from() -> None:
     assert all(rate["source"].startswith("https://") and rate["read_date"] for rate in rates)
     keys = [(rate["country"], rate["tax_category"], rate["effective_from"]) for rate in rates]
     assert len(keys) == len(set(keys))
-    assert str(load_price_book().fee_plan.percent) == "15"
+    (plan,) = load_price_book().fee_plans["", ""]
+    assert (str(plan.tiers[0].percent), plan.basis) == ("15", FeeBasis.BASE)
 
 
 def test_missing_settings_are_named_all_at_once() -> None:

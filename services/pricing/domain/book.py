@@ -1,22 +1,24 @@
-"""What prices are made from: tax rates by country, category and date, and fee plans."""
+"""What prices are made from: tax rates by country, category and date, fee plans, discounts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import Enum
 from typing import Self
 
-from .errors import TaxRateUnknown
-from .exact import Percent
+from .errors import FeePlanUnknown, TaxRateUnknown
+from .exact import Percent, RoundingMode, round_ratio
+from .line import TaxBehavior
+from .terms import Discount
 
 
 class FeeBasis(Enum):
-    """What a platform fee is a percentage of."""
+    """What a platform fee is a percentage of: amounts after seller-funded discounts, before the platform's own."""
 
     BASE = "base"
-    """The amounts as priced."""
+    """As priced."""
     NET = "net"
     """Without VAT."""
     GROSS = "gross"
@@ -36,36 +38,95 @@ class TaxRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeeTier:
+    """What is taken of amounts from `from_minor` on."""
+
+    from_minor: int
+    percent: Percent
+    fixed_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeVat:
+    """The VAT on a fee: within what the plan asks for, or beside it."""
+
+    country: str
+    tax_category: str
+    tax_behavior: TaxBehavior
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeePlan:
-    """What the platform takes of a seller's part."""
+    """What the platform takes of a seller's part. Amounts are in `currency_code`."""
 
     fee_plan_id: str
-    basis: FeeBasis
-    percent: Percent
     revision: int
     """Counted from 1 with each change of this entry."""
+    seller_id: str = ""
+    """Empty: all who have no plan of their own."""
+    currency_code: str = ""
+    """Empty: all currencies, and then there are no amounts in it."""
+    basis: FeeBasis
+    tiers: tuple[FeeTier, ...]
+    """By rising amount, the first from 0; the one an amount falls into holds for the whole amount."""
+    minimum_minor: int | None = None
+    maximum_minor: int | None = None
+    fee_vat: FeeVat | None = None
+    effective_from: datetime | None = None
+    """None: always held."""
+    retired: bool = False
+
+    def tier(self, basis_minor: int) -> FeeTier:
+        """Return the tier that an amount falls into."""
+        return next(tier for tier in reversed(self.tiers) if tier.from_minor <= basis_minor)
+
+    def fee_minor(self, basis_minor: int, *, mode: RoundingMode) -> int:
+        """Return what the plan asks for, rounded once; nothing of nothing, whatever is fixed or the least."""
+        if not basis_minor:
+            return 0
+        tier = self.tier(basis_minor)
+        fee = tier.fixed_minor + round_ratio(
+            basis_minor * tier.percent.numerator, denominator=tier.percent.denominator, mode=mode
+        )
+        if self.minimum_minor is not None:
+            fee = max(fee, self.minimum_minor)
+        if self.maximum_minor is not None:
+            fee = min(fee, self.maximum_minor)
+        return fee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBook:
-    """Everything that prices of one tenant are made from, at one moment."""
+    """Everything that prices of one tenant are made from; all revisions that may still hold."""
 
     tax_rates: dict[tuple[str, str], tuple[TaxRate, ...]]
     """By country and category, the latest first."""
-    fee_plan: FeePlan
+    fee_plans: dict[tuple[str, str], tuple[FeePlan, ...]]
+    """By seller and currency, each possibly empty; by id, the newest revision first."""
+    discounts: tuple[Discount, ...] = ()
+    """Current revisions only."""
 
     @classmethod
-    def of(cls, *, tax_rates: Iterable[TaxRate], fee_plan: FeePlan) -> Self:
+    def of(
+        cls, *, tax_rates: Iterable[TaxRate], fee_plans: Iterable[FeePlan], discounts: Iterable[Discount] = ()
+    ) -> Self:
         """Put entries, in any order, into a book."""
-        by_key: dict[tuple[str, str], list[TaxRate]] = {}
+        rates: dict[tuple[str, str], list[TaxRate]] = {}
         for rate in tax_rates:
-            by_key.setdefault((rate.country, rate.tax_category), []).append(rate)
+            rates.setdefault((rate.country, rate.tax_category), []).append(rate)
+        plans: dict[tuple[str, str], list[FeePlan]] = {}
+        for plan in fee_plans:
+            plans.setdefault((plan.seller_id, plan.currency_code), []).append(plan)
         return cls(
             tax_rates={
-                key: tuple(sorted(rates, key=lambda rate: rate.effective_from, reverse=True))
-                for key, rates in by_key.items()
+                key: tuple(sorted(found, key=lambda rate: rate.effective_from, reverse=True))
+                for key, found in rates.items()
             },
-            fee_plan=fee_plan,
+            fee_plans={
+                key: tuple(sorted(found, key=lambda plan: (plan.fee_plan_id, -plan.revision)))
+                for key, found in plans.items()
+            },
+            discounts=tuple(sorted(discounts, key=lambda discount: discount.discount_id)),
         )
 
     def tax_rate(self, *, country: str, tax_category: str, on: date) -> TaxRate:
@@ -74,3 +135,18 @@ class PriceBook:
             if rate.effective_from <= on:
                 return rate
         raise TaxRateUnknown(country=country, tax_category=tax_category, tax_date=on.isoformat())
+
+    def fee_plan(self, *, seller_id: str, currency_code: str, at: datetime) -> FeePlan:
+        """Return the plan that holds for a seller: its own before everybody's, one for the currency before one for all.
+
+        Of several that fit alike, the first by id. Raises `FeePlanUnknown` when every one was retired.
+        """
+        for key in ((seller_id, currency_code), (seller_id, ""), ("", currency_code), ("", "")):
+            decided: set[str] = set()
+            for plan in self.fee_plans.get(key, ()):
+                if plan.fee_plan_id in decided or (plan.effective_from is not None and plan.effective_from > at):
+                    continue
+                decided.add(plan.fee_plan_id)  # the newest revision that holds by now speaks for the plan
+                if not plan.retired:
+                    return plan
+        raise FeePlanUnknown(seller_id=seller_id, currency_code=currency_code)

@@ -1,68 +1,26 @@
-"""What a caller asks to be priced. A `Cart` that exists is whole: what is wrong with one is refused while it is made.
-
-Errors of a line name the field relative to the line (`quantity`); who reads the request puts the line's path in front.
-"""
+"""What a caller asks to be priced. A `Cart` that exists is whole: what is wrong is refused while it is made."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
+from datetime import date, datetime
 from enum import Enum
 
 from services.errors import FieldInvalid, FieldMissing
 
-from .errors import AmountNegative, CurrencyMismatch, LineIdDuplicate, QuantityOutOfRange, TooManyLines
-from .exact import RoundingMode, require_int64
+from .errors import CurrencyMismatch, LineIdDuplicate, TooManyLines
+from .exact import RoundingMode
+from .line import OPAQUE_ID, CartLine, require_match
+from .terms import CallerAdjustment
 
 LINES_MAX = 1_000
 """Lines of a cart: what one message carries with all its fields, and what is priced in some milliseconds."""
 
-QUANTITY_MAX = 10_000
-"""Of one line."""
+ADJUSTMENTS_MAX = 20
+"""Discounts and surcharges of the caller: each is spread over all lines."""
 
-QUANTITY_FRACTION_DIGITS_MAX = 6
-"""Enough for seconds as a part of an hour, with room to spare."""
-
-REASON_CHARACTERS_MAX = 200
-"""Of the sentence on an invoice that says why no VAT is charged."""
-
-_LINE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_OPAQUE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_TAX_CATEGORY = re.compile(r"[a-z0-9_]{1,32}")
-_COUNTRY = re.compile(r"[A-Z]{2}")
-
-
-class LineKind(Enum):
-    """What is sold."""
-
-    SESSION = "session"
-    RESERVATION = "reservation"
-    GOODS = "goods"
-    DIGITAL = "digital"
-
-
-class TaxBehavior(Enum):
-    """Whether a price holds its VAT."""
-
-    INCLUSIVE = "inclusive"
-    EXCLUSIVE = "exclusive"
-
-
-class TaxTreatment(Enum):
-    """Whether VAT is charged."""
-
-    TAXABLE = "taxable"
-    REVERSE_CHARGE = "reverse charge"
-    EXEMPT = "exempt"
-
-
-class VatLiability(Enum):
-    """Who owes VAT to the state."""
-
-    SELLER = "seller"
-    PLATFORM = "platform"
+COUPONS_MAX = 10
+"""More than anybody types in."""
 
 
 class RoundingPoint(Enum):
@@ -81,50 +39,19 @@ class Rounding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CartLine:
-    """One thing that is sold. Raises a subclass of `InvalidRequest` for a field that is outside of its bounds."""
-
-    line_id: str
-    seller_id: str
-    kind: LineKind
-    quantity: Decimal
-    unit_amount_minor: int
-    currency_code: str
-    tax_category: str
-    country: str
-    tax_behavior: TaxBehavior
-    tax_treatment: TaxTreatment
-    tax_treatment_reason: str
-    vat_liability: VatLiability
-    tax_date: date
-    """The local date of supply, which decides the rate."""
-
-    def __post_init__(self) -> None:
-        require_match(self.line_id, pattern=_LINE_ID, field="line_id")
-        require_match(self.seller_id, pattern=_OPAQUE_ID, field="seller_id")
-        require_match(self.tax_category, pattern=_TAX_CATEGORY, field="tax_category")
-        require_match(self.country, pattern=_COUNTRY, field="country")
-        if not 0 < self.quantity <= QUANTITY_MAX:
-            raise QuantityOutOfRange(field="quantity", quantity_max=QUANTITY_MAX)
-        if self.unit_amount_minor < 0:
-            raise AmountNegative(field="unit_amount.amount_minor")
-        require_int64(self.unit_amount_minor, field="unit_amount.amount_minor")
-        if self.tax_treatment is TaxTreatment.TAXABLE:
-            if self.tax_treatment_reason:
-                raise FieldInvalid(field="tax_treatment_reason", detail="It is for lines without VAT only.")
-        elif not self.tax_treatment_reason:
-            raise FieldMissing(field="tax_treatment_reason")
-        elif len(self.tax_treatment_reason) > REASON_CHARACTERS_MAX or not self.tax_treatment_reason.isprintable():
-            raise FieldInvalid(field="tax_treatment_reason", characters_max=REASON_CHARACTERS_MAX)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cart:
     """What is to be priced: 1 to 1,000 lines in one currency, with ids of their own."""
 
     lines: tuple[CartLine, ...]
     payer_id: str
     """Opaque; empty when the caller does not say."""
+    as_of: datetime
+    """The moment whose price book holds."""
+    fee_date: date
+    """The platform's local date at that moment, which decides the VAT on its fee."""
+    coupon_codes: tuple[str, ...] = ()
+    """Upper case."""
+    adjustments: tuple[CallerAdjustment, ...] = ()
     rounding: Rounding = Rounding()
 
     def __post_init__(self) -> None:
@@ -133,24 +60,38 @@ class Cart:
         if len(self.lines) > LINES_MAX:
             raise TooManyLines(field="lines", lines_max=LINES_MAX)
         if self.payer_id:
-            require_match(self.payer_id, pattern=_OPAQUE_ID, field="payer_id")
-        seen: set[str] = set()
+            require_match(self.payer_id, pattern=OPAQUE_ID, field="payer_id")
+        line_ids: set[str] = set()
         for index, line in enumerate(self.lines):
-            if line.line_id in seen:
+            if line.line_id in line_ids:
                 raise LineIdDuplicate(field=f"lines[{index}].line_id")
-            seen.add(line.line_id)
+            line_ids.add(line.line_id)
             if line.currency_code != self.currency_code:
                 raise CurrencyMismatch(field=f"lines[{index}].unit_amount.currency_code", expected=self.currency_code)
+        self._check_coupons()
+        self._check_adjustments(line_ids)
 
     @property
     def currency_code(self) -> str:
         """The one currency of all amounts."""
         return self.lines[0].currency_code
 
+    def _check_coupons(self) -> None:
+        if len(self.coupon_codes) > COUPONS_MAX:
+            raise FieldInvalid(field="coupon_codes", detail=f"There are more than {COUPONS_MAX}.")
+        for index, code in enumerate(self.coupon_codes):
+            if code in self.coupon_codes[:index]:
+                raise FieldInvalid(field=f"coupon_codes[{index}]", detail="It stands there twice.")
 
-def require_match(text: str, *, pattern: re.Pattern[str], field: str) -> None:
-    """Raise `FieldMissing` or `FieldInvalid` at `field` unless the pattern fits the whole text."""
-    if not text:
-        raise FieldMissing(field=field)
-    if pattern.fullmatch(text) is None:
-        raise FieldInvalid(field=field)
+    def _check_adjustments(self, line_ids: set[str]) -> None:
+        if len(self.adjustments) > ADJUSTMENTS_MAX:
+            raise FieldInvalid(field="adjustments", detail=f"There are more than {ADJUSTMENTS_MAX}.")
+        seen: set[str] = set()
+        for index, adjustment in enumerate(self.adjustments):
+            if adjustment.adjustment_id in seen:
+                raise FieldInvalid(field=f"adjustments[{index}].adjustment_id", detail="It stands there twice.")
+            seen.add(adjustment.adjustment_id)
+            if not adjustment.currency_codes <= {self.currency_code}:
+                raise CurrencyMismatch(field=f"adjustments[{index}]", expected=self.currency_code)
+            if not adjustment.line_ids <= line_ids:
+                raise FieldInvalid(field=f"adjustments[{index}].line_ids", detail="One of them is no line of the cart.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.errors import InvalidRequest, NotFound, ServiceError
+from services.errors import FailedPrecondition, InvalidRequest, NotFound, ServiceError
 
 
 class TooManyLines(InvalidRequest):
@@ -33,6 +33,12 @@ class QuantityOutOfRange(InvalidRequest):
     """The quantity is not above 0 and at most 10,000."""
 
     reason = "QUANTITY_OUT_OF_RANGE"
+
+
+class PercentOutOfRange(InvalidRequest):
+    """The percentage is outside of what this field allows."""
+
+    reason = "PERCENT_OUT_OF_RANGE"
 
 
 class CurrencyUnknown(InvalidRequest):
@@ -75,6 +81,48 @@ class TaxRateUnknown(InvalidRequest):
     """The price book has no tax rate for this country, category and date."""
 
     reason = "TAX_RATE_UNKNOWN"
+
+
+class FeePlanUnknown(FailedPrecondition):
+    """The price book has no fee plan that holds for this seller and currency."""
+
+    reason = "FEE_PLAN_UNKNOWN"
+
+
+class CouponUnknown(FailedPrecondition):
+    """There is no coupon with this code."""
+
+    reason = "COUPON_UNKNOWN"
+
+
+class CouponNotValidNow(FailedPrecondition):
+    """The coupon does not hold yet, holds no more, or was withdrawn."""
+
+    reason = "COUPON_NOT_VALID_NOW"
+
+
+class CouponCurrencyMismatch(FailedPrecondition):
+    """The coupon is for another currency than the cart's."""
+
+    reason = "COUPON_CURRENCY_MISMATCH"
+
+
+class CouponMinimumNotReached(FailedPrecondition):
+    """What the coupon is for does not reach its minimum spend."""
+
+    reason = "COUPON_MINIMUM_NOT_REACHED"
+
+
+class CouponNotApplicable(FailedPrecondition):
+    """The coupon is for none of the lines of the cart."""
+
+    reason = "COUPON_NOT_APPLICABLE"
+
+
+class CouponNotCombinable(FailedPrecondition):
+    """The coupon stands alone; leave out the others, or this one."""
+
+    reason = "COUPON_NOT_COMBINABLE"
 
 
 class FeatureNotAvailable(ServiceError):

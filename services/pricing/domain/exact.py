@@ -7,6 +7,7 @@ result depends on the precision of a `decimal` context.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -81,3 +82,20 @@ def parse_decimal(text: str, *, field: str, fraction_digits_max: int) -> Decimal
     if len(text) > DECIMAL_CHARACTERS_MAX or len(match[1] or "") > fraction_digits_max:
         raise DecimalPrecision(field=field, fraction_digits_max=fraction_digits_max)
     return Decimal(text)
+
+
+def allocate(amount: int, *, weights: Sequence[int], keys: Sequence[str]) -> list[int]:
+    """Spread `amount` over parts in proportion to their weights, none below 0; the shares sum to it exactly.
+
+    What the division leaves goes, one unit each, to the largest remainders, ties in the order of the keys. Parts that
+    weigh nothing together share alike.
+    """
+    if not any(weights):
+        weights = [1] * len(keys)
+    whole = sum(weights)
+    shares, remainders = zip(*(divmod(abs(amount) * weight, whole) for weight in weights), strict=True)
+    left = abs(amount) - sum(shares)
+    order = sorted(range(len(keys)), key=lambda index: (-remainders[index], keys[index]))
+    favoured = set(order[:left])
+    sign = 1 if amount >= 0 else -1
+    return [sign * (share + (index in favoured)) for index, share in enumerate(shares)]

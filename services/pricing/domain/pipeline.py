@@ -1,21 +1,31 @@
-"""The order of the stages. To add one, write it in `stages.py` and put it into this list."""
+"""The order of the stages. To add one, write it in a module of its own and put it into the list."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from .adjustments import adjustments
+from .base_lines import base_lines
 from .book import PriceBook
+from .breakdown import breakdown
 from .cart import Cart
+from .fees import platform_fee
 from .price import Price
-from .stages import base_lines, breakdown, platform_fee, tax
+from .tax import tax
 
-STAGES: tuple[Callable[[Cart, PriceBook, Price], Price], ...] = (base_lines, tax, platform_fee, breakdown)
+STAGES: tuple[Callable[[Cart, PriceBook, Price], Price], ...] = (
+    base_lines,
+    adjustments,
+    tax,
+    platform_fee,
+    breakdown,
+)
 
 
 def price_cart(cart: Cart, *, book: PriceBook) -> Price:
     """Return what a cart costs; the same cart and book always give the same price.
 
-    Raises `AmountOverflow` and `TaxRateUnknown`, naming the field.
+    Raises `AmountOverflow`, `TaxRateUnknown`, `FeePlanUnknown` or one of the `Coupon…` errors, naming the field.
     """
     price = Price()
     for stage in STAGES:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .book import FeePlan, TaxRate
-from .cart import TaxBehavior, TaxTreatment
+from .line import TaxBehavior, TaxTreatment
+from .terms import Direction, Discount, Funder
 
 
 class Stage(Enum):
@@ -26,8 +27,10 @@ class RowKind(Enum):
     """What a row of the breakdown is."""
 
     LINE = "line"
+    ADJUSTMENT = "adjustment"
     VAT = "vat"
     PLATFORM_FEE = "platform fee"
+    PLATFORM_FEE_VAT = "platform fee vat"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +43,31 @@ class Row:
     included_in_total: bool
     line_id: str = ""
     seller_id: str = ""
+    adjustment_id: str = ""
     rate_percent: str = ""
     country: str = ""
     tax_category: str = ""
     tax_behavior: TaxBehavior | None = None
     tax_treatment: TaxTreatment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedAdjustment:
+    """A discount or surcharge that took part."""
+
+    adjustment_id: str
+    coupon_code: str
+    """Empty where it is none."""
+    revision: int
+    """In the price book; 0 for the caller's own."""
+    direction: Direction
+    funder: Funder
+    amount_minor: int
+    """Below 0 for a discount."""
+    shares: dict[int, int]
+    """What each line bears, by its index; they sum to the amount."""
+    discount: Discount | None
+    """The entry of the price book; None for the caller's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +80,16 @@ class SellerTotal:
     vat_minor: int
     gross_minor: int
     platform_fee_minor: int
+    """Without its VAT."""
+    fee_vat_minor: int
     platform_vat_minor: int
     """The VAT that the platform owes; it stays with the platform."""
+    platform_funded_minor: int
+    """What the platform's discounts took off, less what its surcharges put on."""
     seller_share_minor: int
     fee_plan: FeePlan
+    fee_basis_minor: int
+    """What the fee is a percentage of."""
     fee_limited: bool
     """Whether the plan asks for more than the seller's part can carry."""
 
@@ -78,6 +107,10 @@ class Price:
     """Quantity × unit amount, per line."""
     base_minor: tuple[int, ...] = ()
     """As priced, with or without VAT, per line."""
+    seller_base_minor: tuple[int, ...] = ()
+    """The same without what the platform funds: what the seller asks, per line."""
+    adjustments: tuple[AppliedAdjustment, ...] = ()
+    """In the order of their turn."""
     tax_rates: tuple[TaxRate | None, ...] = ()
     """The rate of each line; None where VAT is not charged."""
     net_minor: tuple[int, ...] = ()

@@ -1,0 +1,28 @@
+"""Stage: quantity × unit amount per line, rounded to the minor unit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .book import PriceBook
+from .cart import Cart
+from .exact import require_int64, round_ratio
+from .price import Price, Stage
+
+
+def base_lines(cart: Cart, book: PriceBook, price: Price) -> Price:  # noqa: ARG001 every stage is called alike
+    """Set the list price of each line, from which the other stages start."""
+    amounts = []
+    for index, line in enumerate(cart.lines):
+        numerator, denominator = line.quantity.as_integer_ratio()
+        amount = round_ratio(numerator * line.unit_amount_minor, denominator=denominator, mode=cart.rounding.mode)
+        amounts.append(require_int64(amount, field=f"lines[{index}].unit_amount"))
+    column = tuple(amounts)
+    total = require_int64(sum(column), field="lines")
+    return replace(
+        price,
+        list_minor=column,
+        base_minor=column,
+        seller_base_minor=column,
+        contributions=(*price.contributions, (Stage.BASE_LINES, total)),
+    )
