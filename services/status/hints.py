@@ -73,7 +73,7 @@ class Hints:
             self._wake.clear()
             announced, self._announced = self._announced, {}
             try:
-                for payload in _payloads(announced, origin=self._origin):
+                for payload in payloads_of(announced, origin=self._origin):
                     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
             except BaseException:
                 self._announced = announced | self._announced
@@ -126,7 +126,7 @@ class Hints:
             await asyncio.sleep(RECONNECT_S)
 
 
-def _payloads(announced: Iterable[Key], *, origin: str) -> Iterator[str]:
+def payloads_of(announced: Iterable[Key], *, origin: str) -> Iterator[str]:
     """Yield texts that hold all of the keys, each short enough for one NOTIFY."""
     moved: list[Key] = []
     size = start = len(_payload(origin, []))

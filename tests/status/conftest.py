@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,8 +27,6 @@ from services.status.watch import FeedLimits
 from tests.conftest import Databases
 from tests.status.samples import NOW, open_request, record_request
 
-ConnectAs = Callable[..., AbstractAsyncContextManager[StatusServiceStub]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
@@ -36,7 +34,8 @@ class Replica:
 
     port: int
     issuer: Issuer
-    servicer: Any
+    drain: Callable[[], Awaitable[None]]
+    """Let the server go away, as at the end of the process."""
 
     @asynccontextmanager
     async def connect(
@@ -58,15 +57,15 @@ class Replica:
 async def running_replica(
     database_url: str, *, issuer: Issuer, feed_limits: FeedLimits = FEED_LIMITS, limits: Limits = LIMITS
 ) -> AsyncIterator[Replica]:
-    """Serve status on a database; leaving drains it."""
+    """Serve status on a database while inside."""
     draining = asyncio.Event()
-    async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack, AsyncExitStack() as serving:
         engine = make_engine(database_url, application_name="status-tests")
         stack.push_async_callback(engine.dispose)
         servicer = await stack.enter_async_context(
             status_servicer(database_url, engine=engine, draining=draining, now=lambda: NOW, limits=feed_limits)
         )
-        server = await stack.enter_async_context(
+        server = await serving.enter_async_context(
             running_server(
                 partial(add_StatusServiceServicer_to_server, servicer),
                 address="127.0.0.1:0",
@@ -77,7 +76,7 @@ async def running_replica(
                 limits=limits,
             )
         )
-        yield Replica(port=server.port, issuer=issuer, servicer=servicer)
+        yield Replica(port=server.port, issuer=issuer, drain=serving.aclose)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,54 @@
+"""A PostgreSQL server that a test may stop and start again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.postgres import EmbeddedPostgres
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from local.postgres import EmbeddedPostgres
+
+with EmbeddedPostgres(Path(sys.argv[1])):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+class RestartablePostgres:
+    """Runs the server under a process of its own, since starting one forks, which a process that talks gRPC must not."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._owner: subprocess.Popen[str] | None = None
+        self.server = EmbeddedPostgres(directory)
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.server.start()  # finds the one that runs
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        self._owner = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(self._directory)],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._owner.stdout is not None
+        assert self._owner.stdout.readline() == "up\n"
+
+    def stop(self) -> None:
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.communicate(timeout=60)

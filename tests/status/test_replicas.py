@@ -1,0 +1,227 @@
+"""Several servers on one database: what one writes, the watches of all carry, whatever gets lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import asyncpg
+import pytest
+from grpc import aio
+
+from batzen.status.v1 import status_pb2 as pb
+from local.databases import ServiceDatabase
+from local.issuer import Issuer
+from local.postgres import EmbeddedPostgres
+from services.runtime.database import plain_dsn
+from services.status.hints import CHANNEL, PAYLOAD_BYTES_MAX, Hints, payloads_of
+from services.status.watch import FeedLimits
+from tests.conftest import Databases
+from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
+from tests.status.restarts import RestartablePostgres
+from tests.status.samples import new_payment_id, open_request, record_request, refusal_of, snapshot
+from tests.status.watching import header, revisions, watch
+
+HINTS_ONLY = FeedLimits(resync_s=3_600)
+RESYNC_ONLY_S = 0.2
+STEPS = [snapshot(attempt=attempt) for attempt in range(1, 300)]
+
+
+@pytest.fixture
+async def other(database: ServiceDatabase, issuer: Issuer) -> AsyncIterator[Replica]:
+    """A second server on the same database, which learns by hints alone."""
+    async with running_replica(database.runtime_url, issuer=issuer, feed_limits=HINTS_ONLY) as replica:
+        yield replica
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[RestartablePostgres]:
+    """A server that nobody else uses and that may be stopped."""
+    folder = Path(tempfile.mkdtemp(prefix="batzen-tests-"))
+    folder.chmod(0o711)
+    try:
+        with RestartablePostgres(folder / "postgres") as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_a_hint_reaches_the_watches_of_another_replica(
+    status: StatusServiceStub, other: Replica, payment: pb.Payment
+) -> None:
+    async with other.connect() as elsewhere, watch(elsewhere, payment.payment_id) as responses:
+        await header(responses)
+        await move(status, payment.payment_id, *STEPS[:50])
+
+        assert await revisions(responses, upto=51) == list(range(2, 52))
+
+
+async def test_replicas_that_write_in_turns_make_one_line_on_all_watches(
+    status: StatusServiceStub, other: Replica, payment: pb.Payment
+) -> None:
+    async with (
+        other.connect() as elsewhere,
+        watch(status, payment.payment_id) as here,
+        watch(elsewhere, payment.payment_id) as there,
+    ):
+        await header(here)
+        await header(there)
+        reading = [asyncio.create_task(revisions(responses, upto=61)) for responses in (here, there)]
+        for expected in range(1, 61):
+            writer = status if expected % 2 else elsewhere
+            await move(writer, payment.payment_id, STEPS[expected], expected=expected)
+
+        assert await asyncio.gather(*reading) == [list(range(2, 62))] * 2
+
+
+async def test_a_hint_that_is_lost_is_made_up_for(database: ServiceDatabase, issuer: Issuer) -> None:
+    limits = FeedLimits(resync_s=RESYNC_ONLY_S)
+    async with (
+        running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
+        replica.connect() as status,
+    ):
+        payment_id = (await status.OpenPayment(open_request())).payment.payment_id
+        async with watch(status, payment_id) as responses:
+            await header(responses)
+            connection = await asyncpg.connect(plain_dsn(database.runtime_url))
+            try:  # as a replica would that died between its commit and the hint
+                await write_without_a_hint(connection, payment_id)
+            finally:
+                await connection.close()
+
+            async with asyncio.timeout(2):
+                assert await revisions(responses, upto=2) == [2]
+
+
+async def write_without_a_hint(connection: asyncpg.Connection, payment_id: str) -> None:
+    await connection.execute(
+        """
+        WITH moved AS (UPDATE payments SET revision = revision + 1 WHERE payment_id = $1 RETURNING *)
+        INSERT INTO transitions (tenant_id, payment_id, open_month, revision, request_id, state, snapshot, record_time)
+        SELECT tenant_id, payment_id, open_month, revision, gen_random_uuid(), state, snapshot, update_time FROM moved
+        """,
+        payment_id,
+    )
+
+
+async def test_invented_hints_change_nothing(
+    status: StatusServiceStub, payment: pb.Payment, database: ServiceDatabase
+) -> None:
+    async with watch(status, payment.payment_id) as responses:
+        await header(responses)
+        connection = await asyncpg.connect(plain_dsn(database.runtime_url))
+        try:
+            for payload in payloads_of([("main", payment.payment_id), ("main", new_payment_id())] * 3, origin="x"):
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+        finally:
+            await connection.close()
+        await move(status, payment.payment_id, snapshot())
+
+        assert await revisions(responses, upto=2) == [2]
+
+
+async def test_a_listener_that_is_cut_off_reads_again_what_it_missed(
+    status: StatusServiceStub, other: Replica, payment: pb.Payment, postgres: EmbeddedPostgres
+) -> None:
+    async with other.connect() as elsewhere, watch(elsewhere, payment.payment_id) as responses:
+        await header(responses)
+        admin = await asyncpg.connect(postgres.admin_url)
+        try:
+            for expected in range(1, 11):
+                await admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'status-listen'"
+                )
+                await move(status, payment.payment_id, STEPS[expected], expected=expected)
+        finally:
+            await admin.close()
+
+        async with asyncio.timeout(5):
+            assert await revisions(responses, upto=11) == list(range(2, 12))
+
+
+async def test_a_watch_outlives_a_restart_of_the_database(
+    own_postgres: RestartablePostgres, issuer: Issuer, tmp_path: Path
+) -> None:
+    database = await Databases(own_postgres.server, folder=tmp_path).create("status")
+    async with (
+        running_replica(database.runtime_url, issuer=issuer) as first,
+        running_replica(database.runtime_url, issuer=issuer) as second,
+        first.connect() as here,
+        second.connect() as there,
+    ):
+        payment_id = (await here.OpenPayment(open_request())).payment.payment_id
+        async with watch(here, payment_id) as local, watch(there, payment_id) as remote:
+            await header(local)
+            await header(remote)
+            await move(here, payment_id, snapshot())
+
+            await asyncio.to_thread(own_postgres.stop)
+            during = record_request(payment_id, expected=2, to=snapshot("PROCESSING"))
+            with pytest.raises(aio.AioRpcError) as away:
+                await here.RecordTransition(during)
+            refusal = refusal_of(away.value)
+            assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
+            await asyncio.to_thread(own_postgres.start)
+
+            answer = await here.RecordTransition(during)
+            await move(there, payment_id, snapshot("FAILED"), expected=3)
+            async with asyncio.timeout(10):
+                assert await revisions(local, upto=4) == [2, 3, 4]
+                assert await revisions(remote, upto=4) == [2, 3, 4]
+            assert answer.transition.revision == 3
+
+
+async def test_watchers_that_come_and_go_between_replicas_miss_nothing(
+    replica: Replica, other: Replica, payment: pb.Payment, postgres: EmbeddedPostgres
+) -> None:
+    chance = random.Random(20_261_120)
+    last = 120
+    async with replica.connect() as here, other.connect() as there:
+        stubs = (here, there)
+
+        async def write() -> None:
+            for expected in range(1, last):
+                await move(chance.choice(stubs), payment.payment_id, STEPS[expected], expected=expected)
+
+        async def follow() -> list[int]:
+            seen = [1]
+            while seen[-1] < last:
+                fields = {"after_revision": seen[-1]}
+                async with watch(chance.choice(stubs), payment.payment_id, **fields) as responses:
+                    await header(responses)
+                    upto = min(last, seen[-1] + chance.randrange(1, 20))
+                    seen += await revisions(responses, upto=upto)
+            return seen
+
+        async def cut_listeners() -> None:
+            admin = await asyncpg.connect(postgres.admin_url)
+            with suppress(asyncio.CancelledError):
+                while True:
+                    await admin.execute(
+                        "SELECT pg_terminate_backend(pid), pg_sleep(0.05) FROM pg_stat_activity "
+                        "WHERE application_name IN ('status-listen', 'status-announce')"
+                    )
+            await admin.close()
+
+        cutting = asyncio.create_task(cut_listeners())
+        async with asyncio.timeout(20):
+            _, *followed = await asyncio.gather(write(), *[follow() for _ in range(20)])
+        cutting.cancel()
+        await cutting
+
+    assert all(seen == list(range(1, last + 1)) for seen in followed)
+
+
+def test_hints_of_one_moment_fit_into_what_notify_takes() -> None:
+    keys = [("a" * 63, new_payment_id()) for _ in range(500)]
+
+    payloads = list(payloads_of(keys, origin=Hints("postgresql://x@y/z", application_name="t")._origin))
+
+    assert 1 < len(payloads) < 20
+    assert all(len(payload.encode()) <= PAYLOAD_BYTES_MAX for payload in payloads)
+    assert all(any(payment_id in payload for payload in payloads) for _, payment_id in keys)
