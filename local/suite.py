@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,6 +149,7 @@ async def running_suite(
     directory: Path,
     *,
     ports: Mapping[str, int],
+    services: Sequence[str] = SERVICES,
     server_url: str | None = None,
     prefix: str = "batzen_",
     storage: Storage | None = None,
@@ -203,7 +204,7 @@ async def running_suite(
                 )
                 await _start(add(service, f"services.{service}", environment), ports, report)
 
-            for service in SERVICES:
+            for service in services:
                 group.create_task(bring_up(service, storage))
         renewing = asyncio.create_task(_renew(issuer, tokens))
         stack.callback(renewing.cancel)

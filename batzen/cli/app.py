@@ -14,7 +14,7 @@ import typer
 
 import batzen
 from batzen.cli import changing, connection, logs, pay, reading
-from batzen.cli.output import Session
+from batzen.cli.output import Session, tell_token
 
 EPILOG = """Where the suite is and who asks: options here, else BATZEN_TOKEN and
 BATZEN_ORCHESTRATOR_ADDRESS and its like, else the file .batzen/connection.json that `make up` writes, in this folder or
@@ -75,6 +75,12 @@ app.command(epilog=changing.REFUND_EPILOG)(changing.refund)
 seller_app.command("add", epilog=changing.SELLER_EPILOG)(changing.add_seller)
 app.add_typer(seller_app, name="seller")
 app.command(epilog=logs.EPILOG)(logs.logs)
+
+
+@app.command(epilog="Example:\n\nexport BATZEN_TOKEN=$(python -m batzen --as service token)")
+def token(context: typer.Context) -> None:
+    """Print the token that commands use, for a program of yours."""
+    tell_token(context.obj)
 
 
 def main() -> None:

@@ -37,9 +37,14 @@ class Connection:
 
     def client(self) -> Client:
         """Return a client; use it with `async with`. Raises `NotConnected` without a token."""
+        self.checked_token()
+        return Client(token=self._newest_token, addresses=self.addresses)
+
+    def checked_token(self) -> str:
+        """Return the token; raise `NotConnected` if there is none."""
         if not self.token:
             raise NotConnected("No token. Start the suite with `make up`, or set BATZEN_TOKEN to one of yours.")
-        return Client(token=self._newest_token, addresses=self.addresses)
+        return self.token
 
     def _newest_token(self) -> str:
         if self.file is None:
@@ -77,7 +82,7 @@ def find(
         file=path if token is None and from_file else None,
         role=role,
         logs=Path(written["logs"]) if "logs" in written else None,
-        seller_id=written.get("seller_id"),
+        seller_id=written.get("seller_id") or None,
     )
 
 

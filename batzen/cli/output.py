@@ -97,6 +97,16 @@ def call(session: Session, work: Callable[[Client, Connection], Awaitable[Exit]]
     raise typer.Exit(int(code))
 
 
+def tell_token(session: Session) -> None:
+    """Print the token and nothing else."""
+    try:
+        token = session.connect().checked_token()
+    except NotConnected as error:
+        error_console.print(str(error))
+        raise typer.Exit(int(Exit.UNREACHABLE)) from None
+    print(token)
+
+
 def exit_code(error: BatzenError) -> Exit:
     if isinstance(error, InvalidArgument):
         return Exit.USAGE

@@ -1,0 +1,129 @@
+"""The command line, as far as it goes without a suite; tests/local has the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from batzen.cli.app import app
+from batzen.cli.cards import CARDS, payment_method_id
+
+COMMANDS = ("pay", "watch", "list", "quote", "refund", "seller add", "logs", "token")
+WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without a suite in it or above."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def batzen(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={**WIDE, **environment})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
+    said = batzen(*command.split(), "--help")
+
+    assert said.exit_code == 0
+    assert "Example" in said.output
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "token"])
+def test_every_command_can_speak_json(command: str) -> None:
+    assert "--json" in batzen(*command.split(), "--help").output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pay"],
+        ["pay", "--amount", "100"],
+        ["pay", "--amount", "0 CHF"],
+        ["pay", "--amount", "1.005 CHF"],
+        ["pay", "--amount", "1 CHF", "--card", "platinum"],
+        ["pay", "--amount", "1 CHF", "--3ds", "maybe"],
+        ["pay", "--amount", "1 CHF", "--payment", "pay_1"],
+        ["list", "--state", "happy"],
+        ["logs", "--level", "LOUD"],
+        ["refund"],
+        ["unheard-of"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    assert batzen(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["logs"], ["token"], ["refund", "pay_1"]])
+def test_without_a_suite_it_says_how_to_start_one(arguments: list[str]) -> None:
+    said = batzen(*arguments)
+
+    assert said.exit_code == 3
+    assert "make up" in said.output
+
+
+def test_nobody_listening_is_exit_code_3_and_no_traceback() -> None:
+    said = batzen("--token", "any", "--status", "127.0.0.1:1", "list", "--json")
+
+    assert said.exit_code == 3
+    assert json.loads(said.output)["error"]["code"] == "UNAVAILABLE"
+
+
+def test_options_win_over_environment_and_file(nowhere: Path) -> None:
+    file = nowhere / "connection.json"
+    file.write_text(json.dumps({"tokens": {"operator": "of-the-file", "payer": "of-the-payer"}}))
+    named = {"BATZEN_CONNECTION": str(file)}
+
+    assert batzen("token", **named).output == "of-the-file\n"
+    assert batzen("--as", "payer", "token", **named).output == "of-the-payer\n"
+    assert batzen("token", BATZEN_TOKEN="of-the-environment", **named).output == "of-the-environment\n"
+    assert batzen("--token", "of-the-option", "token", BATZEN_TOKEN="no", **named).output == "of-the-option\n"
+
+
+def test_the_file_of_a_suite_is_found_from_a_folder_below(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (nowhere / ".batzen").mkdir()
+    (nowhere / ".batzen/connection.json").write_text(json.dumps({"tokens": {"operator": "found"}}))
+    (nowhere / "deep/down").mkdir(parents=True)
+    monkeypatch.chdir(nowhere / "deep/down")
+
+    assert batzen("token").output == "found\n"
+
+
+def test_a_broken_file_is_named(nowhere: Path) -> None:
+    file = nowhere / "connection.json"
+    file.write_text("{")
+
+    said = batzen("list", BATZEN_CONNECTION=str(file))
+
+    assert said.exit_code == 3
+    assert "connection.json" in said.output
+
+
+def test_logs_are_merged_by_time_and_filtered(nowhere: Path) -> None:
+    def line(second: int, service: str, **fields: str) -> str:
+        time = f"2030-05-01T12:00:{second:02}.000+00:00"
+        return (
+            json.dumps({"time": time, "level": "INFO", "service": service, "message": f"at {second}", **fields}) + "\n"
+        )
+
+    (nowhere / "status.log").write_text(line(1, "status") + line(3, "status", correlation_id="wanted"))
+    (nowhere / "gateway.log").write_text(line(2, "gateway", level="ERROR") + "no json\n")
+
+    def shown(*arguments: str) -> list[str]:
+        output = batzen("logs", "--folder", str(nowhere), "--json", *arguments).output
+        return [json.loads(text)["message"] for text in output.splitlines()]
+
+    assert [message for message in shown() if message != "no json"] == ["at 1", "at 2", "at 3"]
+    assert shown("--correlation", "wanted") == ["at 3"]
+    assert {"at 2", "no json"} == set(shown("gateway"))
+    assert shown("--level", "ERROR") == ["at 2"]
+
+
+def test_cards_have_names_and_ids() -> None:
+    assert "pm_card_visa" == payment_method_id("Visa") == payment_method_id("pm_card_visa")
+    assert CARDS["insufficient"] == "pm_card_chargeDeclinedInsufficientFunds"
