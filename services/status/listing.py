@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.runtime.database import reading, transaction
 from services.status.domain import NEVER_SETTLED, PaymentNotFound, State
 from services.status.paging import position_in, token_for
-from services.status.records import PAYER, SELLER, Payment
+from services.status.records import PAYER, PAYMENT_ID, SELLER, Payment
 from services.status.rows import PAYMENT_COLUMNS, payment_bookings, payment_from, payment_sellers, payments
 
 _COLUMNS: Final = tuple(payments.c[name] for name in PAYMENT_COLUMNS)
@@ -146,5 +146,12 @@ def _token(last: Payment, wanted: Filter) -> str:
 
 
 def _position(token: str, wanted: Filter) -> tuple[datetime, str]:
-    open_time, _, payment_id = position_in(token, walk=repr(wanted)).partition(" ")
-    return datetime.fromisoformat(open_time), payment_id
+    return position_in(token, walk=repr(wanted), parse=_parsed)
+
+
+def _parsed(position: str) -> tuple[datetime, str]:
+    open_time, _, payment_id = position.partition(" ")
+    instant = datetime.fromisoformat(open_time)
+    if instant.tzinfo is None or not PAYMENT_ID.fullmatch(payment_id):
+        raise ValueError("no position of ours")
+    return instant, payment_id

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from services.status.domain import PageTokenInvalid
 
 _MARK_BYTES: Final = 12
-"""Enough that no token fits another walk by chance; a forged one only ever shows what its maker may see anyway."""
+"""Enough that no token fits another walk by chance."""
+
+Position = TypeVar("Position")
 
 
 def token_for(position: str, *, walk: str) -> str:
@@ -18,16 +20,19 @@ def token_for(position: str, *, walk: str) -> str:
     return base64.urlsafe_b64encode(_mark(position, walk) + position.encode()).decode().rstrip("=")
 
 
-def position_in(token: str, *, walk: str) -> str:
-    """Return the position that `token_for` was given; raise PageTokenInvalid for any other token."""
+def position_in(token: str, *, walk: str, parse: Callable[[str], Position]) -> Position:
+    """Return what `parse` makes of the position that `token_for` was given; raise PageTokenInvalid for other tokens.
+
+    `parse` raises ValueError for what cannot be a position: a token can be forged, though nothing is gained by it.
+    """
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         mark, position = raw[:_MARK_BYTES], raw[_MARK_BYTES:].decode()
-    except (binascii.Error, ValueError):
-        raise PageTokenInvalid(field="page_token") from None
-    if mark != _mark(position, walk):
-        raise PageTokenInvalid(field="page_token")
-    return position
+        if mark == _mark(position, walk):
+            return parse(position)
+    except ValueError:
+        pass
+    raise PageTokenInvalid(field="page_token")
 
 
 def _mark(position: str, walk: str) -> bytes:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Final
 
 from services.status.domain import Snapshot
 
-PAYER = "payer"
-SELLER = "seller"
+PAYER: Final = "payer"
+SELLER: Final = "seller"
+PAYMENT_ID: Final = re.compile(r"pay_[0-9A-Za-z]{26}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from services.status.domain import (
     Snapshot,
     State,
 )
-from services.status.records import Opening
+from services.status.records import PAYMENT_ID, Opening
 
 ID_CHARACTERS_MAX: Final = 128
 LINKS_MAX: Final = 100
@@ -32,7 +32,6 @@ LABEL_CHARACTERS_MAX: Final = 500
 SNAPSHOT_BYTES_MAX: Final = 16 * 1024
 """History keeps every snapshot for years; a usual one has 300 bytes."""
 
-_PAYMENT_ID: Final = re.compile(r"pay_[0-9A-Za-z]{26}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 STATES: Final[Mapping[int, State]] = {
@@ -65,7 +64,7 @@ def request_id_of(request: _WithRequestId) -> str:
 def payment_id_of(request: _WithPaymentId) -> str:
     if not request.payment_id:
         raise FieldMissing(field="payment_id")
-    if not _PAYMENT_ID.fullmatch(request.payment_id):
+    if not PAYMENT_ID.fullmatch(request.payment_id):
         raise FieldInvalid(field="payment_id", detail="It is not `pay_` and 26 letters and digits.")
     return request.payment_id
 

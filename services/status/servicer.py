@@ -29,6 +29,7 @@ TRANSITIONS_DEFAULT: Final = 100
 TRANSITIONS_MAX: Final = 500
 PAYMENTS_DEFAULT: Final = 50
 PAYMENTS_MAX: Final = 200
+REVISIONS_END: Final = 2**63
 
 _CLOSE_WHEN: Final = frozenset(pb.WatchPaymentRequest.CloseWhen.values())
 _OPENED: Final = Snapshot(collection=State.INITIALIZED, cause=Cause.STEP)
@@ -99,7 +100,7 @@ class StatusServicer(StatusServiceServicer):
         payment_id = requests.payment_id_of(request)
         walk = f"transitions {current_tenant()} {payment_id} {revision}"
         if request.page_token:
-            revision = int(position_in(request.page_token, walk=walk))
+            revision = position_in(request.page_token, walk=walk, parse=_revision)
         payment = await self._read(payment_id)
         transitions = await self._store.history(_place(payment, revision=revision), limit=size + 1)
         page = transitions[:size]
@@ -158,6 +159,13 @@ class StatusServicer(StatusServiceServicer):
         if access.own_only and not payment.belongs_to(current_caller().subject, roles=access.own_as):
             raise PaymentNotFound
         return payment
+
+
+def _revision(position: str) -> int:
+    revision = int(position)
+    if not 0 < revision < REVISIONS_END:
+        raise ValueError("no revision")
+    return revision
 
 
 def _place(payment: Payment, *, revision: int) -> Place:

@@ -80,7 +80,7 @@ ORDER BY revision DESC
 LIMIT 1
 """  # noqa: S608 our own column names
 
-# The transitions of many payments, each after a revision of its own, oldest first.
+# The transitions of many payments, each after a revision of its own, oldest first within each.
 FOLLOW: Final = f"""
 SELECT w.tenant_id, {", ".join(f"t.{name}" for name in TRANSITION_COLUMNS)}
 FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) AS w (tenant_id, payment_id, open_month, revision)
@@ -91,4 +91,5 @@ CROSS JOIN LATERAL (
   LIMIT $5
 ) t
 ORDER BY t.payment_id, t.revision
+LIMIT $5
 """  # noqa: S608 our own column names

@@ -183,7 +183,7 @@ class StatusStore:
         return [transition_from(row) for row in rows]
 
     async def follow(self, places: Sequence[Place], *, limit: int) -> list[tuple[str, Transition]]:
-        """Return what comes after each place, at most `limit` each, oldest first, with the tenant's id."""
+        """Return what comes after the places with the tenant's id, oldest first within each, at most `limit` in all."""
         rows = await self._rows(
             statements.FOLLOW,
             [place.tenant_id for place in places],

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from batzen._channel import make_channel
 from batzen.status.v1 import status_pb2 as pb
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub, add_StatusServiceServicer_to_server
 from local.databases import ServiceDatabase
-from local.issuer import AUDIENCE, ISSUER, Issuer
+from local.issuer import AUDIENCE, ISSUER, TOKEN_LIFE, Issuer
 from services.access import TABLE
 from services.runtime.database import make_engine
 from services.runtime.identity import TokenVerifier
@@ -44,9 +45,12 @@ class Replica:
         *,
         roles: Sequence[str] = ("service",),
         tenant: str = "main",
+        life: timedelta = TOKEN_LIFE,
         options: Sequence[tuple[str, int | str]] = (),
     ) -> AsyncIterator[StatusServiceStub]:
-        authorization = (("authorization", f"Bearer {self.issuer.mint(subject, roles=roles, tenant=tenant)}"),)
+        authorization = (
+            ("authorization", f"Bearer {self.issuer.mint(subject, roles=roles, tenant=tenant, life=life)}"),
+        )
         async with make_channel(
             f"127.0.0.1:{self.port}", timeout_s=20, metadata=lambda: authorization, options=options
         ) as channel:

@@ -22,7 +22,7 @@ with EmbeddedPostgres(Path(sys.argv[1])):
 
 
 class RestartablePostgres:
-    """Runs the server under a process of its own, since starting one forks, which a process that talks gRPC must not."""
+    """Runs the server under a process of its own: starting one forks, which a process that talks gRPC must not."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -9,6 +9,7 @@ import pytest
 
 from batzen.status.v1 import status_pb2 as pb
 from batzen.type.v1 import money_pb2
+from services.status.paging import token_for
 from tests.status.conftest import Replica, StatusServiceStub, move
 from tests.status.samples import (
     NOW,
@@ -246,6 +247,10 @@ async def test_a_token_of_another_walk_is_refused(status: StatusServiceStub, pay
     assert list_token
     assert history_token
 
+    walk = f"transitions main {payment.payment_id} 0"
+    for position in ("", "x", "-1", "9" * 30):
+        forged = pb.ListTransitionsRequest(payment_id=payment.payment_id, page_token=token_for(position, walk=walk))
+        assert (await refused(status.ListTransitions(forged))).reason == "PAGE_TOKEN_INVALID"
     for token in (history_token, list_token + "x", list_token[:-2], "nonsense", "ä", "=" * 40, list_token * 100):
         refusal = await refused(status.ListPayments(pb.ListPaymentsRequest(page_token=token)))
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.database import plain_dsn
+from services.runtime.identity import LEEWAY
 from services.runtime.limits import Limits
 from services.status.watch import FeedLimits
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
@@ -264,6 +266,20 @@ async def test_a_server_that_goes_away_says_where_to_resume(database: ServiceDat
                 assert refusal is not None
                 assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
                 assert refusal.metadata == {"resume_after_revision": "2"}
+
+
+async def test_a_watch_ends_with_its_token(replica: Replica, payment: pb.Payment) -> None:
+    almost_over = 1 - LEEWAY.total_seconds()
+    async with (
+        replica.connect("payer_1", roles=["payer"], life=timedelta(seconds=almost_over)) as status,
+        watch(status, payment.payment_id) as responses,
+    ):
+        await header(responses)
+        seen, refusal = await rest(responses)
+
+    assert seen == []
+    assert refusal is not None
+    assert (refusal.code, refusal.reason) == ("UNAUTHENTICATED", "UNAUTHENTICATED")
 
 
 async def test_a_caller_has_only_so_many_streams(database: ServiceDatabase, issuer: Issuer) -> None:
