@@ -171,16 +171,18 @@ async def running_suite(
     children: dict[str, Child] = {}
     async with AsyncExitStack() as stack:
         stack.enter_context(_alone(directory))
+        _begin_logs(directory / "logs")
         issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
         tokens = directory / "tokens"
         issuer.write_service_tokens(tokens, services=SERVICES)
         stack.push_async_callback(_stop_all, children)
 
         def add(name: str, module: str, environment: Mapping[str, str]) -> Child:
-            log_file = _new_log(directory / "logs" / f"{name}.log")
-            given = (extra or {}).get(name, {})
-            child = children[name] = Child(module, name=name, environment={**environment, **given}, log_file=log_file)
-            return child
+            environment = {**environment, **(extra or {}).get(name, {})}
+            children[name] = Child(
+                module, name=name, environment=environment, log_file=directory / "logs" / f"{name}.log"
+            )
+            return children[name]
 
         async with _one_failure(), asyncio.TaskGroup() as group:
             if stripe.is_stand_in:
@@ -197,7 +199,7 @@ async def running_suite(
             async def bring_up(service: str, storage: Storage) -> None:
                 report(f"{service} database", False)
                 database = databases[service] = await storage.database(service, fresh=fresh)
-                await _migrate(service, database, logs=directory / "logs")
+                await _migrate(service, database, log_file=directory / "logs" / f"{service}.log")
                 report(f"{service} database", True)
                 environment = service_environment(
                     service, ports=ports, database=database, jwks=issuer.jwks, tokens=tokens, stripe=stripe
@@ -211,13 +213,13 @@ async def running_suite(
         yield Suite(directory, ports=ports, issuer=issuer, stripe=stripe, databases=databases, children=children)
 
 
-async def _migrate(service: str, database: ServiceDatabase, *, logs: Path) -> None:
+async def _migrate(service: str, database: ServiceDatabase, *, log_file: Path) -> None:
     migration = Child(
         f"services.{service}",
         "migrate",
         name=f"the migration of {service}",
         environment=migration_environment(database),
-        log_file=_new_log(logs / f"{service}-migrate.log"),
+        log_file=log_file,
     )
     await migration.run()
 
@@ -282,11 +284,11 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
-def _new_log(path: Path) -> Path:
-    """Begin a new log for this run; that of the run before stays beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        path.replace(path.with_suffix(".previous.log"))
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    os.close(descriptor)
-    return path
+def _begin_logs(folder: Path) -> None:
+    """Begin new logs for this run; those of the run before stay beside them."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (SANDBOX, *SERVICES):
+        path = folder / f"{name}.log"
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(folder / f"{name}.previous.log")
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -1,0 +1,102 @@
+"""`batzen up` and `batzen demo`: what the command line can do in a checkout, and only there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Coroutine
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from local import interrupt
+from local.environments import StripeKeyRefused
+from local.ports import FIXED, PortError
+from local.postgres import PostgresError
+from local.processes import ROOT, ProcessFailed
+from local.suite import SuiteBusy
+
+STATE: Final = ROOT / ".batzen"
+EXIT_FAILED: Final = 1
+
+UP_EPILOG: Final = f"""Examples:
+
+batzen up
+
+batzen up --port orchestrator=7101 --port sandbox=7201
+
+Ports: {", ".join(f"{name} {port}" for name, port in FIXED.items())}; each can also be set by BATZEN_<NAME>_PORT.
+
+BATZEN_DATABASE_URL names a PostgreSQL server to use instead of the embedded one. STRIPE_API_KEY=sk_test_… uses Stripe's
+test mode instead of the stand-in. The stand-in forgets when it stops, so each run with it begins anew."""
+DEMO_EPILOG: Final = """Examples:
+
+batzen demo
+
+batzen demo --json | python -m json.tool
+
+Exit code 0 if every payment ended as it should."""
+
+error_console: Final = Console(stderr=True, highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of a checkout."""
+    app.command(epilog=UP_EPILOG)(up)
+    app.command(epilog=DEMO_EPILOG)(demo)
+
+
+def up(
+    *,
+    port: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PORT", help="Another port; may be repeated.", show_default=False)
+    ] = None,
+    abandoned_after_s: Annotated[
+        int | None,
+        typer.Option(
+            "--abandoned-after",
+            metavar="SECONDS",
+            min=1,
+            show_default=False,
+            envvar="BATZEN_ABANDONED_AFTER_S",
+            help="When an unpaid payment expires. Default: 24 hours.",
+        ),
+    ] = None,
+) -> None:
+    """Start the whole suite on this machine and keep it up until Ctrl-C."""
+    from local.up import stay_up  # noqa: PLC0415 the other commands need none of it, and start faster
+
+    chosen = dict(_chosen_port(text) for text in port or [])
+    _run(stay_up(STATE, environ=os.environ, chosen_ports=chosen, abandoned_after_s=abandoned_after_s))
+
+
+def demo(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")
+    ] = False,
+) -> None:
+    """Take a handful of payments on a suite of its own, and show how each one moves."""
+    from local.demo import show  # noqa: PLC0415 as above
+
+    _run(show(STATE / "demo", environ=os.environ, as_json=as_json))
+
+
+def _chosen_port(text: str) -> tuple[str, int]:
+    name, equals, number = text.partition("=")
+    if not equals or not (number.isascii() and number.isdigit()):
+        raise typer.BadParameter(f"{text!r} is not NAME=PORT, such as gateway=7104.", param_hint="--port")
+    return name, int(number)
+
+
+def _run(main: Coroutine[Any, Any, int]) -> None:
+    try:
+        code = interrupt.run(main)
+    except (PortError, PostgresError, ProcessFailed, StripeKeyRefused, SuiteBusy) as error:
+        first, _, rest = str(error).partition("\n")
+        error_console.print(Text(f"✗ {first}", style="bold red"))
+        if rest:
+            error_console.print(Text(rest), soft_wrap=True)
+        code = EXIT_FAILED
+    raise typer.Exit(code)

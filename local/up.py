@@ -1,0 +1,155 @@
+"""`make up`: the suite on its fixed ports, staying up; says where everything is, and lets the command line find it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.engine import make_url
+
+from batzen.client import new_request_id
+from batzen.gateway.v1.gateway_pb2 import PutSellerAccountRequest
+from local.environments import SERVICES, Stripe
+from local.files import write_private
+from local.issuer import TOKEN_LIFE
+from local.ports import HOST, fixed_ports
+from local.processes import ProcessFailed
+from local.progress import Progress
+from local.say import command_line, short
+from local.suite import Suite, running_suite
+
+SUBJECTS: Final = {"operator": "operator_1", "service": "shop", "payer": "payer_1", "seller": "seller_1"}
+"""Whose token of each role is made."""
+RENEW_S: Final = TOKEN_LIFE.total_seconds() / 4
+RESTARTS_MAX: Final = 5
+"""In one run, for each process: enough for somebody who tries what a crash does, and an end for one that cannot run."""
+
+
+async def stay_up(
+    directory: Path, *, environ: Mapping[str, str], chosen_ports: Mapping[str, int], abandoned_after_s: int | None
+) -> int:
+    """Run the suite until it is interrupted. Raises what keeps it from running."""
+    console = Console(highlight=False)
+    stripe = Stripe.from_environ(environ)
+    with Progress(console, title="Starting Batzen") as progress:
+        async with running_suite(
+            directory,
+            ports=fixed_ports(environ, chosen_ports),
+            server_url=environ.get("BATZEN_DATABASE_URL", "").strip() or None,
+            # The stand-in forgets when it stops; what was paid there is never mixed with what was paid at Stripe.
+            prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
+            stripe=stripe,
+            fresh=stripe.is_stand_in,
+            extra={"orchestrator": {"BATZEN_ABANDONED_AFTER_S": str(abandoned_after_s)}} if abandoned_after_s else {},
+            report=progress.report,
+        ) as suite:
+            if stripe.is_stand_in:
+                await _add_seller(suite)
+            async with _written(suite) as file:
+                ready_s = progress.elapsed_s
+                progress.close()
+                _tell(console, suite, file=file, ready_s=ready_s)
+                try:
+                    await _keep_up(suite, console)
+                finally:
+                    console.print("\nStopping …", style="dim")
+    return 0
+
+
+async def _add_seller(suite: Suite) -> None:
+    """Register the seller that the examples name."""
+    async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
+        await batzen.gateway.PutSellerAccount(
+            PutSellerAccountRequest(
+                request_id=new_request_id(),
+                seller_id=SUBJECTS["seller"],
+                country_code="CH",
+                email="seller@example.com",
+            )
+        )
+
+
+@asynccontextmanager
+async def _written(suite: Suite) -> AsyncIterator[Path]:
+    """Keep the file that the command line reads while inside, with tokens that do not expire."""
+    file = suite.directory / "connection.json"
+
+    def write() -> None:
+        document = {
+            "addresses": asdict(suite.addresses),
+            "tokens": {role: suite.token(role, sub=subject) for role, subject in SUBJECTS.items()},
+            "logs": str(suite.logs),
+            "seller_id": SUBJECTS["seller"] if suite.stripe.is_stand_in else None,
+        }
+        write_private(file, json.dumps(document, indent=2))
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            write()
+
+    write()
+    renewing = asyncio.create_task(renew())
+    try:
+        yield file
+    finally:
+        renewing.cancel()
+        file.unlink(missing_ok=True)
+
+
+async def _keep_up(suite: Suite, console: Console) -> None:
+    """Start again what ends by itself, as an orchestrator would; raise `ProcessFailed` if it does so too often."""
+
+    async def keep(process: str) -> None:
+        for _ in range(RESTARTS_MAX):
+            code = await suite.ended(process)
+            console.print(f"{process} ended ({code}); starting it again.", style="yellow")
+            await suite.start(process)
+            console.print(f"{process} is back.", style="yellow")
+        raise ProcessFailed(f"{process} ended more than {RESTARTS_MAX} times; see {suite.logs / process}.log")
+
+    tasks = [asyncio.ensure_future(keep(process)) for process in suite.processes]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _tell(console: Console, suite: Suite, *, file: Path, ready_s: float) -> None:
+    console.print(Text.assemble(("● ", "green"), ("Batzen is up", "bold"), (f"   ready after {ready_s:.1f} s", "dim")))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="cyan", min_width=14)
+    table.add_column()
+    table.add_column(style="dim", ratio=1)
+    for service in reversed(SERVICES):
+        health = f"health {HOST}:{suite.ports[f'{service}-health']}"
+        table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", f"gRPC, with reflection; {health}")
+    table.add_row("  webhooks", suite.webhook_url, "where Stripe posts its events")
+    if suite.stripe.is_stand_in:
+        table.add_row(
+            "  stand-in", suite.sandbox_url, "takes the place of Stripe; STRIPE_API_KEY=sk_test_… uses the real one"
+        )
+    else:
+        table.add_row("  Stripe", "https://api.stripe.com", "test mode, by your STRIPE_API_KEY")
+    database = make_url(suite.database_url(SERVICES[0]))
+    table.add_row("  databases", f"{database.host}:{database.port}", f"PostgreSQL, {database.database} and its like")
+    table.add_row("  logs", short(suite.logs), "JSON, one file a process")
+    table.add_row("  tokens", short(file), f"of {', '.join(SUBJECTS)}; renewed while this runs")
+    console.print(table)
+    command = command_line()
+    console.print("\nTry, in another terminal:", style="bold")
+    for arguments in ('pay --amount "100.00 CHF"', 'pay --amount "80.00 CHF" --card 3ds --3ds succeed', "list"):
+        console.print(f"  {command} {arguments}", soft_wrap=True)
+    console.print("For a program of yours:", style="bold")
+    console.print(f"  export BATZEN_TOKEN=$({command} --as service token)", soft_wrap=True)
+    console.print("\nCtrl-C stops everything.", style="dim")
