@@ -48,6 +48,9 @@ UNAVAILABLE_STATES = (
 )
 """Prefixes of SQLSTATE after which the same call may succeed; in each of them the transaction is gone."""
 
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""Everything asyncpg raises when a server goes away under it."""
+
 _AFTER_COMMIT = "batzen.after_commit"
 
 
@@ -220,7 +223,7 @@ def unavailable_as_service_error() -> Iterator[None]:
     """Turn whatever says "the database is away" into `DependencyUnavailable`; leave the rest as it is."""
     try:
         yield
-    except (sa.exc.DBAPIError, sa.exc.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError, *DRIVER_ERRORS) as error:
         if is_unavailable(error):
             raise DependencyUnavailable(dependency="database") from error
         raise
@@ -235,6 +238,9 @@ def is_unavailable(error: BaseException) -> bool:
     driver = driver_error(error)
     if isinstance(driver, asyncpg.InterfaceError):  # also raised for our own misuse of a connection, which is a bug
         return "closed" in str(driver)
+    if isinstance(driver, asyncpg.InternalClientError):
+        # The server's last word was read and the end of the connection not yet: asyncpg's state 2 waits for it.
+        return "another operation (2) is in progress" in str(driver)
     return str(getattr(driver, "sqlstate", None)).startswith(UNAVAILABLE_STATES)
 
 

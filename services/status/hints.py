@@ -17,7 +17,7 @@ from typing import Final
 
 import asyncpg
 
-from services.runtime.database import connect_held, is_unavailable
+from services.runtime.database import DRIVER_ERRORS, connect_held, is_unavailable
 
 CHANNEL: Final = "status_hints"
 PAYLOAD_BYTES_MAX: Final = 7_900
@@ -120,7 +120,7 @@ class Hints:
                     await use(connection)
                 finally:
                     connection.terminate()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except DRIVER_ERRORS as error:
                 if not is_unavailable(error):
                     raise
             if not is_lost:
