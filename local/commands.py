@@ -68,7 +68,8 @@ def up(
     from local.up import stay_up  # noqa: PLC0415 the other commands need none of it, and start faster
 
     chosen = dict(_chosen_port(text) for text in port or [])
-    _run(stay_up(STATE, environ=os.environ, chosen_ports=chosen, abandoned_after_s=abandoned_after_s))
+    suite = stay_up(STATE, environ=os.environ, chosen_ports=chosen, abandoned_after_s=abandoned_after_s)
+    _run(suite, is_endless=True)
 
 
 def demo(
@@ -90,9 +91,9 @@ def _chosen_port(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
-def _run(main: Coroutine[Any, Any, int]) -> None:
+def _run(main: Coroutine[Any, Any, int], *, is_endless: bool = False) -> None:
     try:
-        code = interrupt.run(main)
+        code = interrupt.run(main, is_endless=is_endless)
     except (PortError, PostgresError, ProcessFailed, StripeKeyRefused, SuiteBusy) as error:
         first, _, rest = str(error).partition("\n")
         error_console.print(Text(f"✗ {first}", style="bold red"))

@@ -17,8 +17,11 @@ class _Interrupted:
     number: int | None = None
 
 
-def run(main: Coroutine[Any, Any, int]) -> int:
-    """Run `main` and return its exit code; a signal cancels it, and its clean-up is waited for."""
+def run(main: Coroutine[Any, Any, int], *, is_endless: bool = False) -> int:
+    """Run `main` and return its exit code; a signal cancels it, and its clean-up is waited for.
+
+    For what is endless a signal is the way to end: exit code 0.
+    """
     interrupted = _Interrupted()
 
     async def supervised() -> int:
@@ -37,6 +40,6 @@ def run(main: Coroutine[Any, Any, int]) -> int:
         except asyncio.CancelledError:
             if interrupted.number is None:
                 raise
-            return SIGNAL_EXIT_CODES + interrupted.number
+            return 0 if is_endless else SIGNAL_EXIT_CODES + interrupted.number
 
     return asyncio.run(supervised())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich.text import Text
@@ -48,7 +49,18 @@ def remark(update: Transition | Payment, currency_code: str) -> Text:
     """Return what there is to say beside the state: amounts, what went wrong, what is awaited."""
     snapshot = update.snapshot
     parts = [*_amounts(snapshot, currency_code), *_troubles(snapshot)]
-    return Text(" · ").join(parts) if parts else Text()
+    return joined(parts, " · ")
+
+
+def joined(parts: Sequence[Text], separator: str) -> Text:
+    """Return the parts that say something, each in its own style."""
+    text = Text()
+    for part in parts:
+        if part:
+            if text:
+                text.append(separator, style="dim")
+            text.append_text(part)
+    return text
 
 
 def _amounts(snapshot: PaymentSnapshot, currency_code: str) -> list[Text]:

@@ -35,8 +35,7 @@ def line(update: Transition, *, since_s: float, currency_code: str) -> Table:
     table.add_column(justify="right", width=11)
     table.add_column(width=26, no_wrap=True)
     table.add_column(ratio=1)
-    remark = states.remark(update, currency_code)
-    if method := states.method(update.snapshot):
-        remark = Text(" · ").join([part for part in (remark, Text(method, style="dim")) if part])
+    method = Text(states.method(update.snapshot), style="dim")
+    remark = states.joined([states.remark(update, currency_code), method], " · ")
     table.add_row(Text(f"{since_s:,.3f} s", style="dim"), states.label(update.state), remark)
     return table

@@ -1,0 +1,195 @@
+"""`batzen demo` and `batzen up`, as a person runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.ports import free_ports, variable
+from local.processes import ROOT
+
+RUN = "import sys; from pathlib import Path; from local import commands; commands.STATE = Path(sys.argv.pop(1)); "
+RUN += "import batzen.cli.app as cli; cli.main()"
+"""The command line with its state in another folder than the checkout's, which may be in use."""
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="batzen-up-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+async def _start(directory: Path, *arguments: str, **environment: str) -> Process:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("BATZEN_", "STRIPE_"))}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", RUN, str(directory), *arguments,
+        cwd=ROOT, env=environ | {"COLUMNS": "100"} | environment, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+
+
+async def _run(directory: Path, *arguments: str, **environment: str) -> tuple[int | None, str, str]:
+    process = await _start(directory, *arguments, **environment)
+    output, errors = await process.communicate()
+    return process.returncode, output.decode(), errors.decode()
+
+
+def _processes_of(directory: Path) -> dict[int, str]:
+    """Return the processes that work in `directory`: number and command line."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_text(errors="replace").replace("\0", " ")
+            if str(directory) in command + (path / "environ").read_text(errors="replace"):
+                found[int(path.name)] = command
+        except OSError:  # it ended, or is none of ours
+            continue
+    return found
+
+
+async def test_the_demo_takes_its_payments_to_their_ends(directory: Path) -> None:
+    code, output, errors = await _run(directory, "demo", "--json")
+
+    document = json.loads(output)
+    assert [(p["title"], p["failure"]) for p in document["payments"] if not p["ended_as_wanted"]] == []
+    assert code == 0, errors
+    assert document["ok"]
+    ends = [payment["states"][-1] for payment in document["payments"]]
+    assert {"SUCCEEDED", "REFUNDED", "CANCELED", "EXPIRED"} == set(ends)
+    assert all(payment["own_ms"] > 0 and payment["stripe_ms"] > 0 for payment in document["payments"])
+    assert _processes_of(directory) == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"STRIPE_API_KEY": "sk_" + "live_0"}, "test mode"),
+        ({"BATZEN_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "BATZEN_DATABASE_URL cannot be used"),
+        ({"BATZEN_DATABASE_URL": "no url"}, "BATZEN_DATABASE_URL cannot be used"),
+        ({"BATZEN_GATEWAY_PORT": "many"}, "BATZEN_GATEWAY_PORT"),
+    ],
+)
+async def test_what_keeps_it_from_starting_is_said_without_a_traceback(
+    directory: Path, environment: dict[str, str], said: str
+) -> None:
+    ports = {variable(name): str(port) for name, port in free_ports().items()}
+
+    code, _, errors = await _run(directory, "up", **ports | environment)
+
+    assert code == 1
+    assert said in errors
+    assert "Traceback" not in errors
+
+
+class Up:
+    """A suite that stays up, and the command line beside it."""
+
+    def __init__(self, process: Process, directory: Path) -> None:
+        self.process = process
+        self.directory = directory
+
+    async def batzen(self, *arguments: str) -> tuple[int | None, Any]:
+        connection = {"BATZEN_CONNECTION": str(self.directory / "connection.json")}
+        code, output, errors = await _run(self.directory, *arguments, **connection)
+        return code, json.loads(output) if output.strip().startswith(("{", "[")) else output + errors
+
+    async def read_until(self, text: str) -> str:
+        assert self.process.stdout is not None
+        output = ""
+        async with asyncio.timeout(60):
+            while text not in output:
+                line = await self.process.stdout.readline()
+                assert line, output
+                output += line.decode()
+        return output
+
+
+@pytest.fixture(scope="module")
+async def up(directory: Path) -> AsyncIterator[Up]:
+    ports = {variable(name): str(port) for name, port in free_ports().items()}
+    process = await _start(directory, "up", **ports)
+    running = Up(process, directory)
+    await running.read_until("Ctrl-C")
+    yield running
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+async def test_a_card_is_charged_refunded_and_listed(up: Up) -> None:
+    code, paid = await up.batzen("pay", "--amount", "100.00 CHF", "--json")
+    assert (code, paid["state"]) == (0, "PAYMENT_STATE_SUCCEEDED"), paid
+
+    code, refunded = await up.batzen("refund", paid["payment_id"], "--amount", "30.00 CHF", "--json")
+    assert (code, refunded["amount"]["amount_minor"]) == (0, "3000"), refunded
+
+    code, listed = await up.batzen("list", "--json")
+    assert paid["payment_id"] in [payment["payment_id"] for payment in listed]
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("succeed", 0), ("fail", 1)])
+async def test_the_payer_authenticates_or_does_not(up: Up, outcome: str, code: int) -> None:
+    assert (await up.batzen("pay", "--amount", "80 CHF", "--card", "3ds", "--3ds", outcome, "--json"))[0] == code
+
+
+async def test_a_declined_payment_can_be_paid_with_another_card(up: Up) -> None:
+    code, declined = await up.batzen("pay", "--amount", "5 CHF", "--card", "insufficient", "--json")
+    assert (code, declined["snapshot"]["last_error"]["decline_code"]) == (1, "insufficient_funds")
+
+    assert (await up.batzen("pay", "--payment", declined["payment_id"], "--json"))[0] == 0
+
+
+async def test_a_watch_ends_when_nothing_more_is_awaited(up: Up) -> None:
+    _, paid = await up.batzen("pay", "--amount", "7 CHF", "--json")
+
+    code, said = await up.batzen("watch", paid["payment_id"], "--until-settled", "--after", "0")
+
+    assert code == 0
+    assert "succeeded" in said
+
+
+async def test_a_seller_is_added_once_and_a_price_is_shown(up: Up) -> None:
+    _, first = await up.batzen("seller", "add", "seller_9", "--email", "nine@example.com", "--json")
+    _, again = await up.batzen("seller", "add", "seller_9", "--email", "nine@example.com", "--json")
+    code, quote = await up.batzen("quote", "--amount", "100.00 CHF", "--seller", "seller_9", "--json")
+
+    assert first["stripe_account_id"] == again["stripe_account_id"]
+    assert (code, quote["total"]["amount_minor"]) == (0, "10000")
+
+
+async def test_a_refusal_is_exit_code_1_and_names_the_call_in_the_logs(up: Up) -> None:
+    code, said = await up.batzen("refund", "pay_00000000000000000000000000", "--json")
+
+    assert (code, said["error"]["reason"]) == (1, "PAYMENT_NOT_FOUND")
+    code, logged = await up.batzen("logs", "status", "--correlation", said["error"]["correlation_id"])
+    assert code == 0
+    assert "GetPayment" in logged
+
+
+async def test_a_process_that_ends_is_started_again(up: Up) -> None:
+    pid = next(pid for pid, command in _processes_of(up.directory).items() if "services.status" in command)
+
+    os.kill(pid, signal.SIGKILL)
+
+    await up.read_until("status is back")
+    assert (await up.batzen("list", "--json"))[0] == 0
+
+
+async def test_ctrl_c_leaves_nothing(up: Up) -> None:
+    up.process.send_signal(signal.SIGINT)
+    _, errors = await up.process.communicate()
+
+    assert up.process.returncode == 0, errors.decode()
+    assert errors == b""
+    assert not (up.directory / "connection.json").exists()
+    assert _processes_of(up.directory) == {}
