@@ -1,0 +1,300 @@
+"""One call to Stripe: written down, made, recorded. Under the payment's lease, outside of any transaction.
+
+What happens if the process dies:
+- before the call is written down: nothing was asked, nothing happens;
+- after `accept`: it is known and was not sent; whoever repeats the request carries it on;
+- after `start`: it may have been sent. Its row is due when the lease ends, and the sweep sends the same parameters
+  under the same key: Stripe does it once;
+- after Stripe answered and before that is recorded: the same; Stripe replays its answer;
+- after it was recorded: the caller's repeat is answered from the row.
+
+Stripe answers late, twice or never: late answers come under an old fence and are not recorded, the call is asked again;
+a repeated answer is the same one; while there is none the call is UNKNOWN and is asked again for ever, at growing
+intervals, and what it led to is delivered as an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from services.errors import DependencyUnavailable, RequestIdReused, RequestInProgress, ServiceError
+from services.gateway import domain
+from services.gateway.domain import IntentNotFound
+from services.gateway.provider import Unanswered
+from services.gateway.store import Call, Held, LeaseLost, Store
+from services.runtime import calls as calling
+from services.runtime import points
+
+RENEW_EVERY_S: Final = domain.LEASE.total_seconds() / 3
+POLL_S: Final = 0.02
+"""Between two looks at a payment that somebody else works on."""
+WAIT_MAX_S: Final = 10.0
+"""How long to wait for a payment when no deadline says less."""
+ANSWER_MARGIN_S: Final = 0.1
+
+Json = Mapping[str, Any]
+_logger = logging.getLogger(__name__)
+
+
+class Operation(Protocol):
+    """One kind of call. The three that get `held` change it in memory; the engine saves it."""
+
+    name: str
+    """`intent.confirm`; part of the idempotency key."""
+
+    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+        """Return what is sent, or raise what forbids it."""
+
+    async def send(self, held: Held, call: Call) -> Json:
+        """Make the call. Raises Unanswered, or a refusal."""
+
+    async def look_up(self, held: Held, call: Call) -> Json | None:
+        """Find out what a call led to whose key says no more; None if it had no effect."""
+
+    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+        """Put what Stripe answered into `held`, and return what is kept of it: ids, never a secret."""
+
+    def refused(self, held: Held, call: Call) -> None:
+        """Undo in `held` what `prepare` reserved: Stripe refused for good."""
+
+    def unknown(self, held: Held) -> None:
+        """Put into `held` that the outcome is not known."""
+
+
+class Refusal(ServiceError):
+    """A kept refusal, raised again."""
+
+    def __init__(self, kept: Mapping[str, Any]) -> None:
+        Exception.__init__(self, kept["message"])
+        self.status = kept["status"]  # type: ignore[misc]  # each brings its own
+        self.reason = kept["reason"]  # type: ignore[misc]
+        self.field = kept["field"]
+        self.metadata = dict(kept["metadata"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What came of a call."""
+
+    held: Held
+    answer: Mapping[str, Any]
+    """What was kept of Stripe's answer; empty while it is not known."""
+    live: Json | None
+    """Stripe's answer itself, when it came just now."""
+
+
+class Calls:
+    """Makes calls once each."""
+
+    def __init__(self, store: Store, operations: list[Operation], *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._operations = {operation.name: operation for operation in operations}
+        self._now = now
+
+    async def make(
+        self,
+        operation: str,
+        *,
+        tenant_id: str,
+        payment_id: str,
+        request_id: uuid.UUID,
+        request_hash: bytes,
+        params: Json,
+    ) -> Done:
+        """Make a call, or return what came of it when it was made before. It goes on if its caller goes away."""
+        call = Call(
+            tenant_id=tenant_id,
+            call_id=uuid.uuid4(),
+            operation=operation,
+            request_id=request_id,
+            request_hash=request_hash,
+            payment_id=payment_id,
+            params=dict(params),
+            create_time=self._now(),
+        )
+        task = asyncio.ensure_future(self._make(call))
+        task.add_done_callback(_retrieve)
+        return await asyncio.shield(task)
+
+    async def _make(self, call: Call) -> Done:
+        found, is_new, held = await self._store.accept(call, now=self._now())
+        if not found:
+            raise IntentNotFound
+        until = patience()
+        while held is None or not is_new:
+            kept = await self._store.call(call.tenant_id, call.operation, call.request_id)
+            if kept is None:
+                raise RequestInProgress
+            if kept.request_hash != call.request_hash or kept.payment_id != call.payment_id:
+                raise RequestIdReused(field="request_id")
+            if kept.state in ("ANSWERED", "REFUSED"):
+                return await self._kept(kept)
+            held = await self._store.take(call.tenant_id, call.payment_id, now=self._now())
+            if held is not None:
+                # Read under the lease: nobody else changes it from here on.
+                kept = await self._store.call(call.tenant_id, call.operation, call.request_id) or kept
+                if kept.state in ("ANSWERED", "REFUSED"):
+                    await self._store.save(held, point="call.release", now=self._now(), release=True)
+                    return await self._kept(kept)
+                call, is_new = kept, True
+                break
+            if asyncio.get_running_loop().time() > until:
+                raise RequestInProgress
+            await asyncio.sleep(POLL_S)
+        return await self._carry_out(held, call, deliver=None)
+
+    async def settle(self, call: Call) -> None:
+        """Ask again what came of a call without an answer, and deliver it."""
+        held = await self._store.take(call.tenant_id, call.payment_id, now=self._now())
+        if held is None:
+            return
+        kept = await self._store.call(call.tenant_id, call.operation, call.request_id)
+        if kept is None or kept.state not in ("STARTED", "UNKNOWN"):
+            await self._store.save(held, point="call.release", now=self._now(), release=True)
+            return
+        try:
+            await self._carry_out(held, kept, deliver=f"settled {call.operation}")
+        except domain.StripeRefused:
+            _logger.info("%s of %s turned out refused", call.operation, call.payment_id)
+
+    async def due(self) -> list[Call]:
+        """Return the calls that wait to be settled."""
+        return await self._store.due_calls(now=self._now())
+
+    async def _kept(self, call: Call) -> Done:
+        if call.state == "REFUSED":
+            raise Refusal(call.answer or {})
+        held = await self._store.read(call.tenant_id, call.payment_id)
+        if held is None:
+            raise IntentNotFound
+        return Done(held=held, answer=call.answer or {}, live=None)
+
+    async def _carry_out(self, held: Held, call: Call, *, deliver: str | None) -> Done:
+        operation = self._operations[call.operation]
+        step = call.operation
+        async with self.holding(held):
+            if call.state == "ACCEPTED":
+                try:
+                    params = await operation.prepare(held, call)
+                except ServiceError as error:
+                    if not isinstance(error, DependencyUnavailable | domain.StripeUnavailable):
+                        await self._refuse(held, call, error, deliver=None)
+                    raise
+                call = replace(call, params=params, state="STARTED", due_time=self._now() + domain.LEASE)
+                await self._store.save(held, point=f"{step}.start", now=self._now(), call=call)
+            try:
+                answer = await points.call(f"{step}.stripe", self._ask(operation, held, call))
+            except (Unanswered, domain.StripeRateLimited) as silence:
+                return await self._unknown(operation, held, call, silence, deliver=deliver)
+            except domain.StripeRefused as refusal:
+                operation.refused(held, call)
+                await self._refuse(held, call, refusal, deliver=deliver)
+                raise
+            kept = operation.record(held, call, answer)
+            call = replace(call, state="ANSWERED", answer=kept, due_time=None)
+            await self._store.save(
+                held, point=f"{step}.record", now=self._now(), call=call, release=True, deliver=deliver
+            )
+        return Done(held=held, answer=kept, live=answer)
+
+    async def _ask(self, operation: Operation, held: Held, call: Call) -> Json:
+        """Send by the key while Stripe remembers it; look up what is older, or what it will not say."""
+        if self._now() - call.create_time < domain.KEY_LIFE:
+            try:
+                return await operation.send(held, call)
+            except Unanswered as silence:
+                if not silence.is_replay:
+                    raise
+        found = await operation.look_up(held, call)
+        if found is None:
+            raise domain.StripeRefused(code="not_executed", param="")
+        return found
+
+    async def _unknown(
+        self, operation: Operation, held: Held, call: Call, silence: Exception, *, deliver: str | None
+    ) -> Done:
+        now = self._now()
+        operation.unknown(held)
+        delay = domain.settle_delay(call.tries)
+        call = replace(call, state="UNKNOWN", tries=call.tries + 1, due_time=now + delay)
+        await self._store.save(held, point=f"{call.operation}.unknown", now=now, call=call, release=True)
+        if isinstance(silence, domain.StripeRateLimited):
+            raise silence
+        if deliver is not None:
+            _logger.warning("%s of %s is still unknown, try %d", call.operation, call.payment_id, call.tries)
+        return Done(held=held, answer={}, live=None)
+
+    async def _refuse(self, held: Held, call: Call, refusal: ServiceError, *, deliver: str | None) -> None:
+        kept = {
+            "status": refusal.status,
+            "reason": refusal.reason,
+            "message": str(refusal),
+            "field": refusal.field,
+            "metadata": refusal.metadata,
+        }
+        call = replace(call, state="REFUSED", answer=kept, due_time=None)
+        await self._store.save(
+            held, point=f"{call.operation}.refuse", now=self._now(), call=call, release=True, deliver=deliver
+        )
+
+    @asynccontextmanager
+    async def holding(self, held: Held) -> AsyncIterator[None]:
+        """Keep the lease while inside. After an error let go; what is saved is where the next one goes on."""
+        renewing = asyncio.create_task(self._renew(held))
+        try:
+            yield
+        except LeaseLost:
+            raise DependencyUnavailable(dependency="lease") from None
+        except (Exception, asyncio.CancelledError):
+            await self._let_go(held)
+            raise
+        finally:
+            renewing.cancel()
+
+    async def held(self, tenant_id: str, payment_id: str) -> Held:
+        """Take a payment, waiting for whoever works on it."""
+        until = patience()
+        while True:
+            held = await self._store.take(tenant_id, payment_id, now=self._now())
+            if held is not None:
+                return held
+            if await self._store.read(tenant_id, payment_id) is None:
+                raise IntentNotFound
+            if asyncio.get_running_loop().time() > until:
+                raise RequestInProgress
+            await asyncio.sleep(POLL_S)
+
+    async def _let_go(self, held: Held) -> None:
+        try:
+            await self._store.renew(held, now=self._now() - domain.LEASE)  # a lease that ends now
+        except ServiceError:
+            _logger.warning("%s could not be let go; its lease ends by itself", held.payment_id)
+
+    async def _renew(self, held: Held) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            try:
+                if not await self._store.renew(held, now=self._now()):
+                    return
+            except ServiceError:
+                _logger.warning("the lease of %s could not be renewed", held.payment_id)
+
+
+def patience() -> float:
+    """Return the loop's time at which a waiting call should answer that another one still runs."""
+    remaining_s = calling.time_remaining()
+    wait_s = WAIT_MAX_S if remaining_s is None else remaining_s - ANSWER_MARGIN_S
+    return asyncio.get_running_loop().time() + wait_s
+
+
+def _retrieve(task: asyncio.Task[Done]) -> None:
+    """Look at how a task ended, for when nobody waits for it any more."""
+    if not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), ServiceError):
+        _logger.error("a call failed", exc_info=task.exception())

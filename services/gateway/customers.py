@@ -1,0 +1,80 @@
+"""Payers as Stripe's customers: one each, made with the first payment. Only the id is kept here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from services.gateway.domain import StripeUnavailable
+from services.gateway.provider import Provider, Unanswered
+from services.runtime import points
+from services.runtime.database import HeldConnections
+
+
+class Customers:
+    """Finds or makes the customer of a payer."""
+
+    def __init__(self, held: HeldConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
+        self._held = held
+        self._provider = provider
+        self._now = now
+
+    async def ensure(self, tenant_id: str, payer_id: str, *, email: str, name: str, locale: str) -> str:
+        """Return the payer's customer id, making the customer when there is none.
+
+        It is made of the opaque id alone, under a key of the payer's row: first payments at once, and whoever goes on
+        after a crash and no longer knows the person, make the same one. What is known of the person is put in after.
+        """
+        async with self._held.statement("customer.read") as connection:
+            row = await connection.fetchrow(
+                """WITH made AS (
+                       INSERT INTO customers (tenant_id, payer_id, call_id, create_time) VALUES ($1, $2, $3, $4)
+                       ON CONFLICT ON CONSTRAINT customers_pkey DO NOTHING RETURNING call_id, customer_id)
+                   SELECT * FROM made UNION ALL
+                   SELECT call_id, customer_id FROM customers WHERE tenant_id = $1 AND payer_id = $2 LIMIT 1""",
+                tenant_id,
+                payer_id,
+                uuid.uuid4(),
+                self._now(),
+            )
+        if row is not None and row["customer_id"] is not None:
+            return str(row["customer_id"])
+        if row is None:  # made by another call between our insert and our look
+            return await self.ensure(tenant_id, payer_id, email=email, name=name, locale=locale)
+        try:
+            customer = await points.call(
+                "customer.create.stripe",
+                self._provider.create_customer(
+                    {"metadata": {"payer_id": payer_id}}, key=f"customer.create:{row['call_id']}"
+                ),
+            )
+            details = _details(email=email, name=name, locale=locale)
+            if details:
+                await points.call(
+                    "customer.update.stripe", self._provider.update_customer(str(customer["id"]), details)
+                )
+        except Unanswered as silence:
+            raise StripeUnavailable from silence
+        async with self._held.statement("customer.create.record") as connection:
+            return str(
+                await connection.fetchval(
+                    """UPDATE customers SET customer_id = coalesce(customer_id, $3)
+                       WHERE tenant_id = $1 AND payer_id = $2 RETURNING customer_id""",
+                    tenant_id,
+                    payer_id,
+                    customer["id"],
+                )
+            )
+
+
+def _details(*, email: str, name: str, locale: str) -> Mapping[str, Any]:
+    details: dict[str, Any] = {}
+    if email:
+        details["email"] = email
+    if name:
+        details["name"] = name
+    if locale:
+        details["preferred_locales"] = [locale]
+    return details

@@ -1,0 +1,415 @@
+"""Rules of the mirror: what is true of a payment at Stripe, given what was seen of its intents and refunds. Pure.
+
+An attempt is one intent. The attempt that counts is the first that took or holds money, else the latest. What another
+attempt took is surplus: booked, never dropped, and a person is asked to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
+
+LEASE: Final = timedelta(seconds=3)
+"""How long a payment's calls stay with one process; renewed while a call runs, so it bounds the wait after a crash."""
+KEY_LIFE: Final = timedelta(hours=23)
+"""Stripe may forget an idempotency key after 24 h; a call older than this is looked up, never repeated."""
+SETTLE_FIRST: Final = timedelta(seconds=1)
+SETTLE_MAX: Final = timedelta(minutes=5)
+
+REQUIRES_PAYMENT_METHOD: Final = "REQUIRES_PAYMENT_METHOD"
+REQUIRES_CONFIRMATION: Final = "REQUIRES_CONFIRMATION"
+REQUIRES_ACTION: Final = "REQUIRES_ACTION"
+PROCESSING: Final = "PROCESSING"
+REQUIRES_CAPTURE: Final = "REQUIRES_CAPTURE"
+CANCELED: Final = "CANCELED"
+SUCCEEDED: Final = "SUCCEEDED"
+
+RANK: Final = {
+    REQUIRES_PAYMENT_METHOD: 0,
+    REQUIRES_CONFIRMATION: 1,
+    REQUIRES_ACTION: 2,
+    PROCESSING: 3,
+    REQUIRES_CAPTURE: 4,
+    CANCELED: 5,
+    SUCCEEDED: 5,
+}
+"""An intent that moves to a higher rank advanced; one that moves down may do so too, but only a reading says that."""
+
+NEVER_BACK: Final = frozenset({REQUIRES_CAPTURE, CANCELED, SUCCEEDED})
+"""An intent that was here never asks for a method again."""
+
+CONFIRMABLE: Final = frozenset({REQUIRES_PAYMENT_METHOD, REQUIRES_CONFIRMATION, REQUIRES_ACTION})
+CANCELABLE: Final = frozenset({REQUIRES_PAYMENT_METHOD, REQUIRES_CONFIRMATION, REQUIRES_ACTION, REQUIRES_CAPTURE})
+
+UNRECOVERABLE: Final = frozenset({"merchant_blacklist", "fraudulent"})
+"""Decline codes after which the same payer should not be asked again: the bank or Stripe says it is not the payer's."""
+
+REFUND_PENDING: Final = "PENDING"
+REFUND_SUCCEEDED: Final = "SUCCEEDED"
+REFUND_FAILED: Final = "FAILED"
+REFUND_CANCELED: Final = "CANCELED"
+
+
+class IntentNotFound(NotFound):
+    """The payment has no intent here."""
+
+    reason = "INTENT_NOT_FOUND"
+
+
+class IntentState(FailedPrecondition):
+    """The intent does not allow this as it stands; read it again."""
+
+    reason = "INTENT_STATE"
+
+
+class AttemptOpen(FailedPrecondition):
+    """An earlier attempt of this payment may still take money; cancel it first."""
+
+    reason = "ATTEMPT_OPEN"
+
+
+class SellerNotFound(NotFound):
+    """The seller has no account here; put one first."""
+
+    reason = "SELLER_NOT_FOUND"
+
+
+class SellerNotPayable(FailedPrecondition):
+    """The seller's account cannot take charges now."""
+
+    reason = "SELLER_NOT_PAYABLE"
+
+
+class SellerExists(AlreadyExists):
+    """The seller already has another account."""
+
+    reason = "SELLER_EXISTS"
+
+
+class RefundNotFound(NotFound):
+    """There is no such refund."""
+
+    reason = "REFUND_NOT_FOUND"
+
+
+class RefundableChanged(FailedPrecondition):
+    """The refundable balance is not what you saw; read it again, then decide."""
+
+    reason = "REFUNDABLE_CHANGED"
+
+
+class RefundExceedsRefundable(FailedPrecondition):
+    """More than what is refundable."""
+
+    reason = "REFUND_EXCEEDS_REFUNDABLE"
+
+
+class ChargeDisputed(FailedPrecondition):
+    """Stripe does not refund a charge while it is disputed."""
+
+    reason = "CHARGE_DISPUTED"
+
+
+class StripeRefused(FailedPrecondition):
+    """Stripe refuses this for good; the metadata says why."""
+
+    reason = "STRIPE_REFUSED"
+
+
+class StripeUnavailable(Unavailable):
+    """Stripe is away or did not answer; nothing was concluded from that, send the same call again."""
+
+    reason = "STRIPE_UNAVAILABLE"
+    retry_after = timedelta(seconds=1)
+
+
+class StripeRateLimited(ResourceExhausted):
+    """Stripe's limit for this account is reached; send the same call again later."""
+
+    reason = "STRIPE_RATE_LIMITED"
+    retry_after = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentError:
+    """Why the last confirm did not succeed."""
+
+    code: str
+    decline_code: str = ""
+    message: str = ""
+    recoverable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """What was paid with, as far as it may be shown."""
+
+    payment_method_id: str = ""
+    type: str = ""
+    brand: str = ""
+    last4: str = ""
+    expire_month: int = 0
+    expire_year: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Why a person has to look."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One PaymentIntent as Stripe showed it, in ISO minor units."""
+
+    intent_id: str
+    state: str
+    amount_minor: int
+    currency_code: str
+    captured_minor: int
+    capturable_minor: int
+    charge_id: str = ""
+    refunded_minor: int = 0
+    """What its charge says was given back, refunds on their way included."""
+    disputed: bool | None = None
+    """None where the charge itself was not shown."""
+    error: PaymentError | None = None
+    error_mark: str = ""
+    """Tells one decline from the next: the charge that failed, or what failed to authenticate."""
+    method: Method | None = None
+    """Without a `type` where only its id was shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One attempt, as last seen."""
+
+    attempt: int
+    amount_minor: int
+    application_fee_minor: int
+    intent_id: str = ""
+    """Empty while the call that creates it is not answered."""
+    state: str = REQUIRES_PAYMENT_METHOD
+    captured_minor: int = 0
+    capturable_minor: int = 0
+    charge_id: str = ""
+    refunded_at_stripe_minor: int = 0
+    disputed: bool = False
+    error: PaymentError | None = None
+    error_mark: str = ""
+    method: Method | None = None
+    decline_count: int = 0
+    mismatch: str = ""
+    """What Stripe's answer says differently from what was asked; empty when nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """Money on its way back."""
+
+    refund_id: str
+    attempt: int
+    amount_minor: int
+    state: str = REFUND_PENDING
+    stripe_refund_id: str = ""
+    failure_reason: str = ""
+    actor_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """Minor units; the meaning is batzen.type.v1.PaymentSnapshot.Amounts'."""
+
+    authorized_minor: int = 0
+    capturable_minor: int = 0
+    captured_minor: int = 0
+    refund_pending_minor: int = 0
+    refunded_minor: int = 0
+    disputed_open_minor: int = 0
+    disputed_lost_minor: int = 0
+    surplus_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """All that is known of a payment at Stripe at one moment."""
+
+    payment_id: str
+    mirror_version: int = 0
+    attempt: int = 0
+    intent_state: str = REQUIRES_PAYMENT_METHOD
+    outcome_unknown: bool = False
+    amounts: Amounts = field(default_factory=Amounts)
+    last_error: PaymentError | None = None
+    method: Method | None = None
+    attention: Attention | None = None
+    decline_count: int = 0
+
+    @property
+    def refundable_minor(self) -> int:
+        """What can still be given back, never below zero."""
+        gone = self.amounts.refunded_minor + self.amounts.refund_pending_minor
+        contested = self.amounts.disputed_open_minor + self.amounts.disputed_lost_minor
+        return max(0, self.amounts.captured_minor - gone - contested)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Observation:
+        """Read what `to_json` wrote."""
+        return cls(
+            **{
+                **stored,
+                "amounts": Amounts(**stored["amounts"]),
+                "last_error": PaymentError(**stored["last_error"]) if stored["last_error"] else None,
+                "method": Method(**stored["method"]) if stored["method"] else None,
+                "attention": Attention(**stored["attention"]) if stored["attention"] else None,
+            }
+        )
+
+
+def intent_from_json(stored: dict[str, Any]) -> Intent:
+    """Read an intent that was kept as `asdict`."""
+    return Intent(
+        **{
+            **stored,
+            "error": PaymentError(**stored["error"]) if stored["error"] else None,
+            "method": Method(**stored["method"]) if stored["method"] else None,
+        }
+    )
+
+
+def seen(before: Intent, facts: Facts, *, currency_code: str) -> Intent:
+    """Return the attempt after its intent was seen; a decline that was not seen before is counted."""
+    declined = facts.error is not None and facts.error_mark not in ("", before.error_mark)
+    mismatch = ""
+    if (facts.amount_minor, facts.currency_code) != (before.amount_minor, currency_code):
+        mismatch = (
+            f"Asked for {before.amount_minor} {currency_code}, Stripe has {facts.amount_minor} {facts.currency_code}."
+        )
+    return replace(
+        before,
+        intent_id=facts.intent_id,
+        state=facts.state,
+        captured_minor=facts.captured_minor,
+        capturable_minor=facts.capturable_minor,
+        charge_id=facts.charge_id or before.charge_id,
+        refunded_at_stripe_minor=max(facts.refunded_minor, before.refunded_at_stripe_minor),
+        disputed=before.disputed if facts.disputed is None else facts.disputed,
+        error=facts.error,
+        error_mark=facts.error_mark,  # a new confirm clears it, so that the same card may fail a second time
+        method=facts.method if facts.method is not None and not _is_known(before, facts.method) else before.method,
+        decline_count=before.decline_count + declined,
+        mismatch=mismatch,
+    )
+
+
+def advances(before: Intent, facts: Facts) -> bool:
+    """Whether a snapshot only takes the intent further, so that it may be applied without a reading.
+
+    A snapshot says what was true when it was made. From a state that an intent never leaves backwards it says enough;
+    any other could be older than a decline seen since, unless nothing at all was seen since the intent was made.
+    """
+    return (
+        RANK[facts.state] > RANK[before.state]
+        and (facts.state in NEVER_BACK or _is_untouched(before))
+        and facts.amount_minor == before.amount_minor
+        and facts.captured_minor >= before.captured_minor
+        # What was paid with is shown in full by a reading only.
+        and (facts.method is None or facts.method.type != "" or _is_known(before, facts.method))
+    )
+
+
+def says_nothing_new(before: Intent, facts: Facts) -> bool:
+    """Whether a snapshot shows the intent as it was last seen."""
+    return (
+        facts.state == before.state
+        and facts.captured_minor == before.captured_minor
+        and facts.capturable_minor == before.capturable_minor
+        and facts.error_mark in ("", before.error_mark)
+        and facts.refunded_minor <= before.refunded_at_stripe_minor
+    )
+
+
+def _is_known(before: Intent, method: Method) -> bool:
+    """Whether `method` is only the id of the one that was seen in full."""
+    known = before.method
+    return known is not None and not method.type and method.payment_method_id == known.payment_method_id
+
+
+def _is_untouched(intent: Intent) -> bool:
+    return intent.state == REQUIRES_PAYMENT_METHOD and not intent.error_mark and not intent.charge_id
+
+
+def observe(
+    before: Observation, intents: Sequence[Intent], refunds: Sequence[Refund], *, outcome_unknown: bool = False
+) -> Observation:
+    """Return what is known now; its version is one higher than before if it says anything else than before.
+
+    `outcome_unknown` says that a call on an intent has no answer yet; what has ended cannot be changed by one.
+    """
+    asked = [intent for intent in sorted(intents, key=lambda intent: intent.attempt) if intent.intent_id]
+    if not asked:
+        return before
+    counting = _counting(asked, before)
+    given_back = {REFUND_SUCCEEDED: 0, REFUND_PENDING: 0}
+    surplus_minor = sum(intent.captured_minor for intent in asked if intent is not counting)
+    for refund in refunds:
+        if refund.state not in given_back:
+            continue
+        if refund.attempt == counting.attempt:
+            given_back[refund.state] += refund.amount_minor
+        elif refund.state == REFUND_SUCCEEDED:
+            surplus_minor -= refund.amount_minor
+    held_minor = counting.captured_minor + counting.capturable_minor
+    after = Observation(
+        payment_id=before.payment_id,
+        mirror_version=before.mirror_version,
+        attempt=counting.attempt,
+        intent_state=counting.state,
+        outcome_unknown=outcome_unknown and counting.state not in (SUCCEEDED, CANCELED),
+        amounts=Amounts(
+            authorized_minor=max(held_minor, before.amounts.authorized_minor),
+            capturable_minor=counting.capturable_minor,
+            captured_minor=counting.captured_minor,
+            refund_pending_minor=given_back[REFUND_PENDING],
+            refunded_minor=given_back[REFUND_SUCCEEDED],
+            surplus_minor=max(0, surplus_minor),
+        ),
+        last_error=None if counting.state == SUCCEEDED else counting.error,
+        method=counting.method,
+        attention=_attention(asked, surplus_minor),
+        decline_count=sum(intent.decline_count for intent in asked),
+    )
+    return after if after == before else replace(after, mirror_version=before.mirror_version + 1)
+
+
+def _counting(intents: Sequence[Intent], before: Observation) -> Intent:
+    """Return the attempt that counts: one that took money over one that holds it, and then the one that did already."""
+    took = [intent for intent in intents if intent.captured_minor]
+    holds = took or [intent for intent in intents if intent.capturable_minor]
+    counted = [intent for intent in holds if intent.attempt == before.attempt]
+    return (counted or holds or [intents[-1]])[0]
+
+
+def _attention(intents: Sequence[Intent], surplus_minor: int) -> Attention | None:
+    if surplus_minor > 0:
+        return Attention(reason="SURPLUS", detail=f"{surplus_minor} minor units were taken on another attempt.")
+    for intent in intents:
+        if intent.mismatch:
+            return Attention(reason="AMOUNT_MISMATCH", detail=intent.mismatch)
+    return None
+
+
+def settle_delay(tries: int) -> timedelta:
+    """Return how long to rest before an unanswered call is tried again: doubling up to `SETTLE_MAX`."""
+    doublings = min(tries, 20)
+    return min(SETTLE_FIRST * (1 << doublings), SETTLE_MAX)

@@ -1,0 +1,211 @@
+"""The calls on intents: create, confirm, cancel. Each says what is sent, what is answered, and how it is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from services.gateway import domain
+from services.gateway.currencies import charge_to_stripe, to_stripe
+from services.gateway.domain import AttemptOpen, Intent, IntentNotFound, IntentState
+from services.gateway.provider import Declined, Provider, facts_of
+from services.gateway.store import Call, Held
+
+Json = Mapping[str, Any]
+
+EXPANDED: Final = ["latest_charge", "payment_method"]
+"""So that an answer shows what was paid with, and no second call is needed."""
+
+
+def see(held: Held, attempt: int, intent: Json) -> None:
+    """Put an intent as Stripe showed it into the mirror."""
+    before = held.intents[attempt]
+    held.intents[attempt] = domain.seen(before, facts_of(intent), currency_code=held.currency_code)
+    observe(held)
+
+
+def observe(held: Held) -> None:
+    """Draw the conclusion from everything seen."""
+    held.observation = domain.observe(
+        held.observation,
+        list(held.intents.values()),
+        list(held.refunds.values()),
+        outcome_unknown=held.unsettled,
+    )
+
+
+class CreateIntent:
+    """Creates the intent of one attempt, as a destination charge. Moves no money."""
+
+    name = "intent.create"
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+        """Check the attempt, and write down exactly what Stripe is asked for."""
+        asked = call.params
+        latest = held.latest
+        if asked["attempt"] != (latest.attempt + 1 if latest else 1):
+            raise AttemptOpen(attempt=latest.attempt if latest else 0, field="attempt")
+        if latest is not None and latest.state != domain.CANCELED:
+            raise AttemptOpen(attempt=latest.attempt, intent_state=latest.state)
+        held.intents[asked["attempt"]] = Intent(
+            attempt=asked["attempt"],
+            amount_minor=asked["amount_minor"],
+            application_fee_minor=asked["application_fee_minor"],
+        )
+        body = {
+            "amount": charge_to_stripe(asked["amount_minor"], held.currency_code),
+            "currency": held.currency_code.lower(),
+            "customer": asked["customer_id"],
+            "transfer_data": {"destination": asked["account_id"]},
+            "automatic_payment_methods": {"enabled": True},
+            "metadata": {
+                "payment_id": held.payment_id,
+                "attempt": str(asked["attempt"]),
+                "call_id": str(call.call_id),
+            },
+        }
+        if asked["application_fee_minor"]:
+            body["application_fee_amount"] = to_stripe(
+                asked["application_fee_minor"], held.currency_code, field="application_fee"
+            )
+        if asked["description"]:
+            body["description"] = asked["description"]
+        if asked["capture_manually"]:
+            body["capture_method"] = "manual"
+        return {**asked, "body": body}
+
+    async def send(self, held: Held, call: Call) -> Json:
+        """Create it."""
+        return await self._provider.create_intent(call.params["body"], key=call.key)
+
+    async def look_up(self, held: Held, call: Call) -> Json | None:
+        """Find the intent that carries this call's id among the customer's newest."""
+        for intent in await self._provider.list_intents(call.params["customer_id"]):
+            if (intent.get("metadata") or {}).get("call_id") == str(call.call_id):
+                return intent
+        return None
+
+    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+        """Mirror the new intent."""
+        see(held, call.params["attempt"], answer)
+        return {"intent_id": str(answer["id"])}
+
+    def refused(self, held: Held, call: Call) -> None:
+        """Close the attempt that never came to be, so that the next one may begin."""
+        attempt = call.params["attempt"]
+        held.intents[attempt] = replace(held.intents[attempt], state=domain.CANCELED)
+
+    def unknown(self, held: Held) -> None:
+        """Say nothing: no money is at stake, and the caller is told to ask again."""
+
+
+class ConfirmIntent:
+    """Confirms the current attempt's intent with a method: this is where money is taken."""
+
+    name = "intent.confirm"
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+        """Check that the intent waits for a method."""
+        intent = _current(held, call.params["attempt"])
+        if intent.state not in domain.CONFIRMABLE:
+            raise IntentState(intent_state=intent.state)
+        body = {"return_url": call.params["return_url"], "expand": EXPANDED}
+        for name, parameter in (
+            ("payment_method_id", "payment_method"),
+            ("confirmation_token_id", "confirmation_token"),
+        ):
+            if call.params.get(name):
+                body[parameter] = call.params[name]
+        return {**call.params, "intent_id": intent.intent_id, "body": body}
+
+    async def send(self, held: Held, call: Call) -> Json:
+        """Confirm it; a decline is an answer like any other."""
+        try:
+            return await self._provider.confirm_intent(call.params["intent_id"], call.params["body"], key=call.key)
+        except Declined as declined:
+            return declined.intent
+
+    async def look_up(self, held: Held, call: Call) -> Json | None:
+        """Read the intent: whatever the confirm led to is to be seen in it."""
+        return await self._provider.retrieve_intent(call.params["intent_id"])
+
+    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+        """Mirror what the confirm led to."""
+        held.unsettled = False
+        see(held, call.params["attempt"], answer)
+        return {"intent_id": str(answer["id"])}
+
+    def refused(self, held: Held, call: Call) -> None:
+        """Nothing was reserved; and nothing is unknown any more."""
+        held.unsettled = False
+        observe(held)
+
+    def unknown(self, held: Held) -> None:
+        """Say that money may be on its way."""
+        held.unsettled = True
+        observe(held)
+
+
+class CancelIntent:
+    """Cancels the current attempt's intent. Once it is cancelled it can never take money."""
+
+    name = "intent.cancel"
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+        """Check that no money was or may be taken; one that is cancelled already is cancelled."""
+        intent = _current(held, call.params["attempt"])
+        if intent.state not in domain.CANCELABLE and intent.state != domain.CANCELED:
+            raise IntentState(intent_state=intent.state)
+        body = {"cancellation_reason": call.params["reason"]} if call.params["reason"] else {}
+        return {**call.params, "intent_id": intent.intent_id, "body": body}
+
+    async def send(self, held: Held, call: Call) -> Json:
+        """Cancel it. When Stripe says it cannot be cancelled, what it is instead is the answer."""
+        intent_id = call.params["intent_id"]
+        if held.intents[call.params["attempt"]].state == domain.CANCELED:
+            return await self._provider.retrieve_intent(intent_id)
+        try:
+            return await self._provider.cancel_intent(intent_id, call.params["body"], key=call.key)
+        except domain.StripeRefused as refusal:
+            if refusal.metadata.get("code") != "payment_intent_unexpected_state":
+                raise
+            return await self._provider.retrieve_intent(intent_id)
+
+    async def look_up(self, held: Held, call: Call) -> Json | None:
+        """Read the intent."""
+        return await self._provider.retrieve_intent(call.params["intent_id"])
+
+    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+        """Mirror what it is now."""
+        held.unsettled = False
+        see(held, call.params["attempt"], answer)
+        return {"intent_id": str(answer["id"]), "state": held.intents[call.params["attempt"]].state}
+
+    def refused(self, held: Held, call: Call) -> None:
+        """Nothing was reserved; and nothing is unknown any more."""
+        held.unsettled = False
+        observe(held)
+
+    def unknown(self, held: Held) -> None:
+        """Say that it may be cancelled or not."""
+        held.unsettled = True
+        observe(held)
+
+
+def _current(held: Held, attempt: int) -> Intent:
+    intent = held.intents.get(attempt)
+    if intent is None or not intent.intent_id:
+        raise IntentNotFound
+    if held.latest is not intent:
+        raise IntentState(intent_state=intent.state, attempt=attempt)
+    return intent

@@ -1,0 +1,120 @@
+-- expand
+-- The mirror of Stripe: payments with their call lease, intents, refunds, and the log of every call that changes something.
+
+CREATE TABLE payments (
+    tenant_id      text        NOT NULL,
+    payment_id     text        NOT NULL,
+    payer_id       text        NOT NULL,
+    seller_id      text        NOT NULL,
+    currency_code  text        NOT NULL,
+    mirror_version bigint      NOT NULL DEFAULT 0,
+    observation    jsonb       NOT NULL,
+    -- The lease under which Stripe is called and read for this payment.
+    fence          bigint      NOT NULL DEFAULT 0,
+    held_until     timestamptz NOT NULL,
+    create_time    timestamptz NOT NULL,
+    CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)
+);
+
+CREATE TABLE intents (
+    tenant_id   text        NOT NULL,
+    payment_id  text        NOT NULL,
+    attempt     integer     NOT NULL,
+    -- Stripe's ids, null while unknown: payments are found by them.
+    intent_id   text,
+    charge_id   text,
+    seen        jsonb       NOT NULL,
+    create_time timestamptz NOT NULL,
+    CONSTRAINT intents_pkey PRIMARY KEY (tenant_id, payment_id, attempt)
+);
+
+CREATE UNIQUE INDEX intents_intent_id ON intents (tenant_id, intent_id) WHERE intent_id IS NOT NULL;
+CREATE INDEX intents_charge_id ON intents (tenant_id, charge_id) WHERE charge_id IS NOT NULL;
+
+CREATE TABLE refunds (
+    tenant_id        text        NOT NULL,
+    payment_id       text        NOT NULL,
+    refund_id        text        NOT NULL,
+    attempt          integer     NOT NULL,
+    amount_minor     bigint      NOT NULL CONSTRAINT refunds_amount CHECK (amount_minor > 0),
+    state            text        NOT NULL
+                     CONSTRAINT refunds_state CHECK (state IN ('PENDING', 'SUCCEEDED', 'FAILED', 'CANCELED')),
+    stripe_refund_id text,
+    failure_reason   text        NOT NULL DEFAULT '',
+    actor_id         text        NOT NULL DEFAULT '',
+    create_time      timestamptz NOT NULL,
+    CONSTRAINT refunds_pkey PRIMARY KEY (tenant_id, payment_id, refund_id)
+);
+
+CREATE UNIQUE INDEX refunds_refund_id ON refunds (tenant_id, refund_id);
+CREATE UNIQUE INDEX refunds_stripe_refund_id ON refunds (tenant_id, stripe_refund_id) WHERE stripe_refund_id IS NOT NULL;
+
+-- What is sent to Stripe is written here before it is sent; the idempotency key is made of operation and call_id.
+CREATE TABLE calls (
+    tenant_id    text        NOT NULL,
+    call_id      uuid        NOT NULL,
+    operation    text        NOT NULL,
+    request_id   uuid        NOT NULL,
+    request_hash bytea       NOT NULL,
+    payment_id   text        NOT NULL,
+    params       jsonb       NOT NULL,
+    state        text        NOT NULL
+                 CONSTRAINT calls_state CHECK (state IN ('ACCEPTED', 'STARTED', 'UNKNOWN', 'ANSWERED', 'REFUSED')),
+    -- Ids and states of the answer, never a secret; or the refusal.
+    answer       jsonb,
+    tries        integer     NOT NULL DEFAULT 0,
+    -- When somebody has to look at it, unless it is answered before.
+    due_time     timestamptz,
+    create_time  timestamptz NOT NULL,
+    CONSTRAINT calls_pkey PRIMARY KEY (tenant_id, call_id),
+    CONSTRAINT calls_request UNIQUE (tenant_id, operation, request_id)
+);
+
+CREATE INDEX calls_unknown ON calls (tenant_id, payment_id) WHERE state = 'UNKNOWN';
+CREATE INDEX calls_due ON calls (due_time) WHERE due_time IS NOT NULL;
+
+CREATE INDEX calls_open ON calls (tenant_id, payment_id) WHERE state IN ('STARTED', 'UNKNOWN');
+
+-- What belongs to a payment, as it is now: volatile, so that each query in it sees what was committed until then, also
+-- when the statement around it began earlier and waited for the payment's row.
+CREATE FUNCTION mirror_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN json_build_object(
+        'intents',
+        (SELECT coalesce(json_agg(i.seen ORDER BY i.attempt), '[]') FROM intents i
+         WHERE i.tenant_id = tenant AND i.payment_id = payment),
+        'refunds',
+        (SELECT coalesce(json_agg(json_build_object('refund_id', r.refund_id, 'attempt', r.attempt,
+             'amount_minor', r.amount_minor, 'state', r.state, 'stripe_refund_id', coalesce(r.stripe_refund_id, ''),
+             'failure_reason', r.failure_reason, 'actor_id', r.actor_id) ORDER BY r.create_time, r.refund_id), '[]')
+         FROM refunds r WHERE r.tenant_id = tenant AND r.payment_id = payment),
+        'open_calls',
+        (SELECT coalesce(json_agg(json_build_array(c.operation, c.request_id, c.state) ORDER BY c.create_time), '[]')
+         FROM calls c WHERE c.tenant_id = tenant AND c.payment_id = payment AND c.state IN ('STARTED', 'UNKNOWN')));
+END $$;
+
+CREATE TABLE customers (
+    tenant_id   text        NOT NULL,
+    payer_id    text        NOT NULL,
+    -- Part of the idempotency key, so that first payments at once make one customer.
+    call_id     uuid        NOT NULL,
+    customer_id text,
+    create_time timestamptz NOT NULL,
+    CONSTRAINT customers_pkey PRIMARY KEY (tenant_id, payer_id)
+);
+
+CREATE TABLE seller_accounts (
+    tenant_id         text        NOT NULL,
+    seller_id         text        NOT NULL,
+    call_id           uuid        NOT NULL,
+    stripe_account_id text,
+    charges_enabled   boolean     NOT NULL DEFAULT false,
+    payouts_enabled   boolean     NOT NULL DEFAULT false,
+    requirements_due  text[]      NOT NULL DEFAULT '{}',
+    seen_time         timestamptz,
+    create_time       timestamptz NOT NULL,
+    CONSTRAINT seller_accounts_pkey PRIMARY KEY (tenant_id, seller_id)
+);
+
+CREATE UNIQUE INDEX seller_accounts_stripe_account_id ON seller_accounts (tenant_id, stripe_account_id)
+    WHERE stripe_account_id IS NOT NULL;

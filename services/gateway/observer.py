@@ -1,0 +1,97 @@
+"""What is seen at Stripe without a call of ours: readings and the snapshots that webhooks bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from services.gateway import domain
+from services.gateway.calls import Calls
+from services.gateway.domain import Observation, StripeUnavailable
+from services.gateway.intents import see
+from services.gateway.provider import Provider, Unanswered, facts_of
+from services.gateway.refunds import see_refund
+from services.gateway.store import Held, Store
+from services.runtime import points
+
+Json = Mapping[str, Any]
+
+
+class Observer:
+    """Keeps the mirror true. Everything it does is done under the payment's lease, so nothing overlaps."""
+
+    def __init__(self, store: Store, calls: Calls, provider: Provider, *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._calls = calls
+        self._provider = provider
+        self._now = now
+
+    async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
+        """Return the payment that an intent, charge or refund of Stripe's belongs to."""
+        return await self._store.payment_of(tenant_id, stripe_id)
+
+    async def resync(self, tenant_id: str, payment_id: str, *, origin: str | None) -> Observation:
+        """Read a payment's intents and refunds at Stripe and apply what is seen.
+
+        What is new is delivered when `origin` says what made us look; without, the caller is told by the answer.
+        Raises StripeUnavailable when Stripe does not say.
+        """
+        observation, _ = await self.read_again(tenant_id, payment_id, origin=origin)
+        return observation
+
+    async def read_again(
+        self, tenant_id: str, payment_id: str, *, origin: str | None
+    ) -> tuple[Observation, Json | None]:
+        """Do as `resync`, and return the latest attempt's intent too, secrets included."""
+        held = await self._calls.held(tenant_id, payment_id)
+        before = held.observation.mirror_version
+        latest: Json | None = None
+        async with self._calls.holding(held):
+            for attempt in sorted(held.intents):
+                intent_id = held.intents[attempt].intent_id
+                if not intent_id:
+                    continue
+                try:
+                    latest = await points.call("observe.stripe", self._provider.retrieve_intent(intent_id))
+                    see(held, attempt, latest)
+                    if held.intents[attempt].refunded_at_stripe_minor or _refunds_of(held, attempt):
+                        for refund in reversed(await self._provider.list_refunds(intent_id)):
+                            see_refund(held, attempt, refund)
+                except Unanswered as silence:
+                    raise StripeUnavailable from silence
+            await self._save(held, before, origin=origin)
+        return held.observation, latest
+
+    async def observe(
+        self, tenant_id: str, payment_id: str, intent: Json, *, event_time: datetime, origin: str
+    ) -> Observation | None:
+        """Apply an event's snapshot if it shows nothing new or only takes the intent further.
+
+        None says that it does not: a tie, an older state or another amount is settled by `resync`.
+        """
+        facts = facts_of(intent)
+        held = await self._calls.held(tenant_id, payment_id)
+        before = held.observation.mirror_version
+        async with self._calls.holding(held):
+            known = next((one for one in held.intents.values() if one.intent_id == facts.intent_id), None)
+            advances = known is not None and domain.advances(known, facts)
+            applies = known is not None and (advances or domain.says_nothing_new(known, facts))
+            if known is not None and advances:
+                see(held, known.attempt, intent)
+            await self._save(held, before, origin=origin)
+        return held.observation if applies else None
+
+    async def _save(self, held: Held, before: int, *, origin: str | None) -> None:
+        is_new = held.observation.mirror_version > before
+        await self._store.save(
+            held,
+            point="observe.record",
+            now=self._now(),
+            release=True,
+            deliver=origin if is_new else None,
+        )
+
+
+def _refunds_of(held: Held, attempt: int) -> bool:
+    return any(refund.attempt == attempt for refund in held.refunds.values())

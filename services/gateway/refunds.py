@@ -1,0 +1,119 @@
+"""Giving money back: reserved under the payment's lease before Stripe is asked, so never more than was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from services.gateway import domain
+from services.gateway.currencies import from_stripe, to_stripe
+from services.gateway.domain import (
+    ChargeDisputed,
+    IntentNotFound,
+    Refund,
+    RefundableChanged,
+    RefundExceedsRefundable,
+)
+from services.gateway.intents import observe
+from services.gateway.provider import Provider
+from services.gateway.store import Call, Held
+
+Json = Mapping[str, Any]
+
+STATES: Final = {
+    "pending": domain.REFUND_PENDING,
+    "requires_action": domain.REFUND_PENDING,
+    "succeeded": domain.REFUND_SUCCEEDED,
+    "failed": domain.REFUND_FAILED,
+    "canceled": domain.REFUND_CANCELED,
+}
+
+
+class CreateRefund:
+    """Gives an amount of the attempt that counts back."""
+
+    name = "refund.create"
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+        """Reserve the amount. The lease makes this the only refund that looks at the balance now."""
+        asked = call.params
+        observation = held.observation
+        intent = held.intents.get(observation.attempt)
+        if intent is None or not intent.intent_id:
+            raise IntentNotFound
+        refundable_minor = observation.refundable_minor
+        if asked["expected_refundable_minor"] != refundable_minor:
+            raise RefundableChanged(refundable_minor=refundable_minor, field="expected_refundable")
+        if asked["amount_minor"] > refundable_minor:
+            raise RefundExceedsRefundable(refundable_minor=refundable_minor, field="amount")
+        if intent.disputed:
+            raise ChargeDisputed
+        body = {
+            "payment_intent": intent.intent_id,
+            "amount": to_stripe(asked["amount_minor"], held.currency_code),
+            # Always said: by default Stripe would let the platform pay for what the seller keeps.
+            "reverse_transfer": asked["reverse_transfer"],
+            "refund_application_fee": asked["refund_application_fee"] and intent.application_fee_minor > 0,
+            "metadata": {"payment_id": held.payment_id, "refund_id": asked["refund_id"]},
+        }
+        if asked["reason"]:
+            body["reason"] = asked["reason"]
+        held.refunds[asked["refund_id"]] = Refund(
+            refund_id=asked["refund_id"],
+            attempt=intent.attempt,
+            amount_minor=asked["amount_minor"],
+            actor_id=asked["actor_id"],
+        )
+        observe(held)
+        return {**asked, "intent_id": intent.intent_id, "body": body}
+
+    async def send(self, held: Held, call: Call) -> Json:
+        """Ask for it."""
+        return await self._provider.create_refund(call.params["body"], key=call.key)
+
+    async def look_up(self, held: Held, call: Call) -> Json | None:
+        """Find the refund that carries our id."""
+        for refund in await self._provider.list_refunds(call.params["intent_id"]):
+            if (refund.get("metadata") or {}).get("refund_id") == call.params["refund_id"]:
+                return refund
+        return None
+
+    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+        """Mirror it."""
+        see_refund(held, held.refunds[call.params["refund_id"]].attempt, answer)
+        return {"refund_id": call.params["refund_id"]}
+
+    def refused(self, held: Held, call: Call) -> None:
+        """Give the reservation up: nothing is on its way."""
+        kept = held.refunds[call.params["refund_id"]]
+        held.refunds[kept.refund_id] = replace(kept, state=domain.REFUND_FAILED, failure_reason="refused")
+        observe(held)
+
+    def unknown(self, held: Held) -> None:
+        """Keep the reservation: the amount may be on its way."""
+
+
+def see_refund(held: Held, attempt: int, refund: Json) -> None:
+    """Put a refund as Stripe showed it into the mirror; one that was made at Stripe's dashboard too."""
+    stripe_refund_id = str(refund["id"])
+    ours = (refund.get("metadata") or {}).get("refund_id")
+    known = next((one for one in held.refunds.values() if one.stripe_refund_id == stripe_refund_id), None)
+    if known is None and ours in held.refunds:
+        known = held.refunds[ours]
+    if known is None:
+        known = Refund(
+            refund_id=f"refund_{stripe_refund_id.removeprefix('re_')}",
+            attempt=attempt,
+            amount_minor=from_stripe(int(refund["amount"]), str(refund["currency"])),
+        )
+    held.refunds[known.refund_id] = replace(
+        known,
+        stripe_refund_id=stripe_refund_id,
+        state=STATES.get(str(refund.get("status")), domain.REFUND_PENDING),
+        failure_reason=str(refund.get("failure_reason") or ""),
+    )
+    observe(held)

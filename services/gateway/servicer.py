@@ -1,0 +1,332 @@
+"""The gRPC face of the gateway: reads a request, makes the call, writes what is true now."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from grpc import aio
+
+from batzen.gateway.v1 import gateway_pb2, observation_pb2
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
+from services.errors import FieldInvalid, FieldMissing
+from services.gateway import currencies, domain, reading
+from services.gateway.calls import Calls, Done
+from services.gateway.convert import account_to_proto, intent_to_proto, money, refund_to_proto, to_proto
+from services.gateway.customers import Customers
+from services.gateway.domain import IntentNotFound, IntentState, Observation, RefundNotFound, StripeUnavailable
+from services.gateway.observer import Observer
+from services.gateway.provider import Provider, Unanswered, redirect_of
+from services.gateway.sellers import Sellers
+from services.gateway.store import Held, Store
+from services.runtime import calls as calling
+
+CANCEL_REASONS: Final = {
+    gateway_pb2.CancelIntentRequest.REASON_UNSPECIFIED: "",
+    gateway_pb2.CancelIntentRequest.REASON_REQUESTED: "requested_by_customer",
+    gateway_pb2.CancelIntentRequest.REASON_ABANDONED: "abandoned",
+    gateway_pb2.CancelIntentRequest.REASON_FRAUDULENT: "fraudulent",
+    gateway_pb2.CancelIntentRequest.REASON_DUPLICATE: "duplicate",
+}
+REFUND_REASONS: Final = {
+    gateway_pb2.CreateRefundRequest.REASON_UNSPECIFIED: "",
+    gateway_pb2.CreateRefundRequest.REASON_REQUESTED_BY_PAYER: "requested_by_customer",
+    gateway_pb2.CreateRefundRequest.REASON_DUPLICATE: "duplicate",
+    gateway_pb2.CreateRefundRequest.REASON_FRAUDULENT: "fraudulent",
+}
+REFUND_NAMESPACE: Final = uuid.UUID("0c6e5d1a-7d0e-4a56-9d2f-5a0f3e1f7c44")
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class GatewayServicer(GatewayServiceServicer):
+    """GatewayService. RPCs that are only announced answer UNIMPLEMENTED."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        calls: Calls,
+        observer: Observer,
+        customers: Customers,
+        sellers: Sellers,
+        provider: Provider,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._observer = observer
+        self._customers = customers
+        self._sellers = sellers
+        self._provider = provider
+        self._now = now
+
+    async def CreateIntent(
+        self, request: gateway_pb2.CreateIntentRequest, context: Context
+    ) -> gateway_pb2.CreateIntentResponse:
+        """Create the intent of an attempt."""
+        tenant_id = calling.current_tenant()
+        request_id = reading.request_id(request.request_id)
+        payment_id = reading.identifier(request.payment_id, field="payment_id")
+        attempt = reading.attempt(request.attempt)
+        payer_id = reading.identifier(request.payer.payer_id, field="payer.payer_id")
+        amount = reading.money(request.amount, is_set=request.HasField("amount"), field="amount", least_minor=1)
+        seller_id = reading.identifier(request.seller_id, field="seller_id")
+        fee = reading.money(
+            request.application_fee,
+            is_set=request.HasField("application_fee"),
+            field="application_fee",
+            least_minor=0,
+        )
+        if fee.currency_code != amount.currency_code:
+            raise FieldInvalid(field="application_fee.currency_code", detail="It is not that of the amount.")
+        if fee.amount_minor > amount.amount_minor:
+            raise FieldInvalid(field="application_fee.amount_minor", detail="It is more than the amount.")
+        description = reading.text(
+            request.description, field="description", characters_max=reading.DESCRIPTION_CHARACTERS_MAX
+        )
+        currencies.charge_to_stripe(amount.amount_minor, amount.currency_code)
+        account = await self._sellers.payable(tenant_id, seller_id)
+        customer_id = await self._customers.ensure(
+            tenant_id, payer_id, email=request.payer.email, name=request.payer.name, locale=request.payer.locale
+        )
+        await self._store.begin(
+            tenant_id,
+            payment_id,
+            payer_id=payer_id,
+            seller_id=seller_id,
+            currency_code=amount.currency_code,
+            now=self._now(),
+        )
+        done = await self._calls.make(
+            "intent.create",
+            tenant_id=tenant_id,
+            payment_id=payment_id,
+            request_id=request_id,
+            # Who goes on after a crash knows the payer's id alone.
+            request_hash=reading.request_hash(request, "payer") + payer_id.encode(),
+            params={
+                "attempt": attempt,
+                "amount_minor": amount.amount_minor,
+                "application_fee_minor": fee.amount_minor,
+                "customer_id": customer_id,
+                "account_id": account.stripe_account_id,
+                "description": description,
+                "capture_manually": request.capture_manually,
+            },
+        )
+        if not done.answer:
+            raise StripeUnavailable
+        intent = done.live or await self._secret(str(done.answer["intent_id"]))
+        return gateway_pb2.CreateIntentResponse(
+            observation=self._observation(done.held.observation), client_secret=str(intent.get("client_secret") or "")
+        )
+
+    async def ConfirmIntent(
+        self, request: gateway_pb2.ConfirmIntentRequest, context: Context
+    ) -> gateway_pb2.ConfirmIntentResponse:
+        """Confirm the current attempt's intent."""
+        method = request.WhichOneof("method")
+        if method is None:
+            raise FieldMissing(field="payment_method_id")
+        done = await self._make(
+            "intent.confirm",
+            request,
+            {
+                "attempt": reading.attempt(request.attempt),
+                method: reading.identifier(getattr(request, method), field=method),
+                "return_url": reading.url(request.return_url, field="return_url"),
+            },
+        )
+        answer = gateway_pb2.ConfirmIntentResponse(observation=self._observation(done.held.observation))
+        if done.held.observation.intent_state == domain.REQUIRES_ACTION and done.answer:
+            redirect_url = redirect_of(done.live or await self._secret(str(done.answer["intent_id"])))
+            if redirect_url is not None:
+                answer.next_action.redirect_url = redirect_url
+        return answer
+
+    async def CancelIntent(
+        self, request: gateway_pb2.CancelIntentRequest, context: Context
+    ) -> gateway_pb2.CancelIntentResponse:
+        """Cancel the current attempt's intent."""
+        reason = CANCEL_REASONS.get(request.reason)
+        if reason is None:
+            raise FieldInvalid(field="reason")
+        done = await self._make(
+            "intent.cancel", request, {"attempt": reading.attempt(request.attempt), "reason": reason}
+        )
+        state = done.answer.get("state", domain.CANCELED)
+        if state != domain.CANCELED:
+            raise IntentState(intent_state=state)
+        return gateway_pb2.CancelIntentResponse(observation=self._observation(done.held.observation))
+
+    async def CreateRefund(
+        self, request: gateway_pb2.CreateRefundRequest, context: Context
+    ) -> gateway_pb2.CreateRefundResponse:
+        """Give money back."""
+        tenant_id = calling.current_tenant()
+        request_id = reading.request_id(request.request_id)
+        payment_id = reading.identifier(request.payment_id, field="payment_id")
+        held = await self._known(tenant_id, payment_id)
+        amount = reading.money(request.amount, is_set=request.HasField("amount"), field="amount", least_minor=1)
+        expected = reading.money(
+            request.expected_refundable,
+            is_set=request.HasField("expected_refundable"),
+            field="expected_refundable",
+            least_minor=0,
+        )
+        for field, value in (("amount", amount), ("expected_refundable", expected)):
+            if value.currency_code != held.currency_code:
+                raise FieldInvalid(field=f"{field}.currency_code", detail=f"The payment is in {held.currency_code}.")
+        reason = REFUND_REASONS.get(request.reason)
+        if reason is None:
+            raise FieldInvalid(field="reason")
+        for flag in ("reverse_transfer", "refund_application_fee"):
+            if not request.HasField(flag):
+                raise FieldMissing(field=flag)
+        if request.refund_application_fee and not request.reverse_transfer:
+            raise FieldInvalid(field="refund_application_fee", detail="It needs reverse_transfer.")
+        refund_id = f"refund_{uuid.uuid5(REFUND_NAMESPACE, f'{tenant_id}/{request_id}').hex}"
+        done = await self._make(
+            "refund.create",
+            request,
+            {
+                "refund_id": refund_id,
+                "amount_minor": amount.amount_minor,
+                "expected_refundable_minor": expected.amount_minor,
+                "reverse_transfer": request.reverse_transfer,
+                "refund_application_fee": request.refund_application_fee,
+                "reason": reason,
+                "actor_id": reading.identifier(request.actor_id, field="actor_id"),
+            },
+        )
+        return gateway_pb2.CreateRefundResponse(
+            refund=refund_to_proto(
+                done.held.refunds[refund_id], payment_id=payment_id, currency_code=held.currency_code
+            ),
+            observation=self._observation(done.held.observation),
+        )
+
+    async def SyncIntent(
+        self, request: gateway_pb2.SyncIntentRequest, context: Context
+    ) -> gateway_pb2.SyncIntentResponse:
+        """Read a payment again at Stripe."""
+        payment_id = reading.identifier(request.payment_id, field="payment_id")
+        observation, intent = await self._observer.read_again(calling.current_tenant(), payment_id, origin=None)
+        answer = gateway_pb2.SyncIntentResponse(observation=self._observation(observation))
+        redirect_url = redirect_of(intent) if intent is not None else None
+        if redirect_url is not None:
+            answer.next_action.redirect_url = redirect_url
+        return answer
+
+    async def GetIntent(self, request: gateway_pb2.GetIntentRequest, context: Context) -> gateway_pb2.GetIntentResponse:
+        """Return what is known of a payment."""
+        tenant_id = calling.current_tenant()
+        payment_id: str | None = request.payment_id
+        if not payment_id:
+            stripe_id = reading.identifier(request.stripe_id, field="payment_id")
+            payment_id = await self._store.payment_of(tenant_id, stripe_id)
+            if payment_id is None:
+                raise IntentNotFound
+        held = await self._known(tenant_id, reading.identifier(payment_id, field="payment_id"))
+        answer = gateway_pb2.GetIntentResponse(
+            observation=self._observation(held.observation),
+            intents=[intent_to_proto(one, currency_code=held.currency_code) for one in held.intents.values()],
+        )
+        latest = held.latest
+        if request.with_secret and latest is not None and latest.state in domain.CONFIRMABLE:
+            intent = await self._secret(latest.intent_id)
+            answer.client_secret = str(intent.get("client_secret") or "")
+            redirect_url = redirect_of(intent)
+            if redirect_url is not None:
+                answer.next_action.redirect_url = redirect_url
+        return answer
+
+    async def GetLimits(self, request: gateway_pb2.GetLimitsRequest, context: Context) -> gateway_pb2.GetLimitsResponse:
+        """Return what Stripe can charge in a currency."""
+        if not request.currency_code:
+            raise FieldMissing(field="currency_code")
+        limits = currencies.limits(request.currency_code)
+        return gateway_pb2.GetLimitsResponse(
+            minimum=money(limits.minimum_minor, request.currency_code),
+            maximum=money(limits.maximum_minor, request.currency_code),
+            step_minor=limits.step_minor,
+        )
+
+    async def GetRefund(self, request: gateway_pb2.GetRefundRequest, context: Context) -> gateway_pb2.GetRefundResponse:
+        """Return one refund."""
+        tenant_id = calling.current_tenant()
+        refund_id = reading.identifier(request.refund_id, field="refund_id")
+        payment_id = await self._store.payment_of_refund(tenant_id, refund_id)
+        if payment_id is None:
+            raise RefundNotFound
+        held = await self._known(tenant_id, payment_id)
+        refund = refund_to_proto(held.refunds[refund_id], payment_id=payment_id, currency_code=held.currency_code)
+        return gateway_pb2.GetRefundResponse(refund=refund)
+
+    async def ListRefunds(
+        self, request: gateway_pb2.ListRefundsRequest, context: Context
+    ) -> gateway_pb2.ListRefundsResponse:
+        """Return the refunds of a payment."""
+        payment_id = reading.identifier(request.payment_id, field="payment_id")
+        held = await self._known(calling.current_tenant(), payment_id)
+        return gateway_pb2.ListRefundsResponse(
+            refunds=[
+                refund_to_proto(one, payment_id=payment_id, currency_code=held.currency_code)
+                for one in held.refunds.values()
+            ]
+        )
+
+    async def PutSellerAccount(
+        self, request: gateway_pb2.PutSellerAccountRequest, context: Context
+    ) -> gateway_pb2.PutSellerAccountResponse:
+        """Create a seller's account, or take one over."""
+        reading.request_id(request.request_id)
+        seller_id = reading.identifier(request.seller_id, field="seller_id")
+        stripe_account_id = request.stripe_account_id
+        if stripe_account_id:
+            reading.identifier(stripe_account_id, field="stripe_account_id")
+        account = await self._sellers.put(
+            calling.current_tenant(),
+            seller_id,
+            country_code="" if stripe_account_id else reading.country(request.country_code),
+            email="" if stripe_account_id else reading.email(request.email),
+            stripe_account_id=stripe_account_id,
+        )
+        return gateway_pb2.PutSellerAccountResponse(account=account_to_proto(account))
+
+    async def GetSellerAccount(
+        self, request: gateway_pb2.GetSellerAccountRequest, context: Context
+    ) -> gateway_pb2.GetSellerAccountResponse:
+        """Return a seller's account."""
+        seller_id = reading.identifier(request.seller_id, field="seller_id")
+        account = await self._sellers.get(calling.current_tenant(), seller_id)
+        return gateway_pb2.GetSellerAccountResponse(account=account_to_proto(account))
+
+    async def _make(self, operation: str, request: Any, params: dict[str, Any]) -> Done:
+        return await self._calls.make(
+            operation,
+            tenant_id=calling.current_tenant(),
+            payment_id=reading.identifier(request.payment_id, field="payment_id"),
+            request_id=reading.request_id(request.request_id),
+            request_hash=reading.request_hash(request),
+            params=params,
+        )
+
+    async def _known(self, tenant_id: str, payment_id: str) -> Held:
+        held = await self._store.read(tenant_id, payment_id)
+        if held is None:
+            raise IntentNotFound
+        return held
+
+    async def _secret(self, intent_id: str) -> Any:
+        """Read an intent for its secrets alone; nothing is concluded from it, so no lease is needed."""
+        try:
+            return await self._provider.retrieve_intent(intent_id)
+        except Unanswered as silence:
+            raise StripeUnavailable from silence
+
+    def _observation(self, observation: Observation) -> observation_pb2.PaymentObservation:
+        return to_proto(observation, observe_time=self._now())

@@ -1,0 +1,91 @@
+"""The statements of the mirror, each with its name. What they mean is said where `store` runs them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.currency_code, p.observation, p.fence,
+    mirror_of(p.tenant_id, p.payment_id) AS mirror"""
+"""`mirror_of` reads anew. A subquery here would read as of the statement's begin, and a statement that waited for the
+row of a payment would find the payment as it is now beside intents and refunds as they were."""
+
+BEGIN: Final = """
+INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, held_until, create_time)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+ON CONFLICT ON CONSTRAINT payments_pkey DO NOTHING"""
+
+ACCEPT: Final = f"""
+WITH target AS (
+    SELECT tenant_id, payment_id, held_until <= $8 AS free FROM payments
+    WHERE tenant_id = $1 AND payment_id = $6 FOR UPDATE),
+call AS (
+    INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, payment_id, params, state, create_time)
+    SELECT $1, $2, $3, $4, $5, $6, $7, 'ACCEPTED', $8 FROM target
+    ON CONFLICT ON CONSTRAINT calls_request DO NOTHING
+    RETURNING 1),
+held AS (
+    UPDATE payments p SET fence = p.fence + 1, held_until = $9
+    FROM call, target t WHERE t.free AND p.tenant_id = $1 AND p.payment_id = $6
+    RETURNING {_PAYMENT})
+SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM call) AS accepted, held.*
+FROM (SELECT 1) AS always LEFT JOIN held ON true
+"""  # noqa: S608 our own column names
+
+TAKE: Final = f"""
+UPDATE payments p SET fence = p.fence + 1, held_until = $4
+WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.held_until <= $3
+RETURNING {_PAYMENT}
+"""  # noqa: S608 our own column names
+
+READ: Final = f"""
+SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payment_id = $2
+"""  # noqa: S608 our own column names
+
+RENEW: Final = """
+WITH held AS (
+    UPDATE payments SET held_until = $4 WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING 1),
+due AS (
+    UPDATE calls SET due_time = $4 FROM held
+    WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL)
+SELECT count(*) FROM held"""
+
+SAVE: Final = """
+WITH held AS (
+    UPDATE payments SET observation = $4, mirror_version = $5, held_until = coalesce($6, held_until)
+    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3
+    RETURNING 1),
+intent AS (
+    INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, seen, create_time)
+    SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), i.seen, $9
+    FROM held, jsonb_to_recordset($7) AS i (attempt integer, intent_id text, charge_id text, seen jsonb)
+    ON CONFLICT ON CONSTRAINT intents_pkey
+    DO UPDATE SET intent_id = excluded.intent_id, charge_id = excluded.charge_id, seen = excluded.seen),
+refund AS (
+    INSERT INTO refunds (tenant_id, payment_id, refund_id, attempt, amount_minor, state, stripe_refund_id,
+        failure_reason, actor_id, create_time)
+    SELECT $1, $2, r.refund_id, r.attempt, r.amount_minor, r.state, nullif(r.stripe_refund_id, ''), r.failure_reason,
+        r.actor_id, $9
+    FROM held, jsonb_to_recordset($8) AS r (refund_id text, attempt integer, amount_minor bigint, state text,
+        stripe_refund_id text, failure_reason text, actor_id text)
+    ON CONFLICT ON CONSTRAINT refunds_pkey
+    DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
+        failure_reason = excluded.failure_reason),
+call AS (
+    UPDATE calls SET state = $11, params = $12, answer = $13, tries = $14, due_time = $15 FROM held
+    WHERE tenant_id = $1 AND call_id = $10)
+SELECT count(*) FROM held"""
+
+CALL: Final = "SELECT * FROM calls WHERE tenant_id = $1 AND operation = $2 AND request_id = $3"
+
+DUE_CALLS: Final = """
+SELECT c.* FROM calls c JOIN payments p ON p.tenant_id = c.tenant_id AND p.payment_id = c.payment_id
+WHERE c.due_time <= $1 AND p.held_until <= $1 ORDER BY c.due_time LIMIT $2"""
+
+PAYMENT_OF: Final = """
+SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2)
+UNION ALL
+SELECT payment_id FROM refunds WHERE tenant_id = $1 AND stripe_refund_id = $2
+LIMIT 1"""
+
+REFUND: Final = """
+SELECT payment_id FROM refunds WHERE tenant_id = $1 AND refund_id = $2"""

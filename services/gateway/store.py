@@ -1,0 +1,239 @@
+"""Tables of the mirror: payments with their lease, intents, refunds, and the log of calls. One statement per method.
+
+Only whoever holds a payment's lease writes it; `save` writes nothing under an older fence and says so. What is saved
+because of something that no caller is told about is delivered: delivery and mirror commit together.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Final, cast
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.gateway import statements
+from services.gateway.delivery import Deliveries
+from services.gateway.domain import LEASE, Intent, Observation, Refund, intent_from_json
+from services.runtime.database import HeldConnections, transaction
+
+DUE_CALLS_MAX: Final = 32
+"""Unanswered calls a sweep takes at once."""
+
+
+class LeaseLost(Exception):
+    """Somebody else works on this payment now; what was not saved is read again by them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call to Stripe that changes something, from before it is made until it is answered."""
+
+    tenant_id: str
+    call_id: uuid.UUID
+    operation: str
+    request_id: uuid.UUID
+    request_hash: bytes
+    payment_id: str
+    params: dict[str, Any]
+    """What is sent, once it is STARTED; sent again exactly so."""
+    state: str = "ACCEPTED"
+    answer: dict[str, Any] | None = None
+    tries: int = 0
+    due_time: datetime | None = None
+    create_time: datetime
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: of this row, and of nothing else."""
+        return f"{self.operation}:{self.call_id}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """A payment under its lease, as its holder sees and changes it; nothing is kept until `Store.save`."""
+
+    tenant_id: str
+    payment_id: str
+    payer_id: str
+    seller_id: str
+    currency_code: str
+    observation: Observation
+    fence: int
+    intents: dict[int, Intent]
+    refunds: dict[str, Refund]
+    unsettled: bool
+    """A call on an intent has no answer yet."""
+    open_calls: dict[tuple[str, uuid.UUID], str]
+    """State by operation and request of the calls that were started and have no answer, the oldest first."""
+    written: dict[object, object] = field(default_factory=dict)
+    """Intents and refunds as they are in the tables, so that only what changed is written."""
+
+    @property
+    def latest(self) -> Intent | None:
+        """The attempt that was begun last."""
+        return self.intents[max(self.intents)] if self.intents else None
+
+
+class Store:
+    """Reads and writes the tables. Raises `DependencyUnavailable` when the database is away."""
+
+    def __init__(self, engine: AsyncEngine, held: HeldConnections, deliveries: Deliveries) -> None:
+        self._engine = engine
+        self._held = held
+        self._deliveries = deliveries
+
+    async def begin(
+        self, tenant_id: str, payment_id: str, *, payer_id: str, seller_id: str, currency_code: str, now: datetime
+    ) -> None:
+        """Make a payment known, unless it is."""
+        observation = json.dumps(Observation(payment_id=payment_id).to_json())
+        async with self._held.statement("intent.begin") as connection:
+            await connection.execute(
+                statements.BEGIN, tenant_id, payment_id, payer_id, seller_id, currency_code, observation, now
+            )
+
+    async def accept(self, call: Call, *, now: datetime) -> tuple[bool, bool, Held | None]:
+        """Write a call down and take its payment if that is free.
+
+        Returns whether there is such a payment, whether the call is new, and the payment if it is held now.
+        """
+        async with self._held.statement("call.accept") as connection:
+            row = await connection.fetchrow(
+                statements.ACCEPT, call.tenant_id, call.call_id, call.operation, call.request_id, call.request_hash,
+                call.payment_id, json.dumps(call.params), now, now + LEASE,
+            )  # fmt: skip
+        return bool(row["found"]), bool(row["accepted"]), _held(row) if row["payment_id"] is not None else None
+
+    async def take(self, tenant_id: str, payment_id: str, *, now: datetime) -> Held | None:
+        """Take a payment's lease; None while somebody else has it, or if there is no such payment."""
+        async with self._held.statement("lease.take") as connection:
+            row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, now, now + LEASE)
+        return _held(row) if row is not None else None
+
+    async def read(self, tenant_id: str, payment_id: str) -> Held | None:
+        """Return a payment without holding it."""
+        async with self._held.statement("payment.read") as connection:
+            row = await connection.fetchrow(statements.READ, tenant_id, payment_id)
+        return _held(row) if row is not None else None
+
+    async def renew(self, held: Held, *, now: datetime) -> bool:
+        """Hold the payment for another `LEASE`; False if it is somebody else's by now."""
+        async with self._held.statement("lease.renew") as connection:
+            renewed = await connection.fetchval(
+                statements.RENEW, held.tenant_id, held.payment_id, held.fence, now + LEASE
+            )
+        return bool(renewed)
+
+    async def save(
+        self,
+        held: Held,
+        *,
+        point: str,
+        now: datetime,
+        call: Call | None = None,
+        release: bool = False,
+        deliver: str | None = None,
+    ) -> None:
+        """Write what changed of a payment, and a call's state; with `release` also let the payment go.
+
+        `deliver` names what made us look, when the orchestrator has to be told. Raises `LeaseLost` and writes nothing
+        when the payment is somebody else's by now.
+        """
+        arguments = _save_arguments(held, call, now, release=release)
+        if deliver is None:
+            async with self._held.statement(point) as connection:
+                saved = await connection.fetchval(statements.SAVE, *arguments)
+        else:
+            async with transaction(self._engine, point) as connection:
+                await self._deliveries.record(connection, held.tenant_id, held.observation, origin=deliver)
+                saved = await (await _driver(connection)).fetchval(statements.SAVE, *arguments)
+                if not saved:
+                    raise LeaseLost
+        if not saved:
+            raise LeaseLost
+        held.written = _written(held)
+
+    async def call(self, tenant_id: str, operation: str, request_id: uuid.UUID) -> Call | None:
+        """Return a call that was written down."""
+        async with self._held.statement("call.read") as connection:
+            row = await connection.fetchrow(statements.CALL, tenant_id, operation, request_id)
+        return _call(row) if row is not None else None
+
+    async def due_calls(self, *, now: datetime) -> list[Call]:
+        """Return calls of any tenant that were started and have no answer, and that nobody works on."""
+        async with self._held.statement("sweep.calls") as connection:
+            rows = await connection.fetch(statements.DUE_CALLS, now, DUE_CALLS_MAX)
+        return [_call(row) for row in rows]
+
+    async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
+        """Return the payment that an intent, charge or refund of Stripe's belongs to."""
+        async with self._held.statement("payment.find") as connection:
+            found = await connection.fetchval(statements.PAYMENT_OF, tenant_id, stripe_id)
+        return cast("str | None", found)
+
+    async def payment_of_refund(self, tenant_id: str, refund_id: str) -> str | None:
+        """Return the payment that a refund of ours belongs to."""
+        async with self._held.statement("payment.find") as connection:
+            found = await connection.fetchval(statements.REFUND, tenant_id, refund_id)
+        return cast("str | None", found)
+
+
+async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
+    """Return the driver's own connection, inside the transaction that `connection` has begun."""
+    await connection.execute(sa.text("SELECT 1"))  # SQLAlchemy begins with the first statement, and not before
+    return (await connection.get_raw_connection()).driver_connection
+
+
+def _save_arguments(held: Held, call: Call | None, now: datetime, *, release: bool) -> tuple[Any, ...]:
+    intents = [
+        {"attempt": one.attempt, "intent_id": one.intent_id, "charge_id": one.charge_id, "seen": asdict(one)}
+        for one in held.intents.values()
+        if held.written.get(one.attempt) != one
+    ]
+    refunds = [asdict(one) for one in held.refunds.values() if held.written.get(one.refund_id) != one]
+    return (
+        held.tenant_id, held.payment_id, held.fence,
+        json.dumps(held.observation.to_json()), held.observation.mirror_version, now if release else None,
+        json.dumps(intents), json.dumps(refunds), now,
+        call.call_id if call else None, call.state if call else None,
+        json.dumps(call.params) if call else None,
+        json.dumps(call.answer) if call and call.answer is not None else None,
+        call.tries if call else None, call.due_time if call else None,
+    )  # fmt: skip
+
+
+def _written(held: Held) -> dict[object, object]:
+    return dict(held.intents.items()) | dict(held.refunds.items())
+
+
+def _held(row: asyncpg.Record) -> Held:
+    mirror = json.loads(row["mirror"])
+    held = Held(
+        tenant_id=row["tenant_id"],
+        payment_id=row["payment_id"],
+        payer_id=row["payer_id"],
+        seller_id=row["seller_id"],
+        currency_code=row["currency_code"],
+        observation=Observation.from_json(json.loads(row["observation"])),
+        fence=row["fence"],
+        intents={seen["attempt"]: intent_from_json(seen) for seen in mirror["intents"]},
+        refunds={kept["refund_id"]: Refund(**kept) for kept in mirror["refunds"]},
+        open_calls={(operation, uuid.UUID(request_id)): state for operation, request_id, state in mirror["open_calls"]},
+        unsettled=any(
+            state == "UNKNOWN" and operation.startswith("intent.") for operation, _, state in mirror["open_calls"]
+        ),
+    )
+    held.written = _written(held)
+    return held
+
+
+def _call(row: asyncpg.Record) -> Call:
+    values = cast("dict[str, Any]", dict(row))
+    values["params"] = json.loads(values["params"])
+    values["answer"] = json.loads(values["answer"]) if values["answer"] is not None else None
+    return Call(**values)
