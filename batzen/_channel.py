@@ -47,8 +47,8 @@ _SERVICE_CONFIG: Final = json.dumps(
                 },
             }
         ],
-        # When more than every tenth call fails, retries stop: they would keep a struggling server down.
-        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+        # After 500 failures that successes do not make up for, retries stop: they would keep a struggling server down.
+        "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.5},
     }
 )
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-DEADLINE_TOLERANCE_S: Final = 0.05
-"""How far clocks and timers may disagree about a deadline."""
+DEADLINE_TOLERANCE_S: Final = 0.1
+"""How far the two ends may disagree about a deadline: on the wire gRPC rounds one of up to 100 s up to this."""
 DRAIN_STREAMS_S: Final = 0.5
 """How long a stream may take to end itself once the server drains."""
 STATUS_FLUSH_S: Final = 1.0

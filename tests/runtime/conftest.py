@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from tests.runtime.echo import NOW
 
 
 @pytest.fixture(scope="session")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
     """An issuer whose clock stands at NOW."""
     path: Path = tmp_path_factory.mktemp("issuer")
-    yield Issuer(path / "keys", now=lambda: NOW)
+    return Issuer(path / "keys", now=lambda: NOW)

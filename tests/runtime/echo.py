@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 
-from batzen._channel import make_channel
+from batzen._channel import make_channel, streaming
 from local.issuer import AUDIENCE, ISSUER, Issuer
 from services.runtime.access import Allow
 from services.runtime.identity import TokenVerifier
@@ -51,7 +51,7 @@ def register(methods: Mapping[str, Any], server: aio.Server) -> None:
     server.add_registered_method_handlers(SERVICE, dict(methods))
 
 
-async def echo(request: StringValue, context: object) -> StringValue:
+async def echo(request: StringValue, _context: object) -> StringValue:
     return request
 
 
@@ -95,6 +95,7 @@ async def serving(
     limits: Limits | None = None,
     now: Callable[[], datetime] = lambda: NOW,
     options: tuple[tuple[str, int | str], ...] = (),
+    address: str = "127.0.0.1:0",
     **settings: Any,
 ) -> AsyncIterator[Echo]:
     """Serve `methods`, and open a channel to them as payer_1, or with `token`; an empty one means none."""
@@ -105,7 +106,7 @@ async def serving(
     async with (
         running_server(
             partial(register, methods),
-            address="127.0.0.1:0",
+            address=address,
             access=table,
             verifier=verifier,
             draining=draining,
@@ -121,3 +122,17 @@ async def serving(
         ) as channel,
     ):
         yield Echo(server=server, channel=channel, draining=draining, issuer=issuer)
+
+
+async def refusal(call: Any) -> aio.AioRpcError:
+    """Return the error that ends a unary call or a stream."""
+    try:
+        if hasattr(call, "__await__"):
+            await call
+        else:
+            async with streaming(call) as responses:
+                async for _ in responses:
+                    pass
+    except aio.AioRpcError as error:
+        return error
+    raise AssertionError("the call was not refused")
