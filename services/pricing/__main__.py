@@ -26,7 +26,8 @@ from services.runtime.server import running_server
 from services.runtime.settings import Secret, address, flag, one_of, reading, text
 from services.runtime.tls import TlsFiles
 
-from .seed import load_currencies, load_price_book
+from .books import Books
+from .seed import load_currencies, load_entries
 from .servicer import PricingServicer
 from .store import QuoteStore
 
@@ -87,8 +88,13 @@ async def serve(settings: Settings) -> None:
             HeldConnections(settings.database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
-        servicer = PricingServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
-            QuoteStore(engine, held=held), book=load_price_book(), currencies=load_currencies(), now=utc_now
+        currencies = load_currencies()
+        servicer = PricingServicer(
+            engine,
+            store=QuoteStore(engine, held=held),
+            books=Books(engine, seed=load_entries(), currencies=currencies),
+            currencies=currencies,
+            now=utc_now,
         )
         await stack.enter_async_context(
             running_server(

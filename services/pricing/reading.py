@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from batzen.pricing.v1 import pricing_pb2
+from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from services.errors import FieldInvalid, FieldMissing, ServiceError
 
 from .domain.cart import ADJUSTMENTS_MAX, LINES_MAX, Cart, Rounding
@@ -92,7 +92,9 @@ def read_create_quote(
     return QuoteOrder(request_id=request_id, cart=cart, ttl=_read_ttl(request), preview=request.preview)
 
 
-def read_terms(entry: pricing_pb2.Adjustment, *, currencies: Mapping[str, int]) -> tuple[Terms, set[str]]:
+def read_terms(
+    entry: pricing_pb2.Adjustment | price_book_pb2.Discount, *, currencies: Mapping[str, int]
+) -> tuple[Terms, set[str]]:
     """Return how much an adjustment is, and the currencies that its amounts name."""
     direction = read_word(DIRECTIONS, entry.direction, field="direction")
     named: set[str] = set()

@@ -1,116 +1,130 @@
-"""The gRPC face of pricing: read the request, price it, keep it, answer. Roles are checked before a call comes here."""
+"""The gRPC face of pricing. Roles are checked before a call comes here."""
 
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from grpc import aio
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from batzen.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from services.errors import FieldMissing, RequestIdReused, ServiceError
+from batzen.pricing.v1 import pricing_pb2
+from services.errors import FieldMissing
 from services.runtime.calls import current_caller, current_tenant
 
-from .domain.book import PriceBook
+from .book_rpcs import PriceBookRpcs
+from .books import Books
 from .domain.errors import QuoteNotFound
-from .domain.pipeline import price_cart
 from .fields import read_request_id
-from .reading import QuoteOrder, read_create_quote
-from .store import QuoteStore, RequestKey, StoredQuote
-from .writing import write_quote
+from .quoting import Quoting
+from .requests import Request, answer_once, body_hash
+from .store import QuoteStore, StoredQuote
+from .uses import EXPIRED, OPEN, REDEEMED, RELEASED, Uses
+
+if TYPE_CHECKING:
+    Context = aio.ServicerContext[Any, Any]
+
+STATES: Final = {
+    OPEN: pricing_pb2.QUOTE_STATE_OPEN,
+    REDEEMED: pricing_pb2.QUOTE_STATE_REDEEMED,
+    RELEASED: pricing_pb2.QUOTE_STATE_RELEASED,
+    EXPIRED: pricing_pb2.QUOTE_STATE_EXPIRED,
+}
 
 _QUOTE_ID = re.compile(r"quote_[0-9a-f]{32}")
 
 
-class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
-    """Prices carts from one book and keeps the quotes. The RPCs that are not here answer UNIMPLEMENTED."""
+class PricingServicer(PriceBookRpcs):
+    """Makes, reads, redeems and releases quotes; what it inherits keeps the price book."""
 
     def __init__(
-        self, store: QuoteStore, *, book: PriceBook, currencies: Mapping[str, int], now: Callable[[], datetime]
+        self,
+        engine: AsyncEngine,
+        *,
+        store: QuoteStore,
+        books: Books,
+        currencies: Mapping[str, int],
+        now: Callable[[], datetime],
     ) -> None:
-        """Price from `book`, in the `currencies` (digits by code), at the instants that `now` tells, in UTC."""
+        uses = Uses(engine)
+        super().__init__(engine, books=books, uses=uses, currencies=currencies, now=now)
         self._store = store
-        self._book = book
-        self._currencies = currencies
-        self._now = now
+        self._quoting = Quoting(store, uses=uses, books=books, currencies=currencies, now=now)
 
     async def CreateQuote(
-        self,
-        request: pricing_pb2.CreateQuoteRequest,
-        context: aio.ServicerContext[pricing_pb2.CreateQuoteRequest, Awaitable[pricing_pb2.CreateQuoteResponse]],
+        self, request: pricing_pb2.CreateQuoteRequest, context: Context
     ) -> pricing_pb2.CreateQuoteResponse:
-        now = self._now()
-        try:
-            order = read_create_quote(request, currencies=self._currencies, now=now)
-            quote = self._price(order, now=now)
-        except ServiceError:
-            # The price book may have changed since this very request was answered: its quote stands.
-            if (earlier := await self._find_earlier(request)) is not None:
-                return earlier
-            raise
-        if order.request_id is None or order.preview:
-            return pricing_pb2.CreateQuoteResponse(quote=quote)
-        kept = await self._store.keep(
-            StoredQuote(
-                quote_id=quote.quote_id,
-                request=request.SerializeToString(deterministic=True),
-                quote=quote.SerializeToString(deterministic=True),
-                create_time=now,
-                expire_time=now + order.ttl,
-            ),
-            key=_key(order.request_id),
-        )
-        if kept.quote_id == quote.quote_id:
-            return pricing_pb2.CreateQuoteResponse(quote=quote)
-        if not _same_body(kept, request):
-            raise RequestIdReused(field="request_id")
-        return pricing_pb2.CreateQuoteResponse(quote=pricing_pb2.Quote.FromString(kept.quote))
+        return pricing_pb2.CreateQuoteResponse(quote=await self._quoting.create(request))
 
-    async def GetQuote(
-        self,
-        request: pricing_pb2.GetQuoteRequest,
-        context: aio.ServicerContext[pricing_pb2.GetQuoteRequest, Awaitable[pricing_pb2.GetQuoteResponse]],
-    ) -> pricing_pb2.GetQuoteResponse:
-        if not request.quote_id:
-            raise FieldMissing(field="quote_id")
-        if _QUOTE_ID.fullmatch(request.quote_id) is None:  # none of ours, and PostgreSQL takes no NUL
-            raise QuoteNotFound
-        stored = await self._store.get(request.quote_id, tenant_id=current_tenant())
-        is_open = self._now() < stored.expire_time
+    async def GetQuote(self, request: pricing_pb2.GetQuoteRequest, context: Context) -> pricing_pb2.GetQuoteResponse:
+        stored = await self._find(request.quote_id)
+        outcome = await self._uses.outcome(tenant_id=current_tenant(), quote_id=stored.quote_id)
+        is_over = outcome.state == OPEN and self._now() >= stored.expire_time
         return pricing_pb2.GetQuoteResponse(
-            quote=pricing_pb2.Quote.FromString(stored.quote),
-            state=pricing_pb2.QUOTE_STATE_OPEN if is_open else pricing_pb2.QUOTE_STATE_EXPIRED,
+            quote=pricing_pb2.Quote.FromString(stored.quote), state=STATES[EXPIRED if is_over else outcome.state]
         )
 
-    def _price(self, order: QuoteOrder, *, now: datetime) -> pricing_pb2.Quote:
-        return write_quote(
-            price_cart(order.cart, book=self._book),
-            cart=order.cart,
-            quote_id="" if order.preview else f"quote_{uuid.uuid4().hex}",
-            create_time=now,
-            expire_time=None if order.preview else now + order.ttl,
+    async def RedeemQuote(
+        self, request: pricing_pb2.RedeemQuoteRequest, context: Context
+    ) -> pricing_pb2.RedeemQuoteResponse:
+        async def redeem(connection: AsyncConnection, stored: StoredQuote) -> bytes:
+            outcome = await self._uses.redeem(
+                connection, tenant_id=current_tenant(), quote_id=stored.quote_id, now=self._now()
+            )
+            return pricing_pb2.RedeemQuoteResponse(
+                quote=pricing_pb2.Quote.FromString(stored.quote),
+                state=STATES[outcome.state],
+                over_limit=outcome.over_limit,
+            ).SerializeToString()
+
+        return pricing_pb2.RedeemQuoteResponse.FromString(await self._change(request, "redeem_quote.keep", redeem))
+
+    async def ReleaseQuote(
+        self, request: pricing_pb2.ReleaseQuoteRequest, context: Context
+    ) -> pricing_pb2.ReleaseQuoteResponse:
+        async def release(connection: AsyncConnection, stored: StoredQuote) -> bytes:
+            state = await self._uses.release(
+                connection,
+                tenant_id=current_tenant(),
+                quote_id=stored.quote_id,
+                expire_time=stored.expire_time,
+                now=self._now(),
+            )
+            return pricing_pb2.ReleaseQuoteResponse(
+                quote=pricing_pb2.Quote.FromString(stored.quote), state=STATES[state]
+            ).SerializeToString()
+
+        return pricing_pb2.ReleaseQuoteResponse.FromString(await self._change(request, "release_quote.keep", release))
+
+    async def _change(
+        self,
+        request: pricing_pb2.RedeemQuoteRequest | pricing_pb2.ReleaseQuoteRequest,
+        point: str,
+        act: Callable[[AsyncConnection, StoredQuote], Awaitable[bytes]],
+    ) -> bytes:
+        """Do what is asked for a quote once, and return the answer."""
+        request_id = read_request_id(request.request_id)
+        stored = await self._find(request.quote_id)
+        caller = current_caller()
+        return await answer_once(
+            self._engine,
+            point,
+            request=Request(
+                tenant_id=caller.tenant_id,
+                caller=caller.subject,
+                method=request.DESCRIPTOR.name.removesuffix("Request"),
+                request_id=request_id,
+                body_hash=body_hash(request),
+            ),
+            now=self._now(),
+            act=lambda connection: act(connection, stored),
         )
 
-    async def _find_earlier(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.CreateQuoteResponse | None:
-        try:
-            key = _key(read_request_id(request.request_id))
-        except ServiceError:
-            return None
-        stored = await self._store.find_by_request(key)
-        if stored is None or not _same_body(stored, request):
-            return None
-        return pricing_pb2.CreateQuoteResponse(quote=pricing_pb2.Quote.FromString(stored.quote))
-
-
-def _key(request_id: uuid.UUID) -> RequestKey:
-    caller = current_caller()
-    return RequestKey(tenant_id=caller.tenant_id, caller=caller.subject, request_id=request_id)
-
-
-def _same_body(stored: StoredQuote, request: pricing_pb2.CreateQuoteRequest) -> bool:
-    """Compare what is set, not how it was written; a UUID means the same in either case."""
-    first = pricing_pb2.CreateQuoteRequest.FromString(stored.request)
-    first.request_id = request.request_id
-    return first == request
+    async def _find(self, quote_id: str) -> StoredQuote:
+        if not quote_id:
+            raise FieldMissing(field="quote_id")
+        if _QUOTE_ID.fullmatch(quote_id) is None:  # none of ours, and PostgreSQL takes no NUL
+            raise QuoteNotFound
+        return await self._store.get(quote_id, tenant_id=current_tenant())

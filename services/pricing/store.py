@@ -7,43 +7,26 @@ computed again from its inputs; beside them stand only the columns that rows are
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.runtime.database import HeldConnections, reading
+from services.runtime.database import HeldConnections, reading, transaction
 
 from .domain.errors import QuoteNotFound
+from .tables import quotes
 
-metadata = sa.MetaData()
-
-
-class _Quotes(sa.TypedColumns):
-    tenant_id = sa.Column(sa.Text, primary_key=True)
-    quote_id = sa.Column(sa.Text, primary_key=True)
-    caller = sa.Column(sa.Text, nullable=False)
-    request_id = sa.Column(sa.Uuid, nullable=False)
-    request = sa.Column(sa.LargeBinary, nullable=False)
-    quote = sa.Column(sa.LargeBinary, nullable=False)
-    create_time = sa.Column(sa.DateTime(timezone=True), nullable=False)
-    expire_time = sa.Column(sa.DateTime(timezone=True), nullable=False)
-
-
-quotes = sa.Table(
-    "quotes",
-    metadata,
-    _Quotes,
-    sa.UniqueConstraint("tenant_id", "caller", "request_id", name="quotes_request_key"),
-    sa.CheckConstraint("expire_time > create_time", name="quotes_expire_after_create"),
-)
-
-# -- keep -- Adds a quote unless its request_id has one; a copy that runs at the same time waits here for the first.
+# -- keep -- Adds a quote unless its request_id has one or its price book is not the current one any more. A copy of the
+# request that runs at the same time waits here for the first.
 KEEP: Final = """
-INSERT INTO quotes (tenant_id, quote_id, caller, request_id, request, quote, create_time, expire_time)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO quotes
+    (tenant_id, quote_id, caller, request_id, request, quote, create_time, expire_time, book_revision, left_out)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+WHERE coalesce((SELECT revision FROM price_books WHERE tenant_id = $1), 0) = $9
 ON CONFLICT ON CONSTRAINT quotes_request_key DO NOTHING
 RETURNING true
 """
@@ -60,13 +43,17 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredQuote:
-    """A quote as it was asked for and answered, both as bytes of the contract."""
+    """A quote as it was asked for and answered, both as bytes of the contract, and what it was made from."""
 
     quote_id: str
     request: bytes
     quote: bytes
     create_time: datetime
     expire_time: datetime
+    book_revision: int
+    """Of the tenant's price book."""
+    left_out: tuple[str, ...]
+    """Discounts of that book that would have applied by themselves and had no use left."""
 
 
 class QuoteStore:
@@ -76,26 +63,25 @@ class QuoteStore:
         self._engine = engine
         self._held = held
 
-    async def keep(self, quote: StoredQuote, *, key: RequestKey) -> StoredQuote:
-        """Keep the quote in one round trip and return it, or the one that `key` has already."""
+    async def keep(self, quote: StoredQuote, *, key: RequestKey) -> StoredQuote | None:
+        """Keep the quote in one round trip and return it, or the one that `key` has already.
+
+        Returns None, and keeps nothing, when the price book has changed since the quote was made.
+        """
         async with self._held.statement("create_quote.keep") as connection:
-            kept = await connection.fetchval(
-                KEEP,
-                key.tenant_id,
-                quote.quote_id,
-                key.caller,
-                key.request_id,
-                quote.request,
-                quote.quote,
-                quote.create_time,
-                quote.expire_time,
-            )
-        if kept:
-            return quote
-        earlier = await self.find_by_request(key)
-        if earlier is None:
-            raise LookupError("a quote that stood in the way cannot be gone: quotes are never deleted")
-        return earlier
+            kept = await connection.fetchval(KEEP, *_values(quote, key=key))
+        return quote if kept else await self.find_by_request(key)
+
+    async def keep_holding(
+        self, quote: StoredQuote, *, key: RequestKey, hold: Callable[[AsyncConnection], Awaitable[None]]
+    ) -> StoredQuote | None:
+        """Do what `keep` does, and `hold` in the same transaction if the quote was kept; what it raises undoes both."""
+        async with transaction(self._engine, "create_quote.hold") as connection:
+            statement = await connection.exec_driver_sql(KEEP, _values(quote, key=key))
+            kept = statement.scalar_one_or_none()
+            if kept:
+                await hold(connection)
+        return quote if kept else await self.find_by_request(key)
 
     async def find_by_request(self, key: RequestKey) -> StoredQuote | None:
         """Return the quote that was made for `key`, if there is one."""
@@ -113,12 +99,34 @@ class QuoteStore:
         return quote
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> StoredQuote | None:
-        columns = (quotes.c.quote_id, quotes.c.request, quotes.c.quote, quotes.c.create_time, quotes.c.expire_time)
+        c = quotes.c
+        columns = (c.quote_id, c.request, c.quote, c.create_time, c.expire_time, c.book_revision, c.left_out)
         async with reading(self._engine) as connection:
             row = (await connection.execute(sa.select(*columns).where(*where))).one_or_none()
         if row is None:
             return None
-        quote_id, request, quote, create_time, expire_time = row
+        quote_id, request, quote, create_time, expire_time, book_revision, left_out = row
         return StoredQuote(
-            quote_id=quote_id, request=request, quote=quote, create_time=create_time, expire_time=expire_time
+            quote_id=quote_id,
+            request=request,
+            quote=quote,
+            create_time=create_time,
+            expire_time=expire_time,
+            book_revision=book_revision,
+            left_out=tuple(left_out),
         )
+
+
+def _values(quote: StoredQuote, *, key: RequestKey) -> tuple[Any, ...]:
+    return (
+        key.tenant_id,
+        quote.quote_id,
+        key.caller,
+        key.request_id,
+        quote.request,
+        quote.quote,
+        quote.create_time,
+        quote.expire_time,
+        quote.book_revision,
+        list(quote.left_out),
+    )

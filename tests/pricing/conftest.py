@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen._channel import make_channel
 from batzen.pricing.v1 import pricing_pb2_grpc
@@ -15,7 +16,8 @@ from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, Issuer
 from services.access import TABLE
 from services.pricing.__main__ import LIMITS
-from services.pricing.seed import load_currencies, load_price_book
+from services.pricing.books import Books
+from services.pricing.seed import load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.store import QuoteStore
 from services.runtime.database import HeldConnections, make_engine
@@ -23,7 +25,7 @@ from services.runtime.identity import TokenVerifier
 from services.runtime.keys import KeySet
 from services.runtime.server import RunningServer, running_server
 from tests.conftest import Databases
-from tests.pricing.samples import NOW, Clock
+from tests.pricing.samples import CURRENCIES, NOW, Clock
 
 Stub = pricing_pb2_grpc.PricingServiceStub
 CallAs = Callable[..., AbstractAsyncContextManager[Stub]]
@@ -54,18 +56,28 @@ def clock(session_clock: Clock) -> Iterator[Clock]:
 
 
 @pytest.fixture(scope="session")
-async def store(database: ServiceDatabase) -> AsyncIterator[QuoteStore]:
+async def engine(database: ServiceDatabase) -> AsyncIterator[AsyncEngine]:
     engine = make_engine(database.runtime_url, application_name="pricing-tests")
-    async with HeldConnections(database.runtime_url, application_name="pricing-tests", size=4) as held:
-        yield QuoteStore(engine, held=held)
+    yield engine
     await engine.dispose()
 
 
 @pytest.fixture(scope="session")
-async def server(store: QuoteStore, issuer: Issuer, session_clock: Clock) -> AsyncIterator[RunningServer]:
-    servicer = PricingServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
-        store, book=load_price_book(), currencies=load_currencies(), now=session_clock
-    )
+async def store(database: ServiceDatabase, engine: AsyncEngine) -> AsyncIterator[QuoteStore]:
+    async with HeldConnections(database.runtime_url, application_name="pricing-tests", size=4) as held:
+        yield QuoteStore(engine, held=held)
+
+
+@pytest.fixture(scope="session")
+def books(engine: AsyncEngine) -> Books:
+    return Books(engine, seed=load_entries(), currencies=CURRENCIES)
+
+
+@pytest.fixture(scope="session")
+async def server(
+    engine: AsyncEngine, store: QuoteStore, books: Books, issuer: Issuer, session_clock: Clock
+) -> AsyncIterator[RunningServer]:
+    servicer = PricingServicer(engine, store=store, books=books, currencies=CURRENCIES, now=session_clock)
     async with running_server(
         partial(pricing_pb2_grpc.add_PricingServiceServicer_to_server, servicer),
         address="127.0.0.1:0",

@@ -17,6 +17,12 @@ from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
 from services.pricing.domain.cart import Cart, Rounding
 from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
+from services.pricing.entries import to_price_book
+from services.pricing.seed import load_currencies, load_entries
+
+CURRENCIES = load_currencies()
+BOOK = to_price_book(load_entries(), currencies=CURRENCIES)
+"""What every tenant starts with."""
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 INCLUSIVE = price_book_pb2.TAX_BEHAVIOR_INCLUSIVE

@@ -26,10 +26,8 @@ from services.pricing.domain.line import LineKind, TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import CallerAdjustment, Direction, Discount, Funder, Terms
-from services.pricing.seed import load_price_book
-from tests.pricing.samples import NOW, cart, cart_line
+from tests.pricing.samples import BOOK, NOW, cart, cart_line
 
-BOOK = load_price_book()
 EXAMPLES = 300
 
 

@@ -18,10 +18,7 @@ from services.pricing.domain.exact import Percent, RoundingMode
 from services.pricing.domain.line import TaxBehavior
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, SellerTotal
-from services.pricing.seed import load_price_book
-from tests.pricing.samples import NOW, cart, cart_line
-
-BOOK = load_price_book()
+from tests.pricing.samples import BOOK, NOW, cart, cart_line
 
 
 def tier(percent: str, *, from_minor: int = 0, fixed_minor: int = 0) -> FeeTier:
@@ -29,7 +26,13 @@ def tier(percent: str, *, from_minor: int = 0, fixed_minor: int = 0) -> FeeTier:
 
 
 def plan(*tiers: FeeTier, **changes: Any) -> FeePlan:
-    fields: dict[str, Any] = {"fee_plan_id": "plan", "revision": 1, "basis": FeeBasis.BASE, "tiers": tiers}
+    fields: dict[str, Any] = {
+        "fee_plan_id": "plan",
+        "revision": 1,
+        "basis": FeeBasis.BASE,
+        "tiers": tiers,
+        "effective_from": NOW,
+    }
     return FeePlan(**(fields | changes))
 
 

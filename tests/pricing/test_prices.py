@@ -18,10 +18,8 @@ from services.pricing.domain.exact import INT64_MAX, Percent, RoundingMode, roun
 from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price, RowKind, Stage
-from services.pricing.seed import load_currencies, load_price_book
-from tests.pricing.samples import cart, cart_line
+from tests.pricing.samples import BOOK, CURRENCIES, NOW, cart, cart_line
 
-BOOK = load_price_book()
 EXAMPLES = 300
 
 
@@ -44,7 +42,7 @@ def rates_of(*percents: str) -> PriceBook:
 
 def plan_of(percent: str, *, basis: FeeBasis) -> FeePlan:
     tier = FeeTier(from_minor=0, percent=Percent.of(Decimal(percent)), fixed_minor=0)
-    return FeePlan(fee_plan_id="plan", basis=basis, tiers=(tier,), revision=1)
+    return FeePlan(fee_plan_id="plan", basis=basis, tiers=(tier,), revision=1, effective_from=NOW)
 
 
 def fee_of(percent: str, *, basis: FeeBasis) -> PriceBook:
@@ -182,7 +180,7 @@ RATES = rates_of("0", "0.0001", "2.6", "5.5", "7.7", "8.1", "19", "33.3333", "10
 @st.composite
 def any_cart(draw: st.DrawFn) -> Cart:
     """Draw a cart that is within the bounds, of any currency, in which no amount comes near int64."""
-    currency = draw(st.sampled_from(sorted(load_currencies())))
+    currency = draw(st.sampled_from(sorted(CURRENCIES)))
     lines = [_any_line(draw, line_id=f"line_{number}", currency=currency) for number in range(draw(st.integers(1, 8)))]
     return cart(
         *lines, rounding=Rounding(point=draw(st.sampled_from(RoundingPoint)), mode=draw(st.sampled_from(RoundingMode)))

@@ -16,12 +16,11 @@ from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from local.databases import ServiceDatabase
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.reading import read_create_quote
-from services.pricing.seed import load_currencies, load_price_book
 from services.pricing.store import QuoteStore, RequestKey
 from services.pricing.writing import write_quote
 from services.runtime.database import make_engine, reading
 from tests.pricing.conftest import CallAs, Stub
-from tests.pricing.samples import EXCLUSIVE, INCLUSIVE, NOW, Clock, chf, line, order, refusal_of
+from tests.pricing.samples import BOOK, CURRENCIES, EXCLUSIVE, INCLUSIVE, NOW, Clock, chf, line, order, refusal_of
 
 
 async def quote_of(pricing: Stub, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
@@ -291,9 +290,9 @@ async def test_every_stored_quote_can_be_computed_again_from_its_inputs(pricing:
     assert stored is not None
 
     inputs = pricing_pb2.CreateQuoteRequest.FromString(stored.request)
-    read = read_create_quote(inputs, currencies=load_currencies(), now=stored.create_time)
+    read = read_create_quote(inputs, currencies=CURRENCIES, now=stored.create_time)
     again = write_quote(
-        price_cart(read.cart, book=load_price_book()),
+        price_cart(read.cart, book=BOOK),
         cart=read.cart,
         quote_id=stored.quote_id,
         create_time=stored.create_time,
@@ -301,29 +300,6 @@ async def test_every_stored_quote_can_be_computed_again_from_its_inputs(pricing:
     )
 
     assert again == made == pricing_pb2.Quote.FromString(stored.quote)
-
-
-@pytest.mark.parametrize(
-    ("method", "request_type", "subject", "role"),
-    [
-        ("RedeemQuote", pricing_pb2.RedeemQuoteRequest, "orchestrator", "service"),
-        ("ReleaseQuote", pricing_pb2.ReleaseQuoteRequest, "orchestrator", "service"),
-        ("ListTaxRates", pricing_pb2.ListTaxRatesRequest, "orchestrator", "service"),
-        ("ListFeePlans", pricing_pb2.ListFeePlansRequest, "orchestrator", "service"),
-        ("ListDiscounts", pricing_pb2.ListDiscountsRequest, "orchestrator", "service"),
-        ("PutTaxRate", pricing_pb2.PutTaxRateRequest, "anna", "operator"),
-        ("PutFeePlan", pricing_pb2.PutFeePlanRequest, "anna", "operator"),
-        ("PutDiscount", pricing_pb2.PutDiscountRequest, "anna", "operator"),
-    ],
-)
-async def test_what_is_only_announced_says_so(
-    call_as: CallAs, method: str, request_type: type[Any], subject: str, role: str
-) -> None:
-    async with call_as(subject, roles={role}) as stub:
-        with pytest.raises(aio.AioRpcError) as refused:
-            await getattr(stub, method)(request_type())
-
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def count_of(request: pricing_pb2.CreateQuoteRequest, database: ServiceDatabase) -> int:

@@ -8,21 +8,32 @@ import asyncpg
 import pytest
 
 from local.databases import ServiceDatabase
-from services.pricing import store
+from services.pricing import tables
 from services.pricing.__main__ import Settings
 from services.pricing.domain.book import FeeBasis
-from services.pricing.seed import DATA, load_currencies, load_price_book
+from services.pricing.seed import DATA, load_currencies
 from services.runtime.database import plain_dsn
 from services.runtime.settings import SettingsError
+from tests.pricing.samples import BOOK
 from tests.schema import schema_differences
 
 
 async def test_the_tables_of_the_code_are_those_of_the_migrations(database: ServiceDatabase) -> None:
-    assert await schema_differences(database.owner_url, store.metadata) == []
+    assert await schema_differences(database.owner_url, tables.metadata) == []
 
 
-@pytest.mark.parametrize("statement", ["UPDATE quotes SET caller = 'x'", "DELETE FROM quotes", "TRUNCATE quotes"])
-async def test_the_runtime_role_cannot_change_a_quote(database: ServiceDatabase, statement: str) -> None:
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE quotes SET caller = 'x'",
+        "DELETE FROM quotes",
+        "TRUNCATE quotes",
+        "UPDATE price_book_entries SET actor = 'x'",
+        "DELETE FROM price_book_entries",
+        "DELETE FROM discount_uses",
+    ],
+)
+async def test_the_runtime_role_cannot_rewrite_history(database: ServiceDatabase, statement: str) -> None:
     connection = await asyncpg.connect(plain_dsn(database.runtime_url))
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -55,7 +66,7 @@ def test_every_rate_names_the_page_it_was_read_from() -> None:
     assert all(rate["source"].startswith("https://") and rate["read_date"] for rate in rates)
     keys = [(rate["country"], rate["tax_category"], rate["effective_from"]) for rate in rates]
     assert len(keys) == len(set(keys))
-    (plan,) = load_price_book().fee_plans["", ""]
+    (plan,) = BOOK.fee_plans["", ""]
     assert (str(plan.tiers[0].percent), plan.basis) == ("15", FeeBasis.BASE)
 
 

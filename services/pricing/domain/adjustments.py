@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from services.errors import FieldMissing
+
 from .book import PriceBook
 from .cart import Cart
 from .errors import (
@@ -90,6 +92,8 @@ def _coupon_turn(code: str, *, field: str, cart: Cart, book: PriceBook, price: P
         raise CouponUnknown(field=field)
     if not discount.holds_at(cart.as_of):
         raise CouponNotValidNow(field=field)
+    if discount.uses_per_payer_max is not None and not cart.payer_id:
+        raise FieldMissing(field="payer_id")
     if discount.currency_code not in ("", cart.currency_code):
         raise CouponCurrencyMismatch(field=field, currency_code=discount.currency_code)
     turn = _turn_of(discount, cart)
@@ -126,8 +130,9 @@ def _automatic_turns(cart: Cart, book: PriceBook, price: Price, coupons: list[_T
 
 
 def _is_offered(discount: Discount, cart: Cart) -> bool:
+    countable = discount.uses_per_payer_max is None or bool(cart.payer_id)
     fits = discount.currency_code in ("", cart.currency_code)
-    return not discount.code and fits and discount.holds_at(cart.as_of)
+    return not discount.code and countable and fits and discount.holds_at(cart.as_of)
 
 
 def _turn_of(discount: Discount, cart: Cart) -> _Turn:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import Enum
 from typing import Self
@@ -72,8 +72,7 @@ class FeePlan:
     minimum_minor: int | None = None
     maximum_minor: int | None = None
     fee_vat: FeeVat | None = None
-    effective_from: datetime | None = None
-    """None: always held."""
+    effective_from: datetime
     retired: bool = False
 
     def tier(self, basis_minor: int) -> FeeTier:
@@ -129,6 +128,13 @@ class PriceBook:
             discounts=tuple(sorted(discounts, key=lambda discount: discount.discount_id)),
         )
 
+    def without(self, discount_ids: Collection[str]) -> PriceBook:
+        """Return the book without some of its discounts."""
+        if not discount_ids:
+            return self
+        kept = tuple(discount for discount in self.discounts if discount.discount_id not in discount_ids)
+        return replace(self, discounts=kept)
+
     def tax_rate(self, *, country: str, tax_category: str, on: date) -> TaxRate:
         """Return the rate that holds on a local date; raises `TaxRateUnknown` when there is none."""
         for rate in self.tax_rates.get((country, tax_category), ()):
@@ -144,7 +150,7 @@ class PriceBook:
         for key in ((seller_id, currency_code), (seller_id, ""), ("", currency_code), ("", "")):
             decided: set[str] = set()
             for plan in self.fee_plans.get(key, ()):
-                if plan.fee_plan_id in decided or (plan.effective_from is not None and plan.effective_from > at):
+                if plan.fee_plan_id in decided or plan.effective_from > at:
                     continue
                 decided.add(plan.fee_plan_id)  # the newest revision that holds by now speaks for the plan
                 if not plan.retired:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.errors import FailedPrecondition, InvalidRequest, NotFound, ServiceError
+from services.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, ServiceError
 
 
 class TooManyLines(InvalidRequest):
@@ -125,6 +125,18 @@ class CouponNotCombinable(FailedPrecondition):
     reason = "COUPON_NOT_COMBINABLE"
 
 
+class CouponExhausted(FailedPrecondition):
+    """All uses of the coupon are held or spent."""
+
+    reason = "COUPON_EXHAUSTED"
+
+
+class CouponPayerLimit(FailedPrecondition):
+    """All uses that this payer has of the coupon are held or spent."""
+
+    reason = "COUPON_PAYER_LIMIT"
+
+
 class FeatureNotAvailable(ServiceError):
     """This server does not offer what the field asks for."""
 
@@ -132,7 +144,43 @@ class FeatureNotAvailable(ServiceError):
     reason = "FEATURE_NOT_AVAILABLE"
 
 
+class TiersInvalid(InvalidRequest):
+    """The tiers must start at zero and rise."""
+
+    reason = "TIERS_INVALID"
+
+
+class WindowInvalid(InvalidRequest):
+    """It must hold until later than it holds from."""
+
+    reason = "WINDOW_INVALID"
+
+
+class PageTokenInvalid(InvalidRequest):
+    """The page token was not made by this call with the same filters."""
+
+    reason = "PAGE_TOKEN_INVALID"
+
+
+class CouponCodeTaken(AlreadyExists):
+    """Another discount has this code."""
+
+    reason = "COUPON_CODE_TAKEN"
+
+
+class RevisionMismatch(Aborted):
+    """The entry is at another revision than expected; read it, then decide."""
+
+    reason = "REVISION_MISMATCH"
+
+
 class QuoteNotFound(NotFound):
     """There is no such quote."""
 
     reason = "QUOTE_NOT_FOUND"
+
+
+class QuoteRedeemed(FailedPrecondition):
+    """The quote was redeemed; what it used is spent."""
+
+    reason = "QUOTE_REDEEMED"

@@ -29,8 +29,8 @@ ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 """The caller's id of a part of its request."""
 OPAQUE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 """An id of a person or firm that means nothing here."""
-_TAX_CATEGORY = re.compile(r"[a-z0-9_]{1,32}")
-_COUNTRY = re.compile(r"[A-Z]{2}")
+TAX_CATEGORY = re.compile(r"[a-z0-9_]{1,32}")
+COUNTRY = re.compile(r"[A-Z]{2}")
 
 
 class LineKind(Enum):
@@ -86,8 +86,8 @@ class CartLine:
     def __post_init__(self) -> None:
         require_match(self.line_id, pattern=ID, field="line_id")
         require_match(self.seller_id, pattern=OPAQUE_ID, field="seller_id")
-        require_match(self.tax_category, pattern=_TAX_CATEGORY, field="tax_category")
-        require_match(self.country, pattern=_COUNTRY, field="country")
+        require_match(self.tax_category, pattern=TAX_CATEGORY, field="tax_category")
+        require_match(self.country, pattern=COUNTRY, field="country")
         if not 0 < self.quantity <= QUANTITY_MAX:
             raise QuantityOutOfRange(field="quantity", quantity_max=QUANTITY_MAX)
         if self.unit_amount_minor < 0:

@@ -1,0 +1,180 @@
+"""Makes quotes: prices a cart from the current book, holds uses of limited discounts, keeps the quote once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from batzen.pricing.v1 import pricing_pb2
+from services.errors import (
+    DependencyUnavailable,
+    FailedPrecondition,
+    InvalidRequest,
+    RequestIdReused,
+    ServiceError,
+)
+from services.runtime.calls import current_caller, current_tenant
+
+from .books import Books, LoadedBook
+from .domain.errors import CouponExhausted, CouponPayerLimit
+from .domain.pipeline import price_cart
+from .domain.price import Price
+from .domain.terms import Discount
+from .fields import read_request_id
+from .reading import QuoteOrder, read_create_quote
+from .store import QuoteStore, RequestKey, StoredQuote
+from .uses import Holder, NoUseLeft, Uses
+from .writing import write_quote
+
+TRIES_MAX: Final = 20
+"""Each is lost to a change of the price book, or to a discount that has just run out."""
+
+
+class Quoting:
+    """Prices carts and keeps the quotes."""
+
+    def __init__(
+        self,
+        store: QuoteStore,
+        *,
+        uses: Uses,
+        books: Books,
+        currencies: Mapping[str, int],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Price in the `currencies` (digits by code), at the instants that `now` tells, in UTC."""
+        self._store = store
+        self._uses = uses
+        self._books = books
+        self._currencies = currencies
+        self._now = now
+
+    async def create(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
+        """Return the quote that is asked for, or the one that this very request has made before.
+
+        Raises what reading and pricing raise, `CouponExhausted`, `CouponPayerLimit` and `RequestIdReused`.
+        """
+        try:
+            return await self._create(request)
+        except (InvalidRequest, FailedPrecondition):
+            # The price book may have changed since this very request was answered: its quote stands.
+            if (earlier := await self._find_earlier(request)) is not None:
+                return earlier
+            raise
+
+    async def _create(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
+        now, tenant_id = self._now(), current_tenant()
+        order = read_create_quote(request, currencies=self._currencies, now=now)
+        # A preview is not kept, so nothing would tell that it was made from an old book.
+        loaded = await (self._books.fresh if order.preview else self._books.known)(tenant_id)
+        left_out: tuple[str, ...] = ()
+        for _ in range(TRIES_MAX):
+            try:
+                price = price_cart(order.cart, book=loaded.book.without(left_out))
+            except ServiceError:
+                fresh = await self._books.fresh(tenant_id)
+                if fresh.revision == loaded.revision:
+                    raise
+                loaded = fresh
+                continue
+            try:
+                quote = await self._settle(request, order, price, loaded=loaded, left_out=left_out)
+            except NoUseLeft as full:
+                if full.discount.code:
+                    raise _refusal(full, order) from full
+                left_out = (*left_out, full.discount.discount_id)
+                continue
+            if quote is not None:
+                return quote
+            loaded = await self._books.fresh(tenant_id)
+        raise DependencyUnavailable(dependency="price book")
+
+    async def _settle(
+        self,
+        request: pricing_pb2.CreateQuoteRequest,
+        order: QuoteOrder,
+        price: Price,
+        *,
+        loaded: LoadedBook,
+        left_out: tuple[str, ...],
+    ) -> pricing_pb2.Quote | None:
+        """Keep the quote unless it is a preview; None: the price book has changed meanwhile. Raises `NoUseLeft`."""
+        now, cart = order.cart.as_of, order.cart
+        limited = _limited(price)
+        if order.request_id is None or order.preview:
+            await self._uses.check(limited, tenant_id=current_tenant(), payer_id=cart.payer_id, now=now)
+            return write_quote(price, cart=cart, quote_id="", create_time=now, expire_time=None)
+        expire_time = now + order.ttl
+        quote_id = f"quote_{uuid.uuid4().hex}"
+        quote = write_quote(price, cart=cart, quote_id=quote_id, create_time=now, expire_time=expire_time)
+        kept = await self._keep(
+            StoredQuote(
+                quote_id=quote_id,
+                request=request.SerializeToString(deterministic=True),
+                quote=quote.SerializeToString(deterministic=True),
+                create_time=now,
+                expire_time=expire_time,
+                book_revision=loaded.revision,
+                left_out=left_out,
+            ),
+            key=_key(order.request_id),
+            limited=limited,
+            payer_id=cart.payer_id,
+        )
+        if kept is None:
+            return None
+        if kept.quote_id == quote_id:
+            return quote
+        if not _same_body(kept, request):
+            raise RequestIdReused(field="request_id")
+        return pricing_pb2.Quote.FromString(kept.quote)
+
+    async def _keep(
+        self, quote: StoredQuote, *, key: RequestKey, limited: Sequence[Discount], payer_id: str
+    ) -> StoredQuote | None:
+        if not limited:
+            return await self._store.keep(quote, key=key)
+        # Once a coupon has run out, the many who still try it are told so without waiting for its lock.
+        await self._uses.check(limited, tenant_id=key.tenant_id, payer_id=payer_id, now=quote.create_time)
+        holder = Holder(
+            tenant_id=key.tenant_id, quote_id=quote.quote_id, payer_id=payer_id, expire_time=quote.expire_time
+        )
+        return await self._store.keep_holding(
+            quote,
+            key=key,
+            hold=lambda connection: self._uses.hold(connection, limited, holder=holder, now=quote.create_time),
+        )
+
+    async def _find_earlier(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote | None:
+        try:
+            key = _key(read_request_id(request.request_id))
+        except ServiceError:
+            return None
+        stored = await self._store.find_by_request(key)
+        if stored is None or not _same_body(stored, request):
+            return None
+        return pricing_pb2.Quote.FromString(stored.quote)
+
+
+def _limited(price: Price) -> list[Discount]:
+    discounts = (applied.discount for applied in price.adjustments)
+    return [discount for discount in discounts if discount is not None and discount.limited]
+
+
+def _refusal(full: NoUseLeft, order: QuoteOrder) -> ServiceError:
+    field = f"coupon_codes[{order.cart.coupon_codes.index(full.discount.code)}]"
+    return CouponPayerLimit(field=field) if full.of_payer else CouponExhausted(field=field)
+
+
+def _key(request_id: uuid.UUID) -> RequestKey:
+    caller = current_caller()
+    return RequestKey(tenant_id=caller.tenant_id, caller=caller.subject, request_id=request_id)
+
+
+def _same_body(stored: StoredQuote, request: pricing_pb2.CreateQuoteRequest) -> bool:
+    """Compare what is set, not how it was written; a UUID means the same in either case."""
+    first = pricing_pb2.CreateQuoteRequest.FromString(stored.request)
+    first.request_id = request.request_id
+    return first == request

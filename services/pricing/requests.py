@@ -1,0 +1,80 @@
+"""Answers a request that changes something once, and its repeats alike."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.errors import RequestIdReused
+from services.runtime.database import transaction
+
+from .tables import requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request that changes something, told apart from every other."""
+
+    tenant_id: str
+    caller: str
+    method: str
+    request_id: uuid.UUID
+    body_hash: bytes
+    """Of what is set in it, without its id."""
+
+
+async def answer_once(
+    engine: AsyncEngine,
+    point: str,
+    *,
+    request: Request,
+    now: datetime,
+    act: Callable[[AsyncConnection], Awaitable[bytes]],
+) -> bytes:
+    """Return what `act` answers, in one transaction with what it does, or what it answered to this request before.
+
+    A repeat that runs at the same time waits for the first. What `act` raises undoes everything and leaves the id free.
+    Raises `RequestIdReused` for another body.
+    """
+    key = sa.and_(
+        requests.c.tenant_id == request.tenant_id,
+        requests.c.caller == request.caller,
+        requests.c.method == request.method,
+        requests.c.request_id == request.request_id,
+    )
+    claim = insert(requests).values(
+        tenant_id=request.tenant_id,
+        caller=request.caller,
+        method=request.method,
+        request_id=request.request_id,
+        body_hash=request.body_hash,
+        answer=b"",
+        create_time=now,
+    )
+    async with transaction(engine, point) as connection:
+        claimed = await connection.execute(claim.on_conflict_do_nothing().returning(sa.true()))
+        if claimed.one_or_none() is None:
+            known = sa.select(requests.c.body_hash, requests.c.answer).where(key)
+            body_hash, answer = (await connection.execute(known)).one()
+            if body_hash != request.body_hash:
+                raise RequestIdReused(field="request_id")
+            return answer
+        answer = await act(connection)
+        await connection.execute(sa.update(requests).where(key).values(answer=answer))
+        return answer
+
+
+def body_hash(request: Message) -> bytes:
+    """Return a digest of what is set in a request, without its id."""
+    body = type(request)()
+    body.CopyFrom(request)
+    body.ClearField("request_id")
+    return hashlib.sha256(body.SerializeToString(deterministic=True)).digest()
