@@ -1,0 +1,79 @@
+"""Keeps the documents in step with the code: tables that code prints, catalogues that contracts hold.
+
+python -m tests.docs --check    fails if a document says something else than the code
+python -m tests.docs --write    writes what the code says into the documents
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+from services.access import TABLE
+from services.status.domain import render_tables
+from tests.contracts import comments_of_reasons
+
+ROOT: Final = Path(__file__).parents[1]
+PACKAGES: Final = ("orchestrator", "pricing", "status", "gateway")
+
+
+def reasons() -> str:
+    """Return the catalogue of error reasons as Markdown, from the comments in the contracts."""
+    lines = []
+    for package in PACKAGES:
+        lines += [f"### batzen.{package}.v1", "", "| reason | meaning |", "| --- | --- |"]
+        lines += [f"| `{reason}` | {meaning} |" for reason, meaning in comments_of_reasons(package).items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def access() -> str:
+    """Return who may call what, as Markdown."""
+    lines = ["| method | all of the tenant | only their own |", "| --- | --- | --- |"]
+    for method, rule in TABLE.items():
+        everything = [*sorted(rule.roles), *(f"the service `{subject}`" for subject in sorted(rule.subjects))]
+        service, _, name = method.removeprefix("/batzen.").rpartition("/")
+        lines.append(f"| `{service}/{name}` | {', '.join(everything) or '–'} | {', '.join(sorted(rule.own)) or '–'} |")
+    return "\n".join(lines) + "\n"
+
+
+PRINTED: Final = {
+    "ARCHITECTURE.md": {"state tables": render_tables},
+    "docs/errors.md": {"reasons": reasons},
+    "docs/access.md": {"access": access},
+}
+"""Document → name of a printed part → what prints it. The part stands between two comments that name it."""
+
+
+def in_step(text: str, printed: dict[str, object]) -> str:
+    """Return the text of a document with its printed parts as the code has them."""
+    for name, render in printed.items():
+        pattern = re.compile(rf"(<!-- printed: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"no part named {name!r}")
+        part = render() if callable(render) else ""
+        text = pattern.sub(lambda found, part=part: f"{found[1]}\n{part}\n{found[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def main(arguments: list[str]) -> None:
+    """Check or write all documents."""
+    if arguments not in (["--check"], ["--write"]):
+        raise SystemExit(__doc__)
+    behind = []
+    for name, printed in PRINTED.items():
+        path = ROOT / name
+        text = path.read_text()
+        wanted = in_step(text, dict(printed))
+        if text != wanted:
+            behind.append(name)
+            if arguments == ["--write"]:
+                path.write_text(wanted)
+    if behind and arguments == ["--check"]:
+        raise SystemExit(f"{', '.join(behind)}: not what the code says; run `make format`")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

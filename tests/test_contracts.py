@@ -1,0 +1,134 @@
+"""The contracts hold what the code does, and nothing of the code is missing in them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+
+import services
+from batzen.gateway.v1 import gateway_pb2_grpc, observation_pb2_grpc
+from batzen.gateway.v1 import ops_pb2_grpc as gateway_ops_pb2_grpc
+from batzen.orchestrator.v1 import notifications_pb2_grpc, orchestrator_pb2_grpc
+from batzen.orchestrator.v1 import ops_pb2_grpc as orchestrator_ops_pb2_grpc
+from batzen.pricing.v1 import pricing_pb2_grpc
+from batzen.status.v1 import status_pb2_grpc
+from services.access import TABLE
+from services.errors import ServiceError
+from tests.contracts import COMMON_BELOW, reasons_of
+
+PACKAGES = ("orchestrator", "pricing", "status", "gateway")
+
+ANNOUNCED = {
+    "OrchestratorService": """AttachBooking CapturePayment RetryPayment ReschedulePayment PreservePayment
+        ResumePayment""",
+    "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
+    "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
+    "StatusService": "WatchPayments WatchMany",
+    "PricingService": "ListTaxRates PutTaxRate ListFeePlans PutFeePlan ListDiscounts PutDiscount",
+    "GatewayService": """CaptureIntent CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession
+        CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
+        DetachPaymentMethod SetDefaultPaymentMethod CreateOnboardingLink CreateTransfer ReverseTransfer ListTransfers
+        ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute ListPayouts""",
+    "GatewayOpsService": """ListDeadLetters ReplayDeadLetters ListLedgerEntries GetBalances Reconcile
+        GetReconciliation ErasePayer""",
+}
+"""What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
+
+GENERATED = {
+    "OrchestratorService": orchestrator_pb2_grpc.OrchestratorServiceServicer,
+    "OrchestratorOpsService": orchestrator_ops_pb2_grpc.OrchestratorOpsServiceServicer,
+    "NotificationService": notifications_pb2_grpc.NotificationServiceServicer,
+    "StatusService": status_pb2_grpc.StatusServiceServicer,
+    "PricingService": pricing_pb2_grpc.PricingServiceServicer,
+    "GatewayService": gateway_pb2_grpc.GatewayServiceServicer,
+    "GatewayOpsService": gateway_ops_pb2_grpc.GatewayOpsServiceServicer,
+    "GatewayEventSinkService": observation_pb2_grpc.GatewayEventSinkServiceServicer,
+}
+
+# Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
+ANNOUNCED_REASONS = {
+    "orchestrator": """CAPTURE_EXCEEDS_CAPTURABLE PAGE_TOKEN_INVALID LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND""",
+    "status": "TOO_MANY_WATCHES CURSOR_INVALID CURSOR_COMPACTED",
+    "gateway": """CAPTURE_EXCEEDS_CAPTURABLE CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
+        PAYMENT_METHOD_NOT_FOUND TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
+        DISPUTE_CLOSED PAGE_TOKEN_INVALID DEAD_LETTER_NOT_FOUND RECONCILIATION_NOT_FOUND
+        PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
+    "pricing": "",
+}
+
+
+def test_every_rpc_is_implemented_or_announced() -> None:
+    implemented = {name: {} for name in GENERATED}
+    for servicer in servicers():
+        for name, generated in GENERATED.items():
+            if issubclass(servicer, generated):
+                implemented[name] = {method for method in methods_of(generated) if method in vars(servicer)}
+
+    missing = {name: set(methods_of(generated)) - set(implemented[name]) for name, generated in GENERATED.items()}
+
+    assert {name: gone for name, gone in missing.items() if gone} == {
+        name: set(methods.split()) for name, methods in ANNOUNCED.items()
+    }
+
+
+def test_every_rpc_has_a_rule_of_access() -> None:
+    methods = {method.rpartition(".")[2] for method in TABLE}
+
+    assert methods == {f"{name}/{method}" for name, generated in GENERATED.items() for method in methods_of(generated)}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_reason_that_a_service_raises_is_in_its_contract(package: str) -> None:
+    raised = {error.reason for error in errors_of(package)}
+
+    assert raised <= set(reasons_of(package))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_reason_of_a_contract_is_raised_or_announced(package: str) -> None:
+    own = {reason for reason, number in reasons_of(package).items() if number >= COMMON_BELOW}
+    raised = {error.reason for error in errors_of(package)}
+
+    assert own - raised == set(ANNOUNCED_REASONS[package].split())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_common_reasons_have_the_same_numbers_everywhere(package: str) -> None:
+    common = {reason: number for reason, number in reasons_of(package).items() if number < COMMON_BELOW}
+
+    assert (
+        common.items()
+        <= {reason: number for reason, number in reasons_of("orchestrator").items() if number < COMMON_BELOW}.items()
+    )
+
+
+def methods_of(generated: type) -> list[str]:
+    return [name for name, value in vars(generated).items() if inspect.isfunction(value)]
+
+
+def servicers() -> Iterator[type]:
+    for module in modules("services"):
+        for _, value in inspect.getmembers(module, inspect.isclass):
+            if value.__module__ == module.__name__ and value.__name__.endswith("Servicer"):
+                yield value
+
+
+def errors_of(package: str) -> set[type[ServiceError]]:
+    """Return the errors that a service declares, each with a reason of its own."""
+    found = set()
+    for module in modules(f"services.{package}"):
+        for _, value in inspect.getmembers(module, inspect.isclass):
+            is_own = value.__module__ == module.__name__ and issubclass(value, ServiceError)
+            if is_own and isinstance(vars(value).get("reason"), str):
+                found.add(value)
+    return found
+
+
+def modules(prefix: str) -> Iterator[object]:
+    for module in pkgutil.walk_packages(services.__path__, "services."):
+        if module.name.startswith(prefix) and not module.name.endswith("__main__"):
+            yield importlib.import_module(module.name)
