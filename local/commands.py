@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from batzen.cli.output import tell
+from batzen.errors import BatzenError
 from local import interrupt
 from local.environments import StripeKeyRefused
 from local.ports import FIXED, PortError
@@ -99,5 +101,8 @@ def _run(main: Coroutine[Any, Any, int], *, is_endless: bool = False) -> None:
         error_console.print(Text(f"✗ {first}", style="bold red"))
         if rest:
             error_console.print(Text(rest), soft_wrap=True)
+        code = EXIT_FAILED
+    except BatzenError as error:
+        tell(error, as_json=False)
         code = EXIT_FAILED
     raise typer.Exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,12 +15,11 @@ from rich.text import Text
 from batzen.cli import money
 from batzen.cli.authentication import NotAuthenticated, Outcome
 from batzen.cli.output import print_json
-from batzen.client import Client, new_request_id
+from batzen.client import Client
 from batzen.errors import BatzenError
-from batzen.gateway.v1.gateway_pb2 import PutSellerAccountRequest
 from local.demo_view import DemoView, Shown, document
 from local.environments import Stripe
-from local.player import Player, Record, playing
+from local.player import Player, Record, add_seller, playing
 from local.ports import free_ports
 from local.progress import Progress
 from local.say import logs_command
@@ -176,8 +176,9 @@ async def _play_all(suite: Suite, view: DemoView) -> list[Shown]:
         )
         for number, scenario in enumerate(playable, start=1)
     ]
-    async with suite.client("service", sub="shop") as batzen, asyncio.TaskGroup() as group:
-        await _add_seller(batzen)
+    async with suite.client("service", sub="shop") as batzen, AsyncExitStack() as stack:
+        await add_seller(batzen, SELLER_ID)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
 
         def play(scenario: Scenario, shown: Shown) -> asyncio.Task[None]:
             return group.create_task(_play(suite, batzen, scenario, shown, changed=lambda: view.changed(shown)))
@@ -208,14 +209,6 @@ async def _play(suite: Suite, batzen: Client, scenario: Scenario, shown: Shown, 
         shown.failure = str(error)
     except TimeoutError:
         shown.failure = f"stayed in {shown.record.states[-1] if shown.record.states else 'nothing'} for too long"
-
-
-async def _add_seller(batzen: Client) -> None:
-    await batzen.gateway.PutSellerAccount(
-        PutSellerAccountRequest(
-            request_id=new_request_id(), seller_id=SELLER_ID, country_code="CH", email="seller@example.com"
-        )
-    )
 
 
 def _note(stripe: Stripe) -> str:

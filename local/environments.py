@@ -14,7 +14,8 @@ from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER
 from local.ports import HOST
 
-SERVICES: Final = ("pricing", "status", "gateway", "orchestrator")
+SERVICES: Final = ("gateway", "pricing", "status", "orchestrator")
+"""The one that takes longest to start comes first."""
 OURS: Final = ("BATZEN_", "STRIPE_", "PG")
 """Settings of the person at the terminal are for `make up` and `make demo`, not for the processes below them."""
 TEST_KEYS: Final = ("sk_test_", "rk_test_")

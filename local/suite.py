@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +35,11 @@ from local.issuer import DEFAULT_TENANT, SERVICE_TOKEN_LIFE, Issuer
 from local.ports import HOST
 from local.postgres import PostgresError
 from local.processes import Child, ProcessFailed
+from local.running import SuiteBusy, alone, begin_logs
 from local.storage import Storage, running_storage
+from sandbox.control import SandboxControl
+
+__all__ = ["Suite", "SuiteBusy", "running_suite"]
 
 SANDBOX: Final = "sandbox"
 STOP_ORDER: Final = (("orchestrator", "gateway"), ("status", "pricing"), (SANDBOX,))
@@ -47,10 +49,6 @@ CONNECT_RETRY_S: Final = 0.03
 
 Report = Callable[[str, bool], None]
 """Told the name of each step as it begins (False) and as it is done (True)."""
-
-
-class SuiteBusy(Exception):
-    """Another suite runs in this directory."""
 
 
 class Suite:
@@ -65,6 +63,7 @@ class Suite:
         stripe: Stripe,
         databases: Mapping[str, ServiceDatabase],
         children: Mapping[str, Child],
+        sandbox: SandboxControl | None,
     ) -> None:
         self.directory = directory
         self.ports = dict(ports)
@@ -72,6 +71,7 @@ class Suite:
         self.issuer = issuer
         self._databases = dict(databases)
         self._children = dict(children)
+        self._sandbox = sandbox
 
     @property
     def addresses(self) -> Addresses:
@@ -86,6 +86,19 @@ class Suite:
     def sandbox_url(self) -> str:
         """Where the stand-in listens, unless Stripe's test mode is used."""
         return sandbox_url(self.ports)
+
+    @property
+    def sandbox(self) -> SandboxControl:
+        """The controls of the stand-in; LookupError where Stripe's test mode is used."""
+        if self._sandbox is None:
+            raise LookupError("this suite talks to Stripe")
+        return self._sandbox
+
+    async def stripe_seconds(self) -> float | None:
+        """Return how long the stand-in worked on requests so far, by its own clock; None for Stripe's test mode."""
+        if self._sandbox is None:
+            return None
+        return sum(route["seconds"] for route in (await self._sandbox.metrics()).values())
 
     @property
     def webhook_url(self) -> str:
@@ -170,8 +183,8 @@ async def running_suite(
     databases: dict[str, ServiceDatabase] = {}
     children: dict[str, Child] = {}
     async with AsyncExitStack() as stack:
-        stack.enter_context(_alone(directory))
-        _begin_logs(directory / "logs")
+        stack.enter_context(alone(directory))
+        begin_logs(directory / "logs", names=(SANDBOX, *SERVICES))
         issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
         tokens = directory / "tokens"
         issuer.write_service_tokens(tokens, services=SERVICES)
@@ -210,7 +223,18 @@ async def running_suite(
                 group.create_task(bring_up(service, storage))
         renewing = asyncio.create_task(_renew(issuer, tokens))
         stack.callback(renewing.cancel)
-        yield Suite(directory, ports=ports, issuer=issuer, stripe=stripe, databases=databases, children=children)
+        control = None
+        if stripe.is_stand_in:
+            control = await stack.enter_async_context(SandboxControl(sandbox_url(ports)))
+        yield Suite(
+            directory,
+            ports=ports,
+            issuer=issuer,
+            stripe=stripe,
+            databases=databases,
+            children=children,
+            sandbox=control,
+        )
 
 
 async def _migrate(service: str, database: ServiceDatabase, *, log_file: Path) -> None:
@@ -271,24 +295,3 @@ async def _one_failure() -> AsyncIterator[None]:
     else:
         return
     raise failure
-
-
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Hold the directory while inside; the lock ends with the process."""
-    with (directory / "suite.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SuiteBusy(f"Another suite runs in {directory}; stop it first.") from None
-        yield
-
-
-def _begin_logs(folder: Path) -> None:
-    """Begin new logs for this run; those of the run before stay beside them."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in (SANDBOX, *SERVICES):
-        path = folder / f"{name}.log"
-        with contextlib.suppress(FileNotFoundError):
-            path.replace(folder / f"{name}.previous.log")
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -15,11 +15,10 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import make_url
 
-from batzen.client import new_request_id
-from batzen.gateway.v1.gateway_pb2 import PutSellerAccountRequest
 from local.environments import SERVICES, Stripe
 from local.files import write_private
 from local.issuer import TOKEN_LIFE
+from local.player import add_seller
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
@@ -52,7 +51,8 @@ async def stay_up(
             report=progress.report,
         ) as suite:
             if stripe.is_stand_in:
-                await _add_seller(suite)
+                async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
+                    await add_seller(batzen, SUBJECTS["seller"])
             async with _written(suite) as file:
                 ready_s = progress.elapsed_s
                 progress.close()
@@ -62,19 +62,6 @@ async def stay_up(
                 finally:
                     console.print("\nStopping …", style="dim")
     return 0
-
-
-async def _add_seller(suite: Suite) -> None:
-    """Register the seller that the examples name."""
-    async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
-        await batzen.gateway.PutSellerAccount(
-            PutSellerAccountRequest(
-                request_id=new_request_id(),
-                seller_id=SUBJECTS["seller"],
-                country_code="CH",
-                email="seller@example.com",
-            )
-        )
 
 
 @asynccontextmanager
