@@ -6,14 +6,16 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
 import stripe
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.gateway.v1 import ops_pb2_grpc
 from batzen.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
@@ -25,7 +27,7 @@ from services.gateway.delivery import DELIVER, Deliveries
 from services.gateway.inbox import PROCESS, Inbox
 from services.gateway.intents import CancelIntent, ConfirmIntent, CreateIntent
 from services.gateway.observer import Observer
-from services.gateway.provider import Provider
+from services.gateway.provider import TRY_TIMEOUT_S, Provider
 from services.gateway.refunds import CreateRefund
 from services.gateway.sellers import Sellers
 from services.gateway.servicer import GatewayServicer
@@ -81,11 +83,6 @@ class Settings:
     crash_record: Path | None
     crash_file: Path | None
 
-    @property
-    def livemode(self) -> bool:
-        """Whether real money moves."""
-        return self.stripe_key.startswith(LIVE_KEYS)
-
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
@@ -119,6 +116,88 @@ class Settings:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The gateway without its ports."""
+
+    database_url: str = field(repr=False)
+    engine: AsyncEngine
+    servicer: GatewayServicer
+    calls: Calls
+    observer: Observer
+    inbox: Inbox
+    deliveries: Deliveries
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Process events, make deliveries and settle calls while inside."""
+        handlers = {PROCESS: self.inbox.process, DELIVER: self.deliveries.deliver}
+        async with (
+            running_worker(self.database_url, handlers=handlers, application_name=f"{SERVICE}-jobs"),
+            sweeping(self.calls),
+        ):
+            yield
+
+
+@asynccontextmanager
+async def gateway_parts(
+    database_url: str,
+    *,
+    sink: GatewayEventSinkServiceStub,
+    stripe_key: str,
+    stripe_base: str | None,
+    now: Callable[[], datetime],
+    try_timeout_s: float = TRY_TIMEOUT_S,
+) -> AsyncIterator[Parts]:
+    """Build the gateway on its database, which must be migrated or about to be."""
+    async with AsyncExitStack() as stack:
+        engine = make_engine(database_url, application_name=SERVICE)
+        stack.push_async_callback(engine.dispose)
+        held = await stack.enter_async_context(
+            HeldConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+        )
+        await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
+        queue = await stack.enter_async_context(JobQueue(engine))
+        provider = Provider(stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s)
+        stack.push_async_callback(provider.close)
+        deliveries = Deliveries(engine, queue, sink, now=now)
+        store = Store(engine, held, deliveries)
+        operations: list[Operation] = [
+            CreateIntent(provider),
+            ConfirmIntent(provider),
+            CancelIntent(provider),
+            CreateRefund(provider),
+        ]
+        calls = Calls(store, operations, now=now)
+        observer = Observer(store, calls, provider, now=now)
+        sellers = Sellers(held, provider, now=now)
+        yield Parts(
+            database_url=database_url,
+            engine=engine,
+            servicer=GatewayServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
+                store=store,
+                calls=calls,
+                observer=observer,
+                customers=Customers(held, provider, now=now),
+                sellers=sellers,
+                provider=provider,
+                now=now,
+            ),
+            calls=calls,
+            observer=observer,
+            inbox=Inbox(
+                engine,
+                queue,
+                observer,
+                sellers,
+                api_version=stripe.api_version,
+                livemode=stripe_key.startswith(LIVE_KEYS),
+                now=now,
+            ),
+            deliveries=deliveries,
+        )
+
+
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
     points.configure(
@@ -128,64 +207,28 @@ async def serve(settings: Settings) -> None:
         stripe_key=settings.stripe_key,
     )
     async with AsyncExitStack() as stack:
-        engine = make_engine(settings.database_url, application_name=SERVICE)
-        stack.push_async_callback(engine.dispose)
-        held = await stack.enter_async_context(
-            HeldConnections(settings.database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
-        )
-        await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
-        queue = await stack.enter_async_context(JobQueue(engine))
-        provider = Provider(settings.stripe_key, api_base=settings.stripe_base)
-        stack.push_async_callback(provider.close)
         tokens = TokenDirectory(settings.token_directory)
         orchestrator = await stack.enter_async_context(
             peer_channel(settings.orchestrator_address, tokens=tokens, tls=settings.tls)
         )
-        deliveries = Deliveries(engine, queue, GatewayEventSinkServiceStub(orchestrator), now=utc_now)
-        store = Store(engine, held, deliveries)
-        operations: list[Operation] = [
-            CreateIntent(provider),
-            ConfirmIntent(provider),
-            CancelIntent(provider),
-            CreateRefund(provider),
-        ]
-        calls = Calls(store, operations, now=utc_now)
-        observer = Observer(store, calls, provider, now=utc_now)
-        sellers = Sellers(held, provider, now=utc_now)
-        inbox = Inbox(
-            engine,
-            queue,
-            observer,
-            sellers,
-            api_version=stripe.api_version,
-            livemode=settings.livemode,
-            now=utc_now,
-        )
-        servicer = GatewayServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
-            store=store,
-            calls=calls,
-            observer=observer,
-            customers=Customers(held, provider, now=utc_now),
-            sellers=sellers,
-            provider=provider,
-            now=utc_now,
-        )
-        await stack.enter_async_context(
-            running_worker(
+        parts = await stack.enter_async_context(
+            gateway_parts(
                 settings.database_url,
-                handlers={PROCESS: inbox.process, DELIVER: deliveries.deliver},
-                application_name=f"{SERVICE}-jobs",
+                sink=GatewayEventSinkServiceStub(orchestrator),
+                stripe_key=settings.stripe_key,
+                stripe_base=settings.stripe_base,
+                now=utc_now,
             )
         )
-        await stack.enter_async_context(sweeping(calls))
+        await stack.enter_async_context(parts.working())
         endpoints = endpoints_of(
             TENANT, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
         )
-        app = make_app(inbox, endpoints=endpoints, now=utc_now)
+        app = make_app(parts.inbox, endpoints=endpoints, now=utc_now)
         await stack.enter_async_context(serving(app, listen=settings.webhook_listen))
         await stack.enter_async_context(
             running_server(
-                partial(add_GatewayServiceServicer_to_server, servicer),
+                partial(add_GatewayServiceServicer_to_server, parts.servicer),
                 partial(
                     ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server,
                     ops_pb2_grpc.GatewayOpsServiceServicer(),  # type: ignore[abstract]
@@ -201,7 +244,7 @@ async def serve(settings: Settings) -> None:
                 ),
                 draining=asyncio.Event(),
                 now=utc_now,
-                probe=partial(ping, engine),
+                probe=partial(ping, parts.engine),
                 reflected=settings.reflected,
                 tls=settings.tls,
             )

@@ -24,10 +24,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from services.errors import DependencyUnavailable, RequestIdReused, RequestInProgress, ServiceError
+from services.errors import RequestIdReused, RequestInProgress, ServiceError
 from services.gateway import domain
 from services.gateway.domain import IntentNotFound
-from services.gateway.provider import Unanswered
+from services.gateway.provider import NotExecuted, Overtaken, Unanswered
 from services.gateway.store import Call, Held, LeaseLost, Store
 from services.runtime import calls as calling
 from services.runtime import points
@@ -64,8 +64,15 @@ class Operation(Protocol):
     def refused(self, held: Held, call: Call) -> None:
         """Undo in `held` what `prepare` reserved: Stripe refused for good."""
 
+    def withdrawn(self, held: Held, call: Call) -> None:
+        """Make `held` what it was before `prepare`: the call had no effect, and will be made anew."""
+
     def unknown(self, held: Held) -> None:
         """Put into `held` that the outcome is not known."""
+
+
+class _Withdrawn(Exception):
+    """The call was forgotten while we waited for it, since it had no effect."""
 
 
 class Refusal(ServiceError):
@@ -124,14 +131,26 @@ class Calls:
         return await asyncio.shield(task)
 
     async def _make(self, call: Call) -> Done:
-        found, is_new, held = await self._store.accept(call, now=self._now())
-        if not found:
-            raise IntentNotFound
         until = patience()
-        while held is None or not is_new:
+        while True:
+            found, is_new, held = await self._store.accept(call, now=self._now())
+            if not found:
+                raise IntentNotFound
+            try:
+                if held is not None and is_new:
+                    return await self._carry_out(held, call, deliver=None)
+                return await self._join(call, until=until)
+            except LeaseLost:
+                continue  # what Stripe answered under an old fence is thrown away, and asked again
+            except _Withdrawn:
+                call = replace(call, call_id=uuid.uuid4())  # another row has another key
+
+    async def _join(self, call: Call, *, until: float) -> Done:
+        """Wait for whoever works on the payment; then return what came of the call, or carry it on."""
+        while True:
             kept = await self._store.call(call.tenant_id, call.operation, call.request_id)
             if kept is None:
-                raise RequestInProgress
+                raise _Withdrawn
             if kept.request_hash != call.request_hash or kept.payment_id != call.payment_id:
                 raise RequestIdReused(field="request_id")
             if kept.state in ("ANSWERED", "REFUSED"):
@@ -139,16 +158,14 @@ class Calls:
             held = await self._store.take(call.tenant_id, call.payment_id, now=self._now())
             if held is not None:
                 # Read under the lease: nobody else changes it from here on.
-                kept = await self._store.call(call.tenant_id, call.operation, call.request_id) or kept
-                if kept.state in ("ANSWERED", "REFUSED"):
-                    await self._store.save(held, point="call.release", now=self._now(), release=True)
-                    return await self._kept(kept)
-                call, is_new = kept, True
-                break
+                kept = await self._store.call(call.tenant_id, call.operation, call.request_id)
+                if kept is not None and kept.state not in ("ANSWERED", "REFUSED"):
+                    return await self._carry_out(held, kept, deliver=None)
+                await self._store.save(held, point="call.release", now=self._now(), release=True)
+                continue
             if asyncio.get_running_loop().time() > until:
                 raise RequestInProgress
             await asyncio.sleep(POLL_S)
-        return await self._carry_out(held, call, deliver=None)
 
     async def settle(self, call: Call) -> None:
         """Ask again what came of a call without an answer, and deliver it."""
@@ -161,8 +178,8 @@ class Calls:
             return
         try:
             await self._carry_out(held, kept, deliver=f"settled {call.operation}")
-        except domain.StripeRefused:
-            _logger.info("%s of %s turned out refused", call.operation, call.payment_id)
+        except ServiceError as error:
+            _logger.info("%s of %s: %s", call.operation, call.payment_id, error.reason)
 
     async def due(self) -> list[Call]:
         """Return the calls that wait to be settled."""
@@ -177,31 +194,68 @@ class Calls:
         return Done(held=held, answer=call.answer or {}, live=None)
 
     async def _carry_out(self, held: Held, call: Call, *, deliver: str | None) -> Done:
+        async with self.holding(held):
+            await self.settle_open(held, but=call)
+            return await self._perform(held, call, deliver=deliver)
+
+    async def settle_open(self, held: Held, *, but: Call | None = None) -> None:
+        """Ask what came of calls on a held payment that have no answer, before anything is concluded or done.
+
+        What they led to is delivered. Raises StripeUnavailable while one stays unknown.
+        """
+        for operation, request_id in list(held.open_calls):
+            if but is not None and (operation, request_id) == (but.operation, but.request_id):
+                continue
+            call = await self._store.call(held.tenant_id, operation, request_id)
+            if call is None or call.state not in ("STARTED", "UNKNOWN"):
+                continue
+            try:
+                done = await self._perform(held, call, deliver=f"settled {operation}", release=False)
+            except (domain.StripeRefused, domain.IntentState):
+                continue
+            if not done.answer:
+                raise domain.StripeUnavailable
+            del held.open_calls[operation, request_id]
+
+    async def _perform(self, held: Held, call: Call, *, deliver: str | None, release: bool = True) -> Done:
         operation = self._operations[call.operation]
         step = call.operation
-        async with self.holding(held):
-            if call.state == "ACCEPTED":
-                try:
-                    params = await operation.prepare(held, call)
-                except ServiceError as error:
-                    if not isinstance(error, DependencyUnavailable | domain.StripeUnavailable):
-                        await self._refuse(held, call, error, deliver=None)
-                    raise
-                call = replace(call, params=params, state="STARTED", due_time=self._now() + domain.LEASE)
-                await self._store.save(held, point=f"{step}.start", now=self._now(), call=call)
+        was_sent = call.state != "ACCEPTED"
+        if not was_sent:
             try:
-                answer = await points.call(f"{step}.stripe", self._ask(operation, held, call))
-            except (Unanswered, domain.StripeRateLimited) as silence:
-                return await self._unknown(operation, held, call, silence, deliver=deliver)
-            except domain.StripeRefused as refusal:
-                operation.refused(held, call)
-                await self._refuse(held, call, refusal, deliver=deliver)
+                params = await operation.prepare(held, call)
+            except ServiceError as error:
+                await self._refuse(held, call, error, deliver=None, release=release)
                 raise
-            kept = operation.record(held, call, answer)
-            call = replace(call, state="ANSWERED", answer=kept, due_time=None)
-            await self._store.save(
-                held, point=f"{step}.record", now=self._now(), call=call, release=True, deliver=deliver
-            )
+            call = replace(call, params=params, state="STARTED", due_time=self._now() + domain.LEASE)
+            await self._store.save(held, point=f"{step}.start", now=self._now(), call=call)
+        try:
+            answer = await points.call(f"{step}.stripe", self._ask(operation, held, call))
+        except domain.StripeRateLimited:
+            if was_sent:  # this time it had no effect; the times before may have had one
+                return await self._unknown(operation, held, call, release=release)
+            await self._withdraw(operation, held, call, deliver=deliver, release=release)
+            raise
+        except Unanswered:
+            return await self._unknown(operation, held, call, release=release)
+        except NotExecuted as nothing:
+            await self._withdraw(operation, held, call, deliver=deliver, release=release)
+            raise domain.StripeUnavailable from nothing
+        except Overtaken as other:
+            operation.record(held, call, other.intent)
+            refusal = domain.IntentState(intent_state=held.intents[call.params["attempt"]].state)
+            # The caller is told of the refusal alone, so what was seen is delivered.
+            await self._refuse(held, call, refusal, deliver=deliver or f"overtaken {step}", release=release)
+            raise refusal from other
+        except (domain.StripeRefused, domain.ChargeDisputed) as refusal:
+            operation.refused(held, call)
+            await self._refuse(held, call, refusal, deliver=deliver, release=release)
+            raise
+        kept = operation.record(held, call, answer)
+        call = replace(call, state="ANSWERED", answer=kept, due_time=None)
+        await self._store.save(
+            held, point=f"{step}.record", now=self._now(), call=call, release=release, deliver=deliver
+        )
         return Done(held=held, answer=kept, live=answer)
 
     async def _ask(self, operation: Operation, held: Held, call: Call) -> Json:
@@ -214,24 +268,35 @@ class Calls:
                     raise
         found = await operation.look_up(held, call)
         if found is None:
-            raise domain.StripeRefused(code="not_executed", param="")
+            raise NotExecuted
         return found
 
-    async def _unknown(
-        self, operation: Operation, held: Held, call: Call, silence: Exception, *, deliver: str | None
-    ) -> Done:
+    async def _withdraw(
+        self, operation: Operation, held: Held, call: Call, *, deliver: str | None, release: bool
+    ) -> None:
+        """Forget a call that certainly had no effect, so that a repeat makes it anew."""
+        operation.withdrawn(held, call)
+        await self._store.save(
+            held,
+            point=f"{call.operation}.withdraw",
+            now=self._now(),
+            call=replace(call, state="WITHDRAWN"),
+            release=release,
+            deliver=deliver,
+        )
+
+    async def _unknown(self, operation: Operation, held: Held, call: Call, *, release: bool) -> Done:
         now = self._now()
         operation.unknown(held)
         delay = domain.settle_delay(call.tries)
         call = replace(call, state="UNKNOWN", tries=call.tries + 1, due_time=now + delay)
-        await self._store.save(held, point=f"{call.operation}.unknown", now=now, call=call, release=True)
-        if isinstance(silence, domain.StripeRateLimited):
-            raise silence
-        if deliver is not None:
-            _logger.warning("%s of %s is still unknown, try %d", call.operation, call.payment_id, call.tries)
+        await self._store.save(held, point=f"{call.operation}.unknown", now=now, call=call, release=release)
+        _logger.warning("%s of %s is unknown, try %d", call.operation, call.payment_id, call.tries)
         return Done(held=held, answer={}, live=None)
 
-    async def _refuse(self, held: Held, call: Call, refusal: ServiceError, *, deliver: str | None) -> None:
+    async def _refuse(
+        self, held: Held, call: Call, refusal: ServiceError, *, deliver: str | None, release: bool
+    ) -> None:
         kept = {
             "status": refusal.status,
             "reason": refusal.reason,
@@ -241,7 +306,7 @@ class Calls:
         }
         call = replace(call, state="REFUSED", answer=kept, due_time=None)
         await self._store.save(
-            held, point=f"{call.operation}.refuse", now=self._now(), call=call, release=True, deliver=deliver
+            held, point=f"{call.operation}.refuse", now=self._now(), call=call, release=release, deliver=deliver
         )
 
     @asynccontextmanager
@@ -251,7 +316,7 @@ class Calls:
         try:
             yield
         except LeaseLost:
-            raise DependencyUnavailable(dependency="lease") from None
+            raise
         except (Exception, asyncio.CancelledError):
             await self._let_go(held)
             raise

@@ -13,12 +13,12 @@ from services.gateway.domain import Intent, Observation, Refund
 from services.gateway.sellers import SellerAccount
 
 
-def to_proto(observation: Observation, *, observe_time: datetime) -> observation_pb2.PaymentObservation:
+def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
     """Return the message of an observation."""
     message = observation_pb2.PaymentObservation(
         payment_id=observation.payment_id,
         mirror_version=observation.mirror_version,
-        observe_time=timestamp(observe_time),
+        observe_time=timestamp(observation.observe_time) if observation.observe_time is not None else None,
         attempt=observation.attempt,
         intent_state=f"INTENT_STATE_{observation.intent_state}",
         outcome_unknown=observation.outcome_unknown,

@@ -56,6 +56,8 @@ class Customers:
                     "customer.update.stripe", self._provider.update_customer(str(customer["id"]), details)
                 )
         except Unanswered as silence:
+            if silence.is_replay:
+                await self._new_key(tenant_id, payer_id, row["call_id"])
             raise StripeUnavailable from silence
         async with self._held.statement("customer.create.record") as connection:
             return str(
@@ -66,6 +68,17 @@ class Customers:
                     payer_id,
                     customer["id"],
                 )
+            )
+
+    async def _new_key(self, tenant_id: str, payer_id: str, call_id: uuid.UUID) -> None:
+        """Let the next try use another key, since Stripe stored a failure under this one. A customer holds no money."""
+        async with self._held.statement("customer.key") as connection:
+            await connection.execute(
+                "UPDATE customers SET call_id = $4 WHERE tenant_id = $1 AND payer_id = $2 AND call_id = $3",
+                tenant_id,
+                payer_id,
+                call_id,
+                uuid.uuid4(),
             )
 
 

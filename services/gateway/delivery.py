@@ -94,7 +94,7 @@ class Deliveries:
         observation = Observation.from_json(row.observation)
         request = observation_pb2.DeliverEventRequest(
             request_id=str(uuid.uuid5(NAMESPACE, f"{observation.payment_id}/{observation.mirror_version}")),
-            observation=to_proto(observation, observe_time=row.record_time),
+            observation=to_proto(observation),
             origin=row.origin,
         )
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
@@ -242,6 +242,8 @@ class Observation:
 
     payment_id: str
     mirror_version: int = 0
+    observe_time: datetime | None = None
+    """When this version was kept; None before the first."""
     attempt: int = 0
     intent_state: str = REQUIRES_PAYMENT_METHOD
     outcome_unknown: bool = False
@@ -260,7 +262,8 @@ class Observation:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads back."""
-        return asdict(self)
+        seen = self.observe_time.isoformat() if self.observe_time is not None else None
+        return asdict(self) | {"observe_time": seen}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Observation:
@@ -268,6 +271,7 @@ class Observation:
         return cls(
             **{
                 **stored,
+                "observe_time": datetime.fromisoformat(time) if (time := stored["observe_time"]) else None,
                 "amounts": Amounts(**stored["amounts"]),
                 "last_error": PaymentError(**stored["last_error"]) if stored["last_error"] else None,
                 "method": Method(**stored["method"]) if stored["method"] else None,
@@ -332,6 +336,8 @@ def says_nothing_new(before: Intent, facts: Facts) -> bool:
     """Whether a snapshot shows the intent as it was last seen."""
     return (
         facts.state == before.state
+        and facts.amount_minor == before.amount_minor
+        and (facts.method is None or (before.method is not None and _same_method(before.method, facts.method)))
         and facts.captured_minor == before.captured_minor
         and facts.capturable_minor == before.capturable_minor
         and facts.error_mark in ("", before.error_mark)
@@ -341,8 +347,11 @@ def says_nothing_new(before: Intent, facts: Facts) -> bool:
 
 def _is_known(before: Intent, method: Method) -> bool:
     """Whether `method` is only the id of the one that was seen in full."""
-    known = before.method
-    return known is not None and not method.type and method.payment_method_id == known.payment_method_id
+    return before.method is not None and not method.type and _same_method(before.method, method)
+
+
+def _same_method(one: Method, other: Method) -> bool:
+    return one.payment_method_id == other.payment_method_id
 
 
 def _is_untouched(intent: Intent) -> bool:
@@ -373,6 +382,7 @@ def observe(
     after = Observation(
         payment_id=before.payment_id,
         mirror_version=before.mirror_version,
+        observe_time=before.observe_time,
         attempt=counting.attempt,
         intent_state=counting.state,
         outcome_unknown=outcome_unknown and counting.state not in (SUCCEEDED, CANCELED),

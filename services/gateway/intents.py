@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from services.errors import FieldInvalid
 from services.gateway import domain
 from services.gateway.currencies import charge_to_stripe, to_stripe
 from services.gateway.domain import AttemptOpen, Intent, IntentNotFound, IntentState
-from services.gateway.provider import Declined, Provider, facts_of
+from services.gateway.provider import Declined, Overtaken, Provider, facts_of
 from services.gateway.store import Call, Held
 
 Json = Mapping[str, Any]
 
+UNEXPECTED_STATE: Final = "payment_intent_unexpected_state"
 EXPANDED: Final = ["latest_charge", "payment_method"]
 """So that an answer shows what was paid with, and no second call is needed."""
 
@@ -47,10 +49,13 @@ class CreateIntent:
         """Check the attempt, and write down exactly what Stripe is asked for."""
         asked = call.params
         latest = held.latest
-        if asked["attempt"] != (latest.attempt + 1 if latest else 1):
-            raise AttemptOpen(attempt=latest.attempt if latest else 0, field="attempt")
         if latest is not None and latest.state != domain.CANCELED:
             raise AttemptOpen(attempt=latest.attempt, intent_state=latest.state)
+        next_attempt = latest.attempt + 1 if latest else 1
+        if asked["attempt"] != next_attempt:
+            raise FieldInvalid(field="attempt", detail=f"The next one is {next_attempt}.")
+        if asked["currency_code"] != held.currency_code:
+            raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {held.currency_code}.")
         held.intents[asked["attempt"]] = Intent(
             attempt=asked["attempt"],
             amount_minor=asked["amount_minor"],
@@ -99,6 +104,11 @@ class CreateIntent:
         attempt = call.params["attempt"]
         held.intents[attempt] = replace(held.intents[attempt], state=domain.CANCELED)
 
+    def withdrawn(self, held: Held, call: Call) -> None:
+        """Take the attempt back."""
+        del held.intents[call.params["attempt"]]
+        observe(held)
+
     def unknown(self, held: Held) -> None:
         """Say nothing: no money is at stake, and the caller is told to ask again."""
 
@@ -131,6 +141,10 @@ class ConfirmIntent:
             return await self._provider.confirm_intent(call.params["intent_id"], call.params["body"], key=call.key)
         except Declined as declined:
             return declined.intent
+        except domain.StripeRefused as refusal:
+            if refusal.metadata.get("code") != UNEXPECTED_STATE:
+                raise
+            raise Overtaken(await self._provider.retrieve_intent(call.params["intent_id"])) from refusal
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
         """Read the intent: whatever the confirm led to is to be seen in it."""
@@ -146,6 +160,10 @@ class ConfirmIntent:
         """Nothing was reserved; and nothing is unknown any more."""
         held.unsettled = False
         observe(held)
+
+    def withdrawn(self, held: Held, call: Call) -> None:
+        """Nothing was reserved; and nothing is unknown any more."""
+        self.refused(held, call)
 
     def unknown(self, held: Held) -> None:
         """Say that money may be on its way."""
@@ -170,16 +188,19 @@ class CancelIntent:
         return {**call.params, "intent_id": intent.intent_id, "body": body}
 
     async def send(self, held: Held, call: Call) -> Json:
-        """Cancel it. When Stripe says it cannot be cancelled, what it is instead is the answer."""
+        """Cancel it, or find it cancelled."""
         intent_id = call.params["intent_id"]
         if held.intents[call.params["attempt"]].state == domain.CANCELED:
             return await self._provider.retrieve_intent(intent_id)
         try:
             return await self._provider.cancel_intent(intent_id, call.params["body"], key=call.key)
         except domain.StripeRefused as refusal:
-            if refusal.metadata.get("code") != "payment_intent_unexpected_state":
+            if refusal.metadata.get("code") != UNEXPECTED_STATE:
                 raise
-            return await self._provider.retrieve_intent(intent_id)
+            intent = await self._provider.retrieve_intent(intent_id)
+            if facts_of(intent).state != domain.CANCELED:
+                raise Overtaken(intent) from refusal
+            return intent
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
         """Read the intent."""
@@ -195,6 +216,10 @@ class CancelIntent:
         """Nothing was reserved; and nothing is unknown any more."""
         held.unsettled = False
         observe(held)
+
+    def withdrawn(self, held: Held, call: Call) -> None:
+        """Nothing was reserved; and nothing is unknown any more."""
+        self.refused(held, call)
 
     def unknown(self, held: Held) -> None:
         """Say that it may be cancelled or not."""

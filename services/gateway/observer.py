@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from services.gateway import domain
 from services.gateway.calls import Calls
-from services.gateway.domain import Observation, StripeUnavailable
+from services.gateway.domain import Facts, IntentNotFound, Observation, StripeUnavailable
 from services.gateway.intents import see
 from services.gateway.provider import Provider, Unanswered, facts_of
 from services.gateway.refunds import see_refund
@@ -48,6 +49,8 @@ class Observer:
         before = held.observation.mirror_version
         latest: Json | None = None
         async with self._calls.holding(held):
+            with suppress(StripeUnavailable):  # what stays unknown is said to be, and the reading goes on
+                await self._calls.settle_open(held)
             for attempt in sorted(held.intents):
                 intent_id = held.intents[attempt].intent_id
                 if not intent_id:
@@ -60,6 +63,8 @@ class Observer:
                             see_refund(held, attempt, refund)
                 except Unanswered as silence:
                     raise StripeUnavailable from silence
+            if latest is None:
+                raise IntentNotFound
             await self._save(held, before, origin=origin)
         return held.observation, latest
 
@@ -71,6 +76,9 @@ class Observer:
         None says that it does not: a tie, an older state or another amount is settled by `resync`.
         """
         facts = facts_of(intent)
+        seen = await self._store.read(tenant_id, payment_id)
+        if seen is not None and _shows_nothing_new(seen, facts):
+            return seen.observation
         held = await self._calls.held(tenant_id, payment_id)
         before = held.observation.mirror_version
         async with self._calls.holding(held):
@@ -91,6 +99,11 @@ class Observer:
             release=True,
             deliver=origin if is_new else None,
         )
+
+
+def _shows_nothing_new(held: Held, facts: Facts) -> bool:
+    known = next((one for one in held.intents.values() if one.intent_id == facts.intent_id), None)
+    return known is not None and domain.says_nothing_new(known, facts)
 
 
 def _refunds_of(held: Held, attempt: int) -> bool:

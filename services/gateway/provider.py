@@ -61,6 +61,18 @@ class Unanswered(Exception):
         """Stripe replays a failure it stored: asking by the same key again will never say more."""
 
 
+class NotExecuted(Exception):
+    """The call certainly had no effect, and its key will never say more."""
+
+
+class Overtaken(Exception):
+    """The intent is in a state that no longer allows the call: the intent as it is now."""
+
+    def __init__(self, intent: Json) -> None:
+        super().__init__()
+        self.intent = intent
+
+
 class Declined(Exception):
     """The bank said no: the intent as it is now."""
 

@@ -73,7 +73,12 @@ class CreateRefund:
 
     async def send(self, held: Held, call: Call) -> Json:
         """Ask for it."""
-        return await self._provider.create_refund(call.params["body"], key=call.key)
+        try:
+            return await self._provider.create_refund(call.params["body"], key=call.key)
+        except domain.StripeRefused as refusal:
+            if refusal.metadata.get("code") == "charge_disputed":
+                raise ChargeDisputed from refusal
+            raise
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
         """Find the refund that carries our id."""
@@ -93,6 +98,11 @@ class CreateRefund:
         held.refunds[kept.refund_id] = replace(kept, state=domain.REFUND_FAILED, failure_reason="refused")
         observe(held)
 
+    def withdrawn(self, held: Held, call: Call) -> None:
+        """Take the reservation back, as if it had never been."""
+        del held.refunds[call.params["refund_id"]]
+        observe(held)
+
     def unknown(self, held: Held) -> None:
         """Keep the reservation: the amount may be on its way."""
 
@@ -102,7 +112,7 @@ def see_refund(held: Held, attempt: int, refund: Json) -> None:
     stripe_refund_id = str(refund["id"])
     ours = (refund.get("metadata") or {}).get("refund_id")
     known = next((one for one in held.refunds.values() if one.stripe_refund_id == stripe_refund_id), None)
-    if known is None and ours in held.refunds:
+    if known is None and ours in held.refunds and not held.refunds[ours].stripe_refund_id:
         known = held.refunds[ours]
     if known is None:
         known = Refund(

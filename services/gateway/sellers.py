@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from services.errors import RequestIdReused
 from services.gateway.domain import SellerExists, SellerNotFound, SellerNotPayable, StripeUnavailable
 from services.gateway.provider import Provider, Unanswered
 from services.runtime import points
@@ -38,9 +39,21 @@ class Sellers:
         self._now = now
 
     async def put(
-        self, tenant_id: str, seller_id: str, *, country_code: str, email: str, stripe_account_id: str
+        self,
+        tenant_id: str,
+        seller_id: str,
+        *,
+        request_id: uuid.UUID,
+        request_hash: bytes,
+        country_code: str,
+        email: str,
+        stripe_account_id: str,
     ) -> SellerAccount:
-        """Return the seller's account, making it or taking `stripe_account_id` over when there is none."""
+        """Return the seller's account, making it or taking `stripe_account_id` over when there is none.
+
+        If the process dies in between, a repeat sends the same under the same key: Stripe makes one account.
+        """
+        await self._claim(tenant_id, request_id, request_hash)
         row = await self._row(tenant_id, seller_id)
         known = row["stripe_account_id"]
         if known is not None:
@@ -51,14 +64,13 @@ class Sellers:
             if stripe_account_id:
                 account = await points.call("seller.read.stripe", self._provider.retrieve_account(stripe_account_id))
             else:
-                account = await points.call(
-                    "seller.create.stripe",
-                    self._provider.create_account(
-                        _asked(seller_id, country_code=country_code, email=email),
-                        key=f"account.create:{row['call_id']}",
-                    ),
-                )
+                asked = _asked(seller_id, country_code=country_code, email=email)
+                # What is asked is part of the key: Stripe refuses other details under the same one.
+                key = f"account.create:{uuid.uuid5(row['call_id'], repr(asked))}"
+                account = await points.call("seller.create.stripe", self._provider.create_account(asked, key=key))
         except Unanswered as silence:
+            if silence.is_replay:
+                await self._new_key(tenant_id, seller_id, row["call_id"])
             raise StripeUnavailable from silence
         try:
             return await self._record(tenant_id, seller_id, account)
@@ -128,16 +140,54 @@ class Sellers:
     async def _record(self, tenant_id: str, seller_id: str, account: Mapping[str, Any]) -> SellerAccount:
         async with self._held.statement("seller.record") as connection:
             row = await connection.fetchrow(
-                f"""UPDATE seller_accounts SET stripe_account_id = coalesce(stripe_account_id, $3),
+                f"""UPDATE seller_accounts SET stripe_account_id = $3,
                         charges_enabled = $4, payouts_enabled = $5, requirements_due = $6, seen_time = $7
-                    WHERE tenant_id = $1 AND seller_id = $2 RETURNING {_COLUMNS}""",  # noqa: S608 our own names
+                    WHERE tenant_id = $1 AND seller_id = $2
+                        AND (stripe_account_id IS NULL OR stripe_account_id = $3)
+                    RETURNING {_COLUMNS}""",  # noqa: S608 our own names
                 tenant_id,
                 seller_id,
                 str(account["id"]),
                 *_seen(account),
                 self._now(),
             )
+        if row is None:  # another request was first, with another account
+            raise SellerExists(field="stripe_account_id")
         return _account(row)
+
+    async def _claim(self, tenant_id: str, request_id: uuid.UUID, request_hash: bytes) -> None:
+        """Remember what was asked under a request id; raise RequestIdReused if it was something else."""
+        async with self._held.statement("seller.claim") as connection:
+            await connection.execute(
+                """INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, payment_id, params,
+                       state, create_time)
+                   VALUES ($1, $2, 'seller.put', $3, $4, '', '{}', 'ANSWERED', $5)
+                   ON CONFLICT ON CONSTRAINT calls_request DO NOTHING""",
+                tenant_id,
+                uuid.uuid4(),
+                request_id,
+                request_hash,
+                self._now(),
+            )
+            kept = await connection.fetchval(
+                """SELECT request_hash FROM calls
+                   WHERE tenant_id = $1 AND operation = 'seller.put' AND request_id = $2""",
+                tenant_id,
+                request_id,
+            )
+        if kept != request_hash:
+            raise RequestIdReused(field="request_id")
+
+    async def _new_key(self, tenant_id: str, seller_id: str, call_id: uuid.UUID) -> None:
+        """Let the next try use another key, since Stripe stored a failure under this one. An account holds no money."""
+        async with self._held.statement("seller.key") as connection:
+            await connection.execute(
+                "UPDATE seller_accounts SET call_id = $4 WHERE tenant_id = $1 AND seller_id = $2 AND call_id = $3",
+                tenant_id,
+                seller_id,
+                call_id,
+                uuid.uuid4(),
+            )
 
 
 def _asked(seller_id: str, *, country_code: str, email: str) -> dict[str, Any]:

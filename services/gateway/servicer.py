@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from grpc import aio
 
-from batzen.gateway.v1 import gateway_pb2, observation_pb2
+from batzen.gateway.v1 import gateway_pb2
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from services.errors import FieldInvalid, FieldMissing
 from services.gateway import currencies, domain, reading
 from services.gateway.calls import Calls, Done
 from services.gateway.convert import account_to_proto, intent_to_proto, money, refund_to_proto, to_proto
 from services.gateway.customers import Customers
-from services.gateway.domain import IntentNotFound, IntentState, Observation, RefundNotFound, StripeUnavailable
+from services.gateway.domain import IntentNotFound, IntentState, RefundNotFound, StripeUnavailable
 from services.gateway.observer import Observer
 from services.gateway.provider import Provider, Unanswered, redirect_of
 from services.gateway.sellers import Sellers
@@ -110,6 +110,7 @@ class GatewayServicer(GatewayServiceServicer):
             params={
                 "attempt": attempt,
                 "amount_minor": amount.amount_minor,
+                "currency_code": amount.currency_code,
                 "application_fee_minor": fee.amount_minor,
                 "customer_id": customer_id,
                 "account_id": account.stripe_account_id,
@@ -121,7 +122,7 @@ class GatewayServicer(GatewayServiceServicer):
             raise StripeUnavailable
         intent = done.live or await self._secret(str(done.answer["intent_id"]))
         return gateway_pb2.CreateIntentResponse(
-            observation=self._observation(done.held.observation), client_secret=str(intent.get("client_secret") or "")
+            observation=to_proto(done.held.observation), client_secret=str(intent.get("client_secret") or "")
         )
 
     async def ConfirmIntent(
@@ -140,7 +141,7 @@ class GatewayServicer(GatewayServiceServicer):
                 "return_url": reading.url(request.return_url, field="return_url"),
             },
         )
-        answer = gateway_pb2.ConfirmIntentResponse(observation=self._observation(done.held.observation))
+        answer = gateway_pb2.ConfirmIntentResponse(observation=to_proto(done.held.observation))
         if done.held.observation.intent_state == domain.REQUIRES_ACTION and done.answer:
             redirect_url = redirect_of(done.live or await self._secret(str(done.answer["intent_id"])))
             if redirect_url is not None:
@@ -160,7 +161,7 @@ class GatewayServicer(GatewayServiceServicer):
         state = done.answer.get("state", domain.CANCELED)
         if state != domain.CANCELED:
             raise IntentState(intent_state=state)
-        return gateway_pb2.CancelIntentResponse(observation=self._observation(done.held.observation))
+        return gateway_pb2.CancelIntentResponse(observation=to_proto(done.held.observation))
 
     async def CreateRefund(
         self, request: gateway_pb2.CreateRefundRequest, context: Context
@@ -206,7 +207,7 @@ class GatewayServicer(GatewayServiceServicer):
             refund=refund_to_proto(
                 done.held.refunds[refund_id], payment_id=payment_id, currency_code=held.currency_code
             ),
-            observation=self._observation(done.held.observation),
+            observation=to_proto(done.held.observation),
         )
 
     async def SyncIntent(
@@ -215,7 +216,7 @@ class GatewayServicer(GatewayServiceServicer):
         """Read a payment again at Stripe."""
         payment_id = reading.identifier(request.payment_id, field="payment_id")
         observation, intent = await self._observer.read_again(calling.current_tenant(), payment_id, origin=None)
-        answer = gateway_pb2.SyncIntentResponse(observation=self._observation(observation))
+        answer = gateway_pb2.SyncIntentResponse(observation=to_proto(observation))
         redirect_url = redirect_of(intent) if intent is not None else None
         if redirect_url is not None:
             answer.next_action.redirect_url = redirect_url
@@ -232,7 +233,7 @@ class GatewayServicer(GatewayServiceServicer):
                 raise IntentNotFound
         held = await self._known(tenant_id, reading.identifier(payment_id, field="payment_id"))
         answer = gateway_pb2.GetIntentResponse(
-            observation=self._observation(held.observation),
+            observation=to_proto(held.observation),
             intents=[intent_to_proto(one, currency_code=held.currency_code) for one in held.intents.values()],
         )
         latest = held.latest
@@ -283,7 +284,7 @@ class GatewayServicer(GatewayServiceServicer):
         self, request: gateway_pb2.PutSellerAccountRequest, context: Context
     ) -> gateway_pb2.PutSellerAccountResponse:
         """Create a seller's account, or take one over."""
-        reading.request_id(request.request_id)
+        request_id = reading.request_id(request.request_id)
         seller_id = reading.identifier(request.seller_id, field="seller_id")
         stripe_account_id = request.stripe_account_id
         if stripe_account_id:
@@ -291,6 +292,8 @@ class GatewayServicer(GatewayServiceServicer):
         account = await self._sellers.put(
             calling.current_tenant(),
             seller_id,
+            request_id=request_id,
+            request_hash=reading.request_hash(request),
             country_code="" if stripe_account_id else reading.country(request.country_code),
             email="" if stripe_account_id else reading.email(request.email),
             stripe_account_id=stripe_account_id,
@@ -317,7 +320,7 @@ class GatewayServicer(GatewayServiceServicer):
 
     async def _known(self, tenant_id: str, payment_id: str) -> Held:
         held = await self._store.read(tenant_id, payment_id)
-        if held is None:
+        if held is None or not any(intent.intent_id for intent in held.intents.values()):
             raise IntentNotFound
         return held
 
@@ -327,6 +330,3 @@ class GatewayServicer(GatewayServiceServicer):
             return await self._provider.retrieve_intent(intent_id)
         except Unanswered as silence:
             raise StripeUnavailable from silence
-
-    def _observation(self, observation: Observation) -> observation_pb2.PaymentObservation:
-        return to_proto(observation, observe_time=self._now())

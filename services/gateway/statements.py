@@ -70,9 +70,15 @@ refund AS (
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
         failure_reason = excluded.failure_reason),
+gone_intent AS (
+    DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($16::integer[])),
+gone_refund AS (
+    DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($17::text[])),
+gone_call AS (
+    DELETE FROM calls USING held WHERE tenant_id = $1 AND call_id = $10 AND $11 = 'WITHDRAWN'),
 call AS (
     UPDATE calls SET state = $11, params = $12, answer = $13, tries = $14, due_time = $15 FROM held
-    WHERE tenant_id = $1 AND call_id = $10)
+    WHERE tenant_id = $1 AND call_id = $10 AND $11 <> 'WITHDRAWN')
 SELECT count(*) FROM held"""
 
 CALL: Final = "SELECT * FROM calls WHERE tenant_id = $1 AND operation = $2 AND request_id = $3"

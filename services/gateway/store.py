@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -16,6 +16,7 @@ import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.errors import DependencyUnavailable
 from services.gateway import statements
 from services.gateway.delivery import Deliveries
 from services.gateway.domain import LEASE, Intent, Observation, Refund, intent_from_json
@@ -25,8 +26,8 @@ DUE_CALLS_MAX: Final = 32
 """Unanswered calls a sweep takes at once."""
 
 
-class LeaseLost(Exception):
-    """Somebody else works on this payment now; what was not saved is read again by them."""
+class LeaseLost(DependencyUnavailable):
+    """Another process works on this payment now; send the same call again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,8 @@ class Held:
     """A call on an intent has no answer yet."""
     open_calls: dict[tuple[str, uuid.UUID], str]
     """State by operation and request of the calls that were started and have no answer, the oldest first."""
+    saved_version: int = 0
+    """The version in the tables."""
     written: dict[object, object] = field(default_factory=dict)
     """Intents and refunds as they are in the tables, so that only what changed is written."""
 
@@ -141,9 +144,13 @@ class Store:
     ) -> None:
         """Write what changed of a payment, and a call's state; with `release` also let the payment go.
 
+        Attempts and refunds that are gone from `held` are removed, and so is a call that is WITHDRAWN.
+
         `deliver` names what made us look, when the orchestrator has to be told. Raises `LeaseLost` and writes nothing
         when the payment is somebody else's by now.
         """
+        if held.observation.mirror_version != held.saved_version:
+            held.observation = replace(held.observation, observe_time=now)
         arguments = _save_arguments(held, call, now, release=release)
         if deliver is None:
             async with self._held.statement(point) as connection:
@@ -156,7 +163,7 @@ class Store:
                     raise LeaseLost
         if not saved:
             raise LeaseLost
-        held.written = _written(held)
+        held.written, held.saved_version = _written(held), held.observation.mirror_version
 
     async def call(self, tenant_id: str, operation: str, request_id: uuid.UUID) -> Call | None:
         """Return a call that was written down."""
@@ -204,6 +211,8 @@ def _save_arguments(held: Held, call: Call | None, now: datetime, *, release: bo
         json.dumps(call.params) if call else None,
         json.dumps(call.answer) if call and call.answer is not None else None,
         call.tries if call else None, call.due_time if call else None,
+        [key for key in held.written if key not in held.intents and isinstance(key, int)],
+        [key for key in held.written if key not in held.refunds and isinstance(key, str)],
     )  # fmt: skip
 
 
@@ -228,7 +237,7 @@ def _held(row: asyncpg.Record) -> Held:
             state == "UNKNOWN" and operation.startswith("intent.") for operation, _, state in mirror["open_calls"]
         ),
     )
-    held.written = _written(held)
+    held.written, held.saved_version = _written(held), held.observation.mirror_version
     return held
 
 
