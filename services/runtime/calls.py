@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -89,7 +89,7 @@ def sane_correlation(candidate: str | None) -> str:
     """Return `candidate` if it is 1 to 64 of A-Z, a-z, 0-9, `_`, `-`, otherwise a new id."""
     if candidate is not None and _CORRELATION.fullmatch(candidate):
         return candidate
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 # What the server sets as a call is let in. Each call has a task and hence a context of its own; nothing is reset.

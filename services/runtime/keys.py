@@ -25,6 +25,8 @@ FILE_RECHECK_S: Final = 5.0
 """How long a key withdrawn from the file still opens the door."""
 ADDRESS_LIFESPAN_S: Final = 300.0
 ADDRESS_COOLDOWN_S: Final = 30.0
+ADDRESS_FIRST_COOLDOWN_S: Final = 1.0
+"""As long as there is no key at all: the issuer may just be starting, too."""
 ADDRESS_TIMEOUT_S: Final = 2.0
 KEYS_MAX: Final = 32
 """More keys than any rotation needs."""
@@ -75,15 +77,15 @@ class KeySet:
         if key_id not in self._keys:
             if not self._is_address:
                 self._read_file()
-            elif (
-                self._reading is not None
-                or self._read_at is None
-                or self._clock() - self._read_at >= ADDRESS_COOLDOWN_S
-            ):
+            elif self._reading is not None or self._has_cooled_down():
                 await asyncio.shield(self._read_address_once())
         if not self._keys:
             raise DependencyUnavailable(dependency="keys")
         return self._keys.get(key_id)
+
+    def _has_cooled_down(self) -> bool:
+        cooldown_s = ADDRESS_COOLDOWN_S if self._keys else ADDRESS_FIRST_COOLDOWN_S
+        return self._read_at is None or self._clock() - self._read_at >= cooldown_s
 
     def _read_file(self) -> None:
         self._read_at = self._clock()

@@ -49,6 +49,9 @@ def json_logs(*, service: str, level: str = "INFO", write: Callable[[str], objec
         lines.close()
 
 
+_encode: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode  # json.dumps would make one per line
+
+
 class _JsonFormatter(logging.Formatter):
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class _JsonFormatter(logging.Formatter):
             entry["correlation_id"] = correlation
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)[-TEXT_CHARACTERS_MAX:]
-        return json.dumps(entry, default=str, separators=(",", ":"))
+        return _encode(entry)
 
 
 class _Handler(logging.Handler):
@@ -127,7 +130,7 @@ class _Lines:
         waiting = self._waiting
         lines = [waiting.popleft() for _ in range(len(waiting))]
         if self._dropped:
-            lines.append(json.dumps({"level": "ERROR", "message": "log lines were dropped", "lines": self._dropped}))
+            lines.append(_encode({"level": "ERROR", "message": "log lines were dropped", "lines": self._dropped}))
             self._dropped = 0
         if lines:
             self._write("\n".join(lines) + "\n")
