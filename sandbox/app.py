@@ -1,0 +1,301 @@
+"""The HTTP face: Stripe's API under /v1, the 3-D Secure page under /3ds, the controls under /_control.
+
+One request runs through: key → route → fault → idempotency → parameters → operation → expansion → answer. An operation
+never awaits, so what it does is one step; waiting (latency, pauses) happens before it, holding an answer back after it.
+"""
+
+import asyncio
+import json
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sandbox import answers, forms, intents
+from sandbox.errors import ApiError
+from sandbox.faults import Fault, Kind
+from sandbox.idempotency import Record, fingerprint
+from sandbox.operations import Operation
+from sandbox.state import Account, Sandbox
+from sandbox.world import Cause, Object
+
+_BODY_MAX_BYTES = 1_000_000  # no request of the official client comes near
+_BROWSER_OPERATIONS = ("get /v1/payment_intents/{intent}", "post /v1/payment_intents/{intent}/confirm")
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request to the API."""
+
+    method: str
+    path: str
+    encoded: bytes  # the body of a POST, the query of a GET
+    headers: dict[str, str]
+    request_id: str
+    template: str = "unknown"
+
+    @property
+    def idempotency_key(self) -> str | None:
+        return self.headers.get("idempotency-key") if self.method == "POST" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    body: bytes
+    headers: dict[str, str]
+    fault: Fault | None = None  # what is to happen instead of sending it
+
+
+class Api:
+    """The ASGI application."""
+
+    def __init__(self, sandbox: Sandbox, *, rest: ASGIApp) -> None:
+        self.sandbox = sandbox
+        self.stopping = asyncio.Event()
+        self.resumed = asyncio.Event()
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(("/v1/", "/v2/")):
+            await self._rest(scope, receive, send)
+            return
+        began = time.perf_counter()
+        call = await _read(scope, receive)
+        answer = await self._answer(call)
+        if answer.fault is not None and answer.fault.kind is Kind.RESET:
+            await _reset(send, receive)
+        elif answer.fault is not None and answer.fault.kind is Kind.TIMEOUT:
+            await self._hold(send, receive)
+        else:
+            await _send(send, answer, request_id=call.request_id)
+        self.sandbox.metrics.note(call.template, time.perf_counter() - began)
+
+    def resume(self) -> None:
+        """Let every paused request go on."""
+        self.resumed.set()
+        self.resumed = asyncio.Event()
+
+    async def _answer(self, call: Call) -> Answer:
+        try:
+            return await self._dispatch(call)
+        except ApiError as refusal:
+            return _refused(call, refusal)
+
+    async def _dispatch(self, call: Call) -> Answer:
+        raw = forms.read(call.encoded.decode())
+        secret_key, by_browser = _key(call, raw)
+        self._check_version(call)
+        operation, ids = self.sandbox.router.find(call.method, call.path)
+        call.template = operation.name.replace(operation.name.split(" ")[0], call.method, 1)
+        fault = self.sandbox.faults.strike(call.method, path=call.path, template=call.template.split(" ", 1)[1])
+        if fault is not None and fault.kind in (Kind.RATE_LIMIT, Kind.LOCK_TIMEOUT):
+            raise fault.error()
+        if by_browser:
+            account = self._account_of(ids[0] if ids else "", operation, raw)
+        else:
+            account = self.sandbox.account(secret_key)
+        print_of = fingerprint(call.path, call.encoded)
+        key = call.idempotency_key
+        if key is not None and (seen := account.keys.seen(key, fingerprint=print_of)) is not None:
+            return self._replay(seen, fault)
+        params = self.sandbox.schema.decode(operation.name, raw)
+        operation.check_modelled(params)
+        record = account.keys.begin(key, fingerprint=print_of) if key is not None else None
+        return await self._execute(call, account, operation, ids, params, record, fault, by_browser=by_browser)
+
+    async def _execute(
+        self,
+        call: Call,
+        account: Account,
+        operation: Operation,
+        ids: tuple[str, ...],
+        params: dict[str, Any],
+        record: Record | None,
+        fault: Fault | None,
+        *,
+        by_browser: bool,
+    ) -> Answer:
+        await self._wait(fault)
+        before = fault is not None and not fault.after
+        if fault is not None and before and fault.kind in (Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR):
+            refused = _refused(call, fault.error())
+            self._keep(account, call, record, refused, stored=fault.is_stored)
+            return Answer(status=refused.status, body=refused.body, headers=refused.headers, fault=_cut(fault))
+        answer, stored = self._run(call, account, operation, ids, params, by_browser=by_browser)
+        if fault is not None and fault.kind is Kind.SERVER_ERROR:
+            failed = _refused(call, fault.error())
+            self._keep(account, call, record, failed if fault.is_stored else answer, stored=stored)
+            return failed
+        self._keep(account, call, record, answer, stored=stored)
+        return Answer(status=answer.status, body=answer.body, headers=answer.headers, fault=_cut(fault))
+
+    def _run(
+        self,
+        call: Call,
+        account: Account,
+        operation: Operation,
+        ids: tuple[str, ...],
+        params: dict[str, Any],
+        *,
+        by_browser: bool,
+    ) -> tuple[Answer, bool]:
+        """Run the operation in one step; returns its answer and whether an idempotency key keeps it."""
+        world = account.world
+        world.cause = Cause(request_id=call.request_id, idempotency_key=call.idempotency_key)
+        expand = params.pop("expand", [])
+        try:
+            result = operation.run(world, params, *ids)
+            if expand:
+                result = answers.expand(world, self.sandbox.schema, result, expand)
+        except ApiError as refusal:
+            return _refused(call, refusal), refusal.status != 501
+        finally:
+            world.cause = Cause()
+        if by_browser:
+            result = intents.public(result)
+        elif self.sandbox.settings.check_answers and (breaches := self._breaches(result)):
+            problem = f"The sandbox's own answer breaks the schema: {'; '.join(breaches)}"
+            return _refused(call, ApiError(problem, status=500, type="api_error")), True
+        return Answer(status=200, body=_json(result), headers={}), True
+
+    def _breaches(self, result: Object) -> list[str]:
+        rows = result["data"] if result["object"] == "list" else [result]
+        return [breach for row in rows for breach in self.sandbox.schema.resource_breaches(row)]
+
+    def _keep(self, account: Account, call: Call, record: Record | None, answer: Answer, *, stored: bool) -> None:
+        if record is None or call.idempotency_key is None:
+            return
+        if stored:
+            record.status, record.body = answer.status, answer.body
+        else:
+            account.keys.forget(call.idempotency_key)
+
+    def _replay(self, record: Record, fault: Fault | None) -> Answer:
+        headers = {"Idempotent-Replayed": "true"}
+        if fault is not None and fault.kind is Kind.SERVER_ERROR:
+            raise fault.error()
+        return Answer(status=record.status or 500, body=record.body, headers=headers, fault=_cut(fault))
+
+    def _account_of(self, intent_id: str, operation: Operation, raw: dict[str, Any]) -> Account:
+        """Return the account a browser's call is for: its publishable key must come with the intent's secret."""
+        if operation.name not in _BROWSER_OPERATIONS:
+            raise ApiError("This API call cannot be made with a publishable API key.", status=403)
+        given = raw.pop("client_secret", None)
+        for account in self.sandbox.accounts.values():
+            intent = account.world.find(intent_id)
+            if intent is not None and given == intent.get("client_secret"):
+                # A browser follows redirects through Stripe.js, which says so itself.
+                if operation.name.startswith("post"):
+                    raw.setdefault("use_stripe_sdk", "true")
+                return account
+        raise ApiError(f"No such payment_intent: '{intent_id}'", status=404, code="resource_missing", param="intent")
+
+    def _check_version(self, call: Call) -> None:
+        version = call.headers.get("stripe-version", self.sandbox.schema.api_version)
+        if version != self.sandbox.schema.api_version:
+            raise ApiError(f"The sandbox speaks API version {self.sandbox.schema.api_version} only, not {version}.")
+        if "stripe-account" in call.headers:
+            raise ApiError("The sandbox does not model calls on behalf of a connected account.", status=501)
+
+    async def _wait(self, fault: Fault | None) -> None:
+        if self.sandbox.latency_s:
+            await self._until(asyncio.sleep(self.sandbox.latency_s))
+        if fault is not None and fault.kind is Kind.SLOW:
+            await self._until(asyncio.sleep(fault.seconds))
+        if fault is not None and fault.kind is Kind.PAUSE:
+            await self._until(self.resumed.wait())
+
+    async def _hold(self, send: Send, receive: Receive) -> None:
+        """Keep the connection open without a word until the client gives up."""
+        await self._until(_disconnected(receive))
+        if self.stopping.is_set():
+            await _reset(send, receive)
+
+    async def _until(self, waiting: Coroutine[Any, Any, object]) -> None:
+        """Wait for something, or for the end of the process."""
+        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self.stopping.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _key(call: Call, raw: dict[str, Any]) -> tuple[str, bool]:
+    """Return the API key and whether it is a browser's publishable one; raises 401."""
+    scheme, _, credentials = call.headers.get("authorization", "").partition(" ")
+    key = credentials.strip() if scheme.lower() == "bearer" else ""
+    key = key or str(raw.pop("key", ""))
+    if key.startswith("pk_test_"):
+        return key, True
+    if key.startswith("sk_test_") and len(key) > len("sk_test_"):
+        return key, False
+    if not key:
+        raise ApiError("You did not provide an API key.", status=401)
+    if key.startswith(("sk_live_", "rk_live_", "pk_live_")):
+        raise ApiError("The sandbox takes test keys only; this is a live key.", status=401)
+    raise ApiError(f"Invalid API Key provided: {key[:8]}****", status=401)
+
+
+def _refused(call: Call, refusal: ApiError) -> Answer:
+    return Answer(
+        status=refusal.status, body=_json(refusal.body(request_id=call.request_id)), headers=dict(refusal.headers)
+    )
+
+
+def _cut(fault: Fault | None) -> Fault | None:
+    return fault if fault is not None and fault.kind in (Kind.TIMEOUT, Kind.RESET) else None
+
+
+def _json(value: Object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def _read(scope: Scope, receive: Receive) -> Call:
+    body = b""
+    while len(body) <= _BODY_MAX_BYTES:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    method = scope["method"]
+    return Call(
+        method=method,
+        path=scope["path"],
+        encoded=body[: _BODY_MAX_BYTES + 1] if method == "POST" else scope["query_string"],
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        request_id=f"req_{secrets.token_hex(7)}",
+    )
+
+
+async def _send(send: Send, answer: Answer, *, request_id: str) -> None:
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(answer.body)),
+        "Request-Id": request_id,
+        "Access-Control-Allow-Origin": "*",  # browsers confirm with a publishable key, from any page
+        **answer.headers,
+    }
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _reset(send: Send, receive: Receive) -> None:
+    """Reset the connection and see it gone. ASGI has no word for it; uvicorn's `send` belongs to the cycle that owns the transport."""
+    transport: asyncio.Transport = getattr(send, "__self__").transport  # noqa: B009 - a plain attribute fails typing
+    raw = transport.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with RST, not FIN
+    transport.abort()
+    await _disconnected(receive)  # an application that returns before is taken to have forgotten its answer

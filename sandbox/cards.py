@@ -1,0 +1,118 @@
+"""Stripe's test payment methods and what happens to them, as data.
+
+Ids and outcomes follow docs.stripe.com/testing. Numbers are never accepted: only ids.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class Authentication(Enum):
+    """When the issuer asks for 3-D Secure."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    UNLESS_SET_UP = "unless_set_up"  # not asked off-session once the method was saved for it
+    ON_SESSION = "on_session"  # already set up: off-session succeeds
+
+
+class RefundOutcome(Enum):
+    """What becomes of a refund to the card."""
+
+    SUCCEEDS = "succeeds"
+    PENDING_THEN_SUCCEEDS = "pending_then_succeeds"
+    SUCCEEDS_THEN_FAILS = "succeeds_then_fails"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decline:
+    """Why a charge is refused: error `code`, `decline_code` (card_declined only), and the message a payer reads."""
+
+    code: str
+    decline_code: str | None
+    message: str
+    blocked: bool = False  # by Stripe's own fraud rules, never sent to the issuer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A test card."""
+
+    last4: str
+    brand: str = "visa"
+    funding: str = "credit"
+    country: str = "US"
+    decline: Decline | None = None
+    declines_on_attach: bool = False
+    authentication: Authentication = Authentication.NEVER
+    refund: RefundOutcome = RefundOutcome.SUCCEEDS
+
+
+def _declined(decline_code: str, message: str = "Your card was declined.") -> Decline:
+    return Decline(code="card_declined", decline_code=decline_code, message=message)
+
+
+_GENERIC = _declined("generic_decline")
+_INSUFFICIENT = _declined("insufficient_funds", "Your card has insufficient funds.")
+_VELOCITY = _declined(
+    "card_velocity_exceeded",
+    "Your card was declined for making repeated attempts too frequently or exceeding its amount limit.",
+)
+_EXPIRED = Decline(code="expired_card", decline_code=None, message="Your card has expired.")
+_CVC = Decline(code="incorrect_cvc", decline_code=None, message="Your card's security code is incorrect.")
+_PROCESSING = Decline(
+    code="processing_error",
+    decline_code=None,
+    message="An error occurred while processing your card. Try again in a little bit.",
+)
+_BLOCKED = replace(_declined("fraudulent"), blocked=True)
+
+
+def _refused(last4: str, decline: Decline) -> Card:
+    return Card(last4=last4, decline=decline, declines_on_attach=True)
+
+
+_DECLINING = {
+    "": _refused("0002", _GENERIC),
+    "InsufficientFunds": _refused("9995", _INSUFFICIENT),
+    "LostCard": _refused("9987", _declined("lost_card")),
+    "StolenCard": _refused("9979", _declined("stolen_card")),
+    "ExpiredCard": _refused("0069", _EXPIRED),
+    "IncorrectCvc": _refused("0127", _CVC),
+    "ProcessingError": _refused("0119", _PROCESSING),
+    "VelocityLimitExceeded": _refused("6975", _VELOCITY),
+}
+
+CARDS: dict[str, Card] = {
+    "pm_card_visa": Card(last4="4242"),
+    "pm_card_visa_debit": Card(last4="5556", funding="debit"),
+    "pm_card_mastercard": Card(last4="4444", brand="mastercard"),
+    "pm_card_mastercard_debit": Card(last4="8210", brand="mastercard", funding="debit"),
+    "pm_card_mastercard_prepaid": Card(last4="5100", brand="mastercard", funding="prepaid"),
+    "pm_card_amex": Card(last4="0005", brand="amex"),
+    "pm_card_discover": Card(last4="1117", brand="discover"),
+    "pm_card_diners": Card(last4="0004", brand="diners"),
+    "pm_card_jcb": Card(last4="0505", brand="jcb"),
+    "pm_card_unionpay": Card(last4="0005", brand="unionpay"),
+    "pm_card_ch": Card(last4="0009", country="CH"),
+    "pm_card_de": Card(last4="0016", country="DE"),
+    **{f"pm_card_chargeDeclined{suffix}": card for suffix, card in _DECLINING.items()},
+    **{f"pm_card_visa_chargeDeclined{suffix}": card for suffix, card in _DECLINING.items()},
+    "pm_card_chargeCustomerFail": Card(last4="0341", decline=_GENERIC),
+    "pm_card_radarBlock": Card(last4="0019", decline=_BLOCKED),
+    "pm_card_authenticationRequired": Card(last4="3184", authentication=Authentication.ALWAYS),
+    "pm_card_threeDSecure2Required": Card(last4="3220", authentication=Authentication.ALWAYS),
+    "pm_card_authenticationRequiredOnSetup": Card(last4="3155", authentication=Authentication.UNLESS_SET_UP),
+    "pm_card_authenticationRequiredSetupForOffSession": Card(last4="0446", authentication=Authentication.ON_SESSION),
+    "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds": Card(
+        last4="3178", authentication=Authentication.ALWAYS, decline=_INSUFFICIENT
+    ),
+    "pm_card_pendingRefund": Card(last4="7726", refund=RefundOutcome.PENDING_THEN_SUCCEEDS),
+    "pm_card_refundFail": Card(last4="5126", refund=RefundOutcome.SUCCEEDS_THEN_FAILS),
+    "pm_card_bypassPending": Card(last4="0077"),
+}
+
+# Known to Stripe; the disputes they cause are not modelled, so a charge with one must not just succeed.
+NOT_MODELLED = frozenset(
+    {"pm_card_createDispute", "pm_card_createDisputeProductNotReceived", "pm_card_createDisputeInquiry"}
+)

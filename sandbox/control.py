@@ -1,0 +1,203 @@
+"""A client of the sandbox's control routes, for tests and the demo."""
+
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from sandbox.faults import Kind
+
+_TIMEOUT_S = 30.0
+_PUBLISHABLE_KEY = "pk_test_sandbox"
+
+
+class SandboxControl:
+    """What a test may do to the sandbox, and what a payer's browser would. Raises httpx.HTTPStatusError on refusal."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self._client = httpx.AsyncClient(base_url=base_url, timeout=_TIMEOUT_S, trust_env=False)
+
+    async def __aenter__(self) -> "SandboxControl":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def health(self) -> str:
+        """Return the API version; raises httpx.ConnectError while the sandbox is not up."""
+        return str((await self._get("/health"))["api_version"])
+
+    async def reset(self) -> None:
+        """Forget everything but the settings it was started with."""
+        await self._post("/reset")
+
+    async def now(self) -> float:
+        """Return the sandbox's clock in seconds since the epoch."""
+        return float((await self._get("/clock"))["now"])
+
+    async def advance(self, seconds: float) -> int:
+        """Move the clock on; returns how many things fell due and happened."""
+        return int((await self._post("/clock", advance_s=seconds))["ran"])
+
+    async def latency(self, ms: float) -> None:
+        """Add this to every answer of the API."""
+        await self._post("/latency", ms=ms)
+
+    async def settle(self) -> int:
+        """Let pending settlements and refunds settle now; returns how many did."""
+        return int((await self._post("/settle"))["ran"])
+
+    async def fault(
+        self,
+        kind: Kind | str,
+        *,
+        route: str = "*",
+        after: bool = False,
+        times: int | None = 1,
+        chance: float = 1.0,
+        should_retry: bool | None = None,
+        reason: str | None = None,
+        stored: bool | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """Order a fault for "METHOD /path" (`*` matches anything); see sandbox/faults.py for the kinds."""
+        await self._post(
+            "/faults",
+            kind=str(kind),
+            route=route,
+            after=after,
+            times=times,
+            chance=chance,
+            should_retry=should_retry,
+            reason=reason,
+            stored=stored,
+            seconds=seconds,
+        )
+
+    async def faults(self) -> list[dict[str, Any]]:
+        """Return the ordered faults with their `hits`."""
+        return list((await self._get("/faults"))["data"])
+
+    async def clear_faults(self) -> None:
+        await self._delete("/faults")
+
+    async def resume(self) -> None:
+        """Let requests held by a `pause` fault go on."""
+        await self._post("/resume")
+
+    async def objects(self, object_type: str, **filters: str) -> list[dict[str, Any]]:
+        """Return objects of a type in every account, oldest first; filter by field: `**{"metadata.payment_id": …}`."""
+        return list((await self._get("/objects", {"type": object_type} | filters))["data"])
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many objects there are of each type."""
+        return dict(await self._get("/counts"))
+
+    async def metrics(self) -> dict[str, dict[str, float]]:
+        """Return {route: {count, seconds, seconds_max}}: time spent inside the sandbox."""
+        return dict(await self._get("/metrics"))
+
+    async def clear_metrics(self) -> None:
+        await self._delete("/metrics")
+
+    async def webhooks(
+        self,
+        *,
+        delay_s: float = 0.0,
+        duplicate: int = 0,
+        drop: float = 0.0,
+        reorder: bool = False,
+        hold: bool = False,
+        skew_s: float = 0.0,
+        tamper: bool = False,
+    ) -> None:
+        """Set every webhook switch; a call without arguments switches all of them off."""
+        await self._post(
+            "/webhooks",
+            delay_s=delay_s,
+            duplicate=duplicate,
+            drop=drop,
+            reorder=reorder,
+            hold=hold,
+            skew_s=skew_s,
+            tamper=tamper,
+        )
+
+    async def endpoint(self, url: str, *, secrets: list[str]) -> None:
+        """Register a webhook endpoint for every account, or replace the one at that URL (two secrets: rotation)."""
+        await self._post("/webhooks/endpoint", url=url, secrets=secrets)
+
+    async def release(self) -> int:
+        """Deliver what `hold` collected; returns how much."""
+        return int((await self._post("/webhooks/release"))["released"])
+
+    async def drain(self) -> None:
+        """Wait until no delivery is under way, retries included; what is held stays held."""
+        await self._post("/webhooks/drain")
+
+    async def redeliver(self, event_id: str) -> None:
+        await self._post("/webhooks/redeliver", event=event_id)
+
+    async def deliveries(self) -> list[dict[str, Any]]:
+        """Return every attempt: event, type, endpoint, attempt, outcome (status, error name or "dropped")."""
+        return list((await self._get("/webhooks/deliveries"))["data"])
+
+    async def authenticate(self, intent_id: str, *, succeed: bool) -> dict[str, Any]:
+        """Finish 3-D Secure as the payer would; returns the intent."""
+        return await self._post(f"/intents/{intent_id}/authenticate", succeed=succeed)
+
+    async def succeed(self, intent_id: str, *, payment_method: str = "pm_card_visa") -> dict[str, Any]:
+        """Let the money arrive whatever the intent's status, even canceled."""
+        return await self._post(f"/intents/{intent_id}/succeed", payment_method=payment_method)
+
+    async def cancel(self, intent_id: str) -> dict[str, Any]:
+        """Cancel as from the dashboard."""
+        return await self._post(f"/intents/{intent_id}/cancel")
+
+    async def refund(self, intent_id: str, **params: Any) -> dict[str, Any]:
+        """Refund as from the dashboard: `amount`, `reverse_transfer`, `refund_application_fee`, `metadata`."""
+        return await self._post(f"/intents/{intent_id}/refund", **params)
+
+    async def enable_account(self, account_id: str, *, enabled: bool) -> dict[str, Any]:
+        """Let a connected account take payments, or stop it."""
+        return await self._post(f"/accounts/{account_id}", charges_enabled=enabled)
+
+    async def browser_confirm(
+        self, client_secret: str, *, payment_method: str, return_url: str | None = None
+    ) -> dict[str, Any]:
+        """Confirm as Stripe.js would; returns the intent, or {"error": …} for a decline."""
+        form = {"client_secret": client_secret, "key": _PUBLISHABLE_KEY, "payment_method": payment_method}
+        if return_url is not None:
+            form["return_url"] = return_url
+        intent_id = client_secret.partition("_secret_")[0]
+        answer = await self._client.post(f"/v1/payment_intents/{intent_id}/confirm", data=form)
+        if answer.status_code != httpx.codes.PAYMENT_REQUIRED:
+            answer.raise_for_status()
+        return dict(answer.json())
+
+    async def answer_3ds(self, url: str, *, succeed: bool) -> str:
+        """Press a button of the 3-D Secure page at `url`; returns where the browser is sent, "" if nowhere."""
+        answer = await self._client.post(url, data={"outcome": "complete" if succeed else "fail"})
+        if not answer.has_redirect_location:
+            answer.raise_for_status()
+        return answer.headers.get("location", "")
+
+    async def _get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
+        return _checked(await self._client.get(f"/_control{path}", params=params))
+
+    async def _post(self, path: str, **given: Any) -> dict[str, Any]:
+        return _checked(await self._client.post(f"/_control{path}", json=given))
+
+    async def _delete(self, path: str) -> None:
+        _checked(await self._client.delete(f"/_control{path}"))
+
+
+def _checked(answer: httpx.Response) -> dict[str, Any]:
+    answer.raise_for_status()
+    return dict(answer.json())

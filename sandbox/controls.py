@@ -1,0 +1,207 @@
+"""The control routes: time, faults, webhooks, and what a person would do in Stripe's dashboard.
+
+Everything is under `/_control`, a prefix Stripe does not use. They take and answer JSON; sandbox/control.py is the
+client.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, fields
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox import accounts, charging, hooks, lifecycle, methods, refunds
+from sandbox.delivery import Switches
+from sandbox.errors import ApiError
+from sandbox.faults import Fault, Kind
+from sandbox.state import Sandbox
+from sandbox.world import Object, World
+
+Handler = Callable[[Request, dict[str, Any]], Awaitable[Any]]
+
+
+class Controls:
+    """The control routes of one sandbox."""
+
+    def __init__(self, sandbox: Sandbox, *, resume: Callable[[], None]) -> None:
+        self._sandbox = sandbox
+        self._resume = resume
+
+    def routes(self) -> list[Route]:
+        table: list[tuple[str, str, Handler]] = [
+            ("GET", "/health", self.health),
+            ("POST", "/reset", self.reset),
+            ("GET", "/clock", self.clock),
+            ("POST", "/clock", self.advance),
+            ("POST", "/latency", self.latency),
+            ("POST", "/settle", self.settle),
+            ("GET", "/faults", self.faults),
+            ("POST", "/faults", self.add_fault),
+            ("DELETE", "/faults", self.clear_faults),
+            ("POST", "/resume", self.resume),
+            ("GET", "/objects", self.objects),
+            ("GET", "/counts", self.counts),
+            ("GET", "/metrics", self.metrics),
+            ("DELETE", "/metrics", self.clear_metrics),
+            ("POST", "/webhooks", self.webhooks),
+            ("POST", "/webhooks/endpoint", self.endpoint),
+            ("POST", "/webhooks/release", self.release),
+            ("POST", "/webhooks/drain", self.drain),
+            ("POST", "/webhooks/redeliver", self.redeliver),
+            ("GET", "/webhooks/deliveries", self.deliveries),
+            ("POST", "/intents/{id}/authenticate", self.authenticate),
+            ("POST", "/intents/{id}/succeed", self.succeed),
+            ("POST", "/intents/{id}/cancel", self.cancel),
+            ("POST", "/intents/{id}/refund", self.refund),
+            ("POST", "/accounts/{id}", self.account),
+        ]
+        return [Route(f"/_control{path}", _answering(run), methods=[method]) for method, path, run in table]
+
+    async def health(self, request: Request, given: dict[str, Any]) -> Any:
+        return {"api_version": self._sandbox.schema.api_version}
+
+    async def reset(self, request: Request, given: dict[str, Any]) -> Any:
+        await self._sandbox.reset()
+        return {}
+
+    async def clock(self, request: Request, given: dict[str, Any]) -> Any:
+        return {"now": self._sandbox.clock.now()}
+
+    async def advance(self, request: Request, given: dict[str, Any]) -> Any:
+        """Move the clock on by `advance_s`; what falls due happens before the answer."""
+        self._sandbox.clock.advance(float(given["advance_s"]))
+        ran = self._sandbox.agenda.run_due()
+        return {"now": self._sandbox.clock.now(), "ran": ran}
+
+    async def latency(self, request: Request, given: dict[str, Any]) -> Any:
+        """Add `ms` to every answer of the API, before the effect."""
+        self._sandbox.latency_s = float(given["ms"]) / 1000
+        return {}
+
+    async def settle(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let everything that settles later settle now."""
+        return {"ran": self._sandbox.agenda.run_all(label=charging.SETTLEMENT)}
+
+    async def faults(self, request: Request, given: dict[str, Any]) -> Any:
+        return {"data": self._sandbox.faults.listed()}
+
+    async def add_fault(self, request: Request, given: dict[str, Any]) -> Any:
+        given["kind"] = Kind(given["kind"])
+        self._sandbox.faults.add(Fault(**given))
+        return {}
+
+    async def clear_faults(self, request: Request, given: dict[str, Any]) -> Any:
+        self._sandbox.faults.clear()
+        return {}
+
+    async def resume(self, request: Request, given: dict[str, Any]) -> Any:
+        self._resume()
+        return {}
+
+    async def objects(self, request: Request, given: dict[str, Any]) -> Any:
+        """List objects of all accounts, oldest first: `type`, and any field or `metadata.<key>` as a filter."""
+        filters = {name: value for name, value in request.query_params.items() if name != "type"}
+        found = [
+            obj
+            for world in self._sandbox.worlds()
+            for obj in world.all(request.query_params["type"])
+            if all(_field(obj, name) == value for name, value in filters.items())
+        ]
+        return {"count": len(found), "data": found}
+
+    async def counts(self, request: Request, given: dict[str, Any]) -> Any:
+        totals: dict[str, int] = {}
+        for world in self._sandbox.worlds():
+            for object_type, count in world.counts().items():
+                totals[object_type] = totals.get(object_type, 0) + count
+        return totals
+
+    async def metrics(self, request: Request, given: dict[str, Any]) -> Any:
+        return {route: asdict(figures) for route, figures in sorted(self._sandbox.metrics.routes.items())}
+
+    async def clear_metrics(self, request: Request, given: dict[str, Any]) -> Any:
+        self._sandbox.metrics.routes.clear()
+        return {}
+
+    async def webhooks(self, request: Request, given: dict[str, Any]) -> Any:
+        """Set all switches: what is not given goes back to its default."""
+        self._sandbox.delivery.switches = Switches(**given)
+        return {field.name: getattr(self._sandbox.delivery.switches, field.name) for field in fields(Switches)}
+
+    async def endpoint(self, request: Request, given: dict[str, Any]) -> Any:
+        """Register an endpoint of every account, present and future, with known secrets (two while one rotates)."""
+        url, secrets = str(given["url"]), tuple(given["secrets"])
+        for world in self._sandbox.worlds():
+            for known in [known for known in world.all("webhook_endpoint") if known["url"] == url]:
+                world.remove(known)
+            hooks.register(world, url=url, enabled_events=["*"], secrets=secrets)
+        self._sandbox.default_endpoint = (url, secrets)
+        return {}
+
+    async def release(self, request: Request, given: dict[str, Any]) -> Any:
+        return {"released": self._sandbox.delivery.release()}
+
+    async def drain(self, request: Request, given: dict[str, Any]) -> Any:
+        await self._sandbox.delivery.drained()
+        return {"held": self._sandbox.delivery.held}
+
+    async def redeliver(self, request: Request, given: dict[str, Any]) -> Any:
+        world, event = self._sandbox.locate(given["event"])
+        return {"deliveries": self._sandbox.delivery.redeliver(world, event)}
+
+    async def deliveries(self, request: Request, given: dict[str, Any]) -> Any:
+        return {"data": list(self._sandbox.delivery.log)}
+
+    async def authenticate(self, request: Request, given: dict[str, Any]) -> Any:
+        _, world, intent = self._intent(request)
+        lifecycle.authenticate(world, intent, succeed=bool(given["succeed"]))
+        return intent
+
+    async def succeed(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let the money arrive whatever the intent's status: late money after a cancellation."""
+        _, world, intent = self._intent(request)
+        method = methods.resolve(world, given.get("payment_method", "pm_card_visa"))
+        lifecycle.force_success(world, intent, method)
+        return intent
+
+    async def cancel(self, request: Request, given: dict[str, Any]) -> Any:
+        intent_id, world, _ = self._intent(request)
+        return lifecycle.cancel(world, given, intent_id)
+
+    async def refund(self, request: Request, given: dict[str, Any]) -> Any:
+        intent_id, world, _ = self._intent(request)
+        return refunds.create(world, given | {"payment_intent": intent_id})
+
+    async def account(self, request: Request, given: dict[str, Any]) -> Any:
+        world, account = self._sandbox.locate(request.path_params["id"])
+        return accounts.enable(world, account["id"], enabled=bool(given["charges_enabled"]))
+
+    def _intent(self, request: Request) -> tuple[str, World, Object]:
+        intent_id = request.path_params["id"]
+        world, intent = self._sandbox.locate(intent_id)
+        if intent["object"] != "payment_intent":
+            raise ApiError(f"{intent_id} is not a payment intent.", status=404)
+        return intent_id, world, intent
+
+
+def _answering(run: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        body = await request.body()
+        try:
+            return JSONResponse(await run(request, json.loads(body) if body else {}))
+        except ApiError as refusal:
+            return JSONResponse(refusal.body(request_id="req_control"), status_code=refusal.status)
+        except (KeyError, TypeError, ValueError) as mistake:
+            return JSONResponse({"error": {"message": f"{type(mistake).__name__}: {mistake}"}}, status_code=400)
+
+    return answer
+
+
+def _field(obj: Object, name: str) -> str | None:
+    value: Any = obj
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return None if value is None else str(value)

@@ -1,0 +1,67 @@
+"""Webhook endpoints as the API sees them. Delivery is in delivery.py."""
+
+from typing import Any
+
+from sandbox.answers import page
+from sandbox.errors import ApiError
+from sandbox.world import Object, World, merge_metadata
+
+_URL_MAX = 5000
+
+
+def create(world: World, params: dict[str, Any]) -> Object:
+    """Register an endpoint; only this answer carries its `secret`."""
+    if not params["url"].startswith(("http://", "https://")) or len(params["url"]) > _URL_MAX:
+        raise ApiError("Invalid URL: An explicit scheme (such as https) must be provided.", code="url_invalid", param="url")
+    if params.get("api_version", world.api_version) != world.api_version:
+        raise ApiError(f"The sandbox renders events at {world.api_version} only.", status=501, param="api_version")
+    if params.get("connect"):
+        raise ApiError("The sandbox has no events of connected accounts.", status=501, param="connect")
+    endpoint = register(
+        world,
+        url=params["url"],
+        enabled_events=params["enabled_events"],
+        description=params.get("description") or None,
+        metadata=merge_metadata({}, params.get("metadata", {})),
+    )
+    return endpoint | {"secret": world.secrets[endpoint["id"]][0]}
+
+
+def register(
+    world: World,
+    *,
+    url: str,
+    enabled_events: list[str],
+    description: str | None = None,
+    metadata: Object | None = None,
+    secrets: tuple[str, ...] = (),
+) -> Object:
+    endpoint: Object = {
+        "id": world.new_id("webhook_endpoint"),
+        "object": "webhook_endpoint",
+        "api_version": world.api_version,
+        "application": None,
+        "created": world.clock.seconds(),
+        "description": description,
+        "enabled_events": enabled_events,
+        "livemode": False,
+        "metadata": metadata or {},
+        "status": "enabled",
+        "url": url,
+    }
+    world.secrets[endpoint["id"]] = secrets or (f"whsec_{world.token(32)}",)
+    return world.add(endpoint)
+
+
+def retrieve(world: World, params: dict[str, Any], endpoint_id: str) -> Object:
+    return world.get("webhook_endpoint", endpoint_id)
+
+
+def delete(world: World, params: dict[str, Any], endpoint_id: str) -> Object:
+    endpoint = world.get("webhook_endpoint", endpoint_id)
+    world.remove(endpoint)
+    return {"id": endpoint_id, "object": "webhook_endpoint", "deleted": True}
+
+
+def list_all(world: World, params: dict[str, Any]) -> Object:
+    return page(world.all("webhook_endpoint"), params, url="/v1/webhook_endpoints")

@@ -1,0 +1,243 @@
+"""The life of a PaymentIntent: confirm, authenticate, capture, cancel, lapse; each move with Stripe's events."""
+
+from typing import Any
+
+from sandbox import charging, methods
+from sandbox.cards import Authentication, Decline
+from sandbox.errors import ApiError, unexpected_state
+from sandbox.world import Object, World, merge_metadata, snapshot
+
+EXPIRY = "expiry"  # the label of lapsing authorisations on the agenda
+_HOLD_S = 7 * 86_400  # how long an uncaptured authorisation holds
+_CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+_CANCELABLE = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action", "processing")
+_AUTHENTICATION_FAILED = (
+    "We are unable to authenticate your payment method. Please choose a different payment method and try again."
+)
+
+
+def check_confirmable(intent: Object) -> None:
+    if intent["status"] in _CONFIRMABLE:
+        return
+    if intent["status"] == "succeeded":
+        because = "it has already succeeded after being previously confirmed"
+    else:
+        because = f"it has a status of {intent['status']}"
+    raise unexpected_state(f"You cannot confirm this PaymentIntent because {because}.", intent=snapshot(intent))
+
+
+def check_return_url(automatic: Object | None, params: dict[str, Any]) -> None:
+    """Refuse a confirm that could need a redirect and does not say where to."""
+    may_redirect = automatic is not None and automatic["enabled"] and automatic["allow_redirects"] != "never"
+    if may_redirect and not params.get("return_url") and not params.get("use_stripe_sdk"):
+        raise ApiError(
+            "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because some of "
+            "these payment methods might redirect your customer off of your page, you must provide a `return_url`. If "
+            "you don't want to accept redirect-based payment methods, set "
+            "`automatic_payment_methods[enabled]` to `true` and `automatic_payment_methods[allow_redirects]` to "
+            "`never` when creating Setup Intents and Payment Intents."
+        )
+
+
+def confirm(world: World, intent: Object, params: dict[str, Any]) -> None:
+    """Confirm with the intent's payment method; raises the 402 of a decline after recording it."""
+    if params.get("setup_future_usage"):
+        intent["setup_future_usage"] = params["setup_future_usage"]
+    if params.get("receipt_email"):
+        intent["receipt_email"] = params["receipt_email"]
+    method = world.get("payment_method", intent["payment_method"])
+    card = world.cards[method["id"]]
+    off_session = bool(params.get("off_session"))
+    if _must_authenticate(world, method, card.authentication, off_session=off_session):
+        if off_session or params.get("error_on_requires_action"):
+            _decline(world, intent, method, decline=_UNATTENDED, authenticated=False)
+        _require_action(world, intent, return_url=params.get("return_url"))
+        return
+    _charge(world, intent, method, decline=card.decline, authenticated=False)
+
+
+def authenticate(world: World, intent: Object, *, succeed: bool) -> None:
+    """Finish 3-D Secure. A decline after it is recorded, not raised: nobody is waiting for an API answer."""
+    if intent["status"] != "requires_action":
+        raise unexpected_state(f"The intent has a status of {intent['status']}; nothing to authenticate.", intent=intent)
+    method = world.get("payment_method", intent["payment_method"])
+    intent["next_action"] = None
+    if not succeed:
+        error: Object = {
+            "code": "payment_intent_authentication_failure",
+            "doc_url": "https://stripe.com/docs/error-codes/payment-intent-authentication-failure",
+            "message": _AUTHENTICATION_FAILED,
+            "payment_method": snapshot(method),
+            "type": "invalid_request_error",
+        }
+        _back_to_method(world, intent, error)
+        return
+    try:
+        _charge(world, intent, method, decline=world.cards[method["id"]].decline, authenticated=True)
+    except ApiError as declined:
+        if declined.status != 402:
+            raise
+
+
+def capture(world: World, params: dict[str, Any], intent_id: str) -> Object:
+    """Capture a hold, all or less; the rest is released. Several captures are not modelled."""
+    intent = world.get("payment_intent", intent_id, param="intent")
+    if intent["status"] != "requires_capture":
+        raise unexpected_state(
+            f"This PaymentIntent could not be captured because it has a status of {intent['status']}. Only a "
+            "PaymentIntent with one of the following statuses may be captured: requires_capture.",
+            intent=snapshot(intent),
+        )
+    amount = params.get("amount_to_capture", intent["amount_capturable"])
+    if amount < 1:
+        raise ApiError(
+            "This value must be greater than or equal to 1.", code="parameter_invalid_integer", param="amount_to_capture"
+        )
+    if amount > intent["amount_capturable"]:
+        raise ApiError(
+            "The amount_to_capture is greater than the amount you can capture for this charge.",
+            code="amount_too_large",
+            param="amount_to_capture",
+        )
+    fee = params.get("application_fee_amount", intent["application_fee_amount"])
+    if "application_fee_amount" in params and (intent["transfer_data"] is None or not 0 <= fee <= amount):
+        raise ApiError("Fees must be less than or equal to the charge amount.", param="application_fee_amount")
+    part = params.get("transfer_data", {}).get("amount")
+    if part is not None and (intent["transfer_data"] is None or fee is not None or not 1 <= part <= amount):
+        raise ApiError("The transfer amount does not fit this charge.", param="transfer_data[amount]")
+    charge = world.get("charge", intent["latest_charge"])
+    charge.update(
+        captured=True,
+        amount_captured=amount,
+        # What is not captured goes back to the payer and counts as refunded on the charge, without a refund object.
+        amount_refunded=charge["amount"] - amount,
+        application_fee_amount=fee,
+    )
+    if part is not None:
+        intent["transfer_data"]["amount"] = charge["transfer_data"]["amount"] = part
+    if "metadata" in params:
+        intent["metadata"] = merge_metadata(intent["metadata"], params["metadata"])
+    intent.update(status="succeeded", amount_capturable=0, amount_received=amount, application_fee_amount=fee)
+    charging.settle(world, charge, announce=False)
+    world.emit("charge.captured", charge)
+    world.emit("payment_intent.succeeded", intent)
+    return intent
+
+
+def cancel(world: World, params: dict[str, Any], intent_id: str) -> Object:
+    intent = world.get("payment_intent", intent_id, param="intent")
+    if intent["status"] not in _CANCELABLE:
+        raise unexpected_state(
+            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. Only a PaymentIntent "
+            f"with one of the following statuses may be canceled: {', '.join(_CANCELABLE)}.",
+            intent=snapshot(intent),
+        )
+    _cancel(world, intent, reason=params.get("cancellation_reason"), charge_event="charge.refunded")
+    return intent
+
+
+def force_success(world: World, intent: Object, method: Object) -> None:
+    """Let money arrive from outside whatever the intent's status, even canceled: late money. Dashboard-like control."""
+    if intent["status"] == "succeeded":
+        raise unexpected_state("The intent has already succeeded.", intent=intent)
+    intent.update(payment_method=method["id"], next_action=None, canceled_at=None, cancellation_reason=None)
+    _charge(world, intent, method, decline=None, authenticated=False)
+
+
+_UNATTENDED = Decline(
+    code="authentication_required",
+    decline_code="authentication_required",
+    message="Your card was declined. This transaction requires authentication.",
+)
+
+
+def _must_authenticate(world: World, method: Object, rule: Authentication, *, off_session: bool) -> bool:
+    match rule:
+        case Authentication.NEVER:
+            return False
+        case Authentication.ALWAYS:
+            return True
+        case Authentication.UNLESS_SET_UP:
+            return not (off_session and method["id"] in world.set_up)
+        case Authentication.ON_SESSION:
+            return not off_session
+
+
+def _require_action(world: World, intent: Object, *, return_url: str | None) -> None:
+    url = f"{world.base_url()}/3ds/{intent['id']}?client_secret={intent['client_secret']}"
+    action: Object
+    if return_url:
+        action = {"redirect_to_url": {"return_url": return_url, "url": url}, "type": "redirect_to_url"}
+    else:
+        action = {
+            "type": "use_stripe_sdk",
+            "use_stripe_sdk": {"source": intent["id"], "stripe_js": url, "type": "three_d_secure_redirect"},
+        }
+    intent.update(status="requires_action", next_action=action, last_payment_error=None)
+    world.emit("payment_intent.requires_action", intent)
+
+
+def _charge(world: World, intent: Object, method: Object, *, decline: Decline | None, authenticated: bool) -> None:
+    if decline is not None:
+        _decline(world, intent, method, decline=decline, authenticated=authenticated)
+    intent.update(last_payment_error=None, next_action=None)
+    charge = charging.attempt(world, intent, method, decline=None, authenticated=authenticated)
+    if intent["customer"] is None:
+        world.used_up.add(method["id"])
+    elif intent["setup_future_usage"] is not None:
+        methods.save(world, method, customer_id=intent["customer"])
+        if intent["setup_future_usage"] == "off_session":
+            world.set_up.add(method["id"])
+    if intent["capture_method"] == "manual":
+        intent.update(status="requires_capture", amount_capturable=intent["amount"])
+        world.emit("payment_intent.amount_capturable_updated", intent)
+        world.later(_HOLD_S, lambda: _lapse(world, intent, charge), label=EXPIRY)
+    else:
+        intent.update(status="succeeded", amount_received=intent["amount"])
+        world.emit("payment_intent.succeeded", intent)
+
+
+def _decline(world: World, intent: Object, method: Object, *, decline: Decline, authenticated: bool) -> None:
+    """Record a failed charge and raise its 402."""
+    charge = charging.attempt(world, intent, method, decline=decline, authenticated=authenticated)
+    error: Object = {
+        "charge": charge["id"],
+        "code": decline.code,
+        "doc_url": f"https://stripe.com/docs/error-codes/{decline.code.replace('_', '-')}",
+        "message": decline.message,
+        "payment_method": snapshot(method),
+        "type": "card_error",
+    }
+    if decline.decline_code is not None:
+        error["decline_code"] = decline.decline_code
+    _back_to_method(world, intent, error)
+    raise methods.declined(
+        decline, charge=charge["id"], payment_intent=snapshot(intent), payment_method=snapshot(method)
+    )
+
+
+def _back_to_method(world: World, intent: Object, error: Object) -> None:
+    intent.update(
+        status="requires_payment_method", payment_method=None, next_action=None, last_payment_error=error
+    )
+    world.emit("payment_intent.payment_failed", intent)
+
+
+def _lapse(world: World, intent: Object, charge: Object) -> None:
+    if intent["status"] == "requires_capture" and intent["latest_charge"] == charge["id"]:
+        _cancel(world, intent, reason="automatic", charge_event="charge.expired")
+
+
+def _cancel(world: World, intent: Object, *, reason: str | None, charge_event: str) -> None:
+    if intent["status"] == "requires_capture":
+        charge = world.get("charge", intent["latest_charge"])
+        charge.update(refunded=True, amount_refunded=charge["amount"])
+        world.emit(charge_event, charge)
+    intent.update(
+        status="canceled",
+        amount_capturable=0,
+        canceled_at=world.clock.seconds(),
+        cancellation_reason=reason,
+        next_action=None,
+    )
+    world.emit("payment_intent.canceled", intent)

@@ -1,0 +1,146 @@
+"""Payment methods: made from test ids, attached to customers."""
+
+from typing import Any
+
+from sandbox.answers import page
+from sandbox.cards import CARDS, NOT_MODELLED, Card, Decline
+from sandbox.errors import ApiError, missing, not_modelled
+from sandbox.world import Object, World
+
+_EXPIRES_IN_YEARS = 4
+_ADDRESS: Object = {"city": None, "country": None, "line1": None, "line2": None, "postal_code": None, "state": None}
+
+
+def resolve(world: World, method_id: str, *, param: str = "payment_method", status: int = 400) -> Object:
+    """Return a payment method; a test id such as `pm_card_visa` becomes a new one, as at Stripe."""
+    if method_id in NOT_MODELLED:
+        raise not_modelled(f"disputes, so not the test payment method {method_id} either")
+    if method_id in CARDS:
+        return _make(world, CARDS[method_id])
+    found = world.find(method_id)
+    if found is None or found["object"] != "payment_method":
+        raise missing("PaymentMethod", method_id, param=param, status=status)
+    return found
+
+
+def retrieve(world: World, params: dict[str, Any], method_id: str) -> Object:
+    return resolve(world, method_id, param="payment_method", status=404)
+
+
+def attach(world: World, params: dict[str, Any], method_id: str) -> Object:
+    """Attach a payment method to a customer; a card that declines here is refused as Stripe's check would."""
+    if "customer" not in params:
+        raise ApiError("Missing required param: customer.", code="parameter_missing", param="customer")
+    world.referred("customer", params["customer"], param="customer")
+    method = resolve(world, method_id, status=404)
+    if method["customer"] not in (None, params["customer"]):
+        raise ApiError("The payment method you provided has already been attached to a customer.")
+    card = world.cards[method["id"]]
+    if card.decline is not None and card.declines_on_attach:
+        raise declined(card.decline)
+    save(world, method, customer_id=params["customer"])
+    return method
+
+
+def detach(world: World, params: dict[str, Any], method_id: str) -> Object:
+    method = resolve(world, method_id, status=404)
+    if method["customer"] is None:
+        raise ApiError("The payment method you provided is not attached to a customer so detachment is impossible.")
+    release(world, method)
+    return method
+
+
+def list_all(world: World, params: dict[str, Any], *, url: str = "/v1/payment_methods") -> Object:
+    kind, customer = params.get("type"), params.get("customer")
+    found = list(world.all("payment_method"))
+    if customer is not None:
+        world.referred("customer", customer, param="customer")
+        found = world.by_field("payment_method", field="customer", value=customer)
+    return page(
+        found, params, url=url, keep=lambda method: method["customer"] is not None and kind in (None, method["type"])
+    )
+
+
+def list_of_customer(world: World, params: dict[str, Any], customer_id: str) -> Object:
+    world.get("customer", customer_id)
+    return list_all(world, params | {"customer": customer_id}, url=f"/v1/customers/{customer_id}/payment_methods")
+
+
+def save(world: World, method: Object, *, customer_id: str) -> None:
+    """Attach without any check."""
+    if method["customer"] == customer_id:
+        return
+    method["customer"] = customer_id
+    world.reindex(method, field="customer", before=None)
+    world.emit("payment_method.attached", method)
+
+
+def release(world: World, method: Object) -> None:
+    """Detach; the method can never be used again."""
+    before, method["customer"] = method["customer"], None
+    world.reindex(method, field="customer", before=before)
+    world.used_up.add(method["id"])
+    world.emit("payment_method.detached", method, previous={"customer": before})
+
+
+def declined(decline: Decline, **fields: Any) -> ApiError:
+    """Return the 402 for a refused card."""
+    return ApiError(
+        decline.message,
+        status=402,
+        type="card_error",
+        code=decline.code,
+        decline_code=decline.decline_code,
+        param="exp_month" if decline.code == "expired_card" else "cvc" if decline.code == "incorrect_cvc" else None,
+        **fields,
+    )
+
+
+def check_usable(world: World, method: Object, *, customer_id: str | None) -> None:
+    """Refuse another customer's payment method, and one that was used up without a customer."""
+    owner = method["customer"]
+    if owner is not None and owner != customer_id:
+        raise ApiError(
+            f"The provided PaymentMethod ({method['id']}) belongs to a Customer. Please include that Customer in the "
+            "`customer` parameter on the PaymentIntent.",
+            param="payment_method",
+        )
+    if owner is None and method["id"] in world.used_up:
+        raise ApiError(
+            "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment or was "
+            "detached from a Customer. It may not be used again.",
+            param="payment_method",
+        )
+
+
+def _make(world: World, card: Card) -> Object:
+    method: Object = {
+        "id": world.new_id("payment_method"),
+        "object": "payment_method",
+        "allow_redisplay": "unspecified",
+        "billing_details": {"address": dict(_ADDRESS), "email": None, "name": None, "phone": None, "tax_id": None},
+        "card": {
+            "brand": card.brand,
+            "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "unchecked"},
+            "country": card.country,
+            "display_brand": card.brand,
+            "exp_month": 12,
+            "exp_year": 1970 + world.clock.seconds() // 31_556_952 + _EXPIRES_IN_YEARS,
+            "fingerprint": f"sandbox{card.brand[:4]}{card.last4}",
+            "funding": card.funding,
+            "generated_from": None,
+            "last4": card.last4,
+            "networks": {"available": [card.brand], "preferred": None},
+            "regulated_status": "unregulated",
+            "three_d_secure_usage": {"supported": True},
+            "wallet": None,
+        },
+        "created": world.clock.seconds(),
+        "customer": None,
+        "customer_account": None,
+        "livemode": False,
+        "metadata": {},
+        "type": "card",
+    }
+    world.cards[method["id"]] = card
+    return world.add(method)

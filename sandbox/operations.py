@@ -1,0 +1,174 @@
+"""What the sandbox can do: each operation of Stripe's API it models, with the parameters it models.
+
+A parameter Stripe knows and this table does not name is refused with 501; one Stripe does not know, with 400. A name
+with dots stands for a nested parameter; a name without stands for everything below it.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox import accounts, charging, customers, events, hooks, intents, lifecycle, methods, refunds
+from sandbox.errors import ApiError, not_modelled
+from sandbox.world import Object, World
+
+_LIST = "limit starting_after ending_before expand"
+_DATED = f"{_LIST} created"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One modelled operation; `name` is "verb /path" as in the schema."""
+
+    name: str
+    run: Callable[..., Object]
+    modelled: frozenset[str]
+    pattern: re.Pattern[str] = field(repr=False)
+
+    def check_modelled(self, params: dict[str, Any], prefix: str = "") -> None:
+        """Refuse parameters Stripe knows and the sandbox does not model."""
+        for name, value in params.items():
+            path = prefix + name
+            if path in self.modelled:
+                continue
+            if not isinstance(value, dict) or not any(known.startswith(f"{path}.") for known in self.modelled):
+                raise not_modelled(f"the parameter `{path}` of {self.name.upper()}")
+            self.check_modelled(value, f"{path}.")
+
+
+def _by_id(object_type: str) -> Callable[..., Object]:
+    def retrieve(world: World, params: dict[str, Any], object_id: str) -> Object:
+        return world.get(object_type, object_id)
+
+    return retrieve
+
+
+def _operation(name: str, run: Callable[..., Object], modelled: str) -> Operation:
+    return Operation(name, run, frozenset(modelled.split()), _pattern(name))
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(f"^{re.sub(r'{[a-z_]+}', '([^/]+)', name)}$")
+
+
+OPERATIONS = (
+    _operation(
+        "post /v1/payment_intents",
+        intents.create,
+        """amount currency customer payment_method confirm capture_method description metadata receipt_email return_url
+        off_session error_on_requires_action setup_future_usage statement_descriptor_suffix transfer_group
+        application_fee_amount transfer_data.destination transfer_data.amount automatic_payment_methods use_stripe_sdk
+        expand""",
+    ),
+    _operation("get /v1/payment_intents", intents.list_all, f"{_DATED} customer"),
+    _operation("get /v1/payment_intents/{intent}", intents.retrieve, "client_secret expand"),
+    _operation(
+        "post /v1/payment_intents/{intent}",
+        intents.update,
+        "amount application_fee_amount customer description expand metadata payment_method receipt_email transfer_group",
+    ),
+    _operation(
+        "post /v1/payment_intents/{intent}/confirm",
+        intents.confirm,
+        "payment_method return_url off_session error_on_requires_action receipt_email setup_future_usage "
+        "use_stripe_sdk expand",
+    ),
+    _operation(
+        "post /v1/payment_intents/{intent}/capture",
+        lifecycle.capture,
+        "amount_to_capture application_fee_amount transfer_data.amount metadata expand",
+    ),
+    _operation("post /v1/payment_intents/{intent}/cancel", lifecycle.cancel, "cancellation_reason expand"),
+    _operation("get /v1/charges", charging.list_charges, f"{_DATED} customer payment_intent transfer_group"),
+    _operation("get /v1/charges/{charge}", _by_id("charge"), "expand"),
+    _operation("post /v1/charges/{charge}", charging.update, "description metadata receipt_email expand"),
+    _operation(
+        "post /v1/refunds",
+        refunds.create,
+        "amount charge payment_intent metadata reason refund_application_fee reverse_transfer expand",
+    ),
+    _operation("get /v1/refunds", refunds.list_all, f"{_DATED} charge payment_intent"),
+    _operation("get /v1/refunds/{refund}", refunds.retrieve, "expand"),
+    _operation("post /v1/refunds/{refund}", refunds.update, "metadata expand"),
+    _operation(
+        "post /v1/customers",
+        customers.create,
+        "address description email metadata name phone preferred_locales expand",
+    ),
+    _operation("get /v1/customers", customers.list_all, f"{_DATED} email"),
+    _operation("get /v1/customers/{customer}", customers.retrieve, "expand"),
+    _operation(
+        "post /v1/customers/{customer}",
+        customers.update,
+        "address description email invoice_settings.default_payment_method metadata name phone preferred_locales "
+        "expand",
+    ),
+    _operation("delete /v1/customers/{customer}", customers.delete, ""),
+    _operation("get /v1/customers/{customer}/payment_methods", methods.list_of_customer, f"{_LIST} type"),
+    _operation("get /v1/payment_methods", methods.list_all, f"{_LIST} customer type"),
+    _operation("get /v1/payment_methods/{payment_method}", methods.retrieve, "expand"),
+    _operation("post /v1/payment_methods/{payment_method}/attach", methods.attach, "customer expand"),
+    _operation("post /v1/payment_methods/{payment_method}/detach", methods.detach, "expand"),
+    _operation(
+        "post /v1/accounts",
+        accounts.create,
+        """business_profile.mcc business_profile.name business_profile.url business_profile.product_description
+        business_type capabilities controller country default_currency email metadata type expand""",
+    ),
+    _operation("get /v1/accounts", accounts.list_all, _DATED),
+    _operation("get /v1/accounts/{account}", accounts.retrieve, "expand"),
+    _operation(
+        "post /v1/accounts/{account}",
+        accounts.update,
+        """business_profile.mcc business_profile.name business_profile.url business_profile.product_description
+        business_type email metadata expand""",
+    ),
+    _operation("get /v1/balance_transactions", charging.list_entries, f"{_DATED} currency source type"),
+    _operation("get /v1/balance_transactions/{id}", _by_id("balance_transaction"), "expand"),
+    _operation("get /v1/transfers", charging.list_transfers, f"{_DATED} destination transfer_group"),
+    _operation("get /v1/transfers/{transfer}", _by_id("transfer"), "expand"),
+    _operation("get /v1/application_fees", charging.list_fees, f"{_DATED} charge"),
+    _operation("get /v1/application_fees/{id}", _by_id("application_fee"), "expand"),
+    _operation("get /v1/events", events.list_all, f"{_DATED} delivery_success type types"),
+    _operation("get /v1/events/{id}", events.retrieve, "expand"),
+    _operation(
+        "post /v1/webhook_endpoints",
+        hooks.create,
+        "api_version connect description enabled_events metadata url expand",
+    ),
+    _operation("get /v1/webhook_endpoints", hooks.list_all, _LIST),
+    _operation("get /v1/webhook_endpoints/{webhook_endpoint}", hooks.retrieve, "expand"),
+    _operation("delete /v1/webhook_endpoints/{webhook_endpoint}", hooks.delete, ""),
+)
+
+
+class Router:
+    """Finds the operation a request means."""
+
+    def __init__(self, known: list[str]) -> None:
+        self._exact = {operation.name: operation for operation in OPERATIONS if "{" not in operation.name}
+        self._patterns = [operation for operation in OPERATIONS if "{" in operation.name]
+        modelled = {operation.name for operation in OPERATIONS}
+        others = [name for name in known if name not in modelled]
+        self._others_exact = {name for name in others if "{" not in name}  # …/search is not an id
+        self._others = [name for name in others if "{" in name]
+
+    def find(self, method: str, path: str) -> tuple[Operation, tuple[str, ...]]:
+        """Return the operation and the ids in its path; raises 501 for what is not modelled, 404 for what is unknown."""
+        verb = method.lower()
+        exact = self._exact.get(f"{verb} {path}")
+        if exact is not None:
+            return exact, ()
+        if f"{verb} {path}" in self._others_exact:
+            raise not_modelled(f"{method} {path}")
+        for operation in self._patterns:
+            if match := operation.pattern.match(f"{verb} {path}"):
+                return operation, match.groups()
+        if any(_pattern(other).match(f"{verb} {path}") for other in self._others):
+            raise not_modelled(f"{method} {path}")
+        raise ApiError(
+            f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at "
+            "https://support.stripe.com/.",
+            status=404,
+        )

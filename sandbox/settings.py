@@ -1,0 +1,51 @@
+"""Settings of the sandbox, read once from the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_SETTLE_DELAY_S = 0.05  # Long enough that `charge.updated` comes visibly after the answer, short enough for a demo.
+_RETRY_BACKOFF_S = 0.2  # First pause between deliveries of one event; doubles. Stripe waits hours, nobody here can.
+_DELIVERY_ATTEMPTS_MAX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one sandbox runs. Every sandbox binds loopback only and takes `sk_test_` keys only."""
+
+    host: str = "127.0.0.1"
+    port: int = 7200
+    webhook_url: str | None = None
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    seed: int | None = None  # makes ids, faults and reordering repeatable; none: fresh ids on every start
+    settle_delay_s: float = _SETTLE_DELAY_S
+    retry_backoff_s: float = _RETRY_BACKOFF_S
+    delivery_attempts_max: int = _DELIVERY_ATTEMPTS_MAX
+    check_answers: bool = False  # hold our own answers and events to the schema; a breach is a 500
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings; raises ValueError naming the variable at fault."""
+        host, _, port = environ.get("BATZEN_SANDBOX_LISTEN", "127.0.0.1:7200").rpartition(":")
+        if host not in ("127.0.0.1", "localhost", "[::1]"):
+            raise ValueError("BATZEN_SANDBOX_LISTEN must name a loopback address: the sandbox checks no secrets.")
+        secrets = environ.get("BATZEN_SANDBOX_WEBHOOK_SECRET", "")
+        url = environ.get("BATZEN_SANDBOX_WEBHOOK_URL") or None
+        if url and not secrets:
+            raise ValueError("BATZEN_SANDBOX_WEBHOOK_SECRET is needed beside BATZEN_SANDBOX_WEBHOOK_URL.")
+        return cls(
+            host=host.strip("[]"),
+            port=_number(environ, "BATZEN_SANDBOX_LISTEN", port),
+            webhook_url=url,
+            webhook_secrets=tuple(secret for secret in secrets.split(",") if secret),
+            seed=_number(environ, "BATZEN_SANDBOX_SEED", seed) if (seed := environ.get("BATZEN_SANDBOX_SEED")) else None,
+            settle_delay_s=_number(environ, "BATZEN_SANDBOX_SETTLE_MS", environ.get("BATZEN_SANDBOX_SETTLE_MS", "50"))
+            / 1000,
+            check_answers=environ.get("BATZEN_SANDBOX_CHECK_ANSWERS", "0") == "1",
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} must hold a whole number, not {environ.get(name)!r}.") from None

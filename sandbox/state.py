@@ -1,0 +1,122 @@
+"""Everything one running sandbox holds. The only place that knows how its parts fit together."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sandbox import hooks
+from sandbox.clock import Agenda, Clock
+from sandbox.delivery import Delivery
+from sandbox.errors import missing
+from sandbox.faults import Faults
+from sandbox.idempotency import IdempotencyKeys
+from sandbox.operations import Router
+from sandbox.schema import ApiSchema
+from sandbox.settings import Settings
+from sandbox.world import Object, World
+
+
+@dataclass(slots=True)
+class RouteFigures:
+    """Requests of one route: how many, and the seconds spent in the sandbox, delays on order included."""
+
+    count: int = 0
+    seconds: float = 0.0
+    seconds_max: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """One platform account, made on first use of its secret key."""
+
+    world: World
+    keys: IdempotencyKeys
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Time spent per route, so that a measurement can tell Stripe's share from the suite's."""
+
+    routes: dict[str, RouteFigures] = field(default_factory=dict)
+
+    def note(self, route: str, seconds: float) -> None:
+        figures = self.routes.setdefault(route, RouteFigures())
+        figures.count += 1
+        figures.seconds += seconds
+        figures.seconds_max = max(figures.seconds_max, seconds)
+
+
+class Sandbox:
+    """The state behind the routes."""
+
+    def __init__(
+        self, settings: Settings, *, schema: ApiSchema, port: int, source: Callable[[], float] = time.time
+    ) -> None:
+        self.settings = settings
+        self.schema = schema
+        self.router = Router(schema.known)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.base_url = f"http://{host}:{port}"
+        self.chance = random.Random(settings.seed)
+        self.clock = Clock(source)
+        self.agenda = Agenda(self.clock)
+        self.faults = Faults(self.chance)
+        self.delivery = Delivery(settings, self.chance)
+        self.metrics = Metrics()
+        self.latency_s = 0.0
+        self.accounts: dict[str, Account] = {}
+        self.default_endpoint = self._configured_endpoint()
+
+    def account(self, secret_key: str) -> Account:
+        """Return the account of a secret key. Each key is an account of its own."""
+        account = self.accounts.get(secret_key)
+        if account is None:
+            account = self.accounts[secret_key] = self._open()
+        return account
+
+    def worlds(self) -> list[World]:
+        return [account.world for account in self.accounts.values()]
+
+    def locate(self, object_id: str) -> tuple[World, Object]:
+        """Return an object of whatever account, and that account's world; raises 404."""
+        for world in self.worlds():
+            found = world.find(object_id)
+            if found is not None:
+                return world, found
+        raise missing("object", object_id, param="id", status=404)
+
+    async def reset(self) -> None:
+        """Forget every object, fault, key and figure, and go back to the configured endpoint; the clock stays."""
+        await self.delivery.close()
+        self.agenda.clear()
+        self.accounts.clear()
+        self.faults.clear()
+        self.delivery = Delivery(self.settings, self.chance)
+        self.metrics = Metrics()
+        self.latency_s = 0.0
+
+    async def close(self) -> None:
+        """Give up what is under way, for good."""
+        self.agenda.clear()
+        await self.delivery.close()
+
+    def _open(self) -> Account:
+        world = World(
+            settings=self.settings,
+            clock=self.clock,
+            agenda=self.agenda,
+            chance=self.chance,
+            api_version=self.schema.api_version,
+            base_url=lambda: self.base_url,
+            publish=lambda world, event: self.delivery.publish(world, event),
+        )
+        if self.default_endpoint is not None:
+            url, secrets = self.default_endpoint
+            hooks.register(world, url=url, enabled_events=["*"], secrets=secrets)
+        return Account(world=world, keys=IdempotencyKeys(self.clock))
+
+    def _configured_endpoint(self) -> tuple[str, tuple[str, ...]] | None:
+        if self.settings.webhook_url is None:
+            return None
+        return self.settings.webhook_url, self.settings.webhook_secrets

@@ -1,0 +1,176 @@
+"""One Stripe account as the sandbox keeps it: its objects, ids and events. In memory; gone with the process."""
+
+import random
+import string
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.cards import Card
+from sandbox.clock import Agenda, Clock
+from sandbox.errors import missing
+from sandbox.settings import Settings
+
+Object = dict[str, Any]
+
+_ALPHABET = string.ascii_letters + string.digits
+_PREFIX = {
+    "account": "acct",
+    "application_fee": "fee",
+    "balance_transaction": "txn",
+    "charge": "ch",
+    "customer": "cus",
+    "event": "evt",
+    "fee_refund": "fr",
+    "payment_intent": "pi",
+    "payment_method": "pm",
+    "refund": "re",
+    "transfer": "tr",
+    "transfer_reversal": "trr",
+    "webhook_endpoint": "we",
+}
+# Lists are filtered by these; without an index each list would walk every object of a long benchmark.
+_INDEXED = ("payment_intent", "charge", "customer", "source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The request an event comes from; both none for what happens by itself."""
+
+    request_id: str | None = None
+    idempotency_key: str | None = None
+
+
+class World:
+    """The state of one account. Operations run to their end without awaiting, so each is atomic."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        agenda: Agenda,
+        chance: random.Random,
+        api_version: str,
+        base_url: Callable[[], str],
+        publish: Callable[["World", Object], int],
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.agenda = agenda
+        self.api_version = api_version
+        self.base_url = base_url
+        self.cause = Cause()
+        self.cards: dict[str, Card] = {}  # payment method id → the test card behind it
+        self.set_up: set[str] = set()  # payment methods authenticated for off-session use
+        self.used_up: set[str] = set()  # payment methods charged once without a customer
+        self.secrets: dict[str, tuple[str, ...]] = {}  # webhook endpoint id → its signing secrets, newest first
+        self.settled: set[str] = set()  # charges whose balance transaction exists
+        self._objects: dict[str, Object] = {}
+        self._by_type: dict[str, dict[str, Object]] = {}
+        self._by_field: dict[tuple[str, str, str], dict[str, Object]] = {}
+        self._chance = chance
+        self._publish = publish
+
+    def new_id(self, object_type: str) -> str:
+        return f"{_PREFIX[object_type]}_{self.token(24)}"
+
+    def token(self, length: int) -> str:
+        """Return random letters and digits."""
+        return "".join(self._chance.choices(_ALPHABET, k=length))
+
+    def add(self, obj: Object) -> Object:
+        """Keep a new object and return it."""
+        self._objects[obj["id"]] = obj
+        self._by_type.setdefault(obj["object"], {})[obj["id"]] = obj
+        for field in _INDEXED:
+            if value := obj.get(field):
+                self._by_field.setdefault((obj["object"], field, value), {})[obj["id"]] = obj
+        return obj
+
+    def remove(self, obj: Object) -> None:
+        """Forget an object in lists; it can still be found by id, as a deleted one."""
+        self._by_type[obj["object"]].pop(obj["id"], None)
+        for field in _INDEXED:
+            self._by_field.get((obj["object"], field, obj.get(field) or ""), {}).pop(obj["id"], None)
+
+    def find(self, object_id: str) -> Object | None:
+        return self._objects.get(object_id)
+
+    def get(self, object_type: str, object_id: str, *, param: str = "id", status: int = 404) -> Object:
+        """Return an object; raises `resource_missing`, with 400 where a parameter rather than the path names it."""
+        found = self._by_type.get(object_type, {}).get(object_id)
+        if found is None:
+            raise missing(object_type, object_id, param=param, status=status)
+        return found
+
+    def referred(self, object_type: str, object_id: str, *, param: str) -> Object:
+        """Return an object a parameter refers to."""
+        return self.get(object_type, object_id, param=param, status=400)
+
+    def all(self, object_type: str) -> Iterator[Object]:
+        """Yield every object of a type, oldest first."""
+        yield from self._by_type.get(object_type, {}).values()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many objects there are of each type."""
+        return {object_type: len(objects) for object_type, objects in self._by_type.items()}
+
+    def by_field(self, object_type: str, *, field: str, value: str) -> list[Object]:
+        """Return objects whose indexed field had this value when they were added, oldest first."""
+        return list(self._by_field.get((object_type, field, value), {}).values())
+
+    def reindex(self, obj: Object, *, field: str, before: str | None) -> None:
+        """Tell the index that an indexed field of an object changed."""
+        if before is not None:
+            self._by_field.get((obj["object"], field, before), {}).pop(obj["id"], None)
+        if value := obj.get(field):
+            self._by_field.setdefault((obj["object"], field, value), {})[obj["id"]] = obj
+
+    def emit(self, event_type: str, obj: Object, *, previous: Object | None = None) -> None:
+        """Record an event with a snapshot of `obj` as it is now, and queue its deliveries."""
+        data: Object = {"object": snapshot(obj)}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        event: Object = {
+            "id": self.new_id("event"),
+            "object": "event",
+            "api_version": self.api_version,
+            "created": self.clock.seconds(),
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": 0,
+            "request": {"id": self.cause.request_id, "idempotency_key": self.cause.idempotency_key},
+            "type": event_type,
+        }
+        self.add(event)
+        event["pending_webhooks"] = self._publish(self, event)
+
+    def later(self, delay_s: float, action: Callable[[], None], *, label: str) -> None:
+        """Do something by itself after a while: its events name no request."""
+
+        def by_itself() -> None:
+            before, self.cause = self.cause, Cause()
+            try:
+                action()
+            finally:
+                self.cause = before
+
+        self.agenda.later(delay_s, by_itself, label=label)
+
+
+def snapshot(value: Any) -> Any:
+    """Return a copy of JSON-like data that later changes do not reach."""
+    if isinstance(value, dict):
+        return {key: snapshot(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [snapshot(item) for item in value]
+    return value
+
+
+def merge_metadata(current: Object, change: Object | str) -> Object:
+    """Return metadata after an update: keys merge, an empty value deletes its key, "" as a whole clears everything."""
+    if isinstance(change, str):
+        return {}
+    merged = current | change
+    return {key: value for key, value in merged.items() if value != ""}
