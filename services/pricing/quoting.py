@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -32,6 +33,10 @@ TRIES_MAX: Final = 20
 """Each is lost to a change of the price book, or to a discount that has just run out."""
 
 
+HOLDS_MAX: Final = 4
+"""Quotes that take uses at once: those of one coupon wait for each other anyway, and must not use up connections."""
+
+
 class Quoting:
     """Prices carts and keeps the quotes."""
 
@@ -50,6 +55,7 @@ class Quoting:
         self._books = books
         self._currencies = currencies
         self._now = now
+        self._room_to_hold = asyncio.Semaphore(HOLDS_MAX)
 
     async def create(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
         """Return the quote that is asked for, or the one that this very request has made before.
@@ -136,16 +142,17 @@ class Quoting:
     ) -> StoredQuote | None:
         if not limited:
             return await self._store.keep(quote, key=key)
-        # Once a coupon has run out, the many who still try it are told so without waiting for its lock.
-        await self._uses.check(limited, tenant_id=key.tenant_id, payer_id=payer_id, now=quote.create_time)
         holder = Holder(
             tenant_id=key.tenant_id, quote_id=quote.quote_id, payer_id=payer_id, expire_time=quote.expire_time
         )
-        return await self._store.keep_holding(
-            quote,
-            key=key,
-            hold=lambda connection: self._uses.hold(connection, limited, holder=holder, now=quote.create_time),
-        )
+        async with self._room_to_hold:
+            # Once a coupon has run out, the many who still try it are told so without waiting for its lock.
+            await self._uses.check(limited, tenant_id=key.tenant_id, payer_id=payer_id, now=quote.create_time)
+            return await self._store.keep_holding(
+                quote,
+                key=key,
+                hold=lambda connection: self._uses.hold(connection, limited, holder=holder, now=quote.create_time),
+            )
 
     async def _find_earlier(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote | None:
         try:

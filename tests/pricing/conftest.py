@@ -27,6 +27,9 @@ from services.runtime.server import RunningServer, running_server
 from tests.conftest import Databases
 from tests.pricing.samples import CURRENCIES, NOW, Clock
 
+OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
+"""Channels of one process to one address share a connection otherwise, and the calls that it may carry at once."""
+
 Stub = pricing_pb2_grpc.PricingServiceStub
 CallAs = Callable[..., AbstractAsyncContextManager[Stub]]
 
@@ -97,7 +100,9 @@ def call_as(server: RunningServer, issuer: Issuer) -> CallAs:
     @asynccontextmanager
     async def connect(subject: str, *, roles: set[str], tenant: str = "main") -> AsyncIterator[Stub]:
         authorization = (("authorization", f"Bearer {issuer.mint(subject, roles=roles, tenant=tenant)}"),)
-        async with make_channel(f"127.0.0.1:{server.port}", timeout_s=20, metadata=lambda: authorization) as channel:
+        async with make_channel(
+            f"127.0.0.1:{server.port}", timeout_s=20, metadata=lambda: authorization, options=OWN_CONNECTION
+        ) as channel:
             yield pricing_pb2_grpc.PricingServiceStub(channel)
 
     return connect

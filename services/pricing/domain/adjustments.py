@@ -7,7 +7,7 @@ to it. What the platform funds changes what the payer pays and leaves what the s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.errors import FieldMissing
 
@@ -50,8 +50,7 @@ def adjustments(cart: Cart, book: PriceBook, price: Price) -> Price:
     require_int64(sum(running), field="lines")
     require_int64(sum(seller_running), field="lines")
     total = sum(adjustment.amount_minor for adjustment in applied)
-    return replace(
-        price,
+    return price._replace(
         base_minor=tuple(running),
         seller_base_minor=tuple(seller_running),
         adjustments=tuple(applied),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .book import PriceBook
 from .cart import Cart
 from .exact import require_int64, round_ratio
@@ -19,8 +17,7 @@ def base_lines(cart: Cart, book: PriceBook, price: Price) -> Price:  # noqa: ARG
         amounts.append(require_int64(amount, field=f"lines[{index}].unit_amount"))
     column = tuple(amounts)
     total = require_int64(sum(column), field="lines")
-    return replace(
-        price,
+    return price._replace(
         list_minor=column,
         base_minor=column,
         seller_base_minor=column,

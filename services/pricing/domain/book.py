@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from enum import Enum
 from typing import Self
 
 from .errors import FeePlanUnknown, TaxRateUnknown
 from .exact import Percent, RoundingMode, round_ratio
 from .line import TaxBehavior
 from .terms import Discount
+from .word import Word
 
 
-class FeeBasis(Enum):
+class FeeBasis(Word):
     """What a platform fee is a percentage of: amounts after seller-funded discounts, before the platform's own."""
 
     BASE = "base"

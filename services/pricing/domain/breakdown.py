@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from .book import PriceBook
 from .cart import Cart
@@ -14,7 +13,7 @@ from .tax import TaxKey, tax_key
 
 def breakdown(cart: Cart, book: PriceBook, price: Price) -> Price:  # noqa: ARG001 every stage is called alike
     """Set the rows: lines, adjustments, VAT by what is taxed alike, fees."""
-    return replace(price, rows=(*_lines(cart, price), *_adjustments(price), *_vat(cart, price), *_fees(price.sellers)))
+    return price._replace(rows=(*_lines(cart, price), *_adjustments(price), *_vat(cart, price), *_fees(price.sellers)))
 
 
 def _lines(cart: Cart, price: Price) -> Iterator[Row]:

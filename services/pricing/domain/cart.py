@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import Enum
 
 from services.errors import FieldInvalid, FieldMissing
 
@@ -12,6 +11,7 @@ from .errors import CurrencyMismatch, LineIdDuplicate, TooManyLines
 from .exact import RoundingMode
 from .line import OPAQUE_ID, CartLine, require_match
 from .terms import CallerAdjustment
+from .word import Word
 
 LINES_MAX = 1_000
 """Lines of a cart: what one message carries with all its fields, and what is priced in some milliseconds."""
@@ -23,7 +23,7 @@ COUPONS_MAX = 10
 """More than anybody types in."""
 
 
-class RoundingPoint(Enum):
+class RoundingPoint(Word):
     """Where VAT is rounded."""
 
     PER_LINE = "per line"

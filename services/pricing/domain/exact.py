@@ -10,12 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
 from fractions import Fraction
 
 from services.errors import FieldMissing
 
 from .errors import AmountOverflow, DecimalInvalid, DecimalPrecision
+from .word import Word
 
 INT64_MAX = 2**63 - 1
 """The largest amount that the contract can carry, in minor units."""
@@ -26,7 +26,7 @@ DECIMAL_CHARACTERS_MAX = 32
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(?:\.([0-9]+))?")
 
 
-class RoundingMode(Enum):
+class RoundingMode(Word):
     """How halves are rounded."""
 
     HALF_UP = "half up"
@@ -39,7 +39,8 @@ class RoundingMode(Enum):
 class Percent:
     """A percentage, with the exact ratio it stands for: 8.1 is 81 / 1000."""
 
-    value: Decimal
+    text: str
+    """The plain decimal."""
     numerator: int
     denominator: int
 
@@ -47,10 +48,10 @@ class Percent:
     def of(cls, value: Decimal) -> Percent:
         """Take a finite decimal, in percent."""
         ratio = Fraction(value) / 100
-        return cls(value=value, numerator=ratio.numerator, denominator=ratio.denominator)
+        return cls(text=f"{value:f}", numerator=ratio.numerator, denominator=ratio.denominator)
 
     def __str__(self) -> str:
-        return f"{self.value:f}"
+        return self.text
 
 
 def round_ratio(numerator: int, *, denominator: int, mode: RoundingMode) -> int:

@@ -6,8 +6,6 @@ that the seller owes on what is really paid. The platform's fee, rounded once, a
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from services.errors import ServiceError
 
 from .book import FeeBasis, FeePlan, PriceBook, TaxRate
@@ -28,7 +26,7 @@ def platform_fee(cart: Cart, book: PriceBook, price: Price) -> Price:
         for seller_id in sorted(indexes)
     )
     taken = sum(seller.platform_fee_minor + seller.fee_vat_minor for seller in sellers)
-    return replace(price, sellers=sellers, contributions=(*price.contributions, (Stage.PLATFORM_FEE, taken)))
+    return price._replace(sellers=sellers, contributions=(*price.contributions, (Stage.PLATFORM_FEE, taken)))
 
 
 def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook, price: Price) -> SellerTotal:

@@ -9,12 +9,12 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from enum import Enum
 
 from services.errors import FieldInvalid, FieldMissing
 
 from .errors import AmountNegative, QuantityOutOfRange
 from .exact import require_int64
+from .word import Word
 
 QUANTITY_MAX = 10_000
 """Of one line."""
@@ -33,7 +33,7 @@ TAX_CATEGORY = re.compile(r"[a-z0-9_]{1,32}")
 COUNTRY = re.compile(r"[A-Z]{2}")
 
 
-class LineKind(Enum):
+class LineKind(Word):
     """What is sold."""
 
     SESSION = "session"
@@ -42,14 +42,14 @@ class LineKind(Enum):
     DIGITAL = "digital"
 
 
-class TaxBehavior(Enum):
+class TaxBehavior(Word):
     """Whether a price holds its VAT."""
 
     INCLUSIVE = "inclusive"
     EXCLUSIVE = "exclusive"
 
 
-class TaxTreatment(Enum):
+class TaxTreatment(Word):
     """Whether VAT is charged."""
 
     TAXABLE = "taxable"
@@ -57,7 +57,7 @@ class TaxTreatment(Enum):
     EXEMPT = "exempt"
 
 
-class VatLiability(Enum):
+class VatLiability(Word):
     """Who owes VAT to the state."""
 
     SELLER = "seller"

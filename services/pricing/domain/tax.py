@@ -7,7 +7,6 @@ line, or once for all lines that are taxed alike and then spread over them by th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from services.errors import ServiceError
@@ -49,8 +48,7 @@ def tax(cart: Cart, book: PriceBook, price: Price) -> Price:
             added += amount
             net.append(base)
             gross.append(require_int64(base + amount, field=f"lines[{index}].unit_amount"))
-    return replace(
-        price,
+    return price._replace(
         tax_rates=tuple(rates),
         net_minor=tuple(net),
         vat_minor=tuple(vat),

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 
 from .exact import Percent, RoundingMode, round_ratio
 from .line import CartLine, LineKind
+from .word import Word
 
 
-class Direction(Enum):
+class Direction(Word):
     """Whether a price is lowered or raised."""
 
     DISCOUNT = "discount"
     SURCHARGE = "surcharge"
 
 
-class Funder(Enum):
+class Funder(Word):
     """Who bears a discount, or whose a surcharge is."""
 
     PLATFORM = "platform"
