@@ -13,7 +13,7 @@ from batzen._channel import make_channel, streaming
 from services.errors import DependencyUnavailable
 from services.runtime import calls
 from services.runtime.identity import TOKEN_BYTES_MAX, is_tenant_id
-from services.runtime.interceptors import AUTHORIZATION, BEARER
+from services.runtime.served import AUTHORIZATION, BEARER
 from services.runtime.tls import TlsFiles
 
 __all__ = ["PEER_TIMEOUT_S", "TokenDirectory", "peer_channel", "streaming"]

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -27,47 +24,20 @@ from grpc import aio
 from services.errors import (
     DeadlineMissing,
     DeadlineTooLong,
-    ServiceError,
     ShuttingDown,
     TooManyStreams,
     Unauthenticated,
 )
 from services.runtime import calls
 from services.runtime.access import Allow, admit
-from services.runtime.answers import DETAILS_KEY, MALFORMED, NOT_IMPLEMENTED, Answer, answer_to
+from services.runtime.answers import NOT_IMPLEMENTED
 from services.runtime.identity import Caller, TokenVerifier
-from services.runtime.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, STATUS_FLUSH_S, Limits
+from services.runtime.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, Limits
+from services.runtime.served import MalformedRequestError, ServedCall, abort, begin, fail, log_end
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
     Context = aio.ServicerContext[Any, Any]
-
-AUTHORIZATION: Final = "authorization"
-BEARER: Final = "Bearer "
-
-_calls_logger = logging.getLogger("batzen.calls")
-_logger = logging.getLogger(__name__)
-
-_LEVELS: Final[Mapping[grpc.StatusCode, int]] = {
-    grpc.StatusCode.INTERNAL: logging.ERROR,
-    grpc.StatusCode.UNKNOWN: logging.ERROR,
-    grpc.StatusCode.DATA_LOSS: logging.ERROR,
-    grpc.StatusCode.UNAVAILABLE: logging.WARNING,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: logging.WARNING,
-    grpc.StatusCode.DEADLINE_EXCEEDED: logging.WARNING,
-}
-
-
-@dataclass(slots=True)
-class _Call:
-    """One call, for its log line."""
-
-    method: str
-    started: float
-    correlation: str
-    context: Context
-    token: str | None
-    caller: Caller | None = None
 
 
 class Guard:
@@ -106,7 +76,7 @@ class Guard:
         deadline_required = not handler.request_streaming
 
         async def serve(received: Any, context: Context) -> bytes:
-            call = _begin(method, context)
+            call = begin(method, context)
             try:
                 if deadline_required:
                     self._check_deadline()
@@ -115,8 +85,8 @@ class Guard:
                 context.set_trailing_metadata(((calls.CORRELATION_KEY, call.correlation),))
                 reply: bytes = serialize(await behavior(request, context))
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
-                await _fail(call, error)
-            _log(call, context.code() or grpc.StatusCode.OK)
+                await fail(call, error)
+            log_end(call, context.code() or grpc.StatusCode.OK)
             return reply
 
         return _handler(handler, serve, receive=receive, send=None)
@@ -125,7 +95,7 @@ class Guard:
         receive, parse = _parsers(handler)
 
         async def serve(received: Any, context: Context) -> None:
-            call = _begin(method, context)
+            call = begin(method, context)
             try:
                 caller = await self._admit(call, rule)
                 correlation = ((calls.CORRELATION_KEY, call.correlation),)
@@ -136,19 +106,19 @@ class Guard:
                     await context.send_initial_metadata(correlation)
                     await self._until_it_must_end(caller, _run(behavior, request, context))
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
-                await _fail(call, error)
-            _log(call, context.code() or grpc.StatusCode.OK)
+                await fail(call, error)
+            log_end(call, context.code() or grpc.StatusCode.OK)
 
         return _handler(handler, serve, receive=receive, send=handler.response_serializer)
 
     def _unwritten(self, method: str, handler: Handler, rule: Allow) -> Handler:
         async def serve(_: Any, context: Context) -> NoReturn:
-            call = _begin(method, context)
+            call = begin(method, context)
             try:
                 await self._admit(call, rule)
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
-                await _fail(call, error)
-            await _abort(call, NOT_IMPLEMENTED)
+                await fail(call, error)
+            await abort(call, NOT_IMPLEMENTED)
 
         return _handler(handler, serve, receive=None, send=None)
 
@@ -159,7 +129,7 @@ class Guard:
         if remaining_s > self._limits.deadline_max_s + DEADLINE_TOLERANCE_S:
             raise DeadlineTooLong(max_s=self._limits.deadline_max_s)
 
-    async def _admit(self, call: _Call, rule: Allow) -> Caller:
+    async def _admit(self, call: ServedCall, rule: Allow) -> Caller:
         """Find out who calls and whether they may; afterwards the handler can ask, too."""
         if call.token is None:
             raise Unauthenticated
@@ -199,18 +169,6 @@ class Guard:
             self._open_streams.discard(ending)
 
 
-def _begin(method: str, context: Context) -> _Call:
-    correlation = token = None
-    for key, value in context.invocation_metadata() or ():
-        if key == AUTHORIZATION and isinstance(value, str) and value.startswith(BEARER):
-            token = value.removeprefix(BEARER)
-        elif key == calls.CORRELATION_KEY and isinstance(value, str):
-            correlation = value
-    correlation = calls.sane_correlation(correlation)
-    calls.begin(correlation=correlation, remaining_s=context.time_remaining())
-    return _Call(method=method, started=time.perf_counter(), correlation=correlation, context=context, token=token)
-
-
 async def _run(behavior: Callable[..., Any], request: Any, context: Context) -> None:
     """Run a stream's handler to its end."""
     if not inspect.isasyncgenfunction(behavior):
@@ -220,71 +178,6 @@ async def _run(behavior: Callable[..., Any], request: Any, context: Context) -> 
     async with aclosing(behavior(request, context)) as messages:
         async for message in messages:
             await context.write(message)
-
-
-async def _fail(call: _Call, error: BaseException) -> NoReturn:
-    """Log the end of the call and give its answer; always raises."""
-    if isinstance(error, _MalformedRequestError):
-        await _abort(call, MALFORMED)
-    if isinstance(error, aio.AbortError):
-        _log(call, call.context.code())
-        raise error
-    if isinstance(error, aio.BaseError) and not isinstance(error, aio.UsageError):
-        _log(call, grpc.StatusCode.CANCELLED)  # the caller went away in the middle of a read or a write
-        raise error
-    if not isinstance(error, Exception):
-        remaining_s = calls.time_remaining()
-        is_late = remaining_s is not None and remaining_s <= DEADLINE_TOLERANCE_S
-        _log(call, grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED)
-        raise error
-    answer = answer_to(error)
-    if answer.is_bug:
-        _logger.error("A bug in %s", call.method, exc_info=error)
-    await _abort(call, answer, cause=error)
-
-
-async def _abort(call: _Call, answer: Answer, *, cause: Exception | None = None) -> NoReturn:
-    _log(call, answer.code, reason=answer.reason, cause=cause)
-    metadata: tuple[tuple[str, str | bytes], ...] = ((calls.CORRELATION_KEY, call.correlation),)
-    if answer.details is not None:
-        metadata = (*metadata, (DETAILS_KEY, answer.details))
-    try:
-        async with asyncio.timeout(STATUS_FLUSH_S):
-            await call.context.abort(answer.code, answer.message, metadata)
-    except TimeoutError as error:
-        # The status stands behind a message that the reader does not take. It will find it if it ever reads on.
-        raise asyncio.CancelledError from error
-
-
-def _log(call: _Call, code: grpc.StatusCode, *, reason: str | None = None, cause: Exception | None = None) -> None:
-    level = _LEVELS.get(code, logging.INFO)
-    if not _calls_logger.isEnabledFor(level):
-        return
-    fields: dict[str, Any] = {
-        "method": call.method,
-        "code": code.name,
-        "duration_ms": round((time.perf_counter() - call.started) * 1000, 2),
-        "correlation_id": call.correlation,
-        "peer": call.context.peer(),
-    }
-    if call.caller is not None:
-        fields["subject"] = call.caller.subject
-        fields["tenant"] = call.caller.tenant_id
-        fields["roles"] = sorted(call.caller.roles)
-    if reason is not None:
-        fields["reason"] = reason
-    if isinstance(cause, ServiceError):
-        if cause.field is not None:
-            fields["field"] = cause.field
-        if cause.__cause__ is not None:  # why it was refused, which the caller is not told
-            fields["cause"] = repr(cause.__cause__)[:200]
-    record = logging.LogRecord(_calls_logger.name, level, "", 0, "call", (), None)
-    record.__dict__["fields"] = fields
-    _calls_logger.handle(record)
-
-
-class _MalformedRequestError(Exception):
-    """The bytes are not a message of the method's type."""
 
 
 def _as_it_is(message: Any) -> Any:
@@ -304,7 +197,7 @@ def _parsers(handler: Handler) -> tuple[Callable[[bytes], Any] | None, Callable[
         try:
             return deserialize(received)
         except DecodeError as error:
-            raise _MalformedRequestError from error
+            raise MalformedRequestError from error
 
     return (parse, _as_it_is) if handler.request_streaming else (None, parse)
 
