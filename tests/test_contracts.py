@@ -28,7 +28,6 @@ ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "StatusService": "WatchPayments WatchMany",
-    "PricingService": "ListTaxRates PutTaxRate ListFeePlans PutFeePlan ListDiscounts PutDiscount",
     "GatewayService": """CaptureIntent CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession
         CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
         DetachPaymentMethod SetDefaultPaymentMethod CreateOnboardingLink CreateTransfer ReverseTransfer ListTransfers
@@ -57,16 +56,20 @@ ANNOUNCED_REASONS = {
         PAYMENT_METHOD_NOT_FOUND TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
         DISPUTE_CLOSED PAGE_TOKEN_INVALID DEAD_LETTER_NOT_FOUND RECONCILIATION_NOT_FOUND
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
-    "pricing": "",
+    "pricing": "LOCALE_UNKNOWN",
 }
 
 
 def test_every_rpc_is_implemented_or_announced() -> None:
-    implemented = {name: {} for name in GENERATED}
+    implemented: dict[str, set[str]] = {name: set() for name in GENERATED}
     for servicer in servicers():
         for name, generated in GENERATED.items():
             if issubclass(servicer, generated):
-                implemented[name] = {method for method in methods_of(generated) if method in vars(servicer)}
+                implemented[name] |= {
+                    method
+                    for method in methods_of(generated)
+                    if getattr(servicer, method) is not getattr(generated, method)
+                }
 
     missing = {name: set(methods_of(generated)) - set(implemented[name]) for name, generated in GENERATED.items()}
 
