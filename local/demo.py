@@ -17,7 +17,7 @@ from batzen.cli.authentication import NotAuthenticated, Outcome
 from batzen.cli.output import print_json
 from batzen.client import Client
 from batzen.errors import BatzenError
-from local.demo_view import DemoView, Shown, document
+from local.demo_view import WIDTH_MAX, DemoView, Shown, document
 from local.environments import Stripe
 from local.player import Player, Record, add_seller, playing
 from local.ports import free_ports
@@ -135,6 +135,8 @@ SCENARIOS: Final = (
 async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) -> int:
     """Run the demo, and return 0 if every payment ended as it should, else 1."""
     console = Console(stderr=as_json, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_MAX
     stripe = Stripe.from_environ(environ)
     with Progress(console, title="Starting Batzen for a demo") as progress:
         async with running_suite(

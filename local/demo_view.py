@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from batzen.cli import money, states
 from batzen.cli.output import as_document
 from batzen.status.v1.status_pb2 import Transition
 from batzen.type.v1.money_pb2 import Money
-from local.player import Deed, Record
+from local.player import Deed, Record, time_of
 
 WIDTH_MAX: Final = 100
 REFRESH_PER_S: Final = 12
@@ -77,9 +76,9 @@ class DemoView:
         if self._live is not None:
             self._live.update(_panel(shown))
             return
-        for event in shown.record.events[self._told :]:
+        for event in shown.record.happened[self._told :]:
             self._console.print(_line(shown.record, event), soft_wrap=True)
-        self._told = len(shown.record.events)
+        self._told = len(shown.record.happened)
 
     def end(self, shown: Shown) -> None:
         """Leave a payment as it stands now."""
@@ -140,22 +139,21 @@ def _panel(shown: Shown) -> Panel:
 def _event(record: Record, event: Deed | Transition) -> tuple[Text, Text | Table]:
     """Return when it happened, and what."""
     if isinstance(event, Deed):
-        return _since(record, event.time), Text(f"→ {event.text}", style="dim")
+        return _since(record, event), Text(f"→ {event.text}", style="dim")
     row = Table.grid(padding=(0, 2))
     row.add_column(width=STATE_WIDTH, no_wrap=True)
     row.add_column()
     row.add_row(states.label(event.state), _remark(record, event))
-    return _since(record, event.record_time.ToDatetime(UTC)), row
+    return _since(record, event), row
 
 
 def _line(record: Record, event: Deed | Transition) -> Text:
     """Return an event as one plain line."""
     if isinstance(event, Deed):
-        return Text.assemble(_since(record, event.time), f"  → {event.text}")
+        return Text.assemble(_since(record, event), f"  → {event.text}")
     label = states.label(event.state)
     label.pad_right(STATE_WIDTH - len(label))
-    at = _since(record, event.record_time.ToDatetime(UTC))
-    return Text.assemble(at, "  ", label, "  ", _remark(record, event))
+    return Text.assemble(_since(record, event), "  ", label, "  ", _remark(record, event))
 
 
 def _remark(record: Record, update: Transition) -> Text:
@@ -163,8 +161,10 @@ def _remark(record: Record, update: Transition) -> Text:
     return states.joined([states.remark(update, record.total.currency_code), method], " · ")
 
 
-def _since(record: Record, at: datetime) -> Text:
-    return Text(f"{(at - record.began).total_seconds():7.3f} s", style="dim")
+def _since(record: Record, event: Deed | Transition) -> Text:
+    """Return the time since the shop began."""
+    since = time_of(event) - time_of(record.happened[0])
+    return Text(f"{since.total_seconds():7.3f} s", style="dim")
 
 
 def _summary(all_shown: Sequence[Shown]) -> Table:

@@ -50,21 +50,31 @@ class Record:
     """What happened to one payment, in order."""
 
     total: Money
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     payment: Payment = field(default_factory=Payment)
-    events: list[Deed | Transition] = field(default_factory=list)
+    happened: list[Deed | Transition] = field(default_factory=list)
+    """As it came to us: what a stream tells comes a little after it was."""
     waited_s: float = 0.0
     """What callers waited for answers, Stripe's share included."""
     stripe_s: float | None = 0.0
     """The share of that which the stand-in says was its own; None where it cannot be told."""
 
     @property
+    def events(self) -> list[Deed | Transition]:
+        """What happened, in the order it happened in."""
+        return sorted(self.happened, key=time_of)
+
+    @property
     def updates(self) -> list[Transition]:
-        return [event for event in self.events if isinstance(event, Transition)]
+        return [event for event in self.happened if isinstance(event, Transition)]
 
     @property
     def states(self) -> list[str]:
         return [name(update.state) for update in self.updates]
+
+
+def time_of(event: Deed | Transition) -> datetime:
+    """Return when something happened, by this machine's clock."""
+    return event.time if isinstance(event, Deed) else event.record_time.ToDatetime(UTC)
 
 
 class Player:
@@ -168,8 +178,8 @@ class Player:
 
     @asynccontextmanager
     async def _calling(self, text: str) -> AsyncIterator[None]:
-        self._did(text)
         stripe_before = await self._stripe_seconds()
+        self._did(text)
         began = time.perf_counter()
         yield
         self.record.waited_s += time.perf_counter() - began
@@ -180,11 +190,11 @@ class Player:
             self.record.stripe_s += stripe_after - stripe_before
 
     def _did(self, text: str) -> None:
-        self.record.events.append(Deed(time=datetime.now(UTC), text=text))
+        self.record.happened.append(Deed(time=datetime.now(UTC), text=text))
         self._changed()
 
     def _heard(self, update: Transition) -> None:
-        self.record.events.append(update)
+        self.record.happened.append(update)
         self._changed()
 
 
@@ -210,5 +220,6 @@ async def playing(
     await player._start()
     async with following(client, record.payment.payment_id, heard=player._heard, after_revision=0) as journey:
         player._journey = journey
+        await journey.until(at_least(record.payment.revision, lambda _: True), timeout_s=WAIT_S)
         yield player
     record.payment = await player._read()

@@ -81,7 +81,10 @@ def _troubles(snapshot: PaymentSnapshot) -> list[Text]:
     parts = []
     if snapshot.HasField("last_error"):
         error = snapshot.last_error
-        parts.append(Text(f"{error.decline_code or error.code}: {error.message}", style="red"))
+        code = error.decline_code or error.code
+        parts.append(Text(error.message or code, style="red"))
+        if error.message and error.decline_code:
+            parts.append(Text(code, style="dim red"))
     if snapshot.reason:
         parts.append(Text(snapshot.reason.lower().replace("_", " "), style="yellow"))
     if snapshot.HasField("attention"):
