@@ -231,7 +231,7 @@ class Calls:
             await self._store.save(held, point=f"{step}.start", now=self._now(), call=call)
         try:
             answer = await points.call(f"{step}.stripe", self._ask(operation, held, call))
-        except domain.StripeRateLimited:
+        except (domain.StripeRateLimited, domain.StripeUnavailable):
             if was_sent:  # this time it had no effect; the times before may have had one
                 return await self._unknown(operation, held, call, release=release)
             await self._withdraw(operation, held, call, deliver=deliver, release=release)

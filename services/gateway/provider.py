@@ -11,8 +11,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+import httpx
 import stripe
 
 from services.gateway.currencies import from_stripe
@@ -24,6 +25,7 @@ from services.gateway.domain import (
     PaymentError,
     StripeRateLimited,
     StripeRefused,
+    StripeUnavailable,
 )
 from services.runtime import calls
 
@@ -47,8 +49,8 @@ STATES: Final = {
     "succeeded": "SUCCEEDED",
 }
 
-Answer = TypeVar("Answer")
 Json = Mapping[str, Any]
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _logger = logging.getLogger(__name__)
 
 
@@ -82,7 +84,10 @@ class Declined(Exception):
 
 
 class Provider:
-    """Stripe's API, as far as we use it. Methods raise StripeRefused, StripeRateLimited, Declined or Unanswered."""
+    """Stripe's API, as far as we use it.
+
+    Methods raise StripeRefused, Declined, Unanswered, StripeRateLimited or StripeUnavailable.
+    """
 
     def __init__(self, api_key: str, *, api_base: str | None, try_timeout_s: float = TRY_TIMEOUT_S) -> None:
         stripe.enable_telemetry = False  # or it writes an id into the user's configuration folder
@@ -150,7 +155,10 @@ class Provider:
         return _items(await self._send(lambda: self._client.v1.refunds.list_async(_any(params))))
 
     async def _send(self, send: Callable[[], Awaitable[stripe.StripeObject]]) -> Json:
-        """Send until there is something to rely on, or the time is up. Each try sends the same under the same key."""
+        """Send until there is something to rely on, or the time is up. Each try sends the same under the same key.
+
+        Raises StripeRateLimited or StripeUnavailable when no try can have had an effect, Unanswered when one may have.
+        """
         loop = asyncio.get_running_loop()
         remaining_s = calls.time_remaining()
         budget_s = CALL_BUDGET_S if remaining_s is None else min(CALL_BUDGET_S, remaining_s - ANSWER_MARGIN_S)
@@ -168,27 +176,32 @@ class Provider:
                 if intent is None:
                     raise _refused(error) from error
                 raise Declined(intent) from error
-            except stripe.RateLimitError:
+            except stripe.RateLimitError as error:
                 limited = True  # the limiter runs before everything else: there was no effect
+                failure: Exception = error
             except stripe.IdempotencyError as error:
                 # Something else was sent under this key: a bug of ours, and no word on what became of it.
                 _logger.error("Stripe has other parameters under this key: %s", error.user_message)
                 raise Unanswered(is_replay=True) from error
-            except stripe.InvalidRequestError as error:
+            except (stripe.InvalidRequestError, stripe.PermissionError) as error:
                 raise _refused(error) from error
-            except (stripe.AuthenticationError, stripe.PermissionError) as error:
+            except stripe.AuthenticationError as error:
                 _logger.error("Stripe does not take our key: %s", error.user_message)
-                raise Unanswered from error
+                failure = error
+                break
             except stripe.APIError as error:
                 is_ambiguous = True
+                failure = error
                 _look_again_or_give_up(error)
-            except (stripe.APIConnectionError, TimeoutError):
-                is_ambiguous = True
+            except (stripe.APIConnectionError, TimeoutError) as error:
+                is_ambiguous = is_ambiguous or not isinstance(error.__cause__, _NEVER_SENT)
+                failure = error
+            _logger.warning("Stripe: try %d failed: %r", number + 1, failure)
             pause_s = min(PAUSE_FIRST_S * (1 << number), PAUSE_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311 jitter
             await asyncio.sleep(max(0.0, min(pause_s, until - loop.time())))
-        if limited and not is_ambiguous:
-            raise StripeRateLimited
-        raise Unanswered
+        if is_ambiguous:
+            raise Unanswered
+        raise StripeRateLimited if limited else StripeUnavailable
 
 
 def facts_of(intent: Json) -> Facts:

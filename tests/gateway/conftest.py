@@ -1,0 +1,221 @@
+"""The gateway on real channels, with a real PostgreSQL and the stand-in for Stripe; only the orchestrator is a listener."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from grpc import aio
+
+from batzen._channel import make_channel
+from batzen.gateway.v1 import observation_pb2, observation_pb2_grpc
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_GatewayServiceServicer_to_server
+from local.databases import ServiceDatabase
+from local.issuer import AUDIENCE, ISSUER, Issuer
+from sandbox.control import SandboxControl
+from sandbox.serving import running
+from services.access import TABLE
+from services.gateway.__main__ import Parts, gateway_parts
+from services.runtime.identity import TokenVerifier
+from services.runtime.keys import KeySet
+from services.runtime.server import running_server
+from tests.conftest import Databases
+from tests.gateway.samples import Payments
+
+TRY_TIMEOUT_S = 1.0
+"""Of one try at the stand-in, which answers in milliseconds unless a test has it hold its answer back."""
+CALL_TIMEOUT_S = 20.0
+
+
+@dataclass
+class Clock:
+    """Stands until a test moves it. Leases, due times and tokens go by it."""
+
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def now(self) -> datetime:
+        return self.time
+
+    def advance(self, by: timedelta) -> None:
+        self.time += by
+
+
+class Sink(observation_pb2_grpc.GatewayEventSinkServiceServicer):
+    """Where the orchestrator would be: keeps what is delivered."""
+
+    def __init__(self) -> None:
+        self.delivered: list[observation_pb2.DeliverEventRequest] = []
+        self._news = asyncio.Condition()
+
+    async def DeliverEvent(
+        self, request: observation_pb2.DeliverEventRequest, context: Any
+    ) -> observation_pb2.DeliverEventResponse:
+        async with self._news:
+            self.delivered.append(request)
+            self._news.notify_all()
+        return observation_pb2.DeliverEventResponse()
+
+    def of(self, payment_id: str) -> list[observation_pb2.DeliverEventRequest]:
+        return [one for one in self.delivered if one.observation.payment_id == payment_id]
+
+    async def hears(
+        self, payment_id: str, says: Callable[[observation_pb2.PaymentObservation], bool]
+    ) -> observation_pb2.DeliverEventRequest:
+        """Wait for a delivery that says this, and return it."""
+        async with asyncio.timeout(CALL_TIMEOUT_S), self._news:
+            while True:
+                for one in self.of(payment_id):
+                    if says(one.observation):
+                        return one
+                await self._news.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A running gateway, and how to call it."""
+
+    parts: Parts
+    port: int
+    issuer: Issuer
+
+    @asynccontextmanager
+    async def connect(
+        self, subject: str = "orchestrator", *, roles: Sequence[str] = ("service",), tenant: str = "main"
+    ) -> AsyncIterator[GatewayServiceStub]:
+        authorization = (("authorization", f"Bearer {self.issuer.mint(subject, roles=roles, tenant=tenant)}"),)
+        async with make_channel(
+            f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=lambda: authorization
+        ) as channel:
+            yield GatewayServiceStub(channel)
+
+
+@asynccontextmanager
+async def running_gateway(
+    database_url: str, *, stripe_key: str, stripe_base: str, sink_address: str, issuer: Issuer, clock: Clock
+) -> AsyncIterator[Gateway]:
+    """Serve the gateway on a database while inside, with its jobs and its sweep."""
+    async with AsyncExitStack() as stack:
+        sink = await stack.enter_async_context(aio.insecure_channel(sink_address))
+        parts = await stack.enter_async_context(
+            gateway_parts(
+                database_url,
+                sink=observation_pb2_grpc.GatewayEventSinkServiceStub(sink),
+                stripe_key=stripe_key,
+                stripe_base=stripe_base,
+                now=clock.now,
+                try_timeout_s=TRY_TIMEOUT_S,
+            )
+        )
+        await stack.enter_async_context(parts.working())
+        server = await stack.enter_async_context(
+            running_server(
+                partial(add_GatewayServiceServicer_to_server, parts.servicer),
+                address="127.0.0.1:0",
+                access=TABLE,
+                verifier=TokenVerifier(KeySet(str(issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=clock.now),
+                draining=asyncio.Event(),
+                now=clock.now,
+            )
+        )
+        yield Gateway(parts=parts, port=server.port, issuer=issuer)
+
+
+@pytest.fixture(scope="session")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def issuer(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Issuer:
+    return Issuer(tmp_path_factory.mktemp("gateway") / "keys", now=clock.now)
+
+
+@pytest.fixture(scope="session")
+def stripe_key() -> str:
+    """An account of its own at the stand-in."""
+    return f"sk_test_{secrets.token_hex(16)}"
+
+
+@pytest.fixture(scope="session")
+async def stripe() -> AsyncIterator[SandboxControl]:
+    """The running stand-in."""
+    async with running() as sandbox, SandboxControl(sandbox.base_url) as control:
+        yield control
+
+
+@pytest.fixture(autouse=True)
+async def no_faults_left(stripe: SandboxControl) -> AsyncIterator[None]:
+    yield
+    await stripe.clear_faults()
+
+
+@pytest.fixture(scope="session")
+async def sink() -> AsyncIterator[tuple[Sink, str]]:
+    sink, server = Sink(), aio.server()
+    observation_pb2_grpc.add_GatewayEventSinkServiceServicer_to_server(sink, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield sink, f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
+@pytest.fixture(scope="session")
+async def database(databases: Databases) -> AsyncIterator[ServiceDatabase]:
+    database = await databases.create("gateway")
+    yield database
+    await databases.drop(database)
+
+
+@pytest.fixture(scope="session")
+def start_gateway(
+    database: ServiceDatabase,
+    stripe: SandboxControl,
+    stripe_key: str,
+    sink: tuple[Sink, str],
+    issuer: Issuer,
+    clock: Clock,
+) -> Callable[[], Any]:
+    """`async with start_gateway()` runs one more replica on the same database."""
+    return partial(
+        running_gateway,
+        database.runtime_url,
+        stripe_key=stripe_key,
+        stripe_base=stripe.base_url,
+        sink_address=sink[1],
+        issuer=issuer,
+        clock=clock,
+    )
+
+
+@pytest.fixture(scope="session")
+async def replica(start_gateway: Callable[[], Any]) -> AsyncIterator[Gateway]:
+    async with start_gateway() as running_one:
+        yield running_one
+
+
+@pytest.fixture(scope="session")
+async def gateway(replica: Gateway) -> AsyncIterator[GatewayServiceStub]:
+    """The gateway as the orchestrator calls it."""
+    async with replica.connect() as stub:
+        yield stub
+
+
+@pytest.fixture
+def delivered(sink: tuple[Sink, str]) -> Sink:
+    return sink[0]
+
+
+@pytest.fixture(scope="session")
+async def payments(gateway: GatewayServiceStub, stripe: SandboxControl) -> Payments:
+    """Payments to test with: made through the gateway, of a seller who may be paid."""
+    made = Payments(gateway, stripe)
+    await made.prepare_seller()
+    return made
+

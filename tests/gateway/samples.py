@@ -1,0 +1,175 @@
+"""Payments to test the gateway with, and how they are moved."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Awaitable
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from grpc import aio
+from grpc_status import rpc_status
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1 import observation_pb2
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.type.v1 import money_pb2
+from sandbox.control import SandboxControl
+
+AMOUNT_MINOR = 10_000
+FEE_MINOR = 1_500
+RETURN_URL = "https://shop.example/return"
+
+CANCELED = observation_pb2.INTENT_STATE_CANCELED
+PROCESSING = observation_pb2.INTENT_STATE_PROCESSING
+REQUIRES_ACTION = observation_pb2.INTENT_STATE_REQUIRES_ACTION
+REQUIRES_CAPTURE = observation_pb2.INTENT_STATE_REQUIRES_CAPTURE
+REQUIRES_PAYMENT_METHOD = observation_pb2.INTENT_STATE_REQUIRES_PAYMENT_METHOD
+SUCCEEDED = observation_pb2.INTENT_STATE_SUCCEEDED
+
+CONFIRM = "POST /v1/payment_intents/{intent}/confirm"
+CREATE = "POST /v1/payment_intents"
+CANCEL = "POST /v1/payment_intents/{intent}/cancel"
+REFUND = "POST /v1/refunds"
+READ = "GET /v1/payment_intents/{intent}"
+
+
+def new_id(kind: str) -> str:
+    return f"{kind}_{secrets.token_hex(12)}"
+
+
+def new_request_id() -> str:
+    return str(uuid.uuid4())
+
+
+def chf(amount_minor: int) -> money_pb2.Money:
+    return money_pb2.Money(amount_minor=amount_minor, currency_code="CHF")
+
+
+class Payments:
+    """Moves payments through the gateway; every request is complete, and `fields` replace ours."""
+
+    def __init__(self, gateway: GatewayServiceStub, stripe: SandboxControl) -> None:
+        self.gateway = gateway
+        self.stripe = stripe
+        self.seller_id = new_id("seller")
+
+    async def prepare_seller(self, seller_id: str = "") -> pb.SellerAccount:
+        """Put a seller's account, and let it take charges."""
+        request = self.put_seller_request(seller_id=seller_id or self.seller_id)
+        account = (await self.gateway.PutSellerAccount(request)).account
+        await self.stripe.enable_account(account.stripe_account_id, enabled=True)
+        return account
+
+    def put_seller_request(self, **fields: Any) -> pb.PutSellerAccountRequest:
+        ours: dict[str, Any] = {
+            "request_id": new_request_id(),
+            "seller_id": new_id("seller"),
+            "country_code": "CH",
+            "email": "seller@example.org",
+        }
+        return pb.PutSellerAccountRequest(**{**ours, **fields})
+
+    def create_request(self, **fields: Any) -> pb.CreateIntentRequest:
+        ours: dict[str, Any] = {
+            "request_id": new_request_id(),
+            "payment_id": new_id("pay"),
+            "attempt": 1,
+            "payer": pb.Payer(payer_id=new_id("payer"), email="payer@example.org", name="Ada", locale="de-CH"),
+            "amount": chf(AMOUNT_MINOR),
+            "seller_id": self.seller_id,
+            "application_fee": chf(FEE_MINOR),
+            "description": "A lesson",
+        }
+        return pb.CreateIntentRequest(**{**ours, **fields})
+
+    def confirm_request(self, payment_id: str, card: str = "visa", **fields: Any) -> pb.ConfirmIntentRequest:
+        ours: dict[str, Any] = {
+            "request_id": new_request_id(),
+            "payment_id": payment_id,
+            "attempt": 1,
+            "payment_method_id": f"pm_card_{card}",
+            "return_url": RETURN_URL,
+        }
+        return pb.ConfirmIntentRequest(**{**ours, **fields})
+
+    def cancel_request(self, payment_id: str, **fields: Any) -> pb.CancelIntentRequest:
+        ours: dict[str, Any] = {"request_id": new_request_id(), "payment_id": payment_id, "attempt": 1}
+        return pb.CancelIntentRequest(**{**ours, **fields})
+
+    def refund_request(
+        self, payment_id: str, amount_minor: int, *, expected_minor: int = AMOUNT_MINOR, **fields: Any
+    ) -> pb.CreateRefundRequest:
+        ours: dict[str, Any] = {
+            "request_id": new_request_id(),
+            "payment_id": payment_id,
+            "amount": chf(amount_minor),
+            "expected_refundable": chf(expected_minor),
+            "reverse_transfer": True,
+            "refund_application_fee": True,
+            "actor_id": "operator_1",
+        }
+        return pb.CreateRefundRequest(**{**ours, **fields})
+
+    async def created(self, **fields: Any) -> str:
+        """Return a payment with an intent."""
+        return (await self.gateway.CreateIntent(self.create_request(**fields))).observation.payment_id
+
+    async def paid(self, card: str = "visa", **fields: Any) -> str:
+        """Return a payment that was paid."""
+        payment_id = await self.created(**fields)
+        seen = (await self.gateway.ConfirmIntent(self.confirm_request(payment_id, card))).observation
+        assert seen.intent_state == SUCCEEDED
+        return payment_id
+
+    async def seen(self, payment_id: str) -> observation_pb2.PaymentObservation:
+        """Return what is known, without asking Stripe."""
+        return (await self.gateway.GetIntent(pb.GetIntentRequest(payment_id=payment_id))).observation
+
+    async def synced(self, payment_id: str) -> observation_pb2.PaymentObservation:
+        return (await self.gateway.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id))).observation
+
+    async def intents(self, payment_id: str) -> list[dict[str, Any]]:
+        """Return what there is at Stripe."""
+        return await self.stripe.objects("payment_intent", **{"metadata.payment_id": payment_id})
+
+    async def intent_id(self, payment_id: str) -> str:
+        """Return the id of the latest intent."""
+        return str((await self.intents(payment_id))[-1]["id"])
+
+    async def charges(self, payment_id: str) -> list[dict[str, Any]]:
+        """Return the charges that took money."""
+        found = []
+        for intent in await self.intents(payment_id):
+            found += await self.stripe.objects("charge", payment_intent=intent["id"], status="succeeded")
+        return found
+
+    async def refunds(self, payment_id: str) -> list[dict[str, Any]]:
+        found = []
+        for intent in await self.intents(payment_id):
+            found += await self.stripe.objects("refund", payment_intent=intent["id"])
+        return found
+
+
+async def refused(call: Awaitable[Message]) -> tuple[grpc.StatusCode, str, str, dict[str, str]]:
+    """Return status, reason, field and metadata of a call that must be refused."""
+    with pytest.raises(aio.AioRpcError) as caught:
+        await call
+    status = rpc_status.from_call(caught.value)
+    reason, field, metadata = "", "", {}
+    for detail in status.details if status is not None else ():
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        if detail.Unpack(bad):
+            field = bad.field_violations[0].field
+    return caught.value.code(), reason, field, metadata
+
+
+async def refusal(call: Awaitable[Message]) -> tuple[grpc.StatusCode, str]:
+    """Return status and reason of a call that must be refused."""
+    return (await refused(call))[:2]
