@@ -196,13 +196,13 @@ class Store:
 
     async def request(self, key: RequestKey) -> Request | None:
         """Return a caller's request."""
-        async with self._held.statement("request.read") as connection:
+        async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.REQUEST, key.tenant_id, key.caller, key.method, key.request_id)
         return _request(row) if row is not None else None
 
     async def open_requests(self, tenant_id: str, payment_id: str) -> list[Request]:
         """Return the requests on a payment that were accepted and have no answer yet, oldest first."""
-        async with self._held.statement("request.read") as connection:
+        async with self._held.statement(None) as connection:
             rows = await connection.fetch(statements.OPEN_REQUESTS, tenant_id, payment_id)
         return [_request(row) for row in rows]
 
@@ -221,13 +221,13 @@ class Store:
 
     async def due(self, *, now: datetime) -> list[tuple[str, str]]:
         """Return (tenant, payment) of payments that somebody has to look at, the longest waiting first."""
-        async with self._held.statement("sweep.due") as connection:
+        async with self._held.statement(None) as connection:
             rows = await connection.fetch(statements.DUE, now, statements.DUE_BATCH)
         return [(row["tenant_id"], row["payment_id"]) for row in rows]
 
     async def read(self, tenant_id: str, payment_id: str, *, payer_id: str | None) -> Plan | None:
         """Return a plan without holding it; None if there is none, or it is not of `payer_id`."""
-        async with self._held.statement("plan.read") as connection:
+        async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.READ, tenant_id, payment_id, payer_id)
         return _plan(row) if row is not None else None
 

@@ -170,22 +170,25 @@ class HeldConnections:
             await self._free.pop().close(timeout=CONNECT_TIMEOUT_S)
 
     @asynccontextmanager
-    async def statement(self, point: str) -> AsyncIterator[asyncpg.Connection]:
+    async def statement(self, point: str | None) -> AsyncIterator[asyncpg.Connection]:
         """Yield a connection for one statement, which commits by itself.
 
-        Its crash positions are those of a `transaction`; raises `DependencyUnavailable` likewise.
+        Its crash positions are those of a `transaction`; None for a read, which leaves nothing that could be half done.
+        Raises `DependencyUnavailable` as a `transaction` does.
         """
         with unavailable_as_service_error():
             await self._enter()
             try:
                 connection = await self._connection()
-                points.reach(f"{point}:before_commit")
+                if point is not None:
+                    points.reach(f"{point}:before_commit")
                 try:
                     yield connection
                 finally:
                     if not connection.is_closed():
                         self._free.append(connection)
-                points.reach(f"{point}:after_commit")
+                if point is not None:
+                    points.reach(f"{point}:after_commit")
             finally:
                 self._room.release()
 

@@ -206,12 +206,12 @@ class StatusStore:
             return None
 
     async def _row(self, query: str, *arguments: Any) -> Mapping[str, Any] | None:
-        async with self._held.statement("status.read") as connection:
+        async with self._held.statement(None) as connection:
             row: Mapping[str, Any] | None = await connection.fetchrow(query, *arguments)
             return row
 
     async def _rows(self, query: str, *arguments: Any) -> list[Mapping[str, Any]]:
-        async with self._held.statement("status.read") as connection:
+        async with self._held.statement(None) as connection:
             rows: list[Mapping[str, Any]] = await connection.fetch(query, *arguments)
             return rows
 
