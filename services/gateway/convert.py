@@ -43,6 +43,7 @@ def intent_to_proto(intent: Intent, *, currency_code: str) -> gateway_pb2.Intent
         state=f"INTENT_STATE_{intent.state}",
         amount=money(intent.amount_minor, currency_code),
         captured=money(intent.captured_minor, currency_code),
+        create_time=timestamp(intent.create_time),
     )
 
 
@@ -56,6 +57,7 @@ def refund_to_proto(refund: Refund, *, payment_id: str, currency_code: str) -> g
         state=f"STATE_{refund.state}",
         failure_reason=refund.failure_reason,
         actor_id=refund.actor_id,
+        create_time=timestamp(refund.create_time),
     )
 
 

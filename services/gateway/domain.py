@@ -193,6 +193,8 @@ class Intent:
     attempt: int
     amount_minor: int
     application_fee_minor: int
+    create_time: datetime
+    """When we asked for it."""
     intent_id: str = ""
     """Empty while the call that creates it is not answered."""
     state: str = REQUIRES_PAYMENT_METHOD
@@ -216,6 +218,7 @@ class Refund:
     refund_id: str
     attempt: int
     amount_minor: int
+    create_time: datetime
     state: str = REFUND_PENDING
     stripe_refund_id: str = ""
     failure_reason: str = ""
@@ -280,11 +283,22 @@ class Observation:
         )
 
 
+def refund_from_json(stored: dict[str, Any]) -> Refund:
+    """Read a refund that was kept as `to_json`."""
+    return Refund(**{**stored, "create_time": datetime.fromisoformat(stored["create_time"])})
+
+
+def to_json(kept: Intent | Refund) -> dict[str, Any]:
+    """Return what `intent_from_json` or `refund_from_json` reads back."""
+    return asdict(kept) | {"create_time": kept.create_time.isoformat()}
+
+
 def intent_from_json(stored: dict[str, Any]) -> Intent:
-    """Read an intent that was kept as `asdict`."""
+    """Read an intent that was kept as `to_json`."""
     return Intent(
         **{
             **stored,
+            "create_time": datetime.fromisoformat(stored["create_time"]),
             "error": PaymentError(**stored["error"]) if stored["error"] else None,
             "method": Method(**stored["method"]) if stored["method"] else None,
         }

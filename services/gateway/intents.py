@@ -60,6 +60,7 @@ class CreateIntent:
             attempt=asked["attempt"],
             amount_minor=asked["amount_minor"],
             application_fee_minor=asked["application_fee_minor"],
+            create_time=call.create_time,
         )
         body = {
             "amount": charge_to_stripe(asked["amount_minor"], held.currency_code),

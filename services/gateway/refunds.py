@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.gateway import domain
@@ -66,6 +67,7 @@ class CreateRefund:
             refund_id=asked["refund_id"],
             attempt=intent.attempt,
             amount_minor=asked["amount_minor"],
+            create_time=call.create_time,
             actor_id=asked["actor_id"],
         )
         observe(held)
@@ -119,6 +121,7 @@ def see_refund(held: Held, attempt: int, refund: Json) -> None:
             refund_id=f"refund_{stripe_refund_id.removeprefix('re_')}",
             attempt=attempt,
             amount_minor=from_stripe(int(refund["amount"]), str(refund["currency"])),
+            create_time=datetime.fromtimestamp(int(refund["created"]), UTC),
         )
     held.refunds[known.refund_id] = replace(
         known,

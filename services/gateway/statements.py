@@ -56,29 +56,30 @@ WITH held AS (
     RETURNING 1),
 intent AS (
     INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, seen, create_time)
-    SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), i.seen, $9
-    FROM held, jsonb_to_recordset($7) AS i (attempt integer, intent_id text, charge_id text, seen jsonb)
+    SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), i.seen, i.create_time
+    FROM held, jsonb_to_recordset($7) AS i (attempt integer, intent_id text, charge_id text, seen jsonb,
+        create_time timestamptz)
     ON CONFLICT ON CONSTRAINT intents_pkey
     DO UPDATE SET intent_id = excluded.intent_id, charge_id = excluded.charge_id, seen = excluded.seen),
 refund AS (
     INSERT INTO refunds (tenant_id, payment_id, refund_id, attempt, amount_minor, state, stripe_refund_id,
         failure_reason, actor_id, create_time)
     SELECT $1, $2, r.refund_id, r.attempt, r.amount_minor, r.state, nullif(r.stripe_refund_id, ''), r.failure_reason,
-        r.actor_id, $9
+        r.actor_id, r.create_time
     FROM held, jsonb_to_recordset($8) AS r (refund_id text, attempt integer, amount_minor bigint, state text,
-        stripe_refund_id text, failure_reason text, actor_id text)
+        stripe_refund_id text, failure_reason text, actor_id text, create_time timestamptz)
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
         failure_reason = excluded.failure_reason),
 gone_intent AS (
-    DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($16::integer[])),
+    DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($15::integer[])),
 gone_refund AS (
-    DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($17::text[])),
+    DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($16::text[])),
 gone_call AS (
-    DELETE FROM calls USING held WHERE tenant_id = $1 AND call_id = $10 AND $11 = 'WITHDRAWN'),
+    DELETE FROM calls USING held WHERE tenant_id = $1 AND call_id = $9 AND $10 = 'WITHDRAWN'),
 call AS (
-    UPDATE calls SET state = $11, params = $12, answer = $13, tries = $14, due_time = $15 FROM held
-    WHERE tenant_id = $1 AND call_id = $10 AND $11 <> 'WITHDRAWN')
+    UPDATE calls SET state = $10, params = $11, answer = $12, tries = $13, due_time = $14 FROM held
+    WHERE tenant_id = $1 AND call_id = $9 AND $10 <> 'WITHDRAWN')
 SELECT count(*) FROM held"""
 
 CALL: Final = "SELECT * FROM calls WHERE tenant_id = $1 AND operation = $2 AND request_id = $3"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.errors import DependencyUnavailable
 from services.gateway import statements
 from services.gateway.delivery import Deliveries
-from services.gateway.domain import LEASE, Intent, Observation, Refund, intent_from_json
+from services.gateway.domain import LEASE, Intent, Observation, Refund, intent_from_json, refund_from_json, to_json
 from services.runtime.database import HeldConnections, transaction
 
 DUE_CALLS_MAX: Final = 32
@@ -151,7 +151,7 @@ class Store:
         """
         if held.observation.mirror_version != held.saved_version:
             held.observation = replace(held.observation, observe_time=now)
-        arguments = _save_arguments(held, call, now, release=release)
+        arguments = _save_arguments(held, call, release_time=now if release else None)
         if deliver is None:
             async with self._held.statement(point) as connection:
                 saved = await connection.fetchval(statements.SAVE, *arguments)
@@ -196,17 +196,23 @@ async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
     return (await connection.get_raw_connection()).driver_connection
 
 
-def _save_arguments(held: Held, call: Call | None, now: datetime, *, release: bool) -> tuple[Any, ...]:
+def _save_arguments(held: Held, call: Call | None, *, release_time: datetime | None) -> tuple[Any, ...]:
     intents = [
-        {"attempt": one.attempt, "intent_id": one.intent_id, "charge_id": one.charge_id, "seen": asdict(one)}
+        {
+            "attempt": one.attempt,
+            "intent_id": one.intent_id,
+            "charge_id": one.charge_id,
+            "seen": to_json(one),
+            "create_time": one.create_time.isoformat(),
+        }
         for one in held.intents.values()
         if held.written.get(one.attempt) != one
     ]
-    refunds = [asdict(one) for one in held.refunds.values() if held.written.get(one.refund_id) != one]
+    refunds = [to_json(one) for one in held.refunds.values() if held.written.get(one.refund_id) != one]
     return (
         held.tenant_id, held.payment_id, held.fence,
-        json.dumps(held.observation.to_json()), held.observation.mirror_version, now if release else None,
-        json.dumps(intents), json.dumps(refunds), now,
+        json.dumps(held.observation.to_json()), held.observation.mirror_version, release_time,
+        json.dumps(intents), json.dumps(refunds),
         call.call_id if call else None, call.state if call else None,
         json.dumps(call.params) if call else None,
         json.dumps(call.answer) if call and call.answer is not None else None,
@@ -231,7 +237,7 @@ def _held(row: asyncpg.Record) -> Held:
         observation=Observation.from_json(json.loads(row["observation"])),
         fence=row["fence"],
         intents={seen["attempt"]: intent_from_json(seen) for seen in mirror["intents"]},
-        refunds={kept["refund_id"]: Refund(**kept) for kept in mirror["refunds"]},
+        refunds={kept["refund_id"]: refund_from_json(kept) for kept in mirror["refunds"]},
         open_calls={(operation, uuid.UUID(request_id)): state for operation, request_id, state in mirror["open_calls"]},
         unsettled=any(
             state == "UNKNOWN" and operation.startswith("intent.") for operation, _, state in mirror["open_calls"]

@@ -1,4 +1,4 @@
-"""The gateway on real channels, with a real PostgreSQL and the stand-in for Stripe; only the orchestrator is a listener."""
+"""The gateway on real channels, with a real PostgreSQL and the stand-in for Stripe; the orchestrator only listens."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def database(databases: Databases) -> AsyncIterator[ServiceDatabase]:
 
 
 @pytest.fixture(scope="session")
-def start_gateway(
+def start_gateway(  # noqa: PLR0917 fixtures are found by their names
     database: ServiceDatabase,
     stripe: SandboxControl,
     stripe_key: str,
@@ -218,4 +218,3 @@ async def payments(gateway: GatewayServiceStub, stripe: SandboxControl) -> Payme
     made = Payments(gateway, stripe)
     await made.prepare_seller()
     return made
-

@@ -86,7 +86,8 @@ BEGIN
         'refunds',
         (SELECT coalesce(json_agg(json_build_object('refund_id', r.refund_id, 'attempt', r.attempt,
              'amount_minor', r.amount_minor, 'state', r.state, 'stripe_refund_id', coalesce(r.stripe_refund_id, ''),
-             'failure_reason', r.failure_reason, 'actor_id', r.actor_id) ORDER BY r.create_time, r.refund_id), '[]')
+             'failure_reason', r.failure_reason, 'actor_id', r.actor_id, 'create_time', r.create_time)
+             ORDER BY r.create_time, r.refund_id), '[]')
          FROM refunds r WHERE r.tenant_id = tenant AND r.payment_id = payment),
         'open_calls',
         (SELECT coalesce(json_agg(json_build_array(c.operation, c.request_id, c.state) ORDER BY c.create_time), '[]')
