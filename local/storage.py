@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from local.postgres import EmbeddedPostgres, PostgresError
 CONNECT_TIMEOUT_S = 10.0
 VERSION_MIN = 15
 
+Migrate = Callable[[ServiceDatabase], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
@@ -28,12 +31,44 @@ class Storage:
     """Where the generated passwords of our roles are kept; one file per server, since roles are the server's."""
     prefix: str = "batzen_"
 
-    async def database(self, service: str, *, fresh: bool) -> ServiceDatabase:
-        """Make the database of a service or find it; `fresh` drops what was in it."""
-        name = f"{self.prefix}{service}"
+    async def database(self, service: str, *, fresh: bool, migrations: Path, migrate: Migrate) -> ServiceDatabase:
+        """Make the database of a service or find it, at its newest schema; `fresh` empties it.
+
+        `migrate` is only called for a schema that was not seen here before: it is noted with the database which
+        migrations it has, and an empty one is a copy of a template.
+        """
+        name, schema = f"{self.prefix}{service}", digest(migrations)
         if fresh:
             await self._drop(name)
-        return await create_service_database(self.admin_url, service, passwords=self.passwords, database=name)
+            template = f"{name}_template"
+            if await self._schema_of(template) != schema:
+                await self._drop(template)
+                await self._migrated(service, template, schema, migrate)
+            return await self._ensure(service, name, template=template)
+        if await self._schema_of(name) != schema:
+            return await self._migrated(service, name, schema, migrate)
+        return await self._ensure(service, name)
+
+    async def _ensure(self, service: str, name: str, *, template: str | None = None) -> ServiceDatabase:
+        return await create_service_database(
+            self.admin_url, service, passwords=self.passwords, database=name, template=template
+        )
+
+    async def _migrated(self, service: str, name: str, schema: str, migrate: Migrate) -> ServiceDatabase:
+        database = await self._ensure(service, name)
+        await migrate(database)
+        await self._execute(f"COMMENT ON DATABASE \"{name}\" IS '{schema}'")
+        return database
+
+    async def _schema_of(self, name: str) -> str | None:
+        """Return what was noted with a database; None if there is no such database, or nothing was."""
+        connection = await self._connect()
+        try:
+            query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1"
+            noted: str | None = await connection.fetchval(query, name)
+        finally:
+            await connection.close()
+        return noted
 
     async def check(self) -> None:
         """Raise `PostgresError` with what to do unless the server answers and is not too old."""
@@ -47,9 +82,12 @@ class Storage:
             raise PostgresError(f"BATZEN_DATABASE_URL is a PostgreSQL {version}; {VERSION_MIN} or newer is needed.")
 
     async def _drop(self, name: str) -> None:
+        await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    async def _execute(self, statement: str) -> None:
         connection = await self._connect()
         try:
-            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            await connection.execute(statement)
         finally:
             await connection.close()
 
@@ -74,3 +112,12 @@ async def running_storage(directory: Path, *, server_url: str | None, prefix: st
     finally:
         await asyncio.wait([starting])  # a thread cannot be called off; what it started must be stopped
         await asyncio.to_thread(server.stop)
+
+
+def digest(migrations: Path) -> str:
+    """Return what the schema of a service depends on, in short."""
+    content = hashlib.sha256()
+    for path in sorted(migrations.glob("*.sql")):
+        content.update(b"%s %d\n" % (path.name.encode(), path.stat().st_size))
+        content.update(path.read_bytes())
+    return content.hexdigest()

@@ -16,6 +16,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ from local.environments import (
 from local.issuer import DEFAULT_TENANT, SERVICE_TOKEN_LIFE, Issuer
 from local.ports import HOST
 from local.postgres import PostgresError
-from local.processes import Child, ProcessFailed
+from local.processes import ROOT, Child, ProcessFailed
 from local.running import SuiteBusy, alone, begin_logs
 from local.storage import Storage, running_storage
 from sandbox.control import SandboxControl
@@ -211,8 +212,12 @@ async def running_suite(
 
             async def bring_up(service: str, storage: Storage) -> None:
                 report(f"{service} database", False)
-                database = databases[service] = await storage.database(service, fresh=fresh)
-                await _migrate(service, database, log_file=directory / "logs" / f"{service}.log")
+                database = databases[service] = await storage.database(
+                    service,
+                    fresh=fresh,
+                    migrations=ROOT / "services" / service / "migrations",
+                    migrate=partial(_migrate, service, log_file=directory / "logs" / f"{service}.log"),
+                )
                 report(f"{service} database", True)
                 environment = service_environment(
                     service, ports=ports, database=database, jwks=issuer.jwks, tokens=tokens, stripe=stripe
