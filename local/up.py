@@ -113,25 +113,26 @@ async def _keep_up(suite: Suite, console: Console) -> None:
 
 
 def _tell(console: Console, suite: Suite, *, file: Path, ready_s: float) -> None:
-    console.print(Text.assemble(("● ", "green"), ("Batzen is up", "bold"), (f"   ready after {ready_s:.1f} s", "dim")))
+    console.print(
+        Text.assemble(
+            ("● ", "green"), ("Batzen is up", "bold"), (f"   ready after {ready_s:.1f} s, gRPC with reflection", "dim")
+        )
+    )
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", min_width=14)
     table.add_column()
     table.add_column(style="dim", ratio=1)
     for service in reversed(SERVICES):
-        health = f"health {HOST}:{suite.ports[f'{service}-health']}"
-        table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", f"gRPC, with reflection; {health}")
+        table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", f"health {suite.ports[f'{service}-health']}")
     table.add_row("  webhooks", suite.webhook_url, "where Stripe posts its events")
     if suite.stripe.is_stand_in:
-        table.add_row(
-            "  stand-in", suite.sandbox_url, "takes the place of Stripe; STRIPE_API_KEY=sk_test_… uses the real one"
-        )
+        table.add_row("  stand-in", suite.sandbox_url, "for Stripe, unless STRIPE_API_KEY=sk_test_…")
     else:
         table.add_row("  Stripe", "https://api.stripe.com", "test mode, by your STRIPE_API_KEY")
-    database = make_url(suite.database_url(SERVICES[0]))
-    table.add_row("  databases", f"{database.host}:{database.port}", f"PostgreSQL, {database.database} and its like")
+    database = make_url(suite.database_url("status"))
+    table.add_row("  databases", f"{database.host}:{database.port}", f"PostgreSQL: {database.database}, …")
     table.add_row("  logs", short(suite.logs), "JSON, one file a process")
-    table.add_row("  tokens", short(file), f"of {', '.join(SUBJECTS)}; renewed while this runs")
+    table.add_row("  tokens", short(file), f"{', '.join(SUBJECTS)}; kept fresh")
     console.print(table)
     command = command_line()
     console.print("\nTry, in another terminal:", style="bold")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ STYLES: Final = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red
 SAID: Final = frozenset(
     {"time", "level", "service", "message", "logger", "method", "code", "duration_ms", "peer", "exception"}
 )
+ERROR_LINE: Final = re.compile(r"[\w.]*[a-z]\w*(:|$)")
 EPILOG: Final = """Examples:
 
 batzen logs                                    (all services, the last lines)
@@ -51,6 +53,7 @@ def logs(
     folder: Annotated[
         Path | None, typer.Option(show_default=False, help="Where the logs are. Default: those of `make up`.")
     ] = None,
+    traces: Annotated[bool, typer.Option("--traces", help="Whole stack traces, not just their last line.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show the logs of the suite that runs on this machine."""
@@ -76,13 +79,13 @@ def logs(
 
     tails = [_Tail(path) for path in files]
     for line in [line for line in _merged(tails) if wanted(line)][-lines:] if lines else []:
-        _show(line, as_json=as_json)
+        _show(line, as_json=as_json, traces=traces)
     try:
         while follow:
             time.sleep(POLL_S)
             for line in _merged(tails):
                 if wanted(line):
-                    _show(line, as_json=as_json)
+                    _show(line, as_json=as_json, traces=traces)
     except KeyboardInterrupt:
         raise typer.Exit(int(Exit.OK)) from None
 
@@ -125,7 +128,13 @@ def _merged(tails: list[_Tail]) -> list[Line]:
     return list(heapq.merge(*tails, key=lambda line: str(line.get("time", ""))))
 
 
-def _show(line: Line, *, as_json: bool) -> None:
+def _gist(exception: str) -> str:
+    """Return the line of a stack trace that names the last error."""
+    named = [line for line in exception.splitlines() if ERROR_LINE.match(line)]
+    return named[-1] if named else exception.splitlines()[-1]
+
+
+def _show(line: Line, *, as_json: bool, traces: bool) -> None:
     if as_json:
         print(json.dumps(line, ensure_ascii=False), flush=True)
         return
@@ -143,5 +152,6 @@ def _show(line: Line, *, as_json: bool) -> None:
     if rest:
         text.append("  " + " ".join(f"{key}={value}" for key, value in rest.items()), style="dim")
     if "exception" in line:
-        text.append("\n" + str(line["exception"]), style="red")
+        exception = str(line["exception"])
+        text.append("\n" + (exception if traces else f"  {_gist(exception)}"), style="red")
     console.print(text, soft_wrap=True)

@@ -28,6 +28,7 @@ from batzen.errors import (
 
 console: Final = Console(highlight=False)
 error_console: Final = Console(stderr=True, highlight=False)
+LOGS_COMMAND: Final = "batzen logs --correlation"
 
 
 class Exit(IntEnum):
@@ -65,7 +66,7 @@ ADVICE_BY_CODE: Final = {
     "UNAVAILABLE": "Is the suite running? Start it with `make up`, or say where it is: --help names the options.",
     "DEADLINE_EXCEEDED": "The outcome is not known. Look at the payment before you pay again: batzen list",
     "UNIMPLEMENTED": "This server does not do that yet.",
-    "INTERNAL": "A bug. The logs tell more: batzen logs --correlation ID",
+    "INTERNAL": "A bug of the suite's.",
 }
 
 
@@ -118,12 +119,14 @@ def tell(error: BatzenError, *, as_json: bool) -> None:
     title = f"{error.code.name} / {error.reason}" if error.reason else error.code.name
     unreached = isinstance(error, Unavailable) and not error.reason
     lines = [f"Nothing answers there: {error.message}" if unreached else error.message]
-    lines += [f"{violation.field}: {violation.description}" for violation in error.violations if violation.field]
+    for violation in error.violations:
+        said = "" if violation.description == error.message else f": {violation.description}"
+        lines.append(f"Field {violation.field}{said}")
     lines += [f"{key}: {value}" for key, value in error.metadata.items()]
     if advice := ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
         lines.append(advice)
     if error.correlation_id:
-        lines.append(f"Correlation id {error.correlation_id}")
+        lines.append(f"What the services say: {LOGS_COMMAND} {error.correlation_id}")
     document = {
         "code": error.code.name,
         "reason": error.reason,
@@ -164,4 +167,7 @@ def _fail(document: dict[str, Any], lines: list[str], *, as_json: bool, title: s
         return
     error_console.print(Text(f"✗ {title or document['code']}", style="bold red"))
     for line in lines:
-        error_console.print(Padding(Text(line), (0, 0, 0, 2)))
+        if LOGS_COMMAND in line:  # to be copied whole
+            error_console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+        else:
+            error_console.print(Padding(Text(line), (0, 0, 0, 2)))
