@@ -179,6 +179,8 @@ class Inbox:
             return "wrong livemode"
         if (event.account is not None) is not is_connect:
             return "wrong endpoint"
+        if event.action is Action.ACCOUNT and event.object.get("id") != event.account:
+            return "wrong account"
         return ""
 
 
