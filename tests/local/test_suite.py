@@ -6,51 +6,18 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from functools import partial
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from batzen.status.v1.status_pb2 import ListPaymentsRequest
-from local.environments import Stripe
 from local.ports import free_ports
-from local.postgres import EmbeddedPostgres
 from local.processes import ROOT, Child, ProcessFailed
 from local.storage import Storage
-from local.suite import Suite, SuiteBusy, running_suite
-
-quick_suite = partial(
-    running_suite,
-    services=("status",),
-    stripe=Stripe(api_key="sk_test_none", webhook_secrets="whsec_none", is_stand_in=False),
-)
-"""One service is enough to see how processes are treated."""
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A folder that the database's own user may enter, unlike pytest's."""
-    with tempfile.TemporaryDirectory(prefix="batzen-suite-") as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    """A server for all suites here; not the tests' own, whose passwords a suite would change."""
-    with tempfile.TemporaryDirectory(prefix="batzen-suite-") as folder:
-        Path(folder).chmod(0o711)
-        with EmbeddedPostgres(Path(folder) / "postgres") as running:
-            yield running
-
-
-@pytest.fixture
-def storage(server: EmbeddedPostgres, directory: Path) -> Storage:
-    prefix = f"{directory.name.replace('-', '_').lower()}_"
-    return Storage(admin_url=server.admin_url, passwords=directory / "passwords.json", prefix=prefix)
+from local.suite import Suite, SuiteBusy
+from tests.local.quick import quick_suite
 
 
 @pytest.fixture
@@ -166,7 +133,7 @@ HOLDER = """
 import asyncio, sys
 from pathlib import Path
 from local.ports import free_ports
-from tests.local.test_suite import quick_suite
+from tests.local.quick import quick_suite
 
 async def main():
     async with quick_suite(Path(sys.argv[1]), ports=free_ports()) as suite:

@@ -1,0 +1,116 @@
+"""The client's watch against a real status service that goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from batzen import errors
+from batzen.client import Client, new_request_id
+from batzen.status.v1.status_pb2 import OpenPaymentRequest, Payment, RecordTransitionRequest, Transition
+from batzen.type.v1.money_pb2 import Money
+from batzen.type.v1.payment_pb2 import PaymentSnapshot, PaymentState
+from local.ports import free_ports
+from local.postgres import EmbeddedPostgres
+from local.storage import Storage
+from local.suite import Suite
+from tests.local.quick import quick_suite
+
+CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@pytest.fixture(scope="module")
+async def suite(server: EmbeddedPostgres) -> AsyncIterator[Suite]:
+    with tempfile.TemporaryDirectory(prefix="batzen-watch-") as folder:
+        storage = Storage(admin_url=server.admin_url, passwords=Path(folder) / "passwords.json", prefix="watch_")
+        async with quick_suite(Path(folder), ports=free_ports(), storage=storage) as running:
+            yield running
+
+
+@pytest.fixture
+async def orchestrator(suite: Suite) -> AsyncIterator[Client]:
+    async with suite.client("service", sub="orchestrator") as client:
+        yield client
+
+
+@pytest.fixture
+async def payment(orchestrator: Client) -> Payment:
+    request = OpenPaymentRequest(
+        request_id=new_request_id(),
+        payment_id="pay_" + "".join(secrets.choice(CROCKFORD) for _ in range(26)),
+        payer_id="payer_1",
+        total=Money(amount_minor=10_000, currency_code="CHF"),
+    )
+    return (await orchestrator.status.OpenPayment(request)).payment
+
+
+async def _move(orchestrator: Client, payment: Payment, collection: PaymentState, *, revision: int) -> None:
+    snapshot = PaymentSnapshot(collection=collection, cause=PaymentSnapshot.CAUSE_STEP)
+    request = RecordTransitionRequest(
+        request_id=new_request_id(), payment_id=payment.payment_id, expected_revision=revision, snapshot=snapshot
+    )
+    await orchestrator.status.RecordTransition(request)
+
+
+async def test_a_watch_goes_on_where_it_was_when_status_is_killed(
+    suite: Suite, orchestrator: Client, payment: Payment
+) -> None:
+    async with (
+        suite.client("payer", sub="payer_1") as payer,
+        asyncio.timeout(30),
+        payer.watch(payment.payment_id) as updates,
+    ):
+        opened = await anext(updates)
+        await _move(orchestrator, payment, PaymentState.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD, revision=1)
+        waiting = await anext(updates)
+        await suite.kill("status")
+        await suite.start("status")
+        await _move(orchestrator, payment, PaymentState.PAYMENT_STATE_CANCELED, revision=2)
+        canceled = await anext(updates)
+
+    assert [opened.revision, waiting.revision, canceled.revision] == [1, 2, 3]
+    assert canceled.state == PaymentState.PAYMENT_STATE_CANCELED
+
+
+async def test_a_watch_from_a_revision_tells_what_came_after_and_ends_when_settled(
+    suite: Suite, orchestrator: Client, payment: Payment
+) -> None:
+    await _move(orchestrator, payment, PaymentState.PAYMENT_STATE_CANCELED, revision=1)
+
+    async with (
+        suite.client("operator", sub="operator_1") as client,
+        asyncio.timeout(30),
+        client.watch(payment.payment_id, after_revision=0, until_settled=True) as updates,
+    ):
+        seen: list[Transition] = [update async for update in updates]
+
+    assert [update.revision for update in seen] == [1, 2]
+    assert seen[-1].settled
+
+
+async def test_another_payers_payment_is_not_there(suite: Suite, payment: Payment) -> None:
+    async with suite.client("payer", sub="payer_2") as client, client.watch(payment.payment_id) as updates:
+        with pytest.raises(errors.by_reason["PAYMENT_NOT_FOUND"]):
+            await anext(updates)
+
+
+async def test_a_token_that_was_renewed_is_taken(suite: Suite, payment: Payment) -> None:
+    tokens = iter(["of yesterday"] * 2)
+    renewed = suite.token("payer", sub="payer_1")
+    async with (
+        Client(token=lambda: next(tokens, renewed), addresses=suite.addresses) as client,
+        asyncio.timeout(30),
+        client.watch(payment.payment_id) as updates,
+    ):
+        assert (await anext(updates)).revision == 1
+
+
+async def test_a_token_that_stays_bad_ends_the_watch(suite: Suite, payment: Payment) -> None:
+    async with Client(token="bad", addresses=suite.addresses) as client, client.watch(payment.payment_id) as updates:
+        with pytest.raises(errors.Unauthenticated):
+            await anext(updates)
