@@ -1,0 +1,246 @@
+"""Journeys through the whole suite, as stubborn callers take them: every call is repeated until it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from batzen import errors
+from batzen.client import Client, new_request_id
+from batzen.gateway.v1 import gateway_pb2
+from batzen.orchestrator.v1 import orchestrator_pb2
+from batzen.pricing.v1 import pricing_pb2
+from batzen.status.v1 import status_pb2
+from batzen.type.v1 import money_pb2, payment_pb2
+from local.suite import Suite
+from sandbox.control import SandboxControl
+from services.runtime.database import plain_dsn
+
+SELLER: Final = "seller_1"
+PAYER: Final = "payer_1"
+RETURN_URL: Final = "https://shop.example/back"
+TOTAL_MINOR: Final = 10_000
+REFUND_MINOR: Final = 2_500
+
+CALL_TIMEOUT_S: Final = 3.0
+ANSWERED_WITHIN_S: Final = 40.0
+"""A call that is not answered after so many repeats never will be."""
+PAUSE_S: Final = 0.05
+AGAIN: Final = (errors.Unavailable, errors.DeadlineExceeded, errors.Aborted, errors.ResourceExhausted)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """How a journey has to end."""
+
+    state: str
+    charges: int = 1
+    refunds: int = 0
+    states: tuple[str, ...] = ()
+    """Each of these states was reached by exactly one transition."""
+
+
+class Traveller:
+    """A shop, its payer and the payer's browser."""
+
+    def __init__(self, suite: Suite, shop: Client, payer: Client, sandbox: SandboxControl) -> None:
+        self.suite = suite
+        self.shop = shop
+        self.payer = payer
+        self.sandbox = sandbox
+
+    async def put_seller(self) -> None:
+        request = gateway_pb2.PutSellerAccountRequest(
+            request_id=new_request_id(), seller_id=SELLER, country_code="CH", email="seller@example.ch"
+        )
+        await stubbornly(lambda: self.shop.gateway.PutSellerAccount(request, timeout=CALL_TIMEOUT_S))
+
+    async def start(self) -> orchestrator_pb2.PaymentSession:
+        request = orchestrator_pb2.StartPaymentRequest(
+            request_id=new_request_id(),
+            payer=orchestrator_pb2.Payer(payer_id=PAYER, email="payer@example.ch", name="Pia Payer"),
+            lines=[
+                pricing_pb2.Line(
+                    line_id="lesson",
+                    seller_id=SELLER,
+                    kind="LINE_KIND_SESSION",
+                    quantity="1",
+                    unit_amount=money_pb2.Money(amount_minor=TOTAL_MINOR, currency_code="CHF"),
+                )
+            ],
+            return_url=RETURN_URL,
+            collection=orchestrator_pb2.COLLECTION_ELEMENTS,
+        )
+        answer = await stubbornly(lambda: self.shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S))
+        return answer.session
+
+    async def submit(self, payment_id: str, card: str) -> orchestrator_pb2.SubmitPaymentResponse:
+        request = orchestrator_pb2.SubmitPaymentRequest(
+            request_id=new_request_id(), payment_id=payment_id, payment_method_id=card
+        )
+        return await stubbornly(lambda: self.payer.orchestrator.SubmitPayment(request, timeout=CALL_TIMEOUT_S))
+
+    async def sync(self, payment_id: str) -> status_pb2.Payment:
+        request = orchestrator_pb2.SyncPaymentRequest(payment_id=payment_id)
+        answer = await stubbornly(lambda: self.payer.orchestrator.SyncPayment(request, timeout=CALL_TIMEOUT_S))
+        return answer.payment
+
+    async def refund(self, payment_id: str, *, amount_minor: int, refundable_minor: int) -> None:
+        request = orchestrator_pb2.RefundPaymentRequest(
+            request_id=new_request_id(),
+            payment_id=payment_id,
+            amount=money_pb2.Money(amount_minor=amount_minor, currency_code="CHF"),
+            expected_refundable=money_pb2.Money(amount_minor=refundable_minor, currency_code="CHF"),
+            actor_id="clerk",
+        )
+        await stubbornly(lambda: self.shop.orchestrator.RefundPayment(request, timeout=CALL_TIMEOUT_S))
+
+    async def cancel(self, payment_id: str) -> None:
+        request = orchestrator_pb2.CancelPaymentRequest(request_id=new_request_id(), payment_id=payment_id)
+        await stubbornly(lambda: self.payer.orchestrator.CancelPayment(request, timeout=CALL_TIMEOUT_S))
+
+    async def payment(self, payment_id: str) -> status_pb2.Payment:
+        request = status_pb2.GetPaymentRequest(payment_id=payment_id)
+        return (await stubbornly(lambda: self.shop.status.GetPayment(request, timeout=CALL_TIMEOUT_S))).payment
+
+    async def intent_of(self, payment_id: str) -> dict[str, Any]:
+        [intent] = await self.sandbox.objects("payment_intent", **{"metadata.payment_id": payment_id})
+        return intent
+
+    async def until(self, payment_id: str, state: str, *, within_s: float) -> None:
+        """Wait until a payment has come to a state, and nothing of it is left to be done."""
+        until = time.monotonic() + within_s
+        while True:
+            payment = await self.payment(payment_id)
+            reached = payment_pb2.PaymentState.Name(payment.state).removeprefix("PAYMENT_STATE_")
+            left = await self.left_to_do() if reached == state else ["the payment"]
+            if reached == state and not left:
+                return
+            if time.monotonic() > until:
+                raise AssertionError(f"{payment_id} is {reached}, not {state}; left: {left}")
+            await asyncio.sleep(PAUSE_S)
+
+    async def left_to_do(self) -> list[str]:
+        """Return what is still on somebody's list: due payments, unheard transitions, open requests, calls, jobs."""
+        left = []
+        for service, questions in LEFT_TO_DO.items():
+            connection = await asyncpg.connect(plain_dsn(self.suite.database_url(service)))
+            try:
+                for what, question in questions.items():
+                    if await connection.fetchval(question):
+                        left.append(f"{service}: {what}")
+            finally:
+                await connection.close()
+        return left
+
+    async def check(self, payment_id: str, ends: Ends) -> None:
+        """Raise AssertionError unless everything exists exactly once, at Stripe and in the history."""
+        intents = await self.sandbox.objects("payment_intent", **{"metadata.payment_id": payment_id})
+        assert len(intents) == 1, f"{len(intents)} intents"
+        charges = [
+            charge
+            for charge in await self.sandbox.objects("charge")
+            if charge["payment_intent"] == intents[0]["id"] and charge["status"] == "succeeded"
+        ]
+        assert len(charges) == ends.charges, f"{len(charges)} charges"
+        refunds = [
+            refund for refund in await self.sandbox.objects("refund") if refund["payment_intent"] == intents[0]["id"]
+        ]
+        assert len(refunds) == ends.refunds, f"{len(refunds)} refunds"
+        customers = await self.sandbox.objects("customer", **{"metadata.payer_id": PAYER})
+        assert len(customers) == 1, f"{len(customers)} customers"
+        request = status_pb2.ListTransitionsRequest(payment_id=payment_id)
+        history = (await stubbornly(lambda: self.shop.status.ListTransitions(request))).transitions
+        assert [one.revision for one in history] == list(range(1, len(history) + 1))
+        assert len({one.request_id for one in history}) == len(history)
+        reached = Counter(payment_pb2.PaymentState.Name(one.state).removeprefix("PAYMENT_STATE_") for one in history)
+        for state in ends.states:
+            assert reached[state] == 1, f"{state} was reached {reached[state]} times: {dict(reached)}"
+
+
+LEFT_TO_DO: Final = {
+    "orchestrator": {
+        "due payments": "SELECT count(*) FROM payments WHERE due_time < now() AND stage <> 'REFUSED'",
+        "unheard transitions": "SELECT count(*) FROM transitions",
+        "open requests": "SELECT count(*) FROM requests WHERE state <> 'DONE'",
+        "held payments": "SELECT count(*) FROM payments WHERE held_until > now()",
+    },
+    "gateway": {
+        "unanswered calls": "SELECT count(*) FROM calls WHERE state NOT IN ('ANSWERED', 'REFUSED')",
+        "waiting events": "SELECT count(*) FROM events WHERE state = 'WAITING'",
+        "deliveries": "SELECT count(*) FROM deliveries WHERE delivered_version < wanted_version",
+        "jobs": "SELECT count(*) FROM pgqueuer WHERE status <> 'successful'",
+    },
+}
+"""What must be nothing once all is done."""
+
+
+async def stubbornly(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Repeat a call, the same each time, until it is answered or refused for good."""
+    until = time.monotonic() + ANSWERED_WITHIN_S
+    while True:
+        try:
+            return await call()
+        except AGAIN:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(PAUSE_S)
+
+
+# The journeys: each returns the payment it led to.
+
+
+async def pay(traveller: Traveller) -> str:
+    session = await traveller.start()
+    await traveller.submit(session.payment.payment_id, "pm_card_visa")
+    return session.payment.payment_id
+
+
+async def pay_with_3ds(traveller: Traveller) -> str:
+    payment_id = (await traveller.start()).payment.payment_id
+    await traveller.submit(payment_id, "pm_card_threeDSecure2Required")
+    intent = await traveller.intent_of(payment_id)
+    if intent["status"] == "requires_action":
+        await traveller.sandbox.authenticate(intent["id"], succeed=True)
+    await traveller.sync(payment_id)
+    return payment_id
+
+
+async def pay_in_browser(traveller: Traveller) -> str:
+    session = await traveller.start()
+    await traveller.sandbox.browser_confirm(session.client_secret, payment_method="pm_card_visa", return_url=RETURN_URL)
+    return session.payment.payment_id
+
+
+async def pay_and_refund(traveller: Traveller) -> str:
+    payment_id = await pay(traveller)
+    await traveller.refund(payment_id, amount_minor=REFUND_MINOR, refundable_minor=TOTAL_MINOR)
+    return payment_id
+
+
+async def call_off(traveller: Traveller) -> str:
+    payment_id = (await traveller.start()).payment.payment_id
+    await traveller.cancel(payment_id)
+    return payment_id
+
+
+Journey = Callable[[Traveller], Awaitable[str]]
+
+JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
+    "start and submit": (pay, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
+    "3-D Secure and sync": (pay_with_3ds, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
+    "webhook": (pay_in_browser, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
+    "refund": (
+        pay_and_refund,
+        Ends(state="PARTIALLY_REFUNDED", refunds=1, states=("INITIALIZED", "SUCCEEDED", "PARTIALLY_REFUNDED")),
+    ),
+    "cancel": (call_off, Ends(state="CANCELED", charges=0, states=("INITIALIZED", "CANCELED"))),
+}
