@@ -9,11 +9,12 @@ from sandbox.settings import Settings
 
 
 def main() -> None:
+    """Serve until asked to end; exits with 1 and a line that says why if that cannot be."""
     try:
-        settings = Settings.from_environ(os.environ)
-    except ValueError as mistake:
-        sys.exit(str(mistake))
-    asyncio.run(serve(settings))
+        asyncio.run(serve(Settings.from_environ(os.environ)))
+    except (OSError, ValueError) as mistake:
+        sys.exit(f"The sandbox cannot run: {mistake}")
 
 
-main()
+if __name__ == "__main__":
+    main()

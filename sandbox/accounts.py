@@ -58,7 +58,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     return world.add(account)
 
 
-def retrieve(world: World, params: dict[str, Any], account_id: str) -> Object:
+def retrieve(world: World, _params: dict[str, Any], account_id: str) -> Object:
     found = world.find(account_id)
     if found is None or found["object"] != "account":
         # Stripe does not tell whether the account exists: the key may not see it either way.

@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -52,13 +52,24 @@ class Answer:
     fault: Fault | None = None  # what is to happen instead of sending it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a request asks for, once it is understood."""
+
+    call: Call
+    account: Account
+    operation: Operation
+    ids: tuple[str, ...]
+    params: dict[str, Any]
+    by_browser: bool
+
+
 class Api:
     """The ASGI application."""
 
     def __init__(self, sandbox: Sandbox, *, rest: ASGIApp) -> None:
         self.sandbox = sandbox
         self.stopping = asyncio.Event()
-        self.resumed = asyncio.Event()
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,11 +87,6 @@ class Api:
             await _send(send, answer, request_id=call.request_id)
         self.sandbox.metrics.note(call.template, time.perf_counter() - began)
 
-    def resume(self) -> None:
-        """Let every paused request go on."""
-        self.resumed.set()
-        self.resumed = asyncio.Event()
-
     async def _answer(self, call: Call) -> Answer:
         try:
             return await self._dispatch(call)
@@ -88,11 +94,11 @@ class Api:
             return _refused(call, refusal)
 
     async def _dispatch(self, call: Call) -> Answer:
-        raw = forms.read(call.encoded.decode())
+        raw = forms.read(_text(call.encoded))
         secret_key, by_browser = _key(call, raw)
         self._check_version(call)
         operation, ids = self.sandbox.router.find(call.method, call.path)
-        call.template = operation.name.replace(operation.name.split(" ")[0], call.method, 1)
+        call.template = f"{call.method} {operation.name.split(' ', 1)[1]}"
         fault = self.sandbox.faults.strike(call.method, path=call.path, template=call.template.split(" ", 1)[1])
         if fault is not None and fault.kind in (Kind.RATE_LIMIT, Kind.LOCK_TIMEOUT):
             raise fault.error()
@@ -106,81 +112,66 @@ class Api:
             return self._replay(seen, fault)
         params = self.sandbox.schema.decode(operation.name, raw)
         operation.check_modelled(params)
-        record = account.keys.begin(key, fingerprint=print_of) if key is not None else None
-        return await self._execute(call, account, operation, ids, params, record, fault, by_browser=by_browser)
-
-    async def _execute(
-        self,
-        call: Call,
-        account: Account,
-        operation: Operation,
-        ids: tuple[str, ...],
-        params: dict[str, Any],
-        record: Record | None,
-        fault: Fault | None,
-        *,
-        by_browser: bool,
-    ) -> Answer:
-        await self._wait(fault)
-        before = fault is not None and not fault.after
-        if fault is not None and before and fault.kind in (Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR):
-            refused = _refused(call, fault.error())
-            self._keep(account, call, record, refused, stored=fault.is_stored)
-            return Answer(status=refused.status, body=refused.body, headers=refused.headers, fault=_cut(fault))
-        answer, stored = self._run(call, account, operation, ids, params, by_browser=by_browser)
-        if fault is not None and fault.kind is Kind.SERVER_ERROR:
-            failed = _refused(call, fault.error())
-            self._keep(account, call, record, failed if fault.is_stored else answer, stored=stored)
-            return failed
-        self._keep(account, call, record, answer, stored=stored)
-        return Answer(status=answer.status, body=answer.body, headers=answer.headers, fault=_cut(fault))
-
-    def _run(
-        self,
-        call: Call,
-        account: Account,
-        operation: Operation,
-        ids: tuple[str, ...],
-        params: dict[str, Any],
-        *,
-        by_browser: bool,
-    ) -> tuple[Answer, bool]:
-        """Run the operation in one step; returns its answer and whether an idempotency key keeps it."""
-        world = account.world
-        world.cause = Cause(request_id=call.request_id, idempotency_key=call.idempotency_key)
-        expand = params.pop("expand", [])
+        task = Task(call=call, account=account, operation=operation, ids=ids, params=params, by_browser=by_browser)
+        if key is None:
+            return (await self._execute(task, fault))[0]
+        record = account.keys.begin(key, fingerprint=print_of)
         try:
-            result = operation.run(world, params, *ids)
+            answer, kept = await self._execute(task, fault)
+            if kept is not None:
+                record.status, record.body = kept.status, kept.body
+        finally:
+            if record.status is None:
+                account.keys.forget(key)  # it did not execute after all
+        return answer
+
+    async def _execute(self, task: Task, fault: Fault | None) -> tuple[Answer, Answer | None]:
+        """Run an operation and what is to go wrong with it; returns what to send and what an idempotency key keeps."""
+        await self._wait(fault)
+        if fault is None or fault.kind not in (Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR):
+            return self._run(task)
+        if fault.after:
+            answer, kept = self._run(task)
+        else:
+            answer, kept = _refused(task.call, fault.error()), None
+        if fault.kind is not Kind.SERVER_ERROR:
+            return replace(answer, fault=fault), kept
+        failed = _refused(task.call, fault.error())
+        return failed, failed if fault.is_stored else kept
+
+    def _run(self, task: Task) -> tuple[Answer, Answer | None]:
+        """Run an operation in one step; returns its answer, and the same once more if an idempotency key keeps it."""
+        call, world = task.call, task.account.world
+        world.cause = Cause(request_id=call.request_id, idempotency_key=call.idempotency_key)
+        expand = task.params.pop("expand", [])
+        try:
+            result = task.operation.run(world, task.params, *task.ids)
             if expand:
                 result = answers.expand(world, self.sandbox.schema, result, expand)
         except ApiError as refusal:
-            return _refused(call, refusal), refusal.status != 501
+            answer = _refused(call, refusal)
+            return answer, None if refusal.status == 501 else answer
         finally:
             world.cause = Cause()
-        if by_browser:
+        if task.by_browser:
             result = intents.public(result)
         elif self.sandbox.settings.check_answers and (breaches := self._breaches(result)):
             problem = f"The sandbox's own answer breaks the schema: {'; '.join(breaches)}"
-            return _refused(call, ApiError(problem, status=500, type="api_error")), True
-        return Answer(status=200, body=_json(result), headers={}), True
+            answer = _refused(call, ApiError(problem, status=500, type="api_error"))
+            return answer, answer
+        answer = Answer(status=200, body=_json(result), headers={})
+        return answer, answer
 
     def _breaches(self, result: Object) -> list[str]:
         rows = result["data"] if result["object"] == "list" else [result]
         return [breach for row in rows for breach in self.sandbox.schema.resource_breaches(row)]
 
-    def _keep(self, account: Account, call: Call, record: Record | None, answer: Answer, *, stored: bool) -> None:
-        if record is None or call.idempotency_key is None:
-            return
-        if stored:
-            record.status, record.body = answer.status, answer.body
-        else:
-            account.keys.forget(call.idempotency_key)
-
     def _replay(self, record: Record, fault: Fault | None) -> Answer:
         headers = {"Idempotent-Replayed": "true"}
         if fault is not None and fault.kind is Kind.SERVER_ERROR:
             raise fault.error()
-        return Answer(status=record.status or 500, body=record.body, headers=headers, fault=_cut(fault))
+        cut = fault if fault is not None and fault.kind in (Kind.TIMEOUT, Kind.RESET) else None
+        return Answer(status=record.status or 500, body=record.body, headers=headers, fault=cut)
 
     def _account_of(self, intent_id: str, operation: Operation, raw: dict[str, Any]) -> Account:
         """Return the account a browser's call is for: its publishable key must come with the intent's secret."""
@@ -209,7 +200,7 @@ class Api:
         if fault is not None and fault.kind is Kind.SLOW:
             await self._until(asyncio.sleep(fault.seconds))
         if fault is not None and fault.kind is Kind.PAUSE:
-            await self._until(self.resumed.wait())
+            await self._until(self.sandbox.resumed.wait())
 
     async def _hold(self, send: Send, receive: Receive) -> None:
         """Keep the connection open without a word until the client gives up."""
@@ -249,12 +240,17 @@ def _refused(call: Call, refusal: ApiError) -> Answer:
     )
 
 
-def _cut(fault: Fault | None) -> Fault | None:
-    return fault if fault is not None and fault.kind in (Kind.TIMEOUT, Kind.RESET) else None
-
-
 def _json(value: Object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _text(encoded: bytes) -> str:
+    if len(encoded) > _BODY_MAX_BYTES:
+        raise ApiError("The request is too large.", status=413)
+    try:
+        return encoded.decode()
+    except UnicodeDecodeError:
+        raise ApiError("Invalid request: it is not UTF-8.") from None
 
 
 async def _read(scope: Scope, receive: Receive) -> Call:
@@ -268,7 +264,7 @@ async def _read(scope: Scope, receive: Receive) -> Call:
     return Call(
         method=method,
         path=scope["path"],
-        encoded=body[: _BODY_MAX_BYTES + 1] if method == "POST" else scope["query_string"],
+        encoded=body if method == "POST" else scope["query_string"],
         headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         request_id=f"req_{secrets.token_hex(7)}",
     )
@@ -293,7 +289,8 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _reset(send: Send, receive: Receive) -> None:
-    """Reset the connection and see it gone. ASGI has no word for it; uvicorn's `send` belongs to the cycle that owns the transport."""
+    """Reset the connection and see it gone."""
+    # ASGI has no word for it; uvicorn's `send` is a method of the cycle that owns the transport.
     transport: asyncio.Transport = getattr(send, "__self__").transport  # noqa: B009 - a plain attribute fails typing
     raw = transport.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with RST, not FIN

@@ -52,7 +52,7 @@ def _declined(decline_code: str, message: str = "Your card was declined.") -> De
     return Decline(code="card_declined", decline_code=decline_code, message=message)
 
 
-_GENERIC = _declined("generic_decline")
+GENERIC = _declined("generic_decline")
 _INSUFFICIENT = _declined("insufficient_funds", "Your card has insufficient funds.")
 _VELOCITY = _declined(
     "card_velocity_exceeded",
@@ -73,7 +73,7 @@ def _refused(last4: str, decline: Decline) -> Card:
 
 
 _DECLINING = {
-    "": _refused("0002", _GENERIC),
+    "": _refused("0002", GENERIC),
     "InsufficientFunds": _refused("9995", _INSUFFICIENT),
     "LostCard": _refused("9987", _declined("lost_card")),
     "StolenCard": _refused("9979", _declined("stolen_card")),
@@ -98,7 +98,7 @@ CARDS: dict[str, Card] = {
     "pm_card_de": Card(last4="0016", country="DE"),
     **{f"pm_card_chargeDeclined{suffix}": card for suffix, card in _DECLINING.items()},
     **{f"pm_card_visa_chargeDeclined{suffix}": card for suffix, card in _DECLINING.items()},
-    "pm_card_chargeCustomerFail": Card(last4="0341", decline=_GENERIC),
+    "pm_card_chargeCustomerFail": Card(last4="0341", decline=GENERIC),
     "pm_card_radarBlock": Card(last4="0019", decline=_BLOCKED),
     "pm_card_authenticationRequired": Card(last4="3184", authentication=Authentication.ALWAYS),
     "pm_card_threeDSecure2Required": Card(last4="3220", authentication=Authentication.ALWAYS),

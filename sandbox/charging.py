@@ -173,7 +173,10 @@ def list_entries(world: World, params: dict[str, Any]) -> Object:
         found = world.by_field("balance_transaction", field="source", value=params["source"])
     wanted = {name: params[name] for name in ("type", "currency") if name in params}
     return page(
-        found, params, url="/v1/balance_transactions", keep=lambda row: all(row[name] == wanted[name] for name in wanted)
+        found,
+        params,
+        url="/v1/balance_transactions",
+        keep=lambda row: all(row[name] == wanted[name] for name in wanted),
     )
 
 

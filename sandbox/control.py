@@ -1,7 +1,11 @@
-"""A client of the sandbox's control routes, for tests and the demo."""
+"""A client of the sandbox's control routes, for tests, the demo and measurements.
+
+async with SandboxControl("http://127.0.0.1:7200") as stripe:
+    await stripe.fault("server_error", route="POST /v1/refunds", after=True)
+"""
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -11,8 +15,16 @@ _TIMEOUT_S = 30.0
 _PUBLISHABLE_KEY = "pk_test_sandbox"
 
 
+class Refused(Exception):
+    """The sandbox refused; `status` is the HTTP status, the message says why."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class SandboxControl:
-    """What a test may do to the sandbox, and what a payer's browser would. Raises httpx.HTTPStatusError on refusal."""
+    """What a test may do to the sandbox, and what a payer does in a browser. Raises `Refused` or httpx.TransportError."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -45,8 +57,8 @@ class SandboxControl:
         """Move the clock on; returns how many things fell due and happened."""
         return int((await self._post("/clock", advance_s=seconds))["ran"])
 
-    async def latency(self, ms: float) -> None:
-        """Add this to every answer of the API."""
+    async def set_latency(self, ms: float) -> None:
+        """Let every call of the API take this much longer, before its effect; 0 switches it off."""
         await self._post("/latency", ms=ms)
 
     async def settle(self) -> int:
@@ -149,12 +161,31 @@ class SandboxControl:
         return list((await self._get("/webhooks/deliveries"))["data"])
 
     async def authenticate(self, intent_id: str, *, succeed: bool) -> dict[str, Any]:
-        """Finish 3-D Secure as the payer would; returns the intent."""
-        return await self._post(f"/intents/{intent_id}/authenticate", succeed=succeed)
+        """Find the 3-D Secure page an intent waits for and press its button, as the payer would; returns the intent."""
+        intent = await self._intent(intent_id)
+        action = intent["next_action"]
+        if action is None:
+            raise Refused(f"The intent has a status of {intent['status']}; nothing to authenticate.", status=409)
+        of_redirect, of_sdk = action.get("redirect_to_url", {}), action.get("use_stripe_sdk", {})
+        await self.answer_3ds(of_redirect.get("url") or of_sdk["stripe_js"], succeed=succeed)
+        return await self._intent(intent_id)
 
     async def succeed(self, intent_id: str, *, payment_method: str = "pm_card_visa") -> dict[str, Any]:
-        """Let the money arrive whatever the intent's status, even canceled."""
-        return await self._post(f"/intents/{intent_id}/succeed", payment_method=payment_method)
+        """Let the money arrive whatever the intent's status, even canceled; returns the intent."""
+        return await self.force(intent_id, "succeeded", payment_method=payment_method)
+
+    async def force(
+        self,
+        intent_id: str,
+        outcome: Literal["succeeded", "declined", "processing", "canceled"],
+        *,
+        payment_method: str = "pm_card_visa",
+    ) -> dict[str, Any]:
+        """Change an intent from outside, whatever its status unless its money is there; returns the intent.
+
+        A declining `payment_method` says how `declined` is declined. `canceled` is what Stripe itself may do.
+        """
+        return await self._post(f"/intents/{intent_id}/force", outcome=outcome, payment_method=payment_method)
 
     async def cancel(self, intent_id: str) -> dict[str, Any]:
         """Cancel as from the dashboard."""
@@ -171,22 +202,31 @@ class SandboxControl:
     async def browser_confirm(
         self, client_secret: str, *, payment_method: str, return_url: str | None = None
     ) -> dict[str, Any]:
-        """Confirm as Stripe.js would; returns the intent, or {"error": …} for a decline."""
+        """Confirm as Stripe.js would, with nothing but the client secret; returns the intent, {"error": …} if declined.
+
+        Without `return_url` the payer is asked by the page itself: `next_action.type` is `use_stripe_sdk`.
+        """
         form = {"client_secret": client_secret, "key": _PUBLISHABLE_KEY, "payment_method": payment_method}
         if return_url is not None:
             form["return_url"] = return_url
         intent_id = client_secret.partition("_secret_")[0]
         answer = await self._client.post(f"/v1/payment_intents/{intent_id}/confirm", data=form)
         if answer.status_code != httpx.codes.PAYMENT_REQUIRED:
-            answer.raise_for_status()
+            _check(answer)
         return dict(answer.json())
 
     async def answer_3ds(self, url: str, *, succeed: bool) -> str:
         """Press a button of the 3-D Secure page at `url`; returns where the browser is sent, "" if nowhere."""
         answer = await self._client.post(url, data={"outcome": "complete" if succeed else "fail"})
         if not answer.has_redirect_location:
-            answer.raise_for_status()
-        return answer.headers.get("location", "")
+            _check(answer)
+        return str(answer.headers.get("location", ""))
+
+    async def _intent(self, intent_id: str) -> dict[str, Any]:
+        found = await self.objects("payment_intent", id=intent_id)
+        if not found:
+            raise Refused(f"No such payment_intent: '{intent_id}'", status=404)
+        return found[0]
 
     async def _get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
         return _checked(await self._client.get(f"/_control{path}", params=params))
@@ -199,5 +239,13 @@ class SandboxControl:
 
 
 def _checked(answer: httpx.Response) -> dict[str, Any]:
-    answer.raise_for_status()
+    _check(answer)
     return dict(answer.json())
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.is_success:
+        return
+    is_json = answer.headers.get("content-type", "").startswith("application/json")
+    message = answer.json()["error"]["message"] if is_json else answer.text
+    raise Refused(f"{answer.request.method} {answer.request.url}: {message}", status=answer.status_code)

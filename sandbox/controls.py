@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox import accounts, charging, hooks, lifecycle, methods, refunds
+from sandbox.cards import GENERIC
 from sandbox.delivery import Switches
 from sandbox.errors import ApiError
 from sandbox.faults import Fault, Kind
@@ -26,9 +27,8 @@ Handler = Callable[[Request, dict[str, Any]], Awaitable[Any]]
 class Controls:
     """The control routes of one sandbox."""
 
-    def __init__(self, sandbox: Sandbox, *, resume: Callable[[], None]) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._resume = resume
 
     def routes(self) -> list[Route]:
         table: list[tuple[str, str, Handler]] = [
@@ -52,8 +52,7 @@ class Controls:
             ("POST", "/webhooks/drain", self.drain),
             ("POST", "/webhooks/redeliver", self.redeliver),
             ("GET", "/webhooks/deliveries", self.deliveries),
-            ("POST", "/intents/{id}/authenticate", self.authenticate),
-            ("POST", "/intents/{id}/succeed", self.succeed),
+            ("POST", "/intents/{id}/force", self.force),
             ("POST", "/intents/{id}/cancel", self.cancel),
             ("POST", "/intents/{id}/refund", self.refund),
             ("POST", "/accounts/{id}", self.account),
@@ -98,7 +97,7 @@ class Controls:
         return {}
 
     async def resume(self, request: Request, given: dict[str, Any]) -> Any:
-        self._resume()
+        self._sandbox.resume()
         return {}
 
     async def objects(self, request: Request, given: dict[str, Any]) -> Any:
@@ -155,16 +154,21 @@ class Controls:
     async def deliveries(self, request: Request, given: dict[str, Any]) -> Any:
         return {"data": list(self._sandbox.delivery.log)}
 
-    async def authenticate(self, request: Request, given: dict[str, Any]) -> Any:
-        _, world, intent = self._intent(request)
-        lifecycle.authenticate(world, intent, succeed=bool(given["succeed"]))
-        return intent
-
-    async def succeed(self, request: Request, given: dict[str, Any]) -> Any:
-        """Let the money arrive whatever the intent's status: late money after a cancellation."""
-        _, world, intent = self._intent(request)
+    async def force(self, request: Request, given: dict[str, Any]) -> Any:
+        """Change an intent from outside to `outcome`, as a bank or Stripe may: late money after a cancellation."""
+        intent_id, world, intent = self._intent(request)
         method = methods.resolve(world, given.get("payment_method", "pm_card_visa"))
-        lifecycle.force_success(world, intent, method)
+        match given["outcome"]:
+            case "succeeded":
+                lifecycle.force_success(world, intent, method)
+            case "declined":
+                lifecycle.force_decline(world, intent, method, decline=world.cards[method["id"]].decline or GENERIC)
+            case "processing":
+                lifecycle.force_processing(world, intent, method)
+            case "canceled":
+                lifecycle.cancel(world, {"cancellation_reason": "automatic"}, intent_id)
+            case unknown:
+                raise ValueError(f"unknown outcome {unknown!r}")
         return intent
 
     async def cancel(self, request: Request, given: dict[str, Any]) -> Any:

@@ -1,21 +1,21 @@
 """What amounts Stripe takes, as data.
 
-Sources: docs.stripe.com/currencies (zero- and three-decimal currencies, special cases, minimum and maximum charge), in a
-copy of about 2023. Stripe applies the minimum in the settlement currency after conversion; the sandbox settles every
+Sources: docs.stripe.com/currencies (zero- and three-decimal currencies, special cases, minimum and maximum charge), in
+a copy of about 2023. Stripe applies the minimum in the settlement currency after conversion; the sandbox settles every
 charge in its own currency, and a currency without a listed minimum takes any positive amount.
 """
 
 from sandbox.errors import ApiError
 
-ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
-THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())  # the last digit must be 0
+ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())  # noqa: SIM905
+THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())  # noqa: SIM905 the last digit must be 0
 TWO_DECIMAL_ENDING_00 = frozenset({"ugx", "isk"})  # no minor unit any more, still sent with two decimals
 TWO_DECIMAL = frozenset(
     """aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bmd bnd bob brl bsd bwp byn bzd cad cdf chf cny cop crc
     cve czk dkk dop dzd egp etb eur fjd fkp gbp gel gip gmd gtq gyd hkd hnl htg huf idr ils inr jmd kes kgs khr kyd kzt
     lak lbp lkr lrd lsl mad mdl mkd mmk mnt mop mur mvr mwk mxn myr mzn nad ngn nio nok npr nzd pab pen pgk php pkr pln
     qar ron rsd rub sar sbd scr sek sgd shp sle sos srd std szl thb tjs top try ttd twd tzs uah usd uyu uzs wst xcd yer
-    zar zmw""".split()
+    zar zmw""".split()  # noqa: SIM905
 )
 KNOWN = ZERO_DECIMAL | THREE_DECIMAL | TWO_DECIMAL_ENDING_00 | TWO_DECIMAL
 

@@ -46,7 +46,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     return customer
 
 
-def retrieve(world: World, params: dict[str, Any], customer_id: str) -> Object:
+def retrieve(world: World, _params: dict[str, Any], customer_id: str) -> Object:
     found = world.find(customer_id)
     if found is None or found["object"] != "customer":
         raise missing("customer", customer_id, param="id", status=404)
@@ -75,7 +75,7 @@ def update(world: World, params: dict[str, Any], customer_id: str) -> Object:
     return customer
 
 
-def delete(world: World, params: dict[str, Any], customer_id: str) -> Object:
+def delete(world: World, _params: dict[str, Any], customer_id: str) -> Object:
     customer = world.get("customer", customer_id)
     for method in world.by_field("payment_method", field="customer", value=customer_id):
         methods.release(world, method)

@@ -1,7 +1,7 @@
 """Derive JSON Schemas of Stripe's API from the type annotations inside the installed `stripe` package.
 
-The package's generated source files are parsed, never executed. A parameter class becomes a closed object whose keys are
-required as annotated; a resource class becomes a closed object whose non-Optional fields are required. An open enum
+The package's generated source files are parsed, never executed. A parameter class becomes a closed object whose keys
+are required as annotated; a resource class becomes a closed object whose non-Optional fields are required. An open enum
 (`Literal[...] | str`) becomes a string with `x-known-values`: an enum for requests, documentation for answers.
 """
 
@@ -129,7 +129,7 @@ class _Derivation:
         for method in cls.body:
             if not isinstance(method, ast.FunctionDef) or method.returns is None:
                 continue
-            call = next((node for node in ast.walk(method) if _is_request(node)), None)
+            call = _request_in(method)
             if call is None:
                 continue
             params = next((arg.annotation for arg in method.args.args if arg.arg == "params"), None)
@@ -166,7 +166,7 @@ class _Derivation:
     def _parameter_class(self, module: str, cls: ast.ClassDef) -> Schema:
         key = f"params.{cls.name}"
         if key not in self.schemas:
-            self.schemas[key] = schema = {"type": "object", "additionalProperties": False, "properties": {}}
+            schema = self.schemas[key] = _closed_object()
             required = []
             scope = _Scope(module, classes={}, parameters=True)
             for name, annotation in _fields(cls):
@@ -182,7 +182,7 @@ class _Derivation:
     ) -> Schema:
         if key in self.schemas:
             return {"$ref": key}
-        self.schemas[key] = schema = {"type": "object", "additionalProperties": False, "properties": {}}
+        schema = self.schemas[key] = _closed_object()
         module, outer = scope
         classes = dict(outer)
         for node in cls.body:
@@ -220,7 +220,7 @@ class _Derivation:
                 return self._generic(node, scope)
         raise NotImplementedError(f"{scope.module}: {ast.unparse(node)}")
 
-    def _generic(self, node: ast.Subscript, scope: _Scope) -> Schema:
+    def _generic(self, node: ast.Subscript, scope: _Scope) -> Schema:  # noqa: PLR0911 one line for each generic
         arguments = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         match _head(node):
             case "NotRequired" | "Required" | "ClassVar":
@@ -291,6 +291,10 @@ def _list_of(items: Schema, *, object_name: str) -> Schema:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
+def _closed_object() -> Schema:
+    return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
 def _nullable(schema: Schema) -> Schema:
     if not schema:
         return schema
@@ -326,8 +330,11 @@ def _head(node: ast.expr) -> str:
     return node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
 
 
-def _is_request(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_request"
+def _request_in(method: ast.FunctionDef) -> ast.Call | None:
+    for node in ast.walk(method):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_request":
+            return node
+    return None
 
 
 def _text(node: ast.expr) -> str:

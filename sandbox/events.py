@@ -10,7 +10,7 @@ from sandbox.world import Object, World
 _KEPT_S = 30 * 86_400
 
 
-def retrieve(world: World, params: dict[str, Any], event_id: str) -> Object:
+def retrieve(world: World, _params: dict[str, Any], event_id: str) -> Object:
     return world.get("event", event_id)
 
 
@@ -25,7 +25,9 @@ def list_all(world: World, params: dict[str, Any]) -> Object:
         world.all("event"),
         params,
         url="/v1/events",
-        keep=lambda event: event["created"] >= oldest
-        and any(fnmatchcase(event["type"], pattern) for pattern in patterns)
-        and delivered in (None, event["pending_webhooks"] == 0),
+        keep=lambda event: (
+            event["created"] >= oldest
+            and any(fnmatchcase(event["type"], pattern) for pattern in patterns)
+            and delivered in (None, event["pending_webhooks"] == 0)
+        ),
     )

@@ -51,10 +51,16 @@ class Fault:
             case Kind.RATE_LIMIT:
                 if self.reason is not None:
                     headers["Stripe-Rate-Limited-Reason"] = self.reason
-                message = "Request rate limit exceeded. You can learn more about rate limits here https://stripe.com/docs/rate-limits."
+                message = (
+                    "Request rate limit exceeded. You can learn more about rate limits here "
+                    "https://stripe.com/docs/rate-limits."
+                )
                 return ApiError(message, status=429, code="rate_limit", headers=headers)
             case Kind.LOCK_TIMEOUT:
-                message = "This object cannot be accessed right now because another API request or Stripe process is currently accessing it."
+                message = (
+                    "This object cannot be accessed right now because another API request or Stripe process is "
+                    "currently accessing it."
+                )
                 return ApiError(message, status=429, code="lock_timeout", headers=headers)
         return ApiError("An unknown error occurred.", status=500, type="api_error", headers=headers)
 

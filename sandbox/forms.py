@@ -13,7 +13,8 @@ from sandbox.errors import ApiError
 
 _KEY = re.compile(r"^([^\[\]]+)((?:\[[^\[\]]*\])*)$")
 _PART = re.compile(r"\[([^\[\]]*)\]")
-_INTEGER = re.compile(r"-?[0-9]+\Z")
+_INTEGER = re.compile(r"-?[0-9]{1,18}\Z")  # 64 bits, as at Stripe
+_INDEX = re.compile(r"[0-9]{1,4}\Z")
 _DEPTH_MAX = 8  # Stripe's deepest parameter has six levels.
 _PAIRS_MAX = 1000  # Far above any request of the official client; bounds the work for one body.
 
@@ -22,8 +23,12 @@ Decode = Callable[[Any, str], Any]
 
 def read(encoded: str) -> dict[str, Any]:
     """Return the nested dictionary an encoded body or query stands for; arrays are dictionaries keyed by index."""
+    try:
+        pairs = parse_qsl(encoded, keep_blank_values=True, max_num_fields=_PAIRS_MAX)
+    except ValueError as mistake:
+        raise ApiError(f"Invalid request: {mistake}.") from None
     root: dict[str, Any] = {}
-    for key, value in parse_qsl(encoded, keep_blank_values=True, max_num_fields=_PAIRS_MAX):
+    for key, value in pairs:
         match = _KEY.match(key)
         if match is None:
             raise ApiError(f"Invalid parameter name: {key}", param=key)
@@ -58,11 +63,11 @@ class Decoder:
         decoded: dict[str, Any] = self._compile(schema)(raw, "")
         return decoded
 
-    def _compile(self, schema: Schema) -> Decode:
+    def _compile(self, schema: Schema) -> Decode:  # noqa: PLR0911 one line for each type
         reference = schema.get("$ref")
         if reference is not None:
             if reference not in self._compiled:
-                self._compiled[reference] = lambda raw, path: self._compiled[reference](raw, path)  # while recursive
+                self._compiled[reference] = self._deferred(reference)  # while recursive
                 self._compiled[reference] = self._compile(self._schemas[reference])
             return self._compiled[reference]
         if "anyOf" in schema:
@@ -83,8 +88,14 @@ class Decoder:
             case "string":
                 return _enum(frozenset(known)) if (known := _values(schema)) else _string
             case None:
-                return lambda raw, path: raw
+                return lambda raw, _: raw
         raise NotImplementedError(f"no decoder for the schema {schema}")
+
+    def _deferred(self, reference: str) -> Decode:
+        def decode(raw: Any, path: str) -> Any:
+            return self._compiled[reference](raw, path)
+
+        return decode
 
     def _closed_object(self, schema: Schema) -> Decode:
         fields = {name: self._compile(field) for name, field in schema["properties"].items()}
@@ -138,7 +149,7 @@ def _open_object(value: Decode) -> Decode:
 
 def _array(item: Decode) -> Decode:
     def decode(raw: Any, path: str) -> list[Any]:
-        if not isinstance(raw, dict) or not all(index.isdigit() for index in raw):
+        if not isinstance(raw, dict) or not all(_INDEX.match(index) for index in raw):
             raise ApiError("Invalid array", param=path)
         return [item(raw[index], f"{path}[{index}]") for index in sorted(raw, key=int)]
 

@@ -12,7 +12,9 @@ _URL_MAX = 5000
 def create(world: World, params: dict[str, Any]) -> Object:
     """Register an endpoint; only this answer carries its `secret`."""
     if not params["url"].startswith(("http://", "https://")) or len(params["url"]) > _URL_MAX:
-        raise ApiError("Invalid URL: An explicit scheme (such as https) must be provided.", code="url_invalid", param="url")
+        raise ApiError(
+            "Invalid URL: An explicit scheme (such as https) must be provided.", code="url_invalid", param="url"
+        )
     if params.get("api_version", world.api_version) != world.api_version:
         raise ApiError(f"The sandbox renders events at {world.api_version} only.", status=501, param="api_version")
     if params.get("connect"):
@@ -53,11 +55,11 @@ def register(
     return world.add(endpoint)
 
 
-def retrieve(world: World, params: dict[str, Any], endpoint_id: str) -> Object:
+def retrieve(world: World, _params: dict[str, Any], endpoint_id: str) -> Object:
     return world.get("webhook_endpoint", endpoint_id)
 
 
-def delete(world: World, params: dict[str, Any], endpoint_id: str) -> Object:
+def delete(world: World, _params: dict[str, Any], endpoint_id: str) -> Object:
     endpoint = world.get("webhook_endpoint", endpoint_id)
     world.remove(endpoint)
     return {"id": endpoint_id, "object": "webhook_endpoint", "deleted": True}

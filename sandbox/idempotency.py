@@ -1,7 +1,7 @@
 """Idempotency keys as Stripe's v1 API treats them.
 
-Once execution has begun, status and body are kept and replayed, 402 and 500 included. Not kept: refused parameters, 401,
-429, 501 and the conflict with a request that still runs. A key is new again 24 hours after its first use.
+Once execution has begun, status and body are kept and replayed, 402 and 500 included. Not kept: refused parameters,
+401, 429, 501 and the conflict with a request that still runs. A key is new again 24 hours after its first use.
 """
 
 import hashlib

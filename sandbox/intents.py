@@ -55,7 +55,7 @@ def update(world: World, params: dict[str, Any], intent_id: str) -> Object:
         raise unexpected_state(
             f"This PaymentIntent could not be updated because it has a status of {intent['status']}.", intent=intent
         )
-    amount = params.get("amount", intent["amount"])
+    amount: int = params["amount"] if "amount" in params else intent["amount"]
     currencies.check(amount, currency=intent["currency"])
     customer_id = params.get("customer", intent["customer"])
     if "customer" in params:
@@ -172,9 +172,7 @@ def _check_split(world: World, params: dict[str, Any], *, amount: int) -> None:
         )
 
 
-def _new(
-    world: World, params: dict[str, Any], *, currency: str, automatic: Object, method: Object | None
-) -> Object:
+def _new(world: World, params: dict[str, Any], *, currency: str, automatic: Object, method: Object | None) -> Object:
     intent_id = world.new_id("payment_intent")
     data = params.get("transfer_data")
     transfer_data = {name: data[name] for name in ("destination", "amount") if name in data} if data else None

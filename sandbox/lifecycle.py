@@ -59,7 +59,9 @@ def confirm(world: World, intent: Object, params: dict[str, Any]) -> None:
 def authenticate(world: World, intent: Object, *, succeed: bool) -> None:
     """Finish 3-D Secure. A decline after it is recorded, not raised: nobody is waiting for an API answer."""
     if intent["status"] != "requires_action":
-        raise unexpected_state(f"The intent has a status of {intent['status']}; nothing to authenticate.", intent=intent)
+        raise unexpected_state(
+            f"The intent has a status of {intent['status']}; nothing to authenticate.", intent=intent
+        )
     method = world.get("payment_method", intent["payment_method"])
     intent["next_action"] = None
     if not succeed:
@@ -88,10 +90,12 @@ def capture(world: World, params: dict[str, Any], intent_id: str) -> Object:
             "PaymentIntent with one of the following statuses may be captured: requires_capture.",
             intent=snapshot(intent),
         )
-    amount = params.get("amount_to_capture", intent["amount_capturable"])
+    amount: int = params["amount_to_capture"] if "amount_to_capture" in params else intent["amount_capturable"]
     if amount < 1:
         raise ApiError(
-            "This value must be greater than or equal to 1.", code="parameter_invalid_integer", param="amount_to_capture"
+            "This value must be greater than or equal to 1.",
+            code="parameter_invalid_integer",
+            param="amount_to_capture",
         )
     if amount > intent["amount_capturable"]:
         raise ApiError(
@@ -99,9 +103,11 @@ def capture(world: World, params: dict[str, Any], intent_id: str) -> Object:
             code="amount_too_large",
             param="amount_to_capture",
         )
-    fee = params.get("application_fee_amount", intent["application_fee_amount"])
-    if "application_fee_amount" in params and (intent["transfer_data"] is None or not 0 <= fee <= amount):
-        raise ApiError("Fees must be less than or equal to the charge amount.", param="application_fee_amount")
+    fee: int | None = intent["application_fee_amount"]
+    if "application_fee_amount" in params:
+        fee = int(params["application_fee_amount"])
+        if intent["transfer_data"] is None or not 0 <= fee <= amount:
+            raise ApiError("Fees must be less than or equal to the charge amount.", param="application_fee_amount")
     part = params.get("transfer_data", {}).get("amount")
     if part is not None and (intent["transfer_data"] is None or fee is not None or not 1 <= part <= amount):
         raise ApiError("The transfer amount does not fit this charge.", param="transfer_data[amount]")
@@ -137,11 +143,34 @@ def cancel(world: World, params: dict[str, Any], intent_id: str) -> Object:
 
 
 def force_success(world: World, intent: Object, method: Object) -> None:
-    """Let money arrive from outside whatever the intent's status, even canceled: late money. Dashboard-like control."""
-    if intent["status"] == "succeeded":
-        raise unexpected_state("The intent has already succeeded.", intent=intent)
-    intent.update(payment_method=method["id"], next_action=None, canceled_at=None, cancellation_reason=None)
+    """Let money arrive from outside whatever the intent's status, even canceled: late money."""
+    _start_over(intent, method)
     _charge(world, intent, method, decline=None, authenticated=False)
+
+
+def force_decline(world: World, intent: Object, method: Object, *, decline: Decline) -> None:
+    """Let the bank refuse from outside, whatever the intent's status."""
+    _start_over(intent, method)
+    try:
+        _decline(world, intent, method, decline=decline, authenticated=False)
+    except ApiError as declined:
+        if declined.status != 402:
+            raise
+
+
+def force_processing(world: World, intent: Object, method: Object) -> None:
+    """Let the intent wait for its bank, as an asynchronous payment method does; another force ends it."""
+    _start_over(intent, method)
+    intent.update(status="processing", processing={"type": "card", "card": {}}, last_payment_error=None)
+    world.emit("payment_intent.processing", intent)
+
+
+def _start_over(intent: Object, method: Object) -> None:
+    if intent["status"] in ("succeeded", "requires_capture"):
+        raise unexpected_state(f"The intent has a status of {intent['status']}; its money is there.", intent=intent)
+    intent.update(
+        payment_method=method["id"], processing=None, next_action=None, canceled_at=None, cancellation_reason=None
+    )
 
 
 _UNATTENDED = Decline(
@@ -217,9 +246,7 @@ def _decline(world: World, intent: Object, method: Object, *, decline: Decline, 
 
 
 def _back_to_method(world: World, intent: Object, error: Object) -> None:
-    intent.update(
-        status="requires_payment_method", payment_method=None, next_action=None, last_payment_error=error
-    )
+    intent.update(status="requires_payment_method", payment_method=None, next_action=None, last_payment_error=error)
     world.emit("payment_intent.payment_failed", intent)
 
 

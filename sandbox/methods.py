@@ -23,7 +23,7 @@ def resolve(world: World, method_id: str, *, param: str = "payment_method", stat
     return found
 
 
-def retrieve(world: World, params: dict[str, Any], method_id: str) -> Object:
+def retrieve(world: World, _params: dict[str, Any], method_id: str) -> Object:
     return resolve(world, method_id, param="payment_method", status=404)
 
 
@@ -42,7 +42,7 @@ def attach(world: World, params: dict[str, Any], method_id: str) -> Object:
     return method
 
 
-def detach(world: World, params: dict[str, Any], method_id: str) -> Object:
+def detach(world: World, _params: dict[str, Any], method_id: str) -> Object:
     method = resolve(world, method_id, status=404)
     if method["customer"] is None:
         raise ApiError("The payment method you provided is not attached to a customer so detachment is impossible.")

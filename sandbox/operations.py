@@ -38,7 +38,7 @@ class Operation:
 
 
 def _by_id(object_type: str) -> Callable[..., Object]:
-    def retrieve(world: World, params: dict[str, Any], object_id: str) -> Object:
+    def retrieve(world: World, _params: dict[str, Any], object_id: str) -> Object:
         return world.get(object_type, object_id)
 
     return retrieve
@@ -66,7 +66,8 @@ OPERATIONS = (
     _operation(
         "post /v1/payment_intents/{intent}",
         intents.update,
-        "amount application_fee_amount customer description expand metadata payment_method receipt_email transfer_group",
+        "amount application_fee_amount customer description expand metadata payment_method receipt_email "
+        "transfer_group",
     ),
     _operation(
         "post /v1/payment_intents/{intent}/confirm",
@@ -155,7 +156,7 @@ class Router:
         self._others = [name for name in others if "{" in name]
 
     def find(self, method: str, path: str) -> tuple[Operation, tuple[str, ...]]:
-        """Return the operation and the ids in its path; raises 501 for what is not modelled, 404 for what is unknown."""
+        """Return the operation and the ids in its path; raises 501 for what is not modelled, 404 if unknown."""
         verb = method.lower()
         exact = self._exact.get(f"{verb} {path}")
         if exact is not None:

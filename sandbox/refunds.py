@@ -38,7 +38,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     outcome = world.cards[charge["payment_method"]].refund
     if outcome is RefundOutcome.PENDING_THEN_SUCCEEDS:
         refund.update(status="pending", pending_reason="processing")
-        _later(world, lambda: _succeed(world, refund, charge))
+        _later(world, lambda: _succeed(world, refund))
     else:
         refund["balance_transaction"] = _entry(world, refund, kind="refund", amount=-amount)
         if outcome is RefundOutcome.SUCCEEDS_THEN_FAILS:
@@ -53,7 +53,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     return refund
 
 
-def retrieve(world: World, params: dict[str, Any], refund_id: str) -> Object:
+def retrieve(world: World, _params: dict[str, Any], refund_id: str) -> Object:
     return world.get("refund", refund_id)
 
 
@@ -112,7 +112,7 @@ def _charge(world: World, params: dict[str, Any]) -> Object:
 
 def _refundable(world: World, charge: Object) -> int:
     found = world.by_field("refund", field="charge", value=charge["id"])
-    taken = sum(refund["amount"] for refund in found if refund["status"] in _COUNTED)
+    taken = sum(int(refund["amount"]) for refund in found if refund["status"] in _COUNTED)
     return int(charge["amount_captured"]) - taken
 
 
@@ -167,7 +167,7 @@ def _count(charge: Object, amount: int) -> None:
     charge["refunded"] = charge["amount_refunded"] >= charge["amount"]
 
 
-def _succeed(world: World, refund: Object, charge: Object) -> None:
+def _succeed(world: World, refund: Object) -> None:
     refund.update(status="succeeded", pending_reason=None)
     refund["balance_transaction"] = _entry(world, refund, kind="refund", amount=-refund["amount"])
     _changed(world, refund, previous={"status": "pending", "pending_reason": "processing"})
@@ -246,7 +246,7 @@ def _share(total: int, refund: Object, charge: Object, *, left: int) -> int:
     if charge["amount_refunded"] + refund["amount"] >= charge["amount"]:
         return left
     captured = charge["amount_captured"]
-    return min(left, (2 * total * refund["amount"] + captured) // (2 * captured))
+    return min(left, int((2 * total * refund["amount"] + captured) // (2 * captured)))
 
 
 def _entry(world: World, source: Object, *, kind: str, amount: int) -> str:

@@ -138,7 +138,7 @@ def _write(path: Path, document: Document) -> None:
     Path(file.name).replace(path)  # atomic: a reader sees the whole file or none
 
 
-def _is(value: Any, name: str) -> bool:
+def _is(value: Any, name: str) -> bool:  # noqa: PLR0911 one line for each type
     match name:
         case "null":
             return value is None

@@ -37,7 +37,9 @@ class Settings:
             port=_number(environ, "BATZEN_SANDBOX_LISTEN", port),
             webhook_url=url,
             webhook_secrets=tuple(secret for secret in secrets.split(",") if secret),
-            seed=_number(environ, "BATZEN_SANDBOX_SEED", seed) if (seed := environ.get("BATZEN_SANDBOX_SEED")) else None,
+            seed=_number(environ, "BATZEN_SANDBOX_SEED", seed)
+            if (seed := environ.get("BATZEN_SANDBOX_SEED"))
+            else None,
             settle_delay_s=_number(environ, "BATZEN_SANDBOX_SETTLE_MS", environ.get("BATZEN_SANDBOX_SETTLE_MS", "50"))
             / 1000,
             check_answers=environ.get("BATZEN_SANDBOX_CHECK_ANSWERS", "0") == "1",

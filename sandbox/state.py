@@ -1,5 +1,6 @@
 """Everything one running sandbox holds. The only place that knows how its parts fit together."""
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from sandbox import hooks
 from sandbox.clock import Agenda, Clock
 from sandbox.delivery import Delivery
-from sandbox.errors import missing
+from sandbox.errors import ApiError, missing
 from sandbox.faults import Faults
 from sandbox.idempotency import IdempotencyKeys
 from sandbox.operations import Router
@@ -65,6 +66,7 @@ class Sandbox:
         self.delivery = Delivery(settings, self.chance)
         self.metrics = Metrics()
         self.latency_s = 0.0
+        self.resumed = asyncio.Event()
         self.accounts: dict[str, Account] = {}
         self.default_endpoint = self._configured_endpoint()
 
@@ -86,15 +88,22 @@ class Sandbox:
                 return world, found
         raise missing("object", object_id, param="id", status=404)
 
+    def resume(self) -> None:
+        """Let every paused request go on."""
+        self.resumed.set()
+        self.resumed = asyncio.Event()
+
     async def reset(self) -> None:
-        """Forget every object, fault, key and figure, and go back to the configured endpoint; the clock stays."""
-        await self.delivery.close()
+        """Forget every object, fault, key and figure, and go back to the settings; the clock stays where it is."""
+        before, self.delivery = self.delivery, Delivery(self.settings, self.chance)
         self.agenda.clear()
         self.accounts.clear()
         self.faults.clear()
-        self.delivery = Delivery(self.settings, self.chance)
         self.metrics = Metrics()
         self.latency_s = 0.0
+        self.default_endpoint = self._configured_endpoint()
+        self.resume()
+        await before.close()
 
     async def close(self) -> None:
         """Give up what is under way, for good."""
@@ -109,12 +118,18 @@ class Sandbox:
             chance=self.chance,
             api_version=self.schema.api_version,
             base_url=lambda: self.base_url,
-            publish=lambda world, event: self.delivery.publish(world, event),
+            publish=self._publish,
         )
         if self.default_endpoint is not None:
             url, secrets = self.default_endpoint
             hooks.register(world, url=url, enabled_events=["*"], secrets=secrets)
         return Account(world=world, keys=IdempotencyKeys(self.clock))
+
+    def _publish(self, world: World, event: Object) -> int:
+        """Queue an event's deliveries; raises ApiError (500) for one that breaks the schema, if that is checked."""
+        if self.settings.check_answers and (breaches := self.schema.resource_breaches(event)):
+            raise ApiError(f"The sandbox's own event breaks the schema: {'; '.join(breaches)}", status=500)
+        return self.delivery.publish(world, event)
 
     def _configured_endpoint(self) -> tuple[str, tuple[str, ...]] | None:
         if self.settings.webhook_url is None:
