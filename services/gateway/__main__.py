@@ -122,9 +122,11 @@ class Parts:
 
     database_url: str = field(repr=False)
     engine: AsyncEngine
+    store: Store
     servicer: GatewayServicer
     calls: Calls
     observer: Observer
+    sellers: Sellers
     inbox: Inbox
     deliveries: Deliveries
 
@@ -174,6 +176,7 @@ async def gateway_parts(
         yield Parts(
             database_url=database_url,
             engine=engine,
+            store=store,
             servicer=GatewayServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
                 store=store,
                 calls=calls,
@@ -185,6 +188,7 @@ async def gateway_parts(
             ),
             calls=calls,
             observer=observer,
+            sellers=sellers,
             inbox=Inbox(
                 engine,
                 queue,

@@ -32,6 +32,8 @@ from tests.gateway.samples import Payments
 TRY_TIMEOUT_S = 1.0
 """Of one try at the stand-in, which answers in milliseconds unless a test has it hold its answer back."""
 CALL_TIMEOUT_S = 20.0
+TOKEN_LIFE = timedelta(days=365)
+"""Longer than any test moves the clock."""
 
 
 @dataclass
@@ -89,7 +91,8 @@ class Gateway:
     async def connect(
         self, subject: str = "orchestrator", *, roles: Sequence[str] = ("service",), tenant: str = "main"
     ) -> AsyncIterator[GatewayServiceStub]:
-        authorization = (("authorization", f"Bearer {self.issuer.mint(subject, roles=roles, tenant=tenant)}"),)
+        token = self.issuer.mint(subject, roles=roles, tenant=tenant, life=TOKEN_LIFE)
+        authorization = (("authorization", f"Bearer {token}"),)
         async with make_channel(
             f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=lambda: authorization
         ) as channel:

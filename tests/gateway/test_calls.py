@@ -1,0 +1,375 @@
+"""What comes of a call when Stripe answers late, twice, wrongly or never: one effect, nothing concluded too early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from sandbox.control import SandboxControl
+from sandbox.faults import Kind
+from services.gateway import domain
+from services.gateway.sweep import sweep
+from tests.gateway.conftest import Clock, Gateway, Sink
+from tests.gateway.samples import (
+    AMOUNT_MINOR,
+    CANCEL,
+    CONFIRM,
+    CREATE,
+    READ,
+    REFUND,
+    REQUIRES_PAYMENT_METHOD,
+    SUCCEEDED,
+    Payments,
+    new_id,
+    refusal,
+)
+
+TRIES = 5
+"""Of one call, see services/gateway/provider.py."""
+
+
+@pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR])
+@pytest.mark.parametrize("after", [False, True], ids=["before the effect", "after the effect"])
+async def test_one_lost_answer_is_asked_for_again_and_there_is_one_charge(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind, after: bool
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(kind, route=CONFIRM, after=after)
+
+    seen = (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation
+
+    assert (seen.intent_state, seen.outcome_unknown) == (SUCCEEDED, False)
+    assert seen.amounts.captured_minor == AMOUNT_MINOR
+    assert len(await payments.charges(payment_id)) == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR])
+async def test_a_create_whose_answer_is_lost_makes_one_intent(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind
+) -> None:
+    await stripe.fault(kind, route=CREATE, after=True)
+    request = payments.create_request()
+
+    answer = await gateway.CreateIntent(request)
+
+    (intent,) = await payments.intents(request.payment_id)
+    assert answer.client_secret == intent["client_secret"]
+    assert answer.observation.intent_state == REQUIRES_PAYMENT_METHOD
+
+
+async def test_an_answer_that_never_comes_leaves_the_outcome_unknown_until_it_is_settled(
+    replica: Gateway,
+    payments: Payments,
+    stripe: SandboxControl,
+    clock: Clock,
+    delivered: Sink,
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
+    request = payments.confirm_request(payment_id)
+
+    answer = await payments.gateway.ConfirmIntent(request)
+    assert answer.observation.outcome_unknown
+    assert answer.observation.amounts.captured_minor == 0
+    assert (await payments.seen(payment_id)).outcome_unknown
+
+    clock.advance(domain.SETTLE_FIRST)
+    await sweep(replica.parts.calls)
+    heard = await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+    assert not heard.observation.outcome_unknown
+    assert heard.observation.mirror_version > answer.observation.mirror_version
+    assert heard.observation.method.last4 == "4242"
+    assert (await payments.gateway.ConfirmIntent(request)).observation == heard.observation
+    assert len(await payments.charges(payment_id)) == 1
+
+
+async def test_a_repeat_settles_what_is_unknown(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
+    request = payments.confirm_request(payment_id)
+    assert (await gateway.ConfirmIntent(request)).observation.outcome_unknown
+
+    seen = (await gateway.ConfirmIntent(request)).observation
+
+    assert (seen.intent_state, seen.outcome_unknown) == (SUCCEEDED, False)
+    assert len(await payments.charges(payment_id)) == 1
+    assert delivered.of(payment_id) == []  # the caller knows
+
+
+async def test_a_reading_settles_what_is_unknown_before_it_concludes_anything(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.RESET, route=CONFIRM, times=TRIES)  # it never reached Stripe, and nobody knows
+    assert (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
+
+    seen = await payments.synced(payment_id)
+
+    assert (seen.intent_state, seen.outcome_unknown) == (SUCCEEDED, False)
+    await delivered.hears(payment_id, lambda one: one.intent_state == SUCCEEDED)
+
+
+async def test_a_reading_does_not_take_silence_for_an_outcome(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.SERVER_ERROR, route=CONFIRM, times=None, should_retry=False)
+    assert (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
+
+    assert (await payments.synced(payment_id)).outcome_unknown
+
+
+async def test_another_card_waits_until_the_first_is_settled(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
+    await gateway.ConfirmIntent(payments.confirm_request(payment_id))
+
+    another = payments.confirm_request(payment_id, "mastercard")
+
+    assert await refusal(gateway.ConfirmIntent(another)) == (StatusCode.FAILED_PRECONDITION, "INTENT_STATE")
+    (charge,) = await payments.charges(payment_id)
+    assert charge["payment_method_details"]["card"]["last4"] == "4242"
+
+
+async def test_a_stored_failure_is_looked_up_and_the_charge_is_found(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.SERVER_ERROR, route=CONFIRM, after=True, stored=True)
+
+    seen = (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation
+
+    assert (seen.intent_state, seen.amounts.captured_minor) == (SUCCEEDED, AMOUNT_MINOR)
+    assert len(await payments.charges(payment_id)) == 1
+
+
+async def test_a_stored_failure_of_a_create_is_looked_up_by_the_customers_list(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    await stripe.fault(Kind.SERVER_ERROR, route=CREATE, after=True, stored=True)
+    request = payments.create_request()
+
+    answer = await gateway.CreateIntent(request)
+
+    (intent,) = await payments.intents(request.payment_id)
+    assert answer.client_secret == intent["client_secret"]
+
+
+@pytest.mark.parametrize("route", [CREATE, REFUND], ids=["create", "refund"])
+async def test_a_stored_failure_without_effect_is_forgotten_and_the_call_is_made_anew(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, route: str
+) -> None:
+    payment_id = await payments.paid() if route == REFUND else new_id("pay")
+    await stripe.fault(Kind.SERVER_ERROR, route=route, stored=True)
+
+    # The channel repeats what is UNAVAILABLE, by itself.
+    if route == CREATE:
+        await gateway.CreateIntent(payments.create_request(payment_id=payment_id))
+        assert len(await payments.intents(payment_id)) == 1
+    else:
+        answer = await gateway.CreateRefund(payments.refund_request(payment_id, 100))
+        assert answer.refund.state == pb.Refund.STATE_SUCCEEDED
+        assert answer.observation.amounts.refunded_minor == 100
+        assert len(await payments.refunds(payment_id)) == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMIT, Kind.LOCK_TIMEOUT])
+async def test_a_limit_is_waited_out(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(kind, route=CONFIRM, times=2)
+
+    seen = (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation
+
+    assert seen.intent_state == SUCCEEDED
+
+
+async def test_a_limit_that_lasts_is_said_and_nothing_happens_behind_the_callers_back(
+    replica: Gateway, gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, clock: Clock
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.RATE_LIMIT, route=REFUND, times=TRIES)
+    request = payments.refund_request(payment_id, 600)
+
+    assert await refusal(gateway.CreateRefund(request)) == (StatusCode.RESOURCE_EXHAUSTED, "STRIPE_RATE_LIMITED")
+
+    assert (await payments.seen(payment_id)).refundable_minor == AMOUNT_MINOR
+    clock.advance(timedelta(minutes=1))
+    await sweep(replica.parts.calls)
+    assert await payments.refunds(payment_id) == []
+    assert (await gateway.CreateRefund(request)).observation.amounts.refunded_minor == 600
+
+
+async def test_a_call_that_runs_at_stripe_is_waited_for(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    """The first try times out while Stripe still works: the second meets the key in use, and then the answer."""
+    payment_id = await payments.created()
+    await stripe.fault(Kind.SLOW, route=CONFIRM, seconds=1.3)
+
+    seen = (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation
+
+    assert seen.intent_state == SUCCEEDED
+    assert len(await payments.charges(payment_id)) == 1
+
+
+async def test_stripe_being_away_is_unavailable_and_nothing_is_concluded(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
+
+    assert await refusal(gateway.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id))) == (
+        StatusCode.UNAVAILABLE,
+        "STRIPE_UNAVAILABLE",
+    )
+
+
+async def test_a_create_that_stays_unknown_is_unavailable_and_ends_in_one_intent(
+    replica: Gateway,
+    payments: Payments,
+    stripe: SandboxControl,
+    clock: Clock,
+    delivered: Sink,
+) -> None:
+    await stripe.fault(Kind.SERVER_ERROR, route=CREATE, times=None, should_retry=False)
+    request = payments.create_request()
+    assert await refusal(payments.gateway.CreateIntent(request)) == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
+    assert await refusal(payments.gateway.GetIntent(pb.GetIntentRequest(payment_id=request.payment_id))) == (
+        StatusCode.NOT_FOUND,
+        "INTENT_NOT_FOUND",
+    )
+    second = payments.create_request(payment_id=request.payment_id, attempt=2)
+    assert (await refusal(payments.gateway.CreateIntent(second)))[1] in ("ATTEMPT_OPEN", "STRIPE_UNAVAILABLE")
+
+    await stripe.clear_faults()
+    clock.advance(domain.SETTLE_MAX)
+    await sweep(replica.parts.calls)
+
+    await delivered.hears(request.payment_id, lambda seen: seen.attempt == 1)
+    assert (await payments.gateway.CreateIntent(request)).observation.attempt == 1
+    assert len(await payments.intents(request.payment_id)) == 1
+
+
+async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
+    replica: Gateway,
+    payments: Payments,
+    stripe: SandboxControl,
+    clock: Clock,
+    delivered: Sink,
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.RESET, route=REFUND, after=True, times=TRIES)
+
+    answer = await payments.gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
+    assert (answer.refund.state, answer.refund.stripe_refund_id) == (pb.Refund.STATE_PENDING, "")
+    assert answer.observation.amounts.refund_pending_minor == 4_000
+    assert answer.observation.refundable_minor == AMOUNT_MINOR - 4_000
+
+    clock.advance(domain.SETTLE_FIRST)
+    await sweep(replica.parts.calls)
+    heard = await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
+    assert heard.observation.amounts.refund_pending_minor == 0
+    assert len(await payments.refunds(payment_id)) == 1
+
+
+async def test_an_unanswered_cancel_is_settled(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.RESET, route=CANCEL, after=True, times=TRIES)
+    request = payments.cancel_request(payment_id)
+    assert (await gateway.CancelIntent(request)).observation.outcome_unknown
+
+    seen = (await gateway.CancelIntent(request)).observation
+
+    assert (seen.intent_state, seen.outcome_unknown) == (pb.Intent(state="INTENT_STATE_CANCELED").state, False)
+
+
+async def test_a_key_that_stripe_may_have_forgotten_is_looked_up_and_not_used_again(
+    replica: Gateway,
+    payments: Payments,
+    stripe: SandboxControl,
+    clock: Clock,
+    delivered: Sink,
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.RESET, route=REFUND, after=True, times=TRIES)
+    await payments.gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
+
+    await stripe.advance(timedelta(days=2).total_seconds())
+    clock.advance(domain.KEY_LIFE)
+    await sweep(replica.parts.calls)
+
+    await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
+    assert len(await payments.refunds(payment_id)) == 1
+
+
+async def test_a_caller_that_goes_away_does_not_stop_the_call(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.PAUSE, route=CONFIRM)
+    request = payments.confirm_request(payment_id)
+    going = asyncio.ensure_future(gateway.ConfirmIntent(request))
+    await until_struck(stripe)
+
+    going.cancel()
+    await stripe.resume()
+
+    seen = (await gateway.ConfirmIntent(request)).observation
+    assert seen.intent_state == SUCCEEDED
+    assert len(await payments.charges(payment_id)) == 1
+
+
+async def test_a_lease_that_ran_out_is_taken_over_and_the_late_answer_is_thrown_away(
+    replica: Gateway,
+    payments: Payments,
+    stripe: SandboxControl,
+    clock: Clock,
+    start_gateway: Callable[[], Any],
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.PAUSE, route=CONFIRM)
+    request = payments.confirm_request(payment_id)
+    late = asyncio.ensure_future(payments.gateway.ConfirmIntent(request))
+    await until_struck(stripe)
+
+    clock.advance(domain.LEASE)  # as if the first process had stalled
+    async with start_gateway() as other, other.connect() as stub:
+        taken_over = asyncio.ensure_future(stub.ConfirmIntent(request))
+        await until_fence(replica, payment_id, at_least=3)
+        await stripe.resume()
+        answers = await asyncio.gather(late, taken_over)
+
+    assert answers[0].observation == answers[1].observation
+    assert answers[0].observation.intent_state == SUCCEEDED
+    assert len(await payments.charges(payment_id)) == 1
+
+
+async def until_struck(stripe: SandboxControl) -> None:
+    """Wait until the last ordered fault was met."""
+    async with asyncio.timeout(10):
+        while not (await stripe.faults())[-1]["hits"]:
+            continue
+
+
+async def until_fence(replica: Gateway, payment_id: str, *, at_least: int) -> None:
+    """Wait until the payment's lease was taken that often."""
+    async with asyncio.timeout(10):
+        while True:
+            held = await replica.parts.store.read("main", payment_id)
+            if held is not None and held.fence >= at_least:
+                return

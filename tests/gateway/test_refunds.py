@@ -1,0 +1,214 @@
+"""Giving money back: never more than was taken, never twice, and true to what Stripe shows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from grpc import StatusCode
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from sandbox.control import SandboxControl
+from tests.gateway.conftest import Clock
+from tests.gateway.samples import AMOUNT_MINOR, SUCCEEDED, Payments, chf, new_id, refusal, refused
+
+PENDING = pb.Refund.STATE_PENDING
+GIVEN_BACK = pb.Refund.STATE_SUCCEEDED
+FAILED = pb.Refund.STATE_FAILED
+
+
+async def listed(gateway: GatewayServiceStub, payment_id: str) -> list[pb.Refund]:
+    return list((await gateway.ListRefunds(pb.ListRefundsRequest(payment_id=payment_id))).refunds)
+
+
+async def test_a_part_and_then_the_rest_go_back(gateway: GatewayServiceStub, payments: Payments, clock: Clock) -> None:
+    payment_id = await payments.paid()
+
+    first = await gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
+    assert first.refund.state == GIVEN_BACK
+    assert (first.refund.amount, first.refund.actor_id) == (chf(4_000), "operator_1")
+    assert first.observation.amounts.refunded_minor == 4_000
+    assert first.observation.refundable_minor == 6_000
+
+    clock.advance(timedelta(seconds=1))
+    rest = await gateway.CreateRefund(payments.refund_request(payment_id, 6_000, expected_minor=6_000))
+    assert rest.observation.amounts.refunded_minor == AMOUNT_MINOR
+    assert rest.observation.refundable_minor == 0
+    assert rest.observation.intent_state == SUCCEEDED
+    assert await listed(gateway, payment_id) == [first.refund, rest.refund]
+    found = await gateway.GetRefund(pb.GetRefundRequest(refund_id=first.refund.refund_id))
+    assert found.refund == first.refund
+
+
+async def test_what_the_seller_and_the_platform_give_back_is_said_explicitly(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid()
+
+    await gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
+    await gateway.CreateRefund(
+        payments.refund_request(
+            payment_id, 1_000, expected_minor=6_000, reverse_transfer=False, refund_application_fee=False
+        )
+    )
+
+    with_both, without = await payments.refunds(payment_id)
+    assert with_both["transfer_reversal"] is not None
+    assert without["transfer_reversal"] is None
+    (charge,) = await payments.charges(payment_id)
+    (fee,) = await stripe.objects("application_fee", charge=charge["id"])
+    assert fee["amount_refunded"] == 600  # 40 % of the fee
+
+
+async def test_without_a_fee_there_is_none_to_give_back(gateway: GatewayServiceStub, payments: Payments) -> None:
+    payment_id = await payments.paid(application_fee=chf(0))
+
+    answer = await gateway.CreateRefund(payments.refund_request(payment_id, 100))
+
+    assert answer.refund.state == GIVEN_BACK
+
+
+async def test_a_repeat_gives_nothing_back_twice(gateway: GatewayServiceStub, payments: Payments) -> None:
+    payment_id = await payments.paid()
+    request = payments.refund_request(payment_id, 4_000)
+    first = await gateway.CreateRefund(request)
+
+    assert await gateway.CreateRefund(request) == first
+    assert len(await payments.refunds(payment_id)) == 1
+
+    request.amount.amount_minor = 4_001
+    assert await refusal(gateway.CreateRefund(request)) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+async def test_the_checks_of_a_refund_and_their_order(gateway: GatewayServiceStub, payments: Payments) -> None:
+    unknown = payments.refund_request(new_id("pay"), 0)
+    assert await refusal(gateway.CreateRefund(unknown)) == (StatusCode.NOT_FOUND, "INTENT_NOT_FOUND")
+
+    payment_id = await payments.paid()
+    for amount_minor in (0, -1):
+        nothing = payments.refund_request(payment_id, amount_minor, expected_minor=1)
+        assert (await refused(gateway.CreateRefund(nothing)))[:3] == (
+            StatusCode.INVALID_ARGUMENT,
+            "FIELD_INVALID",
+            "amount.amount_minor",
+        )
+    euro = payments.refund_request(payment_id, 100)
+    euro.amount.currency_code = "EUR"
+    assert (await refused(gateway.CreateRefund(euro)))[:3] == (
+        StatusCode.INVALID_ARGUMENT,
+        "FIELD_INVALID",
+        "amount.currency_code",
+    )
+    stale = payments.refund_request(payment_id, AMOUNT_MINOR + 2, expected_minor=AMOUNT_MINOR + 1)
+    code, reason, _, metadata = await refused(gateway.CreateRefund(stale))
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "REFUNDABLE_CHANGED")
+    assert metadata == {"refundable_minor": str(AMOUNT_MINOR)}
+    excess = payments.refund_request(payment_id, AMOUNT_MINOR + 1)
+    code, reason, _, metadata = await refused(gateway.CreateRefund(excess))
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "REFUND_EXCEEDS_REFUNDABLE")
+    assert metadata == {"refundable_minor": str(AMOUNT_MINOR)}
+
+    assert await payments.refunds(payment_id) == []
+    assert (await payments.seen(payment_id)).refundable_minor == AMOUNT_MINOR
+
+
+@pytest.mark.parametrize("flag", ["reverse_transfer", "refund_application_fee"])
+async def test_how_money_moves_has_no_default(gateway: GatewayServiceStub, payments: Payments, flag: str) -> None:
+    request = payments.refund_request(await payments.paid(), 100)
+    request.ClearField(flag)  # type: ignore[arg-type]  # one of two names
+
+    assert (await refused(gateway.CreateRefund(request)))[:3] == (StatusCode.INVALID_ARGUMENT, "FIELD_MISSING", flag)
+
+
+async def test_a_fee_goes_back_only_with_the_transfer(gateway: GatewayServiceStub, payments: Payments) -> None:
+    request = payments.refund_request(await payments.paid(), 100, reverse_transfer=False)
+
+    assert (await refused(gateway.CreateRefund(request)))[:3] == (
+        StatusCode.INVALID_ARGUMENT,
+        "FIELD_INVALID",
+        "refund_application_fee",
+    )
+
+
+async def test_what_was_not_taken_is_not_given_back(gateway: GatewayServiceStub, payments: Payments) -> None:
+    payment_id = await payments.created()
+
+    request = payments.refund_request(payment_id, 100, expected_minor=0)
+
+    assert (await refusal(gateway.CreateRefund(request)))[1] == "REFUND_EXCEEDS_REFUNDABLE"
+
+
+async def test_a_refund_on_its_way_is_reserved_until_it_arrives(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid("pendingRefund")
+
+    answer = await gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
+    assert answer.refund.state == PENDING
+    assert answer.refund.stripe_refund_id
+    assert answer.observation.amounts.refund_pending_minor == 4_000
+    assert answer.observation.refundable_minor == 6_000
+
+    await stripe.settle()
+    seen = await payments.synced(payment_id)
+    assert (seen.amounts.refund_pending_minor, seen.amounts.refunded_minor) == (0, 4_000)
+
+
+async def test_a_refund_that_fails_later_can_be_made_again(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid("refundFail")
+    answer = await gateway.CreateRefund(payments.refund_request(payment_id, AMOUNT_MINOR))
+    assert answer.observation.refundable_minor == 0
+
+    await stripe.settle()
+    seen = await payments.synced(payment_id)
+
+    assert (seen.amounts.refunded_minor, seen.refundable_minor) == (0, AMOUNT_MINOR)
+    (failed,) = await listed(gateway, payment_id)
+    assert failed.state == FAILED
+    assert failed.failure_reason
+    again = await gateway.CreateRefund(payments.refund_request(payment_id, 100))
+    assert again.refund.refund_id != failed.refund_id
+
+
+async def test_a_refund_made_in_the_dashboard_is_seen_and_counts(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid()
+    await gateway.CreateRefund(payments.refund_request(payment_id, 1_000))
+    await stripe.refund(await payments.intent_id(payment_id), amount=2_500)
+
+    seen = await payments.synced(payment_id)
+
+    assert (seen.amounts.refunded_minor, seen.refundable_minor) == (3_500, 6_500)
+    ours, theirs = await listed(gateway, payment_id)
+    assert (ours.actor_id, theirs.actor_id) == ("operator_1", "")
+    assert theirs.amount == chf(2_500)
+    assert theirs.refund_id.startswith("refund_")
+    assert (await payments.synced(payment_id)) == seen
+
+
+async def test_what_stripe_refuses_stays_refundable(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.refund(await payments.intent_id(payment_id), amount=AMOUNT_MINOR)  # and we have not seen it yet
+    request = payments.refund_request(payment_id, 100)
+
+    code, reason, _, metadata = await refused(gateway.CreateRefund(request))
+
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "STRIPE_REFUSED")
+    assert metadata["code"] == "charge_already_refunded"
+    assert (await payments.seen(payment_id)).amounts.refund_pending_minor == 0
+    assert await refusal(gateway.CreateRefund(request)) == (code, reason)
+    assert (await payments.synced(payment_id)).refundable_minor == 0
+
+
+async def test_nobody_knows_a_refund_that_was_never_made(gateway: GatewayServiceStub, payments: Payments) -> None:
+    nothing = pb.GetRefundRequest(refund_id=new_id("refund"))
+    assert await refusal(gateway.GetRefund(nothing)) == (StatusCode.NOT_FOUND, "REFUND_NOT_FOUND")
+    nobody = pb.ListRefundsRequest(payment_id=new_id("pay"))
+    assert await refusal(gateway.ListRefunds(nobody)) == (StatusCode.NOT_FOUND, "INTENT_NOT_FOUND")
+    assert await listed(gateway, await payments.created()) == []
