@@ -116,7 +116,7 @@ def exit_code(error: BatzenError) -> Exit:
 
 def tell(error: BatzenError, *, as_json: bool) -> None:
     """Say what was refused: code, what happened, what to do, and what to name when asking."""
-    title = f"{error.code.name} / {error.reason}" if error.reason else error.code.name
+    title = error.code.name if error.reason in ("", error.code.name) else f"{error.code.name} / {error.reason}"
     unreached = isinstance(error, Unavailable) and not error.reason
     lines = [f"Nothing answers there: {error.message}" if unreached else error.message]
     for violation in error.violations:

@@ -102,7 +102,7 @@ def pay(
             printer.currency_code = begun.total.currency_code
             _head(begun)
         async with following(client, begun.payment_id, heard=printer or _in_silence) as journey:
-            if start_only:
+            if start_only or begun.settled:
                 ended = await journey.until(at_least(begun.revision, is_decided), timeout_s=wait_s)
             else:
                 ended = await _submit(client, journey, begun, card=card, three_ds=three_ds, wait_s=wait_s)

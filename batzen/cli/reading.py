@@ -166,17 +166,16 @@ def _payments_table(payments: list[Payment]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (("opened", "left"), ("payment", "left"), ("payer", "left"), ("total", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("state", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table.add_column("state", ratio=1)
     for payment in payments:
         opened = payment.open_time.ToDatetime(UTC).astimezone()
+        remark = states.remark(payment, payment.total.currency_code)
         table.add_row(
-            opened.strftime("%d.%m. %H:%M:%S"),
+            opened.strftime("%d.%m. %H:%M"),
             payment.payment_id,
             payment.payer_id,
             _total(payment),
-            states.label(payment.state),
-            states.remark(payment, payment.total.currency_code),
+            states.joined([states.label(payment.state), remark], " · "),
         )
     return table
 
