@@ -39,6 +39,8 @@ AMOUNT_MINOR_MAX: Final = 2**53
 _ID: Final = re.compile(r"[!-~]+")
 _PAYMENT_ID: Final = re.compile(r"pay_[0-9a-z]{26}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
+_LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no letters that look like digits
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _REQUEST_HASHED: Final = "request_id"
@@ -77,8 +79,12 @@ def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str) 
     """Read what is to be paid for; personal data of the payer stays out."""
     check_id(request.payer.payer_id, field="payer.payer_id")
     check_text(request.payer.email, field="payer.email", characters_max=EMAIL_CHARACTERS_MAX)
+    if request.payer.email and not _EMAIL.fullmatch(request.payer.email):
+        raise FieldInvalid(field="payer.email", detail="It is no e-mail address.")
     check_text(request.payer.name, field="payer.name", characters_max=NAME_CHARACTERS_MAX)
     check_text(request.payer.locale, field="payer.locale", characters_max=LOCALE_CHARACTERS_MAX)
+    if request.payer.locale and not _LOCALE.fullmatch(request.payer.locale):
+        raise FieldInvalid(field="payer.locale", detail="It is no BCP 47 locale.")
     if not request.lines:
         raise FieldMissing(field="lines")
     if len(request.lines) > LINES_MAX:
@@ -92,6 +98,8 @@ def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str) 
     check_text(request.session_type, field="session_type", characters_max=TYPE_CHARACTERS_MAX)
     check_text(request.session_name, field="session_name", characters_max=NAME_CHARACTERS_MAX)
     check_text(request.client_reference, field="client_reference", characters_max=ID_CHARACTERS_MAX)
+    if not request.client_reference.isprintable():
+        raise FieldInvalid(field="client_reference", detail="It holds a character that cannot be printed.")
     check_url(request.return_url, field="return_url")
     if request.cancel_url:
         check_url(request.cancel_url, field="cancel_url")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from grpc import aio
 
 from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceServicer
-from services.errors import FieldMissing
+from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain import PaymentNotFound
 from services.orchestrator.store import Store
 from services.runtime import calls
+
+INTENT_STATES: Final = frozenset(observation_pb2.IntentState.values()) - {observation_pb2.INTENT_STATE_UNSPECIFIED}
 
 
 class SinkServicer(GatewayEventSinkServiceServicer):
@@ -33,6 +35,9 @@ class SinkServicer(GatewayEventSinkServiceServicer):
             raise FieldMissing(field="observation.payment_id")
         if seen.mirror_version < 1:
             raise FieldMissing(field="observation.mirror_version")
+        if seen.intent_state not in INTENT_STATES:
+            # Kept, it would stop everything else on the payment; refused, the gateway holds it for a person.
+            raise FieldInvalid(field="observation.intent_state", detail="This version does not know it.")
         found = await self._store.observe(
             calls.current_tenant(),
             seen.payment_id,
