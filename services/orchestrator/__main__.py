@@ -6,13 +6,15 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
+
+from grpc import aio
 
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from batzen.gateway.v1.observation_pb2_grpc import add_GatewayEventSinkServiceServicer_to_server
@@ -102,38 +104,80 @@ class Settings:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a process is made of."""
+
+    store: Store
+    driver: Driver
+    commands: Commands
+    sweep: Sweep
+    servicer: OrchestratorServicer
+    sink: SinkServicer
+
+
+@asynccontextmanager
+async def orchestrator_parts(
+    database_url: str,
+    *,
+    pricing: aio.Channel,
+    status: aio.Channel,
+    gateway: aio.Channel,
+    now: Callable[[], datetime],
+    abandoned_after: timedelta = ABANDONED_AFTER,
+) -> AsyncIterator[Parts]:
+    """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
+    async with AsyncExitStack() as stack:
+        held = await stack.enter_async_context(
+            HeldConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+        )
+        peers = Peers(
+            pricing=PricingServiceStub(pricing), status=StatusServiceStub(status), gateway=GatewayServiceStub(gateway)
+        )
+        store = Store(held)
+        driver = Driver(store, peers, abandoned_after=abandoned_after, now=now)
+        commands = Commands(store, driver, peers, now=now)
+        sweep = Sweep(store, driver, commands, now=now)
+        await stack.enter_async_context(commands.draining())
+        yield Parts(
+            store=store,
+            driver=driver,
+            commands=commands,
+            sweep=sweep,
+            servicer=OrchestratorServicer(  # type: ignore[abstract]  # RPCs that are only announced
+                store, driver, commands, peers, now=now
+            ),
+            sink=SinkServicer(store, wake=sweep.wake, now=now),
+        )
+
+
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
     points.configure(record=settings.crash_record, armed=settings.crash_file, production=settings.production)
     async with AsyncExitStack() as stack:
         engine = make_engine(settings.database_url, application_name=SERVICE, pool_size=2)
         stack.push_async_callback(engine.dispose)
-        held = await stack.enter_async_context(
-            HeldConnections(settings.database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
-        )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         tokens = TokenDirectory(settings.token_directory)
         pricing, status, gateway = [
             await stack.enter_async_context(peer_channel(peer, tokens=tokens, tls=settings.tls))
             for peer in (settings.pricing_address, settings.status_address, settings.gateway_address)
         ]
-        peers = Peers(
-            pricing=PricingServiceStub(pricing), status=StatusServiceStub(status), gateway=GatewayServiceStub(gateway)
+        parts = await stack.enter_async_context(
+            orchestrator_parts(
+                settings.database_url,
+                pricing=pricing,
+                status=status,
+                gateway=gateway,
+                now=utc_now,
+                abandoned_after=settings.abandoned_after,
+            )
         )
-        store = Store(held)
-        driver = Driver(store, peers, abandoned_after=settings.abandoned_after, now=utc_now)
-        commands = Commands(store, driver, peers, now=utc_now)
-        sweep = Sweep(store, driver, commands, now=utc_now)
-        orchestrator = OrchestratorServicer(  # type: ignore[abstract]  # RPCs that are only announced
-            store, driver, commands, peers, now=utc_now
-        )
-        await stack.enter_async_context(sweep.running())
+        await stack.enter_async_context(parts.sweep.running())
         await stack.enter_async_context(
             running_server(
-                partial(add_OrchestratorServiceServicer_to_server, orchestrator),
-                partial(
-                    add_GatewayEventSinkServiceServicer_to_server, SinkServicer(store, wake=sweep.wake, now=utc_now)
-                ),
+                partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
+                partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
                 partial(
                     ops_pb2_grpc.add_OrchestratorOpsServiceServicer_to_server,
                     ops_pb2_grpc.OrchestratorOpsServiceServicer(),  # type: ignore[abstract]

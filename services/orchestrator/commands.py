@@ -3,13 +3,16 @@
 A repeat of a request gets its answer: at once when there is one, together with the first when that still runs here, or
 by carrying it on when the process that ran it is gone. Refusals that stand for good are kept like answers. A request
 that meets an outage stays open; the sweep carries it on, whether its caller comes back or not.
+
+The work on a request does not end with its caller's call: who gives up, or has little time, only stops waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -20,7 +23,16 @@ from batzen.gateway.v1 import gateway_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
-from services.errors import DependencyUnavailable, RequestIdReused, RequestInProgress, ServiceError
+from services.errors import (
+    Aborted,
+    DependencyUnavailable,
+    FieldInvalid,
+    RequestIdReused,
+    RequestInProgress,
+    ResourceExhausted,
+    ServiceError,
+    Unavailable,
+)
 from services.orchestrator import domain
 from services.orchestrator.domain import PaymentNotFound
 from services.orchestrator.driver import Driver, Work
@@ -34,6 +46,12 @@ ANSWER_MARGIN_S: Final = 0.1
 """How long before its deadline a waiting repeat gives up, so that its answer still arrives."""
 WAIT_MAX_S: Final = 20.0
 """How long to wait for a payment that somebody else holds, when no deadline says less."""
+DRAIN_S: Final = 1.0
+"""What a request under way gets when the process ends; what is not done then is carried on elsewhere."""
+TRANSIENT: Final = (Unavailable, Aborted, ResourceExhausted)
+"""Never kept as an answer: the same request may come to another."""
+METHOD_REFUSALS: Final = frozenset({"STRIPE_REFUSED", "FIELD_INVALID", "FIELD_MISSING"})
+"""Refusals of a confirm that say it never reached a bank; any other is looked into."""
 
 _REFUND_REFUSALS: Final = {
     "REFUNDABLE_CHANGED": domain.RefundableChanged,
@@ -65,7 +83,7 @@ class Commands:
         async def begin() -> Message:
             plan = await self._store.start(request, payment, now=self._now())
             if plan is None:
-                return await self._repeated(request)
+                return await self._repeated(request, payer.SerializeToString())
             return await self._carry_out(plan, request, payer.SerializeToString())
 
         return await self._once(request, begin)
@@ -78,12 +96,24 @@ class Commands:
             found, accepted, plan = await self._store.accept(request, payer_id=payer_id, point=point, now=self._now())
             if not found:
                 raise PaymentNotFound
-            if not accepted:
+            if not accepted or plan is None:
                 return await self._repeated(request)
-            plan = plan or await self.held(request.key.tenant_id, request.payment_id)
             return await self._carry_out(plan, request)
 
         return await self._once(request, begin, owner=payer_id)
+
+    @asynccontextmanager
+    async def draining(self) -> AsyncIterator[None]:
+        """At the end of the block, give what still runs `DRAIN_S`, then stop it where it is."""
+        try:
+            yield
+        finally:
+            tasks = {task for _, task in self._running.values()}
+            if tasks:
+                _, late = await asyncio.wait(tasks, timeout=DRAIN_S)
+                for task in late:
+                    task.cancel()
+                await asyncio.wait(tasks)
 
     async def finish(self, work: Work) -> None:
         """Carry on all requests on a held payment that have no answer yet."""
@@ -106,16 +136,14 @@ class Commands:
             await asyncio.sleep(POLL_S)
 
     async def _once(
-        self, request: Request, begin: Callable[[], Awaitable[Message]], owner: str | None = None
+        self, request: Request, begin: Callable[[], Coroutine[Any, Any, Message]], owner: str | None = None
     ) -> Message:
-        """Run `begin`, or wait for the same request that already runs here.
-
-        The work goes on when its caller goes away: what was begun is brought to an answer while we are at it.
-        """
+        """Run `begin`, or wait for the same request that already runs here."""
         key = (request.key, owner)
         running = self._running.get(key)
         if running is None:
-            task = asyncio.ensure_future(begin())
+            with calls.acting_for(request.key.tenant_id, correlation=calls.correlation_id()):
+                task = asyncio.create_task(begin())
             self._running[key] = (request.request_hash, task)
             task.add_done_callback(lambda _: self._running.pop(key, None))
             task.add_done_callback(_retrieve)
@@ -130,7 +158,7 @@ class Commands:
         answer: Message = task.result()
         return answer
 
-    async def _repeated(self, request: Request) -> Message:
+    async def _repeated(self, request: Request, personal: bytes = b"") -> Message:
         """Answer a request that was written down before, here or elsewhere, carrying it on if nobody does."""
         until = self._patience()
         while True:
@@ -152,7 +180,7 @@ class Commands:
                     async with self._driver.holding(plan) as work:
                         await self._driver.save(work, "request.nothing", release=True)
                     continue
-                return await self._carry_out(plan, current)
+                return await self._carry_out(plan, current, personal)
             if asyncio.get_running_loop().time() > until:
                 raise RequestInProgress
             await asyncio.sleep(POLL_S)
@@ -184,9 +212,11 @@ class Commands:
             if work.plan.stage == "STARTING" and request.key.method != "StartPayment":
                 await self._driver.start(work, None)
             self._driver.apply_delivered(work)
+            if work.behind:
+                await self._driver.say_what_goes(work)
             message = await self._methods[request.key.method](work, request, personal)
         except ServiceError as refusal:
-            if isinstance(refusal, DependencyUnavailable | RequestInProgress):
+            if isinstance(refusal, TRANSIENT):
                 raise
             kept = refusal_to_json(refusal)
             await self._driver.save(work, point, request=replace(request, refusal=kept), release=release)
@@ -221,23 +251,20 @@ class Commands:
                 raise domain.PaymentState(state=plan.said.collection)
             work.say(domain.submitted(plan.said), f"step:submit:{request.key.request_id}")
             await self._driver.save(work, "submit.begin", request=request)
-        saying = asyncio.ensure_future(self._driver.say_what_goes(work))  # watchers see it while the bank decides
         try:
-            seen = await points.call(
-                "submit.gateway",
-                self._peers.confirm_intent(
-                    plan,
-                    request_id=_asked_of_gateway(request),
-                    payment_method_id=command.payment_method_id,
-                    confirmation_token_id=command.confirmation_token_id,
-                    return_url=command.return_url or plan.return_url,
-                ),
-            )
+            async with self._saying(work):  # watchers see it while the bank decides
+                seen = await points.call(
+                    "submit.gateway",
+                    self._peers.confirm_intent(
+                        plan,
+                        request_id=_asked_of_gateway(request),
+                        payment_method_id=command.payment_method_id,
+                        confirmation_token_id=command.confirmation_token_id,
+                        return_url=command.return_url or plan.return_url,
+                    ),
+                )
         except Refused as refusal:
-            await saying
             raise await self._method_refused(work, request, refusal) from refusal
-        finally:
-            await saying
         self._settle(work, seen.observation, request)
         await self._driver.save(work, "submit.outcome")
         await self._driver.say_what_goes(work)
@@ -248,7 +275,7 @@ class Commands:
 
     async def _method_refused(self, work: Work, request: Request, refusal: Refused) -> ServiceError:
         """Take a submit back that never reached a bank, and return what its caller hears."""
-        if refusal.reason == "INTENT_STATE":
+        if refusal.reason not in METHOD_REFUSALS:
             seen = await points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))
             self._settle(work, seen.observation, request)
             error: ServiceError = domain.PaymentState(state=work.plan.said.collection)
@@ -259,6 +286,21 @@ class Commands:
         await self._driver.save(work, "submit.refused")
         await self._driver.say_what_goes(work)
         return error
+
+    @asynccontextmanager
+    async def _saying(self, work: Work) -> AsyncIterator[None]:
+        """Send the outbox beside what is done inside, and leave when both are done."""
+        task = asyncio.create_task(self._driver.say_what_goes(work))
+        try:
+            yield
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            await asyncio.wait({task})
+            failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            raise failure
 
     def _settle(self, work: Work, seen: domain.Observation, request: Request) -> None:
         """Apply what a submit led to, also when it led to where the payment stood before."""
@@ -275,6 +317,8 @@ class Commands:
             await self._driver.call_off(work, ending=domain.CANCELED, reason="REQUESTED", request=request)
             await self._driver.save(work, "cancel.outcome")
             await self._driver.say_what_goes(work)
+            if work.plan.said.reason == domain.OUTCOME_UNKNOWN:
+                raise DependencyUnavailable(dependency="gateway")  # the request stays open until Stripe has said it
             if work.plan.said.collection != domain.CANCELED:
                 raise domain.PaymentState(state=work.plan.said.collection)
         return orchestrator_pb2.CancelPaymentResponse(payment=await self._payment(work))
@@ -284,6 +328,9 @@ class Commands:
         command = orchestrator_pb2.RefundPaymentRequest.FromString(request.command)
         if plan.said.amounts.captured_minor == 0:
             raise domain.PaymentState(state=plan.said.collection)
+        for name in ("amount", "expected_refundable"):
+            if command.HasField(name) and getattr(command, name).currency_code != plan.currency_code:
+                raise FieldInvalid(field=f"{name}.currency_code", detail=f"The payment is in {plan.currency_code}.")
         asked = gateway_pb2.CreateRefundRequest(
             request_id=_asked_of_gateway(request),
             payment_id=plan.payment_id,

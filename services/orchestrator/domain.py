@@ -22,9 +22,12 @@ ABANDONED_AFTER: Final = timedelta(hours=24)
 LEASE: Final = timedelta(seconds=3)
 """How long a payment stays with whoever moves it. Renewed while the work runs, so it bounds the wait after a crash."""
 RETRY_FIRST: Final = timedelta(milliseconds=500)
-RETRY_MAX: Final = timedelta(minutes=5)
-PARKED_AFTER_TRIES: Final = 12
+RETRY_MAX: Final = timedelta(minutes=1)
+"""Also how long after an outage the last of what waited for its end is tried."""
+PARKED_AFTER_TRIES: Final = 20
 """Tries in a row, about 15 minutes, after which a person is asked; the tries go on at `RETRY_MAX`."""
+LOOK_AGAIN_AFTER: Final = timedelta(hours=1)
+"""How often a payment is read again at Stripe that should long have come to an end there."""
 
 NAMESPACE: Final = uuid.UUID("6b4f7c1e-58a3-4c0e-9a53-3b7f0f6d2b11")
 """Of the ids we derive. Never changes: an id that is derived twice must be the same."""
@@ -58,6 +61,8 @@ COLLECTION_OF_INTENT: Final = {
 
 SUBMITTED: Final = "SUBMITTED"
 """Reason of a payment whose method was submitted and of which nothing was heard since."""
+OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
+"""Reason of a payment while Stripe does not say what became of a call."""
 
 STEP: Final = "STEP"
 OBSERVATION: Final = "OBSERVATION"
@@ -221,7 +226,7 @@ def observed(before: Snapshot, seen: Observation, *, ending: str | None) -> Snap
     if before.collection == SUCCEEDED:
         collection = SUCCEEDED
     elif seen.outcome_unknown:
-        collection, reason = PROCESSING, "OUTCOME_UNKNOWN"
+        collection, reason = PROCESSING, OUTCOME_UNKNOWN
         if before.collection in ENDED_WITHOUT_MONEY:
             collection, reason = before.collection, before.reason
     elif collection == CANCELED:
@@ -229,7 +234,8 @@ def observed(before: Snapshot, seen: Observation, *, ending: str | None) -> Snap
         last_error = last_error or before.last_error
     elif before.collection in ENDED_WITHOUT_MONEY:
         if collection in (SUCCEEDED, AUTHORIZED, PROCESSING):
-            attention = Attention(reason="LATE_MONEY", detail=f"Money came after the payment was {before.collection}.")
+            late = f"Money came after the payment was {before.collection}."
+            attention = seen.attention or Attention(reason="LATE_MONEY", detail=late)
         else:
             collection = before.collection
     if collection == FAILED and last_error is not None:
@@ -276,6 +282,14 @@ def parked(before: Snapshot, attention: Attention) -> Snapshot:
 def says_something_new(before: Snapshot, after: Snapshot) -> bool:
     """Whether the two differ in more than what caused them."""
     return replace(after, cause=before.cause) != before
+
+
+def is_given_up(said: Snapshot) -> bool:
+    """Whether no further method is taken: the bank will not change its mind, or somebody tries out stolen cards."""
+    if said.collection not in EXPIRABLE:
+        return False
+    is_final = said.last_error is not None and not said.last_error.recoverable
+    return is_final or said.decline_count >= DECLINES_MAX
 
 
 def refundable_minor(amounts: Amounts) -> int:

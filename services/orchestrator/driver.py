@@ -20,7 +20,7 @@ from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable, ServiceError
 from services.orchestrator import domain
 from services.orchestrator.domain import Attention, Observation, PaymentError, Snapshot
-from services.orchestrator.peers import Peers, Refused, observation
+from services.orchestrator.peers import Peers, Refused, RevisionMoved, observation, snapshot
 from services.orchestrator.store import LeaseLost, Plan, Request, Store, Transition
 from services.runtime import points
 
@@ -41,12 +41,16 @@ class Work:
         """As status last answered."""
         self.quote: pricing_pb2.Quote | None = None
         self.client_secret = ""
-        self.redirect_url: str | None = None
 
     @property
     def behind(self) -> bool:
         """Whether status has not heard everything yet."""
-        return any(transition not in self.said for transition in [*self.plan.unsaid, *self.added])
+        return bool(self.to_say)
+
+    @property
+    def to_say(self) -> list[Transition]:
+        """What status has not heard yet, the oldest first."""
+        return [transition for transition in [*self.plan.unsaid, *self.added] if transition not in self.said]
 
     def say(self, snapshot: Snapshot, fact: str) -> None:
         """Put what is true now into the outbox; `fact` names what made it so."""
@@ -86,8 +90,12 @@ class Driver:
         except LeaseLost:
             # Somebody else goes on with it from what was saved; the caller may ask them.
             raise DependencyUnavailable(dependency="lease") from None
-        except (Exception, asyncio.CancelledError):
-            await self._let_go(work)
+        except asyncio.CancelledError:
+            await self._let_go(plan)
+            raise
+        except Exception:
+            plan.tries += 1
+            await self._let_go(plan, delay=domain.retry_delay(plan.tries))
             raise
         finally:
             renewing.cancel()
@@ -97,25 +105,26 @@ class Driver:
 
         Nothing is saved between the steps, for each can be asked again and answers the same: the quote by its request
         id, the opened payment and the intent by ids derived from the payment. No money moves here. Raises `Refused`
-        when pricing refuses the lines; the plan ends there and no payment was opened.
+        when pricing or status refuses what was asked for; the plan ends there and no payment was opened.
         """
         plan = work.plan
         try:
             quote = await points.call("start.quote", self._peers.create_quote(plan.quote_request))
+            work.quote = quote
+            plan.quote_id, plan.currency_code = quote.quote_id, quote.currency_code
+            plan.total_minor = quote.total.amount_minor
+            plan.platform_fee_minor = sum(seller.platform_share_minor for seller in quote.sellers)
+            work.payment = await points.call("start.open", self._peers.open_payment(plan))
         except Refused:
-            plan.stage, plan.due_time = "REFUSED", None
+            plan.stage = "REFUSED"
             raise
-        work.quote = quote
-        plan.quote_id, plan.currency_code = quote.quote_id, quote.currency_code
-        plan.total_minor = quote.total.amount_minor
-        plan.platform_fee_minor = sum(seller.platform_share_minor for seller in quote.sellers)
-        work.payment = await points.call("start.open", self._peers.open_payment(plan))
         plan.revision = max(plan.revision, 1)
         if plan.total_minor == 0:
             work.say(domain.paid_nothing(plan.said), "step:nothing_to_pay:1")
             plan.stage = "ENDED"
         else:
             await self._create_intent(work, payer)
+            self.apply_delivered(work)
         await self.save(work, "start.intent")
 
     async def _create_intent(self, work: Work, payer: gateway_pb2.Payer | None) -> None:
@@ -133,55 +142,78 @@ class Driver:
         work.apply(seen.observation)
 
     def apply_delivered(self, work: Work) -> None:
-        """Apply what the gateway delivered since the last time."""
+        """Apply what the gateway delivered since the last time; before the start is done it waits."""
         plan = work.plan
+        if plan.stage == "STARTING":
+            return
         if plan.observation is not None and plan.observed_version > plan.mirror_version:
             work.apply(observation(observation_pb2.PaymentObservation.FromString(plan.observation)))
 
-    async def end_if_due(self, work: Work) -> None:
-        """Expire what its payer abandoned, and give up what was declined too often."""
-        plan, said = work.plan, work.plan.said
-        if plan.stage != "COLLECTING" or said.collection not in domain.EXPIRABLE:
+    async def park_if_stuck(self, work: Work) -> None:
+        """Ask a person to look at what did not move for too long; it is tried on all the same."""
+        plan = work.plan
+        if plan.tries < domain.PARKED_AFTER_TRIES or plan.said.attention is not None or plan.revision == 0:
             return
-        if said.decline_count >= domain.DECLINES_MAX:
+        attention = Attention(reason="STUCK", detail=f"It did not move in {plan.tries} tries.")
+        work.say(domain.parked(plan.said, attention), f"step:stuck:{plan.mirror_version}:{plan.revision}")
+        await self.save(work, "stuck.outcome")
+
+    async def end_if_due(self, work: Work) -> None:
+        """Expire what its payer abandoned, give up what is declined for good, and look again at what takes too long."""
+        plan = work.plan
+        if plan.stage != "COLLECTING":
+            return
+        is_late = plan.expire_time is not None and plan.expire_time <= self._now()
+        if plan.said.collection not in domain.EXPIRABLE:
+            if is_late:
+                seen = await points.call("late.sync", self._peers.sync_intent(plan.payment_id))
+                work.apply(seen.observation)
+            return
+        if domain.is_given_up(plan.said):
             await self.call_off(work, ending=domain.FAILED, reason="FRAUDULENT")
-        elif plan.expire_time is not None and plan.expire_time <= self._now():
+        elif is_late:
             await self.call_off(work, ending=domain.EXPIRED, reason="ABANDONED")
+        else:
+            return
+        if plan.said.collection in domain.EXPIRABLE:
+            raise DependencyUnavailable(dependency="gateway")  # it neither ended nor moved: not at once again
 
     async def call_off(self, work: Work, *, ending: str, reason: str, request: Request | None = None) -> None:
         """Cancel the intent and with it the payment; if money was or may be taken, see what is true instead.
 
-        What the cancelled intent will mean is saved first, since its webhook may be faster than our answer.
+        What the cancelled intent will mean is saved first, since its webhook may be faster than our answer. The
+        gateway keeps a refusal under its request id, so each state of the mirror in which we try has an id of its own.
         """
         plan = work.plan
         plan.ending = ending
         await self.save(work, f"{ending.lower()}.begin", request=request)
-        request_id = str(domain.derived_id(plan.payment_id, f"step:{ending.lower()}:{plan.attempt}"))
+        fact = f"step:{ending.lower()}:{plan.attempt}:{plan.mirror_version}"
+        request_id = str(domain.derived_id(plan.payment_id, fact))
         try:
             seen = await points.call(
                 f"{ending.lower()}.gateway", self._peers.cancel_intent(plan, request_id=request_id, reason=reason)
             )
+            work.apply(seen.observation)
         except Refused as refusal:
-            if refusal.reason != "INTENT_STATE":
-                raise
-            plan.ending = None
+            _logger.info("%s cannot be called off: %s", plan.payment_id, refusal.reason)
             seen = await points.call(f"{ending.lower()}.sync", self._peers.sync_intent(plan.payment_id))
-        work.apply(seen.observation)
+            work.apply(seen.observation)
+            plan.ending = None
 
     async def say_all(self, work: Work) -> None:
-        """Send the outbox to status, oldest first. Raises `DependencyUnavailable` and keeps the rest when it is away."""
-        plan = work.plan
-        for transition in [*plan.unsaid, *work.added]:
-            if transition in work.said:
-                continue
-            try:
-                answer = await points.call("say.status", self._peers.record(plan, transition))
-            except Refused as refusal:
-                await self._refused(work, transition, refusal)
-                return
-            plan.revision = answer.transition.revision
-            work.payment = answer.payment
-            work.said.append(transition)
+        """Send the outbox to status, oldest first; nothing is sent that is not saved.
+
+        Raises `DependencyUnavailable` and keeps the rest when status is away. What status refuses for good is set
+        aside for a person; what comes later is still said.
+        """
+        if work.added:
+            await self.save(work, "say.outbox")
+        set_aside = ""
+        for transition in work.to_say:
+            if not await self._say(work, transition):
+                set_aside = transition.fact
+        if set_aside:
+            await self._ask_a_person(work, set_aside)
 
     async def say_what_goes(self, work: Work) -> None:
         """Send the outbox as far as status can be reached; the rest is said by whoever holds the payment next."""
@@ -190,64 +222,77 @@ class Driver:
         except DependencyUnavailable:
             _logger.warning("status does not hear of %s yet", work.plan.payment_id)
 
-    async def _refused(self, work: Work, transition: Transition, refusal: Refused) -> None:
-        """Keep what status refuses for good beside the outbox, and ask a person; what comes later is still said."""
-        _logger.error("status refused %s of %s: %s", transition.fact, work.plan.payment_id, refusal.reason)
-        work.refused = (transition, refusal.reason)
-        await self.save(work, "say.refused")
-        if transition.snapshot.attention is None or transition.snapshot.attention.reason != "TRANSITION_REFUSED":
-            truth = await self._peers.payment(work.plan.payment_id)
-            work.plan.revision = truth.revision
-            detail = f"{transition.fact} was refused: {refusal.reason}."
-            attention = Attention(reason="TRANSITION_REFUSED", detail=detail)
-            work.say(domain.parked(work.plan.said, attention), f"refused:{transition.fact}")
-            await self.save(work, "say.parked")
-            await self.say_all(work)
+    async def _say(self, work: Work, transition: Transition) -> bool:
+        """Have status record a transition; False if it refused for good and the transition was set aside."""
+        plan = work.plan
+        try:
+            try:
+                answer = await points.call("say.status", self._peers.record(plan, transition))
+            except RevisionMoved as moved:
+                # Nobody but us writes, so the answer to an earlier one of ours was lost. Saving makes sure that it
+                # still is ours to go on.
+                plan.revision = moved.current_revision
+                await self.save(work, "say.revision")
+                answer = await points.call("say.status", self._peers.record(plan, transition))
+        except Refused as refusal:
+            if refusal.status == "NOT_FOUND":
+                raise DependencyUnavailable(dependency="status") from refusal  # it was opened: status lost something
+            _logger.error("status refused %s of %s: %s", transition.fact, plan.payment_id, refusal.reason)
+            work.refused = (transition, refusal.reason)
+            await self.save(work, "say.refused")
+            return False
+        plan.revision = answer.transition.revision
+        work.payment = answer.payment
+        work.said.append(transition)
+        return True
+
+    async def _ask_a_person(self, work: Work, fact: str) -> None:
+        """Say that something was refused, on the ground of what status holds for true."""
+        plan = work.plan
+        truth = await self._peers.payment(plan.payment_id)
+        plan.revision, plan.said = truth.revision, snapshot(truth.snapshot)
+        attention = Attention(reason="TRANSITION_REFUSED", detail=f"Status refused {fact}.")
+        work.say(domain.parked(plan.said, attention), f"refused:{fact}")
+        await self.save(work, "say.parked")
+        await self._say(work, work.to_say[-1])
 
     async def save(self, work: Work, point: str, *, request: Request | None = None, release: bool = False) -> None:
         """Keep what was decided and learned so far; with `release` let the payment go, due when its plan says."""
-        plan = work.plan
+        plan, refused = work.plan, work.refused
         if release:
             plan.tries = 0
             plan.due_time = self._due(work)
-        await self._write(work, point, request=request, release=release)
-
-    def _due(self, work: Work) -> datetime | None:
-        if work.behind:
-            return self._now() + domain.RETRY_FIRST
-        if work.plan.stage == "COLLECTING" and work.plan.said.decline_count >= domain.DECLINES_MAX:
-            return self._now()
-        return work.plan.expire_time
-
-    async def _write(self, work: Work, point: str, *, request: Request | None = None, release: bool) -> None:
-        plan, refused = work.plan, work.refused
-        # A transition that was said before it was saved needs no row: status has it under the same request id.
-        added = [transition for transition in work.added if transition not in work.said]
         await self._store.save(
             plan,
             point=point,
             now=self._now(),
-            added=added,
+            added=work.added,
             said=[transition.request_id for transition in work.said],
             refused=(refused[0].request_id, refused[1]) if refused else None,
             request=request,
             release=release,
         )
         gone = [*work.said, *([refused[0]] if refused else [])]
-        plan.unsaid = [transition for transition in [*plan.unsaid, *added] if transition not in gone]
+        plan.unsaid = [transition for transition in [*plan.unsaid, *work.added] if transition not in gone]
         work.added, work.said, work.refused = [], [], None
 
-    async def _let_go(self, work: Work) -> None:
-        """Let the payment go after an error: what is saved stays, the rest is done again after a while."""
+    def _due(self, work: Work) -> datetime | None:
+        """Return when somebody has to look at a payment again that is let go in order."""
         plan = work.plan
-        plan.tries += 1
-        plan.due_time = self._now() + domain.retry_delay(plan.tries)
-        if plan.tries == domain.PARKED_AFTER_TRIES and plan.said.attention is None and plan.revision > 0:
-            detail = f"It did not move in {plan.tries} tries."
-            work.say(domain.parked(plan.said, Attention(reason="STUCK", detail=detail)), f"step:stuck:{plan.revision}")
+        if work.behind:
+            return self._now() + domain.RETRY_FIRST
+        if plan.stage != "COLLECTING" or plan.expire_time is None:
+            return None
+        if plan.said.collection not in domain.EXPIRABLE:  # not the payer's turn; what it comes to will be delivered
+            return max(plan.expire_time, self._now()) + domain.LOOK_AGAIN_AFTER
+        return self._now() if domain.is_given_up(plan.said) else plan.expire_time
+
+    async def _let_go(self, plan: Plan, *, delay: timedelta = timedelta(0)) -> None:
+        """Let a payment go that could not be moved: what is saved stays, the rest is done again after `delay`."""
+        plan.due_time = self._now() + delay
         try:
-            await self._write(work, "lease.release", release=True)
-        except (LeaseLost, ServiceError):
+            await self._store.release(plan, now=self._now())
+        except ServiceError:
             _logger.warning("%s could not be let go; it is due when its lease ends", plan.payment_id)
 
     async def _renew(self, plan: Plan) -> None:

@@ -69,6 +69,14 @@ class Refused(ServiceError):
         self.metadata = metadata or {}
 
 
+class RevisionMoved(DependencyUnavailable):
+    """The payment is not at the revision we expected; the same call may be sent with the current one."""
+
+    def __init__(self, current_revision: int) -> None:
+        super().__init__(dependency="status")
+        self.current_revision = current_revision
+
+
 def refusal_to_json(error: ServiceError) -> dict[str, Any]:
     """Return a refusal as it is kept, to be raised again by `Refused(**kept)`."""
     return {
@@ -125,7 +133,7 @@ class Peers:
         return (await _answered(self._status.OpenPayment(request), "status")).payment
 
     async def record(self, plan: Plan, transition: Transition) -> status_pb2.RecordTransitionResponse:
-        """Write the payment's next revision."""
+        """Write the payment's next revision. Raises `RevisionMoved` when it is not the next."""
         request = status_pb2.RecordTransitionRequest(
             request_id=str(transition.request_id),
             payment_id=plan.payment_id,
@@ -211,22 +219,17 @@ def money(amount_minor: int, currency_code: str) -> money_pb2.Money:
 
 def observation(message: observation_pb2.PaymentObservation) -> Observation:
     """Read what the gateway has seen."""
-    error, method, attention = message.last_error, message.method, message.attention
     return Observation(
         mirror_version=message.mirror_version,
         attempt=message.attempt,
         intent_state=observation_pb2.IntentState.Name(message.intent_state).removeprefix("INTENT_STATE_"),
         outcome_unknown=message.outcome_unknown,
-        amounts=Amounts(**{name: getattr(message.amounts, name) for name in Amounts.__slots__}),
-        last_error=PaymentError(**{name: getattr(error, name) for name in PaymentError.__slots__})
+        amounts=Amounts(**_fields(message.amounts, Amounts)),
+        last_error=PaymentError(**_fields(message.last_error, PaymentError))
         if message.HasField("last_error")
         else None,
-        method=Method(**{name: getattr(method, name) for name in Method.__slots__})
-        if message.HasField("method")
-        else None,
-        attention=Attention(reason=attention.reason, detail=attention.detail)
-        if message.HasField("attention")
-        else None,
+        method=Method(**_fields(message.method, Method)) if message.HasField("method") else None,
+        attention=Attention(**_fields(message.attention, Attention)) if message.HasField("attention") else None,
         decline_count=message.decline_count,
     )
 
@@ -250,6 +253,27 @@ def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
     return message
 
 
+def snapshot(message: payment_pb2.PaymentSnapshot) -> Snapshot:
+    """Read a snapshot, the other way round of `snapshot_message`."""
+    return Snapshot(
+        collection=payment_pb2.PaymentState.Name(message.collection).removeprefix("PAYMENT_STATE_"),
+        amounts=Amounts(**_fields(message.amounts, Amounts)),
+        last_error=PaymentError(**_fields(message.last_error, PaymentError))
+        if message.HasField("last_error")
+        else None,
+        attention=Attention(**_fields(message.attention, Attention)) if message.HasField("attention") else None,
+        cause=payment_pb2.PaymentSnapshot.Cause.Name(message.cause).removeprefix("CAUSE_"),
+        reason=message.reason,
+        method=Method(**_fields(message.method, Method)) if message.HasField("method") else None,
+        attempt=message.attempt,
+        decline_count=message.decline_count,
+    )
+
+
+def _fields(message: Any, kind: type[Any]) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in kind.__slots__}
+
+
 def _redirect(answer: Any) -> str | None:
     return answer.next_action.redirect_url if answer.HasField("next_action") else None
 
@@ -258,8 +282,11 @@ async def _answered(call: Awaitable[Answer], peer: str) -> Answer:
     try:
         return await call
     except aio.AioRpcError as error:
-        if error.code() in DEFINITE:
-            raise _refusal(error) from error
+        refusal = _refusal(error)
+        if error.code() in DEFINITE and refusal.reason:  # without a reason it is not from a service of ours
+            raise refusal from error
+        if refusal.reason == "REVISION_CONFLICT":
+            raise RevisionMoved(int(refusal.metadata["current_revision"])) from error
         # What should never come from a peer is not concluded from either: the work is tried again, and seen in the log.
         level = logging.WARNING if error.code() == grpc.StatusCode.UNAVAILABLE else logging.ERROR
         _logger.log(level, "%s answered %s: %s", peer, error.code().name, error.details())

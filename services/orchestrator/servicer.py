@@ -154,8 +154,6 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         async with self._driver.holding(held) as work:
             work.apply(seen.observation)
             self._driver.apply_delivered(work)
-            if work.added:
-                await self._driver.save(work, "sync.outcome")
             await self._driver.say_all(work)
             await self._driver.save(work, "sync.release", release=True)
         answer = orchestrator_pb2.SyncPaymentResponse(

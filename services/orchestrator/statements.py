@@ -15,9 +15,7 @@ _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.s
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
     p.total_minor, p.platform_fee_minor, p.attempt, p.ending, p.observed_version, p.observation, p.mirror_version,
     p.said, p.revision, p.fence, p.due_time, p.tries, p.expire_time, p.create_time, p.asked"""
-_UNSAID: Final = """(SELECT coalesce(json_agg(json_build_array(t.request_id, t.fact, t.snapshot) ORDER BY t.seq), '[]')
-    FROM transitions t
-    WHERE t.tenant_id = p.tenant_id AND t.payment_id = p.payment_id AND t.refusal IS NULL) AS unsaid"""
+_UNSAID: Final = "unsaid_of(p.tenant_id, p.payment_id) AS unsaid"
 
 START: Final = f"""
 WITH request AS (
@@ -62,9 +60,13 @@ WITH held AS (
     UPDATE payments p SET ({", ".join(_MUTABLE)}) =
             ({", ".join(f"${number}" for number in range(4, 4 + len(_MUTABLE)))}),
         held_until = coalesce($16, p.held_until),
-        due_time = CASE WHEN $17 THEN (CASE WHEN p.observed_version > $11 OR p.asked > $32 THEN $23
-                                           ELSE $18::timestamptz END)
-                        ELSE p.due_time END
+        due_time = CASE
+            WHEN NOT $17 THEN p.due_time
+            WHEN p.observed_version > $11 OR p.asked > $32 OR EXISTS (
+                SELECT FROM requests r
+                WHERE r.tenant_id = $1 AND r.payment_id = $2 AND r.state <> 'DONE'
+                    AND (r.caller, r.method, r.request_id) IS DISTINCT FROM ($27, $28, $29)) THEN $23
+            ELSE $18::timestamptz END
     WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fence = $3
     RETURNING 1),
 added AS (
@@ -85,6 +87,11 @@ answered AS (
     WHERE r.tenant_id = $26 AND r.caller = $27 AND r.method = $28 AND r.request_id = $29 AND r.state <> 'DONE')
 SELECT count(*) FROM held
 """  # noqa: S608 our own column names
+
+RELEASE: Final = """
+UPDATE payments SET tries = $4, held_until = $5,
+    due_time = CASE WHEN observed_version > $6 OR asked > $7 THEN $5 ELSE $8 END
+WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3"""
 
 RENEW: Final = """
 UPDATE payments SET held_until = $4, due_time = greatest(due_time, $4)

@@ -171,7 +171,7 @@ class Store:
         and is now asked of others.
 
         Raises `LeaseLost` and writes nothing when the payment is somebody else's by now. A released payment is due at
-        `plan.due_time`, or at once when something newer was delivered meanwhile.
+        `plan.due_time`, or at once when something newer was delivered meanwhile or another request on it is open.
         """
         key = request.key if request is not None else None
         arguments = (
@@ -193,6 +193,18 @@ class Store:
             saved = await connection.fetchval(statements.SAVE, *arguments)
         if not saved:
             raise LeaseLost
+
+    async def release(self, plan: Plan, *, now: datetime) -> None:
+        """Let a payment go as it was last saved: only `tries` and `due_time` are kept.
+
+        It is due earlier, at once, when something newer was delivered or asked since it was taken. Does nothing when
+        the payment is somebody else's by now.
+        """
+        async with self._held.statement("lease.release") as connection:
+            await connection.execute(
+                statements.RELEASE, plan.tenant_id, plan.payment_id, plan.fence, plan.tries, now,
+                plan.observed_version, plan.asked, plan.due_time,
+            )  # fmt: skip
 
     async def request(self, key: RequestKey) -> Request | None:
         """Return a caller's request."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from services.errors import ServiceError
@@ -53,30 +54,46 @@ class Sweep:
             await asyncio.wait({task})
 
     async def _run(self) -> None:
-        while True:
-            self._woken.clear()
-            try:
-                moved = await self.once()
-            except ServiceError as error:
-                _logger.warning("the sweep found its database away: %s", error)
-                moved = 0
-            if moved == 0:
-                try:
+        """Keep up to `MOVED_AT_ONCE_MAX` payments moving; the slow ones do not keep the others waiting."""
+        moving: dict[tuple[str, str], asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._woken.clear()
+                for one in await self._due():
+                    if one in moving or len(moving) == MOVED_AT_ONCE_MAX:
+                        continue
+                    moving[one] = task = asyncio.create_task(self._move(*one))
+                    task.add_done_callback(partial(self._moved, moving, one))
+                with suppress(TimeoutError):
                     async with asyncio.timeout(SWEEP_EVERY_S):
                         await self._woken.wait()
-                except TimeoutError:
-                    continue
+        finally:
+            tasks = [*moving.values()]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+    def _moved(
+        self, moving: dict[tuple[str, str], asyncio.Task[None]], one: tuple[str, str], task: asyncio.Task[None]
+    ) -> None:
+        del moving[one]
+        self._woken.set()  # there is room for another
+
+    async def _due(self) -> list[tuple[str, str]]:
+        try:
+            return await self._store.due(now=self._now())
+        except ServiceError as error:
+            _logger.warning("the sweep found its database away: %s", error)
+        except Exception:
+            # Whatever it is, a sweep that ended here would leave all that is due to nobody.
+            _logger.exception("the sweep could not look at what is due")
+        return []
 
     async def once(self) -> int:
         """Move what is due now, and return how many payments that were."""
-        due = await self._store.due(now=self._now())
-        room = asyncio.Semaphore(MOVED_AT_ONCE_MAX)
-
-        async def move(tenant_id: str, payment_id: str) -> None:
-            async with room:
-                await self._move(tenant_id, payment_id)
-
-        await asyncio.gather(*(move(*one) for one in due))
+        due = await self._due()
+        await asyncio.gather(*(self._move(*one) for one in due))
         return len(due)
 
     async def _move(self, tenant_id: str, payment_id: str) -> None:
@@ -95,11 +112,10 @@ class Sweep:
         if plan is None:
             return
         async with self._driver.holding(plan) as work:
+            await self._driver.park_if_stuck(work)
             # Requests come first: the one that started the payment is what finishes its start.
             await self._commands.finish(work)
             self._driver.apply_delivered(work)
             await self._driver.end_if_due(work)
-            if work.added:
-                await self._driver.save(work, "sweep.outcome")
             await self._driver.say_all(work)
             await self._driver.save(work, "sweep.release", release=True)

@@ -35,6 +35,7 @@ CREATE TABLE payments (
     held_until      timestamptz NOT NULL,
     due_time        timestamptz,
     tries           integer     NOT NULL DEFAULT 0,
+    -- Requests that were accepted, so that whoever lets the payment go sees that one more came.
     asked           bigint      NOT NULL DEFAULT 0,
     expire_time     timestamptz,
     create_time     timestamptz NOT NULL,
@@ -56,6 +57,15 @@ CREATE TABLE transitions (
     create_time timestamptz NOT NULL,
     CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, request_id)
 );
+
+-- What is still to be said of a payment, oldest first. A function, because it reads anew: a subquery of the statement
+-- that takes the payment would read as of that statement's begin, which may be before the last holder let go.
+CREATE FUNCTION unsaid_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN (SELECT coalesce(json_agg(json_build_array(t.request_id, t.fact, t.snapshot) ORDER BY t.seq), '[]')
+            FROM transitions t
+            WHERE t.tenant_id = tenant AND t.payment_id = payment AND t.refusal IS NULL);
+END $$;
 
 CREATE TABLE requests (
     tenant_id    text        NOT NULL,
