@@ -1,0 +1,386 @@
+"""The orchestrator on real channels with everything real behind it: pricing, status, gateway, PostgreSQL, the stand-in.
+
+The orchestrator's clock stands; its sweep runs when a test says so. Stripe's webhooks are off: what the gateway would
+deliver is delivered by the test, when it wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from grpc import aio
+
+from batzen._channel import make_channel
+from batzen.gateway.v1 import gateway_pb2, observation_pb2
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_GatewayServiceServicer_to_server
+from batzen.gateway.v1.observation_pb2_grpc import (
+    GatewayEventSinkServiceStub,
+    add_GatewayEventSinkServiceServicer_to_server,
+)
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.orchestrator.v1.orchestrator_pb2_grpc import (
+    OrchestratorServiceStub,
+    add_OrchestratorServiceServicer_to_server,
+)
+from batzen.pricing.v1.pricing_pb2_grpc import add_PricingServiceServicer_to_server
+from batzen.status.v1 import status_pb2
+from batzen.status.v1.status_pb2_grpc import StatusServiceStub, add_StatusServiceServicer_to_server
+from local.databases import ServiceDatabase
+from local.issuer import AUDIENCE, ISSUER, Issuer
+from local.ports import free_ports
+from sandbox.control import SandboxControl
+from sandbox.serving import running as running_sandbox
+from services.access import TABLE
+from services.gateway.__main__ import gateway_parts
+from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
+from services.pricing.books import Books
+from services.pricing.seed import load_currencies, load_entries
+from services.pricing.servicer import PricingServicer
+from services.pricing.store import QuoteStore
+from services.runtime.clients import TokenDirectory, peer_channel
+from services.runtime.database import HeldConnections, make_engine, plain_dsn
+from services.runtime.identity import TokenVerifier
+from services.runtime.keys import KeySet
+from services.runtime.process import utc_now
+from services.runtime.server import RunningServer, running_server
+from services.status.__main__ import status_servicer
+from tests.conftest import Databases
+from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, start, submit
+
+CALL_TIMEOUT_S = 20.0
+HOST = "127.0.0.1"
+NOWHERE = f"{HOST}:1"
+"""Where nobody listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What stands behind an orchestrator, and how to call it."""
+
+    issuer: Issuer
+    tokens: TokenDirectory
+    ports: dict[str, int]
+    clock: Clock
+    database_url: str
+    stripe: SandboxControl
+
+    def address(self, service: str) -> str:
+        return f"{HOST}:{self.ports[service]}"
+
+    @asynccontextmanager
+    async def channel(
+        self, port: int, subject: str, *, roles: Sequence[str] = ("service",), tenant: str = "main"
+    ) -> AsyncIterator[aio.Channel]:
+        authorization = (("authorization", f"Bearer {self.issuer.mint(subject, roles=roles, tenant=tenant)}"),)
+        async with make_channel(f"{HOST}:{port}", timeout_s=CALL_TIMEOUT_S, metadata=lambda: authorization) as channel:
+            yield channel
+
+    @asynccontextmanager
+    async def orchestrator(
+        self, *, address: str = f"{HOST}:0", away: frozenset[str] = frozenset()
+    ) -> AsyncIterator[Orchestrator]:
+        """Run one more replica on the same database; it cannot reach the services that are `away`."""
+        async with AsyncExitStack() as stack:
+            channels = {
+                service: await stack.enter_async_context(
+                    peer_channel(NOWHERE if service in away else self.address(service), tokens=self.tokens)
+                )
+                for service in ("pricing", "status", "gateway")
+            }
+            parts = await stack.enter_async_context(orchestrator_parts(self.database_url, **channels, now=self.clock))
+            server = await stack.enter_async_context(
+                self.serving(
+                    partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
+                    partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
+                    address=address,
+                    limits=LIMITS,
+                )
+            )
+            yield Orchestrator(world=self, parts=parts, port=server.port)
+
+    @asynccontextmanager
+    async def serving(self, *registrations: Any, address: str, **options: Any) -> AsyncIterator[RunningServer]:
+        async with running_server(
+            *registrations,
+            address=address,
+            access=TABLE,
+            verifier=TokenVerifier(KeySet(str(self.issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=utc_now),
+            draining=asyncio.Event(),
+            now=utc_now,
+            **options,
+        ) as server:
+            yield server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orchestrator:
+    """A running orchestrator."""
+
+    world: World
+    parts: Parts
+    port: int
+
+    @asynccontextmanager
+    async def connect(
+        self, subject: str = "shop", *, roles: Sequence[str] = ("service",), tenant: str = "main"
+    ) -> AsyncIterator[OrchestratorServiceStub]:
+        async with self.world.channel(self.port, subject, roles=roles, tenant=tenant) as channel:
+            yield OrchestratorServiceStub(channel)
+
+    async def sweep(self) -> None:
+        """Move what is due until nothing is."""
+        while await self.parts.sweep.once():
+            pass
+
+
+class Journeys:
+    """The ways of payments that tests begin with."""
+
+    def __init__(
+        self,
+        *,
+        orchestrator: OrchestratorServiceStub,
+        status: StatusServiceStub,
+        gateway: GatewayServiceStub,
+        sink: GatewayEventSinkServiceStub,
+        stripe: SandboxControl,
+    ) -> None:
+        self.orchestrator = orchestrator
+        self.status = status
+        self.gateway = gateway
+        self.sink = sink
+        self.stripe = stripe
+
+    async def started(self, **changes: Any) -> str:
+        return (await self.orchestrator.StartPayment(start(**changes))).session.payment.payment_id
+
+    async def paid(self, **changes: Any) -> str:
+        payment_id = await self.started(**changes)
+        await self.orchestrator.SubmitPayment(submit(payment_id, VISA))
+        return payment_id
+
+    async def payment(self, payment_id: str) -> status_pb2.Payment:
+        """Return what status says."""
+        return (await self.status.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id))).payment
+
+    async def states(self, payment_id: str) -> list[str]:
+        """Return the states of a payment's history, which has a revision for each fact and none twice."""
+        answer = await self.status.ListTransitions(status_pb2.ListTransitionsRequest(payment_id=payment_id))
+        assert [one.revision for one in answer.transitions] == list(range(1, len(answer.transitions) + 1))
+        return [
+            status_pb2.Payment(state=one.state)
+            .DESCRIPTOR.fields_by_name["state"]
+            .enum_type.values_by_number[one.state]
+            .name.removeprefix("PAYMENT_STATE_")
+            for one in answer.transitions
+        ]
+
+    async def plan(self, payment_id: str) -> pb.PaymentPlan:
+        return (await self.orchestrator.GetPaymentPlan(pb.GetPaymentPlanRequest(payment_id=payment_id))).plan
+
+    async def seen(self, payment_id: str) -> observation_pb2.PaymentObservation:
+        """Return what the gateway knows."""
+        request = gateway_pb2.GetIntentRequest(payment_id=payment_id)
+        return (await self.gateway.GetIntent(request)).observation
+
+    async def synced(self, payment_id: str) -> observation_pb2.PaymentObservation:
+        """Have the gateway read Stripe, telling nobody but us."""
+        request = gateway_pb2.SyncIntentRequest(payment_id=payment_id)
+        return (await self.gateway.SyncIntent(request)).observation
+
+    async def deliver(self, observation: observation_pb2.PaymentObservation) -> None:
+        """Deliver an observation as the gateway does after a webhook."""
+        await self.sink.DeliverEvent(
+            observation_pb2.DeliverEventRequest(request_id=new_id(), observation=observation, origin="webhook")
+        )
+
+    async def intents(self, payment_id: str) -> list[dict[str, Any]]:
+        return await self.stripe.objects("payment_intent", **{"metadata.payment_id": payment_id})
+
+    async def charges(self, payment_id: str) -> list[dict[str, Any]]:
+        """Return the charges that took money."""
+        return [
+            charge
+            for intent in await self.intents(payment_id)
+            for charge in await self.stripe.objects("charge", payment_intent=intent["id"], status="succeeded")
+        ]
+
+    async def refunds(self, payment_id: str) -> list[dict[str, Any]]:
+        return [
+            one
+            for intent in await self.intents(payment_id)
+            for one in await self.stripe.objects("refund", payment_intent=intent["id"])
+        ]
+
+
+@pytest.fixture(scope="session")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+async def database(databases: Databases) -> AsyncIterator[ServiceDatabase]:
+    """The orchestrator's."""
+    database = await databases.create("orchestrator")
+    yield database
+    await databases.drop(database)
+
+
+@pytest.fixture(scope="session")
+async def stripe() -> AsyncIterator[SandboxControl]:
+    async with running_sandbox() as sandbox, SandboxControl(sandbox.base_url) as control:
+        yield control
+
+
+@pytest.fixture(scope="session")
+async def world(
+    databases: Databases,
+    database: ServiceDatabase,
+    stripe: SandboxControl,
+    clock: Clock,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[World]:
+    """Everything but the orchestrator, running."""
+    folder: Path = tmp_path_factory.mktemp("orchestrator")
+    issuer = Issuer(folder / "keys", now=utc_now)
+    issuer.write_service_tokens(folder / "tokens", services=("orchestrator", "gateway"))
+    world = World(
+        issuer=issuer,
+        tokens=TokenDirectory(folder / "tokens" / "orchestrator"),
+        ports=free_ports(),
+        clock=clock,
+        database_url=database.runtime_url,
+        stripe=stripe,
+    )
+    async with AsyncExitStack() as stack:
+        made = {service: await databases.create(service) for service in ("pricing", "status", "gateway")}
+        for one in made.values():
+            stack.push_async_callback(databases.drop, one)
+        for service in (_pricing, _status):
+            await stack.enter_async_context(service(world, made))
+        sink = await stack.enter_async_context(
+            peer_channel(world.address("orchestrator"), tokens=TokenDirectory(folder / "tokens" / "gateway"))
+        )
+        await stack.enter_async_context(_gateway(world, made, sink))
+        yield world
+
+
+@asynccontextmanager
+async def _pricing(world: World, databases: dict[str, ServiceDatabase]) -> AsyncIterator[None]:
+    url = databases["pricing"].runtime_url
+    async with AsyncExitStack() as stack:
+        engine = make_engine(url, application_name="pricing-tests")
+        stack.push_async_callback(engine.dispose)
+        held = await stack.enter_async_context(HeldConnections(url, application_name="pricing-tests", size=4))
+        currencies = load_currencies()
+        books = Books(engine, seed=load_entries(), currencies=currencies)
+        servicer = PricingServicer(
+            engine, store=QuoteStore(engine, held=held), books=books, currencies=currencies, now=utc_now
+        )
+        await stack.enter_async_context(
+            world.serving(partial(add_PricingServiceServicer_to_server, servicer), address=world.address("pricing"))
+        )
+        yield
+
+
+@asynccontextmanager
+async def _status(world: World, databases: dict[str, ServiceDatabase]) -> AsyncIterator[None]:
+    url = databases["status"].runtime_url
+    async with AsyncExitStack() as stack:
+        engine = make_engine(url, application_name="status-tests")
+        stack.push_async_callback(engine.dispose)
+        servicer = await stack.enter_async_context(
+            status_servicer(url, engine=engine, draining=asyncio.Event(), now=utc_now)
+        )
+        await stack.enter_async_context(
+            world.serving(partial(add_StatusServiceServicer_to_server, servicer), address=world.address("status"))
+        )
+        yield
+
+
+@asynccontextmanager
+async def _gateway(world: World, databases: dict[str, ServiceDatabase], sink: aio.Channel) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(
+            gateway_parts(
+                databases["gateway"].runtime_url,
+                sink=GatewayEventSinkServiceStub(sink),
+                stripe_key=f"sk_test_{secrets.token_hex(16)}",
+                stripe_base=world.stripe.base_url,
+                now=utc_now,
+                try_timeout_s=1.0,
+            )
+        )
+        await stack.enter_async_context(parts.working())
+        await stack.enter_async_context(
+            world.serving(
+                partial(add_GatewayServiceServicer_to_server, parts.servicer), address=world.address("gateway")
+            )
+        )
+        async with world.channel(world.ports["gateway"], "shop") as channel:
+            request = gateway_pb2.PutSellerAccountRequest(
+                request_id=new_id(), seller_id=SELLER, country_code="CH", email="seller@example.ch"
+            )
+            account = (await GatewayServiceStub(channel).PutSellerAccount(request)).account
+        await world.stripe.enable_account(account.stripe_account_id, enabled=True)
+        yield
+
+
+@pytest.fixture(scope="session")
+async def replica(world: World) -> AsyncIterator[Orchestrator]:
+    """The orchestrator that the gateway delivers to."""
+    async with world.orchestrator(address=world.address("orchestrator")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def orchestrator(replica: Orchestrator) -> AsyncIterator[OrchestratorServiceStub]:
+    """The orchestrator as a shop calls it."""
+    async with replica.connect() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="session")
+async def as_payer(replica: Orchestrator) -> AsyncIterator[OrchestratorServiceStub]:
+    """The orchestrator as the payer of our payments calls it."""
+    async with replica.connect(PAYER, roles=["payer"]) as stub:
+        yield stub
+
+
+@pytest.fixture(scope="session")
+async def journeys(
+    world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub
+) -> AsyncIterator[Journeys]:
+    async with (
+        world.channel(world.ports["status"], "orchestrator") as status,
+        world.channel(world.ports["gateway"], "orchestrator") as gateway,
+        world.channel(replica.port, "gateway") as sink,
+    ):
+        yield Journeys(
+            orchestrator=orchestrator,
+            status=StatusServiceStub(status),
+            gateway=GatewayServiceStub(gateway),
+            sink=GatewayEventSinkServiceStub(sink),
+            stripe=world.stripe,
+        )
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """No test finds another one's faults at Stripe, or its payments due."""
+    yield
+    if "stripe" in request.fixturenames:
+        await request.getfixturevalue("stripe").clear_faults()
+    if "database" in request.fixturenames:
+        connection = await asyncpg.connect(plain_dsn(request.getfixturevalue("database").owner_url))
+        await connection.execute("UPDATE payments SET due_time = NULL")
+        await connection.close()

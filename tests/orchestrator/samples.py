@@ -1,0 +1,139 @@
+"""Requests that the tests of the orchestrator send, and what they read of refusals."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from grpc import aio
+from grpc_status import rpc_status
+
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.pricing.v1 import price_book_pb2, pricing_pb2
+from batzen.type.v1 import money_pb2, payment_pb2
+
+SELLER = "seller_1"
+PAYER = "payer_1"
+TOTAL_MINOR = 10_000
+FEE_MINOR = 1_500
+RETURN_URL = "https://shop.example/back"
+
+VISA = "pm_card_visa"
+DECLINED = "pm_card_chargeDeclined"
+THREE_D_SECURE = "pm_card_threeDSecure2Required"
+BLOCKED = "pm_card_radarBlock"
+
+CONFIRM = "POST /v1/payment_intents/{intent}/confirm"
+CREATE = "POST /v1/payment_intents"
+CANCEL = "POST /v1/payment_intents/{intent}/cancel"
+REFUND = "POST /v1/refunds"
+
+
+@dataclass
+class Clock:
+    """The orchestrator's clock: leases, due times and expiry go by it. Stands until a test moves it, and never back."""
+
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def advance(self, by: timedelta) -> None:
+        self.time += by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a caller learns from a refusal."""
+
+    code: str
+    reason: str
+    field: str
+    metadata: dict[str, str]
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def chf(amount_minor: int) -> money_pb2.Money:
+    return money_pb2.Money(amount_minor=amount_minor, currency_code="CHF")
+
+
+def line(**changes: Any) -> pricing_pb2.Line:
+    """Return one session of CHF 100.00, VAT included, with some fields changed."""
+    fields: dict[str, Any] = {
+        "line_id": "session",
+        "seller_id": SELLER,
+        "kind": price_book_pb2.LINE_KIND_SESSION,
+        "quantity": "1",
+        "unit_amount": chf(TOTAL_MINOR),
+    }
+    return pricing_pb2.Line(**(fields | changes))
+
+
+def start(**changes: Any) -> pb.StartPaymentRequest:
+    fields: dict[str, Any] = {
+        "request_id": new_id(),
+        "payer": pb.Payer(payer_id=PAYER, email="pia@example.ch", name="Pia Payer", locale="de-CH"),
+        "lines": [line()],
+        "session_type": "lesson",
+        "session_name": "Skiing for two",
+        "return_url": RETURN_URL,
+        "collection": pb.COLLECTION_ELEMENTS,
+    }
+    return pb.StartPaymentRequest(**(fields | changes))
+
+
+def submit(payment_id: str, card: str = VISA, **changes: Any) -> pb.SubmitPaymentRequest:
+    fields: dict[str, Any] = {"request_id": new_id(), "payment_id": payment_id, "payment_method_id": card}
+    return pb.SubmitPaymentRequest(**(fields | changes))
+
+
+def cancel(payment_id: str, **changes: Any) -> pb.CancelPaymentRequest:
+    return pb.CancelPaymentRequest(**({"request_id": new_id(), "payment_id": payment_id} | changes))
+
+
+def refund(payment_id: str, amount_minor: int = TOTAL_MINOR, **changes: Any) -> pb.RefundPaymentRequest:
+    fields: dict[str, Any] = {
+        "request_id": new_id(),
+        "payment_id": payment_id,
+        "amount": chf(amount_minor),
+        "expected_refundable": chf(TOTAL_MINOR),
+        "actor_id": "clerk_1",
+    }
+    return pb.RefundPaymentRequest(**(fields | changes))
+
+
+def without(message: Any, name: str) -> Any:
+    """Return the request without a field."""
+    message.ClearField(name)
+    return message
+
+
+def state_of(payment: Any) -> str:
+    return payment_pb2.PaymentState.Name(payment.state).removeprefix("PAYMENT_STATE_")
+
+
+async def refused(call: Awaitable[Message]) -> Refusal:
+    """Return what the caller of a call that must be refused learns."""
+    with pytest.raises(aio.AioRpcError) as caught:
+        await call
+    error = caught.value
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details if status else ():
+        detail.Unpack(info) or detail.Unpack(bad)
+    return Refusal(
+        code=error.code().name,
+        reason=info.reason,
+        field=bad.field_violations[0].field if bad.field_violations else "",
+        metadata=dict(info.metadata),
+    )
