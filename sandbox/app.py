@@ -200,7 +200,8 @@ class Api:
         if fault is not None and fault.kind is Kind.SLOW:
             await self._until(asyncio.sleep(fault.seconds))
         if fault is not None and fault.kind is Kind.PAUSE:
-            await self._until(self.sandbox.resumed.wait())
+            with self.sandbox.pause() as resumed:
+                await self._until(resumed.wait())
 
     async def _hold(self, send: Send, receive: Receive) -> None:
         """Keep the connection open without a word until the client gives up."""

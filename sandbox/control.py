@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 class SandboxControl:
-    """What a test may do to the sandbox, and what a payer does in a browser. Raises `Refused` or httpx.TransportError."""
+    """What a test may do to the sandbox, and a payer in a browser. Raises `Refused`, or httpx.TransportError."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -98,6 +98,10 @@ class SandboxControl:
 
     async def clear_faults(self) -> None:
         await self._delete("/faults")
+
+    async def until_paused(self, count: int = 1) -> None:
+        """Wait until a `pause` fault holds so many requests."""
+        await self._post("/paused", count=count)
 
     async def resume(self) -> None:
         """Let requests held by a `pause` fault go on."""

@@ -41,6 +41,7 @@ class Controls:
             ("GET", "/faults", self.faults),
             ("POST", "/faults", self.add_fault),
             ("DELETE", "/faults", self.clear_faults),
+            ("POST", "/paused", self.paused),
             ("POST", "/resume", self.resume),
             ("GET", "/objects", self.objects),
             ("GET", "/counts", self.counts),
@@ -94,6 +95,11 @@ class Controls:
 
     async def clear_faults(self, request: Request, given: dict[str, Any]) -> Any:
         self._sandbox.faults.clear()
+        return {}
+
+    async def paused(self, request: Request, given: dict[str, Any]) -> Any:
+        """Answer once `count` requests are paused."""
+        await self._sandbox.until_paused(int(given["count"]))
         return {}
 
     async def resume(self, request: Request, given: dict[str, Any]) -> Any:

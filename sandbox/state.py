@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sandbox import hooks
@@ -66,7 +67,9 @@ class Sandbox:
         self.delivery = Delivery(settings, self.chance)
         self.metrics = Metrics()
         self.latency_s = 0.0
-        self.resumed = asyncio.Event()
+        self._resumed = asyncio.Event()
+        self._paused = 0
+        self._paused_more = asyncio.Event()
         self.accounts: dict[str, Account] = {}
         self.default_endpoint = self._configured_endpoint()
 
@@ -88,10 +91,26 @@ class Sandbox:
                 return world, found
         raise missing("object", object_id, param="id", status=404)
 
+    @contextmanager
+    def pause(self) -> Iterator[asyncio.Event]:
+        """Count a request as paused while inside; yields what it waits for."""
+        self._paused += 1
+        self._paused_more.set()
+        try:
+            yield self._resumed
+        finally:
+            self._paused -= 1
+
+    async def until_paused(self, count: int) -> None:
+        """Wait until so many requests are paused."""
+        while self._paused < count:
+            self._paused_more.clear()
+            await self._paused_more.wait()
+
     def resume(self) -> None:
         """Let every paused request go on."""
-        self.resumed.set()
-        self.resumed = asyncio.Event()
+        self._resumed.set()
+        self._resumed = asyncio.Event()
 
     async def reset(self) -> None:
         """Forget every object, fault, key and figure, and go back to the settings; the clock stays where it is."""

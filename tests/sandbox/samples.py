@@ -1,0 +1,98 @@
+"""The official client, a receiver of webhooks, and what tests begin with."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import stripe
+
+from sandbox.state import Sandbox
+
+RETURN_URL = "https://shop.example/returned?order=7"
+TIMEOUT_S = 10
+
+Api = Any
+"""`client.v1`: the services of the official client."""
+Connect = Callable[..., Api]
+
+
+class Receiver:
+    """Takes webhooks over HTTP, and answers with the statuses in `answers`, then with 200."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: deque[int] = deque()
+        self.deliveries: list[tuple[bytes, str]] = []
+        """Body and Stripe-Signature of each delivery, in the order they came."""
+
+    def events(self, secret: str) -> list[stripe.Event]:
+        """Return the delivered events, as the official client reads them."""
+        return [stripe.Webhook.construct_event(body, signature, secret) for body, signature in self.deliveries]
+
+    def types(self, secret: str) -> list[str]:
+        return [event.type for event in self.events(secret)]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection, request by request."""
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.decode().split("\r\n")[1:-2]
+                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+                body = await reader.readexactly(int(headers["content-length"]))
+                self.deliveries.append((body, headers["stripe-signature"]))
+                status = self.answers.popleft() if self.answers else 200
+                writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
+        except (asyncio.IncompleteReadError, asyncio.CancelledError):
+            writer.close()
+
+
+@asynccontextmanager
+async def connected(sandbox: Sandbox) -> AsyncIterator[Connect]:
+    """Yield a function that makes a client of a sandbox, by default with an account of its own."""
+    made: list[stripe.HTTPXClient] = []
+
+    def connect(key: str | None = None, *, timeout_s: float = TIMEOUT_S, **options: Any) -> Api:
+        made.append(stripe.HTTPXClient(timeout=timeout_s))
+        client = stripe.StripeClient(
+            key or f"sk_test_{secrets.token_hex(8)}",
+            base_addresses={"api": sandbox.base_url},
+            http_client=made[-1],
+            **options,
+        )
+        return client.v1
+
+    yield connect
+    for http in made:
+        await http.close_async()
+
+
+async def paid(v1: Api, *, amount: int = 10_000, card: str = "pm_card_visa", **params: Any) -> Any:
+    """Create and confirm an intent in one call."""
+    return await v1.payment_intents.create_async(
+        {
+            "amount": amount,
+            "currency": "chf",
+            "payment_method": card,
+            "confirm": True,
+            "return_url": RETURN_URL,
+            "expand": ["latest_charge"],
+            **params,
+        }
+    )
+
+
+async def seller(v1: Api) -> str:
+    """Make a connected account, and return its id."""
+    account = await v1.accounts.create_async(
+        {
+            "country": "CH",
+            "controller": {"fees": {"payer": "application"}},
+            "capabilities": {"transfers": {"requested": True}},
+        }
+    )
+    return str(account.id)
