@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,51 +28,33 @@ from services.orchestrator.servicer import OrchestratorServicer
 from services.orchestrator.sink import SinkServicer
 from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep
-from services.runtime import points
 from services.runtime.clients import TokenDirectory, peer_channel
-from services.runtime.database import HeldConnections, make_engine, ping, role_of
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
+from services.runtime.database import HeldConnections, make_engine
 from services.runtime.limits import Limits
-from services.runtime.migrations import migrate, wait_for_schema
-from services.runtime.process import run, until_terminated, utc_now
-from services.runtime.server import running_server
-from services.runtime.settings import Secret, address, directory, flag, one_of, reading, text, whole_number
-from services.runtime.tls import TlsFiles
+from services.runtime.migrations import wait_for_schema
+from services.runtime.process import until_terminated, utc_now
+from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
+from services.runtime.settings import address, directory, reading, whole_number
 
 SERVICE: Final = "orchestrator"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_WAIT_S: Final = 60.0
-"""For the migration that is started beside us."""
 HELD_CONNECTIONS: Final = 8
 """Every statement takes less than a millisecond, and no call keeps a connection between two of them."""
 LIMITS: Final = Limits(message_bytes_max=1_536 * 1024)
 """1,000 lines with every field at its longest have 1.2 MB."""
 DAY_S: Final = 86_400
 
-_logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a serving process needs to know."""
 
-    listen: str
-    health_listen: str | None
-    reflected: bool
-    database_url: str = field(repr=False)
-    jwks: str
-    token_issuer: str
-    token_audience: str
+    process: ProcessSettings
     token_directory: Path
     pricing_address: str
     status_address: str
     gateway_address: str
     abandoned_after: timedelta
-    tls: TlsFiles | None
-    production: bool
-    crash_record: Path | None
-    crash_file: Path | None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -85,22 +64,12 @@ class Settings:
                 "BATZEN_ABANDONED_AFTER_S", whole_number(at_least=1, at_most=30 * DAY_S), default=None
             )
             return cls(
-                listen=read("BATZEN_LISTEN", address, default="127.0.0.1:7001"),
-                health_listen=read("BATZEN_HEALTH_LISTEN", address, default=None),
-                reflected=read("BATZEN_REFLECTION", flag, default=False),
-                database_url=read("BATZEN_RUNTIME_DATABASE_URL", Secret),
-                jwks=read("BATZEN_JWKS", text),
-                token_issuer=read("BATZEN_TOKEN_ISSUER", text),
-                token_audience=read("BATZEN_TOKEN_AUDIENCE", text),
+                process=ProcessSettings.read(read, environ, listen="127.0.0.1:7001"),
                 token_directory=read("BATZEN_TOKEN_DIRECTORY", directory),
                 pricing_address=read("BATZEN_PRICING_ADDRESS", address),
                 status_address=read("BATZEN_STATUS_ADDRESS", address),
                 gateway_address=read("BATZEN_GATEWAY_ADDRESS", address),
                 abandoned_after=ABANDONED_AFTER if abandoned_after_s is None else timedelta(seconds=abandoned_after_s),
-                tls=TlsFiles.from_environ(environ),
-                production=read("BATZEN_ENVIRONMENT", one_of("development", "production")) == "production",
-                crash_record=read("BATZEN_CRASH_RECORD", Path, default=None),
-                crash_file=read("BATZEN_CRASH_FILE", Path, default=None),
             )
 
 
@@ -109,6 +78,7 @@ class Parts:
     """What a process is made of."""
 
     store: Store
+    peers: Peers
     driver: Driver
     commands: Commands
     sweep: Sweep
@@ -141,6 +111,7 @@ async def orchestrator_parts(
         await stack.enter_async_context(commands.draining())
         yield Parts(
             store=store,
+            peers=peers,
             driver=driver,
             commands=commands,
             sweep=sweep,
@@ -153,19 +124,19 @@ async def orchestrator_parts(
 
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
-    points.configure(record=settings.crash_record, armed=settings.crash_file, production=settings.production)
+    settings.process.arm()
     async with AsyncExitStack() as stack:
-        engine = make_engine(settings.database_url, application_name=SERVICE, pool_size=2)
+        engine = make_engine(settings.process.database_url, application_name=SERVICE, pool_size=2)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         tokens = TokenDirectory(settings.token_directory)
         pricing, status, gateway = [
-            await stack.enter_async_context(peer_channel(peer, tokens=tokens, tls=settings.tls))
+            await stack.enter_async_context(peer_channel(peer, tokens=tokens, tls=settings.process.tls))
             for peer in (settings.pricing_address, settings.status_address, settings.gateway_address)
         ]
         parts = await stack.enter_async_context(
             orchestrator_parts(
-                settings.database_url,
+                settings.process.database_url,
                 pricing=pricing,
                 status=status,
                 gateway=gateway,
@@ -175,7 +146,7 @@ async def serve(settings: Settings) -> None:
         )
         await stack.enter_async_context(parts.sweep.running())
         await stack.enter_async_context(
-            running_server(
+            settings.process.server(
                 partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
                 partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
                 partial(
@@ -186,45 +157,18 @@ async def serve(settings: Settings) -> None:
                     notifications_pb2_grpc.add_NotificationServiceServicer_to_server,
                     notifications_pb2_grpc.NotificationServiceServicer(),  # type: ignore[abstract]
                 ),
-                address=settings.listen,
-                health_address=settings.health_listen,
                 access=TABLE,
-                verifier=TokenVerifier(
-                    KeySet(settings.jwks),
-                    issuer=settings.token_issuer,
-                    audience=settings.token_audience,
-                    now=utc_now,
-                ),
-                draining=asyncio.Event(),
-                now=utc_now,
+                engine=engine,
                 limits=LIMITS,
-                probe=partial(ping, engine),
-                reflected=settings.reflected,
-                tls=settings.tls,
             )
         )
         await until_terminated()
 
 
-async def apply_migrations(environ: Mapping[str, str]) -> None:
-    """Bring the schema up to this release with the owner role."""
-    with reading(environ) as read:
-        owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
-        runtime_url = read("BATZEN_RUNTIME_DATABASE_URL", Secret)
-    applied = await migrate(owner_url, MIGRATIONS, runtime_role=role_of(runtime_url))
-    _logger.info("Applied %s", ", ".join(applied) or "nothing, all is there")
-
-
-def main(arguments: list[str]) -> None:
-    """Do what the command line says."""
-    match arguments:
-        case []:
-            run(partial(serve, Settings.from_environ(os.environ)), service=SERVICE)
-        case ["migrate"]:
-            run(partial(apply_migrations, os.environ), service=SERVICE)
-        case _:
-            raise SystemExit("usage: python -m services.orchestrator [migrate]")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command_line(
+        sys.argv[1:],
+        service=SERVICE,
+        migrations=MIGRATIONS,
+        serve=lambda environ: partial(serve, Settings.from_environ(environ)),
+    )

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from services.access import TABLE
-from services.runtime import points
-from services.runtime.database import HeldConnections, make_engine, ping, role_of
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
+from services.runtime.database import HeldConnections, make_engine
 from services.runtime.limits import Limits
-from services.runtime.migrations import migrate, wait_for_schema
-from services.runtime.process import run, until_terminated, utc_now
-from services.runtime.server import running_server
-from services.runtime.settings import Secret, address, flag, one_of, reading, text
-from services.runtime.tls import TlsFiles
+from services.runtime.migrations import wait_for_schema
+from services.runtime.process import until_terminated, utc_now
+from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
+from services.runtime.settings import reading
 
 from .feed import Feed
 from .hints import Hints
@@ -39,8 +32,6 @@ from .watch import FeedLimits
 
 SERVICE: Final = "status"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_WAIT_S: Final = 60.0
-"""For the migration that is started beside us."""
 HELD_CONNECTIONS: Final = 8
 """For transitions and reads of one payment, a statement of less than a millisecond each."""
 FEED_LIMITS: Final = FeedLimits()
@@ -51,42 +42,11 @@ LIMITS: Final = Limits(
     connection_age_grace_s=FEED_LIMITS.stream_age_max_s + 60.0,
 )
 
-_logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a serving process needs to know."""
-
-    listen: str
-    health_listen: str | None
-    reflected: bool
-    database_url: str = field(repr=False)
-    jwks: str
-    token_issuer: str
-    token_audience: str
-    tls: TlsFiles | None
-    production: bool
-    crash_record: Path | None
-    crash_file: Path | None
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
-        with reading(environ) as read:
-            return cls(
-                listen=read("BATZEN_LISTEN", address, default="127.0.0.1:7003"),
-                health_listen=read("BATZEN_HEALTH_LISTEN", address, default=None),
-                reflected=read("BATZEN_REFLECTION", flag, default=False),
-                database_url=read("BATZEN_RUNTIME_DATABASE_URL", Secret),
-                jwks=read("BATZEN_JWKS", text),
-                token_issuer=read("BATZEN_TOKEN_ISSUER", text),
-                token_audience=read("BATZEN_TOKEN_AUDIENCE", text),
-                tls=TlsFiles.from_environ(environ),
-                production=read("BATZEN_ENVIRONMENT", one_of("development", "production")) == "production",
-                crash_record=read("BATZEN_CRASH_RECORD", Path, default=None),
-                crash_file=read("BATZEN_CRASH_FILE", Path, default=None),
-            )
+def read_settings(environ: Mapping[str, str]) -> ProcessSettings:
+    """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
+    with reading(environ) as read:
+        return ProcessSettings.read(read, environ, listen="127.0.0.1:7003")
 
 
 @asynccontextmanager
@@ -113,9 +73,9 @@ async def status_servicer(
         )
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: ProcessSettings) -> None:
     """Serve until the process is asked to end."""
-    points.configure(record=settings.crash_record, armed=settings.crash_file, production=settings.production)
+    settings.arm()
     draining = asyncio.Event()
     async with AsyncExitStack() as stack:
         engine = make_engine(settings.database_url, application_name=SERVICE)
@@ -125,47 +85,21 @@ async def serve(settings: Settings) -> None:
             status_servicer(settings.database_url, engine=engine, draining=draining, now=utc_now)
         )
         await stack.enter_async_context(
-            running_server(
+            settings.server(
                 partial(add_StatusServiceServicer_to_server, servicer),
-                address=settings.listen,
-                health_address=settings.health_listen,
                 access=TABLE,
-                verifier=TokenVerifier(
-                    KeySet(settings.jwks),
-                    issuer=settings.token_issuer,
-                    audience=settings.token_audience,
-                    now=utc_now,
-                ),
-                draining=draining,
-                now=utc_now,
+                engine=engine,
                 limits=LIMITS,
-                probe=partial(ping, engine),
-                reflected=settings.reflected,
-                tls=settings.tls,
+                draining=draining,
             )
         )
         await until_terminated()
 
 
-async def apply_migrations(environ: Mapping[str, str]) -> None:
-    """Bring the schema up to this release with the owner role."""
-    with reading(environ) as read:
-        owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
-        runtime_url = read("BATZEN_RUNTIME_DATABASE_URL", Secret)
-    applied = await migrate(owner_url, MIGRATIONS, runtime_role=role_of(runtime_url))
-    _logger.info("Applied %s", ", ".join(applied) or "nothing, all is there")
-
-
-def main(arguments: list[str]) -> None:
-    """Do what the command line says."""
-    match arguments:
-        case []:
-            run(partial(serve, Settings.from_environ(os.environ)), service=SERVICE)
-        case ["migrate"]:
-            run(partial(apply_migrations, os.environ), service=SERVICE)
-        case _:
-            raise SystemExit("usage: python -m services.status [migrate]")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command_line(
+        sys.argv[1:],
+        service=SERVICE,
+        migrations=MIGRATIONS,
+        serve=lambda environ: partial(serve, read_settings(environ)),
+    )

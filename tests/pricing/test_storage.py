@@ -9,7 +9,7 @@ import pytest
 
 from local.databases import ServiceDatabase
 from services.pricing import tables
-from services.pricing.__main__ import Settings
+from services.pricing.__main__ import read_settings
 from services.pricing.domain.book import FeeBasis
 from services.pricing.seed import DATA, load_currencies
 from services.runtime.database import plain_dsn
@@ -72,7 +72,7 @@ def test_every_rate_names_the_page_it_was_read_from() -> None:
 
 def test_missing_settings_are_named_all_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
-        Settings.from_environ({})
+        read_settings({})
 
     assert [problem.split()[0] for problem in refused.value.problems] == [
         "BATZEN_RUNTIME_DATABASE_URL",

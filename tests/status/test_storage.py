@@ -9,7 +9,7 @@ from local.databases import ServiceDatabase
 from services.runtime.database import plain_dsn
 from services.runtime.settings import SettingsError
 from services.status import rows, statements
-from services.status.__main__ import Settings
+from services.status.__main__ import read_settings
 from services.status.domain import Snapshot, State, is_settled, legal_from, state_of
 from services.status.rows import snapshot_json
 from tests.schema import schema_differences
@@ -86,7 +86,7 @@ async def test_moving_a_payment_touches_no_index_unless_it_settles(
 
 def test_missing_settings_are_named_all_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
-        Settings.from_environ({})
+        read_settings({})
 
     assert [problem.split()[0] for problem in refused.value.problems] == [
         "BATZEN_RUNTIME_DATABASE_URL",

@@ -1,0 +1,123 @@
+"""What every service process shares: the settings all of them read, its server, its schema, its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.runtime import points
+from services.runtime.access import Allow
+from services.runtime.database import ping, role_of
+from services.runtime.identity import TokenVerifier
+from services.runtime.keys import KeySet
+from services.runtime.limits import Limits
+from services.runtime.migrations import migrate
+from services.runtime.process import run, utc_now
+from services.runtime.server import Registration, RunningServer, running_server
+from services.runtime.settings import Reader, Secret, address, flag, one_of, reading, text
+from services.runtime.tls import TlsFiles
+
+SCHEMA_WAIT_S: Final = 60.0
+"""How long a service waits for the migration that is started beside it."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSettings:
+    """What every serving process needs to know; a service with settings of its own holds one of these."""
+
+    listen: str
+    health_listen: str | None
+    reflected: bool
+    database_url: str = field(repr=False)
+    jwks: str
+    token_issuer: str
+    token_audience: str
+    tls: TlsFiles | None
+    production: bool
+    crash_record: Path | None
+    crash_file: Path | None
+
+    @classmethod
+    def read(cls, read: Reader, environ: Mapping[str, str], *, listen: str) -> Self:
+        """Read the settings; `listen` is where the service listens unless it is told otherwise."""
+        return cls(
+            listen=read("BATZEN_LISTEN", address, default=listen),
+            health_listen=read("BATZEN_HEALTH_LISTEN", address, default=None),
+            reflected=read("BATZEN_REFLECTION", flag, default=False),
+            database_url=read("BATZEN_RUNTIME_DATABASE_URL", Secret),
+            jwks=read("BATZEN_JWKS", text),
+            token_issuer=read("BATZEN_TOKEN_ISSUER", text),
+            token_audience=read("BATZEN_TOKEN_AUDIENCE", text),
+            tls=TlsFiles.from_environ(environ),
+            production=read("BATZEN_ENVIRONMENT", one_of("development", "production")) == "production",
+            crash_record=read("BATZEN_CRASH_RECORD", Path, default=None),
+            crash_file=read("BATZEN_CRASH_FILE", Path, default=None),
+        )
+
+    def arm(self, *, stripe_key: str | None = None) -> None:
+        """Switch crash points on if the settings say so. Raises `CrashPointsForbidden` where real money moves."""
+        points.configure(
+            record=self.crash_record, armed=self.crash_file, production=self.production, stripe_key=stripe_key
+        )
+
+    def server(
+        self,
+        *registrations: Registration,
+        access: Mapping[str, Allow],
+        engine: AsyncEngine,
+        limits: Limits | None = None,
+        draining: asyncio.Event | None = None,
+    ) -> AbstractAsyncContextManager[RunningServer]:
+        """Return the server of this process; it is ready while its database answers."""
+        return running_server(
+            *registrations,
+            address=self.listen,
+            health_address=self.health_listen,
+            access=access,
+            verifier=TokenVerifier(
+                KeySet(self.jwks), issuer=self.token_issuer, audience=self.token_audience, now=utc_now
+            ),
+            draining=draining or asyncio.Event(),
+            now=utc_now,
+            limits=limits,
+            probe=partial(ping, engine),
+            reflected=self.reflected,
+            tls=self.tls,
+        )
+
+
+async def apply_migrations(environ: Mapping[str, str], *, migrations: Path) -> None:
+    """Bring a schema up to this release with the owner's role."""
+    with reading(environ) as read:
+        owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
+        runtime_url = read("BATZEN_RUNTIME_DATABASE_URL", Secret)
+    applied = await migrate(owner_url, migrations, runtime_role=role_of(runtime_url))
+    _logger.info("Applied %s", ", ".join(applied) or "nothing, all is there")
+
+
+def command_line(
+    arguments: list[str],
+    *,
+    service: str,
+    migrations: Path,
+    serve: Callable[[Mapping[str, str]], Callable[[], Awaitable[None]]],
+) -> None:
+    """Do what the command line says: serve, or `migrate`. `serve` reads the environment and returns what to run."""
+    match arguments:
+        case []:
+            run(serve(os.environ), service=service)
+        case ["migrate"]:
+            run(partial(apply_migrations, os.environ, migrations=migrations), service=service)
+        case _:
+            raise SystemExit(f"usage: python -m services.{service} [migrate]")
