@@ -89,8 +89,8 @@ SELECT count(*) FROM held
 """  # noqa: S608 our own column names
 
 RELEASE: Final = """
-UPDATE payments SET tries = $4, held_until = $5,
-    due_time = CASE WHEN observed_version > $6 OR asked > $7 THEN $5 ELSE $8 END
+UPDATE payments SET tries = $4, held_until = $5::timestamptz,
+    due_time = CASE WHEN observed_version > $6 OR asked > $7 THEN $5::timestamptz ELSE $8::timestamptz END
 WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3"""
 
 RENEW: Final = """
