@@ -12,6 +12,10 @@ from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
 
 ID_CHARACTERS_MAX: Final = 128
+EMAIL_CHARACTERS_MAX: Final = 320
+NAME_CHARACTERS_MAX: Final = 256
+LOCALE_CHARACTERS_MAX: Final = 35
+"""BCP 47 needs no more."""
 DESCRIPTION_CHARACTERS_MAX: Final = 500
 URL_CHARACTERS_MAX: Final = 2_000
 ATTEMPTS_MAX: Final = 100
@@ -105,10 +109,10 @@ def country(value: str) -> str:
     return value
 
 
-def email(value: str) -> str:
+def email(value: str, *, field: str = "email") -> str:
     """Return what looks like an e-mail address."""
     if not value:
-        raise FieldMissing(field="email")
-    if len(value) > 320 or not _EMAIL.fullmatch(value):
-        raise FieldInvalid(field="email")
+        raise FieldMissing(field=field)
+    if len(value) > EMAIL_CHARACTERS_MAX or not _EMAIL.fullmatch(value):
+        raise FieldInvalid(field=field, detail="That is no e-mail address.")
     return value

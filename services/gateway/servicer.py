@@ -87,10 +87,15 @@ class GatewayServicer(GatewayServiceServicer):
         description = reading.text(
             request.description, field="description", characters_max=reading.DESCRIPTION_CHARACTERS_MAX
         )
+        payer = request.payer
+        if payer.email:
+            reading.email(payer.email, field="payer.email")
+        reading.text(payer.name, field="payer.name", characters_max=reading.NAME_CHARACTERS_MAX)
+        reading.text(payer.locale, field="payer.locale", characters_max=reading.LOCALE_CHARACTERS_MAX)
         currencies.charge_to_stripe(amount.amount_minor, amount.currency_code)
         account = await self._sellers.payable(tenant_id, seller_id)
         customer_id = await self._customers.ensure(
-            tenant_id, payer_id, email=request.payer.email, name=request.payer.name, locale=request.payer.locale
+            tenant_id, payer_id, email=payer.email, name=payer.name, locale=payer.locale
         )
         await self._store.begin(
             tenant_id,

@@ -1,0 +1,296 @@
+"""The face of the gateway: what it does not take, whom it does not serve, and what each field may hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+from grpc import StatusCode
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.type.v1 import money_pb2
+from local.databases import ServiceDatabase
+from tests.gateway.conftest import Gateway
+from tests.gateway.samples import AMOUNT_MINOR, Payments, chf, new_id, new_request_id, refusal, refused
+from tests.gateway.test_races import connected
+
+INVALID = (StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+MISSING = (StatusCode.INVALID_ARGUMENT, "FIELD_MISSING")
+
+CREATE_FIELDS = [
+    ({"request_id": ""}, MISSING, "request_id"),
+    ({"request_id": "twice"}, INVALID, "request_id"),
+    ({"payment_id": ""}, MISSING, "payment_id"),
+    ({"payment_id": "p" * 129}, INVALID, "payment_id"),
+    ({"payment_id": "pay 1"}, INVALID, "payment_id"),
+    ({"payment_id": "pay_\0"}, INVALID, "payment_id"),
+    ({"attempt": 0}, MISSING, "attempt"),
+    ({"attempt": -1}, INVALID, "attempt"),
+    ({"payer": pb.Payer()}, MISSING, "payer.payer_id"),
+    ({"payer": pb.Payer(payer_id="p" * 129)}, INVALID, "payer.payer_id"),
+    ({"payer": pb.Payer(payer_id="payer_1", email="no address")}, INVALID, "payer.email"),
+    ({"payer": pb.Payer(payer_id="payer_1", name="n" * 513)}, INVALID, "payer.name"),
+    ({"payer": pb.Payer(payer_id="payer_1", locale="de\0CH")}, INVALID, "payer.locale"),
+    ({"amount": None}, MISSING, "amount"),
+    ({"amount": chf(0)}, INVALID, "amount.amount_minor"),
+    ({"amount": chf(-5)}, INVALID, "amount.amount_minor"),
+    ({"amount": money_pb2.Money(amount_minor=5_000)}, INVALID, "amount.currency_code"),
+    ({"amount": money_pb2.Money(amount_minor=5_000, currency_code="chf")}, INVALID, "amount.currency_code"),
+    ({"seller_id": ""}, MISSING, "seller_id"),
+    ({"application_fee": None}, MISSING, "application_fee"),
+    ({"application_fee": chf(-1)}, INVALID, "application_fee.amount_minor"),
+    ({"application_fee": chf(AMOUNT_MINOR + 1)}, INVALID, "application_fee.amount_minor"),
+    (
+        {"application_fee": money_pb2.Money(amount_minor=1, currency_code="EUR")},
+        INVALID,
+        "application_fee.currency_code",
+    ),
+    ({"description": "d" * 501}, INVALID, "description"),
+]
+
+CONFIRM_FIELDS = [
+    ({"request_id": ""}, MISSING, "request_id"),
+    ({"payment_id": ""}, MISSING, "payment_id"),
+    ({"attempt": 0}, MISSING, "attempt"),
+    ({"payment_method_id": ""}, MISSING, "payment_method_id"),
+    ({"payment_method_id": "4242 4242"}, INVALID, "payment_method_id"),
+    ({"return_url": ""}, MISSING, "return_url"),
+    ({"return_url": "http://shop.example/"}, INVALID, "return_url"),
+    ({"return_url": "https://"}, INVALID, "return_url"),
+    ({"return_url": "javascript:alert(1)"}, INVALID, "return_url"),
+    ({"return_url": "https://shop.example/ x"}, INVALID, "return_url"),
+    ({"return_url": "https://[shop/"}, INVALID, "return_url"),
+]
+
+REFUND_FIELDS = [
+    ({"request_id": ""}, MISSING, "request_id"),
+    ({"payment_id": ""}, MISSING, "payment_id"),
+    ({"amount": None}, MISSING, "amount"),
+    ({"expected_refundable": None}, MISSING, "expected_refundable"),
+    ({"expected_refundable": chf(-1)}, INVALID, "expected_refundable.amount_minor"),
+    ({"actor_id": ""}, MISSING, "actor_id"),
+    ({"reason": 99}, INVALID, "reason"),
+]
+
+SELLER_FIELDS = [
+    ({"request_id": ""}, MISSING, "request_id"),
+    ({"seller_id": ""}, MISSING, "seller_id"),
+    ({"country_code": ""}, MISSING, "country_code"),
+    ({"country_code": "Switzerland"}, INVALID, "country_code"),
+    ({"email": ""}, MISSING, "email"),
+    ({"email": "seller"}, INVALID, "email"),
+    ({"stripe_account_id": "acct 1"}, INVALID, "stripe_account_id"),
+]
+
+
+def changed(request: Any, changes: dict[str, Any]) -> Any:
+    """Return a request with other values in some fields; None clears one."""
+    for name, value in changes.items():
+        request.ClearField(name)
+        if isinstance(value, Message):
+            getattr(request, name).CopyFrom(value)
+        elif value is not None:
+            setattr(request, name, value)
+    return request
+
+
+@pytest.mark.parametrize(("changes", "expected", "field"), CREATE_FIELDS)
+async def test_fields_of_a_create(
+    gateway: GatewayServiceStub, payments: Payments, changes: dict[str, Any], expected: Any, field: str
+) -> None:
+    request = changed(payments.create_request(), changes)
+
+    assert (await refused(gateway.CreateIntent(request)))[:3] == (*expected, field)
+
+    if request.payment_id.startswith("pay_") and request.payment_id.isascii() and "\0" not in request.payment_id:
+        assert await payments.intents(request.payment_id) == []
+
+
+@pytest.mark.parametrize(("changes", "expected", "field"), CONFIRM_FIELDS)
+async def test_fields_of_a_confirm(
+    gateway: GatewayServiceStub, payments: Payments, changes: dict[str, Any], expected: Any, field: str
+) -> None:
+    request = changed(payments.confirm_request(new_id("pay")), changes)
+
+    assert (await refused(gateway.ConfirmIntent(request)))[:3] == (*expected, field)
+
+
+async def test_a_confirm_needs_something_to_pay_with(gateway: GatewayServiceStub, payments: Payments) -> None:
+    request = changed(payments.confirm_request(new_id("pay")), {"payment_method_id": None})
+
+    assert await refusal(gateway.ConfirmIntent(request)) == MISSING
+
+
+async def test_a_browser_on_loopback_needs_no_https(gateway: GatewayServiceStub, payments: Payments) -> None:
+    payment_id = await payments.created()
+
+    request = payments.confirm_request(payment_id, return_url="http://127.0.0.1:8000/return")
+
+    assert (await gateway.ConfirmIntent(request)).observation.amounts.captured_minor == AMOUNT_MINOR
+
+
+@pytest.mark.parametrize(("changes", "expected", "field"), REFUND_FIELDS)
+async def test_fields_of_a_refund(
+    gateway: GatewayServiceStub, payments: Payments, changes: dict[str, Any], expected: Any, field: str
+) -> None:
+    payment_id = await payments.paid()
+    request = changed(payments.refund_request(payment_id, 100), changes)
+
+    assert (await refused(gateway.CreateRefund(request)))[:3] == (*expected, field)
+
+    assert await payments.refunds(payment_id) == []
+
+
+@pytest.mark.parametrize(("changes", "expected", "field"), SELLER_FIELDS)
+async def test_fields_of_a_seller(
+    gateway: GatewayServiceStub, payments: Payments, changes: dict[str, Any], expected: Any, field: str
+) -> None:
+    request = changed(payments.put_seller_request(), changes)
+
+    assert (await refused(gateway.PutSellerAccount(request)))[:3] == (*expected, field)
+
+
+async def test_fields_of_the_other_requests(gateway: GatewayServiceStub, payments: Payments) -> None:
+    for call, field in (
+        (gateway.CancelIntent(changed(payments.cancel_request(new_id("pay")), {"request_id": ""})), "request_id"),
+        (gateway.CancelIntent(changed(payments.cancel_request(new_id("pay")), {"attempt": 0})), "attempt"),
+        (gateway.SyncIntent(pb.SyncIntentRequest()), "payment_id"),
+        (gateway.GetIntent(pb.GetIntentRequest()), "payment_id"),
+        (gateway.GetLimits(pb.GetLimitsRequest()), "currency_code"),
+        (gateway.GetRefund(pb.GetRefundRequest()), "refund_id"),
+        (gateway.ListRefunds(pb.ListRefundsRequest()), "payment_id"),
+        (gateway.GetSellerAccount(pb.GetSellerAccountRequest()), "seller_id"),
+    ):
+        assert (await refused(call))[:3] == (*MISSING, field)
+    strange = changed(payments.cancel_request(await payments.created()), {"reason": 99})
+    assert (await refused(gateway.CancelIntent(strange)))[:3] == (*INVALID, "reason")
+
+
+@pytest.mark.parametrize(
+    ("amount", "reason"),
+    [
+        (money_pb2.Money(amount_minor=49, currency_code="CHF"), "AMOUNT_NOT_CHARGEABLE"),
+        (money_pb2.Money(amount_minor=10**9, currency_code="CHF"), "AMOUNT_NOT_CHARGEABLE"),
+        (money_pb2.Money(amount_minor=5_123, currency_code="KWD"), "AMOUNT_NOT_CHARGEABLE"),
+        (money_pb2.Money(amount_minor=5_000, currency_code="XTS"), "CURRENCY_UNKNOWN"),
+    ],
+)
+async def test_what_stripe_cannot_charge_is_refused_before_an_intent_exists(
+    gateway: GatewayServiceStub, payments: Payments, amount: money_pb2.Money, reason: str
+) -> None:
+    fee = money_pb2.Money(amount_minor=0, currency_code=amount.currency_code)
+    request = payments.create_request(amount=amount, application_fee=fee)
+
+    assert await refusal(gateway.CreateIntent(request)) == (StatusCode.INVALID_ARGUMENT, reason)
+    assert await payments.intents(request.payment_id) == []
+
+
+async def test_amounts_reach_stripe_in_its_own_units(gateway: GatewayServiceStub, payments: Payments) -> None:
+    def isk(amount_minor: int) -> money_pb2.Money:
+        return money_pb2.Money(amount_minor=amount_minor, currency_code="ISK")
+
+    payment_id = await payments.paid(amount=isk(5_000), application_fee=isk(750))
+
+    (intent,) = await payments.intents(payment_id)
+    assert (intent["amount"], intent["application_fee_amount"]) == (500_000, 75_000)
+    seen = await payments.seen(payment_id)
+    assert (seen.amounts.captured_minor, seen.refundable_minor) == (5_000, 5_000)
+    request = payments.refund_request(payment_id, 0, amount=isk(1_000), expected_refundable=isk(5_000))
+    await gateway.CreateRefund(request)
+    assert (await payments.refunds(payment_id))[0]["amount"] == 100_000
+
+
+async def test_the_limits_of_a_currency(gateway: GatewayServiceStub) -> None:
+    limits = await gateway.GetLimits(pb.GetLimitsRequest(currency_code="CHF"))
+    assert (limits.minimum, limits.maximum, limits.step_minor) == (chf(50), chf(99_999_999), 1)
+
+    for unknown in ("XTS", "chf", "\0"):
+        assert await refusal(gateway.GetLimits(pb.GetLimitsRequest(currency_code=unknown))) == (
+            StatusCode.INVALID_ARGUMENT,
+            "CURRENCY_UNKNOWN",
+        )
+
+
+async def test_a_disputed_charge_is_not_refunded(
+    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+) -> None:
+    payment_id = await payments.paid()
+    async with connected(database) as connection:
+        disputed = "UPDATE intents SET seen = jsonb_set(seen, '{disputed}', 'true') WHERE payment_id = $1"
+        await connection.execute(disputed, payment_id)
+
+    assert await refusal(gateway.CreateRefund(payments.refund_request(payment_id, 100))) == (
+        StatusCode.FAILED_PRECONDITION,
+        "CHARGE_DISPUTED",
+    )
+
+
+async def test_secrets_are_kept_nowhere(
+    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+) -> None:
+    request = payments.create_request()
+    secret = (await gateway.CreateIntent(request)).client_secret
+    answer = await gateway.ConfirmIntent(payments.confirm_request(request.payment_id, "threeDSecure2Required"))
+
+    async with connected(database) as connection:
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        for table in tables:
+            rows = await connection.fetch(f'SELECT row_to_json(t)::text FROM "{table["tablename"]}" t')
+            kept = "\n".join(row[0] for row in rows)
+            assert secret not in kept
+            assert answer.next_action.redirect_url not in kept
+            assert "payer@example.org" not in kept
+
+
+# Whom it serves.
+
+
+@pytest.fixture
+async def stranger(replica: Gateway) -> AsyncIterator[GatewayServiceStub]:
+    """Another tenant's orchestrator."""
+    async with replica.connect(tenant="other") as stub:
+        yield stub
+
+
+async def test_another_tenant_finds_nothing(
+    stranger: GatewayServiceStub, payments: Payments, gateway: GatewayServiceStub
+) -> None:
+    payment_id = await payments.paid()
+    refund = (await gateway.CreateRefund(payments.refund_request(payment_id, 100))).refund
+
+    for call, reason in (
+        (stranger.GetIntent(pb.GetIntentRequest(payment_id=payment_id)), "INTENT_NOT_FOUND"),
+        (stranger.GetIntent(pb.GetIntentRequest(stripe_id=refund.stripe_refund_id)), "INTENT_NOT_FOUND"),
+        (stranger.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id)), "INTENT_NOT_FOUND"),
+        (stranger.ConfirmIntent(payments.confirm_request(payment_id)), "INTENT_NOT_FOUND"),
+        (stranger.CancelIntent(payments.cancel_request(payment_id)), "INTENT_NOT_FOUND"),
+        (stranger.CreateRefund(payments.refund_request(payment_id, 100)), "INTENT_NOT_FOUND"),
+        (stranger.ListRefunds(pb.ListRefundsRequest(payment_id=payment_id)), "INTENT_NOT_FOUND"),
+        (stranger.GetRefund(pb.GetRefundRequest(refund_id=refund.refund_id)), "REFUND_NOT_FOUND"),
+        (stranger.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=payments.seller_id)), "SELLER_NOT_FOUND"),
+        (stranger.CreateIntent(payments.create_request()), "SELLER_NOT_FOUND"),
+    ):
+        assert await refusal(call) == (StatusCode.NOT_FOUND, reason)
+
+
+async def test_money_moves_for_the_orchestrator_alone(replica: Gateway, payments: Payments) -> None:
+    payment_id = await payments.paid()
+    for subject, roles in (("payer_1", ["payer"]), ("operator_1", ["operator"]), ("shop", ["service"])):
+        async with replica.connect(subject, roles=roles) as stub:
+            for call in (
+                stub.CreateIntent(payments.create_request()),
+                stub.ConfirmIntent(payments.confirm_request(payment_id)),
+                stub.CancelIntent(payments.cancel_request(payment_id)),
+                stub.CreateRefund(payments.refund_request(payment_id, 100)),
+            ):
+                assert await refusal(call) == (StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+    assert await payments.refunds(payment_id) == []
+
+
+async def test_what_is_only_announced_is_unimplemented(gateway: GatewayServiceStub) -> None:
+    request = pb.CaptureIntentRequest(request_id=new_request_id(), payment_id=new_id("pay"))
+
+    assert (await refusal(gateway.CaptureIntent(request)))[0] == StatusCode.UNIMPLEMENTED
