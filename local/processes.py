@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ READY_TIMEOUT_S: Final = 90.0
 CONNECT_RETRY_MS: Final = 30
 """Between two looks whether a starting process listens."""
 LOG_TAIL_LINES: Final = 15
+TRACE_TAIL_LINES: Final = 8
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 
@@ -128,7 +130,7 @@ class Child:
 
     def _last_words(self) -> str:
         lines = last_lines(self.log_file, count=LOG_TAIL_LINES)
-        return "\n".join(["", f"The end of {self.log_file}:", *lines]) if lines else ""
+        return "\n".join(["", f"The end of {self.log_file}:", *map(_readable, lines)]) if lines else ""
 
 
 def last_lines(path: Path, *, count: int) -> Sequence[str]:
@@ -137,6 +139,16 @@ def last_lines(path: Path, *, count: int) -> Sequence[str]:
         return path.read_text(errors="replace").splitlines()[-count:]
     except FileNotFoundError:
         return []
+
+
+def _readable(line: str) -> str:
+    """Return a line of our logs for a person, and any other as it is."""
+    try:
+        entry = json.loads(line)
+        trace = str(entry.get("exception", "")).splitlines()[-TRACE_TAIL_LINES:]
+        return "\n".join([f"{entry['level']} {entry['message']}", *trace])
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return line
 
 
 def _serving(health_address: str) -> asyncio.Task[None]:
