@@ -102,7 +102,7 @@ def pay(
             printer.currency_code = begun.total.currency_code
             _head(begun)
         async with following(client, begun.payment_id, heard=printer or _in_silence) as journey:
-            if start_only or begun.settled:
+            if start_only or (payment is None and begun.settled):
                 ended = await journey.until(at_least(begun.revision, is_decided), timeout_s=wait_s)
             else:
                 ended = await _submit(client, journey, begun, card=card, three_ds=three_ds, wait_s=wait_s)
@@ -162,7 +162,9 @@ async def _tell(client: Client, ended: Transition, *, wanted_paid: bool, as_json
     elif paid:
         console.print(Text.assemble(("Paid ", "bold green"), _total(payment), f"   batzen refund {payment.payment_id}"))
     elif wanted_paid:
-        error_console.print(Text.assemble(("Not paid. ", "bold red"), states.remark(payment, "")))
+        error_console.print(
+            Text.assemble(("Not paid. ", "bold red"), states.remark(payment, payment.total.currency_code))
+        )
         if not payment.settled:
             error_console.print(f"Try another card: batzen pay --payment {payment.payment_id} --card visa", style="dim")
     else:
