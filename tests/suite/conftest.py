@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -14,6 +16,9 @@ from local.storage import Storage
 from local.suite import Suite, running_suite
 from tests.status.restarts import RestartablePostgres
 from tests.suite.journeys import PAYER, Traveller
+
+LINES_TOLD_MAX: Final = 30
+QUIET: Final = frozenset({"DEBUG", "INFO"})
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +60,26 @@ async def traveller(suite: Suite) -> AsyncIterator[Traveller]:
         for process in SERVICES:
             if suite.pid(process) is None:
                 await suite.start(process)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell with a failure what the services had to complain about."""
+    report = yield
+    running: Any = getattr(item, "funcargs", {}).get("suite")
+    if report.failed and running is not None:
+        report.sections += [(f"complaints of {service}", complaints(running, service)) for service in SERVICES]
+    return report
+
+
+def complaints(suite: Suite, service: str) -> str:
+    """Return the last lines of a service's log that are not everyday ones."""
+    lines = (suite.logs / f"{service}.log").read_text(errors="replace").splitlines()
+    return "\n".join([line for line in lines if not _is_everyday(line)][-LINES_TOLD_MAX:])
+
+
+def _is_everyday(line: str) -> bool:
+    try:
+        return json.loads(line)["level"] in QUIET
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -63,9 +63,14 @@ class Traveller:
         )
         await stubbornly(lambda: self.shop.gateway.PutSellerAccount(request, timeout=CALL_TIMEOUT_S))
 
-    async def start(self) -> orchestrator_pb2.PaymentSession:
-        request = orchestrator_pb2.StartPaymentRequest(
-            request_id=new_request_id(),
+    async def start(self, *, request_id: str | None = None) -> orchestrator_pb2.PaymentSession:
+        request = self.start_request(request_id=request_id)
+        answer = await stubbornly(lambda: self.shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S))
+        return answer.session
+
+    def start_request(self, *, request_id: str | None = None) -> orchestrator_pb2.StartPaymentRequest:
+        return orchestrator_pb2.StartPaymentRequest(
+            request_id=request_id or new_request_id(),
             payer=orchestrator_pb2.Payer(payer_id=PAYER, email="payer@example.ch", name="Pia Payer"),
             lines=[
                 pricing_pb2.Line(
@@ -79,8 +84,6 @@ class Traveller:
             return_url=RETURN_URL,
             collection=orchestrator_pb2.COLLECTION_ELEMENTS,
         )
-        answer = await stubbornly(lambda: self.shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S))
-        return answer.session
 
     async def submit(self, payment_id: str, card: str) -> orchestrator_pb2.SubmitPaymentResponse:
         request = orchestrator_pb2.SubmitPaymentRequest(
