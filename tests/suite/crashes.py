@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -15,12 +16,13 @@ from typing import Final
 from local.ports import free_ports
 from local.storage import Storage
 from local.suite import Suite, running_suite
-from tests.suite.journeys import JOURNEYS, PAYER, Traveller
+from tests.suite.journeys import JOURNEYS, PAUSE_S, Ends, Traveller
 
 SERVICES: Final = ("orchestrator", "pricing", "status", "gateway")
 SETTLED_WITHIN_S: Final = 10.0
 """After the restart of what was killed."""
 RECORDED_WITHIN_S: Final = 20.0
+PASSED_WITHIN_S: Final = 0.5
 
 BACKGROUND: Final = ("lease.renew:", "sweep.", "lease.release:")
 """Positions that depend on what happens to wait or to run late; they are struck by whoever comes by."""
@@ -31,11 +33,21 @@ class Rig:
     """A suite whose services record crash positions and die at the armed one; what dies is started again."""
 
     suite: Suite
-    traveller: Traveller
     record: Path
     armed: Path
-    deaths: list[tuple[str, float]] = field(default_factory=list)
+    deaths: asyncio.Queue[tuple[str, float]] = field(default_factory=asyncio.Queue)
     """Which process died, and when it served again."""
+
+    @asynccontextmanager
+    async def travelling(self) -> AsyncIterator[Traveller]:
+        """Yield a shop with a payer who is new here, so that each journey makes its own customer."""
+        assert self.suite.sandbox is not None
+        payer_id = f"payer_{secrets.token_hex(6)}"
+        async with (
+            self.suite.client("service", sub="shop") as shop,
+            self.suite.client("payer", sub=payer_id) as payer,
+        ):
+            yield Traveller(self.suite, shop, payer, self.suite.sandbox, payer_id=payer_id)
 
     async def tend(self) -> None:
         """Start again whatever ends, until cancelled."""
@@ -47,7 +59,29 @@ class Rig:
         while True:
             await self.suite.ended(service)
             await self.suite.start(service)
-            self.deaths.append((service, time.monotonic()))
+            self.deaths.put_nowait((service, time.monotonic()))
+
+    async def was_struck(self, traveller: Traveller, payment_id: str, ends: Ends) -> bool:
+        """Wait until the armed position was reached, or the journey has settled without; disarm it then."""
+        settled = asyncio.ensure_future(traveller.until(payment_id, ends.state, within_s=RECORDED_WITHIN_S))
+        until = time.monotonic() + RECORDED_WITHIN_S
+        try:
+            while self.armed.exists() and time.monotonic() < until:
+                if settled.done():
+                    # What is seen as done was committed a moment ago; the position after it is yet to be passed.
+                    until = min(until, time.monotonic() + PASSED_WITHIN_S)
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            settled.cancel()
+            await asyncio.wait({settled})
+        was_struck = not self.armed.exists()
+        self.armed.unlink(missing_ok=True)
+        return was_struck
+
+    async def next_death(self) -> tuple[str, float]:
+        """Wait for the process that was struck to be back; return its name and since when it serves."""
+        async with asyncio.timeout(RECORDED_WITHIN_S):
+            return await self.deaths.get()
 
     def positions(self) -> list[str]:
         """Return the positions recorded so far, in the order they were first reached."""
@@ -71,14 +105,11 @@ async def rigged(storage: Storage | None) -> AsyncIterator[Rig]:
                 extra=dict.fromkeys(SERVICES, settings),
             )
         )
-        assert suite.sandbox is not None
-        shop = await stack.enter_async_context(suite.client("service", sub="shop"))
-        payer = await stack.enter_async_context(suite.client("payer", sub=PAYER))
-        traveller = Traveller(suite, shop, payer, suite.sandbox)
-        rig = Rig(suite=suite, traveller=traveller, record=record, armed=armed)
+        rig = Rig(suite=suite, record=record, armed=armed)
         tending = asyncio.create_task(rig.tend())
         try:
-            await traveller.put_seller()
+            async with rig.travelling() as traveller:
+                await traveller.put_seller()
             yield rig
         finally:
             tending.cancel()
@@ -91,9 +122,10 @@ async def record(rig: Rig) -> list[tuple[str, str]]:
     known = set(rig.positions())
     found = []
     for name, (journey, ends) in JOURNEYS.items():
-        payment_id = await journey(rig.traveller)
-        await rig.traveller.until(payment_id, ends.state, within_s=RECORDED_WITHIN_S)
-        await rig.traveller.check(payment_id, ends)
+        async with rig.travelling() as traveller:
+            payment_id = await journey(traveller)
+            await traveller.until(payment_id, ends.state, within_s=RECORDED_WITHIN_S)
+            await traveller.check(payment_id, ends)
         for position in rig.positions():
             if position not in known:
                 known.add(position)
@@ -104,20 +136,17 @@ async def record(rig: Rig) -> list[tuple[str, str]]:
 async def strike(rig: Rig, name: str, position: str) -> str | None:
     """Take a journey with the process killed at `position`; return what went wrong, or None."""
     journey, ends = JOURNEYS[name]
-    deaths = len(rig.deaths)
     rig.armed.write_text(position)
     try:
-        payment_id = await journey(rig.traveller)
-        while rig.armed.exists() and len(rig.deaths) == deaths:
-            await rig.traveller.until(payment_id, ends.state, within_s=RECORDED_WITHIN_S)
-            if rig.armed.exists():
-                rig.armed.unlink()
+        async with rig.travelling() as traveller:
+            payment_id = await journey(traveller)
+            if not await rig.was_struck(traveller, payment_id, ends):
                 is_background = position.startswith(BACKGROUND)
                 return None if is_background else "was recorded, and not reached again"
-        died = rig.deaths[-1][1] if len(rig.deaths) > deaths else time.monotonic()
-        left_s = max(0.0, died + SETTLED_WITHIN_S - time.monotonic())
-        await rig.traveller.until(payment_id, ends.state, within_s=left_s)
-        await rig.traveller.check(payment_id, ends)
+            _, serving_again = await rig.next_death()
+            left_s = max(0.0, serving_again + SETTLED_WITHIN_S - time.monotonic())
+            await traveller.until(payment_id, ends.state, within_s=left_s)
+            await traveller.check(payment_id, ends)
     except Exception as problem:  # noqa: BLE001 each position is judged by itself, and all are reported
         rig.armed.unlink(missing_ok=True)
         return f"{type(problem).__name__}: {problem}"

@@ -51,7 +51,10 @@ class Ends:
 class Traveller:
     """A shop, its payer and the payer's browser."""
 
-    def __init__(self, suite: Suite, shop: Client, payer: Client, sandbox: SandboxControl) -> None:
+    def __init__(
+        self, suite: Suite, shop: Client, payer: Client, sandbox: SandboxControl, *, payer_id: str = PAYER
+    ) -> None:
+        self.payer_id = payer_id
         self.suite = suite
         self.shop = shop
         self.payer = payer
@@ -71,7 +74,7 @@ class Traveller:
     def start_request(self, *, request_id: str | None = None) -> orchestrator_pb2.StartPaymentRequest:
         return orchestrator_pb2.StartPaymentRequest(
             request_id=request_id or new_request_id(),
-            payer=orchestrator_pb2.Payer(payer_id=PAYER, email="payer@example.ch", name="Pia Payer"),
+            payer=orchestrator_pb2.Payer(payer_id=self.payer_id, email="payer@example.ch", name="Pia Payer"),
             lines=[
                 pricing_pb2.Line(
                     line_id="lesson",
@@ -158,7 +161,7 @@ class Traveller:
             refund for refund in await self.sandbox.objects("refund") if refund["payment_intent"] == intents[0]["id"]
         ]
         assert len(refunds) == ends.refunds, f"{len(refunds)} refunds"
-        customers = await self.sandbox.objects("customer", **{"metadata.payer_id": PAYER})
+        customers = await self.sandbox.objects("customer", **{"metadata.payer_id": self.payer_id})
         assert len(customers) == 1, f"{len(customers)} customers"
         request = status_pb2.ListTransitionsRequest(payment_id=payment_id)
         history = (await stubbornly(lambda: self.shop.status.ListTransitions(request))).transitions
