@@ -1,0 +1,134 @@
+"""The process dies at each place of each journey: whoever comes next finishes it, and nothing happens twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from batzen.gateway.v1 import gateway_pb2
+from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from services.orchestrator.commands import Commands
+from services.orchestrator.domain import ABANDONED_AFTER
+from services.orchestrator.reading import new_payment, new_payment_id
+from tests.orchestrator.conftest import Journeys, Orchestrator
+from tests.orchestrator.mortal import asked_by_shop, lives, mortal_orchestrator
+from tests.orchestrator.samples import DECLINED, PAYER, TOTAL_MINOR, Clock, cancel, refund, start, state_of, submit
+
+OPENED = ["INITIALIZED", "REQUIRES_PAYMENT_METHOD"]
+
+
+@pytest.fixture(params=["repeat", "sweep"])
+async def is_swept(request: pytest.FixtureRequest) -> bool:
+    """Who comes next: the sweep, or only the caller with the same request."""
+    return request.param == "sweep"
+
+
+async def test_a_start_that_died(
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    for life in lives():
+        payment_id, asked = new_payment_id(replica.world.clock()), start()
+        async with mortal_orchestrator(replica, life) as (commands, _):
+            payer = gateway_pb2.Payer(payer_id=PAYER)
+            await commands.start(asked_by_shop(asked, payment_id), new_payment(asked, payment_id), payer)
+        if is_swept:
+            await replica.sweep()
+        session = (await orchestrator.StartPayment(asked)).session
+        payment_id = session.payment.payment_id
+        assert session.client_secret, life.place
+        assert await journeys.states(payment_id) == OPENED, life.place
+        assert len(await journeys.intents(payment_id)) == 1, life.place
+        assert (await journeys.plan(payment_id)).pending_steps == [], life.place
+
+
+async def test_a_submit_that_died(
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    for life in lives():
+        payment_id = await journeys.started()
+        asked = submit(payment_id)
+        async with mortal_orchestrator(replica, life) as (commands, _):
+            await ask(commands, asked)
+        if is_swept:
+            await replica.sweep()
+        assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED", life.place
+        assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", "SUCCEEDED"], life.place
+        assert len(await journeys.charges(payment_id)) == 1, life.place
+        assert (await journeys.plan(payment_id)).pending_steps == [], life.place
+
+
+async def test_a_declined_submit_that_died(
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    for life in lives():
+        payment_id = await journeys.started()
+        asked = submit(payment_id, DECLINED)
+        async with mortal_orchestrator(replica, life) as (commands, _):
+            await ask(commands, asked)
+        if is_swept:
+            await replica.sweep()
+        declined = (await orchestrator.SubmitPayment(asked)).payment
+        assert declined.snapshot.last_error.code == "card_declined", life.place
+        assert declined.snapshot.decline_count == 1, life.place
+        assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", OPENED[-1]], life.place
+
+
+async def test_a_cancel_that_died(
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    for life in lives():
+        payment_id = await journeys.started()
+        asked = cancel(payment_id)
+        async with mortal_orchestrator(replica, life) as (commands, _):
+            await ask(commands, asked)
+        if is_swept:
+            await replica.sweep()
+        assert state_of((await orchestrator.CancelPayment(asked)).payment) == "CANCELED", life.place
+        assert await journeys.states(payment_id) == [*OPENED, "CANCELED"], life.place
+        assert [one["status"] for one in await journeys.intents(payment_id)] == ["canceled"], life.place
+
+
+async def test_a_refund_that_died(
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    for life in lives():
+        payment_id = await journeys.paid()
+        asked = refund(payment_id, 2_500)
+        async with mortal_orchestrator(replica, life) as (commands, _):
+            await ask(commands, asked)
+        if is_swept:
+            await replica.sweep()
+        assert state_of((await orchestrator.RefundPayment(asked)).payment) == "PARTIALLY_REFUNDED", life.place
+        assert (await journeys.states(payment_id))[-2:] == ["SUCCEEDED", "PARTIALLY_REFUNDED"], life.place
+        assert [one["amount"] for one in await journeys.refunds(payment_id)] == [2_500], life.place
+
+
+async def test_an_expiry_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
+    for life in lives():
+        payment_id = await journeys.started()
+        clock.advance(ABANDONED_AFTER)
+        async with mortal_orchestrator(replica, life) as (_, sweep):
+            await sweep.advance("main", payment_id)
+        await replica.sweep()
+        assert await journeys.states(payment_id) == [*OPENED, "EXPIRED"], life.place
+        assert [one["status"] for one in await journeys.intents(payment_id)] == ["canceled"], life.place
+
+
+async def test_a_delivery_whose_sweep_died(replica: Orchestrator, journeys: Journeys) -> None:
+    for life in lives():
+        payment_id = await journeys.started()
+        [intent] = await journeys.intents(payment_id)
+        await journeys.stripe.succeed(intent["id"])
+        await journeys.deliver(await journeys.synced(payment_id))
+        async with mortal_orchestrator(replica, life) as (_, sweep):
+            await sweep.advance("main", payment_id)
+        await replica.sweep()
+        assert await journeys.states(payment_id) == [*OPENED, "SUCCEEDED"], life.place
+        assert (await journeys.payment(payment_id)).snapshot.amounts.captured_minor == TOTAL_MINOR, life.place
+
+
+async def ask(commands: Commands, asked: Any) -> None:
+    """Have an orchestrator without a port carry out a request of the shop's."""
+    request = asked_by_shop(asked, asked.payment_id, command=asked.SerializeToString())
+    await commands.on_payment(request, payer_id=None)
