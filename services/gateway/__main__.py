@@ -162,7 +162,7 @@ async def gateway_parts(
         queue = await stack.enter_async_context(JobQueue(engine))
         provider = Provider(stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s)
         stack.push_async_callback(provider.close)
-        deliveries = Deliveries(engine, queue, sink, now=now)
+        deliveries = Deliveries(held, queue, sink, now=now)
         store = Store(engine, held, deliveries)
         operations: list[Operation] = [
             CreateIntent(provider),
@@ -191,6 +191,7 @@ async def gateway_parts(
             sellers=sellers,
             inbox=Inbox(
                 engine,
+                held,
                 queue,
                 observer,
                 sellers,

@@ -1,7 +1,7 @@
 """Telling the orchestrator what was seen when no caller is there to be told. Never lost: recorded with the mirror.
 
-An observation is complete in itself, so only the newest of a payment is kept and delivered. The orchestrator being away
-is waited out, for as long as it takes; a delivery that it refuses is tried a few times and then held for a person.
+An observation is complete in itself, so only the newest of a payment is kept and delivered; it covers those before. The
+orchestrator being away is waited out; a delivery that it refuses is tried a few times and then held for a person.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from typing import Final
 import grpc
 import sqlalchemy as sa
 from grpc import aio
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from batzen._channel import reason_of
 from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
+from services.errors import DependencyUnavailable
+from services.gateway import waiting
 from services.gateway.convert import to_proto
 from services.gateway.domain import Observation
 from services.runtime import points
-from services.runtime.database import reading, transaction
+from services.runtime.database import HeldConnections
 from services.runtime.jobs import Job, JobClass, JobKind, JobQueue, RetryLater, RetryPolicy
 
 DELIVER: Final = JobKind(
@@ -32,9 +34,24 @@ DELIVER: Final = JobKind(
     job_class=JobClass.MONEY,
     retry=RetryPolicy(tries_max=8, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=5)),
 )
-AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
-"""The sink was not reached or did not answer: no failure of the delivery."""
-AWAY_REST: Final = timedelta(seconds=1)
+TIMEOUT_S: Final = 3.0
+"""The sink stores and answers, in milliseconds. One that hangs must not keep workers from the others."""
+REFUSALS: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+"""The sink was reached and does not want it. Anything else says that it is away, too busy, or that our token is being
+renewed: no failure of the delivery."""
 NAMESPACE: Final = uuid.UUID("b6f1b0d2-6a39-4e0c-8f7a-0d3e5a2c9b17")
 
 _logger = logging.getLogger(__name__)
@@ -49,13 +66,13 @@ class Deliveries:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        held: HeldConnections,
         queue: JobQueue,
         sink: GatewayEventSinkServiceStub,
         *,
         now: Callable[[], datetime],
     ) -> None:
-        self._engine = engine
+        self._held = held
         self._queue = queue
         self._sink = sink
         self._now = now
@@ -86,29 +103,33 @@ class Deliveries:
 
     async def deliver(self, job: Job) -> None:
         """Deliver the newest observation of a payment, unless it was."""
-        key = {"tenant_id": job.tenant_id, "payment_id": job.payload["payment_id"]}
-        async with reading(self._engine) as connection:
-            row = (await connection.execute(_WANTED, key)).one_or_none()
+        payment_id = str(job.payload["payment_id"])
+        async with self._held.statement(None) as connection:
+            row = await connection.fetchrow(_WANTED, job.tenant_id, payment_id)
         if row is None:
             return
-        observation = Observation.from_json(row.observation)
+        observation = Observation.from_json(json.loads(row["observation"]))
         request = observation_pb2.DeliverEventRequest(
-            request_id=str(uuid.uuid5(NAMESPACE, f"{observation.payment_id}/{observation.mirror_version}")),
+            request_id=str(uuid.uuid5(NAMESPACE, f"{job.tenant_id}/{payment_id}/{observation.mirror_version}")),
             observation=to_proto(observation),
-            origin=row.origin,
+            origin=row["origin"],
         )
         try:
             await points.call("deliver.sink", self._deliver(request))
         except aio.AioRpcError as error:
-            if error.code() in AWAY:
-                _logger.warning("the sink is away: %s", error.details())
-                raise RetryLater(AWAY_REST) from error
-            raise DeliveryRefused(f"{error.code().name} {reason_of(error)}") from error
-        async with transaction(self._engine, "deliver.done") as connection:
-            await connection.execute(_DELIVERED, key | {"version": observation.mirror_version})
+            refusal = f"{error.code().name} {reason_of(error)}"
+            rest = waiting.rest(self._now() - row["record_time"])
+            if error.code() in REFUSALS or rest is None:
+                raise DeliveryRefused(refusal) from error
+            _logger.info("a delivery waits", extra={"fields": {"payment_id": payment_id, "reason": refusal}})
+            raise RetryLater(rest) from error
+        except DependencyUnavailable as error:  # there is no token to call with
+            raise RetryLater(waiting.rest(self._now() - row["record_time"]) or waiting.REST_MAX) from error
+        async with self._held.statement("deliver.done") as connection:
+            await connection.execute(_DELIVERED, job.tenant_id, payment_id, observation.mirror_version)
 
     async def _deliver(self, request: observation_pb2.DeliverEventRequest) -> None:
-        await self._sink.DeliverEvent(request)
+        await self._sink.DeliverEvent(request, timeout=TIMEOUT_S)
 
 
 _RECORD = sa.text("""
@@ -116,16 +137,21 @@ _RECORD = sa.text("""
     VALUES (:tenant_id, :payment_id, :version, CAST(:observation AS jsonb), :origin, :now)
     ON CONFLICT ON CONSTRAINT deliveries_pkey
     DO UPDATE SET wanted_version = excluded.wanted_version, observation = excluded.observation,
-        origin = excluded.origin, record_time = excluded.record_time
+        origin = excluded.origin,
+        record_time = CASE
+            WHEN deliveries.delivered_version < deliveries.wanted_version THEN deliveries.record_time
+            ELSE excluded.record_time
+        END
     WHERE deliveries.wanted_version < excluded.wanted_version
 """)
+"""`record_time` says since when there is something to deliver."""
 
-_WANTED = sa.text("""
+_WANTED: Final = """
     SELECT observation, origin, record_time FROM deliveries
-    WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND delivered_version < wanted_version
-""").columns(observation=sa.JSON)
+    WHERE tenant_id = $1 AND payment_id = $2 AND delivered_version < wanted_version
+"""
 
-_DELIVERED = sa.text("""
-    UPDATE deliveries SET delivered_version = greatest(delivered_version, :version)
-    WHERE tenant_id = :tenant_id AND payment_id = :payment_id
-""")
+_DELIVERED: Final = """
+    UPDATE deliveries SET delivered_version = $3
+    WHERE tenant_id = $1 AND payment_id = $2 AND delivered_version < $3
+"""

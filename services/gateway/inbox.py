@@ -3,43 +3,53 @@
 An event is stored with the job that works on it, in one transaction, so it is either both or sent again by Stripe. A
 second arrival of the same event changes nothing. What an event leads to depends on the mirror and not on the event: it
 may run twice, late, or after a newer one.
+
+The events of one subject (an intent, an account) are worked on together: while a run of a subject exists, a new event
+joins it instead of starting another. A run ends only if nothing has joined since its job last looked; so one reading at
+Stripe covers all events that waited for it, and none is forgotten. An event that shows what the mirror shows is done at
+once, without a job.
 """
 
 from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import sqlalchemy as sa
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.errors import RequestInProgress
-from services.gateway import events
+from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
+from services.gateway import events, news, waiting
 from services.gateway.domain import IntentNotFound
 from services.gateway.events import Action, Event
 from services.gateway.observer import Observer
 from services.gateway.sellers import Sellers
-from services.runtime.database import reading, transaction
+from services.runtime.database import HeldConnections, transaction
 from services.runtime.jobs import Job, JobClass, JobKind, JobQueue, RetryLater, RetryPolicy
 
 PROCESS: Final = JobKind(
-    name="event",
+    name="events",
     job_class=JobClass.EVENTS,
-    retry=RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=10)),
+    retry=RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=1)),
 )
-EARLY_REST: Final = timedelta(seconds=1)
-"""Before an event whose payment is not known yet, or is being worked on, is looked at again."""
 EARLY_MAX: Final = timedelta(minutes=10)
-"""How long an event may wait for its payment: a call of ours that made it is settled long before."""
+"""How long an event waits for its payment: a call of ours that makes it is settled long before."""
+EVENTS_AT_ONCE_MAX: Final = 50
+"""Of one subject, read together; a payment has about ten in all."""
+ROUNDS_MAX: Final = 20
+"""Looks of one job at a subject whose events keep coming, before others have their turn."""
+AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
+"""What Stripe, the database or another call on the same payment raises for now: no failure of the event."""
 
 _logger = logging.getLogger(__name__)
 
 
 class PaymentUnknown(Exception):
-    """The event names a payment that is not here."""
+    """An event claims a payment of ours that is not here."""
 
 
 class Receipt(enum.Enum):
@@ -47,6 +57,8 @@ class Receipt(enum.Enum):
 
     ACCEPTED = "ACCEPTED"
     """Stored, and worked on soon."""
+    KNOWN = "KNOWN"
+    """Stored; the mirror shows it already."""
     DUPLICATE = "DUPLICATE"
     """It was here before."""
     IGNORED = "IGNORED"
@@ -55,12 +67,35 @@ class Receipt(enum.Enum):
     """Stored for a person to look at: it does not belong here."""
 
 
+STATES: Final = {
+    Receipt.ACCEPTED: "WAITING",
+    Receipt.KNOWN: "DONE",
+    Receipt.IGNORED: "IGNORED",
+    Receipt.PARKED: "PARKED",
+}
+"""In which an event is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What waits of one subject, the oldest first."""
+
+    wanted: int
+    """How many events have joined."""
+    waiting: tuple[Event, ...]
+    since: datetime
+    """When the one that waits for the longest was received."""
+    is_whole: bool
+    """Nothing waits but these."""
+
+
 class Inbox:
     """Stores events and works on them."""
 
     def __init__(
         self,
         engine: AsyncEngine,
+        held: HeldConnections,
         queue: JobQueue,
         observer: Observer,
         sellers: Sellers,
@@ -70,6 +105,7 @@ class Inbox:
         now: Callable[[], datetime],
     ) -> None:
         self._engine = engine
+        self._held = held
         self._queue = queue
         self._observer = observer
         self._sellers = sellers
@@ -80,99 +116,145 @@ class Inbox:
     async def receive(self, event: Event, *, body: bytes, tenant_id: str, is_connect: bool, now: datetime) -> Receipt:
         """Store a verified event. Raises `DependencyUnavailable` when it could not be stored."""
         note = self._misplaced(event, is_connect=is_connect)
-        receipt = Receipt.ACCEPTED
         if note:
             receipt = Receipt.PARKED
         elif event.action is Action.IGNORE:
             receipt = Receipt.IGNORED
-        row = {
-            "tenant_id": tenant_id,
-            "event_id": event.event_id,
-            "type": event.type,
-            "account": event.account,
-            "api_version": event.api_version,
-            "subject": event.subject,
-            "body": body,
-            "state": "WAITING" if receipt is Receipt.ACCEPTED else receipt.value,
-            "note": note,
-            "create_time": event.create_time,
-            "receive_time": now,
-        }
-        async with transaction(self._engine, "webhook.store") as connection:
-            stored = (await connection.execute(_STORE, row)).one_or_none()
-            if stored is None:
-                return Receipt.DUPLICATE
-            if receipt is Receipt.ACCEPTED:
-                payload = {"event_id": event.event_id}
-                await self._queue.enqueue(connection, PROCESS, payload, tenant_id=tenant_id)
-        return receipt
+        elif await self._is_known(tenant_id, event):
+            receipt = Receipt.KNOWN
+        else:
+            receipt = Receipt.ACCEPTED
+        row = (
+            tenant_id, event.event_id, event.type, event.account, event.api_version, event.subject, body,
+            STATES[receipt], note, event.create_time, now, None if receipt is Receipt.ACCEPTED else now,
+        )  # fmt: skip
+        if receipt is Receipt.ACCEPTED:
+            is_stored = await self._store_with_job(tenant_id, row)
+        else:
+            async with self._held.statement("webhook.store") as connection:
+                is_stored = await connection.fetchval(_STORE, *row) is not None
+        return receipt if is_stored else Receipt.DUPLICATE
 
     async def process(self, job: Job) -> None:
-        """Do what an event makes us do, and mark it done."""
-        key = {"tenant_id": job.tenant_id, "event_id": job.payload["event_id"]}
-        async with reading(self._engine) as connection:
-            row = (await connection.execute(_WAITING, key)).one_or_none()
-        if row is None:  # done together with another event of the same payment
-            return
-        event = events.read(bytes(row.body))
-        began = self._now()
-        note = ""
-        try:
-            if event.action is Action.ACCOUNT:
-                if not await self._sellers.account_updated(job.tenant_id, event.object, seen_time=event.create_time):
-                    note = "no seller of ours"
-            else:
-                note = await self._apply(job.tenant_id, event, receive_time=row.receive_time)
-        except RequestInProgress as busy:
-            raise RetryLater(EARLY_REST) from busy
-        async with transaction(self._engine, "webhook.done") as connection:
-            await connection.execute(
-                _DONE,
-                key
-                | {
-                    "state": "IGNORED" if note else "DONE",
-                    "note": note,
-                    "now": self._now(),
-                    # What arrived before a reading is covered by it.
-                    "subject": event.subject,
-                    "covered_until": began if event.action is Action.REREAD and not note else None,
-                    "types": [name for name, action in events.ACTIONS.items() if action is Action.REREAD],
-                },
-            )
+        """Bring the mirror up to the events that wait for one subject, and mark them done."""
+        subject = str(job.payload["subject"])
+        for _ in range(ROUNDS_MAX):
+            run = await self._run(job.tenant_id, subject)
+            if run is None:  # another job was here
+                return
+            note = ""
+            if run.waiting:
+                try:
+                    note = await self._apply(job.tenant_id, run)
+                except AWAY as error:
+                    self._rest(run, error)
+                    raise
+            if await self._end(job.tenant_id, subject, run, note=note):
+                return
+        raise RetryLater(waiting.REST_MIN)
 
-    async def _apply(self, tenant_id: str, event: Event, *, receive_time: datetime) -> str:
-        """Bring the mirror up to an event; returns why nothing was done, or nothing."""
-        payment_id = await self._payment_of(tenant_id, event)
+    async def _store_with_job(self, tenant_id: str, row: tuple[object, ...]) -> bool:
+        async with transaction(self._engine, "webhook.store") as connection:
+            joined = (await connection.exec_driver_sql(_STORE_AND_JOIN, row)).one_or_none()
+            if joined is None:
+                return False
+            # One job per run, however many events join; another one if that job died.
+            await self._queue.enqueue(
+                connection, PROCESS, {"subject": joined.subject}, tenant_id=tenant_id, dedupe_key=str(joined.run_id)
+            )
+        return True
+
+    async def _is_known(self, tenant_id: str, event: Event) -> bool:
+        if event.action is Action.ACCOUNT or event.api_version != self._api_version:
+            return False
+        held = await self._observer.mirror_of(tenant_id, event.subject)
+        return held is not None and news.is_known(held, event.object)
+
+    async def _run(self, tenant_id: str, subject: str) -> _Run | None:
+        async with self._held.statement(None) as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(_RUN, tenant_id, subject, EVENTS_AT_ONCE_MAX + 1)
+        if not rows:
+            return None
+        found = [row for row in rows[:EVENTS_AT_ONCE_MAX] if row["body"] is not None]
+        return _Run(
+            wanted=rows[0]["wanted"],
+            waiting=tuple(events.read(row["body"]) for row in found),
+            since=min((row["receive_time"] for row in found), default=self._now()),
+            is_whole=len(rows) <= EVENTS_AT_ONCE_MAX,
+        )
+
+    async def _end(self, tenant_id: str, subject: str, run: _Run, *, note: str) -> bool:
+        """Mark what was done, and end the run; False if more has joined."""
+        done = [event.event_id for event in run.waiting]
+        state = "IGNORED" if note else "DONE"
+        wanted = run.wanted if run.is_whole else None
+        async with self._held.statement("webhook.done") as connection:
+            ended = await connection.fetchval(_END, tenant_id, subject, done, state, note, self._now(), wanted)
+        return ended is not None
+
+    async def _apply(self, tenant_id: str, run: _Run) -> str:
+        """Make true what the events of a run say; returns why nothing was done, or nothing."""
+        if run.waiting[0].action is Action.ACCOUNT:
+            return await self._apply_accounts(tenant_id, run.waiting)
+        payment_id = await self._payment_of(tenant_id, run.waiting)
         if payment_id is None:
-            return await self._early(event, receive_time)
-        origin = f"webhook {event.type}"
+            return self._early(run)
         try:
-            if event.action is Action.SNAPSHOT and event.api_version == self._api_version:
-                seen = await self._observer.observe(
-                    tenant_id, payment_id, event.object, event_time=event.create_time, origin=origin
-                )
-                if seen is not None:
-                    return ""
-            await self._observer.resync(tenant_id, payment_id, origin=origin)
+            if not await self._advance(tenant_id, payment_id, run.waiting):
+                origin = f"webhook {run.waiting[-1].type}"
+                await self._observer.resync(tenant_id, payment_id, origin=origin)
         except IntentNotFound:
-            return await self._early(event, receive_time)
+            return self._early(run)
         return ""
 
-    async def _payment_of(self, tenant_id: str, event: Event) -> str | None:
-        for stripe_id in events.stripe_ids(event.object):
+    async def _advance(self, tenant_id: str, payment_id: str, snapshots: Sequence[Event]) -> bool:
+        """Apply snapshots, the oldest first, while each only takes its intent further; False asks for a reading."""
+        if any(one.action is not Action.SNAPSHOT or one.api_version != self._api_version for one in snapshots):
+            return False
+        for event in snapshots:
+            origin = f"webhook {event.type}"
+            seen = await self._observer.observe(
+                tenant_id, payment_id, event.object, event_time=event.create_time, origin=origin
+            )
+            if seen is None:
+                return False
+        return True
+
+    async def _apply_accounts(self, tenant_id: str, updates: Sequence[Event]) -> str:
+        is_ours = False
+        for event in updates:
+            is_ours |= await self._sellers.account_updated(tenant_id, event.object, seen_time=event.create_time)
+        return "" if is_ours else "no seller of ours"
+
+    async def _payment_of(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
+        for stripe_id in dict.fromkeys(one for event in waiting_events for one in events.stripe_ids(event.object)):
             payment_id = await self._observer.payment_of(tenant_id, stripe_id)
             if payment_id is not None:
                 return payment_id
         return None
 
-    async def _early(self, event: Event, receive_time: datetime) -> str:
-        """Wait for a payment that a call of ours is just making; give up on what is nobody's of ours."""
-        claims = (event.object.get("metadata") or {}).get("payment_id")
-        if self._now() - receive_time < EARLY_MAX:
-            raise RetryLater(EARLY_REST)
-        if claims:
-            raise PaymentUnknown(f"{event.type} {event.subject} claims {claims}")
+    def _early(self, run: _Run) -> str:
+        """Wait for a payment that a call of ours is just making; give up on what is nobody's of ours.
+
+        What is ours says so in its metadata from the moment it exists; what it says is not believed further than this.
+        """
+        waited = self._now() - run.since
+        rest = waiting.rest(waited)
+        if waited < EARLY_MAX and rest is not None:
+            raise RetryLater(rest)
+        for event in run.waiting:
+            claimed = (event.object.get("metadata") or {}).get("payment_id")
+            if claimed:
+                raise PaymentUnknown(f"{event.type} {event.subject} claims {claimed}")
         return "no payment of ours"
+
+    def _rest(self, run: _Run, error: ServiceError) -> None:
+        """Have the run looked at again later; returns when it has waited for so long that this counts as a failure."""
+        rest = waiting.rest(self._now() - run.since)
+        if rest is not None:
+            fields = {"subject": run.waiting[0].subject, "reason": error.reason}
+            _logger.info("events wait", extra={"fields": fields})
+            raise RetryLater(rest) from error
 
     def _misplaced(self, event: Event, *, is_connect: bool) -> str:
         if event.livemode is not self._livemode:
@@ -184,23 +266,36 @@ class Inbox:
         return ""
 
 
-_STORE = sa.text("""
+_STORE: Final = """
     INSERT INTO events (tenant_id, event_id, type, account, api_version, subject, body, state, note, create_time,
-        receive_time)
-    VALUES (:tenant_id, :event_id, :type, :account, :api_version, :subject, :body, :state, :note, :create_time,
-        :receive_time)
+        receive_time, done_time)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT ON CONSTRAINT events_pkey DO NOTHING
-    RETURNING event_id
-""")
+    RETURNING tenant_id, subject
+"""
 
-_WAITING = sa.text("""
-    SELECT body, receive_time FROM events
-    WHERE tenant_id = :tenant_id AND event_id = :event_id AND state = 'WAITING'
-""")
+_STORE_AND_JOIN: Final = f"""
+    WITH stored AS ({_STORE})
+    INSERT INTO event_runs (tenant_id, subject, wanted)
+    SELECT tenant_id, subject, 1 FROM stored
+    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET wanted = event_runs.wanted + 1
+    RETURNING subject, run_id
+"""  # noqa: S608 our own statement
 
-_DONE = sa.text("""
-    UPDATE events SET state = :state, note = :note, done_time = :now
-    WHERE tenant_id = :tenant_id AND state = 'WAITING'
-      AND (event_id = :event_id
-           OR (subject = :subject AND receive_time < CAST(:covered_until AS timestamptz) AND type = ANY(:types)))
-""")
+_RUN: Final = """
+    SELECT run.wanted, event.body, event.receive_time
+    FROM event_runs AS run
+    LEFT JOIN events AS event
+        ON event.tenant_id = run.tenant_id AND event.subject = run.subject AND event.state = 'WAITING'
+    WHERE run.tenant_id = $1 AND run.subject = $2
+    ORDER BY event.create_time, event.receive_time
+    LIMIT $3
+"""
+
+_END: Final = """
+    WITH done AS (
+        UPDATE events SET state = $4, note = $5, done_time = $6
+        WHERE tenant_id = $1 AND event_id = ANY($3::text[]) AND state = 'WAITING')
+    DELETE FROM event_runs WHERE tenant_id = $1 AND subject = $2 AND wanted = $7::bigint
+    RETURNING wanted
+"""

@@ -32,6 +32,11 @@ class Observer:
         """Return the payment that an intent, charge or refund of Stripe's belongs to."""
         return await self._store.payment_of(tenant_id, stripe_id)
 
+    async def mirror_of(self, tenant_id: str, stripe_id: str) -> Held | None:
+        """Return the payment that an intent, charge or refund of Stripe's belongs to, as it was last seen."""
+        payment_id = await self._store.payment_of(tenant_id, stripe_id)
+        return None if payment_id is None else await self._store.read(tenant_id, payment_id)
+
     async def resync(self, tenant_id: str, payment_id: str, *, origin: str | None) -> Observation:
         """Read a payment's intents and refunds at Stripe and apply what is seen.
 

@@ -35,7 +35,7 @@ from tests.gateway.receiving import (
 )
 
 INTENT = {"id": "pi_1", "object": "payment_intent"}
-JOBS = "pgqueuer WHERE entrypoint = 'event'"
+JOBS = "pgqueuer WHERE entrypoint = 'events'"
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +237,7 @@ async def test_an_event_that_cannot_be_stored_is_asked_for_again(parts: Parts, c
     away = make_engine(url, application_name="away")
     inbox = Inbox(
         away,
+        parts.inbox._held,
         parts.inbox._queue,
         parts.observer,
         parts.inbox._sellers,
@@ -281,10 +282,10 @@ async def _until_refused(sender: Sender) -> None:
         while True:
             try:
                 _, writer = await _connected(sender)
-            except ConnectionRefusedError:
+                writer.close()
+                await writer.wait_closed()
+            except ConnectionError:  # refused, or reset while it waited to be accepted
                 return
-            writer.close()
-            await writer.wait_closed()
 
 
 async def _connected(sender: Sender) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

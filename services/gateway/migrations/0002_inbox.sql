@@ -22,6 +22,17 @@ CREATE TABLE events (
 CREATE INDEX events_waiting ON events (tenant_id, subject) WHERE state = 'WAITING';
 CREATE INDEX events_receive_time ON events (receive_time);
 
+-- While a subject has waiting events; gone when they are done.
+CREATE TABLE event_runs (
+    tenant_id text   NOT NULL,
+    subject   text   NOT NULL,
+    -- Names the run, so that it has one job.
+    run_id    bigint GENERATED ALWAYS AS IDENTITY,
+    -- How many events have joined: a run ends only at the number that its job has seen.
+    wanted    bigint NOT NULL,
+    CONSTRAINT event_runs_pkey PRIMARY KEY (tenant_id, subject)
+);
+
 CREATE TABLE deliveries (
     tenant_id         text        NOT NULL,
     payment_id        text        NOT NULL,

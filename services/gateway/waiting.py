@@ -1,0 +1,24 @@
+"""How long work rests that waits for somebody else: Stripe, the orchestrator, a call of ours on the same payment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from services.runtime.jobs import jittered
+
+REST_MIN: Final = timedelta(milliseconds=250)
+REST_MAX: Final = timedelta(seconds=30)
+"""After a long outage everything is done within this, and meanwhile 1,000 waiting payments cost 33 tries a second."""
+WAIT_MAX: Final = timedelta(days=3)
+"""As long as Stripe itself keeps sending an event."""
+
+
+def rest(waited: timedelta) -> timedelta | None:
+    """Return the pause before the next try: half of what was `waited` already, so that a short outage ends soon.
+
+    None once it waited for `WAIT_MAX`: from then on its tries count, and after the last a person has to look.
+    """
+    if waited >= WAIT_MAX:
+        return None
+    return jittered(min(max(waited / 2, REST_MIN), REST_MAX))
