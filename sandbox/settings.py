@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 _SETTLE_DELAY_S = 0.05  # Long enough that `charge.updated` comes visibly after the answer, short enough for a demo.
 _RETRY_BACKOFF_S = 0.2  # First pause between deliveries of one event; doubles. Stripe waits hours, nobody here can.
 _DELIVERY_ATTEMPTS_MAX = 5
+_PORT_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Settings:
             raise ValueError("BATZEN_SANDBOX_WEBHOOK_SECRET is needed beside BATZEN_SANDBOX_WEBHOOK_URL.")
         return cls(
             host=host.strip("[]"),
-            port=_number(environ, "BATZEN_SANDBOX_LISTEN", port),
+            port=_port(environ, "BATZEN_SANDBOX_LISTEN", port),
             webhook_url=url,
             webhook_secrets=tuple(secret for secret in secrets.split(",") if secret),
             seed=_number(environ, "BATZEN_SANDBOX_SEED", seed)
@@ -44,6 +45,13 @@ class Settings:
             / 1000,
             check_answers=environ.get("BATZEN_SANDBOX_CHECK_ANSWERS", "0") == "1",
         )
+
+
+def _port(environ: Mapping[str, str], name: str, text: str) -> int:
+    port = _number(environ, name, text)
+    if not 0 < port <= _PORT_MAX:
+        raise ValueError(f"{name} must end in a port from 1 to {_PORT_MAX}, not {port}.")
+    return port
 
 
 def _number(environ: Mapping[str, str], name: str, text: str) -> int:

@@ -15,11 +15,13 @@ from sandbox.settings import Settings
 from sandbox.state import Sandbox
 from tests.sandbox.samples import Api, Connect, Receiver, connected
 
+RETRY_S = 0.01
+
 
 @pytest.fixture(scope="session")
 async def sandbox() -> AsyncIterator[Sandbox]:
     """The stand-in of this test process. It holds every answer and every event to the schema."""
-    async with running() as sandbox:
+    async with running(Settings(port=0, retry_backoff_s=RETRY_S, check_answers=True)) as sandbox:
         yield sandbox
 
 
@@ -56,7 +58,7 @@ def v1(connect: Connect) -> Api:
 async def fresh() -> AsyncIterator[tuple[Api, SandboxControl]]:
     """A stand-in for one test alone, which may move its clock."""
     async with (
-        running(Settings(port=0, seed=7, check_answers=True)) as sandbox,
+        running(Settings(port=0, seed=7, retry_backoff_s=RETRY_S, check_answers=True)) as sandbox,
         SandboxControl(sandbox.base_url) as control,
         connected(sandbox) as connect,
     ):
