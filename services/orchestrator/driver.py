@@ -241,7 +241,7 @@ class Driver:
             work.refused = (transition, refusal.reason)
             await self.save(work, "say.refused")
             return False
-        plan.revision = answer.transition.revision
+        plan.revision = max(plan.revision, answer.transition.revision)
         work.payment = answer.payment
         work.said.append(transition)
         return True

@@ -1,0 +1,205 @@
+"""What each request of a caller does to a payment that is held, up to the answer; asked again it comes to the same.
+
+What cannot be asked of others again is decided and saved before they are asked, and the request is marked as calling:
+from then on it is only carried on. Everything that is asked has an id that is derived from the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+from google.protobuf.message import Message
+
+from batzen.gateway.v1 import gateway_pb2
+from batzen.orchestrator.v1 import orchestrator_pb2
+from batzen.status.v1 import status_pb2
+from batzen.type.v1 import payment_pb2
+from services.errors import DependencyUnavailable, FieldInvalid, ServiceError
+from services.orchestrator import domain
+from services.orchestrator.driver import Driver, Work
+from services.orchestrator.peers import Peers, Refused, money, observation, snapshot_message
+from services.orchestrator.store import Request
+from services.runtime import points
+
+METHOD_REFUSALS: Final = frozenset({"STRIPE_REFUSED", "FIELD_INVALID", "FIELD_MISSING"})
+"""Refusals of a confirm that say it never reached a bank; any other is looked into."""
+
+_REFUND_REFUSALS: Final = {
+    "REFUNDABLE_CHANGED": domain.RefundableChanged,
+    "REFUND_EXCEEDS_REFUNDABLE": domain.RefundExceedsRefundable,
+}
+
+
+class Actions:
+    """What the requests do. Raises what callers hear, and `DependencyUnavailable` for what is to be tried again."""
+
+    def __init__(self, driver: Driver, peers: Peers) -> None:
+        self._driver = driver
+        self._peers = peers
+        self._methods: dict[str, Callable[[Work, Request, bytes], Awaitable[Message]]] = {
+            "StartPayment": self._start,
+            "SubmitPayment": self._submit,
+            "CancelPayment": self._cancel,
+            "RefundPayment": self._refund,
+        }
+
+    async def perform(self, work: Work, request: Request, personal: bytes) -> Message:
+        """Do what a request asks for, and return the answer. `personal` is known only while its caller's call runs."""
+        return await self._methods[request.key.method](work, request, personal)
+
+    async def _start(self, work: Work, request: Request, personal: bytes) -> Message:
+        plan = work.plan
+        if plan.stage == "STARTING":
+            await self._driver.start(work, gateway_pb2.Payer.FromString(personal) if personal else None)
+        await self._driver.say_all(work)
+        if plan.stage == "COLLECTING" and not work.client_secret:
+            work.client_secret = (await self._peers.secrets(plan.payment_id)).client_secret
+        session = orchestrator_pb2.PaymentSession(
+            payment=work.payment or await self._peers.payment(plan.payment_id),
+            quote=work.quote or await self._peers.quote(plan.quote_id or ""),
+            client_secret=work.client_secret,
+        )
+        return orchestrator_pb2.StartPaymentResponse(session=session)
+
+    async def _submit(self, work: Work, request: Request, personal: bytes) -> Message:
+        plan = work.plan
+        command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
+        if not request.calling:
+            if plan.said.collection not in domain.SUBMITTABLE:
+                raise domain.PaymentState(state=plan.said.collection)
+            work.say(domain.submitted(plan.said), f"step:submit:{_derived(request)}")
+            await self._driver.save(work, "submit.begin", request=request)
+        try:
+            async with self._saying(work):  # watchers see it while the bank decides
+                seen = await points.call(
+                    "submit.gateway",
+                    self._peers.confirm_intent(
+                        plan,
+                        request_id=_derived(request),
+                        payment_method_id=command.payment_method_id,
+                        confirmation_token_id=command.confirmation_token_id,
+                        return_url=command.return_url or plan.return_url,
+                    ),
+                )
+        except Refused as refusal:
+            raise await self._method_refused(work, request, refusal) from refusal
+        self._settle(work, seen.observation, request)
+        await self._driver.save(work, "submit.outcome")
+        await self._driver.say_what_goes(work)
+        answer = orchestrator_pb2.SubmitPaymentResponse(payment=await self._payment(work))
+        if seen.redirect_url is not None:
+            answer.next_action.redirect_url = seen.redirect_url
+        return answer
+
+    async def _method_refused(self, work: Work, request: Request, refusal: Refused) -> ServiceError:
+        """Take a submit back that never reached a bank, and return what its caller hears."""
+        if refusal.reason not in METHOD_REFUSALS:
+            seen = await points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))
+            self._settle(work, seen.observation, request)
+            error: ServiceError = domain.PaymentState(state=work.plan.said.collection)
+        else:
+            code = refusal.metadata.get("code", refusal.reason.lower())
+            work.say(domain.method_refused(work.plan.said, code), f"step:submit_refused:{_derived(request)}")
+            error = domain.MethodRefused(code=code, field="payment_method_id")
+        await self._driver.save(work, "submit.refused")
+        await self._driver.say_what_goes(work)
+        return error
+
+    @asynccontextmanager
+    async def _saying(self, work: Work) -> AsyncIterator[None]:
+        """Send the outbox beside what is done inside, and leave when both are done."""
+        task = asyncio.create_task(self._driver.say_what_goes(work))
+        try:
+            yield
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            await asyncio.wait({task})
+            failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            raise failure
+
+    def _settle(self, work: Work, seen: domain.Observation, request: Request) -> None:
+        """Apply what a submit led to, also when it led to where the payment stood before."""
+        work.apply(seen)
+        if work.plan.said.reason == domain.SUBMITTED:
+            snapshot = domain.observed(work.plan.said, seen, ending=work.plan.ending)
+            work.say(snapshot, f"step:submit_settled:{_derived(request)}")
+
+    async def _cancel(self, work: Work, request: Request, personal: bytes) -> Message:
+        collection = work.plan.said.collection
+        if collection != domain.CANCELED:
+            if not request.calling and collection not in domain.CANCELABLE:
+                raise domain.PaymentState(state=collection)
+            await self._driver.call_off(work, ending=domain.CANCELED, reason="REQUESTED", request=request)
+            await self._driver.save(work, "cancel.outcome")
+            await self._driver.say_what_goes(work)
+            if work.plan.said.reason == domain.OUTCOME_UNKNOWN:
+                raise DependencyUnavailable(dependency="gateway")  # the request stays open until Stripe has said it
+            if work.plan.said.collection != domain.CANCELED:
+                raise domain.PaymentState(state=work.plan.said.collection)
+        return orchestrator_pb2.CancelPaymentResponse(payment=await self._payment(work))
+
+    async def _refund(self, work: Work, request: Request, personal: bytes) -> Message:
+        plan = work.plan
+        command = orchestrator_pb2.RefundPaymentRequest.FromString(request.command)
+        if plan.said.amounts.captured_minor == 0:
+            raise domain.PaymentState(state=plan.said.collection)
+        for name in ("amount", "expected_refundable"):
+            if command.HasField(name) and getattr(command, name).currency_code != plan.currency_code:
+                raise FieldInvalid(field=f"{name}.currency_code", detail=f"The payment is in {plan.currency_code}.")
+        asked = gateway_pb2.CreateRefundRequest(
+            request_id=_derived(request),
+            payment_id=plan.payment_id,
+            amount=command.amount if command.HasField("amount") else command.expected_refundable,
+            expected_refundable=command.expected_refundable,
+            reason=orchestrator_pb2.RefundPaymentRequest.Reason.Name(command.reason),
+            reverse_transfer=not command.keep_seller_part,
+            refund_application_fee=not (command.keep_platform_fee or command.keep_seller_part),
+            actor_id=command.actor_id,
+        )
+        try:
+            given = await points.call("refund.gateway", self._peers.create_refund(asked))
+        except Refused as refusal:
+            known = _REFUND_REFUSALS.get(refusal.reason)
+            if known is not None:
+                raise known(**refusal.metadata) from refusal
+            raise domain.RefundRefused(code=refusal.metadata.get("code", refusal.reason)) from refusal
+        work.apply(observation(given.observation))
+        await self._driver.save(work, "refund.outcome")
+        await self._driver.say_what_goes(work)
+        return orchestrator_pb2.RefundPaymentResponse(
+            refund_id=given.refund.refund_id, amount=given.refund.amount, payment=await self._payment(work)
+        )
+
+    async def _payment(self, work: Work) -> status_pb2.Payment:
+        """Return the payment as status has it; while status is away, as one whose outcome is not recorded yet."""
+        if not work.behind:
+            return work.payment or await self._peers.payment(work.plan.payment_id)
+        plan = work.plan
+        said = replace(plan.said, collection=domain.PROCESSING, reason="OUTCOME_NOT_RECORDED_YET", last_error=None)
+        return status_pb2.Payment(
+            payment_id=plan.payment_id,
+            revision=plan.revision,
+            state=payment_pb2.PAYMENT_STATE_PROCESSING,
+            phase=status_pb2.PHASE_PROCESSING,
+            snapshot=snapshot_message(said),
+            total=money(plan.total_minor or 0, plan.currency_code or ""),
+            payer_id=plan.payer_id,
+            seller_ids=plan.seller_ids,
+            booking_ids=plan.booking_ids,
+            client_reference=plan.client_reference,
+            quote_id=plan.quote_id or "",
+            labels=plan.labels,
+        )
+
+
+def _derived(request: Request) -> str:
+    """Return the request id under which others are asked: derived from the caller's, unique as that one is."""
+    key = request.key
+    return str(domain.derived_id(request.payment_id, f"{key.method}:{key.caller}:{key.request_id}"))
