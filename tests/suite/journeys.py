@@ -201,6 +201,15 @@ async def stubbornly(call: Callable[[], Awaitable[Answer]]) -> Answer:
             await asyncio.sleep(PAUSE_S)
 
 
+async def eventually(is_so: Callable[[], Awaitable[object]], *, within_s: float, what: str) -> None:
+    """Wait until `is_so` answers something true; raise AssertionError, saying `what` is not so, if it never does."""
+    until = time.monotonic() + within_s
+    while not await is_so():
+        if time.monotonic() > until:
+            raise AssertionError(f"not within {within_s:.0f} s: {what}")
+        await asyncio.sleep(PAUSE_S)
+
+
 # The journeys: each returns the payment it led to.
 
 
