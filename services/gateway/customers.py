@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from services.gateway.domain import StripeUnavailable
+from services.gateway.domain import StripeRefused, StripeUnavailable
 from services.gateway.provider import Provider, Unanswered
 from services.runtime import points
 from services.runtime.database import HeldConnections
@@ -24,45 +25,46 @@ class Customers:
     async def ensure(self, tenant_id: str, payer_id: str, *, email: str, name: str, locale: str) -> str:
         """Return the payer's customer id, making the customer when there is none.
 
-        It is made of the opaque id alone, under a key of the payer's row: first payments at once, and whoever goes on
-        after a crash and no longer knows the person, make the same one. What is known of the person is put in after.
+        The key is of the payer's row, and what was first known of the person is kept there until Stripe has it: first
+        payments at once, and whoever goes on after a crash and knows no more than the id, make the same one.
         """
-        async with self._held.statement("customer.read") as connection:
+        details = _details(payer_id, email=email, name=name, locale=locale)
+        async with self._held.statement("customer.begin") as connection:
             row = await connection.fetchrow(
                 """WITH made AS (
-                       INSERT INTO customers (tenant_id, payer_id, call_id, create_time) VALUES ($1, $2, $3, $4)
-                       ON CONFLICT ON CONSTRAINT customers_pkey DO NOTHING RETURNING call_id, customer_id)
+                       INSERT INTO customers (tenant_id, payer_id, call_id, details, create_time)
+                       VALUES ($1, $2, $3, $4, $5)
+                       ON CONFLICT ON CONSTRAINT customers_pkey DO NOTHING RETURNING call_id, details, customer_id)
                    SELECT * FROM made UNION ALL
-                   SELECT call_id, customer_id FROM customers WHERE tenant_id = $1 AND payer_id = $2 LIMIT 1""",
+                   SELECT call_id, details, customer_id FROM customers WHERE tenant_id = $1 AND payer_id = $2
+                   LIMIT 1""",
                 tenant_id,
                 payer_id,
                 uuid.uuid4(),
+                json.dumps(details),
                 self._now(),
             )
-        if row is not None and row["customer_id"] is not None:
-            return str(row["customer_id"])
         if row is None:  # made by another call between our insert and our look
             return await self.ensure(tenant_id, payer_id, email=email, name=name, locale=locale)
+        if row["customer_id"] is not None:
+            return str(row["customer_id"])
         try:
             customer = await points.call(
                 "customer.create.stripe",
-                self._provider.create_customer(
-                    {"metadata": {"payer_id": payer_id}}, key=f"customer.create:{row['call_id']}"
-                ),
+                self._provider.create_customer(json.loads(row["details"]), key=f"customer.create:{row['call_id']}"),
             )
-            details = _details(email=email, name=name, locale=locale)
-            if details:
-                await points.call(
-                    "customer.update.stripe", self._provider.update_customer(str(customer["id"]), details)
-                )
         except Unanswered as silence:
             if silence.is_replay:
                 await self._new_key(tenant_id, payer_id, row["call_id"])
             raise StripeUnavailable from silence
+        except StripeRefused:
+            # Nothing was made; what Stripe does not take must not stand in the way of the next try.
+            await self._forget(tenant_id, payer_id, row["call_id"])
+            raise
         async with self._held.statement("customer.create.record") as connection:
             return str(
                 await connection.fetchval(
-                    """UPDATE customers SET customer_id = coalesce(customer_id, $3)
+                    """UPDATE customers SET customer_id = coalesce(customer_id, $3), details = NULL
                        WHERE tenant_id = $1 AND payer_id = $2 RETURNING customer_id""",
                     tenant_id,
                     payer_id,
@@ -81,9 +83,19 @@ class Customers:
                 uuid.uuid4(),
             )
 
+    async def _forget(self, tenant_id: str, payer_id: str, call_id: uuid.UUID) -> None:
+        async with self._held.statement("customer.refused") as connection:
+            await connection.execute(
+                """DELETE FROM customers
+                   WHERE tenant_id = $1 AND payer_id = $2 AND call_id = $3 AND customer_id IS NULL""",
+                tenant_id,
+                payer_id,
+                call_id,
+            )
 
-def _details(*, email: str, name: str, locale: str) -> Mapping[str, Any]:
-    details: dict[str, Any] = {}
+
+def _details(payer_id: str, *, email: str, name: str, locale: str) -> dict[str, Any]:
+    details: dict[str, Any] = {"metadata": {"payer_id": payer_id}}
     if email:
         details["email"] = email
     if name:

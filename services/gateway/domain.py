@@ -7,7 +7,7 @@ attempt took is surplus: booked, never dropped, and a person is asked to look.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -266,7 +266,14 @@ class Observation:
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads back."""
         seen = self.observe_time.isoformat() if self.observe_time is not None else None
-        return asdict(self) | {"observe_time": seen}
+        return {
+            **_fields(self),
+            "observe_time": seen,
+            "amounts": _fields(self.amounts),
+            "last_error": _fields(self.last_error),
+            "method": _fields(self.method),
+            "attention": _fields(self.attention),
+        }
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Observation:
@@ -283,6 +290,11 @@ class Observation:
         )
 
 
+def _fields(value: Any) -> Any:
+    """Return the fields of one of our dataclasses, or None; `asdict` copies deeply, and costs more than the SQL."""
+    return None if value is None else {name: getattr(value, name) for name in value.__slots__}
+
+
 def refund_from_json(stored: dict[str, Any]) -> Refund:
     """Read a refund that was kept as `to_json`."""
     return Refund(**{**stored, "create_time": datetime.fromisoformat(stored["create_time"])})
@@ -290,7 +302,10 @@ def refund_from_json(stored: dict[str, Any]) -> Refund:
 
 def to_json(kept: Intent | Refund) -> dict[str, Any]:
     """Return what `intent_from_json` or `refund_from_json` reads back."""
-    return asdict(kept) | {"create_time": kept.create_time.isoformat()}
+    values = {**_fields(kept), "create_time": kept.create_time.isoformat()}
+    if isinstance(kept, Intent):
+        values |= {"error": _fields(kept.error), "method": _fields(kept.method)}
+    return values
 
 
 def intent_from_json(stored: dict[str, Any]) -> Intent:

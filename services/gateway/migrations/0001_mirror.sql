@@ -99,6 +99,8 @@ CREATE TABLE customers (
     payer_id    text        NOT NULL,
     -- Part of the idempotency key, so that first payments at once make one customer.
     call_id     uuid        NOT NULL,
+    -- What is known of the person, until Stripe has it: whoever repeats the call has to send the same.
+    details     jsonb,
     customer_id text,
     create_time timestamptz NOT NULL,
     CONSTRAINT customers_pkey PRIMARY KEY (tenant_id, payer_id)
