@@ -1,0 +1,217 @@
+"""The rules of the command side, without anything around them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.orchestrator import domain
+from services.orchestrator.domain import (
+    CANCELED,
+    ENDED_WITHOUT_MONEY,
+    EXPIRED,
+    FAILED,
+    INITIALIZED,
+    PROCESSING,
+    REQUIRES_ACTION,
+    REQUIRES_PAYMENT_METHOD,
+    SUCCEEDED,
+    Amounts,
+    Attention,
+    CardNumberRefused,
+    Method,
+    Observation,
+    PaymentError,
+    Snapshot,
+)
+from services.status.domain import MOVES, State
+
+DECLINE = PaymentError(code="card_declined", decline_code="generic_decline", message="No.", recoverable=True)
+TAKEN = Amounts(authorized_minor=100, captured_minor=100)
+
+collections = st.sampled_from([one for one in domain.COLLECTION_OF_INTENT.values()] + [INITIALIZED, EXPIRED, FAILED])
+amounts = st.builds(Amounts, captured_minor=st.integers(0, 10), refunded_minor=st.integers(0, 10))
+errors = st.none() | st.builds(PaymentError, code=st.just("card_declined"), recoverable=st.booleans())
+attentions = st.none() | st.builds(Attention, reason=st.sampled_from(["SURPLUS", "LATE_MONEY"]))
+methods = st.none() | st.builds(Method, payment_method_id=st.just("pm_1"))
+snapshots = st.builds(
+    Snapshot, collection=collections, amounts=amounts, last_error=errors, attention=attentions, method=methods
+)
+observations = st.builds(
+    Observation,
+    mirror_version=st.integers(1, 100),
+    attempt=st.integers(1, 3),
+    intent_state=st.sampled_from(sorted(domain.COLLECTION_OF_INTENT)),
+    outcome_unknown=st.booleans(),
+    amounts=amounts,
+    last_error=errors,
+    method=methods,
+    attention=attentions,
+    decline_count=st.integers(0, 12),
+)
+
+
+def seen(intent_state: str, **fields: object) -> Observation:
+    ours: dict[str, object] = {
+        "mirror_version": 2,
+        "attempt": 1,
+        "outcome_unknown": False,
+        "amounts": Amounts(),
+        "last_error": None,
+        "method": None,
+        "attention": None,
+        "decline_count": 0,
+    }
+    return Observation(intent_state=intent_state, **(ours | fields))  # type: ignore[arg-type]
+
+
+@given(before=snapshots, observation=observations, ending=st.sampled_from([None, CANCELED, EXPIRED, FAILED]))
+def test_what_is_observed_is_a_move_that_status_allows(
+    before: Snapshot, observation: Observation, ending: str | None
+) -> None:
+    after = domain.observed(before, observation, ending=ending)
+    origin, target = State(before.collection), State(after.collection)
+    # Before an intent exists nobody can have paid it, and what was authorised is never asked for a method again.
+    if before.collection in (INITIALIZED, domain.AUTHORIZED):
+        return
+    assert target is origin or target in MOVES[origin]
+
+
+@given(before=snapshots, observation=observations)
+def test_money_that_was_taken_stays_taken(before: Snapshot, observation: Observation) -> None:
+    paid = replace(before, collection=SUCCEEDED)
+    after = domain.observed(paid, observation, ending=CANCELED)
+    assert after.collection == SUCCEEDED
+    assert after.amounts == observation.amounts
+
+
+@given(before=snapshots, observation=observations)
+def test_the_same_observation_twice_says_nothing_new(before: Snapshot, observation: Observation) -> None:
+    once = domain.observed(before, observation, ending=None)
+    again = domain.observed(once, observation, ending=None)
+    if before.collection in ENDED_WITHOUT_MONEY and once.collection not in ENDED_WITHOUT_MONEY:
+        return  # applied once only: its version is not newer the second time
+    assert not domain.says_something_new(once, again)
+
+
+@given(before=snapshots)
+def test_a_snapshot_is_kept_as_it_is(before: Snapshot) -> None:
+    assert Snapshot.from_json(before.to_json()) == before
+
+
+def test_an_outcome_that_is_not_known_is_processing_and_never_failed() -> None:
+    submitted = domain.submitted(Snapshot(collection=REQUIRES_PAYMENT_METHOD))
+    after = domain.observed(submitted, seen("REQUIRES_PAYMENT_METHOD", outcome_unknown=True), ending=FAILED)
+    assert (after.collection, after.reason) == (PROCESSING, "OUTCOME_UNKNOWN")
+
+
+@pytest.mark.parametrize("ended", sorted(ENDED_WITHOUT_MONEY))
+def test_an_outcome_that_is_not_known_does_not_bring_an_ended_payment_back(ended: str) -> None:
+    after = domain.observed(Snapshot(collection=ended), seen("CANCELED", outcome_unknown=True), ending=None)
+    assert after.collection == ended
+
+
+@pytest.mark.parametrize("ended", sorted(ENDED_WITHOUT_MONEY))
+@pytest.mark.parametrize("state", ["SUCCEEDED", "REQUIRES_CAPTURE", "PROCESSING"])
+def test_money_after_the_end_is_applied_and_asks_for_a_person(ended: str, state: str) -> None:
+    after = domain.observed(Snapshot(collection=ended), seen(state, amounts=TAKEN), ending=ended)
+    assert after.collection == domain.COLLECTION_OF_INTENT[state]
+    assert after.amounts == TAKEN
+    assert after.attention is not None
+    assert after.attention.reason == "LATE_MONEY"
+
+
+def test_a_surplus_that_comes_with_late_money_is_what_a_person_hears_of() -> None:
+    surplus = Attention(reason="SURPLUS", detail="5")
+    after = domain.observed(Snapshot(collection=EXPIRED), seen("SUCCEEDED", attention=surplus), ending=EXPIRED)
+    assert after.attention == surplus
+
+
+def test_what_asks_for_a_person_is_not_forgotten() -> None:
+    before = Snapshot(collection=SUCCEEDED, attention=Attention(reason="LATE_MONEY"))
+    after = domain.observed(before, seen("SUCCEEDED"), ending=None)
+    assert after.attention == before.attention
+
+
+@pytest.mark.parametrize(("ending", "collection"), [(None, CANCELED), (EXPIRED, EXPIRED), (FAILED, FAILED)])
+def test_a_cancelled_intent_means_what_it_was_cancelled_for(ending: str | None, collection: str) -> None:
+    before = Snapshot(collection=REQUIRES_ACTION, last_error=DECLINE)
+    after = domain.observed(before, seen("CANCELED"), ending=ending)
+    assert after.collection == collection
+    assert after.last_error is not None
+    assert after.last_error.recoverable is (collection != FAILED)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_given_up"),
+    [
+        (Snapshot(collection=REQUIRES_PAYMENT_METHOD), False),
+        (Snapshot(collection=REQUIRES_PAYMENT_METHOD, last_error=DECLINE, decline_count=9), False),
+        (Snapshot(collection=REQUIRES_PAYMENT_METHOD, last_error=DECLINE, decline_count=10), True),
+        (Snapshot(collection=REQUIRES_PAYMENT_METHOD, last_error=replace(DECLINE, recoverable=False)), True),
+        (Snapshot(collection=PROCESSING, decline_count=10), False),
+        (Snapshot(collection=SUCCEEDED, decline_count=10), False),
+    ],
+)
+def test_when_no_further_method_is_taken(said: Snapshot, is_given_up: bool) -> None:
+    assert domain.is_given_up(said) is is_given_up
+
+
+@pytest.mark.parametrize(
+    ("amounts", "refundable_minor"),
+    [
+        (Amounts(), 0),
+        (TAKEN, 100),
+        (replace(TAKEN, refunded_minor=30, refund_pending_minor=20), 50),
+        (replace(TAKEN, disputed_open_minor=100), 0),
+        (replace(TAKEN, refunded_minor=50, disputed_lost_minor=100), 0),
+    ],
+)
+def test_what_can_still_be_given_back(amounts: Amounts, refundable_minor: int) -> None:
+    assert domain.refundable_minor(amounts) == refundable_minor
+
+
+def test_waits_grow_to_a_limit_and_a_person_is_asked_after_about_a_quarter_of_an_hour() -> None:
+    delays = [domain.retry_delay(tries) for tries in range(1, 200)]
+    assert all(one <= other for one, other in pairwise(delays))
+    assert delays[0] <= timedelta(seconds=1)
+    assert delays[-1] == domain.RETRY_MAX
+    until_parked = sum(delays[: domain.PARKED_AFTER_TRIES], timedelta())
+    assert timedelta(minutes=10) < until_parked < timedelta(minutes=20)
+
+
+def test_a_derived_id_is_the_same_for_ever_and_of_its_fact_alone() -> None:
+    first = domain.derived_id("pay_1", "step:open:1")
+    assert str(first) == "84ec8339-3c88-59f6-92b5-084000b72837"
+    assert domain.derived_id("pay_2", "step:open:1") != first
+    assert domain.derived_id("pay_1", "step:intent:1") != first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4242424242424242",
+        "card 4242 4242 4242 4242 please",
+        "4242-4242-4242-4242",
+        "5555555555554444",
+        "378282246310005",
+        "x4242424242424242x",
+    ],
+)
+def test_a_card_number_in_a_text_is_refused(text: str) -> None:
+    with pytest.raises(CardNumberRefused) as caught:
+        domain.refuse_card_numbers({"session_name": "a lesson", "labels[note]": text})
+    assert caught.value.field == "labels[note]"
+    assert text not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["4242424242424241", "booking 20261120120000", "+41 44 668 18 00", "1234567890128", ""]
+)
+def test_other_numbers_are_not(text: str) -> None:
+    domain.refuse_card_numbers({"session_name": text})

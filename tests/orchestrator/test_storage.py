@@ -1,0 +1,334 @@
+"""The tables of the command side: who holds a payment, what a fence keeps out, when a payment is due again."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from local.databases import ServiceDatabase
+from services.orchestrator.domain import LEASE, REQUIRES_PAYMENT_METHOD, Snapshot
+from services.orchestrator.reading import new_payment_id
+from services.orchestrator.store import LeaseLost, NewPayment, Plan, Request, RequestKey, Store, Transition
+from services.runtime.database import HeldConnections, plain_dsn
+from tests.orchestrator.samples import Clock
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(scope="module")
+async def store(database: ServiceDatabase) -> AsyncIterator[Store]:
+    async with HeldConnections(database.runtime_url, application_name="storage-tests", size=4) as held:
+        yield Store(held)
+
+
+def request_of(payment_id: str, method: str = "StartPayment", **fields: object) -> Request:
+    key = RequestKey(tenant_id="main", caller="shop", method=method, request_id=uuid.uuid4())
+    ours: dict[str, object] = {"key": key, "request_hash": b"hash", "payment_id": payment_id, "command": b"command"}
+    return Request(**(ours | fields))  # type: ignore[arg-type]
+
+
+def payment_of(payment_id: str) -> NewPayment:
+    return NewPayment(
+        payment_id=payment_id,
+        payer_id="payer_1",
+        quote_request=b"\x00lines",
+        session_type="lesson",
+        session_name="Skiing",
+        client_reference="ref",
+        return_url="https://shop.example/back",
+        seller_ids=("seller_1",),
+        booking_ids=("booking_1", "booking_2"),
+        labels={"note": "«ü»"},
+    )
+
+
+def transition(fact: str, collection: str = REQUIRES_PAYMENT_METHOD) -> Transition:
+    return Transition(request_id=uuid.uuid4(), fact=fact, snapshot=Snapshot(collection=collection))
+
+
+async def held_plan(store: Store, clock: Clock) -> Plan:
+    """Return the plan of a new payment that we hold, and whose start is answered."""
+    payment_id = new_payment_id(clock())
+    request = request_of(payment_id)
+    plan = await store.start(request, payment_of(payment_id), now=clock())
+    assert plan is not None
+    plan.stage = "COLLECTING"
+    await store.save(plan, point="test.save", now=clock(), request=replace(request, answer=b"answer"))
+    return plan
+
+
+async def released(store: Store, plan: Plan, clock: Clock, *, due_in: timedelta | None = None) -> None:
+    plan.due_time = None if due_in is None else clock() + due_in
+    await store.save(plan, point="test.save", now=clock(), release=True)
+
+
+async def is_due(store: Store, plan: Plan, clock: Clock) -> bool:
+    return (plan.tenant_id, plan.payment_id) in await store.due(now=clock())
+
+
+async def test_a_new_payment_is_held_by_who_starts_it(store: Store, clock: Clock) -> None:
+    payment_id = new_payment_id(clock())
+    plan = await store.start(request_of(payment_id), payment_of(payment_id), now=clock())
+    assert plan is not None
+    assert plan.fence == 1
+    assert (plan.labels, plan.booking_ids) == ({"note": "«ü»"}, ("booking_1", "booking_2"))
+    assert await store.take("main", payment_id, now=clock()) is None
+    assert not await is_due(store, plan, clock)
+
+    clock.advance(LEASE)
+    assert await is_due(store, plan, clock)
+    taken = await store.take("main", payment_id, now=clock())
+    assert taken is not None
+    assert taken.fence == 2
+    assert taken.quote_request == b"\x00lines"
+
+
+async def test_a_start_that_is_repeated_writes_nothing(store: Store, clock: Clock) -> None:
+    first, second = new_payment_id(clock()), new_payment_id(clock())
+    request = request_of(first)
+    assert await store.start(request, payment_of(first), now=clock()) is not None
+    assert await store.start(replace(request, payment_id=second), payment_of(second), now=clock()) is None
+    assert await store.read("main", second, payer_id=None) is None
+    kept = await store.request(request.key)
+    assert kept == request
+
+
+async def test_twenty_takers_at_once_and_one_has_it(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    await released(store, plan, clock)
+    taken = await asyncio.gather(*(store.take("main", plan.payment_id, now=clock()) for _ in range(20)))
+    assert len([one for one in taken if one is not None]) == 1
+
+
+async def test_who_lost_the_lease_writes_nothing(store: Store, clock: Clock) -> None:
+    slow = await held_plan(store, clock)
+    clock.advance(LEASE)
+    quick = await store.take("main", slow.payment_id, now=clock())
+    assert quick is not None
+    request = request_of(slow.payment_id, "SubmitPayment")
+    await store.accept(request, payer_id=None, point="test.accept", now=clock())
+
+    slow.said = Snapshot(collection=REQUIRES_PAYMENT_METHOD)
+    with pytest.raises(LeaseLost):
+        await store.save(
+            slow, point="test.save", now=clock(), added=[transition("late")], request=replace(request, answer=b"late"),
+            release=True,
+        )  # fmt: skip
+    assert not await store.renew(slow, now=clock())
+    await store.release(slow, now=clock())
+
+    assert await store.take("main", slow.payment_id, now=clock()) is None  # the quick one has it still
+    kept = await store.read("main", slow.payment_id, payer_id=None)
+    assert kept is not None
+    assert (kept.said.collection, kept.unsaid) == ("INITIALIZED", [])
+    assert [one.done for one in await store.open_requests("main", slow.payment_id)] == [False]
+
+
+async def test_the_outbox_keeps_its_order_until_it_is_said(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    first, second, third = transition("first"), transition("second"), transition("third")
+    await store.save(plan, point="test.save", now=clock(), added=[first, second])
+    await store.save(plan, point="test.save", now=clock(), added=[third], said=[first.request_id])
+    kept = await store.read("main", plan.payment_id, payer_id=None)
+    assert kept is not None
+    assert kept.unsaid == [second, third]
+
+    await store.save(plan, point="test.save", now=clock(), refused=(second.request_id, "TRANSITION_ILLEGAL"))
+    kept = await store.read("main", plan.payment_id, payer_id=None)
+    assert kept is not None
+    assert kept.unsaid == [third]
+
+
+async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(
+    store: Store, clock: Clock, database: ServiceDatabase
+) -> None:
+    """A statement that waits for the last holder's commit must not see the outbox as it was before."""
+    plan = await held_plan(store, clock)
+    said, unsaid = transition("said"), transition("unsaid")
+    await store.save(plan, point="test.save", now=clock(), added=[said])
+
+    other = await asyncpg.connect(plain_dsn(database.owner_url))
+    try:
+        async with other.transaction():
+            # What the last holder's release does, not committed yet.
+            await other.execute(
+                "UPDATE payments SET held_until = $2 WHERE payment_id = $1", plan.payment_id, clock() - SECOND
+            )
+            await other.execute("DELETE FROM transitions WHERE request_id = $1", said.request_id)
+            await other.execute(
+                """INSERT INTO transitions (tenant_id, payment_id, request_id, fact, snapshot, create_time)
+                   SELECT 'main', $1, $2, 'unsaid', said, $3 FROM payments WHERE payment_id = $1""",
+                plan.payment_id, unsaid.request_id, clock(),
+            )  # fmt: skip
+            request = request_of(plan.payment_id, "SubmitPayment")
+            waiting = asyncio.create_task(store.accept(request, payer_id=None, point="test.accept", now=clock()))
+            await _somebody_waits(other)
+        _, _, taken = await waiting
+    finally:
+        await other.close()
+    assert taken is not None
+    assert [one.fact for one in taken.unsaid] == ["unsaid"]
+
+
+async def _somebody_waits(connection: asyncpg.Connection) -> None:
+    while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        pass
+
+
+async def test_a_payment_is_due_when_its_plan_says(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    await released(store, plan, clock, due_in=timedelta(hours=1))
+    assert not await is_due(store, plan, clock)
+    clock.advance(timedelta(hours=1))
+    assert await is_due(store, plan, clock)
+
+
+async def test_a_payment_without_anything_to_do_is_never_due(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    await released(store, plan, clock)
+    clock.advance(timedelta(days=365))
+    assert not await is_due(store, plan, clock)
+
+
+async def test_what_is_delivered_makes_a_payment_due(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    await released(store, plan, clock)
+    assert await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    assert await is_due(store, plan, clock)
+
+
+async def test_what_is_delivered_while_it_is_held_makes_it_due_again(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    assert not await is_due(store, plan, clock)
+    await released(store, plan, clock, due_in=timedelta(hours=1))
+    assert await is_due(store, plan, clock)
+
+    taken = await store.take("main", plan.payment_id, now=clock())
+    assert taken is not None
+    assert (taken.observed_version, taken.observation) == (3, b"three")
+    taken.mirror_version = 3
+    await released(store, taken, clock)
+    assert not await is_due(store, plan, clock)
+
+
+async def test_what_was_applied_before_it_is_delivered_makes_nothing_due(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    plan.mirror_version = 3
+    await released(store, plan, clock)
+    assert await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    assert not await is_due(store, plan, clock)
+
+
+async def test_the_newest_delivery_is_kept_in_whatever_order_they_come(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    for version in (2, 5, 3, 5, 4):
+        await store.observe("main", plan.payment_id, mirror_version=version, observation=b"%d" % version, now=clock())
+    kept = await store.read("main", plan.payment_id, payer_id=None)
+    assert kept is not None
+    assert (kept.observed_version, kept.observation) == (5, b"5")
+
+
+async def test_a_delivery_of_an_unknown_payment_or_of_another_tenants_is_not_taken(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    unknown = new_payment_id(clock())
+    assert not await store.observe("main", unknown, mirror_version=1, observation=b"", now=clock())
+    assert not await store.observe("other", plan.payment_id, mirror_version=1, observation=b"", now=clock())
+
+
+async def test_a_request_that_comes_while_it_is_held_makes_it_due_again(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    request = request_of(plan.payment_id, "CancelPayment")
+    found, accepted, taken = await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    assert (found, accepted, taken) == (True, True, None)
+    await released(store, plan, clock)
+    assert await is_due(store, plan, clock)
+
+
+async def test_a_request_that_is_open_keeps_a_payment_due_whoever_lets_it_go(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    left = request_of(plan.payment_id, "RefundPayment")
+    await store.accept(left, payer_id=None, point="test.accept", now=clock())
+    await released(store, plan, clock)
+    taken = await store.take("main", plan.payment_id, now=clock())
+    assert taken is not None
+    taken.tries = 3
+    taken.due_time = clock() + SECOND
+    await store.release(taken, now=clock())  # it met an outage
+    assert not await is_due(store, plan, clock)
+
+    other = request_of(plan.payment_id, "SubmitPayment")
+    _, _, taken = await store.accept(other, payer_id=None, point="test.accept", now=clock())
+    assert taken is not None
+    taken.due_time = None
+    await store.save(taken, point="test.save", now=clock(), request=replace(other, answer=b"answer"), release=True)
+    assert await is_due(store, plan, clock)
+
+
+async def test_after_an_error_a_payment_rests_and_keeps_what_was_saved(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    await released(store, plan, clock)
+    taken = await store.take("main", plan.payment_id, now=clock())
+    assert taken is not None
+    taken.said = Snapshot(collection="SUCCEEDED")
+    taken.mirror_version, taken.tries, taken.due_time = 3, 1, clock() + SECOND
+    await store.release(taken, now=clock())
+
+    kept = await store.read("main", plan.payment_id, payer_id=None)
+    assert kept is not None
+    assert (kept.said.collection, kept.mirror_version, kept.tries) == ("INITIALIZED", 0, 1)
+    assert not await is_due(store, plan, clock)  # although something is to be applied: it would fail again
+    assert await store.take("main", plan.payment_id, now=clock()) is not None
+
+
+async def test_after_an_error_a_payment_to_which_something_came_is_looked_at_at_once(
+    store: Store, clock: Clock
+) -> None:
+    plan = await held_plan(store, clock)
+    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    plan.due_time = clock() + SECOND
+    await store.release(plan, now=clock())
+    assert await is_due(store, plan, clock)
+
+
+async def test_a_request_is_accepted_for_its_payer_alone(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    request = request_of(plan.payment_id, "SubmitPayment")
+    found, accepted, _ = await store.accept(request, payer_id="payer_2", point="test.accept", now=clock())
+    assert (found, accepted) == (False, False)
+    assert await store.read("main", plan.payment_id, payer_id="payer_2") is None
+    found, accepted, _ = await store.accept(request, payer_id="payer_1", point="test.accept", now=clock())
+    assert (found, accepted) == (True, True)
+
+
+async def test_of_twenty_equal_requests_at_once_one_is_accepted(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    await released(store, plan, clock)
+    request = request_of(plan.payment_id, "SubmitPayment")
+    answers = await asyncio.gather(
+        *(store.accept(request, payer_id=None, point="test.accept", now=clock()) for _ in range(20))
+    )
+    assert sum(accepted for _, accepted, _ in answers) == 1
+    assert len([plan for _, _, plan in answers if plan is not None]) == 1
+
+
+async def test_an_answer_is_kept_for_ever(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    request = request_of(plan.payment_id, "SubmitPayment")
+    await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    await store.save(plan, point="test.save", now=clock(), request=request)
+    [calling] = await store.open_requests("main", plan.payment_id)
+    assert calling.calling
+    await store.save(plan, point="test.save", now=clock(), request=replace(request, answer=b"first"))
+    await store.save(plan, point="test.save", now=clock(), request=replace(request, refusal={"reason": "SECOND"}))
+    kept = await store.request(request.key)
+    assert kept is not None
+    assert (kept.answer, kept.refusal) == (b"first", None)
+    assert await store.open_requests("main", plan.payment_id) == []
