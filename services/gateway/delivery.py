@@ -52,6 +52,8 @@ REFUSALS: Final = frozenset(
 )
 """The sink was reached and does not want it. Anything else says that it is away, too busy, or that our token is being
 renewed: no failure of the delivery."""
+ROUNDS_MAX: Final = 20
+"""Deliveries of one payment that go on changing, before others have their turn."""
 NAMESPACE: Final = uuid.UUID("b6f1b0d2-6a39-4e0c-8f7a-0d3e5a2c9b17")
 
 _logger = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ class Deliveries:
         self, connection: AsyncConnection, tenant_id: str, observation: Observation, *, origin: str
     ) -> None:
         """Have an observation delivered once the transaction of `connection` has committed."""
-        await connection.execute(
+        recorded = await connection.execute(
             _RECORD,
             {
                 "tenant_id": tenant_id,
@@ -92,59 +94,72 @@ class Deliveries:
                 "now": self._now(),
             },
         )
-        # A job for each version: one that is kept from starting by an older that just ends would be lost.
-        await self._queue.enqueue(
-            connection,
-            DELIVER,
-            {"payment_id": observation.payment_id},
-            tenant_id=tenant_id,
-            dedupe_key=f"{observation.payment_id}:{observation.mirror_version}",
-        )
+        since_version = recorded.scalar_one_or_none()
+        if since_version is not None:
+            # One job for all that is seen until it has nothing left to deliver; another one if that job died.
+            await self._queue.enqueue(
+                connection,
+                DELIVER,
+                {"payment_id": observation.payment_id},
+                tenant_id=tenant_id,
+                dedupe_key=f"{observation.payment_id}:{since_version}",
+            )
 
     async def deliver(self, job: Job) -> None:
-        """Deliver the newest observation of a payment, unless it was."""
+        """Deliver the newest observation of a payment, and what is seen meanwhile; nothing if it was delivered."""
         payment_id = str(job.payload["payment_id"])
-        async with self._held.statement(None) as connection:
-            row = await connection.fetchrow(_WANTED, job.tenant_id, payment_id)
-        if row is None:
-            return
-        observation = Observation.from_json(json.loads(row["observation"]))
+        for _ in range(ROUNDS_MAX):
+            async with self._held.statement(None) as connection:
+                row = await connection.fetchrow(_WANTED, job.tenant_id, payment_id)
+            if row is None:
+                return
+            observation = Observation.from_json(json.loads(row["observation"]))
+            await self._send(job.tenant_id, observation, origin=row["origin"], since=row["record_time"])
+            async with self._held.statement("deliver.done") as connection:
+                wanted = await connection.fetchval(_DELIVERED, job.tenant_id, payment_id, observation.mirror_version)
+            if wanted is None or wanted <= observation.mirror_version:
+                return
+        raise RetryLater(waiting.REST_MIN)
+
+    async def _send(self, tenant_id: str, observation: Observation, *, origin: str, since: datetime) -> None:
+        """Call the sink. Raises `RetryLater` when it is away, `DeliveryRefused` when it does not want this."""
+        payment_id, version = observation.payment_id, observation.mirror_version
         request = observation_pb2.DeliverEventRequest(
-            request_id=str(uuid.uuid5(NAMESPACE, f"{job.tenant_id}/{payment_id}/{observation.mirror_version}")),
+            request_id=str(uuid.uuid5(NAMESPACE, f"{tenant_id}/{payment_id}/{version}")),
             observation=to_proto(observation),
-            origin=row["origin"],
+            origin=origin,
         )
+        rest = waiting.rest(self._now() - since)
         try:
             await points.call("deliver.sink", self._deliver(request))
         except aio.AioRpcError as error:
             refusal = f"{error.code().name} {reason_of(error)}"
-            rest = waiting.rest(self._now() - row["record_time"])
             if error.code() in REFUSALS or rest is None:
                 raise DeliveryRefused(refusal) from error
             _logger.info("a delivery waits", extra={"fields": {"payment_id": payment_id, "reason": refusal}})
             raise RetryLater(rest) from error
         except DependencyUnavailable as error:  # there is no token to call with
-            raise RetryLater(waiting.rest(self._now() - row["record_time"]) or waiting.REST_MAX) from error
-        async with self._held.statement("deliver.done") as connection:
-            await connection.execute(_DELIVERED, job.tenant_id, payment_id, observation.mirror_version)
+            if rest is None:
+                raise
+            raise RetryLater(rest) from error
 
     async def _deliver(self, request: observation_pb2.DeliverEventRequest) -> None:
         await self._sink.DeliverEvent(request, timeout=TIMEOUT_S)
 
 
 _RECORD = sa.text("""
-    INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time)
-    VALUES (:tenant_id, :payment_id, :version, CAST(:observation AS jsonb), :origin, :now)
+    INSERT INTO deliveries (tenant_id, payment_id, wanted_version, since_version, observation, origin, record_time)
+    VALUES (:tenant_id, :payment_id, :version, :version, CAST(:observation AS jsonb), :origin, :now)
     ON CONFLICT ON CONSTRAINT deliveries_pkey
     DO UPDATE SET wanted_version = excluded.wanted_version, observation = excluded.observation,
         origin = excluded.origin,
-        record_time = CASE
-            WHEN deliveries.delivered_version < deliveries.wanted_version THEN deliveries.record_time
-            ELSE excluded.record_time
-        END
+        since_version = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
+            THEN deliveries.since_version ELSE excluded.since_version END,
+        record_time = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
+            THEN deliveries.record_time ELSE excluded.record_time END
     WHERE deliveries.wanted_version < excluded.wanted_version
+    RETURNING since_version
 """)
-"""`record_time` says since when there is something to deliver."""
 
 _WANTED: Final = """
     SELECT observation, origin, record_time FROM deliveries
@@ -152,6 +167,7 @@ _WANTED: Final = """
 """
 
 _DELIVERED: Final = """
-    UPDATE deliveries SET delivered_version = $3
-    WHERE tenant_id = $1 AND payment_id = $2 AND delivered_version < $3
+    UPDATE deliveries SET delivered_version = greatest(delivered_version, $3)
+    WHERE tenant_id = $1 AND payment_id = $2
+    RETURNING wanted_version
 """

@@ -40,6 +40,8 @@ CREATE TABLE deliveries (
     wanted_version    bigint      NOT NULL,
     observation       jsonb       NOT NULL,
     origin            text        NOT NULL,
+    -- The first that is not delivered, and since when: names the job that delivers until nothing is left.
+    since_version     bigint      NOT NULL,
     record_time       timestamptz NOT NULL,
     delivered_version bigint      NOT NULL DEFAULT 0,
     CONSTRAINT deliveries_pkey PRIMARY KEY (tenant_id, payment_id)
