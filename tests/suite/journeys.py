@@ -117,6 +117,18 @@ class Traveller:
         request = status_pb2.GetPaymentRequest(payment_id=payment_id)
         return (await stubbornly(lambda: self.shop.status.GetPayment(request, timeout=CALL_TIMEOUT_S))).payment
 
+    async def history(self, payment_id: str) -> list[status_pb2.Transition]:
+        """Return all that status keeps of a payment, oldest first."""
+        request = status_pb2.ListTransitionsRequest(payment_id=payment_id, page_size=500)
+        answer = await stubbornly(lambda: self.shop.status.ListTransitions(request, timeout=CALL_TIMEOUT_S))
+        assert not answer.next_page_token
+        return list(answer.transitions)
+
+    async def states(self, payment_id: str) -> list[str]:
+        """Return the states a payment went through, each as often as it came to it."""
+        names = [state_name(transition.state) for transition in await self.history(payment_id)]
+        return [name for number, name in enumerate(names) if number == 0 or names[number - 1] != name]
+
     async def intent_of(self, payment_id: str) -> dict[str, Any]:
         [intent] = await self.sandbox.objects("payment_intent", **{"metadata.payment_id": payment_id})
         return intent
@@ -126,7 +138,7 @@ class Traveller:
         until = time.monotonic() + within_s
         while True:
             payment = await self.payment(payment_id)
-            reached = payment_pb2.PaymentState.Name(payment.state).removeprefix("PAYMENT_STATE_")
+            reached = state_name(payment.state)
             left = await self.left_to_do() if reached == state else ["the payment"]
             if reached == state and not left:
                 return
@@ -163,11 +175,10 @@ class Traveller:
         assert len(refunds) == ends.refunds, f"{len(refunds)} refunds"
         customers = await self.sandbox.objects("customer", **{"metadata.payer_id": self.payer_id})
         assert len(customers) == 1, f"{len(customers)} customers"
-        request = status_pb2.ListTransitionsRequest(payment_id=payment_id)
-        history = (await stubbornly(lambda: self.shop.status.ListTransitions(request))).transitions
+        history = await self.history(payment_id)
         assert [one.revision for one in history] == list(range(1, len(history) + 1))
         assert len({one.request_id for one in history}) == len(history)
-        reached = Counter(payment_pb2.PaymentState.Name(one.state).removeprefix("PAYMENT_STATE_") for one in history)
+        reached = Counter(state_name(one.state) for one in history)
         for state in ends.states:
             assert reached[state] == 1, f"{state} was reached {reached[state]} times: {dict(reached)}"
 
@@ -199,6 +210,10 @@ async def stubbornly(call: Callable[[], Awaitable[Answer]]) -> Answer:
             if time.monotonic() > until:
                 raise
             await asyncio.sleep(PAUSE_S)
+
+
+def state_name(state: payment_pb2.PaymentState.ValueType) -> str:
+    return payment_pb2.PaymentState.Name(state).removeprefix("PAYMENT_STATE_")
 
 
 async def eventually(is_so: Callable[[], Awaitable[object]], *, within_s: float, what: str) -> None:
