@@ -92,7 +92,7 @@ def _return_url(intent: Object) -> str | None:
 
 
 def _question(intent: Object) -> str:
-    amount = escape(shown(intent["amount"], currency=intent["currency"]))
+    amount = escape(shown(intent["amount"], currency=intent["currency"]).upper())
     secret = escape(intent["client_secret"], quote=True)
     return f"""<h1>Confirm your payment</h1>
 <p>Your bank asks you to confirm that it is you who pays. This is a test page; no money moves.</p>

@@ -33,7 +33,7 @@ async def test_the_page_says_what_is_asked_and_both_buttons_work_without_script(
     page = await browser.get(intent.next_action.redirect_to_url.url)
 
     assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
-    for text in ("120.50 chf", intent.id, 'method="post"', 'value="complete"', 'value="fail"', 'lang="en"'):
+    for text in ("120.50 CHF", intent.id, 'method="post"', 'value="complete"', 'value="fail"', 'lang="en"'):
         assert text in page.text
     assert "<script" not in page.text
 

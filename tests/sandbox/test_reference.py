@@ -1,0 +1,64 @@
+"""The stand-in beside Stripe's own files, where BATZEN_STRIPE_REFERENCE names their folder.
+
+`openapi.json` is Stripe's published description and `fixtures.json` its sample objects, from github.com/stripe/openapi.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.control import SandboxControl
+from sandbox.operations import OPERATIONS
+from sandbox.schema import RESOURCE_OF
+from tests.sandbox.samples import Api, paid, seller
+
+_REFERENCE = os.environ.get("BATZEN_STRIPE_REFERENCE")  # read at import: tests run without such variables
+pytestmark = pytest.mark.skipif(_REFERENCE is None, reason="BATZEN_STRIPE_REFERENCE does not name Stripe's files")
+ONLY_EXPANDED = {"charge": ("refunds",), "customer": ("sources", "subscriptions", "tax_ids")}
+"""The samples show them; the API leaves them out unless asked to expand them."""
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    return dict(json.loads((Path(str(_REFERENCE)) / name).read_text()))
+
+
+def test_every_operation_is_in_stripes_description() -> None:
+    known = {f"{verb} {_bare(path)}" for path, verbs in _read("openapi.json")["paths"].items() for verb in verbs}
+
+    assert {_bare(operation.name) for operation in OPERATIONS} <= known
+
+
+async def test_objects_have_the_shape_of_stripes_samples(v1: Api, control: SandboxControl) -> None:
+    account, customer = await seller(v1), await v1.customers.create_async({})
+    intent = await paid(v1, customer=customer.id, application_fee_amount=700, transfer_data={"destination": account})
+    await v1.refunds.create_async(
+        {"payment_intent": intent.id, "amount": 300, "reverse_transfer": True, "refund_application_fee": True}
+    )
+    await v1.webhook_endpoints.create_async({"url": "http://127.0.0.1:1/", "enabled_events": ["account.updated"]})
+
+    for kind in RESOURCE_OF:
+        ours, sample = (await control.objects(kind))[-1], _read("fixtures.json")["resources"][kind]
+        differences = {
+            name: (value, ours.get(name, "absent"))
+            for name, value in sample.items()
+            if name not in ONLY_EXPANDED.get(kind, ()) and not _alike(value, ours.get(name, "absent"))
+        }
+        assert differences == {}, kind
+
+
+def _alike(sample: Any, ours: Any) -> bool:
+    if sample is None or ours is None:
+        return ours != "absent"
+    return isinstance(ours, type(sample))
+
+
+def _bare(path: str) -> str:
+    return re.sub(r"{[a-z_]+}", "{}", path)
