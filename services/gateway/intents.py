@@ -89,8 +89,8 @@ class CreateIntent:
         return await self._provider.create_intent(call.params["body"], key=call.key)
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
-        """Find the intent that carries this call's id among the customer's newest."""
-        for intent in await self._provider.list_intents(call.params["customer_id"]):
+        """Find the intent that carries this call's id among the customer's."""
+        for intent in await self._provider.list_intents(call.params["customer_id"], since=call.create_time):
             if (intent.get("metadata") or {}).get("call_id") == str(call.call_id):
                 return intent
         return None

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -39,6 +40,13 @@ ANSWER_MARGIN_S: Final = 0.5
 TRIES_MAX: Final = 5
 PAUSE_FIRST_S: Final = 0.1
 PAUSE_MAX_S: Final = 2.0
+
+PAGE_SIZE: Final = 100
+"""As long as Stripe lets it be."""
+PAGES_MAX: Final = 20
+"""Of one list: twice as many refunds as a payment may have."""
+CLOCKS_APART_MAX: Final = timedelta(hours=1)
+"""How far Stripe's clock may be from ours when we ask for what is newer than something of ours."""
 
 STATES: Final = {
     "requires_payment_method": "REQUIRES_PAYMENT_METHOD",
@@ -133,17 +141,18 @@ class Provider:
         """Read an intent with its latest charge and its method."""
         return await self._get(f"/v1/payment_intents/{intent_id}", expand=["latest_charge", "payment_method"])
 
-    async def list_intents(self, customer_id: str) -> list[Json]:
-        """Read a customer's newest intents. A list is up to date at once; a search is not, and is never asked."""
-        return _items(await self._get("/v1/payment_intents", customer=customer_id, limit=100))
+    async def list_intents(self, customer_id: str, *, since: datetime) -> list[Json]:
+        """Read a customer's intents since then. A list is up to date at once; a search is not, and is never asked."""
+        begin = int((since - CLOCKS_APART_MAX).timestamp())
+        return await self._all("/v1/payment_intents", customer=customer_id, created={"gte": begin})
 
     async def create_refund(self, params: Json, *, key: str) -> Json:
         """Create a refund."""
         return await self._post("/v1/refunds", params, key=key)
 
     async def list_refunds(self, intent_id: str) -> list[Json]:
-        """Read the newest refunds of an intent."""
-        return _items(await self._get("/v1/refunds", payment_intent=intent_id, limit=100))
+        """Read the refunds of an intent, the newest first."""
+        return await self._all("/v1/refunds", payment_intent=intent_id)
 
     async def _post(self, path: str, params: Json, *, key: str) -> Json:
         # The client's raw requests answer with plain values; its objects cost more than all the rest of a call.
@@ -151,6 +160,18 @@ class Provider:
 
     async def _get(self, path: str, **params: Any) -> Json:
         return await self._send(lambda: self._client.raw_request_async("get", path, **params))
+
+    async def _all(self, path: str, **params: Any) -> list[Json]:
+        """Read every page of a list. One that goes on after `PAGES_MAX` says nothing about what is not in it."""
+        found: list[Json] = []
+        for _ in range(PAGES_MAX):
+            page = await self._get(path, **params, limit=PAGE_SIZE)
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+            params["starting_after"] = found[-1]["id"]
+        _logger.error("%s goes on after %d pages", path, PAGES_MAX)
+        raise Unanswered
 
     async def _send(self, send: Callable[[], Awaitable[Any]]) -> Json:
         """Send until there is something to rely on, or the time is up. Each try sends the same under the same key.
@@ -301,7 +322,3 @@ def _method(intent: Json, charge: Json, error: Json | None) -> Method | None:
         expire_month=int(card.get("exp_month") or 0),
         expire_year=int(card.get("exp_year") or 0),
     )
-
-
-def _items(page: Json) -> list[Json]:
-    return list(page["data"])

@@ -15,6 +15,8 @@ from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import domain
+from services.gateway.domain import StripeUnavailable
+from services.gateway.provider import Provider
 from services.gateway.sweep import sweep
 from tests.gateway.conftest import Clock, Gateway, Sink
 from tests.gateway.samples import (
@@ -235,6 +237,15 @@ async def test_stripe_being_away_is_unavailable_and_nothing_is_concluded(
         StatusCode.UNAVAILABLE,
         "STRIPE_UNAVAILABLE",
     )
+
+
+async def test_a_stripe_that_cannot_be_reached_was_asked_nothing() -> None:
+    provider = Provider("sk_test_nowhere", api_base="http://127.0.0.1:9")
+
+    with pytest.raises(StripeUnavailable):
+        await provider.confirm_intent("pi_1", {}, key="one")
+
+    await provider.close()
 
 
 async def test_a_create_that_stays_unknown_is_unavailable_and_ends_in_one_intent(

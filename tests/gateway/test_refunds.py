@@ -190,6 +190,17 @@ async def test_a_refund_made_in_the_dashboard_is_seen_and_counts(
     assert (await payments.synced(payment_id)) == seen
 
 
+async def test_more_refunds_than_a_page_of_stripes_holds_are_all_seen(
+    payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid()
+    intent_id = await payments.intent_id(payment_id)
+    for _ in range(101):
+        await stripe.refund(intent_id, amount=1)
+
+    assert (await payments.synced(payment_id)).amounts.refunded_minor == 101
+
+
 async def test_what_stripe_refuses_stays_refundable(
     gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
 ) -> None:
