@@ -54,7 +54,7 @@ from services.runtime.process import utc_now
 from services.runtime.server import RunningServer, running_server
 from services.status.__main__ import status_servicer
 from tests.conftest import Databases
-from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, start, submit
+from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, start, state_of, submit
 
 CALL_TIMEOUT_S = 20.0
 HOST = "127.0.0.1"
@@ -175,17 +175,15 @@ class Journeys:
         """Return what status says."""
         return (await self.status.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id))).payment
 
+    async def transitions(self, payment_id: str) -> Sequence[status_pb2.Transition]:
+        answer = await self.status.ListTransitions(status_pb2.ListTransitionsRequest(payment_id=payment_id))
+        return answer.transitions
+
     async def states(self, payment_id: str) -> list[str]:
         """Return the states of a payment's history, which has a revision for each fact and none twice."""
-        answer = await self.status.ListTransitions(status_pb2.ListTransitionsRequest(payment_id=payment_id))
-        assert [one.revision for one in answer.transitions] == list(range(1, len(answer.transitions) + 1))
-        return [
-            status_pb2.Payment(state=one.state)
-            .DESCRIPTOR.fields_by_name["state"]
-            .enum_type.values_by_number[one.state]
-            .name.removeprefix("PAYMENT_STATE_")
-            for one in answer.transitions
-        ]
+        transitions = await self.transitions(payment_id)
+        assert [one.revision for one in transitions] == list(range(1, len(transitions) + 1))
+        return [state_of(one) for one in transitions]
 
     async def plan(self, payment_id: str) -> pb.PaymentPlan:
         return (await self.orchestrator.GetPaymentPlan(pb.GetPaymentPlanRequest(payment_id=payment_id))).plan

@@ -34,7 +34,7 @@ from services.status.domain import MOVES, State
 DECLINE = PaymentError(code="card_declined", decline_code="generic_decline", message="No.", recoverable=True)
 TAKEN = Amounts(authorized_minor=100, captured_minor=100)
 
-collections = st.sampled_from([one for one in domain.COLLECTION_OF_INTENT.values()] + [INITIALIZED, EXPIRED, FAILED])
+collections = st.sampled_from([*domain.COLLECTION_OF_INTENT.values(), INITIALIZED, EXPIRED, FAILED])
 amounts = st.builds(Amounts, captured_minor=st.integers(0, 10), refunded_minor=st.integers(0, 10))
 errors = st.none() | st.builds(PaymentError, code=st.just("card_declined"), recoverable=st.booleans())
 attentions = st.none() | st.builds(Attention, reason=st.sampled_from(["SURPLUS", "LATE_MONEY"]))
