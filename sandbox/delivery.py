@@ -170,7 +170,7 @@ class Delivery:
             body = body.replace(b'"livemode": false', b'"livemode": false ', 1)
         try:
             answer = await self._client.post(parcel.endpoint["url"], content=body, headers=headers)
-        except httpx.HTTPError as failure:
+        except (httpx.HTTPError, httpx.InvalidURL) as failure:
             return type(failure).__name__
         return answer.status_code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import pytest
 import stripe
@@ -19,6 +20,12 @@ SHORT_S = 0.3
 
 async def _count(v1: Api) -> int:
     return len((await v1.payment_intents.list_async({"limit": 100})).data)
+
+
+def _both(connect: Connect) -> tuple[Api, Api]:
+    """Return two clients of one account: one that soon gives up, one that does not."""
+    key = f"sk_test_{secrets.token_hex(8)}"
+    return connect(key, timeout_s=SHORT_S), connect(key)
 
 
 async def test_a_rate_limit_says_which_and_nothing_happened(v1: Api, control: SandboxControl) -> None:
@@ -72,11 +79,11 @@ async def test_a_server_error_before_or_after_the_effect(
 async def test_no_answer_at_all_before_or_after_the_effect(
     connect: Connect, control: SandboxControl, kind: str, after: bool, count: int
 ) -> None:
-    v1 = connect(timeout_s=SHORT_S)
+    impatient, v1 = _both(connect)
     await control.fault(kind, route=CREATE, after=after)
 
     with pytest.raises(stripe.APIConnectionError):
-        await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
+        await impatient.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
 
     assert await _count(v1) == count
     # The same key settles what happened: the first answer, or the first execution.
@@ -85,13 +92,13 @@ async def test_no_answer_at_all_before_or_after_the_effect(
 
 
 async def test_a_slow_call_still_answers(connect: Connect, control: SandboxControl) -> None:
-    v1 = connect(timeout_s=SHORT_S)
+    impatient, v1 = _both(connect)
     await control.fault("slow", route=CREATE, seconds=0.01)
     assert (await v1.payment_intents.create_async(PARAMS)).amount == 500
 
     await control.fault("slow", route=CREATE, seconds=10 * SHORT_S)
     with pytest.raises(stripe.APIConnectionError):
-        await v1.payment_intents.create_async(PARAMS)
+        await impatient.payment_intents.create_async(PARAMS)
 
 
 async def test_paused_calls_go_on_together(v1: Api, control: SandboxControl) -> None:
@@ -159,10 +166,10 @@ async def test_chance_and_ids_follow_the_seed() -> None:
 
 
 async def test_latency_comes_before_the_effect(connect: Connect, control: SandboxControl) -> None:
-    v1 = connect(timeout_s=SHORT_S)
-    await control.set_latency(3_000 * SHORT_S)
+    impatient, v1 = _both(connect)
+    await control.set_latency(10_000 * SHORT_S)
     with pytest.raises(stripe.APIConnectionError):
-        await v1.payment_intents.create_async(PARAMS)
+        await impatient.payment_intents.create_async(PARAMS)
 
     await control.set_latency(0)
 

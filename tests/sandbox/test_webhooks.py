@@ -187,7 +187,7 @@ async def test_delayed_events_come_after_the_delay(
     v1: Api, control: SandboxControl, receiver: Receiver, listen: Listen
 ) -> None:
     secret = await listen()
-    await control.webhooks(delay_s=0.2)
+    await control.webhooks(delay_s=0.5)
 
     await v1.payment_intents.create_async(PARAMS)
 
@@ -200,16 +200,30 @@ async def test_events_change_their_order(fresh: tuple[Api, SandboxControl], rece
     v1, control = fresh
     await v1.payment_intents.list_async()
     await control.endpoint(receiver.url, secrets=["whsec_x"])
-    await control.webhooks(reorder=True)
+    await control.webhooks(reorder=True, hold=True)
 
     for _ in range(8):
         await v1.payment_intents.create_async(PARAMS)
+    await control.release()
     await control.drain()
 
     happened = [event.id for event in reversed((await v1.events.list_async({"limit": 100})).data)]
     delivered = [event.id for event in receiver.events("whsec_x")]
     assert sorted(delivered) == sorted(happened)
     assert delivered != happened
+
+
+async def test_on_their_way_events_are_shuffled_but_not_kept(
+    v1: Api, control: SandboxControl, receiver: Receiver, listen: Listen
+) -> None:
+    secret = await listen()
+    await control.webhooks(reorder=True)
+
+    for _ in range(6):
+        await v1.payment_intents.create_async(PARAMS)
+    await control.drain()
+
+    assert receiver.types(secret) == ["payment_intent.created"] * 6
 
 
 async def test_every_account_has_the_configured_endpoint(fresh: tuple[Api, SandboxControl], receiver: Receiver) -> None:
