@@ -44,6 +44,14 @@ DEFINITE: Final = {
     grpc.StatusCode.UNIMPLEMENTED,
 }
 """A call that ended so will end so again."""
+PASSING: Final = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+}
+"""What goes by itself. Anything else that is not definite is a mistake of a deployment, or of ours."""
 
 Answer = TypeVar("Answer")
 _logger = logging.getLogger(__name__)
@@ -288,7 +296,7 @@ async def _answered(call: Awaitable[Answer], peer: str) -> Answer:
         if refusal.reason == "REVISION_CONFLICT":
             raise RevisionMoved(int(refusal.metadata["current_revision"])) from error
         # What should never come from a peer is not concluded from either: the work is tried again, and seen in the log.
-        level = logging.WARNING if error.code() == grpc.StatusCode.UNAVAILABLE else logging.ERROR
+        level = logging.WARNING if error.code() in PASSING else logging.ERROR
         _logger.log(level, "%s answered %s: %s", peer, error.code().name, error.details())
         raise DependencyUnavailable(dependency=peer) from error
 
