@@ -23,7 +23,7 @@ def reasons_of(package: str) -> dict[str, int]:
 def comments_of_reasons(package: str) -> dict[str, str]:
     """Return the reasons of a package with what their comments say."""
     text = (ROOT / f"protos/batzen/{package}/v1/errors.proto").read_text()
-    found = re.findall(rf"((?:  // .*\n)+)  {PREFIX}(\w+) = (\d+);", text)
+    found = re.findall(rf"((?:  // .*\n)+)  {PREFIX}(\w+) = (\d+)(?: \[deprecated = true\])?;", text)
     return {
         reason: " ".join(line.strip().removeprefix("//").strip() for line in comment.splitlines())
         for comment, reason, number in found

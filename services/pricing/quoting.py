@@ -19,7 +19,7 @@ from services.errors import (
 from services.runtime.calls import current_caller, current_tenant
 
 from .books import Books, LoadedBook
-from .domain.errors import CouponExhausted, CouponPayerLimit
+from .domain.errors import CouponExhausted, CouponPayerLimit, QuoteTooLarge
 from .domain.pipeline import price_cart
 from .domain.price import Price
 from .domain.terms import Discount
@@ -32,6 +32,9 @@ from .writing import write_quote
 TRIES_MAX: Final = 20
 """Each is lost to a change of the price book, or to a discount that has just run out."""
 
+QUOTE_BYTES_MAX: Final = (4 * 1024 - 64) * 1024
+"""What a gRPC client takes unless told otherwise, less room for what stands around a quote in an answer. A larger one
+could be kept and never be read."""
 
 HOLDS_MAX: Final = 4
 """Quotes that take uses at once: those of one coupon wait for each other anyway, and must not use up connections."""
@@ -60,7 +63,8 @@ class Quoting:
     async def create(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
         """Return the quote that is asked for, or the one that this very request has made before.
 
-        Raises what reading and pricing raise, `CouponExhausted`, `CouponPayerLimit` and `RequestIdReused`.
+        Raises what reading and pricing raise, `CouponExhausted`, `CouponPayerLimit`, `QuoteTooLarge` and
+        `RequestIdReused`.
         """
         try:
             return await self._create(request)
@@ -111,10 +115,17 @@ class Quoting:
         limited = _limited(price)
         if order.request_id is None or order.preview:
             await self._uses.check(limited, tenant_id=current_tenant(), payer_id=cart.payer_id, now=now)
-            return write_quote(price, cart=cart, quote_id="", create_time=now, expire_time=None)
+            preview = write_quote(
+                price, cart=cart, quote_id="", create_time=now, expire_time=None, formats=order.formats
+            )
+            _refuse_too_large(preview)
+            return preview
         expire_time = now + order.ttl
         quote_id = f"quote_{uuid.uuid4().hex}"
-        quote = write_quote(price, cart=cart, quote_id=quote_id, create_time=now, expire_time=expire_time)
+        quote = write_quote(
+            price, cart=cart, quote_id=quote_id, create_time=now, expire_time=expire_time, formats=order.formats
+        )
+        _refuse_too_large(quote)
         kept = await self._keep(
             StoredQuote(
                 quote_id=quote_id,
@@ -163,6 +174,11 @@ class Quoting:
         if stored is None or not _same_body(stored, request):
             return None
         return pricing_pb2.Quote.FromString(stored.quote)
+
+
+def _refuse_too_large(quote: pricing_pb2.Quote) -> None:
+    if quote.ByteSize() > QUOTE_BYTES_MAX:
+        raise QuoteTooLarge(bytes_max=QUOTE_BYTES_MAX)
 
 
 def _limited(price: Price) -> list[Discount]:

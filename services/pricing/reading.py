@@ -1,7 +1,6 @@
 """Reads CreateQuote into a `Cart`, or says which field is wrong. Knows protobuf, decides no price.
 
-Fields are read in a fixed order, so a request that is wrong twice always gets the same answer. What the contract has
-and this server does not offer is refused, never passed over.
+Fields are read in a fixed order, so a request that is wrong twice always gets the same answer.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from services.errors import FieldInvalid, FieldMissing, ServiceError
 
 from .domain.cart import ADJUSTMENTS_MAX, LINES_MAX, Cart, Rounding
-from .domain.errors import FeatureNotAvailable, TooManyLines
+from .domain.errors import TooManyLines
 from .domain.exact import Percent, parse_decimal
 from .domain.line import ID, QUANTITY_FRACTION_DIGITS_MAX, CartLine, require_match
 from .domain.terms import CallerAdjustment, Direction, Terms
@@ -32,6 +31,7 @@ from .fields import (
     read_word,
     read_zone,
 )
+from .format import LocaleFormat, formats_of, require_locales
 from .words import BEHAVIORS, DIRECTIONS, FUNDERS, KINDS, LIABILITIES, MODES, POINTS, TREATMENTS
 
 TTL_DEFAULT: Final = timedelta(hours=24)
@@ -62,6 +62,8 @@ class QuoteOrder:
     cart: Cart
     ttl: timedelta
     preview: bool
+    formats: Mapping[str, LocaleFormat]
+    """How each of the locales asked for writes the amounts."""
 
 
 def read_create_quote(
@@ -75,8 +77,6 @@ def read_create_quote(
         raise FieldMissing(field="lines")
     if len(request.lines) > LINES_MAX:  # before a million of them are looked at
         raise TooManyLines(field="lines", lines_max=LINES_MAX)
-    if len(request.locales):
-        raise FeatureNotAvailable(field="locales", feature="locales")
     cart = Cart(
         lines=_read_lines(request, currencies=currencies, now=now),
         payer_id=request.payer_id,
@@ -89,7 +89,13 @@ def read_create_quote(
             mode=read_word(MODES, request.rounding.mode, field="rounding.mode"),
         ),
     )
-    return QuoteOrder(request_id=request_id, cart=cart, ttl=_read_ttl(request), preview=request.preview)
+    return QuoteOrder(
+        request_id=request_id,
+        cart=cart,
+        ttl=_read_ttl(request),
+        preview=request.preview,
+        formats=_read_formats(request, currency_code=cart.currency_code, currencies=currencies),
+    )
 
 
 def read_terms(
@@ -204,6 +210,13 @@ def _read_adjustment(adjustment: pricing_pb2.Adjustment, *, currencies: Mapping[
         currency_codes=frozenset(named),
         line_ids=frozenset(adjustment.line_ids),
     )
+
+
+def _read_formats(
+    request: pricing_pb2.CreateQuoteRequest, *, currency_code: str, currencies: Mapping[str, int]
+) -> Mapping[str, LocaleFormat]:
+    locales = require_locales(request.locales)
+    return formats_of(locales, currency_code=currency_code, digits=currencies[currency_code])
 
 
 def _read_ttl(request: pricing_pb2.CreateQuoteRequest) -> timedelta:

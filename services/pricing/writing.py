@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from batzen.pricing.v1 import pricing_pb2
@@ -10,6 +11,7 @@ from .domain.book import TaxRate
 from .domain.cart import Cart
 from .domain.line import CartLine
 from .domain.price import AppliedAdjustment, Price, Row, SellerTotal
+from .format import LocaleFormat
 from .words import (
     BASIS_NUMBERS,
     BEHAVIOR_NUMBERS,
@@ -26,14 +28,20 @@ from .words import (
 
 
 def write_quote(
-    price: Price, *, cart: Cart, quote_id: str, create_time: datetime, expire_time: datetime | None
+    price: Price,
+    *,
+    cart: Cart,
+    quote_id: str,
+    create_time: datetime,
+    expire_time: datetime | None,
+    formats: Mapping[str, LocaleFormat],
 ) -> pricing_pb2.Quote:
-    """Return the quote; without `expire_time` it is a preview."""
+    """Return the quote with its display strings in the locales of `formats`; without `expire_time` it is a preview."""
     quote = pricing_pb2.Quote(
         quote_id=quote_id,
         currency_code=cart.currency_code,
         lines=[_line(line, index=index, price=price) for index, line in enumerate(cart.lines)],
-        rows=[_row(row) for row in price.rows],
+        rows=[_row(row, formats=formats) for row in price.rows],
         sellers=[_seller(seller) for seller in price.sellers],
         stages=[
             pricing_pb2.StageContribution(stage=STAGE_NUMBERS[stage], amount_minor=amount)
@@ -49,6 +57,8 @@ def write_quote(
     quote.create_time.FromDatetime(create_time)
     if expire_time is not None:
         quote.expire_time.FromDatetime(expire_time)
+    for locale, format_ in formats.items():
+        quote.total_display[locale] = format_.amount(price.total_minor)
     return quote
 
 
@@ -101,7 +111,7 @@ def _adjustment(applied: AppliedAdjustment, *, cart: Cart) -> pricing_pb2.Applie
     )
 
 
-def _row(row: Row) -> pricing_pb2.QuoteRow:
+def _row(row: Row, *, formats: Mapping[str, LocaleFormat]) -> pricing_pb2.QuoteRow:
     written = pricing_pb2.QuoteRow(
         kind=ROW_KIND_NUMBERS[row.kind],
         amount_minor=row.amount_minor,
@@ -118,6 +128,10 @@ def _row(row: Row) -> pricing_pb2.QuoteRow:
         written.tax_behavior = BEHAVIOR_NUMBERS[row.tax_behavior]
     if row.tax_treatment is not None:
         written.tax_treatment = TREATMENT_NUMBERS[row.tax_treatment]
+    for locale, format_ in formats.items():
+        written.display[locale] = format_.amount(row.amount_minor)
+        if row.rate_percent:
+            written.rate_display[locale] = format_.percent(row.rate_percent)
     return written
 
 

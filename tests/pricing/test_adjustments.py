@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.errors import ServiceError
@@ -26,9 +25,8 @@ from services.pricing.domain.line import LineKind, TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import CallerAdjustment, Direction, Discount, Funder, Terms
+from tests.pricing.properties import holds_for
 from tests.pricing.samples import BOOK, NOW, cart, cart_line
-
-EXAMPLES = 300
 
 
 def terms(percent: str | None = None, **changes: Any) -> Terms:
@@ -239,11 +237,10 @@ def test_a_surcharge_beyond_int64_is_refused() -> None:
         priced(adjustments=(surcharge,), lines=(cart_line(unit_amount_minor=INT64_MAX // 10),))
 
 
-@given(
-    st.integers(-(10**12), 10**12),
-    st.lists(st.integers(0, 10**12), min_size=1, max_size=20),
+@holds_for(
+    amount=st.integers(-(10**12), 10**12),
+    weights=st.lists(st.integers(0, 10**12), min_size=1, max_size=20),
 )
-@settings(max_examples=EXAMPLES)
 def test_an_allocation_is_whole_and_fair_to_one_unit(amount: int, weights: list[int]) -> None:
     keys = [f"{index:02}" for index in range(len(weights))]
 
@@ -269,15 +266,14 @@ def any_terms(draw: st.DrawFn) -> Terms:
     )
 
 
-@given(
-    st.lists(
+@holds_for(
+    amounts=st.lists(
         st.tuples(st.integers(0, 30_000), st.sampled_from(TaxBehavior), st.integers(1, 3)), min_size=1, max_size=6
     ),
-    st.lists(any_terms(), min_size=1, max_size=5),
-    st.sampled_from(VatLiability),
-    st.randoms(use_true_random=False),
+    adjustments=st.lists(any_terms(), min_size=1, max_size=5),
+    liability=st.sampled_from(VatLiability),
+    chance=st.randoms(use_true_random=False),
 )
-@settings(max_examples=EXAMPLES)
 def test_whatever_is_adjusted_the_parts_sum_and_order_does_not_matter(
     amounts: list[tuple[int, TaxBehavior, int]], adjustments: list[Terms], liability: VatLiability, chance: Any
 ) -> None:

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, FeeVat, PriceBook
@@ -18,6 +17,7 @@ from services.pricing.domain.exact import Percent, RoundingMode
 from services.pricing.domain.line import TaxBehavior
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, SellerTotal
+from tests.pricing.properties import holds_for
 from tests.pricing.samples import BOOK, NOW, cart, cart_line
 
 
@@ -130,12 +130,13 @@ def test_per_line_and_per_total_differ_where_halves_add_up() -> None:
     assert (per_total.vat_minor, per_total.total_minor) == ((3, 3, 2), 308)  # 7.8 → 8; ties by line id: a, b
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from(("standard", "reduced"))), min_size=1, max_size=20),
-    st.sampled_from(TaxBehavior),
-    st.sampled_from(RoundingMode),
+@holds_for(
+    amounts=st.lists(
+        st.tuples(st.integers(0, 10**9), st.sampled_from(("standard", "reduced"))), min_size=1, max_size=20
+    ),
+    behavior=st.sampled_from(TaxBehavior),
+    mode=st.sampled_from(RoundingMode),
 )
-@settings(max_examples=300)
 def test_vat_per_total_is_the_vat_of_the_total_and_is_spread_wholly(
     amounts: list[tuple[int, str]], behavior: TaxBehavior, mode: RoundingMode
 ) -> None:

@@ -491,6 +491,7 @@ async def test_a_quote_can_be_computed_again_after_the_book_has_changed(
         quote_id=stored.quote_id,
         create_time=stored.create_time,
         expire_time=stored.expire_time,
+        formats={},
     )
 
     assert again == made

@@ -8,7 +8,6 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, PriceBook, TaxRate
@@ -18,9 +17,8 @@ from services.pricing.domain.exact import INT64_MAX, Percent, RoundingMode, roun
 from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price, RowKind, Stage
+from tests.pricing.properties import holds_for
 from tests.pricing.samples import BOOK, CURRENCIES, NOW, cart, cart_line
-
-EXAMPLES = 300
 
 
 def rates_of(*percents: str) -> PriceBook:
@@ -157,12 +155,11 @@ def test_the_largest_amount_is_priced_exactly() -> None:
     assert price.vat_minor == (round_ratio(INT64_MAX * 81, denominator=1_081, mode=RoundingMode.HALF_UP),)
 
 
-@given(
+@holds_for(
     numerator=st.integers(-(10**40), 10**40),
     denominator=st.integers(1, 10**12),
     mode=st.sampled_from(RoundingMode),
 )
-@settings(max_examples=EXAMPLES)
 def test_rounding_is_to_the_nearest_and_halves_go_as_stated(
     numerator: int, denominator: int, mode: RoundingMode
 ) -> None:
@@ -204,8 +201,7 @@ def _any_line(draw: st.DrawFn, *, line_id: str, currency: str) -> CartLine:
     )
 
 
-@given(any_cart())
-@settings(max_examples=EXAMPLES)
+@holds_for(of=any_cart())
 def test_the_parts_sum_to_the_whole(of: Cart) -> None:
     price = price_cart(of, book=RATES)
 
@@ -224,8 +220,7 @@ def test_the_parts_sum_to_the_whole(of: Cart) -> None:
         assert min(seller.seller_share_minor, seller.platform_fee_minor) >= 0
 
 
-@given(any_cart(), st.randoms(use_true_random=False))
-@settings(max_examples=EXAMPLES)
+@holds_for(of=any_cart(), chance=st.randoms(use_true_random=False))
 def test_the_order_of_lines_does_not_matter_to_totals(of: Cart, chance: random.Random) -> None:
     shuffled = list(of.lines)
     chance.shuffle(shuffled)
@@ -240,16 +235,14 @@ def test_the_order_of_lines_does_not_matter_to_totals(of: Cart, chance: random.R
     ]
 
 
-@given(any_cart())
-@settings(max_examples=EXAMPLES)
+@holds_for(of=any_cart())
 def test_no_amount_leaves_the_integers(of: Cart) -> None:
     price = price_cart(of, book=RATES)
 
     assert {type(amount) for amount in _amounts(price)} == {int}
 
 
-@given(st.integers(0, 10**12), st.sampled_from(sorted(RATES.tax_rates)))
-@settings(max_examples=EXAMPLES)
+@holds_for(net=st.integers(0, 10**12), key=st.sampled_from(sorted(RATES.tax_rates)))
 def test_inclusive_and_exclusive_agree_within_one_unit(net: int, key: tuple[str, str]) -> None:
     """Adding VAT and taking it out again is off by the rounding of each: half a unit and less."""
     line = cart_line(unit_amount_minor=net, tax_category=key[1], tax_behavior=TaxBehavior.EXCLUSIVE)

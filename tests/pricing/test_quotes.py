@@ -283,7 +283,8 @@ async def test_a_thousand_lines_with_every_field_at_its_longest_fit(pricing: Stu
 
 
 async def test_every_stored_quote_can_be_computed_again_from_its_inputs(pricing: Stub, store: QuoteStore) -> None:
-    request = order(line(quantity="0.333333"), line(line_id="b", tax_behavior=EXCLUSIVE, seller_id="seller_2"))
+    lines = line(quantity="0.333333"), line(line_id="b", tax_behavior=EXCLUSIVE, seller_id="seller_2")
+    request = order(*lines, locales=["de-CH"])
     made = await quote_of(pricing, request)
     key = RequestKey(tenant_id="main", caller="orchestrator", request_id=uuid.UUID(request.request_id))
     stored = await store.find_by_request(key)
@@ -297,6 +298,7 @@ async def test_every_stored_quote_can_be_computed_again_from_its_inputs(pricing:
         quote_id=stored.quote_id,
         create_time=stored.create_time,
         expire_time=stored.expire_time,
+        formats=read.formats,
     )
 
     assert again == made == pricing_pb2.Quote.FromString(stored.quote)

@@ -180,10 +180,6 @@ ADJUSTMENTS: list[tuple[dict[str, Any], str, str]] = [
     ({"stacking_order": -(2**31)}, "FIELD_INVALID", "stacking_order"),
 ]
 
-UNOFFERED: list[tuple[dict[str, Any], str]] = [
-    ({"locales": ["de-CH"]}, "locales"),
-]
-
 
 @pytest.mark.parametrize(("changes", "reason", "field"), LINES, ids=lambda value: str(value)[:40])
 async def test_a_line_that_is_wrong_is_refused(pricing: Stub, changes: dict[str, Any], reason: str, field: str) -> None:
@@ -224,18 +220,6 @@ async def test_a_coupon_nobody_has_is_unknown(pricing: Stub) -> None:
     refusal = refusal_of(refused.value)
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "COUPON_UNKNOWN")
     assert refusal.field == "coupon_codes[0]"
-
-
-@pytest.mark.parametrize(("changes", "field"), UNOFFERED, ids=lambda value: str(value)[:40])
-async def test_what_is_not_offered_is_refused_and_not_passed_over(
-    pricing: Stub, changes: dict[str, Any], field: str
-) -> None:
-    with pytest.raises(aio.AioRpcError) as refused:
-        await pricing.CreateQuote(order(**changes))
-
-    refusal = refusal_of(refused.value)
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNIMPLEMENTED, "FEATURE_NOT_AVAILABLE")
-    assert refusal.field == field
 
 
 async def test_a_refusal_stores_nothing_and_leaves_its_request_id_free(pricing: Stub, store: QuoteStore) -> None:
@@ -297,8 +281,8 @@ async def test_payers_and_sellers_name_no_price(call_as: CallAs, role: str) -> N
             assert refusal_of(refused.value).reason == "PERMISSION_DENIED"
 
 
-ANNOUNCED_ONLY = {"LOCALE_UNKNOWN"}
-"""Reasons of what is announced and not offered yet; this list only shrinks."""
+RETIRED = {"FEATURE_NOT_AVAILABLE"}
+"""Reasons that servers sent once and send no more."""
 
 
 def test_the_reasons_of_the_code_are_those_of_the_contract() -> None:
@@ -310,4 +294,4 @@ def test_the_reasons_of_the_code_are_those_of_the_contract() -> None:
         if issubclass(error, ServiceError) and hasattr(error, "reason")
     }
 
-    assert raised == documented - ANNOUNCED_ONLY
+    assert raised == documented - RETIRED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, ServiceError
+from services.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidRequest, NotFound
 
 
 class TooManyLines(InvalidRequest):
@@ -77,6 +77,12 @@ class TimeZoneUnknown(InvalidRequest):
     reason = "TIME_ZONE_UNKNOWN"
 
 
+class LocaleUnknown(InvalidRequest):
+    """The locale is not well formed, such as de-CH is, or nothing is known of its language."""
+
+    reason = "LOCALE_UNKNOWN"
+
+
 class TaxRateUnknown(InvalidRequest):
     """The price book has no tax rate for this country, category and date."""
 
@@ -87,6 +93,12 @@ class FeePlanUnknown(FailedPrecondition):
     """The price book has no fee plan that holds for this seller and currency."""
 
     reason = "FEE_PLAN_UNKNOWN"
+
+
+class QuoteTooLarge(InvalidRequest):
+    """The quote would be too large to be received; ask for fewer locales, adjustments or lines."""
+
+    reason = "QUOTE_TOO_LARGE"
 
 
 class CouponUnknown(FailedPrecondition):
@@ -135,13 +147,6 @@ class CouponPayerLimit(FailedPrecondition):
     """All uses that this payer has of the coupon are held or spent."""
 
     reason = "COUPON_PAYER_LIMIT"
-
-
-class FeatureNotAvailable(ServiceError):
-    """This server does not offer what the field asks for."""
-
-    status = "UNIMPLEMENTED"
-    reason = "FEATURE_NOT_AVAILABLE"
 
 
 class TiersInvalid(InvalidRequest):
