@@ -105,7 +105,10 @@ def read_instant(timestamp: timestamp_pb2.Timestamp, *, field: str) -> datetime:
 
 
 def read_zone(key: str, *, field: str) -> ZoneInfo:
-    """Return the zone. Only names of the database are looked up: what a caller sends never becomes a path."""
+    """Return the zone. Only names of the database are looked up: what a caller sends never becomes a path.
+
+    The database is the system's, or that of the package `tzdata` where the system has none.
+    """
     if key not in _zone_names():
         raise TimeZoneUnknown(field=field)
     return ZoneInfo(key)
