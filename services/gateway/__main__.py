@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,85 +31,57 @@ from services.gateway.servicer import GatewayServicer
 from services.gateway.store import Store
 from services.gateway.sweep import sweeping
 from services.gateway.webhooks import endpoints_of, make_app, serving
-from services.runtime import points
 from services.runtime.clients import TokenDirectory, peer_channel
-from services.runtime.database import HeldConnections, make_engine, ping, role_of
-from services.runtime.identity import TokenVerifier
+from services.runtime.database import HeldConnections, make_engine
 from services.runtime.jobs import JobQueue
-from services.runtime.keys import KeySet
-from services.runtime.migrations import migrate, wait_for_schema
-from services.runtime.process import run, until_terminated, utc_now
-from services.runtime.server import running_server
-from services.runtime.settings import Secret, address, directory, each_of, flag, one_of, reading, text
-from services.runtime.tls import TlsFiles
+from services.runtime.migrations import wait_for_schema
+from services.runtime.process import until_terminated, utc_now
+from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
+from services.runtime.settings import Secret, address, directory, each_of, reading, text
 from services.runtime.worker import running_worker
 
 SERVICE: Final = "gateway"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 TENANT: Final = "main"
 """A tenant is one Stripe platform account, and a process has the key of one."""
-SCHEMA_WAIT_S: Final = 60.0
-"""For the migration that is started beside us."""
 HELD_CONNECTIONS: Final = 8
 """Every statement takes less than a millisecond, and no call keeps a connection while Stripe works."""
 LIVE_KEYS: Final = ("sk_live_", "rk_live_")
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a serving process needs to know."""
 
-    listen: str
-    health_listen: str | None
+    process: ProcessSettings
     webhook_listen: str
-    reflected: bool
-    database_url: str = field(repr=False)
-    jwks: str
-    token_issuer: str
-    token_audience: str
     token_directory: Path
     orchestrator_address: str
     stripe_key: str = field(repr=False)
     stripe_base: str | None
     webhook_secrets: tuple[str, ...] = field(repr=False)
     connect_webhook_secrets: tuple[str, ...] = field(repr=False)
-    tls: TlsFiles | None
-    production: bool
-    crash_record: Path | None
-    crash_file: Path | None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
         with reading(environ) as read:
-            production = read("BATZEN_ENVIRONMENT", one_of("development", "production")) == "production"
+            process = ProcessSettings.read(read, environ, listen="127.0.0.1:7004")
 
             def stripe_key(value: str) -> str:
-                if value.startswith(LIVE_KEYS) and not production:
+                if value.startswith(LIVE_KEYS) and not process.production:
                     raise ValueError("is a live key, and BATZEN_ENVIRONMENT is not production")
                 return Secret(value)
 
             return cls(
-                listen=read("BATZEN_LISTEN", address, default="127.0.0.1:7004"),
-                health_listen=read("BATZEN_HEALTH_LISTEN", address, default=None),
+                process=process,
                 webhook_listen=read("BATZEN_WEBHOOK_LISTEN", address, default="127.0.0.1:7104"),
-                reflected=read("BATZEN_REFLECTION", flag, default=False),
-                database_url=read("BATZEN_RUNTIME_DATABASE_URL", Secret),
-                jwks=read("BATZEN_JWKS", text),
-                token_issuer=read("BATZEN_TOKEN_ISSUER", text),
-                token_audience=read("BATZEN_TOKEN_AUDIENCE", text),
                 token_directory=read("BATZEN_TOKEN_DIRECTORY", directory),
                 orchestrator_address=read("BATZEN_ORCHESTRATOR_ADDRESS", address),
                 stripe_key=read("STRIPE_API_KEY", stripe_key),
                 stripe_base=read("STRIPE_API_BASE", text, default=None),
                 webhook_secrets=read("BATZEN_STRIPE_WEBHOOK_SECRETS", each_of(Secret)),
                 connect_webhook_secrets=read("BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS", each_of(Secret), default=()),
-                tls=TlsFiles.from_environ(environ),
-                production=production,
-                crash_record=read("BATZEN_CRASH_RECORD", Path, default=None),
-                crash_file=read("BATZEN_CRASH_FILE", Path, default=None),
             )
 
 
@@ -205,20 +174,15 @@ async def gateway_parts(
 
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
-    points.configure(
-        record=settings.crash_record,
-        armed=settings.crash_file,
-        production=settings.production,
-        stripe_key=settings.stripe_key,
-    )
+    settings.process.arm(stripe_key=settings.stripe_key)
     async with AsyncExitStack() as stack:
         tokens = TokenDirectory(settings.token_directory)
         orchestrator = await stack.enter_async_context(
-            peer_channel(settings.orchestrator_address, tokens=tokens, tls=settings.tls)
+            peer_channel(settings.orchestrator_address, tokens=tokens, tls=settings.process.tls)
         )
         parts = await stack.enter_async_context(
             gateway_parts(
-                settings.database_url,
+                settings.process.database_url,
                 sink=GatewayEventSinkServiceStub(orchestrator),
                 stripe_key=settings.stripe_key,
                 stripe_base=settings.stripe_base,
@@ -232,50 +196,23 @@ async def serve(settings: Settings) -> None:
         app = make_app(parts.inbox, endpoints=endpoints, now=utc_now)
         await stack.enter_async_context(serving(app, listen=settings.webhook_listen))
         await stack.enter_async_context(
-            running_server(
+            settings.process.server(
                 partial(add_GatewayServiceServicer_to_server, parts.servicer),
                 partial(
                     ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server,
                     ops_pb2_grpc.GatewayOpsServiceServicer(),  # type: ignore[abstract]
                 ),
-                address=settings.listen,
-                health_address=settings.health_listen,
                 access=TABLE,
-                verifier=TokenVerifier(
-                    KeySet(settings.jwks),
-                    issuer=settings.token_issuer,
-                    audience=settings.token_audience,
-                    now=utc_now,
-                ),
-                draining=asyncio.Event(),
-                now=utc_now,
-                probe=partial(ping, parts.engine),
-                reflected=settings.reflected,
-                tls=settings.tls,
+                engine=parts.engine,
             )
         )
         await until_terminated()
 
 
-async def apply_migrations(environ: Mapping[str, str]) -> None:
-    """Bring the schema up to this release with the owner role."""
-    with reading(environ) as read:
-        owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
-        runtime_url = read("BATZEN_RUNTIME_DATABASE_URL", Secret)
-    applied = await migrate(owner_url, MIGRATIONS, runtime_role=role_of(runtime_url))
-    _logger.info("Applied %s", ", ".join(applied) or "nothing, all is there")
-
-
-def main(arguments: list[str]) -> None:
-    """Do what the command line says."""
-    match arguments:
-        case []:
-            run(partial(serve, Settings.from_environ(os.environ)), service=SERVICE)
-        case ["migrate"]:
-            run(partial(apply_migrations, os.environ), service=SERVICE)
-        case _:
-            raise SystemExit("usage: python -m services.gateway [migrate]")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command_line(
+        sys.argv[1:],
+        service=SERVICE,
+        migrations=MIGRATIONS,
+        serve=lambda environ: partial(serve, Settings.from_environ(environ)),
+    )
