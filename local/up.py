@@ -128,9 +128,7 @@ def _tell(console: Console, suite: Suite, *, file: Path, ready_s: float) -> None
     if suite.stripe.is_stand_in:
         table.add_row("  stand-in", suite.sandbox_url, "for Stripe, unless STRIPE_API_KEY=sk_test_…")
     else:
-        table.add_row(
-            "  Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS"
-        )
+        table.add_row("  Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS")
     database = make_url(suite.database_url("status"))
     table.add_row("  databases", f"{database.host}:{database.port}", f"PostgreSQL: {database.database}, …")
     table.add_row("  logs", short(suite.logs), "JSON, one file a process")
