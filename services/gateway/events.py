@@ -31,7 +31,7 @@ class Action(enum.Enum):
     REREAD = "REREAD"
     """It carries a part of a payment: read the payment again at Stripe."""
     ACCOUNT = "ACCOUNT"
-    """It carries a seller's account."""
+    """It carries a seller's account: read that again at Stripe."""
     IGNORE = "IGNORE"
     """It says nothing that we need."""
 

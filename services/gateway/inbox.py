@@ -195,7 +195,8 @@ class Inbox:
     async def _apply(self, tenant_id: str, run: _Run) -> str:
         """Make true what the events of a run say; returns why nothing was done, or nothing."""
         if run.waiting[0].action is Action.ACCOUNT:
-            return await self._apply_accounts(tenant_id, run.waiting)
+            is_ours = await self._sellers.read_again(tenant_id, run.waiting[0].subject)
+            return "" if is_ours else "no seller of ours"
         payment_id = await self._payment_of(tenant_id, run.waiting)
         if payment_id is None:
             return self._early(run)
@@ -219,12 +220,6 @@ class Inbox:
             if seen is None:
                 return False
         return True
-
-    async def _apply_accounts(self, tenant_id: str, updates: Sequence[Event]) -> str:
-        is_ours = False
-        for event in updates:
-            is_ours |= await self._sellers.account_updated(tenant_id, event.object, seen_time=event.create_time)
-        return "" if is_ours else "no seller of ours"
 
     async def _payment_of(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
         for stripe_id in dict.fromkeys(one for event in waiting_events for one in events.stripe_ids(event.object)):

@@ -105,21 +105,25 @@ class Sellers:
                 raise SellerNotPayable(field="seller_id")
         return account
 
-    async def account_updated(self, tenant_id: str, account: Mapping[str, Any], *, seen_time: datetime) -> bool:
-        """Mirror an account as an event showed it, unless it was seen later; False if it is no seller's of ours."""
-        async with self._held.statement("seller.seen") as connection:
-            known = await connection.fetchval(
-                """WITH seen AS (
-                       UPDATE seller_accounts SET charges_enabled = $3, payouts_enabled = $4, requirements_due = $5,
-                           seen_time = $6
-                       WHERE tenant_id = $1 AND stripe_account_id = $2 AND (seen_time IS NULL OR seen_time <= $6))
-                   SELECT count(*) FROM seller_accounts WHERE tenant_id = $1 AND stripe_account_id = $2""",
+    async def read_again(self, tenant_id: str, stripe_account_id: str) -> bool:
+        """Mirror an account as it is at Stripe now; False if it is no seller's of ours.
+
+        What an event shows is not taken: it is dated in whole seconds, and may be older than what was seen since.
+        """
+        async with self._held.statement(None) as connection:
+            seller_id = await connection.fetchval(
+                "SELECT seller_id FROM seller_accounts WHERE tenant_id = $1 AND stripe_account_id = $2",
                 tenant_id,
-                str(account["id"]),
-                *_seen(account),
-                seen_time,
+                stripe_account_id,
             )
-        return bool(known)
+        if seller_id is None:
+            return False
+        try:
+            account = await points.call("seller.read.stripe", self._provider.retrieve_account(stripe_account_id))
+        except Unanswered as silence:
+            raise StripeUnavailable from silence
+        await self._record(tenant_id, seller_id, account)
+        return True
 
     async def _row(self, tenant_id: str, seller_id: str) -> asyncpg.Record:
         async with self._held.statement("seller.begin") as connection:

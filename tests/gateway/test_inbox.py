@@ -1,0 +1,446 @@
+"""What Stripe's events lead to: once, in whatever order and number they come, and never backwards."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from grpc import aio
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1.observation_pb2_grpc import add_GatewayEventSinkServiceServicer_to_server
+from local.issuer import Issuer
+from sandbox.control import SandboxControl
+from sandbox.faults import Kind
+from sandbox.serving import running
+from services.gateway.inbox import EARLY_MAX, PROCESS, Inbox, PaymentUnknown
+from services.gateway.waiting import WAIT_MAX
+from services.gateway.webhooks import CONNECT_PATH
+from services.runtime import calls as calling
+from services.runtime.jobs import Job, RetryLater, queue_depth
+from tests.conftest import Databases
+from tests.gateway.conftest import Clock, Gateway, Sink, running_gateway
+from tests.gateway.receiving import CONNECT_SECRET, SECRET, Sender, count, event_of, receiving, stored
+from tests.gateway.samples import (
+    AMOUNT_MINOR,
+    CREATE,
+    READ,
+    REQUIRES_ACTION,
+    REQUIRES_PAYMENT_METHOD,
+    RETURN_URL,
+    SUCCEEDED,
+    Payments,
+    new_id,
+)
+from tests.gateway.test_calls import until_struck
+
+PATIENCE_S = 30
+READS = "GET /v1/payment_intents/{intent}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A gateway with a Stripe, an orchestrator and a clock of its own, so that nobody else's webhooks arrive."""
+
+    gateway: Gateway
+    payments: Payments
+    stripe: SandboxControl
+    sink: Sink
+    sender: Sender
+    clock: Clock
+
+    @property
+    def inbox(self) -> Inbox:
+        return self.gateway.parts.inbox
+
+    async def event(self, payment_id: str, event_type: str, **fields: Any) -> dict[str, Any]:
+        """Return an event around the intent of a payment as it is now at Stripe."""
+        return event_of((await self.payments.intents(payment_id))[-1], event_type, at=self.clock.now(), **fields)
+
+    async def refund_event(self, payment_id: str, event_type: str) -> dict[str, Any]:
+        return event_of((await self.payments.refunds(payment_id))[-1], event_type, at=self.clock.now())
+
+    async def charge_event(self, payment_id: str, event_type: str) -> dict[str, Any]:
+        return event_of((await self.payments.charges(payment_id))[-1], event_type, at=self.clock.now())
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to be done."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not (await queue_depth(self.gateway.parts.engine)).idle:  # noqa: ASYNC110 rows of another connection
+                await asyncio.sleep(0.01)
+        assert await count(self.gateway.parts.engine, "event_runs") == 0
+
+    async def state_of(self, event: dict[str, Any]) -> str:
+        return str((await stored(self.gateway.parts.engine, event["id"])).state)
+
+    async def process(self, subject: str) -> None:
+        """Run the job of a subject once, as a worker does."""
+        with calling.acting_for("main"):
+            await self.inbox.process(Job(job_id=1, tenant_id="main", payload={"subject": subject}, attempt=1))
+
+    async def reads(self) -> int:
+        """Count the readings of intents at Stripe."""
+        found = (await self.stripe.metrics()).get(READS)
+        return 0 if found is None else int(found["count"])
+
+    def versions(self, payment_id: str) -> list[int]:
+        return [one.observation.mirror_version for one in self.sink.of(payment_id)]
+
+
+@pytest.fixture(scope="module")
+async def place(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    clock, sink, server = Clock(), Sink(), aio.server()
+    add_GatewayEventSinkServiceServicer_to_server(sink, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    database = await databases.create("gateway")
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(running())
+        stripe = await stack.enter_async_context(SandboxControl(sandbox.base_url))
+        gateway = await stack.enter_async_context(
+            running_gateway(
+                database.runtime_url,
+                stripe_key=f"sk_test_{secrets.token_hex(16)}",
+                stripe_base=sandbox.base_url,
+                sink_address=f"127.0.0.1:{port}",
+                issuer=Issuer(tmp_path_factory.mktemp("inbox") / "keys", now=clock.now),
+                clock=clock,
+            )
+        )
+        sender = await stack.enter_async_context(receiving(gateway.parts.inbox, clock=clock))
+        payments = Payments(await stack.enter_async_context(gateway.connect()), stripe)
+        await payments.prepare_seller()
+        yield Place(gateway=gateway, payments=payments, stripe=stripe, sink=sink, sender=sender, clock=clock)
+    await server.stop(None)
+    await databases.drop(database)
+
+
+@pytest.fixture(autouse=True)
+async def quiet(place: Place) -> AsyncIterator[None]:
+    """Leave no fault and no work to the next test."""
+    yield
+    await place.stripe.clear_faults()
+    await place.stripe.resume()
+    await place.idle()
+
+
+@pytest.fixture
+async def live(place: Place) -> AsyncIterator[Place]:
+    """The same, with Stripe sending its webhooks by itself."""
+    await place.stripe.webhooks()
+    await place.stripe.endpoint(f"{place.sender.base_url}/webhooks/stripe", secrets=[SECRET])
+    yield place
+    await place.stripe.drain()
+    await place.stripe.webhooks(drop=1.0)
+
+
+async def authenticating(place: Place) -> str:
+    """Return a payment that waits for its payer to authenticate."""
+    payment_id = await place.payments.created()
+    confirm = place.payments.confirm_request(payment_id, "threeDSecure2Required")
+    seen = (await place.payments.gateway.ConfirmIntent(confirm)).observation
+    assert seen.intent_state == REQUIRES_ACTION
+    return payment_id
+
+
+async def test_what_happens_without_us_is_applied_and_delivered_once(place: Place) -> None:
+    payment_id = await authenticating(place)
+    await place.stripe.authenticate(await place.payments.intent_id(payment_id), succeed=True)
+    event = await place.event(payment_id, "payment_intent.succeeded")
+
+    assert await place.sender.send(event) == "ACCEPTED"
+
+    heard = await place.sink.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+    await place.idle()
+    assert heard.origin == "webhook payment_intent.succeeded"
+    assert heard.observation.amounts.captured_minor == AMOUNT_MINOR
+    assert len(place.versions(payment_id)) == 1
+    assert await place.state_of(event) == "DONE"
+
+
+async def test_the_same_event_and_another_for_the_same_change_have_one_effect(place: Place) -> None:
+    payment_id = await authenticating(place)
+    await place.stripe.authenticate(await place.payments.intent_id(payment_id), succeed=True)
+    one = await place.event(payment_id, "payment_intent.succeeded")
+    other = await place.event(payment_id, "payment_intent.succeeded")
+
+    receipts = await asyncio.gather(*(place.sender.send(event) for event in [one, other] * 5))
+    await place.idle()
+
+    assert receipts.count("DUPLICATE") == 8
+    assert len(place.versions(payment_id)) == 1
+    assert [await place.state_of(event) for event in (one, other)] == ["DONE", "DONE"]
+
+
+async def test_what_an_answer_said_already_needs_no_job(place: Place) -> None:
+    payment_id = await place.payments.paid()
+    paid = await place.event(payment_id, "payment_intent.succeeded")
+    await place.payments.gateway.CreateRefund(place.payments.refund_request(payment_id, 1_000))
+    refunded = [
+        await place.refund_event(payment_id, "refund.created"),
+        await place.charge_event(payment_id, "charge.refunded"),
+        await place.refund_event(payment_id, "charge.refund.updated"),
+    ]
+    reads = await place.reads()
+
+    receipts = [await place.sender.send(event) for event in (paid, *refunded)]
+
+    assert receipts == ["KNOWN"] * 4
+    assert [await place.state_of(event) for event in (paid, *refunded)] == ["DONE"] * 4
+    await place.idle()
+    assert await place.reads() == reads
+    assert place.versions(payment_id) == []
+
+
+async def test_a_refund_made_at_stripe_is_read_and_delivered(place: Place) -> None:
+    payment_id = await place.payments.paid()
+    await place.stripe.refund(await place.payments.intent_id(payment_id), amount=2_500)
+
+    assert await place.sender.send(await place.charge_event(payment_id, "charge.refunded")) == "ACCEPTED"
+    heard = await place.sink.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 2_500)
+
+    assert heard.observation.refundable_minor == AMOUNT_MINOR - 2_500
+    assert await place.sender.send(await place.refund_event(payment_id, "refund.created")) == "KNOWN"
+
+
+async def test_one_reading_covers_all_events_that_wait_for_it(place: Place) -> None:
+    payment_id = await place.payments.paid()
+    intent_id = await place.payments.intent_id(payment_id)
+    await place.stripe.refund(intent_id, amount=1_000)
+    reads = await place.reads()
+    await place.stripe.fault(Kind.PAUSE, route=READ)
+    first = await place.refund_event(payment_id, "refund.created")
+    await place.sender.send(first)
+    await until_struck(place.stripe)  # the job is reading
+
+    await place.stripe.refund(intent_id, amount=500)
+    joined = [await place.refund_event(payment_id, "refund.created") for _ in range(6)]
+    await asyncio.gather(*(place.sender.send(event) for event in joined))
+    assert await count(place.gateway.parts.engine, "pgqueuer") == 1
+    await place.stripe.resume()
+    await place.idle()
+
+    assert await place.reads() == reads + 2
+    assert [await place.state_of(event) for event in (first, *joined)] == ["DONE"] * 7
+    assert (await place.payments.seen(payment_id)).amounts.refunded_minor == 1_500
+
+
+async def test_events_in_the_wrong_order_never_turn_a_payment_back(place: Place) -> None:
+    payment_id = await authenticating(place)
+    asked = await place.event(payment_id, "payment_intent.requires_action")
+    created = asked | {"id": "evt_" + new_id("created"), "type": "payment_intent.created"}
+    await place.stripe.authenticate(await place.payments.intent_id(payment_id), succeed=True)
+    paid = await place.event(payment_id, "payment_intent.succeeded")
+
+    for event in (paid, asked, created):
+        await place.sender.send(event)
+        await place.idle()
+        assert (await place.payments.seen(payment_id)).intent_state == SUCCEEDED
+
+    assert len(place.versions(payment_id)) == 1
+
+
+async def test_a_decline_that_is_told_late_is_not_taken_for_a_new_one(place: Place) -> None:
+    payment_id = await authenticating(place)
+    await place.stripe.authenticate(await place.payments.intent_id(payment_id), succeed=False)
+    failed = await place.event(payment_id, "payment_intent.payment_failed")
+    await place.sender.send(failed)
+    heard = await place.sink.hears(payment_id, lambda seen: seen.decline_count == 1)
+    assert heard.observation.intent_state == REQUIRES_PAYMENT_METHOD
+    await place.payments.gateway.ConfirmIntent(place.payments.confirm_request(payment_id))
+
+    await place.sender.send(failed | {"id": f"evt_{secrets.token_hex(8)}"})
+    await place.idle()
+
+    seen = await place.payments.seen(payment_id)
+    assert (seen.intent_state, seen.decline_count) == (SUCCEEDED, 1)
+
+
+async def test_an_event_of_another_version_is_applied_by_a_reading(place: Place) -> None:
+    payment_id = await authenticating(place)
+    await place.stripe.authenticate(await place.payments.intent_id(payment_id), succeed=True)
+    reads = await place.reads()
+    event = await place.event(payment_id, "payment_intent.succeeded", api_version="2020-08-27")
+    event["data"]["object"] = {"id": event["data"]["object"]["id"], "state_of_old": "paid"}
+
+    assert await place.sender.send(event) == "ACCEPTED"
+
+    await place.sink.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+    assert await place.reads() == reads + 1
+
+
+async def test_an_event_before_the_answer_that_names_its_intent_waits_for_it(place: Place) -> None:
+    request = place.payments.create_request()
+    await place.stripe.fault(Kind.TIMEOUT, route=CREATE, after=True, times=2)
+    creating = asyncio.ensure_future(place.payments.gateway.CreateIntent(request))
+    await until_struck(place.stripe)
+    (intent,) = await place.payments.intents(request.payment_id)
+    paid = await place.stripe.succeed(intent["id"])
+    event = event_of(paid, "payment_intent.succeeded", at=place.clock.now())
+
+    assert await place.sender.send(event) == "ACCEPTED"
+    await creating
+
+    heard = await place.sink.hears(request.payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+    assert heard.observation.amounts.captured_minor == AMOUNT_MINOR
+    await place.idle()
+    assert await place.state_of(event) == "DONE"
+
+
+def later(place: Place, by: timedelta) -> Place:
+    """Return the same place with an inbox that looks at its clock a while later."""
+    inbox = place.inbox
+    ours = Inbox(
+        inbox._engine,
+        inbox._held,
+        inbox._queue,
+        inbox._observer,
+        inbox._sellers,
+        api_version=inbox._api_version,
+        livemode=False,
+        now=lambda: place.clock.now() + by,
+    )
+    parts = _replaced(place.gateway.parts, inbox=ours)
+    return _replaced(place, gateway=_replaced(place.gateway, parts=parts))
+
+
+def _replaced(record: Any, **fields: Any) -> Any:
+    names = record.__dataclass_fields__
+    return type(record)(**{name: fields.get(name, getattr(record, name)) for name in names})
+
+
+async def test_an_intent_of_somebody_else_is_given_up_quietly(place: Place) -> None:
+    intent = {"id": f"pi_{secrets.token_hex(8)}", "object": "payment_intent", "status": "succeeded", "metadata": {}}
+    event = event_of(intent, "payment_intent.succeeded", at=place.clock.now())
+    await place.sender.send(event)
+
+    with pytest.raises(RetryLater):
+        await place.process(intent["id"])
+    await later(place, EARLY_MAX).process(intent["id"])
+
+    row = await stored(place.gateway.parts.engine, event["id"])
+    assert (row.state, row.note) == ("IGNORED", "no payment of ours")
+
+
+async def test_an_intent_that_claims_to_be_ours_becomes_a_dead_letter(place: Place) -> None:
+    claimed = {"payment_id": new_id("pay")}
+    intent = {"id": f"pi_{secrets.token_hex(8)}", "object": "payment_intent", "metadata": claimed}
+    event = event_of(intent, "payment_intent.succeeded", at=place.clock.now())
+    await place.sender.send(event)
+
+    with pytest.raises(PaymentUnknown, match=claimed["payment_id"]):
+        await later(place, EARLY_MAX).process(intent["id"])
+
+    assert await place.state_of(event) == "WAITING"
+    async with place.gateway.parts.engine.begin() as connection:  # a person gives it up
+        await connection.execute(sa.text("DELETE FROM event_runs"))
+        await connection.execute(sa.text("UPDATE events SET state = 'PARKED' WHERE state = 'WAITING'"))
+
+
+async def test_a_run_whose_job_died_gets_another_with_the_next_event(place: Place) -> None:
+    payment_id = await place.payments.paid()
+    await place.stripe.refund(await place.payments.intent_id(payment_id), amount=100)
+    first, second = [await place.refund_event(payment_id, "refund.created") for _ in range(2)]
+    engine = place.gateway.parts.engine
+    await place.stripe.fault(Kind.PAUSE, route=READ)
+    await place.sender.send(first)
+    await until_struck(place.stripe)
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("UPDATE pgqueuer SET status = 'failed', dedupe_key = dedupe_key || '/dead'"))
+
+    await place.sender.send(second)
+    assert await count(engine, f"pgqueuer WHERE entrypoint = '{PROCESS.name}' AND status <> 'failed'") == 1
+    await place.stripe.resume()
+    await place.idle()
+
+    assert [await place.state_of(event) for event in (first, second)] == ["DONE", "DONE"]
+
+
+async def test_stripe_being_away_is_waited_out(place: Place) -> None:
+    payment_id = await place.payments.paid()
+    await place.stripe.refund(await place.payments.intent_id(payment_id), amount=700)
+    await place.stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
+    event = await place.refund_event(payment_id, "refund.created")
+    await place.sender.send(event)
+    await until_struck(place.stripe)
+
+    with pytest.raises(RetryLater):
+        await place.process(event["data"]["object"]["payment_intent"])
+    assert await place.state_of(event) == "WAITING"
+    await place.stripe.clear_faults()
+
+    await place.sink.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 700)
+    await place.idle()
+    assert await place.state_of(event) == "DONE"
+
+
+async def test_stripe_being_away_for_days_counts_as_failure(place: Place) -> None:
+    payment_id = await place.payments.paid()
+    await place.stripe.refund(await place.payments.intent_id(payment_id), amount=700)
+    await place.stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
+    event = await place.refund_event(payment_id, "refund.created")
+    await place.sender.send(event)
+    await until_struck(place.stripe)
+
+    with pytest.raises(Exception, match="Stripe"):
+        await later(place, WAIT_MAX).process(event["data"]["object"]["payment_intent"])
+
+
+async def test_a_sellers_account_is_mirrored_as_it_is_at_stripe_now(place: Place) -> None:
+    account = await place.payments.prepare_seller(new_id("seller"))
+    shown = {"id": account.stripe_account_id, "object": "account", "charges_enabled": True}
+    await place.stripe.enable_account(account.stripe_account_id, enabled=False)
+    event = event_of(shown, "account.updated", at=place.clock.now(), account=account.stripe_account_id)
+    stranger = event_of(shown | {"id": "acct_9"}, "account.updated", at=place.clock.now(), account="acct_9")
+
+    for one in (event, stranger):
+        assert await place.sender.send(one, path=CONNECT_PATH, secret=CONNECT_SECRET) == "ACCEPTED"
+    await place.idle()
+
+    request = pb.GetSellerAccountRequest(seller_id=account.seller_id)
+    seen = (await place.payments.gateway.GetSellerAccount(request)).account
+    assert not seen.charges_enabled
+    assert [await place.state_of(one) for one in (event, stranger)] == ["DONE", "IGNORED"]
+
+
+async def test_a_payment_in_the_browser_is_heard_of_by_webhook_alone(live: Place) -> None:
+    request = live.payments.create_request()
+    secret = (await live.payments.gateway.CreateIntent(request)).client_secret
+
+    await live.stripe.browser_confirm(secret, payment_method="pm_card_visa", return_url=RETURN_URL)
+
+    heard = await live.sink.hears(request.payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+    assert heard.observation.method.last4 == "4242"
+
+
+async def test_whatever_happens_to_webhooks_each_payment_ends_once_and_as_stripe_has_it(live: Place) -> None:
+    await live.stripe.webhooks(duplicate=2, reorder=True)
+    payment_ids = [await authenticating(live) for _ in range(10)]
+
+    async def finish(number: int, payment_id: str) -> None:
+        intent_id = await live.payments.intent_id(payment_id)
+        await live.stripe.authenticate(intent_id, succeed=number % 5 != 0)
+        if number % 2 and number % 5:
+            await live.stripe.refund(intent_id, amount=1_000)
+
+    await asyncio.gather(*(finish(number, payment_id) for number, payment_id in enumerate(payment_ids)))
+    await live.stripe.drain()
+    await live.idle()
+
+    for number, payment_id in enumerate(payment_ids):
+        seen = await live.payments.seen(payment_id)
+        state = SUCCEEDED if number % 5 else REQUIRES_PAYMENT_METHOD
+        refunded_minor = 1_000 if number % 2 and number % 5 else 0
+        assert (seen.intent_state, seen.amounts.refunded_minor) == (state, refunded_minor)
+        versions = live.versions(payment_id)
+        assert versions == sorted(set(versions))
+        assert live.sink.of(payment_id)[-1].observation == seen
+        assert (await live.payments.synced(payment_id)).mirror_version == seen.mirror_version
+    assert await count(live.gateway.parts.engine, "events WHERE state = 'WAITING'") == 0
