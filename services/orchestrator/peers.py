@@ -117,7 +117,12 @@ class Peers:
     async def create_quote(self, quote_request: bytes) -> pricing_pb2.Quote:
         """Price the lines; the same bytes give the same quote."""
         call = self._pricing.CreateQuote(pricing_pb2.CreateQuoteRequest.FromString(quote_request))
-        return (await _answered(call, "pricing")).quote
+        try:
+            return (await _answered(call, "pricing")).quote
+        except Refused as refusal:
+            if refusal.field is not None and refusal.field.startswith("locales"):
+                refusal.field = f"display_{refusal.field}"  # as the caller knows it
+            raise
 
     async def quote(self, quote_id: str) -> pricing_pb2.Quote:
         """Return a quote."""

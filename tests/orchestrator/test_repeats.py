@@ -18,7 +18,6 @@ from tests.orchestrator.mortal import asked_by_shop
 from tests.orchestrator.samples import (
     CONFIRM,
     DECLINED,
-    PAYER,
     THREE_D_SECURE,
     TOTAL_MINOR,
     Clock,
@@ -260,15 +259,6 @@ async def test_a_payment_held_by_the_dead_is_waited_for(
     clock.advance(LEASE)
     await replica.sweep()
     assert state_of(await journeys.payment(payment_id)) == "CANCELED"
-
-
-async def test_a_repeat_of_an_unpaid_start_by_its_payers_name_keeps_one_customer(
-    orchestrator: OrchestratorServiceStub, journeys: Journeys
-) -> None:
-    first, second = start(), start()
-    await asyncio.gather(orchestrator.StartPayment(first), orchestrator.StartPayment(second))
-    customers = await journeys.stripe.objects("customer", **{"metadata.payer_id": PAYER})
-    assert len(customers) <= 1
 
 
 async def test_refunds_of_what_is_left_add_up(orchestrator: OrchestratorServiceStub, journeys: Journeys) -> None:
