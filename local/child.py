@@ -20,12 +20,17 @@ GRACE_S: Final = 8.0
 
 def main(module: str, *arguments: str) -> None:
     """Run `module` with `arguments` in this process."""
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    end_with_parent()
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """From now on, stop this process when standard input ends."""
+    threading.Thread(target=_wait_for_the_end, name="parent", daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
     while os.read(sys.stdin.fileno(), 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -20,8 +20,8 @@ from local.ports import free_ports, variable
 from local.processes import ROOT
 
 RUN = "import sys; from pathlib import Path; from local import commands; commands.STATE = Path(sys.argv.pop(1)); "
-RUN += "import batzen.cli.app as cli; cli.main()"
-"""The command line with its state in another folder than the checkout's, which may be in use."""
+RUN += "from local.child import end_with_parent; end_with_parent(); import batzen.cli.app as cli; cli.main()"
+"""The command line, gone when the tests are; its state lies elsewhere than the checkout's, which may be in use."""
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,21 @@ async def _start(directory: Path, *arguments: str, **environment: str) -> Proces
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("BATZEN_", "STRIPE_"))}
     return await asyncio.create_subprocess_exec(
         sys.executable, "-c", RUN, str(directory), *arguments,
-        cwd=ROOT, env=environ | {"COLUMNS": "100"} | environment, stdout=PIPE, stderr=PIPE,
+        cwd=ROOT, env=environ | {"COLUMNS": "100"} | environment, stdin=PIPE, stdout=PIPE, stderr=PIPE,
     )  # fmt: skip
 
 
 async def _run(directory: Path, *arguments: str, **environment: str) -> tuple[int | None, str, str]:
     process = await _start(directory, *arguments, **environment)
-    output, errors = await process.communicate()
+    return await _end_of(process)
+
+
+async def _end_of(process: Process) -> tuple[int | None, str, str]:
+    """Read all that it says. `communicate` may close its standard input, which ends it."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output, errors = await asyncio.gather(process.stdout.read(), process.stderr.read())
+    await process.wait()
     return process.returncode, output.decode(), errors.decode()
 
 
@@ -124,7 +132,7 @@ async def up(directory: Path) -> AsyncIterator[Up]:
     yield running
     if process.returncode is None:
         process.kill()
-    await process.communicate()
+    await _end_of(process)
 
 
 async def test_a_card_is_charged_refunded_and_listed(up: Up) -> None:
@@ -228,9 +236,8 @@ async def test_a_process_that_ends_is_started_again(up: Up) -> None:
 
 async def test_ctrl_c_leaves_nothing(up: Up) -> None:
     up.process.send_signal(signal.SIGINT)
-    _, errors = await up.process.communicate()
+    code, _, errors = await _end_of(up.process)
 
-    assert up.process.returncode == 0, errors.decode()
-    assert errors == b""
+    assert (code, errors) == (0, "")
     assert not (up.directory / "connection.json").exists()
     assert _processes_of(up.directory) == {}

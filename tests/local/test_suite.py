@@ -132,6 +132,7 @@ async def test_a_fresh_suite_forgets_and_another_keeps(directory: Path, storage:
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
+from local.child import end_with_parent
 from local.ports import free_ports
 from tests.local.quick import quick_suite
 
@@ -140,13 +141,20 @@ async def main():
         print(*(suite.pid(process) for process in suite.processes), flush=True)
         await asyncio.Event().wait()
 
+end_with_parent()  # should the tests themselves be killed
 asyncio.run(main())
 """
 
 
 async def test_when_we_are_killed_every_process_ends_by_itself(directory: Path) -> None:
     holder = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HOLDER, str(directory), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        HOLDER,
+        str(directory),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert holder.stdout is not None
     pids = [int(pid) for pid in (await holder.stdout.readline()).split()]
