@@ -1,0 +1,69 @@
+"""Runs benches: all of them, or those that are named; to the terminal, a JSON file, the README."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from bench.figures import Result, blocks, into_markdown
+from bench.machine import Machine
+
+BENCHES: Final = {
+    "payments": "a payment from its start to its success, through the whole suite",
+    "watchers": "from a commit to 1,000 watchers",
+}
+"""Each is a module of this package with `async def measure(say) -> Result`."""
+README: Final = Path(__file__).parents[1] / "README.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help="; ".join(f"{k}: {v}" for k, v in BENCHES.items()))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round there, too")
+    parser.add_argument(
+        "--readme",
+        action="store_true",
+        help="print the figures as Markdown, and put them where README.md marks a place",
+    )
+    given = parser.parse_args(arguments)
+    names = given.benches or list(BENCHES)
+    if unknown := set(names) - set(BENCHES):
+        parser.error(f"there is no bench named {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    console = Console(highlight=False)
+    machine = Machine.look()
+    console.print(f"[dim]{machine}[/]")
+    results = {name: asyncio.run(_measured(name, console)) for name in names}
+    for result in results.values():
+        result.show(console)
+    if given.json:
+        figures = {"machine": machine.to_json()} | {name: result.to_json() for name, result in results.items()}
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if given.readme:
+        _write(results, machine)
+
+
+async def _measured(name: str, console: Console) -> Result:
+    bench = importlib.import_module(f"bench.{name}")
+    with console.status(f"{name}: starting …") as status:
+        return await bench.measure(lambda what: status.update(f"{name}: {what} …"))
+
+
+def _write(results: dict[str, Result], machine: Machine) -> None:
+    readme = README.read_text(encoding="utf-8")
+    for name, result in results.items():
+        markdown = into_markdown(result, machine)
+        print(markdown)
+        readme = blocks(readme, name, markdown)
+    README.write_text(readme, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
