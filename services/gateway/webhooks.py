@@ -1,7 +1,8 @@
 """Where Stripe's webhooks arrive: `POST /webhooks/stripe` and `POST /webhooks/stripe/connect`.
 
-Verify, store raw, answer 200; nothing else happens while Stripe waits. Whatever is not a signed event of Stripe's is
-answered 400 and changes nothing; a good one that could not be stored is answered 500, so that Stripe sends it again.
+Verify, store raw, answer 200; what an event leads to happens in a job, when Stripe has gone. Whatever is not a signed
+event of Stripe's is answered 400 and changes nothing; a good one that could not be stored is answered 500, so that
+Stripe sends it again.
 
 The connection itself is protected by limits: size, time to read, connections at once. TLS ends before us.
 """
@@ -29,6 +30,7 @@ from services.errors import DependencyUnavailable
 from services.gateway import events, signature
 from services.gateway.inbox import Inbox
 from services.gateway.signature import WebhookRefused
+from services.runtime import calls
 
 PLATFORM_PATH: Final = "/webhooks/stripe"
 CONNECT_PATH: Final = "/webhooks/stripe/connect"
@@ -143,10 +145,12 @@ class _Receiver:
             signed = None if header is None else header.encode("latin-1")
             signature.verify(body, header=signed, secrets=endpoint.secrets, now=now)
             event = events.read(body)
-            fields |= {"event_id": event.event_id, "event_type": event.type}
-            receipt = await self._inbox.receive(
-                event, body=body, tenant_id=endpoint.tenant_id, is_connect=endpoint.is_connect, now=now
-            )
+            fields |= {"correlation_id": event.event_id, "event_id": event.event_id, "event_type": event.type}
+            # What the event leads to is found in the logs by the event's id.
+            with calls.acting_for(endpoint.tenant_id, correlation=event.event_id):
+                receipt = await self._inbox.receive(
+                    event, body=body, tenant_id=endpoint.tenant_id, is_connect=endpoint.is_connect, now=now
+                )
             fields["receipt"] = receipt.name
             response: Response = JSONResponse({"receipt": receipt.name})
         except WebhookRefused as refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -80,7 +81,7 @@ async def test_a_signed_event_is_stored_raw_with_one_job(parts: Parts, sender: S
     row = await stored(parts.engine, "evt_1")
     assert bytes(row.body) == body.encode()
     assert (row.tenant_id, row.subject, row.state) == ("main", "pi_1", "WAITING")
-    assert await count(parts.engine, JOBS) == 1
+    assert await count(parts.engine, f"{JOBS} AND headers->>'correlation_id' = 'evt_1'") == 1
 
 
 async def test_an_event_sent_twenty_times_at_once_is_taken_once(parts: Parts, sender: Sender, clock: Clock) -> None:
@@ -138,6 +139,22 @@ async def test_connected_accounts_have_an_endpoint_and_secrets_of_their_own(send
 def test_an_endpoint_without_a_secret_does_not_exist() -> None:
     assert [endpoint.path for endpoint in endpoints_of("main", secrets=[SECRET])] == [PLATFORM_PATH]
     assert SECRET not in repr(endpoints_of("main", secrets=[SECRET]))
+
+
+async def test_each_request_leaves_one_line_without_its_body(
+    sender: Sender, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="services.gateway.webhooks")
+    secret = {"id": "pi_1", "object": "payment_intent", "receipt_email": "payer@example.org"}
+
+    await sender.send(event_of(secret, "payment_intent.succeeded", at=clock.now(), id="evt_7"))
+    await sender.post(json.dumps(secret).encode(), secret="whsec_guessed")
+
+    taken, refused = [record.__dict__["fields"] for record in caplog.records if record.message == "webhook"]
+    assert (taken["status"], taken["receipt"], taken["event_id"]) == (200, "ACCEPTED", "evt_7")
+    assert (refused["status"], refused["reason"]) == (400, "SIGNATURE_MISMATCH")
+    assert "example.org" not in f"{taken}{refused}"
+    assert "whsec" not in f"{taken}{refused}"
 
 
 Send = Callable[[Sender, Clock], Awaitable[Any]]
