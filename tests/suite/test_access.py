@@ -106,7 +106,8 @@ class Walker:
         }
         try:
             if method.client_streaming:
-                call: Any = channel.stream_stream(path, **coding)([request], timeout=TIMEOUT_S, metadata=metadata)
+                # Who may not come in is refused before a message is read; one that crosses the refusal confuses gRPC.
+                call: Any = channel.stream_stream(path, **coding)([], timeout=TIMEOUT_S, metadata=metadata)
             elif method.server_streaming:
                 call = channel.unary_stream(path, **coding)(request, timeout=TIMEOUT_S, metadata=metadata)
             else:
