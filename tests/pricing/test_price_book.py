@@ -31,7 +31,7 @@ def instant(moment: datetime) -> timestamp_pb2.Timestamp:
 
 def rate(**changes: Any) -> price_book_pb2.TaxRate:
     fields: dict[str, Any] = {
-        "country": "DE",
+        "country": "ES",
         "tax_category": "standard",
         "effective_from": "2021-01-01",
         "rate_percent": "19",
@@ -122,13 +122,13 @@ async def test_a_new_tenant_starts_with_the_rates_and_the_plan_of_the_service(te
 
 async def test_a_rate_that_was_put_holds_for_the_next_quote(tenant: Tenant) -> None:
     with pytest.raises(aio.AioRpcError):
-        await tenant.quote(line(country="DE", tax_behavior=EXCLUSIVE))
+        await tenant.quote(line(country="ES", tax_behavior=EXCLUSIVE))
 
     made = await tenant.put(rate())
 
     assert (made.revision.number, made.revision.actor, made.revision.change_reason) == (1, "anna", "A test")
     assert made.revision.create_time.ToDatetime(UTC) == NOW
-    assert (await tenant.quote(line(country="DE", tax_behavior=EXCLUSIVE))).total == chf(11_900)
+    assert (await tenant.quote(line(country="ES", tax_behavior=EXCLUSIVE))).total == chf(11_900)
 
 
 async def test_a_change_leaves_old_quotes_alone_and_shows_before_and_after(tenant: Tenant) -> None:
@@ -155,7 +155,7 @@ async def test_books_of_tenants_are_their_own(tenant: Tenant, pricing: Stub) -> 
     await tenant.put(rate())
 
     with pytest.raises(aio.AioRpcError) as refused:
-        await pricing.CreateQuote(order(line(country="DE")))
+        await pricing.CreateQuote(order(line(country="ES")))
 
     assert refusal_of(refused.value).reason == "TAX_RATE_UNKNOWN"
 
@@ -163,13 +163,13 @@ async def test_books_of_tenants_are_their_own(tenant: Tenant, pricing: Stub) -> 
 async def test_another_replica_never_quotes_from_an_old_book(tenant: Tenant, books: Books) -> None:
     """The server's copy is made older than the truth by hand, as another replica's change would."""
     await tenant.put(rate())
-    await tenant.quote(line(country="DE"))
+    await tenant.quote(line(country="ES"))
     old = await books.known(tenant.tenant_id)
     await tenant.put(rate(rate_percent="20"), expected_revision=1)
     for preview in (False, True):
         books._loaded[tenant.tenant_id] = old
 
-        quote = await tenant.quote(line(country="DE", tax_behavior=EXCLUSIVE), preview=preview)
+        quote = await tenant.quote(line(country="ES", tax_behavior=EXCLUSIVE), preview=preview)
 
         assert quote.total == chf(12_000)
 

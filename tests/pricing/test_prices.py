@@ -124,6 +124,24 @@ def test_the_day_of_supply_decides_the_swiss_rate(category: str, day: date, perc
     assert str(rate.percent) == percent
 
 
+@pytest.mark.parametrize(
+    ("country", "percents"),
+    [
+        ("CH", {"standard": "8.1", "reduced": "2.6", "accommodation": "3.8"}),
+        ("DE", {"standard": "19", "reduced": "7"}),
+        ("FR", {"standard": "20", "intermediate": "10", "reduced": "5.5", "super_reduced": "2.1"}),
+        ("IT", {"standard": "22", "reduced": "10", "reduced_5": "5", "super_reduced": "4"}),
+        ("AT", {"standard": "20", "intermediate": "13", "reduced": "10"}),
+    ],
+)
+def test_the_rates_of_today_come_with_the_service(country: str, percents: dict[str, str]) -> None:
+    categories = {category for known, category in BOOK.tax_rates if known == country}
+
+    rates = {name: BOOK.tax_rate(country=country, tax_category=name, on=NOW.date()) for name in categories}
+
+    assert {name: str(rate.percent) for name, rate in rates.items()} == percents
+
+
 def test_before_the_first_rate_there_is_none() -> None:
     with pytest.raises(TaxRateUnknown) as refused:
         price_cart(cart(cart_line(tax_date=date(2017, 12, 31))), book=BOOK)

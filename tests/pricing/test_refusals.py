@@ -237,10 +237,10 @@ async def test_a_refusal_stores_nothing_and_leaves_its_request_id_free(pricing: 
 
 async def test_an_unknown_rate_names_what_was_looked_for(pricing: Stub) -> None:
     with pytest.raises(aio.AioRpcError) as refused:
-        await pricing.CreateQuote(order(line(country="DE", service_date="2026-11-20")))
+        await pricing.CreateQuote(order(line(country="ES", service_date="2026-11-20")))
 
     assert refusal_of(refused.value).metadata == {
-        "country": "DE",
+        "country": "ES",
         "tax_category": "standard",
         "tax_date": "2026-11-20",
     }
