@@ -14,7 +14,7 @@ from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, FeeVat, Pri
 from services.pricing.domain.cart import Rounding, RoundingPoint
 from services.pricing.domain.errors import FeePlanUnknown
 from services.pricing.domain.exact import Percent, RoundingMode
-from services.pricing.domain.line import TaxBehavior
+from services.pricing.domain.line import TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, SellerTotal
 from tests.pricing.properties import holds_for
@@ -165,3 +165,63 @@ def test_the_rate_on_the_fee_is_that_of_the_day_of_the_quote() -> None:
     (total,) = price_cart(cart(fee_date=date(2023, 12, 31)), book=book(plan(tier("10"), fee_vat=fee_vat))).sellers
 
     assert total.fee_vat_minor == 77
+
+
+@st.composite
+def any_plan(draw: st.DrawFn) -> FeePlan:
+    """Draw a plan of one currency with up to three tiers, bounds, and VAT on the fee."""
+    starts = sorted(draw(st.sets(st.integers(1, 2_000_000), max_size=2)))
+    tiers = [
+        tier(
+            str(Decimal(draw(st.integers(0, 1_000_000))).scaleb(-4)),
+            from_minor=start,
+            fixed_minor=draw(st.integers(0, 50_000)),
+        )
+        for start in (0, *starts)
+    ]
+    minimum = draw(st.none() | st.integers(0, 100_000))
+    return plan(
+        *tiers,
+        currency_code="CHF",
+        basis=draw(st.sampled_from(FeeBasis)),
+        minimum_minor=minimum,
+        maximum_minor=draw(st.none() | st.integers(minimum or 0, 200_000)),
+        fee_vat=draw(
+            st.none()
+            | st.sampled_from(TaxBehavior).map(
+                lambda behavior: FeeVat(country="CH", tax_category="standard", tax_behavior=behavior)
+            )
+        ),
+    )
+
+
+@holds_for(
+    of=any_plan(),
+    amounts=st.lists(st.tuples(st.integers(0, 1_000_000), st.sampled_from(TaxBehavior)), min_size=1, max_size=5),
+    liability=st.sampled_from(VatLiability),
+    mode=st.sampled_from(RoundingMode),
+)
+def test_whatever_the_plan_asks_the_seller_s_part_carries_it(
+    of: FeePlan, amounts: list[tuple[int, TaxBehavior]], liability: VatLiability, mode: RoundingMode
+) -> None:
+    lines = [
+        cart_line(line_id=f"{index}", unit_amount_minor=amount, tax_behavior=behavior, vat_liability=liability)
+        for index, (amount, behavior) in enumerate(amounts)
+    ]
+
+    price = price_cart(cart(*lines, rounding=Rounding(mode=mode)), book=book(of))
+
+    (total,) = price.sellers
+    part = total.gross_minor - total.platform_vat_minor
+    assert total.seller_share_minor + total.platform_fee_minor + total.fee_vat_minor == part
+    assert min(total.seller_share_minor, total.platform_fee_minor, total.fee_vat_minor) >= 0
+    asked = of.fee_minor(total.fee_basis_minor, mode=mode)
+    taken = total.platform_fee_minor + total.fee_vat_minor
+    if total.fee_limited:
+        assert taken == part < asked + (0 if of.fee_vat is None else asked)
+    elif of.fee_vat is not None and of.fee_vat.tax_behavior is TaxBehavior.INCLUSIVE:
+        assert taken == asked
+    else:
+        assert total.platform_fee_minor == asked
+    shown = [row.amount_minor for row in price.rows if row.kind in (RowKind.PLATFORM_FEE, RowKind.PLATFORM_FEE_VAT)]
+    assert sum(shown) == taken
