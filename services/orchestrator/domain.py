@@ -253,6 +253,11 @@ def observed(before: Snapshot, seen: Observation, *, ending: str | None) -> Snap
     )
 
 
+def opened(before: Snapshot, *, attempt: int) -> Snapshot:
+    """Return what is true once there is an intent that waits for a method."""
+    return replace(before, collection=REQUIRES_PAYMENT_METHOD, cause=STEP, reason="", attempt=attempt)
+
+
 def submitted(before: Snapshot) -> Snapshot:
     """Return what is true once a method was submitted and before anything was heard of it."""
     return replace(before, collection=PROCESSING, cause=STEP, reason=SUBMITTED, last_error=None)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -57,6 +58,15 @@ class Work:
         request_id = domain.derived_id(self.plan.payment_id, fact)
         self.added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot))
         self.plan.said = snapshot
+
+    def apply_first(self, seen: Observation) -> None:
+        """Say what follows from an intent that was just made: it waits for a method, whatever has come of it since."""
+        if seen.intent_state == "REQUIRES_PAYMENT_METHOD":
+            # Nobody had the secret yet, so no call on it but the one that made it can be unanswered.
+            seen = replace(seen, outcome_unknown=False)
+        else:
+            self.say(domain.opened(self.plan.said, attempt=seen.attempt), f"step:intent:{seen.attempt}")
+        self.apply(seen)
 
     def apply(self, seen: Observation) -> None:
         """Say what follows from an observation, unless it is not newer than the last that was applied."""
@@ -139,7 +149,7 @@ class Driver:
         plan.attempt += 1
         plan.stage, plan.expire_time = "COLLECTING", self._now() + self._abandoned_after
         work.client_secret = seen.client_secret
-        work.apply(seen.observation)
+        work.apply_first(seen.observation)
 
     def apply_delivered(self, work: Work) -> None:
         """Apply what the gateway delivered since the last time; before the start is done it waits."""

@@ -81,13 +81,19 @@ class World:
     async def channel(
         self, port: int, subject: str, *, roles: Sequence[str] = ("service",), tenant: str = "main"
     ) -> AsyncIterator[aio.Channel]:
+        """Give a caller who hears of each failure at once, instead of having gRPC try again by itself."""
         authorization = (("authorization", f"Bearer {self.issuer.mint(subject, roles=roles, tenant=tenant)}"),)
-        async with make_channel(f"{HOST}:{port}", timeout_s=CALL_TIMEOUT_S, metadata=lambda: authorization) as channel:
+        async with make_channel(
+            f"{HOST}:{port}",
+            timeout_s=CALL_TIMEOUT_S,
+            metadata=lambda: authorization,
+            options=[("grpc.enable_retries", 0)],
+        ) as channel:
             yield channel
 
     @asynccontextmanager
     async def orchestrator(
-        self, *, address: str = f"{HOST}:0", away: frozenset[str] = frozenset()
+        self, *, address: str | None = None, away: frozenset[str] = frozenset()
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
         async with AsyncExitStack() as stack:
@@ -102,7 +108,7 @@ class World:
                 self.serving(
                     partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
                     partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
-                    address=address,
+                    address=address or f"{HOST}:{free_ports()['orchestrator']}",
                     limits=LIMITS,
                 )
             )
