@@ -43,7 +43,7 @@ from services.runtime.worker import running_worker
 SERVICE: Final = "gateway"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 TENANT: Final = "main"
-"""A tenant is one Stripe platform account, and a process has the key of one."""
+"""A tenant is one Stripe platform account, and a process has the key of one: this one, unless BATZEN_TENANT says so."""
 HELD_CONNECTIONS: Final = 8
 """Every statement takes less than a millisecond, and no call keeps a connection while Stripe works."""
 LIVE_KEYS: Final = ("sk_live_", "rk_live_")
@@ -59,6 +59,7 @@ class Settings:
     orchestrator_address: str
     stripe_key: str = field(repr=False)
     stripe_base: str | None
+    tenant_id: str
     webhook_secrets: tuple[str, ...] = field(repr=False)
     connect_webhook_secrets: tuple[str, ...] = field(repr=False)
 
@@ -80,6 +81,7 @@ class Settings:
                 orchestrator_address=read("BATZEN_ORCHESTRATOR_ADDRESS", address),
                 stripe_key=read("STRIPE_API_KEY", stripe_key),
                 stripe_base=read("STRIPE_API_BASE", text, default=None),
+                tenant_id=read("BATZEN_TENANT", text, default=TENANT),
                 webhook_secrets=read("BATZEN_STRIPE_WEBHOOK_SECRETS", each_of(Secret)),
                 connect_webhook_secrets=read("BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS", each_of(Secret), default=()),
             )
@@ -118,6 +120,7 @@ async def gateway_parts(
     stripe_key: str,
     stripe_base: str | None,
     now: Callable[[], datetime],
+    tenant_id: str = TENANT,
     try_timeout_s: float = TRY_TIMEOUT_S,
 ) -> AsyncIterator[Parts]:
     """Build the gateway on its database, which must be migrated or about to be."""
@@ -153,6 +156,7 @@ async def gateway_parts(
                 customers=Customers(held, provider, now=now),
                 sellers=sellers,
                 provider=provider,
+                tenant_id=tenant_id,
                 now=now,
             ),
             calls=calls,
@@ -186,12 +190,13 @@ async def serve(settings: Settings) -> None:
                 sink=GatewayEventSinkServiceStub(orchestrator),
                 stripe_key=settings.stripe_key,
                 stripe_base=settings.stripe_base,
+                tenant_id=settings.tenant_id,
                 now=utc_now,
             )
         )
         await stack.enter_async_context(parts.working())
         endpoints = endpoints_of(
-            TENANT, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
+            settings.tenant_id, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
         )
         app = make_app(parts.inbox, endpoints=endpoints, now=utc_now)
         await stack.enter_async_context(serving(app, listen=settings.webhook_listen))

@@ -114,6 +114,12 @@ class ChargeDisputed(FailedPrecondition):
     reason = "CHARGE_DISPUTED"
 
 
+class TenantNotServed(FailedPrecondition):
+    """This gateway has the key of another tenant's Stripe account."""
+
+    reason = "TENANT_NOT_SERVED"
+
+
 class StripeRefused(FailedPrecondition):
     """Stripe refuses this for good; the metadata says why."""
 

@@ -16,7 +16,7 @@ from services.gateway import currencies, domain, reading
 from services.gateway.calls import Calls, Done
 from services.gateway.convert import account_to_proto, intent_to_proto, money, refund_to_proto, to_proto
 from services.gateway.customers import Customers
-from services.gateway.domain import IntentNotFound, IntentState, RefundNotFound, StripeUnavailable
+from services.gateway.domain import IntentNotFound, IntentState, RefundNotFound, StripeUnavailable, TenantNotServed
 from services.gateway.observer import Observer
 from services.gateway.provider import Provider, Unanswered, redirect_of
 from services.gateway.sellers import Sellers
@@ -53,6 +53,7 @@ class GatewayServicer(GatewayServiceServicer):
         customers: Customers,
         sellers: Sellers,
         provider: Provider,
+        tenant_id: str,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -61,13 +62,14 @@ class GatewayServicer(GatewayServiceServicer):
         self._customers = customers
         self._sellers = sellers
         self._provider = provider
+        self._tenant_id = tenant_id
         self._now = now
 
     async def CreateIntent(
         self, request: gateway_pb2.CreateIntentRequest, context: Context
     ) -> gateway_pb2.CreateIntentResponse:
         """Create the intent of an attempt."""
-        tenant_id = calling.current_tenant()
+        tenant_id = self._served_tenant()
         request_id = reading.request_id(request.request_id)
         payment_id = reading.identifier(request.payment_id, field="payment_id")
         attempt = reading.attempt(request.attempt)
@@ -295,7 +297,7 @@ class GatewayServicer(GatewayServiceServicer):
         if stripe_account_id:
             reading.identifier(stripe_account_id, field="stripe_account_id")
         account = await self._sellers.put(
-            calling.current_tenant(),
+            self._served_tenant(),
             seller_id,
             request_id=request_id,
             request_hash=reading.request_hash(request),
@@ -312,6 +314,13 @@ class GatewayServicer(GatewayServiceServicer):
         seller_id = reading.identifier(request.seller_id, field="seller_id")
         account = await self._sellers.get(calling.current_tenant(), seller_id)
         return gateway_pb2.GetSellerAccountResponse(account=account_to_proto(account))
+
+    def _served_tenant(self) -> str:
+        """Return the caller's tenant, if the key we have is that of its account: nothing is made for any other."""
+        tenant_id = calling.current_tenant()
+        if tenant_id != self._tenant_id:
+            raise TenantNotServed
+        return tenant_id
 
     async def _make(self, operation: str, request: Any, params: dict[str, Any]) -> Done:
         return await self._calls.make(
