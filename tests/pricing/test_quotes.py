@@ -12,6 +12,7 @@ import pytest
 from google.protobuf import duration_pb2, timestamp_pb2
 from grpc import aio
 
+from batzen.legacy_prices import normalize_legacy_price
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from local.databases import ServiceDatabase
 from services.pricing.domain.pipeline import price_cart
@@ -97,6 +98,17 @@ async def test_what_the_payer_sees_sums_to_the_total(pricing: Stub) -> None:
         (pricing_pb2.STAGE_TAX, 380),
         (pricing_pb2.STAGE_PLATFORM_FEE, 3_955),
     ]
+
+
+@pytest.mark.parametrize(("final", "included", "total"), [("100", True, 10_000), ("108.10", False, 10_810)])
+async def test_an_old_price_object_comes_to_what_it_said(pricing: Stub, final: str, included: bool, total: int) -> None:
+    vat = {"rate": "8.1", "included": included}
+    old = {"base": 100, "final": final, "vat": vat, "platformFee": {"percentage": 15}, "currency": "CHF"}
+    lines = normalize_legacy_price(old, line_id="session", seller_id="seller_1", kind=price_book_pb2.LINE_KIND_SESSION)
+
+    quote = await quote_of(pricing, order(*lines))
+
+    assert (quote.total, quote.sellers[0].platform_fee_minor) == (chf(total), 1_500)
 
 
 async def test_a_cart_may_cost_nothing(pricing: Stub) -> None:
