@@ -42,6 +42,9 @@ class Work:
         """As status last answered."""
         self.quote: pricing_pb2.Quote | None = None
         self.client_secret = ""
+        self.renewal = asyncio.Lock()
+        """Held while the lease is renewed or let go, so that no renewal comes after the end."""
+        self.released = False
 
     @property
     def behind(self) -> bool:
@@ -93,19 +96,19 @@ class Driver:
     @asynccontextmanager
     async def holding(self, plan: Plan) -> AsyncIterator[Work]:
         """Keep the lease while inside. On an error let the payment go, to be looked at again soon."""
-        renewing = asyncio.create_task(self._renew(plan))
         work = Work(plan)
+        renewing = asyncio.create_task(self._renew(work))
         try:
             yield work
         except LeaseLost:
             # Somebody else goes on with it from what was saved; the caller may ask them.
             raise DependencyUnavailable(dependency="lease") from None
         except asyncio.CancelledError:
-            await self._let_go(plan)
+            await self._let_go(work)
             raise
         except Exception:
             plan.tries += 1
-            await self._let_go(plan, delay=domain.retry_delay(plan.tries))
+            await self._let_go(work, delay=domain.retry_delay(plan.tries))
             raise
         finally:
             renewing.cancel()
@@ -269,19 +272,21 @@ class Driver:
     async def save(self, work: Work, point: str, *, request: Request | None = None, release: bool = False) -> None:
         """Keep what was decided and learned so far; with `release` let the payment go, due when its plan says."""
         plan, refused = work.plan, work.refused
-        if release:
-            plan.tries = 0
-            plan.due_time = self._due(work)
-        await self._store.save(
-            plan,
-            point=point,
-            now=self._now(),
-            added=work.added,
-            said=[transition.request_id for transition in work.said],
-            refused=(refused[0].request_id, refused[1]) if refused else None,
-            request=request,
-            release=release,
-        )
+        async with work.renewal:
+            if release:
+                work.released = True
+                plan.tries = 0
+                plan.due_time = self._due(work)
+            await self._store.save(
+                plan,
+                point=point,
+                now=self._now(),
+                added=work.added,
+                said=[transition.request_id for transition in work.said],
+                refused=(refused[0].request_id, refused[1]) if refused else None,
+                request=request,
+                release=release,
+            )
         gone = [*work.said, *([refused[0]] if refused else [])]
         plan.unsaid = [transition for transition in [*plan.unsaid, *work.added] if transition not in gone]
         work.added, work.said, work.refused = [], [], None
@@ -297,19 +302,23 @@ class Driver:
             return max(plan.expire_time, self._now()) + domain.LOOK_AGAIN_AFTER
         return self._now() if domain.is_given_up(plan.said) else plan.expire_time
 
-    async def _let_go(self, plan: Plan, *, delay: timedelta = timedelta(0)) -> None:
+    async def _let_go(self, work: Work, *, delay: timedelta = timedelta(0)) -> None:
         """Let a payment go that could not be moved: what is saved stays, the rest is done again after `delay`."""
+        plan = work.plan
         plan.due_time = self._now() + delay
         try:
-            await self._store.release(plan, now=self._now())
+            async with work.renewal:
+                work.released = True
+                await self._store.release(plan, now=self._now())
         except ServiceError:
             _logger.warning("%s could not be let go; it is due when its lease ends", plan.payment_id)
 
-    async def _renew(self, plan: Plan) -> None:
+    async def _renew(self, work: Work) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
-                if not await self._store.renew(plan, now=self._now()):
-                    return
+                async with work.renewal:
+                    if work.released or not await self._store.renew(work.plan, now=self._now()):
+                        return
             except ServiceError:
-                _logger.warning("the lease of %s could not be renewed", plan.payment_id)
+                _logger.warning("the lease of %s could not be renewed", work.plan.payment_id)

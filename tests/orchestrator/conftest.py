@@ -213,6 +213,10 @@ class Journeys:
     async def intents(self, payment_id: str) -> list[dict[str, Any]]:
         return await self.stripe.objects("payment_intent", **{"metadata.payment_id": payment_id})
 
+    async def is_faulty(self) -> bool:
+        """Whether a fault that was ordered has struck."""
+        return any(fault["hits"] for fault in await self.stripe.faults())
+
     async def charges(self, payment_id: str) -> list[dict[str, Any]]:
         """Return the charges that took money."""
         return [

@@ -7,13 +7,25 @@ from typing import Any
 import pytest
 
 from batzen.gateway.v1 import gateway_pb2
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.commands import Commands
 from services.orchestrator.domain import ABANDONED_AFTER
 from services.orchestrator.reading import new_payment, new_payment_id
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.mortal import asked_by_shop, lives, mortal_orchestrator
-from tests.orchestrator.samples import DECLINED, PAYER, TOTAL_MINOR, Clock, cancel, refund, start, state_of, submit
+from tests.orchestrator.mortal import Life, asked_by_shop, lives, mortal_orchestrator
+from tests.orchestrator.samples import (
+    DECLINED,
+    PAYER,
+    TOTAL_MINOR,
+    Clock,
+    cancel,
+    new_id,
+    refund,
+    start,
+    state_of,
+    submit,
+)
 
 OPENED = ["INITIALIZED", "REQUIRES_PAYMENT_METHOD"]
 
@@ -40,6 +52,19 @@ async def test_a_start_that_died(
         assert await journeys.states(payment_id) == OPENED, life.place
         assert len(await journeys.intents(payment_id)) == 1, life.place
         assert (await journeys.plan(payment_id)).pending_steps == [], life.place
+
+
+async def test_a_start_that_died_and_is_repeated_keeps_what_only_the_caller_knows(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payer = pb.Payer(payer_id=new_id(), email="ada@example.ch")
+    payment_id, asked = new_payment_id(replica.world.clock()), start(payer=payer)
+    async with mortal_orchestrator(replica, Life(ends_at=2)) as (commands, _):
+        await commands.start(asked_by_shop(asked, payment_id), new_payment(asked, payment_id), gateway_pb2.Payer())
+    await orchestrator.StartPayment(asked)
+    [intent] = await journeys.intents(payment_id)
+    [customer] = await journeys.stripe.objects("customer", id=intent["customer"])
+    assert customer["email"] == "ada@example.ch"
 
 
 async def test_a_submit_that_died(

@@ -20,7 +20,6 @@ from services.orchestrator.domain import (
     LOOK_AGAIN_AFTER,
     PARKED_AFTER_TRIES,
     RETRY_MAX,
-    derived_id,
 )
 from services.runtime import calls
 from services.runtime.database import plain_dsn
@@ -34,7 +33,6 @@ from tests.orchestrator.samples import (
     REFUND,
     RETURN_URL,
     SELLER,
-    THREE_D_SECURE,
     TOTAL_MINOR,
     Clock,
     cancel,
@@ -285,7 +283,7 @@ async def test_a_delivery_before_the_answer(
     payment_id = await journeys.started()
     await journeys.stripe.fault("pause", route=CONFIRM)
     waiting = asyncio.ensure_future(orchestrator.SubmitPayment(submit(payment_id)))
-    while not any(fault["hits"] for fault in await journeys.stripe.faults()):
+    while not await journeys.is_faulty():
         pass
     # What a webhook shows of the same confirm, with the version that the answer is going to have.
     early = await journeys.seen(payment_id)
@@ -405,26 +403,6 @@ async def test_what_stripe_is_still_at_is_not_called_off_but_looked_at_again(
     assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", "PROCESSING", "SUCCEEDED"]
 
 
-async def test_what_was_refused_once_can_be_called_off_later(
-    orchestrator: OrchestratorServiceStub, journeys: Journeys
-) -> None:
-    """Stripe refused a cancel while the bank was at it; then the bank declined, and the payer cancels again."""
-    payment_id = await journeys.started()
-    await orchestrator.SubmitPayment(submit(payment_id, THREE_D_SECURE))
-    [intent] = await journeys.intents(payment_id)
-    plan = await journeys.plan(payment_id)
-    # A cancel under the first id the orchestrator would derive, refused and kept by the gateway.
-    fact = f"step:canceled:1:{plan.mirror_version}"
-    await journeys.gateway.CancelIntent(
-        gateway_pb2.CancelIntentRequest(
-            request_id=str(derived_id(payment_id, fact)), payment_id=payment_id, attempt=1,
-            reason=gateway_pb2.CancelIntentRequest.REASON_REQUESTED,
-        )
-    )  # fmt: skip
-    del intent
-    assert state_of((await orchestrator.CancelPayment(cancel(payment_id))).payment) == "CANCELED"
-
-
 # What status refuses, and what it knows better.
 
 
@@ -481,7 +459,7 @@ async def test_a_holder_that_stalls_is_overtaken_and_changes_nothing_any_more(
     await journeys.stripe.fault("pause", route=CONFIRM)
     async with world.orchestrator() as slow, slow.connect() as stub:
         stalled = asyncio.ensure_future(stub.SubmitPayment(asked))
-        while not any(fault["hits"] for fault in await journeys.stripe.faults()):
+        while not await journeys.is_faulty():
             pass
         clock.advance(timedelta(seconds=4))
         with calls.acting_for("main"):
