@@ -288,13 +288,10 @@ async def test_what_is_at_stripe_when_a_process_is_told_to_end_gets_its_answer(
     payment_id = (await traveller.start()).payment.payment_id
     await traveller.sandbox.fault(Kind.PAUSE, route=CONFIRM)
 
-    async def is_held() -> bool:
-        return any(fault["hits"] for fault in await traveller.sandbox.faults())
-
     submitting = asyncio.ensure_future(
         traveller.payer.orchestrator.SubmitPayment(_submit_request(payment_id), timeout=SUBMIT_TIMEOUT_S)
     )
-    await eventually(is_held, within_s=SETTLED_WITHIN_S, what="the submit is at Stripe")
+    await traveller.sandbox.until_paused()
     stopping = asyncio.ensure_future(suite.stop("gateway"))
     assert (await health["gateway"].read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
     await traveller.sandbox.resume()

@@ -22,7 +22,7 @@ from local.ports import HOST, free_ports
 from local.processes import Child
 from local.suite import Suite
 from sandbox.faults import Kind
-from tests.suite.journeys import PAYER, REFUND_MINOR, TOTAL_MINOR, Ends, Traveller, eventually, pay, stubbornly
+from tests.suite.journeys import PAYER, REFUND_MINOR, TOTAL_MINOR, Ends, Traveller, pay, stubbornly
 
 AT_ONCE: Final = 20
 CONNECTIONS: Final = 4
@@ -88,18 +88,11 @@ async def payers(suite: Suite, second_address: str) -> AsyncIterator[Crowd]:
         yield crowd
 
 
-async def _until_held(traveller: Traveller) -> None:
-    async def is_held() -> bool:
-        return any(fault["hits"] for fault in await traveller.sandbox.faults())
-
-    await eventually(is_held, within_s=SETTLED_WITHIN_S, what="Stripe was asked")
-
-
 async def _while_stripe_thinks(traveller: Traveller, route: str, asking: Awaitable[Answer]) -> Answer:
     """Have Stripe hold its first answer until it was asked, so that whatever is sent meanwhile overlaps."""
     await traveller.sandbox.fault(Kind.PAUSE, route=route)
     asked = asyncio.ensure_future(asking)
-    await _until_held(traveller)
+    await traveller.sandbox.until_paused()
     await traveller.sandbox.resume()
     return await asked
 
@@ -301,7 +294,7 @@ async def test_the_same_id_with_another_body_is_refused(
 
     await traveller.sandbox.fault(Kind.PAUSE, route=ROUTES[method])
     first = asyncio.ensure_future(getattr(crowd.clients[0].orchestrator, method)(request))
-    await _until_held(traveller)
+    await traveller.sandbox.until_paused()
     assert await refused() == ["REQUEST_ID_REUSED"] * CONNECTIONS
     await traveller.sandbox.resume()
     answer = await first

@@ -98,11 +98,7 @@ async def test_a_browser_that_overtakes_a_submit_pays_and_the_submit_does_not(tr
     await traveller.sandbox.fault(Kind.PAUSE, route=CONFIRM)
 
     submitting = asyncio.ensure_future(traveller.submit(payment_id, "pm_card_mastercard"))
-
-    async def is_held() -> bool:
-        return any(fault["hits"] for fault in await traveller.sandbox.faults())
-
-    await eventually(is_held, within_s=SETTLED_WITHIN_S, what="the confirm is on its way")
+    await traveller.sandbox.until_paused()
     await traveller.sandbox.browser_confirm(session.client_secret, payment_method="pm_card_visa")
     await until_delivered(traveller, payment_id, SUCCEEDED)
     await traveller.sandbox.resume()
