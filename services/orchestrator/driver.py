@@ -221,12 +221,10 @@ class Driver:
         """
         if work.added:
             await self.save(work, "say.outbox")
-        set_aside = ""
         for transition in work.to_say:
-            if not await self._say(work, transition):
-                set_aside = transition.fact
-        if set_aside:
-            await self._ask_a_person(work, set_aside)
+            await self._say(work, transition)
+        if work.plan.set_aside:
+            await self._ask_a_person(work)
 
     async def say_what_goes(self, work: Work) -> None:
         """Send the outbox as far as status can be reached; the rest is said by whoever holds the payment next."""
@@ -235,8 +233,8 @@ class Driver:
         except DependencyUnavailable:
             _logger.warning("status does not hear of %s yet", work.plan.payment_id)
 
-    async def _say(self, work: Work, transition: Transition) -> bool:
-        """Have status record a transition; False if it refused for good and the transition was set aside."""
+    async def _say(self, work: Work, transition: Transition) -> None:
+        """Have status record a transition, or set it aside if status refuses it for good."""
         plan = work.plan
         try:
             try:
@@ -252,24 +250,27 @@ class Driver:
                 raise DependencyUnavailable(dependency="status") from refusal  # it was opened: status lost something
             _logger.error("status refused %s of %s: %s", transition.fact, plan.payment_id, refusal.reason)
             work.refused = (transition, refusal.reason)
+            plan.set_aside.append(transition.fact)
             await self.save(work, "say.refused")
-            return False
+            return
         plan.revision = max(plan.revision, answer.transition.revision)
         work.payment = answer.payment
         work.said.append(transition)
-        return True
 
-    async def _ask_a_person(self, work: Work, fact: str) -> None:
+    async def _ask_a_person(self, work: Work) -> None:
         """Say that something was refused, on the ground of what status holds for true."""
         plan = work.plan
         truth = await self._peers.payment(plan.payment_id)
         plan.revision, plan.said = truth.revision, snapshot(truth.snapshot)
-        attention = Attention(reason="TRANSITION_REFUSED", detail=f"Status refused {fact}.")
-        work.say(domain.parked(plan.said, attention), f"refused:{fact}")
-        await self.save(work, "say.parked")
+        attention = Attention(reason="TRANSITION_REFUSED", detail=f"Status refused {', '.join(plan.set_aside)}.")
+        work.say(domain.parked(plan.said, attention), f"refused:{plan.set_aside[-1]}")
+        plan.set_aside = []
+        await self.save(work, "say.parked", told=True)
         await self._say(work, work.to_say[-1])
 
-    async def save(self, work: Work, point: str, *, request: Request | None = None, release: bool = False) -> None:
+    async def save(
+        self, work: Work, point: str, *, told: bool = False, request: Request | None = None, release: bool = False
+    ) -> None:
         """Keep what was decided and learned so far; with `release` let the payment go, due when its plan says."""
         plan, refused = work.plan, work.refused
         async with work.renewal:
@@ -284,6 +285,7 @@ class Driver:
                 added=work.added,
                 said=[transition.request_id for transition in work.said],
                 refused=(refused[0].request_id, refused[1]) if refused else None,
+                told=told,
                 request=request,
                 release=release,
             )

@@ -15,7 +15,7 @@ _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.s
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
     p.total_minor, p.platform_fee_minor, p.attempt, p.ending, p.observed_version, p.observation, p.mirror_version,
     p.said, p.revision, p.fence, p.due_time, p.tries, p.expire_time, p.create_time, p.asked"""
-_UNSAID: Final = "unsaid_of(p.tenant_id, p.payment_id) AS unsaid"
+_OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"
 
 START: Final = f"""
 WITH request AS (
@@ -26,7 +26,7 @@ WITH request AS (
 INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
     return_url, seller_ids, booking_ids, labels, stage, said, fence, held_until, due_time, create_time)
 SELECT $1, $6, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'STARTING', $18, 1, $19, $19, $8 FROM request
-RETURNING {_COLUMNS}, '[]'::json AS unsaid
+RETURNING {_COLUMNS}, '{{"unsaid": [], "set_aside": []}}'::json AS outbox
 """  # noqa: S608 our own column names
 
 ACCEPT: Final = f"""
@@ -44,7 +44,7 @@ asked AS (
         held_until = CASE WHEN t.free THEN $10 ELSE p.held_until END,
         due_time = CASE WHEN t.free THEN $10 ELSE p.due_time END
     FROM request, target t WHERE p.tenant_id = $1 AND p.payment_id = $6
-    RETURNING t.free, {_COLUMNS}, {_UNSAID})
+    RETURNING t.free, {_COLUMNS}, {_OUTBOX})
 SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM request) AS accepted, asked.*
 FROM (SELECT 1) AS always LEFT JOIN asked ON true
 """  # noqa: S608 our own column names
@@ -52,7 +52,7 @@ FROM (SELECT 1) AS always LEFT JOIN asked ON true
 TAKE: Final = f"""
 UPDATE payments p SET fence = p.fence + 1, held_until = $4, due_time = $4
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.held_until <= $3
-RETURNING {_COLUMNS}, {_UNSAID}
+RETURNING {_COLUMNS}, {_OUTBOX}
 """  # noqa: S608 our own column names
 
 SAVE: Final = f"""
@@ -80,6 +80,9 @@ said AS (
 refused AS (
     UPDATE transitions t SET refusal = $24 FROM held
     WHERE t.tenant_id = $1 AND t.payment_id = $2 AND t.request_id = $25),
+told AS (
+    UPDATE transitions t SET is_told = true FROM held
+    WHERE $33 AND t.tenant_id = $1 AND t.payment_id = $2 AND t.refusal IS NOT NULL),
 answered AS (
     UPDATE requests r SET state = CASE WHEN $30::bytea IS NULL AND $31::jsonb IS NULL THEN 'CALLING' ELSE 'DONE' END,
         answer = $30, refusal = $31
@@ -113,6 +116,6 @@ DUE: Final = """
 SELECT tenant_id, payment_id FROM payments WHERE due_time <= $1 AND held_until <= $1 ORDER BY due_time LIMIT $2"""
 
 READ: Final = f"""
-SELECT {_COLUMNS}, {_UNSAID} FROM payments p
+SELECT {_COLUMNS}, {_OUTBOX} FROM payments p
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND ($3::text IS NULL OR p.payer_id = $3) AND p.stage <> 'REFUSED'
 """  # noqa: S608 our own column names

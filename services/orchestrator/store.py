@@ -107,6 +107,8 @@ class Plan(NewPayment):
     """How many requests were accepted; tells whether one came while the payment was held."""
     unsaid: list[Transition] = field(default_factory=list)
     """The outbox, oldest first."""
+    set_aside: list[str] = field(default_factory=list)
+    """The facts that status refused, and that nobody was told of yet."""
 
 
 class Store:
@@ -162,10 +164,13 @@ class Store:
         added: Sequence[Transition] = (),
         said: Sequence[uuid.UUID] = (),
         refused: tuple[uuid.UUID, str] | None = None,
+        told: bool = False,
         request: Request | None = None,
         release: bool = False,
     ) -> None:
         """Write the plan, the outbox and a request in one go; with `release` also let the payment go.
+
+        `refused` names a transition that status refused, and why; with `told` a person hears of all such.
 
         A request with answer or refusal is done by it; one without is marked as calling: what it asks for was decided
         and is now asked of others.
@@ -187,7 +192,7 @@ class Store:
             key.request_id if key else None,
             request.answer if request else None,
             json.dumps(request.refusal) if request and request.refusal is not None else None,
-            plan.asked,
+            plan.asked, told,
         )  # fmt: skip
         async with self._held.statement(point) as connection:
             saved = await connection.fetchval(statements.SAVE, *arguments)
@@ -270,6 +275,7 @@ def _plan(row: asyncpg.Record) -> Plan:
     values = cast("dict[str, Any]", dict(row))
     for name in ("found", "accepted", "free"):
         values.pop(name, None)
+    outbox = json.loads(values.pop("outbox"))
     values |= {
         "seller_ids": tuple(values["seller_ids"]),
         "booking_ids": tuple(values["booking_ids"]),
@@ -277,7 +283,8 @@ def _plan(row: asyncpg.Record) -> Plan:
         "said": Snapshot.from_json(json.loads(values["said"])),
         "unsaid": [
             Transition(request_id=uuid.UUID(request_id), fact=fact, snapshot=Snapshot.from_json(snapshot))
-            for request_id, fact, snapshot in json.loads(values["unsaid"])
+            for request_id, fact, snapshot in outbox["unsaid"]
         ],
+        "set_aside": outbox["set_aside"],
     }
     return Plan(**values)

@@ -24,6 +24,7 @@ from services.orchestrator.domain import (
 from services.runtime import calls
 from services.runtime.database import plain_dsn
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.mortal import asked_by_shop, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     CANCEL,
     CONFIRM,
@@ -421,15 +422,7 @@ async def test_what_status_refuses_for_good_is_set_aside_and_asks_for_a_person(
 ) -> None:
     """Status was told something else, by whom ever: it holds the payment for paid, and no longer for processing."""
     payment_id = await journeys.started()
-    await journeys.status.RecordTransition(
-        status_pb2.RecordTransitionRequest(
-            request_id=new_id(), payment_id=payment_id, expected_revision=2,
-            snapshot=payment_pb2.PaymentSnapshot(
-                collection=payment_pb2.PAYMENT_STATE_SUCCEEDED, cause=payment_pb2.PaymentSnapshot.CAUSE_OPERATOR,
-                amounts=payment_pb2.PaymentSnapshot.Amounts(authorized_minor=1, captured_minor=1),
-            ),
-        )
-    )  # fmt: skip
+    await told_to_be_paid(journeys, payment_id)
     answer = await orchestrator.SubmitPayment(submit(payment_id))
     assert state_of(answer.payment) == "SUCCEEDED"
     await replica.sweep()
@@ -438,6 +431,41 @@ async def test_what_status_refuses_for_good_is_set_aside_and_asks_for_a_person(
     assert payment.snapshot.amounts.captured_minor == TOTAL_MINOR  # what came after what was refused
     assert set((await journeys.states(payment_id))[2:]) == {"SUCCEEDED"}
     assert (await journeys.plan(payment_id)).pending_steps == []
+
+    refunded = (await orchestrator.RefundPayment(refund(payment_id))).payment  # and life goes on
+    assert (state_of(refunded), refunded.snapshot.attention.reason) == ("REFUNDED", "TRANSITION_REFUSED")
+
+
+async def test_a_person_is_asked_also_when_the_process_died_over_it(replica: Orchestrator, journeys: Journeys) -> None:
+    for life in lives():
+        payment_id = await journeys.started()
+        await told_to_be_paid(journeys, payment_id)
+        asked = submit(payment_id)
+        async with mortal_orchestrator(replica, life) as (commands, _):
+            request = asked_by_shop(asked, payment_id, command=asked.SerializeToString())
+            await commands.on_payment(request, payer_id=None)
+        await replica.sweep()
+        payment = await journeys.payment(payment_id)
+        if life.place != "before accept":
+            assert payment.snapshot.attention.reason == "TRANSITION_REFUSED", life.place
+            assert payment.snapshot.amounts.captured_minor == TOTAL_MINOR, life.place
+            assert len(await journeys.charges(payment_id)) == 1, life.place
+
+
+async def told_to_be_paid(journeys: Journeys, payment_id: str) -> None:
+    """Tell status what is not so."""
+    taken = payment_pb2.PaymentSnapshot.Amounts(authorized_minor=1, captured_minor=1)
+    request = status_pb2.RecordTransitionRequest(
+        request_id=new_id(),
+        payment_id=payment_id,
+        expected_revision=2,
+        snapshot=payment_pb2.PaymentSnapshot(
+            collection=payment_pb2.PAYMENT_STATE_SUCCEEDED,
+            cause=payment_pb2.PaymentSnapshot.CAUSE_OPERATOR,
+            amounts=taken,
+        ),
+    )
+    await journeys.status.RecordTransition(request)
 
 
 async def _set(database: ServiceDatabase, payment_id: str, assignment: str) -> None:

@@ -142,7 +142,11 @@ async def test_the_outbox_keeps_its_order_until_it_is_said(store: Store, clock: 
     await store.save(plan, point="test.save", now=clock(), refused=(second.request_id, "TRANSITION_ILLEGAL"))
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert kept.unsaid == [third]
+    assert (kept.unsaid, kept.set_aside) == ([third], ["second"])
+    await store.save(plan, point="test.save", now=clock(), told=True)
+    kept = await store.read("main", plan.payment_id, payer_id=None)
+    assert kept is not None
+    assert (kept.unsaid, kept.set_aside) == ([third], [])
 
 
 async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(

@@ -54,17 +54,24 @@ CREATE TABLE transitions (
     snapshot    jsonb       NOT NULL,
     -- Set when status refused it for good; such a row stays for the person who looks.
     refusal     text,
+    -- Whether a person was asked to look at the refusal.
+    is_told     boolean     NOT NULL DEFAULT false,
     create_time timestamptz NOT NULL,
     CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, request_id)
 );
 
--- What is still to be said of a payment, oldest first. A function, because it reads anew: a subquery of the statement
--- that takes the payment would read as of that statement's begin, which may be before the last holder let go.
-CREATE FUNCTION unsaid_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
+-- What is still to be said of a payment, and what status refused and nobody was told of. A function, because it reads anew:
+-- a subquery of the statement that takes the payment would read as of that statement's begin, which may be before the
+-- last holder let go.
+CREATE FUNCTION outbox_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    RETURN (SELECT coalesce(json_agg(json_build_array(t.request_id, t.fact, t.snapshot) ORDER BY t.seq), '[]')
+    RETURN (SELECT json_build_object(
+                'unsaid',
+                coalesce(json_agg(json_build_array(t.request_id, t.fact, t.snapshot) ORDER BY t.seq)
+                    FILTER (WHERE t.refusal IS NULL), '[]'),
+                'set_aside', coalesce(json_agg(t.fact ORDER BY t.seq) FILTER (WHERE t.refusal IS NOT NULL AND NOT t.is_told), '[]'))
             FROM transitions t
-            WHERE t.tenant_id = tenant AND t.payment_id = payment AND t.refusal IS NULL);
+            WHERE t.tenant_id = tenant AND t.payment_id = payment);
 END $$;
 
 CREATE TABLE requests (
