@@ -16,16 +16,19 @@ def breakdown(cart: Cart, book: PriceBook, price: Price) -> Price:  # noqa: ARG0
     return price._replace(rows=(*_lines(cart, price), *_adjustments(price), *_vat(cart, price), *_fees(price.sellers)))
 
 
-def _lines(cart: Cart, price: Price) -> Iterator[Row]:
-    for line, amount in zip(cart.lines, price.list_minor, strict=True):
-        yield Row(
-            kind=RowKind.LINE,
+def _lines(cart: Cart, price: Price) -> list[Row]:
+    kind = RowKind.LINE  # looked up once: reading a member of an enumeration takes as long as making half a row
+    return [
+        Row(
+            kind=kind,
             amount_minor=amount,
             payer_facing=True,
             included_in_total=True,
             line_id=line.line_id,
             seller_id=line.seller_id,
         )
+        for line, amount in zip(cart.lines, price.list_minor, strict=True)
+    ]
 
 
 def _adjustments(price: Price) -> Iterator[Row]:
@@ -44,7 +47,7 @@ def _vat(cart: Cart, price: Price) -> Iterator[Row]:
     for line, rate, vat in zip(cart.lines, price.tax_rates, price.vat_minor, strict=True):
         key = tax_key(line, rate=rate)
         amounts[key] = amounts.get(key, 0) + vat
-    for key in sorted(amounts, key=lambda key: (*key[:3], key.tax_behavior.value, key.tax_treatment.value)):
+    for key in sorted(amounts, key=_order) if len(amounts) > 1 else amounts:
         yield Row(
             kind=RowKind.VAT,
             amount_minor=amounts[key],
@@ -56,6 +59,10 @@ def _vat(cart: Cart, price: Price) -> Iterator[Row]:
             tax_behavior=key.tax_behavior,
             tax_treatment=key.tax_treatment,
         )
+
+
+def _order(key: TaxKey) -> tuple[str, ...]:
+    return (*key[:3], key.tax_behavior.value, key.tax_treatment.value)
 
 
 def _fees(sellers: tuple[SellerTotal, ...]) -> Iterator[Row]:

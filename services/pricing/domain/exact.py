@@ -56,6 +56,8 @@ class Percent:
 
 def round_ratio(numerator: int, *, denominator: int, mode: RoundingMode) -> int:
     """Return `numerator` / `denominator`, which is above 0, rounded to a whole number."""
+    if denominator == 1:
+        return numerator
     quotient, remainder = divmod(abs(numerator), denominator)
     twice = 2 * remainder
     if twice > denominator or (twice == denominator and (mode is RoundingMode.HALF_UP or quotient % 2)):

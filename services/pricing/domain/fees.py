@@ -6,6 +6,8 @@ that the seller owes on what is really paid. The platform's fee, rounded once, a
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from services.errors import ServiceError
 
 from .book import FeeBasis, FeePlan, PriceBook, TaxRate
@@ -30,23 +32,17 @@ def platform_fee(cart: Cart, book: PriceBook, price: Price) -> Price:
 
 
 def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook, price: Price) -> SellerTotal:
-    base, net, vat, gross, own_base = (
-        sum(column[index] for index in of)
-        for column in (
-            price.base_minor,
-            price.net_minor,
-            price.vat_minor,
-            price.gross_minor,
-            price.seller_base_minor,
-        )
-    )
-    own_net, own_gross = _own_net_and_gross(of, cart=cart, price=price)
-    platform_vat = sum(
-        price.vat_minor[index] for index in of if cart.lines[index].vat_liability is VatLiability.PLATFORM
-    )
-    part = require_int64(own_net + vat - platform_vat, field="lines")
+    own = _own_parts(of, cart=cart, price=price)
+    base = net = vat = platform_vat = 0
+    for index in of:
+        base += price.base_minor[index]
+        net += price.net_minor[index]
+        vat += price.vat_minor[index]
+        if cart.lines[index].vat_liability is VatLiability.PLATFORM:
+            platform_vat += price.vat_minor[index]
+    part = require_int64(own.net + vat - platform_vat, field="lines")
     plan = _plan_of(seller_id, of=of, cart=cart, book=book)
-    basis = {FeeBasis.BASE: own_base, FeeBasis.NET: own_net, FeeBasis.GROSS: own_gross}[plan.basis]
+    basis = own.of(plan.basis)
     asked = plan.fee_minor(basis, mode=cart.rounding.mode)
     fee, fee_vat, limited = _within(part, asked=asked, plan=plan, cart=cart, book=book)
     return SellerTotal(
@@ -54,11 +50,11 @@ def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook,
         base_minor=base,
         net_minor=net,
         vat_minor=vat,
-        gross_minor=gross,
+        gross_minor=net + vat,
         platform_fee_minor=fee,
         fee_vat_minor=fee_vat,
         platform_vat_minor=platform_vat,
-        platform_funded_minor=own_base - base,
+        platform_funded_minor=own.base - base,
         seller_share_minor=part - fee - fee_vat,
         fee_plan=plan,
         fee_basis_minor=basis,
@@ -66,11 +62,23 @@ def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook,
     )
 
 
-def _own_net_and_gross(of: list[int], *, cart: Cart, price: Price) -> tuple[int, int]:
-    """Return net and gross as if the platform's own discounts and surcharges did not exist."""
-    net = gross = 0
+class _OwnParts(NamedTuple):
+    """What a seller asks: its lines as if the platform's own discounts and surcharges did not exist."""
+
+    base: int
+    net: int
+    gross: int
+
+    def of(self, basis: FeeBasis) -> int:
+        """Return the amount that a fee is a percentage of."""
+        return self.base if basis is FeeBasis.BASE else self.net if basis is FeeBasis.NET else self.gross
+
+
+def _own_parts(of: list[int], *, cart: Cart, price: Price) -> _OwnParts:
+    base = net = gross = 0
     for index in of:
         own_base = price.seller_base_minor[index]
+        base += own_base
         if own_base == price.base_minor[index]:
             net += price.net_minor[index]
             gross += price.gross_minor[index]
@@ -80,7 +88,7 @@ def _own_net_and_gross(of: list[int], *, cart: Cart, price: Price) -> tuple[int,
         included = line.tax_behavior is TaxBehavior.INCLUSIVE
         net += own_base - vat if included else own_base
         gross += own_base if included else own_base + vat
-    return net, gross
+    return _OwnParts(base=base, net=net, gross=gross)
 
 
 def _plan_of(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook) -> FeePlan:

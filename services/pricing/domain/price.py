@@ -73,9 +73,8 @@ class AppliedAdjustment:
     """The entry of the price book; None for the caller's own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SellerTotal:
-    """What one seller gets: seller share + platform share = gross."""
+class SellerTotal(NamedTuple):
+    """What one seller gets: seller share + platform share = gross. A named tuple, as a row is."""
 
     seller_id: str
     base_minor: int

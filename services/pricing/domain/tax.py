@@ -69,7 +69,7 @@ def vat_of(base: int, *, rate: TaxRate | None, behavior: TaxBehavior, mode: Roun
 
 def tax_key(line: CartLine, *, rate: TaxRate | None) -> TaxKey:
     """Return what decides which row of the breakdown the line's VAT stands in."""
-    percent = "0" if rate is None else str(rate.percent)
+    percent = "0" if rate is None else rate.percent.text
     return TaxKey(line.country, line.tax_category, percent, line.tax_behavior, line.tax_treatment)
 
 
