@@ -31,6 +31,8 @@ def adjustments(cart: Cart, book: PriceBook, price: Price) -> Price:
 
     Raises one of the `Coupon…` errors at `coupon_codes[i]`, or `AmountOverflow`.
     """
+    if not (cart.coupon_codes or cart.adjustments or book.discounts):
+        return price
     turns = _turns(cart, book, price)
     if not turns:
         return price
