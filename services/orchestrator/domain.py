@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -183,7 +183,8 @@ class Snapshot:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads back."""
-        return asdict(self)
+        parts = {name: _values(getattr(self, name)) for name in ("last_error", "attention", "method")}
+        return {**values_of(self), "amounts": values_of(self.amounts), **parts}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Snapshot:
@@ -197,6 +198,15 @@ class Snapshot:
                 "method": Method(**stored["method"]) if stored["method"] else None,
             }
         )
+
+
+def values_of(value: Any) -> dict[str, Any]:
+    """Return the fields of one of our slotted dataclasses; `asdict` copies deeply, and costs more than the SQL."""
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _values(value: Any) -> dict[str, Any] | None:
+    return None if value is None else values_of(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -32,6 +32,7 @@ from services.orchestrator.domain import (
     PaymentError,
     Snapshot,
     derived_id,
+    values_of,
 )
 from services.orchestrator.store import Plan, Transition
 
@@ -251,18 +252,18 @@ def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
     """Return the message of a snapshot."""
     message = payment_pb2.PaymentSnapshot(
         collection=f"PAYMENT_STATE_{snapshot.collection}",
-        amounts=payment_pb2.PaymentSnapshot.Amounts(**asdict(snapshot.amounts)),
+        amounts=payment_pb2.PaymentSnapshot.Amounts(**values_of(snapshot.amounts)),
         cause=f"CAUSE_{snapshot.cause}",
         reason=snapshot.reason,
         attempt=snapshot.attempt,
         decline_count=snapshot.decline_count,
     )
     if snapshot.last_error is not None:
-        message.last_error.CopyFrom(payment_pb2.PaymentError(**asdict(snapshot.last_error)))
+        message.last_error.CopyFrom(payment_pb2.PaymentError(**values_of(snapshot.last_error)))
     if snapshot.attention is not None:
-        message.attention.CopyFrom(payment_pb2.PaymentSnapshot.Attention(**asdict(snapshot.attention)))
+        message.attention.CopyFrom(payment_pb2.PaymentSnapshot.Attention(**values_of(snapshot.attention)))
     if snapshot.method is not None:
-        message.method.CopyFrom(payment_pb2.PaymentSnapshot.Method(**asdict(snapshot.method)))
+        message.method.CopyFrom(payment_pb2.PaymentSnapshot.Method(**values_of(snapshot.method)))
     return message
 
 
