@@ -34,6 +34,8 @@ class Life:
         self._ends_at = ends_at
         self._passed = 0
         self.place = ""
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        """What was asked of the real ones, by name and named arguments."""
 
     def reach(self, place: str) -> None:
         if self.place:
@@ -64,6 +66,7 @@ class Mortal:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def act(*arguments: Any, **named_arguments: Any) -> Any:
             self._life.reach(f"before {name}")
+            self._life.asked.append((name, named_arguments))
             result = await getattr(self._real, name)(*arguments, **named_arguments)
             self._life.reach(f"after {name}")
             return result

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import asyncpg
 import grpc
 import pytest
 from google.protobuf.message import Message
@@ -18,12 +19,17 @@ from grpc_status import rpc_status
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
+from local.databases import ServiceDatabase
+from services.runtime.database import plain_dsn
 
 SELLER = "seller_1"
 PAYER = "payer_1"
 TOTAL_MINOR = 10_000
 FEE_MINOR = 1_500
 RETURN_URL = "https://shop.example/back"
+
+OPENED = ["INITIALIZED", "REQUIRES_PAYMENT_METHOD"]
+PAID = [*OPENED, "PROCESSING", "SUCCEEDED"]
 
 VISA = "pm_card_visa"
 DECLINED = "pm_card_chargeDeclined"
@@ -137,3 +143,12 @@ async def refused(call: Awaitable[Message]) -> Refusal:
         field=bad.field_violations[0].field if bad.field_violations else "",
         metadata=dict(info.metadata),
     )
+
+
+async def update(database: ServiceDatabase, payment_id: str, assignment: str) -> None:
+    """Change what the orchestrator keeps of a payment, behind its back."""
+    connection = await asyncpg.connect(plain_dsn(database.owner_url))
+    try:
+        await connection.execute(f"UPDATE payments SET {assignment} WHERE payment_id = $1", payment_id)
+    finally:
+        await connection.close()

@@ -16,6 +16,7 @@ from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.mortal import Life, asked_by_shop, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     DECLINED,
+    OPENED,
     PAYER,
     TOTAL_MINOR,
     Clock,
@@ -26,8 +27,6 @@ from tests.orchestrator.samples import (
     state_of,
     submit,
 )
-
-OPENED = ["INITIALIZED", "REQUIRES_PAYMENT_METHOD"]
 
 
 @pytest.fixture(params=["repeat", "sweep"])

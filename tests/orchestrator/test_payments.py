@@ -12,6 +12,7 @@ from tests.orchestrator.samples import (
     BLOCKED,
     DECLINED,
     FEE_MINOR,
+    OPENED,
     PAYER,
     SELLER,
     THREE_D_SECURE,
@@ -26,8 +27,6 @@ from tests.orchestrator.samples import (
     state_of,
     submit,
 )
-
-OPENED = ["INITIALIZED", "REQUIRES_PAYMENT_METHOD"]
 
 
 async def test_a_payment_is_started_paid_and_refunded(
