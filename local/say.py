@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
+from batzen.cli.program import as_module as command_line
+from batzen.cli.program import short
 
-def short(path: Path) -> str:
-    """Return the path as one would type it here."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
-
-
-def command_line() -> str:
-    """Return how the command line is called with this interpreter."""
-    return f"{short(Path(sys.executable))} -m batzen"
+__all__ = ["command_line", "logs_command", "short"]
 
 
 def logs_command(folder: Path) -> str:

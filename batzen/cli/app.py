@@ -20,6 +20,8 @@ EPILOG = """Where the suite is and who asks: options here, else BATZEN_TOKEN and
 BATZEN_ORCHESTRATOR_ADDRESS and its like, else the file .batzen/connection.json that `make up` writes, in this folder or
 one above.
 
+In the examples `batzen` is short for `python -m batzen`; in a checkout that is `.batzen/venv/bin/python -m batzen`.
+
 Exit codes: 0 done; 1 the payment did not end as wanted, or was refused; 2 wrong usage; 3 nothing answers."""
 
 app = typer.Typer(

@@ -42,7 +42,7 @@ def logs(
     context: typer.Context,
     *,
     service: Annotated[
-        str | None, typer.Argument(metavar="[SERVICE]", help="Only this process, such as gateway.", show_default=False)
+        str | None, typer.Argument(metavar="SERVICE", help="Only this process, such as gateway.", show_default=False)
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 40,

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from batzen.cli.authentication import NotAuthenticated
 from batzen.cli.connection import Connection, NotConnected
+from batzen.cli.program import program
 from batzen.client import Client
 from batzen.errors import (
     BatzenError,
@@ -28,7 +29,6 @@ from batzen.errors import (
 
 console: Final = Console(highlight=False)
 error_console: Final = Console(stderr=True, highlight=False)
-LOGS_COMMAND: Final = "batzen logs --correlation"
 
 
 class Exit(IntEnum):
@@ -50,10 +50,10 @@ class Session:
 
 
 ADVICE: Final = {
-    "PAYMENT_NOT_FOUND": "Check the id; `batzen list` shows the payments you may see.",
-    "SELLER_NOT_FOUND": "Register the seller first: batzen seller add SELLER_ID --email …",
-    "PAYMENT_STATE": "See where it stands: batzen watch PAYMENT_ID --until-settled",
-    "METHOD_REFUSED": "Use another card; `batzen pay --help` names those there are.",
+    "PAYMENT_NOT_FOUND": "Check the id; `{batzen} list` shows the payments you may see.",
+    "SELLER_NOT_FOUND": "Register the seller first: {batzen} seller add SELLER_ID --email …",
+    "PAYMENT_STATE": "See where it stands: {batzen} watch PAYMENT_ID --until-settled",
+    "METHOD_REFUSED": "Use another card; `{batzen} pay --help` names those there are.",
     "REFUNDABLE_CHANGED": "Something else moved the payment meanwhile; look again, then decide.",
     "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",
     "DEPENDENCY_UNAVAILABLE": "Send the same command again in a moment.",
@@ -61,10 +61,10 @@ ADVICE: Final = {
     "PERMISSION_DENIED": "Use a token of another role: --as operator, service, payer or seller.",
     "UNAUTHENTICATED": "The token is missing, expired or another suite's; `make up` renews the one it wrote.",
 }
-"""What to do about a reason; those without an entry say it themselves."""
+"""What to do about a reason, where `{batzen}` is `program()`; those without an entry say it themselves."""
 ADVICE_BY_CODE: Final = {
     "UNAVAILABLE": "Is the suite running? Start it with `make up`, or say where it is: --help names the options.",
-    "DEADLINE_EXCEEDED": "The outcome is not known. Look at the payment before you pay again: batzen list",
+    "DEADLINE_EXCEEDED": "The outcome is not known. Look at the payment before you pay again: {batzen} list",
     "UNIMPLEMENTED": "This server does not do that yet.",
     "INTERNAL": "A bug of the suite's.",
 }
@@ -90,7 +90,7 @@ def call(session: Session, work: Callable[[Client, Connection], Awaitable[Exit]]
         _fail({"code": "NOT_AUTHENTICATED", "message": str(error)}, [str(error)], as_json=as_json)
         code = Exit.NOT_AS_WANTED
     except TimeoutError:
-        message = "It is not decided yet. It goes on without us: batzen watch PAYMENT_ID --until-settled"
+        message = f"It is not decided yet. It goes on without us: {program()} watch PAYMENT_ID --until-settled"
         _fail({"code": "STILL_RUNNING", "message": message}, [message], as_json=as_json)
         code = Exit.NOT_AS_WANTED
     except KeyboardInterrupt:
@@ -124,9 +124,9 @@ def tell(error: BatzenError, *, as_json: bool) -> None:
         lines.append(f"Field {violation.field}{said}")
     lines += [f"{key}: {value}" for key, value in error.metadata.items()]
     if advice := ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
-        lines.append(advice)
+        lines.append(advice.format(batzen=program()))
     if error.correlation_id:
-        lines.append(f"What the services say: {LOGS_COMMAND} {error.correlation_id}")
+        lines.append(f"What the services say: {program()} logs --correlation {error.correlation_id}")
     document = {
         "code": error.code.name,
         "reason": error.reason,
@@ -167,7 +167,7 @@ def _fail(document: dict[str, Any], lines: list[str], *, as_json: bool, title: s
         return
     error_console.print(Text(f"✗ {title or document['code']}", style="bold red"))
     for line in lines:
-        if LOGS_COMMAND in line:  # to be copied whole
-            error_console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+        if f"{program()} " in line:  # to be copied whole
+            error_console.print(Text(f"  {line}", style="dim" if "--correlation" in line else ""), soft_wrap=True)
         else:
             error_console.print(Padding(Text(line), (0, 0, 0, 2)))

@@ -13,6 +13,7 @@ from batzen.cli.cards import CARDS
 from batzen.cli.connection import Connection
 from batzen.cli.follow import Journey, at_least, following, is_decided
 from batzen.cli.output import Exit, as_document, call, console, error_console, print_json, refuse
+from batzen.cli.program import program
 from batzen.cli.stream import StreamPrinter
 from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import (
@@ -95,7 +96,9 @@ def pay(
         else:
             seller_id = seller or connection.seller_id
             if amount is None or seller_id is None:
-                error_console.print("Name a seller with --seller; `batzen seller add --help` says how to make one.")
+                error_console.print(
+                    f"Name a seller with --seller; `{program()} seller add --help` says how to make one."
+                )
                 return Exit.USAGE
             begun = await _start(client, amount, seller_id=seller_id, payer_id=payer, name=name, bookings=booking or [])
         if printer is not None:
@@ -160,16 +163,21 @@ async def _tell(client: Client, ended: Transition, *, wanted_paid: bool, as_json
     if as_json:
         print_json(as_document(payment))
     elif paid:
-        console.print(Text.assemble(("Paid ", "bold green"), _total(payment), f"   batzen refund {payment.payment_id}"))
+        refund = f"   {program()} refund {payment.payment_id}"
+        console.print(Text.assemble(("Paid ", "bold green"), _total(payment), refund), soft_wrap=True)
     elif wanted_paid:
         error_console.print(
             Text.assemble(("Not paid. ", "bold red"), states.remark(payment, payment.total.currency_code))
         )
         if not payment.settled:
-            error_console.print(f"Try another card: batzen pay --payment {payment.payment_id} --card visa", style="dim")
+            error_console.print(f"Try another card: {_again(payment)}", style="dim", soft_wrap=True)
     else:
-        console.print(f"Waits for its payer: batzen pay --payment {payment.payment_id} --card visa")
+        console.print(f"Waits for its payer: {_again(payment)}", soft_wrap=True)
     return Exit.OK if paid or not wanted_paid else Exit.NOT_AS_WANTED
+
+
+def _again(payment: Payment) -> str:
+    return f"{program()} pay --payment {payment.payment_id} --card visa"
 
 
 def _head(payment: Payment) -> None:

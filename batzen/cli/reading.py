@@ -12,6 +12,7 @@ from rich.text import Text
 from batzen.cli import money, options, states
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
+from batzen.cli.program import program
 from batzen.cli.stream import StreamPrinter
 from batzen.client import Client, new_request_id
 from batzen.pricing.v1.price_book_pb2 import LineKind, TaxBehavior
@@ -102,7 +103,7 @@ def list_payments(
             if answer.next_page_token:
                 console.print(f"There are more than these {limit}; --limit shows up to {PAGE_MAX}.", style="dim")
         else:
-            console.print("No payments. Make one: batzen pay --amount '100.00 CHF'")
+            console.print(f"No payments. Make one: {program()} pay --amount '100.00 CHF'")
         return Exit.OK
 
     call(context.obj, work, as_json=as_json)
