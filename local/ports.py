@@ -51,11 +51,13 @@ def fixed_ports(environ: Mapping[str, str], chosen: Mapping[str, int]) -> dict[s
             raise PortError(f"{port} is no port number ({name}).")
         if twice := [other for other in ports if other != name and ports[other] == port]:
             raise PortError(f"Port {port} is asked for twice: {name} and {twice[0]}.")
-        if not _is_free(port):
-            raise PortError(
-                f"Port {port} ({name}) is taken, perhaps by another `make up`. Stop that, or choose another port: "
-                f"{variable(name)}=… or --port {name}=…"
-            )
+    if taken := [name for name, port in ports.items() if not _is_free(port)]:
+        name, *others = taken
+        more = f"\nSo are those of {', '.join(others)}." if others else ""
+        raise PortError(
+            f"Port {ports[name]} ({name}) is taken, perhaps by another `make up`. Stop that, or choose another port: "
+            f"{variable(name)}=… or --port {name}=…{more}"
+        )
     return ports
 
 
