@@ -48,6 +48,8 @@ class Operation(Protocol):
 
     name: str
     """`intent.confirm`; part of the idempotency key."""
+    is_promised: bool
+    """Whether a caller is told that it goes ahead while its outcome is unknown: then it is not given up silently."""
 
     async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
         """Return what is sent, or raise what forbids it."""
@@ -239,6 +241,8 @@ class Calls:
         except Unanswered:
             return await self._unknown(operation, held, call, release=release)
         except NotExecuted as nothing:
+            if operation.is_promised and call.state == "UNKNOWN":
+                return await self._unknown(operation, held, call.begun_anew(self._now()), release=release)
             await self._withdraw(operation, held, call, deliver=deliver, release=release)
             raise domain.StripeUnavailable from nothing
         except Overtaken as other:
@@ -260,7 +264,7 @@ class Calls:
 
     async def _ask(self, operation: Operation, held: Held, call: Call) -> Json:
         """Send by the key while Stripe remembers it; look up what is older, or what it will not say."""
-        if self._now() - call.create_time < domain.KEY_LIFE:
+        if self._now() - call.key_time < domain.KEY_LIFE:
             try:
                 return await operation.send(held, call)
             except Unanswered as silence:

@@ -41,6 +41,7 @@ class CreateIntent:
     """Creates the intent of one attempt, as a destination charge. Moves no money."""
 
     name = "intent.create"
+    is_promised = False
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -118,6 +119,7 @@ class ConfirmIntent:
     """Confirms the current attempt's intent with a method: this is where money is taken."""
 
     name = "intent.confirm"
+    is_promised = False
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -176,6 +178,7 @@ class CancelIntent:
     """Cancels the current attempt's intent. Once it is cancelled it can never take money."""
 
     name = "intent.cancel"
+    is_promised = False
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider

@@ -35,6 +35,7 @@ class CreateRefund:
     """Gives an amount of the attempt that counts back."""
 
     name = "refund.create"
+    is_promised = True
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider

@@ -10,7 +10,7 @@ import json
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import asyncpg
 import sqlalchemy as sa
@@ -50,8 +50,19 @@ class Call:
 
     @property
     def key(self) -> str:
-        """The idempotency key: of this row, and of nothing else."""
-        return f"{self.operation}:{self.call_id}"
+        """The idempotency key: of this row, and of how often it was begun anew."""
+        key = f"{self.operation}:{self.call_id}"
+        return f"{key}:{self.params['anew']['number']}" if "anew" in self.params else key
+
+    @property
+    def key_time(self) -> datetime:
+        """When the key was made."""
+        return datetime.fromisoformat(self.params["anew"]["time"]) if "anew" in self.params else self.create_time
+
+    def begun_anew(self, now: datetime) -> Self:
+        """Return the call under another key: what was sent under this one certainly had no effect."""
+        number = self.params["anew"]["number"] + 1 if "anew" in self.params else 1
+        return replace(self, params={**self.params, "anew": {"number": number, "time": now.isoformat()}})
 
 
 @dataclass(slots=True, kw_only=True)

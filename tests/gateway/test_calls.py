@@ -296,6 +296,33 @@ async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
     assert len(await payments.refunds(payment_id)) == 1
 
 
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_a_refund_that_was_promised_and_never_made_is_made_anew(
+    replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock, delivered: Sink, *, failures: int
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True, should_retry=False)
+    request = payments.refund_request(payment_id, 4_000)
+    promised = (await payments.gateway.CreateRefund(request)).refund
+    assert promised.state == pb.Refund.STATE_PENDING
+
+    for number in range(failures):  # each time Stripe repeats the failure, and has no such refund
+        if number:
+            await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True, should_retry=False)
+            clock.advance(domain.SETTLE_MAX)
+            await sweep(replica.parts.calls)
+        clock.advance(domain.SETTLE_MAX)
+        await sweep(replica.parts.calls)
+        assert (await payments.gateway.GetRefund(pb.GetRefundRequest(refund_id=promised.refund_id))).refund == promised
+    clock.advance(domain.SETTLE_MAX)
+    await sweep(replica.parts.calls)
+
+    await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
+    [refund] = await payments.refunds(payment_id)
+    assert refund["metadata"]["refund_id"] == promised.refund_id
+    assert (await payments.gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_SUCCEEDED
+
+
 async def test_an_unanswered_cancel_is_settled(
     gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
 ) -> None:
