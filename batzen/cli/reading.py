@@ -103,7 +103,7 @@ def list_payments(
             if answer.next_page_token:
                 console.print(f"There are more than these {limit}; --limit shows up to {PAGE_MAX}.", style="dim")
         else:
-            console.print(f"No payments. Make one: {program()} pay --amount '100.00 CHF'")
+            console.print(f"No such payments. Make one: {program()} pay --amount '100.00 CHF'", soft_wrap=True)
         return Exit.OK
 
     call(context.obj, work, as_json=as_json)
