@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test soak check format protos bench wheel clean lock baseline
+.PHONY: demo up test soak check format protos bench clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp

@@ -96,8 +96,11 @@ class Client:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read BATZEN_TOKEN and the addresses BATZEN_<SERVICE>_ADDRESS. Raises KeyError without a token."""
-        return cls(token=environ["BATZEN_TOKEN"], addresses=Addresses.from_environ(environ))
+        """Read BATZEN_TOKEN and the addresses BATZEN_<SERVICE>_ADDRESS. Raises ValueError without a token."""
+        token = environ.get("BATZEN_TOKEN")
+        if not token:
+            raise ValueError("BATZEN_TOKEN is not set; `make up` says where to find a token.")
+        return cls(token=token, addresses=Addresses.from_environ(environ))
 
     async def close(self) -> None:
         """Close the connections; calls that still run end as `Cancelled`."""
