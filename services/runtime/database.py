@@ -184,6 +184,10 @@ class HeldConnections:
                     points.reach(f"{point}:before_commit")
                 try:
                     yield connection
+                except TimeoutError:
+                    # Nothing comes from it any more, and its next user would first wait, without end, for what is due.
+                    connection.terminate()
+                    raise
                 finally:
                     if not connection.is_closed():
                         self._free.append(connection)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -298,6 +300,41 @@ async def test_held_connection_broken_in_use_is_unavailable_and_replaced(
 
     async with held.statement("book.store") as connection:
         assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_held_connection_that_fell_silent_is_given_up(database: ServiceDatabase) -> None:
+    async with HeldConnections(database.runtime_url, application_name="test", size=1, statement_timeout_ms=50) as held:
+        async with held.statement(None) as connection:
+            backend = await connection.fetchval("SELECT pg_backend_pid()")
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with pytest.raises(DependencyUnavailable):
+                await _one(held)
+
+            async with asyncio.timeout(10):
+                assert await _one(held) == 1
+        finally:
+            os.kill(backend, signal.SIGCONT)
+
+
+async def _one(held: HeldConnections) -> int:
+    async with held.statement("book.store") as connection:
+        return int(await connection.fetchval("SELECT 1"))
+
+
+async def test_pooled_connection_that_fell_silent_is_given_up(database: ServiceDatabase) -> None:
+    engine = make_engine(database.runtime_url, application_name="test", pool_size=1, statement_timeout_ms=50)
+    async with reading(engine) as connection:
+        backend = await connection.scalar(sa.text("SELECT pg_backend_pid()"))
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(DependencyUnavailable):
+                await _bookings(engine)
+            assert await _bookings(engine) == 0
+    finally:
+        os.kill(backend, signal.SIGCONT)
+        await engine.dispose()
 
 
 async def test_held_connection_whose_caller_gave_up_serves_the_next(database: ServiceDatabase) -> None:
