@@ -37,18 +37,16 @@ class Observer:
         payment_id = await self._store.payment_of(tenant_id, stripe_id)
         return None if payment_id is None else await self._store.read(tenant_id, payment_id)
 
-    async def resync(self, tenant_id: str, payment_id: str, *, origin: str | None) -> Observation:
-        """Read a payment's intents and refunds at Stripe and apply what is seen.
+    async def resync(self, tenant_id: str, payment_id: str, *, origin: str) -> Observation:
+        """Read a payment's intents and refunds at Stripe and apply what is seen; raise StripeUnavailable in silence.
 
-        What is new is delivered when `origin` says what made us look; without, the caller is told by the answer.
-        Raises StripeUnavailable when Stripe does not say.
+        What is new is delivered, also when a caller asked: one who goes away before the answer asks no second time, and
+        the webhook that follows finds nothing new. `origin` says what made us look.
         """
         observation, _ = await self.read_again(tenant_id, payment_id, origin=origin)
         return observation
 
-    async def read_again(
-        self, tenant_id: str, payment_id: str, *, origin: str | None
-    ) -> tuple[Observation, Json | None]:
+    async def read_again(self, tenant_id: str, payment_id: str, *, origin: str) -> tuple[Observation, Json | None]:
         """Do as `resync`, and return the latest attempt's intent too, secrets included."""
         held = await self._calls.held(tenant_id, payment_id)
         before = held.observation.mirror_version
@@ -95,7 +93,7 @@ class Observer:
             await self._save(held, before, origin=origin)
         return held.observation if applies else None
 
-    async def _save(self, held: Held, before: int, *, origin: str | None) -> None:
+    async def _save(self, held: Held, before: int, *, origin: str) -> None:
         is_new = held.observation.mirror_version > before
         await self._store.save(
             held,

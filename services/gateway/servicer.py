@@ -222,7 +222,7 @@ class GatewayServicer(GatewayServiceServicer):
     ) -> gateway_pb2.SyncIntentResponse:
         """Read a payment again at Stripe."""
         payment_id = reading.identifier(request.payment_id, field="payment_id")
-        observation, intent = await self._observer.read_again(calling.current_tenant(), payment_id, origin=None)
+        observation, intent = await self._observer.read_again(calling.current_tenant(), payment_id, origin="sync")
         answer = gateway_pb2.SyncIntentResponse(observation=to_proto(observation))
         redirect_url = redirect_of(intent) if intent is not None else None
         if redirect_url is not None:

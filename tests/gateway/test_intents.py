@@ -191,8 +191,8 @@ async def test_each_failed_authentication_is_a_decline(
         assert seen.last_error.recoverable
 
 
-async def test_what_a_browser_confirmed_is_seen_by_reading(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+async def test_what_a_browser_confirmed_is_seen_by_reading_and_delivered(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     request = payments.create_request()
     secret = (await gateway.CreateIntent(request)).client_secret
@@ -201,6 +201,9 @@ async def test_what_a_browser_confirmed_is_seen_by_reading(
 
     seen = await payments.synced(request.payment_id)
     assert (seen.intent_state, seen.method.last4) == (SUCCEEDED, "4242")
+    # Who asked may be gone, and the webhook will find nothing new.
+    heard = await delivered.hears(request.payment_id, lambda one: one.intent_state == SUCCEEDED)
+    assert (heard.origin, heard.observation) == ("sync", seen)
 
 
 async def test_a_confirm_that_a_browser_overtook_is_refused_and_what_is_true_is_delivered(
