@@ -57,12 +57,6 @@ class CreateIntent:
             raise FieldInvalid(field="attempt", detail=f"The next one is {next_attempt}.")
         if asked["currency_code"] != held.currency_code:
             raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {held.currency_code}.")
-        held.intents[asked["attempt"]] = Intent(
-            attempt=asked["attempt"],
-            amount_minor=asked["amount_minor"],
-            application_fee_minor=asked["application_fee_minor"],
-            create_time=call.create_time,
-        )
         body = {
             "amount": charge_to_stripe(asked["amount_minor"], held.currency_code),
             "currency": held.currency_code.lower(),
@@ -83,6 +77,12 @@ class CreateIntent:
             body["description"] = asked["description"]
         if asked["capture_manually"]:
             body["capture_method"] = "manual"
+        held.intents[asked["attempt"]] = Intent(
+            attempt=asked["attempt"],
+            amount_minor=asked["amount_minor"],
+            application_fee_minor=asked["application_fee_minor"],
+            create_time=call.create_time,
+        )
         return {**asked, "body": body}
 
     async def send(self, held: Held, call: Call) -> Json:

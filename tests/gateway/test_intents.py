@@ -7,6 +7,7 @@ from grpc import StatusCode
 
 from batzen.gateway.v1 import gateway_pb2 as pb
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import (
@@ -317,6 +318,20 @@ async def test_a_new_attempt_begins_only_after_the_old_one_is_cancelled(
     known = await gateway.GetIntent(pb.GetIntentRequest(payment_id=payment_id))
     assert [(one.attempt, one.state) for one in known.intents] == [(1, CANCELED), (2, REQUIRES_PAYMENT_METHOD)]
     assert all(one.HasField("create_time") for one in known.intents)
+
+
+async def test_an_attempt_that_was_refused_before_it_began_is_not_in_the_way_of_another(
+    gateway: GatewayServiceStub, payments: Payments
+) -> None:
+    def kwd(amount_minor: int) -> money_pb2.Money:
+        return money_pb2.Money(amount_minor=amount_minor, currency_code="KWD")
+
+    request = payments.create_request(amount=kwd(50_000), application_fee=kwd(7_501))  # Stripe counts in tens
+    code, reason, field, _ = await refused(gateway.CreateIntent(request))
+    assert (code, reason, field) == (StatusCode.INVALID_ARGUMENT, "AMOUNT_NOT_CHARGEABLE", "application_fee")
+
+    again = payments.create_request(payment_id=request.payment_id, amount=kwd(50_000), application_fee=kwd(7_500))
+    assert (await gateway.CreateIntent(again)).observation.intent_state == REQUIRES_PAYMENT_METHOD
 
 
 async def test_attempts_are_counted_without_gaps_and_in_one_currency(
