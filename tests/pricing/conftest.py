@@ -25,6 +25,7 @@ from services.runtime.identity import TokenVerifier
 from services.runtime.keys import KeySet
 from services.runtime.server import RunningServer, running_server
 from tests.conftest import Databases
+from tests.pricing.recomputing import compute_all_again
 from tests.pricing.samples import CURRENCIES, NOW, Clock
 
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
@@ -91,6 +92,7 @@ async def server(
         limits=LIMITS,
     ) as running:
         yield running
+    await compute_all_again(engine, books=books)  # whatever the tests have asked for
 
 
 @pytest.fixture(scope="session")

@@ -237,6 +237,19 @@ def test_a_surcharge_beyond_int64_is_refused() -> None:
         priced(adjustments=(surcharge,), lines=(cart_line(unit_amount_minor=INT64_MAX // 10),))
 
 
+def test_what_is_beyond_int64_in_between_is_refused_though_a_discount_brings_it_back() -> None:
+    lines = tuple(cart_line(line_id=str(number), unit_amount_minor=9 * 10**17) for number in range(10))
+    there_and_back = (
+        own("up", terms("900", direction=Direction.SURCHARGE)),
+        own("down", terms("99", stacking_order=1)),
+    )
+
+    with pytest.raises(AmountOverflow) as refused:
+        priced(adjustments=there_and_back, lines=lines)
+
+    assert refused.value.field == "lines"
+
+
 @holds_for(
     amount=st.integers(-(10**12), 10**12),
     weights=st.lists(st.integers(0, 10**12), min_size=1, max_size=20),

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.connection import LoggedQuery
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from local.databases import ServiceDatabase
+from services.gateway.currencies import currency_codes
 from services.pricing import tables
 from services.pricing.__main__ import read_settings
 from services.pricing.domain.book import FeeBasis
 from services.pricing.seed import DATA, load_currencies
+from services.pricing.store import KEEP, QuoteStore
 from services.runtime.database import plain_dsn
 from services.runtime.settings import SettingsError
-from tests.pricing.samples import BOOK
+from tests.pricing.conftest import Stub
+from tests.pricing.samples import BOOK, order
 from tests.schema import schema_differences
 
 
@@ -58,6 +65,40 @@ def test_every_currency_stands_once_and_is_a_code() -> None:
     assert all(len(code) == 3 and code.isascii() and code.isupper() for code in codes)
     assert table["source"]
     assert table["read_date"]
+
+
+def test_every_currency_that_stripe_charges_in_can_be_priced() -> None:
+    """But for two whose codes ISO 4217 has withdrawn: the guilder became XCG, the dobra STN."""
+    priced = set(load_currencies())
+
+    assert currency_codes() - priced == {"ANG", "STD"}
+    assert {"XCG", "STN"} <= priced
+
+
+async def test_a_quote_without_a_limited_discount_is_kept_in_one_round_trip(
+    pricing: Stub, store: QuoteStore, engine: AsyncEngine
+) -> None:
+    await pricing.CreateQuote(order())  # the price book is in memory from here on
+    sent: list[str] = []
+
+    def note(query: LoggedQuery) -> None:
+        sent.append(query.query)
+
+    def note_too(*call: Any) -> None:
+        sent.append(call[2])
+
+    held = tuple(store._held._free)  # the connections that quotes are kept over
+    event.listen(engine.sync_engine, "before_cursor_execute", note_too)
+    for connection in held:
+        connection.add_query_logger(note)
+    try:
+        await pricing.CreateQuote(order(locales=["de-CH"]))
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note_too)
+        for connection in held:
+            connection.remove_query_logger(note)
+
+    assert sent == [KEEP]
 
 
 def test_every_rate_names_the_page_it_was_read_from() -> None:

@@ -216,7 +216,7 @@ async def test_what_applies_by_itself_is_left_out_once_it_is_used_up(tenant: Ten
 
 
 async def test_of_a_thousand_at_once_a_hundred_hold_the_coupon(
-    tenant: Tenant, call_as: CallAs, database: ServiceDatabase
+    tenant: Tenant, call_as: CallAs, database: ServiceDatabase, clock: Clock
 ) -> None:
     await tenant.put(discount(uses_max=100))
     async with AsyncExitStack() as stack:
@@ -230,8 +230,16 @@ async def test_of_a_thousand_at_once_a_hundred_hold_the_coupon(
         for quote_id in holders[:60]:
             await tenant.service.ReleaseQuote(release(quote_id))
         assert len(await rush(stubs, each=10)) == 60
+        assert await counts(tenant) == (100, 0)
+        states = await states_of_uses(tenant, database)
+        clock.time = NOW + timedelta(days=2)
+        assert len(await rush(stubs, each=20)) == 100
 
+    assert states == {"HELD": 100, "RELEASED": 60}
     assert await counts(tenant) == (100, 0)
+
+
+async def states_of_uses(tenant: Tenant, database: ServiceDatabase) -> dict[str, int]:
     connection = await asyncpg.connect(plain_dsn(database.owner_url))
     try:
         rows = await connection.fetch(
@@ -239,7 +247,7 @@ async def test_of_a_thousand_at_once_a_hundred_hold_the_coupon(
         )
     finally:
         await connection.close()
-    assert {row["state"]: row["count"] for row in rows} == {"HELD": 100, "RELEASED": 60}
+    return {row["state"]: row["count"] for row in rows}
 
 
 async def rush(stubs: list[Stub], *, each: int) -> list[str]:

@@ -48,8 +48,9 @@ def adjustments(cart: Cart, book: PriceBook, price: Price) -> Price:
             if turn.entry.terms.funder is Funder.SELLER:
                 # A discount may also take off what the platform put on before; a seller bears no more than its own.
                 seller_running[index] = require_int64(max(0, seller_running[index] + share), field="lines")
+        # After each turn: a later one may bring the sum back, but the quote says what each has come to.
+        require_int64(sum(running), field="lines")
         applied.append(_applied(turn, amount=amount, shares=dict(zip(of, shares, strict=True))))
-    require_int64(sum(running), field="lines")
     require_int64(sum(seller_running), field="lines")
     total = sum(adjustment.amount_minor for adjustment in applied)
     return price._replace(

@@ -1,0 +1,118 @@
+"""Whatever is sent, the answer is a quote or a documented refusal, and every quote can be computed again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from google.protobuf.json_format import MessageToDict
+from grpc import aio
+from hypothesis import Phase, given, settings
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from batzen.pricing.v1 import errors_pb2, pricing_pb2
+from services.errors import FailedPrecondition, InvalidRequest, ServiceError
+from services.pricing.books import Books
+from services.pricing.domain.exact import INT64_MAX, Percent
+from services.pricing.domain.pipeline import price_cart
+from services.pricing.domain.price import Price
+from services.pricing.domain.terms import Direction, Discount, Funder, Terms
+from services.pricing.reading import QuoteOrder, read_create_quote
+from services.pricing.writing import write_quote
+from tests.pricing.conftest import Stub
+from tests.pricing.properties import holds_for
+from tests.pricing.recomputing import compute_all_again
+from tests.pricing.samples import BOOK, CURRENCIES, NOW, refusal_of
+from tests.pricing.wild import wild_requests
+
+DOCUMENTED = {name.removeprefix("ERROR_REASON_") for name in errors_pb2.ErrorReason.keys()}  # noqa: SIM118 not a dict
+PATH = re.compile(
+    r"request_id|lines|payer_id|locales|ttl|adjustments|coupon_codes|rounding\.(point|mode)"
+    r"|(locales|coupon_codes)\[\d+\]|(lines|adjustments)\[\d+\](\.\w+(\.\w+)?)?"
+)
+SUMMER = Discount(
+    discount_id="summer",
+    revision=1,
+    code="SUMMER",
+    terms=Terms(
+        direction=Direction.DISCOUNT,
+        percent=Percent.of(Decimal(10)),
+        fixed_minor=None,
+        cap_minor=None,
+        funder=Funder.PLATFORM,
+        stacking_order=0,
+    ),
+    currency_code="",
+    valid_from=NOW - timedelta(days=1),
+    valid_until=None,
+    minimum_spend_minor=None,
+    uses_max=None,
+    uses_per_payer_max=3,
+    seller_ids=frozenset(),
+    kinds=frozenset(),
+    exclusive=False,
+    retired=False,
+)
+WITH_COUPONS = replace(BOOK, discounts=(SUMMER, replace(SUMMER, discount_id="once", code="ONCE", exclusive=True)))
+
+
+@holds_for(request=wild_requests())
+def test_whatever_is_asked_the_answer_is_a_quote_or_a_documented_refusal(
+    request: pricing_pb2.CreateQuoteRequest,
+) -> None:
+    priced = _priced(request)
+    if isinstance(priced, ServiceError):
+        assert isinstance(priced, InvalidRequest | FailedPrecondition)
+        assert priced.reason in DOCUMENTED
+        assert PATH.fullmatch(priced.field or ""), priced.field
+        return
+    order, price = priced
+    quote = write_quote(
+        price, cart=order.cart, quote_id="quote", create_time=NOW, expire_time=None, formats=order.formats
+    )
+    assert 0 <= quote.total.amount_minor <= INT64_MAX
+    shown = [row.amount_minor for row in quote.rows if row.payer_facing and row.included_in_total]
+    assert sum(shown) == quote.total.amount_minor
+    assert "nan" not in str(MessageToDict(quote)).lower()
+
+
+def _priced(request: pricing_pb2.CreateQuoteRequest) -> tuple[QuoteOrder, Price] | ServiceError:
+    try:
+        order = read_create_quote(request, currencies=CURRENCIES, now=NOW)
+        return order, price_cart(order.cart, book=WITH_COUPONS)
+    except ServiceError as refusal:
+        return refusal
+
+
+async def test_every_quote_that_was_kept_can_be_computed_again(
+    pricing: Stub, engine: AsyncEngine, books: Books
+) -> None:
+    """Of whatever the requests of a strategy make; conftest does the same for the quotes of all other tests."""
+    requests = some_requests(200)
+    for request in requests:
+        request.request_id, request.preview = str(uuid.uuid4()), False
+
+    answers = await asyncio.gather(*(pricing.CreateQuote(request) for request in requests), return_exceptions=True)
+
+    made = [answer for answer in answers if isinstance(answer, pricing_pb2.CreateQuoteResponse)]
+    refused = {refusal_of(answer).reason for answer in answers if isinstance(answer, aio.AioRpcError)}
+    assert len(made) > 20
+    assert refused <= DOCUMENTED
+    assert await compute_all_again(engine, books=books) >= len(made)
+
+
+def some_requests(count: int) -> list[pricing_pb2.CreateQuoteRequest]:
+    """Return requests of the strategy, the same in each run."""
+    found = []
+
+    @settings(max_examples=count, database=None, derandomize=True, deadline=None, phases=[Phase.generate])
+    @given(wild_requests())
+    def collect(request: pricing_pb2.CreateQuoteRequest) -> None:
+        found.append(request)
+
+    collect()
+    return found
