@@ -12,22 +12,25 @@ from decimal import Decimal
 from google.protobuf.json_format import MessageToDict
 from grpc import aio
 from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from batzen.pricing.v1 import errors_pb2, pricing_pb2
+from batzen.pricing.v1 import errors_pb2, price_book_pb2, pricing_pb2
 from services.errors import FailedPrecondition, InvalidRequest, ServiceError
 from services.pricing.books import Books
+from services.pricing.domain.book import FeePlan, TaxRate
 from services.pricing.domain.exact import INT64_MAX, Percent
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import Direction, Discount, Funder, Terms
+from services.pricing.entries import read_discount, read_fee_plan, read_tax_rate
 from services.pricing.reading import QuoteOrder, read_create_quote
 from services.pricing.writing import write_quote
 from tests.pricing.conftest import Stub
 from tests.pricing.properties import holds_for
 from tests.pricing.recomputing import compute_all_again
 from tests.pricing.samples import BOOK, CURRENCIES, NOW, refusal_of
-from tests.pricing.wild import wild_requests
+from tests.pricing.wild import any_message, wild_requests
 
 DOCUMENTED = {name.removeprefix("ERROR_REASON_") for name in errors_pb2.ErrorReason.keys()}  # noqa: SIM118 not a dict
 PATH = re.compile(
@@ -78,6 +81,46 @@ def test_whatever_is_asked_the_answer_is_a_quote_or_a_documented_refusal(
     shown = [row.amount_minor for row in quote.rows if row.payer_facing and row.included_in_total]
     assert sum(shown) == quote.total.amount_minor
     assert "nan" not in str(MessageToDict(quote)).lower()
+
+
+@holds_for(
+    entry=st.one_of(
+        any_message(price_book_pb2.TaxRate), any_message(price_book_pb2.FeePlan), any_message(price_book_pb2.Discount)
+    )
+)
+def test_whatever_is_put_into_the_book_it_is_an_entry_or_a_documented_refusal(
+    entry: price_book_pb2.TaxRate | price_book_pb2.FeePlan | price_book_pb2.Discount,
+) -> None:
+    read = _read(entry)
+
+    if isinstance(read, ServiceError):
+        assert isinstance(read, InvalidRequest)
+        assert read.reason in DOCUMENTED
+        assert re.fullmatch(r"\w+(\[\d+\])?(\.\w+)*", read.field or ""), read.field
+
+
+@holds_for(request=any_message(pricing_pb2.CreateQuoteRequest))
+def test_a_request_of_nothing_but_the_right_types_is_refused_where_it_is_wrong(
+    request: pricing_pb2.CreateQuoteRequest,
+) -> None:
+    priced = _priced(request)
+
+    if isinstance(priced, ServiceError):
+        assert priced.reason in DOCUMENTED
+        assert PATH.fullmatch(priced.field or ""), priced.field
+
+
+def _read(
+    entry: price_book_pb2.TaxRate | price_book_pb2.FeePlan | price_book_pb2.Discount,
+) -> TaxRate | FeePlan | Discount | ServiceError:
+    try:
+        if isinstance(entry, price_book_pb2.TaxRate):
+            return read_tax_rate(entry, revision=1)
+        if isinstance(entry, price_book_pb2.FeePlan):
+            return read_fee_plan(entry, revision=1, currencies=CURRENCIES)
+        return read_discount(entry, revision=1, currencies=CURRENCIES)
+    except ServiceError as refusal:
+        return refusal
 
 
 def _priced(request: pricing_pb2.CreateQuoteRequest) -> tuple[QuoteOrder, Price] | ServiceError:

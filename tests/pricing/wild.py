@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf import duration_pb2, timestamp_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 from hypothesis import strategies as st
 
 from batzen.pricing.v1 import pricing_pb2
 from batzen.type.v1 import money_pb2
+
+M = TypeVar("M", bound=Message)
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 INT32 = st.integers(-(2**31), 2**31 - 1)
@@ -104,3 +108,29 @@ def _adjustment(draw: st.DrawFn, number: int) -> pricing_pb2.Adjustment:
     if draw(mostly(False, odd=st.just(True))):
         adjustment.cap.CopyFrom(draw(MONEY))
     return adjustment
+
+
+USUAL_TEXT = ("CH", "standard", "2024-01-01", "8.1", "10", "summer", "SUMMER", "CHF", "seller_1", "")
+
+
+def any_message(kind: type[M]) -> st.SearchStrategy[M]:
+    """Draw a message whose every field is of its type, and nothing more."""
+    return st.fixed_dictionaries({}, optional={field.name: _of(field) for field in kind.DESCRIPTOR.fields}).map(
+        lambda fields: kind(**fields)
+    )
+
+
+def _of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
+    one: st.SearchStrategy[Any]
+    if field.message_type is not None:
+        one = any_message(field.message_type._concrete_class)
+    elif field.enum_type is not None:
+        one = ENUM
+    else:
+        one = {
+            FieldDescriptor.CPPTYPE_STRING: mostly(*USUAL_TEXT),
+            FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
+            FieldDescriptor.CPPTYPE_INT32: mostly(0, 1, 60, odd=INT32),
+            FieldDescriptor.CPPTYPE_INT64: mostly(0, 1, 60, 12_345, odd=INT64),
+        }[field.cpp_type]
+    return st.lists(one, max_size=3) if field.is_repeated else one
