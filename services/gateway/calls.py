@@ -342,7 +342,7 @@ class Calls:
 
     async def _let_go(self, held: Held) -> None:
         try:
-            await self._store.renew(held, now=self._now() - domain.LEASE)  # a lease that ends now
+            await self._store.let_go(held, now=self._now())
         except ServiceError:
             _logger.warning("%s could not be let go; its lease ends by itself", held.payment_id)
 

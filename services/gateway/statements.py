@@ -41,9 +41,11 @@ READ: Final = f"""
 SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payment_id = $2
 """  # noqa: S608 our own column names
 
+# A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew.
 RENEW: Final = """
 WITH held AS (
-    UPDATE payments SET held_until = $4 WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING 1),
+    UPDATE payments SET held_until = $4, fence = fence + $5::boolean::integer
+    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING 1),
 due AS (
     UPDATE calls SET due_time = $4 FROM held
     WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL)
@@ -51,7 +53,8 @@ SELECT count(*) FROM held"""
 
 SAVE: Final = """
 WITH held AS (
-    UPDATE payments SET observation = $4, mirror_version = $5, held_until = coalesce($6, held_until)
+    UPDATE payments SET observation = $4, mirror_version = $5, held_until = coalesce($6, held_until),
+        fence = fence + ($6 IS NOT NULL)::integer
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3
     RETURNING 1),
 intent AS (

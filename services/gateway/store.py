@@ -136,12 +136,17 @@ class Store:
         return _held(row) if row is not None else None
 
     async def renew(self, held: Held, *, now: datetime) -> bool:
-        """Hold the payment for another `LEASE`; False if it is somebody else's by now."""
+        """Hold the payment for another `LEASE`; False if it was let go, or is somebody else's by now."""
         async with self._held.statement("lease.renew") as connection:
             renewed = await connection.fetchval(
-                statements.RENEW, held.tenant_id, held.payment_id, held.fence, now + LEASE
+                statements.RENEW, held.tenant_id, held.payment_id, held.fence, now + LEASE, False
             )
         return bool(renewed)
+
+    async def let_go(self, held: Held, *, now: datetime) -> None:
+        """Let a payment go as it was last saved; nothing happens when it is somebody else's by now."""
+        async with self._held.statement("lease.release") as connection:
+            await connection.execute(statements.RENEW, held.tenant_id, held.payment_id, held.fence, now, True)
 
     async def save(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -367,7 +366,7 @@ async def test_a_lease_is_held_as_long_as_the_call_lasts(
     await confirming
     taken = await replica.parts.store.take("main", payment_id, now=clock.now())
     assert taken is not None
-    assert await replica.parts.store.renew(taken, now=clock.now() - timedelta(minutes=1))  # let it go again
+    await replica.parts.store.let_go(taken, now=clock.now())
 
 
 async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
@@ -388,7 +387,26 @@ async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
 
     assert held is not None
     assert held.intents[1].state == "PROCESSING"
-    await replica.parts.store.renew(held, now=clock.now() - timedelta(minutes=1))  # let it go again
+    await replica.parts.store.let_go(held, now=clock.now())
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_a_renewal_that_comes_after_the_end_of_its_lease_keeps_nobody_waiting(
+    replica: Gateway, payments: Payments, clock: Clock, *, in_order: bool
+) -> None:
+    store, payment_id = replica.parts.store, await payments.created()
+    held = await store.take("main", payment_id, now=clock.now())
+    assert held is not None
+    assert await store.renew(held, now=clock.now())
+    if in_order:
+        await store.save(held, point="call.release", now=clock.now(), release=True)
+    else:
+        await store.let_go(held, now=clock.now())
+
+    assert not await store.renew(held, now=clock.now())
+    next_one = await store.take("main", payment_id, now=clock.now())
+    assert next_one is not None
+    await store.let_go(next_one, now=clock.now())
 
 
 @asynccontextmanager
