@@ -58,4 +58,7 @@ async def _run(calls: Calls) -> None:
             await sweep(calls)
         except ServiceError as error:
             _logger.warning("the sweep found its database away: %s", error)
+        except Exception:
+            # Whatever it is, a sweep that ended here would leave every call without an answer to nobody.
+            _logger.exception("the sweep could not look at what is due")
         await asyncio.sleep(SWEEP_EVERY_S)

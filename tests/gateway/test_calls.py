@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import gateway_pb2 as pb
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import domain
 from services.gateway.domain import StripeUnavailable
 from services.gateway.provider import Provider
 from services.gateway.sweep import sweep
+from services.runtime.database import plain_dsn
 from tests.gateway.conftest import Clock, Gateway, Sink
 from tests.gateway.samples import (
     AMOUNT_MINOR,
@@ -411,3 +415,37 @@ async def until_fence(replica: Gateway, payment_id: str, *, at_least: int) -> No
             held = await replica.parts.store.read("main", payment_id)
             if held is not None and held.fence >= at_least:
                 return
+
+
+async def test_a_sweep_that_cannot_look_once_looks_again(
+    payments: Payments, stripe: SandboxControl, clock: Clock, delivered: Sink, database: ServiceDatabase
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
+    assert (await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
+
+    said = Said("could not look")
+    logging.getLogger("services.gateway.sweep").addHandler(said)
+    owner = await asyncpg.connect(plain_dsn(database.owner_url))
+    await owner.execute("ALTER TABLE calls RENAME TO calls_away")  # no outage: nothing that a sweep reckons with
+    async with asyncio.timeout(10):
+        await said.event.wait()
+    await owner.execute("ALTER TABLE calls_away RENAME TO calls")
+    await owner.close()
+    logging.getLogger("services.gateway.sweep").removeHandler(said)
+
+    clock.advance(domain.SETTLE_FIRST)
+    await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+
+
+class Said(logging.Handler):
+    """Sets its event when a line holds some words."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+        self.event = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._words in record.getMessage():
+            self.event.set()
