@@ -213,8 +213,8 @@ class Calls:
                 continue
             try:
                 done = await self._perform(held, call, deliver=f"settled {operation}", release=False)
-            except (domain.StripeRefused, domain.IntentState):
-                continue
+            except (domain.StripeRefused, domain.ChargeDisputed, domain.IntentState):
+                continue  # kept as that call's answer; what is done now has another
             if not done.answer:
                 raise domain.StripeUnavailable
             del held.open_calls[operation, request_id]

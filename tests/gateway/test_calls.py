@@ -18,8 +18,11 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import domain
+from services.gateway.calls import Calls
 from services.gateway.domain import StripeUnavailable
 from services.gateway.provider import Provider
+from services.gateway.refunds import CreateRefund
+from services.gateway.store import Call, Held
 from services.gateway.sweep import sweep
 from services.runtime.database import plain_dsn
 from tests.gateway.conftest import Clock, Gateway, Sink
@@ -449,3 +452,32 @@ class Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if self._words in record.getMessage():
             self.event.set()
+
+
+class _Disputed(CreateRefund):
+    """A refund that Stripe refuses, since the payer disputed the charge meanwhile; the stand-in has no disputes."""
+
+    async def send(self, held: Held, call: Call) -> Any:
+        raise domain.ChargeDisputed
+
+
+async def test_what_one_call_comes_to_is_not_taken_for_the_answer_of_another(
+    replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.RESET, route=REFUND, times=TRIES)
+    refund = (await payments.gateway.CreateRefund(payments.refund_request(payment_id, 4_000))).refund
+    store = replica.parts.store
+    held = await store.take("main", payment_id, now=clock.now())
+    assert held is not None
+    provider = Provider("sk_test_unused", api_base=None)
+    calls = Calls(store, [_Disputed(provider)], now=clock.now)
+
+    async with calls.holding(held):
+        await calls.settle_open(held)  # as a reading does before it begins
+        await store.save(held, point="call.release", now=clock.now(), release=True)
+    await provider.close()
+
+    kept = (await payments.gateway.GetRefund(pb.GetRefundRequest(refund_id=refund.refund_id))).refund
+    assert kept.state == pb.Refund.STATE_FAILED
+    assert (await payments.seen(payment_id)).refundable_minor == AMOUNT_MINOR
