@@ -19,7 +19,6 @@ from services.runtime.identity import Caller
 
 CORRELATION_KEY: Final = "x-correlation-id"
 """Metadata key, in and out: one id for everything a caller's call causes in the suite."""
-CORRELATION_CHARACTERS_MAX: Final = 64
 
 _CORRELATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
