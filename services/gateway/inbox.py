@@ -214,9 +214,7 @@ class Inbox:
             return False
         for event in snapshots:
             origin = f"webhook {event.type}"
-            seen = await self._observer.observe(
-                tenant_id, payment_id, event.object, event_time=event.create_time, origin=origin
-            )
+            seen = await self._observer.observe(tenant_id, payment_id, event.object, origin=origin)
             if seen is None:
                 return False
         return True

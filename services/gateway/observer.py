@@ -71,9 +71,7 @@ class Observer:
             await self._save(held, before, origin=origin)
         return held.observation, latest
 
-    async def observe(
-        self, tenant_id: str, payment_id: str, intent: Json, *, event_time: datetime, origin: str
-    ) -> Observation | None:
+    async def observe(self, tenant_id: str, payment_id: str, intent: Json, *, origin: str) -> Observation | None:
         """Apply an event's snapshot if it shows nothing new or only takes the intent further.
 
         None says that it does not: a tie, an older state or another amount is settled by `resync`.

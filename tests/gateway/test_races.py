@@ -234,14 +234,12 @@ async def test_readings_and_confirms_at_once_leave_what_stripe_has(
 
 
 @pytest.fixture
-def show(replica: Gateway, clock: Clock) -> Callable[[str, dict[str, Any]], Any]:
+def show(replica: Gateway) -> Callable[[str, dict[str, Any]], Any]:
     """Bring a snapshot of an intent as a webhook would, and return what was made of it."""
 
     async def bring(payment_id: str, intent: dict[str, Any]) -> Any:
         with calling.acting_for("main"):
-            return await replica.parts.observer.observe(
-                "main", payment_id, intent, event_time=clock.now(), origin="webhook of a test"
-            )
+            return await replica.parts.observer.observe("main", payment_id, intent, origin="webhook of a test")
 
     return bring
 
