@@ -186,21 +186,18 @@ class Driver:
             await self.call_off(work, ending=domain.FAILED, reason="FRAUDULENT")
         elif is_late:
             await self.call_off(work, ending=domain.EXPIRED, reason="ABANDONED")
-        else:
-            return
-        if plan.said.collection in domain.EXPIRABLE:
-            raise DependencyUnavailable(dependency="gateway")  # it neither ended nor moved: not at once again
 
     async def call_off(self, work: Work, *, ending: str, reason: str, request: Request | None = None) -> None:
         """Cancel the intent and with it the payment; if money was or may be taken, see what is true instead.
 
         What the cancelled intent will mean is saved first, since its webhook may be faster than our answer. The
-        gateway keeps a refusal under its request id, so each state of the mirror in which we try has an id of its own.
+        gateway keeps what came of a try under its request id, also that nothing did, so each try has an id of its own.
+        Raises `DependencyUnavailable` when the intent can still be cancelled, and is not.
         """
         plan = work.plan
         plan.ending = ending
         await self.save(work, f"{ending.lower()}.begin", request=request)
-        fact = f"step:{ending.lower()}:{plan.attempt}:{plan.mirror_version}"
+        fact = f"step:{ending.lower()}:{plan.attempt}:{plan.mirror_version}:{plan.tries}"
         request_id = str(domain.derived_id(plan.payment_id, fact))
         try:
             seen = await points.call(
@@ -208,10 +205,12 @@ class Driver:
             )
             work.apply(seen.observation)
         except Refused as refusal:
-            _logger.info("%s cannot be called off: %s", plan.payment_id, refusal.reason)
+            _logger.warning("%s is not called off: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
             seen = await points.call(f"{ending.lower()}.sync", self._peers.sync_intent(plan.payment_id))
             work.apply(seen.observation)
             plan.ending = None
+        if plan.said.collection in domain.CANCELABLE:
+            raise DependencyUnavailable(dependency="gateway")
 
     async def say_all(self, work: Work) -> None:
         """Send the outbox to status, oldest first; nothing is sent that is not saved.

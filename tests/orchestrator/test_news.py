@@ -14,10 +14,9 @@ from services.orchestrator.domain import (
     LOOK_AGAIN_AFTER,
     RETRY_MAX,
 )
-from services.orchestrator.peers import Refused
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.mortal import Life, asked_by_shop, mortal_orchestrator
 from tests.orchestrator.samples import (
+    CANCEL,
     CONFIRM,
     CREATE,
     DECLINED,
@@ -165,21 +164,26 @@ async def test_two_attempts_that_both_succeed(
     assert await journeys.states(payment_id) == [*OPENED, "SUCCEEDED", "SUCCEEDED"]
 
 
-async def test_a_cancel_that_was_refused_is_asked_anew_once_something_has_changed(
-    replica: Orchestrator, journeys: Journeys
+@pytest.mark.parametrize("is_asked", [True, False], ids=["asked for", "expired"])
+async def test_a_cancel_of_which_nothing_came_is_tried_anew(
+    is_asked: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
-    """The gateway keeps its refusal under the id it was asked by; that id must not be the next cancel's, too."""
+    """Stripe keeps a failure under the key, and the gateway under our id, that nothing came of it."""
+    clock = replica.world.clock
     payment_id = await journeys.started()
-    await begun_anew(journeys, payment_id)
-    life = Life(ends_at=1_000)
-    for _ in range(2):
-        asked = cancel(payment_id)
-        request = asked_by_shop(asked, payment_id, command=asked.SerializeToString())
-        async with mortal_orchestrator(replica, life) as (commands, _):
-            with pytest.raises(Refused, match="state"):
-                await commands.on_payment(request, payer_id=None)
-    first, second = [arguments["request_id"] for name, arguments in life.asked if name == "cancel_intent"]
-    assert first != second
+    asked = cancel(payment_id)
+    await journeys.stripe.fault("server_error", route=CANCEL, stored=True)
+    if is_asked:
+        await refused(orchestrator.CancelPayment(asked))
+    else:
+        clock.advance(ABANDONED_AFTER)
+        await replica.sweep()
+    for _ in range(3):
+        clock.advance(RETRY_MAX)
+        await replica.sweep()
+    assert (await journeys.states(payment_id))[-1] == ("CANCELED" if is_asked else "EXPIRED")
+    if is_asked:
+        assert state_of((await orchestrator.CancelPayment(asked)).payment) == "CANCELED"
 
 
 async def test_an_expiry_finds_the_money_that_nobody_told_of(
