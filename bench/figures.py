@@ -6,17 +6,20 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.machine import Machine
 
+_BOLD: Final = re.compile(r"\*\*(.+?)\*\*")
+"""Cells are written in Markdown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One table. The first cell of a row says what it is about."""
+    """One table, its cells in Markdown. The first cell of a row says what it is about."""
 
     title: str
     columns: tuple[str, ...]
@@ -41,7 +44,7 @@ class Result:
             for number, column in enumerate(figures.columns):
                 table.add_column(column, justify="right" if number else "left")
             for row in figures.rows:
-                table.add_row(*row)
+                table.add_row(*(_BOLD.sub(r"[bold]\1[/]", cell) for cell in row))
             console.print()
             console.print(table)
             for note in figures.notes:
