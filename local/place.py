@@ -20,6 +20,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 UNPRIVILEGED_USER = "nobody"
+BECOME = """
+import os, sys
+user, group = map(int, sys.argv[1:3])
+os.setgroups([])
+os.setgid(group)
+os.setuid(user)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 TEMPORARY_NAMES_MAX = 10
 """How many names are tried in the temporary folder when someone else has made a folder of that name."""
 
@@ -70,18 +78,8 @@ def _runs(binaries: Path, *, user: pwd.struct_passwd) -> bool:
 
 
 def _tried(command: list[str], *, user: pwd.struct_passwd) -> bool:
-    try:
-        attempt = subprocess.run(
-            command,
-            cwd="/",
-            capture_output=True,
-            env=environment(),
-            check=False,
-            **as_user(user),  # type: ignore[call-overload]
-        )
-    except PermissionError:
-        return False
-    return bool(attempt.returncode == 0)
+    attempt = subprocess.run([*as_user(user), *command], cwd="/", capture_output=True, env=environment(), check=False)
+    return attempt.returncode == 0
 
 
 def _folder_of_ours(*, key: Path, user: pwd.struct_passwd) -> Path:
@@ -157,8 +155,13 @@ def unprivileged_user() -> pwd.struct_passwd:
         ) from None
 
 
-def as_user(user: pwd.struct_passwd) -> dict[str, int | list[int]]:
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+def as_user(user: pwd.struct_passwd) -> list[str]:
+    """Return what to put before a command so that it runs as `user`.
+
+    The program changes its user itself: were it to be changed between fork and exec, Python would have to run code in
+    the fork, and that is not safe where gRPC's threads run.
+    """
+    return [sys.executable, "-I", "-S", "-c", BECOME, str(user.pw_uid), str(user.pw_gid)]
 
 
 def environment() -> dict[str, str]:

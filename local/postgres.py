@@ -254,11 +254,11 @@ class EmbeddedPostgres:
 
     def _popen(self, command: Sequence[str], **streams: IO[bytes] | int) -> subprocess.Popen[bytes]:
         """Start `command` in a session of its own: Ctrl-C must not stop the database before the services."""
-        identity = {} if self._user is None else as_user(self._user)
+        prefix = [] if self._user is None else as_user(self._user)
         streams.setdefault("stdin", subprocess.DEVNULL)
         try:
             return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-                list(command), cwd=self._where().home, env=environment(), start_new_session=True, **identity, **streams
+                [*prefix, *command], cwd=self._where().home, env=environment(), start_new_session=True, **streams
             )
         except PermissionError as error:
             raise PostgresError(f"{command[0]} cannot be run as an unprivileged user: {error}") from error
