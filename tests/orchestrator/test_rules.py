@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.orchestrator import domain
@@ -70,6 +70,7 @@ def seen(intent_state: str, **fields: object) -> Observation:
     return Observation(intent_state=intent_state, **(ours | fields))  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(before=snapshots, observation=observations, ending=st.sampled_from([None, CANCELED, EXPIRED, FAILED]))
 def test_what_is_observed_is_a_move_that_status_allows(
     before: Snapshot, observation: Observation, ending: str | None
@@ -82,6 +83,7 @@ def test_what_is_observed_is_a_move_that_status_allows(
     assert target is origin or target in MOVES[origin]
 
 
+@settings(deadline=None)
 @given(before=snapshots, observation=observations)
 def test_money_that_was_taken_stays_taken(before: Snapshot, observation: Observation) -> None:
     paid = replace(before, collection=SUCCEEDED)
@@ -90,6 +92,7 @@ def test_money_that_was_taken_stays_taken(before: Snapshot, observation: Observa
     assert after.amounts == observation.amounts
 
 
+@settings(deadline=None)
 @given(before=snapshots, observation=observations)
 def test_the_same_observation_twice_says_nothing_new(before: Snapshot, observation: Observation) -> None:
     once = domain.observed(before, observation, ending=None)
@@ -99,6 +102,7 @@ def test_the_same_observation_twice_says_nothing_new(before: Snapshot, observati
     assert not domain.says_something_new(once, again)
 
 
+@settings(deadline=None)
 @given(before=snapshots)
 def test_a_snapshot_is_kept_as_it_is(before: Snapshot) -> None:
     assert Snapshot.from_json(before.to_json()) == before
