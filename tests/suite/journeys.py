@@ -191,7 +191,8 @@ LEFT_TO_DO: Final = {
         "held payments": "SELECT count(*) FROM payments WHERE held_until > now()",
     },
     "gateway": {
-        "unanswered calls": "SELECT count(*) FROM calls WHERE state NOT IN ('ANSWERED', 'REFUSED')",
+        # One that was only accepted was never sent: it waits for nobody but a repeat of its request.
+        "unanswered calls": "SELECT count(*) FROM calls WHERE state IN ('STARTED', 'UNKNOWN')",
         "waiting events": "SELECT count(*) FROM events WHERE state = 'WAITING'",
         "deliveries": "SELECT count(*) FROM deliveries WHERE delivered_version < wanted_version",
         "jobs": "SELECT count(*) FROM pgqueuer WHERE status <> 'successful'",
