@@ -1,0 +1,215 @@
+"""What has to be true of payments after everything that went wrong: at Stripe, in status, and between the two."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from local.suite import Suite
+from services.runtime.database import plain_dsn
+from tests.suite.soaking import PAID, PAYERS, Claim
+
+Object = Mapping[str, Any]
+
+ENDED_WITHOUT_MONEY: Final = frozenset({"CANCELED", "EXPIRED", "FAILED"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What status holds of one payment."""
+
+    payment_id: str
+    revision: int
+    state: str
+    snapshot: Object
+    settled: bool
+    history: Sequence[Object]
+    """Revision, request id, state and snapshot of each transition, oldest first."""
+
+    def minor(self, name: str) -> int:
+        return _minor(self.snapshot, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What Stripe holds of one payment."""
+
+    intents: Sequence[Object]
+    charges: Sequence[Object]
+    """Those that succeeded."""
+    refunds: Sequence[Object]
+    """Those that did not fail."""
+
+
+async def problems(suite: Suite, claims: Sequence[Claim]) -> list[str]:
+    """Return what is wrong with the payments of the soak's payers, for people; nothing if all is well."""
+    kept, taken = await _kept(suite), await _taken(suite)
+    return [
+        *_strays(claims, kept, taken),
+        *(
+            f"{claim.payment_id} (number {claim.number}, {kept[claim.payment_id].state}): {problem}"
+            for claim in claims
+            if claim.payment_id in kept
+            for problem in _problems_of(claim, kept[claim.payment_id], taken[claim.payment_id])
+        ),
+        *_sums(kept, taken),
+        *[problem async for problem in _lost_webhooks(suite)],
+    ]
+
+
+def _strays(claims: Sequence[Claim], kept: Mapping[str, Kept], taken: Mapping[str, Taken]) -> Iterator[str]:
+    claimed = {claim.payment_id for claim in claims}
+    yield from (f"{payment_id} was acknowledged and is not in status" for payment_id in claimed - set(kept))
+    yield from (f"{payment_id} is in status and was never asked for" for payment_id in set(kept) - claimed)
+    yield from (f"{payment_id} is at Stripe and not in status" for payment_id in set(taken) - set(kept))
+
+
+def _problems_of(claim: Claim, kept: Kept, taken: Taken) -> Iterator[str]:
+    yield from _problems_at_stripe(claim, kept, taken)
+    yield from _problems_of_history(claim, kept)
+    if not kept.settled:
+        yield "not settled"
+    if claim.paid and kept.state not in PAID:
+        yield "said to be paid"
+    if claim.canceled and not claim.late_money and kept.state != "CANCELED":
+        yield "said to be called off"
+    if claim.late_money and (kept.state not in PAID or not kept.snapshot.get("attention")):
+        yield "late money was not taken, or nobody was told"
+
+
+def _problems_at_stripe(claim: Claim, kept: Kept, taken: Taken) -> Iterator[str]:
+    if len(taken.intents) != 1:
+        yield f"{len(taken.intents)} intents"
+        return
+    [intent] = taken.intents
+    if len(taken.charges) > 1:
+        yield f"{len(taken.charges)} charges"
+    captured_minor = sum(charge["amount_captured"] for charge in taken.charges)
+    succeeded_minor = sum(refund["amount"] for refund in taken.refunds if refund["status"] == "succeeded")
+    if kept.minor("captured") != captured_minor:
+        yield f"captured {captured_minor} at Stripe, {kept.minor('captured')} in status"
+    if kept.minor("refunded") != succeeded_minor:
+        yield f"refunded {succeeded_minor} at Stripe, {kept.minor('refunded')} in status"
+    if succeeded_minor + kept.minor("refund_pending") > captured_minor:
+        yield "refunded more than was captured"
+    if kept.minor("surplus"):
+        yield "a surplus of one attempt"
+    refunds = {refund["metadata"].get("refund_id") for refund in taken.refunds}
+    if refunds != claim.refund_ids or len(refunds) != len(taken.refunds):
+        yield f"refunds {sorted(map(str, refunds))} at Stripe, {sorted(claim.refund_ids)} were acknowledged"
+    is_right = {
+        "succeeded": kept.state in PAID,
+        "canceled": kept.state in ENDED_WITHOUT_MONEY,
+    }.get(intent["status"], False)
+    if not is_right:
+        yield f"{intent['status']} at Stripe"
+
+
+def _problems_of_history(claim: Claim, kept: Kept) -> Iterator[str]:
+    revisions = [transition["revision"] for transition in kept.history]
+    if revisions != list(range(1, kept.revision + 1)):
+        yield f"revisions {revisions}, now {kept.revision}"
+    if len({transition["request_id"] for transition in kept.history}) != len(kept.history):
+        yield "one request wrote two transitions"
+    if claim.revisions != revisions[: len(claim.revisions)]:
+        yield f"its watcher saw {claim.revisions} of {revisions}"
+    collections = [transition["snapshot"]["collection"] for transition in kept.history]
+    if "SUCCEEDED" in collections and set(collections[collections.index("SUCCEEDED") :]) != {"SUCCEEDED"}:
+        yield f"it went back: {collections}"
+    if kept.history and (kept.history[-1]["state"], kept.history[-1]["snapshot"]) != (kept.state, kept.snapshot):
+        yield "its last transition is not how it stands"
+    captured = [_minor(transition["snapshot"], "captured") for transition in kept.history]
+    if captured != sorted(captured):
+        yield f"captured went down: {captured}"
+
+
+def _sums(kept: Mapping[str, Kept], taken: Mapping[str, Taken]) -> Iterator[str]:
+    received = sum(intent["amount_received"] for one in taken.values() for intent in one.intents)
+    given_back = sum(refund["amount"] for one in taken.values() for refund in one.refunds)
+    captured = sum(one.minor("captured") for one in kept.values())
+    refunded = sum(one.minor("refunded") + one.minor("refund_pending") for one in kept.values())
+    if (received, given_back) != (captured, refunded):
+        yield f"Stripe took {received} and gave back {given_back}, status says {captured} and {refunded}"
+
+
+async def _lost_webhooks(suite: Suite) -> Any:
+    """Yield events that the gateway took with a 200 and does not hold, or did not work on."""
+    connection = await asyncpg.connect(plain_dsn(suite.database_url("gateway")))
+    try:
+        states = dict(await connection.fetch("SELECT event_id, state FROM events"))
+    finally:
+        await connection.close()
+    taken = {one["event"]: one["type"] for one in await suite.sandbox.deliveries() if one["outcome"] == 200}
+    for event_id, event_type in taken.items():
+        state = states.get(event_id, "lost")
+        if state not in ("DONE", "IGNORED"):
+            yield f"{event_type} {event_id} was taken and is {state}"
+
+
+def _minor(snapshot: Object, name: str) -> int:
+    return int(snapshot.get("amounts", {}).get(f"{name}_minor", 0))  # what is zero is left out
+
+
+async def _kept(suite: Suite) -> dict[str, Kept]:
+    connection = await asyncpg.connect(plain_dsn(suite.database_url("status")))
+    try:
+        rows = await connection.fetch("SELECT * FROM payments WHERE payer_id = ANY($1)", PAYERS)
+        moves = await connection.fetch(
+            "SELECT t.* FROM transitions t JOIN payments p USING (tenant_id, payment_id) WHERE payer_id = ANY($1) "
+            "ORDER BY t.revision",
+            PAYERS,
+        )
+    finally:
+        await connection.close()
+    history = defaultdict(list)
+    for move in moves:
+        history[move["payment_id"]].append(
+            {name: move[name] for name in ("revision", "request_id", "state")}
+            | {"snapshot": json.loads(move["snapshot"])}
+        )
+    return {
+        row["payment_id"]: Kept(
+            payment_id=row["payment_id"],
+            revision=row["revision"],
+            state=row["state"],
+            snapshot=json.loads(row["snapshot"]),
+            settled=row["settled"],
+            history=history[row["payment_id"]],
+        )
+        for row in rows
+    }
+
+
+async def _taken(suite: Suite) -> dict[str, Taken]:
+    sandbox = suite.sandbox
+    customers = {
+        customer["id"]
+        for payer_id in PAYERS
+        for customer in await sandbox.objects("customer", **{"metadata.payer_id": payer_id})
+    }
+    assert len(customers) <= len(PAYERS), "a payer has two customers"
+    intents, charges, refunds = defaultdict(list), defaultdict(list), defaultdict(list)
+    for charge in await sandbox.objects("charge", status="succeeded"):
+        charges[charge["payment_intent"]].append(charge)
+    for refund in await sandbox.objects("refund"):
+        if refund["status"] not in ("failed", "canceled"):
+            refunds[refund["payment_intent"]].append(refund)
+    for intent in await sandbox.objects("payment_intent"):
+        if intent["customer"] in customers:
+            intents[intent["metadata"]["payment_id"]].append(intent)
+    return defaultdict(
+        lambda: Taken(intents=[], charges=[], refunds=[]),
+        {
+            payment_id: Taken(
+                intents=found,
+                charges=[charge for intent in found for charge in charges[intent["id"]]],
+                refunds=[refund for intent in found for refund in refunds[intent["id"]]],
+            )
+            for payment_id, found in intents.items()
+        },
+    )
