@@ -58,7 +58,7 @@ ROUTES: Final = (
 )
 FAULT_EVERY: Final = 4
 SWITCH_EVERY: Final = 25
-KILL_EVERY: Final = 45
+KILL_EVERY: Final = 35
 """Steps between two faults, two settings of the webhooks, and two deaths."""
 
 Answer = TypeVar("Answer")
@@ -146,6 +146,7 @@ class Troubles:
         self._suite = suite
         self._seed = seed
         self._restart_database = restart_database
+        self._turns = random.Random(f"{seed}/turns").sample(SERVICES, len(SERVICES))
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def step(self) -> None:
@@ -163,10 +164,13 @@ class Troubles:
             )
             self.told["settings of the webhooks"] += 1
         if number % KILL_EVERY == 0:
-            victims = chance.sample(SERVICES, chance.choice((1, 1, 2)))
+            victims = {
+                self._turns[number // KILL_EVERY % len(self._turns)],
+                *chance.sample(SERVICES, chance.randrange(2)),
+            }
             if self._restart_database is not None and chance.random() < 0.1:
                 self._begin("the database", self._restart_database)
-            for victim in victims:
+            for victim in sorted(victims):
                 self._begin(victim, partial(self._kill, victim))
 
     async def end(self) -> None:

@@ -27,8 +27,8 @@ from tests.suite.verdict import problems
 SEED: Final = int(os.environ.get("BATZEN_SOAK_SEED") or random.SystemRandom().randrange(1_000_000))
 SECONDS: Final = float(os.environ.get("BATZEN_SOAK_SECONDS") or 180)
 
-SHORT_SEED: Final = 20
-SHORT_PAYMENTS: Final = 40
+SHORT_SEED: Final = 17
+SHORT_PAYMENTS: Final = 30
 SETTLED_WITHIN_S: Final = 90.0
 """After the last trouble. What failed many times in a row is tried again after a minute."""
 REPLAYED: Final = 10
