@@ -17,7 +17,7 @@ from batzen.cli.stream import StreamPrinter
 from batzen.client import Client, new_request_id
 from batzen.pricing.v1.price_book_pb2 import LineKind, TaxBehavior
 from batzen.pricing.v1.pricing_pb2 import CreateQuoteRequest, Line, Quote, RowKind
-from batzen.status.v1.status_pb2 import GetPaymentRequest, ListPaymentsRequest, Payment
+from batzen.status.v1.status_pb2 import GetPaymentRequest, ListPaymentsRequest, Payment, PaymentFilter
 from batzen.type.v1.payment_pb2 import PaymentState
 
 WATCH_EPILOG: Final = """Examples:
@@ -85,14 +85,14 @@ def list_payments(
     as_json: options.Json = False,
 ) -> None:
     """List payments, the newest first."""
-    request = ListPaymentsRequest(
+    wanted = PaymentFilter(
         payer_id=payer,
         seller_id=seller,
         booking_id=booking,
         states=[_state(word) for word in state or []],
         unsettled_only=unsettled,
-        page_size=limit,
     )
+    request = ListPaymentsRequest(filter=wanted, page_size=limit)
 
     async def work(client: Client, _: Connection) -> Exit:
         answer = await client.status.ListPayments(request)

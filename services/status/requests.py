@@ -168,7 +168,7 @@ def states_of(numbers: Iterable[int]) -> tuple[State, ...]:
     states = set()
     for index, number in enumerate(numbers):
         if number not in STATES:
-            raise FieldInvalid(field=f"states[{index}]", detail="It is no state of a payment.")
+            raise FieldInvalid(field=f"filter.states[{index}]", detail="It is no state of a payment.")
         states.add(STATES[number])
     return tuple(state for state in State if state in states)
 

@@ -113,12 +113,12 @@ class StatusServicer(StatusServiceServicer):
         access = current_access()
         wanted = Filter(
             tenant_id=current_tenant(),
-            payer_id=requests.text(request.payer_id, field="payer_id"),
-            seller_id=requests.text(request.seller_id, field="seller_id"),
-            booking_id=requests.text(request.booking_id, field="booking_id"),
-            client_reference=requests.text(request.client_reference, field="client_reference"),
-            states=requests.states_of(request.states),
-            unsettled_only=request.unsettled_only,
+            payer_id=requests.text(request.filter.payer_id, field="filter.payer_id"),
+            seller_id=requests.text(request.filter.seller_id, field="filter.seller_id"),
+            booking_id=requests.text(request.filter.booking_id, field="filter.booking_id"),
+            client_reference=requests.text(request.filter.client_reference, field="filter.client_reference"),
+            states=requests.states_of(request.filter.states),
+            unsettled_only=request.filter.unsettled_only,
             own_of=current_caller().subject if access.own_only else "",
             own_as=tuple(sorted(access.own_as)),
         )

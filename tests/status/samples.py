@@ -48,6 +48,11 @@ def open_request(**fields: Any) -> pb.OpenPaymentRequest:
     return pb.OpenPaymentRequest(**(ours | fields))
 
 
+def list_request(*, page_size: int = 0, page_token: str = "", **wanted: Any) -> pb.ListPaymentsRequest:
+    """A request to list the payments that match the filter `wanted`."""
+    return pb.ListPaymentsRequest(filter=pb.PaymentFilter(**wanted), page_size=page_size, page_token=page_token)
+
+
 def snapshot(collection: str = "REQUIRES_PAYMENT_METHOD", *, cause: str = "STEP", **fields: Any) -> Any:
     """A snapshot message; amounts by their names without `_minor`."""
     amounts = {

@@ -14,6 +14,7 @@ from tests.status.conftest import Replica, StatusServiceStub, move
 from tests.status.samples import (
     NOW,
     TOTAL_MINOR,
+    list_request,
     new_payment_id,
     new_request_id,
     open_request,
@@ -192,7 +193,7 @@ async def test_labels_are_replaced_and_nothing_else(status: StatusServiceStub, p
     expected.booking_ids[:] = ["b_2", "b_3"]
     assert labelled == expected
     for booking_id, is_found in (("booking_1", False), ("b_2", True), ("b_3", True)):
-        found = await status.ListPayments(pb.ListPaymentsRequest(booking_id=booking_id, page_size=200))
+        found = await status.ListPayments(list_request(booking_id=booking_id, page_size=200))
         assert (payment.payment_id in [each.payment_id for each in found.payments]) is is_found
 
 
@@ -205,7 +206,7 @@ async def test_payments_are_found_by_all_that_is_set(replica: Replica) -> None:
         await lists.OpenPayment(open_request())
 
         async def found(**wanted: Any) -> set[str]:
-            answer = await lists.ListPayments(pb.ListPaymentsRequest(**wanted))
+            answer = await lists.ListPayments(list_request(**wanted))
             return {each.payment_id for each in answer.payments}
 
         both = {waiting, paid}
@@ -226,7 +227,7 @@ async def test_a_walk_over_pages_meets_every_payment_once_while_others_write(rep
         opened = [(await walks.OpenPayment(open_request())).payment.payment_id for _ in range(9)]
         seen, token = [], ""
         for _ in range(9):
-            request = pb.ListPaymentsRequest(seller_id="seller_1", page_size=2, page_token=token)
+            request = list_request(seller_id="seller_1", page_size=2, page_token=token)
             page = await walks.ListPayments(request)
             seen += [each.payment_id for each in page.payments]
             await move(walks, opened[len(seen) - 1], snapshot("FAILED"))
@@ -255,7 +256,7 @@ async def test_a_token_of_another_walk_is_refused(status: StatusServiceStub, pay
         refusal = await refused(status.ListPayments(pb.ListPaymentsRequest(page_token=token)))
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
         assert refusal.field == "page_token"
-    other_filter = pb.ListPaymentsRequest(unsettled_only=True, page_token=list_token)
+    other_filter = list_request(unsettled_only=True, page_token=list_token)
     assert (await refused(status.ListPayments(other_filter))).reason == "PAGE_TOKEN_INVALID"
     other_history = pb.ListTransitionsRequest(payment_id=payment.payment_id, after_revision=1, page_token=history_token)
     assert (await refused(status.ListTransitions(other_history))).reason == "PAGE_TOKEN_INVALID"
@@ -266,16 +267,16 @@ async def test_a_token_of_another_walk_is_refused(status: StatusServiceStub, pay
     [
         ({"page_size": 201}, "page_size"),
         ({"page_size": -1}, "page_size"),
-        ({"payer_id": "x" * 129}, "payer_id"),
-        ({"booking_id": "a\0"}, "booking_id"),
-        ({"states": [1, 99]}, "states[1]"),
-        ({"states": [0]}, "states[0]"),
+        ({"payer_id": "x" * 129}, "filter.payer_id"),
+        ({"booking_id": "a\0"}, "filter.booking_id"),
+        ({"states": [1, 99]}, "filter.states[1]"),
+        ({"states": [0]}, "filter.states[0]"),
     ],
 )
 async def test_a_list_that_makes_no_sense_is_refused(
     status: StatusServiceStub, wanted: dict[str, Any], path: str
 ) -> None:
-    refusal = await refused(status.ListPayments(pb.ListPaymentsRequest(**wanted)))
+    refusal = await refused(status.ListPayments(list_request(**wanted)))
 
     assert (refusal.reason, refusal.field) == ("FIELD_INVALID", path)
 
