@@ -15,6 +15,8 @@ FOREIGN_TABLES = ("schema_migrations", "pgqueuer")
 async def schema_differences(url: str, metadata: sa.MetaData) -> list[str]:
     """Say how the database differs from `metadata`: tables, columns, types, nullability, primary keys, unique names.
 
+    Partitions are parts of their table.
+
     Empty means none. A unique constraint and a unique index are the same thing here: its name and columns count.
     """
     engine = create_async_engine(url, poolclass=sa.NullPool)
@@ -25,7 +27,9 @@ async def schema_differences(url: str, metadata: sa.MetaData) -> list[str]:
 def _differences(connection: sa.Connection, metadata: sa.MetaData) -> list[str]:
     inspector = sa.inspect(connection)
     declared = {table.name: _declared(table) for table in metadata.sorted_tables}
-    real = {name: _real(inspector, name) for name in inspector.get_table_names() if not name.startswith(FOREIGN_TABLES)}
+    partitions = set(connection.scalars(sa.text("SELECT relname FROM pg_class WHERE relispartition")))
+    names = [name for name in inspector.get_table_names() if name not in partitions]
+    real = {name: _real(inspector, name) for name in names if not name.startswith(FOREIGN_TABLES)}
     facts = [
         (f"{table}.{key}", declared.get(table, {}).get(key), real.get(table, {}).get(key))
         for table in sorted(declared | real)

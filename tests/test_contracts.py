@@ -27,7 +27,6 @@ ANNOUNCED = {
         ResumePayment""",
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
-    "StatusService": "WatchPayments WatchMany",
     "GatewayService": """CaptureIntent CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession
         CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
         DetachPaymentMethod SetDefaultPaymentMethod CreateOnboardingLink CreateTransfer ReverseTransfer ListTransfers
@@ -51,7 +50,7 @@ GENERATED = {
 # Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
 ANNOUNCED_REASONS = {
     "orchestrator": """CAPTURE_EXCEEDS_CAPTURABLE PAGE_TOKEN_INVALID LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND""",
-    "status": "TOO_MANY_WATCHES CURSOR_INVALID CURSOR_COMPACTED",
+    "status": "",
     "gateway": """CAPTURE_EXCEEDS_CAPTURABLE CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
         PAYMENT_METHOD_NOT_FOUND TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
         DISPUTE_CLOSED PAGE_TOKEN_INVALID DEAD_LETTER_NOT_FOUND RECONCILIATION_NOT_FOUND

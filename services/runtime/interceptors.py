@@ -109,7 +109,7 @@ class Guard:
                 await fail(call, error)
             log_end(call, context.code() or grpc.StatusCode.OK)
 
-        return _handler(handler, serve, receive=receive, send=handler.response_serializer)
+        return _handler(handler, serve, receive=receive, send=_serializer(handler))
 
     def _unwritten(self, method: str, handler: Handler, rule: Allow) -> Handler:
         async def serve(_: Any, context: Context) -> NoReturn:
@@ -200,6 +200,16 @@ def _parsers(handler: Handler) -> tuple[Callable[[bytes], Any] | None, Callable[
             raise MalformedRequestError from error
 
     return (parse, _as_it_is) if handler.request_streaming else (None, parse)
+
+
+def _serializer(handler: Handler) -> Callable[[Any], bytes]:
+    """Return what writes a stream's message; one that is bytes was written already, once for many streams."""
+    serialize = handler.response_serializer or _as_it_is
+
+    def write(message: Any) -> bytes:
+        return message if type(message) is bytes else serialize(message)
+
+    return write
 
 
 def _behavior(handler: Handler) -> Callable[..., Any]:

@@ -71,11 +71,16 @@ class ProcessSettings:
             record=self.crash_record, armed=self.crash_file, production=self.production, stripe_key=stripe_key
         )
 
+    def verifier(self) -> TokenVerifier:
+        """Return what checks the tokens of callers."""
+        return TokenVerifier(KeySet(self.jwks), issuer=self.token_issuer, audience=self.token_audience, now=utc_now)
+
     def server(
         self,
         *registrations: Registration,
         access: Mapping[str, Allow],
         engine: AsyncEngine,
+        verifier: TokenVerifier | None = None,
         limits: Limits | None = None,
         draining: asyncio.Event | None = None,
     ) -> AbstractAsyncContextManager[RunningServer]:
@@ -85,9 +90,7 @@ class ProcessSettings:
             address=self.listen,
             health_address=self.health_listen,
             access=access,
-            verifier=TokenVerifier(
-                KeySet(self.jwks), issuer=self.token_issuer, audience=self.token_audience, now=utc_now
-            ),
+            verifier=verifier or self.verifier(),
             draining=draining or asyncio.Event(),
             now=utc_now,
             limits=limits,

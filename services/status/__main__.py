@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -15,23 +15,28 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from services.access import TABLE
+from services.runtime.access import admit
 from services.runtime.database import HeldConnections, make_engine
+from services.runtime.identity import Caller
 from services.runtime.limits import Limits
 from services.runtime.migrations import wait_for_schema
 from services.runtime.process import until_terminated, utc_now
 from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
 from services.runtime.settings import reading
 
+from .changes import ChangeLog
 from .feed import Feed
+from .following import Followers
 from .hints import Hints
 from .listing import PaymentList
-from .responses import updates_message
+from .outbox import FeedLimits
+from .recording import Recorder
 from .servicer import StatusServicer
 from .store import StatusStore
-from .watch import FeedLimits
 
 SERVICE: Final = "status"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+WATCH_MANY: Final = "/batzen.status.v1.StatusService/WatchMany"
 HELD_CONNECTIONS: Final = 8
 """For transitions and reads of one payment, a statement of less than a millisecond each."""
 FEED_LIMITS: Final = FeedLimits()
@@ -54,22 +59,43 @@ async def status_servicer(
     database_url: str,
     *,
     engine: AsyncEngine,
+    verify: Callable[[str], Awaitable[Caller]],
     draining: asyncio.Event,
     now: Callable[[], datetime],
     limits: FeedLimits = FEED_LIMITS,
 ) -> AsyncIterator[StatusServicer]:
-    """Build the service on its database; its feed runs while inside."""
+    """Build the service on its database; its streams are fed while inside. `verify` knows tokens of end users."""
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(
             HeldConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         store = StatusStore(held)
         hints = Hints(database_url, application_name=SERVICE)
-        feed = Feed(store, encode=updates_message, announce=hints.announce, draining=draining, limits=limits)
+        feed = Feed(store, announce=hints.announce, draining=draining, limits=limits)
+        log = ChangeLog(engine)
+        followers = Followers(log)
+
+        def hear(tenant_id: str, payment_id: str) -> None:
+            feed.hear(tenant_id, payment_id)
+            followers.wake(tenant_id)
+
+        def missed() -> None:
+            feed.resync()
+            followers.wake_all()
+
         await stack.enter_async_context(feed.running())
-        await stack.enter_async_context(hints.running(hear=feed.hear, missed=feed.resync))
-        yield StatusServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
-            store=store, payments=PaymentList(engine), feed=feed, now=now
+        await stack.enter_async_context(followers.running())
+        await stack.enter_async_context(hints.running(hear=hear, missed=missed))
+        yield StatusServicer(
+            store=store,
+            recorder=Recorder(held),
+            payments=PaymentList(engine),
+            log=log,
+            feed=feed,
+            followers=followers,
+            verify=verify,
+            reach=partial(admit, TABLE[WATCH_MANY]),
+            now=now,
         )
 
 
@@ -77,17 +103,21 @@ async def serve(settings: ProcessSettings) -> None:
     """Serve until the process is asked to end."""
     settings.arm()
     draining = asyncio.Event()
+    verifier = settings.verifier()
     async with AsyncExitStack() as stack:
         engine = make_engine(settings.database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         servicer = await stack.enter_async_context(
-            status_servicer(settings.database_url, engine=engine, draining=draining, now=utc_now)
+            status_servicer(
+                settings.database_url, engine=engine, verify=verifier.verify, draining=draining, now=utc_now
+            )
         )
         await stack.enter_async_context(
             settings.server(
                 partial(add_StatusServiceServicer_to_server, servicer),
                 access=TABLE,
+                verifier=verifier,
                 engine=engine,
                 limits=LIMITS,
                 draining=draining,

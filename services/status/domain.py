@@ -15,6 +15,7 @@ from services.errors import (
     InvalidRequest,
     NotFound,
     OutOfRange,
+    ResourceExhausted,
     Unavailable,
 )
 
@@ -281,6 +282,24 @@ class PageTokenInvalid(InvalidRequest):
     """The page token is not one of ours, or belongs to another filter; begin with the first page."""
 
     reason = "PAGE_TOKEN_INVALID"
+
+
+class CursorInvalid(InvalidRequest):
+    """The cursor is not one of ours, or is ahead of the history; begin with a list and its cursor."""
+
+    reason = "CURSOR_INVALID"
+
+
+class CursorCompacted(OutOfRange):
+    """History after the cursor is not kept any more; begin with a list and its cursor."""
+
+    reason = "CURSOR_COMPACTED"
+
+
+class TooManyWatches(ResourceExhausted):
+    """There are as many watches as there may be; drop one first, or use another stream."""
+
+    reason = "TOO_MANY_WATCHES"
 
 
 class WatchOverflow(Unavailable):

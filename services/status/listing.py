@@ -11,29 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.runtime.database import reading, transaction
-from services.status.domain import NEVER_SETTLED, PaymentNotFound, State
+from services.status.domain import NEVER_SETTLED, PaymentNotFound
+from services.status.filters import Filter
 from services.status.paging import position_in, token_for
 from services.status.records import PAYER, PAYMENT_ID, SELLER, Payment
 from services.status.rows import PAYMENT_COLUMNS, payment_bookings, payment_from, payment_sellers, payments
 
 _COLUMNS: Final = tuple(payments.c[name] for name in PAYMENT_COLUMNS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which payments to list; what is set has to match, all of it."""
-
-    tenant_id: str
-    payer_id: str = ""
-    seller_id: str = ""
-    booking_id: str = ""
-    client_reference: str = ""
-    states: tuple[State, ...] = ()
-    """One of these; empty means any."""
-    unsettled_only: bool = False
-    own_of: str = ""
-    """Only what is this subject's own, in one of the roles `own_as`; empty means whoever's."""
-    own_as: tuple[str, ...] = ()
 
 
 class PaymentList:
@@ -94,14 +78,22 @@ class PaymentList:
             return payment_from(changed.mappings().one())
 
 
-def _query(wanted: Filter, *, after: tuple[datetime, str] | None) -> sa.Select[*tuple[Any, ...]]:
-    """Return the query, driven by the index that narrows most: booking, seller, or the payments' own."""
-    as_seller_only = wanted.own_as == (SELLER,)
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The payments that a filter covers, as a query can be made of, driven by the index that narrows most."""
+
+    source: sa.FromClause
+    conditions: list[sa.ColumnElement[bool]]
+    order: tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
+
+
+def covered_by(wanted: Filter) -> Covered:
+    """Return the payments for which `wanted.covers` holds: found by booking, by seller, or by an index of their own."""
     seller_ids = {wanted.seller_id} if wanted.seller_id else set()
     conditions: list[sa.ColumnElement[bool]] = [payments.c.tenant_id == wanted.tenant_id]
     if wanted.own_as:
         is_payer, is_seller = payments.c.payer_id == wanted.own_of, _sells(wanted.own_of)
-        if as_seller_only:
+        if wanted.own_as == (SELLER,):
             seller_ids.add(wanted.own_of)
         elif wanted.own_as == (PAYER,):
             conditions.append(is_payer)
@@ -125,13 +117,20 @@ def _query(wanted: Filter, *, after: tuple[datetime, str] | None) -> sa.Select[*
     if wanted.client_reference:
         is_there = payments.c.client_reference != sa.literal_column("''")  # or a prepared plan could not use its index
         conditions += [payments.c.client_reference == wanted.client_reference, is_there]
+    return Covered(source, conditions, order)
+
+
+def _query(wanted: Filter, *, after: tuple[datetime, str] | None) -> sa.Select[*tuple[Any, ...]]:
+    covered = covered_by(wanted)
+    conditions = list(covered.conditions)
     if wanted.states:
         conditions.append(payments.c.state.in_(wanted.states))
     if wanted.unsettled_only or (wanted.states and NEVER_SETTLED.issuperset(wanted.states)):
         conditions.append(sa.not_(payments.c.settled))
     if after is not None:
-        conditions.append(sa.tuple_(*order) < sa.tuple_(*(sa.literal(value) for value in after)))
-    return sa.select(*_COLUMNS).select_from(source).where(*conditions).order_by(*(column.desc() for column in order))
+        conditions.append(sa.tuple_(*covered.order) < sa.tuple_(*(sa.literal(value) for value in after)))
+    order = (column.desc() for column in covered.order)
+    return sa.select(*_COLUMNS).select_from(covered.source).where(*conditions).order_by(*order)
 
 
 def _sells(seller_id: str) -> sa.ColumnElement[bool]:

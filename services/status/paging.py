@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from services.errors import InvalidRequest
 from services.status.domain import PageTokenInvalid
 
 _MARK_BYTES: Final = 12
@@ -20,8 +21,15 @@ def token_for(position: str, *, walk: str) -> str:
     return base64.urlsafe_b64encode(_mark(position, walk) + position.encode()).decode().rstrip("=")
 
 
-def position_in(token: str, *, walk: str, parse: Callable[[str], Position]) -> Position:
-    """Return what `parse` makes of the position that `token_for` was given; raise PageTokenInvalid for other tokens.
+def position_in(
+    token: str,
+    *,
+    walk: str,
+    parse: Callable[[str], Position],
+    invalid: type[InvalidRequest] = PageTokenInvalid,
+    field: str = "page_token",
+) -> Position:
+    """Return what `parse` makes of the position that `token_for` was given; raise `invalid` for other tokens.
 
     `parse` raises ValueError for what cannot be a position: a token can be forged, though nothing is gained by it.
     """
@@ -32,7 +40,7 @@ def position_in(token: str, *, walk: str, parse: Callable[[str], Position]) -> P
             return parse(position)
     except ValueError:
         pass
-    raise PageTokenInvalid(field="page_token")
+    raise invalid(field=field)
 
 
 def _mark(position: str, walk: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
@@ -60,7 +60,7 @@ class Payment:
     complete_time: datetime | None
     """When `collection` first came to an end; None before."""
 
-    def belongs_to(self, subject: str, *, roles: frozenset[str]) -> bool:
+    def belongs_to(self, subject: str, *, roles: Collection[str]) -> bool:
         """Return whether the payment is `subject`'s own in one of `roles`."""
         return (PAYER in roles and self.opening.payer_id == subject) or (
             SELLER in roles and subject in self.opening.seller_ids

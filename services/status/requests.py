@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Protocol
 
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
-from services.errors import FieldInvalid, FieldMissing
+from services.errors import FieldInvalid, FieldMissing, InvalidRequest, ServiceError
 from services.status.domain import (
     COLLECTIONS,
     Amounts,
@@ -21,6 +21,8 @@ from services.status.domain import (
     Snapshot,
     State,
 )
+from services.status.filters import Filter
+from services.status.many import Add, Command, Drop, Renew
 from services.status.records import PAYMENT_ID, Opening
 
 ID_CHARACTERS_MAX: Final = 128
@@ -29,6 +31,8 @@ LINKS_MAX: Final = 100
 LABELS_MAX: Final = 50
 LABEL_KEY_CHARACTERS_MAX: Final = 40
 LABEL_CHARACTERS_MAX: Final = 500
+COMMANDS_MAX: Final = 500
+"""Of one message on a WatchMany stream; with an assertion each they just fit into what a server receives at once."""
 SNAPSHOT_BYTES_MAX: Final = 16 * 1024
 """History keeps every snapshot for years; a usual one has 300 bytes."""
 
@@ -161,6 +165,58 @@ def page_size(value: int, *, default: int, at_most: int) -> int:
     if not 0 <= value <= at_most:
         raise FieldInvalid(field="page_size", detail=f"It is not in 0 to {at_most}.")
     return value or default
+
+
+def commands_of(request: status_pb2.WatchManyRequest) -> list[Command]:
+    """Return the commands; an Add that is not valid says so itself, since it closes no more than its watch."""
+    if not 1 <= len(request.commands) <= COMMANDS_MAX:
+        raise FieldInvalid(field="commands", detail=f"It has not 1 to {COMMANDS_MAX}.")
+    return [_command(command, index) for index, command in enumerate(request.commands)]
+
+
+def _command(message: status_pb2.WatchManyRequest.Command, index: int) -> Command:
+    match message.WhichOneof("command"):
+        case "add":
+            return _add(message.add)
+        case "drop":
+            return Drop(payment_id=message.drop.payment_id)
+        case "renew":
+            return Renew(assertion=message.renew.assertion)
+        case _:
+            raise FieldInvalid(field=f"commands[{index}]", detail="It is no command.")
+
+
+def _add(message: status_pb2.WatchManyRequest.Add) -> Add:
+    after_revision = message.after_revision if message.HasField("after_revision") else None
+    error: ServiceError | None = None
+    try:
+        payment_id_of(message)
+        if after_revision is not None:
+            revision(after_revision, field="after_revision", at_least=0)
+    except InvalidRequest as invalid:
+        error = invalid
+    return Add(
+        payment_id=message.payment_id,
+        after_revision=after_revision,
+        latest_only=message.latest_only,
+        assertion=message.assertion,
+        error=error,
+    )
+
+
+def filter_of(message: status_pb2.PaymentFilter, *, tenant_id: str, own_of: str, own_as: Collection[str]) -> Filter:
+    """Return the filter, narrowed to what is `own_of`'s in one of the roles `own_as` if there are any."""
+    return Filter(
+        tenant_id=tenant_id,
+        payer_id=text(message.payer_id, field="filter.payer_id"),
+        seller_id=text(message.seller_id, field="filter.seller_id"),
+        booking_id=text(message.booking_id, field="filter.booking_id"),
+        client_reference=text(message.client_reference, field="filter.client_reference"),
+        states=states_of(message.states),
+        unsettled_only=message.unsettled_only,
+        own_of=own_of if own_as else "",
+        own_as=tuple(sorted(own_as)),
+    )
 
 
 def states_of(numbers: Iterable[int]) -> tuple[State, ...]:

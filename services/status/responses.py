@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from typing import Final, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import code_pb2
 
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
+from services.errors import ServiceError
 from services.status.domain import PHASES, Cause, Snapshot, State, is_settled, state_of
+from services.status.filters import Relation
 from services.status.records import Payment, Transition
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,6 +26,14 @@ _CAUSES: Final = {
 }
 _PHASES: Final = {
     state: cast("status_pb2.Phase", status_pb2.Phase.Value(f"PHASE_{phase}")) for state, phase in PHASES.items()
+}
+
+_RELATIONS: Final = {
+    relation: cast(
+        "status_pb2.WatchPaymentsResponse.Relation",
+        status_pb2.WatchPaymentsResponse.Relation.Value(f"RELATION_{relation}"),
+    )
+    for relation in Relation
 }
 
 
@@ -104,18 +115,67 @@ def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
     )
 
 
-def updates_message(transition: Transition) -> status_pb2.WatchPaymentResponse:
-    """Return the message that carries one transition to a watch."""
-    updates = status_pb2.WatchPaymentResponse.Updates(transitions=[transition_message(transition)])
-    return status_pb2.WatchPaymentResponse(updates=updates)
+# What streams carry, written once for all of them.
 
 
-def joined_updates(messages: list[status_pb2.WatchPaymentResponse]) -> status_pb2.WatchPaymentResponse:
-    """Return one message that carries all that the `messages` of `updates_message` do."""
-    if len(messages) == 1:
-        return messages[0]
-    transitions = [message.updates.transitions[0] for message in messages]
-    return status_pb2.WatchPaymentResponse(updates=status_pb2.WatchPaymentResponse.Updates(transitions=transitions))
+def watch_header(payment: Payment, *, with_payment: bool) -> bytes:
+    header = status_pb2.WatchPaymentResponse.Header(current_revision=payment.revision)
+    if with_payment:
+        header.payment.CopyFrom(payment_message(payment))
+    return status_pb2.WatchPaymentResponse(header=header).SerializeToString()
+
+
+def watch_update(transition: Transition) -> bytes:
+    response = status_pb2.WatchPaymentResponse()
+    response.updates.transitions.append(transition_message(transition))
+    return response.SerializeToString()
+
+
+def watch_heartbeat(revision: int) -> bytes:
+    heartbeat = status_pb2.WatchPaymentResponse.Heartbeat(revision=revision)
+    return status_pb2.WatchPaymentResponse(heartbeat=heartbeat).SerializeToString()
+
+
+def many_created(payment: Payment, *, with_payment: bool) -> bytes:
+    response = status_pb2.WatchManyResponse()
+    created = response.events.add().created
+    created.payment_id = payment.opening.payment_id
+    created.current_revision = payment.revision
+    if with_payment:
+        created.payment.CopyFrom(payment_message(payment))
+    return response.SerializeToString()
+
+
+def many_update(transition: Transition) -> bytes:
+    response = status_pb2.WatchManyResponse()
+    response.events.add().transition.CopyFrom(transition_message(transition))
+    return response.SerializeToString()
+
+
+def many_canceled(payment_id: str, *, error: ServiceError | None, resume_after_revision: int | None) -> bytes:
+    """Write that a watch ended; without an error because its caller wanted it to."""
+    canceled = status_pb2.WatchManyResponse.Canceled(payment_id=payment_id, resume_after_revision=resume_after_revision)
+    if error is not None:
+        canceled.code = code_pb2.Code.Value(error.status)
+        canceled.reason = error.reason
+        canceled.message = str(error)
+        canceled.metadata.update(error.metadata if error.field is None else {"field": error.field, **error.metadata})
+    event = status_pb2.WatchManyResponse.Event(canceled=canceled)
+    return status_pb2.WatchManyResponse(events=[event]).SerializeToString()
+
+
+MANY_HEARTBEAT: Final = status_pb2.WatchManyResponse(
+    events=[status_pb2.WatchManyResponse.Event(heartbeat=status_pb2.WatchManyResponse.Heartbeat())]
+).SerializeToString()
+
+
+def change_message(payment: Payment, relation: Relation) -> bytes:
+    change = status_pb2.WatchPaymentsResponse.Change(payment=payment_message(payment), relation=_RELATIONS[relation])
+    return status_pb2.WatchPaymentsResponse(changes=[change]).SerializeToString()
+
+
+def cursor_message(cursor: str) -> bytes:
+    return status_pb2.WatchPaymentsResponse(cursor=cursor).SerializeToString()
 
 
 def _timestamp(instant: datetime) -> Timestamp:

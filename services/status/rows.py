@@ -113,7 +113,18 @@ transitions = sa.Table(
     metadata,
     _Transitions,
     sa.UniqueConstraint("tenant_id", "payment_id", "open_month", "request_id", name="transitions_request_key"),
+    postgresql_partition_by="RANGE (open_month)",
 )
+sa.Index("transitions_by_xid", transitions.c.tenant_id, transitions.c.xid)
+
+
+class _Compactions(sa.TypedColumns):
+    open_month = sa.Column(sa.Date, primary_key=True)
+    last_xid = sa.Column(Xid8, nullable=False)
+    compact_time = sa.Column(sa.DateTime(timezone=True), nullable=False)
+
+
+compactions = sa.Table("compactions", metadata, _Compactions)
 
 PAYMENT_COLUMNS: Final = (
     "payment_id",

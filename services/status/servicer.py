@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from batzen.status.v1 import status_pb2 as pb
 from batzen.status.v1.status_pb2_grpc import StatusServiceServicer
-from services.errors import FieldInvalid
+from services.errors import FieldInvalid, ServiceError
+from services.runtime.access import Access
 from services.runtime.calls import current_access, current_caller, current_tenant
+from services.runtime.identity import Caller
 from services.status import requests
+from services.status.changes import ChangeLog, Position, cursor_of, position_of
 from services.status.domain import Cause, PaymentNotFound, Snapshot, State, is_settled
 from services.status.feed import Feed
-from services.status.listing import Filter, PaymentList
+from services.status.filters import Filter
+from services.status.following import Follower, Followers
+from services.status.listing import PaymentList
+from services.status.many import Identify, ManyWatches
+from services.status.one import OneWatch
+from services.status.outbox import send_all
 from services.status.paging import position_in, token_for
+from services.status.recording import Move, Recorder
 from services.status.records import Payment, open_month
-from services.status.responses import joined_updates, payment_message, transition_message
+from services.status.responses import (
+    MANY_HEARTBEAT,
+    payment_message,
+    transition_message,
+    watch_header,
+    watch_update,
+)
 from services.status.store import Place, StatusStore
-from services.status.watch import Update
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -31,24 +45,34 @@ PAYMENTS_DEFAULT: Final = 50
 PAYMENTS_MAX: Final = 200
 REVISIONS_END: Final = 2**63
 
-_CLOSE_WHEN: Final = frozenset(pb.WatchPaymentRequest.CloseWhen.values())
 _OPENED: Final = Snapshot(collection=State.INITIALIZED, cause=Cause.STEP)
 
 
 class StatusServicer(StatusServiceServicer):
-    """Implements batzen.status.v1.StatusService but for WatchPayments and WatchMany."""
+    """Implements batzen.status.v1.StatusService."""
 
     def __init__(
         self,
         *,
         store: StatusStore,
+        recorder: Recorder,
         payments: PaymentList,
-        feed: Feed[pb.WatchPaymentResponse],
+        log: ChangeLog,
+        feed: Feed,
+        followers: Followers,
+        verify: Callable[[str], Awaitable[Caller]],
+        reach: Callable[[Caller], Access],
         now: Callable[[], datetime],
     ) -> None:
+        """`verify` tells of whom an assertion is, `reach` how far they may watch."""
         self._store = store
+        self._recorder = recorder
         self._payments = payments
+        self._log = log
         self._feed = feed
+        self._followers = followers
+        self._verify = verify
+        self._reach = reach
         self._now = now
 
     async def OpenPayment(self, request: pb.OpenPaymentRequest, context: Context) -> pb.OpenPaymentResponse:
@@ -64,17 +88,20 @@ class StatusServicer(StatusServiceServicer):
     async def RecordTransition(
         self, request: pb.RecordTransitionRequest, context: Context
     ) -> pb.RecordTransitionResponse:
-        tenant_id = current_tenant()
-        recorded = await self._store.record(
-            requests.snapshot_of(request),
-            tenant_id=tenant_id,
+        move = Move(
+            tenant_id=current_tenant(),
             payment_id=requests.payment_id_of(request),
             request_id=requests.request_id_of(request),
             expected_revision=requests.revision(request.expected_revision, field="expected_revision", at_least=1),
+            snapshot=requests.snapshot_of(request),
             now=self._now(),
         )
+        recorded = await self._recorder.record(move)
         if recorded.is_new:
-            self._feed.publish(tenant_id, recorded.transition)
+            self._feed.publish(move.tenant_id, recorded.transition)
+        else:  # whoever wrote it may not have come to say so
+            self._feed.moved(move.tenant_id, move.payment_id)
+        self._followers.wake(move.tenant_id)
         return pb.RecordTransitionResponse(
             transition=transition_message(recorded.transition), payment=payment_message(recorded.payment)
         )
@@ -102,7 +129,9 @@ class StatusServicer(StatusServiceServicer):
         if request.page_token:
             revision = position_in(request.page_token, walk=walk, parse=_revision)
         payment = await self._read(payment_id)
-        transitions = await self._store.history(_place(payment, revision=revision), limit=size + 1)
+        transitions = await self._store.history(
+            _place(payment, revision=revision), current_revision=payment.revision, limit=size + 1
+        )
         page = transitions[:size]
         return pb.ListTransitionsResponse(
             transitions=map(transition_message, page),
@@ -110,47 +139,81 @@ class StatusServicer(StatusServiceServicer):
         )
 
     async def ListPayments(self, request: pb.ListPaymentsRequest, context: Context) -> pb.ListPaymentsResponse:
-        access = current_access()
-        wanted = Filter(
-            tenant_id=current_tenant(),
-            payer_id=requests.text(request.filter.payer_id, field="filter.payer_id"),
-            seller_id=requests.text(request.filter.seller_id, field="filter.seller_id"),
-            booking_id=requests.text(request.filter.booking_id, field="filter.booking_id"),
-            client_reference=requests.text(request.filter.client_reference, field="filter.client_reference"),
-            states=requests.states_of(request.filter.states),
-            unsettled_only=request.filter.unsettled_only,
-            own_of=current_caller().subject if access.own_only else "",
-            own_as=tuple(sorted(access.own_as)),
-        )
+        wanted = _filter(request.filter)
         size = requests.page_size(request.page_size, default=PAYMENTS_DEFAULT, at_most=PAYMENTS_MAX)
+        cursor = ""
+        if not request.page_token:  # before the list is read: what happens in between then comes twice, not never
+            head = await self._log.head()
+            cursor = cursor_of(Position(head.horizon), tenant_id=wanted.tenant_id)
         page, next_page_token = await self._payments.page(wanted, size=size, token=request.page_token)
-        return pb.ListPaymentsResponse(payments=map(payment_message, page), next_page_token=next_page_token)
+        return pb.ListPaymentsResponse(
+            payments=map(payment_message, page), next_page_token=next_page_token, cursor=cursor
+        )
+
+    # The streams write to the context instead of yielding: a generator would be closed in another task, at some later
+    # time. They write bytes, since what goes to many was serialised once.
 
     async def WatchPayment(self, request: pb.WatchPaymentRequest, context: Context) -> None:  # type: ignore[override]
-        """Write to the context instead of yielding: a generator would be closed in another task, at some later time."""
         payment_id = requests.payment_id_of(request)
         after_revision = None
         if request.HasField("after_revision"):
             after_revision = requests.revision(request.after_revision, field="after_revision", at_least=0)
-        ends_settled = _ends_settled(request)
-        async with self._feed.watch(current_tenant(), payment_id, latest_only=request.latest_only) as watch:
-            payment = await self._read(payment_id)
-            watch.begin(payment, after_revision=after_revision)
-            await context.write(_header(payment, with_payment=after_revision is None))
-            if ends_settled and watch.sent == payment.revision and is_settled(payment.snapshot):
-                return
-            while True:
-                updates = await watch.next()
-                if ends_settled:
-                    updates = _until_settled(updates)
-                if updates:
-                    await context.write(joined_updates([update.message for update in updates]))
-                    watch.wrote(updates[-1].revision)
-                    if ends_settled and updates[-1].settled:
-                        return
-                else:
-                    await context.write(_heartbeat(watch.sent))
-                    watch.wrote(watch.sent)
+        until_settled = _closes(request, pb.WatchPaymentRequest.CLOSE_WHEN_SETTLED)
+        one = OneWatch(context.write)
+        with self._feed.stream(heartbeat=one.heartbeat, ended=one.ended) as outbox:
+            watch = self._feed.add(
+                current_tenant(),
+                payment_id,
+                outbox=outbox,
+                form=watch_update,
+                cancel=one.cancel,
+                latest_only=request.latest_only,
+                until_settled=until_settled,
+            )
+            try:
+                payment = await self._read(payment_id)
+                self._feed.begin(watch, payment, after_revision=after_revision)
+                one.begin(watch)
+                outbox.put(watch_header(payment, with_payment=after_revision is None))
+                if until_settled and watch.tail == payment.revision and is_settled(payment.snapshot):
+                    outbox.finish()
+                await send_all(outbox, one.write)
+            finally:
+                self._feed.drop(watch)
+
+    async def WatchMany(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[pb.WatchManyRequest], context: Context
+    ) -> None:
+        many = ManyWatches(
+            feed=self._feed,
+            store=self._store,
+            identify=Identify(verify=self._verify, reach=self._reach, tenant_id=current_tenant()),
+            caller=current_caller(),
+            access=current_access(),
+            now=self._now,
+        )
+        with self._feed.stream(heartbeat=lambda: MANY_HEARTBEAT, ended=_ended, on_tick=many.expire) as outbox:
+            many.begin(outbox)
+            try:
+                await send_all(outbox, context.write, beside=_carry_out(many, request_iterator))
+            finally:
+                many.close()
+
+    async def WatchPayments(self, request: pb.WatchPaymentsRequest, context: Context) -> None:  # type: ignore[override]
+        wanted = _filter(request.filter)
+        closes = _closes(request, pb.WatchPaymentsRequest.CLOSE_WHEN_CAUGHT_UP)
+        head = await self._log.head()
+        follower = Follower(
+            self._followers,
+            log=self._log,
+            wanted=wanted,
+            position=position_of(request.cursor, tenant_id=wanted.tenant_id, head=head)
+            if request.cursor
+            else Position(head.horizon),
+            until=head.horizon if closes else None,
+        )
+        with self._feed.stream(heartbeat=follower.heartbeat, ended=_ended, on_room=follower.on_room) as outbox:
+            await send_all(outbox, context.write, beside=follower.run(outbox))
 
     async def _read(self, payment_id: str) -> Payment:
         """Return a payment of the caller's tenant, and of the caller's own if it may see no other."""
@@ -177,26 +240,25 @@ def _place(payment: Payment, *, revision: int) -> Place:
     )
 
 
-def _ends_settled(request: pb.WatchPaymentRequest) -> bool:
-    if request.close_when not in _CLOSE_WHEN:
-        raise FieldInvalid(field="close_when", detail="It is no way to end a watch.")
-    return request.close_when == pb.WatchPaymentRequest.CLOSE_WHEN_SETTLED
+def _filter(message: pb.PaymentFilter) -> Filter:
+    """Return the filter, narrowed to what the caller may see."""
+    return requests.filter_of(
+        message, tenant_id=current_tenant(), own_of=current_caller().subject, own_as=current_access().own_as
+    )
 
 
-def _until_settled(updates: list[Update[pb.WatchPaymentResponse]]) -> list[Update[pb.WatchPaymentResponse]]:
-    """Return the updates up to the first that is settled."""
-    for index, update in enumerate(updates):
-        if update.settled:
-            return updates[: index + 1]
-    return updates
+def _closes(request: pb.WatchPaymentRequest | pb.WatchPaymentsRequest, way: int) -> bool:
+    """Return whether the stream ends in the one way that there is for it to end by itself."""
+    if request.close_when not in (0, way):
+        raise FieldInvalid(field="close_when", detail="It is no way to end a stream.")
+    return request.close_when == way
 
 
-def _header(payment: Payment, *, with_payment: bool) -> pb.WatchPaymentResponse:
-    header = pb.WatchPaymentResponse.Header(current_revision=payment.revision)
-    if with_payment:
-        header.payment.CopyFrom(payment_message(payment))
-    return pb.WatchPaymentResponse(header=header)
+def _ended(reason: type[ServiceError]) -> ServiceError:
+    return reason()
 
 
-def _heartbeat(revision: int) -> pb.WatchPaymentResponse:
-    return pb.WatchPaymentResponse(heartbeat=pb.WatchPaymentResponse.Heartbeat(revision=revision))
+async def _carry_out(many: ManyWatches, messages: AsyncIterator[pb.WatchManyRequest]) -> None:
+    """Do what the caller says, for as long as it says something; its watches go on after that."""
+    async for message in messages:
+        await many.carry_out(requests.commands_of(message))

@@ -41,13 +41,47 @@ WITH moved AS (
       update_time = GREATEST(update_time, $8),
       complete_time = COALESCE(complete_time, CASE WHEN $9 THEN GREATEST(update_time, $8) END)
   WHERE tenant_id = $1 AND payment_id = $2 AND revision = $3
-    AND collection = ANY (CASE WHEN total_amount_minor = 0 THEN $10::text[] ELSE $11::text[] END)
+    AND collection = ANY (string_to_array(CASE WHEN total_amount_minor = 0 THEN $10 ELSE $11 END, ' '))
   RETURNING *
 ), history AS (
   INSERT INTO transitions (tenant_id, payment_id, open_month, revision, request_id, state, snapshot, record_time)
   SELECT tenant_id, payment_id, open_month, revision, $12, state, snapshot, update_time FROM moved
 )
 SELECT {_PAYMENT} FROM moved
+"""  # noqa: S608 our own column names
+
+# The same for many payments at once, each at most once; the parameters are those of RECORD as arrays. A payment that
+# somebody else is just moving is left out, so that nobody waits for it here and no two batches wait for each other.
+RECORD_MANY: Final = f"""
+WITH asked AS (
+  SELECT * FROM unnest(
+    $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::boolean[], $7::jsonb[], $8::timestamptz[],
+    $9::boolean[], $10::text[], $11::text[], $12::uuid[]
+  ) AS a (
+    tenant_id, payment_id, expected_revision, collection, state, settled, snapshot, now, ends, legal_if_zero, legal,
+    request_id
+  )
+), locked AS (
+  SELECT p.tenant_id, p.payment_id
+  FROM payments p JOIN asked a ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id
+  WHERE p.revision = a.expected_revision
+  FOR UPDATE OF p SKIP LOCKED
+), moved AS (
+  UPDATE payments p
+  SET revision = p.revision + 1, collection = a.collection, state = a.state, settled = a.settled, snapshot = a.snapshot,
+      update_time = GREATEST(p.update_time, a.now),
+      complete_time = COALESCE(p.complete_time, CASE WHEN a.ends THEN GREATEST(p.update_time, a.now) END)
+  FROM asked a JOIN locked USING (tenant_id, payment_id)
+  WHERE p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id AND p.revision = a.expected_revision
+    AND p.collection = ANY (
+      string_to_array(CASE WHEN p.total_amount_minor = 0 THEN a.legal_if_zero ELSE a.legal END, ' ')
+    )
+  RETURNING p.*, a.request_id
+), history AS (
+  INSERT INTO transitions (tenant_id, payment_id, open_month, revision, request_id, state, snapshot, record_time)
+  SELECT tenant_id, payment_id, open_month, revision, request_id, state, snapshot, update_time FROM moved
+)
+SELECT tenant_id, {_PAYMENT} FROM moved
 """  # noqa: S608 our own column names
 
 # A payment, and the transition that a request wrote to it, if one did.
@@ -60,7 +94,25 @@ LEFT JOIN transitions t
 WHERE p.tenant_id = $1 AND p.payment_id = $2
 """  # noqa: S608 our own column names
 
+# The same for many requests at once.
+LOOK_UP_MANY: Final = f"""
+SELECT a.position, {", ".join(f"p.{name}" for name in PAYMENT_COLUMNS)}, p.collection, t.revision AS written_revision,
+       t.snapshot AS written_snapshot, t.record_time AS written_time
+FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS a (tenant_id, payment_id, request_id, position)
+JOIN payments p ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id
+LEFT JOIN transitions t
+  ON t.tenant_id = p.tenant_id AND t.payment_id = p.payment_id AND t.open_month = p.open_month
+  AND t.request_id = a.request_id
+"""  # noqa: S608 our own column names
+
 READ: Final = f"SELECT {_PAYMENT} FROM payments WHERE tenant_id = $1 AND payment_id = $2"  # noqa: S608 our own names
+
+# Payments as they stand, with the place of each in what was asked.
+READ_MANY: Final = f"""
+SELECT a.position, {", ".join(f"p.{name}" for name in PAYMENT_COLUMNS)}
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS a (tenant_id, payment_id, position)
+JOIN payments p ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id
+"""  # noqa: S608 our own column names
 
 READ_OPENED: Final = f"SELECT {_PAYMENT}, open_digest FROM payments WHERE tenant_id = $1 AND payment_id = $2"  # noqa: S608
 
@@ -70,14 +122,6 @@ SELECT {_TRANSITION} FROM transitions
 WHERE tenant_id = $1 AND payment_id = $2 AND open_month = $3 AND revision > $4
 ORDER BY revision
 LIMIT $5
-"""  # noqa: S608 our own column names
-
-# The newest transition of one payment, if it is after a revision.
-NEWEST: Final = f"""
-SELECT {_TRANSITION} FROM transitions
-WHERE tenant_id = $1 AND payment_id = $2 AND open_month = $3 AND revision > $4
-ORDER BY revision DESC
-LIMIT 1
 """  # noqa: S608 our own column names
 
 # The transitions of many payments, each after a revision of its own, oldest first within each.
@@ -91,5 +135,15 @@ CROSS JOIN LATERAL (
   LIMIT $5
 ) t
 ORDER BY t.payment_id, t.revision
-LIMIT $5
+LIMIT $6
 """  # noqa: S608 our own column names
+
+# The number of the oldest transaction that may still commit something.
+HORIZON: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon"
+
+# Which payments moved in transactions from a number on, and how far.
+MOVED_SINCE: Final = """
+SELECT tenant_id, payment_id, max(revision) AS revision FROM transitions
+WHERE tenant_id = ANY ($1::text[]) AND xid >= $2::text::xid8
+GROUP BY tenant_id, payment_id
+"""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from services.runtime.keys import KeySet
 from services.runtime.limits import Limits
 from services.runtime.server import running_server
 from services.status.__main__ import FEED_LIMITS, LIMITS, status_servicer
-from services.status.watch import FeedLimits
+from services.status.outbox import FeedLimits
 from tests.conftest import Databases
 from tests.status.samples import NOW, open_request, record_request
 
@@ -57,26 +57,52 @@ class Replica:
             yield StatusServiceStub(channel)
 
 
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self._now = NOW
+
+    def __call__(self) -> datetime:
+        return self._now
+
+    def pass_by(self, time: timedelta) -> None:
+        self._now += time
+
+
 @asynccontextmanager
 async def running_replica(
-    database_url: str, *, issuer: Issuer, feed_limits: FeedLimits = FEED_LIMITS, limits: Limits = LIMITS
+    database_url: str,
+    *,
+    issuer: Issuer,
+    feed_limits: FeedLimits = FEED_LIMITS,
+    limits: Limits = LIMITS,
+    now: Callable[[], datetime] = lambda: NOW,
 ) -> AsyncIterator[Replica]:
     """Serve status on a database while inside."""
     draining = asyncio.Event()
+    verifier = TokenVerifier(KeySet(str(issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=now)
     async with AsyncExitStack() as stack, AsyncExitStack() as serving:
         engine = make_engine(database_url, application_name="status-tests")
         stack.push_async_callback(engine.dispose)
         servicer = await stack.enter_async_context(
-            status_servicer(database_url, engine=engine, draining=draining, now=lambda: NOW, limits=feed_limits)
+            status_servicer(
+                database_url,
+                engine=engine,
+                verify=verifier.verify,
+                draining=draining,
+                now=now,
+                limits=feed_limits,
+            )
         )
         server = await serving.enter_async_context(
             running_server(
                 partial(add_StatusServiceServicer_to_server, servicer),
                 address="127.0.0.1:0",
                 access=TABLE,
-                verifier=TokenVerifier(KeySet(str(issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=lambda: NOW),
+                verifier=verifier,
                 draining=draining,
-                now=lambda: NOW,
+                now=now,
                 limits=limits,
             )
         )

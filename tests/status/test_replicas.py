@@ -20,7 +20,7 @@ from local.issuer import Issuer
 from local.postgres import EmbeddedPostgres
 from services.runtime.database import plain_dsn
 from services.status.hints import CHANNEL, PAYLOAD_BYTES_MAX, Hints, payloads_of
-from services.status.watch import FeedLimits
+from services.status.outbox import FeedLimits
 from tests.conftest import Databases
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.restarts import RestartablePostgres

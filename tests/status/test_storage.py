@@ -60,8 +60,8 @@ async def test_moving_a_payment_touches_no_index_unless_it_settles(
             snapshot_json(to),
             NOW,
             False,
-            legal_from(to, total_is_zero=True),
-            legal_from(to, total_is_zero=False),
+            " ".join(legal_from(to, total_is_zero=True)),
+            " ".join(legal_from(to, total_is_zero=False)),
             new_request_id(),
         )
         assert moved is not None

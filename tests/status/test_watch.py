@@ -14,7 +14,7 @@ from local.issuer import Issuer
 from services.runtime.database import plain_dsn
 from services.runtime.identity import LEEWAY
 from services.runtime.limits import Limits
-from services.status.watch import FeedLimits
+from services.status.outbox import FeedLimits
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import new_payment_id, open_request, record_request, refused, snapshot, succeeded
 from tests.status.watching import header, rest, revisions, watch
@@ -203,13 +203,6 @@ async def test_everybody_watches_what_is_theirs(
 async def test_an_unknown_payment_cannot_be_watched(status: StatusServiceStub) -> None:
     async with watch(status, new_payment_id()) as responses:
         assert (await refused(anext(responses))).reason == "PAYMENT_NOT_FOUND"
-
-
-async def test_watches_of_later_milestones_are_not_offered(status: StatusServiceStub) -> None:
-    many = status.WatchMany()
-    feed = status.WatchPayments(pb.WatchPaymentsRequest())
-    for call in (many, feed):
-        assert (await refused(call.read())).code == "UNIMPLEMENTED"
 
 
 async def test_a_quiet_watch_says_that_it_lives(database: ServiceDatabase, issuer: Issuer) -> None:

@@ -1,0 +1,190 @@
+"""The feed of a tenant's payments: every transition, in an order that nothing commits into from behind.
+
+The order is (transaction, payment, revision), and only transactions before the horizon are looked at, the oldest that
+may still commit: nothing will ever come before a cursor that was given out. What it costs: while a transaction that
+writes hangs open on the database server, feeds wait for it (watches of single payments do not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.runtime.database import reading
+from services.status.domain import ENDS, CursorCompacted, CursorInvalid, Snapshot
+from services.status.filters import Filter, Relation
+from services.status.listing import covered_by
+from services.status.paging import position_in, token_for
+from services.status.records import PAYMENT_ID, Payment
+from services.status.rows import (
+    PAYMENT_COLUMNS,
+    Xid8,
+    compactions,
+    payment_from,
+    payments,
+    snapshot_from,
+    transitions,
+)
+
+XID_END: Final = 2**63
+"""PostgreSQL would take 292,000 years to get there at a million a second."""
+REVISIONS_END: Final = 2**63
+
+
+class Position(NamedTuple):
+    """A place in the order of the feed."""
+
+    xid: int
+    payment_id: str = ""
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """How far feeds can go at one moment."""
+
+    horizon: int
+    """The oldest transaction that may still commit: everything before it is known."""
+    end: int
+    """The next transaction that will begin."""
+    compacted: int
+    """The newest transaction of which history was taken out; 0 if none was."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """A transition in the feed, written once for all streams."""
+
+    position: Position
+    payment: Payment
+    """As the transition left it; labels and bookings are those of now."""
+    before: Snapshot | None
+    """What was true before; None for the first revision."""
+    _written: dict[Relation, bytes] = field(default_factory=dict)
+
+    def relation(self, wanted: Filter) -> Relation | None:
+        """Return how the payment relates to a filter that covers it, by this transition; None: not at all."""
+        return wanted.relation(before=self.before, now=self.payment.snapshot)
+
+    def in_form(self, relation: Relation, form: Callable[[Payment, Relation], bytes]) -> bytes:
+        """Return the change as a message."""
+        written = self._written.get(relation)
+        if written is None:
+            written = self._written[relation] = form(self.payment, relation)
+        return written
+
+
+class ChangeLog:
+    """The transitions of all tenants, in the order of the feed. Any method may raise DependencyUnavailable."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def head(self) -> Head:
+        async with reading(self._engine) as connection:
+            horizon, end, compacted = (await connection.execute(_HEAD)).one()
+        return Head(horizon=horizon, end=end, compacted=compacted or 0)
+
+    async def page(
+        self, wanted: Filter, *, after: Position, horizon: int, limit: int
+    ) -> tuple[list[Change], Position | None]:
+        """Return the next changes that a filter covers below a horizon that was seen before, at most `limit`.
+
+        And where to go on: None if that were all.
+        """
+        covered = covered_by(wanted)
+        place = sa.tuple_(transitions.c.xid, transitions.c.payment_id, transitions.c.revision)
+        before = transitions.alias("before")
+        query = (
+            sa.select(
+                *(payments.c[name] for name in PAYMENT_COLUMNS),
+                transitions.c.xid,
+                transitions.c.revision.label("changed_revision"),
+                transitions.c.snapshot.label("changed_snapshot"),
+                transitions.c.record_time,
+                before.c.snapshot.label("before_snapshot"),
+            )
+            .select_from(
+                covered.source.join(transitions, _same_payment(transitions)).outerjoin(
+                    before, sa.and_(_same_payment(before), before.c.revision == transitions.c.revision - 1)
+                )
+            )
+            .where(
+                *covered.conditions,
+                transitions.c.tenant_id == wanted.tenant_id,
+                transitions.c.xid >= after.xid,
+                transitions.c.xid < horizon,
+                place > sa.tuple_(sa.literal(after.xid, Xid8), after.payment_id, after.revision),
+            )
+            .order_by(*place)
+            .limit(limit)
+        )
+        async with reading(self._engine) as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        changes = [_change(row) for row in rows]
+        return changes, changes[-1].position if len(changes) == limit else None
+
+
+def cursor_of(position: Position, *, tenant_id: str) -> str:
+    """Return the opaque form of a position."""
+    return token_for(f"{position.xid} {position.payment_id} {position.revision}", walk=_walk(tenant_id))
+
+
+def position_of(cursor: str, *, tenant_id: str, head: Head) -> Position:
+    """Return the position of a cursor; raise CursorInvalid or CursorCompacted."""
+    position = position_in(cursor, walk=_walk(tenant_id), parse=_parsed, invalid=CursorInvalid, field="cursor")
+    if position.xid > head.end:
+        raise CursorInvalid(field="cursor")
+    if position.xid <= head.compacted:
+        raise CursorCompacted(field="cursor")
+    return position
+
+
+_HEAD: Final = sa.select(
+    sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot(), type_=Xid8),
+    sa.func.pg_snapshot_xmax(sa.func.pg_current_snapshot(), type_=Xid8),
+    sa.select(compactions.c.last_xid).order_by(compactions.c.last_xid.desc()).limit(1).scalar_subquery(),
+)
+
+
+def _same_payment(history: sa.FromClause) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        history.c.tenant_id == payments.c.tenant_id,
+        history.c.payment_id == payments.c.payment_id,
+        history.c.open_month == payments.c.open_month,
+    )
+
+
+def _change(row: Mapping[Any, Any]) -> Change:
+    payment = payment_from(row, snapshot=snapshot_from(row["changed_snapshot"]))
+    ended_then = payment.complete_time is not None and (
+        payment.complete_time < row["record_time"] or payment.snapshot.collection in ENDS
+    )
+    return Change(
+        position=Position(row["xid"], payment.opening.payment_id, row["changed_revision"]),
+        payment=replace(
+            payment,
+            revision=row["changed_revision"],
+            update_time=row["record_time"],
+            complete_time=payment.complete_time if ended_then else None,
+        ),
+        before=None if row["before_snapshot"] is None else snapshot_from(row["before_snapshot"]),
+    )
+
+
+def _walk(tenant_id: str) -> str:
+    return f"changes {tenant_id}"
+
+
+def _parsed(text: str) -> Position:
+    xid, payment_id, revision = text.split(" ")
+    position = Position(int(xid), payment_id, int(revision))
+    if not (0 <= position.xid < XID_END and 0 <= position.revision < REVISIONS_END):
+        raise ValueError("no position of ours")
+    if payment_id and not PAYMENT_ID.fullmatch(payment_id):
+        raise ValueError("no payment of ours")
+    return position

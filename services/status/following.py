@@ -1,0 +1,215 @@
+"""The streams of the feed: each reads the log until it is at the head, and from there on is handed what is new.
+
+What is new is read once for all streams of a tenant. A stream whose reader is slow falls back to reading for itself, at
+its reader's pace, so that nothing has to be kept for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from services.errors import DependencyUnavailable
+from services.status.changes import Change, ChangeLog, Position, cursor_of
+from services.status.filters import Filter
+from services.status.outbox import Outbox
+from services.status.responses import change_message, cursor_message
+
+PAGE_MAX: Final = 200
+"""Changes read at once, ~8 ms of the event loop."""
+GATHER_S: Final = 0.005
+"""At least this long between two readings for the streams at the head."""
+PENDING_S: Final = 0.02
+"""How soon to look again while something has begun on the database server that may still commit."""
+RESYNC_S: Final = 1.5
+"""How soon to look again when nothing was heard: a hint may have been lost."""
+RETRY_S: Final = 0.2
+"""Between two looks at a database that is away."""
+
+
+class Followers:
+    """The streams of the feed of this process."""
+
+    def __init__(self, log: ChangeLog) -> None:
+        self._log = log
+        self._tails: dict[str, _Tail] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def wake(self, tenant_id: str) -> None:
+        """Say that something of a tenant's was committed."""
+        tail = self._tails.get(tenant_id)
+        if tail is not None:
+            tail.wake()
+
+    def wake_all(self) -> None:
+        """Say that something may have been committed of which nothing was heard."""
+        for tail in self._tails.values():
+            tail.wake()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read for the streams while inside."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                yield
+            finally:
+                self._group = None
+                for tail in self._tails.values():
+                    tail.stop()
+
+    def join(self, follower: Follower) -> bool:
+        """Hand new changes to a stream from now on; False if it is not as far as the others and has to read on."""
+        assert self._group is not None, "streams end before this does"  # noqa: S101
+        tail = self._tails.get(follower.wanted.tenant_id)
+        if tail is None:
+            tail = _Tail(self._log, follower.wanted.tenant_id, position=follower.position)
+            self._tails[follower.wanted.tenant_id] = tail
+            tail.start(self._group)
+        return tail.join(follower)
+
+    def leave(self, follower: Follower) -> None:
+        """Hand nothing more to a stream."""
+        tail = self._tails.get(follower.wanted.tenant_id)
+        if tail is not None and tail.leave(follower):
+            tail.stop()
+            del self._tails[follower.wanted.tenant_id]
+
+
+class Follower:
+    """One stream of the feed."""
+
+    def __init__(
+        self, followers: Followers, *, log: ChangeLog, wanted: Filter, position: Position, until: int | None
+    ) -> None:
+        """Go on after `position`, until all transactions before the horizon `until` were seen, if there is one."""
+        self.wanted = wanted
+        self.position = position
+        """Everything up to here was sent, or will be before anything else."""
+        self._followers = followers
+        self._log = log
+        self._until = until
+        self._outbox: Outbox | None = None
+        self._has_room = asyncio.Event()
+        self._fall_back = asyncio.Event()
+
+    def heartbeat(self) -> bytes:
+        """Write a sign of life, which says how far the stream has come."""
+        return cursor_message(cursor_of(self.position, tenant_id=self.wanted.tenant_id))
+
+    def on_room(self, _: Outbox) -> None:
+        self._has_room.set()
+
+    async def run(self, outbox: Outbox) -> None:
+        """Fill the outbox for as long as the stream lasts."""
+        self._outbox = outbox
+        outbox.put(self.heartbeat())
+        try:
+            while self._until is None or self.position.xid < self._until:
+                if outbox.is_full:
+                    await self._room(outbox)
+                if await self._read() and self._until is None and self._followers.join(self):
+                    await self._fall_back.wait()
+                    self._fall_back.clear()
+        finally:
+            self._followers.leave(self)
+        outbox.finish()
+
+    def offer(self, changes: Sequence[Change], position: Position) -> None:
+        """Take what is new up to a position. Without room for it, the stream falls back to reading for itself."""
+        assert self._outbox is not None, "only a stream that runs is offered something"  # noqa: S101
+        if self._outbox.is_full:
+            self._followers.leave(self)
+            self._fall_back.set()
+            return
+        self._send([each for each in changes if each.position > self.position], position)
+
+    async def _read(self) -> bool:
+        """Send what comes next in the log; return whether that was all."""
+        try:
+            head = await self._log.head()
+            changes, position = await self._log.page(
+                self.wanted, after=self.position, horizon=head.horizon, limit=PAGE_MAX
+            )
+        except DependencyUnavailable:
+            await asyncio.sleep(RETRY_S)
+            return False
+        self._send(changes, position or Position(head.horizon))
+        return position is None
+
+    def _send(self, changes: Sequence[Change], position: Position) -> None:
+        assert self._outbox is not None, "only a stream that runs sends"  # noqa: S101
+        is_something = False
+        for change in changes:
+            relation = change.relation(self.wanted)
+            if relation is not None:
+                self._outbox.put(change.in_form(relation, change_message))
+                is_something = True
+        self.position = max(self.position, position)
+        if is_something:
+            self._outbox.put(self.heartbeat())
+
+    async def _room(self, outbox: Outbox) -> None:
+        self._has_room.clear()
+        outbox.starved.add(self)
+        await self._has_room.wait()
+        outbox.starved.discard(self)
+
+
+class _Tail:
+    """Reads what is new of one tenant's changes, for the streams that are at the head."""
+
+    def __init__(self, log: ChangeLog, tenant_id: str, *, position: Position) -> None:
+        self._log = log
+        self._all = Filter(tenant_id=tenant_id)
+        self._position = position
+        self._followers: set[Follower] = set()
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        self._task = group.create_task(self._run())
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def join(self, follower: Follower) -> bool:
+        if follower.position < self._position:
+            return False
+        self._followers.add(follower)
+        return True
+
+    def leave(self, follower: Follower) -> bool:
+        """Return whether that was the last one."""
+        self._followers.discard(follower)
+        return not self._followers
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                wait_s = await self._read()
+            except DependencyUnavailable:
+                wait_s = RETRY_S
+            await asyncio.sleep(GATHER_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._news.wait()
+            self._news.clear()
+
+    async def _read(self) -> float:
+        """Hand on everything that is new; return how soon to look again when nothing is heard."""
+        head = await self._log.head()
+        while self._position.xid < head.horizon:
+            changes, position = await self._log.page(
+                self._all, after=self._position, horizon=head.horizon, limit=PAGE_MAX
+            )
+            self._position = position or Position(head.horizon)
+            for follower in tuple(self._followers):
+                follower.offer([each for each in changes if follower.wanted.covers(each.payment)], self._position)
+        return PENDING_S if head.horizon < head.end else RESYNC_S

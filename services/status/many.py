@@ -1,0 +1,242 @@
+"""One WatchMany stream: its watches, and for whom each of them is.
+
+A command that cannot be carried out closes its watch and leaves the stream and the other watches alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.errors import PermissionDenied, ServiceError, Unauthenticated
+from services.runtime.access import Access
+from services.runtime.identity import Caller
+from services.status.domain import PaymentNotFound, TooManyWatches
+from services.status.feed import Feed
+from services.status.outbox import Outbox
+from services.status.records import Payment
+from services.status.responses import many_canceled, many_created, many_update
+from services.status.store import StatusStore
+from services.status.watch import NOT_BEGUN, Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add:
+    """Begin to follow a payment."""
+
+    payment_id: str
+    after_revision: int | None
+    latest_only: bool
+    assertion: str
+    error: ServiceError | None = None
+    """What is wrong with the command."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """Stop following a payment."""
+
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renew:
+    """Take a new assertion of a subject in place of the older one."""
+
+    assertion: str
+
+
+Command = Add | Drop | Renew
+
+
+class _User:
+    """An end user for whom some watches of the stream are, by the assertion that holds longest."""
+
+    def __init__(self, caller: Caller, access: Access) -> None:
+        self.caller = caller
+        self.access = access
+        self.payment_ids: set[str] = set()
+
+
+class Identify:
+    """Says of whom an assertion is and how far they reach."""
+
+    def __init__(
+        self, *, verify: Callable[[str], Awaitable[Caller]], reach: Callable[[Caller], Access], tenant_id: str
+    ) -> None:
+        self._verify = verify
+        self._reach = reach
+        self._tenant_id = tenant_id
+
+    async def __call__(self, assertion: str) -> tuple[Caller, Access]:
+        """Raises Unauthenticated if it is not good, PermissionDenied if it is another tenant's or may not watch."""
+        caller = await self._verify(assertion)
+        if caller.tenant_id != self._tenant_id:
+            raise PermissionDenied
+        return caller, self._reach(caller)
+
+
+class ManyWatches:
+    """The watches of one stream. Commands are carried out one after the other; `close` forgets all watches."""
+
+    def __init__(
+        self,
+        *,
+        feed: Feed,
+        store: StatusStore,
+        identify: Identify,
+        caller: Caller,
+        access: Access,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._feed = feed
+        self._store = store
+        self._identify = identify
+        self._caller = caller
+        self._access = access
+        self._now = now
+        self._watches: dict[str, Watch] = {}
+        self._users: dict[str, _User] = {}
+        self._user_of: dict[str, _User] = {}
+        """By payment, where a watch is for somebody else than the stream's caller."""
+
+    def begin(self, outbox: Outbox) -> None:
+        """Send to this outbox."""
+        self._outbox = outbox
+
+    async def carry_out(self, commands: Sequence[Command]) -> None:
+        """Carry commands out in their order; additions in a row with one reading."""
+        adds: dict[str, Add] = {}
+        for command in commands:
+            if adds and (not isinstance(command, Add) or command.payment_id in adds):
+                await self._add(adds.values())
+                adds = {}
+            match command:
+                case Add():
+                    adds[command.payment_id] = command
+                case Drop():
+                    self._end(command.payment_id)
+                case Renew():
+                    await self._renew(command.assertion)
+        await self._add(adds.values())
+
+    def cancel(self, watch: Watch, error: ServiceError) -> None:
+        """End a watch for a reason of the feed's."""
+        self._end(watch.topic.payment_id, error)
+
+    def expire(self) -> None:
+        """End the watches whose assertion has expired."""
+        now = self._now()
+        for user in [user for user in self._users.values() if user.caller.expire_time <= now]:
+            for payment_id in tuple(user.payment_ids):
+                self._end(payment_id, Unauthenticated(detail="The assertion has expired."))
+
+    def close(self) -> None:
+        """Forget all watches."""
+        for watch in self._watches.values():
+            self._feed.drop(watch)
+
+    async def _add(self, adds: Collection[Add]) -> None:
+        registered = []
+        for add in adds:
+            self._end(add.payment_id)
+            try:
+                await self._register(add)
+            except ServiceError as error:
+                self._outbox.put(many_canceled(add.payment_id, error=error, resume_after_revision=None))
+            else:
+                registered.append(add)
+        if not registered:
+            return
+        try:
+            payments = await self._store.read_many([(self._caller.tenant_id, add.payment_id) for add in registered])
+        except ServiceError as error:
+            for add in registered:
+                self._end(add.payment_id, error)
+            return
+        for add, payment in zip(registered, payments, strict=True):
+            try:
+                self._begin(add, payment)
+            except ServiceError as error:
+                self._end(add.payment_id, error)
+
+    async def _register(self, add: Add) -> None:
+        """Have the feed gather what it hears of a payment before that is read; raise what speaks against it."""
+        if add.error is not None:
+            raise add.error
+        limits = self._feed.limits
+        if len(self._watches) >= limits.watches_per_stream_max:
+            raise TooManyWatches(max=limits.watches_per_stream_max)
+        user = await self._user(add.assertion) if add.assertion else None
+        self._watches[add.payment_id] = self._feed.add(
+            self._caller.tenant_id,
+            add.payment_id,
+            outbox=self._outbox,
+            form=many_update,
+            cancel=self.cancel,
+            latest_only=add.latest_only,
+        )
+        if user is not None:
+            self._users[user.caller.subject] = self._user_of[add.payment_id] = user
+            user.payment_ids.add(add.payment_id)
+
+    def _begin(self, add: Add, payment: Payment | None) -> None:
+        user = self._user_of.get(add.payment_id)
+        if payment is None or not _sees(self._caller, self._access, payment):
+            raise PaymentNotFound
+        if user is not None and not _sees(user.caller, user.access, payment):
+            raise PaymentNotFound
+        watch = self._watches[add.payment_id]
+        self._feed.begin(watch, payment, after_revision=add.after_revision)
+        self._outbox.put(many_created(payment, with_payment=add.after_revision is None))
+
+    def _end(self, payment_id: str, error: ServiceError | None = None) -> None:
+        """End a watch, if there is one: without an error its caller wanted it so."""
+        watch = self._watches.pop(payment_id, None)
+        if watch is None:
+            return
+        self._outbox.seal(watch)
+        tail = None if watch.tail == NOT_BEGUN else watch.tail
+        self._feed.drop(watch)
+        user = self._user_of.pop(payment_id, None)
+        if user is not None:
+            user.payment_ids.discard(payment_id)
+            if not user.payment_ids:
+                self._users.pop(user.caller.subject, None)
+        self._outbox.put(many_canceled(payment_id, error=error, resume_after_revision=tail))
+
+    async def _user(self, assertion: str) -> _User:
+        """Return the user of an assertion, as known to the stream or new."""
+        caller, access = await self._identify(assertion)
+        user = self._users.get(caller.subject)
+        if user is None:
+            return _User(caller, access)
+        if caller.expire_time > user.caller.expire_time:
+            is_changed = access != user.access
+            user.caller, user.access = caller, access
+            if is_changed:
+                await self._end_unseen(user)
+        return user
+
+    async def _renew(self, assertion: str) -> None:
+        with suppress(ServiceError):  # the older one holds until it expires
+            await self._user(assertion)
+
+    async def _end_unseen(self, user: _User) -> None:
+        """End the watches that a user's new assertion does not reach, or all of them if that cannot be found out."""
+        payment_ids = tuple(user.payment_ids)
+        try:
+            payments = await self._store.read_many([(self._caller.tenant_id, each) for each in payment_ids])
+        except ServiceError as error:
+            for payment_id in payment_ids:
+                self._end(payment_id, error)
+            return
+        for payment_id, payment in zip(payment_ids, payments, strict=True):
+            if payment is None or not _sees(user.caller, user.access, payment):
+                self._end(payment_id, PaymentNotFound())
+
+
+def _sees(caller: Caller, access: Access, payment: Payment) -> bool:
+    return not access.own_only or payment.belongs_to(caller.subject, roles=access.own_as)

@@ -1,0 +1,222 @@
+"""Writing transitions: one statement for one, one statement for all that come while another is on its way.
+
+Whatever becomes of a connection in the middle, a call that is repeated under its `request_id` finds what it wrote: a
+statement commits wholly or not at all, and whoever moved nothing looks up what its request wrote before it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from services.errors import RequestIdReused
+from services.runtime.database import HeldConnections, violated_constraint
+from services.runtime.gathering import Gatherer
+from services.status import statements
+from services.status.domain import (
+    ENDS,
+    AmountsInconsistent,
+    PaymentNotFound,
+    RevisionConflict,
+    Snapshot,
+    State,
+    TransitionIllegal,
+    is_settled,
+    legal_from,
+    state_of,
+)
+from services.status.records import Payment, Transition
+from services.status.rows import payment_from, snapshot_json, transition_from
+
+LANES: Final = 2
+"""Statements on their way at once: while one flushes to the disk, the other computes. More gather less."""
+BATCH_MAX: Final = 64
+"""Transitions of one statement, ~5 ms. Larger ones save nothing more."""
+KNOWN_MAX: Final = 10_000
+"""Payments of which it is remembered how far this process has moved them, ~2 MB."""
+WRITE_TRIES: Final = 3
+"""How often a transition is tried again because the payment moved between the write and the look at why it failed."""
+REQUEST_KEY: Final = "_request_key"
+"""How the name of the constraint ends that a request id writes one transition, in each partition of the history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A transition that is asked for."""
+
+    tenant_id: str
+    payment_id: str
+    request_id: str
+    expected_revision: int
+    snapshot: Snapshot
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a move came to."""
+
+    transition: Transition
+    payment: Payment
+    """As it stands after the call."""
+    is_new: bool
+    """False when an earlier call with the same request id wrote the transition."""
+
+
+class Recorder:
+    """Writes transitions. Any call may raise DependencyUnavailable and is safe to send again."""
+
+    def __init__(self, held: HeldConnections, *, lanes: int = LANES) -> None:
+        self._held = held
+        self._write = Gatherer(
+            one=self._write_one,
+            many=self._write_many,
+            lanes=lanes,
+            batch_max=BATCH_MAX,
+            apart=lambda move: (move.tenant_id, move.payment_id),
+        )
+        self._known: dict[tuple[str, str], int] = {}
+        """Revisions that payments have come to at least, the newest last."""
+        self._look_up = Gatherer(one=self._look_up_one, many=self._look_up_many, lanes=lanes, batch_max=BATCH_MAX)
+
+    async def record(self, move: Move) -> Recorded:
+        """Write the next revision, or return what an earlier call with this request id wrote.
+
+        Raises PaymentNotFound, RequestIdReused, RevisionConflict, AmountsInconsistent (against the payment's total),
+        TransitionIllegal, in this order.
+        """
+        write: Callable[[Move], Awaitable[Mapping[str, Any] | None]] = self._write
+        current_revision = move.expected_revision
+        for _ in range(WRITE_TRIES):
+            moved = await write(move)
+            if moved is not None:
+                return _recorded(moved, move)
+            # In a snapshot of its own: whoever was quicker has committed, or is about to.
+            row = await self._look_up(move)
+            if row is None:
+                raise PaymentNotFound
+            if row["written_revision"] is not None:
+                return _replayed(row, move)
+            current_revision = row["revision"]
+            if current_revision != move.expected_revision:
+                raise RevisionConflict(current_revision=current_revision)
+            _refuse_illegal(row, move.snapshot)
+            write = self._write_one  # somebody held the payment, and only a statement of its own waits for them
+        raise RevisionConflict(current_revision=current_revision)
+
+    async def _write_one(self, move: Move) -> Mapping[str, Any] | None:
+        """Return the payment as moved; None if the move did not apply."""
+        if self._is_late(move):
+            return None
+        try:
+            async with self._held.statement("status.record") as connection:
+                row: Mapping[str, Any] | None = await connection.fetchrow(statements.RECORD, *_arguments(move))
+        except asyncpg.UniqueViolationError as error:
+            # The same request again, at a revision it has read since; the whole statement was undone.
+            if not (violated_constraint(error) or "").endswith(REQUEST_KEY):
+                raise
+            return None
+        if row is not None:
+            self._remember(move, row)
+        return row
+
+    async def _write_many(self, moves: Sequence[Move]) -> list[Mapping[str, Any] | None]:
+        columns = list(zip(*[_arguments(move) for move in moves if not self._is_late(move)], strict=True))
+        if not columns:
+            return [None] * len(moves)
+        async with self._held.statement("status.record") as connection:
+            rows = await connection.fetch(statements.RECORD_MANY, *columns)
+        moved = {(row["tenant_id"], row["payment_id"]): row for row in rows}
+        answers = [moved.get((move.tenant_id, move.payment_id)) for move in moves]
+        for move, row in zip(moves, answers, strict=True):
+            if row is not None:
+                self._remember(move, row)
+        return answers
+
+    def _is_late(self, move: Move) -> bool:
+        """Whether the payment is known to be further than the move expects: of many that race, one statement wins."""
+        return self._known.get((move.tenant_id, move.payment_id), 0) > move.expected_revision
+
+    def _remember(self, move: Move, row: Mapping[str, Any]) -> None:
+        key = (move.tenant_id, move.payment_id)
+        self._known.pop(key, None)
+        self._known[key] = row["revision"]
+        if len(self._known) > KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+
+    async def _look_up_one(self, move: Move) -> Mapping[str, Any] | None:
+        async with self._held.statement(None) as connection:
+            row: Mapping[str, Any] | None = await connection.fetchrow(
+                statements.LOOK_UP, move.tenant_id, move.payment_id, move.request_id
+            )
+            return row
+
+    async def _look_up_many(self, moves: Sequence[Move]) -> list[Mapping[str, Any] | None]:
+        async with self._held.statement(None) as connection:
+            rows = await connection.fetch(
+                statements.LOOK_UP_MANY,
+                [move.tenant_id for move in moves],
+                [move.payment_id for move in moves],
+                [move.request_id for move in moves],
+            )
+        found = {row["position"]: row for row in rows}
+        return [found.get(position) for position in range(1, len(moves) + 1)]
+
+
+def _arguments(move: Move) -> tuple[Any, ...]:
+    """Return the parameters of RECORD."""
+    snapshot = move.snapshot
+    return (
+        move.tenant_id,
+        move.payment_id,
+        move.expected_revision,
+        snapshot.collection,
+        state_of(snapshot),
+        is_settled(snapshot),
+        snapshot_json(snapshot),
+        move.now,
+        snapshot.collection in ENDS,
+        " ".join(legal_from(snapshot, total_is_zero=True)),
+        " ".join(legal_from(snapshot, total_is_zero=False)),
+        move.request_id,
+    )
+
+
+def _recorded(row: Mapping[str, Any], move: Move) -> Recorded:
+    payment = payment_from(row, snapshot=move.snapshot)
+    transition = Transition(
+        payment_id=move.payment_id,
+        revision=payment.revision,
+        snapshot=move.snapshot,
+        record_time=payment.update_time,
+        request_id=move.request_id,
+    )
+    return Recorded(transition=transition, payment=payment, is_new=True)
+
+
+def _replayed(row: Mapping[str, Any], move: Move) -> Recorded:
+    written = transition_from(
+        {
+            "payment_id": row["payment_id"],
+            "revision": row["written_revision"],
+            "snapshot": row["written_snapshot"],
+            "record_time": row["written_time"],
+            "request_id": move.request_id,
+        }
+    )
+    if written.snapshot != move.snapshot:
+        raise RequestIdReused(field="request_id")
+    return Recorded(transition=written, payment=payment_from(row), is_new=False)
+
+
+def _refuse_illegal(row: Mapping[str, Any], snapshot: Snapshot) -> None:
+    total = row["total_amount_minor"]
+    if row["collection"] in legal_from(snapshot, total_is_zero=total == 0):
+        return
+    if snapshot.collection is State.SUCCEEDED and total and not snapshot.amounts.captured_minor:
+        raise AmountsInconsistent(field="snapshot.amounts", detail="A success has captured something.")
+    raise TransitionIllegal(**{"from": row["collection"], "to": snapshot.collection})

@@ -1,0 +1,151 @@
+"""Calls of one moment share a batch, and none of them pays for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from services.errors import DependencyUnavailable
+from services.runtime import gathering
+from services.runtime.gathering import Gatherer
+
+
+class Work:
+    """Answers numbers with their squares, as long as it is let to; negative ones fail."""
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = asyncio.Event()
+        if is_open:
+            self.gate.set()
+
+    async def one(self, number: int) -> int:
+        self.batches.append([number])
+        await self.gate.wait()
+        if number < 0:
+            raise ValueError(number)
+        return number * number
+
+    async def many(self, numbers: Sequence[int]) -> list[int]:
+        self.batches.append(list(numbers))
+        await self.gate.wait()
+        if min(numbers) < 0:
+            raise ConnectionResetError
+        return [number * number for number in numbers]
+
+
+async def settle() -> None:
+    """Let everything come to where it has to wait."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def gatherer(work: Work, *, lanes: int = 1, batch_max: int = 10, apart: bool = False) -> Gatherer[int, int]:
+    return Gatherer(
+        one=work.one,
+        many=work.many,
+        lanes=lanes,
+        batch_max=batch_max,
+        apart=(lambda number: abs(number) % 10) if apart else None,
+    )
+
+
+async def test_a_call_that_is_alone_goes_at_once() -> None:
+    work = Work()
+    square = gatherer(work)
+
+    assert [await square(number) for number in (1, 2, 3)] == [1, 4, 9]
+    assert work.batches == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize(("lanes", "first"), [(1, [[0]]), (2, [[0], [1]])])
+async def test_calls_that_come_meanwhile_go_together(lanes: int, first: list[list[int]]) -> None:
+    work = Work(is_open=False)
+    square = gatherer(work, lanes=lanes, batch_max=5)
+    calls = [asyncio.create_task(square(number)) for number in range(9)]
+    await settle()
+    assert work.batches == first
+    work.gate.set()
+
+    assert await asyncio.gather(*calls) == [number * number for number in range(9)]
+    rest = list(range(lanes, 9))
+    assert work.batches[lanes:] == [rest[:5], rest[5:]]
+
+
+async def test_a_batch_that_fails_is_tried_one_by_one() -> None:
+    work = Work(is_open=False)
+    square = gatherer(work)
+    calls = [asyncio.create_task(square(number)) for number in (0, 1, -2, 3)]
+    await settle()
+    work.gate.set()
+
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [answers[0], answers[1], answers[3]] == [0, 1, 9]
+    assert isinstance(answers[2], ValueError)
+    assert work.batches == [[0], [1, -2, 3], [1], [-2], [3]]
+
+
+async def test_what_must_not_meet_goes_in_turns_and_in_order() -> None:
+    work = Work(is_open=False)
+    square = gatherer(work, apart=True)
+    calls = [asyncio.create_task(square(number)) for number in (0, 1, 11, 2, 21, 12)]
+    await settle()
+    work.gate.set()
+
+    await asyncio.gather(*calls)
+
+    assert work.batches == [[0], [1, 2], [11, 12], [21]]
+
+
+async def test_a_caller_that_goes_away_takes_back_what_was_not_begun() -> None:
+    work = Work(is_open=False)
+    square = gatherer(work)
+    first, second, third = (asyncio.create_task(square(number)) for number in (1, 2, 3))
+    await settle()
+    second.cancel()
+    await settle()
+    work.gate.set()
+
+    assert (await first, await third) == (1, 9)
+    assert work.batches == [[1], [3]]
+
+
+async def test_a_first_caller_that_goes_away_lets_the_others_on() -> None:
+    work = Work(is_open=False)
+    square = gatherer(work)
+    first, second = (asyncio.create_task(square(number)) for number in (1, 2))
+    await settle()
+    first.cancel()
+    await settle()
+    work.gate.set()
+
+    assert await second == 4
+
+
+async def test_a_caller_that_goes_away_from_a_batch_leaves_it_to_the_others() -> None:
+    work = Work(is_open=False)
+    square = gatherer(work)
+    calls = [asyncio.create_task(square(number)) for number in range(4)]
+    await settle()
+    work.gate.set()
+    await settle()
+    calls[2].cancel()
+
+    assert await asyncio.gather(calls[0], calls[1], calls[3]) == [0, 1, 9]
+
+
+async def test_no_more_wait_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "WAITING_MAX", 2)
+    work = Work(is_open=False)
+    square = gatherer(work)
+    calls = [asyncio.create_task(square(number)) for number in range(3)]
+    await settle()
+
+    with pytest.raises(DependencyUnavailable):
+        await square(3)
+
+    work.gate.set()
+    assert await asyncio.gather(*calls) == [0, 1, 4]
