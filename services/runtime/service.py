@@ -100,13 +100,20 @@ class ProcessSettings:
         )
 
 
-async def apply_migrations(environ: Mapping[str, str], *, migrations: Path) -> None:
-    """Bring a schema up to this release with the owner's role."""
-    with reading(environ) as read:
-        owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
-        runtime_url = read("BATZEN_RUNTIME_DATABASE_URL", Secret)
-    applied = await migrate(owner_url, migrations, runtime_role=role_of(runtime_url))
-    _logger.info("Applied %s", ", ".join(applied) or "nothing, all is there")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerSettings:
+    """What is needed to change a schema."""
+
+    owner_url: str = field(repr=False)
+    runtime_role: str
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
+        with reading(environ) as read:
+            owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
+            runtime_url = read("BATZEN_RUNTIME_DATABASE_URL", Secret)
+        return cls(owner_url=owner_url, runtime_role=role_of(runtime_url))
 
 
 def command_line(
@@ -115,12 +122,30 @@ def command_line(
     service: str,
     migrations: Path,
     serve: Callable[[Mapping[str, str]], Callable[[], Awaitable[None]]],
+    maintain: Callable[[OwnerSettings], Awaitable[None]] | None = None,
 ) -> None:
-    """Do what the command line says: serve, or `migrate`. `serve` reads the environment and returns what to run."""
+    """Do what the command line says: serve, `migrate`, or `maintain` if the service has something to look after.
+
+    `serve` reads the environment and returns what to run. What is maintained is looked after by `migrate`, too.
+    """
+
+    async def migrate_and_maintain() -> None:
+        owner = OwnerSettings.from_environ(os.environ)
+        applied = await migrate(owner.owner_url, migrations, runtime_role=owner.runtime_role)
+        _logger.info("Applied %s", ", ".join(applied) or "nothing, all is there")
+        if maintain is not None:
+            await maintain(owner)
+
+    async def maintain_alone() -> None:
+        assert maintain is not None, "matched below"  # noqa: S101
+        await maintain(OwnerSettings.from_environ(os.environ))
+
     match arguments:
         case []:
             run(serve(os.environ), service=service)
         case ["migrate"]:
-            run(partial(apply_migrations, os.environ, migrations=migrations), service=service)
+            run(migrate_and_maintain, service=service)
+        case ["maintain"] if maintain is not None:
+            run(maintain_alone, service=service)
         case _:
-            raise SystemExit(f"usage: python -m services.{service} [migrate]")
+            raise SystemExit(f"usage: python -m services.{service} [migrate{'' if maintain is None else '|maintain'}]")

@@ -1,8 +1,13 @@
-"""Builds status and runs it: `python -m services.status` serves, `python -m services.status migrate` migrates."""
+"""Builds status and runs it.
+
+`python -m services.status` serves, with `migrate` it migrates, and with `maintain`, to be run once a month or more often,
+it makes the months of history to come and takes out those that are old.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,8 +26,8 @@ from services.runtime.identity import Caller
 from services.runtime.limits import Limits
 from services.runtime.migrations import wait_for_schema
 from services.runtime.process import until_terminated, utc_now
-from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
-from services.runtime.settings import reading
+from services.runtime.service import SCHEMA_WAIT_S, OwnerSettings, ProcessSettings, command_line
+from services.runtime.settings import reading, whole_number
 
 from .changes import ChangeLog
 from .feed import Feed
@@ -31,6 +36,7 @@ from .hints import Hints
 from .listing import PaymentList
 from .outbox import FeedLimits
 from .recording import Recorder
+from .retention import HISTORY_MONTHS, maintain
 from .servicer import StatusServicer
 from .store import StatusStore
 
@@ -126,10 +132,18 @@ async def serve(settings: ProcessSettings) -> None:
         await until_terminated()
 
 
+async def maintain_history(owner: OwnerSettings) -> None:
+    """Make the months to come, and take out those that are old and settled."""
+    with reading(os.environ) as read:
+        history_months = read("BATZEN_HISTORY_MONTHS", whole_number(at_least=1, at_most=1_200), default=HISTORY_MONTHS)
+    await maintain(owner.owner_url, runtime_role=owner.runtime_role, now=utc_now(), history_months=history_months)
+
+
 if __name__ == "__main__":
     command_line(
         sys.argv[1:],
         service=SERVICE,
         migrations=MIGRATIONS,
         serve=lambda environ: partial(serve, read_settings(environ)),
+        maintain=maintain_history,
     )

@@ -94,7 +94,7 @@ class ChangeLog:
     ) -> tuple[list[Change], Position | None]:
         """Return the next changes that a filter covers below a horizon that was seen before, at most `limit`.
 
-        And where to go on: None if that were all.
+        And where to go on: None if that were all. Raises CursorCompacted.
         """
         covered = covered_by(wanted)
         place = sa.tuple_(transitions.c.xid, transitions.c.payment_id, transitions.c.revision)
@@ -125,6 +125,9 @@ class ChangeLog:
         )
         async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).mappings().all()
+            compacted = await connection.scalar(_COMPACTED)  # after the rows: then none of them was taken out unseen
+        if compacted is not None and after.xid <= compacted:
+            raise CursorCompacted(field="cursor")
         changes = [_change(row) for row in rows]
         return changes, changes[-1].position if len(changes) == limit else None
 
@@ -144,10 +147,11 @@ def position_of(cursor: str, *, tenant_id: str, head: Head) -> Position:
     return position
 
 
+_COMPACTED: Final = sa.select(compactions.c.last_xid).order_by(compactions.c.last_xid.desc()).limit(1)
 _HEAD: Final = sa.select(
     sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot(), type_=Xid8),
     sa.func.pg_snapshot_xmax(sa.func.pg_current_snapshot(), type_=Xid8),
-    sa.select(compactions.c.last_xid).order_by(compactions.c.last_xid.desc()).limit(1).scalar_subquery(),
+    _COMPACTED.scalar_subquery(),
 )
 
 
