@@ -1,7 +1,7 @@
 """Builds status and runs it.
 
-`python -m services.status` serves, with `migrate` it migrates, and with `maintain`, to be run once a month or more often,
-it makes the months of history to come and takes out those that are old.
+`python -m services.status` serves; with `migrate` it migrates; with `maintain`, to be run every month or more often, it
+makes the months of history to come and takes out those that are old.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from services.runtime.process import until_terminated, utc_now
 from services.runtime.service import SCHEMA_WAIT_S, OwnerSettings, ProcessSettings, command_line
 from services.runtime.settings import reading, whole_number
 
-from .changes import ChangeLog
+from .changes import ChangeLog, check_order
 from .feed import Feed
 from .following import Followers
 from .hints import Hints
@@ -114,6 +114,7 @@ async def serve(settings: ProcessSettings) -> None:
         engine = make_engine(settings.database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
+        await check_order(engine)
         servicer = await stack.enter_async_context(
             status_servicer(
                 settings.database_url, engine=engine, verify=verifier.verify, draining=draining, now=utc_now

@@ -78,6 +78,17 @@ class Change:
         return written
 
 
+class OrderBroken(Exception):
+    """The history names transactions that this database server has not begun yet, as after a restore from a dump.
+
+    New transitions would come before old ones, and feeds skip them. Stop the server and advance its numbers beyond
+    those of the history with `pg_resetwal --epoch` and `--next-transaction-id`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
 class ChangeLog:
     """The transitions of all tenants, in the order of the feed. Any method may raise DependencyUnavailable."""
 
@@ -132,6 +143,13 @@ class ChangeLog:
         return changes, changes[-1].position if len(changes) == limit else None
 
 
+async def check_order(engine: AsyncEngine) -> None:
+    """Raise OrderBroken if the history cannot be continued in order on this database server."""
+    async with reading(engine) as connection:
+        if await connection.scalar(_IS_ORDER_BROKEN):
+            raise OrderBroken
+
+
 def cursor_of(position: Position, *, tenant_id: str) -> str:
     """Return the opaque form of a position."""
     return token_for(f"{position.xid} {position.payment_id} {position.revision}", walk=_walk(tenant_id))
@@ -152,6 +170,22 @@ _HEAD: Final = sa.select(
     sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot(), type_=Xid8),
     sa.func.pg_snapshot_xmax(sa.func.pg_current_snapshot(), type_=Xid8),
     _COMPACTED.scalar_subquery(),
+)
+
+
+_IS_ORDER_BROKEN: Final = sa.text(
+    """
+    WITH RECURSIVE tenants (tenant_id) AS (
+      SELECT min(tenant_id) FROM payments
+      UNION ALL
+      SELECT (SELECT min(p.tenant_id) FROM payments p WHERE p.tenant_id > tenants.tenant_id)
+      FROM tenants WHERE tenants.tenant_id IS NOT NULL
+    )
+    SELECT EXISTS (
+      SELECT FROM tenants JOIN transitions USING (tenant_id)
+      WHERE transitions.xid >= pg_snapshot_xmax(pg_current_snapshot())
+    )
+    """
 )
 
 

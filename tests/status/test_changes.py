@@ -15,8 +15,8 @@ from batzen._channel import streaming
 from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.runtime.database import plain_dsn
-from services.status.changes import Position, cursor_of
+from services.runtime.database import make_engine, plain_dsn
+from services.status.changes import OrderBroken, Position, check_order, cursor_of
 from services.status.outbox import FeedLimits
 from tests.conftest import MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
@@ -349,6 +349,24 @@ async def test_a_feed_that_has_to_end_says_why(
             await changes.rest()
 
     assert refusal_of(error.value).reason == reason
+
+
+async def test_a_history_from_another_server_does_not_start(make_database: MakeDatabase, issuer: Issuer) -> None:
+    database = await make_database("status")
+    engine = make_engine(database.runtime_url, application_name="status-tests")
+    async with running_replica(database.runtime_url, issuer=issuer) as replica:
+        for name in ("one", "two"):
+            async with tenant(replica, name) as status:
+                await opened(status)
+    await check_order(engine)
+    owner = await asyncpg.connect(plain_dsn(database.owner_url))
+    await owner.execute("UPDATE transitions SET xid = '4611686018427387904' WHERE tenant_id = 'two'")
+    await owner.close()
+
+    with pytest.raises(OrderBroken, match="restore"):
+        await check_order(engine)
+
+    await engine.dispose()
 
 
 async def test_a_cursor_that_is_none_of_ours_is_refused(replica: Replica) -> None:
