@@ -138,6 +138,10 @@ class Amounts:
         return None
 
 
+AMOUNTS: Final[tuple[str, ...]] = Amounts.__slots__
+"""The names of the amounts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentError:
     """What went wrong while collecting."""

@@ -9,9 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 
 from batzen.status.v1 import status_pb2
-from batzen.type.v1 import money_pb2, payment_pb2
+from batzen.type.v1 import payment_pb2
 from services.errors import ServiceError
-from services.status.domain import PHASES, Cause, Snapshot, State, is_settled, state_of
+from services.status.domain import AMOUNTS, PHASES, Cause, Snapshot, State, is_settled, state_of
 from services.status.filters import Relation
 from services.status.records import Payment, Transition
 
@@ -37,97 +37,43 @@ _RELATIONS: Final = {
 }
 
 
+# Messages are filled where they lie: a message that is given to another's constructor is copied into it, part by part,
+# which takes three times as long.
+
+
 def payment_message(payment: Payment) -> status_pb2.Payment:
-    opening, state = payment.opening, state_of(payment.snapshot)
-    return status_pb2.Payment(
-        payment_id=opening.payment_id,
-        revision=payment.revision,
-        state=_STATES[state],
-        settled=is_settled(payment.snapshot),
-        phase=_PHASES[state],
-        snapshot=snapshot_message(payment.snapshot),
-        total=money_pb2.Money(amount_minor=opening.total_amount_minor, currency_code=opening.currency_code),
-        payer_id=opening.payer_id,
-        seller_ids=opening.seller_ids,
-        booking_ids=opening.booking_ids,
-        client_reference=opening.client_reference,
-        quote_id=opening.quote_id,
-        labels=opening.labels,
-        open_time=_timestamp(payment.open_time),
-        update_time=_timestamp(payment.update_time),
-        complete_time=None if payment.complete_time is None else _timestamp(payment.complete_time),
-    )
+    message = status_pb2.Payment()
+    _fill_payment(message, payment)
+    return message
 
 
 def transition_message(transition: Transition) -> status_pb2.Transition:
-    state = state_of(transition.snapshot)
-    return status_pb2.Transition(
-        payment_id=transition.payment_id,
-        revision=transition.revision,
-        state=_STATES[state],
-        settled=is_settled(transition.snapshot),
-        phase=_PHASES[state],
-        snapshot=snapshot_message(transition.snapshot),
-        record_time=_timestamp(transition.record_time),
-        request_id=transition.request_id,
-    )
+    message = status_pb2.Transition()
+    _fill_transition(message, transition)
+    return message
 
 
-def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
-    amounts, error, attention, method = snapshot.amounts, snapshot.last_error, snapshot.attention, snapshot.method
-    return payment_pb2.PaymentSnapshot(
-        collection=_STATES[snapshot.collection],
-        cause=_CAUSES[snapshot.cause],
-        amounts=payment_pb2.PaymentSnapshot.Amounts(
-            authorized_minor=amounts.authorized_minor,
-            capturable_minor=amounts.capturable_minor,
-            captured_minor=amounts.captured_minor,
-            refund_pending_minor=amounts.refund_pending_minor,
-            refunded_minor=amounts.refunded_minor,
-            disputed_open_minor=amounts.disputed_open_minor,
-            disputed_lost_minor=amounts.disputed_lost_minor,
-            surplus_minor=amounts.surplus_minor,
-        ),
-        last_error=None
-        if error is None
-        else payment_pb2.PaymentError(
-            code=error.code,
-            decline_code=error.decline_code,
-            message=error.message,
-            recoverable=error.recoverable,
-        ),
-        attention=None
-        if attention is None
-        else payment_pb2.PaymentSnapshot.Attention(reason=attention.reason, detail=attention.detail),
-        reason=snapshot.reason,
-        method=None
-        if method is None
-        else payment_pb2.PaymentSnapshot.Method(
-            payment_method_id=method.payment_method_id,
-            type=method.type,
-            brand=method.brand,
-            last4=method.last4,
-            expire_month=method.expire_month,
-            expire_year=method.expire_year,
-        ),
-        attempt=snapshot.attempt,
-        decline_count=snapshot.decline_count,
-    )
+def recorded_response(payment: Payment, transition: Transition) -> status_pb2.RecordTransitionResponse:
+    response = status_pb2.RecordTransitionResponse()
+    _fill_payment(response.payment, payment)
+    _fill_transition(response.transition, transition)
+    return response
 
 
 # What streams carry, written once for all of them.
 
 
 def watch_header(payment: Payment, *, with_payment: bool) -> bytes:
-    header = status_pb2.WatchPaymentResponse.Header(current_revision=payment.revision)
+    response = status_pb2.WatchPaymentResponse()
+    response.header.current_revision = payment.revision
     if with_payment:
-        header.payment.CopyFrom(payment_message(payment))
-    return status_pb2.WatchPaymentResponse(header=header).SerializeToString()
+        _fill_payment(response.header.payment, payment)
+    return response.SerializeToString()
 
 
 def watch_update(transition: Transition) -> bytes:
     response = status_pb2.WatchPaymentResponse()
-    response.updates.transitions.append(transition_message(transition))
+    _fill_transition(response.updates.transitions.add(), transition)
     return response.SerializeToString()
 
 
@@ -142,13 +88,13 @@ def many_created(payment: Payment, *, with_payment: bool) -> bytes:
     created.payment_id = payment.opening.payment_id
     created.current_revision = payment.revision
     if with_payment:
-        created.payment.CopyFrom(payment_message(payment))
+        _fill_payment(created.payment, payment)
     return response.SerializeToString()
 
 
 def many_update(transition: Transition) -> bytes:
     response = status_pb2.WatchManyResponse()
-    response.events.add().transition.CopyFrom(transition_message(transition))
+    _fill_transition(response.events.add().transition, transition)
     return response.SerializeToString()
 
 
@@ -170,14 +116,90 @@ MANY_HEARTBEAT: Final = status_pb2.WatchManyResponse(
 
 
 def change_message(payment: Payment, relation: Relation) -> bytes:
-    change = status_pb2.WatchPaymentsResponse.Change(payment=payment_message(payment), relation=_RELATIONS[relation])
-    return status_pb2.WatchPaymentsResponse(changes=[change]).SerializeToString()
+    response = status_pb2.WatchPaymentsResponse()
+    change = response.changes.add()
+    change.relation = _RELATIONS[relation]
+    _fill_payment(change.payment, payment)
+    return response.SerializeToString()
 
 
 def cursor_message(cursor: str) -> bytes:
     return status_pb2.WatchPaymentsResponse(cursor=cursor).SerializeToString()
 
 
-def _timestamp(instant: datetime) -> Timestamp:
+def _fill_payment(message: status_pb2.Payment, payment: Payment) -> None:
+    opening, snapshot = payment.opening, payment.snapshot
+    state = state_of(snapshot)
+    message.payment_id = opening.payment_id
+    message.revision = payment.revision
+    message.state = _STATES[state]
+    message.settled = is_settled(snapshot)
+    message.phase = _PHASES[state]
+    _fill_snapshot(message.snapshot, snapshot)
+    message.total.amount_minor = opening.total_amount_minor
+    message.total.currency_code = opening.currency_code
+    message.payer_id = opening.payer_id
+    message.seller_ids.extend(opening.seller_ids)
+    message.booking_ids.extend(opening.booking_ids)
+    message.client_reference = opening.client_reference
+    message.quote_id = opening.quote_id
+    if opening.labels:
+        message.labels.update(opening.labels)
+    _fill_instant(message.open_time, payment.open_time)
+    _fill_instant(message.update_time, payment.update_time)
+    if payment.complete_time is not None:
+        _fill_instant(message.complete_time, payment.complete_time)
+
+
+def _fill_transition(message: status_pb2.Transition, transition: Transition) -> None:
+    snapshot = transition.snapshot
+    state = state_of(snapshot)
+    message.payment_id = transition.payment_id
+    message.revision = transition.revision
+    message.state = _STATES[state]
+    message.settled = is_settled(snapshot)
+    message.phase = _PHASES[state]
+    _fill_snapshot(message.snapshot, snapshot)
+    _fill_instant(message.record_time, transition.record_time)
+    message.request_id = transition.request_id
+
+
+def _fill_snapshot(message: payment_pb2.PaymentSnapshot, snapshot: Snapshot) -> None:
+    message.collection = _STATES[snapshot.collection]
+    message.cause = _CAUSES[snapshot.cause]
+    if snapshot.reason:
+        message.reason = snapshot.reason
+    amounts, its_amounts = snapshot.amounts, message.amounts
+    its_amounts.SetInParent()
+    for name in AMOUNTS:
+        if amount := getattr(amounts, name):
+            setattr(its_amounts, name, amount)
+    if (error := snapshot.last_error) is not None:
+        its_error = message.last_error
+        its_error.SetInParent()
+        its_error.code = error.code
+        its_error.decline_code = error.decline_code
+        its_error.message = error.message
+        its_error.recoverable = error.recoverable
+    if (attention := snapshot.attention) is not None:
+        its_attention = message.attention
+        its_attention.SetInParent()
+        its_attention.reason = attention.reason
+        its_attention.detail = attention.detail
+    if (method := snapshot.method) is not None:
+        its_method = message.method
+        its_method.SetInParent()
+        its_method.payment_method_id = method.payment_method_id
+        its_method.type = method.type
+        its_method.brand = method.brand
+        its_method.last4 = method.last4
+        its_method.expire_month = method.expire_month
+        its_method.expire_year = method.expire_year
+    message.attempt = snapshot.attempt
+    message.decline_count = snapshot.decline_count
+
+
+def _fill_instant(message: Timestamp, instant: datetime) -> None:
     since = instant - _EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
+    message.seconds = since.days * 86_400 + since.seconds
+    message.nanos = since.microseconds * 1_000

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
-from services.status.domain import Amounts, Attention, Cause, Method, PaymentError, Snapshot, State
+from services.status.domain import AMOUNTS, Amounts, Attention, Cause, Method, PaymentError, Snapshot, State
 from services.status.records import Opening, Payment, Transition
 
 metadata = sa.MetaData()
@@ -156,7 +156,7 @@ def labels_json(labels: Mapping[str, str]) -> str:
 def snapshot_json(snapshot: Snapshot) -> str:
     """Return a snapshot as it is stored: what has its default is left out."""
     stored: dict[str, Any] = {"collection": snapshot.collection, "cause": snapshot.cause}
-    if amounts := {name: amount for name in _AMOUNTS if (amount := getattr(snapshot.amounts, name))}:
+    if amounts := {name: amount for name in AMOUNTS if (amount := getattr(snapshot.amounts, name))}:
         stored["amounts"] = amounts
     if snapshot.last_error is not None:
         stored["last_error"] = _fields(snapshot.last_error, _ERROR)
@@ -224,7 +224,6 @@ def transition_from(row: Mapping[Any, Any]) -> Transition:
     )
 
 
-_AMOUNTS: Final = Amounts.__slots__
 _ERROR: Final = PaymentError.__slots__
 _ATTENTION: Final = Attention.__slots__
 _METHOD: Final = Method.__slots__

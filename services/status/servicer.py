@@ -28,6 +28,7 @@ from services.status.records import Payment, open_month
 from services.status.responses import (
     MANY_HEARTBEAT,
     payment_message,
+    recorded_response,
     transition_message,
     watch_header,
     watch_update,
@@ -102,9 +103,7 @@ class StatusServicer(StatusServiceServicer):
         else:  # whoever wrote it may not have come to say so
             self._feed.moved(move.tenant_id, move.payment_id)
         self._followers.wake(move.tenant_id)
-        return pb.RecordTransitionResponse(
-            transition=transition_message(recorded.transition), payment=payment_message(recorded.payment)
-        )
+        return recorded_response(recorded.payment, recorded.transition)
 
     async def SetPaymentLabels(
         self, request: pb.SetPaymentLabelsRequest, context: Context
