@@ -26,7 +26,7 @@ from .store import QuoteStore
 SERVICE: Final = "pricing"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 HELD_CONNECTIONS: Final = 4
-"""For keeping quotes, one statement of less than a millisecond each."""
+"""For keeping and redeeming quotes, one statement of less than a millisecond each."""
 LIMITS: Final = Limits(message_bytes_max=1_536 * 1024)
 """1,000 lines with every field at its longest have 1.2 MB."""
 
