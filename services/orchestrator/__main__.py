@@ -27,10 +27,12 @@ from services.orchestrator.peers import Peers
 from services.orchestrator.quotes import Quotes
 from services.orchestrator.servicer import OrchestratorServicer
 from services.orchestrator.sink import SinkServicer
+from services.orchestrator.statements import FORGET
 from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep
 from services.runtime.clients import TokenDirectory, peer_channel
 from services.runtime.database import HeldConnections, make_engine
+from services.runtime.forgetting import forgetting
 from services.runtime.limits import Limits
 from services.runtime.migrations import wait_for_schema
 from services.runtime.process import until_terminated, utc_now
@@ -111,6 +113,7 @@ async def orchestrator_parts(
         commands = Commands(store, driver, peers, now=now)
         sweep = Sweep(store, driver, commands, now=now)
         await stack.enter_async_context(commands.draining())
+        await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
             store=store,
             peers=peers,

@@ -153,3 +153,9 @@ WITH payment AS (
     RETURNING tenant_id, payment_id)
 UPDATE quote_outbox q SET problem = $4, due_time = NULL FROM payment p
 WHERE q.tenant_id = p.tenant_id AND q.payment_id = p.payment_id AND q.quote_state = $3"""
+
+FORGET: Final = """
+DELETE FROM requests WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM requests WHERE create_time < $1 AND method <> 'StartPayment' AND state = 'DONE'
+    ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""

@@ -14,9 +14,10 @@ import pytest
 from local.databases import ServiceDatabase
 from services.orchestrator.domain import LEASE, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
 from services.orchestrator.reading import new_payment_id
-from services.orchestrator.statements import QUOTE_BATCH
+from services.orchestrator.statements import FORGET, QUOTE_BATCH
 from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
 from services.runtime.database import HeldConnections, plain_dsn
+from services.runtime.forgetting import REQUESTS_KEPT, forget
 from tests.orchestrator.samples import Clock
 
 SECOND = timedelta(seconds=1)
@@ -337,6 +338,29 @@ async def test_an_answer_is_kept_for_ever(store: Store, clock: Clock) -> None:
     assert kept is not None
     assert (kept.answer, kept.refusal) == (b"first", None)
     assert await store.open_requests("main", plan.payment_id) == []
+
+
+async def test_answers_are_forgotten_after_90_days_but_for_starts_and_what_is_open(
+    store: Store, clock: Clock, database: ServiceDatabase
+) -> None:
+    payment_id = new_payment_id(clock())
+    start, done, still_open = (request_of(payment_id, method) for method in ("StartPayment", "Submit", "Refund"))
+    plan = await store.start(start, payment_of(payment_id), now=clock())
+    assert plan is not None
+    for request in (done, still_open):
+        await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    for request in (start, done):
+        await store.save(plan, point="test.save", now=clock(), request=replace(request, answer=b"answer"))
+
+    async with HeldConnections(database.runtime_url, application_name="storage-tests", size=1) as held:
+        clock.advance(REQUESTS_KEPT)
+        await forget(held, FORGET, now=clock())
+        assert await store.request(done.key) is not None
+        clock.advance(SECOND)
+        assert await forget(held, FORGET, now=clock()) >= 1
+    assert await store.request(done.key) is None
+    assert await store.request(start.key) is not None
+    assert await store.request(still_open.key) is not None
 
 
 # What pricing has to hear.

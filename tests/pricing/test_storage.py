@@ -6,6 +6,7 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -20,12 +21,14 @@ from services.gateway.currencies import currency_codes
 from services.pricing import tables
 from services.pricing.__main__ import read_settings
 from services.pricing.domain.book import FeeBasis
+from services.pricing.requests import FORGET
 from services.pricing.seed import DATA, load_currencies
 from services.pricing.store import KEEP, REDEEM, QuoteStore
-from services.runtime.database import plain_dsn
+from services.runtime.database import HeldConnections, plain_dsn
+from services.runtime.forgetting import REQUESTS_KEPT, forget
 from services.runtime.settings import SettingsError
 from tests.pricing.conftest import Stub
-from tests.pricing.samples import BOOK, order
+from tests.pricing.samples import BOOK, NOW, order
 from tests.schema import schema_differences
 
 
@@ -122,6 +125,21 @@ async def test_a_quote_without_a_limited_discount_is_redeemed_in_one_round_trip(
         await pricing.RedeemQuote(pricing_pb2.RedeemQuoteRequest(request_id=str(uuid.uuid4()), quote_id=quote_id))
 
     assert sent == [REDEEM]
+
+
+async def test_requests_are_forgotten_after_90_days_and_what_they_did_stays_done_once(
+    pricing: Stub, database: ServiceDatabase
+) -> None:
+    quote_id = (await pricing.CreateQuote(order())).quote.quote_id
+    redeem = pricing_pb2.RedeemQuoteRequest(request_id=str(uuid.uuid4()), quote_id=quote_id)
+    first = await pricing.RedeemQuote(redeem)
+
+    async with HeldConnections(database.runtime_url, application_name="pricing-tests", size=1) as held:
+        assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT) == 0
+        assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT + timedelta(seconds=1)) >= 1
+        assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT + timedelta(seconds=1)) == 0
+
+    assert await pricing.RedeemQuote(redeem) == first
 
 
 def test_every_rate_names_the_page_it_was_read_from() -> None:
