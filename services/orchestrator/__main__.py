@@ -21,15 +21,18 @@ from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
 from services.orchestrator.commands import Commands
-from services.orchestrator.domain import ABANDONED_AFTER
+from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers
+from services.orchestrator.quotes import Quotes
 from services.orchestrator.servicer import OrchestratorServicer
 from services.orchestrator.sink import SinkServicer
+from services.orchestrator.statements import FORGET
 from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep
 from services.runtime.clients import TokenDirectory, peer_channel
 from services.runtime.database import HeldConnections, make_engine
+from services.runtime.forgetting import forgetting
 from services.runtime.limits import Limits
 from services.runtime.migrations import wait_for_schema
 from services.runtime.process import until_terminated, utc_now
@@ -82,6 +85,7 @@ class Parts:
     driver: Driver
     commands: Commands
     sweep: Sweep
+    quotes: Quotes
     servicer: OrchestratorServicer
     sink: SinkServicer
 
@@ -109,14 +113,16 @@ async def orchestrator_parts(
         commands = Commands(store, driver, peers, now=now)
         sweep = Sweep(store, driver, commands, now=now)
         await stack.enter_async_context(commands.draining())
+        await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
             store=store,
             peers=peers,
             driver=driver,
             commands=commands,
             sweep=sweep,
+            quotes=Quotes(store, peers, wake=sweep.wake, now=now),
             servicer=OrchestratorServicer(  # type: ignore[abstract]  # RPCs that are only announced
-                store, driver, commands, peers, now=now
+                store, driver, commands, peers, quote_ttl=quote_ttl(abandoned_after), now=now
             ),
             sink=SinkServicer(store, wake=sweep.wake, now=now),
         )
@@ -145,6 +151,7 @@ async def serve(settings: Settings) -> None:
             )
         )
         await stack.enter_async_context(parts.sweep.running())
+        await stack.enter_async_context(parts.quotes.running())
         await stack.enter_async_context(
             settings.process.server(
                 partial(add_OrchestratorServiceServicer_to_server, parts.servicer),

@@ -43,6 +43,8 @@ CANCELED: Final = "CANCELED"
 EXPIRED: Final = "EXPIRED"
 
 ENDED_WITHOUT_MONEY: Final = frozenset({FAILED, CANCELED, EXPIRED})
+TAKEN: Final = frozenset({AUTHORIZED, SUCCEEDED})
+"""Money is there, or held at the bank: the price was charged."""
 SUBMITTABLE: Final = frozenset({REQUIRES_PAYMENT_METHOD, REQUIRES_ACTION})
 EXPIRABLE: Final = frozenset({REQUIRES_PAYMENT_METHOD, REQUIRES_ACTION})
 """Only while it is the payer's turn: what is processing is never called off by a clock."""
@@ -63,6 +65,12 @@ SUBMITTED: Final = "SUBMITTED"
 """Reason of a payment whose method was submitted and of which nothing was heard since."""
 OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
 """Reason of a payment while Stripe does not say what became of a call."""
+
+REDEEMED: Final = "REDEEMED"
+RELEASED: Final = "RELEASED"
+"""What becomes of a quote: it was paid, or it will not be."""
+OVER_LIMIT: Final = "OVER_LIMIT"
+"""Redeeming a quote took a coupon over its limit."""
 
 STEP: Final = "STEP"
 OBSERVATION: Final = "OBSERVATION"
@@ -292,6 +300,35 @@ def paid_nothing(before: Snapshot) -> Snapshot:
 def parked(before: Snapshot, attention: Attention) -> Snapshot:
     """Return what is true when a person has to look."""
     return replace(before, attention=attention, cause=STEP)
+
+
+def quote_state(before: str | None, collection: str) -> str | None:
+    """Return what becomes of a payment's quote; None while that is open.
+
+    What was redeemed stays so. What was released is redeemed all the same when money comes late.
+    """
+    if before == REDEEMED or collection in TAKEN:
+        return REDEEMED
+    return RELEASED if collection in ENDED_WITHOUT_MONEY else before
+
+
+def quote_problem(before: Snapshot, problem: str) -> Snapshot:
+    """Return what is true when pricing answered with what a person has to hear; it is added to what they hear already.
+
+    `problem` is OVER_LIMIT, or the reason for which pricing refuses the quote's end.
+    """
+    if problem == OVER_LIMIT:
+        new = Attention(reason="COUPON_OVER_LIMIT", detail="The payment used a coupon beyond its limit.")
+    else:
+        new = Attention(reason="QUOTE_REFUSED", detail=f"Pricing does not take the end of the quote: {problem}.")
+    if before.attention is None:
+        return parked(before, new)
+    return parked(before, replace(before.attention, detail=f"{before.attention.detail} {new.detail}".strip()))
+
+
+def quote_ttl(abandoned_after: timedelta) -> timedelta:
+    """Return how long a quote has to stand: as long as its payer may take, and what is decided after their last try."""
+    return abandoned_after + LOOK_AGAIN_AFTER
 
 
 def says_something_new(before: Snapshot, after: Snapshot) -> bool:

@@ -38,6 +38,10 @@ class Work:
         self.added: list[Transition] = []
         self.said: list[Transition] = []
         self.refused: tuple[Transition, str] | None = None
+        self.quote_state: str | None = None
+        """What has become of the quote, if that is new."""
+        self.quote_told = False
+        """Whether a person hears of what pricing answered."""
         self.payment: status_pb2.Payment | None = None
         """As status last answered."""
         self.quote: pricing_pb2.Quote | None = None
@@ -61,6 +65,12 @@ class Work:
         request_id = domain.derived_id(self.plan.payment_id, fact)
         self.added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot))
         self.plan.said = snapshot
+        self.end_quote(domain.quote_state(self.plan.quote_state, snapshot.collection))
+
+    def end_quote(self, state: str | None) -> None:
+        """Put into the outbox what has become of the quote, if that is new; pricing hears it in its own time."""
+        if state != self.plan.quote_state:
+            self.quote_state = self.plan.quote_state = state
 
     def apply_first(self, seen: Observation) -> None:
         """Say what follows from an intent that was just made: it waits for a method, whatever has come of it since."""
@@ -130,6 +140,8 @@ class Driver:
             work.payment = await points.call("start.open", self._peers.open_payment(plan))
         except Refused:
             plan.stage = "REFUSED"
+            if work.quote is not None:
+                work.end_quote(domain.RELEASED)
             raise
         plan.revision = max(plan.revision, 1)
         if plan.total_minor == 0:
@@ -155,12 +167,16 @@ class Driver:
         work.apply_first(seen.observation)
 
     def apply_delivered(self, work: Work) -> None:
-        """Apply what the gateway delivered since the last time; before the start is done it waits."""
+        """Apply what gateway and pricing have brought since the last time; before the start is done it waits."""
         plan = work.plan
         if plan.stage == "STARTING":
             return
         if plan.observation is not None and plan.observed_version > plan.mirror_version:
             work.apply(observation(observation_pb2.PaymentObservation.FromString(plan.observation)))
+        if plan.quote_problem is not None:
+            if plan.revision > 0:  # a payment that was never opened has nobody who looks
+                work.say(domain.quote_problem(plan.said, plan.quote_problem), f"quote:{plan.quote_unheard}")
+            work.quote_told, plan.quote_problem = True, None
 
     async def park_if_stuck(self, work: Work) -> None:
         """Ask a person to look at what did not move for too long; it is tried on all the same."""
@@ -285,12 +301,15 @@ class Driver:
                 said=[transition.request_id for transition in work.said],
                 refused=(refused[0].request_id, refused[1]) if refused else None,
                 told=told,
+                quote_state=work.quote_state,
+                quote_told=work.quote_told,
                 request=request,
                 release=release,
             )
         gone = [*work.said, *([refused[0]] if refused else [])]
         plan.unsaid = [transition for transition in [*plan.unsaid, *work.added] if transition not in gone]
         work.added, work.said, work.refused = [], [], None
+        work.quote_state, work.quote_told = None, False
 
     def _due(self, work: Work) -> datetime | None:
         """Return when somebody has to look at a payment again that is let go in order."""

@@ -131,6 +131,20 @@ class Peers:
             await _answered(self._pricing.GetQuote(pricing_pb2.GetQuoteRequest(quote_id=quote_id)), "pricing")
         ).quote
 
+    async def redeem_quote(self, *, payment_id: str, quote_id: str) -> bool:
+        """Say that a quote was paid; return whether that takes a coupon over its limit. A repeat returns the same."""
+        request = pricing_pb2.RedeemQuoteRequest(
+            request_id=str(derived_id(payment_id, "step:redeem:1")), quote_id=quote_id
+        )
+        return (await _answered(self._pricing.RedeemQuote(request), "pricing")).over_limit
+
+    async def release_quote(self, *, payment_id: str, quote_id: str) -> None:
+        """Say that a quote will not be paid."""
+        request = pricing_pb2.ReleaseQuoteRequest(
+            request_id=str(derived_id(payment_id, "step:release:1")), quote_id=quote_id
+        )
+        await _answered(self._pricing.ReleaseQuote(request), "pricing")
+
     async def open_payment(self, plan: Plan) -> status_pb2.Payment:
         """Open the payment in status; a repeat returns it as it stands."""
         request = status_pb2.OpenPaymentRequest(

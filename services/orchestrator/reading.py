@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -75,8 +75,8 @@ def own_payer() -> str | None:
     return calls.current_caller().subject if PAYER in calls.current_access().own_as else None
 
 
-def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str) -> NewPayment:
-    """Read what is to be paid for; personal data of the payer stays out."""
+def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str, *, quote_ttl: timedelta) -> NewPayment:
+    """Read what is to be paid for; personal data of the payer stays out. The quote is to stand for `quote_ttl`."""
     check_id(request.payer.payer_id, field="payer.payer_id")
     check_text(request.payer.email, field="payer.email", characters_max=EMAIL_CHARACTERS_MAX)
     if request.payer.email and not _EMAIL.fullmatch(request.payer.email):
@@ -129,6 +129,7 @@ def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str) 
         coupon_codes=request.coupon_codes,
         locales=request.display_locales,
     )
+    quote_request.ttl.FromTimedelta(quote_ttl)
     return NewPayment(
         payment_id=payment_id,
         payer_id=request.payer.payer_id,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from grpc import aio
 
@@ -35,17 +35,27 @@ from services.runtime import calls, points
 
 Context = aio.ServicerContext[Any, Any]
 
+_QUOTE_STEPS: Final = {domain.REDEEMED: "redeem quote", domain.RELEASED: "release quote"}
+
 
 class OrchestratorServicer(OrchestratorServiceServicer):
     """OrchestratorService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
-        self, store: Store, driver: Driver, commands: Commands, peers: Peers, *, now: Callable[[], datetime]
+        self,
+        store: Store,
+        driver: Driver,
+        commands: Commands,
+        peers: Peers,
+        *,
+        quote_ttl: timedelta,
+        now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._driver = driver
         self._commands = commands
         self._peers = peers
+        self._quote_ttl = quote_ttl
         self._now = now
 
     async def StartPayment(
@@ -53,7 +63,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
     ) -> orchestrator_pb2.StartPaymentResponse:
         """Start a payment."""
         payment_id = new_payment_id(self._now())
-        payment = new_payment(request, payment_id)
+        payment = new_payment(request, payment_id, quote_ttl=self._quote_ttl)
         payer = gateway_pb2.Payer(
             payer_id=request.payer.payer_id,
             email=request.payer.email,
@@ -187,6 +197,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
             pending_steps=[
                 *(["start"] if plan.stage == "STARTING" else []),
                 *(f"say {transition.fact}" for transition in plan.unsaid),
+                *([_QUOTE_STEPS[plan.quote_unheard]] if plan.quote_unheard else []),
             ],
             create_time=timestamp(plan.create_time),
         )

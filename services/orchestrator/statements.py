@@ -6,6 +6,8 @@ from typing import Final
 
 DUE_BATCH: Final = 32
 """Payments a sweep takes at once; the next sweep takes more."""
+QUOTE_BATCH: Final = 16
+"""Quotes of which pricing hears at once, so that the many of a busy moment cost two statements together."""
 
 _MUTABLE: Final = (
     "stage", "quote_id", "currency_code", "total_minor", "platform_fee_minor", "attempt", "ending", "mirror_version",
@@ -14,7 +16,7 @@ _MUTABLE: Final = (
 _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.session_type, p.session_name,
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
     p.total_minor, p.platform_fee_minor, p.attempt, p.ending, p.observed_version, p.observation, p.mirror_version,
-    p.said, p.revision, p.fence, p.due_time, p.tries, p.expire_time, p.create_time, p.asked"""
+    p.said, p.revision, p.fence, p.due_time, p.tries, p.expire_time, p.create_time, p.asked, p.quote_state"""
 _OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"
 
 START: Final = f"""
@@ -26,7 +28,7 @@ WITH request AS (
 INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
     return_url, seller_ids, booking_ids, labels, stage, said, fence, held_until, due_time, create_time)
 SELECT $1, $6, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'STARTING', $18, 1, $19, $19, $8 FROM request
-RETURNING {_COLUMNS}, '{{"unsaid": [], "set_aside": []}}'::json AS outbox
+RETURNING {_COLUMNS}, '{{"unsaid": [], "set_aside": [], "quote": null}}'::json AS outbox
 """  # noqa: S608 our own column names
 
 ACCEPT: Final = f"""
@@ -59,6 +61,7 @@ SAVE: Final = f"""
 WITH held AS (
     UPDATE payments p SET ({", ".join(_MUTABLE)}) =
             ({", ".join(f"${number}" for number in range(4, 4 + len(_MUTABLE)))}),
+        quote_state = coalesce($34, p.quote_state),
         held_until = coalesce($16, p.held_until),
         due_time = CASE
             WHEN NOT $17 THEN p.due_time
@@ -83,6 +86,14 @@ refused AS (
 told AS (
     UPDATE transitions t SET is_told = true FROM held
     WHERE $33 AND t.tenant_id = $1 AND t.payment_id = $2 AND t.refusal IS NOT NULL),
+quote AS (
+    INSERT INTO quote_outbox (tenant_id, payment_id, quote_id, quote_state, due_time, create_time)
+    SELECT $1, $2, $5, $34, $23, $23 FROM held WHERE $34::text IS NOT NULL
+    ON CONFLICT ON CONSTRAINT quote_outbox_pkey DO UPDATE
+        SET quote_state = excluded.quote_state, due_time = excluded.due_time, tries = 0, problem = NULL),
+quote_told AS (
+    DELETE FROM quote_outbox q USING held
+    WHERE $35 AND q.tenant_id = $1 AND q.payment_id = $2 AND q.problem IS NOT NULL),
 answered AS (
     UPDATE requests r SET state = CASE WHEN $30::bytea IS NULL AND $31::jsonb IS NULL THEN 'CALLING' ELSE 'DONE' END,
         answer = $30, refusal = $31
@@ -119,3 +130,32 @@ READ: Final = f"""
 SELECT {_COLUMNS}, {_OUTBOX} FROM payments p
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND ($3::text IS NULL OR p.payer_id = $3) AND p.stage <> 'REFUSED'
 """  # noqa: S608 our own column names
+
+QUOTES_DUE: Final = """
+SELECT EXISTS (SELECT FROM quote_outbox WHERE due_time <= $1)"""
+
+CLAIM_QUOTES: Final = """
+UPDATE quote_outbox q SET tries = q.tries + 1,
+    due_time = $1 + greatest($2::interval, least($3::interval * (1 << least(q.tries, 10)), $4::interval))
+FROM (
+    SELECT tenant_id, payment_id FROM quote_outbox WHERE due_time <= $1
+    ORDER BY due_time LIMIT $5 FOR UPDATE SKIP LOCKED) due
+WHERE q.tenant_id = due.tenant_id AND q.payment_id = due.payment_id
+RETURNING q.tenant_id, q.payment_id, q.quote_id, q.quote_state, q.tries"""
+
+QUOTES_HEARD: Final = """
+DELETE FROM quote_outbox q USING unnest($1::text[], $2::text[], $3::text[]) AS h (tenant_id, payment_id, quote_state)
+WHERE q.tenant_id = h.tenant_id AND q.payment_id = h.payment_id AND q.quote_state = h.quote_state"""
+
+QUOTE_PROBLEM: Final = """
+WITH payment AS (
+    UPDATE payments SET asked = asked + 1, due_time = $5 WHERE tenant_id = $1 AND payment_id = $2
+    RETURNING tenant_id, payment_id)
+UPDATE quote_outbox q SET problem = $4, due_time = NULL FROM payment p
+WHERE q.tenant_id = p.tenant_id AND q.payment_id = p.payment_id AND q.quote_state = $3"""
+
+FORGET: Final = """
+DELETE FROM requests WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM requests WHERE create_time < $1 AND method <> 'StartPayment' AND state = 'DONE'
+    ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""

@@ -17,7 +17,7 @@ from typing import Any, cast
 import asyncpg
 
 from services.orchestrator import statements
-from services.orchestrator.domain import LEASE, Snapshot
+from services.orchestrator.domain import LEASE, RETRY_FIRST, RETRY_MAX, Snapshot
 from services.runtime.database import HeldConnections
 
 
@@ -65,6 +65,19 @@ class Transition:
     snapshot: Snapshot
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteEnd:
+    """What pricing has to hear of one payment's quote."""
+
+    tenant_id: str
+    payment_id: str
+    quote_id: str
+    quote_state: str
+    """REDEEMED or RELEASED."""
+    tries: int
+    """This one counted."""
+
+
 @dataclass(slots=True, kw_only=True)
 class NewPayment:
     """What StartPayment writes down before anything else happens."""
@@ -104,7 +117,13 @@ class Plan(NewPayment):
     expire_time: datetime | None
     create_time: datetime
     asked: int
-    """How many requests were accepted; tells whether one came while the payment was held."""
+    """How many requests were accepted, and answers of pricing to be heard; tells whether one came while it was held."""
+    quote_state: str | None
+    """What was decided of the quote, REDEEMED or RELEASED."""
+    quote_unheard: str | None = None
+    """The same, while pricing has not heard of it."""
+    quote_problem: str | None = None
+    """What pricing answered to it that nobody was told of."""
     unsaid: list[Transition] = field(default_factory=list)
     """The outbox, oldest first."""
     set_aside: list[str] = field(default_factory=list)
@@ -165,12 +184,15 @@ class Store:
         said: Sequence[uuid.UUID] = (),
         refused: tuple[uuid.UUID, str] | None = None,
         told: bool = False,
+        quote_state: str | None = None,
+        quote_told: bool = False,
         request: Request | None = None,
         release: bool = False,
     ) -> None:
         """Write the plan, the outbox and a request in one go; with `release` also let the payment go.
 
-        `refused` names a transition that status refused, and why; with `told` a person hears of all such.
+        `refused` names a transition that status refused, and why; with `told` a person hears of all such. With
+        `quote_state` pricing has to hear of the quote's end, and with `quote_told` a person hears of what it answered.
 
         A request with answer or refusal is done by it; one without is marked as calling: what it asks for was decided
         and is now asked of others.
@@ -192,7 +214,7 @@ class Store:
             key.request_id if key else None,
             request.answer if request else None,
             json.dumps(request.refusal) if request and request.refusal is not None else None,
-            plan.asked, told,
+            plan.asked, told, quote_state, quote_told and quote_state is None,
         )  # fmt: skip
         async with self._held.statement(point) as connection:
             saved = await connection.fetchval(statements.SAVE, *arguments)
@@ -242,6 +264,30 @@ class Store:
             rows = await connection.fetch(statements.DUE, now, statements.DUE_BATCH)
         return [(row["tenant_id"], row["payment_id"]) for row in rows]
 
+    async def claim_quotes(self, *, now: datetime) -> list[QuoteEnd]:
+        """Return quotes of whose end pricing has to hear now, and make each due again in case nothing comes of it."""
+        async with self._held.statement(None) as connection:
+            if not await connection.fetchval(statements.QUOTES_DUE, now):  # most looks find nothing, and write nothing
+                return []
+        async with self._held.statement("quote.claim") as connection:
+            rows = await connection.fetch(
+                statements.CLAIM_QUOTES, now, LEASE, RETRY_FIRST, RETRY_MAX, statements.QUOTE_BATCH
+            )
+        return [QuoteEnd(**row) for row in rows]
+
+    async def quotes_heard(self, heard: Sequence[QuoteEnd]) -> None:
+        """Forget what pricing has heard, unless something else has become of the quote since."""
+        keys = zip(*((one.tenant_id, one.payment_id, one.quote_state) for one in heard), strict=True)
+        async with self._held.statement("quote.heard") as connection:
+            await connection.execute(statements.QUOTES_HEARD, *map(list, keys))
+
+    async def quote_problem(self, one: QuoteEnd, problem: str, *, now: datetime) -> None:
+        """Keep what pricing answered that a person has to hear of, and make the payment due, which says so."""
+        async with self._held.statement("quote.problem") as connection:
+            await connection.execute(
+                statements.QUOTE_PROBLEM, one.tenant_id, one.payment_id, one.quote_state, problem, now
+            )
+
     async def read(self, tenant_id: str, payment_id: str, *, payer_id: str | None) -> Plan | None:
         """Return a plan without holding it; None if there is none, or it is not of `payer_id`."""
         async with self._held.statement(None) as connection:
@@ -287,4 +333,6 @@ def _plan(row: asyncpg.Record) -> Plan:
         ],
         "set_aside": outbox["set_aside"],
     }
+    if outbox["quote"] is not None:
+        values["quote_unheard"], values["quote_problem"] = outbox["quote"]
     return Plan(**values)

@@ -12,6 +12,7 @@ from typing import Final
 from batzen.pricing.v1 import pricing_pb2_grpc
 from services.access import TABLE
 from services.runtime.database import HeldConnections, make_engine
+from services.runtime.forgetting import forgetting
 from services.runtime.limits import Limits
 from services.runtime.migrations import wait_for_schema
 from services.runtime.process import until_terminated, utc_now
@@ -19,6 +20,7 @@ from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_lin
 from services.runtime.settings import reading
 
 from .books import Books
+from .requests import FORGET
 from .seed import load_currencies, load_entries
 from .servicer import PricingServicer
 from .store import QuoteStore
@@ -26,7 +28,7 @@ from .store import QuoteStore
 SERVICE: Final = "pricing"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 HELD_CONNECTIONS: Final = 4
-"""For keeping quotes, one statement of less than a millisecond each."""
+"""For keeping and redeeming quotes, one statement of less than a millisecond each."""
 LIMITS: Final = Limits(message_bytes_max=1_536 * 1024)
 """1,000 lines with every field at its longest have 1.2 MB."""
 
@@ -47,6 +49,7 @@ async def serve(settings: ProcessSettings) -> None:
             HeldConnections(settings.database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
+        await stack.enter_async_context(forgetting(held, FORGET, now=utc_now))
         currencies = load_currencies()
         servicer = PricingServicer(
             engine,

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
@@ -17,6 +18,13 @@ from services.errors import RequestIdReused
 from services.runtime.database import transaction
 
 from .tables import requests
+
+# Deletes what was asked before an instant, a batch at a time.
+FORGET: Final = """
+DELETE FROM requests WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM requests WHERE create_time < $1 ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

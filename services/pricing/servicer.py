@@ -23,6 +23,8 @@ from .requests import Request, answer_once, body_hash
 from .store import QuoteStore, StoredQuote
 from .uses import EXPIRED, OPEN, REDEEMED, RELEASED, Uses
 
+Change = pricing_pb2.RedeemQuoteRequest | pricing_pb2.ReleaseQuoteRequest
+
 if TYPE_CHECKING:
     Context = aio.ServicerContext[Any, Any]
 
@@ -69,62 +71,81 @@ class PricingServicer(PriceBookRpcs):
     async def RedeemQuote(
         self, request: pricing_pb2.RedeemQuoteRequest, context: Context
     ) -> pricing_pb2.RedeemQuoteResponse:
+        asked = _asked(request)
+        answer = pricing_pb2.RedeemQuoteResponse(state=pricing_pb2.QUOTE_STATE_REDEEMED)
+        quote = await self._store.redeem_unlimited(
+            _quote_id(request.quote_id), request=asked, answer=answer.SerializeToString(), now=self._now()
+        )
+        if quote is not None:
+            answer.quote.ParseFromString(quote)
+            return answer
+
         async def redeem(connection: AsyncConnection, stored: StoredQuote) -> bytes:
             outcome = await self._uses.redeem(
-                connection, tenant_id=current_tenant(), quote_id=stored.quote_id, now=self._now()
+                connection, tenant_id=asked.tenant_id, quote_id=stored.quote_id, now=self._now()
             )
             return pricing_pb2.RedeemQuoteResponse(
-                quote=pricing_pb2.Quote.FromString(stored.quote),
-                state=STATES[outcome.state],
-                over_limit=outcome.over_limit,
+                state=STATES[outcome.state], over_limit=outcome.over_limit
             ).SerializeToString()
 
-        return pricing_pb2.RedeemQuoteResponse.FromString(await self._change(request, "redeem_quote.keep", redeem))
+        stored, kept = await self._change(request, asked, "redeem_quote.keep", redeem)
+        answer = pricing_pb2.RedeemQuoteResponse.FromString(kept)
+        answer.quote.ParseFromString(stored.quote)
+        return answer
 
     async def ReleaseQuote(
         self, request: pricing_pb2.ReleaseQuoteRequest, context: Context
     ) -> pricing_pb2.ReleaseQuoteResponse:
+        asked = _asked(request)
+
         async def release(connection: AsyncConnection, stored: StoredQuote) -> bytes:
             state = await self._uses.release(
                 connection,
-                tenant_id=current_tenant(),
+                tenant_id=asked.tenant_id,
                 quote_id=stored.quote_id,
                 expire_time=stored.expire_time,
                 now=self._now(),
             )
-            return pricing_pb2.ReleaseQuoteResponse(
-                quote=pricing_pb2.Quote.FromString(stored.quote), state=STATES[state]
-            ).SerializeToString()
+            return pricing_pb2.ReleaseQuoteResponse(state=STATES[state]).SerializeToString()
 
-        return pricing_pb2.ReleaseQuoteResponse.FromString(await self._change(request, "release_quote.keep", release))
+        stored, kept = await self._change(request, asked, "release_quote.keep", release)
+        answer = pricing_pb2.ReleaseQuoteResponse.FromString(kept)
+        answer.quote.ParseFromString(stored.quote)
+        return answer
 
     async def _change(
         self,
-        request: pricing_pb2.RedeemQuoteRequest | pricing_pb2.ReleaseQuoteRequest,
+        request: Change,
+        asked: Request,
         point: str,
         act: Callable[[AsyncConnection, StoredQuote], Awaitable[bytes]],
-    ) -> bytes:
-        """Do what is asked for a quote once, and return the answer."""
-        request_id = read_request_id(request.request_id)
+    ) -> tuple[StoredQuote, bytes]:
+        """Do what is asked for a quote once, and return the quote and the answer, which is kept without it."""
         stored = await self._find(request.quote_id)
-        caller = current_caller()
-        return await answer_once(
-            self._engine,
-            point,
-            request=Request(
-                tenant_id=caller.tenant_id,
-                caller=caller.subject,
-                method=request.DESCRIPTOR.name.removesuffix("Request"),
-                request_id=request_id,
-                body_hash=body_hash(request),
-            ),
-            now=self._now(),
-            act=lambda connection: act(connection, stored),
+        kept = await answer_once(
+            self._engine, point, request=asked, now=self._now(), act=lambda connection: act(connection, stored)
         )
+        return stored, kept
 
     async def _find(self, quote_id: str) -> StoredQuote:
-        if not quote_id:
-            raise FieldMissing(field="quote_id")
-        if _QUOTE_ID.fullmatch(quote_id) is None:  # none of ours, and PostgreSQL takes no NUL
-            raise QuoteNotFound
-        return await self._store.get(quote_id, tenant_id=current_tenant())
+        return await self._store.get(_quote_id(quote_id), tenant_id=current_tenant())
+
+
+def _asked(request: Change) -> Request:
+    """Tell the request apart from every other."""
+    caller = current_caller()
+    return Request(
+        tenant_id=caller.tenant_id,
+        caller=caller.subject,
+        method=request.DESCRIPTOR.name.removesuffix("Request"),
+        request_id=read_request_id(request.request_id),
+        body_hash=body_hash(request),
+    )
+
+
+def _quote_id(quote_id: str) -> str:
+    if not quote_id:
+        raise FieldMissing(field="quote_id")
+    if _QUOTE_ID.fullmatch(quote_id) is None:  # none of ours, and PostgreSQL takes no NUL
+        raise QuoteNotFound
+    return quote_id

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.runtime.database import HeldConnections, reading, transaction
 
 from .domain.errors import QuoteNotFound
+from .requests import Request
 from .tables import quotes
 
 # -- keep -- Adds a quote unless its request_id has one or its price book is not the current one any more. A copy of the
@@ -29,6 +30,23 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
 WHERE coalesce((SELECT revision FROM price_books WHERE tenant_id = $1), 0) = $9
 ON CONFLICT ON CONSTRAINT quotes_request_key DO NOTHING
 RETURNING true
+"""
+
+# -- redeem -- Redeems a quote that took no use of anything, whatever has become of it before, and keeps the answer to
+# the request. No row: the quote is not there, took uses, or the request was answered before.
+REDEEM: Final = """
+WITH found AS (
+    SELECT quote FROM quotes WHERE tenant_id = $1 AND quote_id = $2),
+claim AS (
+    INSERT INTO requests (tenant_id, caller, method, request_id, body_hash, answer, create_time)
+    SELECT $1, $3, $4, $5, $6, $7, $8 FROM found
+    WHERE NOT EXISTS (SELECT FROM discount_uses u WHERE u.tenant_id = $1 AND u.quote_id = $2)
+    ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
+    RETURNING 1),
+outcome AS (
+    INSERT INTO quote_outcomes (tenant_id, quote_id, state, over_limit) SELECT $1, $2, 'REDEEMED', false FROM claim
+    ON CONFLICT ON CONSTRAINT quote_outcomes_pkey DO UPDATE SET state = 'REDEEMED')
+SELECT found.quote FROM found, claim
 """
 
 
@@ -82,6 +100,18 @@ class QuoteStore:
             if kept:
                 await hold(connection)
         return quote if kept else await self.find_by_request(key)
+
+    async def redeem_unlimited(self, quote_id: str, *, request: Request, answer: bytes, now: datetime) -> bytes | None:
+        """Redeem a quote that took no use of a limited discount, in one round trip, and return it.
+
+        None, and nothing done, when it took one, is not there, or the request was answered before.
+        """
+        async with self._held.statement("redeem_quote.keep") as connection:
+            quote: bytes | None = await connection.fetchval(
+                REDEEM, request.tenant_id, quote_id, request.caller, request.method, request.request_id,
+                request.body_hash, answer, now,
+            )  # fmt: skip
+        return quote
 
     async def find_by_request(self, key: RequestKey) -> StoredQuote | None:
         """Return the quote that was made for `key`, if there is one."""

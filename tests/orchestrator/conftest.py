@@ -72,7 +72,11 @@ class World:
     ports: dict[str, int]
     clock: Clock
     database_url: str
+    pricing_database: ServiceDatabase
     stripe: SandboxControl
+
+    def verifier(self) -> TokenVerifier:
+        return TokenVerifier(KeySet(str(self.issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=utc_now)
 
     def address(self, service: str) -> str:
         return f"{HOST}:{self.ports[service]}"
@@ -120,7 +124,7 @@ class World:
             *registrations,
             address=address,
             access=TABLE,
-            verifier=TokenVerifier(KeySet(str(self.issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=utc_now),
+            verifier=self.verifier(),
             draining=asyncio.Event(),
             now=utc_now,
             **options,
@@ -144,9 +148,9 @@ class Orchestrator:
             yield OrchestratorServiceStub(channel)
 
     async def sweep(self) -> None:
-        """Move what is due until nothing is; what stays due however often it is moved is a fault."""
+        """Move and tell what is due until nothing is; what stays due however often it is moved is a fault."""
         for _ in range(SWEEPS_MAX):
-            if not await self.parts.sweep.once():
+            if not await self.parts.sweep.once() and not await self.parts.quotes.once():
                 return
         pytest.fail("the sweep spins")
 
@@ -268,16 +272,17 @@ async def world(
     folder: Path = tmp_path_factory.mktemp("orchestrator")
     issuer = Issuer(folder / "keys", now=utc_now)
     issuer.write_service_tokens(folder / "tokens", services=("orchestrator", "gateway"))
+    made = {service: await databases.create(service) for service in ("pricing", "status", "gateway")}
     world = World(
         issuer=issuer,
         tokens=TokenDirectory(folder / "tokens" / "orchestrator"),
         ports=free_ports(),
         clock=clock,
         database_url=database.runtime_url,
+        pricing_database=made["pricing"],
         stripe=stripe,
     )
     async with AsyncExitStack() as stack:
-        made = {service: await databases.create(service) for service in ("pricing", "status", "gateway")}
         for one in made.values():
             stack.push_async_callback(databases.drop, one)
         for service in (_pricing, _status):
@@ -314,7 +319,7 @@ async def _status(world: World, databases: dict[str, ServiceDatabase]) -> AsyncI
         engine = make_engine(url, application_name="status-tests")
         stack.push_async_callback(engine.dispose)
         servicer = await stack.enter_async_context(
-            status_servicer(url, engine=engine, draining=asyncio.Event(), now=utc_now)
+            status_servicer(url, engine=engine, verify=world.verifier().verify, draining=asyncio.Event(), now=utc_now)
         )
         await stack.enter_async_context(
             world.serving(partial(add_StatusServiceServicer_to_server, servicer), address=world.address("status"))
@@ -398,4 +403,5 @@ async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     if "database" in request.fixturenames:
         connection = await asyncpg.connect(plain_dsn(request.getfixturevalue("database").owner_url))
         await connection.execute("UPDATE payments SET due_time = NULL")
+        await connection.execute("DELETE FROM quote_outbox")
         await connection.close()

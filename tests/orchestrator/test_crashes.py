@@ -10,7 +10,7 @@ from batzen.gateway.v1 import gateway_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.commands import Commands
-from services.orchestrator.domain import ABANDONED_AFTER
+from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.reading import new_payment, new_payment_id
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.mortal import Life, asked_by_shop, lives, mortal_orchestrator
@@ -28,6 +28,8 @@ from tests.orchestrator.samples import (
     submit,
 )
 
+QUOTE_TTL = quote_ttl(ABANDONED_AFTER)
+
 
 @pytest.fixture(params=["repeat", "sweep"])
 async def is_swept(request: pytest.FixtureRequest) -> bool:
@@ -42,7 +44,9 @@ async def test_a_start_that_died(
         payment_id, asked = new_payment_id(replica.world.clock()), start()
         async with mortal_orchestrator(replica, life) as (commands, _):
             payer = gateway_pb2.Payer(payer_id=PAYER)
-            await commands.start(asked_by_shop(asked, payment_id), new_payment(asked, payment_id), payer)
+            await commands.start(
+                asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), payer
+            )
         if is_swept:
             await replica.sweep()
         session = (await orchestrator.StartPayment(asked)).session
@@ -59,7 +63,9 @@ async def test_a_start_that_died_and_is_repeated_keeps_what_only_the_caller_know
     payer = pb.Payer(payer_id=new_id(), email="ada@example.ch")
     payment_id, asked = new_payment_id(replica.world.clock()), start(payer=payer)
     async with mortal_orchestrator(replica, Life(ends_at=2)) as (commands, _):
-        await commands.start(asked_by_shop(asked, payment_id), new_payment(asked, payment_id), gateway_pb2.Payer())
+        await commands.start(
+            asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), gateway_pb2.Payer()
+        )
     await orchestrator.StartPayment(asked)
     [intent] = await journeys.intents(payment_id)
     [customer] = await journeys.stripe.objects("customer", id=intent["customer"])
@@ -79,6 +85,7 @@ async def test_a_submit_that_died(
         assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED", life.place
         assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", "SUCCEEDED"], life.place
         assert len(await journeys.charges(payment_id)) == 1, life.place
+        await replica.parts.quotes.once()
         assert (await journeys.plan(payment_id)).pending_steps == [], life.place
 
 

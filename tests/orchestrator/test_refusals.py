@@ -95,7 +95,8 @@ async def test_a_start_that_cannot_be(
         request_.payer.payer_id = payer_id
     refusal = await refused(orchestrator.StartPayment(request_))
     assert (refusal.code, refusal.reason, refusal.field) == ("INVALID_ARGUMENT", reason, field)
-    listed = await journeys.status.ListPayments(status_pb2.ListPaymentsRequest(payer_id=payer_id))
+    by_payer = status_pb2.PaymentFilter(payer_id=payer_id)
+    listed = await journeys.status.ListPayments(status_pb2.ListPaymentsRequest(filter=by_payer))
     assert list(listed.payments) == []
 
 

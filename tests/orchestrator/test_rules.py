@@ -219,3 +219,45 @@ def test_a_card_number_in_a_text_is_refused(text: str) -> None:
 )
 def test_other_numbers_are_not(text: str) -> None:
     domain.refuse_card_numbers({"session_name": text})
+
+
+# Quotes.
+
+
+@pytest.mark.parametrize(
+    ("before", "collection", "after"),
+    [
+        (None, INITIALIZED, None),
+        (None, PROCESSING, None),
+        (None, domain.AUTHORIZED, "REDEEMED"),
+        (None, SUCCEEDED, "REDEEMED"),
+        (None, FAILED, "RELEASED"),
+        (None, CANCELED, "RELEASED"),
+        (None, EXPIRED, "RELEASED"),
+        ("RELEASED", PROCESSING, "RELEASED"),  # money may be coming, and is not there
+        ("RELEASED", SUCCEEDED, "REDEEMED"),
+        ("REDEEMED", CANCELED, "REDEEMED"),  # a hold at the bank that was given up: the use is spent
+    ],
+)
+def test_a_quote_is_redeemed_for_money_and_released_for_none(before: str | None, collection: str, after: str) -> None:
+    assert domain.quote_state(before, collection) == after
+
+
+@given(st.lists(snapshots, max_size=6))
+def test_what_was_redeemed_stays_so_and_what_was_decided_stays_decided(way: list[Snapshot]) -> None:
+    states: list[str | None] = [None]
+    for snapshot in way:
+        states.append(domain.quote_state(states[-1], snapshot.collection))
+    order = [None, "RELEASED", "REDEEMED"]
+    assert all(order.index(before) <= order.index(after) for before, after in pairwise(states))
+
+
+@given(snapshots, st.sampled_from(["OVER_LIMIT", "QUOTE_NOT_FOUND"]))
+def test_what_pricing_answers_is_added_to_what_a_person_hears_already(before: Snapshot, problem: str) -> None:
+    after = domain.quote_problem(before, problem)
+    assert after.attention is not None
+    assert replace(after, attention=before.attention, cause=before.cause) == before
+    if before.attention is not None:
+        assert after.attention.reason == before.attention.reason
+        assert after.attention.detail.startswith(before.attention.detail)
+        assert len(after.attention.detail) > len(before.attention.detail)

@@ -12,10 +12,12 @@ import asyncpg
 import pytest
 
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import LEASE, REQUIRES_PAYMENT_METHOD, Snapshot
+from services.orchestrator.domain import LEASE, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
 from services.orchestrator.reading import new_payment_id
-from services.orchestrator.store import LeaseLost, NewPayment, Plan, Request, RequestKey, Store, Transition
+from services.orchestrator.statements import FORGET, QUOTE_BATCH
+from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
 from services.runtime.database import HeldConnections, plain_dsn
+from services.runtime.forgetting import REQUESTS_KEPT, forget
 from tests.orchestrator.samples import Clock
 
 SECOND = timedelta(seconds=1)
@@ -336,3 +338,124 @@ async def test_an_answer_is_kept_for_ever(store: Store, clock: Clock) -> None:
     assert kept is not None
     assert (kept.answer, kept.refusal) == (b"first", None)
     assert await store.open_requests("main", plan.payment_id) == []
+
+
+async def test_answers_are_forgotten_after_90_days_but_for_starts_and_what_is_open(
+    store: Store, clock: Clock, database: ServiceDatabase
+) -> None:
+    payment_id = new_payment_id(clock())
+    start, done, still_open = (request_of(payment_id, method) for method in ("StartPayment", "Submit", "Refund"))
+    plan = await store.start(start, payment_of(payment_id), now=clock())
+    assert plan is not None
+    for request in (done, still_open):
+        await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    for request in (start, done):
+        await store.save(plan, point="test.save", now=clock(), request=replace(request, answer=b"answer"))
+
+    async with HeldConnections(database.runtime_url, application_name="storage-tests", size=1) as held:
+        clock.advance(REQUESTS_KEPT)
+        await forget(held, FORGET, now=clock())
+        assert await store.request(done.key) is not None
+        clock.advance(SECOND)
+        assert await forget(held, FORGET, now=clock()) >= 1
+    assert await store.request(done.key) is None
+    assert await store.request(start.key) is not None
+    assert await store.request(still_open.key) is not None
+
+
+# What pricing has to hear.
+
+
+async def quoted_plan(store: Store, clock: Clock) -> Plan:
+    plan = await held_plan(store, clock)
+    plan.quote_id = f"quote_{plan.payment_id}"
+    return plan
+
+
+async def claimed(store: Store, plan: Plan, clock: Clock) -> QuoteEnd | None:
+    """Claim what is due, and return what concerns the payment."""
+    found = [one for one in await store.claim_quotes(now=clock()) if one.payment_id == plan.payment_id]
+    return found[0] if found else None
+
+
+async def test_the_end_of_a_quote_is_claimed_with_growing_pauses(store: Store, clock: Clock) -> None:
+    plan = await quoted_plan(store, clock)
+    await store.save(plan, point="test.save", now=clock(), quote_state="REDEEMED")
+    kept = await store.read("main", plan.payment_id, payer_id=None)
+    assert kept is not None
+    assert (kept.quote_state, kept.quote_unheard, kept.quote_problem) == ("REDEEMED", "REDEEMED", None)
+
+    one = await claimed(store, plan, clock)
+    assert one == QuoteEnd(
+        tenant_id="main", payment_id=plan.payment_id, quote_id=plan.quote_id or "", quote_state="REDEEMED", tries=1
+    )
+    pauses = []
+    for _ in range(10):
+        pause = timedelta(0)
+        while await claimed(store, plan, clock) is None:
+            clock.advance(SECOND)
+            pause += SECOND
+        pauses.append(pause)
+    assert pauses[0] == LEASE
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == RETRY_MAX
+
+
+async def test_of_many_claimers_at_once_each_quote_has_one(store: Store, clock: Clock) -> None:
+    plans = [await quoted_plan(store, clock) for _ in range(QUOTE_BATCH + 4)]
+    for plan in plans:
+        await store.save(plan, point="test.save", now=clock(), quote_state="RELEASED")
+    claims = await asyncio.gather(*(store.claim_quotes(now=clock()) for _ in range(3)))
+    assert max(len(claim) for claim in claims) == QUOTE_BATCH
+    payments = [one.payment_id for claim in claims for one in claim]
+    assert len(payments) == len(set(payments))
+    assert {plan.payment_id for plan in plans} <= set(payments)
+
+
+async def test_what_was_heard_is_forgotten_unless_it_is_something_else_by_now(store: Store, clock: Clock) -> None:
+    late, plain = await quoted_plan(store, clock), await quoted_plan(store, clock)
+    for plan in (late, plain):
+        await store.save(plan, point="test.save", now=clock(), quote_state="RELEASED")
+    told = await store.claim_quotes(now=clock())
+    await store.save(late, point="test.save", now=clock(), quote_state="REDEEMED")
+    await store.quotes_heard(told)
+
+    again = await claimed(store, late, clock)
+    assert again is not None
+    assert (again.quote_state, again.tries) == ("REDEEMED", 1)
+    clock.advance(RETRY_MAX)
+    assert await claimed(store, plain, clock) is None
+    await store.quote_problem(next(one for one in told if one.payment_id == late.payment_id), "LATE", now=clock())
+    kept = await store.read("main", late.payment_id, payer_id=None)
+    assert kept is not None
+    assert (kept.quote_unheard, kept.quote_problem) == ("REDEEMED", None)
+
+
+async def test_what_pricing_answered_makes_a_payment_due_although_it_is_held(store: Store, clock: Clock) -> None:
+    plan = await quoted_plan(store, clock)
+    await store.save(plan, point="test.save", now=clock(), quote_state="REDEEMED")
+    one = await claimed(store, plan, clock)
+    assert one is not None
+    await store.quote_problem(one, "OVER_LIMIT", now=clock())
+    assert not await is_due(store, plan, clock)
+    await released(store, plan, clock)
+    assert await is_due(store, plan, clock)
+
+    taken = await store.take("main", plan.payment_id, now=clock())
+    assert taken is not None
+    assert (taken.quote_unheard, taken.quote_problem) == ("REDEEMED", "OVER_LIMIT")
+    taken.due_time = None
+    await store.save(taken, point="test.save", now=clock(), quote_told=True, release=True)
+    assert not await is_due(store, plan, clock)
+    kept = await store.read("main", plan.payment_id, payer_id=None)
+    assert kept is not None
+    assert (kept.quote_state, kept.quote_unheard, kept.quote_problem) == ("REDEEMED", None, None)
+
+
+async def test_who_lost_the_lease_ends_no_quote(store: Store, clock: Clock) -> None:
+    slow = await quoted_plan(store, clock)
+    clock.advance(LEASE)
+    assert await store.take("main", slow.payment_id, now=clock()) is not None
+    with pytest.raises(LeaseLost):
+        await store.save(slow, point="test.save", now=clock(), quote_state="REDEEMED")
+    assert await claimed(store, slow, clock) is None

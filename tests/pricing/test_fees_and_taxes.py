@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, FeeVat, PriceBook
+from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, FeeVat, PriceBook, TaxRate
 from services.pricing.domain.cart import Rounding, RoundingPoint
-from services.pricing.domain.errors import FeePlanUnknown
-from services.pricing.domain.exact import Percent, RoundingMode
+from services.pricing.domain.errors import AmountOverflow, FeePlanUnknown
+from services.pricing.domain.exact import INT64_MAX, Percent, RoundingMode
 from services.pricing.domain.line import TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, SellerTotal
+from services.pricing.domain.terms import CallerAdjustment, Direction, Funder, Terms
+from services.pricing.writing import write_quote
 from tests.pricing.properties import holds_for
 from tests.pricing.samples import BOOK, NOW, cart, cart_line
 
@@ -167,6 +169,47 @@ def test_the_rate_on_the_fee_is_that_of_the_day_of_the_quote() -> None:
     assert total.fee_vat_minor == 77
 
 
+def funded_by_the_platform(fixed_minor: int) -> CallerAdjustment:
+    terms = Terms(
+        direction=Direction.DISCOUNT,
+        percent=None,
+        fixed_minor=fixed_minor,
+        cap_minor=None,
+        funder=Funder.PLATFORM,
+        stacking_order=0,
+    )
+    return CallerAdjustment(
+        adjustment_id="welcome", terms=terms, currency_codes=frozenset({"CHF"}), line_ids=frozenset()
+    )
+
+
+def test_fees_that_are_together_beyond_int64_are_refused() -> None:
+    """Each part carries its fee, and the total is within: what the platform funds is in the parts alone."""
+    doubling = TaxRate(
+        country="CH",
+        tax_category="double",
+        effective_from=date(1970, 1, 1),
+        percent=Percent.of(Decimal(100)),
+        revision=1,
+    )
+    of = PriceBook.of(tax_rates=[doubling], fee_plans=[plan(tier("0", fixed_minor=INT64_MAX), currency_code="CHF")])
+    lines = [
+        cart_line(
+            line_id=seller_id,
+            seller_id=seller_id,
+            unit_amount_minor=INT64_MAX // 2,
+            tax_category="double",
+            tax_behavior=TaxBehavior.EXCLUSIVE,
+        )
+        for seller_id in ("a", "b")
+    ]
+
+    with pytest.raises(AmountOverflow) as refused:
+        price_cart(cart(*lines, adjustments=(funded_by_the_platform(INT64_MAX // 2 + 1),)), book=of)
+
+    assert refused.value.field == "lines"
+
+
 @st.composite
 def any_plan(draw: st.DrawFn) -> FeePlan:
     """Draw a plan of one currency with up to three tiers, bounds, and VAT on the fee."""
@@ -225,3 +268,40 @@ def test_whatever_the_plan_asks_the_seller_s_part_carries_it(
         assert total.platform_fee_minor == asked
     shown = [row.amount_minor for row in price.rows if row.kind in (RowKind.PLATFORM_FEE, RowKind.PLATFORM_FEE_VAT)]
     assert sum(shown) == taken
+
+
+@holds_for(
+    of=any_plan(),
+    amounts=st.lists(
+        st.tuples(st.integers(0, INT64_MAX // 2), st.sampled_from(TaxBehavior), st.sampled_from(("a", "b"))),
+        min_size=1,
+        max_size=4,
+    ),
+    funded_minor=st.integers(1, INT64_MAX),
+    fixed_minor=st.integers(0, INT64_MAX),
+    liability=st.sampled_from(VatLiability),
+)
+def test_no_amount_of_a_quote_is_beyond_int64(
+    of: FeePlan,
+    amounts: list[tuple[int, TaxBehavior, str]],
+    funded_minor: int,
+    fixed_minor: int,
+    liability: VatLiability,
+) -> None:
+    lines = [
+        cart_line(
+            line_id=f"{index}",
+            seller_id=seller_id,
+            unit_amount_minor=amount,
+            tax_behavior=behavior,
+            vat_liability=liability,
+        )
+        for index, (amount, behavior, seller_id) in enumerate(amounts)
+    ]
+    asked = cart(*lines, adjustments=(funded_by_the_platform(funded_minor),))
+    tiers = tuple(replace(one, fixed_minor=fixed_minor) for one in of.tiers)
+    try:
+        price = price_cart(asked, book=book(replace(of, tiers=tiers, maximum_minor=None)))
+    except AmountOverflow:
+        return
+    write_quote(price, cart=asked, quote_id="", create_time=NOW, expire_time=None, formats={})  # which takes no more

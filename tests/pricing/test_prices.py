@@ -124,6 +124,13 @@ def test_the_day_of_supply_decides_the_swiss_rate(category: str, day: date, perc
     assert str(rate.percent) == percent
 
 
+def test_liechtenstein_has_followed_switzerland() -> None:
+    for category in ("standard", "reduced", "accommodation"):
+        for day in (date(2018, 1, 1), date(2023, 12, 31), date(2024, 1, 1), NOW.date()):
+            swiss = BOOK.tax_rate(country="CH", tax_category=category, on=day)
+            assert BOOK.tax_rate(country="LI", tax_category=category, on=day) == replace(swiss, country="LI")
+
+
 @pytest.mark.parametrize(
     ("country", "percents"),
     [
@@ -132,6 +139,7 @@ def test_the_day_of_supply_decides_the_swiss_rate(category: str, day: date, perc
         ("FR", {"standard": "20", "intermediate": "10", "reduced": "5.5", "super_reduced": "2.1"}),
         ("IT", {"standard": "22", "reduced": "10", "reduced_5": "5", "super_reduced": "4"}),
         ("AT", {"standard": "20", "intermediate": "13", "reduced": "10"}),
+        ("LI", {"standard": "8.1", "reduced": "2.6", "accommodation": "3.8"}),
     ],
 )
 def test_the_rates_of_today_come_with_the_service(country: str, percents: dict[str, str]) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -11,17 +15,20 @@ from asyncpg.connection import LoggedQuery
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from batzen.pricing.v1 import pricing_pb2
 from local.databases import ServiceDatabase
 from services.gateway.currencies import currency_codes
 from services.pricing import tables
 from services.pricing.__main__ import read_settings
 from services.pricing.domain.book import FeeBasis
+from services.pricing.requests import FORGET
 from services.pricing.seed import DATA, load_currencies
-from services.pricing.store import KEEP, QuoteStore
-from services.runtime.database import plain_dsn
+from services.pricing.store import KEEP, REDEEM, QuoteStore
+from services.runtime.database import HeldConnections, plain_dsn
+from services.runtime.forgetting import REQUESTS_KEPT, forget
 from services.runtime.settings import SettingsError
 from tests.pricing.conftest import Stub
-from tests.pricing.samples import BOOK, order
+from tests.pricing.samples import BOOK, NOW, order
 from tests.schema import schema_differences
 
 
@@ -75,10 +82,9 @@ def test_every_currency_that_stripe_charges_in_can_be_priced() -> None:
     assert {"XCG", "STN"} <= priced
 
 
-async def test_a_quote_without_a_limited_discount_is_kept_in_one_round_trip(
-    pricing: Stub, store: QuoteStore, engine: AsyncEngine
-) -> None:
-    await pricing.CreateQuote(order())  # the price book is in memory from here on
+@contextmanager
+def noting(store: QuoteStore, engine: AsyncEngine) -> Iterator[list[str]]:
+    """Note every statement that is sent to the database while inside."""
     sent: list[str] = []
 
     def note(query: LoggedQuery) -> None:
@@ -92,13 +98,48 @@ async def test_a_quote_without_a_limited_discount_is_kept_in_one_round_trip(
     for connection in held:
         connection.add_query_logger(note)
     try:
-        await pricing.CreateQuote(order(locales=["de-CH"]))
+        yield sent
     finally:
         event.remove(engine.sync_engine, "before_cursor_execute", note_too)
         for connection in held:
             connection.remove_query_logger(note)
 
+
+async def test_a_quote_without_a_limited_discount_is_kept_in_one_round_trip(
+    pricing: Stub, store: QuoteStore, engine: AsyncEngine
+) -> None:
+    await pricing.CreateQuote(order())  # the price book is in memory from here on
+
+    with noting(store, engine) as sent:
+        await pricing.CreateQuote(order(locales=["de-CH"]))
+
     assert sent == [KEEP]
+
+
+async def test_a_quote_without_a_limited_discount_is_redeemed_in_one_round_trip(
+    pricing: Stub, store: QuoteStore, engine: AsyncEngine
+) -> None:
+    quote_id = (await pricing.CreateQuote(order())).quote.quote_id
+
+    with noting(store, engine) as sent:
+        await pricing.RedeemQuote(pricing_pb2.RedeemQuoteRequest(request_id=str(uuid.uuid4()), quote_id=quote_id))
+
+    assert sent == [REDEEM]
+
+
+async def test_requests_are_forgotten_after_90_days_and_what_they_did_stays_done_once(
+    pricing: Stub, database: ServiceDatabase
+) -> None:
+    quote_id = (await pricing.CreateQuote(order())).quote.quote_id
+    redeem = pricing_pb2.RedeemQuoteRequest(request_id=str(uuid.uuid4()), quote_id=quote_id)
+    first = await pricing.RedeemQuote(redeem)
+
+    async with HeldConnections(database.runtime_url, application_name="pricing-tests", size=1) as held:
+        assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT) == 0
+        assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT + timedelta(seconds=1)) >= 1
+        assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT + timedelta(seconds=1)) == 0
+
+    assert await pricing.RedeemQuote(redeem) == first
 
 
 def test_every_rate_names_the_page_it_was_read_from() -> None:

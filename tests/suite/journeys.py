@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from batzen import errors
 from batzen.client import Client, new_request_id
 from batzen.gateway.v1 import gateway_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
-from batzen.pricing.v1 import pricing_pb2
+from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from local.suite import Suite
@@ -27,6 +28,9 @@ PAYER: Final = "payer_1"
 RETURN_URL: Final = "https://shop.example/back"
 TOTAL_MINOR: Final = 10_000
 REFUND_MINOR: Final = 2_500
+
+PAID: Final = frozenset({"SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"})
+ENDED_WITHOUT_MONEY: Final = frozenset({"CANCELED", "EXPIRED", "FAILED"})
 
 CALL_TIMEOUT_S: Final = 3.0
 ANSWERED_WITHIN_S: Final = 40.0
@@ -46,6 +50,15 @@ class Ends:
     refunds: int = 0
     states: tuple[str, ...] = ()
     """Each of these states was reached by exactly one transition."""
+    attention: str = ""
+    """Reason for which a person is asked to look."""
+
+    @property
+    def quote(self) -> set[str]:
+        """What pricing holds of the quote in the end; nothing yet of a payment that may still be paid."""
+        if self.state in PAID:
+            return {"REDEEMED"}
+        return {"RELEASED"} if self.state in ENDED_WITHOUT_MONEY else set()
 
 
 class Traveller:
@@ -66,8 +79,30 @@ class Traveller:
         )
         await stubbornly(lambda: self.shop.gateway.PutSellerAccount(request, timeout=CALL_TIMEOUT_S))
 
-    async def start(self, *, request_id: str | None = None) -> orchestrator_pb2.PaymentSession:
+    async def put_coupon(self) -> str:
+        """Have an operator make a coupon that may be used once; return its code."""
+        discount_id = f"once{secrets.token_hex(6)}"
+        discount = price_book_pb2.Discount(
+            discount_id=discount_id,
+            code=discount_id.upper(),
+            direction="ADJUSTMENT_DIRECTION_DISCOUNT",
+            percent="10",
+            funder="FUNDER_SELLER",
+            uses_max=1,
+        )
+        discount.valid_from.FromSeconds(int(time.time()) - 60)
+        request = pricing_pb2.PutDiscountRequest(
+            request_id=new_request_id(), discount=discount, change_reason="For one journey"
+        )
+        async with self.suite.client("operator", sub="clerk") as operator:
+            await stubbornly(lambda: operator.pricing.PutDiscount(request, timeout=CALL_TIMEOUT_S))
+        return discount.code
+
+    async def start(
+        self, *, request_id: str | None = None, coupon_codes: tuple[str, ...] = ()
+    ) -> orchestrator_pb2.PaymentSession:
         request = self.start_request(request_id=request_id)
+        request.coupon_codes.extend(coupon_codes)
         answer = await stubbornly(lambda: self.shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S))
         return answer.session
 
@@ -178,9 +213,25 @@ class Traveller:
         history = await self.history(payment_id)
         assert [one.revision for one in history] == list(range(1, len(history) + 1))
         assert len({one.request_id for one in history}) == len(history)
+        assert history[-1].snapshot.attention.reason == ends.attention
+        await self._check_quote(payment_id, ends)
         reached = Counter(state_name(one.state) for one in history)
         for state in ends.states:
             assert reached[state] == 1, f"{state} was reached {reached[state]} times: {dict(reached)}"
+
+    async def _check_quote(self, payment_id: str, ends: Ends) -> None:
+        """Raise AssertionError unless pricing knows what became of the quote, and counts its coupons right."""
+        quote_id = (await self.payment(payment_id)).quote_id
+        connection = await asyncpg.connect(plain_dsn(self.suite.database_url("pricing")))
+        try:
+            states = await connection.fetch("SELECT state FROM quote_outcomes WHERE quote_id = $1", quote_id)
+            uses = await connection.fetch("SELECT state FROM discount_uses WHERE quote_id = $1", quote_id)
+            wrong = await connection.fetch(MISCOUNTED)
+        finally:
+            await connection.close()
+        assert {row["state"] for row in states} == ends.quote, f"the quote is {states}"
+        assert {row["state"] for row in uses} <= (ends.quote or {"HELD"}), f"the coupon's use is {uses}"
+        assert not wrong, f"miscounted: {wrong}"
 
 
 LEFT_TO_DO: Final = {
@@ -189,6 +240,7 @@ LEFT_TO_DO: Final = {
         "unheard transitions": "SELECT count(*) FROM transitions",
         "open requests": "SELECT count(*) FROM requests WHERE state <> 'DONE'",
         "held payments": "SELECT count(*) FROM payments WHERE held_until > now()",
+        "quotes of which pricing has to hear": "SELECT count(*) FROM quote_outbox",
     },
     "gateway": {
         # One that was only accepted was never sent: it waits for nobody but a repeat of its request.
@@ -199,6 +251,14 @@ LEFT_TO_DO: Final = {
     },
 }
 """What must be nothing once all is done."""
+
+MISCOUNTED: Final = """
+SELECT c.* FROM discount_counters c
+WHERE held_count <> (SELECT count(*) FROM discount_uses u
+                     WHERE (u.tenant_id, u.discount_id, u.state) = (c.tenant_id, c.discount_id, 'HELD'))
+    OR redeemed_count <> (SELECT count(*) FROM discount_uses u
+                          WHERE (u.tenant_id, u.discount_id, u.state) = (c.tenant_id, c.discount_id, 'REDEEMED'))"""
+"""Coupons whose counters are not the sum of their uses."""
 
 
 async def stubbornly(call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -263,6 +323,23 @@ async def call_off(traveller: Traveller) -> str:
     return payment_id
 
 
+async def pay_with_a_coupon(traveller: Traveller) -> str:
+    session = await traveller.start(coupon_codes=(await traveller.put_coupon(),))
+    await traveller.submit(session.payment.payment_id, "pm_card_visa")
+    return session.payment.payment_id
+
+
+async def pay_late_with_a_coupon_that_is_gone(traveller: Traveller) -> str:
+    coupon = await traveller.put_coupon()
+    payment_id = (await traveller.start(coupon_codes=(coupon,))).payment.payment_id
+    await traveller.cancel(payment_id)
+    await traveller.until(payment_id, "CANCELED", within_s=ANSWERED_WITHIN_S)
+    await traveller.start(coupon_codes=(coupon,))
+    await traveller.sandbox.succeed((await traveller.intent_of(payment_id))["id"])
+    await traveller.sync(payment_id)
+    return payment_id
+
+
 Journey = Callable[[Traveller], Awaitable[str]]
 
 JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
@@ -274,4 +351,9 @@ JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
         Ends(state="PARTIALLY_REFUNDED", refunds=1, states=("INITIALIZED", "SUCCEEDED", "PARTIALLY_REFUNDED")),
     ),
     "cancel": (call_off, Ends(state="CANCELED", charges=0, states=("INITIALIZED", "CANCELED"))),
+    "coupon": (pay_with_a_coupon, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
+    "late money": (
+        pay_late_with_a_coupon_that_is_gone,
+        Ends(state="SUCCEEDED", states=("INITIALIZED", "CANCELED"), attention="LATE_MONEY"),
+    ),
 }

@@ -28,7 +28,7 @@ from local.environments import SERVICES
 from local.suite import Suite
 from sandbox.control import Refused
 from sandbox.faults import Kind
-from tests.suite.journeys import AGAIN, PAUSE_S, RETURN_URL, TOTAL_MINOR, Traveller, state_name
+from tests.suite.journeys import AGAIN, PAID, PAUSE_S, RETURN_URL, TOTAL_MINOR, Traveller, state_name
 
 PAYERS: Final = tuple(f"soak_payer_{number}" for number in range(3))
 PLAYERS: Final = 8
@@ -42,7 +42,6 @@ DECLINED: Final = "pm_card_chargeDeclined"
 STOLEN: Final = "pm_card_radarBlock"
 ASKING: Final = "pm_card_threeDSecure2Required"
 GOOD: Final = "pm_card_visa"
-PAID: Final = frozenset({"SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"})
 
 DEFINITE: Final = frozenset({"PAYMENT_STATE", "REFUNDABLE_CHANGED", "REFUND_EXCEEDS_REFUNDABLE"})
 """Refusals that rivals cause each other; any other is a fault of ours."""

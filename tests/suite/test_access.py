@@ -229,8 +229,8 @@ async def test_a_token_without_a_role_opens_nothing(walker: Walker) -> None:
 async def test_lists_hold_what_concerns_whoever_asks_and_nothing_else(walker: Walker, who: Somebody) -> None:
     asked = [
         status_pb2.ListPaymentsRequest(),
-        status_pb2.ListPaymentsRequest(payer_id=journeys.PAYER),
-        status_pb2.ListPaymentsRequest(seller_id=journeys.SELLER),
+        status_pb2.ListPaymentsRequest(filter=status_pb2.PaymentFilter(payer_id=journeys.PAYER)),
+        status_pb2.ListPaymentsRequest(filter=status_pb2.PaymentFilter(seller_id=journeys.SELLER)),
     ]
 
     async with walker.suite.client(who.role, sub=who.subject) as client:

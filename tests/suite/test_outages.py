@@ -129,7 +129,7 @@ async def test_a_start_that_meets_one_outage_after_the_other_is_one_payment(suit
     await traveller.until(payment_id, "REQUIRES_PAYMENT_METHOD", within_s=SETTLED_WITHIN_S)
     await traveller.check(payment_id, Ends(state="REQUIRES_PAYMENT_METHOD", charges=0, states=("INITIALIZED",)))
     listed = await traveller.shop.status.ListPayments(
-        status_pb2.ListPaymentsRequest(client_reference=request.client_reference)
+        status_pb2.ListPaymentsRequest(filter=status_pb2.PaymentFilter(client_reference=request.client_reference))
     )
     assert [payment.payment_id for payment in listed.payments] == [payment_id]
 

@@ -129,7 +129,7 @@ async def test_start_twenty_times_at_once_is_one_payment(traveller: Traveller, s
     session = answers[0].session
     assert session.client_secret
     listed = await traveller.shop.status.ListPayments(
-        status_pb2.ListPaymentsRequest(client_reference=request.client_reference)
+        status_pb2.ListPaymentsRequest(filter=status_pb2.PaymentFilter(client_reference=request.client_reference))
     )
     assert [payment.payment_id for payment in listed.payments] == [session.payment.payment_id]
     await traveller.until(session.payment.payment_id, "REQUIRES_PAYMENT_METHOD", within_s=SETTLED_WITHIN_S)

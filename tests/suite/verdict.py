@@ -6,17 +6,16 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import asyncpg
 
 from local.suite import Suite
 from services.runtime.database import plain_dsn
-from tests.suite.soaking import PAID, PAYERS, Claim
+from tests.suite.journeys import ENDED_WITHOUT_MONEY, PAID
+from tests.suite.soaking import PAYERS, Claim
 
 Object = Mapping[str, Any]
-
-ENDED_WITHOUT_MONEY: Final = frozenset({"CANCELED", "EXPIRED", "FAILED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +27,8 @@ class Kept:
     state: str
     snapshot: Object
     settled: bool
+    quote: str
+    """What pricing holds of its quote: REDEEMED, RELEASED, or nothing yet."""
     history: Sequence[Object]
     """Revision, request id, state and snapshot of each transition, oldest first."""
 
@@ -74,6 +75,8 @@ def _problems_of(claim: Claim, kept: Kept, taken: Taken) -> Iterator[str]:
     yield from _problems_of_history(claim, kept)
     if not kept.settled:
         yield "not settled"
+    if kept.quote != ("REDEEMED" if kept.state in PAID else "RELEASED"):
+        yield f"its quote is {kept.quote or 'open'}"
     if claim.paid and kept.state not in PAID:
         yield "said to be paid"
     if claim.canceled and not claim.late_money and kept.state != "CANCELED":
@@ -166,6 +169,11 @@ async def _kept(suite: Suite) -> dict[str, Kept]:
         )
     finally:
         await connection.close()
+    connection = await asyncpg.connect(plain_dsn(suite.database_url("pricing")))
+    try:
+        quotes = dict(await connection.fetch("SELECT quote_id, state FROM quote_outcomes"))
+    finally:
+        await connection.close()
     history = defaultdict(list)
     for move in moves:
         history[move["payment_id"]].append(
@@ -179,6 +187,7 @@ async def _kept(suite: Suite) -> dict[str, Kept]:
             state=row["state"],
             snapshot=json.loads(row["snapshot"]),
             settled=row["settled"],
+            quote=quotes.get(row["quote_id"], ""),
             history=history[row["payment_id"]],
         )
         for row in rows

@@ -27,7 +27,7 @@ def platform_fee(cart: Cart, book: PriceBook, price: Price) -> Price:
         _seller_total(seller_id, of=indexes[seller_id], cart=cart, book=book, price=price)
         for seller_id in sorted(indexes)
     )
-    taken = sum(seller.platform_fee_minor + seller.fee_vat_minor for seller in sellers)
+    taken = require_int64(sum(seller.platform_fee_minor + seller.fee_vat_minor for seller in sellers), field="lines")
     return price._replace(sellers=sellers, contributions=(*price.contributions, (Stage.PLATFORM_FEE, taken)))
 
 

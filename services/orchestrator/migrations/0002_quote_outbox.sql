@@ -1,0 +1,36 @@
+-- expand
+-- What pricing has to hear of a payment's quote: that it was paid, or that it will not be.
+
+-- The last that was decided of the quote; what was redeemed stays so.
+ALTER TABLE payments ADD COLUMN quote_state text
+    CONSTRAINT payments_quote_state CHECK (quote_state IN ('REDEEMED', 'RELEASED'));
+
+CREATE TABLE quote_outbox (
+    tenant_id   text        NOT NULL,
+    payment_id  text        NOT NULL,
+    quote_id    text        NOT NULL,
+    quote_state text        NOT NULL CONSTRAINT quote_outbox_state CHECK (quote_state IN ('REDEEMED', 'RELEASED')),
+    -- When it is told next; each try moves it on before pricing is asked. Null once pricing has answered.
+    due_time    timestamptz,
+    tries       integer     NOT NULL DEFAULT 0,
+    -- What pricing answered that a person has to hear of; the row goes when the payment says so.
+    problem     text,
+    create_time timestamptz NOT NULL,
+    CONSTRAINT quote_outbox_pkey PRIMARY KEY (tenant_id, payment_id)
+);
+
+CREATE INDEX quote_outbox_due ON quote_outbox (due_time) WHERE due_time IS NOT NULL;
+
+CREATE OR REPLACE FUNCTION outbox_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN (SELECT json_build_object(
+                'unsaid',
+                coalesce(json_agg(json_build_array(t.request_id, t.fact, t.snapshot) ORDER BY t.seq)
+                    FILTER (WHERE t.refusal IS NULL), '[]'),
+                'set_aside', coalesce(json_agg(t.fact ORDER BY t.seq) FILTER (WHERE t.refusal IS NOT NULL AND NOT t.is_told), '[]'),
+                'quote',
+                (SELECT json_build_array(q.quote_state, q.problem) FROM quote_outbox q
+                 WHERE q.tenant_id = tenant AND q.payment_id = payment))
+            FROM transitions t
+            WHERE t.tenant_id = tenant AND t.payment_id = payment);
+END $$;

@@ -1,0 +1,421 @@
+"""What becomes of a payment's quote: redeemed once money is there, released once none comes, whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from batzen.gateway.v1 import gateway_pb2
+from batzen.pricing.v1 import price_book_pb2, pricing_pb2
+from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from batzen.status.v1 import status_pb2
+from local.databases import ServiceDatabase
+from services.orchestrator.domain import ABANDONED_AFTER, LEASE, RETRY_MAX
+from services.orchestrator.peers import Refused
+from services.orchestrator.quotes import Quotes
+from services.orchestrator.reading import new_payment, new_payment_id, timestamp
+from services.runtime import calls
+from services.runtime.database import plain_dsn
+from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.mortal import Died, Life, Mortal, asked_by_shop, lives
+from tests.orchestrator.samples import (
+    BLOCKED,
+    OPENED,
+    PAID,
+    TOTAL_MINOR,
+    VISA,
+    cancel,
+    chf,
+    line,
+    new_id,
+    refund,
+    start,
+    state_of,
+    submit,
+)
+
+OFF_MINOR = 1_000
+NET_MINOR = TOTAL_MINOR - OFF_MINOR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coupon:
+    """A coupon of ten francs that may be used so many times."""
+
+    code: str
+    pricing: PricingServiceStub
+    """As the orchestrator calls it."""
+
+    async def uses(self) -> tuple[int, int]:
+        """Return how many uses are held and how many redeemed."""
+        [one] = (await self.pricing.ListDiscounts(pricing_pb2.ListDiscountsRequest(code=self.code))).discounts
+        return one.held_count, one.redeemed_count
+
+
+class Shop:
+    """Sells with coupons, and looks at quotes."""
+
+    def __init__(
+        self,
+        replica: Orchestrator,
+        journeys: Journeys,
+        database: ServiceDatabase,
+        *,
+        pricing: PricingServiceStub,
+        operator: PricingServiceStub,
+    ) -> None:
+        self._operator = operator
+        self._database = database
+        self.journeys = journeys
+        self.orchestrator = journeys.orchestrator
+        self.replica = replica
+        self.clock = replica.world.clock
+        self.pricing = pricing
+
+    async def coupon(self, *, uses_max: int = 1) -> Coupon:
+        code = f"C{secrets.token_hex(6)}".upper()
+        discount = price_book_pb2.Discount(
+            discount_id=code.lower(),
+            code=code,
+            direction="ADJUSTMENT_DIRECTION_DISCOUNT",
+            percent="10",
+            funder="FUNDER_SELLER",
+            uses_max=uses_max,
+            valid_from=timestamp(datetime.now(UTC) - timedelta(days=1)),
+        )
+        await self._operator.PutDiscount(
+            pricing_pb2.PutDiscountRequest(request_id=new_id(), discount=discount, change_reason="A test")
+        )
+        return Coupon(code=code, pricing=self.pricing)
+
+    async def started(self, coupon: Coupon, **changes: Any) -> str:
+        return await self.journeys.started(coupon_codes=[coupon.code], **changes)
+
+    async def quote_state(self, payment_id: str) -> str:
+        quote_id = (await self.journeys.plan(payment_id)).quote_id
+        answer = await self.pricing.GetQuote(pricing_pb2.GetQuoteRequest(quote_id=quote_id))
+        return pricing_pb2.QuoteState.Name(answer.state).removeprefix("QUOTE_STATE_")
+
+    async def outbox(self, payment_id: str) -> list[asyncpg.Record]:
+        """Return what pricing has not heard yet."""
+        async with connected(self._database) as connection:
+            rows = await connection.fetch("SELECT * FROM quote_outbox WHERE payment_id = $1", payment_id)
+        return list(rows)
+
+    async def change_outbox(self, payment_id: str, assignment: str) -> None:
+        async with connected(self._database) as connection:
+            await connection.execute(f"UPDATE quote_outbox SET {assignment} WHERE payment_id = $1", payment_id)
+
+    async def pay_late(self, payment_id: str) -> None:
+        """Let the money arrive at Stripe, and the gateway tell of it."""
+        [intent] = await self.journeys.intents(payment_id)
+        await self.journeys.stripe.succeed(intent["id"])
+        await self.journeys.deliver(await self.journeys.synced(payment_id))
+
+
+@pytest.fixture
+async def shop(
+    world: World, replica: Orchestrator, journeys: Journeys, database: ServiceDatabase
+) -> AsyncIterator[Shop]:
+    async with (
+        world.channel(world.ports["pricing"], "orchestrator") as pricing,
+        world.channel(world.ports["pricing"], "clerk", roles=["operator"]) as operator,
+    ):
+        yield Shop(
+            replica, journeys, database, pricing=PricingServiceStub(pricing), operator=PricingServiceStub(operator)
+        )
+
+
+@asynccontextmanager
+async def connected(database: ServiceDatabase) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(plain_dsn(database.owner_url))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_the_quote_of_a_paid_payment_is_redeemed(shop: Shop) -> None:
+    coupon = await shop.coupon()
+    payment_id = await shop.started(coupon)
+    assert (await shop.quote_state(payment_id), await coupon.uses()) == ("OPEN", (1, 0))
+
+    payment = (await shop.orchestrator.SubmitPayment(submit(payment_id))).payment
+    assert (state_of(payment), payment.snapshot.amounts.captured_minor) == ("SUCCEEDED", NET_MINOR)
+    assert (await shop.journeys.plan(payment_id)).pending_steps == ["redeem quote"]
+
+    await shop.replica.sweep()
+    assert (await shop.quote_state(payment_id), await coupon.uses()) == ("REDEEMED", (0, 1))
+    assert (await shop.journeys.plan(payment_id)).pending_steps == []
+    assert not (await shop.journeys.payment(payment_id)).snapshot.HasField("attention")
+
+
+async def test_the_quote_of_a_payment_of_nothing_is_redeemed(shop: Shop) -> None:
+    coupon = await shop.coupon()
+    nothing = line()
+    nothing.unit_amount.amount_minor = 0
+    payment_id = await shop.started(coupon, lines=[nothing])
+    await shop.replica.sweep()
+    assert await shop.journeys.states(payment_id) == ["INITIALIZED", "SUCCEEDED"]
+    assert await shop.quote_state(payment_id) == "REDEEMED"
+
+
+async def test_the_quote_of_a_payment_without_a_coupon_is_redeemed_too(shop: Shop) -> None:
+    payment_id = await shop.journeys.paid()
+    await shop.replica.sweep()
+    assert await shop.quote_state(payment_id) == "REDEEMED"
+
+
+@pytest.mark.parametrize("end", ["CANCELED", "EXPIRED", "FAILED"])
+async def test_the_quote_of_a_payment_that_ends_without_money_is_released(end: str, shop: Shop) -> None:
+    coupon = await shop.coupon()
+    payment_id = await shop.started(coupon)
+    if end == "CANCELED":
+        await shop.orchestrator.CancelPayment(cancel(payment_id))
+    elif end == "EXPIRED":
+        shop.clock.advance(ABANDONED_AFTER)
+    else:
+        await shop.orchestrator.SubmitPayment(submit(payment_id, BLOCKED))
+    await shop.replica.sweep()
+    assert state_of(await shop.journeys.payment(payment_id)) == end
+    assert (await shop.quote_state(payment_id), await coupon.uses()) == ("RELEASED", (0, 0))
+    assert (await shop.journeys.plan(payment_id)).pending_steps == []
+    await shop.started(coupon)  # somebody else has it now
+
+
+async def test_the_quote_of_a_payment_that_stripe_does_not_take_is_released(shop: Shop) -> None:
+    coupon = await shop.coupon()
+    payment_id = await shop.started(coupon, lines=[line(seller_id="seller_without_an_account")])
+    assert await shop.journeys.states(payment_id) == ["INITIALIZED", "FAILED"]
+    await shop.replica.sweep()
+    assert (await shop.quote_state(payment_id), await coupon.uses()) == ("RELEASED", (0, 0))
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["", "unless pricing refuses"])
+async def test_the_quote_of_a_payment_that_status_refuses_is_released(is_refused: bool, shop: Shop) -> None:
+    """As when there is another payment of that id. It was never opened, so nobody looks at what pricing answers."""
+    coupon = await shop.coupon()
+    payment_id = new_payment_id(shop.clock())
+    await shop.journeys.status.OpenPayment(
+        status_pb2.OpenPaymentRequest(
+            request_id=new_id(), payment_id=payment_id, payer_id="payer_2", quote_id="quote_2", total=chf(1)
+        )
+    )
+    asked = start(coupon_codes=[coupon.code])
+    payment = new_payment(asked, payment_id, quote_ttl=ABANDONED_AFTER)
+    with calls.acting_for("main"), pytest.raises(Refused):
+        await shop.replica.parts.commands.start(asked_by_shop(asked, payment_id), payment, gateway_pb2.Payer())
+    assert await coupon.uses() == (1, 0)
+
+    if is_refused:
+        await shop.change_outbox(payment_id, "quote_id = 'quote_unknown'")
+    await shop.replica.sweep()
+    assert await shop.outbox(payment_id) == []
+    assert await coupon.uses() == ((1, 0) if is_refused else (0, 0))
+
+
+async def test_a_quote_stands_for_longer_than_its_payer_may_take(shop: Shop) -> None:
+    quote = (await shop.orchestrator.StartPayment(start())).session.quote
+    assert quote.expire_time.ToDatetime() - quote.create_time.ToDatetime() > ABANDONED_AFTER
+
+
+async def test_late_money_is_redeemed_over_the_limit_and_a_person_asked(shop: Shop) -> None:
+    coupon = await shop.coupon()
+    late_id = await shop.started(coupon)
+    await shop.orchestrator.CancelPayment(cancel(late_id))
+    await shop.replica.sweep()
+    other_id = await shop.started(coupon)
+    await shop.orchestrator.SubmitPayment(submit(other_id))
+    await shop.replica.sweep()
+    assert await coupon.uses() == (0, 1)
+
+    await shop.pay_late(late_id)
+    await shop.replica.sweep()
+    payment = await shop.journeys.payment(late_id)
+    assert (state_of(payment), payment.snapshot.amounts.captured_minor) == ("SUCCEEDED", NET_MINOR)
+    assert payment.snapshot.attention.reason == "LATE_MONEY"
+    assert payment.snapshot.attention.detail == (
+        "Money came after the payment was CANCELED. The payment used a coupon beyond its limit."
+    )
+    assert (await shop.quote_state(late_id), await coupon.uses()) == ("REDEEMED", (0, 2))
+    assert await shop.journeys.states(late_id) == [*OPENED, "CANCELED", "SUCCEEDED", "SUCCEEDED"]
+    assert (await shop.journeys.plan(late_id)).pending_steps == []
+    refunded = (
+        await shop.orchestrator.RefundPayment(refund(late_id, NET_MINOR, expected_refundable=chf(NET_MINOR)))
+    ).payment
+    assert (state_of(refunded), await coupon.uses()) == ("REFUNDED", (0, 2))  # spent, although given back
+
+
+async def test_a_payment_that_outlived_its_quote_asks_for_a_person_when_its_coupon_is_gone(
+    world: World, shop: Shop
+) -> None:
+    """As after days in which a bank did not say what became of the money."""
+    coupon = await shop.coupon()
+    slow_id = await shop.started(coupon)
+    await expire_uses(world)
+    await shop.orchestrator.SubmitPayment(submit(await shop.started(coupon)))
+    await shop.replica.sweep()
+
+    await shop.orchestrator.SubmitPayment(submit(slow_id))
+    await shop.replica.sweep()
+    payment = await shop.journeys.payment(slow_id)
+    assert (state_of(payment), payment.snapshot.attention.reason) == ("SUCCEEDED", "COUPON_OVER_LIMIT")
+    assert await shop.journeys.states(slow_id) == [*PAID, "SUCCEEDED"]
+    assert await coupon.uses() == (0, 2)
+
+
+async def expire_uses(world: World) -> None:
+    async with connected(world.pricing_database) as connection:
+        await connection.execute("UPDATE discount_uses SET expire_time = now() - interval '1 s' WHERE state = 'HELD'")
+
+
+async def test_money_that_comes_before_the_release_was_told_is_within_the_limit(world: World, shop: Shop) -> None:
+    coupon = await shop.coupon()
+    payment_id = await shop.started(coupon)
+    async with world.orchestrator(away=frozenset({"pricing"})) as cut_off, cut_off.connect() as stub:
+        await stub.CancelPayment(cancel(payment_id))
+        assert await cut_off.parts.quotes.once() == 1
+    [told] = await shop.outbox(payment_id)
+    assert (told["quote_state"], told["tries"]) == ("RELEASED", 1)
+
+    await shop.pay_late(payment_id)
+    await shop.replica.sweep()
+    assert (await shop.quote_state(payment_id), await coupon.uses()) == ("REDEEMED", (0, 1))
+    payment = await shop.journeys.payment(payment_id)
+    assert payment.snapshot.attention.detail == "Money came after the payment was CANCELED."
+
+
+# Pricing away, slow, or hearing things twice.
+
+
+async def test_a_success_does_not_wait_for_pricing_which_hears_of_it_later(world: World, shop: Shop) -> None:
+    coupon = await shop.coupon()
+    payment_id = await shop.started(coupon)
+    async with world.orchestrator(away=frozenset({"pricing"})) as cut_off, cut_off.connect() as stub:
+        assert state_of((await stub.SubmitPayment(submit(payment_id))).payment) == "SUCCEEDED"
+        for tries in (1, 2):
+            assert await cut_off.parts.quotes.once() == 1
+            assert await cut_off.parts.quotes.once() == 0  # it rests
+            [told] = await shop.outbox(payment_id)
+            assert (told["tries"], told["problem"]) == (tries, None)
+            shop.clock.advance(LEASE)
+        assert (await shop.journeys.plan(payment_id)).pending_steps == ["redeem quote"]
+        shop.clock.advance(RETRY_MAX)
+    await shop.replica.sweep()
+    assert (await shop.quote_state(payment_id), await coupon.uses()) == ("REDEEMED", (0, 1))
+    assert await shop.outbox(payment_id) == []
+    assert await shop.journeys.states(payment_id) == PAID
+
+
+async def test_pricing_that_does_not_answer_keeps_no_payment_still(world: World, shop: Shop) -> None:
+    payment_id = await shop.journeys.paid()
+    async with pricing_stuck(world):
+        telling = asyncio.create_task(shop.replica.parts.quotes.once())
+        refunded = (await shop.orchestrator.RefundPayment(refund(payment_id))).payment
+        assert state_of(refunded) == "REFUNDED"
+        assert not telling.done()
+    assert await telling == 1
+    assert await shop.quote_state(payment_id) == "REDEEMED"
+
+
+@asynccontextmanager
+async def pricing_stuck(world: World) -> AsyncIterator[None]:
+    """While inside, pricing gets no answer of its database when a quote is to be redeemed or released."""
+    async with connected(world.pricing_database) as connection, connection.transaction():
+        await connection.execute("LOCK TABLE quote_outcomes IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.parametrize("end", ["REDEEMED", "RELEASED"])
+async def test_telling_that_died_at_any_place_comes_to_one_use(end: str, shop: Shop) -> None:
+    """Pricing answers and nobody is there to hear it, or hears it twice, or the outbox is not cleared."""
+    for life in lives():
+        coupon = await shop.coupon()
+        payment_id = await shop.started(coupon)
+        if end == "REDEEMED":
+            await shop.orchestrator.SubmitPayment(submit(payment_id, VISA))
+        else:
+            await shop.orchestrator.CancelPayment(cancel(payment_id))
+        await tell(shop.replica, life)
+        shop.clock.advance(RETRY_MAX)
+        await shop.replica.sweep()
+        assert await shop.quote_state(payment_id) == end, life.place
+        assert await coupon.uses() == ((0, 1) if end == "REDEEMED" else (0, 0)), life.place
+        assert await shop.outbox(payment_id) == [], life.place
+
+
+async def test_word_of_an_exceeded_limit_that_died_at_any_place_reaches_a_person_once(shop: Shop) -> None:
+    for life in lives():
+        coupon = await shop.coupon()
+        payment_id = await shop.started(coupon)
+        await shop.orchestrator.CancelPayment(cancel(payment_id))
+        await shop.replica.sweep()
+        await shop.started(coupon)
+        await shop.pay_late(payment_id)
+        await shop.replica.parts.sweep.once()
+        await tell(shop.replica, life)
+        shop.clock.advance(RETRY_MAX)
+        await shop.replica.sweep()
+        payment = await shop.journeys.payment(payment_id)
+        assert payment.snapshot.attention.detail.count("beyond its limit") == 1, life.place
+        assert await shop.journeys.states(payment_id) == [*OPENED, "CANCELED", "SUCCEEDED", "SUCCEEDED"], life.place
+        assert await coupon.uses() == (1, 1), life.place
+
+
+async def tell(replica: Orchestrator, life: Life) -> None:
+    """Tell what is due by one with a `life`."""
+    store: Any = Mortal(replica.parts.store, life)
+    peers: Any = Mortal(replica.parts.peers, life)
+    quotes = Quotes(store, peers, wake=lambda: None, now=replica.world.clock)
+    with calls.acting_for("main"):
+        try:
+            await quotes.once()
+        except Died:
+            return
+
+
+async def test_two_who_tell_at_once_tell_each_quote_once(world: World, shop: Shop) -> None:
+    paid = [await shop.journeys.paid() for _ in range(3)]
+    async with world.orchestrator() as other:
+        told = await asyncio.gather(shop.replica.parts.quotes.once(), other.parts.quotes.once())
+    assert sum(told) == len(paid)
+    assert [await shop.quote_state(payment_id) for payment_id in paid] == ["REDEEMED"] * len(paid)
+
+
+async def test_a_release_that_comes_after_the_redemption_changes_nothing(shop: Shop) -> None:
+    """It was under way for long, and the word of late money was quicker."""
+    coupon = await shop.coupon()
+    payment_id = await shop.started(coupon)
+    quote_id = (await shop.journeys.plan(payment_id)).quote_id
+    await shop.pricing.RedeemQuote(pricing_pb2.RedeemQuoteRequest(request_id=new_id(), quote_id=quote_id))
+    await shop.orchestrator.CancelPayment(cancel(payment_id))
+    await shop.replica.sweep()
+    assert await coupon.uses() == (0, 1)
+    assert await shop.outbox(payment_id) == []
+    assert not (await shop.journeys.payment(payment_id)).snapshot.HasField("attention")
+
+
+async def test_what_pricing_refuses_for_good_is_told_to_a_person(shop: Shop) -> None:
+    payment_id = await shop.journeys.paid()
+    await shop.change_outbox(payment_id, "quote_id = 'quote_unknown'")
+    await shop.replica.sweep()
+    payment = await shop.journeys.payment(payment_id)
+    assert (state_of(payment), payment.snapshot.attention.reason) == ("SUCCEEDED", "QUOTE_REFUSED")
+    assert payment.snapshot.attention.detail == "Pricing does not take the end of the quote: QUOTE_NOT_FOUND."
+    assert await shop.outbox(payment_id) == []
+
+
+async def test_telling_goes_on_by_itself(shop: Shop) -> None:
+    payment_id = await shop.journeys.paid()
+    async with shop.replica.parts.quotes.running(), asyncio.timeout(10):
+        while (await shop.journeys.plan(payment_id)).pending_steps:
+            pass
+    assert await shop.quote_state(payment_id) == "REDEEMED"
