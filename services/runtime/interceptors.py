@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
@@ -93,6 +94,7 @@ class Guard:
 
     def _streaming(self, method: str, handler: Handler, behavior: Callable[..., Any], rule: Allow) -> Handler:
         receive, parse = _parsers(handler)
+        run = partial(_run_generator, behavior) if inspect.isasyncgenfunction(behavior) else behavior
 
         async def serve(received: Any, context: Context) -> None:
             call = begin(method, context)
@@ -101,10 +103,9 @@ class Guard:
                 correlation = ((calls.CORRELATION_KEY, call.correlation),)
                 context.set_trailing_metadata(correlation)
                 with self._stream_of(caller):
-                    request = parse(received)
                     # At once, so that a caller knows it was let in before there is anything to say.
                     await context.send_initial_metadata(correlation)
-                    await self._until_it_must_end(caller, _run(behavior, request, context))
+                    await self._until_it_must_end(caller, run(parse(received), context))
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
                 await fail(call, error)
             log_end(call, context.code() or grpc.StatusCode.OK)
@@ -169,11 +170,8 @@ class Guard:
             self._open_streams.discard(ending)
 
 
-async def _run(behavior: Callable[..., Any], request: Any, context: Context) -> None:
-    """Run a stream's handler to its end."""
-    if not inspect.isasyncgenfunction(behavior):
-        await behavior(request, context)
-        return
+async def _run_generator(behavior: Callable[..., Any], request: Any, context: Context) -> None:
+    """Run a stream's handler to its end, and write what it yields."""
     messages: AsyncIterator[Any]
     async with aclosing(behavior(request, context)) as messages:
         async for message in messages:

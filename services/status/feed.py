@@ -164,7 +164,7 @@ class Feed:
             topics = self._topics[topic.tenant_id]
             del topics[topic.payment_id]
             self._unread.pop(topic, None)
-            watch.outbox.starved.discard(topic)
+            watch.outbox.starved.pop(topic, None)
             if not topics:
                 del self._topics[topic.tenant_id]
 

@@ -153,9 +153,9 @@ class Follower:
 
     async def _room(self, outbox: Outbox) -> None:
         self._has_room.clear()
-        outbox.starved.add(self)
+        outbox.starved[self] = None
         await self._has_room.wait()
-        outbox.starved.discard(self)
+        outbox.starved.pop(self, None)
 
 
 class _Tail:

@@ -118,7 +118,7 @@ class Outbox:
         """Ends a write that its reader does not take, once the stream has to end."""
         self.is_open = False
         """Whether somebody is writing what there is to send."""
-        self.starved: set[Any] = set()
+        self.starved: dict[Any, None] = {}  # an empty set takes four times as much
         """What waits for room."""
         self.emptied = 0
         """How often everything that waited was taken."""

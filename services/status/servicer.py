@@ -34,6 +34,7 @@ from services.status.responses import (
     watch_update,
 )
 from services.status.store import Place, StatusStore
+from services.status.watch import Watch
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -170,12 +171,7 @@ class StatusServicer(StatusServiceServicer):
                 until_settled=until_settled,
             )
             try:
-                payment = await self._read(payment_id)
-                self._feed.begin(watch, payment, after_revision=after_revision)
-                one.begin(watch)
-                outbox.put(watch_header(payment, with_payment=after_revision is None))
-                if until_settled and watch.tail == payment.revision and is_settled(payment.snapshot):
-                    outbox.finish()
+                await self._begin(one, watch, after_revision=after_revision)
                 await send_all(outbox, one.write)
             finally:
                 self._feed.drop(watch)
@@ -213,6 +209,15 @@ class StatusServicer(StatusServiceServicer):
         )
         with self._feed.stream(heartbeat=follower.heartbeat, ended=_ended, on_room=follower.on_room) as outbox:
             await send_all(outbox, context.write, beside=follower.run(outbox))
+
+    async def _begin(self, one: OneWatch, watch: Watch, *, after_revision: int | None) -> None:
+        """Begin a watch with its payment, which is kept no longer than that: a stream may last."""
+        payment = await self._read(watch.topic.payment_id)
+        self._feed.begin(watch, payment, after_revision=after_revision)
+        one.begin(watch)
+        watch.outbox.put(watch_header(payment, with_payment=after_revision is None))
+        if watch.until_settled and watch.tail == payment.revision and is_settled(payment.snapshot):
+            watch.outbox.finish()
 
     async def _read(self, payment_id: str) -> Payment:
         """Return a payment of the caller's tenant, and of the caller's own if it may see no other."""

@@ -97,7 +97,7 @@ class Watch:
         if self.tail >= revision:
             return False
         if not self.has_room():
-            self.outbox.starved.add(self.topic)
+            self.outbox.starved[self.topic] = None
             return False
         return True
 
@@ -112,7 +112,7 @@ class Watch:
     def offer(self, update: Update) -> None:
         """Take the next transition. Without room for it, it is read for this watch once there is."""
         if not self.has_room():
-            self.outbox.starved.add(self.topic)
+            self.outbox.starved[self.topic] = None
             return
         self.tail = update.revision
         if self.latest_only:
