@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -102,10 +102,13 @@ class Guard:
                 caller = await self._admit(call, rule)
                 correlation = ((calls.CORRELATION_KEY, call.correlation),)
                 context.set_trailing_metadata(correlation)
-                with self._stream_of(caller):
+                self._count_stream(caller)
+                try:
                     # At once, so that a caller knows it was let in before there is anything to say.
                     await context.send_initial_metadata(correlation)
                     await self._until_it_must_end(caller, run(parse(received), context))
+                finally:
+                    self._forget_stream(caller)
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
                 await fail(call, error)
             log_end(call, context.code() or grpc.StatusCode.OK)
@@ -135,24 +138,24 @@ class Guard:
         if call.token is None:
             raise Unauthenticated
         caller = await self._verifier.verify(call.token)
+        call.token = None  # a stream may last, and has many like it
         call.caller = caller
         calls.admitted(caller, admit(rule, caller))
         return caller
 
-    @contextmanager
-    def _stream_of(self, caller: Caller) -> Generator[None]:
+    def _count_stream(self, caller: Caller) -> None:
         if self._draining.is_set():
             raise ShuttingDown
         key = (caller.tenant_id, caller.subject)
         if self._streams_by_caller[key] >= self._limits.streams_per_caller_max:
             raise TooManyStreams(max=self._limits.streams_per_caller_max)
         self._streams_by_caller[key] += 1
-        try:
-            yield
-        finally:
-            self._streams_by_caller[key] -= 1
-            if not self._streams_by_caller[key]:
-                del self._streams_by_caller[key]
+
+    def _forget_stream(self, caller: Caller) -> None:
+        key = (caller.tenant_id, caller.subject)
+        self._streams_by_caller[key] -= 1
+        if not self._streams_by_caller[key]:
+            del self._streams_by_caller[key]
 
     async def _until_it_must_end(self, caller: Caller, stream: Awaitable[None]) -> None:
         ending = asyncio.timeout((caller.expire_time - self._now()).total_seconds())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from services.errors import DependencyUnavailable, ServiceError, ShuttingDown
@@ -88,16 +88,15 @@ class Feed:
 
     # Who watches.
 
-    @contextmanager
-    def stream(
+    def open_stream(
         self,
         *,
         heartbeat: Callable[[], bytes],
         ended: Callable[[type[ServiceError]], ServiceError],
         on_room: Callable[[Outbox], None] | None = None,
         on_tick: Callable[[], None] | None = None,
-    ) -> Iterator[Outbox]:
-        """Keep the outbox of a stream while inside."""
+    ) -> Outbox:
+        """Return the outbox of a new stream, to be closed by `close_stream`."""
         outbox = Outbox(
             heartbeat=heartbeat,
             ended=ended,
@@ -109,10 +108,11 @@ class Feed:
         if self._draining.is_set():
             outbox.end(ShuttingDown)
         self._outboxes.add(outbox)
-        try:
-            yield outbox
-        finally:
-            self._outboxes.discard(outbox)
+        return outbox
+
+    def close_stream(self, outbox: Outbox) -> None:
+        """Forget a stream."""
+        self._outboxes.discard(outbox)
 
     def add(
         self,

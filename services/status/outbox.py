@@ -55,6 +55,7 @@ async def send_all(
             outbox.is_open = True
             while (message := await outbox.take()) is not None:
                 await write(message)
+                del message  # or each quiet stream would keep its last
     except TimeoutError:
         if not outbox.cut.expired():
             raise

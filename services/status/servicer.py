@@ -154,27 +154,29 @@ class StatusServicer(StatusServiceServicer):
     # time. They write bytes, since what goes to many was serialised once.
 
     async def WatchPayment(self, request: pb.WatchPaymentRequest, context: Context) -> None:  # type: ignore[override]
-        payment_id = requests.payment_id_of(request)
         after_revision = None
         if request.HasField("after_revision"):
             after_revision = requests.revision(request.after_revision, field="after_revision", at_least=0)
-        until_settled = _closes(request, pb.WatchPaymentRequest.CLOSE_WHEN_SETTLED)
         one = OneWatch(context.write)
-        with self._feed.stream(heartbeat=one.heartbeat, ended=one.ended) as outbox:
+        outbox = self._feed.open_stream(heartbeat=one.heartbeat, ended=one.ended)
+        try:
             watch = self._feed.add(
                 current_tenant(),
-                payment_id,
+                requests.payment_id_of(request),
                 outbox=outbox,
                 form=watch_update,
                 cancel=one.cancel,
                 latest_only=request.latest_only,
-                until_settled=until_settled,
+                until_settled=_closes(request, pb.WatchPaymentRequest.CLOSE_WHEN_SETTLED),
             )
+            del request  # nothing of a stream's beginning is kept: it may last, and has many like it
             try:
                 await self._begin(one, watch, after_revision=after_revision)
                 await send_all(outbox, one.write)
             finally:
                 self._feed.drop(watch)
+        finally:
+            self._feed.close_stream(outbox)
 
     async def WatchMany(  # type: ignore[override]
         self, request_iterator: AsyncIterator[pb.WatchManyRequest], context: Context
@@ -187,28 +189,29 @@ class StatusServicer(StatusServiceServicer):
             access=current_access(),
             now=self._now,
         )
-        with self._feed.stream(heartbeat=lambda: MANY_HEARTBEAT, ended=_ended, on_tick=many.expire) as outbox:
+        outbox = self._feed.open_stream(heartbeat=lambda: MANY_HEARTBEAT, ended=_ended, on_tick=many.expire)
+        try:
             many.begin(outbox)
-            try:
-                await send_all(outbox, context.write, beside=_carry_out(many, request_iterator))
-            finally:
-                many.close()
+            await send_all(outbox, context.write, beside=_carry_out(many, request_iterator))
+        finally:
+            many.close()
+            self._feed.close_stream(outbox)
 
     async def WatchPayments(self, request: pb.WatchPaymentsRequest, context: Context) -> None:  # type: ignore[override]
         wanted = _filter(request.filter)
         closes = _closes(request, pb.WatchPaymentsRequest.CLOSE_WHEN_CAUGHT_UP)
         head = await self._log.head()
+        begin = Position(head.horizon)
+        if request.cursor:
+            begin = position_of(request.cursor, tenant_id=wanted.tenant_id, head=head)
         follower = Follower(
-            self._followers,
-            log=self._log,
-            wanted=wanted,
-            position=position_of(request.cursor, tenant_id=wanted.tenant_id, head=head)
-            if request.cursor
-            else Position(head.horizon),
-            until=head.horizon if closes else None,
+            self._followers, log=self._log, wanted=wanted, position=begin, until=head.horizon if closes else None
         )
-        with self._feed.stream(heartbeat=follower.heartbeat, ended=_ended, on_room=follower.on_room) as outbox:
+        outbox = self._feed.open_stream(heartbeat=follower.heartbeat, ended=_ended, on_room=follower.on_room)
+        try:
             await send_all(outbox, context.write, beside=follower.run(outbox))
+        finally:
+            self._feed.close_stream(outbox)
 
     async def _begin(self, one: OneWatch, watch: Watch, *, after_revision: int | None) -> None:
         """Begin a watch with its payment, which is kept no longer than that: a stream may last."""
