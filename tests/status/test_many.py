@@ -342,13 +342,13 @@ async def test_a_caller_has_only_so_many_streams_of_either_kind(database: Servic
         running_replica(database.runtime_url, issuer=issuer, limits=Limits(streams_per_caller_max=1)) as replica,
         replica.connect() as status,
         watch_many(status) as first,
-        watch_many(status) as second,
     ):
         (payment_id,) = await opened(status, 1)
         await first.say(add(payment_id))
         await first.created(payment_id)
-        with pytest.raises(aio.AioRpcError) as error:
-            await second.call.read()
+        async with watch_many(status) as second:
+            with pytest.raises(aio.AioRpcError) as error:
+                await second.call.read()
 
     assert refusal_of(error.value).reason == "TOO_MANY_STREAMS"
 
