@@ -19,6 +19,9 @@ from services.errors import DependencyUnavailable
 WAITING_MAX: Final = 20_000
 """Calls that wait for their batch, as many as a server lets wait to be picked up."""
 
+PATIENCE_S: Final = 0.005
+"""How long calls wait for one that is on its way before they go beside it: several times what a statement takes."""
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -35,7 +38,7 @@ class Gatherer(Generic[Item, Answer]):
         batch_max: int,
         apart: Callable[[Item], Hashable] | None = None,
     ) -> None:
-        """Have at most `lanes` calls or batches on their way at once.
+        """Have one call or batch on its way at a time, and at most `lanes` when they take longer than `PATIENCE_S`.
 
         `many` answers each of its items, in order. If it raises, each item is tried again by `one`, which hence must be
         safe to repeat: no item can fail another. Items of which `apart` says the same never share a batch; they go in
@@ -46,45 +49,66 @@ class Gatherer(Generic[Item, Answer]):
         self._lanes = lanes
         self._batch_max = batch_max
         self._apart = apart
-        self._busy = 0
-        self._count = 0
+        self._loop = asyncio.get_running_loop()
+        self._lanes_begun: dict[object, float] = {}
+        """When what is on its way in each lane began, by the loop's clock."""
         self._waiting: dict[Hashable, deque[tuple[Item, asyncio.Future[Answer]]]] = {}
+        self._count = 0
+        self._overtaking: asyncio.TimerHandle | None = None
         self._draining: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: Item) -> Answer:
         """Return the answer for `item`, or raise what `one` does; DependencyUnavailable if too many wait already."""
-        if self._busy >= self._lanes:
+        if self._lanes_begun:
             return await self._wait(item)
-        self._busy += 1
+        lane = object()
+        self._lanes_begun[lane] = self._loop.time()
         try:
             return await self._one(item)
         finally:
-            self._leave()
+            if self._waiting:
+                self._drain_soon(lane)
+            else:
+                del self._lanes_begun[lane]
 
     def _wait(self, item: Item) -> asyncio.Future[Answer]:
         if self._count >= WAITING_MAX:
             raise DependencyUnavailable(dependency="database")
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self._overtaking is None and len(self._lanes_begun) < self._lanes:
+            self._overtaking = self._loop.call_later(PATIENCE_S, self._overtake)
+        future: asyncio.Future[Answer] = self._loop.create_future()
         key = object() if self._apart is None else self._apart(item)
         self._waiting.setdefault(key, deque()).append((item, future))
         self._count += 1
         return future
 
-    def _leave(self) -> None:
-        """Hand the lane on to those who wait, or free it."""
-        if not self._waiting:
-            self._busy -= 1
+    def _overtake(self) -> None:
+        """Go beside what takes so long, if all that is on its way does."""
+        self._overtaking = None
+        if not self._waiting or len(self._lanes_begun) >= self._lanes:
             return
-        task = asyncio.create_task(self._drain(), context=Context())  # it belongs to none of the calls
+        slow_at = max(self._lanes_begun.values()) + PATIENCE_S
+        if slow_at <= self._loop.time():
+            self._drain_soon(object())
+            slow_at = self._loop.time() + PATIENCE_S
+        self._overtaking = self._loop.call_at(slow_at, self._overtake)
+
+    def _drain_soon(self, lane: object) -> None:
+        self._lanes_begun[lane] = self._loop.time()
+        task = asyncio.create_task(self._drain(lane), context=Context())  # it belongs to none of the calls
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
 
-    async def _drain(self) -> None:
+    async def _drain(self, lane: object) -> None:
+        """Carry out batches until nobody waits, or another lane does that now."""
         try:
             while batch := self._take():
+                self._lanes_begun[lane] = now = self._loop.time()
                 await self._carry_out(batch)
+                if any(begun > now for other, begun in self._lanes_begun.items() if other is not lane):
+                    return
         finally:
-            self._busy -= 1
+            del self._lanes_begun[lane]
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
         """Return the next batch, empty when nobody waits: one item of each of the keys that wait longest."""

@@ -32,8 +32,8 @@ from services.status.domain import (
 from services.status.records import Payment, Transition
 from services.status.rows import payment_from, snapshot_json, transition_from
 
-LANES: Final = 2
-"""Statements on their way at once: while one flushes to the disk, the other computes. More gather less."""
+LANES: Final = 4
+"""Statements on their way at once when some take long, as one does that waits for whoever holds its payment."""
 BATCH_MAX: Final = 64
 """Transitions of one statement, ~5 ms. Larger ones save nothing more."""
 KNOWN_MAX: Final = 10_000

@@ -22,6 +22,7 @@ from services.status.records import Opening, Payment, Transition, open_month
 from services.status.rows import labels_json, payment_from, snapshot_json, transition_from
 
 READ_LANES: Final = 2
+"""Statements on their way at once when one takes long."""
 READ_BATCH_MAX: Final = 256
 """Payments read by one statement, ~5 ms of the event loop."""
 

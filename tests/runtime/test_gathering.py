@@ -60,18 +60,32 @@ async def test_a_call_that_is_alone_goes_at_once() -> None:
     assert work.batches == [[1], [2], [3]]
 
 
-@pytest.mark.parametrize(("lanes", "first"), [(1, [[0]]), (2, [[0], [1]])])
-async def test_calls_that_come_meanwhile_go_together(lanes: int, first: list[list[int]]) -> None:
+async def test_calls_that_come_meanwhile_go_together() -> None:
     work = Work(is_open=False)
-    square = gatherer(work, lanes=lanes, batch_max=5)
+    square = gatherer(work, batch_max=5)
     calls = [asyncio.create_task(square(number)) for number in range(9)]
     await settle()
-    assert work.batches == first
+    assert work.batches == [[0]]
     work.gate.set()
 
     assert await asyncio.gather(*calls) == [number * number for number in range(9)]
-    rest = list(range(lanes, 9))
-    assert work.batches[lanes:] == [rest[:5], rest[5:]]
+    assert work.batches == [[0], [1, 2, 3, 4, 5], [6, 7, 8]]
+
+
+async def test_what_takes_long_is_overtaken_by_as_many_as_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "PATIENCE_S", 0.0)
+    work = Work(is_open=False)
+    square = gatherer(work, lanes=3, batch_max=2)
+    calls = [asyncio.create_task(square(number)) for number in range(8)]
+    while len(work.batches) < 3:
+        await settle()
+    calls += [asyncio.create_task(square(number)) for number in (8, 9)]
+    await settle()
+    assert work.batches == [[0], [1, 2], [3, 4]]
+    work.gate.set()
+
+    assert await asyncio.gather(*calls) == [number * number for number in range(10)]
+    assert sorted(number for batch in work.batches for number in batch) == list(range(10))
 
 
 async def test_a_batch_that_fails_is_tried_one_by_one() -> None:

@@ -63,7 +63,7 @@ class Batches:
 
 
 @pytest.fixture
-def batches(held: HeldConnections, database: ServiceDatabase) -> Batches:
+async def batches(held: HeldConnections, database: ServiceDatabase) -> Batches:
     return Batches(held, database)
 
 
