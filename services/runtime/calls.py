@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 from services.runtime.access import Access
@@ -22,46 +23,58 @@ CORRELATION_KEY: Final = "x-correlation-id"
 
 _CORRELATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
-_access: ContextVar[Access | None] = ContextVar("access", default=None)
-_tenant_id: ContextVar[str | None] = ContextVar("tenant_id", default=None)
-_correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+@dataclass(slots=True)
+class _Served:
+    """The call that is served, or what is done for a tenant outside of any."""
+
+    correlation: str
+    deadline: float | None
+    caller: Caller | None = None
+    access: Access | None = None
+    tenant_id: str | None = None
+
+
+_served: ContextVar[_Served | None] = ContextVar("served", default=None)
+# One variable for all of it: a stream keeps its context for as long as it lasts.
 
 
 def current_caller() -> Caller:
     """Return who made the call being served; raise LookupError outside of one."""
-    caller = _caller.get()
-    if caller is None:
+    served = _served.get()
+    if served is None or served.caller is None:
         raise LookupError("no call is being served here")
-    return caller
+    return served.caller
 
 
 def current_access() -> Access:
     """Return how far the current caller reaches; raise LookupError outside of a call."""
-    access = _access.get()
-    if access is None:
+    served = _served.get()
+    if served is None or served.access is None:
         raise LookupError("no call is being served here")
-    return access
+    return served.access
 
 
 def current_tenant() -> str:
     """Return the tenant we act for: the caller's, or that of `acting_for`; raise LookupError if there is neither."""
-    tenant_id = _tenant_id.get()
-    if tenant_id is None:
+    served = _served.get()
+    if served is None or served.tenant_id is None:
         raise LookupError("neither a call nor acting_for says which tenant this is for")
-    return tenant_id
+    return served.tenant_id
 
 
 def correlation_id() -> str | None:
     """Return the id that ties together what one call caused; None if nothing set one."""
-    return _correlation_id.get()
+    served = _served.get()
+    return None if served is None else served.correlation
 
 
 def time_remaining() -> float | None:
     """Return the seconds left until the current call's deadline, negative if it has passed; None without one."""
-    deadline = _deadline.get()
-    return None if deadline is None else deadline - asyncio.get_running_loop().time()
+    served = _served.get()
+    if served is None or served.deadline is None:
+        return None
+    return served.deadline - asyncio.get_running_loop().time()
 
 
 @contextmanager
@@ -70,18 +83,11 @@ def acting_for(tenant_id: str, *, correlation: str | None = None) -> Generator[N
 
     For jobs, and for work that goes on after its call was answered. A correlation id that is not sane is replaced.
     """
-    tokens = (
-        (_caller, _caller.set(None)),
-        (_access, _access.set(None)),
-        (_tenant_id, _tenant_id.set(tenant_id)),
-        (_correlation_id, _correlation_id.set(sane_correlation(correlation))),
-        (_deadline, _deadline.set(None)),
-    )
+    token = _served.set(_Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id))
     try:
         yield
     finally:
-        for variable, token in reversed(tokens):
-            variable.reset(token)  # type: ignore[arg-type]  # each with its own token, which mypy cannot pair
+        _served.reset(token)
 
 
 def sane_correlation(candidate: str | None) -> str:
@@ -96,12 +102,12 @@ def sane_correlation(candidate: str | None) -> str:
 
 def begin(*, correlation: str, remaining_s: float | None) -> None:
     """Note the correlation id and the deadline of the call this task serves."""
-    _correlation_id.set(correlation)
-    _deadline.set(None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s)
+    deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
+    _served.set(_Served(correlation, deadline))
 
 
 def admitted(caller: Caller, access: Access) -> None:
     """Note who makes the call this task serves, and how far they reach."""
-    _caller.set(caller)
-    _access.set(access)
-    _tenant_id.set(caller.tenant_id)
+    served = _served.get()
+    assert served is not None, "a call begins before it is let in"  # noqa: S101
+    served.caller, served.access, served.tenant_id = caller, access, caller.tenant_id

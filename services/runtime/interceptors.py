@@ -25,6 +25,7 @@ from grpc import aio
 from services.errors import (
     DeadlineMissing,
     DeadlineTooLong,
+    ServiceError,
     ShuttingDown,
     TooManyStreams,
     Unauthenticated,
@@ -68,7 +69,8 @@ class Guard:
         """Give open streams `DRAIN_STREAMS_S` to end themselves; what is open then is ended as SHUTTING_DOWN."""
         latest = asyncio.get_running_loop().time() + DRAIN_STREAMS_S
         for ending in self._open_streams:
-            ending.reschedule(min(latest, ending.when() or latest))
+            if not ending.expired():
+                ending.reschedule(min(latest, ending.when() or latest))
 
     def _unary(self, method: str, handler: Handler, behavior: Callable[..., Awaitable[Any]], rule: Allow) -> Handler:
         """Wrap a handler with one response. It is serialised here, so that this, too, cannot fail without an answer."""
@@ -98,19 +100,22 @@ class Guard:
 
         async def serve(received: Any, context: Context) -> None:
             call = begin(method, context)
+            ending = asyncio.timeout(None)
             try:
                 caller = await self._admit(call, rule)
                 correlation = ((calls.CORRELATION_KEY, call.correlation),)
                 context.set_trailing_metadata(correlation)
-                self._count_stream(caller)
+                self._enter(caller, ending)
                 try:
-                    # At once, so that a caller knows it was let in before there is anything to say.
-                    await context.send_initial_metadata(correlation)
-                    await self._until_it_must_end(caller, run(parse(received), context))
+                    async with ending:
+                        ending.reschedule(self._expires_at(caller))
+                        # At once, so that a caller knows it was let in before there is anything to say.
+                        await context.send_initial_metadata(correlation)
+                        await run(parse(received), context)
                 finally:
-                    self._forget_stream(caller)
+                    self._leave(caller, ending)
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
-                await fail(call, error)
+                await fail(call, self._ended(ending) or error)
             log_end(call, context.code() or grpc.StatusCode.OK)
 
         return _handler(handler, serve, receive=receive, send=_serializer(handler))
@@ -143,34 +148,31 @@ class Guard:
         calls.admitted(caller, admit(rule, caller))
         return caller
 
-    def _count_stream(self, caller: Caller) -> None:
+    def _enter(self, caller: Caller, ending: asyncio.Timeout) -> None:
         if self._draining.is_set():
             raise ShuttingDown
         key = (caller.tenant_id, caller.subject)
         if self._streams_by_caller[key] >= self._limits.streams_per_caller_max:
             raise TooManyStreams(max=self._limits.streams_per_caller_max)
         self._streams_by_caller[key] += 1
+        self._open_streams.add(ending)
 
-    def _forget_stream(self, caller: Caller) -> None:
+    def _leave(self, caller: Caller, ending: asyncio.Timeout) -> None:
+        self._open_streams.discard(ending)
         key = (caller.tenant_id, caller.subject)
         self._streams_by_caller[key] -= 1
         if not self._streams_by_caller[key]:
             del self._streams_by_caller[key]
 
-    async def _until_it_must_end(self, caller: Caller, stream: Awaitable[None]) -> None:
-        ending = asyncio.timeout((caller.expire_time - self._now()).total_seconds())
-        self._open_streams.add(ending)
-        try:
-            async with ending:
-                await stream
-        except TimeoutError as error:
-            if not ending.expired():
-                raise
-            if self._draining.is_set():
-                raise ShuttingDown from error
-            raise Unauthenticated(detail="The token has expired.") from error
-        finally:
-            self._open_streams.discard(ending)
+    def _expires_at(self, caller: Caller) -> float:
+        """Return when the caller's token expires, by the loop's clock."""
+        return asyncio.get_running_loop().time() + (caller.expire_time - self._now()).total_seconds()
+
+    def _ended(self, ending: asyncio.Timeout) -> ServiceError | None:
+        """Return why a stream was ended, if it was."""
+        if not ending.expired():
+            return None
+        return ShuttingDown() if self._draining.is_set() else Unauthenticated(detail="The token has expired.")
 
 
 async def _run_generator(behavior: Callable[..., Any], request: Any, context: Context) -> None:

@@ -53,9 +53,11 @@ async def send_all(
     try:
         async with outbox.cut:
             outbox.is_open = True
-            while (message := await outbox.take()) is not None:
-                await write(message)
-                del message  # or each quiet stream would keep its last
+            while not outbox.has_ended():
+                if (message := outbox.take()) is None:
+                    await outbox.news()
+                else:
+                    await write(message)
     except TimeoutError:
         if not outbox.cut.expired():
             raise
@@ -177,27 +179,27 @@ class Outbox:
         assert self._ending is not None, "only asked once the stream ends"  # noqa: S101
         return self._ended(self._ending) if isinstance(self._ending, type) else self._ending
 
-    async def take(self) -> bytes | None:
-        """Return the next message, when there is one; None once the stream has come to its end.
-
-        Raises the reason why the stream has to end before that. Asking says that the message before was written.
-        """
+    def has_ended(self) -> bool:
+        """Whether the stream has come to its end and all was sent. Raises the reason when it has to end before that."""
         self._taken_at = None
-        while True:
-            waits = bool(self._pieces or self._latest)
-            if self._is_finishing and not waits:
-                return None
-            if self._ending is not None:
-                raise self.end_reason()
-            if waits:
-                return self._message()
-            if self._heartbeat_at <= self._loop.time():
-                return self._taken(self._heartbeat())
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+        if self._is_finishing and not (self._pieces or self._latest):
+            return True
+        if self._ending is not None:
+            raise self.end_reason()
+        return False
+
+    def take(self) -> bytes | None:
+        """Return the next message, if there is one to be written now."""
+        if self._pieces or self._latest:
+            return self._message()
+        if self._heartbeat_at <= self._loop.time():
+            return self._taken(self._heartbeat())
+        return None
+
+    def news(self) -> asyncio.Future[None]:
+        """Return what is done once there may be something to take, or to end."""
+        self._waiter = self._loop.create_future()
+        return self._waiter
 
     def tick(self, now: float) -> None:
         """See what is due by the loop's clock."""
@@ -238,5 +240,6 @@ class Outbox:
         return message
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
