@@ -19,8 +19,8 @@ from typing import Final
 from services.runtime.logs import json_logs
 
 COLLECTED_AFTER: Final = (50_000, 20, 100)
-"""Objects made until the youngest are looked at, and how often that until the older are. With Python's own 700 and 10, a
-process with 5,000 streams spends half of its time on looking at them."""
+"""Objects made until the youngest are looked at, and how often that until the older are. With Python's own 700 and 10
+a process with 5,000 streams spends half of its time on looking at them."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _logger = logging.getLogger(__name__)
 
