@@ -86,8 +86,8 @@ class Board:
         elif len(self.sessions) < self._limits.streams_max:
             session = Session(figures=self._figures, homeless=self._place)
             self.sessions.append(session)
-            session.assign(topic)
             self._began(session)
+            session.assign(topic)
         else:
             full = f"All {self._limits.streams_max} streams of this client are full; watch from another process, too."
             code = grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -56,7 +56,7 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._is_open = False
-        self._heard_at = 0.0
+        self._heard_at = self._loop.time()
 
     @property
     def state(self) -> ConnectionState:
@@ -73,19 +73,24 @@ class Line:
 
     async def run(self) -> None:
         """Keep the stream for ever; end by cancellation."""
+        token, refusal = "", None
         while True:
             if not self.session.topics:
                 while not self.session.topics:
                     await self._until_woken(None)
                 self._heard_at = self._loop.time()
             try:
-                token = self._token()
+                refused, token = token, self._token()
+                if refusal is not None and token == refused:
+                    raise refusal
                 call = self._status.WatchMany()
             except Exception as error:  # noqa: BLE001 whatever the caller's own function raises, the watches end with it
                 self._fail(error)
+                refusal = None
                 continue
             end = await self._follow(call)
-            self._lost(end, token=token)
+            refusal = end if isinstance(end, errors.Unauthenticated) else None  # good again with a newer token
+            self._lost(end)
             pause_s = self._backoff.failed()
             self._state_changed()
             await asyncio.sleep(pause_s)
@@ -136,17 +141,15 @@ class Line:
             except (asyncio.InvalidStateError, errors.BatzenError):  # it is over, and whoever reads is told why
                 return
 
-    def _lost(self, error: errors.BatzenError, *, token: str) -> None:
+    def _lost(self, error: errors.BatzenError) -> None:
         """Prepare for the next stream, or end all watches if there is no use in one."""
         self._is_open = False
         self.session.lost()
-        is_final = isinstance(error, _FINAL)
-        if isinstance(error, errors.Unauthenticated):
-            is_final = self._token() == token
-        if is_final or self._loop.time() - self._heard_at > self._limits.patience_s:
+        if isinstance(error, _FINAL) or self._loop.time() - self._heard_at > self._limits.patience_s:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        self._heard_at = self._loop.time()
         for topic in list(self.session.topics.values()):
             topic.fail(error)
             self.session.remove(topic)

@@ -43,7 +43,13 @@ class Status:
 
     @asynccontextmanager
     async def client(
-        self, subject: str = "bff", role: str = "service", *, address: str = "", limits: WatchLimits = LIMITS, **own: Any
+        self,
+        subject: str = "bff",
+        role: str = "service",
+        *,
+        address: str = "",
+        limits: WatchLimits = LIMITS,
+        **own: Any,
     ) -> AsyncIterator[Client]:
         token = own.pop("token", None) or self.token(subject, role)
         addresses = Addresses(status=address or self.address)
@@ -65,7 +71,7 @@ async def serving(database: ServiceDatabase, issuer: Issuer, **settings: Any) ->
     """Serve status while inside."""
     async with (
         running_replica(database.runtime_url, issuer=issuer, **settings) as replica,
-        replica.connect() as stub,
+        replica.connect(life=TOKEN_LIFE * 9) as stub,
     ):
         yield Status(replica=replica, stub=stub)
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from grpc import aio
 
 from batzen import errors
 from batzen.client import Client
@@ -16,7 +15,6 @@ from batzen.status.v1 import status_pb2 as pb
 from batzen.watching import ConnectionState
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.runtime.limits import Limits
 from services.status.__main__ import LIMITS as SERVER_LIMITS
 from services.status.outbox import FeedLimits
 from tests.batzen.conftest import LIMITS, Status, serving
@@ -87,7 +85,9 @@ async def test_a_server_that_goes_away_is_left_for_the_next(database: ServiceDat
             assert await revisions(updates, upto=3) == [2, 3]
 
 
-async def test_a_stream_on_which_nothing_is_heard_any_more_is_given_up(database: ServiceDatabase, issuer: Issuer) -> None:
+async def test_a_stream_on_which_nothing_is_heard_any_more_is_given_up(
+    database: ServiceDatabase, issuer: Issuer
+) -> None:
     limits = replace(LIMITS, silence_max_s=0.3)
     async with (
         serving(database, issuer, feed_limits=FeedLimits(heartbeat_s=0.05)) as status,
@@ -166,7 +166,7 @@ async def test_without_a_stream_payments_are_polled_until_there_is_one_again(
 
 async def test_who_cannot_be_reached_for_long_is_given_up(status: Status, road: Road) -> None:
     payment_id = await status.open()
-    async with status.client(address=road.address, limits=replace(LIMITS, patience_s=0.5)) as batzen:
+    async with status.client(address=road.address, limits=replace(LIMITS, patience_s=1.0)) as batzen:
         async with batzen.watch(payment_id) as updates:
             await anext(updates)
             road.close()
@@ -244,9 +244,10 @@ async def test_the_own_token_is_asked_for_with_each_stream(status: Status, road:
     payment_id = await status.open()
     tokens = ["of yesterday"]
     good = status.token("bff", "service")
-    async with status.client(
-        address=road.address, token=lambda: tokens.pop() if tokens else good
-    ) as batzen, batzen.watch(payment_id) as updates:
+    async with (
+        status.client(address=road.address, token=lambda: tokens.pop() if tokens else good) as batzen,
+        batzen.watch(payment_id) as updates,
+    ):
         assert (await anext(updates)).revision == 1
 
 
@@ -273,6 +274,3 @@ async def test_a_source_of_tokens_that_fails_ends_the_watches_that_need_it_and_n
         is_broken = False
         async with batzen.watch(payment_id) as updates:
             assert (await anext(updates)).revision == 1
-
-
-assert (Limits, aio)

@@ -102,9 +102,7 @@ async def test_what_its_caller_was_answered_is_not_news_to_a_watch_that_joins(st
 
 
 @pytest.mark.parametrize("is_joined", [False, True])
-@pytest.mark.parametrize(
-    ("after", "told"), [(None, [5]), (0, [1, 2, 3]), (2, [3]), (3, [4, 5]), (4, [5]), (5, [])]
-)
+@pytest.mark.parametrize(("after", "told"), [(None, [5]), (0, [1, 2, 3]), (2, [3]), (3, [4, 5]), (4, [5]), (5, [])])
 async def test_a_watch_until_settled_ends_where_the_payment_settles(
     status: Status, batzen: Client, after: int | None, told: list[int], is_joined: bool
 ) -> None:
@@ -130,7 +128,10 @@ async def test_a_watch_until_settled_goes_on_until_then(status: Status, batzen: 
 async def test_who_wants_the_newest_alone_is_told_no_less(status: Status, batzen: Client) -> None:
     payment_id = await status.open()
     await status.move(payment_id, to=50)
-    async with batzen.watch(payment_id, after_revision=0) as every, batzen.watch(payment_id, latest_only=True) as newest:
+    async with (
+        batzen.watch(payment_id, after_revision=0) as every,
+        batzen.watch(payment_id, latest_only=True) as newest,
+    ):
         assert (await anext(newest)).revision == 50
         assert await revisions(every, upto=50) == list(range(1, 51))
         await status.move(payment_id, to=80)
@@ -276,5 +277,3 @@ async def test_what_was_seen_is_known_by_id_and_what_is_awaited_is_listed(status
     assert (paid.revision, paid.settled) == (3, True)
     assert [update.payment_id for update in seen.active()] == [open_id]
     assert seen.get(new_payment_id()) is None
-
-
