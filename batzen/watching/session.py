@@ -123,8 +123,8 @@ class Session:
                     newest[topic.principal] = max(known, (assertion.expire_time_s, token))
         for principal, watch in running:
             _, token = newest.get(principal, (0.0, ""))
-            if token and token != watch.asked.token:
-                watch.asked.token = token
+            if token and token != watch.asked.newest_token:
+                watch.asked.newest_token = token
                 self._to_renew[token] = None
         self.changed()
 

@@ -37,7 +37,9 @@ class Asked:
     assertion: Assertion | None = None
     """None: the client itself."""
     token: str = ""
-    """What the server has of it now; empty when the client asks for itself."""
+    """What was asked with; empty when the client asks for itself."""
+    newest_token: str = ""
+    """What was said since then."""
 
 
 class Topic:
@@ -92,7 +94,7 @@ class Topic:
         if not tokens:
             return None
         assertion = max(tokens, key=lambda assertion: (assertion.is_verified, assertion.expire_time_s))
-        return Asked(assertion, tokens[assertion])
+        return Asked(assertion, tokens[assertion], tokens[assertion])
 
     def add(self, asked: Asked) -> WatchManyRequest.Add:
         """Return the command that begins the watch."""
@@ -176,7 +178,7 @@ class Topic:
         self.retry_at = now + self._backoff.failed()
 
     def _is_renewed(self, asked: Asked, error: errors.BatzenError) -> bool:
-        """Return whether a token was refused of which there is a newer one by now."""
+        """Return whether there is a newer token than the one that was asked with, also if it was said just too late."""
         if asked.assertion is None or not isinstance(error, errors.Unauthenticated):
             return False
         return self.tokens().get(asked.assertion, asked.token) != asked.token

@@ -1,5 +1,6 @@
-"""The server's side of `WatchMany` as the contract has it, over payments that live in memory. Pure, and written apart from
-the client: what the client makes of it is judged by this.
+"""The server's side of `WatchMany` as the contract has it, over payments that live in memory. Pure.
+
+It is written apart from the client: what the client makes of it is judged by this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Watching for somebody else: a service shows its users what is theirs, and no more, for as long as their tokens hold."""
+"""Watching for somebody else: a service shows its users what is theirs and no more, while their tokens hold."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import pytest
 
 from batzen import errors
 from batzen.client import Client
-from batzen.status.v1 import status_pb2 as pb
 from batzen.watching import ConnectionState
 from local.databases import ServiceDatabase
 from local.issuer import Issuer

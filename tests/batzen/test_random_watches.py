@@ -149,23 +149,23 @@ class Watching(RuleBasedStateMachine):
 
     # Tokens.
 
-    @rule(name=st.sampled_from(("ann", "operator")))
-    def get_a_newer_token(self, name: str) -> None:
+    @rule(name=st.sampled_from(("ann", "operator")), in_time=st.booleans(), expires=st.booleans(), late=st.booleans())
+    def get_a_newer_token(self, name: str, in_time: bool, expires: bool, late: bool) -> None:
+        """Renewed in time or not, the older ones may expire; the client may say so just then."""
         self.token_numbers[name] += 1
-
-    @rule(name=st.sampled_from(("ann", "operator")))
-    def let_older_tokens_expire(self, name: str) -> None:
-        for number in range(self.token_numbers[name]):
-            expired = token(name, number=number)
-            self.history.expired.add(expired)
+        if in_time:
+            self._renew()
             for wire in self.wires:
-                if wire.server is not None:
-                    wire.server.expire(expired)
-
-    @rule(number=st.integers(0, 5))
-    def renew(self, number: int) -> None:
-        if (wire := self._wire(number)) is not None:
-            wire.session.renew()
+                self._exchange(wire)
+        if expires:
+            for number in range(self.token_numbers[name]):
+                expired = token(name, number=number)
+                self.history.expired.add(expired)
+                for wire in self.wires:
+                    if wire.server is not None:
+                        wire.server.expire(expired)
+        if late:
+            self._renew()
 
     # Streams.
 
@@ -336,6 +336,10 @@ class Watching(RuleBasedStateMachine):
             person.backlog.fill(page)
         if person.backlog.assertion is not None:
             person.backlog.assertion.is_verified = True
+
+    def _renew(self) -> None:
+        for wire in self.wires:
+            wire.session.renew()
 
     def _exchange(self, wire: Wire) -> None:
         if wire.server is None:
