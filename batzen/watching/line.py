@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Call = aio.StreamStreamCall[WatchManyRequest, WatchManyResponse]
 
 
+GATHERED_S: Final = 0.02
+"""How long watches that are to be added again, later, are gathered: thousands of them may be due one by one."""
 _FINAL: Final = (errors.InvalidArgument, errors.PermissionDenied)
 """Ends of a stream after which another would end the same. An old server without `WatchMany` is on its way out."""
 
@@ -132,9 +134,11 @@ class Line:
 
     async def _write(self, call: Call) -> None:
         while True:
-            request = self.session.next_request(now=self._loop.time())
+            now = self._loop.time()
+            request = self.session.next_request(now=now)
             if request is None:
-                await self._until_woken(self.session.next_due())
+                due = self.session.next_due()
+                await self._until_woken(None if due is None else max(due, now + GATHERED_S))
                 continue
             try:
                 await call.write(request)

@@ -33,6 +33,8 @@ from batzen.watching.session import Session
 
 EXPECTED_FOR_MAX_S: Final = 300.0
 """The longest that something may be shown that is not true yet."""
+EXPECTED_MAX: Final = 10_000
+"""Payments of which something is expected; beyond it the oldest expectation is withdrawn."""
 
 
 class Watcher:
@@ -132,6 +134,8 @@ class Watcher:
             through=frozenset(through),
             after_revision=None if seen is None else seen.revision,
         )
+        if len(self._expectations) >= EXPECTED_MAX:
+            self._withdraw(next(iter(self._expectations.values())))
         self._expectations[payment_id] = expectation
         for optimist in self._optimists.get(payment_id, ()):
             optimist.expected(expectation)

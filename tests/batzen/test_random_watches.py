@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from batzen import errors
 from batzen.status.v1 import status_pb2 as pb
@@ -364,10 +373,19 @@ class Watching(RuleBasedStateMachine):
         wire.session.lost()
 
 
-Watching.TestCase.settings = settings(
-    max_examples=200,
-    stateful_step_count=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+STEPS, EXAMPLES, SOAK_EXAMPLES = 60, 200, 20_000
+
+
+@pytest.mark.parametrize(
+    "examples", [EXAMPLES, pytest.param(SOAK_EXAMPLES, marks=pytest.mark.soak)], ids=["few", "many"]
 )
-TestRandomWatches = Watching.TestCase
+def test_everybody_is_told_everything_once_whatever_happens(examples: int) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Watching,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )
