@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, Unpack
 
 import grpc
 
@@ -29,7 +29,7 @@ from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2 import Transition
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from batzen.type.v1.payment_pb2 import PaymentState
-from batzen.watching import Expected, Update, Watcher, WatchLimits
+from batzen.watching import Expected, Update, Watcher, WatchLimits, WatchOptions
 from batzen.watching.assertions import Token
 
 TIMEOUT_S: Final = 35.0
@@ -97,10 +97,7 @@ class Client:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read BATZEN_TOKEN and the addresses BATZEN_<SERVICE>_ADDRESS. Raises ValueError without a token."""
-        token = environ.get("BATZEN_TOKEN")
-        if not token:
-            raise ValueError("BATZEN_TOKEN is not set; `make up` says where to find a token.")
-        return cls(token=token, addresses=Addresses.from_environ(environ))
+        return cls(token=token_in(environ), addresses=Addresses.from_environ(environ))
 
     async def close(self) -> None:
         """Close the connections; calls and watches that still run end as `Cancelled`."""
@@ -148,25 +145,13 @@ class Client:
         )
 
     def watch_optimistic(
-        self,
-        payment_id: str,
-        *,
-        after_revision: int | None = None,
-        until_settled: bool = False,
-        latest_only: bool = False,
-        assertion: Token | None = None,
+        self, payment_id: str, **options: Unpack[WatchOptions]
     ) -> AbstractAsyncContextManager[AsyncIterator[Update]]:
         """Follow a payment as `watch` does, for showing it: with what `expect` says until the truth is known.
 
         Each update says what it is: TRUTH, PROVISIONAL or ROLLBACK.
         """
-        return self.watcher.watch_optimistic(
-            payment_id,
-            after_revision=after_revision,
-            until_settled=until_settled,
-            latest_only=latest_only,
-            assertion=assertion,
-        )
+        return self.watcher.watch_optimistic(payment_id, **options)
 
     def expect(
         self, payment_id: str, state: PaymentState, *, through: Collection[PaymentState] = (), timeout_s: float
@@ -184,6 +169,14 @@ class Client:
 
     def _metadata(self) -> Metadata:
         return (("authorization", f"Bearer {self._token()}"),)
+
+
+def token_in(environ: Mapping[str, str]) -> str:
+    """Return BATZEN_TOKEN. Raises ValueError if it is not set."""
+    token = environ.get("BATZEN_TOKEN")
+    if not token:
+        raise ValueError("BATZEN_TOKEN is not set; `make up` says where to find a token.")
+    return token
 
 
 def new_request_id() -> str:

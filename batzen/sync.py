@@ -16,13 +16,14 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, Unpack
 
 import grpc
 
 from batzen._channel import streaming
-from batzen.client import TIMEOUT_S, Addresses, Client
+from batzen.client import TIMEOUT_S, Addresses, Client, token_in
 from batzen.status.v1.status_pb2 import Transition
+from batzen.watching import WatchOptions
 from batzen.watching.assertions import Token
 
 Result = TypeVar("Result")
@@ -65,31 +66,11 @@ class SyncClient:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read BATZEN_TOKEN and the addresses BATZEN_<SERVICE>_ADDRESS. Raises ValueError without a token."""
-        token = environ.get("BATZEN_TOKEN")
-        if not token:
-            raise ValueError("BATZEN_TOKEN is not set; `make up` says where to find a token.")
-        return cls(token=token, addresses=Addresses.from_environ(environ))
+        return cls(token=token_in(environ), addresses=Addresses.from_environ(environ))
 
-    def watch(
-        self,
-        payment_id: str,
-        *,
-        after_revision: int | None = None,
-        until_settled: bool = False,
-        latest_only: bool = False,
-        assertion: Token | None = None,
-    ) -> Iterator[Transition]:
+    def watch(self, payment_id: str, **options: Unpack[WatchOptions]) -> Iterator[Transition]:
         """Follow a payment as `Client.watch` does; leaving the loop ends the watch."""
-        return _iterate(
-            self._wait,
-            lambda: self._client.watch(
-                payment_id,
-                after_revision=after_revision,
-                until_settled=until_settled,
-                latest_only=latest_only,
-                assertion=assertion,
-            ),
-        )
+        return _iterate(self._wait, lambda: self._client.watch(payment_id, **options))
 
     def call(self, work: Callable[[Client], Awaitable[Result]]) -> Result:
         """Do with the `Client` what has no form of its own here: `call(lambda batzen: batzen.status.GetPayment(…))`."""

@@ -8,6 +8,16 @@ from batzen.watching.connection import Connection, ConnectionState
 from batzen.watching.figures import Figures
 from batzen.watching.limits import WatchLimits
 from batzen.watching.optimism import Kind, Update
-from batzen.watching.watcher import Expected, Watcher
+from batzen.watching.watcher import Expected, Watcher, WatchOptions
 
-__all__ = ["Connection", "ConnectionState", "Expected", "Figures", "Kind", "Update", "WatchLimits", "Watcher"]
+__all__ = [
+    "Connection",
+    "ConnectionState",
+    "Expected",
+    "Figures",
+    "Kind",
+    "Update",
+    "WatchLimits",
+    "WatchOptions",
+    "Watcher",
+]

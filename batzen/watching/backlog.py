@@ -99,6 +99,8 @@ class Backlog:
 
     def offer(self, update: Transition) -> None:
         """Take an update that was heard, if it is the next."""
+        if self.is_over:
+            return
         was_behind = self.is_behind
         self._known = max(self._known, update.revision)
         if not self.is_trusted or self._reads_payment or self.tail is None or update.revision <= self.tail:

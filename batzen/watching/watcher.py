@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import grpc
 
@@ -35,6 +35,15 @@ EXPECTED_FOR_MAX_S: Final = 300.0
 """The longest that something may be shown that is not true yet."""
 EXPECTED_MAX: Final = 10_000
 """Payments of which something is expected; beyond it the oldest expectation is withdrawn."""
+
+
+class WatchOptions(TypedDict, total=False):
+    """How a payment is watched; `Client.watch` says what they mean."""
+
+    after_revision: int | None
+    until_settled: bool
+    latest_only: bool
+    assertion: Token | None
 
 
 class Watcher:
@@ -78,31 +87,17 @@ class Watcher:
         self._end: Exception | None = None
 
     @asynccontextmanager
-    async def watch(
-        self,
-        payment_id: str,
-        *,
-        after_revision: int | None = None,
-        until_settled: bool = False,
-        latest_only: bool = False,
-        assertion: Token | None = None,
-    ) -> AsyncIterator[AsyncIterator[Transition]]:
+    async def watch(self, payment_id: str, **options: Unpack[WatchOptions]) -> AsyncIterator[AsyncIterator[Transition]]:
         """Follow a payment inside; see `Client.watch`."""
-        with self._reading(payment_id, after_revision, until_settled, latest_only, assertion) as reader:
+        with self._reading(payment_id, options) as reader:
             yield reader
 
     @asynccontextmanager
     async def watch_optimistic(
-        self,
-        payment_id: str,
-        *,
-        after_revision: int | None = None,
-        until_settled: bool = False,
-        latest_only: bool = False,
-        assertion: Token | None = None,
+        self, payment_id: str, **options: Unpack[WatchOptions]
     ) -> AsyncIterator[AsyncIterator[Update]]:
         """Follow a payment inside, with what is expected of it; see `Client.watch_optimistic`."""
-        with self._reading(payment_id, after_revision, until_settled, latest_only, assertion) as reader:
+        with self._reading(payment_id, options) as reader:
             optimist = OptimisticReader(reader)
             if payment_id in self._expectations:
                 optimist.expected(self._expectations[payment_id])
@@ -151,24 +146,18 @@ class Watcher:
         self.connection.to(ConnectionState.CLOSED)
 
     @contextmanager
-    def _reading(
-        self,
-        payment_id: str,
-        after_revision: int | None,
-        until_settled: bool,
-        latest_only: bool,
-        assertion: Token | None,
-    ) -> Iterator[Reader]:
+    def _reading(self, payment_id: str, options: WatchOptions) -> Iterator[Reader]:
         if self._end is not None:
             raise self._end.again() if isinstance(self._end, errors.BatzenError) else self._end
+        after_revision, assertion = options.get("after_revision"), options.get("assertion")
         if after_revision is not None and after_revision < 0:
             raise ValueError("after_revision has to be 0 or more.")
         backlog = Backlog(
             queue_max=self._limits.queue_max,
             figures=self.figures,
             after_revision=after_revision,
-            until_settled=until_settled,
-            latest_only=latest_only,
+            until_settled=options.get("until_settled", False),
+            latest_only=options.get("latest_only", False),
             assertion=None if assertion is None else Assertion(assertion),
         )
         backoff = Backoff(self._limits, self._chance)
