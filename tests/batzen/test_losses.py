@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import grpc
 import pytest
+from grpc import aio
 
 from batzen import errors
-from batzen.client import Client
+from batzen.client import Addresses, Client
 from batzen.watching import ConnectionState
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
@@ -273,3 +275,30 @@ async def test_a_source_of_tokens_that_fails_ends_the_watches_that_need_it_and_n
         is_broken = False
         async with batzen.watch(payment_id) as updates:
             assert (await anext(updates)).revision == 1
+
+
+async def test_a_try_that_fails_is_one_call_and_the_watcher_knows_of_it() -> None:
+    """What gRPC repeats for calls it leaves alone for the stream: one layer tries again."""
+    calls = 0
+
+    async def unavailable(_: Any, context: aio.ServicerContext[Any, Any]) -> None:
+        nonlocal calls
+        calls += 1
+        await context.abort(grpc.StatusCode.UNAVAILABLE)
+
+    server = aio.server()
+    handler = grpc.method_handlers_generic_handler(
+        "batzen.status.v1.StatusService", {"WatchMany": grpc.stream_stream_rpc_method_handler(unavailable)}
+    )
+    server.add_generic_rpc_handlers((handler,))
+    addresses = Addresses(status=f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+    await server.start()
+    limits = replace(LIMITS, patience_s=0.3, poll_after_failures=1_000)
+    try:
+        async with Client(token="any", addresses=addresses, watch_limits=limits) as batzen:
+            async with batzen.watch("pay_1", after_revision=0) as updates:
+                with pytest.raises(errors.Unavailable):
+                    await anext(updates)
+            assert batzen.watcher.figures.attempts == calls > 1
+    finally:
+        await server.stop(None)
