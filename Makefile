@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test soak check format protos bench clean lock baseline
+.PHONY: demo up test soak check format protos bench wheel clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
@@ -42,6 +42,11 @@ protos: $(STATE)/stubs.stamp
 bench: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m bench
 
+wheel: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	@rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build batzen.egg-info && ls dist/*.whl
+
 # A change that breaks the contracts is allowed before 1.0 and needs a line in CHANGELOG.md.
 baseline: $(STATE)/dev.stamp
 	$(BIN)/buf build -o protos/baseline.binpb
@@ -51,7 +56,7 @@ lock: $(STATE)/dev.stamp
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $$set.in -o $$set.txt; done
 
 clean:
-	rm -rf $(STATE) batzen/type batzen/pricing batzen/gateway batzen/status batzen/orchestrator
+	rm -rf $(STATE) dist build batzen.egg-info batzen/type batzen/pricing batzen/gateway batzen/status batzen/orchestrator
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'

@@ -45,7 +45,9 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "backoffMultiplier": 3,
                     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
-            }
+            },
+            # Whoever watches goes on where it was, on its own, and has to know of each try that failed.
+            {"name": [{"service": "batzen.status.v1.StatusService", "method": "WatchMany"}]},
         ],
         # After 500 failures that successes do not make up for, retries stop: they would keep a struggling server down.
         "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.5},
@@ -66,7 +68,8 @@ def make_channel(
 
     `timeout_s` is the deadline of every unary call that names none; none is later than what `remaining_s` says is left
     of the call being served, less `HOP_MARGIN_S`. Streams have only that and what they are called with. `metadata` is
-    asked for each call and must not block. `options` override ours and are for tests.
+    asked for each call and must not block; what a call is given with the same key takes its place. `options` override
+    ours and are for tests.
     """
     ours: list[tuple[str, int | str]] = [
         ("grpc.keepalive_time_ms", _ms(KEEPALIVE_S)),
@@ -158,7 +161,10 @@ class _Channel(aio.Channel):
             if left_s is not None:
                 left_s = max(left_s - HOP_MARGIN_S, TIMEOUT_MIN_S)
                 timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
-            given = tuple(own_metadata()) if metadata is None else (*own_metadata(), *metadata)
+            given = tuple(own_metadata())
+            if metadata is not None:
+                replaced = {key for key, _ in metadata}
+                given = (*(pair for pair in given if pair[0] not in replaced), *metadata)
             return start(request, timeout=timeout_s, metadata=given, **kwargs)
 
         return call

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 from grpc import aio
 
-from batzen.errors import from_rpc_error
+from batzen.errors import from_rpc_error, refused
 
 
 class TranslatingChannel(aio.Channel):
@@ -19,16 +21,16 @@ class TranslatingChannel(aio.Channel):
         self._inner: Any = inner  # the stubs below it do not know _registered_method
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
-        return _translated(self._inner.unary_unary(*args, **kwargs))
+        return _translated(self._inner.unary_unary(*args, **kwargs), _Answer)
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
-        return _translated(self._inner.unary_stream(*args, **kwargs))
+        return _translated(self._inner.unary_stream(*args, **kwargs), _Responses)
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
-        return _translated(self._inner.stream_unary(*args, **kwargs))
+        return _translated(self._inner.stream_unary(*args, **kwargs), _Answer)
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
-        return _translated(self._inner.stream_stream(*args, **kwargs))
+        return _translated(self._inner.stream_stream(*args, **kwargs), _Responses)
 
     async def close(self, grace: float | None = None) -> None:
         await self._inner.close(grace)
@@ -61,34 +63,50 @@ class _Call:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
+    async def write(self, request: Any) -> None:
+        with _translating():
+            await self._inner.write(request)
+
+
+class _Answer(_Call):
+    """A call with one response."""
+
     def __await__(self) -> Generator[Any, None, Any]:
-        try:
+        with _translating():
             return (yield from self._inner.__await__())
-        except aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+
+
+class _Responses(_Call):
+    """A call with a stream of them."""
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        try:
+        with _translating():
             async for response in self._inner:
                 yield response
-        except aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
 
     async def read(self) -> Any:
-        try:
+        with _translating():
             return await self._inner.read()
-        except aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-
-    async def write(self, request: Any) -> None:
-        try:
-            await self._inner.write(request)
-        except aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
 
 
-def _translated(start: Callable[..., Any]) -> Callable[..., _Call]:
+@contextmanager
+def _translating() -> Generator[None]:
+    try:
+        yield
+    except aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+    except asyncio.CancelledError as error:
+        # grpc.aio says so, too, when the call was cancelled, or its channel closed, and nobody cancelled the task.
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():
+            raise refused(
+                grpc.StatusCode.CANCELLED, message="The call was called off, or its client closed."
+            ) from error
+        raise
+
+
+def _translated(start: Callable[..., Any], kind: type[_Call]) -> Callable[..., _Call]:
     def call(*args: Any, **kwargs: Any) -> _Call:
-        return _Call(start(*args, **kwargs))
+        return kind(start(*args, **kwargs))
 
     return call

@@ -11,36 +11,29 @@ One client per process is enough: it is safe to share among tasks, and calls sha
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, Unpack
 
 import grpc
 
-from batzen._channel import Metadata, make_channel, streaming
+from batzen._channel import Metadata, make_channel
 from batzen._translation import TranslatingChannel
-from batzen.errors import BatzenError, Cancelled, Unauthenticated, Unavailable
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from batzen.status.v1.status_pb2 import Payment, Transition, WatchPaymentRequest
+from batzen.status.v1.status_pb2 import Transition
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
+from batzen.type.v1.payment_pb2 import PaymentState
+from batzen.watching import Expected, Update, Watcher, WatchLimits, WatchOptions
+from batzen.watching.assertions import Token
 
 TIMEOUT_S: Final = 35.0
 """Of a call that names none: a payment takes up to 30 s at Stripe, and its answer has to come back."""
-RECONNECT_MIN_S: Final = 0.1
-RECONNECT_MAX_S: Final = 5.0
-WATCH_PATIENCE_S: Final = 300.0
-"""How long a watch tries to get its stream back before it gives up."""
-
-Token = str | Callable[[], str]
-"""A bearer token, or what is asked for one at each call and must not block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +67,13 @@ class Client:
         addresses: Addresses | None = None,
         timeout_s: float = TIMEOUT_S,
         credentials: grpc.ChannelCredentials | None = None,
+        watch_limits: WatchLimits | None = None,
     ) -> None:
-        """`timeout_s` is the deadline of every call that names none; plaintext without `credentials`."""
+        """`timeout_s` is the deadline of every call that names none; plaintext without `credentials`.
+
+        `token` is the client's own. All watches share one stream, and so one token: whoever watches for several people
+        is a service, and says with each watch for whom it is.
+        """
         self._token = token if callable(token) else lambda: token
         addresses = addresses or Addresses()
 
@@ -93,20 +91,20 @@ class Client:
         self.pricing = PricingServiceStub(channels[1])
         self.status = StatusServiceStub(channels[2])
         self.gateway = GatewayServiceStub(channels[3])
+        self.watcher = Watcher(self.status, token=self._token, limits=watch_limits)
+        """What all watches share: its connection, its figures, and what it has seen."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read BATZEN_TOKEN and the addresses BATZEN_<SERVICE>_ADDRESS. Raises ValueError without a token."""
-        token = environ.get("BATZEN_TOKEN")
-        if not token:
-            raise ValueError("BATZEN_TOKEN is not set; `make up` says where to find a token.")
-        return cls(token=token, addresses=Addresses.from_environ(environ))
+        return cls(token=token_in(environ), addresses=Addresses.from_environ(environ))
 
     async def close(self) -> None:
-        """Close the connections; calls that still run end as `Cancelled`."""
+        """Close the connections; calls and watches that still run end as `Cancelled`."""
         async with AsyncExitStack() as stack:
             for channel in self._channels:
                 stack.push_async_callback(channel.close)
+            await self.watcher.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,84 +114,71 @@ class Client:
     ) -> None:
         await self.close()
 
-    @asynccontextmanager
-    async def watch(
-        self, payment_id: str, *, after_revision: int | None = None, until_settled: bool = False
-    ) -> AsyncIterator[AsyncIterator[Transition]]:
+    def watch(
+        self,
+        payment_id: str,
+        *,
+        after_revision: int | None = None,
+        until_settled: bool = False,
+        latest_only: bool = False,
+        assertion: Token | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[Transition]]:
         """Follow a payment inside: each revision once and in order, over lost connections and restarted servers.
 
         Without `after_revision` the first one is the payment as it stands now, in the form of a transition without a
-        `request_id`; with N, the next is N + 1. It never ends by itself unless `until_settled`. Raises `NotFound` and
-        the other refusals of `WatchPayment`, and `Unavailable` after `WATCH_PATIENCE_S` without a stream.
+        `request_id`; with N, the next is N + 1. It never ends by itself unless `until_settled`. With `latest_only` a
+        reader who is slow is told the newest alone. All watches of the client share one stream; a reader may take its
+        time, and holds up nobody.
+
+        `assertion` is the token of the end user for whom this is, or what returns the current one: the watch reaches
+        no further than they do, and ends as `Unauthenticated` when the token expires and there is no newer one.
+
+        Raises `NotFound` and the other refusals of `WatchPayment`, `Unavailable` after minutes in which the server
+        could not be reached in any way, and ValueError for an assertion that is no token.
         """
-        async with aclosing(self._updates(payment_id, after_revision, until_settled)) as updates:
-            yield updates
-
-    async def _updates(
-        self, payment_id: str, after_revision: int | None, until_settled: bool
-    ) -> AsyncGenerator[Transition]:
-        loop = asyncio.get_running_loop()
-        lost_at: float | None = None
-        failures = 0
-        while True:
-            token = self._token()
-            try:
-                async with aclosing(self._one_stream(payment_id, after_revision, until_settled)) as stream:
-                    async for update in stream:
-                        lost_at, failures = None, 0
-                        if update is not None:
-                            after_revision = update.revision
-                            yield update
-                return  # only a settled payment ends a stream in order
-            except BatzenError as error:
-                lost_at = loop.time() if lost_at is None else lost_at
-                is_renewed = isinstance(error, Unauthenticated) and self._token() != token
-                is_lost = isinstance(error, Unavailable | Cancelled)
-                if not (is_renewed or is_lost) or loop.time() - lost_at > WATCH_PATIENCE_S:
-                    raise
-            await asyncio.sleep(_pause_s(failures))
-            failures += 1
-
-    async def _one_stream(
-        self, payment_id: str, after_revision: int | None, until_settled: bool
-    ) -> AsyncGenerator[Transition | None]:
-        """Follow one stream to its end; None is a sign of life."""
-        close_when = (
-            WatchPaymentRequest.CLOSE_WHEN_SETTLED if until_settled else WatchPaymentRequest.CLOSE_WHEN_UNSPECIFIED
+        return self.watcher.watch(
+            payment_id,
+            after_revision=after_revision,
+            until_settled=until_settled,
+            latest_only=latest_only,
+            assertion=assertion,
         )
-        request = WatchPaymentRequest(payment_id=payment_id, after_revision=after_revision, close_when=close_when)
-        async with streaming(self.status.WatchPayment(request)) as messages:
-            async for message in messages:
-                match message.WhichOneof("event"):
-                    case "header" if message.header.HasField("payment"):
-                        yield _as_transition(message.header.payment)
-                    case "updates":
-                        for transition in message.updates.transitions:
-                            yield transition
-                    case _:
-                        yield None
+
+    def watch_optimistic(
+        self, payment_id: str, **options: Unpack[WatchOptions]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Update]]:
+        """Follow a payment as `watch` does, for showing it: with what `expect` says until the truth is known.
+
+        Each update says what it is: TRUTH, PROVISIONAL or ROLLBACK.
+        """
+        return self.watcher.watch_optimistic(payment_id, **options)
+
+    def expect(
+        self, payment_id: str, state: PaymentState, *, through: Collection[PaymentState] = (), timeout_s: float
+    ) -> Expected:
+        """Say what a payment is about to become, to whoever watches it optimistically in this process.
+
+        They are shown `state` as PROVISIONAL at once. The next revision ends that: it is the state, or a ROLLBACK; one
+        in `through` is on the way and changes nothing. After `timeout_s`, or when the answer is withdrawn, the truth is
+        shown again as a ROLLBACK. With `with`, it is withdrawn if what is done inside fails:
+
+            with batzen.expect(payment_id, PaymentState.PAYMENT_STATE_PROCESSING, timeout_s=10):
+                await batzen.orchestrator.SubmitPayment(…)
+        """
+        return self.watcher.expect(payment_id, state, through=through, timeout_s=timeout_s)
 
     def _metadata(self) -> Metadata:
         return (("authorization", f"Bearer {self._token()}"),)
 
 
+def token_in(environ: Mapping[str, str]) -> str:
+    """Return BATZEN_TOKEN. Raises ValueError if it is not set."""
+    token = environ.get("BATZEN_TOKEN")
+    if not token:
+        raise ValueError("BATZEN_TOKEN is not set; `make up` says where to find a token.")
+    return token
+
+
 def new_request_id() -> str:
     """Return a new `request_id`. Keep it with what you ask for: the same id makes a repeat harmless."""
     return str(uuid.uuid4())
-
-
-def _as_transition(payment: Payment) -> Transition:
-    return Transition(
-        payment_id=payment.payment_id,
-        revision=payment.revision,
-        state=payment.state,
-        settled=payment.settled,
-        phase=payment.phase,
-        snapshot=payment.snapshot,
-        record_time=payment.update_time,
-    )
-
-
-def _pause_s(failures: int) -> float:
-    """Return how long to wait before the next try: doubling, and spread so that clients do not come back together."""
-    return random.uniform(0.5, 1.0) * min(RECONNECT_MAX_S, RECONNECT_MIN_S * 2.0 ** min(failures, 10))  # noqa: S311

@@ -62,6 +62,7 @@ class BatzenError(Exception):
 
     def __init__(self, refusal: _Refusal) -> None:
         super().__init__(f"{refusal.reason or refusal.code.name}: {refusal.message}")
+        self._refusal = refusal
         self.code = refusal.code
         self.reason = refusal.reason
         """UPPER_SNAKE_CASE; empty when the failure came from elsewhere than a service of the suite."""
@@ -74,6 +75,10 @@ class BatzenError(Exception):
         """How long to wait before the same call is worth a try; None where none is named."""
         self.correlation_id = refusal.correlation_id
         """What to name when asking about this failure; None when no server was reached."""
+
+    def again(self) -> BatzenError:
+        """Return the same error as another object, for another place to raise it."""
+        return type(self)(self._refusal)
 
 
 class InvalidArgument(BatzenError):
@@ -189,10 +194,33 @@ by_reason: Final[Mapping[str, type[BatzenError]]] = MappingProxyType(
 """The class of a reason, for `except errors.by_reason["PAYMENT_STATE"]`. KeyError for what no contract names."""
 
 
+LASTING: Final = (
+    InvalidArgument, Unauthenticated, PermissionDenied, NotFound, AlreadyExists, FailedPrecondition, OutOfRange,
+    Unimplemented,
+)  # fmt: skip
+"""What the same call would meet again. Any other failure of a call that reads may be gone the next time."""
+
+
 def from_rpc_error(error: aio.AioRpcError) -> BatzenError:
     """Return what a failed call means, as the class of both its code and its reason."""
     refusal = _read(error)
     return _kind(refusal.code, refusal.reason)(refusal)
+
+
+def refused(
+    code: grpc.StatusCode, *, reason: str = "", message: str, metadata: Mapping[str, str] = MappingProxyType({})
+) -> BatzenError:
+    """Return the error of a refusal that came otherwise than as the end of a call, such as the end of one watch."""
+    refusal = _Refusal(
+        code=code,
+        message=message,
+        reason=reason,
+        metadata=MappingProxyType(dict(metadata)),
+        violations=(),
+        retry_after=None,
+        correlation_id=None,
+    )
+    return _kind(code, reason)(refusal)
 
 
 @cache

@@ -98,8 +98,7 @@ class Shop:
         started = time.perf_counter()
         async with AsyncExitStack() as stack:
             if watched:
-                _token.set(payer.token)
-                watching = asyncio.create_task(self._watch(payment_id))
+                watching = asyncio.create_task(self._watch(payer, payment_id))
                 stack.push_async_callback(asyncio.wait, [watching])
             submitted = time.perf_counter()
             await self.submit(payer, payment_id)
@@ -126,8 +125,8 @@ class Shop:
             while await self._is_something_left():  # noqa: ASYNC110 what is left stands in databases
                 await asyncio.sleep(POLL_S)
 
-    async def _watch(self, payment_id: str) -> None:
-        async with self._payers.watch(payment_id, until_settled=True) as updates:
+    async def _watch(self, payer: Payer, payment_id: str) -> None:
+        async with self._shop.watch(payment_id, until_settled=True, assertion=payer.token) as updates:
             async for update in updates:
                 last = update
         assert last.settled

@@ -13,6 +13,7 @@ from typing import Final
 
 from services.access import TABLE
 from services.status.domain import render_tables
+from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
 from tests.pricing import printed as pricing
 
@@ -44,6 +45,7 @@ PRINTED: Final = {
     "ARCHITECTURE.md": {"state tables": render_tables},
     "docs/errors.md": {"reasons": reasons},
     "docs/access.md": {"access": access},
+    "docs/vocabularies.md": {"words": batzen.words, "nearest": batzen.nearest},
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }
 """Document → name of a printed part → what prints it. The part stands between two comments that name it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from pathlib import Path
 
@@ -58,10 +59,15 @@ async def _refuse_stream(request: StringValue, _: object) -> AsyncIterator[Strin
     raise PaymentNotFound
 
 
+async def _never_answer(request: StringValue, _: object) -> StringValue:
+    await asyncio.Event().wait()
+    return request
+
+
 @pytest.fixture
 async def channel(tmp_path: Path) -> AsyncIterator[aio.Channel]:
     issuer = Issuer(tmp_path / "issuer", now=lambda: echo.NOW)
-    methods = {"Refuse": echo.unary(_refuse), "Watch": echo.watch(_refuse_stream)}
+    methods = {"Refuse": echo.unary(_refuse), "Watch": echo.watch(_refuse_stream), "Wait": echo.unary(_never_answer)}
     metadata = echo.bearer(issuer.mint("payer_1", roles={"payer"}))
     async with (
         echo.serving(issuer, methods) as served,
@@ -122,6 +128,22 @@ async def test_a_stream_fails_as_a_call_does(channel: aio.Channel) -> None:
         await anext(responses)
 
     assert first.value == "first"
+
+
+async def test_a_call_that_still_runs_when_the_channel_is_closed_is_cancelled(channel: aio.Channel) -> None:
+    call = channel.unary_unary(f"/{echo.SERVICE}/Wait", StringValue.SerializeToString, StringValue.FromString)
+    waiting = [asyncio.ensure_future(_answer_of(call(StringValue(value="closed")))) for _ in range(2)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    await channel.close()
+    with pytest.raises(errors.Cancelled):
+        await waiting[1]
+
+
+async def _answer_of(call: Awaitable[StringValue]) -> StringValue:
+    return await call
 
 
 async def test_nobody_there_is_unavailable_without_a_reason() -> None:

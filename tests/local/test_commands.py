@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -15,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from batzen.type.v1.payment_pb2 import PaymentState
 from local.ports import free_ports, variable
 from local.processes import ROOT
 
@@ -185,44 +185,28 @@ async def test_a_refusal_is_exit_code_1_and_names_the_call_in_the_logs(up: Up) -
     assert "GetPayment" in logged
 
 
-PROGRAM = """
-import asyncio
-from batzen.client import Client, new_request_id
-from batzen.orchestrator.v1.orchestrator_pb2 import Payer, StartPaymentRequest, SubmitPaymentRequest
-from batzen.pricing.v1.pricing_pb2 import Line
-from batzen.type.v1.money_pb2 import Money
-
-async def main():
-    async with Client.from_environ() as batzen:
-        price = Money(amount_minor=10_000, currency_code="CHF")
-        line = Line(line_id="1", seller_id="seller_1", kind="LINE_KIND_SESSION", quantity="1", unit_amount=price)
-        started = await batzen.orchestrator.StartPayment(StartPaymentRequest(
-            request_id=new_request_id(), payer=Payer(payer_id="payer_1"), lines=[line],
-            return_url="https://shop.example/back", collection="COLLECTION_ELEMENTS"))
-        payment_id = started.session.payment.payment_id
-        await batzen.orchestrator.SubmitPayment(SubmitPaymentRequest(
-            request_id=new_request_id(), payment_id=payment_id, payment_method_id="pm_card_visa"))
-        async with batzen.watch(payment_id, after_revision=0, until_settled=True) as updates:
-            async for update in updates:
-                print(update.revision, update.state)
-
-asyncio.run(main())
-"""
-"""What the README shows."""
+PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "batzen" / "README.md").read_text(), re.DOTALL)
+"""What the README of the client shows."""
 
 
-async def test_a_program_of_a_few_lines_takes_a_payment_and_follows_it(up: Up) -> None:
+async def test_the_programs_that_the_readme_shows_take_a_payment_and_follow_it(up: Up) -> None:
     connection = json.loads((up.directory / "connection.json").read_text())
     environ = {f"BATZEN_{name.upper()}_ADDRESS": address for name, address in connection["addresses"].items()}
     environ |= {"BATZEN_TOKEN": connection["tokens"]["service"], "PATH": os.environ["PATH"]}
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE
-    )
 
-    output, errors = await program.communicate()
+    outputs = []
+    for text in PROGRAMS:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", text, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE
+        )
+        output, errors = await program.communicate()
+        assert (program.returncode, errors.decode()) == (0, "")
+        outputs.append(output.decode().splitlines())
 
-    assert program.returncode == 0, errors.decode()
-    assert output.decode().splitlines()[-1].endswith(f" {PaymentState.PAYMENT_STATE_SUCCEEDED}")
+    with_asyncio, without = outputs
+    assert with_asyncio[0] == "1 PAYMENT_STATE_INITIALIZED"
+    assert with_asyncio[-1].endswith(" PAYMENT_STATE_SUCCEEDED")
+    assert without == [f"{len(with_asyncio)} 12000"]
 
 
 async def test_a_process_that_ends_is_started_again(up: Up) -> None:

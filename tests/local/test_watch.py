@@ -1,4 +1,4 @@
-"""The client's watch against a real status service that goes away and comes back."""
+"""The client's watch of a status service whose process is killed and started again; tests/batzen has the rest."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from batzen import errors
 from batzen.client import Client, new_request_id
-from batzen.status.v1.status_pb2 import OpenPaymentRequest, Payment, RecordTransitionRequest, Transition
+from batzen.status.v1.status_pb2 import OpenPaymentRequest, Payment, RecordTransitionRequest
 from batzen.type.v1.money_pb2 import Money
 from batzen.type.v1.payment_pb2 import PaymentSnapshot, PaymentState
 from local.ports import free_ports
@@ -75,42 +74,3 @@ async def test_a_watch_goes_on_where_it_was_when_status_is_killed(
 
     assert [opened.revision, waiting.revision, canceled.revision] == [1, 2, 3]
     assert canceled.state == PaymentState.PAYMENT_STATE_CANCELED
-
-
-async def test_a_watch_from_a_revision_tells_what_came_after_and_ends_when_settled(
-    suite: Suite, orchestrator: Client, payment: Payment
-) -> None:
-    await _move(orchestrator, payment, PaymentState.PAYMENT_STATE_CANCELED, revision=1)
-
-    async with (
-        suite.client("operator", sub="operator_1") as client,
-        asyncio.timeout(30),
-        client.watch(payment.payment_id, after_revision=0, until_settled=True) as updates,
-    ):
-        seen: list[Transition] = [update async for update in updates]
-
-    assert [update.revision for update in seen] == [1, 2]
-    assert seen[-1].settled
-
-
-async def test_another_payers_payment_is_not_there(suite: Suite, payment: Payment) -> None:
-    async with suite.client("payer", sub="payer_2") as client, client.watch(payment.payment_id) as updates:
-        with pytest.raises(errors.by_reason["PAYMENT_NOT_FOUND"]):
-            await anext(updates)
-
-
-async def test_a_token_that_was_renewed_is_taken(suite: Suite, payment: Payment) -> None:
-    tokens = iter(["of yesterday"] * 2)
-    renewed = suite.token("payer", sub="payer_1")
-    async with (
-        Client(token=lambda: next(tokens, renewed), addresses=suite.addresses) as client,
-        asyncio.timeout(30),
-        client.watch(payment.payment_id) as updates,
-    ):
-        assert (await anext(updates)).revision == 1
-
-
-async def test_a_token_that_stays_bad_ends_the_watch(suite: Suite, payment: Payment) -> None:
-    async with Client(token="bad", addresses=suite.addresses) as client, client.watch(payment.payment_id) as updates:
-        with pytest.raises(errors.Unauthenticated):
-            await anext(updates)

@@ -1,0 +1,23 @@
+"""Watching many payments over one stream. `Client.watch` is the way in; `watcher.py` puts it together.
+
+`backlog.py`, `topic.py`, `session.py`, `optimism.py` and `seen.py` decide and know nothing of networks; `line.py`,
+`polling.py` and `reading.py` speak to the server.
+"""
+
+from batzen.watching.connection import Connection, ConnectionState
+from batzen.watching.figures import Figures
+from batzen.watching.limits import WatchLimits
+from batzen.watching.optimism import Kind, Update
+from batzen.watching.watcher import Expected, Watcher, WatchOptions
+
+__all__ = [
+    "Connection",
+    "ConnectionState",
+    "Expected",
+    "Figures",
+    "Kind",
+    "Update",
+    "WatchLimits",
+    "WatchOptions",
+    "Watcher",
+]

@@ -1,0 +1,85 @@
+"""Asking for payments one by one while there is no stream for them, at a bounded rate."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from batzen import errors
+from batzen.watching.connection import ConnectionState
+from batzen.watching.figures import Figures
+from batzen.watching.limits import WatchLimits
+from batzen.watching.line import Line
+from batzen.watching.reading import Archive
+from batzen.watching.topic import Asked, Topic, Verdict
+
+POLL_PAGE: Final = 100
+"""Transitions of one payment taken at once; more of them come with the next round."""
+
+
+class Poller:
+    """Polls the topics of lines that have no stream."""
+
+    def __init__(
+        self,
+        lines: Callable[[], Iterable[Line]],
+        *,
+        archive: Archive,
+        limits: WatchLimits,
+        figures: Figures,
+        chance: random.Random,
+    ) -> None:
+        self._lines = lines
+        self._archive = archive
+        self._limits = limits
+        self._figures = figures
+        self._chance = chance
+        self._wanted = asyncio.Event()
+
+    def look(self) -> None:
+        """See whether there is something to poll."""
+        if any(line.state is ConnectionState.POLLING for line in self._lines()):
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+
+    async def run(self) -> None:
+        """Poll for ever; end by cancellation."""
+        while True:
+            await self._wanted.wait()
+            for line in list(self._lines()):
+                await self._round(line)
+            await asyncio.sleep(self._chance.uniform(0.5, 1.0) * self._limits.poll_every_s)
+
+    async def _round(self, line: Line) -> None:
+        """Ask for each topic of a line once, unless its stream comes back or the server is away."""
+        for topic in list(line.session.topics.values()):
+            if line.state is not ConnectionState.POLLING:
+                return
+            asked = topic.ask()
+            if asked is None:
+                line.session.remove(topic)
+                continue
+            self._figures.polls += 1
+            try:
+                await self._poll(topic, asked)
+            except errors.LASTING as error:
+                if topic.refused(asked, error, now=asyncio.get_running_loop().time()) is Verdict.OVER:
+                    line.session.remove(topic)
+            except errors.BatzenError:
+                return  # the next round asks again, and the line's patience has an end
+            line.answered()
+            await asyncio.sleep(1 / self._limits.polls_per_s)
+
+    async def _poll(self, topic: Topic, asked: Asked) -> None:
+        if topic.is_opening:
+            payment = await self._archive.payment(topic.payment_id, token=asked.token)
+            topic.opened(asked, revision=payment.revision, payment=payment)
+        if topic.heard is not None:
+            transitions = await self._archive.transitions(
+                topic.payment_id, after_revision=topic.heard, at_most=POLL_PAGE, token=asked.token
+            )
+            for update in transitions:
+                topic.transition(update)
