@@ -3,6 +3,9 @@
 The order is (transaction, payment, revision), and only transactions before the horizon are looked at, the oldest that
 may still commit: nothing will ever come before a cursor that was given out. What it costs: while a transaction that
 writes hangs open on the database server, feeds wait for it (watches of single payments do not).
+
+A cursor names a transaction that is in the history, never the horizon: after a crash, PostgreSQL gives the numbers of
+transactions that left no trace again, and what commits under them would lie before the cursor.
 """
 
 from __future__ import annotations
@@ -42,17 +45,29 @@ class Position(NamedTuple):
     payment_id: str = ""
     revision: int = 0
 
+    @classmethod
+    def after(cls, xid: int) -> Position:
+        """Return the place after all that a transaction did."""
+        return cls(xid + 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """How far feeds can go at one moment."""
+    """How far the feeds of a tenant can go at one moment."""
 
     horizon: int
     """The oldest transaction that may still commit: everything before it is known."""
     end: int
     """The next transaction that will begin."""
+    last: int
+    """The newest transaction before the horizon in the history that is kept; 0 if there is none."""
     compacted: int
-    """The newest transaction of which history was taken out; 0 if none was."""
+    """The newest transaction in the history that was taken out; 0 if there is none."""
+
+    @property
+    def position(self) -> Position:
+        """The place after everything before the horizon."""
+        return Position.after(max(self.last, min(self.compacted, self.horizon - 1)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,17 +110,21 @@ class ChangeLog:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def head(self) -> Head:
+    async def head(self, tenant_id: str) -> Head:
         async with reading(self._engine) as connection:
-            horizon, end, compacted = (await connection.execute(_HEAD)).one()
-        return Head(horizon=horizon, end=end, compacted=compacted or 0)
+            horizon, end, last, compacted = (await connection.execute(_HEAD, {"tenant_id": tenant_id})).one()
+        return Head(horizon=horizon, end=end, last=last or 0, compacted=compacted or 0)
 
-    async def page(
-        self, wanted: Filter, *, after: Position, horizon: int, limit: int
-    ) -> tuple[list[Change], Position | None]:
+    async def horizon(self) -> tuple[int, int]:
+        """Return the oldest transaction that may still commit, and the next that will begin."""
+        async with reading(self._engine) as connection:
+            horizon, end = (await connection.execute(_HORIZON)).one()
+        return horizon, end
+
+    async def page(self, wanted: Filter, *, after: Position, horizon: int, limit: int) -> list[Change]:
         """Return the next changes that a filter covers below a horizon that was seen before, at most `limit`.
 
-        And where to go on: None if that were all. Raises CursorCompacted.
+        Raises CursorCompacted.
         """
         covered = covered_by(wanted)
         place = sa.tuple_(transitions.c.xid, transitions.c.payment_id, transitions.c.revision)
@@ -136,11 +155,11 @@ class ChangeLog:
         )
         async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).mappings().all()
-            compacted = await connection.scalar(_COMPACTED)  # after the rows: then none of them was taken out unseen
+            # After the rows: then none of them was taken out unseen.
+            compacted = await connection.scalar(_COMPACTED, {"tenant_id": wanted.tenant_id})
         if compacted is not None and after.xid <= compacted:
             raise CursorCompacted(field="cursor")
-        changes = [_change(row) for row in rows]
-        return changes, changes[-1].position if len(changes) == limit else None
+        return [_change(row) for row in rows]
 
 
 async def check_order(engine: AsyncEngine) -> None:
@@ -165,13 +184,23 @@ def position_of(cursor: str, *, tenant_id: str, head: Head) -> Position:
     return position
 
 
-_COMPACTED: Final = sa.select(compactions.c.last_xid).order_by(compactions.c.last_xid.desc()).limit(1)
-_HEAD: Final = sa.select(
-    sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot(), type_=Xid8),
-    sa.func.pg_snapshot_xmax(sa.func.pg_current_snapshot(), type_=Xid8),
-    _COMPACTED.scalar_subquery(),
+_XMIN: Final = sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot(), type_=Xid8)
+_XMAX: Final = sa.func.pg_snapshot_xmax(sa.func.pg_current_snapshot(), type_=Xid8)
+_TENANT: Final = sa.bindparam("tenant_id", type_=sa.Text)
+_LAST: Final = (
+    sa.select(transitions.c.xid)
+    .where(transitions.c.tenant_id == _TENANT, transitions.c.xid < _XMIN)
+    .order_by(transitions.c.xid.desc())
+    .limit(1)
 )
-
+_COMPACTED: Final = (
+    sa.select(compactions.c.last_xid)
+    .where(compactions.c.tenant_id == _TENANT)
+    .order_by(compactions.c.last_xid.desc())
+    .limit(1)
+)
+_HORIZON: Final = sa.select(_XMIN, _XMAX)
+_HEAD: Final = sa.select(_XMIN, _XMAX, _LAST.scalar_subquery(), _COMPACTED.scalar_subquery())
 
 _IS_ORDER_BROKEN: Final = sa.text(
     """

@@ -260,12 +260,13 @@ class Feed:
             self._look(topic)
 
     async def _resync(self) -> None:
-        """Look again and again, and at once when a hint may have been lost, at what has moved since the last look."""
+        """Look again and again at what has moved since the last look, and at all payments once hints may be lost."""
         since: int | None = None
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.limits.resync_s):
                     await self._lost.wait()
+                    since = None  # the database may have crashed, and have begun to count again from an earlier number
             self._lost.clear()
             try:
                 horizon = await self._store.horizon()

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from services.errors import DependencyUnavailable
-from services.status.changes import Change, ChangeLog, Position, cursor_of
+from services.status.changes import Change, ChangeLog, Head, Position, cursor_of
+from services.status.domain import CursorCompacted
 from services.status.filters import Filter
 from services.status.outbox import Outbox
 from services.status.responses import change_message, cursor_message
@@ -82,9 +83,9 @@ class Follower:
     """One stream of the feed."""
 
     def __init__(
-        self, followers: Followers, *, log: ChangeLog, wanted: Filter, position: Position, until: int | None
+        self, followers: Followers, *, log: ChangeLog, wanted: Filter, position: Position, until: Head | None
     ) -> None:
-        """Go on after `position`, until all transactions before the horizon `until` were seen, if there is one."""
+        """Go on after `position`; end at `until`, if it is given."""
         self.wanted = wanted
         self.position = position
         """Everything up to here was sent, or will be before anything else."""
@@ -107,10 +108,14 @@ class Follower:
         self._outbox = outbox
         outbox.put(self.heartbeat())
         try:
-            while self._until is None or self.position.xid < self._until:
+            while True:
                 if outbox.is_full:
                     await self._room(outbox)
-                if await self._read() and self._until is None and self._followers.join(self):
+                if not await self._read():
+                    continue
+                if self._until is not None:
+                    break
+                if self._followers.join(self):
                     await self._fall_back.wait()
                     self._fall_back.clear()
         finally:
@@ -121,23 +126,26 @@ class Follower:
         """Take what is new up to a position. Without room for it, the stream falls back to reading for itself."""
         assert self._outbox is not None, "only a stream that runs is offered something"  # noqa: S101
         if self._outbox.is_full:
-            self._followers.leave(self)
-            self._fall_back.set()
+            self.fall_back()
             return
         self._send([each for each in changes if each.position > self.position], position)
+
+    def fall_back(self) -> None:
+        """Have the stream read for itself again."""
+        self._followers.leave(self)
+        self._fall_back.set()
 
     async def _read(self) -> bool:
         """Send what comes next in the log; return whether that was all."""
         try:
-            head = await self._log.head()
-            changes, position = await self._log.page(
-                self.wanted, after=self.position, horizon=head.horizon, limit=PAGE_MAX
-            )
+            head = self._until or await self._log.head(self.wanted.tenant_id)
+            changes = await self._log.page(self.wanted, after=self.position, horizon=head.horizon, limit=PAGE_MAX)
         except DependencyUnavailable:
             await asyncio.sleep(RETRY_S)
             return False
-        self._send(changes, position or Position(head.horizon))
-        return position is None
+        is_all = len(changes) < PAGE_MAX
+        self._send(changes, head.position if is_all else changes[-1].position)
+        return is_all
 
     def _send(self, changes: Sequence[Change], position: Position) -> None:
         assert self._outbox is not None, "only a stream that runs sends"  # noqa: S101
@@ -196,6 +204,10 @@ class _Tail:
                 wait_s = await self._read()
             except DependencyUnavailable:
                 wait_s = RETRY_S
+            except CursorCompacted:  # each stream finds out for itself
+                wait_s = RETRY_S
+                for follower in tuple(self._followers):
+                    follower.fall_back()
             await asyncio.sleep(GATHER_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
@@ -204,12 +216,14 @@ class _Tail:
 
     async def _read(self) -> float:
         """Hand on everything that is new; return how soon to look again when nothing is heard."""
-        head = await self._log.head()
-        while self._position.xid < head.horizon:
-            changes, position = await self._log.page(
-                self._all, after=self._position, horizon=head.horizon, limit=PAGE_MAX
-            )
-            self._position = position or Position(head.horizon)
-            for follower in tuple(self._followers):
-                follower.offer([each for each in changes if follower.wanted.covers(each.payment)], self._position)
-        return PENDING_S if head.horizon < head.end else RESYNC_S
+        horizon, end = await self._log.horizon()
+        is_all = False
+        while not is_all:
+            changes = await self._log.page(self._all, after=self._position, horizon=horizon, limit=PAGE_MAX)
+            is_all = len(changes) < PAGE_MAX
+            if changes:
+                last = changes[-1].position
+                self._position = Position.after(last.xid) if is_all else last
+                for follower in tuple(self._followers):
+                    follower.offer([each for each in changes if follower.wanted.covers(each.payment)], self._position)
+        return PENDING_S if horizon < end else RESYNC_S

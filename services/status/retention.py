@@ -117,14 +117,22 @@ async def _take_out(connection: asyncpg.Connection, month: date, *, now: datetim
         await connection.execute("LOCK TABLE transitions IN ACCESS EXCLUSIVE MODE")
         if await _is_awaited(connection, month):  # now nobody moves any more
             return False
-        last_xid = await connection.fetchval(f"SELECT max(xid::text::numeric)::text FROM {name}")  # noqa: S608
-        await connection.execute(f"ALTER TABLE transitions DETACH PARTITION {name}")
         await connection.execute(
-            "INSERT INTO compactions (open_month, last_xid, compact_time) VALUES ($1, $2::text::xid8, $3)",
+            f"""
+            WITH RECURSIVE tenants (tenant_id) AS (
+              SELECT min(tenant_id) FROM {name}
+              UNION ALL
+              SELECT (SELECT min(m.tenant_id) FROM {name} m WHERE m.tenant_id > tenants.tenant_id)
+              FROM tenants WHERE tenants.tenant_id IS NOT NULL
+            )
+            INSERT INTO compactions (tenant_id, open_month, last_xid, compact_time)
+            SELECT tenant_id, $1, (SELECT xid FROM {name} m WHERE m.tenant_id = t.tenant_id ORDER BY xid DESC LIMIT 1), $2
+            FROM tenants t WHERE tenant_id IS NOT NULL
+            """,  # noqa: S608 a name of our own
             month,
-            last_xid or "0",
             now,
         )
+        await connection.execute(f"ALTER TABLE transitions DETACH PARTITION {name}")
     _logger.info("Took out the history of %s, which is kept in %s", f"{month:%Y-%m}", name)
     return True
 

@@ -119,6 +119,7 @@ sa.Index("transitions_by_xid", transitions.c.tenant_id, transitions.c.xid)
 
 
 class _Compactions(sa.TypedColumns):
+    tenant_id = sa.Column(sa.Text, primary_key=True)
     open_month = sa.Column(sa.Date, primary_key=True)
     last_xid = sa.Column(Xid8, nullable=False)
     compact_time = sa.Column(sa.DateTime(timezone=True), nullable=False)

@@ -13,7 +13,7 @@ from services.runtime.access import Access
 from services.runtime.calls import current_access, current_caller, current_tenant
 from services.runtime.identity import Caller
 from services.status import requests
-from services.status.changes import ChangeLog, Position, cursor_of, position_of
+from services.status.changes import ChangeLog, cursor_of, position_of
 from services.status.domain import Cause, PaymentNotFound, Snapshot, State, is_settled
 from services.status.feed import Feed
 from services.status.filters import Filter
@@ -143,8 +143,8 @@ class StatusServicer(StatusServiceServicer):
         size = requests.page_size(request.page_size, default=PAYMENTS_DEFAULT, at_most=PAYMENTS_MAX)
         cursor = ""
         if not request.page_token:  # before the list is read: what happens in between then comes twice, not never
-            head = await self._log.head()
-            cursor = cursor_of(Position(head.horizon), tenant_id=wanted.tenant_id)
+            head = await self._log.head(wanted.tenant_id)
+            cursor = cursor_of(head.position, tenant_id=wanted.tenant_id)
         page, next_page_token = await self._payments.page(wanted, size=size, token=request.page_token)
         return pb.ListPaymentsResponse(
             payments=map(payment_message, page), next_page_token=next_page_token, cursor=cursor
@@ -200,12 +200,12 @@ class StatusServicer(StatusServiceServicer):
     async def WatchPayments(self, request: pb.WatchPaymentsRequest, context: Context) -> None:  # type: ignore[override]
         wanted = _filter(request.filter)
         closes = _closes(request, pb.WatchPaymentsRequest.CLOSE_WHEN_CAUGHT_UP)
-        head = await self._log.head()
-        begin = Position(head.horizon)
+        head = await self._log.head(wanted.tenant_id)
+        begin = head.position
         if request.cursor:
             begin = position_of(request.cursor, tenant_id=wanted.tenant_id, head=head)
         follower = Follower(
-            self._followers, log=self._log, wanted=wanted, position=begin, until=head.horizon if closes else None
+            self._followers, log=self._log, wanted=wanted, position=begin, until=head if closes else None
         )
         outbox = self._feed.open_stream(heartbeat=follower.heartbeat, ended=_ended, on_room=follower.on_room)
         try:

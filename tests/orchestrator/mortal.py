@@ -94,6 +94,7 @@ def asked_by_shop(request: Any, payment_id: str, *, command: bytes = b"") -> Req
         caller = Caller(
             subject="shop", tenant_id="main", roles=frozenset({"service"}), expire_time=datetime.max.replace(tzinfo=UTC)
         )
+        calls.begin(correlation="", remaining_s=None)
         calls.admitted(caller, EVERYTHING)
         return named(request, payment_id, command=command)
 

@@ -351,6 +351,25 @@ async def test_a_feed_that_has_to_end_says_why(
     assert refusal_of(error.value).reason == reason
 
 
+async def test_a_cursor_lies_before_transactions_that_left_no_trace(database: ServiceDatabase, issuer: Issuer) -> None:
+    """After a crash PostgreSQL gives their numbers again."""
+    async with running_replica(database.runtime_url, issuer=issuer) as replica, tenant(replica, "traces") as status:
+        await opened(status)
+        before = (await status.ListPayments(pb.ListPaymentsRequest())).cursor
+        connection = await asyncpg.connect(plain_dsn(database.runtime_url))
+        for _ in range(3):
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute("SELECT pg_current_xact_id()")
+            await transaction.rollback()
+        await connection.close()
+
+        assert (await status.ListPayments(pb.ListPaymentsRequest())).cursor == before
+        async with feed(status) as changes:
+            await changes.next()
+            assert changes.cursor == before
+
+
 async def test_a_history_from_another_server_does_not_start(make_database: MakeDatabase, issuer: Issuer) -> None:
     database = await make_database("status")
     engine = make_engine(database.runtime_url, application_name="status-tests")

@@ -124,7 +124,7 @@ async def test_the_runtime_role_reaches_a_month_through_the_history_alone(own: S
             "DELETE FROM transitions_2026_11",
             "DELETE FROM transitions_other",
             "UPDATE transitions SET state = 'FAILED'",
-            "INSERT INTO compactions VALUES ('2026-11-01', '5', now())",
+            "INSERT INTO compactions VALUES ('main', '2026-11-01', '5', now())",
             "DELETE FROM compactions",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

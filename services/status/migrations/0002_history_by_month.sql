@@ -29,12 +29,13 @@ CREATE INDEX transitions_by_xid ON transitions (tenant_id, xid);
 
 ALTER TABLE transitions ATTACH PARTITION transitions_other DEFAULT;
 
--- How far history was taken out: no feed goes on after a transaction that may have been among it.
+-- How far history was taken out: no feed of the tenant goes on from before a transaction that was among it.
 CREATE TABLE compactions (
+  tenant_id text NOT NULL,
   open_month date NOT NULL,
   last_xid xid8 NOT NULL,
   compact_time timestamptz NOT NULL,
-  CONSTRAINT compactions_pkey PRIMARY KEY (open_month)
+  CONSTRAINT compactions_pkey PRIMARY KEY (tenant_id, open_month)
 );
 
 REVOKE UPDATE, DELETE, TRUNCATE ON transitions FROM :runtime_role;
