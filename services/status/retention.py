@@ -126,8 +126,10 @@ async def _take_out(connection: asyncpg.Connection, month: date, *, now: datetim
               FROM tenants WHERE tenants.tenant_id IS NOT NULL
             )
             INSERT INTO compactions (tenant_id, open_month, last_xid, compact_time)
-            SELECT tenant_id, $1, (SELECT xid FROM {name} m WHERE m.tenant_id = t.tenant_id ORDER BY xid DESC LIMIT 1), $2
-            FROM tenants t WHERE tenant_id IS NOT NULL
+            SELECT tenant_id, $1, last.xid, $2
+            FROM tenants, LATERAL (
+              SELECT xid FROM {name} m WHERE m.tenant_id = tenants.tenant_id ORDER BY xid DESC LIMIT 1
+            ) last
             """,  # noqa: S608 a name of our own
             month,
             now,
