@@ -18,7 +18,7 @@ class OneWatch:
         self._write = write
         self._watch: Watch | None = None
         self._sent = 0
-        """The last revision that was written to the stream, or that it resumes after."""
+        """Everything up to this revision was written to the stream for certain, or is what it resumes after."""
 
     def begin(self, watch: Watch) -> None:
         """Take the watch, once it has begun."""
@@ -26,9 +26,9 @@ class OneWatch:
         self._sent = watch.tail
 
     async def write(self, message: bytes) -> None:
-        """Write what the outbox has just given out: all that it had."""
+        """Write what the outbox has just given out: all that it had, or a part of what is too long for one message."""
         assert self._watch is not None, "nothing is written before the watch begins"  # noqa: S101
-        tail = self._watch.tail
+        tail = self._sent if self._watch.outbox.has_more else self._watch.tail
         await self._write(message)
         self._sent = tail
 

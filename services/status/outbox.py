@@ -144,6 +144,11 @@ class Outbox:
         """Whether what waits has as many bytes as may wait; what was put by `replace` does not count."""
         return self._bytes >= self.limits.queue_bytes_max
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something waits that was not taken yet."""
+        return bool(self._pieces or self._latest)
+
     def put(self, piece: bytes) -> None:
         """Send a message after all that waits."""
         self._pieces.append(piece)
@@ -182,7 +187,7 @@ class Outbox:
     def has_ended(self) -> bool:
         """Whether the stream has come to its end and all was sent. Raises the reason when it has to end before that."""
         self._taken_at = None
-        if self._is_finishing and not (self._pieces or self._latest):
+        if self._is_finishing and not self.has_more:
             return True
         if self._ending is not None:
             raise self.end_reason()
