@@ -1,0 +1,35 @@
+"""Replicas that are processes, and a good report, for all tests of a test process."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.status.history.checker.timeline import timelines
+from tests.status.history.harness.cluster import REPLICAS, Cluster, running_cluster
+from tests.status.history.model.playing import play
+from tests.status.history.recorded import Good
+
+
+@pytest.fixture(scope="session")
+async def cluster() -> AsyncIterator[Cluster]:
+    """Running replicas. Whoever makes trouble mends it."""
+    folder = Path(tempfile.mkdtemp(prefix="batzen-history-"))
+    folder.chmod(0o711)  # the database's own user enters it
+    try:
+        async with running_cluster(folder, replicas=REPLICAS) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def good() -> Good:
+    """What a model that keeps the contract stored, and what was reported of it."""
+    stored, report, findings = await play("good", bug=None, seconds=1.0, watches=120)
+    assert findings == []
+    return Good(stored=stored, report=report, lines=timelines(stored, report))
