@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.status.history.checker.timeline import timelines
 from tests.status.history.harness.cluster import REPLICAS, Cluster, running_cluster
-from tests.status.history.model.playing import play
-from tests.status.history.recorded import Good
+from tests.status.history.model.playing import Played, play
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +26,6 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-async def good() -> Good:
+async def good() -> Played:
     """What a model that keeps the contract stored, and what was reported of it."""
-    stored, report, findings = await play("good", bug=None, seconds=1.0, watches=120)
-    assert findings == []
-    return Good(stored=stored, report=report, lines=timelines(stored, report))
+    return await play("good", bug=None, seconds=1.0, watches=120, caught_up_within_s=10)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from batzen.status.v1 import status_pb2 as pb
 
@@ -99,16 +100,6 @@ class Stretch:
         return self.events[-1] if self.events and isinstance(self.events[-1], Ended) else None
 
 
-@dataclass(slots=True, kw_only=True)
-class Watcher:
-    """Who followed one payment by WatchPayment, over one stream after the other."""
-
-    name: str
-    stretches: list[Stretch] = field(default_factory=list)
-    is_done: bool = False
-    """It has gone home, or its payment is settled and that was all it wanted to know."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
     """A Drop on a WatchMany."""
@@ -121,6 +112,7 @@ class Dropped:
 class ManyStream:
     """One WatchMany: what was asked on it, and what came."""
 
+    watcher: str
     commands: list[Asked | Dropped] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
@@ -128,15 +120,6 @@ class ManyStream:
     def ended(self) -> Ended | None:
         last = self.events[-1] if self.events else None
         return last if isinstance(last, Ended) and not last.payment_id else None
-
-
-@dataclass(slots=True, kw_only=True)
-class ManyWatcher:
-    """Who followed many payments, over one stream after the other."""
-
-    name: str
-    streams: list[ManyStream] = field(default_factory=list)
-    is_done: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +157,6 @@ class Listing:
 class FromNow:
     """No cursor."""
 
-    settled_xid: int
-    """Every transaction below it had ended before the feed was asked for; 0 if that is not known."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AfterMessage:
@@ -198,18 +178,24 @@ class FeedStream:
     """What the caller can get to see, too: a payer's filter has its own id."""
     origin: Origin
     asked_us: int
+    settled_xid: int
+    """Every transaction below it had ended by the time the feed was asked for; 0 if that is not known."""
     until_caught_up: bool = False
     messages: list[FeedMessage] = field(default_factory=list)
     ended: Ended | None = None
 
 
+Stream = TypeVar("Stream", Stretch, ManyStream, FeedStream)
+
+
 @dataclass(slots=True, kw_only=True)
-class FeedWatcher:
-    """Who followed a feed, over one stream after the other."""
+class Watcher(Generic[Stream]):
+    """Who followed one payment, many, or a feed, over one stream after the other."""
 
     name: str
-    streams: list[FeedStream] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
     is_done: bool = False
+    """It has gone home with all that it wanted to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,10 +254,8 @@ class Reading:
 class Report:
     """Everything that everybody reports of one run."""
 
-    watchers: Sequence[Watcher] = ()
-    many: Sequence[ManyWatcher] = ()
-    feeds: Sequence[FeedWatcher] = ()
+    ones: Sequence[Watcher[Stretch]] = ()
+    many: Sequence[Watcher[ManyStream]] = ()
+    feeds: Sequence[Watcher[FeedStream]] = ()
     attempts: Sequence[Attempt] = ()
     readings: Sequence[Reading] = ()
-    reused_xids: Sequence[range] = ()
-    """Numbers of transactions that were used again after a crash of the database."""

@@ -7,17 +7,25 @@ BATZEN_HISTORY_SEED=7/3 BATZEN_HISTORY_SECONDS=1 …    one round alone, whose s
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
 import time
 from collections import Counter
-from typing import Final
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
 
 import pytest
+from grpc import aio
 
+from batzen._channel import streaming
+from batzen.status.v1 import status_pb2 as pb
+from tests.status.conftest import move
 from tests.status.history.harness.cluster import Cluster
 from tests.status.history.harness.round import Outcome, Size, play_round
+from tests.status.samples import open_request, snapshot
 
 # Read now: no setting of the person who runs the tests reaches a test.
 SEED: Final = os.environ.get("BATZEN_HISTORY_SEED") or str(random.SystemRandom().randrange(1_000_000))
@@ -25,6 +33,8 @@ SECONDS: Final = float(os.environ.get("BATZEN_HISTORY_SECONDS") or 180)
 
 SHORT_SEED: Final = "13"
 SHORT: Final = Size(seconds=8, trouble_every_s=0.6, watchers=500, payments=40, writes_per_s=200)
+CRASHES_MAX: Final = 10
+TRACELESS: Final = 10
 LONG: Final = Size(seconds=25, trouble_every_s=1.0, watchers=500, payments=60, writes_per_s=200)
 
 
@@ -50,6 +60,38 @@ async def test_long_histories_under_trouble_are_seen_as_they_are_stored(
         told.update(outcome.told)
         number += 1
     say("\n".join([f"{number} rounds", *(f"{count:8} {what}" for what, count in sorted(told.items()))]) + "\n")
+
+
+async def test_a_feed_skips_nothing_when_the_database_has_crashed(cluster: Cluster) -> None:
+    """The numbers of transactions that left no trace before a crash are given again after it."""
+    async with cluster.roads() as roads:
+        status = roads[0].stub
+        payment_id = (await until_it_works(lambda: status.OpenPayment(open_request()))).payment.payment_id
+        for _ in range(CRASHES_MAX):  # the log may have got to know of the numbers, by something in the background
+            async with cluster.admin() as connection:
+                for _ in range(TRACELESS):
+                    before = int(await connection.fetchval("SELECT pg_current_xact_id()::text"))
+            cursor = (await until_it_works(lambda: status.ListPayments(pb.ListPaymentsRequest()))).cursor
+            await cluster.crash_database()
+            if await cluster.settled_xid() < before:
+                break
+        else:
+            pytest.fail("no number was given again")
+        await until_it_works(lambda: move(status, payment_id, snapshot()))
+
+        request = pb.WatchPaymentsRequest(cursor=cursor, close_when=pb.WatchPaymentsRequest.CLOSE_WHEN_CAUGHT_UP)
+        async with streaming(status.WatchPayments(request, timeout=10)) as messages:
+            changes = [change async for message in messages for change in message.changes]
+
+    assert (payment_id, 2) in {(change.payment.payment_id, change.payment.revision) for change in changes}
+
+
+async def until_it_works(call: Callable[[], Awaitable[Any]]) -> Any:
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(aio.AioRpcError):
+                return await call()
+            await asyncio.sleep(0.05)
 
 
 def assert_all_is_well(outcome: Outcome, size: Size) -> None:

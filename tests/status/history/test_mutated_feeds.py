@@ -7,38 +7,29 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tests.status.history.checker.feeds import Feeds
-from tests.status.history.checker.findings import Kind
-from tests.status.history.recorded import Good, kinds, without
-from tests.status.history.reports import AfterMessage, FeedStream, FeedWatcher
+from tests.status.history.checker.findings import Kind, kinds
+from tests.status.history.model.playing import Played
+from tests.status.history.reports import AfterMessage, FeedStream
 
 CHANGES_MAX: Final = 150
 """Each means judging its whole feed again."""
 
 
-def feeds_of(good: Good) -> list[FeedStream]:
+def feeds_of(good: Played) -> list[FeedStream]:
     return [stream for feed in good.report.feeds for stream in feed.streams]
 
 
-def judged(good: Good, stream: FeedStream) -> set[Kind]:
-    watcher = FeedWatcher(name=stream.watcher, streams=[stream])
-    return kinds(Feeds(good.stored, good.lines).judge(watcher)) - {Kind.NOT_CAUGHT_UP}
+def judged(good: Played, stream: FeedStream) -> set[Kind]:
+    return kinds(Feeds(good.stored, good.lines).judge(stream))
 
 
 def with_changes(stream: FeedStream, index: int, changes: tuple[Any, ...]) -> FeedStream:
     messages = list(stream.messages)
     messages[index] = replace(messages[index], changes=changes)
-    return FeedStream(
-        watcher=stream.watcher,
-        filter=stream.filter,
-        origin=stream.origin,
-        asked_us=stream.asked_us,
-        until_caught_up=stream.until_caught_up,
-        messages=messages,
-        ended=stream.ended,
-    )
+    return replace(stream, messages=messages)
 
 
-def some_changes(good: Good) -> list[tuple[FeedStream, int, int]]:
+def some_changes(good: Played) -> list[tuple[FeedStream, int, int]]:
     every = [
         (stream, index, place)
         for stream in feeds_of(good)
@@ -48,14 +39,15 @@ def some_changes(good: Good) -> list[tuple[FeedStream, int, int]]:
     return random.Random(0).sample(every, min(CHANGES_MAX, len(every)))
 
 
-def test_a_feed_is_not_right_if_a_change_it_owes_is_left_out(good: Good) -> None:
+def test_a_feed_is_not_right_if_a_change_it_owes_is_left_out(good: Played) -> None:
     checked = 0
     for stream, index, place in some_changes(good):
         change = stream.messages[index].changes[place]
         owed = Feeds(good.stored, good.lines).owed(stream)
         is_last = change.revision == good.stored[change.payment_id].last
         if (change.payment_id, change.revision) in owed and (stream.ended is None or not is_last):
-            mutated = with_changes(stream, index, without(stream.messages[index].changes, place))
+            changes = stream.messages[index].changes
+            mutated = with_changes(stream, index, changes[:place] + changes[place + 1 :])
             later = [
                 one
                 for message in mutated.messages
@@ -69,14 +61,14 @@ def test_a_feed_is_not_right_if_a_change_it_owes_is_left_out(good: Good) -> None
     assert checked
 
 
-def test_a_feed_is_not_right_if_a_change_comes_twice(good: Good) -> None:
+def test_a_feed_is_not_right_if_a_change_comes_twice(good: Played) -> None:
     for stream, index, place in some_changes(good):
         changes = stream.messages[index].changes
         again = (*changes[: place + 1], changes[place], *changes[place + 1 :])
         assert Kind.DUPLICATE in judged(good, with_changes(stream, index, again))
 
 
-def test_a_feed_is_not_right_if_a_change_tells_another_relation_or_content(good: Good) -> None:
+def test_a_feed_is_not_right_if_a_change_tells_another_relation_or_content(good: Played) -> None:
     for stream, index, place in some_changes(good):
         changes = stream.messages[index].changes
         change = changes[place]
@@ -90,7 +82,7 @@ def test_a_feed_is_not_right_if_a_change_tells_another_relation_or_content(good:
             assert kind in judged(good, mutated)
 
 
-def test_a_feed_is_not_right_if_it_goes_on_further_than_its_cursor(good: Good) -> None:
+def test_a_feed_is_not_right_if_it_goes_on_further_than_its_cursor(good: Played) -> None:
     """Whoever goes on after a message is owed all that came later, whatever came in between to others."""
     checked = 0
     for stream in feeds_of(good):
@@ -98,13 +90,7 @@ def test_a_feed_is_not_right_if_it_goes_on_further_than_its_cursor(good: Good) -
         if not isinstance(origin, AfterMessage) or stream.ended is not None:
             continue
         for index in range(origin.index):
-            earlier = FeedStream(
-                watcher=stream.watcher,
-                filter=stream.filter,
-                origin=AfterMessage(stream=origin.stream, index=index),
-                asked_us=stream.asked_us,
-                messages=stream.messages,
-            )
+            earlier = replace(stream, origin=AfterMessage(stream=origin.stream, index=index))
             between = {
                 (change.payment_id, change.revision)
                 for message in origin.stream.messages[index + 1 : origin.index + 1]

@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from tests.status.history.checker.findings import Kind
+from tests.status.history.checker.findings import Kind, kinds
 from tests.status.history.checker.writes import judge_writes
-from tests.status.history.recorded import Good, kinds
+from tests.status.history.model.playing import Played
 from tests.status.history.reports import Attempt, Reading, Refused, Written
 
 MUTATED_ATTEMPTS: Final[dict[str, Callable[[Attempt], Attempt | None]]] = {
@@ -62,7 +62,7 @@ MUTATED_ATTEMPTS: Final[dict[str, Callable[[Attempt], Attempt | None]]] = {
 
 
 @pytest.mark.parametrize("mutation", MUTATED_ATTEMPTS)
-def test_writes_are_not_right_if(good: Good, mutation: str) -> None:
+def test_writes_are_not_right_if(good: Played, mutation: str) -> None:
     attempts = list(good.report.attempts)
     once = [one.request_id for one in attempts]
     checked = 0
@@ -78,7 +78,7 @@ def test_writes_are_not_right_if(good: Good, mutation: str) -> None:
     assert checked
 
 
-def test_a_reading_is_not_right_if_it_is_of_another_time(good: Good) -> None:
+def test_a_reading_is_not_right_if_it_is_of_another_time(good: Played) -> None:
     checked = 0
     for reading in good.report.readings:
         row = good.stored[reading.payment_id].revisions[0]

@@ -8,7 +8,7 @@ sent by then. Within a stream the revisions of a payment come in order and once;
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from batzen.status.v1 import status_pb2 as pb
@@ -19,10 +19,8 @@ from tests.status.history.checker.watches import may_go_on
 from tests.status.history.reports import (
     AfterMessage,
     Change,
-    Ended,
     FeedMessage,
     FeedStream,
-    FeedWatcher,
     FromNow,
     Listing,
 )
@@ -69,10 +67,9 @@ def matches(feed_filter: pb.PaymentFilter, payment: StoredPayment, row: Revision
 class Feeds:
     """Judges the feeds of one report, whose filters and origins they share."""
 
-    def __init__(self, stored: Stored, lines: Mapping[str, Timeline], *, reused_xids: Sequence[range] = ()) -> None:
+    def __init__(self, stored: Stored, lines: Mapping[str, Timeline]) -> None:
         self._stored = stored
         self._lines = lines
-        self._reused_xids = reused_xids
         self._relations: dict[bytes, dict[Place, Due]] = {}
         self._owed: dict[int, dict[Place, Due]] = {}
 
@@ -108,19 +105,8 @@ class Feeds:
         sent = _sent(stream.messages)
         return {place: due for place, due in self.owed(stream).items() if place not in sent}
 
-    def judge(self, watcher: FeedWatcher) -> Iterator[Finding]:
-        """Say what is wrong with what one watcher was sent."""
-        for stream in watcher.streams:
-            yield from self._judge_stream(stream)
-        if watcher.is_done:
-            yield from self._missed(watcher.streams[-1])
-        last = watcher.streams[-1] if watcher.streams else None
-        if not watcher.is_done and (last is None or last.ended is not None):
-            ended = last.ended if last else None
-            kind = self._kind_of_end(Kind.NOT_CAUGHT_UP, ended)
-            yield Finding(kind=kind, who=watcher.name, payment_id="", what=f"without a feed at the end, after {ended}")
-
-    def _judge_stream(self, stream: FeedStream) -> Iterator[Finding]:
+    def judge(self, stream: FeedStream) -> Iterator[Finding]:
+        """Say what is wrong with what came on one stream. One that has not ended must have sent all it owes."""
         every = self.relations(stream.filter)
         last: dict[str, int] = defaultdict(int)
         owed_of: dict[str, list[int]] = defaultdict(list)
@@ -141,8 +127,7 @@ class Feeds:
                 for owed in owed_of[change.payment_id]:
                     if before < owed < revision:
                         told = f"{revision} after {before}, without {owed}"
-                        kind = self._kind_of(Kind.GAP, (change.payment_id, owed))
-                        yield _finding(stream, kind, change.payment_id, told)
+                        yield _finding(stream, Kind.GAP, change.payment_id, told)
                 last[change.payment_id] = max(before, revision)
         yield from self._judge_end(stream)
 
@@ -166,48 +151,41 @@ class Feeds:
         elif due.relation != change.relation:
             told = f"{change.revision} as {change.relation}, it is {due.relation}"
             yield _finding(stream, Kind.RELATION, change.payment_id, told)
-        floor = _first_xid(stream)
-        if row.xid < floor:
+        first = _first_of_line(stream)
+        if isinstance(first.origin, FromNow) and _had_ended(row, first):
             yield _finding(stream, Kind.WRONG_BEGIN, change.payment_id, f"{change.revision} is older than the feed")
 
     def _judge_end(self, stream: FeedStream) -> Iterator[Finding]:
         ended = stream.ended
         if ended is None:
-            yield from self._missed(stream)
+            for (payment_id, revision), due in self.missing(stream).items():
+                yield _finding(stream, Kind.MISSED, payment_id, f"{revision}, {due.relation}, xid {due.row.xid}")
             if not stream.messages:
                 yield _finding(stream, Kind.NOT_CAUGHT_UP, "", "no first message came")
             if stream.until_caught_up:
                 yield _finding(stream, Kind.NOT_ENDED, "", "all was sent")
         elif ended.code == "OK" and stream.until_caught_up:
             for (payment_id, revision), due in self.missing(stream).items():
-                if revision <= self._lines[payment_id].known_by(stream.asked_us):
-                    told = f"{revision}, {due.relation}, had committed when the feed began"
+                if _had_ended(due.row, stream):
+                    told = f"{revision}, {due.relation}, could be sent when the feed began"
                     yield _finding(stream, Kind.CAUGHT_UP_EARLY, payment_id, told)
         elif not may_go_on(ended):
-            kind = self._kind_of_end(Kind.END, ended)
-            yield _finding(stream, kind, "", f"{ended.code} {ended.reason} {ended.details}")
-
-    def _missed(self, stream: FeedStream) -> Iterator[Finding]:
-        for (payment_id, revision), due in self.missing(stream).items():
-            kind = self._kind_of(Kind.MISSED, (payment_id, revision))
-            yield _finding(stream, kind, payment_id, f"{revision}, {due.relation}, xid {due.row.xid}")
-
-    def _kind_of(self, kind: Kind, place: Place) -> Kind:
-        row = self._stored[place[0]].at(place[1])
-        is_reused = row is not None and any(row.xid in xids for xids in self._reused_xids)
-        return Kind.SKIPPED_AFTER_CRASH if is_reused else kind
-
-    def _kind_of_end(self, kind: Kind, ended: Ended | None) -> Kind:
-        is_ahead = ended is not None and ended.reason == "CURSOR_INVALID"
-        return Kind.SKIPPED_AFTER_CRASH if is_ahead and self._reused_xids else kind
+            yield _finding(stream, Kind.END, "", f"{ended.code} {ended.reason} {ended.details}")
 
 
-def _first_xid(stream: FeedStream) -> int:
-    """Return the transaction before which nothing belongs to a feed, by where the first of its line began."""
-    origin = stream.origin
-    while isinstance(origin, AfterMessage):
-        origin = origin.stream.origin
-    return origin.settled_xid if isinstance(origin, FromNow) else 0
+def _first_of_line(stream: FeedStream) -> FeedStream:
+    """Return the stream from which, by cursors, others went on to this one."""
+    while isinstance(stream.origin, AfterMessage):
+        stream = stream.origin.stream
+    return stream
+
+
+def _had_ended(row: Revision, stream: FeedStream) -> bool:
+    """Return whether a transaction, and all before it, had surely ended when a feed was asked for.
+
+    The number alone does not say so: after a crash, those of transactions that left no trace are given again.
+    """
+    return row.committed_us < stream.asked_us and row.xid < stream.settled_xid
 
 
 def _committed_after(every: Mapping[Place, Due], at_us: int) -> dict[Place, Due]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,15 +21,13 @@ class Kind(StrEnum):
     BEFORE_COMMIT = "seen before it was committed"
     HEADER = "header lies"
     HEARTBEAT = "heartbeat lies"
-    RESUME = "told to resume beyond what came"
-    RESUME_BEHIND = "told to resume before what came"
+    RESUME = "told to resume elsewhere than after what came"
     END = "ended as it should not"
     NOT_ENDED = "goes on though it should have ended"
     UNANSWERED = "was not answered"
     NOT_CAUGHT_UP = "never caught up"
     PROTOCOL = "not what the contract says comes here"
     MISSED = "missed by a feed"
-    SKIPPED_AFTER_CRASH = "skipped by a feed after a crash of the database"
     NO_CURSOR = "carries no cursor"
     CAUGHT_UP_EARLY = "said to be caught up before it was"
     RELATION = "wrong relation to the filter"
@@ -54,6 +53,11 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.kind.value.upper()}: {self.who}, {self.payment_id or 'no payment'}: {self.what}"
+
+
+def kinds(findings: Iterable[Finding]) -> set[Kind]:
+    """Return what is wrong, whoever it is wrong with."""
+    return {finding.kind for finding in findings}
 
 
 def difference(told: bytes, stored: bytes, message: type[Message]) -> str:

@@ -19,36 +19,24 @@ from tests.status.history.reports import (
     Ended,
     Event,
     ManyStream,
-    ManyWatcher,
     Stretch,
 )
 from tests.status.history.stored import Stored
 
 
-def judge_many(watcher: ManyWatcher, stored: Stored, lines: dict[str, Timeline]) -> Iterator[Finding]:
-    """Say what is wrong with what one watcher of many payments was sent."""
-    for stream in watcher.streams:
-        yield from _judge_stream(watcher.name, stream, stored, lines)
-    last = watcher.streams[-1] if watcher.streams else None
-    if not watcher.is_done and (last is None or last.ended is not None):
-        yield Finding(
-            kind=Kind.NOT_CAUGHT_UP,
-            who=watcher.name,
-            payment_id="",
-            what=f"without a stream at the end, after {last.ended if last else 'nothing'}",
-        )
-
-
-def _judge_stream(name: str, stream: ManyStream, stored: Stored, lines: dict[str, Timeline]) -> Iterator[Finding]:
+def judge_many(stream: ManyStream, stored: Stored, lines: dict[str, Timeline]) -> Iterator[Finding]:
+    """Say what is wrong with what came on one stream."""
     for event in stream.events:
         if isinstance(event, Broken):
-            yield Finding(kind=Kind.PROTOCOL, who=name, payment_id="", what=event.what)
+            yield Finding(kind=Kind.PROTOCOL, who=stream.watcher, payment_id="", what=event.what)
     ended = stream.ended
     if ended is not None and not may_go_on(ended):
-        yield Finding(kind=Kind.END, who=name, payment_id="", what=f"{ended.code} {ended.reason} {ended.details}")
+        yield Finding(
+            kind=Kind.END, who=stream.watcher, payment_id="", what=f"{ended.code} {ended.reason} {ended.details}"
+        )
     known = {command.payment_id for command in stream.commands}
     for payment_id in sorted(known | {_payment_of(event) for event in stream.events} - {""}):
-        watches = _Watches(name, payment_id, stream)
+        watches = _Watches(payment_id, stream)
         yield from watches.told_apart()
         for stretch in watches.stretches:
             yield from judge_stretch(stretch, stored, lines)
@@ -61,9 +49,8 @@ def _payment_of(event: Event) -> str:
 class _Watches:
     """The watches of one payment on one stream, told apart."""
 
-    def __init__(self, name: str, payment_id: str, stream: ManyStream) -> None:
+    def __init__(self, payment_id: str, stream: ManyStream) -> None:
         self.stretches: list[Stretch] = []
-        self._name = name
         self._payment_id = payment_id
         self._stream = stream
         self._commands = deque(command for command in stream.commands if command.payment_id == payment_id)
@@ -127,7 +114,7 @@ class _Watches:
         return None
 
     def _begin(self, asked: Asked) -> Stretch:
-        self._current = Stretch(watcher=self._name, asked=asked)
+        self._current = Stretch(watcher=self._stream.watcher, asked=asked)
         self.stretches.append(self._current)
         return self._current
 
@@ -139,4 +126,4 @@ class _Watches:
             yield self._finding(f"{adds} Adds", Kind.UNANSWERED)
 
     def _finding(self, what: str, kind: Kind = Kind.PROTOCOL) -> Finding:
-        return Finding(kind=kind, who=self._name, payment_id=self._payment_id, what=what)
+        return Finding(kind=kind, who=self._stream.watcher, payment_id=self._payment_id, what=what)

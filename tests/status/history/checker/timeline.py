@@ -72,8 +72,8 @@ def _told(report: Report) -> Iterator[tuple[str, int, int]]:
                 yield attempt.payment_id, attempt.ended_us, current
     for reading in report.readings:
         yield reading.payment_id, reading.answered_us, reading.revision
-    for watcher in report.watchers:
-        for stretch in watcher.stretches:
+    for watcher in report.ones:
+        for stretch in watcher.streams:
             yield from _told_by(stretch.events, stretch.asked)
     for many in report.many:
         for stream in many.streams:

@@ -12,7 +12,7 @@ from typing import Final
 from batzen.status.v1 import status_pb2 as pb
 from tests.status.history.checker.findings import Finding, Kind, difference
 from tests.status.history.checker.timeline import Timeline
-from tests.status.history.reports import LEFT, Alive, Began, Broken, Came, Ended, Stretch, Watcher
+from tests.status.history.reports import LEFT, Alive, Began, Broken, Came, Ended, Stretch
 from tests.status.history.stored import Stored, StoredPayment
 
 RESUMES: Final = frozenset({"SHUTTING_DOWN", "STREAM_TOO_OLD", "WATCH_OVERFLOW"})
@@ -25,20 +25,6 @@ CUT_OFF: Final = frozenset({"UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"})
 def may_go_on(ended: Ended) -> bool:
     """Return whether a stream ended so that its watcher goes on: cut off, told to, or of its own will."""
     return ended.code in (LEFT, *CUT_OFF) and ended.reason in ("", LATER, *RESUMES)
-
-
-def judge_watcher(watcher: Watcher, stored: Stored, lines: dict[str, Timeline]) -> Iterator[Finding]:
-    """Say what is wrong with what one watcher was sent."""
-    for stretch in watcher.stretches:
-        yield from judge_stretch(stretch, stored, lines)
-    last = watcher.stretches[-1] if watcher.stretches else None
-    if not watcher.is_done and (last is None or last.ended is not None):
-        yield Finding(
-            kind=Kind.NOT_CAUGHT_UP,
-            who=watcher.name,
-            payment_id=last.asked.payment_id if last else "",
-            what=f"without a stream at the end, after {last.ended if last else 'nothing'}",
-        )
 
 
 def judge_stretch(stretch: Stretch, stored: Stored, lines: dict[str, Timeline]) -> Iterator[Finding]:
@@ -151,9 +137,7 @@ class _Judge:
     def _end(self, ended: Ended) -> Iterator[Finding]:
         resume = ended.resume_after_revision
         if self._began is not None and resume != self._carried and (resume is not None or ended.reason in RESUMES):
-            is_behind = resume is not None and resume < (self._carried or 0)
-            kind = Kind.RESUME_BEHIND if is_behind else Kind.RESUME
-            yield self._finding(kind, f"after {resume}, carried up to {self._carried}")
+            yield self._finding(Kind.RESUME, f"after {resume}, carried up to {self._carried}")
         if may_go_on(ended):
             return
         if ended.code == "OK":

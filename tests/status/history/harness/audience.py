@@ -15,7 +15,7 @@ from tests.status.history.harness.follow_feed import follow_feed
 from tests.status.history.harness.follow_many import follow_many
 from tests.status.history.harness.follow_one import follow_one
 from tests.status.history.harness.world import Habits, World
-from tests.status.history.reports import Attempt, FeedWatcher, ManyWatcher, Reading, Report, Watcher
+from tests.status.history.reports import Attempt, FeedStream, ManyStream, Reading, Report, Stretch, Watcher
 
 LONG_PAYMENTS: Final = 2
 """The first payments have large snapshots and are written in bursts; slow readers watch them."""
@@ -30,9 +30,9 @@ class Audience:
     """Everybody who watches in a round."""
 
     def __init__(self, world: World, crews: Sequence[Sequence[StatusServiceStub]], seed: str) -> None:
-        self.watchers: list[Watcher] = []
-        self.many: list[ManyWatcher] = []
-        self.feeds: list[FeedWatcher] = []
+        self.ones: list[Watcher[Stretch]] = []
+        self.many: list[Watcher[ManyStream]] = []
+        self.feeds: list[Watcher[FeedStream]] = []
         self._world = world
         self._crews = crews
         self._seed = seed
@@ -50,23 +50,14 @@ class Audience:
 
     def with_client(self, client: Client, payment_ids: Sequence[str], number: int) -> list[Coroutine[Any, Any, None]]:
         """Return the watching of `number` watches by the client package."""
-        watchers = [Watcher(name=f"watcher {index} by the client package") for index in range(number)]
-        self.watchers += watchers
+        watchers = [Watcher[Stretch](name=f"watcher {index} by the client package") for index in range(number)]
+        self.ones += watchers
         chance = random.Random(f"{self._seed}/clients")
         return [follow_with_client(one, client, chance.choice(payment_ids), self._world) for one in watchers]
 
-    def report(
-        self, *, attempts: Sequence[Attempt], readings: Sequence[Reading], reused_xids: Sequence[range] = ()
-    ) -> Report:
+    def report(self, *, attempts: Sequence[Attempt], readings: Sequence[Reading]) -> Report:
         """Return what everybody reports, those who write included."""
-        return Report(
-            watchers=self.watchers,
-            many=self.many,
-            feeds=self.feeds,
-            attempts=attempts,
-            readings=readings,
-            reused_xids=reused_xids,
-        )
+        return Report(ones=self.ones, many=self.many, feeds=self.feeds, attempts=attempts, readings=readings)
 
     def _habits(self, name: str, crew: int, *, stalls: float = 0.0, rewinds: float = 0.1) -> Habits:
         chance = random.Random(f"{self._seed}/{name}")
@@ -81,8 +72,8 @@ class Audience:
         name = f"{'slow ' if is_slow else ''}watcher {index} of crew {crew}"
         habits = self._habits(name, crew, stalls=0.3 if is_of_long else 0.05 if is_slow else 0.001)
         chance = habits.chance
-        watcher = Watcher(name=name)
-        self.watchers.append(watcher)
+        watcher = Watcher[Stretch](name=name)
+        self.ones.append(watcher)
         if is_of_long:
             choice = payment_ids[:LONG_PAYMENTS]
         elif chance.random() < 0.1:
@@ -103,7 +94,7 @@ class Audience:
         crew = index % len(self._crews)
         name = f"watcher of many {index} of crew {crew}"
         habits = self._habits(name, crew, stalls=0.02 if crew == len(self._crews) - 1 else 0.0, rewinds=0.25)
-        watcher = ManyWatcher(name=name)
+        watcher = Watcher[ManyStream](name=name)
         self.many.append(watcher)
         watched = habits.chance.sample(payment_ids, min(MANY_WATCHES, len(payment_ids)))
         return follow_many(watcher, watched, self._world, habits)
@@ -113,7 +104,7 @@ class Audience:
         name = f"feed {index} of crew {crew}"
         habits = self._habits(name, crew, stalls=0.01)
         chance = habits.chance
-        watcher = FeedWatcher(name=name)
+        watcher = Watcher[FeedStream](name=name)
         self.feeds.append(watcher)
         return follow_feed(
             watcher,

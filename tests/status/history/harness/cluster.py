@@ -45,8 +45,6 @@ DATABASE_IS_AWAY: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # of a connection that was lost while it was set up
 )
-NEXT_XID: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
-XIDS_IN_A_MOMENT: Final = 100
 ADMIN_TRIES: Final = 200
 ADMIN_PAUSE_S: Final = 0.1
 EVERYDAY: Final = frozenset({"DEBUG", "INFO", "WARNING"})
@@ -71,8 +69,6 @@ class Cluster:
         self.postgres = postgres
         self.database = database
         self.issuer = issuer
-        self.reused_xids: list[range] = []
-        """Numbers of transactions that may have been used twice: those that left no trace before a crash."""
         self._children = children
         self._busy = [asyncio.Lock() for _ in children]
         self._database_busy = asyncio.Lock()
@@ -116,12 +112,10 @@ class Cluster:
         """Kill one process of the database: all others end too, and it recovers from its log."""
         async with self._database_busy:
             async with self.admin() as connection:
-                before = int(await connection.fetchval(NEXT_XID))
                 os.kill(connection.get_server_pid(), signal.SIGKILL)
             await asyncio.sleep(ADMIN_PAUSE_S)
-            async with self.admin() as connection:  # told to stop while it recovers, a server would take its time
-                after = int(await connection.fetchval(NEXT_XID))
-            self.reused_xids.append(range(after, before + XIDS_IN_A_MOMENT))
+            async with self.admin():  # told to stop while it recovers, a server would take its time
+                pass
 
     async def restart_database(self, *, away_s: float) -> None:
         """Stop the database in order, and start it again."""
@@ -146,16 +140,17 @@ class Cluster:
     async def settled_xid(self) -> int:
         """Return a transaction below which all have ended; 0 if the database does not say so now."""
         with suppress(*DATABASE_IS_AWAY):
-            async with asyncio.timeout(1), self._connection() as connection:
+            async with asyncio.timeout(1), self.admin() as connection:
                 return int(await connection.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text"))
         return 0
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[asyncpg.Connection]:
         """Connect to the database as its owner's master, as soon as it lets us."""
+        dsn = plain_dsn(self.postgres.server.admin_url).rpartition("/")[0] + f"/{self.database.name}"
         for _ in range(ADMIN_TRIES):
             try:
-                connection = await asyncpg.connect(self.admin_dsn)
+                connection = await asyncpg.connect(dsn)
             except DATABASE_IS_AWAY:
                 await asyncio.sleep(ADMIN_PAUSE_S)
                 continue
@@ -165,18 +160,6 @@ class Cluster:
                 connection.terminate()
             return
         raise AssertionError("the database did not come back")
-
-    @property
-    def admin_dsn(self) -> str:
-        return plain_dsn(self.postgres.server.admin_url).rpartition("/")[0] + f"/{self.database.name}"
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        connection = await asyncpg.connect(self.admin_dsn)
-        try:
-            yield connection
-        finally:
-            connection.terminate()
 
     async def is_whole(self) -> None:
         """Wait until every replica runs and the database too."""

@@ -20,11 +20,11 @@ async def client_of(links: Sequence[Link], token: str) -> AsyncIterator[Client]:
         yield client
 
 
-async def follow_with_client(watcher: Watcher, client: Client, payment_id: str, world: World) -> None:
+async def follow_with_client(watcher: Watcher[Stretch], client: Client, payment_id: str, world: World) -> None:
     """Watch one payment from its beginning, until cancelled."""
     asked = Asked(payment_id=payment_id, at_us=now_us(), after_revision=0, has_header=False)
     stretch = Stretch(watcher=watcher.name, asked=asked)
-    watcher.stretches.append(stretch)
+    watcher.streams.append(stretch)
     try:
         async with client.watch(payment_id, after_revision=0) as updates:
             async for update in updates:

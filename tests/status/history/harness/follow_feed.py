@@ -20,10 +20,10 @@ from tests.status.history.reports import (
     Event,
     FeedMessage,
     FeedStream,
-    FeedWatcher,
     FromNow,
     Listing,
     Origin,
+    Watcher,
     now_us,
 )
 from tests.status.history.stored import payment_content
@@ -34,7 +34,7 @@ RELATIONS: Final = {number: name for name, number in pb.WatchPaymentsResponse.Re
 
 
 async def follow_feed(
-    watcher: FeedWatcher,
+    watcher: Watcher[FeedStream],
     feed_filter: pb.PaymentFilter,
     world: World,
     habits: Habits,
@@ -48,12 +48,14 @@ async def follow_feed(
     while True:
         is_still = world.still.is_set()
         if origin is None:
-            origin = await _begin(feed_filter, world, habits, from_a_list=from_a_list)
+            origin = await _walk_to_its_end(feed_filter, world, habits) if from_a_list else FromNow()
+        asked_us = now_us()
         stream = FeedStream(
             watcher=watcher.name,
             filter=feed_filter,
             origin=origin,
-            asked_us=now_us(),
+            asked_us=asked_us,
+            settled_xid=await world.settled_xid() if comes_and_goes or isinstance(origin, FromNow) else 0,
             until_caught_up=comes_and_goes,
         )
         watcher.streams.append(stream)
@@ -69,15 +71,14 @@ async def follow_feed(
         await asyncio.sleep(chance.uniform(*PAUSE_S))
 
 
-async def _begin(feed_filter: pb.PaymentFilter, world: World, habits: Habits, *, from_a_list: bool) -> Origin:
-    """Return where a first feed begins: after a list that is walked to its end, or now."""
-    while from_a_list:
+async def _walk_to_its_end(feed_filter: pb.PaymentFilter, world: World, habits: Habits) -> Listing:
+    """Walk through the list, however often that takes; a feed begins after it."""
+    while True:
         try:
             return await _walk(feed_filter, habits.stub())
         except aio.AioRpcError as error:
             world.told[f"lists that ended {error.code().name}"] += 1
             await asyncio.sleep(habits.chance.uniform(*PAUSE_S))
-    return FromNow(settled_xid=await world.settled_xid())
 
 
 async def _walk(feed_filter: pb.PaymentFilter, stub: StatusServiceStub) -> Listing:

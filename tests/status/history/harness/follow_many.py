@@ -12,7 +12,7 @@ import grpc
 from batzen._channel import streaming
 from batzen.status.v1 import status_pb2 as pb
 from tests.status.history.harness.world import PAUSE_S, Habits, World, began, came, int_of, noting_the_end, whims
-from tests.status.history.reports import LEFT, Alive, Asked, Broken, Dropped, Ended, ManyStream, ManyWatcher, now_us
+from tests.status.history.reports import LEFT, Alive, Asked, Broken, Dropped, Ended, ManyStream, Watcher, now_us
 
 COMMANDS_MAX: Final = 20
 """In one message of ours."""
@@ -20,12 +20,12 @@ LATEST_ONLY: Final = 0.25
 CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-async def follow_many(watcher: ManyWatcher, payment_ids: Sequence[str], world: World, habits: Habits) -> None:
+async def follow_many(watcher: Watcher[ManyStream], payment_ids: Sequence[str], world: World, habits: Habits) -> None:
     """Watch many payments by WatchMany, until cancelled."""
     come_to: dict[str, int | None] = dict.fromkeys(payment_ids)
     latest_only = {payment_id for payment_id in payment_ids if habits.chance.random() < LATEST_ONLY}
     while True:
-        stream = ManyStream()
+        stream = ManyStream(watcher=watcher.name)
         watcher.streams.append(stream)
         world.told["streams of WatchMany"] += 1
         async with noting_the_end(stream.events, world, "a WatchMany"), world.patience(habits) as renew:

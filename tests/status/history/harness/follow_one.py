@@ -12,7 +12,7 @@ from tests.status.history.reports import LEFT, Alive, Asked, Began, Broken, Came
 
 
 async def follow_one(
-    watcher: Watcher,
+    watcher: Watcher[Stretch],
     payment_id: str,
     world: World,
     habits: Habits,
@@ -36,7 +36,7 @@ async def follow_one(
             until_settled=until_settled,
         )
         stretch = Stretch(watcher=watcher.name, asked=asked)
-        watcher.stretches.append(stretch)
+        watcher.streams.append(stretch)
         world.told["streams of WatchPayment"] += 1
         async with (
             noting_the_end(stretch.events, world, "a WatchPayment"),

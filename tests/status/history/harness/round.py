@@ -34,8 +34,8 @@ CLIENTS: Final = 20
 BURST_EVERY_S: Final = 2.0
 CAUGHT_UP_WITHIN_S: Final = 30.0
 """After the last trouble: reconnects wait half a second, a lost hint two; the rest is for a slow machine."""
-KNOWN: Final = frozenset({Kind.CAUGHT_UP_EARLY, Kind.NO_CURSOR, Kind.RESUME_BEHIND, Kind.SKIPPED_AFTER_CRASH})
-"""What the service does not keep yet; the tests that say so are in test_known_faults.py."""
+KNOWN: Final = frozenset({Kind.NO_CURSOR, Kind.RESUME})
+"""What the service does not keep yet: two tests that are expected to fail, of feeds and of slow readers, say so."""
 LOOK_AGAIN_S: Final = 0.3
 FINDINGS_TOLD_MAX: Final = 30
 COMPLAINTS_TOLD_MAX: Final = 20
@@ -62,8 +62,6 @@ class Outcome:
     seed: str
     plan: list[Trouble]
     findings: list[Finding]
-    stored: Stored
-    report: Report
     told: dict[str, int]
     complaints: list[str]
 
@@ -130,11 +128,7 @@ async def _play(cluster: Cluster, seed: str, size: Size, plan: list[Trouble]) ->
         async with cluster.admin() as connection:
             stored = await read_stored(connection, payment_ids=writers.payment_ids)
         world.still.set()
-        report = audience.report(
-            attempts=[*writers.attempts, *troubles.attempts],
-            readings=writers.readings,
-            reused_xids=cluster.reused_xids,
-        )
+        report = audience.report(attempts=[*writers.attempts, *troubles.attempts], readings=writers.readings)
         all_findings = await _judged(stored, report, earlier, watching)
     findings = [one for one in all_findings if one.kind not in KNOWN]
     world.told.update(f"known: {one.kind.value}" for one in all_findings if one.kind in KNOWN)
@@ -142,8 +136,6 @@ async def _play(cluster: Cluster, seed: str, size: Size, plan: list[Trouble]) ->
         seed=seed,
         plan=plan,
         findings=findings,
-        stored=stored,
-        report=report,
         told=dict(world.told) | {"transitions stored": sum(payment.last for payment in stored.values())},
         complaints=cluster.complaints() if findings else [],
     )

@@ -97,10 +97,6 @@ class Memory:
         """Return the first transaction that has not ended."""
         return min(self._open_xids, default=self._next_xid)
 
-    @property
-    def next_xid(self) -> int:
-        return self._next_xid
-
     def ring(self) -> None:
         self._bell.set()
         self._bell = asyncio.Event()

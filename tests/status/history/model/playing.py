@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from grpc import aio
@@ -13,6 +14,7 @@ from grpc import aio
 from batzen._channel import make_channel
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub, add_StatusServiceServicer_to_server
 from tests.status.history.checker.findings import MAY_PASS, Finding
+from tests.status.history.checker.timeline import Timeline, timelines
 from tests.status.history.checker.verdict import findings_of
 from tests.status.history.harness.audience import Audience
 from tests.status.history.harness.world import World
@@ -26,15 +28,30 @@ from tests.status.history.stored import Stored, content
 PAYMENTS: Final = 12
 WATCHES: Final = 60
 WRITERS: Final = 8
-SECONDS: Final = 0.3
+SECONDS: Final = 0.2
 LATE_S: Final = 0.03
-CAUGHT_UP_WITHIN_S: Final = 1.5
+CAUGHT_UP_WITHIN_S: Final = 0.8
 LOOK_AGAIN_S: Final = 0.05
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What was stored and reported in a round, and what is wrong with it."""
+
+    stored: Stored
+    report: Report
+    lines: dict[str, Timeline]
+    findings: list[Finding]
+
+
 async def play(
-    seed: str, *, bug: Bug | None, seconds: float = SECONDS, watches: int = WATCHES
-) -> tuple[Stored, Report, list[Finding]]:
+    seed: str,
+    *,
+    bug: Bug | None,
+    seconds: float = SECONDS,
+    watches: int = WATCHES,
+    caught_up_within_s: float = CAUGHT_UP_WITHIN_S,
+) -> Played:
     """Watch and write for a moment, wait until all have caught up or do not, and judge."""
     memory = Memory(random.Random(f"{seed}/model"), bug=bug)
     model = Model(memory)
@@ -66,10 +83,10 @@ async def play(
             stored = memory.stored()
             world.still.set()
             report = audience.report(attempts=[*writers.attempts, *late], readings=writers.readings)
-            findings = await _judged(stored, report, earlier)
+            findings = await _judged(stored, report, earlier, within_s=caught_up_within_s)
             for task in watching:
                 task.cancel()
-    return stored, report, findings
+    return Played(stored=stored, report=report, lines=timelines(stored, report), findings=findings)
 
 
 def _corrupt(memory: Memory) -> None:
@@ -121,8 +138,8 @@ async def _write_late(
         )
 
 
-async def _judged(stored: Stored, report: Report, earlier: Stored) -> list[Finding]:
-    until = asyncio.get_running_loop().time() + CAUGHT_UP_WITHIN_S
+async def _judged(stored: Stored, report: Report, earlier: Stored, *, within_s: float) -> list[Finding]:
+    until = asyncio.get_running_loop().time() + within_s
     while findings := findings_of(stored, report, earlier=[earlier]):
         if asyncio.get_running_loop().time() > until or not all(one.kind in MAY_PASS for one in findings):
             break

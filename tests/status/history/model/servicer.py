@@ -166,7 +166,7 @@ class Model(StatusServiceServicer):
     ) -> AsyncIterator[pb.WatchPaymentsResponse]:
         memory = self._memory
         feed = Feed(memory, request.filter, request.cursor)
-        end = 0 if memory.bug is Bug.CAUGHT_UP_EARLY else memory.next_xid
+        end = 0 if memory.bug is Bug.CAUGHT_UP_EARLY else memory.horizon()
         yield pb.WatchPaymentsResponse(cursor=feed.cursor)
         while True:
             if request.close_when and feed.after >= end - 1:
