@@ -13,10 +13,8 @@ from services.runtime.limits import Limits
 from services.status.outbox import FeedLimits
 from tests.status.conftest import StatusServiceStub, running_replica
 from tests.status.samples import open_request, record_request, snapshot
-from tests.status.watching import header, rest, revisions, watch
+from tests.status.watching import SMALL_WINDOW, header, rest, revisions, watch
 
-SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe", 0))
-"""What a client takes before it reads."""
 LARGE = "x" * 15_000
 
 

@@ -31,8 +31,6 @@ from tests.status.restarts import RestartablePostgres
 
 REPLICAS: Final = 3
 CALL_TIMEOUT_S: Final = 2.0
-SMALL_WINDOW: Final = (("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe", 0))
-"""What a caller takes before it reads."""
 IMPATIENT: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_reconnect_backoff_ms", 500),  # a run has no time for more

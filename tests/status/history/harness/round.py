@@ -17,7 +17,7 @@ from typing import Any, Final
 from tests.status.history.checker.findings import MAY_PASS, Finding, Kind
 from tests.status.history.checker.verdict import findings_of
 from tests.status.history.harness.audience import LATE_PAYMENTS, LONG_PAYMENTS, Audience
-from tests.status.history.harness.cluster import DATABASE_IS_AWAY, SMALL_WINDOW, Cluster
+from tests.status.history.harness.cluster import DATABASE_IS_AWAY, Cluster
 from tests.status.history.harness.follow_client import client_of
 from tests.status.history.harness.plan import Trouble, draw_plan
 from tests.status.history.harness.trouble import Troubles
@@ -25,6 +25,7 @@ from tests.status.history.harness.world import World
 from tests.status.history.harness.writers import Writers
 from tests.status.history.reports import Report
 from tests.status.history.stored import Stored, read_stored
+from tests.status.watching import SMALL_WINDOW
 
 CREWS: Final = 5
 """Groups of callers, each with connections of its own to every replica. The last reads slowly, with a small window."""

@@ -26,7 +26,8 @@ from tests.status.history.reports import Attempt, Report, Unknown, now_us
 from tests.status.history.stored import Stored, content
 
 PAYMENTS: Final = 12
-WATCHES: Final = 60
+WATCHES: Final = 80
+"""Two streams of WatchMany and four feeds are among them."""
 WRITERS: Final = 8
 SECONDS: Final = 0.2
 LATE_S: Final = 0.03
