@@ -351,21 +351,6 @@ async def test_a_feed_that_has_to_end_says_why(
     assert refusal_of(error.value).reason == reason
 
 
-@pytest.mark.xfail(
-    strict=True, reason="of changes that do not fit into one message, only the last message has a cursor"
-)
-async def test_every_message_of_a_feed_carries_a_cursor(replica: Replica) -> None:
-    async with tenant(replica, "feed_cursors") as status:
-        cursor = (await status.ListPayments(list_request())).cursor
-        await move(status, await opened(status), *(snapshot(reason="x" * 15_000, attempt=one) for one in range(1, 41)))
-        request = pb.WatchPaymentsRequest(cursor=cursor, close_when="CLOSE_WHEN_CAUGHT_UP")  # type: ignore[arg-type]
-        async with streaming(status.WatchPayments(request, timeout=10)) as messages:
-            cursors = [message.cursor async for message in messages]
-
-    assert len(cursors) > 2
-    assert all(cursors)
-
-
 async def test_a_cursor_lies_before_transactions_that_left_no_trace(database: ServiceDatabase, issuer: Issuer) -> None:
     """After a crash PostgreSQL gives their numbers again."""
     async with running_replica(database.runtime_url, issuer=issuer) as replica, tenant(replica, "traces") as status:

@@ -73,27 +73,28 @@ async def test_a_reader_that_takes_nothing_is_told_to_resume_later(database: Ser
             assert await revisions(responses, upto=41) == list(range(seen[-1] + 1, 42))
 
 
-@pytest.mark.xfail(strict=True, reason="what is on its way to a slow reader as the server goes away is not counted in")
+@pytest.mark.xfail(strict=True, reason="of what is too much for one message, all counts as sent with the first")
 async def test_who_is_told_to_resume_has_received_all_up_to_there(database: ServiceDatabase, issuer: Issuer) -> None:
-    grace_s = 0.01
+    limits = FeedLimits(write_grace_s=0.01)
     async with (
-        running_replica(database.runtime_url, issuer=issuer, feed_limits=FeedLimits(write_grace_s=grace_s)) as replica,
+        running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
         replica.connect("slow", options=SMALL_WINDOW) as slow,
     ):
         payment_id = (await status.OpenPayment(open_request())).payment.payment_id
         async with watch(slow, payment_id) as responses:
             await header(responses)
-            await fill(status, payment_id, expected=1, number=40)
+            await fill(status, payment_id, expected=1, number=60)
+            while len((await anext(responses)).updates.transitions) == 1:
+                pass  # each has left by itself; what waits behind them takes several messages
             draining = asyncio.ensure_future(replica.drain())
-            await asyncio.sleep(20 * grace_s)  # it has given up to wait for the reader, and has not cut the connection
 
             seen, refusal = await rest(responses)
             await draining
 
     assert refusal is not None
     assert refusal.reason == "SHUTTING_DOWN"
-    assert refusal.metadata["resume_after_revision"] == str(seen[-1])
+    assert int(refusal.metadata["resume_after_revision"]) <= seen[-1] < 61
 
 
 async def test_a_reader_that_never_reads_holds_up_the_end_no_longer_than_the_grace(

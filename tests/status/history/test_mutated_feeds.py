@@ -61,6 +61,20 @@ def test_a_feed_is_not_right_if_a_change_it_owes_is_left_out(good: Played) -> No
     assert checked
 
 
+def test_a_feed_is_not_right_if_it_leaves_its_reader_without_a_cursor(good: Played) -> None:
+    checked = 0
+    for stream in feeds_of(good):
+        for index, message in enumerate(stream.messages):
+            is_last = index == len(stream.messages) - 1 and (stream.ended is None or stream.ended.code == "OK")
+            if is_last or not message.changes:
+                messages = list(stream.messages)
+                messages[index] = replace(message, cursor="")
+                assert Kind.NO_CURSOR in judged(good, replace(stream, messages=messages))
+                checked += 1
+
+    assert checked
+
+
 def test_a_feed_is_not_right_if_a_change_comes_twice(good: Played) -> None:
     for stream, index, place in some_changes(good):
         changes = stream.messages[index].changes

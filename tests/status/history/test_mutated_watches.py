@@ -128,7 +128,10 @@ def a_heartbeat_is_ahead(_good: Played, stretch: Stretch) -> Mutated:
 def it_resumes_elsewhere(_good: Played, stretch: Stretch) -> Mutated:
     ended = stretch.ended
     if ended is not None and ended.resume_after_revision is not None and places(stretch, Began):
-        for wrong in (ended.resume_after_revision + 1, ended.resume_after_revision - 1, None):
+        [began] = (stretch.events[index] for index in places(stretch, Began))
+        begin = stretch.asked.after_revision
+        begin = began.current_revision if begin is None else begin  # type: ignore[union-attr]
+        for wrong in (ended.resume_after_revision + 1, begin - 1, None):
             yield replace(stretch, events=[*stretch.events[:-1], replace(ended, resume_after_revision=wrong)])
 
 

@@ -113,9 +113,8 @@ class Feeds:
         for payment_id, revision in sorted(self.owed(stream)):
             owed_of[payment_id].append(revision)
         for index, message in enumerate(stream.messages):
-            if not message.cursor:
-                told = f"message {index}, with {len(message.changes)} changes"
-                yield _finding(stream, Kind.NO_CURSOR, "", told)
+            if not message.cursor and not message.changes:
+                yield _finding(stream, Kind.NO_CURSOR, "", f"message {index}, which carries nothing")
             if index == 0 and message.changes:
                 yield _finding(stream, Kind.PROTOCOL, "", "the first message carries changes")
             for change in message.changes:
@@ -157,6 +156,8 @@ class Feeds:
 
     def _judge_end(self, stream: FeedStream) -> Iterator[Finding]:
         ended = stream.ended
+        if (ended is None or ended.code == "OK") and stream.messages and not stream.messages[-1].cursor:
+            yield _finding(stream, Kind.NO_CURSOR, "", "the last message")
         if ended is None:
             for (payment_id, revision), due in self.missing(stream).items():
                 yield _finding(stream, Kind.MISSED, payment_id, f"{revision}, {due.relation}, xid {due.row.xid}")

@@ -21,7 +21,7 @@ class Kind(StrEnum):
     BEFORE_COMMIT = "seen before it was committed"
     HEADER = "header lies"
     HEARTBEAT = "heartbeat lies"
-    RESUME = "told to resume elsewhere than after what came"
+    RESUME = "told to resume after what did not come"
     END = "ended as it should not"
     NOT_ENDED = "goes on though it should have ended"
     UNANSWERED = "was not answered"
@@ -38,7 +38,7 @@ class Kind(StrEnum):
     STALE = "stale or early reading"
 
 
-MAY_PASS = frozenset({Kind.NOT_CAUGHT_UP, Kind.MISSED, Kind.NOT_ENDED, Kind.UNANSWERED})
+MAY_PASS = frozenset({Kind.NOT_CAUGHT_UP, Kind.NO_CURSOR, Kind.MISSED, Kind.NOT_ENDED, Kind.UNANSWERED})
 """What time may mend."""
 
 

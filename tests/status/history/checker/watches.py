@@ -136,8 +136,11 @@ class _Judge:
 
     def _end(self, ended: Ended) -> Iterator[Finding]:
         resume = ended.resume_after_revision
-        if self._began is not None and resume != self._carried and (resume is not None or ended.reason in RESUMES):
-            yield self._finding(Kind.RESUME, f"after {resume}, carried up to {self._carried}")
+        if self._began is not None and (resume is not None or ended.reason in RESUMES):
+            after = self._asked.after_revision
+            begin, carried = self._began.current_revision if after is None else after, self._carried or 0
+            if resume is None or not begin <= resume <= carried:
+                yield self._finding(Kind.RESUME, f"after {resume}, began after {begin}, carried up to {carried}")
         if may_go_on(ended):
             return
         if ended.code == "OK":

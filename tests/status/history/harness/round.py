@@ -35,8 +35,8 @@ CLIENTS: Final = 20
 BURST_EVERY_S: Final = 2.0
 CAUGHT_UP_WITHIN_S: Final = 30.0
 """After the last trouble: reconnects wait half a second, a lost hint two; the rest is for a slow machine."""
-KNOWN: Final = frozenset({Kind.NO_CURSOR, Kind.RESUME})
-"""What the service does not keep yet: two tests that are expected to fail, of feeds and of slow readers, say so."""
+KNOWN: Final = frozenset({Kind.RESUME})
+"""What the service does not keep yet: a test of slow readers that is expected to fail says so."""
 LOOK_AGAIN_S: Final = 0.3
 FINDINGS_TOLD_MAX: Final = 30
 COMPLAINTS_TOLD_MAX: Final = 20

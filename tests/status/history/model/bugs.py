@@ -22,7 +22,7 @@ class Bug(StrEnum):
     HEADER_AHEAD = "begins with a revision that is not there"
     HEARTBEAT_AHEAD = "says with a heartbeat that more was carried"
     RESUME_AHEAD = "tells a watch to resume too far ahead"
-    RESUME_BEHIND = "tells a watch to resume too far back"
+    RESUME_BEHIND = "tells a watch to resume from before it began"
     ENDS_UNSETTLED = "ends a watch before the payment is settled"
     NEVER_ENDS = "goes on after the payment is settled"
     REVISION_AHEAD = "takes a revision that is there for one ahead"

@@ -126,7 +126,7 @@ class Model(StatusServiceServicer):
     async def _follow(
         self, follower: Follower, context: Any, *, until_settled: bool
     ) -> AsyncIterator[pb.WatchPaymentResponse]:
-        bug = self._memory.bug
+        bug, begin = self._memory.bug, follower.carried
         if until_settled and bug is Bug.ENDS_UNSETTLED:
             return
         while True:
@@ -136,8 +136,7 @@ class Model(StatusServiceServicer):
             if until_settled and follower.is_settled() and bug is not Bug.NEVER_ENDS:
                 return
             if self._drains(transitions):
-                wrong = {Bug.RESUME_AHEAD: 1, Bug.RESUME_BEHIND: -1}.get(bug, 0)  # type: ignore[call-overload]
-                resume = follower.carried + wrong
+                resume = begin - 1 if bug is Bug.RESUME_BEHIND else follower.carried + (bug is Bug.RESUME_AHEAD)
                 await _abort(context, "UNAVAILABLE", "SHUTTING_DOWN", resume_after_revision=resume)
             if not transitions and not await self._memory.rung():
                 revision = follower.carried + (bug is Bug.HEARTBEAT_AHEAD)
