@@ -22,7 +22,7 @@ from tests.status.history.stored import Stored, read_stored
 PaymentSnapshot = payment_pb2.PaymentSnapshot
 
 THOUSAND: Final = 1_000
-TRIES: Final = 3
+TRIES: Final = 2
 BATCH: Final = 64
 CUTS: Final = 8
 PAUSE_S: Final = 0.05
