@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from grpc import aio
 
 from local.databases import ServiceDatabase
@@ -73,7 +72,6 @@ async def test_a_reader_that_takes_nothing_is_told_to_resume_later(database: Ser
             assert await revisions(responses, upto=41) == list(range(seen[-1] + 1, 42))
 
 
-@pytest.mark.xfail(strict=True, reason="of what is too much for one message, all counts as sent with the first")
 async def test_who_is_told_to_resume_has_received_all_up_to_there(database: ServiceDatabase, issuer: Issuer) -> None:
     limits = FeedLimits(write_grace_s=0.01)
     async with (

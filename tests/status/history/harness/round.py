@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.status.history.checker.findings import MAY_PASS, Finding, Kind
+from tests.status.history.checker.findings import MAY_PASS, Finding
 from tests.status.history.checker.verdict import findings_of
 from tests.status.history.harness.audience import LATE_PAYMENTS, LONG_PAYMENTS, Audience
 from tests.status.history.harness.cluster import DATABASE_IS_AWAY, Cluster
@@ -35,8 +35,6 @@ CLIENTS: Final = 20
 BURST_EVERY_S: Final = 2.0
 CAUGHT_UP_WITHIN_S: Final = 30.0
 """After the last trouble: reconnects wait half a second, a lost hint two; the rest is for a slow machine."""
-KNOWN: Final = frozenset({Kind.RESUME})
-"""What the service does not keep yet: a test of slow readers that is expected to fail says so."""
 LOOK_AGAIN_S: Final = 0.3
 FINDINGS_TOLD_MAX: Final = 30
 COMPLAINTS_TOLD_MAX: Final = 20
@@ -130,9 +128,7 @@ async def _play(cluster: Cluster, seed: str, size: Size, plan: list[Trouble]) ->
             stored = await read_stored(connection, payment_ids=writers.payment_ids)
         world.still.set()
         report = audience.report(attempts=[*writers.attempts, *troubles.attempts], readings=writers.readings)
-        all_findings = await _judged(stored, report, earlier, watching)
-    findings = [one for one in all_findings if one.kind not in KNOWN]
-    world.told.update(f"known: {one.kind.value}" for one in all_findings if one.kind in KNOWN)
+        findings = await _judged(stored, report, earlier, watching)
     return Outcome(
         seed=seed,
         plan=plan,
