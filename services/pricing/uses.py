@@ -131,8 +131,9 @@ class Uses:
         for discount_id in await _discounts_of(connection, tenant_id, quote_id):
             key = (tenant_id, discount_id)
             await _lock(connection, key, now=now)
-            await _set_state(connection, key, quote_id, to=RELEASED)
-            await connection.exec_driver_sql(COUNT, (*key, -1, 0))
+            before = await _set_state(connection, key, quote_id, to=RELEASED)
+            if before == HELD:  # or somebody whose clock is later has given it back as expired
+                await connection.exec_driver_sql(COUNT, (*key, -1, 0))
         await connection.exec_driver_sql(KEEP_OUTCOME, (tenant_id, quote_id, RELEASED, False))
         return RELEASED
 

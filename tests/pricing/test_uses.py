@@ -91,6 +91,19 @@ async def test_an_expired_quote_gives_its_use_back_by_itself(tenant: Tenant, clo
     assert await counts(tenant) == (1, 0)
 
 
+async def test_a_release_that_is_late_by_another_clock_gives_its_use_back_once(tenant: Tenant, clock: Clock) -> None:
+    """It read its clock just before the quote expired, and waited for one who came just after and gave the use back."""
+    await tenant.put(discount(uses_max=2))
+    quote = await tenant.quote(coupon_codes=["SUMMER"], ttl=duration_pb2.Duration(seconds=60))
+    clock.time = NOW + timedelta(seconds=60)
+    await tenant.quote(coupon_codes=["SUMMER"])
+    clock.time = NOW + timedelta(seconds=59)
+
+    await tenant.service.ReleaseQuote(release(quote.quote_id))
+
+    assert await counts(tenant) == (1, 0)
+
+
 @pytest.mark.parametrize("gone", ["released", "expired"])
 async def test_a_late_payment_redeems_over_the_limit_and_says_so(tenant: Tenant, clock: Clock, gone: str) -> None:
     await tenant.put(discount(uses_max=1))
