@@ -131,6 +131,10 @@ class NotOffered(ServiceError):
     reason = "NOT_OFFERED"
 
 
+class SellerPartNotCovered(NotOffered):
+    """The seller is due more than the payer pays; that the platform adds the rest is not offered by this version."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amounts:
     """Minor units of the payment's currency, all >= 0; the meaning is batzen.type.v1.PaymentSnapshot.Amounts'."""

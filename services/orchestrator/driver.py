@@ -128,7 +128,8 @@ class Driver:
 
         Nothing is saved between the steps, for each can be asked again and answers the same: the quote by its request
         id, the opened payment and the intent by ids derived from the payment. No money moves here. Raises `Refused`
-        when pricing or status refuses what was asked for; the plan ends there and no payment was opened.
+        when pricing or status refuses what was asked for, `SellerPartNotCovered` when the seller would not get what the
+        quote says; the plan ends there and no payment was opened.
         """
         plan = work.plan
         try:
@@ -137,8 +138,10 @@ class Driver:
             plan.quote_id, plan.currency_code = quote.quote_id, quote.currency_code
             plan.total_minor = quote.total.amount_minor
             plan.platform_fee_minor = sum(seller.platform_share_minor for seller in quote.sellers)
+            if plan.platform_fee_minor < 0:  # the seller gets what is charged less the fee, and never more
+                raise domain.SellerPartNotCovered(platform_share_minor=plan.platform_fee_minor)
             work.payment = await points.call("start.open", self._peers.open_payment(plan))
-        except Refused:
+        except (Refused, domain.SellerPartNotCovered):
             plan.stage = "REFUSED"
             if work.quote is not None:
                 work.end_quote(domain.RELEASED)

@@ -37,6 +37,7 @@ from tests.orchestrator.samples import (
     line,
     new_id,
     refund,
+    refused,
     start,
     state_of,
     submit,
@@ -80,16 +81,16 @@ class Shop:
         self.clock = replica.world.clock
         self.pricing = pricing
 
-    async def coupon(self, *, uses_max: int = 1) -> Coupon:
+    async def coupon(self, *, uses_max: int = 1, **changes: Any) -> Coupon:
         code = f"C{secrets.token_hex(6)}".upper()
+        terms: dict[str, Any] = {"percent": "10", "funder": "FUNDER_SELLER"}
         discount = price_book_pb2.Discount(
             discount_id=code.lower(),
             code=code,
             direction="ADJUSTMENT_DIRECTION_DISCOUNT",
-            percent="10",
-            funder="FUNDER_SELLER",
             uses_max=uses_max,
             valid_from=timestamp(datetime.now(UTC) - timedelta(days=1)),
+            **(terms | changes),
         )
         await self._operator.PutDiscount(
             pricing_pb2.PutDiscountRequest(request_id=new_id(), discount=discount, change_reason="A test")
@@ -220,6 +221,26 @@ async def test_the_quote_of_a_payment_that_status_refuses_is_released(is_refused
     await shop.replica.sweep()
     assert await shop.outbox(payment_id) == []
     assert await coupon.uses() == ((1, 0) if is_refused else (0, 0))
+
+
+@pytest.mark.parametrize("percent", ["17", "100"])
+async def test_a_payment_that_would_not_bring_the_seller_its_share_is_not_started(percent: str, shop: Shop) -> None:
+    """The platform takes 15 %, and its own discounts more than that; of a total of zero nobody would pay the seller."""
+    coupon = await shop.coupon(percent=percent, funder="FUNDER_PLATFORM")
+    refusal = await refused(shop.orchestrator.StartPayment(start(coupon_codes=[coupon.code])))
+    assert (refusal.code, refusal.reason) == ("UNIMPLEMENTED", "NOT_OFFERED")
+    assert int(refusal.metadata["platform_share_minor"]) < 0
+    await shop.replica.sweep()
+    assert await coupon.uses() == (0, 0)
+
+
+async def test_what_the_platform_funds_comes_off_its_fee(shop: Shop) -> None:
+    coupon = await shop.coupon(percent="10", funder="FUNDER_PLATFORM")
+    payment_id = await shop.started(coupon)
+    [intent] = await shop.journeys.intents(payment_id)
+    [seller] = (await shop.orchestrator.StartPayment(start())).session.quote.sellers
+    less_vat = 75  # of CHF 10.00, which the seller neither gets nor owes
+    assert intent["amount"] - intent["application_fee_amount"] == seller.seller_share_minor - less_vat
 
 
 async def test_a_quote_stands_for_longer_than_its_payer_may_take(shop: Shop) -> None:
