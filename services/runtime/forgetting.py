@@ -54,4 +54,7 @@ async def _run(held: HeldConnections, statement: str, *, now: Callable[[], datet
             await forget(held, statement, now=now())
         except ServiceError as error:
             _logger.warning("old requests are forgotten later: %s", error)
+        except Exception:
+            # Whatever it is, a loop that ended here would keep what the contracts say is forgotten, and say nothing.
+            _logger.exception("old requests could not be forgotten")
         await asyncio.sleep(every_s)

@@ -59,14 +59,19 @@ async def test_more_than_a_batch_is_forgotten_batch_by_batch(held: HeldConnectio
     assert await owner.fetchval("SELECT count(*) FROM bookings") == 0
 
 
-async def test_forgetting_goes_on_after_the_database_was_away(held: HeldConnections, owner: asyncpg.Connection) -> None:
+@pytest.mark.parametrize(
+    "failure", [DependencyUnavailable(dependency="database"), asyncpg.DataError("of a kind that nobody thought of")]
+)
+async def test_forgetting_goes_on_after_the_database_was_away_or_failed(
+    failure: Exception, held: HeldConnections, owner: asyncpg.Connection
+) -> None:
     times = 0
 
     def now() -> datetime:
         nonlocal times
         times += 1
         if times == 1:
-            raise DependencyUnavailable(dependency="database")
+            raise failure
         return NOW
 
     await book(owner, 1)
