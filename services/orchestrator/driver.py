@@ -319,6 +319,8 @@ class Driver:
         plan = work.plan
         if work.behind:
             return self._now() + domain.RETRY_FIRST
+        if plan.set_aside or plan.quote_problem is not None:  # whoever held it did not come to tell a person
+            return self._now()
         if plan.stage != "COLLECTING" or plan.expire_time is None:
             return None
         if plan.said.collection not in domain.EXPIRABLE:  # not the payer's turn; what it comes to will be delivered

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import timedelta
 
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import (
-    ABANDONED_AFTER,
-)
+from services.orchestrator.domain import ABANDONED_AFTER, LEASE
 from services.orchestrator.driver import Work
 from services.orchestrator.peers import observation
+from services.orchestrator.store import Transition
 from services.runtime import calls
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.mortal import asked_by_shop, lives, mortal_orchestrator
@@ -23,6 +23,7 @@ from tests.orchestrator.samples import (
     PAID,
     TOTAL_MINOR,
     Clock,
+    cancel,
     new_id,
     refund,
     refused,
@@ -75,6 +76,23 @@ async def test_a_person_is_asked_also_when_the_process_died_over_it(replica: Orc
             assert payment.snapshot.attention.reason == "TRANSITION_REFUSED", life.place
             assert payment.snapshot.amounts.captured_minor == TOTAL_MINOR, life.place
             assert len(await journeys.charges(payment_id)) == 1, life.place
+
+
+async def test_a_person_is_asked_also_when_a_command_comes_before_the_sweep(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+) -> None:
+    payment_id, store = await journeys.started(), replica.parts.store
+    await orchestrator.CancelPayment(cancel(payment_id))
+    plan = await store.take("main", payment_id, now=clock())
+    assert plan is not None
+    transition = Transition(request_id=uuid.uuid4(), fact="mirror:99", snapshot=plan.said)
+    await store.save(plan, point="test.save", now=clock(), added=[transition])
+    await store.save(plan, point="test.save", now=clock(), refused=(transition.request_id, "TRANSITION_ILLEGAL"))
+    clock.advance(LEASE)  # who held it died before it asked anybody
+
+    await orchestrator.CancelPayment(cancel(payment_id))  # it is cancelled, so there is nothing to do
+    await replica.sweep()
+    assert (await journeys.payment(payment_id)).snapshot.attention.reason == "TRANSITION_REFUSED"
 
 
 async def told_to_be_paid(journeys: Journeys, payment_id: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1 import status_pb2
 from local.databases import ServiceDatabase
+from services.orchestrator.commands import Commands
 from services.orchestrator.domain import ABANDONED_AFTER, LEASE, RETRY_MAX
 from services.orchestrator.peers import Refused
 from services.orchestrator.quotes import Quotes
@@ -291,6 +292,45 @@ async def test_a_payment_that_outlived_its_quote_asks_for_a_person_when_its_coup
     assert (state_of(payment), payment.snapshot.attention.reason) == ("SUCCEEDED", "COUPON_OVER_LIMIT")
     assert await shop.journeys.states(slow_id) == [*PAID, "SUCCEEDED"]
     assert await coupon.uses() == (0, 2)
+
+
+async def test_a_repeat_that_only_fetches_its_answer_leaves_word_of_an_exceeded_limit_to_be_told(
+    world: World, shop: Shop
+) -> None:
+    """It looked before the first was answered, and took the payment after pricing was, before the sweep."""
+    coupon = await shop.coupon()
+    slow_id = await shop.started(coupon)
+    await expire_uses(world)
+    await shop.orchestrator.SubmitPayment(submit(await shop.started(coupon)))
+    await shop.replica.sweep()
+    asked = submit(slow_id)
+    await shop.orchestrator.SubmitPayment(asked)
+    assert await shop.replica.parts.quotes.once() == 1
+
+    with calls.acting_for("main"):
+        repeat = asked_by_shop(asked, slow_id, command=asked.SerializeToString())
+        await looking_too_early(shop.replica).on_payment(repeat, payer_id=None)
+    await shop.replica.sweep()
+    assert (await shop.journeys.payment(slow_id)).snapshot.attention.reason == "COUPON_OVER_LIMIT"
+    assert await shop.outbox(slow_id) == []
+
+
+def looking_too_early(replica: Orchestrator) -> Commands:
+    """Give commands whose first look at a request finds it not answered yet."""
+
+    class Early:
+        looks = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(replica.parts.store, name)
+
+        async def request(self, key: Any) -> Any:
+            self.looks += 1
+            found = await replica.parts.store.request(key)
+            return replace(found, answer=None) if found is not None and self.looks == 1 else found
+
+    store: Any = Early()
+    return Commands(store, replica.parts.driver, replica.parts.peers, now=replica.world.clock)
 
 
 async def expire_uses(world: World) -> None:
