@@ -308,11 +308,37 @@ def test_whatever_is_adjusted_the_parts_sum_and_order_does_not_matter(
     other = priced(adjustments=own_adjustments, lines=tuple(shuffled))
 
     assert min(price.base_minor) >= 0
+    caps = {f"adjustment_{index}": of.cap_minor for index, of in enumerate(adjustments)}
     for applied in price.adjustments:
         assert sum(applied.shares.values()) == applied.amount_minor
+        cap = caps[applied.adjustment_id]
+        assert cap is None or abs(applied.amount_minor) <= cap
     shown = sum(row.amount_minor for row in price.rows if row.payer_facing and row.included_in_total)
     assert shown == sum(seller.gross_minor for seller in price.sellers) == price.total_minor
     for seller in price.sellers:
         assert min(seller.seller_share_minor, seller.platform_fee_minor) >= 0
         assert seller.seller_share_minor + seller.platform_share_minor == seller.gross_minor
     assert (price.total_minor, price.sellers) == (other.total_minor, other.sellers)
+
+
+@holds_for(
+    amounts=st.lists(st.tuples(st.integers(0, 30_000), st.sampled_from(TaxBehavior)), min_size=1, max_size=6),
+    adjustments=st.lists(any_terms(), min_size=1, max_size=5),
+)
+def test_what_the_platform_funds_is_not_borne_by_the_seller(
+    amounts: list[tuple[int, TaxBehavior]], adjustments: list[Terms]
+) -> None:
+    """The seller pays the same fee and keeps the same net; of VAT it gets what it owes on what is really paid."""
+    lines = tuple(
+        cart_line(line_id=f"line_{index}", unit_amount_minor=amount, tax_behavior=behavior)
+        for index, (amount, behavior) in enumerate(amounts)
+    )
+    platform = tuple(
+        own(f"adjustment_{index}", replace(of, funder=Funder.PLATFORM)) for index, of in enumerate(adjustments)
+    )
+
+    [seller] = priced(adjustments=platform, lines=lines).sellers
+    [alone] = priced(lines=lines).sellers
+
+    assert seller.platform_fee_minor == alone.platform_fee_minor
+    assert seller.seller_share_minor == alone.net_minor + seller.vat_minor - alone.platform_fee_minor
