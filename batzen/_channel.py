@@ -19,9 +19,11 @@ from grpc import aio
 from grpc_status import rpc_status
 
 KEEPALIVE_S: Final = 20.0
-"""Between two pings while a call is open; at least twice what our servers allow."""
+"""Between two pings while a call is open. gRPC itself sends none more often than every 10 s."""
 KEEPALIVE_TIMEOUT_S: Final = 5.0
 """A peer that vanished without a word is found after KEEPALIVE_S + this."""
+CONNECTIONS_MAX: Final = 10
+"""To one server, gRPC's own limit. The next is opened when all calls are taken that the server allows on the others."""
 RECONNECT_MIN_S: Final = 0.1
 RECONNECT_MAX_S: Final = 5.0
 ATTEMPTS_MAX: Final = 4
@@ -35,6 +37,7 @@ Response_co = TypeVar("Response_co", covariant=True)
 _SERVICE_CONFIG: Final = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
+        "connectionScaling": {"maxConnectionsPerSubchannel": CONNECTIONS_MAX},
         "methodConfig": [
             {
                 "name": [{}],

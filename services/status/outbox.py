@@ -90,6 +90,7 @@ class Outbox:
         "_on_room",
         "_on_tick",
         "_pieces",
+        "_room",
         "_taken_at",
         "_waiter",
         "cut",
@@ -133,6 +134,7 @@ class Outbox:
         self._bytes = 0
         self._latest: dict[object, bytes] = {}
         self._waiter: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         self._ending: type[ServiceError] | BaseException | None = None
         self._is_finishing = False
         self._taken_at: float | None = None
@@ -148,6 +150,12 @@ class Outbox:
     def has_more(self) -> bool:
         """Whether something waits that was not taken yet."""
         return bool(self._pieces or self._latest)
+
+    async def room(self) -> None:
+        """Wait while as much waits as may wait. For one task, which answers what its caller asks."""
+        while self.is_full:
+            self._room = self._loop.create_future()
+            await self._room
 
     def put(self, piece: bytes) -> None:
         """Send a message after all that waits."""
@@ -235,8 +243,11 @@ class Outbox:
             message = b"".join(self._pieces[:count])
             self._pieces = self._pieces[count:]
             self._bytes -= len(message)
-        if self.starved and not self.is_full:
-            self._on_room(self)
+        if not self.is_full:
+            if self._room is not None and not self._room.done():
+                self._room.set_result(None)
+            if self.starved:
+                self._on_room(self)
         return self._taken(message)
 
     def _taken(self, message: bytes) -> bytes:

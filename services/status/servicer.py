@@ -21,7 +21,7 @@ from services.status.following import Follower, Followers
 from services.status.listing import PaymentList
 from services.status.many import Identify, ManyWatches
 from services.status.one import OneWatch
-from services.status.outbox import send_all
+from services.status.outbox import Outbox, send_all
 from services.status.paging import position_in, token_for
 from services.status.recording import Move, Recorder
 from services.status.records import Payment, open_month
@@ -45,6 +45,8 @@ TRANSITIONS_DEFAULT: Final = 100
 TRANSITIONS_MAX: Final = 500
 PAYMENTS_DEFAULT: Final = 50
 PAYMENTS_MAX: Final = 200
+COMMANDS_AT_ONCE: Final = 100
+"""Of a WatchMany, before it is seen whether its caller reads; each may be answered with a payment of ~25 KB."""
 REVISIONS_END: Final = 2**63
 
 _OPENED: Final = Snapshot(collection=State.INITIALIZED, cause=Cause.STEP)
@@ -192,7 +194,7 @@ class StatusServicer(StatusServiceServicer):
         outbox = self._feed.open_stream(heartbeat=lambda: MANY_HEARTBEAT, ended=_ended, on_tick=many.expire)
         try:
             many.begin(outbox)
-            await send_all(outbox, context.write, beside=_carry_out(many, request_iterator))
+            await send_all(outbox, context.write, beside=_carry_out(many, request_iterator, outbox))
         finally:
             many.close()
             self._feed.close_stream(outbox)
@@ -265,7 +267,10 @@ def _ended(reason: type[ServiceError]) -> ServiceError:
     return reason()
 
 
-async def _carry_out(many: ManyWatches, messages: AsyncIterator[pb.WatchManyRequest]) -> None:
-    """Do what the caller says, for as long as it says something; its watches go on after that."""
+async def _carry_out(many: ManyWatches, messages: AsyncIterator[pb.WatchManyRequest], outbox: Outbox) -> None:
+    """Do what the caller says while it reads what comes of it; its watches go on after the last command."""
     async for message in messages:
-        await many.carry_out(requests.commands_of(message))
+        commands = requests.commands_of(message)
+        for first in range(0, len(commands), COMMANDS_AT_ONCE):
+            await outbox.room()
+            await many.carry_out(commands[first : first + COMMANDS_AT_ONCE])

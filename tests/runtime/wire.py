@@ -8,9 +8,68 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS, PING, GOAWAY = 0x4, 0x6, 0x7
-ACKNOWLEDGED = 0x1
-ENHANCE_YOUR_CALM = 0xB
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
+ACKNOWLEDGED = END_STREAM = 0x1
+END_HEADERS = 0x4
+INITIAL_WINDOW = 0x4
+"""The setting of how much of a stream's data may be under way."""
+
+
+def frame(kind: int, payload: bytes = b"", *, stream: int = 0, flags: int = 0) -> bytes:
+    """Return an HTTP/2 frame."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def header(name: str, value: str, *, remembered: bool = False) -> bytes:
+    """Return a header as HPACK writes it in full; `remembered` takes it into the table of both ends."""
+    return bytes([0x40 if remembered else 0]) + _text(name) + _text(value)
+
+
+def indexed(number: int) -> bytes:
+    """Return a header that both ends know by its number; the last that was remembered is 62."""
+    return _integer(number, prefix_bits=7, first=0x80)
+
+
+def setting(number: int, value: int) -> bytes:
+    """Return a frame with one setting."""
+    return frame(SETTINGS, number.to_bytes(2, "big") + value.to_bytes(4, "big"))
+
+
+def grpc_headers(path: str, *, token: str) -> bytes:
+    """Return the headers of a call with a deadline of a minute, in full but for POST and http, which have numbers."""
+    return (
+        indexed(3)
+        + indexed(6)
+        + header(":path", path)
+        + header(":authority", "localhost")
+        + header("te", "trailers")
+        + header("content-type", "application/grpc")
+        + header("grpc-timeout", "60S")
+        + header("authorization", f"Bearer {token}")
+    )
+
+
+def message(serialized: bytes) -> bytes:
+    """Return a message as gRPC puts it into DATA frames, not compressed."""
+    return bytes(1) + len(serialized).to_bytes(4, "big") + serialized
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode()
+    return _integer(len(encoded), prefix_bits=7) + encoded
+
+
+def _integer(number: int, *, prefix_bits: int, first: int = 0) -> bytes:
+    largest = (1 << prefix_bits) - 1
+    if number < largest:
+        return bytes([first | number])
+    number -= largest
+    rest = bytearray([first | largest])
+    while number >= 128:
+        rest.append(number % 128 + 128)
+        number //= 128
+    rest.append(number)
+    return bytes(rest)
 
 
 class Proxy:
@@ -84,8 +143,7 @@ class Http2:
 
     def send(self, kind: int, *, flags: int = 0, payload: bytes = b"", times: int = 1) -> None:
         """Send a frame on stream 0, several times in one go."""
-        frame = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + bytes(4) + payload
-        self._writer.write(frame * times)
+        self._writer.write(frame(kind, payload, flags=flags) * times)
 
     async def next_of(self, *kinds: int) -> tuple[int, bytes]:
         """Return the next frame of one of the kinds, with its payload."""

@@ -19,6 +19,7 @@ from services.status.requests import COMMANDS_MAX
 from tests.status.conftest import Clock, Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import new_payment_id, open_request, refusal_of, snapshot
 from tests.status.streaming import Command, add, drop, renew, watch_many
+from tests.status.watching import SMALL_WINDOW
 
 STEPS = [snapshot(attempt=attempt) for attempt in range(1, 300)]
 
@@ -355,11 +356,10 @@ async def test_a_caller_has_only_so_many_streams_of_either_kind(database: Servic
 
 async def test_a_slow_reader_of_many_payments_gets_all_of_each(database: ServiceDatabase, issuer: Issuer) -> None:
     limits = FeedLimits(queue_max=3, queue_bytes_max=40_000, message_bytes_max=20_000)
-    narrow = (("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe", 0))
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
-        replica.connect("slow", options=narrow) as slow,
+        replica.connect("slow", options=SMALL_WINDOW) as slow,
         watch_many(slow) as many,
     ):
         payment_ids = await opened(status, 5)
@@ -375,3 +375,28 @@ async def test_a_slow_reader_of_many_payments_gets_all_of_each(database: Service
             seen[event.transition.payment_id].append(event.transition.revision)
 
     assert all(revisions == list(range(1, 21)) for revisions in seen.values())
+
+
+async def test_commands_wait_for_a_caller_that_does_not_read_what_comes_of_them(
+    database: ServiceDatabase, issuer: Issuer
+) -> None:
+    limits = FeedLimits(queue_bytes_max=10_000, message_bytes_max=20_000)
+    async with (
+        running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
+        replica.connect() as status,
+        replica.connect("slow", options=SMALL_WINDOW) as slow,
+        watch_many(slow) as many,
+    ):
+        payment_ids = await opened(status, 20, labels={"note": "x" * 500})
+        for _ in range(15):
+            await many.say(*map(add, payment_ids))
+        await many.say(drop(payment_ids[0]))
+
+        for payment_id in payment_ids:
+            await many.created(payment_id)
+        for _ in range(14):
+            for payment_id in payment_ids:
+                await many.canceled(payment_id)
+            for payment_id in payment_ids:
+                await many.created(payment_id)
+        await many.canceled(payment_ids[0])

@@ -16,6 +16,9 @@ SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe",
 """What a caller takes before it reads."""
 Responses = AsyncIterator[pb.WatchPaymentResponse]
 
+SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe", 0))
+"""What a client takes before it reads."""
+
 
 def watch(status: StatusServiceStub, payment_id: str, *, timeout: float | None = 20.0, **fields: Any) -> Any:
     """`async with watch(status, payment_id, after_revision=3) as responses`."""
