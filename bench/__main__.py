@@ -18,6 +18,7 @@ from bench.machine import Machine
 BENCHES: Final = {
     "payments": "a payment from its start to its success, through the whole suite",
     "watchers": "from a commit to 1,000 watchers",
+    "floods": "a well-behaved caller while somebody floods the server",
     "pricing": "a quote of 1 to 1,000 lines",
 }
 """Each is a module of this package with `async def measure(say) -> Result`."""

@@ -108,10 +108,17 @@ def everything() -> float:
 
 def resident_bytes(pid: int | None) -> int:
     """Return how much memory a process has."""
-    for line in (PROC / str(pid) / "status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(f"process {pid} has no memory")
+    return _memory(pid, "VmRSS")
+
+
+def peak_bytes(pid: int | None) -> int:
+    """Return how much memory a process had at most, since its start or `restart_peak`."""
+    return _memory(pid, "VmHWM")
+
+
+def restart_peak(pid: int | None) -> None:
+    """Let `peak_bytes` of a process begin anew."""
+    (PROC / str(pid) / "clear_refs").write_text("5")
 
 
 async def postgres_pid(url: str) -> int:
@@ -122,6 +129,13 @@ async def postgres_pid(url: str) -> int:
         return int(_fields(PROC / str(backend) / "stat")[1])
     finally:
         await connection.close()
+
+
+def _memory(pid: int | None, name: str) -> int:
+    for line in (PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(f"process {pid} has no memory")
 
 
 def _times(stat: Path) -> list[int]:

@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -55,6 +55,7 @@ CONNECTIONS_MAX: Final = 1_000
 WINDOW_MAX: Final = 2**31 - 1
 WINDOW_AT_FIRST: Final = 65_535
 CANCEL: Final = (8).to_bytes(4, "big")
+BEGUN: Final = b"begun\n"
 STREAMS: Final = range(1, 2**31, 2)
 """Of one connection."""
 
@@ -195,8 +196,8 @@ def _calls(target: Target, *, flags: int = END_STREAM) -> Iterator[tuple[int, by
 
 
 @asynccontextmanager
-async def attack(kind: str, target: Target) -> AsyncIterator[Awaitable[Outcome]]:
-    """Flood the target while inside; what is yielded returns once all was sent."""
+async def attack(kind: str, target: Target) -> AsyncIterator[asyncio.Task[Outcome]]:
+    """Flood the target while inside, from the first moment on; what is yielded returns once all was sent."""
     order = asdict(target) | {"request": target.request.hex()}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.runtime.flooding", kind, json.dumps(order)),
@@ -207,14 +208,17 @@ async def attack(kind: str, target: Target) -> AsyncIterator[Awaitable[Outcome]]
     assert process.stdin is not None
     assert process.stdout is not None
 
-    async def outcome(lines: asyncio.StreamReader) -> Outcome:
+    lines = process.stdout
+
+    async def outcome() -> Outcome:
         return Outcome(**json.loads(await lines.readline()))
 
-    waiting = asyncio.create_task(outcome(process.stdout))
     try:
-        yield waiting
+        assert await lines.readline() == BEGUN
+        flood = asyncio.create_task(outcome())
+        yield flood
+        flood.cancel()
     finally:
-        waiting.cancel()
         process.kill()
         await process.wait()
 
@@ -241,6 +245,8 @@ class _Flooding:
         target, end = self._target, time.monotonic() + self._target.seconds
         for _ in range(target.connections):
             self._connect()
+        sys.stdout.write(BEGUN.decode())
+        sys.stdout.flush()
         while self._units < target.units and (left_s := end - time.monotonic()) > 0:
             for key, events in self._selector.select(left_s):
                 self._serve(key.data, events)

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from batzen._channel import make_channel
 from batzen.status.v1 import status_pb2 as pb
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
+from bench.machine import peak_bytes, restart_peak
 from local.environments import Stripe, service_environment
 from local.issuer import Issuer
 from local.ports import HOST, free_ports
@@ -90,15 +90,6 @@ class Server:
             connections=connections,
         )
 
-    def forget_peak(self) -> None:
-        """Let `peak_bytes` begin anew."""
-        Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
-
-    def peak_bytes(self) -> int:
-        """Return the most memory that the process had. Raises OSError if it has ended."""
-        lines = Path(f"/proc/{self.child.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-
 
 class Caller:
     """Moves a payment, watches it and reads it; whatever is not as it should be is raised."""
@@ -151,7 +142,7 @@ async def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory)
         async with Caller.of(server) as caller:
             for _ in range(WARM_UP_TURNS):
                 await caller.turn()
-        yield replace(server, quiet_bytes=server.peak_bytes())
+        yield replace(server, quiet_bytes=peak_bytes(server.child.pid))
     finally:
         code = await child.stop()
         await databases.drop(database)
@@ -162,9 +153,9 @@ async def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory)
 async def unharmed(server: Server) -> AsyncIterator[Caller]:
     """Call the server while somebody does it harm inside; afterwards it lives and was never much larger than before."""
     async with Caller.of(server) as caller:
-        server.forget_peak()
+        restart_peak(server.child.pid)
         yield caller
-    assert server.peak_bytes() - server.quiet_bytes < GROWTH_BYTES_MAX
+    assert peak_bytes(server.child.pid) - server.quiet_bytes < GROWTH_BYTES_MAX
 
 
 @pytest.mark.parametrize("kind", FLOODS)
