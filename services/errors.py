@@ -33,6 +33,8 @@ class ServiceError(Exception):
     """UPPER_SNAKE_CASE, stable for ever, one of the package's `ErrorReason` values without its prefix."""
     retry_after: ClassVar[timedelta | None] = None
     """How long a caller should wait before it tries again; travels as `RetryInfo`."""
+    was_retried: ClassVar[bool] = False
+    """Whether we tried again ourselves before we gave up: then our caller's channel does not do the same once more."""
 
     def __init__(self, *, field: str | None = None, detail: str | None = None, **metadata: object) -> None:
         """Name the `field` at fault by its path in the request (`lines[2].quantity`), and what is wrong with it."""
@@ -155,6 +157,12 @@ class DependencyUnavailable(Unavailable):
 
     reason = "DEPENDENCY_UNAVAILABLE"
     retry_after = timedelta(milliseconds=500)
+
+
+class PeerUnavailable(DependencyUnavailable):
+    """A service behind this one is away; send the same call again."""
+
+    was_retried = True
 
 
 class ShuttingDown(Unavailable):

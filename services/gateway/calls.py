@@ -244,7 +244,7 @@ class Calls:
             if operation.is_promised and call.state == "UNKNOWN":
                 return await self._unknown(operation, held, call.begun_anew(self._now()), release=release)
             await self._withdraw(operation, held, call, deliver=deliver, release=release)
-            raise domain.StripeUnavailable from nothing
+            raise domain.StripeKeySpent from nothing
         except Overtaken as other:
             operation.record(held, call, other.intent)
             refusal = domain.IntentState(intent_state=held.intents[call.params["attempt"]].state)

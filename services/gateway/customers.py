@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from services.gateway.domain import StripeRefused, StripeUnavailable
+from services.gateway.domain import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.provider import Provider, Unanswered
 from services.runtime import points
 from services.runtime.database import HeldConnections
@@ -56,6 +56,7 @@ class Customers:
         except Unanswered as silence:
             if silence.is_replay:
                 await self._new_key(tenant_id, payer_id, row["call_id"])
+                raise StripeKeySpent from silence
             raise StripeUnavailable from silence
         except StripeRefused:
             # Nothing was made; what Stripe does not take must not stand in the way of the next try.

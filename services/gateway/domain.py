@@ -131,6 +131,13 @@ class StripeUnavailable(Unavailable):
 
     reason = "STRIPE_UNAVAILABLE"
     retry_after = timedelta(seconds=1)
+    was_retried = True
+
+
+class StripeKeySpent(StripeUnavailable):
+    """Stripe repeats a failure it has stored; send the same call again, which it will see as another."""
+
+    was_retried = False
 
 
 class StripeRateLimited(ResourceExhausted):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from services.errors import RequestIdReused
-from services.gateway.domain import SellerExists, SellerNotFound, SellerNotPayable, StripeUnavailable
+from services.gateway.domain import SellerExists, SellerNotFound, SellerNotPayable, StripeKeySpent, StripeUnavailable
 from services.gateway.provider import Provider, Unanswered
 from services.runtime import points
 from services.runtime.database import HeldConnections, violated_constraint
@@ -71,6 +71,7 @@ class Sellers:
         except Unanswered as silence:
             if silence.is_replay:
                 await self._new_key(tenant_id, seller_id, row["call_id"])
+                raise StripeKeySpent from silence
             raise StripeUnavailable from silence
         try:
             return await self._record(tenant_id, seller_id, account)

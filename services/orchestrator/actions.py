@@ -18,7 +18,7 @@ from batzen.gateway.v1 import gateway_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
-from services.errors import DependencyUnavailable, FieldInvalid, ServiceError
+from services.errors import FieldInvalid, PeerUnavailable, ServiceError
 from services.orchestrator import domain
 from services.orchestrator.driver import Driver, Work
 from services.orchestrator.peers import Peers, Refused, money, observation, snapshot_message
@@ -140,7 +140,7 @@ class Actions:
             await self._driver.save(work, "cancel.outcome")
             await self._driver.say_what_goes(work)
             if work.plan.said.reason == domain.OUTCOME_UNKNOWN:
-                raise DependencyUnavailable(dependency="gateway")  # the request stays open until Stripe has said it
+                raise PeerUnavailable(dependency="gateway")  # the request stays open until Stripe has said it
             if work.plan.said.collection != domain.CANCELED:
                 raise domain.PaymentState(state=work.plan.said.collection)
         return orchestrator_pb2.CancelPaymentResponse(payment=await self._payment(work))

@@ -18,7 +18,7 @@ from typing import Final
 from batzen.gateway.v1 import gateway_pb2, observation_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
-from services.errors import DependencyUnavailable, ServiceError
+from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator import domain
 from services.orchestrator.domain import Attention, Observation, PaymentError, Snapshot
 from services.orchestrator.peers import Peers, Refused, RevisionMoved, observation, snapshot
@@ -229,7 +229,7 @@ class Driver:
             work.apply(seen.observation)
             plan.ending = None
         if plan.said.collection in domain.CANCELABLE:
-            raise DependencyUnavailable(dependency="gateway")
+            raise PeerUnavailable(dependency="gateway")
 
     async def say_all(self, work: Work) -> None:
         """Send the outbox to status, oldest first; nothing is sent that is not saved.
@@ -265,7 +265,7 @@ class Driver:
                 answer = await points.call("say.status", self._peers.record(plan, transition))
         except Refused as refusal:
             if refusal.status == "NOT_FOUND":
-                raise DependencyUnavailable(dependency="status") from refusal  # it was opened: status lost something
+                raise PeerUnavailable(dependency="status") from refusal  # it was opened: status lost something
             _logger.error("status refused %s of %s: %s", transition.fact, plan.payment_id, refusal.reason)
             work.refused = (transition, refusal.reason)
             plan.set_aside.append(transition.fact)

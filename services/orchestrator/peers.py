@@ -23,7 +23,7 @@ from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1 import status_pb2
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from batzen.type.v1 import money_pb2, payment_pb2
-from services.errors import DependencyUnavailable, ServiceError
+from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator.domain import (
     Amounts,
     Attention,
@@ -318,7 +318,7 @@ async def _answered(call: Awaitable[Answer], peer: str) -> Answer:
         # What should never come from a peer is not concluded from either: the work is tried again, and seen in the log.
         level = logging.WARNING if error.code() in PASSING else logging.ERROR
         _logger.log(level, "%s answered %s: %s", peer, error.code().name, error.details())
-        raise DependencyUnavailable(dependency=peer) from error
+        raise PeerUnavailable(dependency=peer) from error
 
 
 def _refusal(error: aio.AioRpcError) -> Refused:

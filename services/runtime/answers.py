@@ -14,7 +14,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import aio
 
-from services.errors import DependencyUnavailable, ServiceError
+from services.errors import PeerUnavailable, ServiceError
 
 DOMAIN: Final = "batzen"
 """`ErrorInfo.domain` of every reason in this suite."""
@@ -36,6 +36,7 @@ class Answer:
     reason: str | None = None
     details: bytes | None = None
     """A serialised google.rpc.Status, for the trailing metadata."""
+    was_retried: bool = False
     is_bug: bool = False
 
 
@@ -59,7 +60,7 @@ def answer_to(error: Exception) -> Answer:
         return OUT_OF_TIME
     if isinstance(error, aio.AioRpcError):
         if error.code() in _PEER_AWAY:
-            return _from_service_error(DependencyUnavailable())
+            return _from_service_error(PeerUnavailable())
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return OUT_OF_TIME
     return BUG
@@ -81,7 +82,11 @@ def _from_service_error(error: ServiceError) -> Answer:
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     status = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=message, details=details)
     return Answer(
-        code=grpc.StatusCode[error.status], message=message, reason=reason, details=status.SerializeToString()
+        code=grpc.StatusCode[error.status],
+        message=message,
+        reason=reason,
+        details=status.SerializeToString(),
+        was_retried=error.was_retried,
     )
 
 

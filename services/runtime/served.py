@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 AUTHORIZATION: Final = "authorization"
 BEARER: Final = "Bearer "
+DO_NOT_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+"""What a server says to the retry policy of its caller's channel; gRPC's own word for it."""
 
 _calls_logger = logging.getLogger("batzen.calls")
 _logger = logging.getLogger(__name__)
@@ -93,6 +95,8 @@ async def abort(call: ServedCall, answer: Answer, *, cause: Exception | None = N
     metadata: tuple[tuple[str, str | bytes], ...] = ((calls.CORRELATION_KEY, call.correlation),)
     if answer.details is not None:
         metadata = (*metadata, (DETAILS_KEY, answer.details))
+    if answer.was_retried:
+        metadata = (*metadata, DO_NOT_RETRY)
     try:
         async with asyncio.timeout(STATUS_FLUSH_S):
             await call.context.abort(answer.code, answer.message, metadata)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from grpc import aio
 
 from batzen._channel import ATTEMPTS_MAX, HOP_MARGIN_S, reason_of
 from local.issuer import Issuer
-from services.errors import DependencyUnavailable, NotFound
+from services.errors import DependencyUnavailable, NotFound, PeerUnavailable, ServiceError, ShuttingDown
 from services.runtime import calls
 from services.runtime.clients import TokenDirectory, peer_channel
 from tests.runtime.echo import SERVICE, echo, refusal, serving, unary, watch
@@ -201,6 +202,58 @@ async def test_retries_end_and_nothing_else_is_retried(
 
     async with serving(issuer, {"Echo": unary(fail)}) as service:
         assert (await refusal(service.unary()(HELLO))).code() is code
+
+    assert attempts == attempts_expected
+
+
+async def test_an_outage_is_tried_again_by_one_layer_alone(issuer: Issuer, tokens: TokenDirectory) -> None:
+    attempts: Counter[str] = Counter()
+
+    def asking(name: str, channel: aio.Channel) -> Any:
+        async def ask(request: StringValue, _context: object) -> StringValue:
+            attempts[name] += 1
+            answer: StringValue = await stub(channel)(request)
+            return answer
+
+        return unary(ask)
+
+    async def away(_request: StringValue, _context: object) -> StringValue:
+        attempts["back"] += 1
+        raise DependencyUnavailable(dependency="database")
+
+    async with (
+        serving(issuer, {"Echo": unary(away)}) as back,
+        peer_channel(back.address, tokens=tokens) as to_back,
+        serving(issuer, {"Echo": asking("middle", to_back)}) as middle,
+        peer_channel(middle.address, tokens=tokens) as to_middle,
+        serving(issuer, {"Echo": asking("front", to_middle)}) as front,
+    ):
+        error = await refusal(front.unary()(HELLO))
+
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
+    assert attempts == {"front": 1, "middle": 1, "back": ATTEMPTS_MAX}
+
+
+@pytest.mark.parametrize(
+    ("outage", "attempts_expected"),
+    [
+        (DependencyUnavailable(dependency="database"), ATTEMPTS_MAX),
+        (ShuttingDown(), ATTEMPTS_MAX),
+        (PeerUnavailable(dependency="status"), 1),
+    ],
+)
+async def test_what_was_tried_again_already_says_so(
+    issuer: Issuer, outage: ServiceError, attempts_expected: int
+) -> None:
+    attempts = 0
+
+    async def fail(_request: StringValue, _context: object) -> StringValue:
+        nonlocal attempts
+        attempts += 1
+        raise outage
+
+    async with serving(issuer, {"Echo": unary(fail)}) as service:
+        assert reason_of(await refusal(service.unary()(HELLO))) == outage.reason
 
     assert attempts == attempts_expected
 
