@@ -54,6 +54,8 @@ class Guard:
         self._now = now
         self._streams_by_caller: Counter[tuple[str, str]] = Counter()
         self._open_streams: set[asyncio.Timeout] = set()
+        self._running = 0
+        self._idle = asyncio.Event()
 
     def wrap(self, method: str, handler: Handler, *, rule: Allow) -> Handler:
         """Return `handler` of the full `method`, protected, for callers that `rule` lets in."""
@@ -72,6 +74,17 @@ class Guard:
             if not ending.expired():
                 ending.reschedule(min(latest, ending.when() or latest))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is being served. What they answered may still be on its way."""
+        return not self._running
+
+    async def until_idle(self) -> None:
+        """Wait until no call is being served."""
+        while self._running:
+            self._idle.clear()
+            await self._idle.wait()
+
     def _unary(self, method: str, handler: Handler, behavior: Callable[..., Awaitable[Any]], rule: Allow) -> Handler:
         """Wrap a handler with one response. It is serialised here, so that this, too, cannot fail without an answer."""
         receive, parse = _parsers(handler)
@@ -80,6 +93,7 @@ class Guard:
 
         async def serve(received: Any, context: Context) -> bytes:
             call = begin(method, context)
+            self._running += 1
             try:
                 if deadline_required:
                     self._check_deadline()
@@ -89,6 +103,8 @@ class Guard:
                 reply: bytes = serialize(await behavior(request, context))
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
                 await fail(call, error)
+            finally:
+                self._finished()
             log_end(call, context.code() or grpc.StatusCode.OK)
             return reply
 
@@ -100,6 +116,7 @@ class Guard:
 
         async def serve(received: Any, context: Context) -> None:
             call = begin(method, context)
+            self._running += 1
             ending = asyncio.timeout(None)
             try:
                 caller = await self._admit(call, rule)
@@ -116,6 +133,8 @@ class Guard:
                     self._leave(caller, ending)
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
                 await fail(call, self._ended(ending) or error)
+            finally:
+                self._finished()
             log_end(call, context.code() or grpc.StatusCode.OK)
 
         return _handler(handler, serve, receive=receive, send=_serializer(handler))
@@ -130,6 +149,11 @@ class Guard:
             await abort(call, NOT_IMPLEMENTED)
 
         return _handler(handler, serve, receive=None, send=None)
+
+    def _finished(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
 
     def _check_deadline(self) -> None:
         remaining_s = calls.time_remaining()

@@ -15,6 +15,8 @@ DRAIN_STREAMS_S: Final = 0.5
 """How long a stream may take to end itself once the server drains."""
 STATUS_FLUSH_S: Final = 1.0
 """How long the end of a stream waits for a reader that does not read."""
+LAST_WORDS_S: Final = 0.5
+"""How long answers may be on their way once no call is being served any more, before a server that ends cuts them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from services.runtime.access import Allow, check_table
 from services.runtime.health import Health, Probe, probed
 from services.runtime.identity import TokenVerifier
 from services.runtime.interceptors import Guard
-from services.runtime.limits import Limits
+from services.runtime.limits import LAST_WORDS_S, Limits
 from services.runtime.tls import TlsFiles
 
 if TYPE_CHECKING:
@@ -88,14 +88,14 @@ async def running_server(
     async with AsyncExitStack() as stack:
         port = _listen(server, address, tls=tls)
         await server.start()
-        stack.push_async_callback(server.stop, limits.stop_grace_s)
+        stack.push_async_callback(_stop, server, guard, grace_s=limits.stop_grace_s)
         health_port = None
         if health_address is not None:
             health_server = aio.server(options=limits.options())
             health_pb2_grpc.add_HealthServicer_to_server(health, health_server)
             health_port = _listen(health_server, health_address, tls=None)
             await health_server.start()
-            stack.push_async_callback(health_server.stop, limits.stop_grace_s)
+            stack.push_async_callback(health_server.stop, LAST_WORDS_S)  # its calls take no time
         stack.callback(_drain, health, draining, guard)
         await stack.enter_async_context(probed(health, probe))
         _logger.info("Serving on port %d", port)
@@ -106,6 +106,23 @@ def _drain(health: Health, draining: asyncio.Event, guard: Guard) -> None:
     health.drain()
     draining.set()
     guard.end_streams()
+
+
+async def _stop(server: aio.Server, guard: Guard, *, grace_s: float) -> None:
+    """Let the calls being served come to their end, for the grace at most, and their answers reach who reads them.
+
+    By itself gRPC waits the whole grace for a single stream whose reader does not read.
+    """
+    stopping = asyncio.ensure_future(server.stop(grace_s))
+    while not stopping.done():
+        idle = asyncio.ensure_future(guard.until_idle())
+        await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await asyncio.wait((stopping,), timeout=LAST_WORDS_S)
+        if guard.is_idle:
+            await server.stop(None)
+            break
+    await stopping
 
 
 def _listen(server: aio.Server, address: str, *, tls: TlsFiles | None) -> int:

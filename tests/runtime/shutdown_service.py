@@ -16,6 +16,7 @@ from local.issuer import AUDIENCE, ISSUER
 from services.errors import ShuttingDown
 from services.runtime.identity import TokenVerifier
 from services.runtime.keys import KeySet
+from services.runtime.limits import Limits
 from services.runtime.process import run, until_terminated
 from services.runtime.server import running_server
 from tests.runtime.echo import ANYBODY, SERVICE, register, unary, watch
@@ -33,6 +34,10 @@ async def serve(jwks: Path, port_file: Path, *, behaviour: str) -> None:
         yield request
         await asyncio.Event().wait()
 
+    async def endless(_request: StringValue, _context: object) -> AsyncIterator[StringValue]:
+        while True:
+            yield StringValue(value="x" * 60_000)
+
     async def unary_until_drain(request: StringValue, _context: Any) -> StringValue:
         port_file.with_suffix(".started").touch()
         await draining.wait()
@@ -43,7 +48,12 @@ async def serve(jwks: Path, port_file: Path, *, behaviour: str) -> None:
     if behaviour == "never-start":
         _announce(port_file, 0)
         await asyncio.Event().wait()
-    methods = {"Watch": watch(cooperative), "Stubborn": watch(stubborn), "Echo": unary(unary_until_drain)}
+    methods = {
+        "Watch": watch(cooperative),
+        "Stubborn": watch(stubborn),
+        "Endless": watch(endless),
+        "Echo": unary(unary_until_drain),
+    }
     async with running_server(
         partial(register, methods),
         address="127.0.0.1:0",
@@ -51,6 +61,7 @@ async def serve(jwks: Path, port_file: Path, *, behaviour: str) -> None:
         verifier=TokenVerifier(KeySet(str(jwks)), issuer=ISSUER, audience=AUDIENCE, now=lambda: datetime.now(UTC)),
         draining=draining,
         now=lambda: datetime.now(UTC),
+        limits=Limits(stop_grace_s=60),  # nothing here is ended by it
     ) as server:
         _announce(port_file, server.port)
         await until_terminated()

@@ -122,6 +122,19 @@ async def test_a_unary_call_under_way_is_answered(tmp_path: Path) -> None:
         assert code == 0
 
 
+async def test_a_reader_that_does_not_read_does_not_hold_up_the_end_and_others_are_answered(tmp_path: Path) -> None:
+    async with started(tmp_path) as service:
+        unread = service.watch("Endless")
+        await unread.read()
+        echo = service.channel.unary_unary(f"/{SERVICE}/Echo", StringValue.SerializeToString, StringValue.FromString)
+        call = asyncio.ensure_future(echo(HELLO))
+        await appeared(tmp_path / "port.started")
+        code, _, _ = await service.end()
+
+        assert await call == HELLO
+        assert code == 0
+
+
 async def test_a_process_that_cannot_start_says_why_and_fails(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.runtime.shutdown_service", "none", str(tmp_path / "port"), "fail"),

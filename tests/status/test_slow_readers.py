@@ -95,11 +95,9 @@ async def test_who_is_told_to_resume_has_received_all_up_to_there(database: Serv
     assert int(refusal.metadata["resume_after_revision"]) <= seen[-1] < 61
 
 
-async def test_a_reader_that_never_reads_holds_up_the_end_no_longer_than_the_grace(
-    database: ServiceDatabase, issuer: Issuer
-) -> None:
+async def test_a_reader_that_never_reads_does_not_hold_up_the_end(database: ServiceDatabase, issuer: Issuer) -> None:
     async with (
-        running_replica(database.runtime_url, issuer=issuer, limits=Limits(stop_grace_s=0.5)) as replica,
+        running_replica(database.runtime_url, issuer=issuer, limits=Limits(stop_grace_s=600)) as replica,
         replica.connect() as status,
         replica.connect("slow", options=SMALL_WINDOW) as slow,
     ):
@@ -108,7 +106,7 @@ async def test_a_reader_that_never_reads_holds_up_the_end_no_longer_than_the_gra
             await header(stalled)
             await fill(status, payment_id, expected=1, number=40)
 
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(15):
                 await replica.drain()
 
 
