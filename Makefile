@@ -39,7 +39,7 @@ format: $(STATE)/dev.stamp
 
 protos: $(STATE)/stubs.stamp
 
-bench: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+bench: $(STATE)/bench.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m bench
 
 wheel: $(STATE)/dev.stamp $(STATE)/stubs.stamp
@@ -52,7 +52,7 @@ baseline: $(STATE)/dev.stamp
 	$(BIN)/buf build -o protos/baseline.binpb
 
 lock: $(STATE)/dev.stamp
-	cd requirements && for set in runtime local dev; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
+	cd requirements && for set in runtime local dev bench; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $$set.in -o $$set.txt; done
 
 clean:
@@ -72,6 +72,14 @@ $(STATE)/dev.stamp: requirements/dev.txt | $(BIN)/python
 	@echo "Installing what checks and tests the suite (once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@ $(STATE)/local.stamp
+
+$(STATE)/bench.stamp: requirements/bench.txt bench/node/package-lock.json | $(STATE)/dev.stamp
+	@echo "Installing what the suite is measured beside (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@mkdir -p $(STATE)/node && cp bench/node/package.json bench/node/package-lock.json bench/node/.npmrc $(STATE)/node
+	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/node --ignore-scripts --no-audit --no-fund --silent; \
+	  else echo "No npm on this machine: nothing will be measured beside Node."; fi
+	@touch $@
 
 $(STATE)/stubs.stamp: $(PROTOS) | $(STATE)/local.stamp
 	@echo "Making the stubs ..."

@@ -1,0 +1,91 @@
+"""Status itself, with a door for changes that are committed already, as if another replica had written them.
+
+`python -m bench.servers.ours LOG`, with the environment of a service. All is as `services.status` runs it, but that the
+slow re-reading of all watched payments is off: it would find what is committed before it is published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any, Final
+
+from batzen.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
+from bench.database import TENANT
+from bench.light.tally import stamp
+from bench.sample import REQUEST_ID, SNAPSHOT
+from bench.servers.control import controlled, payment_id
+from services.access import TABLE
+from services.runtime.database import make_engine
+from services.runtime.process import run, until_terminated, utc_now
+from services.runtime.service import ProcessSettings
+from services.status.__main__ import FEED_LIMITS, LIMITS, SERVICE, read_settings, status_servicer
+from services.status.domain import Snapshot
+from services.status.records import Transition
+
+NEVER_S: Final = 86_400.0
+STANDARD_OUTPUT: Final = 1
+
+_FACTS: Final[dict[str, Any]] = {each.name: getattr(SNAPSHOT, each.name) for each in fields(Snapshot)}
+
+
+class _Publisher:
+    def __init__(self, feed: Any) -> None:
+        self._feed = feed
+        self._revisions: Counter[int] = Counter()
+
+    def publish(self, number: int) -> None:
+        """Hand over the next revision of a payment; all stand at 1 when this process starts."""
+        revision = self._revisions[number] = self._revisions[number] + 1
+        transition = Transition(
+            payment_id=payment_id(number),
+            revision=revision + 1,
+            snapshot=Snapshot(**_FACTS | {"reason": stamp()}),
+            record_time=utc_now(),
+            request_id=REQUEST_ID,
+        )
+        self._feed.publish(TENANT, transition)
+
+
+async def _serve(settings: ProcessSettings, *, replies: int) -> None:
+    draining = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        engine = make_engine(settings.database_url, application_name=SERVICE)
+        stack.push_async_callback(engine.dispose)
+        servicer = await stack.enter_async_context(
+            status_servicer(
+                settings.database_url,
+                engine=engine,
+                draining=draining,
+                now=utc_now,
+                limits=replace(FEED_LIMITS, resync_s=NEVER_S),
+            )
+        )
+        await stack.enter_async_context(
+            settings.server(
+                partial(add_StatusServiceServicer_to_server, servicer),
+                access=TABLE,
+                engine=engine,
+                limits=LIMITS,
+                draining=draining,
+            )
+        )
+        controlling = asyncio.create_task(
+            controlled(_Publisher(servicer._feed).publish, replies=replies)  # the door
+        )
+        controlling.add_done_callback(lambda _: signal.raise_signal(signal.SIGTERM))
+        await until_terminated()
+        await controlling
+
+
+if __name__ == "__main__":
+    answers = os.dup(STANDARD_OUTPUT)
+    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, STANDARD_OUTPUT)  # a service logs there
+    run(partial(_serve, read_settings(os.environ), replies=answers), service=SERVICE)
