@@ -20,8 +20,10 @@ BENCHES: Final = {
     "watchers": "from a commit to 1,000 watchers",
     "floods": "a well-behaved caller while somebody floods the server",
     "pricing": "a quote of 1 to 1,000 lines",
+    "record": "RecordTransition over the wire",
+    "storage": "recording transitions, storage alone",
 }
-"""Each is a module of this package with `async def measure(say) -> Result`."""
+"""Each is a module of this package with `async def measure(say) -> Result`, on the event loop of its `loop_factory`."""
 README: Final = Path(__file__).parents[1] / "README.md"
 
 
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(highlight=False)
     machine = Machine.look()
     console.print(f"[dim]{machine}[/]")
-    results = {name: asyncio.run(_measured(name, console)) for name in names}
+    results = {name: _measured(name, console) for name in names}
     for result in results.values():
         result.show(console)
     if given.json:
@@ -52,10 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _write(results, machine)
 
 
-async def _measured(name: str, console: Console) -> Result:
+def _measured(name: str, console: Console) -> Result:
     bench = importlib.import_module(f"bench.{name}")
-    with console.status(f"{name}: starting …") as status:
-        return await bench.measure(lambda what: status.update(f"{name}: {what} …"))
+    loop_factory = getattr(bench, "loop_factory", None)
+    with (
+        console.status(f"{name}: starting …") as status,
+        asyncio.Runner(loop_factory=loop_factory) as runner,
+    ):
+        result: Result = runner.run(bench.measure(lambda what: status.update(f"{name}: {what} …")))
+        return result
 
 
 def _write(results: dict[str, Result], machine: Machine) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from grpc import aio
@@ -16,9 +17,10 @@ from batzen.status.v1 import status_pb2
 from bench.figures import percentile
 from bench.machine import process
 from bench.peers import ECHO, HOST, environment, sample
+from local.issuer import Issuer
 from local.ports import free_ports
 from local.processes import Child
-from local.suite import Suite
+from services.runtime.identity import SERVICE
 
 ALONE: Final = 600
 TOGETHER: Final = 3_000
@@ -47,6 +49,7 @@ class Peer:
     def __init__(self, child: Child, *, address: str, channel: aio.Channel) -> None:
         self.child = child
         self.address = address
+        self.port = int(address.rpartition(":")[2])
         self.channel = channel
         self._echo: Call = channel.unary_unary(
             ECHO,
@@ -80,9 +83,9 @@ class Peer:
 
 
 @asynccontextmanager
-async def running_peers(suite: Suite, *kinds: str) -> AsyncIterator[dict[str, Peer]]:
+async def running_peers(issuer: Issuer, *kinds: str, logs: Path) -> AsyncIterator[dict[str, Peer]]:
     """Run peers of the given kinds, `bare` or `factory`, while inside."""
-    token = suite.token("service", sub="bench")
+    token = issuer.mint("bench", roles={SERVICE})
     ports = iter(free_ports().values())
 
     def metadata() -> tuple[tuple[str, str], ...]:
@@ -96,8 +99,8 @@ async def running_peers(suite: Suite, *kinds: str) -> AsyncIterator[dict[str, Pe
                 "bench.peers",
                 kind,
                 str(port),
-                environment=environment(suite.issuer.jwks),
-                log_file=suite.logs / f"{kind}.log",
+                environment=environment(issuer.jwks),
+                log_file=logs / f"{kind}.log",
             )
             await child.start()
             stack.push_async_callback(child.kill)

@@ -50,7 +50,7 @@ async def measure(say: Say) -> Result:
     async with AsyncExitStack() as stack:
         suite, server_pid = await stack.enter_async_context(suite_on_own_server())
         shop = await stack.enter_async_context(open_shop(suite))
-        peers = await stack.enter_async_context(running_peers(suite, "bare", "factory"))
+        peers = await stack.enter_async_context(running_peers(suite.issuer, "bare", "factory", logs=suite.logs))
         bench = _Bench(suite, shop, peers, server_pid=server_pid)
         say("warming up")
         await bench.together(WARM_UP, watched=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.machine import process, resident_bytes
+from bench.machine import PROC, process, resident_bytes
 from local.processes import ROOT
 
 SERVER_PROCESSOR: Final = 0
@@ -110,6 +110,13 @@ def on_processor(number: int) -> list[str]:
     if taskset is None or os.cpu_count() == 1:
         return []
     return [taskset, "-c", str(number)]
+
+
+def pin_server(pid: int) -> None:
+    """Move a process that runs already to the servers' processor, with all its threads."""
+    if (os.cpu_count() or 1) > 1:
+        for task in (PROC / str(pid) / "task").iterdir():
+            os.sched_setaffinity(int(task.name), {SERVER_PROCESSOR})
 
 
 def python(module: str, *arguments: object) -> list[str]:

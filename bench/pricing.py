@@ -65,7 +65,7 @@ async def measure(say: Say) -> Result:
     """Run the bench, in about a minute."""
     async with AsyncExitStack() as stack:
         suite, server_pid = await stack.enter_async_context(_pricing_alone())
-        peers = await stack.enter_async_context(running_peers(suite, "bare", "factory"))
+        peers = await stack.enter_async_context(running_peers(suite.issuer, "bare", "factory", logs=suite.logs))
         channel = await stack.enter_async_context(_channel(suite))
         bench = _Bench(suite, PricingServiceStub(channel), server_pid=server_pid)
         say("warming up")

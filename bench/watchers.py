@@ -62,7 +62,7 @@ async def measure(say: Say) -> Result:
     """Run the bench, in about a minute and a half."""
     async with AsyncExitStack() as stack:
         suite, storage = await stack.enter_async_context(_status_alone())
-        peers = await stack.enter_async_context(running_peers(suite, "bare"))
+        peers = await stack.enter_async_context(running_peers(suite.issuer, "bare", logs=suite.logs))
         subjects: list[_Subject] = [_Status(suite, storage), _Bare(peers["bare"])]
         for subject in subjects:
             await subject.prepare()

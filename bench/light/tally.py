@@ -30,6 +30,8 @@ class Tally:
         """From the wish to watch to the first message, one per watch that has begun."""
         self.late_ns: array[int] = array("q")
         """From the stamp to the receipt, one per delivery."""
+        self.sent_ns: array[int] = array("q")
+        """The stamps themselves."""
         self.broken: list[str] = []
         """Watches and connections that ended though nobody wanted them to."""
         self.is_closing = False
@@ -52,7 +54,9 @@ class Tally:
             beyond = at + STAMP_BYTES
             if beyond > end:
                 return at
-            self.late_ns.append(received_ns - int(buffer[digits:beyond]))
+            sent_ns = int(buffer[digits:beyond])
+            self.sent_ns.append(sent_ns)
+            self.late_ns.append(received_ns - sent_ns)
             start = beyond
             at = buffer.find(MARK, beyond, end)
         if buffer.endswith(_BEGINNINGS, start, end):
@@ -84,4 +88,4 @@ class Tally:
 
     def forget_deliveries(self) -> None:
         """Count deliveries from here on."""
-        del self.late_ns[:]
+        del self.late_ns[:], self.sent_ns[:]
