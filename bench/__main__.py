@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import importlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -20,10 +21,13 @@ BENCHES: Final = {
     "watchers": "from a commit to 1,000 watchers",
     "floods": "a well-behaved caller while somebody floods the server",
     "pricing": "a quote of 1 to 1,000 lines",
+    "fanout": "from the feed to light clients, beside socket servers",
     "record": "RecordTransition over the wire",
     "storage": "recording transitions, storage alone",
 }
 """Each is a module of this package with `async def measure(say) -> Result`, on the event loop of its `loop_factory`."""
+IN_FULL: Final = frozenset({"fanout"})
+"""Those that have more to say in more time: `measure(say, full=True)`."""
 README: Final = Path(__file__).parents[1] / "README.md"
 
 
@@ -37,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="print the figures as Markdown, and put them where README.md marks a place",
     )
+    parser.add_argument("--full", action="store_true", help="take all rounds of what is shortened otherwise")
     given = parser.parse_args(arguments)
     names = given.benches or list(BENCHES)
     if unknown := set(names) - set(BENCHES):
@@ -44,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(highlight=False)
     machine = Machine.look()
     console.print(f"[dim]{machine}[/]")
-    results = {name: _measured(name, console) for name in names}
+    results = {name: _measured(name, console, full=given.full and name in IN_FULL) for name in names}
     for result in results.values():
         result.show(console)
     if given.json:
@@ -54,14 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _write(results, machine)
 
 
-def _measured(name: str, console: Console) -> Result:
+def _measured(name: str, console: Console, *, full: bool) -> Result:
+    # Programs are started while gRPC runs; what it says about its own forks is not for us.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     bench = importlib.import_module(f"bench.{name}")
     loop_factory = getattr(bench, "loop_factory", None)
     with (
         console.status(f"{name}: starting …") as status,
         asyncio.Runner(loop_factory=loop_factory) as runner,
     ):
-        result: Result = runner.run(bench.measure(lambda what: status.update(f"{name}: {what} …")))
+        measuring = bench.measure(lambda what: status.update(f"{name}: {what} …"), **({"full": True} if full else {}))
+        result: Result = runner.run(measuring)
         return result
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from batzen.status.v1.status_pb2_grpc import StatusServiceServicer
 from bench.light.http2 import Header
 from bench.light.sockets import RawWatches, SocketIO
 from bench.light.tally import Tally
@@ -18,6 +19,7 @@ from bench.light.watching import ManyWatches, PaymentWatches
 from bench.pinned import bare_environment, python
 from bench.status import HOST
 from local.processes import ROOT
+from services.status.servicer import StatusServicer
 
 CONNECTIONS: Final = 20
 """As many processes of callers; what they watch is spread over them."""
@@ -150,6 +152,13 @@ SUBJECTS: Final = {
         Subject(name="raw", watch=_raw, begins_at_per_s=20_000, **_RAW),
     )
 }
+
+
+def is_here(subject: Subject) -> bool:
+    """Whether the subject can be measured on this machine."""
+    if subject.command is None and subject.name.startswith("many"):
+        return StatusServicer.WatchMany is not StatusServiceServicer.WatchMany
+    return subject.command is not _node_command or node() is not None
 
 
 def environment_of(subject: Subject) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ and nothing else.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections import Counter
 from collections.abc import Awaitable
@@ -56,7 +57,7 @@ async def _serve(port: int) -> None:
         socketio.ASGIApp(_server),
         host="127.0.0.1",
         port=port,
-        log_level="error",
+        log_level="critical",
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_ping_interval=None,
@@ -67,11 +68,12 @@ async def _serve(port: int) -> None:
         access_log=False,
     )
     server = uvicorn.Server(config)
-    serving = asyncio.ensure_future(server.serve())
+    serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 uvicorn has no event for it
         await asyncio.sleep(START_POLL_S)
     await controlled(_publish)
     serving.cancel()
+    os._exit(0)  # or it would say about each socket that it is gone
 
 
 if __name__ == "__main__":
