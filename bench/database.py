@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +21,13 @@ from local.storage import Storage
 from services.runtime.database import plain_dsn, role_of
 from services.runtime.migrations import migrate
 from services.status.__main__ import MIGRATIONS
+from services.status.retention import MONTHS_AHEAD, maintain
 from services.status.rows import snapshot_json
 
 TENANT: Final = "main"
 ID_DIGITS: Final = 26
+MADE_AHEAD_DAYS: Final = 28 * MONTHS_AHEAD
+KEPT_MONTHS: Final = 1_200
 
 _PAYMENTS: Final = """
 INSERT INTO payments (
@@ -118,6 +122,10 @@ async def store_payments(
 
     A payment may stand at an earlier revision than its history goes: then the rest is committed and nobody knows yet.
     """
+    for days in range(0, round(over_days) + MADE_AHEAD_DAYS, MADE_AHEAD_DAYS):
+        month = datetime.now(UTC) - timedelta(days=days)
+        runtime_role = role_of(database.runtime_url)
+        await maintain(database.owner_url, runtime_role=runtime_role, now=month, history_months=KEPT_MONTHS)
     connection = await asyncpg.connect(plain_dsn(database.owner_url))
     try:
         range_of = (TENANT, first, beyond)

@@ -62,7 +62,7 @@ class _Rows:
         if both:
             written = [figure.write(median(figure.of(one[name]) for one in both)) for name in (ours, peer)]
             ratios = [figure.of(one[ours]) / max(figure.of(one[peer]), SMALLEST) for one in both]
-            self.rows.append(judged(what, *written, ratios, goal))
+            self.rows.append(judged(what, written[0], written[1], ratios, goal))
 
     def alone(self, what: str, figure: _Figure, ours: str, goal: Goal | None = None, *, unit: float = 1.0) -> None:
         """Add a row about a figure by itself, with bounds in its `unit`, if there is one."""

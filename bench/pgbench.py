@@ -69,7 +69,7 @@ async def pgbench(
         "snapshot": snapshot_json(SNAPSHOT),
         "now": NOW.isoformat(),
         "ends": str(SNAPSHOT.collection in ENDS).lower(),
-        "legal": "{" + ",".join(legal_from(SNAPSHOT, total_is_zero=False)) + "}",
+        "legal": " ".join(legal_from(SNAPSHOT, total_is_zero=False)),
     }
     timeouts = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
     postgres_used = process_and_children(postgres.pid)

@@ -8,7 +8,6 @@ from typing import Final
 from batzen.status.v1 import status_pb2 as pb
 from services.status.domain import Amounts, Cause, Method, PaymentError, Snapshot, State
 from services.status.records import Transition
-from services.status.responses import snapshot_message
 from services.status.responses import transition_message as message_of
 
 NOW: Final = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -43,4 +42,4 @@ def transition_message(payment_id: str, *, revision: int, reason: str) -> pb.Tra
     return transition
 
 
-SNAPSHOT_MESSAGE: Final = snapshot_message(SNAPSHOT)
+SNAPSHOT_MESSAGE: Final = transition_message("", revision=1, reason="").snapshot

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from functools import partial
 from typing import Final
 
 from bench.database import TENANT, Postgres, executed, payment_id, running_postgres, store_payments
@@ -28,21 +29,24 @@ from local.ports import free_ports
 from services.runtime.database import HeldConnections
 from services.runtime.process import utc_now
 from services.status.hints import Hints
-from services.status.store import StatusStore
+from services.status.recording import LANES, Move, Recorder
 
 ROUNDS: Final = 5
 CONNECTIONS: Final = 32
+IN_FLIGHT: Final = 64
+"""Where transitions are written together."""
 PAYMENTS: Final = 20_480
 """A multiple of the connections."""
 SECONDS: Final = 2.0
 WARM_UP_S: Final = 0.3
 
 ONE_EACH: Final = at_least(0.6, 0.75)
+GROUPED: Final = at_least(1.5, 3)
 KEPT: Final = at_least(0.8, 0.9)
 
 Say = Callable[[str], None]
-Move = Callable[[str, int], Awaitable[object]]
-"""Moves a payment that stands at a revision."""
+Announce = Callable[[str, str], None]
+"""Tells other replicas that a payment of a tenant moved."""
 
 
 async def measure(say: Say) -> Result:
@@ -52,7 +56,13 @@ async def measure(say: Say) -> Result:
         database = await postgres.status_database()
         await store_payments(database, beyond=PAYMENTS, revisions=1, stands_at=1)
         bench = _Bench(postgres, database)
-        steps = {"pgbench": bench.pgbench, "one each": bench.one_each, "announced": bench.announced}
+        steps: dict[str, Callable[[], Awaitable[Recorded]]] = {
+            "pgbench": bench.pgbench,
+            "one each": bench.one_each,
+            "one each, announced": partial(bench.one_each, announced=True),
+            "grouped": bench.grouped,
+            "grouped, announced": partial(bench.grouped, announced=True),
+        }
         rounds: list[dict[str, Recorded]] = []
         for number in range(ROUNDS):
             rounds.append({})
@@ -86,32 +96,29 @@ class _Bench:
     async def pgbench(self) -> Recorded:
         return await pgbench(self._postgres, self._database, clients=CONNECTIONS, payments=PAYMENTS, seconds=SECONDS)
 
-    async def one_each(self) -> Recorded:
+    async def one_each(self, *, announced: bool = False) -> Recorded:
         """Record with a statement per transition."""
-        async with self._held() as held:
-            return await self._recorded(_moving(StatusStore(held)), loops=CONNECTIONS)
+        return await self._with_recorder(lanes=CONNECTIONS, loops=CONNECTIONS, announced=announced)
 
-    async def announced(self) -> Recorded:
-        """Do so, and tell a replica that listens."""
+    async def grouped(self, *, announced: bool = False) -> Recorded:
+        """Record with as many statements at once as the service has on their way."""
+        return await self._with_recorder(lanes=LANES, loops=IN_FLIGHT, announced=announced)
+
+    async def _with_recorder(self, *, lanes: int, loops: int, announced: bool) -> Recorded:
         async with AsyncExitStack() as stack:
-            environment = self._callers.environment(self._database, port=next(iter(free_ports().values())))
-            log = self._postgres.directory / "status.log"
-            await stack.enter_async_context(serving(python("bench.servers.ours", log), environment=environment))
-            held = await stack.enter_async_context(self._held())
-            hints = Hints(self._database.runtime_url, application_name="bench")
-            await stack.enter_async_context(hints.running(hear=lambda *_: None, missed=lambda: None))
-            move = _moving(StatusStore(held))
+            held = HeldConnections(self._database.runtime_url, application_name="bench", size=lanes)
+            recorder = Recorder(await stack.enter_async_context(held), lanes=lanes)
+            announce: Announce = lambda *_: None  # noqa: E731 nobody to tell
+            if announced:
+                environment = self._callers.environment(self._database, port=next(iter(free_ports().values())))
+                log = self._postgres.directory / "status.log"
+                await stack.enter_async_context(serving(python("bench.servers.ours", log), environment=environment))
+                hints = Hints(self._database.runtime_url, application_name="bench")
+                await stack.enter_async_context(hints.running(hear=lambda *_: None, missed=lambda: None))
+                announce = hints.announce
+            return await self._recorded(recorder, announce, loops=loops)
 
-            async def announcing(name: str, revision: int) -> None:
-                await move(name, revision)
-                hints.announce(TENANT, name)
-
-            return await self._recorded(announcing, loops=CONNECTIONS)
-
-    def _held(self) -> HeldConnections:
-        return HeldConnections(self._database.runtime_url, application_name="bench", size=CONNECTIONS)
-
-    async def _recorded(self, move: Move, *, loops: int) -> Recorded:
+    async def _recorded(self, recorder: Recorder, announce: Announce, *, loops: int) -> Recorded:
         """Keep so many transitions under way."""
         share = PAYMENTS // loops
         took_s: list[float] = []
@@ -119,7 +126,9 @@ class _Bench:
         async def walk(loop: int, until: float) -> None:
             walked = positions[loop]
             while (began := time.perf_counter()) < until:
-                await move(payment_id(loop * share + walked % share), 1 + walked // share)
+                name = payment_id(loop * share + walked % share)
+                await recorder.record(_move(name, expected_revision=1 + walked // share))
+                announce(TENANT, name)
                 took_s.append(time.perf_counter() - began)
                 walked += 1
             positions[loop] = walked
@@ -142,18 +151,15 @@ class _Bench:
         )
 
 
-def _moving(store: StatusStore) -> Move:
-    async def move(name: str, revision: int) -> None:
-        await store.record(
-            SNAPSHOT,
-            tenant_id=TENANT,
-            payment_id=name,
-            request_id=str(uuid.uuid4()),
-            expected_revision=revision,
-            now=utc_now(),
-        )
-
-    return move
+def _move(name: str, *, expected_revision: int) -> Move:
+    return Move(
+        tenant_id=TENANT,
+        payment_id=name,
+        request_id=str(uuid.uuid4()),
+        expected_revision=expected_revision,
+        snapshot=SNAPSHOT,
+        now=utc_now(),
+    )
 
 
 def _table(rounds: list[dict[str, Recorded]]) -> Figures:
@@ -171,8 +177,13 @@ def _table(rounds: list[dict[str, Recorded]]) -> Figures:
         used = (median(one[name].client_cpu_s for one in rounds), median(one[name].postgres_cpu_s for one in rounds))
         return " / ".join(map(us, used))
 
+    def kept(name: str) -> tuple[str, ...]:
+        told = f"{name}, announced"
+        what = f"transitions/s, {name}, while another replica is told, beside none"
+        return judged(what, per_s(told), per_s(name), ratio(told, name), KEPT)
+
     return Figures(
-        title=f"{CONNECTIONS} connections",
+        title=f"{CONNECTIONS} connections, or {IN_FLIGHT} in flight on {LANES} of them, grouped",
         columns=COLUMNS,
         rows=[
             judged(
@@ -183,14 +194,17 @@ def _table(rounds: list[dict[str, Recorded]]) -> Figures:
                 ONE_EACH,
             ),
             judged(
-                "transitions/s while another replica is told, beside no word to anyone",
-                per_s("announced"),
-                per_s("one each"),
-                ratio("announced", "one each"),
-                KEPT,
+                "**transitions/s, grouped**, beside pgbench, one statement each",
+                per_s("grouped"),
+                per_s("pgbench"),
+                ratio("grouped", "pgbench"),
+                GROUPED,
             ),
-            shown("p50 / p99, ms", latency("one each"), latency("pgbench")),
-            shown("processor time of client / PostgreSQL per transition, µs", cpu("one each"), cpu("pgbench")),
-            shown("the same while another replica is told, µs", cpu("announced")),
+            kept("one each"),
+            kept("grouped"),
+            shown("p50 / p99, ms, one statement each", latency("one each"), latency("pgbench")),
+            shown("p50 / p99, ms, grouped", latency("grouped"), latency("pgbench")),
+            shown("processor time per transition, client / PostgreSQL, µs, one each", cpu("one each"), cpu("pgbench")),
+            shown("processor time per transition, client / PostgreSQL, µs, grouped", cpu("grouped"), cpu("pgbench")),
         ],
     )

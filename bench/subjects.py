@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from batzen.status.v1.status_pb2_grpc import StatusServiceServicer
 from bench.light.http2 import Header
 from bench.light.sockets import RawWatches, SocketIO
 from bench.light.tally import Tally
@@ -19,7 +18,6 @@ from bench.light.watching import ManyWatches, PaymentWatches
 from bench.pinned import bare_environment, python
 from bench.status import HOST
 from local.processes import ROOT
-from services.status.servicer import StatusServicer
 
 CONNECTIONS: Final = 20
 """As many processes of callers; what they watch is spread over them."""
@@ -156,8 +154,6 @@ SUBJECTS: Final = {
 
 def is_here(subject: Subject) -> bool:
     """Whether the subject can be measured on this machine."""
-    if subject.command is None and subject.name.startswith("many"):
-        return StatusServicer.WatchMany is not StatusServiceServicer.WatchMany
     return subject.command is not _node_command or node() is not None
 
 

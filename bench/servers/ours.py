@@ -1,7 +1,6 @@
 """Status itself, with a door for changes that are committed already, as if another replica had written them.
 
-`python -m bench.servers.ours LOG`, with the environment of a service. All is as `services.status` runs it, but that the
-slow re-reading of all watched payments is off: it would find what is committed before it is published.
+`python -m bench.servers.ours LOG`, with the environment of a service. All is as `services.status` runs it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import signal
 import sys
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Any, Final
 
@@ -25,11 +24,12 @@ from services.access import TABLE
 from services.runtime.database import make_engine
 from services.runtime.process import run, until_terminated, utc_now
 from services.runtime.service import ProcessSettings
-from services.status.__main__ import FEED_LIMITS, LIMITS, SERVICE, read_settings, status_servicer
+from services.status.__main__ import LIMITS, SERVICE, read_settings, status_servicer
 from services.status.domain import Snapshot
 from services.status.records import Transition
 
-NEVER_S: Final = 86_400.0
+LISTENING_S: Final = 0.3
+"""Until the listener for hints is there, and with it the one reading of everything: it would find what is to come."""
 STANDARD_OUTPUT: Final = 1
 
 _FACTS: Final[dict[str, Any]] = {each.name: getattr(SNAPSHOT, each.name) for each in fields(Snapshot)}
@@ -55,27 +55,26 @@ class _Publisher:
 
 async def _serve(settings: ProcessSettings, *, replies: int) -> None:
     draining = asyncio.Event()
+    verifier = settings.verifier()
     async with AsyncExitStack() as stack:
         engine = make_engine(settings.database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         servicer = await stack.enter_async_context(
             status_servicer(
-                settings.database_url,
-                engine=engine,
-                draining=draining,
-                now=utc_now,
-                limits=replace(FEED_LIMITS, resync_s=NEVER_S),
+                settings.database_url, engine=engine, verify=verifier.verify, draining=draining, now=utc_now
             )
         )
         await stack.enter_async_context(
             settings.server(
                 partial(add_StatusServiceServicer_to_server, servicer),
                 access=TABLE,
+                verifier=verifier,
                 engine=engine,
                 limits=LIMITS,
                 draining=draining,
             )
         )
+        await asyncio.sleep(LISTENING_S)
         controlling = asyncio.create_task(
             controlled(_Publisher(servicer._feed).publish, replies=replies)  # the door
         )
