@@ -13,19 +13,23 @@ from typing import Final
 
 from rich.console import Console
 
-from bench.figures import Result, blocks, into_markdown
+from bench.figures import Result, blocks, into_markdown, summarised
 from bench.machine import Machine
 
 BENCHES: Final = {
     "payments": "a payment from its start to its success, through the whole suite",
-    "watchers": "from a commit to 1,000 watchers",
     "floods": "a well-behaved caller while somebody floods the server",
     "pricing": "a quote of 1 to 1,000 lines",
     "fanout": "from the feed to light clients, beside socket servers",
     "record": "RecordTransition over the wire",
     "storage": "recording transitions, storage alone",
+    "path": "from a call to its watchers, here and at another replica",
+    "stored": "calls with 10,000 and with a million payments stored",
+    "storm": "all watches come back at once",
 }
 """Each is a module of this package with `async def measure(say) -> Result`, on the event loop of its `loop_factory`."""
+STATUS: Final = ("fanout", "record", "path", "storage", "storm", "stored")
+"""Those that make up what README says of status, once all of them were run together."""
 IN_FULL: Final = frozenset({"fanout"})
 """Those that have more to say in more time: `measure(say, full=True)`."""
 README: Final = Path(__file__).parents[1] / "README.md"
@@ -79,6 +83,9 @@ def _write(results: dict[str, Result], machine: Machine) -> None:
         markdown = into_markdown(result, machine)
         print(markdown)
         readme = blocks(readme, name, markdown)
+    if set(STATUS) <= set(results):
+        summary = Result(title="Status", tables=[summarised(results[name] for name in STATUS)])
+        readme = blocks(readme, "status", into_markdown(summary, machine))
     README.write_text(readme, encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import uvloop
@@ -95,7 +96,7 @@ async def measure(say: Say, *, full: bool = False) -> Result:
                     name: await bench.cell(
                         SUBJECTS[name],
                         watchers,
-                        say=lambda what, number=number: say(f"{number + 1}/{len(plan)} {what}"),
+                        say=partial(_say_of, say, f"{number + 1}/{len(plan)}"),
                     )
                     for name in names
                     if is_here(SUBJECTS[name])
@@ -121,6 +122,10 @@ async def prepared(sizes: Iterable[int]) -> AsyncIterator[Bench]:
             )
             first = payments
         yield Bench(postgres, database)
+
+
+def _say_of(say: Say, place: str, what: str) -> None:
+    say(f"{place} {what}")
 
 
 async def _cells(names: list[str], watchers: int, times: int) -> None:

@@ -22,6 +22,8 @@ ALONE_MEMORY_VS_SOCKETIO: Final = at_most(0.8, 0.76)
 ALONE_MEMORY_VS_NODE: Final = at_most(2.5, 1.5)
 OPEN_VS_SOCKETIO: Final = at_most(0.35, 0.2)
 OPEN_VS_NODE: Final = at_most(1.1, 0.6)
+SUMMARISED: Final = 5_000
+"""Watchers of the table that stands for all."""
 SMALLEST: Final = 1e-9
 """In the place of a peer's nothing: processor time comes in ticks of 10 ms."""
 NOT_MEASURED: Final = float("nan")
@@ -121,4 +123,10 @@ def _table(watchers: int, rounds: Sequence[dict[str, Cell]]) -> Figures:
     notes += [
         f"{name}: the server ended {count} watches when it was asked for too much." for name, count in broken.items()
     ]
-    return Figures(title=f"{watchers:,} watchers", columns=COLUMNS, rows=rows.rows, notes=tuple(notes))
+    return Figures(
+        title=f"{watchers:,} watchers",
+        columns=COLUMNS,
+        rows=rows.rows,
+        notes=tuple(notes),
+        is_for_summary=watchers == SUMMARISED,
+    )

@@ -25,6 +25,8 @@ class Figures:
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
     notes: tuple[str, ...] = ()
+    is_for_summary: bool = True
+    """Whether its rows that begin in bold stand in a summary, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,20 @@ def into_markdown(result: Result, machine: Machine) -> str:
         parts.append("\n".join(lines))
         parts += figures.notes
     return "\n\n".join(parts) + "\n"
+
+
+def summarised(results: Iterable[Result]) -> Figures:
+    """Return the rows that matter most, those that begin in bold, of benches whose tables have the same columns."""
+    rows: list[tuple[str, ...]] = []
+    columns: tuple[str, ...] = ()
+    for result in results:
+        for figures in result.tables:
+            bold = [row for row in figures.rows if row[0].startswith("**")]
+            if figures.is_for_summary and bold:
+                columns = figures.columns
+                rows.append((f"*{result.title}: {figures.title}*", *[""] * (len(columns) - 1)))
+                rows += [(_BOLD.sub(r"\1", row[0]), *row[1:]) for row in bold]
+    return Figures(title="", columns=columns, rows=rows)
 
 
 def blocks(text: str, name: str, markdown: str) -> str:

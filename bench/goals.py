@@ -15,43 +15,46 @@ class Goal:
     """Bounds of a figure; `at_least` says on which side it has to be."""
 
     solid: float
-    ambitious: float
+    ambitious: float | None = None
     at_least: bool = True
 
     def holds(self, value: float) -> str:
         """Return how far the value comes, in Markdown."""
-        if self._meets(value, self.ambitious):
+        if self.ambitious is not None and self._meets(value, self.ambitious):
             return "yes, the aim"
         return "yes" if self._meets(value, self.solid) else "**no**"
 
     def bounds(self) -> tuple[str, str]:
         sign = "≥" if self.at_least else "≤"
-        return f"{sign} {self.solid:g}", f"{sign} {self.ambitious:g}"
+        return f"{sign} {self.solid:g}", "" if self.ambitious is None else f"{sign} {self.ambitious:g}"
 
     def _meets(self, value: float, bound: float) -> bool:
         return value >= bound if self.at_least else value <= bound
 
 
-def at_least(solid: float, ambitious: float) -> Goal:
+def at_least(solid: float, ambitious: float | None = None) -> Goal:
     return Goal(solid=solid, ambitious=ambitious)
 
 
-def at_most(solid: float, ambitious: float) -> Goal:
+def at_most(solid: float, ambitious: float | None = None) -> Goal:
     return Goal(solid=solid, ambitious=ambitious, at_least=False)
 
 
 def judged(what: str, ours: str, peer: str, ratios: Iterable[float], goal: Goal | None = None) -> tuple[str, ...]:
     """Return a row about the median of some rounds' ratios."""
     ratio = median(ratios)
-    verdict = ("", "", "") if goal is None else (*goal.bounds(), goal.holds(ratio))
-    return what, ours, peer, times(ratio), *verdict
+    return what, ours, peer, times(ratio), *_verdict(ratio, goal)
 
 
-def bounded(what: str, ours: str, value: float, goal: Goal) -> tuple[str, ...]:
+def bounded(what: str, ours: str, value: float, goal: Goal | None = None, *, beside: str = "") -> tuple[str, ...]:
     """Return a row about a figure that has to be within bounds by itself, in the unit of the bounds."""
-    return what, ours, "", "", *goal.bounds(), goal.holds(value)
+    return what, ours, beside, "", *_verdict(value, goal)
 
 
 def shown(what: str, ours: str, peer: str = "") -> tuple[str, ...]:
     """Return a row that nothing is asked of."""
     return what, ours, peer, "", "", "", ""
+
+
+def _verdict(value: float, goal: Goal | None) -> tuple[str, str, str]:
+    return ("", "", "") if goal is None else (*goal.bounds(), goal.holds(value))

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -196,10 +197,10 @@ def _latencies(rounds: list[dict[str, Any]]) -> Figures:
             ms(median(percentile(values(one), 0.99) for one in rounds)),
         )
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for what in rounds[0]["alone"]["calls"]:
-        rows.append(row(f"{what}, whole", lambda one, what=what: one["alone"]["calls"][what]["waited_s"]))
-        rows.append(row(f"{what}, **ours**", lambda one, what=what: one["alone"]["calls"][what]["own_s"]))
+        rows.append(row(f"{what}, whole", partial(_of_call, what, "waited_s")))
+        rows.append(row(f"{what}, **ours**", partial(_of_call, what, "own_s")))
     rows.append(row(f"StartPayment, {LOOPS} payments at once", lambda one: one["together"]["start_s"]))
     rows.append(row(f"SubmitPayment, {LOOPS} payments at once", lambda one: one["together"]["submit_s"]))
     for kind, name in (("factory", "echo through our server and channel"), ("bare", "bare grpc.aio echo")):
@@ -263,8 +264,8 @@ def _ratios(rounds: list[dict[str, Any]]) -> Figures:
         title="In echoes of the same round",
         columns=("", "of ours", "of bare grpc.aio"),
         rows=[
-            (name, ratio(lambda one, f=f: f(one, "factory")), ratio(lambda one, f=f: f(one, "bare")))
-            for name, f in (
+            (name, ratio(partial(value, kind="factory")), ratio(partial(value, kind="bare")))
+            for name, value in (
                 ("own time of StartPayment, p50", lambda one, kind: start_s(one) / one[kind]["p50_s"]),
                 (
                     f"processor time of {OURS} per payment",
@@ -295,5 +296,11 @@ def _stripe(rounds: list[dict[str, Any]]) -> Figures:
     )
 
 
+def _of_call(what: str, share: str, one: dict[str, Any]) -> list[float]:
+    waited: list[float] = one["alone"]["calls"][what][share]
+    return waited
+
+
 def _ours_s(together: dict[str, Any]) -> float:
-    return sum(together["cpu_s"][service] for service in SERVICES)
+    used: dict[str, float] = together["cpu_s"]
+    return sum(used[service] for service in SERVICES)

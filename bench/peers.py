@@ -1,8 +1,7 @@
 """What the suite is compared with: a bare grpc.aio server, and our own server with nothing behind it.
 
 Each runs in a process of its own, as a service does: `python -m bench.peers bare|factory PORT`. Both echo a payment as
-status would answer it, ~330 bytes, parsed and written at both ends; the bare one also streams, without a history, a
-token or a deadline.
+status would answer it, ~330 bytes, parsed and written at both ends; the bare one without a token or a deadline.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
-from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -32,8 +29,6 @@ from services.runtime.server import running_server
 HOST: Final = "127.0.0.1"
 NAME: Final = "batzen.bench.v1.EchoService"
 ECHO: Final = f"/{NAME}/Echo"
-PUBLISH: Final = f"/{NAME}/Publish"
-WATCH: Final = f"/{NAME}/Watch"
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -85,36 +80,9 @@ def _bytes_of(message: Message) -> bytes:
     return message.SerializeToString()
 
 
-class _Streams:
-    """Passes on what is published to whoever watches the payment, and keeps nothing."""
-
-    def __init__(self) -> None:
-        self._watching: defaultdict[str, set[asyncio.Queue[Message]]] = defaultdict(set)
-
-    async def publish(self, request: status_pb2.WatchPaymentResponse, _: Context) -> status_pb2.WatchPaymentResponse:
-        transition = request.updates.transitions[0]
-        transition.record_time.FromNanoseconds(time.time_ns())
-        for queue in self._watching[transition.payment_id]:
-            queue.put_nowait(request)
-        return request
-
-    async def watch(self, request: status_pb2.WatchPaymentRequest, context: Context) -> None:
-        queue: asyncio.Queue[Message] = asyncio.Queue()
-        self._watching[request.payment_id].add(queue)
-        header = status_pb2.WatchPaymentResponse.Header(current_revision=1)
-        await context.write(status_pb2.WatchPaymentResponse(header=header))
-        while True:
-            await context.write(await queue.get())
-
-
 async def _serve_bare(port: int) -> None:
-    streams = _Streams()
     server = aio.server(options=[("grpc.so_reuseport", 0)])
-    methods = {
-        "Echo": _method(grpc.unary_unary_rpc_method_handler, _echo, status_pb2.Payment),
-        "Publish": _method(grpc.unary_unary_rpc_method_handler, streams.publish, status_pb2.WatchPaymentResponse),
-        "Watch": _method(grpc.unary_stream_rpc_method_handler, streams.watch, status_pb2.WatchPaymentRequest),
-    }
+    methods = {"Echo": _method(grpc.unary_unary_rpc_method_handler, _echo, status_pb2.Payment)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, methods),))
     server.add_insecure_port(f"{HOST}:{port}")
     await server.start()

@@ -81,12 +81,16 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    command: Sequence[str], *, environment: Mapping[str, str], log_file: Path | None = None
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    log_file: Path | None = None,
+    processor: int = SERVER_PROCESSOR,
 ) -> AsyncIterator[Served]:
     """Run a server on its processor while inside."""
     errors = None if log_file is None else log_file.open("ab")
     child = await asyncio.create_subprocess_exec(
-        *on_processor(SERVER_PROCESSOR),
+        *on_processor(processor),
         *command,
         cwd=ROOT,
         env=dict(environment),

@@ -28,15 +28,19 @@ class Transitions:
         self._count = 0
         self._request = pb.RecordTransitionRequest(snapshot=SNAPSHOT_MESSAGE)
 
-    def next(self) -> bytes:
-        """Return a request; its snapshot says when it was made."""
+    def next(self, at_ns: int | None = None) -> bytes:
+        """Return a request; its snapshot says when it was made, at this instant by default."""
         request = self._request
         request.request_id = str(uuid.uuid4())
         request.payment_id = payment_id(self._count % self._payments)
         request.expected_revision = 1 + self._count // self._payments
-        request.snapshot.reason = stamp()
+        request.snapshot.reason = stamp(at_ns)
         self._count += 1
         return request.SerializeToString()
+
+    def revision(self, number: int) -> int:
+        """Return at what revision the payment with that number stands, once all requests were answered."""
+        return 1 + self._count // self._payments + (number < self._count % self._payments)
 
 
 async def connected(port: int, *, headers: Sequence[Header], connections: int = CONNECTIONS) -> list[Caller]:

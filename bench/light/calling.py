@@ -23,6 +23,8 @@ class Calls:
     """What came of calls."""
 
     took_ns: list[int] = field(default_factory=list)
+    answered_ns: dict[int, int] = field(default_factory=dict)
+    """By the instant a call was made; of calls at a rate."""
     failed: int = 0
     seconds: float = 0.0
 
@@ -39,9 +41,10 @@ class Caller(Connection):
         self._open: dict[int, tuple[int, Answered]] = {}
         self._with_message: set[int] = set()
 
-    def begin(self, path: bytes, request: bytes, answered: Answered) -> None:
-        """Make a call; `answered` is told of its end."""
-        began_ns = now_ns()
+    def begin(self, path: bytes, request: bytes, answered: Answered, *, began_ns: int | None = None) -> None:
+        """Make a call; `answered` is told of its end. It may have begun a little earlier."""
+        if began_ns is None:
+            began_ns = now_ns()
         self._open[self.call(path, request)] = began_ns, answered
 
     def received(self, stream: int, buffer: bytes, start: int, end: int, received_ns: int) -> None:
@@ -89,9 +92,9 @@ async def in_closed_loops(
 
 
 async def at_a_rate(
-    callers: Sequence[Caller], path: bytes, next_request: Callable[[], bytes], *, per_s: float, seconds: float
+    callers: Sequence[Caller], path: bytes, request_at: Callable[[int], bytes], *, per_s: float, seconds: float
 ) -> Calls:
-    """Make calls at a steady rate, however long they take."""
+    """Make calls at a steady rate, however long they take. `request_at` is told the instant at which a call is made."""
     calls = Calls()
     began = time.perf_counter()
     made = ended = 0
@@ -100,13 +103,15 @@ async def at_a_rate(
         nonlocal ended
         ended += 1
         if is_answered:
-            calls.took_ns.append(now_ns() - began_ns)
+            calls.answered_ns[began_ns] = ended_ns = now_ns()
+            calls.took_ns.append(ended_ns - began_ns)
         else:
             calls.failed += 1
 
     while (passed := time.perf_counter() - began) < seconds:
         while made < passed * per_s:
-            callers[made % len(callers)].begin(path, next_request(), answered)
+            began_ns = now_ns()
+            callers[made % len(callers)].begin(path, request_at(began_ns), answered, began_ns=began_ns)
             made += 1
         await asyncio.sleep(TICK_S)
     while ended < made:  # noqa: ASYNC110 nobody waits for this moment

@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's are none by inheritance
         wider = struct.pack(">I", WINDOW_MAX - WINDOW_UNASKED)
-        transport.write(PREFACE + frame(SETTINGS, 0, 0, SETTINGS_BODY) + frame(WINDOW_UPDATE, 0, 0, wider))
+        self._transport.write(PREFACE + frame(SETTINGS, 0, 0, SETTINGS_BODY) + frame(WINDOW_UPDATE, 0, 0, wider))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.tally.lose(f"the connection was lost: {exc}")

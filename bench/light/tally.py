@@ -17,9 +17,9 @@ SETTLE_POLL_S: Final = 0.1
 now_ns: Final = time.monotonic_ns
 
 
-def stamp() -> str:
-    """Return a stamp of this instant."""
-    return f"at={time.monotonic_ns():0{DIGITS}d}"
+def stamp(at_ns: int | None = None) -> str:
+    """Return a stamp of an instant, of this one by default."""
+    return f"at={time.monotonic_ns() if at_ns is None else at_ns:0{DIGITS}d}"
 
 
 class Tally:
@@ -68,6 +68,10 @@ class Tally:
         if not self.is_closing:
             self.broken.append(what)
             self._begun.set()
+
+    def close(self) -> None:
+        """Take it that everything ends from here on."""
+        self.is_closing = True
 
     async def until_begun(self, count: int) -> None:
         """Wait until `count` watches have begun in all; raises RuntimeError if one ends instead."""

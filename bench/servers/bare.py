@@ -124,7 +124,7 @@ async def _watch_many(requests: AsyncIterable[pb.WatchManyRequest], context: Con
 
 async def _serve(port: int) -> None:
     server = aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_concurrent_streams", STREAMS_MAX)])
-    methods = {
+    methods: dict[str, Any] = {
         "WatchPayment": grpc.unary_stream_rpc_method_handler(
             _watch_payment, request_deserializer=pb.WatchPaymentRequest.FromString, response_serializer=None
         ),

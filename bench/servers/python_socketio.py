@@ -10,7 +10,6 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Awaitable
 from typing import Any, Final
 
 import socketio
@@ -34,7 +33,7 @@ _server = socketio.AsyncServer(
 _revisions: Counter[str] = Counter()
 
 
-@_server.event
+@_server.event  # type: ignore[untyped-decorator]
 async def watch(session_id: str, wanted: dict[str, str]) -> None:
     """Join a payment's room, and say where it stands."""
     name = wanted["payment_id"]
@@ -46,10 +45,10 @@ def _message(name: str) -> dict[str, Any]:
     return {"payment_id": name, "revision": _revisions[name], "state": 2, "at": stamp(), "body": FILLER}
 
 
-def _publish(number: int) -> Awaitable[object]:
+async def _publish(number: int) -> None:
     name = payment_id(number)
     _revisions[name] += 1
-    return _server.emit("status", _message(name), room=name)
+    await _server.emit("status", _message(name), room=name)
 
 
 async def _serve(port: int) -> None:

@@ -273,7 +273,7 @@ async def stubbornly(call: Callable[[], Awaitable[Answer]]) -> Answer:
             await asyncio.sleep(PAUSE_S)
 
 
-def state_name(state: payment_pb2.PaymentState.ValueType) -> str:
+def state_name(state: payment_pb2.PaymentState) -> str:
     return payment_pb2.PaymentState.Name(state).removeprefix("PAYMENT_STATE_")
 
 
