@@ -24,8 +24,8 @@ BENCHES: Final = {
     "record": "RecordTransition over the wire",
     "storage": "recording transitions, storage alone",
     "path": "from a call to its watchers, here and at another replica",
-    "stored": "calls with 10,000 and with a million payments stored",
     "storm": "all watches come back at once",
+    "stored": "calls with 10,000 and with a million payments stored",
 }
 """Each is a module of this package with `async def measure(say) -> Result`, on the event loop of its `loop_factory`."""
 STATUS: Final = ("fanout", "record", "path", "storage", "storm", "stored")

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
@@ -29,7 +29,7 @@ from local.ports import free_ports
 from services.runtime.database import HeldConnections
 from services.runtime.process import utc_now
 from services.status.hints import Hints
-from services.status.recording import LANES, Move, Recorder
+from services.status.recording import Move, Recorder
 
 ROUNDS: Final = 5
 CONNECTIONS: Final = 32
@@ -97,17 +97,18 @@ class _Bench:
         return await pgbench(self._postgres, self._database, clients=CONNECTIONS, payments=PAYMENTS, seconds=SECONDS)
 
     async def one_each(self, *, announced: bool = False) -> Recorded:
-        """Record with a statement per transition."""
-        return await self._with_recorder(lanes=CONNECTIONS, loops=CONNECTIONS, announced=announced)
+        """Record with a statement per transition: callers of a recorder of their own have nobody to share with."""
+        return await self._with_recorders(CONNECTIONS, loops=CONNECTIONS, announced=announced)
 
     async def grouped(self, *, announced: bool = False) -> Recorded:
-        """Record with as many statements at once as the service has on their way."""
-        return await self._with_recorder(lanes=LANES, loops=IN_FLIGHT, announced=announced)
+        """Record as the service does, which gathers what comes together."""
+        return await self._with_recorders(1, loops=IN_FLIGHT, announced=announced)
 
-    async def _with_recorder(self, *, lanes: int, loops: int, announced: bool) -> Recorded:
+    async def _with_recorders(self, count: int, *, loops: int, announced: bool) -> Recorded:
         async with AsyncExitStack() as stack:
-            held = HeldConnections(self._database.runtime_url, application_name="bench", size=lanes)
-            recorder = Recorder(await stack.enter_async_context(held), lanes=lanes)
+            held = HeldConnections(self._database.runtime_url, application_name="bench", size=CONNECTIONS)
+            await stack.enter_async_context(held)
+            recorders = [Recorder(held) for _ in range(count)]
             announce: Announce = lambda *_: None  # noqa: E731 nobody to tell
             if announced:
                 environment = self._callers.environment(self._database, port=next(iter(free_ports().values())))
@@ -116,9 +117,9 @@ class _Bench:
                 hints = Hints(self._database.runtime_url, application_name="bench")
                 await stack.enter_async_context(hints.running(hear=lambda *_: None, missed=lambda: None))
                 announce = hints.announce
-            return await self._recorded(recorder, announce, loops=loops)
+            return await self._recorded(recorders, announce, loops=loops)
 
-    async def _recorded(self, recorder: Recorder, announce: Announce, *, loops: int) -> Recorded:
+    async def _recorded(self, recorders: Sequence[Recorder], announce: Announce, *, loops: int) -> Recorded:
         """Keep so many transitions under way."""
         share = PAYMENTS // loops
         took_s: list[float] = []
@@ -127,7 +128,7 @@ class _Bench:
             walked = positions[loop]
             while (began := time.perf_counter()) < until:
                 name = payment_id(loop * share + walked % share)
-                await recorder.record(_move(name, expected_revision=1 + walked // share))
+                await recorders[loop % len(recorders)].record(_move(name, expected_revision=1 + walked // share))
                 announce(TENANT, name)
                 took_s.append(time.perf_counter() - began)
                 walked += 1
@@ -183,7 +184,7 @@ def _table(rounds: list[dict[str, Recorded]]) -> Figures:
         return judged(what, per_s(told), per_s(name), ratio(told, name), KEPT)
 
     return Figures(
-        title=f"{CONNECTIONS} connections, or {IN_FLIGHT} in flight on {LANES} of them, grouped",
+        title=f"{CONNECTIONS} connections, or {IN_FLIGHT} in flight, grouped",
         columns=COLUMNS,
         rows=[
             judged(

@@ -1,12 +1,9 @@
 """What a call costs with 10,000 payments stored, and with a hundred times as many.
 
-Each call goes through the service's own stores, on a connection of its own, so that PostgreSQL's count of the pages it
-touched and the processor time of its process are those of the call. Both databases have the same shape; payments are
-taken evenly from all of either. What a payment is called for lies in memory in both, as it does where the memory is
-bought for it.
-
-No tree of pages is as high for a hundred times the entries: where a call goes down an index, that may cost a page more.
-So rows of which that cannot be asked say what remains without the pages above the leaves.
+Each call goes through the service's own stores on a connection of its own. How many pages it touches is PostgreSQL's
+own count, and its processor time that of the process which serves the connection. Both databases have the same shape,
+and payments are taken evenly from all of either. What they are called for lies in memory in both, as it does where
+memory is bought for it.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ import asyncio
 import gc
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -25,7 +22,7 @@ import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bench.database import TENANT, Postgres, running_postgres
+from bench.database import TENANT, running_postgres
 from bench.figures import Figures, Result, median, us
 from bench.filling import PER_PAYER, TRANSITIONS, fill
 from bench.goals import COLUMNS, Goal, at_most, judged
@@ -69,8 +66,9 @@ PAGES: Final = at_most(1.1)
 PROCESSOR: Final = at_most(1.2)
 
 _TOUCHED: Final = """
-SELECT coalesce(sum(coalesce(hits, 0) + coalesce(reads, 0) + coalesce(extends, 0)), 0)
-FROM pg_stat_get_backend_io($1) WHERE object = 'relation'
+SELECT sum(heap_blks_read + heap_blks_hit)::bigint AS tables,
+       sum(coalesce(idx_blks_read + idx_blks_hit, 0))::bigint AS indexes
+FROM pg_statio_user_tables
 """
 _FLUSH: Final = "SELECT pg_stat_force_next_flush()"
 
@@ -81,9 +79,14 @@ Say = Callable[[str], None]
 class Cost:
     """What one call of a kind came to in one round."""
 
-    pages: float
+    table_pages: float
+    index_pages: float
     cpu_s: float
     """PostgreSQL's."""
+
+    @property
+    def pages(self) -> float:
+        return self.table_pages + self.index_pages
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,20 +104,14 @@ class _Known:
 class _Backend:
     """A process of PostgreSQL that serves one connection of ours."""
 
-    def __init__(self, pid: int, *, flush: Callable[[], Awaitable[object]], watching: asyncpg.Connection) -> None:
-        self._pid = pid
-        self._flush = flush
-        self._watching = watching
+    def __init__(self, pid: int, *, flush: Callable[[], Awaitable[object]]) -> None:
+        self.flush = flush
+        """Has it say what it has counted."""
         self._schedule = PROC / str(pid) / "schedstat"
 
     def cpu_s(self) -> float:
         """Return for how long it has run."""
         return int(self._schedule.read_text().split()[0]) / 1e9
-
-    async def pages(self) -> int:
-        """Return how many pages it has touched."""
-        await self._flush()
-        return int(await self._watching.fetchval(_TOUCHED, self._pid))
 
 
 class _Stored:
@@ -248,7 +245,7 @@ async def measure(say: Say) -> Result:
             say(f"storing {payments:,} payments")
             database = await postgres.status_database(f"{payments}")
             await fill(database, payments=payments)
-            stored[payments] = await _opened(stack, postgres, database)
+            stored[payments] = await _opened(stack, database)
         for number in range(1 + ROUNDS):
             say(f"round {number} of {ROUNDS}")
             gc.collect()
@@ -267,25 +264,37 @@ async def measure(say: Say) -> Result:
 
 
 class _Measured:
-    """A database, and the processes that serve it."""
+    """A database, the processes that serve it, and a look from outside."""
 
-    def __init__(self, stored: _Stored, *, straight: _Backend, pooled: _Backend) -> None:
+    def __init__(self, stored: _Stored, *, straight: _Backend, pooled: _Backend, watching: asyncpg.Connection) -> None:
         self._stored = stored
+        self._watching = watching
         self._straight = straight
         self._pooled = pooled
 
     async def cost(self, call: _Call, number: int) -> Cost:
         """Make a round of calls."""
         backend = self._pooled if call.by_list else self._straight
-        pages, cpu_s = await backend.pages(), backend.cpu_s()
+        before, cpu_s = await self._touched(backend), backend.cpu_s()
         for turn in range(call.turns):
             await call.make(self._stored, number * call.turns + turn)
         cpu_s, count = backend.cpu_s() - cpu_s, call.turns * call.size
-        return Cost(pages=(await backend.pages() - pages) / count, cpu_s=cpu_s / count)
+        after = await self._touched(backend)
+        return Cost(
+            table_pages=(after["tables"] - before["tables"]) / count,
+            index_pages=(after["indexes"] - before["indexes"]) / count,
+            cpu_s=cpu_s / count,
+        )
+
+    async def _touched(self, backend: _Backend) -> Mapping[str, int]:
+        """Return how many pages were touched so far, by whomever."""
+        await backend.flush()
+        touched: Mapping[str, int] = await self._watching.fetchrow(_TOUCHED)
+        return touched
 
 
-async def _opened(stack: AsyncExitStack, postgres: Postgres, database: ServiceDatabase) -> _Measured:
-    watching = await asyncpg.connect(plain_dsn(postgres.server.admin_url))
+async def _opened(stack: AsyncExitStack, database: ServiceDatabase) -> _Measured:
+    watching = await asyncpg.connect(plain_dsn(database.owner_url))
     stack.push_async_callback(watching.close)
     held = HeldConnections(database.runtime_url, application_name="bench", size=1)
     await stack.enter_async_context(held)
@@ -311,8 +320,9 @@ async def _opened(stack: AsyncExitStack, postgres: Postgres, database: ServiceDa
         pooled = (await pooled_connection.execute(sa.select(sa.func.pg_backend_pid()))).scalar_one()
     return _Measured(
         _Stored(held=held, engine=engine, sampled=sampled, newest_xid=newest_xid),
-        straight=_Backend(straight, flush=flush_straight, watching=watching),
-        pooled=_Backend(pooled, flush=flush_pooled, watching=watching),
+        straight=_Backend(straight, flush=flush_straight),
+        pooled=_Backend(pooled, flush=flush_pooled),
+        watching=watching,
     )
 
 
@@ -333,7 +343,16 @@ def _tables(rounds: Sequence[dict[str, dict[str, Cost]]]) -> list[Figures]:
         Figures(
             title="Pages touched",
             columns=COLUMNS,
-            rows=rows(lambda cost: cost.pages, lambda pages: f"{pages:.1f}", PAGES),
+            rows=rows(lambda cost: cost.pages, _count, PAGES),
+            notes=(
+                "An index of a hundred times the entries is a page higher, so that going down one touches a page more. "
+                "What calls touch in tables, below, says what else there is.",
+            ),
+        ),
+        Figures(
+            title="Of these, pages of tables",
+            columns=COLUMNS,
+            rows=rows(lambda cost: cost.table_pages, _count, PAGES),
         ),
         Figures(
             title="PostgreSQL's processor time, µs",
@@ -341,3 +360,7 @@ def _tables(rounds: Sequence[dict[str, dict[str, Cost]]]) -> list[Figures]:
             rows=rows(lambda cost: cost.cpu_s, us, PROCESSOR),
         ),
     ]
+
+
+def _count(pages: float) -> str:
+    return f"{pages:.1f}"
