@@ -215,17 +215,17 @@ class _Call:
 
 
 CALLS: Final = (
-    _Call(what="`RecordTransition`", make=_Stored.record, turns=400),
+    _Call(what="**`RecordTransition`**", make=_Stored.record, turns=400),
     _Call(what="`RecordTransition`, the same again", make=_Stored.repeat, turns=400),
     _Call(what=f"`RecordTransition`, {BATCH} together, each", make=_Stored.record_many, turns=8, size=BATCH + 1),
-    _Call(what="`GetPayment`", make=_Stored.read, turns=1_000),
-    _Call(what=f"a payment's history, {TRANSITIONS} transitions", make=_Stored.history, turns=400),
-    _Call(what=f"{FOLLOWED} watches catch up, each", make=_Stored.follow, turns=10, size=FOLLOWED),
+    _Call(what="**`GetPayment`**", make=_Stored.read, turns=1_000),
+    _Call(what=f"**a payment's history**, {TRANSITIONS} transitions", make=_Stored.history, turns=400),
+    _Call(what=f"**{FOLLOWED} watches catch up**, each", make=_Stored.follow, turns=10, size=FOLLOWED),
     _Call(what="looking for lost hints", make=_Stored.moved_since, turns=200),
     _Call(what=f"`ListPayments`, the newest {PAGE}", make=_Stored.list_all, turns=50, by_list=True),
-    _Call(what=f"`ListPayments`, a payer's {PER_PAYER}", make=_Stored.list_of_payer, turns=100, by_list=True),
+    _Call(what=f"**`ListPayments`**, a payer's {PER_PAYER}", make=_Stored.list_of_payer, turns=100, by_list=True),
     _Call(what=f"`ListPayments`, a seller's newest {PAGE}", make=_Stored.list_of_seller, turns=50, by_list=True),
-    _Call(what=f"`WatchPayments`, {FEED_PAGE} changes", make=_Stored.feed, turns=20, by_list=True),
+    _Call(what=f"**`WatchPayments`**, {FEED_PAGE} changes", make=_Stored.feed, turns=20, by_list=True),
 )
 _SAMPLE: Final = """
 SELECT p.payment_id, p.open_month, p.payer_id, p.seller_ids[1] AS seller_id, p.revision,
@@ -353,6 +353,7 @@ def _tables(rounds: Sequence[dict[str, dict[str, Cost]]]) -> list[Figures]:
             title="Of these, pages of tables",
             columns=COLUMNS,
             rows=rows(lambda cost: cost.table_pages, _count, PAGES),
+            is_for_summary=False,
         ),
         Figures(
             title="PostgreSQL's processor time, µs",

@@ -169,9 +169,10 @@ class _Bench:
 
     async def _replica(self, stack: AsyncExitStack) -> tuple[int, Served]:
         port = next(iter(free_ports().values()))
-        command = python("bench.servers.ours", self._postgres.directory / "status.log")
+        log_file = self._postgres.directory / "status.log"
         environment = self._callers.environment(self._database, port=port)
-        return port, await stack.enter_async_context(serving(command, environment=environment))
+        replica = serving(python("bench.servers.ours", log_file), environment=environment, log_file=log_file)
+        return port, await stack.enter_async_context(replica)
 
     async def _watch(
         self, kind: Kind, tally: Tally, arrivals: Arrivals, port: int, places: Sequence[Mapping[str, int]]
