@@ -34,7 +34,7 @@ COMPARED: Final = ("many", "node-rooms", "single", "node", "socketio")
 """What goals are about; the peers stand beside what they are compared with."""
 LATEST: Final = ("many-latest", "single-latest")
 LIMITS: Final = ("bare-many", "bare-single", "raw")
-EVERYTHING: Final = (*COMPARED, *LATEST, "single-alone", *LIMITS)
+EVERYTHING: Final = (*COMPARED, "socketio-sansio", *LATEST, "single-alone", *LIMITS)
 PLAN: Final = (
     (5_000, EVERYTHING),
     (1_000, (*COMPARED, *LATEST)),

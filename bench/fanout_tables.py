@@ -8,7 +8,8 @@ from typing import Final
 
 from bench.fanout_cell import STEADY_PER_S, Cell
 from bench.figures import Figures, median, ms, us
-from bench.goals import COLUMNS, Goal, at_least, at_most, bounded, judged, shown
+from bench.goals import COLUMNS, Goal, at_least, at_most, bounded, judged, shown, unjudged
+from bench.subjects import NO_NODE, SUBJECTS, is_here
 
 MANY_VS_SOCKETS: Final = at_least(3, 5)
 MANY_VS_ROOMS: Final = at_least(1.5, 2.5)
@@ -59,12 +60,14 @@ class _Rows:
         self.rows: list[tuple[str, ...]] = []
 
     def beside(self, what: str, figure: _Figure, ours: str, peer: str, goal: Goal | None = None) -> None:
-        """Add a row about a ratio within rounds, if there were such rounds."""
+        """Add a row about a ratio within rounds, if there were such rounds, or would have been with Node."""
         both = [one for one in self._rounds if ours in one and peer in one]
         if both:
             written = [figure.write(median(figure.of(one[name]) for one in both)) for name in (ours, peer)]
             ratios = [figure.of(one[ours]) / max(figure.of(one[peer]), SMALLEST) for one in both]
             self.rows.append(judged(what, written[0], written[1], ratios, goal))
+        elif not is_here(SUBJECTS[peer]) and (values := [figure.of(one[ours]) for one in self._rounds if ours in one]):
+            self.rows.append(unjudged(what, figure.write(median(values)), NO_NODE, goal))
 
     def alone(self, what: str, figure: _Figure, ours: str, goal: Goal | None = None, *, unit: float = 1.0) -> None:
         """Add a row about a figure by itself, with bounds in its `unit`, if there is one."""
@@ -96,6 +99,7 @@ def _table(watchers: int, rounds: Sequence[dict[str, Cell]]) -> Figures:
     rows.beside(f"{many}, `latest_only`: peak/s, Node with many rooms", PEAK, "many-latest", "node-rooms")
     rows.beside(f"{many}: peak/s, bare grpc.aio", PEAK, "many", "bare-many")
     rows.beside(f"**{single}**: peak/s, python-socketio", PEAK, "single", "socketio", of_socketio)
+    rows.beside(f"**{single}**: peak/s, python-socketio on sansio", PEAK, "single", "socketio-sansio", of_socketio)
     rows.beside(f"**{single}**: peak/s, Node", PEAK, "single", "node", SINGLE_VS_NODE)
     rows.beside(f"{single}, `latest_only`: peak/s, python-socketio", PEAK, "single-latest", "socketio")
     rows.beside(f"{single}, `latest_only`: peak/s, Node", PEAK, "single-latest", "node")
@@ -110,15 +114,17 @@ def _table(watchers: int, rounds: Sequence[dict[str, Cell]]) -> Figures:
     rows.beside(f"{single}, `latest_only`: p99, ms, Node", P99, "single-latest", "node")
     rows.beside(f"**{many}**: memory a watch, KiB, a socket of Node", MEMORY, "many", "node", MANY_MEMORY)
     rows.beside(f"**{single}**: memory, KiB, python-socketio", MEMORY, "single", "socketio", SHARED_MEMORY)
+    rows.beside(f"**{single}**: memory, KiB, the same on sansio", MEMORY, "single", "socketio-sansio", SHARED_MEMORY)
     alone = f"{single}, a connection each: memory, KiB"
     rows.beside(f"{alone}, python-socketio", MEMORY, "single-alone", "socketio", ALONE_MEMORY_VS_SOCKETIO)
     rows.beside(f"{alone}, Node", MEMORY, "single-alone", "node", ALONE_MEMORY_VS_NODE)
     rows.beside(f"**{single}**: to open one, µs, python-socketio", OPEN, "single", "socketio", OPEN_VS_SOCKETIO)
+    rows.beside(
+        f"**{single}**: to open one, µs, the same on sansio", OPEN, "single", "socketio-sansio", OPEN_VS_SOCKETIO
+    )
     rows.beside(f"**{single}**: to open one, µs, Node", OPEN, "single", "node", OPEN_VS_NODE)
     rows.alone(f"{many}: to open one, µs", OPEN, "many")
     notes = ["To open one: the server's processor time. Peers stand in the third column, in the order of the words."]
-    if not any("node" in one for one in rounds):
-        notes.append("There is no Node on this machine, or no npm to install socket.io with: nothing beside it.")
     broken = {name: cell.broken for one in rounds for name, cell in one.items() if cell.broken}
     notes += [
         f"{name}: the server ended {count} watches when it was asked for too much." for name, count in broken.items()

@@ -46,6 +46,11 @@ def judged(what: str, ours: str, peer: str, ratios: Iterable[float], goal: Goal 
     return what, ours, peer, times(ratio), *_verdict(ratio, goal)
 
 
+def unjudged(what: str, ours: str, why: str, goal: Goal | None = None) -> tuple[str, ...]:
+    """Return a row that lacks what it would stand beside."""
+    return what, ours, why, "", *(("", "") if goal is None else goal.bounds()), "" if goal is None else "not measured"
+
+
 def bounded(what: str, ours: str, value: float, goal: Goal | None = None, *, beside: str = "") -> tuple[str, ...]:
     """Return a row about a figure that has to be within bounds by itself, in the unit of the bounds."""
     return what, ours, beside, "", *_verdict(value, goal)

@@ -30,7 +30,7 @@ from bench.pinned import Served, as_client, python, serving
 from bench.recording import RECORD, WRITER, Transitions, connected
 from bench.servers.control import payment_id
 from bench.status import HOST, Callers
-from bench.subjects import CONNECTIONS, SUBJECTS, environment_of, is_here
+from bench.subjects import CONNECTIONS, NO_NODE, SUBJECTS, environment_of, is_here
 from local.databases import ServiceDatabase
 from local.ports import free_ports
 
@@ -216,7 +216,7 @@ def _close(connections: Sequence[Any]) -> None:
 
 def _table(rounds: Sequence[Mapping[str, Stormed]], rejoined_s: Sequence[float]) -> Figures:
     rows = []
-    beside = f"{median(rejoined_s):.2f}" if rejoined_s else ""
+    beside = f"{median(rejoined_s):.2f}" if rejoined_s else NO_NODE
     for name in KINDS:
         stormed = [one[name] for one in rounds]
         caught_up_s = median(one.caught_up_s for one in stormed)

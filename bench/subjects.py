@@ -24,6 +24,8 @@ CONNECTIONS: Final = 20
 OPENING_AT_ONCE: Final = 100
 """Watches that are asked for and have not begun, where each is a call or a connection."""
 NODE_MODULES: Final = ROOT / ".batzen" / "node" / "node_modules"
+NO_NODE: Final = "no Node here"
+"""What stands in its place on machines without it, or without npm to install socket.io."""
 NODE_SERVER: Final = ROOT / "bench" / "node" / "server.js"
 
 
@@ -130,7 +132,10 @@ _NODE: Final[dict[str, Any]] = {
     "command": _node_command,
     "environment": {"PATH": os.environ["PATH"], "NODE_PATH": str(NODE_MODULES)},
 }
-_SOCKETIO: Final[dict[str, Any]] = {"command": lambda port: python("bench.servers.python_socketio", port)}
+_SOCKETIO: Final[dict[str, Any]] = {"command": lambda port: python("bench.servers.python_socketio", port, "websockets")}
+_SANSIO: Final[dict[str, Any]] = {
+    "command": lambda port: python("bench.servers.python_socketio", port, "websockets-sansio")
+}
 _BARE: Final[dict[str, Any]] = {"command": lambda port: python("bench.servers.bare", port)}
 _RAW: Final[dict[str, Any]] = {"command": lambda port: python("bench.servers.raw", port)}
 
@@ -145,6 +150,7 @@ SUBJECTS: Final = {
         Subject(name="bare-many", watch=_many, begins_at_per_s=30_000, **_BARE),
         Subject(name="bare-single", watch=_payments, begins_at_per_s=8_000, **_BARE),
         Subject(name="socketio", watch=_sockets, begins_at_per_s=2_500, **_SOCKETIO),
+        Subject(name="socketio-sansio", watch=_sockets, begins_at_per_s=2_500, **_SANSIO),
         Subject(name="node", watch=_sockets, begins_at_per_s=12_000, **_NODE),
         Subject(name="node-rooms", watch=partial(_sockets, shared=True), begins_at_per_s=20_000, **_NODE),
         Subject(name="raw", watch=_raw, begins_at_per_s=20_000, **_RAW),
