@@ -53,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(highlight=False)
     machine = Machine.look()
     console.print(f"[dim]{machine}[/]")
-    results = {name: _measured(name, console, full=given.full and name in IN_FULL) for name in names}
-    for result in results.values():
-        result.show(console)
+    results: dict[str, Result] = {}
+    for name in names:
+        results[name] = _measured(name, console, full=given.full and name in IN_FULL)
+        results[name].show(console)
     if given.json:
         figures = {"machine": machine.to_json()} | {name: result.to_json() for name, result in results.items()}
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
