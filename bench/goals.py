@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.figures import median, times
@@ -51,9 +51,17 @@ def unjudged(what: str, ours: str, why: str, goal: Goal | None = None) -> tuple[
     return what, ours, why, "", *(("", "") if goal is None else goal.bounds()), "" if goal is None else "not measured"
 
 
-def bounded(what: str, ours: str, value: float, goal: Goal | None = None, *, beside: str = "") -> tuple[str, ...]:
+def bounded(
+    what: str,
+    ours: str,
+    value: float,
+    goal: Goal | None = None,
+    *,
+    beside: str = "",
+    ratios: Sequence[float] = (),
+) -> tuple[str, ...]:
     """Return a row about a figure that has to be within bounds by itself, in the unit of the bounds."""
-    return what, ours, beside, "", *_verdict(value, goal)
+    return what, ours, beside, times(median(ratios)) if ratios else "", *_verdict(value, goal)
 
 
 def shown(what: str, ours: str, peer: str = "") -> tuple[str, ...]:

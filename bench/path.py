@@ -250,7 +250,10 @@ def _table(rounds: Sequence[Round]) -> Figures:
 
     def late(what: str, ours: Of, goal: Goal | None = None, *, peer: Of | None = None) -> Row:
         value = median(map(ours, rounds))
-        return bounded(what, ms(value), value * 1e3, goal, beside="" if peer is None else ms(median(map(peer, rounds))))
+        if peer is None:
+            return bounded(what, ms(value), value * 1e3, goal)
+        ratios = [ours(one) / peer(one) for one in rounds]
+        return bounded(what, ms(value), value * 1e3, goal, beside=ms(median(map(peer, rounds))), ratios=ratios)
 
     elsewhere = "answer to watcher at another replica"
     return Figures(

@@ -309,12 +309,13 @@ async def _opened(stack: AsyncExitStack, database: ServiceDatabase) -> _Measured
         async with reading(engine) as connection:
             await connection.execute(sa.text(_FLUSH))
 
+    # Not by the service's connections, which give up soon: these go through all there is.
+    newest_xid = await watching.fetchval("SELECT max(xid)::text::bigint FROM transitions")
+    until = await watching.fetchval(
+        "SELECT open_time FROM payments ORDER BY open_time DESC OFFSET $1 LIMIT 1", FEED_PAGE
+    )
+    sampled = [_Known(**row) for row in await watching.fetch(_SAMPLE, until, 2 * SAMPLED)]
     async with held.statement(None) as connection:
-        newest_xid = await connection.fetchval("SELECT max(xid)::text::bigint FROM transitions")
-        until = await connection.fetchval(
-            "SELECT open_time FROM payments ORDER BY open_time DESC OFFSET $1 LIMIT 1", FEED_PAGE
-        )
-        sampled = [_Known(**row) for row in await connection.fetch(_SAMPLE, until, 2 * SAMPLED)]
         straight = connection.get_server_pid()
     async with reading(engine) as pooled_connection:
         pooled = (await pooled_connection.execute(sa.select(sa.func.pg_backend_pid()))).scalar_one()

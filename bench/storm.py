@@ -224,8 +224,9 @@ def _table(rounds: Sequence[Mapping[str, Stormed]], rejoined_s: Sequence[float])
         latencies = (median(one.recorded_p50_s for one in stormed), median(one.recorded_p99_s for one in stormed))
         what = "until all are caught up, s; sockets of Node in their rooms again"
         goal = CAUGHT_UP_S if name == MANY else None
+        ratios = [caught_up_s / median(rejoined_s)] if rejoined_s else []
         rows += [
-            bounded(f"**{name}**: {what}", f"{caught_up_s:.2f}", caught_up_s, goal, beside=beside),
+            bounded(f"**{name}**: {what}", f"{caught_up_s:.2f}", caught_up_s, goal, beside=beside, ratios=ratios),
             bounded(f"**{name}**: streams, watches, calls and transitions lost", str(lost), lost, NONE_LOST),
             shown(f"{name}: missed and told", f"{median(one.missed for one in stormed):,.0f}"),
             shown(f"{name}: server's processor time a watch, µs", us(median(one.cpu_s for one in stormed))),
