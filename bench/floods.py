@@ -125,20 +125,22 @@ class _Caller:
 @asynccontextmanager
 async def _caller(suite: Suite) -> AsyncIterator[_Caller]:
     async with AsyncExitStack() as stack:
-        stubs = []
-        for subject in ("orchestrator", "shop"):
-            metadata = (("authorization", f"Bearer {suite.token('service', sub=subject)}"),)
-            channel = make_channel(
-                suite.addresses.status, timeout_s=TIMEOUT_S, metadata=lambda given=metadata: given, options=ONE_TRY
-            )
-            stubs.append(StatusServiceStub(await stack.enter_async_context(channel)))
-        payment = (await stubs[0].OpenPayment(open_request())).payment
-        caller = _Caller(*stubs, payment.payment_id)
+        orchestrator, shop = [
+            StatusServiceStub(await stack.enter_async_context(_channel(suite, subject)))
+            for subject in ("orchestrator", "shop")
+        ]
+        payment = (await orchestrator.OpenPayment(open_request())).payment
+        caller = _Caller(orchestrator, shop, payment.payment_id)
         following = asyncio.create_task(caller.follow())
         stack.callback(following.cancel)
         for _ in range(300):
             await caller.read()
         yield caller
+
+
+def _channel(suite: Suite, subject: str) -> aio.Channel:
+    metadata = (("authorization", f"Bearer {suite.token('service', sub=subject)}"),)
+    return make_channel(suite.addresses.status, timeout_s=TIMEOUT_S, metadata=lambda: metadata, options=ONE_TRY)
 
 
 async def _one(suite: Suite, caller: _Caller, kind: str) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def snapshot(collection: str = "REQUIRES_PAYMENT_METHOD", *, cause: str = "STEP"
         if name in fields
     }
     return payment_pb2.PaymentSnapshot(
-        collection=f"PAYMENT_STATE_{collection}",  # type: ignore[arg-type]
-        cause=f"CAUSE_{cause}",  # type: ignore[arg-type]
+        collection=f"PAYMENT_STATE_{collection}",
+        cause=f"CAUSE_{cause}",
         amounts=payment_pb2.PaymentSnapshot.Amounts(**amounts),
         **fields,
     )
