@@ -30,7 +30,7 @@ from bench.pinned import Served, as_client, python, serving
 from bench.recording import RECORD, WRITER, Transitions, connected
 from bench.servers.control import payment_id
 from bench.status import HOST, Callers
-from bench.subjects import CONNECTIONS, NO_NODE, SUBJECTS, environment_of, is_here
+from bench.subjects import CONNECTIONS, NO_NODE, SUBJECTS, connections_for, environment_of, is_here
 from local.databases import ServiceDatabase
 from local.ports import free_ports
 
@@ -118,7 +118,8 @@ class _Bench:
 
             tally = Tally()
             begun = Arrivals(self._goals(), watches=WATCHES)
-            names = [self._names[number::CONNECTIONS] for number in range(CONNECTIONS)]
+            count = CONNECTIONS if kind is ManyFollowing else connections_for(WATCHES)
+            names = [self._names[number::count] for number in range(count)]
             watching = await self._watch(
                 kind, tally, begun, dying_port, [dict.fromkeys(one, FROM_NOW) for one in names]
             )
@@ -180,8 +181,8 @@ class _Bench:
         """Open a connection for each of the places, and begin all watches at once."""
         loop = asyncio.get_running_loop()
         watching: list[Following] = []
-        for revisions, headers in zip(places, self._headers, strict=True):
-            make = partial(kind, tally, arrivals, revisions, metadata=headers)
+        for number, revisions in enumerate(places):
+            make = partial(kind, tally, arrivals, revisions, metadata=self._headers[number % CONNECTIONS])
             watching.append((await loop.create_connection(make, HOST, port))[1])
         for each in watching:
             each.resume()
@@ -233,7 +234,7 @@ def _table(rounds: Sequence[Mapping[str, Stormed]], rejoined_s: Sequence[float])
             shown(f"{name}: recording meanwhile, p50 / p99, ms", " / ".join(map(ms, latencies))),
         ]
     return Figures(
-        title=f"{WATCHES:,} watches on {CONNECTIONS} connections",
+        title=f"{WATCHES:,} watches of {CONNECTIONS} callers",
         columns=COLUMNS,
         rows=rows,
         notes=(

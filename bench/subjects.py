@@ -21,6 +21,8 @@ from local.processes import ROOT
 
 CONNECTIONS: Final = 20
 """As many processes of callers; what they watch is spread over them."""
+CALLS_PER_CONNECTION: Final = 250
+"""A connection takes 256; callers with more watches of one payment each open another."""
 OPENING_AT_ONCE: Final = 100
 """Watches that are asked for and have not begun, where each is a call or a connection."""
 NODE_MODULES: Final = ROOT / ".batzen" / "node" / "node_modules"
@@ -59,15 +61,20 @@ async def _connect(factory: Callable[[], Any], port: int) -> Any:
     return protocol
 
 
+def connections_for(watches: int) -> int:
+    """Return over how many connections the callers spread that many calls."""
+    return max(CONNECTIONS, -(-watches // CALLS_PER_CONNECTION))
+
+
 async def _payments(
     tally: Tally, port: int, names: Sequence[str], headers: Headers, *, latest_only: bool = False, alone: bool = False
 ) -> list[Connected]:
     """Watch with a `WatchPayment` each, on shared connections or each on one `alone`."""
-    count = len(names) if alone else CONNECTIONS
+    count = len(names) if alone else connections_for(len(names))
     connections: list[Any] = []
     if not alone:
         for number in range(count):
-            factory = partial(PaymentWatches, tally, metadata=headers(number))
+            factory = partial(PaymentWatches, tally, metadata=headers(number % CONNECTIONS))
             connections.append(await _connect(factory, port))
     for number, name in enumerate(names):
         await tally.until_begun(number - OPENING_AT_ONCE)

@@ -47,7 +47,7 @@ HELD_CONNECTIONS: Final = 8
 """For transitions and reads of one payment, a statement of less than a millisecond each."""
 FEED_LIMITS: Final = FeedLimits()
 LIMITS: Final = Limits(
-    streams_per_connection_max=1_024,  # many watches of one process
+    streams_per_connection_max=256,  # a caller comes to its streams with ten connections
     streams_per_caller_max=2_048,  # a service watches for all its users; ~50 KB each
     # A stream ends itself, with the revision to resume from, before its aged connection is cut.
     connection_age_grace_s=FEED_LIMITS.stream_age_max_s + 60.0,
