@@ -183,12 +183,14 @@ class ManyWatches:
             user.payment_ids.add(add.payment_id)
 
     def _begin(self, add: Add, payment: Payment | None) -> None:
+        watch = self._watches.get(add.payment_id)
+        if watch is None:  # its assertion expired while the payment was read, or was replaced; its caller heard of that
+            return
         user = self._user_of.get(add.payment_id)
         if payment is None or not _sees(self._caller, self._access, payment):
             raise PaymentNotFound
         if user is not None and not _sees(user.caller, user.access, payment):
             raise PaymentNotFound
-        watch = self._watches[add.payment_id]
         self._feed.begin(watch, payment, after_revision=add.after_revision)
         self._outbox.put(many_created(payment, with_payment=add.after_revision is None))
 

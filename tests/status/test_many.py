@@ -304,6 +304,21 @@ async def test_a_renewed_assertion_that_reaches_less_ends_what_it_does_not_reach
         assert await many.revisions(own, upto=2) == [2]
 
 
+async def test_a_watch_that_ends_before_it_begins_is_answered_once_and_leaves_the_stream_alone(
+    replica: Replica, status: StatusServiceStub
+) -> None:
+    (own,) = await opened(status, 1, payer_id="anna", seller_ids=["shop"])
+    (sold,) = await opened(status, 1, payer_id="bert", seller_ids=["anna"])
+    buyer = replica.issuer.mint("anna", roles=["payer"], life=timedelta(minutes=1))
+    seller = replica.issuer.mint("anna", roles=["seller"], life=timedelta(minutes=2))
+    async with replica.connect("bff") as bff, watch_many(bff) as many:
+        await many.say(add(own, assertion=buyer), add(sold, assertion=seller))
+        assert (await many.canceled(own)).reason == "PAYMENT_NOT_FOUND", "the newer assertion does not reach it"
+        await many.created(sold)
+        await move(status, sold, snapshot())
+        assert await many.revisions(sold, upto=2) == [2]
+
+
 async def test_a_quiet_stream_says_that_it_lives(database: ServiceDatabase, issuer: Issuer) -> None:
     limits = FeedLimits(heartbeat_s=0.05)
     async with (
