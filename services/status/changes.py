@@ -124,7 +124,8 @@ class ChangeLog:
     async def page(self, wanted: Filter, *, after: Position, horizon: int, limit: int) -> list[Change]:
         """Return the next changes that a filter covers below a horizon that was seen before, at most `limit`.
 
-        Raises CursorCompacted.
+        Nor do they go beyond the horizon of now: it lies further back than one of before a crash, after which numbers
+        are given again. Raises CursorCompacted.
         """
         covered = covered_by(wanted)
         place = sa.tuple_(transitions.c.xid, transitions.c.payment_id, transitions.c.revision)
@@ -148,6 +149,7 @@ class ChangeLog:
                 transitions.c.tenant_id == wanted.tenant_id,
                 transitions.c.xid >= after.xid,
                 transitions.c.xid < horizon,
+                transitions.c.xid < _XMIN,
                 place > sa.tuple_(sa.literal(after.xid, Xid8), after.payment_id, after.revision),
             )
             .order_by(*place)

@@ -16,7 +16,8 @@ from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.database import make_engine, plain_dsn
-from services.status.changes import OrderBroken, Position, check_order, cursor_of
+from services.status.changes import ChangeLog, OrderBroken, Position, check_order, cursor_of
+from services.status.filters import Filter
 from services.status.outbox import FeedLimits
 from tests.conftest import MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
@@ -170,6 +171,33 @@ async def test_what_commits_late_comes_late_and_is_not_skipped(replica: Replica,
     for carried in (seen, seen_afterwards):
         moves = [change[:2] for change in carried if change[1] > 1]
         assert moves == [(late, 2), (prompt, 2), (prompt, 3), (prompt, 4), (prompt, 5)]
+
+
+async def test_a_page_goes_no_further_than_what_may_still_commit_as_it_is_read(
+    replica: Replica, database: ServiceDatabase
+) -> None:
+    """After a crash PostgreSQL gives numbers again that lie below a horizon of before."""
+    engine = make_engine(database.runtime_url, application_name="status-tests")
+    log = ChangeLog(engine)
+    connection = await asyncpg.connect(plain_dsn(database.runtime_url))
+    async with tenant(replica, "feed_page") as status:
+        before = await log.head("feed_page")
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("SELECT pg_current_xact_id()")
+        payment_id = await opened(status)
+        wanted = Filter(tenant_id="feed_page")
+        after = await log.head("feed_page")
+        horizon = after.end + 1
+
+        meanwhile = await log.page(wanted, after=before.position, horizon=horizon, limit=10)
+        await transaction.rollback()
+        afterwards = await log.page(wanted, after=before.position, horizon=horizon, limit=10)
+    await connection.close()
+    await engine.dispose()
+
+    assert meanwhile == []
+    assert [change.payment.opening.payment_id for change in afterwards] == [payment_id]
 
 
 async def test_a_list_and_a_feed_from_its_cursor_leave_no_gap(replica: Replica) -> None:
