@@ -78,12 +78,15 @@ class Change:
     payment: Payment
     """As the transition left it; labels and bookings are those of now."""
     before: Snapshot | None
-    """What was true before; None for the first revision."""
+    """What was true before; None for the first revision, and where that was taken out of the history."""
     _written: dict[Relation, bytes] = field(default_factory=dict)
 
     def relation(self, wanted: Filter) -> Relation | None:
         """Return how the payment relates to a filter that covers it, by this transition; None: not at all."""
-        return wanted.relation(before=self.before, now=self.payment.snapshot)
+        relation = wanted.relation(before=self.before, now=self.payment.snapshot)
+        if relation is None and self.before is None and self.payment.revision > 1:
+            return Relation.LEFT  # it may have matched: to hear of it once too often is better than never
+        return relation
 
     def in_form(self, relation: Relation, form: Callable[[Payment, Relation], bytes]) -> bytes:
         """Return the change as a message."""

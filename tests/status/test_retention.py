@@ -11,6 +11,7 @@ import pytest
 
 from batzen._channel import streaming
 from batzen.status.v1 import status_pb2 as pb
+from batzen.type.v1 import payment_pb2
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.database import plain_dsn, role_of
@@ -252,3 +253,29 @@ async def test_a_history_that_is_in_use_for_too_long_is_left_for_the_next_run(
             await maintained(own, datetime(2027, 3, 1, tzinfo=UTC))
 
     assert (await maintained(own, datetime(2027, 3, 1, tzinfo=UTC))).taken_out == (NOVEMBER,)
+
+
+async def test_a_late_move_leaves_a_filter_though_what_was_before_is_forgotten(
+    own: ServiceDatabase, status: StatusServiceStub, calendar: Calendar
+) -> None:
+    await maintained(own, BEGIN)
+    payment_id = await opened(status, snapshot(), succeeded())
+    calendar.now = datetime(2027, 3, 1, tzinfo=UTC)
+    assert (await maintained(own, calendar.now)).taken_out == (NOVEMBER,)
+    page = await status.ListPayments(list_request(states=["PAYMENT_STATE_SUCCEEDED"]))
+    assert [payment.payment_id for payment in page.payments] == [payment_id]
+
+    late = succeeded(disputed_open=5)
+    moved = await status.RecordTransition(record_request(payment_id, expected=3, to=late))
+
+    assert moved.payment.state == payment_pb2.PAYMENT_STATE_DISPUTED
+    request = pb.WatchPaymentsRequest(
+        filter=pb.PaymentFilter(states=[payment_pb2.PAYMENT_STATE_SUCCEEDED]),
+        cursor=page.cursor,
+        close_when=pb.WatchPaymentsRequest.CLOSE_WHEN_CAUGHT_UP,
+    )
+    async with streaming(status.WatchPayments(request, timeout=20)) as responses:
+        changes = [change async for message in responses for change in message.changes]
+    assert [(change.payment.revision, change.relation) for change in changes] == [
+        (4, pb.WatchPaymentsResponse.RELATION_LEFT)
+    ]
