@@ -74,13 +74,17 @@ class Gatherer(Generic[Item, Answer]):
     def _wait(self, item: Item) -> asyncio.Future[Answer]:
         if self._count >= WAITING_MAX:
             raise DependencyUnavailable(dependency="database")
-        if self._overtaking is None and len(self._lanes_begun) < self._lanes:
-            self._overtaking = self._loop.call_later(PATIENCE_S, self._overtake)
         future: asyncio.Future[Answer] = self._loop.create_future()
         key = object() if self._apart is None else self._apart(item)
         self._waiting.setdefault(key, deque()).append((item, future))
         self._count += 1
+        self._overtake_soon()
         return future
+
+    def _overtake_soon(self) -> None:
+        """See after a while whether to go beside what is on its way, where somebody waits and there is a lane."""
+        if self._waiting and self._overtaking is None and len(self._lanes_begun) < self._lanes:
+            self._overtaking = self._loop.call_later(PATIENCE_S, self._overtake)
 
     def _overtake(self) -> None:
         """Go beside what takes so long, if all that is on its way does."""
@@ -109,6 +113,7 @@ class Gatherer(Generic[Item, Answer]):
                     return
         finally:
             del self._lanes_begun[lane]
+            self._overtake_soon()  # of what it left to another lane, which may hang
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
         """Return the next batch, empty when nobody waits: one item of each of the keys that wait longest."""

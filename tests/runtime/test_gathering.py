@@ -88,6 +88,37 @@ async def test_what_takes_long_is_overtaken_by_as_many_as_may(monkeypatch: pytes
     assert sorted(number for batch in work.batches for number in batch) == list(range(10))
 
 
+async def test_what_waits_when_a_lane_is_free_again_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "PATIENCE_S", 0.0)
+    begun: list[int] = []
+    gates = [asyncio.Event() for _ in range(4)]
+
+    async def one(number: int) -> int:
+        begun.append(number)
+        await gates[number].wait()
+        return number
+
+    async def many(numbers: Sequence[int]) -> list[int]:
+        return [await one(number) for number in numbers]
+
+    ask = Gatherer(one=one, many=many, lanes=2, batch_max=1)
+    calls = []
+    for number in range(4):
+        calls.append(asyncio.create_task(ask(number)))
+        while len(begun) < min(number + 1, 2):
+            await settle()
+    gates[0].set()
+    while begun != [0, 1, 2]:
+        await settle()
+    gates[1].set()  # its lane leaves what waits to the one that began later, and that hangs
+    gates[3].set()
+
+    async with asyncio.timeout(5):
+        assert await calls[3] == 3
+    gates[2].set()
+    assert await asyncio.gather(*calls) == [0, 1, 2, 3]
+
+
 async def test_a_batch_that_fails_is_tried_one_by_one() -> None:
     work = Work(is_open=False)
     square = gatherer(work)
