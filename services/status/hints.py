@@ -120,11 +120,14 @@ class Hints:
                     await use(connection)
                 finally:
                     connection.terminate()
+                reason = "the server ended the connection"
             except DRIVER_ERRORS as error:
-                if not is_unavailable(error):
+                # Whatever the server has against hints, the process does without them. The rest is a misuse of ours.
+                if not (isinstance(error, asyncpg.PostgresError) or is_unavailable(error)):
                     raise
+                reason = type(error).__name__
             if not is_lost:
-                _logger.warning("Cannot %s hints, connecting again", purpose)
+                _logger.warning("Cannot %s hints, connecting again: %s", purpose, reason)
             is_lost = True
             await asyncio.sleep(RECONNECT_S)
 

@@ -21,7 +21,7 @@ from local.postgres import EmbeddedPostgres
 from services.runtime.database import plain_dsn
 from services.status.hints import CHANNEL, PAYLOAD_BYTES_MAX, Hints, payloads_of
 from services.status.outbox import FeedLimits
-from tests.conftest import Databases
+from tests.conftest import Databases, MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.restarts import RestartablePostgres
 from tests.status.samples import new_payment_id, open_request, record_request, refusal_of, snapshot
@@ -142,6 +142,29 @@ async def test_a_listener_that_is_cut_off_reads_again_what_it_missed(
 
         async with asyncio.timeout(5):
             assert await revisions(responses, upto=11) == list(range(2, 12))
+
+
+async def test_a_database_that_takes_no_hints_costs_their_speed_and_nothing_else(
+    make_database: MakeDatabase, postgres: EmbeddedPostgres, issuer: Issuer
+) -> None:
+    """As one does whose queue of notifications is full, or that was a standby a moment ago."""
+    own = await make_database("status")
+    admin = await asyncpg.connect(postgres.admin_url, database=own.name)
+    await admin.execute("REVOKE EXECUTE ON FUNCTION pg_notify FROM PUBLIC")
+    await admin.close()
+    limits = FeedLimits(resync_s=RESYNC_ONLY_S)
+    async with (
+        running_replica(own.runtime_url, issuer=issuer) as writer,
+        running_replica(own.runtime_url, issuer=issuer, feed_limits=limits) as other,
+        writer.connect() as here,
+        other.connect() as there,
+    ):
+        payment_id = (await here.OpenPayment(open_request())).payment.payment_id
+        async with watch(there, payment_id) as responses:
+            await header(responses)
+            for expected in range(1, 4):
+                await move(here, payment_id, STEPS[expected], expected=expected)
+                assert await revisions(responses, upto=expected + 1) == [expected + 1]
 
 
 async def test_a_watch_outlives_a_restart_of_the_database(
