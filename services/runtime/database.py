@@ -42,6 +42,7 @@ UNAVAILABLE_STATES = (
     "57P",  # shut down, crashed, starting
     "57014",  # statement_timeout
     "55P03",  # lock_timeout
+    "25006",  # a server that only reads, as a standby does until it is promoted
     "25P03",  # idle in transaction for too long
     "40001",  # serialisation failure
     "40P01",  # deadlock

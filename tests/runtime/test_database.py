@@ -197,6 +197,22 @@ async def test_more_connections_than_the_database_has_is_unavailable(
     await engine.dispose()
 
 
+async def test_server_that_only_reads_just_now_is_unavailable(
+    database: ServiceDatabase, postgres: EmbeddedPostgres
+) -> None:
+    """As a standby does until it is promoted."""
+    admin = await asyncpg.connect(postgres.admin_url)
+    await admin.execute(f'ALTER DATABASE "{database.name}" SET default_transaction_read_only = on')
+    await admin.close()
+    engine = make_engine(database.runtime_url, application_name="test")
+
+    with pytest.raises(DependencyUnavailable):
+        async with transaction(engine, "book.store") as connection:
+            await connection.execute(BOOK, {"booking_id": "b"})
+
+    await engine.dispose()
+
+
 async def test_statement_that_takes_too_long_ends(database: ServiceDatabase) -> None:
     engine = make_engine(database.runtime_url, application_name="test", statement_timeout_ms=50)
 
