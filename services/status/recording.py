@@ -105,6 +105,7 @@ class Recorder:
             if current_revision != move.expected_revision:
                 raise RevisionConflict(current_revision=current_revision)
             _refuse_illegal(row, move.snapshot)
+            self._known.pop((move.tenant_id, move.payment_id), None)  # the database says otherwise, and is the truth
             write = self._write_one  # somebody held the payment, and only a statement of its own waits for them
         raise RevisionConflict(current_revision=current_revision)
 

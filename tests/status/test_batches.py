@@ -272,3 +272,22 @@ async def test_success_needs_money_in_a_batch_too(status: StatusServiceStub, pay
 
     moved = [outcome for outcome in outcomes if isinstance(outcome, pb.RecordTransitionResponse)]
     assert [each.transition.snapshot for each in moved] == [snapshot()]
+
+
+async def test_a_database_that_lost_a_transition_can_be_moved_on(
+    payment: pb.Payment, database: ServiceDatabase
+) -> None:
+    """As one may that took over from another. What a process remembers of a payment is no truth."""
+    async with HeldConnections(database.runtime_url, application_name="status-batches", size=1) as held:
+        recorder = Recorder(held)
+        await recorder.record(move(payment.payment_id))
+        owner = await asyncpg.connect(plain_dsn(database.owner_url))
+        await owner.execute("DELETE FROM transitions WHERE payment_id = $1 AND revision = 2", payment.payment_id)
+        await owner.execute(
+            "UPDATE payments SET revision = 1, collection = 'INITIALIZED' WHERE payment_id = $1", payment.payment_id
+        )
+        await owner.close()
+
+        again = await recorder.record(move(payment.payment_id))
+
+    assert (again.is_new, again.transition.revision) == (True, 2)
