@@ -17,6 +17,7 @@ from services.errors import DependencyUnavailable, ServiceError, ShuttingDown
 from services.status.domain import RevisionAhead, RevisionCompacted, TooManyWatches
 from services.status.outbox import FeedLimits, Outbox
 from services.status.records import Payment, Transition, open_month
+from services.status.rows import Unreadable
 from services.status.store import Place, StatusStore
 from services.status.watch import NOT_BEGUN, Cancel, Form, Topic, Update, Watch
 
@@ -235,7 +236,16 @@ class Feed:
         if not readings:
             return
         each = self.limits.queue_max
-        followed = await self._store.follow([one.place for one in readings], each=each, limit=TRANSITIONS_AT_ONCE)
+        try:
+            followed = await self._store.follow([one.place for one in readings], each=each, limit=TRANSITIONS_AT_ONCE)
+        except Unreadable:
+            if len(readings) > 1:  # the others are read without the one that it is
+                for reading in readings:
+                    await self._read([reading.topic])
+            else:
+                for watch in readings[0].topic.watches:
+                    watch.cancel(watch, Unreadable())
+            return
         is_cut = len(followed) == TRANSITIONS_AT_ONCE
         found: dict[tuple[str, str], list[Transition]] = {}
         for tenant_id, transition in followed:

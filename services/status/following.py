@@ -17,6 +17,7 @@ from services.status.domain import CursorCompacted
 from services.status.filters import Filter
 from services.status.outbox import Outbox
 from services.status.responses import change_message, cursor_message
+from services.status.rows import Unreadable
 
 PAGE_MAX: Final = 200
 """Changes read at once, ~8 ms of the event loop."""
@@ -140,6 +141,8 @@ class Follower:
         try:
             head = self._until or await self._log.head(self.wanted.tenant_id)
             changes = await self._log.page(self.wanted, after=self.position, horizon=head.horizon, limit=PAGE_MAX)
+        except Unreadable:
+            raise  # another server may be able to
         except DependencyUnavailable:
             await asyncio.sleep(RETRY_S)
             return False
@@ -202,12 +205,12 @@ class _Tail:
         while True:
             try:
                 wait_s = await self._read()
-            except DependencyUnavailable:
-                wait_s = RETRY_S
-            except CursorCompacted:  # each stream finds out for itself
+            except (CursorCompacted, Unreadable):  # each stream finds out for itself
                 wait_s = RETRY_S
                 for follower in tuple(self._followers):
                     follower.fall_back()
+            except DependencyUnavailable:
+                wait_s = RETRY_S
             await asyncio.sleep(GATHER_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):

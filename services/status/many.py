@@ -18,6 +18,7 @@ from services.status.feed import Feed
 from services.status.outbox import Outbox
 from services.status.records import Payment
 from services.status.responses import many_canceled, many_created, many_update
+from services.status.rows import Unreadable
 from services.status.store import StatusStore
 from services.status.watch import NOT_BEGUN, Watch
 
@@ -148,15 +149,22 @@ class ManyWatches:
                 self._outbox.put(many_canceled(add.payment_id, error=error, resume_after_revision=None))
             else:
                 registered.append(add)
-        if not registered:
-            return
+        if registered:
+            await self._begin_all(registered)
+
+    async def _begin_all(self, adds: Sequence[Add]) -> None:
+        """Begin what was registered, with one reading unless one of the payments is not to be read."""
         try:
-            payments = await self._store.read_many([(self._caller.tenant_id, add.payment_id) for add in registered])
+            payments = await self._store.read_many([(self._caller.tenant_id, add.payment_id) for add in adds])
         except ServiceError as error:
-            for add in registered:
-                self._end(add.payment_id, error)
+            if isinstance(error, Unreadable) and len(adds) > 1:
+                for add in adds:
+                    await self._begin_all([add])
+            else:
+                for add in adds:
+                    self._end(add.payment_id, error)
             return
-        for add, payment in zip(registered, payments, strict=True):
+        for add, payment in zip(adds, payments, strict=True):
             try:
                 self._begin(add, payment)
             except ServiceError as error:

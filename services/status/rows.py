@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,10 +12,13 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
+from services.errors import DependencyUnavailable
 from services.status.domain import AMOUNTS, Amounts, Attention, Cause, Method, PaymentError, Snapshot, State
 from services.status.records import Opening, Payment, Transition
 
 metadata = sa.MetaData()
+
+_logger = logging.getLogger(__name__)
 
 
 class Xid8(UserDefinedType[int]):
@@ -174,9 +178,27 @@ def snapshot_json(snapshot: Snapshot) -> str:
     return _dumps(stored)
 
 
+class Unreadable(DependencyUnavailable):
+    """This server cannot read what a newer one wrote; send the same call again."""
+
+    def __init__(self) -> None:
+        super().__init__(dependency="history")
+
+
 def snapshot_from(stored: Any) -> Snapshot:
-    """Return the snapshot; as asyncpg gives it, which is text, or as SQLAlchemy does, which is read already."""
+    """Return the snapshot; as asyncpg gives it, which is text, or as SQLAlchemy does, which is read already.
+
+    Raises Unreadable, which a caller may send again: to a server that is newer.
+    """
     fields: dict[str, Any] = json.loads(stored) if isinstance(stored, str) else stored
+    try:
+        return _snapshot(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        _logger.error("A snapshot cannot be read: %s", error)
+        raise Unreadable from error
+
+
+def _snapshot(fields: dict[str, Any]) -> Snapshot:
     last_error, attention, method = fields.get("last_error"), fields.get("attention"), fields.get("method")
     return Snapshot(
         collection=State(fields["collection"]),

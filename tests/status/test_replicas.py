@@ -6,7 +6,7 @@ import asyncio
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from services.status.outbox import FeedLimits
 from tests.conftest import Databases, MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.restarts import RestartablePostgres
-from tests.status.samples import new_payment_id, open_request, record_request, refusal_of, snapshot
-from tests.status.watching import header, revisions, watch
+from tests.status.samples import Refusal, new_payment_id, open_request, record_request, refusal_of, snapshot
+from tests.status.streaming import add, watch_many
+from tests.status.test_changes import feed
+from tests.status.watching import header, rest, revisions, watch
 
 HINTS_ONLY = FeedLimits(resync_s=3_600)
 RESYNC_ONLY_S = 0.2
@@ -98,10 +100,12 @@ async def test_a_hint_that_is_lost_is_made_up_for(database: ServiceDatabase, iss
                 assert await revisions(responses, upto=2) == [2]
 
 
-async def write_without_a_hint(connection: asyncpg.Connection, payment_id: str) -> None:
+async def write_without_a_hint(connection: asyncpg.Connection, payment_id: str, *, snapshot: str = "snapshot") -> None:
     await connection.execute(
-        """
-        WITH moved AS (UPDATE payments SET revision = revision + 1 WHERE payment_id = $1 RETURNING *)
+        f"""
+        WITH moved AS (
+          UPDATE payments SET revision = revision + 1, snapshot = {snapshot} WHERE payment_id = $1 RETURNING *
+        )
         INSERT INTO transitions (tenant_id, payment_id, open_month, revision, request_id, state, snapshot, record_time)
         SELECT tenant_id, payment_id, open_month, revision, gen_random_uuid(), state, snapshot, update_time FROM moved
         """,
@@ -165,6 +169,50 @@ async def test_a_database_that_takes_no_hints_costs_their_speed_and_nothing_else
             for expected in range(1, 4):
                 await move(here, payment_id, STEPS[expected], expected=expected)
                 assert await revisions(responses, upto=expected + 1) == [expected + 1]
+
+
+async def test_what_a_newer_server_wrote_ends_what_needs_it_and_takes_no_older_one_down(
+    make_database: MakeDatabase, issuer: Issuer
+) -> None:
+    own = await make_database("status")
+    async with (
+        running_replica(own.runtime_url, issuer=issuer, feed_limits=FeedLimits(resync_s=RESYNC_ONLY_S)) as replica,
+        replica.connect() as status,
+    ):
+        known, newer = [(await status.OpenPayment(open_request(payer_id=name))).payment.payment_id for name in "kn"]
+        async with (
+            watch(status, known) as untouched,
+            watch(status, newer) as touched,
+            feed(status, payer_id="k") as changes,
+            feed(status, payer_id="n") as ending,
+        ):
+            for responses in (untouched, touched):
+                await header(responses)
+            for each in (changes, ending):
+                await each.next()
+            owner = await asyncpg.connect(plain_dsn(own.owner_url))
+            await write_without_a_hint(owner, newer, snapshot="jsonb_set(snapshot, '{cause}', '\"FUTURE\"')")
+            await owner.close()
+
+            for end in (rest(touched), ending.rest()):
+                assert await reason_of_end(end) == "DEPENDENCY_UNAVAILABLE"
+            await move(status, known, STEPS[1])
+            assert await revisions(untouched, upto=2) == [2]
+            assert (await changes.until(known, 2))[-1] == (known, 2, "INSIDE")
+            async with watch_many(status) as many:
+                await many.say(add(newer), add(known))
+                assert (await many.canceled(newer)).reason == "DEPENDENCY_UNAVAILABLE"
+                await many.created(known)
+
+
+async def reason_of_end(end: Awaitable[object]) -> str | None:
+    try:
+        told = await end
+    except aio.AioRpcError as error:
+        return refusal_of(error).reason
+    assert isinstance(told, tuple)
+    assert isinstance(told[1], Refusal)
+    return told[1].reason
 
 
 async def test_a_watch_outlives_a_restart_of_the_database(
