@@ -94,14 +94,13 @@ class Feed:
         *,
         heartbeat: Callable[[], bytes],
         ended: Callable[[type[ServiceError]], ServiceError],
-        on_room: Callable[[Outbox], None] | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> Outbox:
         """Return the outbox of a new stream, to be closed by `close_stream`."""
         outbox = Outbox(
             heartbeat=heartbeat,
             ended=ended,
-            on_room=on_room or self._feed_starved,
+            on_room=self._feed_starved,
             on_tick=on_tick,
             limits=self.limits,
             age_s=self.limits.stream_age_max_s * random.uniform(1 - AGE_SPREAD, 1),  # noqa: S311 not a secret

@@ -94,15 +94,11 @@ class Follower:
         self._log = log
         self._until = until
         self._outbox: Outbox | None = None
-        self._has_room = asyncio.Event()
         self._fall_back = asyncio.Event()
 
     def heartbeat(self) -> bytes:
         """Write a sign of life, which says how far the stream has come."""
         return cursor_message(cursor_of(self.position, tenant_id=self.wanted.tenant_id))
-
-    def on_room(self, _: Outbox) -> None:
-        self._has_room.set()
 
     async def run(self, outbox: Outbox) -> None:
         """Fill the outbox for as long as the stream lasts."""
@@ -110,8 +106,7 @@ class Follower:
         outbox.put(self.heartbeat())
         try:
             while True:
-                if outbox.is_full:
-                    await self._room(outbox)
+                await outbox.room()
                 if not await self._read():
                     continue
                 if self._until is not None:
@@ -161,12 +156,6 @@ class Follower:
         self.position = max(self.position, position)
         if is_something:
             self._outbox.put(self.heartbeat())
-
-    async def _room(self, outbox: Outbox) -> None:
-        self._has_room.clear()
-        outbox.starved[self] = None
-        await self._has_room.wait()
-        outbox.starved.pop(self, None)
 
 
 class _Tail:

@@ -209,7 +209,7 @@ class StatusServicer(StatusServiceServicer):
         follower = Follower(
             self._followers, log=self._log, wanted=wanted, position=begin, until=head if closes else None
         )
-        outbox = self._feed.open_stream(heartbeat=follower.heartbeat, ended=_ended, on_room=follower.on_room)
+        outbox = self._feed.open_stream(heartbeat=follower.heartbeat, ended=_ended)
         try:
             await send_all(outbox, context.write, beside=follower.run(outbox))
         finally:
