@@ -16,6 +16,7 @@ from services.errors import FieldInvalid, ServiceError
 from services.runtime.calls import current_caller, current_tenant
 
 from .books import Books, LoadedBook
+from .domain.currency import Currency
 from .domain.errors import CouponCodeTaken, RevisionMismatch
 from .domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
 from .entries import Entry, EntryKind, read_discount, read_fee_plan, read_tax_rate, require_text, tax_rate_id
@@ -45,7 +46,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
         *,
         books: Books,
         uses: Uses,
-        currencies: Mapping[str, int],
+        currencies: Mapping[str, Currency],
         now: Callable[[], datetime],
     ) -> None:
         self._engine = engine

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.runtime.database import reading
 
 from .domain.book import PriceBook
+from .domain.currency import Currency
 from .entries import Entry, EntryKind, to_price_book
 from .tables import price_book_entries, price_books
 
@@ -44,7 +45,7 @@ class LoadedBook:
 class Books:
     """The books in PostgreSQL, with copies in memory."""
 
-    def __init__(self, engine: AsyncEngine, *, seed: Sequence[Entry], currencies: Mapping[str, int]) -> None:
+    def __init__(self, engine: AsyncEngine, *, seed: Sequence[Entry], currencies: Mapping[str, Currency]) -> None:
         self._engine = engine
         self._seed = tuple(seed)
         self._currencies = currencies

@@ -17,6 +17,7 @@ from batzen.pricing.v1 import price_book_pb2
 from services.errors import FieldInvalid, FieldMissing, ServiceError
 
 from .domain.book import FeePlan, FeeTier, FeeVat, PriceBook, TaxRate
+from .domain.currency import Currency
 from .domain.errors import CurrencyMismatch, TiersInvalid, WindowInvalid
 from .domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
 from .domain.terms import Discount
@@ -82,7 +83,7 @@ def read_tax_rate(rate: price_book_pb2.TaxRate, *, revision: int) -> TaxRate:
     )
 
 
-def read_fee_plan(plan: price_book_pb2.FeePlan, *, revision: int, currencies: Mapping[str, int]) -> FeePlan:
+def read_fee_plan(plan: price_book_pb2.FeePlan, *, revision: int, currencies: Mapping[str, Currency]) -> FeePlan:
     """Return what the plan means; raises errors with fields relative to it."""
     require_match(plan.fee_plan_id, pattern=_ENTRY_ID, field="fee_plan_id")
     if plan.seller_id:
@@ -112,7 +113,7 @@ def read_fee_plan(plan: price_book_pb2.FeePlan, *, revision: int, currencies: Ma
     )
 
 
-def read_discount(discount: price_book_pb2.Discount, *, revision: int, currencies: Mapping[str, int]) -> Discount:
+def read_discount(discount: price_book_pb2.Discount, *, revision: int, currencies: Mapping[str, Currency]) -> Discount:
     """Return what the discount means; raises errors with fields relative to it."""
     require_match(discount.discount_id, pattern=_ENTRY_ID, field="discount_id")
     if discount.code:
@@ -154,7 +155,7 @@ def read_discount(discount: price_book_pb2.Discount, *, revision: int, currencie
     )
 
 
-def to_price_book(entries: Iterable[Entry], *, currencies: Mapping[str, int]) -> PriceBook:
+def to_price_book(entries: Iterable[Entry], *, currencies: Mapping[str, Currency]) -> PriceBook:
     """Return what all these revisions mean together: of rates and discounts the newest, of plans all."""
     newest: dict[tuple[EntryKind, str], Entry] = {}
     plans = []
@@ -193,7 +194,7 @@ class _Amounts:
     """Reads amounts that must all be in the one currency that their entry names."""
 
     currency_code: str
-    currencies: Mapping[str, int]
+    currencies: Mapping[str, Currency]
 
     def read(
         self, message: price_book_pb2.FeePlan | price_book_pb2.FeeTier | price_book_pb2.Discount, field: str

@@ -16,6 +16,7 @@ from google.protobuf import timestamp_pb2
 from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
 
+from .domain.currency import Currency
 from .domain.errors import AmountNegative, CurrencyUnknown, DateInvalid, PercentOutOfRange, TimeZoneUnknown
 from .domain.exact import Percent, parse_decimal
 
@@ -55,7 +56,7 @@ def read_word(known: Mapping[N, T], value: N, *, field: str) -> T:
     raise FieldMissing(field=field)
 
 
-def read_currency(code: str, *, currencies: Mapping[str, int], field: str) -> str:
+def read_currency(code: str, *, currencies: Mapping[str, Currency], field: str) -> str:
     """Return the code; raise `FieldMissing` or `CurrencyUnknown`."""
     if not code:
         raise FieldMissing(field=field)
@@ -65,7 +66,7 @@ def read_currency(code: str, *, currencies: Mapping[str, int], field: str) -> st
 
 
 def read_amount(
-    money: money_pb2.Money, *, currencies: Mapping[str, int], field: str, at_least: int = 0
+    money: money_pb2.Money, *, currencies: Mapping[str, Currency], field: str, at_least: int = 0
 ) -> tuple[int, str]:
     """Return minor units, of which there must be `at_least` so many, and the currency."""
     currency_code = read_currency(money.currency_code, currencies=currencies, field=f"{field}.currency_code")

@@ -19,6 +19,7 @@ from services.errors import (
 from services.runtime.calls import current_caller, current_tenant
 
 from .books import Books, LoadedBook
+from .domain.currency import Currency
 from .domain.errors import CouponExhausted, CouponPayerLimit, QuoteTooLarge
 from .domain.pipeline import price_cart
 from .domain.price import Price
@@ -49,10 +50,10 @@ class Quoting:
         *,
         uses: Uses,
         books: Books,
-        currencies: Mapping[str, int],
+        currencies: Mapping[str, Currency],
         now: Callable[[], datetime],
     ) -> None:
-        """Price in the `currencies` (digits by code), at the instants that `now` tells, in UTC."""
+        """Price in the `currencies`, by code, at the instants that `now` tells, in UTC."""
         self._store = store
         self._uses = uses
         self._books = books

@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from services.errors import FieldInvalid, FieldMissing, ServiceError
 
-from .domain.cart import ADJUSTMENTS_MAX, LINES_MAX, Cart, Rounding
+from .domain.cart import ADJUSTMENTS_MAX, LINES_MAX, Cart
+from .domain.currency import Currency
 from .domain.errors import TooManyLines
-from .domain.exact import Percent, parse_decimal
+from .domain.exact import Percent, Rounding, parse_decimal
 from .domain.line import ID, QUANTITY_FRACTION_DIGITS_MAX, CartLine, require_match
 from .domain.terms import CallerAdjustment, Direction, Terms
 from .fields import (
@@ -67,7 +68,7 @@ class QuoteOrder:
 
 
 def read_create_quote(
-    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, int], now: datetime
+    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, Currency], now: datetime
 ) -> QuoteOrder:
     """Return what is asked for; raise a `ServiceError` that names the first field at fault."""
     request_id = None
@@ -77,8 +78,9 @@ def read_create_quote(
         raise FieldMissing(field="lines")
     if len(request.lines) > LINES_MAX:  # before a million of them are looked at
         raise TooManyLines(field="lines", lines_max=LINES_MAX)
+    lines = _read_lines(request, currencies=currencies, now=now)
     cart = Cart(
-        lines=_read_lines(request, currencies=currencies, now=now),
+        lines=lines,
         payer_id=request.payer_id,
         as_of=now,
         fee_date=now.astimezone(ZoneInfo(TIME_ZONE_DEFAULT)).date(),
@@ -87,6 +89,7 @@ def read_create_quote(
         rounding=Rounding(
             point=read_word(POINTS, request.rounding.point, field="rounding.point"),
             mode=read_word(MODES, request.rounding.mode, field="rounding.mode"),
+            step_minor=currencies[lines[0].currency_code].step_minor,  # whatever the request says: it is not asked
         ),
     )
     return QuoteOrder(
@@ -99,7 +102,7 @@ def read_create_quote(
 
 
 def read_terms(
-    entry: pricing_pb2.Adjustment | price_book_pb2.Discount, *, currencies: Mapping[str, int]
+    entry: pricing_pb2.Adjustment | price_book_pb2.Discount, *, currencies: Mapping[str, Currency]
 ) -> tuple[Terms, set[str]]:
     """Return how much an adjustment is, and the currencies that its amounts name."""
     direction = read_word(DIRECTIONS, entry.direction, field="direction")
@@ -131,7 +134,7 @@ def read_terms(
 
 
 def _read_lines(
-    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, int], now: datetime
+    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, Currency], now: datetime
 ) -> tuple[CartLine, ...]:
     lines = []
     for index, line in enumerate(request.lines):
@@ -143,7 +146,7 @@ def _read_lines(
     return tuple(lines)
 
 
-def _read_line(line: pricing_pb2.Line, *, currencies: Mapping[str, int], now: datetime) -> CartLine:
+def _read_line(line: pricing_pb2.Line, *, currencies: Mapping[str, Currency], now: datetime) -> CartLine:
     kind = read_word(KINDS, line.kind, field="kind")
     if not line.HasField("unit_amount"):
         raise FieldMissing(field="unit_amount")
@@ -185,7 +188,7 @@ def _read_coupon_codes(request: pricing_pb2.CreateQuoteRequest) -> tuple[str, ..
 
 
 def _read_adjustments(
-    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, int]
+    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, Currency]
 ) -> tuple[CallerAdjustment, ...]:
     if len(request.adjustments) > ADJUSTMENTS_MAX:
         raise FieldInvalid(field="adjustments", detail=f"There are more than {ADJUSTMENTS_MAX}.")
@@ -199,7 +202,7 @@ def _read_adjustments(
     return tuple(adjustments)
 
 
-def _read_adjustment(adjustment: pricing_pb2.Adjustment, *, currencies: Mapping[str, int]) -> CallerAdjustment:
+def _read_adjustment(adjustment: pricing_pb2.Adjustment, *, currencies: Mapping[str, Currency]) -> CallerAdjustment:
     require_match(adjustment.adjustment_id, pattern=ID, field="adjustment_id")
     terms, named = read_terms(adjustment, currencies=currencies)
     if len(adjustment.line_ids) > LINES_MAX:
@@ -213,10 +216,10 @@ def _read_adjustment(adjustment: pricing_pb2.Adjustment, *, currencies: Mapping[
 
 
 def _read_formats(
-    request: pricing_pb2.CreateQuoteRequest, *, currency_code: str, currencies: Mapping[str, int]
+    request: pricing_pb2.CreateQuoteRequest, *, currency_code: str, currencies: Mapping[str, Currency]
 ) -> Mapping[str, LocaleFormat]:
     locales = require_locales(request.locales)
-    return formats_of(locales, currency_code=currency_code, digits=currencies[currency_code])
+    return formats_of(locales, currency_code=currency_code, digits=currencies[currency_code].digits)
 
 
 def _read_ttl(request: pricing_pb2.CreateQuoteRequest) -> timedelta:

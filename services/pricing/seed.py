@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from batzen.pricing.v1 import price_book_pb2
 
+from .domain.currency import Currency
 from .entries import Entry, EntryKind, tax_rate_id
 
 DATA = Path(__file__).parent / "data"
@@ -19,10 +20,15 @@ ACTOR: Final = "seed"
 """Who is named for what came with the service."""
 
 
-def load_currencies() -> dict[str, int]:
-    """Return how many digits after the point each ISO 4217 currency has."""
-    table: dict[str, str] = _read("currencies.toml")["minor_units"]
-    return {code: int(digits) for digits, codes in table.items() for code in codes.split()}
+def load_currencies() -> dict[str, Currency]:
+    """Return each currency by its ISO 4217 code."""
+    table = _read("currencies.toml")
+    steps = {code: step["minor"] for step in table["step"] for code in step["codes"].split()}
+    return {
+        code: Currency(digits=int(digits), step_minor=steps.get(code, 1))
+        for digits, codes in table["minor_units"].items()
+        for code in codes.split()
+    }
 
 
 def load_entries() -> tuple[Entry, ...]:

@@ -16,6 +16,7 @@ from services.runtime.calls import current_caller, current_tenant
 
 from .book_rpcs import PriceBookRpcs
 from .books import Books
+from .domain.currency import Currency
 from .domain.errors import QuoteNotFound
 from .fields import read_request_id
 from .quoting import Quoting
@@ -47,7 +48,7 @@ class PricingServicer(PriceBookRpcs):
         *,
         store: QuoteStore,
         books: Books,
-        currencies: Mapping[str, int],
+        currencies: Mapping[str, Currency],
         now: Callable[[], datetime],
     ) -> None:
         uses = Uses(engine)

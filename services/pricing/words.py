@@ -7,8 +7,7 @@ from typing import Final
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 
 from .domain.book import FeeBasis
-from .domain.cart import RoundingPoint
-from .domain.exact import RoundingMode
+from .domain.exact import RoundingMode, RoundingPoint
 from .domain.line import LineKind, TaxBehavior, TaxTreatment, VatLiability
 from .domain.price import RowKind, Stage
 from .domain.terms import Direction, Funder

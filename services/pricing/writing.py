@@ -48,7 +48,11 @@ def write_quote(
             for stage, amount in price.contributions
         ],
         adjustments=[_adjustment(applied, cart=cart) for applied in price.adjustments],
-        rounding=pricing_pb2.Rounding(point=POINT_NUMBERS[cart.rounding.point], mode=MODE_NUMBERS[cart.rounding.mode]),
+        rounding=pricing_pb2.Rounding(
+            point=POINT_NUMBERS[cart.rounding.point],
+            mode=MODE_NUMBERS[cart.rounding.mode],
+            step_minor=cart.rounding.step_minor,
+        ),
         payer_id=cart.payer_id,
         preview=expire_time is None,
     )

@@ -140,7 +140,7 @@ def _lines(of: Cart, price: Price) -> str:
 
 
 def _rows(price: Price) -> str:
-    written = formats_of([LOCALE], currency_code="CHF", digits=CURRENCIES["CHF"])[LOCALE]
+    written = formats_of([LOCALE], currency_code="CHF", digits=CURRENCIES["CHF"].digits)[LOCALE]
 
     def of(row: Row) -> str:
         if row.kind in (RowKind.LINE, RowKind.ADJUSTMENT):

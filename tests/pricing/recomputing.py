@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.pricing.v1 import pricing_pb2
 from services.pricing.books import Books
+from services.pricing.domain.book import PriceBook
+from services.pricing.domain.currency import Currency
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.reading import read_create_quote
+from services.pricing.store import StoredQuote
 from services.pricing.tables import quotes
 from services.pricing.writing import write_quote
 from services.runtime.database import reading
 from tests.pricing.samples import CURRENCIES
+
+
+def compute_again(
+    stored: StoredQuote, *, book: PriceBook, currencies: Mapping[str, Currency] = CURRENCIES
+) -> pricing_pb2.Quote:
+    """Return what comes of the stored request at its time, from its book, in the step that was stated to the caller."""
+    inputs = pricing_pb2.CreateQuoteRequest.FromString(stored.request)
+    order = read_create_quote(inputs, currencies=currencies, now=stored.create_time)
+    step_minor = pricing_pb2.Quote.FromString(stored.quote).rounding.step_minor
+    cart = replace(order.cart, rounding=replace(order.cart.rounding, step_minor=step_minor))
+    return write_quote(
+        price_cart(cart, book=book.without(stored.left_out)),
+        cart=cart,
+        quote_id=stored.quote_id,
+        create_time=stored.create_time,
+        expire_time=stored.expire_time,
+        formats=order.formats,
+    )
 
 
 async def compute_all_again(engine: AsyncEngine, *, books: Books) -> int:
@@ -20,16 +44,8 @@ async def compute_all_again(engine: AsyncEngine, *, books: Books) -> int:
     async with reading(engine) as connection:
         rows = (await connection.execute(sa.select(quotes))).mappings().all()
     for row in rows:
-        book = await books.at(row["tenant_id"], revision=row["book_revision"])
-        inputs = pricing_pb2.CreateQuoteRequest.FromString(row["request"])
-        order = read_create_quote(inputs, currencies=CURRENCIES, now=row["create_time"])
-        again = write_quote(
-            price_cart(order.cart, book=book.book.without(row["left_out"])),
-            cart=order.cart,
-            quote_id=row["quote_id"],
-            create_time=row["create_time"],
-            expire_time=row["expire_time"],
-            formats=order.formats,
-        )
-        assert again.SerializeToString(deterministic=True) == row["quote"], row["quote_id"]
+        stored = StoredQuote(**{field.name: row[field.name] for field in fields(StoredQuote)})
+        loaded = await books.at(row["tenant_id"], revision=stored.book_revision)
+        again = compute_again(stored, book=loaded.book)
+        assert again.SerializeToString(deterministic=True) == stored.quote, stored.quote_id
     return len(rows)

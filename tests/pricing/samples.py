@@ -15,16 +15,20 @@ from grpc_status import rpc_status
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
-from services.pricing.domain.cart import Cart, Rounding
+from services.pricing.domain.cart import Cart
+from services.pricing.domain.exact import Rounding
 from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
+from services.pricing.domain.price import Price, SellerTotal
 from services.pricing.entries import to_price_book
 from services.pricing.seed import load_currencies, load_entries
 
 CURRENCIES = load_currencies()
 BOOK = to_price_book(load_entries(), currencies=CURRENCIES)
 """What every tenant starts with."""
+STEPS = sorted({currency.step_minor for currency in CURRENCIES.values()})
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+SELLER_AMOUNTS = [name for name in SellerTotal._fields if name.endswith("_minor")]
 INCLUSIVE = price_book_pb2.TAX_BEHAVIOR_INCLUSIVE
 EXCLUSIVE = price_book_pb2.TAX_BEHAVIOR_EXCLUSIVE
 
@@ -101,6 +105,30 @@ def cart(*lines: CartLine, rounding: Rounding | None = None, **changes: Any) -> 
         "rounding": rounding or Rounding(),
     }
     return Cart(**(fields | changes))
+
+
+def rounding_of(currency_code: str) -> Rounding:
+    """Return how amounts of a currency are rounded unless a request says otherwise."""
+    return Rounding(step_minor=CURRENCIES[currency_code].step_minor)
+
+
+def amounts_of(price: Price) -> list[int]:
+    """Return every amount that a price holds."""
+    columns = (price.list_minor, price.base_minor, price.seller_base_minor, price.net_minor, price.vat_minor)
+    adjusted = [amount for applied in price.adjustments for amount in (applied.amount_minor, *applied.shares.values())]
+    of_sellers = [
+        amount
+        for seller in price.sellers
+        for amount in (*(getattr(seller, name) for name in SELLER_AMOUNTS), seller.platform_share_minor)
+    ]
+    return [
+        *(amount for column in (*columns, price.gross_minor) for amount in column),
+        *adjusted,
+        *of_sellers,
+        *(row.amount_minor for row in price.rows),
+        *(amount for _, amount in price.contributions),
+        price.total_minor,
+    ]
 
 
 def refusal_of(error: aio.AioRpcError) -> Refusal:

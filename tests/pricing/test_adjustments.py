@@ -20,13 +20,13 @@ from services.pricing.domain.errors import (
     CouponNotValidNow,
     CouponUnknown,
 )
-from services.pricing.domain.exact import INT64_MAX, Percent, allocate
+from services.pricing.domain.exact import INT64_MAX, Percent, Rounding, allocate
 from services.pricing.domain.line import LineKind, TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import CallerAdjustment, Direction, Discount, Funder, Terms
 from tests.pricing.properties import holds_for
-from tests.pricing.samples import BOOK, NOW, cart, cart_line
+from tests.pricing.samples import BOOK, NOW, STEPS, amounts_of, cart, cart_line, rounding_of
 
 
 def terms(percent: str | None = None, **changes: Any) -> Terms:
@@ -250,19 +250,43 @@ def test_what_is_beyond_int64_in_between_is_refused_though_a_discount_brings_it_
     assert refused.value.field == "lines"
 
 
+@pytest.mark.parametrize(
+    ("of", "amount_minor"),
+    [
+        (terms(fixed_minor=1_505), -1_510),
+        (terms(fixed_minor=4), 0),  # less than half of what can be paid
+        (terms(fixed_minor=1_505, cap_minor=1_505), -1_500),
+        (terms("15.015"), -1_500),  # 1,501.50
+        (terms("50", cap_minor=1_239), -1_230),
+        (terms(fixed_minor=99_999), -10_000),
+        (terms(fixed_minor=1_505, direction=Direction.SURCHARGE, cap_minor=1_505), 1_500),
+    ],
+)
+def test_what_nobody_can_pay_is_rounded_within_cap_and_line(of: Terms, amount_minor: int) -> None:
+    line = cart_line(currency_code="KWD")
+
+    price = priced(lines=(line,), adjustments=(own("a", of),), rounding=rounding_of("KWD"))
+
+    assert [applied.amount_minor for applied in price.adjustments] == [amount_minor]
+    assert price.base_minor == (10_000 + amount_minor,)
+
+
 @holds_for(
     amount=st.integers(-(10**12), 10**12),
     weights=st.lists(st.integers(0, 10**12), min_size=1, max_size=20),
+    step=st.sampled_from(STEPS),
 )
-def test_an_allocation_is_whole_and_fair_to_one_unit(amount: int, weights: list[int]) -> None:
+def test_an_allocation_is_whole_and_fair_to_one_step(amount: int, weights: list[int], step: int) -> None:
     keys = [f"{index:02}" for index in range(len(weights))]
+    amount *= step
 
-    shares = allocate(amount, weights=weights, keys=keys)
+    shares = allocate(amount, weights=weights, keys=keys, step_minor=step)
 
     assert sum(shares) == amount
+    assert [share for share in shares if share % step] == []
     whole = sum(weights) or len(weights)
     for share, weight in zip(shares, weights if any(weights) else [1] * len(weights), strict=True):
-        assert abs(share * whole - amount * weight) < whole
+        assert abs(share * whole - amount * weight) < whole * step
 
 
 @st.composite
@@ -285,10 +309,15 @@ def any_terms(draw: st.DrawFn) -> Terms:
     ),
     adjustments=st.lists(any_terms(), min_size=1, max_size=5),
     liability=st.sampled_from(VatLiability),
+    step=st.sampled_from(STEPS),
     chance=st.randoms(use_true_random=False),
 )
 def test_whatever_is_adjusted_the_parts_sum_and_order_does_not_matter(
-    amounts: list[tuple[int, TaxBehavior, int]], adjustments: list[Terms], liability: VatLiability, chance: Any
+    amounts: list[tuple[int, TaxBehavior, int]],
+    adjustments: list[Terms],
+    liability: VatLiability,
+    step: int,
+    chance: Any,
 ) -> None:
     lines = [
         cart_line(
@@ -304,10 +333,13 @@ def test_whatever_is_adjusted_the_parts_sum_and_order_does_not_matter(
     shuffled = list(lines)
     chance.shuffle(shuffled)
 
-    price = priced(adjustments=own_adjustments, lines=tuple(lines))
-    other = priced(adjustments=own_adjustments, lines=tuple(shuffled))
+    rounding = Rounding(step_minor=step)
+
+    price = priced(adjustments=own_adjustments, lines=tuple(lines), rounding=rounding)
+    other = priced(adjustments=own_adjustments, lines=tuple(shuffled), rounding=rounding)
 
     assert min(price.base_minor) >= 0
+    assert [amount for amount in amounts_of(price) if amount % step] == []
     caps = {f"adjustment_{index}": of.cap_minor for index, of in enumerate(adjustments)}
     for applied in price.adjustments:
         assert sum(applied.shares.values()) == applied.amount_minor

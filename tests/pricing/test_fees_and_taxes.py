@@ -11,16 +11,15 @@ import pytest
 from hypothesis import strategies as st
 
 from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, FeeVat, PriceBook, TaxRate
-from services.pricing.domain.cart import Rounding, RoundingPoint
 from services.pricing.domain.errors import AmountOverflow, FeePlanUnknown
-from services.pricing.domain.exact import INT64_MAX, Percent, RoundingMode
+from services.pricing.domain.exact import INT64_MAX, Percent, Rounding, RoundingMode, RoundingPoint
 from services.pricing.domain.line import TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, SellerTotal
 from services.pricing.domain.terms import CallerAdjustment, Direction, Funder, Terms
 from services.pricing.writing import write_quote
 from tests.pricing.properties import holds_for
-from tests.pricing.samples import BOOK, NOW, cart, cart_line
+from tests.pricing.samples import BOOK, NOW, STEPS, amounts_of, cart, cart_line, rounding_of
 
 
 def tier(percent: str, *, from_minor: int = 0, fixed_minor: int = 0) -> FeeTier:
@@ -64,6 +63,25 @@ def test_a_fee_is_a_percentage_and_an_amount_within_bounds(
 
     assert total.platform_fee_minor == fee_minor
     assert total.fee_limited == (amount_minor == 300)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fee_minor"),
+    [
+        ({}, 1_540),  # 1,500, and 35 rounded by itself
+        ({"minimum_minor": 2_001}, 2_010),
+        ({"maximum_minor": 1_009}, 1_000),
+        ({"minimum_minor": 1_001, "maximum_minor": 1_009}, 1_000),
+    ],
+)
+def test_amounts_of_a_plan_that_nobody_can_pay_are_rounded_within_its_maximum(
+    changes: dict[str, Any], fee_minor: int
+) -> None:
+    of = plan(tier("15", fixed_minor=35), currency_code="KWD", **changes)
+
+    (total,) = price_cart(cart(cart_line(currency_code="KWD"), rounding=rounding_of("KWD")), book=book(of)).sellers
+
+    assert total.platform_fee_minor == fee_minor
 
 
 @pytest.mark.parametrize(("amount_minor", "fee_minor"), [(9_999, 2_000), (10_000, 1_000), (50_000, 5_000)])
@@ -138,24 +156,28 @@ def test_per_line_and_per_total_differ_where_halves_add_up() -> None:
     ),
     behavior=st.sampled_from(TaxBehavior),
     mode=st.sampled_from(RoundingMode),
+    step=st.sampled_from(STEPS),
 )
 def test_vat_per_total_is_the_vat_of_the_total_and_is_spread_wholly(
-    amounts: list[tuple[int, str]], behavior: TaxBehavior, mode: RoundingMode
+    amounts: list[tuple[int, str]], behavior: TaxBehavior, mode: RoundingMode, step: int
 ) -> None:
+    amounts = [(amount * step, category) for amount, category in amounts]
     lines = [
         cart_line(line_id=f"{index}", unit_amount_minor=amount, tax_category=category, tax_behavior=behavior)
         for index, (amount, category) in enumerate(amounts)
     ]
-    rounding = Rounding(point=RoundingPoint.PER_TOTAL, mode=mode)
+    rounding = Rounding(point=RoundingPoint.PER_TOTAL, mode=mode, step_minor=step)
 
     price = price_cart(cart(*lines, rounding=rounding), book=BOOK)
+
+    assert [amount for amount in amounts_of(price) if amount % step] == []
 
     for category in {category for _, category in amounts}:
         of = [index for index, (_, name) in enumerate(amounts) if name == category]
         whole = cart_line(
             unit_amount_minor=sum(amounts[index][0] for index in of), tax_category=category, tax_behavior=behavior
         )
-        alone = price_cart(cart(whole, rounding=Rounding(mode=mode)), book=BOOK)
+        alone = price_cart(cart(whole, rounding=replace(rounding, point=RoundingPoint.PER_LINE)), book=BOOK)
         assert sum(price.vat_minor[index] for index in of) == alone.vat_minor[0]
     assert min(price.net_minor) >= 0
     assert sum(row.amount_minor for row in price.rows if row.included_in_total) == price.total_minor
@@ -243,22 +265,27 @@ def any_plan(draw: st.DrawFn) -> FeePlan:
     amounts=st.lists(st.tuples(st.integers(0, 1_000_000), st.sampled_from(TaxBehavior)), min_size=1, max_size=5),
     liability=st.sampled_from(VatLiability),
     mode=st.sampled_from(RoundingMode),
+    step=st.sampled_from(STEPS),
 )
 def test_whatever_the_plan_asks_the_seller_s_part_carries_it(
-    of: FeePlan, amounts: list[tuple[int, TaxBehavior]], liability: VatLiability, mode: RoundingMode
+    of: FeePlan, amounts: list[tuple[int, TaxBehavior]], liability: VatLiability, mode: RoundingMode, step: int
 ) -> None:
     lines = [
         cart_line(line_id=f"{index}", unit_amount_minor=amount, tax_behavior=behavior, vat_liability=liability)
         for index, (amount, behavior) in enumerate(amounts)
     ]
 
-    price = price_cart(cart(*lines, rounding=Rounding(mode=mode)), book=book(of))
+    rounding = Rounding(mode=mode, step_minor=step)
 
+    price = price_cart(cart(*lines, rounding=rounding), book=book(of))
+
+    assert [amount for amount in amounts_of(price) if amount % step] == []
     (total,) = price.sellers
     part = total.gross_minor - total.platform_vat_minor
     assert total.seller_share_minor + total.platform_fee_minor + total.fee_vat_minor == part
     assert min(total.seller_share_minor, total.platform_fee_minor, total.fee_vat_minor) >= 0
-    asked = of.fee_minor(total.fee_basis_minor, mode=mode)
+    asked = of.fee_minor(total.fee_basis_minor, rounding=rounding)
+    assert of.maximum_minor is None or asked <= of.maximum_minor
     taken = total.platform_fee_minor + total.fee_vat_minor
     if total.fee_limited:
         assert taken == part < asked + (0 if of.fee_vat is None else asked)
@@ -280,13 +307,16 @@ def test_whatever_the_plan_asks_the_seller_s_part_carries_it(
     funded_minor=st.integers(1, INT64_MAX),
     fixed_minor=st.integers(0, INT64_MAX),
     liability=st.sampled_from(VatLiability),
+    step=st.sampled_from(STEPS),
 )
 def test_no_amount_of_a_quote_is_beyond_int64(
+    *,
     of: FeePlan,
     amounts: list[tuple[int, TaxBehavior, str]],
     funded_minor: int,
     fixed_minor: int,
     liability: VatLiability,
+    step: int,
 ) -> None:
     lines = [
         cart_line(
@@ -298,7 +328,7 @@ def test_no_amount_of_a_quote_is_beyond_int64(
         )
         for index, (amount, behavior, seller_id) in enumerate(amounts)
     ]
-    asked = cart(*lines, adjustments=(funded_by_the_platform(funded_minor),))
+    asked = cart(*lines, adjustments=(funded_by_the_platform(funded_minor),), rounding=Rounding(step_minor=step))
     tiers = tuple(replace(one, fixed_minor=fixed_minor) for one in of.tiers)
     try:
         price = price_cart(asked, book=book(replace(of, tiers=tiers, maximum_minor=None)))

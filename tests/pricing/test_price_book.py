@@ -15,12 +15,10 @@ from grpc import aio
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
 from services.pricing.books import Books
-from services.pricing.domain.pipeline import price_cart
-from services.pricing.reading import read_create_quote
 from services.pricing.store import QuoteStore, RequestKey
-from services.pricing.writing import write_quote
 from tests.pricing.conftest import CallAs, Stub
-from tests.pricing.samples import CURRENCIES, EXCLUSIVE, NOW, chf, line, order, refusal_of
+from tests.pricing.recomputing import compute_again
+from tests.pricing.samples import EXCLUSIVE, NOW, chf, line, order, refusal_of
 
 
 def instant(moment: datetime) -> timestamp_pb2.Timestamp:
@@ -482,16 +480,6 @@ async def test_a_quote_can_be_computed_again_after_the_book_has_changed(
     stored = await store.find_by_request(key)
     assert stored is not None
 
-    book = (await books.at(tenant.tenant_id, revision=stored.book_revision)).book.without(stored.left_out)
-    inputs = pricing_pb2.CreateQuoteRequest.FromString(stored.request)
-    cart = read_create_quote(inputs, currencies=CURRENCIES, now=stored.create_time).cart
-    again = write_quote(
-        price_cart(cart, book=book),
-        cart=cart,
-        quote_id=stored.quote_id,
-        create_time=stored.create_time,
-        expire_time=stored.expire_time,
-        formats={},
-    )
+    book = (await books.at(tenant.tenant_id, revision=stored.book_revision)).book
 
-    assert again == made
+    assert compute_again(stored, book=book) == made

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import strategies as st
 
 from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, PriceBook, TaxRate
-from services.pricing.domain.cart import Cart, Rounding, RoundingPoint
+from services.pricing.domain.cart import Cart
 from services.pricing.domain.errors import AmountOverflow, TaxRateUnknown
-from services.pricing.domain.exact import INT64_MAX, Percent, RoundingMode, round_ratio
+from services.pricing.domain.exact import INT64_MAX, Percent, Rounding, RoundingMode, RoundingPoint, round_ratio
 from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
 from services.pricing.domain.pipeline import price_cart
-from services.pricing.domain.price import Price, RowKind, Stage
+from services.pricing.domain.price import RowKind, Stage
 from tests.pricing.properties import holds_for
-from tests.pricing.samples import BOOK, CURRENCIES, NOW, cart, cart_line
+from tests.pricing.samples import BOOK, CURRENCIES, NOW, STEPS, amounts_of, cart, cart_line, rounding_of
 
 
 def rates_of(*percents: str) -> PriceBook:
@@ -97,6 +97,27 @@ def test_a_half_goes_where_the_cart_says(mode: RoundingMode, list_minor: int) ->
     price = price_cart(cart(line, rounding=Rounding(mode=mode)), book=BOOK)
 
     assert price.list_minor == (list_minor,)
+
+
+@pytest.mark.parametrize(
+    ("unit_amount_minor", "currency_code", "total_minor", "fee_minor"),
+    [
+        (10_010, "KWD", 10_010, 1_500),  # 15 % are 1.5015
+        (10_015, "KWD", 10_020, 1_500),
+        (1_234_567, "MGA", 1_234_600, 185_200),  # 15 % are 1,851.90
+        (10_010, "IQD", 10_010, 1_502),  # three digits too, and nothing is known of a step
+    ],
+)
+def test_amounts_are_rounded_to_what_can_be_paid(
+    unit_amount_minor: int, currency_code: str, total_minor: int, fee_minor: int
+) -> None:
+    line = cart_line(unit_amount_minor=unit_amount_minor, currency_code=currency_code)
+
+    price = price_cart(cart(line, rounding=rounding_of(currency_code)), book=BOOK)
+
+    (seller,) = price.sellers
+    assert (price.total_minor, seller.platform_fee_minor) == (total_minor, fee_minor)
+    assert seller.seller_share_minor == total_minor - fee_minor
 
 
 def test_lines_without_vat_keep_their_price_whether_it_was_to_hold_vat_or_not() -> None:
@@ -178,7 +199,7 @@ def test_the_largest_amount_is_priced_exactly() -> None:
 
     assert price.total_minor == INT64_MAX
     assert price.net_minor[0] + price.vat_minor[0] == INT64_MAX
-    assert price.vat_minor == (round_ratio(INT64_MAX * 81, denominator=1_081, mode=RoundingMode.HALF_UP),)
+    assert price.vat_minor == (round_ratio(INT64_MAX * 81, denominator=1_081, rounding=Rounding()),)
 
 
 HALVES = st.tuples(st.integers(-(10**20), 10**20), st.integers(1, 10**12)).map(
@@ -190,15 +211,20 @@ HALVES = st.tuples(st.integers(-(10**20), 10**20), st.integers(1, 10**12)).map(
 @holds_for(
     ratio=HALVES | st.tuples(st.integers(-(10**40), 10**40), st.integers(1, 10**12)),
     mode=st.sampled_from(RoundingMode),
+    step=st.sampled_from(STEPS),
 )
-def test_rounding_is_to_the_nearest_and_halves_go_as_stated(ratio: tuple[int, int], mode: RoundingMode) -> None:
-    numerator, denominator = ratio
-    rounded = round_ratio(numerator, denominator=denominator, mode=mode)
+def test_rounding_is_to_the_nearest_and_halves_go_as_stated(
+    ratio: tuple[int, int], mode: RoundingMode, step: int
+) -> None:
+    numerator, denominator = ratio[0] * step, ratio[1]
+    rounded = round_ratio(numerator, denominator=denominator, rounding=Rounding(mode=mode, step_minor=step))
 
+    steps, rest = divmod(rounded, step)
+    assert rest == 0
     off_by = 2 * abs(rounded * denominator - numerator)
-    assert off_by <= denominator
-    if off_by == denominator:
-        assert rounded % 2 == 0 if mode is RoundingMode.HALF_EVEN else abs(rounded) * denominator > abs(numerator)
+    assert off_by <= denominator * step
+    if off_by == denominator * step:
+        assert steps % 2 == 0 if mode is RoundingMode.HALF_EVEN else abs(rounded) * denominator > abs(numerator)
 
 
 KNOWN_RATES = {rate.percent.text for rates in BOOK.tax_rates.values() for rate in rates}
@@ -207,14 +233,24 @@ ANY_RATE = st.integers(0, 1_000_000).map(lambda parts: f"{Decimal(parts).scaleb(
 """In percent, with as many digits as a rate may have."""
 
 
+ANY_CURRENCY = st.one_of(
+    st.sampled_from([code for code, currency in sorted(CURRENCIES.items()) if currency.step_minor == step])
+    for step in STEPS
+)
+"""Each step as often as the others, though nearly all currencies have the step 1."""
+
+
 @st.composite
 def any_cart(draw: st.DrawFn) -> Cart:
     """Draw a cart that is within the bounds, of any currency, in which no amount comes near int64."""
-    currency = draw(st.sampled_from(sorted(CURRENCIES)))
+    currency = draw(ANY_CURRENCY)
     lines = [_any_line(draw, line_id=f"line_{number}", currency=currency) for number in range(draw(st.integers(1, 8)))]
-    return cart(
-        *lines, rounding=Rounding(point=draw(st.sampled_from(RoundingPoint)), mode=draw(st.sampled_from(RoundingMode)))
+    rounding = Rounding(
+        point=draw(st.sampled_from(RoundingPoint)),
+        mode=draw(st.sampled_from(RoundingMode)),
+        step_minor=CURRENCIES[currency].step_minor,
     )
+    return cart(*lines, rounding=rounding)
 
 
 def _any_line(draw: st.DrawFn, *, line_id: str, currency: str) -> CartLine:
@@ -272,20 +308,29 @@ def test_the_order_of_lines_does_not_matter_to_totals(of: Cart, chance: random.R
 def test_no_amount_leaves_the_integers(of: Cart) -> None:
     price = price_cart(of, book=RATES)
 
-    assert {type(amount) for amount in _amounts(price)} == {int}
+    assert {type(amount) for amount in amounts_of(price)} == {int}
+
+
+@holds_for(of=any_cart())
+def test_every_amount_is_a_multiple_of_the_step_of_its_currency(of: Cart) -> None:
+    price = price_cart(of, book=RATES)
+
+    step = CURRENCIES[of.currency_code].step_minor
+    assert [amount for amount in amounts_of(price) if amount % step] == []
 
 
 @holds_for(
     net=st.integers(0, 10**12),
     percent=ANY_RATE,
-    currency_code=st.sampled_from(sorted(CURRENCIES)),
+    currency_code=ANY_CURRENCY,
     mode=st.sampled_from(RoundingMode),
 )
-def test_inclusive_and_exclusive_agree_within_one_unit(
+def test_inclusive_and_exclusive_agree_within_one_step(
     net: int, percent: str, currency_code: str, mode: RoundingMode
 ) -> None:
-    """Adding VAT and taking it out again is off by the rounding of each: half a unit and less."""
-    book, rounding = rates_of(percent), Rounding(mode=mode)
+    """Adding VAT and taking it out again is off by the rounding of each: half a step and less."""
+    step = CURRENCIES[currency_code].step_minor
+    book, rounding = rates_of(percent), Rounding(mode=mode, step_minor=step)
     line = cart_line(
         unit_amount_minor=net,
         tax_category="rate_0",
@@ -297,20 +342,4 @@ def test_inclusive_and_exclusive_agree_within_one_unit(
     included = replace(line, unit_amount_minor=priced.total_minor, tax_behavior=TaxBehavior.INCLUSIVE)
     back = price_cart(cart(included, rounding=rounding), book=book)
 
-    assert abs(back.net_minor[0] - net) <= 1
-
-
-def _amounts(price: Price) -> list[int]:
-    sellers = [
-        amount
-        for seller in price.sellers
-        for amount in (
-            seller.base_minor,
-            seller.platform_fee_minor,
-            seller.seller_share_minor,
-            seller.platform_vat_minor,
-        )
-    ]
-    columns = (price.list_minor, price.base_minor, price.net_minor, price.vat_minor, price.gross_minor)
-    rows = [row.amount_minor for row in price.rows]
-    return [*(amount for column in columns for amount in column), *sellers, *rows, price.total_minor]
+    assert abs(back.net_minor[0] - priced.net_minor[0]) <= step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,13 +15,12 @@ from grpc import aio
 
 from batzen.legacy_prices import normalize_legacy_price
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
+from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
-from services.pricing.domain.pipeline import price_cart
-from services.pricing.reading import read_create_quote
 from services.pricing.store import QuoteStore, RequestKey
-from services.pricing.writing import write_quote
 from services.runtime.database import make_engine, reading
 from tests.pricing.conftest import CallAs, Stub
+from tests.pricing.recomputing import compute_again
 from tests.pricing.samples import BOOK, CURRENCIES, EXCLUSIVE, INCLUSIVE, NOW, Clock, chf, line, order, refusal_of
 
 
@@ -50,7 +50,7 @@ async def test_a_session_of_100_francs_with_vat_included(pricing: Stub) -> None:
     assert (seller.platform_fee_minor, seller.platform_share_minor, seller.seller_share_minor) == (1_500, 1_500, 8_500)
     assert (seller.fee_plan_id, seller.fee_plan_revision) == ("default", 1)
     assert quote.rounding == pricing_pb2.Rounding(
-        point=pricing_pb2.ROUNDING_POINT_PER_LINE, mode=pricing_pb2.ROUNDING_MODE_HALF_UP
+        point=pricing_pb2.ROUNDING_POINT_PER_LINE, mode=pricing_pb2.ROUNDING_MODE_HALF_UP, step_minor=1
     )
     assert quote.create_time.ToDatetime(UTC) == NOW
     assert quote.expire_time.ToDatetime(UTC) == NOW + timedelta(hours=24)
@@ -302,18 +302,26 @@ async def test_every_stored_quote_can_be_computed_again_from_its_inputs(pricing:
     stored = await store.find_by_request(key)
     assert stored is not None
 
-    inputs = pricing_pb2.CreateQuoteRequest.FromString(stored.request)
-    read = read_create_quote(inputs, currencies=CURRENCIES, now=stored.create_time)
-    again = write_quote(
-        price_cart(read.cart, book=BOOK),
-        cart=read.cart,
-        quote_id=stored.quote_id,
-        create_time=stored.create_time,
-        expire_time=stored.expire_time,
-        formats=read.formats,
-    )
+    assert compute_again(stored, book=BOOK) == made == pricing_pb2.Quote.FromString(stored.quote)
 
-    assert again == made == pricing_pb2.Quote.FromString(stored.quote)
+
+async def test_a_quote_is_rounded_to_the_step_of_its_currency_and_says_so(pricing: Stub, store: QuoteStore) -> None:
+    dinars = money_pb2.Money(amount_minor=10_010, currency_code="KWD")
+    asked = pricing_pb2.Rounding(mode=pricing_pb2.ROUNDING_MODE_HALF_EVEN, step_minor=1)
+    request = order(line(unit_amount=dinars), rounding=asked)
+    made = await quote_of(pricing, request)
+
+    assert made.rounding == pricing_pb2.Rounding(
+        point=pricing_pb2.ROUNDING_POINT_PER_LINE, mode=pricing_pb2.ROUNDING_MODE_HALF_EVEN, step_minor=10
+    )
+    assert (made.lines[0].vat_minor, made.sellers[0].platform_fee_minor) == (750, 1_500)
+
+    # A step that the currency gets later changes no quote that was made before.
+    key = RequestKey(tenant_id="main", caller="orchestrator", request_id=uuid.UUID(request.request_id))
+    stored = await store.find_by_request(key)
+    assert stored is not None
+    later = {**CURRENCIES, "KWD": replace(CURRENCIES["KWD"], step_minor=1)}
+    assert compute_again(stored, book=BOOK, currencies=later) == made
 
 
 async def count_of(request: pricing_pb2.CreateQuoteRequest, database: ServiceDatabase) -> int:

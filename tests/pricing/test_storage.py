@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.pricing.v1 import pricing_pb2
 from local.databases import ServiceDatabase
-from services.gateway.currencies import currency_codes
+from services.gateway.currencies import currency_codes, limits
 from services.pricing import tables
 from services.pricing.__main__ import read_settings
 from services.pricing.domain.book import FeeBasis
@@ -61,7 +61,7 @@ async def test_the_runtime_role_cannot_rewrite_history(database: ServiceDatabase
     [("CHF", 2), ("EUR", 2), ("JPY", 0), ("ISK", 0), ("UGX", 0), ("KWD", 3), ("TND", 3), ("MGA", 2), ("HUF", 2)],
 )
 def test_currencies_have_the_minor_units_of_iso_4217(code: str, digits: int) -> None:
-    assert load_currencies()[code] == digits
+    assert load_currencies()[code].digits == digits
 
 
 def test_every_currency_stands_once_and_is_a_code() -> None:
@@ -72,6 +72,23 @@ def test_every_currency_stands_once_and_is_a_code() -> None:
     assert all(len(code) == 3 and code.isascii() and code.isupper() for code in codes)
     assert table["source"]
     assert table["read_date"]
+
+
+def test_every_step_is_of_one_currency_and_names_its_source() -> None:
+    steps = tomllib.loads((DATA / "currencies.toml").read_text())["step"]
+    codes = [code for step in steps for code in step["codes"].split()]
+
+    assert len(codes) == len(set(codes))
+    assert load_currencies().keys() >= set(codes)
+    assert all(step["minor"] > 1 and step["source"] and step["read_date"] for step in steps)
+
+
+def test_steps_are_those_that_the_gateway_charges_in() -> None:
+    priced = load_currencies()
+    charged = currency_codes() & priced.keys()
+
+    assert {code: priced[code].step_minor for code in charged} == {code: limits(code).step_minor for code in charged}
+    assert all(priced[code].step_minor == 1 for code in priced.keys() - charged)
 
 
 def test_every_currency_that_stripe_charges_in_can_be_priced() -> None:

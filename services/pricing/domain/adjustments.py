@@ -41,8 +41,9 @@ def adjustments(cart: Cart, book: PriceBook, price: Price) -> Price:
     for turn in turns:
         of = turn.indexes
         weights = [running[index] for index in of]
-        amount = turn.entry.terms.amount_minor(of_minor=sum(weights), mode=cart.rounding.mode)
-        shares = allocate(amount, weights=weights, keys=[cart.lines[index].line_id for index in of])
+        amount = turn.entry.terms.amount_minor(of_minor=sum(weights), rounding=cart.rounding)
+        keys = [cart.lines[index].line_id for index in of]
+        shares = allocate(amount, weights=weights, keys=keys, step_minor=cart.rounding.step_minor)
         for index, share in zip(of, shares, strict=True):
             running[index] = require_int64(running[index] + share, field="lines")
             if turn.entry.terms.funder is Funder.SELLER:

@@ -1,4 +1,4 @@
-"""Stage: quantity × unit amount per line, rounded to the minor unit."""
+"""Stage: quantity × unit amount per line, rounded to the step of the currency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def base_lines(cart: Cart, book: PriceBook, price: Price) -> Price:  # noqa: ARG
     amounts = []
     for index, line in enumerate(cart.lines):
         numerator, denominator = line.quantity.as_integer_ratio()
-        amount = round_ratio(numerator * line.unit_amount_minor, denominator=denominator, mode=cart.rounding.mode)
+        amount = round_ratio(numerator * line.unit_amount_minor, denominator=denominator, rounding=cart.rounding)
         amounts.append(require_int64(amount, field=f"lines[{index}].unit_amount"))
     column = tuple(amounts)
     total = require_int64(sum(column), field="lines")

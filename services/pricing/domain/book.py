@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Self
 
 from .errors import FeePlanUnknown, TaxRateUnknown
-from .exact import Percent, RoundingMode, round_ratio
+from .exact import Percent, Rounding, round_ratio
 from .line import TaxBehavior
 from .terms import Discount
 from .word import Word
@@ -79,18 +79,22 @@ class FeePlan:
         """Return the tier that an amount falls into."""
         return next(tier for tier in reversed(self.tiers) if tier.from_minor <= basis_minor)
 
-    def fee_minor(self, basis_minor: int, *, mode: RoundingMode) -> int:
-        """Return what the plan asks for, rounded once; nothing of nothing, whatever is fixed or the least."""
+    def fee_minor(self, basis_minor: int, *, rounding: Rounding) -> int:
+        """Return what the plan asks for, rounded once; nothing of nothing, whatever is fixed or the least.
+
+        It is a multiple of the step. Amounts of the plan that are none: what is fixed is rounded by itself, a minimum
+        counts as the next multiple above, a maximum as the next below; the maximum goes before the minimum.
+        """
         if not basis_minor:
             return 0
-        tier = self.tier(basis_minor)
-        fee = tier.fixed_minor + round_ratio(
-            basis_minor * tier.percent.numerator, denominator=tier.percent.denominator, mode=mode
+        step, tier = rounding.step_minor, self.tier(basis_minor)
+        fee = round_ratio(tier.fixed_minor, denominator=1, rounding=rounding) + round_ratio(
+            basis_minor * tier.percent.numerator, denominator=tier.percent.denominator, rounding=rounding
         )
         if self.minimum_minor is not None:
-            fee = max(fee, self.minimum_minor)
+            fee = max(fee, self.minimum_minor + -self.minimum_minor % step)
         if self.maximum_minor is not None:
-            fee = min(fee, self.maximum_minor)
+            fee = min(fee, self.maximum_minor - self.maximum_minor % step)
         return fee
 
 

@@ -8,10 +8,9 @@ from datetime import date, datetime
 from services.errors import FieldInvalid, FieldMissing
 
 from .errors import CurrencyMismatch, LineIdDuplicate, TooManyLines
-from .exact import RoundingMode
+from .exact import Rounding
 from .line import OPAQUE_ID, CartLine, require_match
 from .terms import CallerAdjustment
-from .word import Word
 
 LINES_MAX = 1_000
 """Lines of a cart: what one message carries with all its fields, and what is priced in some milliseconds."""
@@ -21,21 +20,6 @@ ADJUSTMENTS_MAX = 20
 
 COUPONS_MAX = 10
 """More than anybody types in."""
-
-
-class RoundingPoint(Word):
-    """Where VAT is rounded."""
-
-    PER_LINE = "per line"
-    PER_TOTAL = "per total"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rounding:
-    """How the amounts of one quote are rounded."""
-
-    point: RoundingPoint = RoundingPoint.PER_LINE
-    mode: RoundingMode = RoundingMode.HALF_UP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +36,7 @@ class Cart:
     coupon_codes: tuple[str, ...] = ()
     """Upper case."""
     adjustments: tuple[CallerAdjustment, ...] = ()
-    rounding: Rounding = Rounding()
+    rounding: Rounding
 
     def __post_init__(self) -> None:
         if not self.lines:

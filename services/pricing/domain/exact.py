@@ -32,7 +32,24 @@ class RoundingMode(Word):
     HALF_UP = "half up"
     """Away from zero."""
     HALF_EVEN = "half even"
-    """To the even neighbour."""
+    """To the even neighbour, counted in steps."""
+
+
+class RoundingPoint(Word):
+    """Where VAT is rounded."""
+
+    PER_LINE = "per line"
+    PER_TOTAL = "per total"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """How the amounts of one quote are rounded."""
+
+    point: RoundingPoint = RoundingPoint.PER_LINE
+    mode: RoundingMode = RoundingMode.HALF_UP
+    step_minor: int = 1
+    """Of the currency: every amount that is rounded, and so every sum of them, is a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +71,17 @@ class Percent:
         return self.text
 
 
-def round_ratio(numerator: int, *, denominator: int, mode: RoundingMode) -> int:
-    """Return `numerator` / `denominator`, which is above 0, rounded to a whole number."""
-    if denominator == 1:
+def round_ratio(numerator: int, *, denominator: int, rounding: Rounding) -> int:
+    """Return `numerator` / `denominator`, which is above 0, rounded once, to a multiple of the step."""
+    step = rounding.step_minor
+    unit = denominator * step
+    if unit == 1:
         return numerator
-    quotient, remainder = divmod(abs(numerator), denominator)
+    steps, remainder = divmod(abs(numerator), unit)
     twice = 2 * remainder
-    if twice > denominator or (twice == denominator and (mode is RoundingMode.HALF_UP or quotient % 2)):
-        quotient += 1
-    return quotient if numerator >= 0 else -quotient
+    if twice > unit or (twice == unit and (rounding.mode is RoundingMode.HALF_UP or steps % 2)):
+        steps += 1
+    return steps * step if numerator >= 0 else -steps * step
 
 
 def require_int64(amount: int, *, field: str) -> int:
@@ -87,18 +106,20 @@ def parse_decimal(text: str, *, field: str, fraction_digits_max: int) -> Decimal
     return Decimal(text)
 
 
-def allocate(amount: int, *, weights: Sequence[int], keys: Sequence[str]) -> list[int]:
+def allocate(amount: int, *, weights: Sequence[int], keys: Sequence[str], step_minor: int) -> list[int]:
     """Spread `amount` over parts in proportion to their weights, none below 0; the shares sum to it exactly.
 
-    What the division leaves goes, one unit each, to the largest remainders, ties in the order of the keys. Parts that
-    weigh nothing together share alike.
+    The amount is a multiple of the step, and so is each share. What the division leaves goes, one step each, to the
+    largest remainders, ties in the order of the keys. Parts that weigh nothing together share alike. Where the weights
+    are multiples of the step too, no share of an amount within their sum is more than its weight.
     """
     if not any(weights):
         weights = [1] * len(keys)
     whole = sum(weights)
-    shares, remainders = zip(*(divmod(abs(amount) * weight, whole) for weight in weights), strict=True)
-    left = abs(amount) - sum(shares)
+    steps = abs(amount) // step_minor
+    shares, remainders = zip(*(divmod(steps * weight, whole) for weight in weights), strict=True)
+    left = steps - sum(shares)
     order = sorted(range(len(keys)), key=lambda index: (-remainders[index], keys[index]))
     favoured = set(order[:left])
-    sign = 1 if amount >= 0 else -1
-    return [sign * (share + (index in favoured)) for index, share in enumerate(shares)]
+    step = step_minor if amount >= 0 else -step_minor
+    return [step * (share + (index in favoured)) for index, share in enumerate(shares)]

@@ -43,7 +43,7 @@ def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook,
     part = require_int64(own.net + vat - platform_vat, field="lines")
     plan = _plan_of(seller_id, of=of, cart=cart, book=book)
     basis = own.of(plan.basis)
-    asked = plan.fee_minor(basis, mode=cart.rounding.mode)
+    asked = plan.fee_minor(basis, rounding=cart.rounding)
     fee, fee_vat, limited = _within(part, asked=asked, plan=plan, cart=cart, book=book)
     return SellerTotal(
         seller_id=seller_id,
@@ -84,7 +84,7 @@ def _own_parts(of: list[int], *, cart: Cart, price: Price) -> _OwnParts:
             gross += price.gross_minor[index]
             continue
         line, rate = cart.lines[index], price.tax_rates[index]
-        vat = vat_of(own_base, rate=rate, behavior=line.tax_behavior, mode=cart.rounding.mode)
+        vat = vat_of(own_base, rate=rate, behavior=line.tax_behavior, rounding=cart.rounding)
         included = line.tax_behavior is TaxBehavior.INCLUSIVE
         net += own_base - vat if included else own_base
         gross += own_base if included else own_base + vat
@@ -102,11 +102,10 @@ def _plan_of(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook) -> F
 def _within(part: int, *, asked: int, plan: FeePlan, cart: Cart, book: PriceBook) -> tuple[int, int, bool]:
     """Return fee, VAT on it, and whether they are less than asked because the part carries no more."""
     rate, included = _fee_rate(plan, cart=cart, book=book)
-    mode = cart.rounding.mode
-    beside = 0 if included else vat_of(asked, rate=rate, behavior=TaxBehavior.EXCLUSIVE, mode=mode)
+    beside = 0 if included else vat_of(asked, rate=rate, behavior=TaxBehavior.EXCLUSIVE, rounding=cart.rounding)
     limited = asked + beside > part
     taken = part if limited else asked + beside
-    within = vat_of(taken, rate=rate, behavior=TaxBehavior.INCLUSIVE, mode=mode)
+    within = vat_of(taken, rate=rate, behavior=TaxBehavior.INCLUSIVE, rounding=cart.rounding)
     vat = within if included or limited else beside
     return taken - vat, vat, limited
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from services.errors import ServiceError
 
 from .book import PriceBook, TaxRate
-from .cart import Cart, RoundingPoint
-from .exact import RoundingMode, allocate, require_int64, round_ratio
+from .cart import Cart
+from .exact import Rounding, RoundingPoint, allocate, require_int64, round_ratio
 from .line import CartLine, TaxBehavior, TaxTreatment
 from .price import Price, Stage
 
@@ -33,7 +33,7 @@ def tax(cart: Cart, book: PriceBook, price: Price) -> Price:
     rates = _rates(cart, book)
     if cart.rounding.point is RoundingPoint.PER_LINE:
         vat = [
-            vat_of(base, rate=rate, behavior=line.tax_behavior, mode=cart.rounding.mode)
+            vat_of(base, rate=rate, behavior=line.tax_behavior, rounding=cart.rounding)
             for line, base, rate in zip(cart.lines, price.base_minor, rates, strict=True)
         ]
     else:
@@ -58,13 +58,13 @@ def tax(cart: Cart, book: PriceBook, price: Price) -> Price:
     )
 
 
-def vat_of(base: int, *, rate: TaxRate | None, behavior: TaxBehavior, mode: RoundingMode) -> int:
+def vat_of(base: int, *, rate: TaxRate | None, behavior: TaxBehavior, rounding: Rounding) -> int:
     """Return the VAT in, or on, an amount as priced; none without a rate."""
     if rate is None:
         return 0
     ratio = rate.percent
     whole = ratio.denominator + (ratio.numerator if behavior is TaxBehavior.INCLUSIVE else 0)
-    return round_ratio(base * ratio.numerator, denominator=whole, mode=mode)
+    return round_ratio(base * ratio.numerator, denominator=whole, rounding=rounding)
 
 
 def tax_key(line: CartLine, *, rate: TaxRate | None) -> TaxKey:
@@ -80,8 +80,9 @@ def _vat_per_total(cart: Cart, price: Price, rates: Sequence[TaxRate | None]) ->
     vat = [0] * len(cart.lines)
     for key, of in alike.items():
         rate, bases = rates[of[0]], [price.base_minor[index] for index in of]
-        amount = vat_of(sum(bases), rate=rate, behavior=key.tax_behavior, mode=cart.rounding.mode)
-        shares = allocate(amount, weights=bases, keys=[cart.lines[index].line_id for index in of])
+        amount = vat_of(sum(bases), rate=rate, behavior=key.tax_behavior, rounding=cart.rounding)
+        keys = [cart.lines[index].line_id for index in of]
+        shares = allocate(amount, weights=bases, keys=keys, step_minor=cart.rounding.step_minor)
         for index, share in zip(of, shares, strict=True):
             vat[index] = share
     return vat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from .exact import Percent, RoundingMode, round_ratio
+from .exact import Percent, Rounding, round_ratio
 from .line import CartLine, LineKind
 from .word import Word
 
@@ -39,15 +39,19 @@ class Terms:
     stacking_order: int
     """Lower first."""
 
-    def amount_minor(self, *, of_minor: int, mode: RoundingMode) -> int:
-        """Return what it comes to over lines that cost `of_minor` together: a discount is below 0, and never more."""
+    def amount_minor(self, *, of_minor: int, rounding: Rounding) -> int:
+        """Return what it comes to over lines that cost `of_minor` together: a discount is below 0, and never more.
+
+        It is a multiple of the step, as `of_minor` is: a fixed amount is rounded as a percentage is, and a cap that is
+        no multiple counts as the next one below, so nothing exceeds its cap. What is less than half a step is nothing.
+        """
         if self.percent is not None:
             ratio = self.percent
-            amount = round_ratio(of_minor * ratio.numerator, denominator=ratio.denominator, mode=mode)
+            amount = round_ratio(of_minor * ratio.numerator, denominator=ratio.denominator, rounding=rounding)
         else:
-            amount = self.fixed_minor or 0
+            amount = round_ratio(self.fixed_minor or 0, denominator=1, rounding=rounding)
         if self.cap_minor is not None:
-            amount = min(amount, self.cap_minor)
+            amount = min(amount, self.cap_minor - self.cap_minor % rounding.step_minor)
         return amount if self.direction is Direction.SURCHARGE else -min(amount, of_minor)
 
 
