@@ -65,12 +65,14 @@ class Poller:
             self._figures.polls += 1
             try:
                 await self._poll(topic, asked)
+                line.answered()
             except errors.LASTING as error:
+                line.answered()
                 if topic.refused(asked, error, now=asyncio.get_running_loop().time()) is Verdict.OVER:
                     line.session.remove(topic)
-            except errors.BatzenError:
-                return  # the next round asks again, and the line's patience has an end
-            line.answered()
+            except errors.BatzenError as error:
+                if not error.reason:
+                    return  # nobody is there: the next round asks again, and the line's patience has an end
             await asyncio.sleep(1 / self._limits.polls_per_s)
 
     async def _poll(self, topic: Topic, asked: Asked) -> None:

@@ -275,8 +275,9 @@ class Feed:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.limits.resync_s):
                     await self._lost.wait()
-                    since = None  # the database may have crashed, and have begun to count again from an earlier number
-            self._lost.clear()
+            if self._lost.is_set():
+                since = None  # the database may have crashed, and have begun to count again from an earlier number
+                self._lost.clear()
             try:
                 horizon = await self._store.horizon()
                 if since is None:

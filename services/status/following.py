@@ -25,6 +25,8 @@ GATHER_S: Final = 0.005
 """At least this long between two readings for the streams at the head."""
 PENDING_S: Final = 0.02
 """How soon to look again while something has begun on the database server that may still commit."""
+PENDING_MAX_S: Final = 0.5
+"""The same while nothing of it ends: each look waits twice as long as the one before."""
 RESYNC_S: Final = 1.5
 """How soon to look again when nothing was heard: a hint may have been lost."""
 RETRY_S: Final = 0.2
@@ -167,6 +169,8 @@ class _Tail:
         self._position = position
         self._followers: set[Follower] = set()
         self._news = asyncio.Event()
+        self._horizon = 0
+        self._pending_s = PENDING_S
         self._task: asyncio.Task[None] | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -218,4 +222,6 @@ class _Tail:
                 self._position = Position.after(last.xid) if is_all else last
                 for follower in tuple(self._followers):
                     follower.offer([each for each in changes if follower.wanted.covers(each.payment)], self._position)
-        return PENDING_S if horizon < end else RESYNC_S
+        is_stuck, self._horizon = horizon == self._horizon, horizon
+        self._pending_s = min(2 * self._pending_s, PENDING_MAX_S) if is_stuck else PENDING_S
+        return self._pending_s if horizon < end else RESYNC_S

@@ -87,6 +87,8 @@ class StatusServicer(StatusServiceServicer):
             snapshot=_OPENED,
             now=self._now(),
         )
+        self._feed.moved(current_tenant(), payment.opening.payment_id)  # nobody watches it yet, but feeds do
+        self._followers.wake(current_tenant())
         return pb.OpenPaymentResponse(payment=payment_message(payment))
 
     async def RecordTransition(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from grpc import aio
@@ -16,6 +17,7 @@ from batzen.client import Addresses, Client
 from batzen.watching import ConnectionState
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
+from services.runtime.database import plain_dsn
 from services.status.__main__ import LIMITS as SERVER_LIMITS
 from services.status.outbox import FeedLimits
 from tests.batzen.conftest import LIMITS, Status, serving
@@ -163,6 +165,23 @@ async def test_without_a_stream_payments_are_polled_until_there_is_one_again(
 
         assert batzen.watcher.figures.polls == polls > 0
         assert batzen.watcher.connection.stability_percent < 100
+
+
+async def test_a_payment_that_cannot_be_read_keeps_no_other_from_being_polled(
+    database: ServiceDatabase, issuer: Issuer
+) -> None:
+    one_stream = replace(SERVER_LIMITS, streams_per_caller_max=1)
+    async with serving(database, issuer, limits=one_stream) as status, status.client() as batzen:
+        spoiled, payment_id = [await status.open() for _ in range(2)]
+        owner = await asyncpg.connect(plain_dsn(database.owner_url))
+        await owner.execute("UPDATE payments SET snapshot = '{}' WHERE payment_id = $1", spoiled)
+        await owner.close()
+        in_the_way = batzen.status.WatchMany()
+        await in_the_way.initial_metadata()
+        async with batzen.watch(spoiled), batzen.watch(payment_id) as updates:
+            assert (await anext(updates)).revision == 1
+            assert batzen.watcher.connection.state is ConnectionState.POLLING
+        in_the_way.cancel()
 
 
 async def test_who_cannot_be_reached_for_long_is_given_up(status: Status, road: Road) -> None:
