@@ -6,6 +6,8 @@ import pytest
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from batzen.type.v1 import money_pb2
+from services.gateway.currencies import from_stripe
 from services.orchestrator.domain import ABANDONED_AFTER
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.samples import (
@@ -202,6 +204,25 @@ async def test_an_amount_that_stripe_cannot_charge_fails_the_payment(
     assert state_of(payment) == "FAILED"
     assert payment.snapshot.last_error.code == "amount_not_chargeable"
     assert await journeys.intents(payment.payment_id) == []
+
+
+@pytest.mark.parametrize(
+    ("currency_code", "amount_minor", "fee_minor"), [("KWD", 10_010, 1_500), ("MGA", 1_234_500, 185_200)]
+)
+async def test_a_fee_that_would_have_more_digits_than_stripe_takes_is_rounded_to_those_it_takes(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys, currency_code: str, amount_minor: int, fee_minor: int
+) -> None:
+    """15 % are KWD 1.5015 and MGA 1,851.75; KWD must end in 0, and MGA has no digits after the point at all."""
+    price = money_pb2.Money(amount_minor=amount_minor, currency_code=currency_code)
+    session = (await orchestrator.StartPayment(start(lines=[line(unit_amount=price)]))).session
+    payment_id = session.payment.payment_id
+    assert session.quote.sellers[0].platform_fee_minor == fee_minor
+
+    paid = (await orchestrator.SubmitPayment(submit(payment_id))).payment
+    assert (state_of(paid), paid.snapshot.amounts.captured_minor) == ("SUCCEEDED", amount_minor)
+    [intent] = await journeys.intents(payment_id)
+    taken = from_stripe(intent["application_fee_amount"], intent["currency"])
+    assert (intent["status"], taken) == ("succeeded", fee_minor)
 
 
 async def test_what_its_payer_abandoned_expires(
