@@ -252,7 +252,7 @@ async def test_a_payment_held_by_the_dead_is_waited_for(
 ) -> None:
     payment_id = await journeys.started()
     assert await replica.parts.store.take("main", payment_id, now=clock()) is not None
-    refusal = await refused(orchestrator.CancelPayment(cancel(payment_id), timeout=0.4))
+    refusal = await refused(orchestrator.CancelPayment(cancel(payment_id), timeout=1.0))
     assert refusal.reason == "REQUEST_IN_PROGRESS"
     refusal = await refused(orchestrator.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id), timeout=1.0))
     assert refusal.reason == "REQUEST_IN_PROGRESS"

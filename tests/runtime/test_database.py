@@ -87,12 +87,15 @@ async def test_transaction_passes_its_three_positions_in_order(engine: AsyncEngi
     record = tmp_path / "points"
     points.configure(record=record, armed=None, production=False)
 
+    def passed() -> list[str]:  # by us: services of other tests may run in this process
+        return [position for position in record.read_text().split() if position.startswith("book.")]
+
     async with transaction(engine, "book.store") as connection:
-        assert record.read_text() == "book.store:begin\n"
+        assert passed() == ["book.store:begin"]
         await connection.execute(BOOK, {"booking_id": "b"})
 
     points.configure(record=None, armed=None, production=False)
-    assert record.read_text().split() == ["book.store:begin", "book.store:before_commit", "book.store:after_commit"]
+    assert passed() == ["book.store:begin", "book.store:before_commit", "book.store:after_commit"]
 
 
 async def test_what_waits_for_the_commit_happens_after_it_or_never(engine: AsyncEngine) -> None:

@@ -147,15 +147,16 @@ async def test_an_unknown_payment_is_not_found(status: StatusServiceStub) -> Non
     ],
 )
 async def test_everybody_sees_what_is_theirs(
-    replica: Replica, payment: pb.Payment, caller: tuple[str, str, str], sees: bool
+    replica: Replica, status: StatusServiceStub, caller: tuple[str, str, str], sees: bool
 ) -> None:
+    payment = (await status.OpenPayment(open_request(client_reference=new_request_id()))).payment
     subject, role, tenant = caller
-    async with replica.connect(subject, roles=[role], tenant=tenant) as status:
-        listed = await status.ListPayments(pb.ListPaymentsRequest(page_size=200))
-        assert (payment.payment_id in [each.payment_id for each in listed.payments]) is sees
+    async with replica.connect(subject, roles=[role], tenant=tenant) as own:
+        listed = await own.ListPayments(list_request(client_reference=payment.client_reference))
+        assert [each.payment_id for each in listed.payments] == [payment.payment_id] * sees
         for call in (
-            status.GetPayment(pb.GetPaymentRequest(payment_id=payment.payment_id)),
-            status.ListTransitions(pb.ListTransitionsRequest(payment_id=payment.payment_id)),
+            own.GetPayment(pb.GetPaymentRequest(payment_id=payment.payment_id)),
+            own.ListTransitions(pb.ListTransitionsRequest(payment_id=payment.payment_id)),
         ):
             if sees:
                 await call

