@@ -112,11 +112,17 @@ async def test_a_bug_is_opaque_to_the_caller_and_logged_once(
         raise RuntimeError("password=hunter2")
         yield HELLO
 
+    async def fail_talking(requests: AsyncIterator[StringValue], _context: object) -> AsyncIterator[StringValue]:
+        async for _ in requests:  # or grpc.aio's client may call it an error of its own that it cannot write
+            pass
+        raise RuntimeError("password=hunter2")
+        yield HELLO
+
     methods = {
         "Echo": unary(fail),
         "Watch": watch(fail_generating),
         "Written": watch(fail),
-        "Talk": talk(fail_generating),
+        "Talk": talk(fail_talking),
         "Collect": collect(fail),
     }
     async with serving(issuer, methods) as service:
