@@ -218,6 +218,8 @@ class Provider:
                 is_ambiguous = is_ambiguous or not isinstance(error.__cause__, _NEVER_SENT)
                 failure = error
             _logger.warning("Stripe: try %d failed: %r", number + 1, failure)
+            if number + 1 == TRIES_MAX:
+                break
             pause_s = min(PAUSE_FIRST_S * (1 << number), PAUSE_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311 jitter
             await asyncio.sleep(max(0.0, min(pause_s, until - loop.time())))
         if is_ambiguous:
