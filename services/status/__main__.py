@@ -114,7 +114,7 @@ async def serve(settings: ProcessSettings) -> None:
         engine = make_engine(settings.database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
-        await check_order(engine)
+        await check_order(engine, timeout_s=SCHEMA_WAIT_S)
         servicer = await stack.enter_async_context(
             status_servicer(
                 settings.database_url, engine=engine, verify=verifier.verify, draining=draining, now=utc_now

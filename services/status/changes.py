@@ -10,6 +10,8 @@ transactions that left no trace again, and what commits under them would lie bef
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
@@ -17,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.errors import DependencyUnavailable
 from services.runtime.database import reading
 from services.status.domain import ENDS, CursorCompacted, CursorInvalid, Snapshot
 from services.status.filters import Filter, Relation
@@ -36,6 +39,8 @@ from services.status.rows import (
 XID_END: Final = 2**63
 """PostgreSQL would take 292,000 years to get there at a million a second."""
 REVISIONS_END: Final = 2**63
+RETRY_S: Final = 0.2
+"""Between two looks at a database that is away as the process begins."""
 
 
 class Position(NamedTuple):
@@ -167,11 +172,24 @@ class ChangeLog:
         return [_change(row) for row in rows]
 
 
-async def check_order(engine: AsyncEngine) -> None:
-    """Raise OrderBroken if the history cannot be continued in order on this database server."""
-    async with reading(engine) as connection:
-        if await connection.scalar(_IS_ORDER_BROKEN):
-            raise OrderBroken
+async def check_order(engine: AsyncEngine, *, timeout_s: float) -> None:
+    """Raise OrderBroken if the history cannot be continued in order on this database server.
+
+    Also waits for the database; raises DependencyUnavailable when that did not answer in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            async with reading(engine) as connection:
+                is_broken = await connection.scalar(_IS_ORDER_BROKEN)
+        except DependencyUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(RETRY_S)
+        else:
+            break
+    if is_broken:
+        raise OrderBroken
 
 
 def cursor_of(position: Position, *, tenant_id: str) -> str:

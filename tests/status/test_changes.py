@@ -405,13 +405,13 @@ async def test_a_history_from_another_server_does_not_start(make_database: MakeD
         for name in ("one", "two"):
             async with tenant(replica, name) as status:
                 await opened(status)
-    await check_order(engine)
+    await check_order(engine, timeout_s=0)
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
     await owner.execute("UPDATE transitions SET xid = '4611686018427387904' WHERE tenant_id = 'two'")
     await owner.close()
 
     with pytest.raises(OrderBroken, match="restore"):
-        await check_order(engine)
+        await check_order(engine, timeout_s=0)
 
     await engine.dispose()
 
