@@ -56,7 +56,8 @@ class World:
         """From now on nobody acts out of a whim, and everybody has patience."""
         self.quiet.set()
         for patience in self._patience:
-            patience.reschedule(None)
+            if not patience.expired():
+                patience.reschedule(None)
 
     @asynccontextmanager
     async def patience(self, habits: Habits) -> AsyncIterator[Callable[[], None]]:
