@@ -119,6 +119,17 @@ class StatusStore:
 
         At most `each` of one payment and `limit` in all.
         """
+        if len(places) == 1:  # what is hinted at one by one: the statement for many takes four times as long
+            (place,) = places
+            rows = await self._rows(
+                statements.HISTORY,
+                place.tenant_id,
+                place.payment_id,
+                place.open_month,
+                place.revision,
+                min(each, limit),
+            )
+            return [(place.tenant_id, transition_from(row)) for row in rows]
         rows = await self._rows(
             statements.FOLLOW,
             [place.tenant_id for place in places],
