@@ -43,6 +43,8 @@ BEFORE_S: Final = 1.0
 MISSED_PER_S: Final = 2_000
 MEANWHILE_S: Final = 5.0
 PATIENCE_S: Final = 30.0
+WRITING_CONNECTIONS: Final = 16
+"""With room for all calls that wait while everybody comes back, at 256 each."""
 POLL_S: Final = 0.02
 
 CAUGHT_UP_S: Final = at_most(5)
@@ -113,7 +115,7 @@ class _Bench:
         async with AsyncExitStack() as stack:
             port, served = await self._replica(stack)
             dying_port, dying = await self._replica(stack)
-            writers = await connected(port, headers=self._callers.headers(WRITER))
+            writers = await connected(port, headers=self._callers.headers(WRITER), connections=WRITING_CONNECTIONS)
             stack.callback(_close, writers)
 
             tally = Tally()
