@@ -142,11 +142,14 @@ async def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory)
         async with Caller.of(server) as caller:
             for _ in range(WARM_UP_TURNS):
                 await caller.turn()
+        quiet_bytes = resident_bytes(child.pid)
         yield server
+        kept_bytes = resident_bytes(child.pid) - quiet_bytes
     finally:
         code = await child.stop()
         await databases.drop(database)
     assert code == 0
+    assert kept_bytes < BOMBED_BYTES_MAX, "floods leave more and more behind"
 
 
 @asynccontextmanager
