@@ -10,21 +10,17 @@ import os
 import signal
 import sys
 from collections import Counter
-from contextlib import AsyncExitStack
 from dataclasses import fields
 from functools import partial
 from typing import Any, Final
 
-from batzen.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from bench.database import TENANT
 from bench.light.tally import stamp
 from bench.sample import REQUEST_ID, SNAPSHOT
 from bench.servers.control import controlled, payment_id
-from services.access import TABLE
-from services.runtime.database import make_engine
 from services.runtime.process import run, until_terminated, utc_now
 from services.runtime.service import ProcessSettings
-from services.status.__main__ import LIMITS, SERVICE, read_settings, status_servicer
+from services.status.__main__ import SERVICE, read_settings, serving
 from services.status.domain import Snapshot
 from services.status.records import Transition
 
@@ -54,26 +50,7 @@ class _Publisher:
 
 
 async def _serve(settings: ProcessSettings, *, replies: int) -> None:
-    draining = asyncio.Event()
-    verifier = settings.verifier()
-    async with AsyncExitStack() as stack:
-        engine = make_engine(settings.database_url, application_name=SERVICE)
-        stack.push_async_callback(engine.dispose)
-        servicer = await stack.enter_async_context(
-            status_servicer(
-                settings.database_url, engine=engine, verify=verifier.verify, draining=draining, now=utc_now
-            )
-        )
-        await stack.enter_async_context(
-            settings.server(
-                partial(add_StatusServiceServicer_to_server, servicer),
-                access=TABLE,
-                verifier=verifier,
-                engine=engine,
-                limits=LIMITS,
-                draining=draining,
-            )
-        )
+    async with serving(settings) as servicer:
         await asyncio.sleep(LISTENING_S)
         controlling = asyncio.create_task(
             controlled(_Publisher(servicer._feed).publish, replies=replies)  # the door

@@ -105,9 +105,9 @@ async def status_servicer(
         )
 
 
-async def serve(settings: ProcessSettings) -> None:
-    """Serve until the process is asked to end."""
-    settings.arm()
+@asynccontextmanager
+async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
+    """Serve while inside, as the settings say."""
     draining = asyncio.Event()
     verifier = settings.verifier()
     async with AsyncExitStack() as stack:
@@ -130,6 +130,13 @@ async def serve(settings: ProcessSettings) -> None:
                 draining=draining,
             )
         )
+        yield servicer
+
+
+async def serve(settings: ProcessSettings) -> None:
+    """Serve until the process is asked to end."""
+    settings.arm()
+    async with serving(settings):
         await until_terminated()
 
 
