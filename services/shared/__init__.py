@@ -1,0 +1,1 @@
+"""Pure value objects and checks that several services need, said once."""
