@@ -1,7 +1,7 @@
 """Stripe's events from their arrival to what they make true: stored raw, worked on by a job, never lost.
 
 An event is stored with the job that works on it, in one transaction, so it is either both or sent again by Stripe. A
-second arrival of the same event changes nothing. What an event leads to depends on the mirror and not on the event: it
+second arrival of the same event changes nothing, unless the first was put aside and this one is where it belongs. What an event leads to depends on the mirror and not on the event: it
 may run twice, late, or after a newer one.
 
 The events of one subject (an intent, an account) are worked on together: while a run of a subject exists, a new event
@@ -60,7 +60,7 @@ class Receipt(enum.Enum):
     KNOWN = "KNOWN"
     """Stored; the mirror shows it already."""
     DUPLICATE = "DUPLICATE"
-    """It was here before."""
+    """It was here before, and this arrival adds nothing."""
     IGNORED = "IGNORED"
     """Stored; it says nothing that we need."""
     PARKED = "PARKED"
@@ -263,9 +263,16 @@ _STORE: Final = """
     INSERT INTO events (tenant_id, event_id, type, account, api_version, subject, body, state, note, create_time,
         receive_time, done_time)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    ON CONFLICT ON CONSTRAINT events_pkey DO NOTHING
+    ON CONFLICT ON CONSTRAINT events_pkey DO UPDATE SET
+        type = excluded.type, account = excluded.account, api_version = excluded.api_version,
+        subject = excluded.subject, body = excluded.body, state = excluded.state, note = excluded.note,
+        create_time = excluded.create_time, receive_time = excluded.receive_time, done_time = excluded.done_time
+    WHERE (events.state = 'PARKED' AND excluded.state <> 'PARKED')
+        OR (events.state = 'IGNORED' AND events.note = '' AND excluded.state IN ('WAITING', 'DONE'))
     RETURNING tenant_id, subject
 """
+"""Nothing is stored twice; but one that was put aside where it arrived first (at the wrong endpoint, under the wrong key,
+by a release that did not know its type) and never worked on is taken over by an arrival that says what it leads to."""
 
 _STORE_AND_JOIN: Final = f"""
     WITH stored AS ({_STORE})

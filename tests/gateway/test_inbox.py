@@ -418,6 +418,19 @@ async def test_stripe_being_away_for_days_counts_as_failure(place: Place) -> Non
         await later(place, WAIT_MAX).process(event["data"]["object"]["payment_intent"])
 
 
+async def test_a_payment_hears_of_its_success_though_the_wrong_endpoint_was_told_first(place: Place) -> None:
+    payment_id = await place.payments.created()
+    await place.stripe.succeed(await place.payments.intent_id(payment_id))
+    event = await place.event(payment_id, "payment_intent.succeeded")
+
+    assert await place.sender.send(event, path=CONNECT_PATH, secret=CONNECT_SECRET) == "PARKED"
+    assert await place.sender.send(event) == "ACCEPTED"
+
+    await place.sink.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+    await place.idle()
+    assert await place.state_of(event) == "DONE"
+
+
 async def test_a_sellers_account_is_mirrored_as_it_is_at_stripe_now(place: Place) -> None:
     account = await place.payments.prepare_seller(new_id("seller"))
     shown = {"id": account.stripe_account_id, "object": "account", "charges_enabled": True}

@@ -122,6 +122,65 @@ async def test_events_that_belong_elsewhere_are_parked(parts: Parts, sender: Sen
     assert await count(parts.engine, JOBS) == 0
 
 
+async def test_an_event_put_aside_where_it_came_first_is_taken_where_it_belongs(
+    parts: Parts, sender: Sender, clock: Clock
+) -> None:
+    platform = event_of(INTENT, "payment_intent.succeeded", at=clock.now())
+    ignored = event_of(INTENT, "payment_intent.created", at=clock.now())
+    account = event_of({"id": "acct_1", "object": "account"}, "account.updated", at=clock.now(), account="acct_1")
+    connect: dict[str, Any] = {"path": CONNECT_PATH, "secret": CONNECT_SECRET}
+
+    assert [await sender.send(event, **connect) for event in (platform, ignored)] == ["PARKED", "PARKED"]
+    assert await sender.send(account) == "PARKED"
+    assert [await sender.send(event) for event in (platform, ignored)] == ["ACCEPTED", "IGNORED"]
+    assert await sender.send(account, **connect) == "ACCEPTED"
+
+    rows = [await stored(parts.engine, event["id"]) for event in (platform, ignored, account)]
+    assert [(row.state, row.note) for row in rows] == [("WAITING", ""), ("IGNORED", ""), ("WAITING", "")]
+    assert await count(parts.engine, JOBS) == 2
+
+
+async def test_an_event_that_was_taken_is_not_put_aside_by_an_arrival_elsewhere(
+    parts: Parts, sender: Sender, clock: Clock
+) -> None:
+    event = event_of(INTENT, "payment_intent.succeeded", at=clock.now())
+
+    assert await sender.send(event) == "ACCEPTED"
+    assert await sender.send(event, path=CONNECT_PATH, secret=CONNECT_SECRET) == "DUPLICATE"
+    assert await sender.send(event) == "DUPLICATE"
+
+    assert (await stored(parts.engine, event["id"])).state == "WAITING"
+
+
+async def test_of_arrivals_at_both_endpoints_at_once_the_right_one_counts(
+    parts: Parts, sender: Sender, clock: Clock
+) -> None:
+    events = [event_of(INTENT, "payment_intent.succeeded", at=clock.now()) for _ in range(10)]
+
+    await asyncio.gather(
+        *(sender.send(event) for event in events),
+        *(sender.send(event, path=CONNECT_PATH, secret=CONNECT_SECRET) for event in events),
+        *(sender.send(event) for event in events),
+    )
+
+    assert await count(parts.engine, "events WHERE state = 'WAITING'") == 10
+
+
+async def test_an_event_that_an_older_release_ignored_is_worked_on_when_it_is_sent_again(
+    parts: Parts, sender: Sender, clock: Clock
+) -> None:
+    known, unknown = [event_of(INTENT, kind, at=clock.now()) for kind in ("charge.refunded", "invented.next_year")]
+    for event in (known, unknown):
+        await sender.send(event)
+    async with parts.engine.begin() as connection:  # as a release that knows neither type leaves them
+        await connection.execute(sa.text("UPDATE events SET state = 'IGNORED', done_time = receive_time"))
+        await connection.execute(sa.text("DELETE FROM event_runs"))
+        await connection.execute(sa.text("DELETE FROM pgqueuer"))
+
+    assert [await sender.send(event) for event in (known, unknown)] == ["ACCEPTED", "DUPLICATE"]
+    assert await count(parts.engine, JOBS) == 1
+
+
 async def test_connected_accounts_have_an_endpoint_and_secrets_of_their_own(sender: Sender, clock: Clock) -> None:
     account = {"id": "acct_1", "object": "account"}
     updated = event_of(account, "account.updated", at=clock.now(), account="acct_1")
