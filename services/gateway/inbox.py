@@ -1,8 +1,8 @@
 """Stripe's events from their arrival to what they make true: stored raw, worked on by a job, never lost.
 
 An event is stored with the job that works on it, in one transaction, so it is either both or sent again by Stripe. A
-second arrival of the same event changes nothing, unless the first was put aside and this one is where it belongs. What an event leads to depends on the mirror and not on the event: it
-may run twice, late, or after a newer one.
+second arrival of the same event changes nothing, unless the first was put aside and this one is where it belongs. What
+an event leads to depends on the mirror and not on the event: it may run twice, late, or after a newer one.
 
 The events of one subject (an intent, an account) are worked on together: while a run of a subject exists, a new event
 joins it instead of starting another. A run ends only if nothing has joined since its job last looked; so one reading at
@@ -271,8 +271,9 @@ _STORE: Final = """
         OR (events.state = 'IGNORED' AND events.note = '' AND excluded.state IN ('WAITING', 'DONE'))
     RETURNING tenant_id, subject
 """
-"""Nothing is stored twice; but one that was put aside where it arrived first (at the wrong endpoint, under the wrong key,
-by a release that did not know its type) and never worked on is taken over by an arrival that says what it leads to."""
+"""Nothing is stored twice; but one that was put aside where it arrived first (at the wrong endpoint, under the wrong
+key, by a release that did not know its type) and never worked on is taken over by an arrival that is to be worked on.
+"""
 
 _STORE_AND_JOIN: Final = f"""
     WITH stored AS ({_STORE})
