@@ -13,11 +13,11 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import quote
 
 import httpx
 import stripe
 
+from services.gateway import stripe_ids
 from services.gateway.currencies import from_stripe
 from services.gateway.domain import (
     PROCESSING,
@@ -124,7 +124,7 @@ class Provider:
 
     async def retrieve_account(self, account_id: str) -> Json:
         """Read a seller's account."""
-        return await self._get(f"/v1/accounts/{quote(account_id, safe='')}")
+        return await self._get(f"/v1/accounts/{stripe_ids.in_path(account_id, stripe_ids.ACCOUNT)}")
 
     async def create_intent(self, params: Json, *, key: str) -> Json:
         """Create an intent."""
@@ -132,15 +132,15 @@ class Provider:
 
     async def confirm_intent(self, intent_id: str, params: Json, *, key: str) -> Json:
         """Confirm an intent."""
-        return await self._post(f"/v1/payment_intents/{intent_id}/confirm", params, key=key)
+        return await self._post(f"{_intent_path(intent_id)}/confirm", params, key=key)
 
     async def cancel_intent(self, intent_id: str, params: Json, *, key: str) -> Json:
         """Cancel an intent."""
-        return await self._post(f"/v1/payment_intents/{intent_id}/cancel", params, key=key)
+        return await self._post(f"{_intent_path(intent_id)}/cancel", params, key=key)
 
     async def retrieve_intent(self, intent_id: str) -> Json:
         """Read an intent with its latest charge and its method."""
-        return await self._get(f"/v1/payment_intents/{intent_id}", expand=["latest_charge", "payment_method"])
+        return await self._get(_intent_path(intent_id), expand=["latest_charge", "payment_method"])
 
     async def list_intents(self, customer_id: str, *, since: datetime) -> list[Json]:
         """Read a customer's intents since then. A list is up to date at once; a search is not, and is never asked."""
@@ -225,6 +225,10 @@ class Provider:
         if is_ambiguous:
             raise Unanswered
         raise StripeRateLimited if limited else StripeUnavailable
+
+
+def _intent_path(intent_id: str) -> str:
+    return f"/v1/payment_intents/{stripe_ids.in_path(intent_id, stripe_ids.INTENT)}"
 
 
 def facts_of(intent: Json) -> Facts:

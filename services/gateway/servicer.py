@@ -12,7 +12,7 @@ from grpc import aio
 from batzen.gateway.v1 import gateway_pb2
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from services.errors import FieldInvalid, FieldMissing
-from services.gateway import currencies, domain, reading
+from services.gateway import currencies, domain, reading, stripe_ids
 from services.gateway.calls import Calls, Done
 from services.gateway.convert import account_to_proto, intent_to_proto, money, refund_to_proto, to_proto
 from services.gateway.customers import Customers
@@ -35,6 +35,10 @@ REFUND_REASONS: Final = {
     gateway_pb2.CreateRefundRequest.REASON_REQUESTED_BY_PAYER: "requested_by_customer",
     gateway_pb2.CreateRefundRequest.REASON_DUPLICATE: "duplicate",
     gateway_pb2.CreateRefundRequest.REASON_FRAUDULENT: "fraudulent",
+}
+METHODS: Final = {
+    "payment_method_id": stripe_ids.PAYMENT_METHOD,
+    "confirmation_token_id": stripe_ids.CONFIRMATION_TOKEN,
 }
 REFUND_NAMESPACE: Final = uuid.UUID("0c6e5d1a-7d0e-4a56-9d2f-5a0f3e1f7c44")
 
@@ -144,7 +148,7 @@ class GatewayServicer(GatewayServiceServicer):
             request,
             {
                 "attempt": reading.attempt(request.attempt),
-                method: reading.identifier(getattr(request, method), field=method),
+                method: stripe_ids.read(getattr(request, method), METHODS[method], field=method),
                 "return_url": reading.url(request.return_url, field="return_url"),
             },
         )
@@ -234,7 +238,9 @@ class GatewayServicer(GatewayServiceServicer):
         tenant_id = calling.current_tenant()
         payment_id: str | None = request.payment_id
         if not payment_id:
-            stripe_id = reading.identifier(request.stripe_id, field="payment_id")
+            if not request.stripe_id:
+                raise FieldMissing(field="payment_id")
+            stripe_id = stripe_ids.read(request.stripe_id, stripe_ids.OF_A_PAYMENT, field="stripe_id")
             payment_id = await self._store.payment_of(tenant_id, stripe_id)
             if payment_id is None:
                 raise IntentNotFound
@@ -295,7 +301,7 @@ class GatewayServicer(GatewayServiceServicer):
         seller_id = reading.identifier(request.seller_id, field="seller_id")
         stripe_account_id = request.stripe_account_id
         if stripe_account_id:
-            reading.identifier(stripe_account_id, field="stripe_account_id")
+            stripe_ids.read(stripe_account_id, stripe_ids.ACCOUNT, field="stripe_account_id")
         account = await self._sellers.put(
             self._served_tenant(),
             seller_id,

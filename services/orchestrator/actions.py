@@ -104,7 +104,8 @@ class Actions:
         else:
             code = refusal.metadata.get("code", refusal.reason.lower())
             work.say(domain.method_refused(work.plan.said, code), f"step:submit_refused:{_derived(request)}")
-            error = domain.MethodRefused(code=code, field="payment_method_id")
+            command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
+            error = domain.MethodRefused(code=code, field=refusal.field or command.WhichOneof("method"))
         await self._driver.save(work, "submit.refused")
         await self._driver.say_what_goes(work)
         return error

@@ -57,6 +57,10 @@ CONFIRM_FIELDS = [
     ({"attempt": 0}, MISSING, "attempt"),
     ({"payment_method_id": ""}, MISSING, "payment_method_id"),
     ({"payment_method_id": "4242 4242"}, INVALID, "payment_method_id"),
+    ({"payment_method_id": "pm_1/../pi_1"}, INVALID, "payment_method_id"),
+    ({"payment_method_id": "pi_1"}, INVALID, "payment_method_id"),
+    ({"payment_method_id": None, "confirmation_token_id": ".."}, INVALID, "confirmation_token_id"),
+    ({"payment_method_id": None, "confirmation_token_id": "pm_card_visa"}, INVALID, "confirmation_token_id"),
     ({"return_url": ""}, MISSING, "return_url"),
     ({"return_url": "http://shop.example/"}, INVALID, "return_url"),
     ({"return_url": "https://"}, INVALID, "return_url"),
@@ -82,7 +86,26 @@ SELLER_FIELDS = [
     ({"country_code": "Switzerland"}, INVALID, "country_code"),
     ({"email": ""}, MISSING, "email"),
     ({"email": "seller"}, INVALID, "email"),
-    ({"stripe_account_id": "acct 1"}, INVALID, "stripe_account_id"),
+    *[
+        ({"stripe_account_id": value}, INVALID, "stripe_account_id")
+        for value in (
+            "acct 1",
+            ".",
+            "..",
+            "acct_",
+            "acct_..",
+            "acct_1/..",
+            "acct_1?expand=1",
+            "acct_1#x",
+            "%2e%2e",
+            "acct_%2e",
+            "acct_1;",
+            "acct_\u0661",
+            "acct_1\n",
+            "cus_1",
+            f"acct_{'1' * 128}",
+        )
+    ],
 ]
 
 
@@ -152,6 +175,11 @@ async def test_fields_of_a_seller(
 
     assert (await refused(gateway.PutSellerAccount(request)))[:3] == (*expected, field)
 
+    # Nothing was written: the same request is good once it is put right.
+    if field not in ("request_id", "seller_id"):
+        right = payments.put_seller_request(request_id=request.request_id, seller_id=request.seller_id)
+        assert (await gateway.PutSellerAccount(right)).account.seller_id == request.seller_id
+
 
 async def test_fields_of_the_other_requests(gateway: GatewayServiceStub, payments: Payments) -> None:
     for call, field in (
@@ -165,6 +193,8 @@ async def test_fields_of_the_other_requests(gateway: GatewayServiceStub, payment
         (gateway.GetSellerAccount(pb.GetSellerAccountRequest()), "seller_id"),
     ):
         assert (await refused(call))[:3] == (*MISSING, field)
+    by_account = gateway.GetIntent(pb.GetIntentRequest(stripe_id="acct_1"))
+    assert (await refused(by_account))[:3] == (*INVALID, "stripe_id")
     strange = changed(payments.cancel_request(await payments.created()), {"reason": 99})
     assert (await refused(gateway.CancelIntent(strange)))[:3] == (*INVALID, "reason")
 

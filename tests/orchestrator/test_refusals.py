@@ -262,6 +262,32 @@ async def test_a_method_that_stripe_does_not_know_can_be_replaced(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("payment_method_id", ".."),
+        ("payment_method_id", "pm_1/../../refunds"),
+        ("payment_method_id", "pi_1"),
+        ("confirmation_token_id", "ctoken_1?expand=1"),
+    ],
+)
+async def test_what_is_no_id_of_a_method_is_refused_by_its_field_and_it_stays_the_payers_turn(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys, name: str, value: str
+) -> None:
+    payment_id = await journeys.started()
+    request = pb.SubmitPaymentRequest(request_id=new_id(), payment_id=payment_id, **{name: value})
+
+    refusal = await refused(orchestrator.SubmitPayment(request))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "METHOD_REFUSED")
+    assert (refusal.field, refusal.metadata) == (name, {"code": "field_invalid"})
+    assert await refused(orchestrator.SubmitPayment(request)) == refusal
+
+    payment = await journeys.payment(payment_id)
+    assert payment.snapshot.last_error.recoverable
+    await orchestrator.SubmitPayment(submit(payment_id))
+    assert (await journeys.states(payment_id))[-1] == "SUCCEEDED"
+
+
 async def test_refunds_that_cannot_be(orchestrator: OrchestratorServiceStub, journeys: Journeys) -> None:
     payment_id = await journeys.paid()
     refusal = await refused(orchestrator.RefundPayment(refund(payment_id, 100, expected_refundable=chf(9_999))))
