@@ -1,6 +1,6 @@
 """The HTTP face: Stripe's API under /v1, the 3-D Secure page under /3ds, the controls under /_control.
 
-One request runs through: key → route → fault → idempotency → parameters → operation → expansion → answer. An operation
+One request runs through: key → route → fault → parameters → idempotency → operation → expansion → answer. An operation
 never awaits, so what it does is one step; waiting (latency, pauses) happens before it, holding an answer back after it.
 """
 
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandbox import answers, forms, intents
 from sandbox.errors import ApiError
-from sandbox.faults import Fault, Kind
+from sandbox.faults import LATE, SILENT, Fault, Kind
 from sandbox.idempotency import Record, fingerprint
 from sandbox.operations import Operation
 from sandbox.state import Account, Sandbox
@@ -83,6 +83,8 @@ class Api:
             await _reset(send, receive)
         elif answer.fault is not None and answer.fault.kind is Kind.TIMEOUT:
             await self._hold(send, receive)
+        elif answer.fault is not None and answer.fault.kind is Kind.CUT_OFF:
+            await _cut_off(send, receive, answer, request_id=call.request_id)
         else:
             await _send(send, answer, request_id=call.request_id)
         self.sandbox.metrics.note(call.template, time.perf_counter() - began)
@@ -100,18 +102,18 @@ class Api:
         operation, ids = self.sandbox.router.find(call.method, call.path)
         call.template = f"{call.method} {operation.name.split(' ', 1)[1]}"
         fault = self.sandbox.faults.strike(call.method, path=call.path, template=call.template.split(" ", 1)[1])
-        if fault is not None and fault.kind in (Kind.RATE_LIMIT, Kind.LOCK_TIMEOUT):
-            raise fault.error()
+        if fault is not None and _comes_first(fault):
+            return _faulty(call, fault)
         if by_browser:
             account = self._account_of(ids[0] if ids else "", operation, raw)
         else:
             account = self.sandbox.account(secret_key)
+        params = self.sandbox.schema.decode(operation.name, raw)
+        operation.check_modelled(params)
         print_of = fingerprint(call.path, call.encoded)
         key = call.idempotency_key
         if key is not None and (seen := account.keys.seen(key, fingerprint=print_of)) is not None:
-            return self._replay(seen, fault)
-        params = self.sandbox.schema.decode(operation.name, raw)
-        operation.check_modelled(params)
+            return self._replay(call, seen, fault)
         task = Task(call=call, account=account, operation=operation, ids=ids, params=params, by_browser=by_browser)
         if key is None:
             return (await self._execute(task, fault))[0]
@@ -128,16 +130,15 @@ class Api:
     async def _execute(self, task: Task, fault: Fault | None) -> tuple[Answer, Answer | None]:
         """Run an operation and what is to go wrong with it; returns what to send and what an idempotency key keeps."""
         await self._wait(fault)
-        if fault is None or fault.kind not in (Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR):
+        if fault is None or fault.kind in LATE:
             return self._run(task)
-        if fault.after:
-            answer, kept = self._run(task)
-        else:
-            answer, kept = _refused(task.call, fault.error()), None
-        if fault.kind is not Kind.SERVER_ERROR:
+        faulty = _faulty(task.call, fault)
+        if not fault.after:
+            return faulty, faulty if fault.is_stored else None
+        answer, kept = self._run(task)
+        if fault.kind in SILENT:
             return replace(answer, fault=fault), kept
-        failed = _refused(task.call, fault.error())
-        return failed, failed if fault.is_stored else kept
+        return faulty, faulty if fault.is_stored else kept
 
     def _run(self, task: Task) -> tuple[Answer, Answer | None]:
         """Run an operation in one step; returns its answer, and the same once more if an idempotency key keeps it."""
@@ -166,11 +167,11 @@ class Api:
         rows = result["data"] if result["object"] == "list" else [result]
         return [breach for row in rows for breach in self.sandbox.schema.resource_breaches(row)]
 
-    def _replay(self, record: Record, fault: Fault | None) -> Answer:
+    def _replay(self, call: Call, record: Record, fault: Fault | None) -> Answer:
+        if fault is not None and fault.kind not in SILENT | LATE:
+            return _faulty(call, fault)
         headers = {"Idempotent-Replayed": "true"}
-        if fault is not None and fault.kind is Kind.SERVER_ERROR:
-            raise fault.error()
-        cut = fault if fault is not None and fault.kind in (Kind.TIMEOUT, Kind.RESET) else None
+        cut = fault if fault is not None and fault.kind in SILENT else None
         return Answer(status=record.status or 500, body=record.body, headers=headers, fault=cut)
 
     def _account_of(self, intent_id: str, operation: Operation, raw: dict[str, Any]) -> Account:
@@ -241,6 +242,19 @@ def _refused(call: Call, refusal: ApiError) -> Answer:
     )
 
 
+def _comes_first(fault: Fault) -> bool:
+    """Whether it strikes ahead of the idempotency layer: Stripe says it before it looks at what was asked."""
+    return not (fault.after or fault.is_stored or fault.kind in {Kind.SERVER_ERROR, *SILENT, *LATE})
+
+
+def _faulty(call: Call, fault: Fault) -> Answer:
+    """Return what is answered in place of what is true."""
+    if fault.raw_body is None:
+        return replace(_refused(call, fault.error()), fault=fault)
+    headers = {**fault.error().headers, "Content-Type": fault.content_type}
+    return Answer(status=fault.raw_status, body=fault.raw_body, headers=headers, fault=fault)
+
+
 def _json(value: Object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -272,16 +286,28 @@ async def _read(scope: Scope, receive: Receive) -> Call:
 
 
 async def _send(send: Send, answer: Answer, *, request_id: str) -> None:
+    await _send_head(send, answer, request_id=request_id, length=len(answer.body))
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _cut_off(send: Send, receive: Receive, answer: Answer, *, request_id: str) -> None:
+    """Announce a longer body than comes before the connection is closed."""
+    await _send_head(send, answer, request_id=request_id, length=len(answer.body) + 1)
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    _transport(send).close()
+    await _disconnected(receive)
+
+
+async def _send_head(send: Send, answer: Answer, *, request_id: str, length: int) -> None:
     headers = {
         "Content-Type": "application/json",
-        "Content-Length": str(len(answer.body)),
+        "Content-Length": str(length),
         "Request-Id": request_id,
         "Access-Control-Allow-Origin": "*",  # browsers confirm with a publishable key, from any page
         **answer.headers,
     }
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -291,9 +317,14 @@ async def _disconnected(receive: Receive) -> None:
 
 async def _reset(send: Send, receive: Receive) -> None:
     """Reset the connection and see it gone."""
-    # ASGI has no word for it; uvicorn's `send` is a method of the cycle that owns the transport.
-    transport: asyncio.Transport = getattr(send, "__self__").transport  # noqa: B009 - a plain attribute fails typing
+    transport = _transport(send)
     raw = transport.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with RST, not FIN
     transport.abort()
     await _disconnected(receive)  # an application that returns before is taken to have forgotten its answer
+
+
+def _transport(send: Send) -> asyncio.Transport:
+    # ASGI has no word for it; uvicorn's `send` is a method of the cycle that owns the transport.
+    transport: asyncio.Transport = getattr(send, "__self__").transport  # noqa: B009 - a plain attribute fails typing
+    return transport

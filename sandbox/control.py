@@ -77,6 +77,10 @@ class SandboxControl:
         reason: str | None = None,
         stored: bool | None = None,
         seconds: float = 0.0,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        body: str | None = None,
     ) -> None:
         """Order a fault for "METHOD /path" (`*` matches anything); see sandbox/faults.py for the kinds."""
         await self._post(
@@ -90,6 +94,10 @@ class SandboxControl:
             reason=reason,
             stored=stored,
             seconds=seconds,
+            status=status,
+            code=code,
+            param=param,
+            body=body,
         )
 
     async def faults(self) -> list[dict[str, Any]]:

@@ -2,13 +2,17 @@
 
 `server_error` before the effect never executed and is not kept under the idempotency key; after the effect the 500 is
 kept and replayed, as Stripe does once execution has begun. `stored` turns either around.
+
+Of all other answers the key keeps nothing unless `stored` says so: before the effect they come in Stripe's order, ahead
+of the idempotency layer, so that a repeat meets them too; after the effect the key keeps what really came of the call,
+and only this one answer is replaced.
 """
 
 import random
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 from sandbox.errors import ApiError
 
@@ -20,11 +24,75 @@ class Kind(StrEnum):
 
     RATE_LIMIT = "rate_limit"  # 429, before anything
     LOCK_TIMEOUT = "lock_timeout"  # 429 by contention on the object, without a rate-limit reason
-    SERVER_ERROR = "server_error"  # 500
+    UNAUTHORIZED = "unauthorized"  # 401: the key is none
+    FORBIDDEN = "forbidden"  # 403: the key may not do this
+    UNKNOWN_ENDPOINT = "unknown_endpoint"  # 404: there is no such URL
+    MISSING = "missing"  # 404 resource_missing, as when the object is another account's
+    INVALID = "invalid"  # 400 by the parameters
+    IN_USE = "in_use"  # 409: another request with this key still runs
+    SERVER_ERROR = "server_error"  # 500, or the `status` that is given
+    HTML = "html"  # a page of a proxy, 502
+    BROKEN_JSON = "broken_json"  # a whole answer, 200, whose body ends within a string
+    EMPTY = "empty"  # 200 without a body
+    CUT_OFF = "cut_off"  # 200, and the connection ends within the body
     TIMEOUT = "timeout"  # the connection is held without an answer
     RESET = "reset"  # the connection is reset
     SLOW = "slow"  # execution takes `seconds`; the key is in use meanwhile
     PAUSE = "pause"  # execution waits for `/_control/resume`; the key is in use meanwhile
+
+
+SILENT: Final = frozenset({Kind.TIMEOUT, Kind.RESET})
+"""Instead of an answer there is none."""
+LATE: Final = frozenset({Kind.SLOW, Kind.PAUSE})
+"""The answer is right, and comes later."""
+_BODIES: Final = {
+    Kind.HTML: b"<html><body><h1>502 Bad Gateway</h1></body></html>",
+    Kind.BROKEN_JSON: b'{"id": "pi_3',
+    Kind.EMPTY: b"",
+    Kind.CUT_OFF: b'{"id": "pi_3',
+}
+_UNKNOWN: Final[dict[str, Any]] = {"message": "An unknown error occurred.", "status": 500, "type": "api_error"}
+_ERRORS: Final[dict[Kind, dict[str, Any]]] = {
+    Kind.RATE_LIMIT: {
+        "message": "Request rate limit exceeded. You can learn more about rate limits here "
+        "https://stripe.com/docs/rate-limits.",
+        "status": 429,
+        "code": "rate_limit",
+    },
+    Kind.LOCK_TIMEOUT: {
+        "message": "This object cannot be accessed right now because another API request or Stripe process is "
+        "currently accessing it.",
+        "status": 429,
+        "code": "lock_timeout",
+    },
+    Kind.UNAUTHORIZED: {"message": "Invalid API Key provided: sk_test_****", "status": 401},
+    Kind.FORBIDDEN: {
+        "message": "The provided key does not have the required permissions for this endpoint.",
+        "status": 403,
+    },
+    Kind.UNKNOWN_ENDPOINT: {
+        "message": "Unrecognized request URL. Please see https://stripe.com/docs.",
+        "status": 404,
+    },
+    Kind.MISSING: {
+        "message": "No such object: 'of_another_account'",
+        "status": 404,
+        "code": "resource_missing",
+        "param": "id",
+    },
+    Kind.INVALID: {
+        "message": "Received unknown parameter: colour",
+        "status": 400,
+        "code": "parameter_unknown",
+        "param": "colour",
+    },
+    Kind.IN_USE: {
+        "message": "There is currently another in-progress request using this Idempotency Key. Please try again later.",
+        "status": 409,
+        "type": "idempotency_error",
+        "code": "idempotency_key_in_use",
+    },
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,40 +101,53 @@ class Fault:
 
     kind: Kind
     route: str = "*"
-    after: bool = False  # after the effect (server_error, timeout, reset)
+    after: bool = False  # after the effect
     times: int | None = 1  # none: always
     chance: float = 1.0  # of striking when it matches, by the sandbox's seed
     should_retry: bool | None = None  # the Stripe-Should-Retry header; none: left out
     reason: str | None = None  # the Stripe-Rate-Limited-Reason header
-    stored: bool | None = None  # keep a server_error under the idempotency key
+    stored: bool | None = None  # keep this answer under the idempotency key
     seconds: float = 0.0  # how long SLOW takes
+    status: int | None = None  # instead of the kind's own
+    code: str | None = None  # of the error, instead of the kind's own
+    param: str | None = None  # of the error
+    body: str | None = None  # instead of the kind's own
     hits: int = 0
+
+    @property
+    def raw_body(self) -> bytes | None:
+        """What is sent as it stands, where that is no error of Stripe's."""
+        return self.body.encode() if self.body is not None else _BODIES.get(self.kind)
+
+    @property
+    def raw_status(self) -> int:
+        """The status of an answer that is sent as it stands."""
+        if self.kind is Kind.HTML:
+            return self.status or 502
+        return self.status or (200 if self.kind in _BODIES else self.error().status)
+
+    @property
+    def content_type(self) -> str:
+        """The type of an answer that is sent as it stands."""
+        return "text/html" if self.kind is Kind.HTML else "application/json"
 
     def error(self) -> ApiError:
         """Return what the client is told."""
-        headers = {}
+        told = {"status": self.status, "code": self.code, "param": self.param}
+        fields = _ERRORS.get(self.kind, _UNKNOWN) | {name: value for name, value in told.items() if value is not None}
+        error = ApiError(**fields)
         if self.should_retry is not None:
-            headers["Stripe-Should-Retry"] = "true" if self.should_retry else "false"
-        match self.kind:
-            case Kind.RATE_LIMIT:
-                if self.reason is not None:
-                    headers["Stripe-Rate-Limited-Reason"] = self.reason
-                message = (
-                    "Request rate limit exceeded. You can learn more about rate limits here "
-                    "https://stripe.com/docs/rate-limits."
-                )
-                return ApiError(message, status=429, code="rate_limit", headers=headers)
-            case Kind.LOCK_TIMEOUT:
-                message = (
-                    "This object cannot be accessed right now because another API request or Stripe process is "
-                    "currently accessing it."
-                )
-                return ApiError(message, status=429, code="lock_timeout", headers=headers)
-        return ApiError("An unknown error occurred.", status=500, type="api_error", headers=headers)
+            error.headers["Stripe-Should-Retry"] = "true" if self.should_retry else "false"
+        if self.kind is Kind.RATE_LIMIT and self.reason is not None:
+            error.headers["Stripe-Rate-Limited-Reason"] = self.reason
+        return error
 
     @property
     def is_stored(self) -> bool:
-        return self.after if self.stored is None else self.stored
+        """Whether the idempotency key keeps this answer."""
+        if self.stored is None:
+            return self.after and self.kind is Kind.SERVER_ERROR
+        return self.stored
 
 
 class Faults:

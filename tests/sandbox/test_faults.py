@@ -9,6 +9,7 @@ import pytest
 import stripe
 
 from sandbox.control import Refused, SandboxControl
+from sandbox.faults import Kind
 from sandbox.serving import running
 from sandbox.settings import Settings
 from tests.sandbox.samples import Api, Connect, connected, paid
@@ -89,6 +90,98 @@ async def test_no_answer_at_all_before_or_after_the_effect(
     # The same key settles what happened: the first answer, or the first execution.
     await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
     assert await _count(v1) == 1
+
+
+WRONG = {
+    Kind.UNAUTHORIZED: (401, stripe.AuthenticationError),
+    Kind.FORBIDDEN: (403, stripe.PermissionError),
+    Kind.UNKNOWN_ENDPOINT: (404, stripe.InvalidRequestError),
+    Kind.MISSING: (404, stripe.InvalidRequestError),
+    Kind.INVALID: (400, stripe.InvalidRequestError),
+    Kind.IN_USE: (409, stripe.APIError),
+    Kind.RATE_LIMIT: (429, stripe.RateLimitError),
+    Kind.HTML: (502, stripe.APIError),
+    Kind.BROKEN_JSON: (200, stripe.APIError),
+    Kind.EMPTY: (200, stripe.APIError),
+    Kind.CUT_OFF: (None, stripe.APIConnectionError),
+}
+"""Status and what the official client makes of it."""
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize(("after", "count"), [(False, 0), (True, 1)])
+async def test_a_wrong_answer_before_or_after_the_effect_is_not_kept_and_the_next_one_is_true(
+    v1: Api, control: SandboxControl, kind: Kind, after: bool, count: int
+) -> None:
+    await control.fault(kind, route=CREATE, after=after)
+    status, error = WRONG[kind]
+
+    with pytest.raises(error) as caught:
+        await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
+
+    assert caught.value.http_status == status
+    assert await _count(v1) == count
+    answer = await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
+    assert (answer.last_response.headers.get("idempotent-replayed") == "true") is after
+    assert await _count(v1) == 1
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_repeat_meets_a_wrong_answer_as_the_first_try_does(
+    v1: Api, control: SandboxControl, kind: Kind, after: bool
+) -> None:
+    first = await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
+    await control.fault(kind, route=CREATE, after=after)
+    status, error = WRONG[kind]
+
+    with pytest.raises(error) as caught:
+        await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
+
+    assert caught.value.http_status == status
+    assert "idempotent-replayed" not in (caught.value.headers or {})
+    assert (await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})).id == first.id
+
+
+async def test_a_refusal_that_is_stored_is_replayed(v1: Api, control: SandboxControl) -> None:
+    await control.fault("invalid", route=CREATE, stored=True, code="balance_insufficient", param="amount")
+
+    for replayed in (None, "true"):
+        with pytest.raises(stripe.InvalidRequestError) as caught:
+            await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
+        assert (caught.value.code, caught.value.param) == ("balance_insufficient", "amount")
+        assert caught.value.headers.get("idempotent-replayed") == replayed
+    assert await _count(v1) == 0
+
+
+async def test_status_and_body_may_be_any(v1: Api, control: SandboxControl) -> None:
+    await control.fault("server_error", route=CREATE, status=503)
+    with pytest.raises(stripe.APIError) as unavailable:
+        await v1.payment_intents.create_async(PARAMS)
+    await control.fault("forbidden", route=CREATE, body='{"message": "not on the list"}')
+    with pytest.raises(stripe.APIError) as foreign:
+        await v1.payment_intents.create_async(PARAMS)
+
+    assert (unavailable.value.http_status, foreign.value.http_status) == (503, 403)
+    assert foreign.value.http_body == '{"message": "not on the list"}'
+
+
+async def test_reads_meet_wrong_answers_too(v1: Api, control: SandboxControl) -> None:
+    intent = await v1.payment_intents.create_async(PARAMS)
+    for kind, (status, error) in WRONG.items():
+        await control.fault(kind, route="GET /v1/payment_intents/{intent}", after=True)
+        with pytest.raises(error) as caught:
+            await v1.payment_intents.retrieve_async(intent.id)
+        assert caught.value.http_status == status
+
+
+async def test_what_is_not_valid_is_refused_before_the_key_is_looked_at(v1: Api) -> None:
+    await v1.payment_intents.create_async(PARAMS, {"idempotency_key": "k"})
+
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await v1.payment_intents.create_async({**PARAMS, "colour": "red"}, {"idempotency_key": "k"})  # type: ignore[typeddict-unknown-key]
+
+    assert caught.value.code == "parameter_unknown"
 
 
 async def test_a_slow_call_still_answers(connect: Connect, control: SandboxControl) -> None:
