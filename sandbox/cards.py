@@ -25,6 +25,14 @@ class RefundOutcome(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeOutcome:
+    """What the payer's bank opens once the charge succeeded."""
+
+    reason: str
+    inquiry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decline:
     """Why a charge is refused: error `code`, `decline_code` (card_declined only), and the message a payer reads."""
 
@@ -46,6 +54,7 @@ class Card:
     declines_on_attach: bool = False
     authentication: Authentication = Authentication.NEVER
     refund: RefundOutcome = RefundOutcome.SUCCEEDS
+    dispute: DisputeOutcome | None = None
 
 
 def _declined(decline_code: str, message: str = "Your card was declined.") -> Decline:
@@ -110,9 +119,9 @@ CARDS: dict[str, Card] = {
     "pm_card_pendingRefund": Card(last4="7726", refund=RefundOutcome.PENDING_THEN_SUCCEEDS),
     "pm_card_refundFail": Card(last4="5126", refund=RefundOutcome.SUCCEEDS_THEN_FAILS),
     "pm_card_bypassPending": Card(last4="0077"),
+    "pm_card_createDispute": Card(last4="0259", dispute=DisputeOutcome(reason="fraudulent")),
+    "pm_card_createDisputeProductNotReceived": Card(
+        last4="2685", dispute=DisputeOutcome(reason="product_not_received")
+    ),
+    "pm_card_createDisputeInquiry": Card(last4="1976", dispute=DisputeOutcome(reason="fraudulent", inquiry=True)),
 }
-
-# Known to Stripe; the disputes they cause are not modelled, so a charge with one must not just succeed.
-NOT_MODELLED = frozenset(
-    {"pm_card_createDispute", "pm_card_createDisputeProductNotReceived", "pm_card_createDisputeInquiry"}
-)

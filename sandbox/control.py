@@ -207,6 +207,16 @@ class SandboxControl:
         """Refund as from the dashboard: `amount`, `reverse_transfer`, `refund_application_fee`, `metadata`."""
         return await self._post(f"/intents/{intent_id}/refund", **params)
 
+    async def dispute(
+        self, intent_id: str, *, amount: int | None = None, reason: str = "fraudulent", inquiry: bool = False
+    ) -> dict[str, Any]:
+        """Let the payer's bank dispute an intent's charge, or only ask about it (`inquiry`); returns the dispute."""
+        return await self._post(f"/intents/{intent_id}/dispute", amount=amount, reason=reason, inquiry=inquiry)
+
+    async def move_dispute(self, dispute_id: str, status: str) -> dict[str, Any]:
+        """Take a dispute to its next status: `under_review`, `won`, `lost`, …; returns the dispute."""
+        return await self._post(f"/disputes/{dispute_id}", status=status)
+
     async def enable_account(self, account_id: str, *, enabled: bool) -> dict[str, Any]:
         """Let a connected account take payments, or stop it."""
         return await self._post(f"/accounts/{account_id}", charges_enabled=enabled)

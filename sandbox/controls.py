@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox import accounts, charging, hooks, lifecycle, methods, refunds
+from sandbox import accounts, charging, disputes, hooks, lifecycle, methods, refunds
 from sandbox.cards import GENERIC
 from sandbox.delivery import Switches
 from sandbox.errors import ApiError
@@ -56,6 +56,8 @@ class Controls:
             ("POST", "/intents/{id}/force", self.force),
             ("POST", "/intents/{id}/cancel", self.cancel),
             ("POST", "/intents/{id}/refund", self.refund),
+            ("POST", "/intents/{id}/dispute", self.dispute),
+            ("POST", "/disputes/{id}", self.move_dispute),
             ("POST", "/accounts/{id}", self.account),
         ]
         return [Route(f"/_control{path}", _answering(run), methods=[method]) for method, path, run in table]
@@ -184,6 +186,15 @@ class Controls:
     async def refund(self, request: Request, given: dict[str, Any]) -> Any:
         intent_id, world, _ = self._intent(request)
         return refunds.create(world, given | {"payment_intent": intent_id})
+
+    async def dispute(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let the payer's bank contest the charge of an intent: `amount`, `reason`, `inquiry`."""
+        _, world, intent = self._intent(request)
+        return disputes.open_dispute(world, world.get("charge", intent["latest_charge"] or ""), **given)
+
+    async def move_dispute(self, request: Request, given: dict[str, Any]) -> Any:
+        world, dispute = self._sandbox.locate(request.path_params["id"])
+        return disputes.move(world, dispute, status=str(given["status"]))
 
     async def account(self, request: Request, given: dict[str, Any]) -> Any:
         world, account = self._sandbox.locate(request.path_params["id"])

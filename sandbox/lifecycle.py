@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox import charging, methods
+from sandbox import charging, disputes, methods
 from sandbox.cards import Authentication, Decline
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
@@ -127,6 +127,7 @@ def capture(world: World, params: dict[str, Any], intent_id: str) -> Object:
     charging.settle(world, charge, announce=False)
     world.emit("charge.captured", charge)
     world.emit("payment_intent.succeeded", intent)
+    _dispute_later(world, charge)
     return intent
 
 
@@ -224,6 +225,19 @@ def _charge(world: World, intent: Object, method: Object, *, decline: Decline | 
     else:
         intent.update(status="succeeded", amount_received=intent["amount"])
         world.emit("payment_intent.succeeded", intent)
+        _dispute_later(world, charge)
+
+
+def _dispute_later(world: World, charge: Object) -> None:
+    """Let the bank of a card that is known for it contest what was taken."""
+    outcome = world.cards[charge["payment_method"]].dispute
+    if outcome is None:
+        return
+
+    def contest() -> None:
+        disputes.open_dispute(world, charge, reason=outcome.reason, inquiry=outcome.inquiry)
+
+    world.later(world.settings.settle_delay_s, contest, label=charging.SETTLEMENT)
 
 
 def _decline(world: World, intent: Object, method: Object, *, decline: Decline, authenticated: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox import accounts, charging, customers, events, hooks, intents, lifecycle, methods, refunds
+from sandbox import accounts, charging, customers, disputes, events, hooks, intents, lifecycle, methods, refunds
 from sandbox.errors import ApiError, not_modelled
 from sandbox.world import Object, World
 
@@ -131,6 +131,8 @@ OPERATIONS = (
     _operation("get /v1/transfers/{transfer}", _by_id("transfer"), "expand"),
     _operation("get /v1/application_fees", charging.list_fees, f"{_DATED} charge"),
     _operation("get /v1/application_fees/{id}", _by_id("application_fee"), "expand"),
+    _operation("get /v1/disputes", disputes.list_all, f"{_DATED} charge payment_intent"),
+    _operation("get /v1/disputes/{dispute}", _by_id("dispute"), "expand"),
     _operation("get /v1/events", events.list_all, f"{_DATED} delivery_success type types"),
     _operation("get /v1/events/{id}", events.retrieve, "expand"),
     _operation(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sandbox import charging
+from sandbox import charging, disputes
 from sandbox.answers import page
 from sandbox.cards import RefundOutcome
 from sandbox.currencies import check_step, shown
@@ -15,6 +15,8 @@ _COUNTED = ("pending", "requires_action", "succeeded")  # statuses that use up t
 
 def create(world: World, params: dict[str, Any]) -> Object:
     charge = _charge(world, params)
+    if disputes.forbids_refund(world, charge):
+        raise ApiError(f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed")
     refundable = _refundable(world, charge)
     if refundable <= 0:
         raise ApiError(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")

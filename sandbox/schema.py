@@ -15,13 +15,14 @@ from sandbox.derive import Document, Schema, derive, package_folder, versions
 from sandbox.errors import ApiError
 from sandbox.forms import Decoder
 
-_FORMAT = 1  # Raised when sandbox/derive.py changes what it writes, so that an older cache is not read.
+_FORMAT = 2  # Raised when sandbox/derive.py changes what it writes, so that an older cache is not read.
 RESOURCE_OF = {
     "account": "Account",
     "application_fee": "ApplicationFee",
     "balance_transaction": "BalanceTransaction",
     "charge": "Charge",
     "customer": "Customer",
+    "dispute": "Dispute",
     "event": "Event",
     "fee_refund": "ApplicationFeeRefund",
     "payment_intent": "PaymentIntent",

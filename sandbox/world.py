@@ -20,6 +20,7 @@ _PREFIX = {
     "balance_transaction": "txn",
     "charge": "ch",
     "customer": "cus",
+    "dispute": "dp",
     "event": "evt",
     "fee_refund": "fr",
     "payment_intent": "pi",

@@ -55,6 +55,9 @@ async def test_every_object_conforms_by_an_independent_validator(v1: Api, contro
     with pytest.raises(stripe.CardError):
         await paid(v1, card="pm_card_radarBlock")
     await v1.payment_intents.cancel_async((await paid(v1, capture_method="manual")).id)
+    contested = await control.dispute((await paid(v1)).id)
+    await control.move_dispute(contested["id"], "won")
+    await control.dispute((await paid(v1)).id, inquiry=True)
     await control.force((await v1.payment_intents.create_async({"amount": 500, "currency": "chf"})).id, "processing")
     await v1.webhook_endpoints.create_async({"url": "http://127.0.0.1:1/", "enabled_events": ["account.updated"]})
 
@@ -86,7 +89,7 @@ async def test_every_answer_names_its_request(v1: Api, http: httpx.AsyncClient) 
     intent = await v1.payment_intents.create_async({"amount": 500, "currency": "chf"})
     assert intent.last_response.request_id.startswith("req_")
 
-    for path in ("/v1/payment_intents/pi_nobody", "/v1/nothing", "/v1/disputes"):
+    for path in ("/v1/payment_intents/pi_nobody", "/v1/nothing", "/v1/payouts"):
         answer = await http.get(path)
         assert answer.headers["request-id"] in answer.json()["error"]["request_log_url"]
 
@@ -105,7 +108,7 @@ async def test_a_parameter_stripe_does_not_know_is_refused(v1: Api, params: dict
 @pytest.mark.parametrize(
     ("method", "path", "data"),
     [
-        ("GET", "/v1/disputes", {}),
+        ("GET", "/v1/payouts", {}),
         ("GET", "/v1/payment_intents/search", {}),
         ("POST", "/v1/checkout/sessions", {"mode": "payment"}),
         ("POST", "/v1/payment_intents/pi_1/increment_authorization", {"amount": "500"}),

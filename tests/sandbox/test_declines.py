@@ -79,13 +79,6 @@ async def test_a_method_set_up_for_it_is_charged_off_session(v1: Api) -> None:
     assert (await paid(v1, card=card, customer=customer.id)).status == "requires_action"
 
 
-async def test_a_dispute_is_not_played_as_a_plain_success(v1: Api) -> None:
-    with pytest.raises(stripe.APIError) as caught:
-        await paid(v1, card="pm_card_createDispute")
-
-    assert caught.value.http_status == 501
-
-
 @pytest.mark.parametrize("card", ["pm_nobody", "4242424242424242", "tok_visa"])
 async def test_what_is_no_payment_method_is_refused(v1: Api, card: str) -> None:
     with pytest.raises(stripe.InvalidRequestError) as caught:
