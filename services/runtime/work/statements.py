@@ -1,0 +1,137 @@
+"""The statements of the engine, made for a kind of work.
+
+In all of them `$1` is how far the database's clock is moved, which is nothing outside of tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from services.runtime.work.kinds import WorkKind
+
+LEASE: Final = "interval '3 seconds'"
+"""How long a row stays with a process that says nothing more; it renews three times as often. Bounds the wait after a
+crash."""
+LAPSES_COUNTED_MAX: Final = 9
+"""Each lease that ran out doubles the next, up to 25 minutes: what kills its process does so ever more seldom."""
+
+# What a lease is worth after that many lapses.
+_LEASE: Final = f"{LEASE} * (1 << least(w.lapses, {LAPSES_COUNTED_MAX}))"
+
+
+def demand(shift: str, table: str) -> str:
+    """Return the assignments that make a row of `table` due at once, also one that was given up; `shift` as `$1`."""
+    return (
+        f"due_time = least({table}.due_time, now() + {shift}), dead_time = NULL, "
+        f"failures = CASE WHEN {table}.dead_time IS NULL THEN {table}.failures ELSE 0 END"
+    )
+
+
+def next_due(kinds: Sequence[WorkKind], *, tenants: bool) -> str:
+    """Return for each kind the seconds until its first row is due, negative if it is; null where there is none.
+
+    With `tenants` only rows of the tenants in `$2` count.
+    """
+    columns = ", ".join(f'({_first_due(kind, tenants=tenants)}) AS "{kind.name}"' for kind in kinds)
+    return f"SELECT {columns}"
+
+
+def claim(kind: WorkKind, *, tenants: bool) -> str:
+    """Take up to `$2` due rows under a lease, by turns of their tenants, the longest waiting first.
+
+    With `tenants` only rows of the tenants in `$3`. Rows that others work on, or are just taking, are passed over.
+    """
+    keys = ", ".join(kind.key)
+    of_row = ", ".join(f"w.{column}" for column in kind.key)
+    same = " AND ".join(f"w.{column} = c.{column}" for column in ("tenant_id", *kind.key))
+    now = "now() + $1::interval"
+    return f"""
+WITH RECURSIVE {_tenants(kind, "$3" if tenants else None)},
+due AS (
+    SELECT d.* FROM tenants CROSS JOIN LATERAL (
+        SELECT w.tenant_id, {of_row}, w.due_time FROM {kind.table} w
+        WHERE w.tenant_id = tenants.tenant_id AND ({kind.where})
+            AND w.due_time <= {now} AND w.held_until <= {now}
+        ORDER BY w.due_time LIMIT $2 FOR UPDATE SKIP LOCKED) d),
+chosen AS (
+    SELECT tenant_id, {keys} FROM (
+        SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY due_time) AS turn FROM due) AS in_turn
+    ORDER BY turn, due_time LIMIT $2)
+UPDATE {kind.table} w SET fence = w.fence + 1, held_until = {now} + {_LEASE}, due_time = {now} + {_LEASE},
+    lapses = w.lapses + (w.held_until > '-infinity')::integer
+FROM chosen c WHERE {same}
+RETURNING w.tenant_id, {", ".join(f"w.{column}::text AS {column}" for column in kind.key)},
+    w.fence, w.failures, w.lapses
+"""  # noqa: S608 our own names
+
+
+def renew(kind: WorkKind) -> str:
+    """Hold the rows `$2` (tenants), `$3` (fences), `$4…` (keys) for another lease."""
+    types = ", ".join(f"${place}::{type}[]" for place, type in enumerate(kind.key.values(), start=4))
+    same = " AND ".join(f"w.{column} = h.{column}" for column in ("tenant_id", "fence", *kind.key))
+    until = f"now() + $1::interval + {_LEASE}"
+    return f"""
+UPDATE {kind.table} w SET held_until = {until},
+    due_time = CASE WHEN w.due_time = w.held_until THEN {until} ELSE w.due_time END
+FROM unnest($2::text[], $3::bigint[], {types}) AS h (tenant_id, fence, {", ".join(kind.key)})
+WHERE {same}"""  # noqa: S608 our own names
+
+
+def finish(kind: WorkKind) -> str:
+    """Let a row go that is done, due again at once if more came meanwhile; `$2` tenant, `$3` fence, `$4…` key."""
+    return f"""
+UPDATE {kind.table} w SET held_until = '-infinity', failures = 0, lapses = 0, problem = NULL,
+    due_time = CASE WHEN w.due_time = w.held_until THEN NULL ELSE w.due_time END
+WHERE {_row(kind, 4)} RETURNING w.due_time <= now() + $1::interval"""  # noqa: S608 our own names
+
+
+def put_back(kind: WorkKind) -> str:
+    """Let a row go that is to be done after `$4`, or at once if more came meanwhile; `$2`, `$3`, `$5…` as `finish`."""
+    return f"""
+UPDATE {kind.table} w SET held_until = '-infinity', lapses = 0,
+    due_time = CASE WHEN w.due_time = w.held_until THEN now() + $1::interval + $4::interval ELSE w.due_time END
+WHERE {_row(kind, 5)} RETURNING true"""  # noqa: S608 our own names
+
+
+def fail(kind: WorkKind) -> str:
+    """Let a row go that failed by `$5`, to be tried after `$4`; `$2`, `$3`, `$6…` as `finish`.
+
+    Without `$4` it is a dead letter, unless more came meanwhile: then it is tried for that.
+    """
+    later = "now() + $1::interval + coalesce($4::interval, interval '0')"
+    given_up = "$4::interval IS NULL AND w.due_time = w.held_until"
+    return f"""
+UPDATE {kind.table} w SET held_until = '-infinity', lapses = 0, failures = w.failures + 1, problem = $5,
+    due_time = CASE WHEN {given_up} THEN NULL ELSE {later} END,
+    dead_time = CASE WHEN {given_up} THEN now() + $1::interval END
+WHERE {_row(kind, 6)} RETURNING w.dead_time IS NOT NULL"""  # noqa: S608 our own names
+
+
+def _tenants(kind: WorkKind, known: str | None) -> str:
+    """Return the CTE of the tenants whose rows are looked at: those in `known`, or all, found by skipping ahead."""
+    if known is not None:
+        return f"tenants (tenant_id) AS (SELECT unnest({known}::text[]))"
+    first = (
+        f"SELECT w.tenant_id FROM {kind.table} w WHERE w.due_time IS NOT NULL AND ({kind.where})"  # noqa: S608
+        "{} ORDER BY w.tenant_id LIMIT 1"
+    )
+    return (
+        f"found (tenant_id) AS (({first.format('')}) UNION ALL"  # noqa: S608 our own names
+        f" SELECT ({first.format(' AND w.tenant_id > found.tenant_id')}) FROM found WHERE found.tenant_id IS NOT NULL),"
+        " tenants AS (SELECT tenant_id FROM found WHERE tenant_id IS NOT NULL)"
+    )
+
+
+def _first_due(kind: WorkKind, *, tenants: bool) -> str:
+    return f"""
+WITH RECURSIVE {_tenants(kind, "$2" if tenants else None)}
+SELECT extract(epoch FROM min(d.due_time) - (now() + $1::interval))::float8 FROM tenants CROSS JOIN LATERAL (
+    SELECT w.due_time FROM {kind.table} w
+    WHERE w.tenant_id = tenants.tenant_id AND w.due_time IS NOT NULL AND ({kind.where})
+    ORDER BY w.due_time LIMIT 1) d"""  # noqa: S608 our own names
+
+
+def _row(kind: WorkKind, place: int) -> str:
+    keys = " AND ".join(f"w.{column} = ${place + n}::text::{type}" for n, (column, type) in enumerate(kind.key.items()))
+    return f"w.tenant_id = $2 AND w.fence = $3 AND {keys}"
