@@ -152,6 +152,13 @@ class TooManyStreams(ResourceExhausted):
     retry_after = timedelta(seconds=1)
 
 
+class TooManyCalls(ResourceExhausted):
+    """This caller has as many calls under way as it may have, or calls too often; send the same call again later."""
+
+    reason = "TOO_MANY_CALLS"
+    retry_after = timedelta(seconds=1)
+
+
 class DependencyUnavailable(Unavailable):
     """Something this service depends on is away; send the same call again."""
 

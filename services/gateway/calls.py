@@ -31,10 +31,9 @@ from services.gateway.provider import NotExecuted, Overtaken, Unanswered
 from services.gateway.store import Call, Held, LeaseLost, Store
 from services.runtime import calls as calling
 from services.runtime import points
+from services.runtime.waiting import WaitingRoom
 
 RENEW_EVERY_S: Final = domain.LEASE.total_seconds() / 3
-POLL_S: Final = 0.02
-"""Between two looks at a payment that somebody else works on."""
 WAIT_MAX_S: Final = 10.0
 """How long to wait for a payment when no deadline says less."""
 ANSWER_MARGIN_S: Final = 0.1
@@ -106,6 +105,8 @@ class Calls:
         self._store = store
         self._operations = {operation.name: operation for operation in operations}
         self._now = now
+        self._room = WaitingRoom()
+        """Those who wait for a payment of (tenant, payment)."""
 
     async def make(
         self,
@@ -134,6 +135,7 @@ class Calls:
 
     async def _make(self, call: Call) -> Done:
         until = patience()
+        self._room.check_room((call.tenant_id, call.payment_id))  # or it would be written down, too
         while True:
             found, is_new, held = await self._store.accept(call, now=self._now())
             if not found:
@@ -150,24 +152,34 @@ class Calls:
     async def _join(self, call: Call, *, until: float) -> Done:
         """Wait for whoever works on the payment; then return what came of the call, or carry it on."""
         while True:
-            kept = await self._store.call(call.tenant_id, call.operation, call.request_id)
-            if kept is None:
-                raise _Withdrawn
-            if kept.request_hash != call.request_hash or kept.payment_id != call.payment_id:
-                raise RequestIdReused(field="request_id")
-            if kept.state in ("ANSWERED", "REFUSED"):
+            kept, held = await self._turn(call, until=until)
+            if held is None:
                 return await self._kept(kept)
-            held = await self._store.take(call.tenant_id, call.payment_id, now=self._now())
-            if held is not None:
-                # Read under the lease: nobody else changes it from here on.
-                kept = await self._store.call(call.tenant_id, call.operation, call.request_id)
-                if kept is not None and kept.state not in ("ANSWERED", "REFUSED"):
-                    return await self._carry_out(held, kept, deliver=None)
+            # Read under the lease: nobody else changes it from here on.
+            current = await self._store.call(call.tenant_id, call.operation, call.request_id)
+            if current is not None and current.state not in ("ANSWERED", "REFUSED"):
+                return await self._carry_out(held, current, deliver=None)
+            async with self.holding(held):
                 await self._store.save(held, point="call.release", now=self._now(), release=True)
-                continue
-            if asyncio.get_running_loop().time() > until:
-                raise RequestInProgress
-            await asyncio.sleep(POLL_S)
+
+    async def _turn(self, call: Call, *, until: float) -> tuple[Call, Held | None]:
+        """Wait until a call that was made before is done, or its payment is ours; raise RequestInProgress in the end."""
+        question = (call.tenant_id, call.operation, call.request_id)
+        with self._room.place((call.tenant_id, call.payment_id), question=question) as place:
+            while True:
+                kept = await self._store.call(*question)
+                if kept is None:
+                    raise _Withdrawn
+                if kept.request_hash != call.request_hash or kept.payment_id != call.payment_id:
+                    raise RequestIdReused(field="request_id")
+                if kept.state in ("ANSWERED", "REFUSED"):
+                    return kept, None
+                held = await self._store.take(call.tenant_id, call.payment_id, now=self._now())
+                if held is not None:
+                    place.served()
+                    return kept, held
+                if not await place.until_worth_a_look(until):
+                    raise RequestInProgress
 
     async def settle(self, call: Call) -> None:
         """Ask again what came of a call without an answer, and deliver it."""
@@ -176,7 +188,8 @@ class Calls:
             return
         kept = await self._store.call(call.tenant_id, call.operation, call.request_id)
         if kept is None or kept.state not in ("STARTED", "UNKNOWN"):
-            await self._store.save(held, point="call.release", now=self._now(), release=True)
+            async with self.holding(held):
+                await self._store.save(held, point="call.release", now=self._now(), release=True)
             return
         try:
             await self._carry_out(held, kept, deliver=f"settled {call.operation}")
@@ -196,9 +209,12 @@ class Calls:
         return Done(held=held, answer=call.answer or {}, live=None)
 
     async def _carry_out(self, held: Held, call: Call, *, deliver: str | None) -> Done:
-        async with self.holding(held):
-            await self.settle_open(held, but=call)
-            return await self._perform(held, call, deliver=deliver)
+        try:
+            async with self.holding(held):
+                await self.settle_open(held, but=call)
+                return await self._perform(held, call, deliver=deliver)
+        finally:
+            self._room.answered((call.tenant_id, call.operation, call.request_id))
 
     async def settle_open(self, held: Held, *, but: Call | None = None) -> None:
         """Ask what came of calls on a held payment that have no answer, before anything is concluded or done.
@@ -215,6 +231,8 @@ class Calls:
                 done = await self._perform(held, call, deliver=f"settled {operation}", release=False)
             except (domain.StripeRefused, domain.ChargeDisputed, domain.IntentState):
                 continue  # kept as that call's answer; what is done now has another
+            finally:
+                self._room.answered((held.tenant_id, operation, request_id))
             if not done.answer:
                 raise domain.StripeUnavailable
             del held.open_calls[operation, request_id]
@@ -326,19 +344,25 @@ class Calls:
             raise
         finally:
             renewing.cancel()
+            self._room.wake((held.tenant_id, held.payment_id))
 
     async def held(self, tenant_id: str, payment_id: str) -> Held:
         """Take a payment, waiting for whoever works on it."""
+        held = await self._store.take(tenant_id, payment_id, now=self._now())
+        if held is not None:
+            return held
+        if await self._store.read(tenant_id, payment_id) is None:
+            raise IntentNotFound
         until = patience()
-        while True:
-            held = await self._store.take(tenant_id, payment_id, now=self._now())
-            if held is not None:
-                return held
-            if await self._store.read(tenant_id, payment_id) is None:
-                raise IntentNotFound
-            if asyncio.get_running_loop().time() > until:
-                raise RequestInProgress
-            await asyncio.sleep(POLL_S)
+        with self._room.place((tenant_id, payment_id)) as place:
+            while True:
+                # Again at once: it may have been let go before there was anybody in line to wake.
+                held = await self._store.take(tenant_id, payment_id, now=self._now())
+                if held is not None:
+                    place.served()
+                    return held
+                if not await place.until_worth_a_look(until):
+                    raise RequestInProgress
 
     async def _let_go(self, held: Held) -> None:
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -37,8 +37,6 @@ from services.orchestrator.peers import Peers, Refused, refusal_to_json
 from services.orchestrator.store import NewPayment, Plan, Request, Store
 from services.runtime import calls
 
-POLL_S: Final = 0.02
-"""Between two looks at a payment or a request that somebody else has."""
 ANSWER_MARGIN_S: Final = 0.1
 """How long before its deadline a waiting repeat gives up, so that its answer still arrives."""
 WAIT_MAX_S: Final = 20.0
@@ -59,6 +57,7 @@ class Commands:
         self._driver = driver
         self._peers = peers
         self._now = now
+        self._room = driver.room
         self._running: dict[object, tuple[bytes, asyncio.Task[Any]]] = {}
         self._actions = Actions(driver, peers)
 
@@ -78,6 +77,7 @@ class Commands:
 
         async def begin() -> Message:
             point = f"{request.key.method.removesuffix('Payment').lower()}.accept"
+            self._room.check_room((request.key.tenant_id, request.payment_id))  # or it would be written down, too
             found, accepted, plan = await self._store.accept(request, payer_id=payer_id, point=point, now=self._now())
             if not found:
                 raise PaymentNotFound
@@ -104,21 +104,25 @@ class Commands:
         """Carry on all requests on a held payment that have no answer yet."""
         plan = work.plan
         for request in await self._store.open_requests(plan.tenant_id, plan.payment_id):
-            try:
+            with suppress(Refused):  # kept as the request's answer
                 await self._answer(work, request, b"", release=False)
-            except Refused:
-                continue  # kept as the request's answer
+            self._room.answered(request.key)
 
     async def held(self, tenant_id: str, payment_id: str) -> Plan:
         """Take a payment, waiting for whoever has it; raises `RequestInProgress` shortly before the deadline."""
+        plan = await self._store.take(tenant_id, payment_id, now=self._now())
+        if plan is not None:
+            return plan
         until = self._patience()
-        while True:
-            plan = await self._store.take(tenant_id, payment_id, now=self._now())
-            if plan is not None:
-                return plan
-            if asyncio.get_running_loop().time() > until:
-                raise RequestInProgress
-            await asyncio.sleep(POLL_S)
+        with self._room.place((tenant_id, payment_id)) as place:
+            while True:
+                # Again at once: it may have been let go before there was anybody in line to wake.
+                plan = await self._store.take(tenant_id, payment_id, now=self._now())
+                if plan is not None:
+                    place.served()
+                    return plan
+                if not await place.until_worth_a_look(until):
+                    raise RequestInProgress
 
     async def _once(
         self, request: Request, begin: Callable[[], Coroutine[Any, Any, Message]], owner: str | None = None
@@ -147,28 +151,45 @@ class Commands:
         """Answer a request that was written down before, here or elsewhere, carrying it on if nobody does."""
         until = self._patience()
         while True:
-            first = await self._store.request(request.key)
-            if first is None:
-                raise RequestInProgress  # seen and not readable yet: its transaction ends any moment
-            if first.request_hash != request.request_hash or (
-                request.payment_id and request.key.method != "StartPayment" and first.payment_id != request.payment_id
-            ):
-                raise RequestIdReused(field="request_id")
+            first = await self._first(request)
+            plan: Plan | None = None
+            if not first.done:
+                first, plan = await self._turn(request, first, until=until)
             if first.refusal is not None:
                 raise Refused(**first.refusal)
             if first.answer is not None:
                 return await self._replayed(first, first.answer)
-            plan = await self._store.take(first.key.tenant_id, first.payment_id, now=self._now())
-            if plan is not None:
-                current = await self._store.request(request.key)
-                if current is None or current.done:
-                    async with self._driver.holding(plan) as work:
-                        await self._driver.save(work, "request.nothing", release=True)
-                    continue
-                return await self._carry_out(plan, current, personal)
-            if asyncio.get_running_loop().time() > until:
+            if plan is None:
                 raise RequestInProgress
-            await asyncio.sleep(POLL_S)
+            current = await self._store.request(request.key)
+            if current is not None and not current.done:
+                return await self._carry_out(plan, current, personal)
+            async with self._driver.holding(plan) as work:
+                await self._driver.save(work, "request.nothing", release=True)
+
+    async def _first(self, request: Request) -> Request:
+        """Return what was written down under the request's id; raise RequestIdReused if that was something else."""
+        first = await self._store.request(request.key)
+        if first is None:
+            raise RequestInProgress  # seen and not readable yet: its transaction ends any moment
+        if first.request_hash != request.request_hash or (
+            request.payment_id and request.key.method != "StartPayment" and first.payment_id != request.payment_id
+        ):
+            raise RequestIdReused(field="request_id")
+        return first
+
+    async def _turn(self, request: Request, first: Request, *, until: float) -> tuple[Request, Plan | None]:
+        """Wait until a request has its answer, or its payment is ours, or the time is up."""
+        with self._room.place((first.key.tenant_id, first.payment_id), question=first.key) as place:
+            while True:
+                plan = await self._store.take(first.key.tenant_id, first.payment_id, now=self._now())
+                if plan is not None:
+                    place.served()
+                    return first, plan
+                # Read after each look, also the first: there was nobody to wake when the answer came before we stood in line.
+                first = await self._first(request)
+                if first.done or not await place.until_worth_a_look(until):
+                    return first, None
 
     async def _replayed(self, request: Request, answer: bytes) -> Message:
         """Return the first answer, with secrets fetched anew where the payer may still need them."""
@@ -188,7 +209,9 @@ class Commands:
 
     async def _carry_out(self, plan: Plan, request: Request, personal: bytes = b"") -> Message:
         async with self._driver.holding(plan) as work:
-            return await self._answer(work, request, personal, release=True)
+            answer = await self._answer(work, request, personal, release=True)
+        self._room.answered(request.key)
+        return answer
 
     async def _answer(self, work: Work, request: Request, personal: bytes, *, release: bool) -> Message:
         """Do what a request asks for and keep its answer, or the refusal if it stands for good."""

@@ -24,6 +24,7 @@ from services.orchestrator.domain import Attention, Observation, PaymentError, S
 from services.orchestrator.peers import Peers, Refused, RevisionMoved, observation, snapshot
 from services.orchestrator.store import LeaseLost, Plan, Request, Store, Transition
 from services.runtime import points
+from services.runtime.waiting import WaitingRoom
 
 RENEW_EVERY_S: Final = domain.LEASE.total_seconds() / 3
 
@@ -102,6 +103,8 @@ class Driver:
         self._peers = peers
         self._abandoned_after = abandoned_after
         self._now = now
+        self.room = WaitingRoom()
+        """Those who wait for a payment of (tenant, payment)."""
 
     @asynccontextmanager
     async def holding(self, plan: Plan) -> AsyncIterator[Work]:
@@ -122,6 +125,7 @@ class Driver:
             raise
         finally:
             renewing.cancel()
+            self.room.wake((plan.tenant_id, plan.payment_id))
 
     async def start(self, work: Work, payer: gateway_pb2.Payer | None) -> None:
         """Quote, open, create the intent: from whatever was reached to COLLECTING, or to the end of the plan.
