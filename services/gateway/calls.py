@@ -163,7 +163,7 @@ class Calls:
                 await self._store.save(held, point="call.release", now=self._now(), release=True)
 
     async def _turn(self, call: Call, *, until: float) -> tuple[Call, Held | None]:
-        """Wait until a call that was made before is done, or its payment is ours; raise RequestInProgress in the end."""
+        """Wait until a call that was made before is done, or its payment is ours. Raises RequestInProgress."""
         question = (call.tenant_id, call.operation, call.request_id)
         with self._room.place((call.tenant_id, call.payment_id), question=question) as place:
             while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from grpc import aio
@@ -16,12 +17,20 @@ from services.gateway import currencies, domain, reading, stripe_ids
 from services.gateway.calls import Calls, Done
 from services.gateway.convert import account_to_proto, intent_to_proto, money, refund_to_proto, to_proto
 from services.gateway.customers import Customers
-from services.gateway.domain import IntentNotFound, IntentState, RefundNotFound, StripeUnavailable, TenantNotServed
+from services.gateway.domain import (
+    IntentNotFound,
+    IntentState,
+    Observation,
+    RefundNotFound,
+    StripeUnavailable,
+    TenantNotServed,
+)
 from services.gateway.observer import Observer
-from services.gateway.provider import Provider, Unanswered, redirect_of
+from services.gateway.provider import Json, Provider, Unanswered, redirect_of
 from services.gateway.sellers import Sellers
 from services.gateway.store import Held, Store
 from services.runtime import calls as calling
+from services.runtime.sharing import KeptReadings, SharedReadings
 
 CANCEL_REASONS: Final = {
     gateway_pb2.CancelIntentRequest.REASON_UNSPECIFIED: "",
@@ -41,6 +50,9 @@ METHODS: Final = {
     "confirmation_token_id": stripe_ids.CONFIRMATION_TOKEN,
 }
 REFUND_NAMESPACE: Final = uuid.UUID("0c6e5d1a-7d0e-4a56-9d2f-5a0f3e1f7c44")
+
+SECRETS_KEPT_S: Final = 2.0
+"""In memory alone: as long as a page that is loaded again and again may be shown the same."""
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -68,6 +80,8 @@ class GatewayServicer(GatewayServiceServicer):
         self._provider = provider
         self._tenant_id = tenant_id
         self._now = now
+        self._readings: SharedReadings[tuple[Observation, Json | None]] = SharedReadings()
+        self._secrets: KeptReadings[Json] = KeptReadings(kept_s=SECRETS_KEPT_S)
 
     async def CreateIntent(
         self, request: gateway_pb2.CreateIntentRequest, context: Context
@@ -131,7 +145,7 @@ class GatewayServicer(GatewayServiceServicer):
         )
         if not done.answer:
             raise StripeUnavailable
-        intent = done.live or await self._secret(str(done.answer["intent_id"]))
+        intent = done.live or await self._secret(str(done.answer["intent_id"]), done.held)
         return gateway_pb2.CreateIntentResponse(
             observation=to_proto(done.held.observation), client_secret=str(intent.get("client_secret") or "")
         )
@@ -154,7 +168,9 @@ class GatewayServicer(GatewayServiceServicer):
         )
         answer = gateway_pb2.ConfirmIntentResponse(observation=to_proto(done.held.observation))
         if done.held.observation.intent_state == domain.REQUIRES_ACTION and done.answer:
-            redirect_url = redirect_of(done.live or await self._secret(str(done.answer["intent_id"])))
+            if done.live:
+                self._secrets.forget(_secrets_key(str(done.answer["intent_id"]), done.held))
+            redirect_url = redirect_of(done.live or await self._secret(str(done.answer["intent_id"]), done.held))
             if redirect_url is not None:
                 answer.next_action.redirect_url = redirect_url
         return answer
@@ -226,7 +242,10 @@ class GatewayServicer(GatewayServiceServicer):
     ) -> gateway_pb2.SyncIntentResponse:
         """Read a payment again at Stripe."""
         payment_id = reading.identifier(request.payment_id, field="payment_id")
-        observation, intent = await self._observer.read_again(calling.current_tenant(), payment_id, origin="sync")
+        tenant_id = calling.current_tenant()
+        observation, intent = await self._readings.ask(
+            (tenant_id, payment_id), partial(self._observer.read_again, tenant_id, payment_id, origin="sync")
+        )
         answer = gateway_pb2.SyncIntentResponse(observation=to_proto(observation))
         redirect_url = redirect_of(intent) if intent is not None else None
         if redirect_url is not None:
@@ -251,7 +270,7 @@ class GatewayServicer(GatewayServiceServicer):
         )
         latest = held.latest
         if request.with_secret and latest is not None and latest.state in domain.CONFIRMABLE:
-            intent = await self._secret(latest.intent_id)
+            intent = await self._secret(latest.intent_id, held)
             answer.client_secret = str(intent.get("client_secret") or "")
             redirect_url = redirect_of(intent)
             if redirect_url is not None:
@@ -344,9 +363,19 @@ class GatewayServicer(GatewayServiceServicer):
             raise IntentNotFound
         return held
 
-    async def _secret(self, intent_id: str) -> Any:
-        """Read an intent for its secrets alone; nothing is concluded from it, so no lease is needed."""
+    async def _secret(self, intent_id: str, held: Held) -> Json:
+        """Read an intent for its secrets alone; nothing is concluded from it, so no lease is needed.
+
+        What was read while the payment stood as it does now may be a moment old: the secret is the same for ever, and
+        where the payer has to go changes with the mirror.
+        """
         try:
-            return await self._provider.retrieve_intent(intent_id)
+            return await self._secrets.ask(
+                _secrets_key(intent_id, held), partial(self._provider.retrieve_intent, intent_id)
+            )
         except Unanswered as silence:
             raise StripeUnavailable from silence
+
+
+def _secrets_key(intent_id: str, held: Held) -> tuple[object, ...]:
+    return held.tenant_id, intent_id, held.observation.mirror_version

@@ -30,6 +30,7 @@ from services.orchestrator.sink import SinkServicer
 from services.orchestrator.statements import FORGET
 from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep
+from services.orchestrator.syncs import Syncs
 from services.runtime.clients import TokenDirectory, peer_channel
 from services.runtime.database import HeldConnections, make_engine
 from services.runtime.forgetting import forgetting
@@ -112,7 +113,9 @@ async def orchestrator_parts(
         driver = Driver(store, peers, abandoned_after=abandoned_after, now=now)
         commands = Commands(store, driver, peers, now=now)
         sweep = Sweep(store, driver, commands, now=now)
+        syncs = Syncs(driver, commands, peers)
         await stack.enter_async_context(commands.draining())
+        await stack.enter_async_context(syncs.draining())
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
             store=store,
@@ -122,7 +125,7 @@ async def orchestrator_parts(
             sweep=sweep,
             quotes=Quotes(store, peers, wake=sweep.wake, now=now),
             servicer=OrchestratorServicer(  # type: ignore[abstract]  # RPCs that are only announced
-                store, driver, commands, peers, quote_ttl=quote_ttl(abandoned_after), now=now
+                store, commands, syncs, peers, quote_ttl=quote_ttl(abandoned_after), now=now
             ),
             sink=SinkServicer(store, wake=sweep.wake, now=now),
         )

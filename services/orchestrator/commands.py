@@ -186,7 +186,7 @@ class Commands:
                 if plan is not None:
                     place.served()
                     return first, plan
-                # Read after each look, also the first: there was nobody to wake when the answer came before we stood in line.
+                # Also after the first look: what was answered before we stood in line woke nobody.
                 first = await self._first(request)
                 if first.done or not await place.until_worth_a_look(until):
                     return first, None

@@ -15,7 +15,6 @@ from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator import domain
 from services.orchestrator.commands import Commands
 from services.orchestrator.domain import PaymentNotFound
-from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers, money
 from services.orchestrator.reading import (
     REASON_CHARACTERS_MAX,
@@ -31,7 +30,8 @@ from services.orchestrator.reading import (
     timestamp,
 )
 from services.orchestrator.store import Plan, Store
-from services.runtime import calls, points
+from services.orchestrator.syncs import Syncs
+from services.runtime import calls
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -44,16 +44,16 @@ class OrchestratorServicer(OrchestratorServiceServicer):
     def __init__(
         self,
         store: Store,
-        driver: Driver,
         commands: Commands,
+        syncs: Syncs,
         peers: Peers,
         *,
         quote_ttl: timedelta,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._driver = driver
         self._commands = commands
+        self._syncs = syncs
         self._peers = peers
         self._quote_ttl = quote_ttl
         self._now = now
@@ -156,22 +156,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         self, request: orchestrator_pb2.SyncPaymentRequest, context: Context
     ) -> orchestrator_pb2.SyncPaymentResponse:
         """Read a payment again at Stripe."""
-        plan = await self._plan(request.payment_id)
-        if plan.attempt == 0:
-            return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.payment(plan.payment_id))
-        seen = await points.call("sync.gateway", self._peers.sync_intent(plan.payment_id))
-        held = await self._commands.held(plan.tenant_id, plan.payment_id)
-        async with self._driver.holding(held) as work:
-            work.apply(seen.observation)
-            self._driver.apply_delivered(work)
-            await self._driver.say_all(work)
-            await self._driver.save(work, "sync.release", release=True)
-        answer = orchestrator_pb2.SyncPaymentResponse(
-            payment=work.payment or await self._peers.payment(plan.payment_id)
-        )
-        if seen.redirect_url is not None:
-            answer.next_action.redirect_url = seen.redirect_url
-        return answer
+        return await self._syncs.sync(await self._plan(request.payment_id))
 
     async def GetPaymentPlan(
         self, request: orchestrator_pb2.GetPaymentPlanRequest, context: Context

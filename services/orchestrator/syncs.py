@@ -1,0 +1,72 @@
+"""SyncPayment: what a payer may ask as often as they like, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+from batzen.orchestrator.v1 import orchestrator_pb2
+from services.orchestrator.commands import Commands
+from services.orchestrator.driver import Driver
+from services.orchestrator.peers import Peers
+from services.orchestrator.store import Plan
+from services.runtime import calls, points
+from services.runtime.sharing import SharedReadings
+
+PAUSE_S: Final = 0.5
+"""Between two readings of one payment. The first is made at once; a page that asks without end causes two a second."""
+
+
+class Syncs:
+    """Reads payments again at Stripe: each once at a time, one reading for all who ask for it meanwhile."""
+
+    def __init__(self, driver: Driver, commands: Commands, peers: Peers) -> None:
+        self._driver = driver
+        self._commands = commands
+        self._peers = peers
+        self._readings: SharedReadings[orchestrator_pb2.SyncPaymentResponse] = SharedReadings(pause_s=PAUSE_S)
+
+    async def sync(self, plan: Plan) -> orchestrator_pb2.SyncPaymentResponse:
+        """Read a payment again, and return it as it stands afterwards.
+
+        One that is over is not read for its payer: for them nothing changes any more that is not delivered. Services
+        and operators have it read all the same, for instance after webhooks were lost.
+        """
+        if plan.attempt == 0 or (calls.current_access().own_only and is_over(plan)):
+            return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.payment(plan.payment_id))
+        key = (plan.tenant_id, plan.payment_id)
+        return await self._readings.ask(key, partial(self._read, *key))
+
+    @asynccontextmanager
+    async def draining(self) -> AsyncIterator[None]:
+        """At the end of the block stop what is still read."""
+        async with self._readings.draining():
+            yield
+
+    async def _read(self, tenant_id: str, payment_id: str) -> orchestrator_pb2.SyncPaymentResponse:
+        seen = await points.call("sync.gateway", self._peers.sync_intent(payment_id))
+        held = await self._commands.held(tenant_id, payment_id)
+        async with self._driver.holding(held) as work:
+            work.apply(seen.observation)
+            self._driver.apply_delivered(work)
+            await self._driver.say_all(work)
+            await self._driver.save(work, "sync.release", release=True)
+        answer = orchestrator_pb2.SyncPaymentResponse(payment=work.payment or await self._peers.payment(payment_id))
+        if seen.redirect_url is not None:
+            answer.next_action.redirect_url = seen.redirect_url
+        return answer
+
+
+def is_over(plan: Plan) -> bool:
+    """Whether a payment ended, and nothing of it is on its way or in doubt."""
+    amounts = plan.said.amounts
+    return (
+        plan.stage == "ENDED"
+        and not plan.unsaid
+        and plan.observed_version <= plan.mirror_version
+        and amounts.refund_pending_minor == 0
+        and amounts.disputed_open_minor == 0
+        and plan.said.attention is None
+    )

@@ -1,0 +1,149 @@
+"""What may be asked as often as anybody likes: it costs Stripe next to nothing, and still says what is true."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from services.orchestrator.domain import Amounts, Attention
+from services.orchestrator.syncs import is_over
+from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.samples import PAYER, THREE_D_SECURE, cancel, chf, refund, state_of, submit
+
+READ = "GET /v1/payment_intents/{intent}"
+MANY = 60
+
+
+async def readings(journeys: Journeys) -> int:
+    return int((await journeys.stripe.metrics()).get(READ, {}).get("count", 0))
+
+
+def sync(payment_id: str) -> pb.SyncPaymentRequest:
+    return pb.SyncPaymentRequest(payment_id=payment_id)
+
+
+async def test_a_payment_that_is_over_is_not_read_again_for_its_payer(
+    as_payer: OrchestratorServiceStub, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    paid = await journeys.paid()
+    canceled = await journeys.started()
+    await orchestrator.CancelPayment(cancel(canceled))
+    await journeys.stripe.clear_metrics()
+    for payment_id, state in ((paid, "SUCCEEDED"), (canceled, "CANCELED")):
+        for _ in range(5):
+            assert (await as_payer.SyncPayment(sync(payment_id))).payment == await journeys.payment(payment_id)
+        assert state_of(await journeys.payment(payment_id)) == state
+    assert await readings(journeys) == 0
+
+
+async def test_a_service_has_a_payment_that_is_over_read_again(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.paid()
+    [intent] = await journeys.intents(payment_id)
+    await journeys.stripe.refund(intent["id"])
+    assert state_of((await orchestrator.SyncPayment(sync(payment_id))).payment) == "REFUNDED"
+
+
+async def test_a_payment_is_over_once_nothing_of_it_is_on_its_way_or_in_doubt(
+    orchestrator: OrchestratorServiceStub, replica: Orchestrator, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started()
+    store = replica.parts.store
+    waiting = await store.read("main", payment_id, payer_id=PAYER)
+    assert waiting is not None
+    assert not is_over(waiting)
+
+    await orchestrator.SubmitPayment(submit(payment_id))
+    paid = await store.read("main", payment_id, payer_id=PAYER)
+    assert paid is not None
+    assert is_over(paid)
+    await orchestrator.RefundPayment(refund(payment_id, 1_000, expected_refundable=chf(10_000)))
+    refunded = await store.read("main", payment_id, payer_id=PAYER)
+    assert refunded is not None
+    assert is_over(refunded)
+
+    assert not is_over(replace(paid, observed_version=paid.mirror_version + 1))
+    for said in (
+        replace(paid.said, amounts=Amounts(captured_minor=10_000, refund_pending_minor=1)),
+        replace(paid.said, amounts=Amounts(captured_minor=10_000, disputed_open_minor=1)),
+        replace(paid.said, attention=Attention(reason="SURPLUS")),
+    ):
+        assert not is_over(replace(paid, said=said))
+
+
+async def test_one_reading_answers_all_who_ask_for_it_meanwhile(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started()
+    await journeys.stripe.clear_metrics()
+    await journeys.stripe.fault("pause", route=READ)
+    first = asyncio.ensure_future(orchestrator.SyncPayment(sync(payment_id)))
+    await journeys.stripe.until_paused()
+    others = [asyncio.ensure_future(orchestrator.SyncPayment(sync(payment_id))) for _ in range(MANY)]
+    await orchestrator.GetPaymentPlan(pb.GetPaymentPlanRequest(payment_id=payment_id))
+    await journeys.stripe.resume()
+    answers = await asyncio.gather(first, *others)
+    assert {state_of(answer.payment) for answer in answers} == {"REQUIRES_PAYMENT_METHOD"}
+    assert await readings(journeys) <= 3
+
+
+async def test_who_asks_while_a_reading_runs_hears_what_is_true_afterwards(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started()
+    [intent] = await journeys.intents(payment_id)
+    await journeys.stripe.fault("pause", route="GET /v1/payment_intents/{intent}", after=True)
+    early = asyncio.ensure_future(orchestrator.SyncPayment(sync(payment_id)))
+    await journeys.stripe.until_paused()
+    await journeys.stripe.succeed(intent["id"])
+    late = asyncio.ensure_future(orchestrator.SyncPayment(sync(payment_id)))
+    await orchestrator.GetPaymentPlan(pb.GetPaymentPlanRequest(payment_id=payment_id))
+    await journeys.stripe.resume()
+    await early
+    assert state_of((await late).payment) == "SUCCEEDED"
+
+
+async def test_replicas_share_their_readings_at_the_gateway(
+    world: World, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started()
+    async with world.orchestrator() as second, second.connect() as stub:
+        await journeys.stripe.clear_metrics()
+        await journeys.stripe.fault("pause", route=READ)
+        first = asyncio.ensure_future(orchestrator.SyncPayment(sync(payment_id)))
+        await journeys.stripe.until_paused()
+        others = [
+            asyncio.ensure_future(replica.SyncPayment(sync(payment_id)))
+            for _ in range(MANY // 2)
+            for replica in (orchestrator, stub)
+        ]
+        await stub.GetPaymentPlan(pb.GetPaymentPlanRequest(payment_id=payment_id))
+        await journeys.stripe.resume()
+        await asyncio.gather(first, *others)
+        assert await readings(journeys) <= 5
+
+
+async def test_a_page_that_is_loaded_again_and_again_fetches_its_secrets_once(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started()
+    await journeys.stripe.clear_metrics()
+    request = pb.GetPaymentSessionRequest(payment_id=payment_id)
+    sessions = await asyncio.gather(*(orchestrator.GetPaymentSession(request) for _ in range(20)))
+    assert len({one.session.client_secret for one in sessions}) == 1
+    assert sessions[0].session.client_secret
+    assert await readings(journeys) <= 2
+
+
+async def test_secrets_fetched_before_a_submit_do_not_hide_what_it_asks_of_the_payer(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started()
+    request = pb.GetPaymentSessionRequest(payment_id=payment_id)
+    assert not (await orchestrator.GetPaymentSession(request)).session.HasField("next_action")
+    answer = await orchestrator.SubmitPayment(submit(payment_id, THREE_D_SECURE))
+    session = (await orchestrator.GetPaymentSession(request)).session
+    assert session.next_action == answer.next_action
