@@ -1,4 +1,4 @@
-"""Connected accounts: the sellers of a marketplace. Onboarding is not modelled: they are ready at once."""
+"""The platform's own account, and connected ones: the sellers of a marketplace, who are ready at once."""
 
 from typing import Any
 
@@ -12,50 +12,14 @@ _CURRENCY_OF = {"US": "usd", "GB": "gbp", "CH": "chf", "LI": "chf", "CA": "cad",
 def create(world: World, params: dict[str, Any]) -> Object:
     if "type" in params and "controller" in params:
         raise ApiError("You may only specify one of these parameters: type, controller.", param="type")
-    requested = [name for name, value in params.get("capabilities", {}).items() if value.get("requested")]
-    country = params.get("country", "US").upper()
-    account_id = f"acct_1{world.token(15)}"
-    account: Object = {
-        "id": account_id,
-        "object": "account",
-        "business_profile": {
-            "annual_revenue": None,
-            "estimated_worker_count": None,
-            "mcc": None,
-            "minority_owned_business_designation": None,
-            "name": None,
-            "product_description": None,
-            "support_address": None,
-            "support_email": None,
-            "support_phone": None,
-            "support_url": None,
-            "url": None,
-            **params.get("business_profile", {}),
-        },
-        "business_type": params.get("business_type"),
-        "capabilities": dict.fromkeys(requested or ["card_payments", "transfers"], "active"),
-        "charges_enabled": True,
-        "controller": _controller(params),
-        "country": country,
-        "created": world.clock.seconds(),
-        "default_currency": params.get("default_currency", _CURRENCY_OF.get(country, "eur")),
-        "details_submitted": True,
-        "email": params.get("email"),
-        "external_accounts": {
-            "object": "list",
-            "data": [],
-            "has_more": False,
-            "url": f"/v1/accounts/{account_id}/external_accounts",
-        },
-        "future_requirements": _requirements(disabled_reason=None),
-        "metadata": merge_metadata({}, params.get("metadata", {})),
-        "payouts_enabled": True,
-        "requirements": _requirements(disabled_reason=None),
-        "settings": _settings(),
-        "tos_acceptance": {"date": None, "ip": None, "user_agent": None},
-        "type": params.get("type", "none"),
-    }
-    return world.add(account)
+    return world.add(_account(world, f"acct_1{world.token(15)}", params))
+
+
+def retrieve_own(world: World, _params: dict[str, Any]) -> Object:
+    """Return the account that the key is of; nobody has to make it."""
+    own = _account(world, world.account_id, {"type": "standard"})
+    own["controller"] = {"type": "account"}
+    return own
 
 
 def retrieve(world: World, _params: dict[str, Any], account_id: str) -> Object:
@@ -113,6 +77,51 @@ def check_destination(world: World, account_id: str) -> None:
             code="insufficient_capabilities_for_transfer",
             param="transfer_data[destination]",
         )
+
+
+def _account(world: World, account_id: str, params: dict[str, Any]) -> Object:
+    requested = [name for name, value in params.get("capabilities", {}).items() if value.get("requested")]
+    country = params.get("country", "US").upper()
+    return {
+        "id": account_id,
+        "object": "account",
+        "business_profile": {
+            "annual_revenue": None,
+            "estimated_worker_count": None,
+            "mcc": None,
+            "minority_owned_business_designation": None,
+            "name": None,
+            "product_description": None,
+            "support_address": None,
+            "support_email": None,
+            "support_phone": None,
+            "support_url": None,
+            "url": None,
+            **params.get("business_profile", {}),
+        },
+        "business_type": params.get("business_type"),
+        "capabilities": dict.fromkeys(requested or ["card_payments", "transfers"], "active"),
+        "charges_enabled": True,
+        "controller": _controller(params),
+        "country": country,
+        "created": world.clock.seconds(),
+        "default_currency": params.get("default_currency", _CURRENCY_OF.get(country, "eur")),
+        "details_submitted": True,
+        "email": params.get("email"),
+        "external_accounts": {
+            "object": "list",
+            "data": [],
+            "has_more": False,
+            "url": f"/v1/accounts/{account_id}/external_accounts",
+        },
+        "future_requirements": _requirements(disabled_reason=None),
+        "metadata": merge_metadata({}, params.get("metadata", {})),
+        "payouts_enabled": True,
+        "requirements": _requirements(disabled_reason=None),
+        "settings": _settings(),
+        "tos_acceptance": {"date": None, "ip": None, "user_agent": None},
+        "type": params.get("type", "none"),
+    }
 
 
 def _change(world: World, account: Object, changes: Object) -> None:

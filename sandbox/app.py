@@ -227,7 +227,7 @@ def _key(call: Call, raw: dict[str, Any]) -> tuple[str, bool]:
     key = key or str(raw.pop("key", ""))
     if key.startswith("pk_test_"):
         return key, True
-    if key.startswith("sk_test_") and len(key) > len("sk_test_"):
+    if key.startswith(("sk_test_", "rk_test_")) and len(key) > len("sk_test_"):
         return key, False
     if not key:
         raise ApiError("You did not provide an API key.", status=401)

@@ -118,6 +118,7 @@ OPERATIONS = (
         business_type capabilities controller country default_currency email metadata type expand""",
     ),
     _operation("get /v1/accounts", accounts.list_all, _DATED),
+    _operation("get /v1/account", accounts.retrieve_own, "expand"),
     _operation("get /v1/accounts/{account}", accounts.retrieve, "expand"),
     _operation(
         "post /v1/accounts/{account}",

@@ -11,7 +11,7 @@ _PORT_MAX = 65_535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How one sandbox runs. Every sandbox binds loopback only and takes `sk_test_` keys only."""
+    """How one sandbox runs. Every sandbox binds loopback only and takes test keys only."""
 
     host: str = "127.0.0.1"
     port: int = 7200

@@ -1,6 +1,7 @@
 """Everything one running sandbox holds. The only place that knows how its parts fit together."""
 
 import asyncio
+import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ class RouteFigures:
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """One platform account, made on first use of its secret key."""
+    """One platform account, made on first use of a key of its."""
 
     world: World
     keys: IdempotencyKeys
@@ -74,10 +75,15 @@ class Sandbox:
         self.default_endpoint = self._configured_endpoint()
 
     def account(self, secret_key: str) -> Account:
-        """Return the account of a secret key. Each key is an account of its own."""
-        account = self.accounts.get(secret_key)
+        """Return the account of a secret or restricted key.
+
+        It is named by what follows `sk_test_` or `rk_test_`, up to the next `_`: all keys `…_test_shop_…` are of one
+        account, which has the same id in every sandbox.
+        """
+        name = secret_key.split("_", 3)[2]
+        account = self.accounts.get(name)
         if account is None:
-            account = self.accounts[secret_key] = self._open()
+            account = self.accounts[name] = self._open(f"acct_1{hashlib.sha256(name.encode()).hexdigest()[:15]}")
         return account
 
     def worlds(self) -> list[World]:
@@ -129,8 +135,9 @@ class Sandbox:
         self.agenda.clear()
         await self.delivery.close()
 
-    def _open(self) -> Account:
+    def _open(self, account_id: str) -> Account:
         world = World(
+            account_id=account_id,
             settings=self.settings,
             clock=self.clock,
             agenda=self.agenda,

@@ -48,6 +48,7 @@ class World:
     def __init__(
         self,
         *,
+        account_id: str,
         settings: Settings,
         clock: Clock,
         agenda: Agenda,
@@ -56,6 +57,7 @@ class World:
         base_url: Callable[[], str],
         publish: Callable[["World", Object], int],
     ) -> None:
+        self.account_id = account_id
         self.settings = settings
         self.clock = clock
         self.agenda = agenda

@@ -1,9 +1,15 @@
-"""Builds the gateway and runs it: `python -m services.gateway` serves, `… migrate` migrates."""
+"""Builds the gateway and runs it: `python -m services.gateway` serves, `… migrate` migrates.
+
+`… repin acct_…` moves a tenant to another Stripe account.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +30,7 @@ from services.gateway.delivery import DELIVER, Deliveries
 from services.gateway.inbox import PROCESS, Inbox
 from services.gateway.intents import CancelIntent, ConfirmIntent, CreateIntent
 from services.gateway.observer import Observer
+from services.gateway.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
 from services.gateway.provider import TRY_TIMEOUT_S, Provider
 from services.gateway.refunds import CreateRefund
 from services.gateway.sellers import Sellers
@@ -35,9 +42,9 @@ from services.runtime.clients import TokenDirectory, peer_channel
 from services.runtime.database import HeldConnections, make_engine
 from services.runtime.jobs import JobQueue
 from services.runtime.migrations import wait_for_schema
-from services.runtime.process import until_terminated, utc_now
+from services.runtime.process import StartRefused, fail, until_terminated, utc_now
 from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
-from services.runtime.settings import Secret, address, directory, each_of, reading, text
+from services.runtime.settings import Secret, address, directory, each_of, one_of, reading, text
 from services.runtime.worker import running_worker
 
 SERVICE: Final = "gateway"
@@ -46,7 +53,9 @@ TENANT: Final = "main"
 """A tenant is one Stripe platform account, and a process has the key of one: this one, unless BATZEN_TENANT says so."""
 HELD_CONNECTIONS: Final = 8
 """Every statement takes less than a millisecond, and no call keeps a connection while Stripe works."""
-LIVE_KEYS: Final = ("sk_live_", "rk_live_")
+ACCOUNT_ID: Final = re.compile(r"acct_[A-Za-z0-9]{1,64}")
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +79,12 @@ class Settings:
             process = ProcessSettings.read(read, environ, listen="127.0.0.1:7004")
 
             def stripe_key(value: str) -> str:
-                if value.startswith(LIVE_KEYS) and not process.production:
+                if process.production and not value.startswith(LIVE_KEYS):
+                    raise ValueError("is no live key (sk_live_…, rk_live_…), and BATZEN_ENVIRONMENT is production")
+                if not process.production and value.startswith(LIVE_KEYS):
                     raise ValueError("is a live key, and BATZEN_ENVIRONMENT is not production")
+                if not process.production and not value.startswith(TEST_KEYS):
+                    raise ValueError("is no test key (sk_test_…, rk_test_…)")
                 return Secret(value)
 
             return cls(
@@ -132,8 +145,10 @@ async def gateway_parts(
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         queue = await stack.enter_async_context(JobQueue(engine))
-        provider = Provider(stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s)
+        account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now, fail=fail)
+        provider = Provider(stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s, require=account.require)
         stack.push_async_callback(provider.close)
+        await stack.enter_async_context(account.verifying(provider))
         deliveries = Deliveries(held, queue, sink, now=now)
         store = Store(engine, held, deliveries)
         operations: list[Operation] = [
@@ -142,7 +157,7 @@ async def gateway_parts(
             CancelIntent(provider),
             CreateRefund(provider),
         ]
-        calls = Calls(store, operations, now=now)
+        calls = Calls(store, operations, tenant_id=tenant_id, now=now)
         observer = Observer(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
         yield Parts(
@@ -169,7 +184,7 @@ async def gateway_parts(
                 observer,
                 sellers,
                 api_version=stripe.api_version,
-                livemode=stripe_key.startswith(LIVE_KEYS),
+                livemode=is_live(stripe_key),
                 now=now,
             ),
             deliveries=deliveries,
@@ -214,10 +229,22 @@ async def serve(settings: Settings) -> None:
         await until_terminated()
 
 
+async def repin_tenant(arguments: Sequence[str]) -> None:
+    """Do `repin acct_…`: let the next processes take a key of that account for BATZEN_TENANT."""
+    if len(arguments) != 1 or not ACCOUNT_ID.fullmatch(arguments[0]):
+        raise StartRefused("usage: python -m services.gateway repin acct_…")
+    with reading(os.environ) as read:
+        owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
+        tenant_id = read("BATZEN_TENANT", text, default=TENANT)
+        livemode = read("BATZEN_ENVIRONMENT", one_of("development", "production")) == "production"
+    _logger.info(await repin(owner_url, tenant_id=tenant_id, account_id=arguments[0], livemode=livemode))
+
+
 if __name__ == "__main__":
     command_line(
         sys.argv[1:],
         service=SERVICE,
         migrations=MIGRATIONS,
         serve=lambda environ: partial(serve, Settings.from_environ(environ)),
+        commands={"repin": repin_tenant},
     )

@@ -101,8 +101,11 @@ class Done:
 class Calls:
     """Makes calls once each."""
 
-    def __init__(self, store: Store, operations: list[Operation], *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, operations: list[Operation], *, tenant_id: str, now: Callable[[], datetime]
+    ) -> None:
         self._store = store
+        self._tenant_id = tenant_id
         self._operations = {operation.name: operation for operation in operations}
         self._now = now
         self._room = WaitingRoom()
@@ -197,8 +200,8 @@ class Calls:
             _logger.info("%s of %s: %s", call.operation, call.payment_id, error.reason)
 
     async def due(self) -> list[Call]:
-        """Return the calls that wait to be settled."""
-        return await self._store.due_calls(now=self._now())
+        """Return the calls that wait to be settled, of the tenant whose key is here: no other key says what became."""
+        return await self._store.due_calls(self._tenant_id, now=self._now())
 
     async def _kept(self, call: Call) -> Done:
         if call.state == "REFUSED":

@@ -30,6 +30,7 @@ from services.gateway.domain import (
     StripeUnavailable,
 )
 from services.runtime import calls
+from services.runtime.process import StartRefused
 
 TRY_TIMEOUT_S: Final = 8.0
 """Of one try. Stripe answers a confirm in 1 to 3 s; the bank may take longer, and then we ask again by the same key."""
@@ -64,6 +65,10 @@ _logger = logging.getLogger(__name__)
 logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines per call, which httpx says in one
 
 
+class KeyNotTaken(StartRefused):
+    """Stripe does not take the key, or does not let it read its own account."""
+
+
 class Unanswered(Exception):
     """Whether the call had an effect is not known."""
 
@@ -96,11 +101,20 @@ class Declined(Exception):
 class Provider:
     """Stripe's API, as far as we use it.
 
-    Methods raise StripeRefused, Declined, Unanswered, StripeRateLimited or StripeUnavailable.
+    Methods raise StripeRefused, Declined, Unanswered, StripeRateLimited or StripeUnavailable. `require` is called
+    before each call but that of `own_account_id`, and raises while nothing may be sent.
     """
 
-    def __init__(self, api_key: str, *, api_base: str | None, try_timeout_s: float = TRY_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        api_base: str | None,
+        try_timeout_s: float = TRY_TIMEOUT_S,
+        require: Callable[[], None] = lambda: None,
+    ) -> None:
         stripe.enable_telemetry = False  # or it writes an id into the user's configuration folder
+        self._require = require
         self._try_timeout_s = try_timeout_s
         self._http = stripe.HTTPXClient(timeout=try_timeout_s)
         self._client = stripe.StripeClient(
@@ -113,6 +127,18 @@ class Provider:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def own_account_id(self) -> str:
+        """Read whose key this is, in one try. Raises KeyNotTaken for good, StripeUnavailable for now."""
+        try:
+            async with asyncio.timeout(self._try_timeout_s):
+                return str((await self._client.raw_request_async("get", "/v1/account")).data["id"])
+        except stripe.AuthenticationError as error:
+            raise KeyNotTaken("Stripe does not take STRIPE_API_KEY: it is wrong, expired or revoked.") from error
+        except stripe.PermissionError as error:
+            raise KeyNotTaken("STRIPE_API_KEY may not read its own account; permit a restricted key that.") from error
+        except (stripe.StripeError, TimeoutError, LookupError, TypeError) as error:
+            raise StripeUnavailable from error
 
     async def create_customer(self, params: Json, *, key: str) -> Json:
         """Create a customer."""
@@ -157,9 +183,11 @@ class Provider:
 
     async def _post(self, path: str, params: Json, *, key: str) -> Json:
         # The client's raw requests answer with plain values; its objects cost more than all the rest of a call.
+        self._require()
         return await self._send(lambda: self._client.raw_request_async("post", path, **params, idempotency_key=key))
 
     async def _get(self, path: str, **params: Any) -> Json:
+        self._require()
         return await self._send(lambda: self._client.raw_request_async("get", path, **params))
 
     async def _all(self, path: str, **params: Any) -> list[Json]:

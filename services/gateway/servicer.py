@@ -194,7 +194,7 @@ class GatewayServicer(GatewayServiceServicer):
         self, request: gateway_pb2.CreateRefundRequest, context: Context
     ) -> gateway_pb2.CreateRefundResponse:
         """Give money back."""
-        tenant_id = calling.current_tenant()
+        tenant_id = self._served_tenant()
         request_id = reading.request_id(request.request_id)
         payment_id = reading.identifier(request.payment_id, field="payment_id")
         held = await self._known(tenant_id, payment_id)
@@ -242,7 +242,7 @@ class GatewayServicer(GatewayServiceServicer):
     ) -> gateway_pb2.SyncIntentResponse:
         """Read a payment again at Stripe."""
         payment_id = reading.identifier(request.payment_id, field="payment_id")
-        tenant_id = calling.current_tenant()
+        tenant_id = self._served_tenant()
         observation, intent = await self._readings.ask(
             (tenant_id, payment_id), partial(self._observer.read_again, tenant_id, payment_id, origin="sync")
         )
@@ -254,7 +254,7 @@ class GatewayServicer(GatewayServiceServicer):
 
     async def GetIntent(self, request: gateway_pb2.GetIntentRequest, context: Context) -> gateway_pb2.GetIntentResponse:
         """Return what is known of a payment."""
-        tenant_id = calling.current_tenant()
+        tenant_id = self._served_tenant() if request.with_secret else calling.current_tenant()
         payment_id: str | None = request.payment_id
         if not payment_id:
             if not request.stripe_id:
@@ -341,7 +341,7 @@ class GatewayServicer(GatewayServiceServicer):
         return gateway_pb2.GetSellerAccountResponse(account=account_to_proto(account))
 
     def _served_tenant(self) -> str:
-        """Return the caller's tenant, if the key we have is that of its account: nothing is made for any other."""
+        """Return the caller's tenant if we have the key of its account; whatever asks Stripe asks for this one."""
         tenant_id = calling.current_tenant()
         if tenant_id != self._tenant_id:
             raise TenantNotServed
@@ -350,7 +350,7 @@ class GatewayServicer(GatewayServiceServicer):
     async def _make(self, operation: str, request: Any, params: dict[str, Any]) -> Done:
         return await self._calls.make(
             operation,
-            tenant_id=calling.current_tenant(),
+            tenant_id=self._served_tenant(),
             payment_id=reading.identifier(request.payment_id, field="payment_id"),
             request_id=reading.request_id(request.request_id),
             request_hash=reading.request_hash(request),

@@ -89,7 +89,7 @@ CALL: Final = "SELECT * FROM calls WHERE tenant_id = $1 AND operation = $2 AND r
 
 DUE_CALLS: Final = """
 SELECT c.* FROM calls c JOIN payments p ON p.tenant_id = c.tenant_id AND p.payment_id = c.payment_id
-WHERE c.due_time <= $1 AND p.held_until <= $1 ORDER BY c.due_time LIMIT $2"""
+WHERE c.tenant_id = $3 AND c.due_time <= $1 AND p.held_until <= $1 ORDER BY c.due_time LIMIT $2"""
 
 PAYMENT_OF: Final = """
 SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2)

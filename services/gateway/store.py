@@ -187,10 +187,10 @@ class Store:
             row = await connection.fetchrow(statements.CALL, tenant_id, operation, request_id)
         return _call(row) if row is not None else None
 
-    async def due_calls(self, *, now: datetime) -> list[Call]:
-        """Return calls of any tenant that were started and have no answer, and that nobody works on."""
+    async def due_calls(self, tenant_id: str, *, now: datetime) -> list[Call]:
+        """Return a tenant's calls that were started and have no answer, and that nobody works on."""
         async with self._held.statement("sweep.calls") as connection:
-            rows = await connection.fetch(statements.DUE_CALLS, now, DUE_CALLS_MAX)
+            rows = await connection.fetch(statements.DUE_CALLS, now, DUE_CALLS_MAX, tenant_id)
         return [_call(row) for row in rows]
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:

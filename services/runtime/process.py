@@ -21,6 +21,12 @@ from services.runtime.logs import json_logs
 COLLECTED_AFTER: Final = (50_000, 20, 100)
 """Objects made until the youngest are looked at, and how often that until the older are. With Python's own 700 and 10
 a process with 5,000 streams spends half of its time on looking at them."""
+
+
+class StartRefused(Exception):
+    """Something outside of this process forbids it to serve; the text says what to change, without a secret."""
+
+
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +44,9 @@ def run(main: Callable[[], Awaitable[None]], *, service: str, log_level: str = "
     with json_logs(service=service, level=log_level):
         try:
             asyncio.run(_supervised(main))
+        except StartRefused as error:
+            _logger.error("Not started: %s", error)
+            raise SystemExit(1) from error
         except Exception as error:
             _logger.exception("Failed")
             raise SystemExit(1) from error
@@ -45,7 +54,7 @@ def run(main: Callable[[], Awaitable[None]], *, service: str, log_level: str = "
 
 
 async def until_terminated() -> None:
-    """Wait for SIGTERM or SIGINT. Call it once everything serves; only inside `run`."""
+    """Wait for SIGTERM or SIGINT. Call it once everything serves; only inside `run`. Raises what `fail` was told."""
     gc.collect()
     gc.freeze()  # what was made at the start stays: no collection looks at it again
     gc.set_threshold(*COLLECTED_AFTER)
@@ -54,6 +63,14 @@ async def until_terminated() -> None:
         await _state.terminated.wait()
     finally:
         _state.is_serving = False
+    if _state.failure is not None:
+        raise _state.failure
+
+
+def fail(error: Exception) -> None:
+    """End the process in order, as failed by `error`: for what turns out to be wrong while it serves."""
+    _state.failure = error
+    _state.terminated.set()
 
 
 class _State:
@@ -62,6 +79,7 @@ class _State:
     def __init__(self) -> None:
         self.terminated = asyncio.Event()
         self.is_serving = False
+        self.failure: Exception | None = None
 
 
 _state = _State()
@@ -69,6 +87,7 @@ _state = _State()
 
 async def _supervised(main: Callable[[], Awaitable[None]]) -> None:
     _state.terminated.clear()
+    _state.failure = None
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(main())
 

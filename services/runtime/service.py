@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -123,11 +123,14 @@ def command_line(
     migrations: Path,
     serve: Callable[[Mapping[str, str]], Callable[[], Awaitable[None]]],
     maintain: Callable[[OwnerSettings], Awaitable[None]] | None = None,
+    commands: Mapping[str, Callable[[Sequence[str]], Awaitable[None]]] | None = None,
 ) -> None:
     """Do what the command line says: serve, `migrate`, or `maintain` if the service has something to look after.
 
     `serve` reads the environment and returns what to run. What is maintained is looked after by `migrate`, too.
+    `commands` are an operator's, by name; each gets the arguments after it.
     """
+    commands = commands or {}
 
     async def migrate_and_maintain() -> None:
         owner = OwnerSettings.from_environ(os.environ)
@@ -147,5 +150,8 @@ def command_line(
             run(migrate_and_maintain, service=service)
         case ["maintain"] if maintain is not None:
             run(maintain_alone, service=service)
+        case [name, *rest] if name in commands:
+            run(partial(commands[name], rest), service=service)
         case _:
-            raise SystemExit(f"usage: python -m services.{service} [migrate{'' if maintain is None else '|maintain'}]")
+            names = ["migrate", *(["maintain"] if maintain is not None else []), *commands]
+            raise SystemExit(f"usage: python -m services.{service} [{'|'.join(names)}]")

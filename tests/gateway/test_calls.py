@@ -471,7 +471,7 @@ async def test_what_one_call_comes_to_is_not_taken_for_the_answer_of_another(
     held = await store.take("main", payment_id, now=clock.now())
     assert held is not None
     provider = Provider("sk_test_unused", api_base=None)
-    calls = Calls(store, [_Disputed(provider)], now=clock.now)
+    calls = Calls(store, [_Disputed(provider)], tenant_id="main", now=clock.now)
 
     async with calls.holding(held):
         await calls.settle_open(held)  # as a reading does before it begins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
@@ -150,6 +151,17 @@ async def test_only_test_keys_are_taken(connect: Connect, key: str) -> None:
 async def test_without_a_key_nothing_is_said(http: httpx.AsyncClient) -> None:
     for headers in ({"authorization": ""}, {"authorization": "Basic abc"}):
         assert (await http.get("/v1/payment_intents", headers=headers)).status_code == 401
+
+
+async def test_keys_of_one_account_open_the_same_account_and_others_another(connect: Connect) -> None:
+    name = secrets.token_hex(8)
+    keys = [f"sk_test_{name}_1", f"rk_test_{name}_2", f"sk_test_{name}", f"sk_test_{name}0_1"]
+
+    first, second, third, other = [(await connect(key).accounts.retrieve_current_async()).id for key in keys]
+    intent = await connect(keys[0]).payment_intents.create_async({"amount": 500, "currency": "chf"})
+
+    assert first == second == third != other
+    assert (await connect(keys[1]).payment_intents.retrieve_async(intent.id)).id == intent.id
 
 
 async def test_accounts_do_not_see_one_another(connect: Connect) -> None:

@@ -1,6 +1,18 @@
 -- expand
 -- The mirror of Stripe: payments with their call lease, intents, refunds, and the log of every call that changes something.
 
+-- Which Stripe account a tenant's payments are in. Only the owner changes it: a process compares its key with it.
+CREATE TABLE stripe_accounts (
+    tenant_id         text        NOT NULL,
+    stripe_account_id text        NOT NULL,
+    livemode          boolean     NOT NULL,
+    pin_time          timestamptz NOT NULL,
+    CONSTRAINT stripe_accounts_pkey PRIMARY KEY (tenant_id),
+    CONSTRAINT stripe_accounts_account UNIQUE (stripe_account_id, livemode)
+);
+
+REVOKE UPDATE, DELETE, TRUNCATE ON stripe_accounts FROM :runtime_role;
+
 CREATE TABLE payments (
     tenant_id      text        NOT NULL,
     payment_id     text        NOT NULL,

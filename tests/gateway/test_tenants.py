@@ -1,0 +1,356 @@
+"""A process has the key of one tenant's account: for that one it speaks to Stripe, and under no other account's key."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from google.protobuf.message import Message
+from grpc import aio
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1 import observation_pb2_grpc
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer, GatewayServiceStub
+from local.databases import ServiceDatabase
+from sandbox.control import SandboxControl
+from sandbox.faults import Kind
+from services.gateway import platform_account
+from services.gateway.__main__ import Parts, Settings, gateway_parts
+from services.gateway.domain import StripeUnavailable
+from services.gateway.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
+from services.gateway.provider import KeyNotTaken
+from services.gateway.servicer import GatewayServicer
+from services.gateway.sweep import sweep
+from services.runtime import calls as calling
+from services.runtime.database import plain_dsn
+from services.runtime.settings import SettingsError
+from tests.conftest import Databases
+from tests.gateway.conftest import Clock, Gateway
+from tests.gateway.samples import AMOUNT_MINOR, REFUND, Payments, new_id, refused
+
+LATER = timedelta(seconds=5)
+"""When a call without an answer is due again."""
+OWN_ACCOUNT = "GET /v1/account"
+Connect = Callable[..., Any]
+
+
+def key_of(account: str, *, prefix: str = "sk_test_") -> str:
+    """Return one of any number of keys of an account of the stand-in."""
+    return f"{prefix}{account}_{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+async def empty(databases: Databases) -> AsyncIterator[ServiceDatabase]:
+    made = await databases.create("gateway")
+    yield made
+    await databases.drop(made)
+
+
+@pytest.fixture
+def start(stripe: SandboxControl, clock: Clock) -> Connect:
+    """`async with start(database, …)` builds a gateway whose orchestrator is away."""
+
+    @asynccontextmanager
+    async def started(
+        database: ServiceDatabase, *, stripe_key: str, tenant_id: str = "main", later: timedelta = timedelta()
+    ) -> AsyncIterator[Parts]:
+        async with AsyncExitStack() as stack:
+            nowhere = await stack.enter_async_context(aio.insecure_channel("127.0.0.1:1"))
+            yield await stack.enter_async_context(
+                gateway_parts(
+                    database.runtime_url,
+                    sink=observation_pb2_grpc.GatewayEventSinkServiceStub(nowhere),
+                    stripe_key=stripe_key,
+                    stripe_base=stripe.base_url,
+                    now=lambda: clock.now() + later,
+                    tenant_id=tenant_id,
+                )
+            )
+
+    return started
+
+
+def speaks(parts: Parts) -> bool:
+    """Whether it would send something to Stripe for its tenant."""
+    try:
+        with calling.acting_for("main"):
+            parts.servicer._provider._require()
+    except StripeUnavailable:
+        return False
+    return True
+
+
+# Whom it serves.
+
+REQUESTS: dict[str, Callable[[Payments, str, str], Message]] = {
+    "CreateIntent": lambda payments, _payment, _refund: payments.create_request(),
+    "ConfirmIntent": lambda payments, payment_id, _: payments.confirm_request(payment_id),
+    "CancelIntent": lambda payments, payment_id, _: payments.cancel_request(payment_id),
+    "CreateRefund": lambda payments, payment_id, _: payments.refund_request(payment_id, 100),
+    "SyncIntent": lambda _, payment_id, _refund: pb.SyncIntentRequest(payment_id=payment_id),
+    "GetIntent": lambda _, payment_id, _refund: pb.GetIntentRequest(payment_id=payment_id, with_secret=True),
+    "GetLimits": lambda *_: pb.GetLimitsRequest(currency_code="CHF"),
+    "GetRefund": lambda _, _payment, refund_id: pb.GetRefundRequest(refund_id=refund_id),
+    "ListRefunds": lambda _, payment_id, _refund: pb.ListRefundsRequest(payment_id=payment_id),
+    "PutSellerAccount": lambda payments, *_: payments.put_seller_request(),
+    "GetSellerAccount": lambda payments, *_: pb.GetSellerAccountRequest(seller_id=payments.seller_id),
+}
+READINGS = {"GetLimits", "GetRefund", "ListRefunds", "GetSellerAccount"}
+"""Of our own tables: they ask Stripe nothing, and find another tenant's rows alone."""
+IMPLEMENTED = [
+    name
+    for name in pb.DESCRIPTOR.services_by_name["GatewayService"].methods_by_name
+    if getattr(GatewayServicer, name) is not getattr(GatewayServiceServicer, name)
+]
+
+
+@pytest.mark.parametrize("method", IMPLEMENTED)
+async def test_nothing_is_asked_of_stripe_for_a_tenant_whose_key_is_not_here(
+    method: str, replica: Gateway, gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid()
+    refund_id = (await gateway.CreateRefund(payments.refund_request(payment_id, 100))).refund.refund_id
+    request = REQUESTS[method](payments, payment_id, refund_id)
+    await stripe.clear_metrics()
+
+    async with replica.connect(tenant="other") as stranger:
+        call = getattr(stranger, method)(request)
+        if method == "GetLimits":
+            await call
+        else:
+            status, reason, _, _ = await refused(call)
+            found = (status.name, reason)
+            assert found == ("FAILED_PRECONDITION", "TENANT_NOT_SERVED") or (
+                method in READINGS and found[0] == "NOT_FOUND"
+            )
+
+    assert await stripe.metrics() == {}
+
+
+async def test_no_process_settles_what_another_tenants_key_was_used_for(  # noqa: PLR0917 fixtures
+    gateway: GatewayServiceStub,
+    payments: Payments,
+    stripe: SandboxControl,
+    clock: Clock,
+    database: ServiceDatabase,
+    start: Connect,
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault("server_error", route=REFUND, after=True, times=1, should_retry=False)
+
+    async with start(database, stripe_key=key_of(secrets.token_hex(8)), tenant_id="other", later=LATER) as other:
+        given = await gateway.CreateRefund(payments.refund_request(payment_id, 5_000))
+        assert given.refund.state == pb.Refund.STATE_PENDING
+        assert await sweep(other.calls) == 0
+    clock.advance(LATER)
+
+    refund = (await gateway.ListRefunds(pb.ListRefundsRequest(payment_id=payment_id))).refunds[0]
+    assert refund.state in (pb.Refund.STATE_PENDING, pb.Refund.STATE_SUCCEEDED)
+    assert (await payments.seen(payment_id)).refundable_minor == AMOUNT_MINOR - 5_000
+    assert sum(one["amount"] for one in await payments.refunds(payment_id)) == 5_000
+
+
+async def test_work_of_another_tenant_that_comes_as_far_as_stripe_is_stopped_there(replica: Gateway) -> None:
+    with calling.acting_for("other"), pytest.raises(StripeUnavailable):
+        await replica.parts.servicer._provider.retrieve_intent("pi_1")
+
+
+# Whose key it has.
+
+
+async def test_the_first_key_pins_its_account_and_any_other_key_of_it_will_do(
+    empty: ServiceDatabase, start: Connect
+) -> None:
+    account = secrets.token_hex(8)
+
+    for prefix in ("sk_test_", "sk_test_", "rk_test_"):
+        async with start(empty, stripe_key=key_of(account, prefix=prefix)) as parts:
+            assert speaks(parts)
+
+
+async def test_the_key_of_another_account_does_not_start(empty: ServiceDatabase, start: Connect) -> None:
+    async with start(empty, stripe_key=key_of("ours")) as parts:
+        assert speaks(parts)
+    wrong_key = key_of("theirs")
+
+    with pytest.raises(WrongAccount, match=r"opens account acct_1\w+ .*main is pinned to acct_1\w+ .*repin") as caught:
+        async with start(empty, stripe_key=wrong_key):
+            pass
+
+    assert wrong_key not in str(caught.value)
+
+
+async def test_an_account_is_one_tenants_alone(empty: ServiceDatabase, start: Connect) -> None:
+    async with start(empty, stripe_key=key_of("shared")):
+        pass
+
+    with pytest.raises(AccountTaken, match="which is that of tenant main"):
+        async with start(empty, stripe_key=key_of("shared"), tenant_id="other"):
+            pass
+
+
+async def test_processes_that_start_at_once_pin_one_account(empty: ServiceDatabase, start: Connect) -> None:
+    async def started(account: str) -> str:
+        try:
+            async with start(empty, stripe_key=key_of(account)):
+                return account
+        except WrongAccount:
+            return ""
+
+    served = await asyncio.gather(*(started(account) for account in ("one", "two") * 4))
+
+    assert len(set(served) - {""}) == 1
+
+
+async def test_the_pin_is_not_changed_by_the_role_that_serves(empty: ServiceDatabase, start: Connect) -> None:
+    async with start(empty, stripe_key=key_of("ours")):
+        pass
+    connection = await asyncpg.connect(plain_dsn(empty.runtime_url))
+    try:
+        for change in ("UPDATE stripe_accounts SET livemode = true", "DELETE FROM stripe_accounts"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(change)
+    finally:
+        await connection.close()
+
+
+async def test_an_operator_moves_a_tenant_to_another_account(empty: ServiceDatabase, start: Connect) -> None:
+    async with start(empty, stripe_key=key_of("ours")):
+        pass
+    with pytest.raises(WrongAccount) as caught:
+        async with start(empty, stripe_key=key_of("theirs")):
+            pass
+    account_id = str(caught.value).rsplit("repin ", 1)[1].rstrip("`.")
+
+    said = await repin(empty.owner_url, tenant_id="main", account_id=account_id, livemode=False)
+
+    assert account_id in said
+    async with start(empty, stripe_key=key_of("theirs")) as parts:
+        assert speaks(parts)
+    with pytest.raises(WrongAccount):
+        async with start(empty, stripe_key=key_of("ours")):
+            pass
+
+
+async def test_a_tenant_is_not_moved_while_a_call_has_no_answer_nor_to_anothers_account(
+    empty: ServiceDatabase, start: Connect
+) -> None:
+    async with start(empty, stripe_key=key_of("ours")):
+        pass
+    move = {"account_id": "acct_2", "livemode": False}
+    await repin(empty.owner_url, tenant_id="other", **move)
+
+    with pytest.raises(RepinRefused, match="another tenant"):
+        await repin(empty.owner_url, tenant_id="main", **move)
+    owner = await asyncpg.connect(plain_dsn(empty.owner_url))
+    await owner.execute(
+        """INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, payment_id, params, state,
+               create_time)
+           VALUES ('main', gen_random_uuid(), 'refund.create', gen_random_uuid(), '', 'pay_1', '{}', 'UNKNOWN',
+               now())"""
+    )
+    await owner.close()
+    with pytest.raises(RepinRefused, match="1 calls of tenant main"):
+        await repin(empty.owner_url, tenant_id="main", account_id="acct_3", livemode=False)
+
+
+async def test_a_key_that_stripe_does_not_take_does_not_start(empty: ServiceDatabase, start: Connect) -> None:
+    key = f"sk_live_{secrets.token_hex(8)}"  # the stand-in takes none of these
+
+    with pytest.raises(KeyNotTaken, match="STRIPE_API_KEY") as caught:
+        async with start(empty, stripe_key=key):
+            pass
+
+    assert key not in str(caught.value)
+
+
+# While Stripe is away.
+
+
+async def test_nothing_is_asked_of_stripe_before_the_account_was_read(
+    empty: ServiceDatabase, start: Connect, stripe: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform_account, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(platform_account, "RETRY_MAX_S", 0.01)
+    await stripe.fault(Kind.SERVER_ERROR, route=OWN_ACCOUNT, times=None)
+
+    async with start(empty, stripe_key=key_of("late")) as parts:
+        assert not speaks(parts)
+        with calling.acting_for("main"), pytest.raises(StripeUnavailable):
+            await parts.sellers.put(
+                "main",
+                new_id("seller"),
+                request_id=uuid.uuid4(),
+                request_hash=b"",
+                country_code="CH",
+                email="seller@example.org",
+                stripe_account_id="",
+            )
+        await stripe.clear_faults()
+        async with asyncio.timeout(20):
+            while not speaks(parts):  # noqa: ASYNC110 a task of the process
+                await asyncio.sleep(0.01)
+
+
+async def test_a_wrong_account_that_is_seen_only_later_ends_the_process(
+    empty: ServiceDatabase, start: Connect, stripe: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start(empty, stripe_key=key_of("ours")):
+        pass
+    failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(platform_account, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr("services.gateway.__main__.fail", failed.set_result)
+    await stripe.fault(Kind.SERVER_ERROR, route=OWN_ACCOUNT, times=1)
+
+    async with start(empty, stripe_key=key_of("theirs")) as parts, asyncio.timeout(20):
+        assert isinstance(await failed, WrongAccount)
+        assert not speaks(parts)
+
+
+# Which keys may be used where.
+
+
+@pytest.mark.parametrize(
+    ("environment", "key", "problem"),
+    [
+        ("production", "sk_live_1", None),
+        ("production", "rk_live_1", None),
+        ("production", "sk_test_1", "is no live key"),
+        ("production", "rk_test_1", "is no live key"),
+        ("production", "sk_1", "is no live key"),
+        ("development", "sk_test_1", None),
+        ("development", "rk_test_1", None),
+        ("development", "sk_live_1", "is a live key"),
+        ("development", "rk_live_1", "is a live key"),
+        ("development", "pk_test_1", "is no test key"),
+        ("development", "whsec_1", "is no test key"),
+    ],
+)
+def test_live_keys_are_for_production_and_test_keys_for_elsewhere(
+    tmp_path: Any, environment: str, key: str, problem: str | None
+) -> None:
+    environ = {
+        "BATZEN_ENVIRONMENT": environment,
+        "BATZEN_RUNTIME_DATABASE_URL": "postgresql+asyncpg://user:password@localhost/gateway",
+        "BATZEN_ORCHESTRATOR_ADDRESS": "localhost:7001",
+        "BATZEN_TOKEN_DIRECTORY": str(tmp_path),
+        "BATZEN_STRIPE_WEBHOOK_SECRETS": "whsec_x",
+        "STRIPE_API_KEY": key,
+        "BATZEN_JWKS": str(tmp_path / "jwks.json"),
+        "BATZEN_TOKEN_ISSUER": "https://issuer.example",
+        "BATZEN_TOKEN_AUDIENCE": "batzen",
+    }
+
+    if problem is None:
+        assert Settings.from_environ(environ).stripe_key == key
+    else:
+        with pytest.raises(SettingsError, match=f"^STRIPE_API_KEY {problem}") as caught:
+            Settings.from_environ(environ)
+        assert key not in str(caught.value).replace(f"{key}…", "")
