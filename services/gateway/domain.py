@@ -1,17 +1,20 @@
 """Rules of the mirror: what is true of a payment at Stripe, given what was seen of its intents and refunds. Pure.
 
 An attempt is one intent. The attempt that counts is the first that took or holds money, else the latest. What another
-attempt took is surplus: booked, never dropped, and a person is asked to look.
+attempt took is surplus: booked, never dropped, and an operator is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
+from services.gateway import attention, disputes
+from services.gateway.attention import Attention
+from services.gateway.disputes import Dispute
 
 LEASE: Final = timedelta(seconds=3)
 """How long a payment's calls stay with one process; renewed while a call runs, so it bounds the wait after a crash."""
@@ -52,6 +55,11 @@ REFUND_PENDING: Final = "PENDING"
 REFUND_SUCCEEDED: Final = "SUCCEEDED"
 REFUND_FAILED: Final = "FAILED"
 REFUND_CANCELED: Final = "CANCELED"
+ON_ITS_WAY: Final = frozenset({REFUND_PENDING, REFUND_SUCCEEDED})
+"""The payer has the money, or will have it unless something goes wrong."""
+
+NOTICES_MAX: Final = 10
+"""Of one attempt: what Stripe said about it that nothing is done about. The oldest gives way."""
 
 
 class IntentNotFound(NotFound):
@@ -170,14 +178,6 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
-    """Why a person has to look."""
-
-    reason: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """One PaymentIntent as Stripe showed it, in ISO minor units."""
 
@@ -222,6 +222,18 @@ class Intent:
     decline_count: int = 0
     mismatch: str = ""
     """What Stripe's answer says differently from what was asked; empty when nothing."""
+    disputes: tuple[Dispute, ...] = ()
+    """Of its charge; empty also while `disputed` is all that was shown."""
+    notices: tuple[tuple[str, str], ...] = ()
+    """What Stripe said about it that nothing is done about: an object's id and the type of the last event around it."""
+
+    @property
+    def may_be_refunded(self) -> bool:
+        """Whether no dispute is known to stand in the way of a refund."""
+        if not self.disputes:
+            return not self.disputed
+        undecided = (one for one in self.disputes if one.standing in (disputes.OPEN, disputes.INQUIRY))
+        return all(one.is_charge_refundable for one in undecided)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +248,13 @@ class Refund:
     stripe_refund_id: str = ""
     failure_reason: str = ""
     actor_id: str = ""
+    fail_time: datetime | None = None
+    """When it was first seen that the payer does not get it; None also until that is kept."""
+
+    @property
+    def is_returned(self) -> bool:
+        """Whether Stripe took it and the payer does not get it; one that was refused was never promised."""
+        return self.state not in ON_ITS_WAY and self.stripe_refund_id != ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,15 +329,23 @@ def _fields(value: Any) -> Any:
 
 def refund_from_json(stored: dict[str, Any]) -> Refund:
     """Read a refund that was kept as `to_json`."""
-    return Refund(**{**stored, "create_time": datetime.fromisoformat(stored["create_time"])})
+    failed = stored["fail_time"]
+    return Refund(
+        **{
+            **stored,
+            "create_time": datetime.fromisoformat(stored["create_time"]),
+            "fail_time": datetime.fromisoformat(failed) if failed else None,
+        }
+    )
 
 
 def to_json(kept: Intent | Refund) -> dict[str, Any]:
     """Return what `intent_from_json` or `refund_from_json` reads back."""
     values = {**_fields(kept), "create_time": kept.create_time.isoformat()}
     if isinstance(kept, Intent):
-        values |= {"error": _fields(kept.error), "method": _fields(kept.method)}
-    return values
+        contested = [dispute.to_json() for dispute in kept.disputes]
+        return values | {"error": _fields(kept.error), "method": _fields(kept.method), "disputes": contested}
+    return values | {"fail_time": kept.fail_time.isoformat() if kept.fail_time is not None else None}
 
 
 def intent_from_json(stored: dict[str, Any]) -> Intent:
@@ -329,8 +356,17 @@ def intent_from_json(stored: dict[str, Any]) -> Intent:
             "create_time": datetime.fromisoformat(stored["create_time"]),
             "error": PaymentError(**stored["error"]) if stored["error"] else None,
             "method": Method(**stored["method"]) if stored["method"] else None,
+            "disputes": tuple(Dispute.from_json(one) for one in stored["disputes"]),
+            "notices": tuple((object_id, event_type) for object_id, event_type in stored["notices"]),
         }
     )
+
+
+def noticed(before: Intent, object_id: str, event_type: str, *, is_over: bool) -> Intent:
+    """Return the attempt after Stripe said something about it that nothing is done about, or that this is over."""
+    others = tuple(one for one in before.notices if one[0] != object_id)
+    notices = others if is_over else (*others, (object_id, event_type))
+    return replace(before, notices=notices[-NOTICES_MAX:])
 
 
 def seen(before: Intent, facts: Facts, *, currency_code: str) -> Intent:
@@ -411,15 +447,8 @@ def observe(
     if not asked:
         return before
     counting = _counting(asked, before)
-    given_back = {REFUND_SUCCEEDED: 0, REFUND_PENDING: 0}
-    surplus_minor = sum(intent.captured_minor for intent in asked if intent is not counting)
-    for refund in refunds:
-        if refund.state not in given_back:
-            continue
-        if refund.attempt == counting.attempt:
-            given_back[refund.state] += refund.amount_minor
-        elif refund.state == REFUND_SUCCEEDED:
-            surplus_minor -= refund.amount_minor
+    given_back = {state: _refunded_minor(refunds, counting, state) for state in ON_ITS_WAY}
+    surplus_minor = sum(_left_minor(intent, refunds) for intent in asked if intent is not counting)
     held_minor = counting.captured_minor + counting.capturable_minor
     after = Observation(
         payment_id=before.payment_id,
@@ -434,11 +463,13 @@ def observe(
             captured_minor=counting.captured_minor,
             refund_pending_minor=given_back[REFUND_PENDING],
             refunded_minor=given_back[REFUND_SUCCEEDED],
-            surplus_minor=max(0, surplus_minor),
+            disputed_open_minor=disputes.total_minor(counting.disputes, disputes.OPEN),
+            disputed_lost_minor=disputes.total_minor(counting.disputes, disputes.LOST),
+            surplus_minor=surplus_minor,
         ),
         last_error=None if counting.state == SUCCEEDED else counting.error,
         method=counting.method,
-        attention=_attention(asked, surplus_minor),
+        attention=attention.combined(_concerns(asked, refunds, surplus_minor)),
         decline_count=sum(intent.decline_count for intent in asked),
     )
     return after if after == before else replace(after, mirror_version=before.mirror_version + 1)
@@ -452,13 +483,70 @@ def _counting(intents: Sequence[Intent], before: Observation) -> Intent:
     return (counted or holds or [intents[-1]])[0]
 
 
-def _attention(intents: Sequence[Intent], surplus_minor: int) -> Attention | None:
-    if surplus_minor > 0:
-        return Attention(reason="SURPLUS", detail=f"{surplus_minor} minor units were taken on another attempt.")
+def _refunded_minor(refunds: Sequence[Refund], intent: Intent, state: str) -> int:
+    return sum(one.amount_minor for one in refunds if one.attempt == intent.attempt and one.state == state)
+
+
+def _left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
+    """Return what is still there of what an attempt took."""
+    contested = (disputes.total_minor(intent.disputes, standing) for standing in (disputes.OPEN, disputes.LOST))
+    return max(0, intent.captured_minor - _refunded_minor(refunds, intent, REFUND_SUCCEEDED) - sum(contested))
+
+
+def owed_minor(refunds: Sequence[Refund]) -> int:
+    """Return what a payer was promised back and did not get: of refunds that failed after Stripe took them.
+
+    A refund that was made after one was seen to have failed counts as its replacement, as far as it goes. One that was
+    made before was meant for something else.
+    """
+    replacements = {one.refund_id: one.amount_minor for one in refunds if one.state in ON_ITS_WAY}
+    owed = 0
+    for failed in sorted((one for one in refunds if one.is_returned), key=lambda one: (one.create_time, one.refund_id)):
+        missing = failed.amount_minor
+        for later in refunds:
+            if missing and later.refund_id in replacements and _is_after(later, failed):
+                used = min(missing, replacements[later.refund_id])
+                replacements[later.refund_id] -= used
+                missing -= used
+        owed += missing
+    return owed
+
+
+def _is_after(later: Refund, failed: Refund) -> bool:
+    """Whether a refund was made after another was seen to have failed; Stripe counts whole seconds."""
+    return failed.fail_time is not None and later.create_time >= failed.fail_time.replace(microsecond=0)
+
+
+def _concerns(intents: Sequence[Intent], refunds: Sequence[Refund], surplus_minor: int) -> Iterator[Attention]:
+    """Yield all that an operator has to know."""
     for intent in intents:
+        for dispute in intent.disputes:
+            concern = dispute.attention()
+            if concern is not None:
+                yield concern
+        if intent.disputed and not intent.disputes:
+            yield disputes.UNREAD
         if intent.mismatch:
-            return Attention(reason="AMOUNT_MISMATCH", detail=intent.mismatch)
-    return None
+            yield Attention(reason=attention.AMOUNT_MISMATCH, detail=intent.mismatch)
+        for object_id, event_type in intent.notices:
+            detail = f"Stripe says {event_type} ({object_id}), about which nothing is done here."
+            yield Attention(reason=attention.EVENT_NOT_HANDLED, detail=detail)
+    if (unpaid_minor := owed_minor(refunds)) > 0:
+        which = ", ".join(f"{one.refund_id} ({one.amount_minor})" for one in refunds if one.is_returned)
+        detail = f"The payer did not get {unpaid_minor} minor units that were on their way back; failed: {which}."
+        yield Attention(reason=attention.REFUND_FAILED, detail=detail)
+    if surplus_minor > 0:
+        detail = f"{surplus_minor} minor units were taken on another attempt."
+        yield Attention(reason=attention.SURPLUS, detail=detail)
+
+
+def next_version(before: int, now: datetime) -> int:
+    """Return the version of an observation that is kept now: above all that were ever given to this payment.
+
+    That is the time in microseconds, or one more than before where a clock says less. A database that was restored to
+    an earlier moment has forgotten versions; the time has not.
+    """
+    return max(before + 1, int(now.timestamp() * 1_000_000))
 
 
 def settle_delay(tries: int) -> timedelta:

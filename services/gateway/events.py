@@ -30,17 +30,20 @@ class Action(enum.Enum):
     """It carries the whole intent: apply that if it only advances the mirror, else read again."""
     REREAD = "REREAD"
     """It carries a part of a payment: read the payment again at Stripe."""
+    DISPUTE = "DISPUTE"
+    """It carries a dispute: read the payment again with all of its disputes."""
+    NOTICE = "NOTICE"
+    """It concerns a payment's money and nothing is done about it here: an operator is asked for."""
+    OPERATOR = "OPERATOR"
+    """It concerns money of no payment: keep it aside, and say so to an operator."""
     ACCOUNT = "ACCOUNT"
     """It carries a seller's account: read that again at Stripe."""
     IGNORE = "IGNORE"
     """It says nothing that we need."""
 
 
-# Every type that is not here is ignored, quietly: Stripe adds types, and an endpoint may be subscribed to more than we
-# use. Not here on purpose, since they come with each payment and say nothing new:
-# - payment_intent.created: we created it, and an unknown outcome of that is settled by repeating the call;
-# - charge.succeeded, charge.pending, charge.failed: with a payment_intent event of the same change, which is whole;
-# - charge.updated: brings the balance transaction of a charge, which is no part of what is observed of a payment.
+# Each type of Stripe's that concerns money stands here. One that does not is ignored, quietly: Stripe adds types, and
+# an endpoint may be subscribed to more than we use.
 ACTIONS: Mapping[str, Action] = {
     "payment_intent.amount_capturable_updated": Action.SNAPSHOT,
     "payment_intent.canceled": Action.SNAPSHOT,
@@ -50,18 +53,51 @@ ACTIONS: Mapping[str, Action] = {
     "payment_intent.requires_action": Action.SNAPSHOT,
     "payment_intent.succeeded": Action.SNAPSHOT,
     "charge.captured": Action.REREAD,
-    "charge.dispute.closed": Action.REREAD,
-    "charge.dispute.created": Action.REREAD,
-    "charge.dispute.funds_reinstated": Action.REREAD,
-    "charge.dispute.funds_withdrawn": Action.REREAD,
-    "charge.dispute.updated": Action.REREAD,
     "charge.expired": Action.REREAD,
     "charge.refund.updated": Action.REREAD,
     "charge.refunded": Action.REREAD,
     "refund.created": Action.REREAD,
     "refund.failed": Action.REREAD,
     "refund.updated": Action.REREAD,
+    "charge.dispute.closed": Action.DISPUTE,
+    "charge.dispute.created": Action.DISPUTE,
+    "charge.dispute.funds_reinstated": Action.DISPUTE,
+    "charge.dispute.funds_withdrawn": Action.DISPUTE,
+    "charge.dispute.updated": Action.DISPUTE,
+    # A dispute may follow, or Stripe doubts who paid: to refund first is a decision.
+    "radar.early_fraud_warning.created": Action.NOTICE,
+    "radar.early_fraud_warning.updated": Action.NOTICE,
+    "review.closed": Action.NOTICE,
+    "review.opened": Action.NOTICE,
+    # What was to arrive at a bank did not.
+    "payout.failed": Action.OPERATOR,
     "account.updated": Action.ACCOUNT,
+    # We created it, and an unknown outcome of that is settled by repeating the call.
+    "payment_intent.created": Action.IGNORE,
+    # With a payment_intent event of the same change, which is whole.
+    "charge.failed": Action.IGNORE,
+    "charge.pending": Action.IGNORE,
+    "charge.succeeded": Action.IGNORE,
+    # The balance transaction of a charge, which is no part of what is observed of a payment.
+    "charge.updated": Action.IGNORE,
+    # Follows from our charges and refunds; between platform and seller nothing is moved by itself.
+    "application_fee.created": Action.IGNORE,
+    "application_fee.refund.updated": Action.IGNORE,
+    "application_fee.refunded": Action.IGNORE,
+    "transfer.created": Action.IGNORE,
+    "transfer.reversed": Action.IGNORE,
+    "transfer.updated": Action.IGNORE,
+    # We open no sessions; and what is paid in one has payment_intent events.
+    "checkout.session.async_payment_failed": Action.IGNORE,
+    "checkout.session.async_payment_succeeded": Action.IGNORE,
+    "checkout.session.completed": Action.IGNORE,
+    "checkout.session.expired": Action.IGNORE,
+    # Money on its way to a bank as it should be; or stopped by somebody who knows why.
+    "payout.canceled": Action.IGNORE,
+    "payout.created": Action.IGNORE,
+    "payout.paid": Action.IGNORE,
+    "payout.reconciliation_completed": Action.IGNORE,
+    "payout.updated": Action.IGNORE,
 }
 
 
@@ -84,9 +120,18 @@ class Event:
     """The object as it was at `create_time`."""
 
     @property
+    def is_over(self) -> bool:
+        """Whether its object says that nobody has to look at it any more: a review, a warning of fraud."""
+        return self.object.get("open") is False or self.object.get("actionable") is False
+
+    @property
     def action(self) -> Action:
-        """What to do about it. Of a connected account only its own changes matter: our payments are the platform's."""
+        """What to do about it. Of a connected account only its own changes matter, and
+        money that did not reach it: our payments are the platform's.
+        """
         action = ACTIONS.get(self.type, Action.IGNORE)
+        if action is Action.OPERATOR:  # a seller's money is money too
+            return action
         if (self.account is None) == (action is Action.ACCOUNT):
             return Action.IGNORE
         return action
@@ -121,7 +166,7 @@ def read(body: bytes) -> Event:
 
 def stripe_ids(held: Mapping[str, Any]) -> list[str]:
     """Return the ids under which the payment of an object may be stored, the likeliest first."""
-    found = [_id_of(held.get("payment_intent")), _id_of(held.get("id")), _id_of(held.get("charge"))]
+    found = [id_of(held.get("payment_intent")), id_of(held.get("id")), id_of(held.get("charge"))]
     return [stripe_id for stripe_id in found if stripe_id is not None]
 
 
@@ -129,7 +174,7 @@ def _subject(held: Mapping[str, Any]) -> str | None:
     return next(iter(stripe_ids(held)), None)
 
 
-def _id_of(value: object) -> str | None:
+def id_of(value: object) -> str | None:
     """Return the id of a reference, whether Stripe expanded it or not."""
     if isinstance(value, dict):
         value = value.get("id")

@@ -118,6 +118,9 @@ class Inbox:
         note = self._misplaced(event, is_connect=is_connect)
         if note:
             receipt = Receipt.PARKED
+        elif event.action is Action.OPERATOR:
+            receipt, note = Receipt.PARKED, "needs an operator"
+            _logger.error("an operator is needed", extra={"fields": {"type": event.type, "event_id": event.event_id}})
         elif event.action is Action.IGNORE:
             receipt = Receipt.IGNORED
         elif await self._is_known(tenant_id, event):
@@ -201,9 +204,15 @@ class Inbox:
         if payment_id is None:
             return self._early(run)
         try:
-            if not await self._advance(tenant_id, payment_id, run.waiting):
-                origin = f"webhook {run.waiting[-1].type}"
-                await self._observer.resync(tenant_id, payment_id, origin=origin)
+            await self._notice(tenant_id, payment_id, run.waiting)
+            snapshots = [event for event in run.waiting if event.action is not Action.NOTICE]
+            if not await self._advance(tenant_id, payment_id, snapshots):
+                await self._observer.resync(
+                    tenant_id,
+                    payment_id,
+                    origin=f"webhook {snapshots[-1].type}",
+                    with_disputes=any(event.action is Action.DISPUTE for event in snapshots),
+                )
         except IntentNotFound:
             return self._early(run)
         return ""
@@ -218,6 +227,19 @@ class Inbox:
             if seen is None:
                 return False
         return True
+
+    async def _notice(self, tenant_id: str, payment_id: str, waiting_events: Sequence[Event]) -> None:
+        """Bring to an operator what nothing is done about."""
+        for event in waiting_events:
+            if event.action is Action.NOTICE:
+                await self._observer.notice(
+                    tenant_id,
+                    payment_id,
+                    event.object,
+                    event.type,
+                    is_over=event.is_over,
+                    origin=f"webhook {event.type}",
+                )
 
     async def _payment_of(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
         for stripe_id in dict.fromkeys(one for event in waiting_events for one in events.stripe_ids(event.object)):

@@ -9,7 +9,10 @@ from typing import Any
 
 from services.gateway import domain
 from services.gateway.calls import Calls
+from services.gateway.contested import see_disputes
 from services.gateway.domain import Facts, IntentNotFound, Observation, StripeUnavailable
+from services.gateway.events import id_of
+from services.gateway.intents import observe as conclude
 from services.gateway.intents import see
 from services.gateway.provider import Provider, Unanswered, facts_of
 from services.gateway.refunds import see_refund
@@ -37,16 +40,19 @@ class Observer:
         payment_id = await self._store.payment_of(tenant_id, stripe_id)
         return None if payment_id is None else await self._store.read(tenant_id, payment_id)
 
-    async def resync(self, tenant_id: str, payment_id: str, *, origin: str) -> Observation:
-        """Read a payment's intents and refunds at Stripe and apply what is seen; raise StripeUnavailable in silence.
+    async def resync(self, tenant_id: str, payment_id: str, *, origin: str, with_disputes: bool = False) -> Observation:
+        """Read a payment's intents, refunds and disputes at Stripe and apply what is seen.
 
         What is new is delivered, also when a caller asked: one who goes away before the answer asks no second time, and
-        the webhook that follows finds nothing new. `origin` says what made us look.
+        the webhook that follows finds nothing new. `origin` says what made us look. Disputes are read of each charge
+        that ever had one, and `with_disputes` of each. Raises StripeUnavailable in silence.
         """
-        observation, _ = await self.read_again(tenant_id, payment_id, origin=origin)
+        observation, _ = await self.read_again(tenant_id, payment_id, origin=origin, with_disputes=with_disputes)
         return observation
 
-    async def read_again(self, tenant_id: str, payment_id: str, *, origin: str) -> tuple[Observation, Json | None]:
+    async def read_again(
+        self, tenant_id: str, payment_id: str, *, origin: str, with_disputes: bool = False
+    ) -> tuple[Observation, Json | None]:
         """Do as `resync`, and return the latest attempt's intent too, secrets included."""
         held = await self._calls.held(tenant_id, payment_id)
         before = held.observation.mirror_version
@@ -55,21 +61,45 @@ class Observer:
             with suppress(StripeUnavailable):  # what stays unknown is said to be, and the reading goes on
                 await self._calls.settle_open(held)
             for attempt in sorted(held.intents):
-                intent_id = held.intents[attempt].intent_id
-                if not intent_id:
+                if not held.intents[attempt].intent_id:
                     continue
                 try:
-                    latest = await points.call("observe.stripe", self._provider.retrieve_intent(intent_id))
-                    see(held, attempt, latest)
-                    if held.intents[attempt].refunded_at_stripe_minor or _refunds_of(held, attempt):
-                        for refund in reversed(await self._provider.list_refunds(intent_id)):
-                            see_refund(held, attempt, refund)
+                    latest = await self._read(held, attempt, with_disputes=with_disputes)
                 except Unanswered as silence:
                     raise StripeUnavailable from silence
             if latest is None:
                 raise IntentNotFound
             await self._save(held, before, origin=origin)
         return held.observation, latest
+
+    async def _read(self, held: Held, attempt: int, *, with_disputes: bool) -> Json:
+        """Put what Stripe shows of one attempt into `held`, and return its intent."""
+        intent_id = held.intents[attempt].intent_id
+        shown = await points.call("observe.stripe", self._provider.retrieve_intent(intent_id))
+        see(held, attempt, shown)
+        if held.intents[attempt].refunded_at_stripe_minor or _refunds_of(held, attempt):
+            for refund in reversed(await self._provider.list_refunds(intent_id)):
+                see_refund(held, attempt, refund)
+        intent = held.intents[attempt]
+        if intent.charge_id and (with_disputes or intent.disputed or intent.disputes):
+            see_disputes(held, attempt, await self._provider.list_disputes(intent.charge_id))
+        return shown
+
+    async def notice(
+        self, tenant_id: str, payment_id: str, shown: Json, event_type: str, *, is_over: bool, origin: str
+    ) -> None:
+        """Keep with a payment that Stripe said something about it that nothing is done about, or that this is over."""
+        held = await self._calls.held(tenant_id, payment_id)
+        before = held.observation.mirror_version
+        named = (id_of(shown.get("payment_intent")), id_of(shown.get("charge")))
+        async with self._calls.holding(held):
+            about = next(
+                (one for one in held.intents.values() if one.intent_id in named or one.charge_id in named), held.latest
+            )
+            if about is not None:
+                held.intents[about.attempt] = domain.noticed(about, str(shown["id"]), event_type, is_over=is_over)
+                conclude(held)
+            await self._save(held, before, origin=origin)
 
     async def observe(self, tenant_id: str, payment_id: str, intent: Json, *, origin: str) -> Observation | None:
         """Apply an event's snapshot if it shows nothing new or only takes the intent further.

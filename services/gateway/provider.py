@@ -181,6 +181,10 @@ class Provider:
         """Read the refunds of an intent, the newest first."""
         return await self._all("/v1/refunds", payment_intent=intent_id)
 
+    async def list_disputes(self, charge_id: str) -> list[Json]:
+        """Read the disputes and inquiries of a charge, the newest first."""
+        return await self._all("/v1/disputes", charge=charge_id)
+
     async def _post(self, path: str, params: Json, *, key: str) -> Json:
         # The client's raw requests answer with plain values; its objects cost more than all the rest of a call.
         self._require()

@@ -50,10 +50,10 @@ class CreateRefund:
         refundable_minor = observation.refundable_minor
         if asked["expected_refundable_minor"] != refundable_minor:
             raise RefundableChanged(refundable_minor=refundable_minor, field="expected_refundable")
+        if not intent.may_be_refunded:
+            raise ChargeDisputed
         if asked["amount_minor"] > refundable_minor:
             raise RefundExceedsRefundable(refundable_minor=refundable_minor, field="amount")
-        if intent.disputed:
-            raise ChargeDisputed
         body = {
             "payment_intent": intent.intent_id,
             "amount": to_stripe(asked["amount_minor"], held.currency_code),

@@ -66,14 +66,14 @@ intent AS (
     DO UPDATE SET intent_id = excluded.intent_id, charge_id = excluded.charge_id, seen = excluded.seen),
 refund AS (
     INSERT INTO refunds (tenant_id, payment_id, refund_id, attempt, amount_minor, state, stripe_refund_id,
-        failure_reason, actor_id, create_time)
+        failure_reason, actor_id, create_time, fail_time)
     SELECT $1, $2, r.refund_id, r.attempt, r.amount_minor, r.state, nullif(r.stripe_refund_id, ''), r.failure_reason,
-        r.actor_id, r.create_time
+        r.actor_id, r.create_time, r.fail_time
     FROM held, jsonb_to_recordset($8) AS r (refund_id text, attempt integer, amount_minor bigint, state text,
-        stripe_refund_id text, failure_reason text, actor_id text, create_time timestamptz)
+        stripe_refund_id text, failure_reason text, actor_id text, create_time timestamptz, fail_time timestamptz)
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
-        failure_reason = excluded.failure_reason),
+        failure_reason = excluded.failure_reason, fail_time = excluded.fail_time),
 gone_intent AS (
     DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($15::integer[])),
 gone_refund AS (

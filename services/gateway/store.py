@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.errors import DependencyUnavailable
-from services.gateway import statements
+from services.gateway import domain, statements
 from services.gateway.delivery import Deliveries
 from services.gateway.domain import LEASE, Intent, Observation, Refund, intent_from_json, refund_from_json, to_json
 from services.runtime.database import HeldConnections, transaction
@@ -166,7 +166,11 @@ class Store:
         when the payment is somebody else's by now.
         """
         if held.observation.mirror_version != held.saved_version:
-            held.observation = replace(held.observation, observe_time=now)
+            version = domain.next_version(held.saved_version, now)
+            held.observation = replace(held.observation, mirror_version=version, observe_time=now)
+        for refund in held.refunds.values():
+            if refund.is_returned and refund.fail_time is None:
+                held.refunds[refund.refund_id] = replace(refund, fail_time=now)
         arguments = _save_arguments(held, call, release_time=now if release else None)
         if deliver is None:
             async with self._held.statement(point) as connection:

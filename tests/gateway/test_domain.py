@@ -277,10 +277,15 @@ def test_whatever_is_seen_money_is_neither_lost_nor_made(
         amounts = known.amounts
 
         others = sum(one.captured_minor for one in intents if one.attempt != known.attempt)
-        surplus_back = sum(
-            amount for attempt, amount, state in given_back if attempt != known.attempt and state == "SUCCEEDED"
+        assert amounts.surplus_minor == sum(
+            max(
+                0,
+                one.captured_minor
+                - sum(amount for number, amount, state in given_back if (number, state) == (one.attempt, "SUCCEEDED")),
+            )
+            for one in intents
+            if one.attempt != known.attempt
         )
-        assert amounts.surplus_minor == max(0, others - surplus_back)
         assert amounts.captured_minor == intents[known.attempt - 1].captured_minor
         assert amounts.captured_minor or not others  # what was taken is surplus only beside an attempt that took some
         assert amounts.capturable_minor + amounts.captured_minor <= amounts.authorized_minor

@@ -1,0 +1,296 @@
+"""Money that the payer's bank takes back: what is said of it, to whom, and what is not done meanwhile."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from services.gateway import attention, disputes, domain
+from services.gateway.attention import Attention
+from services.gateway.disputes import Dispute, standing_of
+from tests.gateway.receiving import event_of
+from tests.gateway.samples import AMOUNT_MINOR, Payments, refusal
+from tests.gateway.test_domain import START, intent, observe, paid, refund
+from tests.gateway.test_inbox import Place, place, quiet  # noqa: F401 fixtures
+
+DUE = datetime(2026, 12, 1, 18, tzinfo=UTC)
+
+
+def dispute(standing: str, amount_minor: int = AMOUNT_MINOR, *, dispute_id: str = "dp_1", **fields: Any) -> Dispute:
+    ours: dict[str, Any] = {"status": "needs_response", "reason": "fraudulent", "is_charge_refundable": False}
+    return Dispute(dispute_id=dispute_id, standing=standing, amount_minor=amount_minor, **{**ours, **fields})
+
+
+# The rules.
+
+
+@pytest.mark.parametrize(
+    ("standing", "open_minor", "lost_minor", "reason"),
+    [
+        (disputes.OPEN, 4_000, 0, "DISPUTE_OPEN"),
+        (disputes.LOST, 0, 4_000, "DISPUTE_LOST"),
+        (disputes.INQUIRY, 0, 0, "INQUIRY_OPEN"),
+        (disputes.CLOSED, 0, 0, None),
+    ],
+)
+def test_a_dispute_takes_what_it_contests_while_it_is_open_and_when_it_is_lost(
+    standing: str, open_minor: int, lost_minor: int, reason: str | None
+) -> None:
+    seen = observe(START, [paid(disputed=True, disputes=(dispute(standing, 4_000),))], [])
+
+    assert (seen.amounts.disputed_open_minor, seen.amounts.disputed_lost_minor) == (open_minor, lost_minor)
+    assert seen.refundable_minor == AMOUNT_MINOR - open_minor - lost_minor
+    assert (seen.attention.reason if seen.attention else None) == reason
+
+
+def test_several_disputes_of_a_charge_are_all_counted_and_all_said() -> None:
+    both = (
+        dispute(disputes.LOST, 1_000, dispute_id="dp_1"),
+        dispute(disputes.OPEN, 2_000, dispute_id="dp_2", evidence_due_time=DUE),
+    )
+
+    seen = observe(START, [paid(disputed=True, disputes=both)], [])
+
+    assert (seen.amounts.disputed_open_minor, seen.amounts.disputed_lost_minor) == (2_000, 1_000)
+    assert seen.attention == Attention(
+        reason="DISPUTE_OPEN",
+        detail="Dispute dp_2 over 2000 minor units (fraudulent) is open; evidence is due by 2026-12-01 18:00 UTC. "
+        "Dispute dp_1 over 1000 minor units (fraudulent) was lost.",
+    )
+
+
+def test_a_charge_that_is_disputed_in_a_way_not_read_yet_needs_an_operator_and_gives_nothing_back() -> None:
+    unread = paid(disputed=True)
+
+    assert observe(START, [unread], []).attention == disputes.UNREAD
+    assert not unread.may_be_refunded
+
+
+@pytest.mark.parametrize(
+    ("standing", "is_refundable", "may"),
+    [
+        (disputes.OPEN, False, False),
+        (disputes.OPEN, True, True),
+        (disputes.INQUIRY, True, True),
+        (disputes.INQUIRY, False, False),
+        (disputes.CLOSED, False, True),  # Stripe has the last word
+        (disputes.LOST, False, True),
+    ],
+)
+def test_a_disputed_charge_is_refunded_only_while_stripe_says_that_it_can_be(
+    standing: str, is_refundable: bool, may: bool
+) -> None:
+    contested = paid(disputed=True, disputes=(dispute(standing, is_charge_refundable=is_refundable),))
+
+    assert contested.may_be_refunded is may
+
+
+def test_what_a_bank_took_back_of_another_attempt_is_no_surplus_any_more() -> None:
+    contested = paid(2, disputed=True, disputes=(dispute(disputes.LOST, 4_000),))
+
+    seen = observe(START, [paid(1), contested], [refund(1_000, attempt=2)])
+
+    assert (seen.amounts.surplus_minor, seen.amounts.disputed_lost_minor) == (5_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_withdrawn", "standing"),
+    [
+        ("needs_response", False, disputes.OPEN),
+        ("appeal_under_review", True, disputes.OPEN),
+        ("lost", True, disputes.LOST),
+        ("won", False, disputes.CLOSED),
+        ("warning_closed", False, disputes.CLOSED),
+        ("warning_under_review", False, disputes.INQUIRY),
+        ("prevented", True, disputes.LOST),
+        ("prevented", False, disputes.CLOSED),
+        ("a_state_to_come", True, disputes.OPEN),
+        ("a_state_to_come", False, disputes.INQUIRY),
+    ],
+)
+def test_every_state_of_a_dispute_says_where_the_money_is(status: str, is_withdrawn: bool, standing: str) -> None:
+    assert standing_of(status, is_withdrawn=is_withdrawn) == standing
+
+
+def test_what_needs_an_operator_most_is_named_and_nothing_is_left_unsaid() -> None:
+    every = [Attention(reason=reason, detail=f"About {reason}.") for reason in reversed(attention.BY_URGENCY)]
+
+    said = attention.combined(every)
+
+    assert said is not None
+    assert said.reason == attention.DISPUTE_OPEN
+    assert all(f"About {reason}." in said.detail for reason in attention.BY_URGENCY)
+    assert attention.combined([]) is None
+    endless = attention.combined([Attention(reason=attention.SURPLUS, detail="x" * 400)] * 9)
+    assert endless is not None
+    assert len(endless.detail) == attention.DETAIL_CHARACTERS_MAX
+
+
+# The gateway.
+
+
+async def _event(place: Place, shown: dict[str, Any], event_type: str) -> str:  # noqa: F811
+    receipt = await place.sender.send(event_of(shown, event_type, at=place.clock.now()))
+    await place.idle()
+    return receipt
+
+
+async def _refused(payments: Payments, payment_id: str, amount_minor: int, *, expected_minor: int) -> tuple[Any, str]:
+    request = payments.refund_request(payment_id, amount_minor, expected_minor=expected_minor)
+    return await refusal(payments.gateway.CreateRefund(request))
+
+
+async def test_a_dispute_is_told_with_what_it_takes_and_ends_as_it_is_decided(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid()
+    opened = await place.stripe.dispute(await place.payments.intent_id(payment_id), amount=6_000)
+
+    assert await _event(place, opened, "charge.dispute.created") == "ACCEPTED"
+
+    heard = (await place.sink.hears(payment_id, lambda seen: seen.amounts.disputed_open_minor == 6_000)).observation
+    assert (heard.refundable_minor, heard.attention.reason) == (AMOUNT_MINOR - 6_000, "DISPUTE_OPEN")
+    assert opened["id"] in heard.attention.detail
+    disputed = (StatusCode.FAILED_PRECONDITION, "CHARGE_DISPUTED")
+    assert await _refused(place.payments, payment_id, 1_000, expected_minor=4_000) == disputed
+
+    won = await place.stripe.move_dispute(opened["id"], "won")
+    await _event(place, won, "charge.dispute.closed")
+
+    seen = await place.payments.seen(payment_id)
+    assert (seen.amounts.disputed_open_minor, seen.refundable_minor) == (0, AMOUNT_MINOR)
+    assert not seen.HasField("attention")
+    given = await place.payments.gateway.CreateRefund(place.payments.refund_request(payment_id, AMOUNT_MINOR))
+    assert given.refund.state == pb.Refund.STATE_SUCCEEDED
+
+
+async def test_a_lost_dispute_stays_said(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid()
+    opened = await place.stripe.dispute(await place.payments.intent_id(payment_id))
+    await _event(place, await place.stripe.move_dispute(opened["id"], "lost"), "charge.dispute.closed")
+
+    seen = await place.payments.seen(payment_id)
+    assert (seen.amounts.disputed_lost_minor, seen.refundable_minor) == (AMOUNT_MINOR, 0)
+    assert seen.attention.reason == "DISPUTE_LOST"
+    assert await place.payments.synced(payment_id) == seen
+
+
+async def test_an_inquiry_takes_nothing_asks_for_an_operator_and_lets_refunds_pass(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid()
+    asked = await place.stripe.dispute(await place.payments.intent_id(payment_id), inquiry=True)
+    await _event(place, asked, "charge.dispute.created")
+
+    seen = await place.payments.seen(payment_id)
+    assert (seen.amounts.disputed_open_minor, seen.refundable_minor) == (0, AMOUNT_MINOR)
+    assert seen.attention.reason == "INQUIRY_OPEN"
+    await place.payments.gateway.CreateRefund(place.payments.refund_request(payment_id, 1_000))
+    closed = await place.stripe.move_dispute(asked["id"], "warning_closed")
+    await _event(place, closed, "charge.dispute.closed")
+    assert not (await place.payments.seen(payment_id)).HasField("attention")
+
+
+async def test_a_dispute_whose_webhooks_were_lost_is_seen_by_any_reading(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid("createDispute")
+    await place.stripe.settle()
+
+    seen = await place.payments.synced(payment_id)
+
+    assert (seen.amounts.disputed_open_minor, seen.attention.reason) == (AMOUNT_MINOR, "DISPUTE_OPEN")
+
+
+async def test_a_dispute_that_is_not_seen_yet_is_refused_as_stripe_refuses_it(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid()
+    await place.stripe.dispute(await place.payments.intent_id(payment_id), amount=100)
+
+    disputed = (StatusCode.FAILED_PRECONDITION, "CHARGE_DISPUTED")
+    assert await _refused(place.payments, payment_id, 1_000, expected_minor=AMOUNT_MINOR) == disputed
+    assert (await place.payments.seen(payment_id)).amounts.refund_pending_minor == 0
+
+
+async def test_a_warning_of_fraud_and_a_review_ask_for_an_operator_until_they_are_over(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid()
+    (charge,) = await place.payments.charges(payment_id)
+    about = {"charge": charge["id"], "payment_intent": charge["payment_intent"]}
+    warning = {"id": f"issfr_{secrets.token_hex(6)}", "object": "radar.early_fraud_warning", "actionable": True} | about
+    review = {"id": f"prv_{secrets.token_hex(6)}", "object": "review", "open": True} | about
+
+    await _event(place, warning, "radar.early_fraud_warning.created")
+    heard = await place.sink.hears(payment_id, lambda seen: seen.attention.reason == "EVENT_NOT_HANDLED")
+    assert warning["id"] in heard.observation.attention.detail
+    await _event(place, review, "review.opened")
+    await _event(place, warning | {"actionable": False}, "radar.early_fraud_warning.updated")
+    seen = await place.payments.synced(payment_id)
+    assert "review.opened" in seen.attention.detail
+    assert warning["id"] not in seen.attention.detail
+
+    await _event(place, review | {"open": False}, "review.closed")
+    assert not (await place.payments.seen(payment_id)).HasField("attention")
+
+
+async def test_a_payout_that_failed_is_put_aside_for_an_operator(
+    place: Place,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    payout = {"id": f"po_{secrets.token_hex(6)}", "object": "payout", "amount": 1, "currency": "chf"}
+    event = event_of(payout, "payout.failed", at=place.clock.now())
+
+    assert await place.sender.send(event) == "PARKED"
+    assert await place.state_of(event) == "PARKED"
+    assert [record.levelname for record in caplog.records if "operator" in record.message] == ["ERROR"]
+
+
+# Refunds that the payer does not get.
+
+
+async def test_a_refund_that_fails_after_it_succeeded_needs_an_operator_until_the_payer_has_the_money(
+    place: Place,  # noqa: F811
+) -> None:
+    payment_id = await place.payments.paid("refundFail")
+    gateway, clock = place.payments.gateway, place.clock
+    given = await gateway.CreateRefund(place.payments.refund_request(payment_id, 4_000))
+    other = await gateway.CreateRefund(place.payments.refund_request(payment_id, 4_000, expected_minor=6_000))
+    assert other.observation.amounts.refunded_minor == 8_000
+    clock.advance(timedelta(days=3))
+    await place.stripe.settle()
+
+    seen = await place.payments.synced(payment_id)
+    assert (seen.amounts.refunded_minor, seen.refundable_minor) == (0, AMOUNT_MINOR)
+    assert seen.attention.reason == "REFUND_FAILED"
+    assert "8000 minor units" in seen.attention.detail
+    assert given.refund.refund_id in seen.attention.detail
+    assert (await place.sink.hears(payment_id, lambda one: one == seen)) is not None
+
+    clock.advance(timedelta(hours=1))
+    part = await gateway.CreateRefund(place.payments.refund_request(payment_id, 5_000))
+    assert "3000 minor units" in part.observation.attention.detail
+    rest = await gateway.CreateRefund(place.payments.refund_request(payment_id, 3_000, expected_minor=5_000))
+    assert not rest.observation.HasField("attention")
+
+
+def test_a_refund_made_before_another_failed_does_not_stand_for_it() -> None:
+    failed = refund(4_000, state="FAILED")
+    failed = replace(failed, stripe_refund_id="re_1", fail_time=failed.create_time + timedelta(days=2))
+    beside = replace(refund(5_000), stripe_refund_id="re_2", create_time=failed.create_time + timedelta(days=1))
+    after = replace(refund(4_000), stripe_refund_id="re_3", create_time=failed.create_time + timedelta(days=2))
+
+    assert observe(START, [paid()], [failed, beside]).attention is not None
+    assert observe(START, [paid()], [failed, beside, after]).attention is None
+
+
+def test_a_refund_that_stripe_never_took_was_promised_to_nobody() -> None:
+    assert observe(START, [paid()], [refund(4_000, state="FAILED")]).attention is None
+    canceled = replace(refund(4_000, state="CANCELED"), stripe_refund_id="re_1")
+    assert observe(START, [paid()], [canceled]).attention is not None
+
+
+def test_what_is_kept_of_a_dispute_a_notice_and_a_failure_is_read_back() -> None:
+
+    kept = intent(disputes=(dispute(disputes.OPEN, evidence_due_time=DUE),), notices=(("prv_1", "review.opened"),))
+    failed = replace(refund(1), fail_time=DUE)
+
+    assert domain.intent_from_json(domain.to_json(kept)) == kept
+    assert domain.refund_from_json(domain.to_json(failed)) == failed
