@@ -120,6 +120,25 @@ class FieldMissing(InvalidRequest):
     reason = "FIELD_MISSING"
 
 
+class CardNumberRefused(InvalidRequest):
+    """A text holds what looks like a card number; card data must not come here."""
+
+    reason = "CARD_NUMBER_REFUSED"
+
+
+class RequestMalformed(InvalidRequest):
+    """The request is not a message of this method's type."""
+
+    reason = "REQUEST_MALFORMED"
+
+
+class NotImplementedYet(ServiceError):
+    """This method is announced and not offered yet."""
+
+    status = "UNIMPLEMENTED"
+    reason = "NOT_IMPLEMENTED"
+
+
 class DeadlineMissing(InvalidRequest):
     """The call carries no deadline; every unary call needs one."""
 

@@ -6,7 +6,6 @@ observation and each step means.
 
 from __future__ import annotations
 
-import re
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -86,12 +85,6 @@ class PaymentState(FailedPrecondition):
     """The payment's state does not allow this; read it, then decide."""
 
     reason = "PAYMENT_STATE"
-
-
-class CardNumberRefused(InvalidRequest):
-    """A text field holds what looks like a card number; card data must not come here."""
-
-    reason = "CARD_NUMBER_REFUSED"
 
 
 class TooManySellers(InvalidRequest):
@@ -364,20 +357,3 @@ def retry_delay(tries: int) -> timedelta:
     """Return how long to wait after `tries` failed ones in a row: doubling from `RETRY_FIRST` up to `RETRY_MAX`."""
     doublings = min(tries, 20)
     return min(RETRY_FIRST * (1 << doublings), RETRY_MAX)
-
-
-_CARD_DIGITS: Final = re.compile(r"(?<![0-9])[2-6](?:[ -]?[0-9]){12,18}(?![0-9])")
-"""13 to 19 digits that begin like a payment card's, with single blanks or hyphens between."""
-
-
-def refuse_card_numbers(texts: dict[str, str]) -> None:
-    """Raise CardNumberRefused if one of the texts, keyed by their field, holds what passes for a card number."""
-    for path, text in texts.items():
-        for match in _CARD_DIGITS.finditer(text):
-            if _passes_luhn([int(digit) for digit in match.group() if digit.isdigit()]):
-                raise CardNumberRefused(field=path)
-
-
-def _passes_luhn(digits: list[int]) -> bool:
-    doubled = [2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

@@ -16,7 +16,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
-from services.orchestrator.domain import NotOffered, TooManySellers, derived_id, refuse_card_numbers
+from services.orchestrator.domain import NotOffered, TooManySellers, derived_id
 from services.orchestrator.store import NewPayment, Request, RequestKey
 from services.runtime import calls
 from services.runtime.identity import PAYER
@@ -105,19 +105,6 @@ def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str, 
         check_url(request.cancel_url, field="cancel_url")
     _check_labels(dict(request.labels))
     _check_offered(request)
-    refuse_card_numbers(
-        {
-            "payer.name": request.payer.name,
-            "session_type": request.session_type,
-            "session_name": request.session_name,
-            "client_reference": request.client_reference,
-        }
-        | {f"labels[{key}]": value for key, value in request.labels.items()}
-        | {
-            f"lines[{place}].tax_treatment_reason": line.tax_treatment_reason
-            for place, line in enumerate(request.lines)
-        }
-    )
     seller_ids = tuple(dict.fromkeys(line.seller_id for line in request.lines))
     if len(seller_ids) > 1:
         raise TooManySellers(field="lines", sellers=len(seller_ids))

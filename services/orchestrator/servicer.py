@@ -97,7 +97,6 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         """Call a payment off."""
         check_payment_id(request.payment_id)
         check_text(request.reason, field="reason", characters_max=REASON_CHARACTERS_MAX)
-        domain.refuse_card_numbers({"reason": request.reason})
         answer = await self._commands.on_payment(
             named(request, request.payment_id, command=request.SerializeToString()), payer_id=own_payer()
         )

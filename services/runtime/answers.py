@@ -44,12 +44,6 @@ BUG: Final = Answer(code=grpc.StatusCode.INTERNAL, message="internal error", is_
 OUT_OF_TIME: Final = Answer(
     code=grpc.StatusCode.DEADLINE_EXCEEDED, message="Time ran out before there was an answer; the outcome is not known."
 )
-NOT_IMPLEMENTED: Final = Answer(
-    code=grpc.StatusCode.UNIMPLEMENTED, message="This method is announced and not offered yet."
-)
-MALFORMED: Final = Answer(
-    code=grpc.StatusCode.INVALID_ARGUMENT, message="The request is not a message of this method's type."
-)
 
 
 def answer_to(error: Exception) -> Answer:

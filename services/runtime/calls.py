@@ -17,6 +17,7 @@ from typing import Final
 
 from services.runtime.access import Access
 from services.runtime.identity import Caller
+from services.shared.cards import holds_card_number
 
 CORRELATION_KEY: Final = "x-correlation-id"
 """Metadata key, in and out: one id for everything a caller's call causes in the suite."""
@@ -91,8 +92,8 @@ def acting_for(tenant_id: str, *, correlation: str | None = None) -> Generator[N
 
 
 def sane_correlation(candidate: str | None) -> str:
-    """Return `candidate` if it is 1 to 64 of A-Z, a-z, 0-9, `_`, `-`, otherwise a new id."""
-    if candidate is not None and _CORRELATION.fullmatch(candidate):
+    """Return `candidate` if it is 1 to 64 of A-Z, a-z, 0-9, `_`, `-` and no card's number, otherwise a new id."""
+    if candidate is not None and _CORRELATION.fullmatch(candidate) and not holds_card_number(candidate):
         return candidate
     return secrets.token_hex(16)
 

@@ -5,6 +5,9 @@ for every call. A stream's handler may be an async generator or write to its con
 so that it is closed in the task that ran it, even when its reader went away in the middle of a message.
 
 A stream ends when its caller's token does, and soon after the server begins to drain, whatever its handler does.
+
+Requests are parsed and their texts looked through once their caller was let in. A handler of a stream of requests takes
+them from its iterator: what it would read from its context is neither.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -25,6 +28,8 @@ from grpc import aio
 from services.errors import (
     DeadlineMissing,
     DeadlineTooLong,
+    NotImplementedYet,
+    RequestMalformed,
     ServiceError,
     ShuttingDown,
     TooManyStreams,
@@ -32,10 +37,10 @@ from services.errors import (
 )
 from services.runtime import calls
 from services.runtime.access import Allow, admit
-from services.runtime.answers import NOT_IMPLEMENTED
 from services.runtime.identity import Caller, TokenVerifier
 from services.runtime.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, Limits
-from services.runtime.served import MalformedRequestError, ServedCall, abort, begin, fail, log_end
+from services.runtime.served import ServedCall, begin, fail, log_end
+from services.runtime.texts import check_texts
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -87,7 +92,7 @@ class Guard:
 
     def _unary(self, method: str, handler: Handler, behavior: Callable[..., Awaitable[Any]], rule: Allow) -> Handler:
         """Wrap a handler with one response. It is serialised here, so that this, too, cannot fail without an answer."""
-        receive, parse = _parsers(handler)
+        parse = _parser(handler)
         serialize = handler.response_serializer or _as_it_is
         deadline_required = not handler.request_streaming
 
@@ -108,10 +113,10 @@ class Guard:
             log_end(call, context.code() or grpc.StatusCode.OK)
             return reply
 
-        return _handler(handler, serve, receive=receive, send=None)
+        return _handler(handler, serve, send=None)
 
     def _streaming(self, method: str, handler: Handler, behavior: Callable[..., Any], rule: Allow) -> Handler:
-        receive, parse = _parsers(handler)
+        parse = _parser(handler)
         run = partial(_run_generator, behavior) if inspect.isasyncgenfunction(behavior) else behavior
 
         async def serve(received: Any, context: Context) -> None:
@@ -137,18 +142,18 @@ class Guard:
                 self._finished()
             log_end(call, context.code() or grpc.StatusCode.OK)
 
-        return _handler(handler, serve, receive=receive, send=_serializer(handler))
+        return _handler(handler, serve, send=_serializer(handler))
 
     def _unwritten(self, method: str, handler: Handler, rule: Allow) -> Handler:
         async def serve(_: Any, context: Context) -> NoReturn:
             call = begin(method, context)
             try:
                 await self._admit(call, rule)
+                raise NotImplementedYet
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
                 await fail(call, error)
-            await abort(call, NOT_IMPLEMENTED)
 
-        return _handler(handler, serve, receive=None, send=None)
+        return _handler(handler, serve, send=None)
 
     def _finished(self) -> None:
         self._running -= 1
@@ -211,22 +216,42 @@ def _as_it_is(message: Any) -> Any:
     return message
 
 
-def _parsers(handler: Handler) -> tuple[Callable[[bytes], Any] | None, Callable[[Any], Any]]:
-    """Return what grpc does to received bytes, and what we do, once the caller was let in.
+def _parser(handler: Handler) -> Callable[[Any], Any]:
+    """Return what makes requests of what was received: of bytes, or of a stream of them.
 
-    A stream of requests is parsed by grpc, message by message, since a handler may also read them from its context.
+    grpc is not told to parse: what it cannot parse it answers itself, with nothing that says why.
     """
     deserialize = handler.request_deserializer
     if deserialize is None:
-        return None, _as_it_is
+        return _as_it_is
 
     def parse(received: bytes) -> Any:
         try:
-            return deserialize(received)
+            request = deserialize(received)
         except DecodeError as error:
-            raise MalformedRequestError from error
+            raise RequestMalformed from error
+        check_texts(request, received)
+        return request
 
-    return (parse, _as_it_is) if handler.request_streaming else (None, parse)
+    return partial(_Requests, parse) if handler.request_streaming else parse
+
+
+class _Requests:
+    """A stream of requests, parsed one by one as they are asked for."""
+
+    def __init__(self, parse: Callable[[bytes], Any], received: AsyncIterator[bytes]) -> None:
+        self._parse = parse
+        self._received = received
+        self._messages: AsyncIterator[bytes] | None = None
+
+    def __aiter__(self) -> Self:
+        if self._messages is None:  # not before somebody reads: grpc's own complains when nobody does
+            self._messages = aiter(self._received)
+        return self
+
+    async def __anext__(self) -> Any:
+        assert self._messages is not None, "whoever reads has begun"  # noqa: S101
+        return self._parse(await anext(self._messages))
 
 
 def _serializer(handler: Handler) -> Callable[[Any], bytes]:
@@ -252,11 +277,10 @@ def _handler(
     original: Handler,
     behavior: Callable[..., Any],
     *,
-    receive: Callable[[bytes], Any] | None,
     send: Callable[[Any], bytes] | None,
 ) -> Handler:
     make = _KINDS[original.request_streaming, original.response_streaming]
-    return make(behavior, request_deserializer=receive, response_serializer=send)
+    return make(behavior, request_deserializer=None, response_serializer=send)
 
 
 _KINDS: Final = {

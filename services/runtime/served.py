@@ -14,7 +14,7 @@ from grpc import aio
 
 from services.errors import ServiceError
 from services.runtime import calls
-from services.runtime.answers import DETAILS_KEY, MALFORMED, Answer, answer_to
+from services.runtime.answers import DETAILS_KEY, Answer, answer_to
 from services.runtime.identity import Caller
 from services.runtime.limits import DEADLINE_TOLERANCE_S, STATUS_FLUSH_S
 
@@ -51,10 +51,6 @@ class ServedCall:
     caller: Caller | None = None
 
 
-class MalformedRequestError(Exception):
-    """The bytes are not a message of the method's type."""
-
-
 def begin(method: str, context: Context) -> ServedCall:
     """Read what the metadata says; from here on the call's task knows its correlation id and deadline."""
     correlation = token = None
@@ -70,8 +66,6 @@ def begin(method: str, context: Context) -> ServedCall:
 
 async def fail(call: ServedCall, error: BaseException) -> NoReturn:
     """Log the end of the call and give its answer; always raises."""
-    if isinstance(error, MalformedRequestError):
-        await abort(call, MALFORMED)
     if isinstance(error, aio.AbortError):
         log_end(call, call.context.code())
         raise error

@@ -45,11 +45,6 @@ async def repeated(requests: AsyncIterator[StringValue], _context: Any) -> Async
         yield request
 
 
-async def read_by_hand(_requests: AsyncIterator[StringValue], context: Any) -> None:
-    while (request := await context.read()) is not aio.EOF:
-        await context.write(request)
-
-
 async def joined(requests: AsyncIterator[StringValue], _context: Any) -> StringValue:
     return StringValue(value="".join([request.value async for request in requests]))
 
@@ -60,7 +55,6 @@ async def test_every_kind_of_handler_answers(issuer: Issuer) -> None:
         "Watch": watch(generated),
         "Written": watch(written),
         "Talk": talk(repeated),
-        "ByHand": talk(read_by_hand),
         "Collect": collect(joined),
     }
     async with serving(issuer, methods) as service:
@@ -68,9 +62,8 @@ async def test_every_kind_of_handler_answers(issuer: Issuer) -> None:
         for name in ("Watch", "Written"):
             async with streaming(service.watch(name)(HELLO)) as responses:
                 assert [response.value async for response in responses] == ["hello", "hello"]
-        for name in ("Talk", "ByHand"):
-            async with streaming(service.talk(name)([HELLO, HELLO])) as responses:
-                assert [response.value async for response in responses] == ["hello", "hello"]
+        async with streaming(service.talk()([HELLO, HELLO])) as responses:
+            assert [response.value async for response in responses] == ["hello", "hello"]
         assert (await service.collect()([HELLO, HELLO])).value == "hellohello"
 
 
