@@ -32,7 +32,7 @@ STATES: Final = frozenset(
         "FAILED",
     }
 )
-"""Of the path. SCHEDULED, AUTHORIZED and the disputed ones are not offered yet."""
+"""Of the path. SCHEDULED and AUTHORIZED are not offered yet; for the disputed ones see test_disputes."""
 
 
 class Watcher:
