@@ -3,6 +3,7 @@
 from typing import Any
 
 from sandbox.answers import page
+from sandbox.customers import check_email
 from sandbox.errors import ApiError
 from sandbox.world import Object, World, merge_metadata
 
@@ -12,6 +13,7 @@ _CURRENCY_OF = {"US": "usd", "GB": "gbp", "CH": "chf", "LI": "chf", "CA": "cad",
 def create(world: World, params: dict[str, Any]) -> Object:
     if "type" in params and "controller" in params:
         raise ApiError("You may only specify one of these parameters: type, controller.", param="type")
+    check_email(params.get("email"))
     return world.add(_account(world, f"acct_1{world.token(15)}", params))
 
 
@@ -37,6 +39,7 @@ def retrieve(world: World, _params: dict[str, Any], account_id: str) -> Object:
 
 def update(world: World, params: dict[str, Any], account_id: str) -> Object:
     account = retrieve(world, {}, account_id)
+    check_email(params.get("email"))
     changes: Object = {name: params[name] or None for name in ("email", "business_type") if name in params}
     if "business_profile" in params:
         changes["business_profile"] = account["business_profile"] | params["business_profile"]
@@ -60,6 +63,20 @@ def enable(world: World, account_id: str, *, enabled: bool) -> Object:
         "requirements": _requirements(disabled_reason=None if enabled else "requirements.past_due"),
     }
     _change(world, account, changes)
+    return account
+
+
+def set_capability(world: World, account_id: str, *, name: str, active: bool) -> Object:
+    """Switch one capability of an account on or off; what else it may do stays."""
+    account = world.get("account", account_id)
+    _change(world, account, {"capabilities": account["capabilities"] | {name: "active" if active else "inactive"}})
+    return account
+
+
+def disconnect(world: World, account_id: str) -> Object:
+    """Take an account away, as when its seller takes back the platform's access; no event says so."""
+    account = world.get("account", account_id)
+    world.remove(account, entirely=True)
     return account
 
 

@@ -221,6 +221,18 @@ class SandboxControl:
         """Let a connected account take payments, or stop it."""
         return await self._post(f"/accounts/{account_id}", charges_enabled=enabled)
 
+    async def set_capability(self, account_id: str, name: str, *, active: bool) -> dict[str, Any]:
+        """Switch one capability of a connected account, such as `transfers`."""
+        return await self._post(f"/accounts/{account_id}/capabilities/{name}", active=active)
+
+    async def disconnect_account(self, account_id: str) -> None:
+        """Take a connected account away, as when its seller takes back the platform's access."""
+        await self._delete(f"/accounts/{account_id}")
+
+    async def delete_customer(self, customer_id: str) -> None:
+        """Delete a customer as from the dashboard."""
+        await self._delete(f"/customers/{customer_id}")
+
     async def browser_confirm(
         self, client_secret: str, *, payment_method: str, return_url: str | None = None
     ) -> dict[str, Any]:

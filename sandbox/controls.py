@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox import accounts, charging, disputes, hooks, lifecycle, methods, refunds
+from sandbox import accounts, charging, customers, disputes, hooks, lifecycle, methods, refunds
 from sandbox.cards import GENERIC
 from sandbox.delivery import Switches
 from sandbox.errors import ApiError
@@ -59,6 +59,9 @@ class Controls:
             ("POST", "/intents/{id}/dispute", self.dispute),
             ("POST", "/disputes/{id}", self.move_dispute),
             ("POST", "/accounts/{id}", self.account),
+            ("DELETE", "/accounts/{id}", self.disconnect),
+            ("POST", "/accounts/{id}/capabilities/{name}", self.capability),
+            ("DELETE", "/customers/{id}", self.delete_customer),
         ]
         return [Route(f"/_control{path}", _answering(run), methods=[method]) for method, path, run in table]
 
@@ -199,6 +202,21 @@ class Controls:
     async def account(self, request: Request, given: dict[str, Any]) -> Any:
         world, account = self._sandbox.locate(request.path_params["id"])
         return accounts.enable(world, account["id"], enabled=bool(given["charges_enabled"]))
+
+    async def disconnect(self, request: Request, given: dict[str, Any]) -> Any:
+        """Take an account away from the platform."""
+        world, account = self._sandbox.locate(request.path_params["id"])
+        return accounts.disconnect(world, account["id"])
+
+    async def capability(self, request: Request, given: dict[str, Any]) -> Any:
+        world, account = self._sandbox.locate(request.path_params["id"])
+        name = request.path_params["name"]
+        return accounts.set_capability(world, account["id"], name=name, active=bool(given["active"]))
+
+    async def delete_customer(self, request: Request, given: dict[str, Any]) -> Any:
+        """Delete a customer as from the dashboard."""
+        world, customer = self._sandbox.locate(request.path_params["id"])
+        return customers.delete(world, {}, customer["id"])
 
     def _intent(self, request: Request) -> tuple[str, World, Object]:
         intent_id = request.path_params["id"]

@@ -1,5 +1,6 @@
 """Customers and the payment methods saved with them."""
 
+import re
 from typing import Any
 
 from sandbox import methods
@@ -7,10 +8,14 @@ from sandbox.answers import page
 from sandbox.errors import ApiError, missing
 from sandbox.world import Object, World, merge_metadata
 
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
 _PLAIN = ("description", "email", "name", "phone")
 
 
 def create(world: World, params: dict[str, Any]) -> Object:
+    check_email(params.get("email"))
     customer_id = world.new_id("customer")
     customer: Object = {
         "id": customer_id,
@@ -55,6 +60,7 @@ def retrieve(world: World, _params: dict[str, Any], customer_id: str) -> Object:
 
 def update(world: World, params: dict[str, Any], customer_id: str) -> Object:
     customer = world.get("customer", customer_id)
+    check_email(params.get("email"))
     default = params.get("invoice_settings", {}).get("default_payment_method")
     if default is not None:
         method = world.referred("payment_method", default, param="invoice_settings[default_payment_method]")
@@ -91,6 +97,12 @@ def list_all(world: World, params: dict[str, Any]) -> Object:
     return page(
         world.all("customer"), params, url="/v1/customers", keep=lambda customer: email in (None, customer["email"])
     )
+
+
+def check_email(email: str | None) -> None:
+    """Refuse what Stripe does not take for an address: dots astray, a domain without one, what is not ASCII."""
+    if email and not _EMAIL.fullmatch(email):
+        raise ApiError(f"Invalid email address: {email}", code="email_invalid", param="email")
 
 
 def _not_attached(method_id: str) -> ApiError:

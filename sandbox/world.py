@@ -91,8 +91,10 @@ class World:
                 self._by_field.setdefault((obj["object"], field, value), {})[obj["id"]] = obj
         return obj
 
-    def remove(self, obj: Object) -> None:
-        """Forget an object in lists; it can still be found by id, as a deleted one."""
+    def remove(self, obj: Object, *, entirely: bool = False) -> None:
+        """Forget an object in lists; it can still be found by id, as a deleted one, unless it goes `entirely`."""
+        if entirely:
+            del self._objects[obj["id"]]
         self._by_type[obj["object"]].pop(obj["id"], None)
         for field in _INDEXED:
             self._by_field.get((obj["object"], field, obj.get(field) or ""), {}).pop(obj["id"], None)

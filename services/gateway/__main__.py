@@ -25,6 +25,7 @@ from batzen.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_ser
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.access import TABLE
 from services.gateway.calls import Calls, Operation
+from services.gateway.creation import Creation
 from services.gateway.customers import Customers
 from services.gateway.delivery import DELIVER, Deliveries
 from services.gateway.inbox import PROCESS, Inbox
@@ -168,7 +169,7 @@ async def gateway_parts(
                 store=store,
                 calls=calls,
                 observer=observer,
-                customers=Customers(held, provider, now=now),
+                creation=Creation(store, calls, Customers(held, provider, now=now), sellers, now=now),
                 sellers=sellers,
                 provider=provider,
                 tenant_id=tenant_id,

@@ -234,6 +234,8 @@ class Calls:
                 done = await self._perform(held, call, deliver=f"settled {operation}", release=False)
             except (domain.StripeRefused, domain.ChargeDisputed, domain.IntentState):
                 continue  # kept as that call's answer; what is done now has another
+            except domain.Amendable:
+                continue  # it had no effect, and is made anew by whoever repeats it
             finally:
                 self._room.answered((held.tenant_id, operation, request_id))
             if not done.answer:
@@ -254,6 +256,9 @@ class Calls:
             await self._store.save(held, point=f"{step}.start", now=self._now(), call=call)
         try:
             answer = await points.call(f"{step}.stripe", self._ask(operation, held, call))
+        except domain.Amendable:  # refused, so no try before this one had an effect either
+            await self._withdraw(operation, held, call, deliver=deliver, release=release)
+            raise
         except (domain.StripeRateLimited, domain.StripeUnavailable):
             if was_sent:  # this time it had no effect; the times before may have had one
                 return await self._unknown(operation, held, call, release=release)

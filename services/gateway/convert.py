@@ -68,6 +68,7 @@ def account_to_proto(account: SellerAccount) -> gateway_pb2.SellerAccount:
         stripe_account_id=account.stripe_account_id,
         charges_enabled=account.charges_enabled,
         payouts_enabled=account.payouts_enabled,
+        transfers_enabled=account.transfers_enabled,
         requirements_due=account.requirements_due,
     )
 

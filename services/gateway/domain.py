@@ -6,7 +6,7 @@ attempt took is surplus: booked, never dropped, and an operator is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -87,7 +87,7 @@ class SellerNotFound(NotFound):
 
 
 class SellerNotPayable(FailedPrecondition):
-    """The seller's account cannot take charges now."""
+    """The seller's account cannot be paid now; the metadata says what is missing."""
 
     reason = "SELLER_NOT_PAYABLE"
 
@@ -146,6 +146,21 @@ class StripeKeySpent(StripeUnavailable):
     """Stripe repeats a failure it has stored; send the same call again, which it will see as another."""
 
     was_retried = False
+
+
+class Amendable(StripeKeySpent):
+    """Stripe refused a part of this that can be put right; send the same call again, which it will see as another."""
+
+    def __init__(self, refusal: StripeRefused, params: Mapping[str, Any], *, is_of_account: bool) -> None:
+        super().__init__()
+        self.code = refusal.metadata.get("code", "")
+        """Why, in Stripe's words."""
+        self.param = refusal.metadata.get("param", "")
+        """Which part of what Stripe was asked for."""
+        self.params = params
+        """Of the call that was refused."""
+        self.is_of_account = is_of_account
+        """It is the seller's account that is refused."""
 
 
 class StripeRateLimited(ResourceExhausted):

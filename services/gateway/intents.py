@@ -16,6 +16,12 @@ from services.gateway.store import Call, Held
 Json = Mapping[str, Any]
 
 UNEXPECTED_STATE: Final = "payment_intent_unexpected_state"
+MISSING: Final = "resource_missing"
+DESTINATION: Final = "transfer_data"
+NOT_PAYABLE: Final = frozenset({"account_invalid", "insufficient_capabilities_for_transfer"})
+"""Codes of refusals that are about the seller's account, whatever parameter they name."""
+OPTIONAL: Final = frozenset({"description"})
+"""Parameters of an intent without which it takes the same money."""
 EXPANDED: Final = ["latest_charge", "payment_method"]
 """So that an answer shows what was paid with, and no second call is needed."""
 
@@ -86,12 +92,24 @@ class CreateIntent:
         return {**asked, "body": body}
 
     async def send(self, held: Held, call: Call) -> Json:
-        """Create it."""
-        return await self._provider.create_intent(call.params["body"], key=call.key)
+        """Create it. Raises Amendable for what is refused and may be asked for otherwise."""
+        try:
+            return await self._provider.create_intent(call.params["body"], key=call.key)
+        except domain.StripeRefused as refusal:
+            amendable = _amendable(refusal, call.params)
+            if amendable is None:
+                raise
+            raise amendable from refusal
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
         """Find the intent that carries this call's id among the customer's."""
-        for intent in await self._provider.list_intents(call.params["customer_id"], since=call.create_time):
+        try:
+            found = await self._provider.list_intents(call.params["customer_id"], since=call.create_time)
+        except domain.StripeRefused as refusal:
+            if refusal.metadata.get("code") != MISSING:
+                raise
+            return None  # gone with its customer: nobody has the secret of an intent that was never answered
+        for intent in found:
             if (intent.get("metadata") or {}).get("call_id") == str(call.call_id):
                 return intent
         return None
@@ -229,6 +247,16 @@ class CancelIntent:
         """Say that it may be cancelled or not."""
         held.unsettled = True
         observe(held)
+
+
+def _amendable(refusal: domain.StripeRefused, params: Json) -> domain.Amendable | None:
+    """Tell what may be asked for otherwise: a customer that is gone, an account, a detail that may be left out."""
+    code, param = refusal.metadata.get("code", ""), refusal.metadata.get("param", "")
+    is_of_account = param.startswith(DESTINATION) or code in NOT_PAYABLE
+    is_of_customer = param == "customer" and code == MISSING
+    if is_of_account or is_of_customer or (param in OPTIONAL and param in params["body"]):
+        return domain.Amendable(refusal, params, is_of_account=is_of_account)
+    return None
 
 
 def _current(held: Held, attempt: int) -> Intent:

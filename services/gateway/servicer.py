@@ -16,7 +16,7 @@ from services.errors import FieldInvalid, FieldMissing
 from services.gateway import currencies, domain, reading, stripe_ids
 from services.gateway.calls import Calls, Done
 from services.gateway.convert import account_to_proto, intent_to_proto, money, refund_to_proto, to_proto
-from services.gateway.customers import Customers
+from services.gateway.creation import Asked, Creation
 from services.gateway.domain import (
     IntentNotFound,
     IntentState,
@@ -66,7 +66,7 @@ class GatewayServicer(GatewayServiceServicer):
         store: Store,
         calls: Calls,
         observer: Observer,
-        customers: Customers,
+        creation: Creation,
         sellers: Sellers,
         provider: Provider,
         tenant_id: str,
@@ -75,7 +75,7 @@ class GatewayServicer(GatewayServiceServicer):
         self._store = store
         self._calls = calls
         self._observer = observer
-        self._customers = customers
+        self._creation = creation
         self._sellers = sellers
         self._provider = provider
         self._tenant_id = tenant_id
@@ -113,35 +113,26 @@ class GatewayServicer(GatewayServiceServicer):
         reading.text(payer.name, field="payer.name", characters_max=reading.NAME_CHARACTERS_MAX)
         reading.text(payer.locale, field="payer.locale", characters_max=reading.LOCALE_CHARACTERS_MAX)
         currencies.charge_to_stripe(amount.amount_minor, amount.currency_code)
-        account = await self._sellers.payable(tenant_id, seller_id)
-        customer_id = await self._customers.ensure(
-            tenant_id, payer_id, email=payer.email, name=payer.name, locale=payer.locale
-        )
-        await self._store.begin(
-            tenant_id,
-            payment_id,
-            payer_id=payer_id,
-            seller_id=seller_id,
-            currency_code=amount.currency_code,
-            now=self._now(),
-        )
-        done = await self._calls.make(
-            "intent.create",
-            tenant_id=tenant_id,
-            payment_id=payment_id,
-            request_id=request_id,
-            # Who goes on after a crash knows the payer's id alone.
-            request_hash=reading.request_hash(request, "payer") + payer_id.encode(),
-            params={
-                "attempt": attempt,
-                "amount_minor": amount.amount_minor,
-                "currency_code": amount.currency_code,
-                "application_fee_minor": fee.amount_minor,
-                "customer_id": customer_id,
-                "account_id": account.stripe_account_id,
-                "description": description,
-                "capture_manually": request.capture_manually,
-            },
+        currencies.to_stripe(fee.amount_minor, fee.currency_code, field="application_fee")
+        done = await self._creation.create(
+            Asked(
+                tenant_id=tenant_id,
+                request_id=request_id,
+                # Who goes on after a crash knows the payer's id alone.
+                request_hash=reading.request_hash(request, "payer") + payer_id.encode(),
+                payment_id=payment_id,
+                attempt=attempt,
+                payer_id=payer_id,
+                email=payer.email,
+                name=payer.name,
+                locale=payer.locale,
+                seller_id=seller_id,
+                amount_minor=amount.amount_minor,
+                currency_code=amount.currency_code,
+                application_fee_minor=fee.amount_minor,
+                description=description,
+                capture_manually=request.capture_manually,
+            )
         )
         if not done.answer:
             raise StripeUnavailable
@@ -208,6 +199,7 @@ class GatewayServicer(GatewayServiceServicer):
         for field, value in (("amount", amount), ("expected_refundable", expected)):
             if value.currency_code != held.currency_code:
                 raise FieldInvalid(field=f"{field}.currency_code", detail=f"The payment is in {held.currency_code}.")
+        currencies.to_stripe(amount.amount_minor, amount.currency_code)
         reason = REFUND_REASONS.get(request.reason)
         if reason is None:
             raise FieldInvalid(field="reason")

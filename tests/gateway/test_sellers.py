@@ -10,11 +10,13 @@ from grpc import StatusCode
 
 from batzen.gateway.v1 import gateway_pb2 as pb
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.runtime import calls as calling
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, new_id, refusal, refused
+from tests.gateway.test_races import connected
 
 ACCOUNTS = "POST /v1/accounts"
 
@@ -165,3 +167,140 @@ async def test_an_account_is_mirrored_as_it_is_whatever_made_us_look(
         assert found.account.charges_enabled == enabled
 
     assert not await read_again(replica, "acct_nothing")
+
+
+async def test_a_seller_without_transfers_is_not_paid_and_is_told_what_is_missing(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    assert account.transfers_enabled
+    await stripe.set_capability(account.stripe_account_id, "transfers", active=False)  # its event is on its way
+    request = payments.create_request(seller_id=account.seller_id)
+
+    for _ in range(2):
+        code, reason, field, metadata = await refused(gateway.CreateIntent(request))
+        assert (code, reason, field) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE", "seller_id")
+        assert metadata == {"missing": "transfers"}
+    found = await gateway.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=account.seller_id))
+    assert (found.account.charges_enabled, found.account.transfers_enabled) == (True, False)
+
+    await stripe.set_capability(account.stripe_account_id, "transfers", active=True)
+    assert (await gateway.CreateIntent(request)).client_secret
+    assert len(await payments.intents(request.payment_id)) == 1
+
+
+async def test_a_seller_needs_no_more_than_what_the_charge_needs(
+    payments: Payments, stripe: SandboxControl, replica: Gateway
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    await stripe.enable_account(account.stripe_account_id, enabled=False)
+    await stripe.set_capability(account.stripe_account_id, "transfers", active=True)
+    assert await read_again(replica, account.stripe_account_id)
+
+    assert await payments.paid(seller_id=account.seller_id)
+
+
+async def test_an_account_that_is_refused_while_it_looks_payable_is_named(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    route = "POST /v1/payment_intents"
+    await stripe.fault(Kind.FORBIDDEN, route=route, status=400, code="account_invalid", stored=True, times=None)
+
+    code, reason, _, metadata = await refused(gateway.CreateIntent(payments.create_request()))
+
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE")
+    assert metadata == {"missing": "account_invalid"}
+
+
+async def test_an_account_that_is_gone_is_not_paid_until_another_is_put(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, replica: Gateway
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    await stripe.disconnect_account(account.stripe_account_id)
+    request = payments.create_request(seller_id=account.seller_id)
+
+    for _ in range(2):
+        code, reason, _, metadata = await refused(gateway.CreateIntent(request))
+        assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE")
+        assert metadata == {"missing": "account"}
+    assert await read_again(replica, account.stripe_account_id)
+    gone = await gateway.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=account.seller_id))
+    of_gone = gone.account
+    assert not any((of_gone.charges_enabled, of_gone.payouts_enabled, of_gone.transfers_enabled))
+
+    another = (await gateway.PutSellerAccount(payments.put_seller_request(seller_id=account.seller_id))).account
+    assert another.stripe_account_id != account.stripe_account_id
+    assert (await gateway.CreateIntent(request)).client_secret
+
+
+async def test_an_account_that_is_gone_is_replaced_by_the_one_that_is_named(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, stripe_key: str
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    await stripe.disconnect_account(account.stripe_account_id)
+    account_id = await made_elsewhere(stripe, stripe_key)
+    put = payments.put_seller_request(seller_id=account.seller_id, stripe_account_id=account_id)
+
+    assert (await gateway.PutSellerAccount(put)).account.stripe_account_id == account_id
+    assert await payments.paid(seller_id=account.seller_id)
+
+
+async def test_puts_at_once_after_an_account_is_gone_make_one(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, replica: Gateway
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    await stripe.disconnect_account(account.stripe_account_id)
+    assert await read_again(replica, account.stripe_account_id)
+    puts = [payments.put_seller_request(seller_id=account.seller_id) for _ in range(8)]
+
+    answers = await asyncio.gather(*(gateway.PutSellerAccount(put) for put in puts))
+
+    assert len({answer.account.stripe_account_id for answer in answers}) == 1
+    assert len(await stripe.objects("account", **{"metadata.seller_id": account.seller_id})) == 1
+
+
+@pytest.mark.parametrize("country_code", ["CH", "DE"])
+async def test_an_account_whose_row_was_lost_is_found_by_its_key_or_followed_by_the_next(
+    gateway: GatewayServiceStub,
+    payments: Payments,
+    database: ServiceDatabase,
+    country_code: str,
+) -> None:
+    request = payments.put_seller_request()
+    first = (await gateway.PutSellerAccount(request)).account
+    async with connected(database) as connection:  # as after a failover to a standby that lagged behind
+        await connection.execute("DELETE FROM seller_accounts WHERE seller_id = $1", request.seller_id)
+
+    again = payments.put_seller_request(seller_id=request.seller_id, country_code=country_code)
+    second = (await gateway.PutSellerAccount(again)).account
+
+    assert (second == first) == (country_code == request.country_code)
+    assert (await gateway.PutSellerAccount(request)).account == second
+
+
+async def test_what_stripe_refuses_of_an_account_is_said_and_may_be_put_right(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    request = payments.put_seller_request(email="seller@localhost")
+    for _ in range(2):
+        code, reason, _, metadata = await refused(gateway.PutSellerAccount(request))
+        assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "STRIPE_REFUSED")
+        assert metadata == {"code": "email_invalid", "param": "email"}
+
+    right = payments.put_seller_request(seller_id=request.seller_id)
+    assert (await gateway.PutSellerAccount(right)).account.stripe_account_id
+    assert len(await stripe.objects("account", **{"metadata.seller_id": request.seller_id})) == 1
+
+
+async def test_a_repeat_is_answered_though_the_seller_can_be_paid_no_more(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, replica: Gateway
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    request = payments.create_request(seller_id=account.seller_id)
+    first = await gateway.CreateIntent(request)
+    await stripe.disconnect_account(account.stripe_account_id)
+    assert await read_again(replica, account.stripe_account_id)
+
+    assert await gateway.CreateIntent(request) == first
+    other = payments.create_request(seller_id=account.seller_id, request_id=request.request_id)
+    assert await refusal(gateway.CreateIntent(other)) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")

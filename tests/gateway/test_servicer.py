@@ -208,14 +208,59 @@ async def test_fields_of_the_other_requests(gateway: GatewayServiceStub, payment
         (money_pb2.Money(amount_minor=5_000, currency_code="XTS"), "CURRENCY_UNKNOWN"),
     ],
 )
-async def test_what_stripe_cannot_charge_is_refused_before_an_intent_exists(
-    gateway: GatewayServiceStub, payments: Payments, amount: money_pb2.Money, reason: str
+async def test_what_stripe_cannot_charge_is_refused_before_anything_is_written(
+    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase, amount: money_pb2.Money, reason: str
 ) -> None:
     fee = money_pb2.Money(amount_minor=0, currency_code=amount.currency_code)
     request = payments.create_request(amount=amount, application_fee=fee)
 
-    assert await refusal(gateway.CreateIntent(request)) == (StatusCode.INVALID_ARGUMENT, reason)
+    assert (await refused(gateway.CreateIntent(request)))[:3] == (StatusCode.INVALID_ARGUMENT, reason, "amount")
     assert await payments.intents(request.payment_id) == []
+    assert await written(database, request) == 0
+
+
+async def test_a_fee_that_stripe_cannot_express_is_refused_before_anything_is_written(
+    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+) -> None:
+    request = payments.create_request(amount=kwd(50_000), application_fee=kwd(7_501))  # Stripe counts in tens
+
+    code, reason, field, _ = await refused(gateway.CreateIntent(request))
+
+    assert (code, reason, field) == (StatusCode.INVALID_ARGUMENT, "AMOUNT_NOT_CHARGEABLE", "application_fee")
+    assert await written(database, request) == 0
+
+
+async def test_a_refund_that_stripe_cannot_express_is_refused_before_anything_is_written(
+    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+) -> None:
+    payment_id = await payments.paid(amount=kwd(50_000), application_fee=kwd(0))
+    request = payments.refund_request(payment_id, 0, amount=kwd(1_005), expected_refundable=kwd(50_000))
+
+    code, reason, field, _ = await refused(gateway.CreateRefund(request))
+
+    assert (code, reason, field) == (StatusCode.INVALID_ARGUMENT, "AMOUNT_NOT_CHARGEABLE", "amount")
+    async with connected(database) as connection:
+        assert not await connection.fetchval("SELECT count(*) FROM calls WHERE request_id = $1", request.request_id)
+    request.amount.amount_minor = 1_010
+    assert (await gateway.CreateRefund(request)).refund.amount == kwd(1_010)
+
+
+def kwd(amount_minor: int) -> money_pb2.Money:
+    return money_pb2.Money(amount_minor=amount_minor, currency_code="KWD")
+
+
+async def written(database: ServiceDatabase, request: pb.CreateIntentRequest) -> int:
+    """Return how many rows there are of what a request to create names."""
+    async with connected(database) as connection:
+        found = await connection.fetchval(
+            """SELECT (SELECT count(*) FROM payments WHERE payment_id = $1)
+                   + (SELECT count(*) FROM customers WHERE payer_id = $2)
+                   + (SELECT count(*) FROM calls WHERE request_id = $3)""",
+            request.payment_id,
+            request.payer.payer_id,
+            request.request_id,
+        )
+    return int(found)
 
 
 async def test_amounts_reach_stripe_in_its_own_units(gateway: GatewayServiceStub, payments: Payments) -> None:

@@ -9,7 +9,7 @@ import pytest
 import stripe
 
 from sandbox.control import Refused, SandboxControl
-from tests.sandbox.samples import Api, paid
+from tests.sandbox.samples import Api, paid, seller
 
 
 async def test_health_says_which_api_it_stands_in_for(control: SandboxControl) -> None:
@@ -95,6 +95,57 @@ async def test_reset_lets_paused_calls_go(fresh: tuple[Api, SandboxControl]) -> 
         assert (await waiting).status_code == 200
 
 
+async def test_one_capability_is_switched_and_the_rest_stays(control: SandboxControl, v1: Api) -> None:
+    capabilities = {"card_payments": {"requested": True}, "transfers": {"requested": True}}
+    destination = {"destination": (await v1.accounts.create_async({"capabilities": capabilities})).id}  # type: ignore[typeddict-item]
+
+    account = await control.set_capability(destination["destination"], "transfers", active=False)
+
+    assert account["capabilities"] == {"card_payments": "active", "transfers": "inactive"}
+    assert account["charges_enabled"]
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await paid(v1, transfer_data=destination)
+    assert caught.value.code == "insufficient_capabilities_for_transfer"
+    await control.set_capability(destination["destination"], "transfers", active=True)
+    assert (await paid(v1, transfer_data=destination)).status == "succeeded"
+
+
+async def test_an_account_that_was_disconnected_is_nowhere(control: SandboxControl, v1: Api) -> None:
+    account_id = await seller(v1)
+
+    await control.disconnect_account(account_id)
+
+    with pytest.raises(stripe.PermissionError) as forbidden:
+        await v1.accounts.retrieve_async(account_id)
+    assert forbidden.value.error.code == "account_invalid"
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await paid(v1, transfer_data={"destination": account_id})
+    assert (caught.value.code, caught.value.param) == ("resource_missing", "transfer_data[destination]")
+
+
+async def test_a_deleted_customer_pays_for_nothing_more(control: SandboxControl, v1: Api) -> None:
+    customer = await v1.customers.create_async({"email": "ada@example.org"})
+
+    await control.delete_customer(customer.id)
+
+    assert (await v1.customers.retrieve_async(customer.id)).deleted
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await paid(v1, customer=customer.id)
+    error = caught.value
+    assert (error.http_status, error.code, error.param) == (400, "resource_missing", "customer")
+
+
+@pytest.mark.parametrize(
+    "email",
+    ["ada@localhost", "ada..l@example.org", ".ada@example.org", "ada@example..org", "ada@-a.org", "\u00e4@a.org"],
+)
+async def test_an_address_that_is_none_is_refused(v1: Api, email: str) -> None:
+    for create in (v1.customers.create_async, v1.accounts.create_async):
+        with pytest.raises(stripe.InvalidRequestError) as caught:
+            await create({"email": email})  # type: ignore[arg-type]  # both take an address
+        assert (caught.value.code, caught.value.param) == ("email_invalid", "email")
+
+
 async def test_what_does_not_exist_is_refused(control: SandboxControl, v1: Api) -> None:
     customer = await v1.customers.create_async({})
 
@@ -106,6 +157,10 @@ async def test_what_does_not_exist_is_refused(control: SandboxControl, v1: Api) 
         (control.authenticate("pi_nobody", succeed=True), 404),
         (control.redeliver("evt_nobody"), 404),
         (control.enable_account("acct_nobody", enabled=True), 404),
+        (control.set_capability("acct_nobody", "transfers", active=False), 404),
+        (control.set_capability(customer.id, "transfers", active=False), 404),
+        (control.disconnect_account("acct_nobody"), 404),
+        (control.delete_customer("cus_nobody"), 404),
         (control._post("/webhooks", colour="red"), 400),
         (control._get("/objects"), 400),
         (control._get("/nothing"), 404),

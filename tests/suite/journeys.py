@@ -295,6 +295,12 @@ async def pay(traveller: Traveller) -> str:
     return session.payment.payment_id
 
 
+async def pay_after_the_customer_was_deleted(traveller: Traveller) -> str:
+    first = await traveller.intent_of((await traveller.start()).payment.payment_id)
+    await traveller.sandbox.delete_customer(first["customer"])
+    return await pay(traveller)
+
+
 async def pay_with_3ds(traveller: Traveller) -> str:
     payment_id = (await traveller.start()).payment.payment_id
     await traveller.submit(payment_id, "pm_card_threeDSecure2Required")
@@ -344,6 +350,10 @@ Journey = Callable[[Traveller], Awaitable[str]]
 
 JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
     "start and submit": (pay, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
+    "deleted customer": (
+        pay_after_the_customer_was_deleted,
+        Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED")),
+    ),
     "3-D Secure and sync": (pay_with_3ds, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
     "webhook": (pay_in_browser, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
     "refund": (

@@ -112,8 +112,8 @@ END $$;
 CREATE TABLE customers (
     tenant_id   text        NOT NULL,
     payer_id    text        NOT NULL,
-    -- Part of the idempotency key, so that first payments at once make one customer.
-    call_id     uuid        NOT NULL,
+    -- Which customer of the payer this is; part of the idempotency key, so that first payments at once make one.
+    generation  integer     NOT NULL DEFAULT 1,
     -- What is known of the person, until Stripe has it: whoever repeats the call has to send the same.
     details     jsonb,
     customer_id text,
@@ -124,10 +124,14 @@ CREATE TABLE customers (
 CREATE TABLE seller_accounts (
     tenant_id         text        NOT NULL,
     seller_id         text        NOT NULL,
-    call_id           uuid        NOT NULL,
+    -- Which account of the seller this is; part of the idempotency key.
+    generation        integer     NOT NULL DEFAULT 1,
     stripe_account_id text,
+    -- It is not there any more at Stripe, or closed to us: another may be put.
+    gone              boolean     NOT NULL DEFAULT false,
     charges_enabled   boolean     NOT NULL DEFAULT false,
     payouts_enabled   boolean     NOT NULL DEFAULT false,
+    transfers_enabled boolean     NOT NULL DEFAULT false,
     requirements_due  text[]      NOT NULL DEFAULT '{}',
     seen_time         timestamptz,
     create_time       timestamptz NOT NULL,

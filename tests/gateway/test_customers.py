@@ -1,0 +1,212 @@
+"""Payers as Stripe's customers: one each, made anew when it is gone, and no payment waits for a person's details."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from local.databases import ServiceDatabase
+from sandbox.control import SandboxControl
+from sandbox.faults import Kind
+from services.gateway import domain
+from services.gateway.sweep import sweep
+from tests.gateway.conftest import Clock, Gateway
+from tests.gateway.samples import CREATE, SUCCEEDED, Payments, new_id, refusal, refused
+from tests.gateway.test_calls import TRIES
+from tests.gateway.test_races import connected
+
+CUSTOMERS = "POST /v1/customers"
+ADA = {"email": "ada@example.org", "name": "Ada", "locale": "de-CH"}
+
+
+def payer(**fields: str) -> pb.Payer:
+    return pb.Payer(payer_id=new_id("payer"), **{**ADA, **fields})
+
+
+async def customers(stripe: SandboxControl, payer: pb.Payer) -> list[dict[str, object]]:
+    return await stripe.objects("customer", **{"metadata.payer_id": payer.payer_id})
+
+
+async def customer_of(payments: Payments, payment_id: str) -> str:
+    (intent,) = await payments.intents(payment_id)
+    return str(intent["customer"])
+
+
+async def test_a_payer_whose_customer_was_deleted_gets_another_and_keeps_that(
+    payments: Payments, stripe: SandboxControl
+) -> None:
+    ada = payer()
+    first = await customer_of(payments, await payments.created(payer=ada))
+    for _ in range(2):
+        await stripe.delete_customer(first)
+
+        paid = await payments.paid(payer=ada)
+        again = await payments.created(payer=pb.Payer(payer_id=ada.payer_id))
+
+        (customer,) = await customers(stripe, ada)
+        assert (customer["email"], customer["name"]) == ("ada@example.org", "Ada")
+        assert first != customer["id"] == await customer_of(payments, paid) == await customer_of(payments, again)
+        first = str(customer["id"])
+
+
+async def test_payments_at_once_after_a_customer_was_deleted_make_one(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    ada = payer()
+    await stripe.delete_customer(await customer_of(payments, await payments.created(payer=ada)))
+    several = [payments.create_request(payer=ada) for _ in range(8)]
+
+    answers = await asyncio.gather(*(gateway.CreateIntent(request) for request in several + several[:1] * 8))
+
+    assert all(answer.client_secret for answer in answers)
+    assert len(await customers(stripe, ada)) == 1
+    for request in several:
+        assert len(await payments.intents(request.payment_id)) == 1
+
+
+async def test_copies_in_two_processes_after_a_customer_was_deleted_make_one_customer_and_one_intent(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, start_gateway: Any
+) -> None:
+    ada = payer()
+    await stripe.delete_customer(await customer_of(payments, await payments.created(payer=ada)))
+    request = payments.create_request(payer=ada)
+
+    async with start_gateway() as other, other.connect() as stub:
+        answers = await asyncio.gather(*(each.CreateIntent(request) for _ in range(6) for each in (gateway, stub)))
+
+    assert all(answer == answers[0] for answer in answers)
+    assert len(await payments.intents(request.payment_id)) == len(await customers(stripe, ada)) == 1
+
+
+async def test_a_customer_that_is_deleted_while_an_intents_making_is_unknown_stands_in_nobodys_way(
+    gateway: GatewayServiceStub, replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock
+) -> None:
+    ada = payer()
+    customer_id = await customer_of(payments, await payments.created(payer=ada))
+    await stripe.fault(Kind.RESET, route=CREATE, times=TRIES)
+    request = payments.create_request(payer=ada)
+    assert await refusal(gateway.CreateIntent(request)) == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
+    await stripe.delete_customer(customer_id)
+
+    clock.advance(domain.SETTLE_FIRST)
+    await sweep(replica.parts.calls)  # nobody who could say more of the payer is there
+    answer = await gateway.CreateIntent(request)
+
+    assert answer.client_secret
+    (customer,) = await customers(stripe, ada)
+    assert await customer_of(payments, request.payment_id) == customer["id"] != customer_id
+
+
+@pytest.mark.parametrize("known", [ADA, {}], ids=["with the same details", "by who knows the id alone"])
+async def test_a_customer_whose_row_was_lost_is_found_by_its_key_or_followed_by_the_next(
+    payments: Payments, stripe: SandboxControl, database: ServiceDatabase, known: dict[str, str]
+) -> None:
+    ada = payer()
+    first = await customer_of(payments, await payments.created(payer=ada))
+    async with connected(database) as connection:  # as after a failover to a standby that lagged behind
+        await connection.execute("DELETE FROM customers WHERE payer_id = $1", ada.payer_id)
+
+    second = await customer_of(payments, await payments.created(payer=pb.Payer(payer_id=ada.payer_id, **known)))
+
+    assert (second == first) == bool(known)
+    assert len(await customers(stripe, ada)) == (1 if known else 2)
+    assert await customer_of(payments, await payments.created(payer=ada)) == second
+
+
+async def test_an_address_that_stripe_does_not_take_keeps_nobody_from_paying(
+    payments: Payments, stripe: SandboxControl, caplog: pytest.LogCaptureFixture
+) -> None:
+    ada = payer(email="ada..lovelace@localhost")
+
+    with caplog.at_level(logging.INFO):
+        await payments.paid(payer=ada)
+
+    (customer,) = await customers(stripe, ada)
+    assert (customer["email"], customer["name"], customer["preferred_locales"]) == (None, "Ada", ["de-CH"])
+    assert "email" in caplog.text
+    assert "lovelace" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("param", "left"),
+    [
+        ("name", ("ada@example.org", None, ["de-CH"])),
+        ("preferred_locales[0]", ("ada@example.org", "Ada", [])),
+        (None, (None, None, [])),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_customer_is_made_without_the_detail_that_stripe_names_or_without_any(
+    payments: Payments, stripe: SandboxControl, param: str | None, left: tuple[object, ...], stored: bool
+) -> None:
+    ada = payer()
+    await stripe.fault(Kind.INVALID, route=CUSTOMERS, code="parameter_invalid", param=param or "", stored=stored)
+
+    await payments.created(payer=ada)
+
+    (customer,) = await customers(stripe, ada)
+    assert (customer["email"], customer["name"], customer["preferred_locales"]) == left
+
+
+async def test_each_detail_that_stripe_refuses_is_left_out_once(payments: Payments, stripe: SandboxControl) -> None:
+    ada = payer(email="ada@localhost")
+    for param in ("preferred_locales", "name"):
+        await stripe.fault(Kind.INVALID, route=CUSTOMERS, code="parameter_invalid", param=param, stored=True)
+
+    await payments.created(payer=ada)
+
+    (customer,) = await customers(stripe, ada)
+    assert (customer["email"], customer["name"], customer["preferred_locales"]) == (None, None, [])
+
+
+async def test_details_are_said_again_after_a_refusal_that_is_of_none_of_them(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    ada = payer()
+    await stripe.fault(Kind.INVALID, route=CUSTOMERS, code="parameter_invalid", param="metadata", stored=True)
+    request = payments.create_request(payer=ada)
+    code, reason, _, metadata = await refused(gateway.CreateIntent(request))
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "STRIPE_REFUSED")
+    assert metadata["param"] == "metadata"
+
+    assert (await gateway.CreateIntent(request)).client_secret
+
+    (customer,) = await customers(stripe, ada)
+    assert customer["email"] == "ada@example.org"
+
+
+async def test_a_description_that_stripe_does_not_take_is_left_out(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, caplog: pytest.LogCaptureFixture
+) -> None:
+    await stripe.fault(Kind.INVALID, route=CREATE, code="parameter_invalid", param="description", stored=True)
+    request = payments.create_request(description="A lesson of Ada's")
+
+    with caplog.at_level(logging.INFO):
+        answer = await gateway.CreateIntent(request)
+
+    (intent,) = await payments.intents(request.payment_id)
+    assert intent["description"] is None
+    assert await gateway.CreateIntent(request) == answer
+    assert "Ada" not in caplog.text
+    paid = await gateway.ConfirmIntent(payments.confirm_request(request.payment_id))
+    assert paid.observation.intent_state == SUCCEEDED
+
+
+async def test_a_customer_that_is_refused_without_end_ends_in_a_refusal_that_may_be_tried_again(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    request = payments.create_request()
+    await stripe.fault(
+        Kind.MISSING, route=CREATE, status=400, code="resource_missing", param="customer", stored=True, times=None
+    )
+    assert await refusal(gateway.CreateIntent(request)) == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
+
+    await stripe.clear_faults()
+    assert (await gateway.CreateIntent(request)).client_secret
+    assert len(await payments.intents(request.payment_id)) == 1
