@@ -31,6 +31,7 @@ from services.orchestrator.reading import (
 )
 from services.orchestrator.store import Plan, Store
 from services.orchestrator.syncs import Syncs
+from services.orchestrator.views import for_payer
 from services.runtime import calls
 
 Context = aio.ServicerContext[Any, Any]
@@ -196,7 +197,8 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         plan = await self._plan(request.payment_id)
         session = orchestrator_pb2.PaymentSession(payment=await self._peers.payment(plan.payment_id))
         if plan.quote_id:
-            session.quote.CopyFrom(await self._peers.quote(plan.quote_id))
+            quote = await self._peers.quote(plan.quote_id)
+            session.quote.CopyFrom(quote if own_payer() is None else for_payer(quote))
         if plan.stage == "COLLECTING":
             seen = await self._peers.secrets(plan.payment_id)
             session.client_secret = seen.client_secret

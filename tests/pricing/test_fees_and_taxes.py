@@ -68,7 +68,7 @@ def test_a_fee_is_a_percentage_and_an_amount_within_bounds(
 @pytest.mark.parametrize(
     ("changes", "fee_minor"),
     [
-        ({}, 1_540),  # 1,500, and 35 rounded by itself
+        ({}, 1_540),  # 1,535, rounded once
         ({"minimum_minor": 2_001}, 2_010),
         ({"maximum_minor": 1_009}, 1_000),
         ({"minimum_minor": 1_001, "maximum_minor": 1_009}, 1_000),
@@ -82,6 +82,37 @@ def test_amounts_of_a_plan_that_nobody_can_pay_are_rounded_within_its_maximum(
     (total,) = price_cart(cart(cart_line(currency_code="KWD"), rounding=rounding_of("KWD")), book=book(of)).sellers
 
     assert total.platform_fee_minor == fee_minor
+
+
+@pytest.mark.parametrize(
+    ("currency_code", "mode", "percent", "fixed_minor", "amount_minor", "fee_minor"),
+    [
+        ("CHF", RoundingMode.HALF_EVEN, "15", 1, 10, 2),  # 2.5: one by one they would come to 3
+        ("CHF", RoundingMode.HALF_UP, "15", 1, 10, 3),
+        ("KWD", RoundingMode.HALF_UP, "0.4", 4, 1_000, 10),  # 8: each for itself would be 0
+        ("KWD", RoundingMode.HALF_UP, "0.5", 5, 1_000, 10),  # 10: each for itself would be 10
+        ("MGA", RoundingMode.HALF_UP, "10", 30, 200, 100),  # 50
+    ],
+)
+def test_percentage_and_fixed_amount_are_added_up_before_the_one_rounding(
+    *, currency_code: str, mode: RoundingMode, percent: str, fixed_minor: int, amount_minor: int, fee_minor: int
+) -> None:
+    of = plan(tier(percent, fixed_minor=fixed_minor), currency_code=currency_code)
+    line = cart_line(currency_code=currency_code, unit_amount_minor=amount_minor)
+    rounding = replace(rounding_of(currency_code), mode=mode)
+
+    (total,) = price_cart(cart(line, rounding=rounding), book=book(of)).sellers
+
+    assert total.platform_fee_minor == fee_minor
+    assert total.seller_share_minor + total.platform_share_minor == total.gross_minor
+
+
+def test_of_nothing_a_plan_asks_nothing_whatever_is_fixed_or_the_least() -> None:
+    free = seller(plan(tier("10", fixed_minor=30), minimum_minor=50), amount_minor=0)
+    small = seller(plan(tier("10", fixed_minor=30), minimum_minor=50), amount_minor=1)
+
+    assert (free.platform_fee_minor, free.fee_limited) == (0, False)
+    assert (small.platform_fee_minor, small.fee_limited) == (1, True)
 
 
 @pytest.mark.parametrize(("amount_minor", "fee_minor"), [(9_999, 2_000), (10_000, 1_000), (50_000, 5_000)])

@@ -80,16 +80,20 @@ class FeePlan:
         return next(tier for tier in reversed(self.tiers) if tier.from_minor <= basis_minor)
 
     def fee_minor(self, basis_minor: int, *, rounding: Rounding) -> int:
-        """Return what the plan asks for, rounded once; nothing of nothing, whatever is fixed or the least.
+        """Return what the plan asks for: nothing of nothing, whatever is fixed or the least.
 
-        It is a multiple of the step. Amounts of the plan that are none: what is fixed is rounded by itself, a minimum
-        counts as the next multiple above, a maximum as the next below; the maximum goes before the minimum.
+        Percentage and fixed amount are added up exactly, and the sum is rounded once, to a multiple of the step. A
+        minimum that is none counts as the next one above, a maximum as the next below; the maximum goes before the
+        minimum.
         """
         if not basis_minor:
             return 0
         step, tier = rounding.step_minor, self.tier(basis_minor)
-        fee = round_ratio(tier.fixed_minor, denominator=1, rounding=rounding) + round_ratio(
-            basis_minor * tier.percent.numerator, denominator=tier.percent.denominator, rounding=rounding
+        percent = tier.percent
+        fee = round_ratio(
+            basis_minor * percent.numerator + tier.fixed_minor * percent.denominator,
+            denominator=percent.denominator,
+            rounding=rounding,
         )
         if self.minimum_minor is not None:
             fee = max(fee, self.minimum_minor + -self.minimum_minor % step)

@@ -1,0 +1,82 @@
+"""A payer is shown what they pay and how it came about; what platform and sellers settle between them is not."""
+
+from __future__ import annotations
+
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from batzen.pricing.v1 import price_book_pb2, pricing_pb2
+from services.orchestrator.views import for_payer
+from tests.orchestrator.samples import start
+
+SETTLED_BETWEEN_OTHERS = {"fee", "share", "funder", "funded", "revision", "basis", "platform"}
+
+
+def names_set_in(message: object, above: str = "") -> set[str]:
+    """Return the paths of all fields that are set, without the lines, whose VAT names its rate's revision."""
+    names = set()
+    for field, value in message.ListFields():  # type: ignore[attr-defined]
+        path = f"{above}{field.name}"
+        names.add(path)
+        if field.message_type is not None and path not in ("lines", "total_display", "rows.display"):
+            for each in value if field.is_repeated else (value,):
+                if hasattr(each, "ListFields"):
+                    names |= names_set_in(each, f"{path}.")
+    return names
+
+
+async def test_a_payer_sees_no_fee_share_or_fee_plan_of_their_quote(
+    orchestrator: OrchestratorServiceStub, as_payer: OrchestratorServiceStub
+) -> None:
+    session = (await orchestrator.StartPayment(start())).session
+    request = pb.GetPaymentSessionRequest(payment_id=session.payment.payment_id)
+
+    seen = (await as_payer.GetPaymentSession(request)).session.quote
+
+    assert (await orchestrator.GetPaymentSession(request)).session.quote == session.quote
+    assert any(not row.payer_facing for row in session.quote.rows)
+    assert session.quote.sellers[0].platform_fee_minor > 0
+    assert all(row.payer_facing for row in seen.rows)
+    assert not [
+        name
+        for name in names_set_in(seen)
+        if SETTLED_BETWEEN_OTHERS & {word for part in name.split(".") for word in part.split("_")}
+    ]
+    assert (seen.total, seen.lines[0], seen.quote_id) == (
+        session.quote.total,
+        session.quote.lines[0],
+        session.quote.quote_id,
+    )
+    [seller] = seen.sellers
+    assert (seller.seller_id, seller.gross_minor) == (
+        session.quote.sellers[0].seller_id,
+        session.quote.sellers[0].gross_minor,
+    )
+
+
+def test_what_a_payer_sees_still_adds_up_to_the_total() -> None:
+    quote = pricing_pb2.Quote(
+        rows=[
+            pricing_pb2.QuoteRow(
+                kind=pricing_pb2.ROW_KIND_LINE, amount_minor=900, payer_facing=True, included_in_total=True
+            ),
+            pricing_pb2.QuoteRow(kind=pricing_pb2.ROW_KIND_PLATFORM_FEE, amount_minor=90),
+        ],
+        stages=[
+            pricing_pb2.StageContribution(stage=pricing_pb2.STAGE_BASE_LINES, amount_minor=1_000),
+            pricing_pb2.StageContribution(stage=pricing_pb2.STAGE_ADJUSTMENTS, amount_minor=-100),
+            pricing_pb2.StageContribution(stage=pricing_pb2.STAGE_PLATFORM_FEE, amount_minor=90),
+        ],
+        adjustments=[
+            pricing_pb2.AppliedAdjustment(
+                adjustment_id="summer", amount_minor=-100, funder=price_book_pb2.FUNDER_PLATFORM, revision=3
+            )
+        ],
+    )
+    quote.total.amount_minor = 900
+
+    seen = for_payer(quote)
+
+    assert sum(row.amount_minor for row in seen.rows) == seen.total.amount_minor
+    assert sum(stage.amount_minor for stage in seen.stages) == seen.total.amount_minor
+    assert seen.adjustments[0] == pricing_pb2.AppliedAdjustment(adjustment_id="summer", amount_minor=-100)
+    assert len(quote.rows) == 2, "the quote itself stays as it is"
