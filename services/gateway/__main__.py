@@ -34,6 +34,7 @@ from services.gateway.observer import Observer
 from services.gateway.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
 from services.gateway.provider import TRY_TIMEOUT_S, Provider
 from services.gateway.refunds import CreateRefund
+from services.gateway.retention import FORGET
 from services.gateway.sellers import Sellers
 from services.gateway.servicer import GatewayServicer
 from services.gateway.store import Store
@@ -41,6 +42,7 @@ from services.gateway.sweep import sweeping
 from services.gateway.webhooks import endpoints_of, make_app, serving
 from services.runtime.clients import TokenDirectory, peer_channel
 from services.runtime.database import HeldConnections, make_engine
+from services.runtime.forgetting import forgetting
 from services.runtime.jobs import JobQueue
 from services.runtime.migrations import wait_for_schema
 from services.runtime.process import StartRefused, fail, until_terminated, utc_now
@@ -161,6 +163,7 @@ async def gateway_parts(
         calls = Calls(store, operations, tenant_id=tenant_id, now=now)
         observer = Observer(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
+        await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
             database_url=database_url,
             engine=engine,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from services.errors import RequestIdReused
 from services.gateway import domain
 from services.gateway.currencies import from_stripe, to_stripe
 from services.gateway.domain import (
@@ -43,6 +44,8 @@ class CreateRefund:
     async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
         """Reserve the amount. The lease makes this the only refund that looks at the balance now."""
         asked = call.params
+        if asked["refund_id"] in held.refunds:  # made of the request, whose call is so old that it was forgotten
+            raise RequestIdReused(field="request_id")
         observation = held.observation
         intent = held.intents.get(observation.attempt)
         if intent is None or not intent.intent_id:

@@ -116,7 +116,7 @@ async def orchestrator_parts(
         syncs = Syncs(driver, commands, peers)
         await stack.enter_async_context(commands.draining())
         await stack.enter_async_context(syncs.draining())
-        await stack.enter_async_context(forgetting(held, FORGET, now=now))
+        await stack.enter_async_context(forgetting(held, (FORGET,), now=now))
         yield Parts(
             store=store,
             peers=peers,

@@ -49,7 +49,7 @@ async def serve(settings: ProcessSettings) -> None:
             HeldConnections(settings.database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
-        await stack.enter_async_context(forgetting(held, FORGET, now=utc_now))
+        await stack.enter_async_context(forgetting(held, (FORGET,), now=utc_now))
         currencies = load_currencies()
         servicer = PricingServicer(
             engine,

@@ -1,10 +1,10 @@
-"""Callers' requests are answered again for as long as the contracts say; then their rows go, a batch at a time."""
+"""What is kept for a while alone: requests and their answers, raw events. Then their rows go, a batch at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +13,7 @@ from services.errors import ServiceError
 from services.runtime.database import HeldConnections
 
 REQUESTS_KEPT: Final = timedelta(days=90)
-"""After that a unique key of what was done still keeps it from being done twice."""
+"""After that a unique key of what was done still keeps it from being done twice. Raw bodies of events go then too."""
 FORGET_EVERY_S: Final = 3_600.0
 FORGET_BATCH: Final = 500
 """Rows of one statement, which takes some milliseconds."""
@@ -37,10 +37,10 @@ async def forget(held: HeldConnections, statement: str, *, now: datetime) -> int
 
 @asynccontextmanager
 async def forgetting(
-    held: HeldConnections, statement: str, *, now: Callable[[], datetime], every_s: float = FORGET_EVERY_S
+    held: HeldConnections, statements: Sequence[str], *, now: Callable[[], datetime], every_s: float = FORGET_EVERY_S
 ) -> AsyncIterator[None]:
-    """Do so at once, and again and again while inside."""
-    task = asyncio.create_task(_run(held, statement, now=now, every_s=every_s))
+    """Do so by each of a service's statements, at once, and again and again while inside."""
+    task = asyncio.create_task(_run(held, statements, now=now, every_s=every_s))
     try:
         yield
     finally:
@@ -48,13 +48,16 @@ async def forgetting(
         await asyncio.wait({task})
 
 
-async def _run(held: HeldConnections, statement: str, *, now: Callable[[], datetime], every_s: float) -> None:
+async def _run(
+    held: HeldConnections, statements: Sequence[str], *, now: Callable[[], datetime], every_s: float
+) -> None:
     while True:
-        try:
-            await forget(held, statement, now=now())
-        except ServiceError as error:
-            _logger.warning("old requests are forgotten later: %s", error)
-        except Exception:
-            # Whatever it is, a loop that ended here would keep what the contracts say is forgotten, and say nothing.
-            _logger.exception("old requests could not be forgotten")
+        for statement in statements:
+            try:
+                await forget(held, statement, now=now())
+            except ServiceError as error:
+                _logger.warning("old rows are forgotten later: %s", error)
+            except Exception:
+                # Whatever it is, a loop that ended here would keep what is said to be forgotten, and say nothing.
+                _logger.exception("old rows could not be forgotten")
         await asyncio.sleep(every_s)

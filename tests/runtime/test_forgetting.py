@@ -75,7 +75,7 @@ async def test_forgetting_goes_on_after_the_database_was_away_or_failed(
         return NOW
 
     await book(owner, 1)
-    async with forgetting(held, STATEMENT, now=now, every_s=0), asyncio.timeout(WITHIN_S):
+    async with forgetting(held, (STATEMENT,), now=now, every_s=0), asyncio.timeout(WITHIN_S):
         while await owner.fetchval("SELECT count(*) FROM bookings"):
             pass
     assert times > 1

@@ -87,6 +87,9 @@ CREATE TABLE calls (
 CREATE INDEX calls_unknown ON calls (tenant_id, payment_id) WHERE state = 'UNKNOWN';
 CREATE INDEX calls_due ON calls (due_time) WHERE due_time IS NOT NULL;
 
+-- Answered calls are kept for 90 days; this finds the older ones.
+CREATE INDEX calls_create_time ON calls (create_time) WHERE state IN ('ACCEPTED', 'ANSWERED', 'REFUSED');
+
 CREATE INDEX calls_open ON calls (tenant_id, payment_id) WHERE state IN ('STARTED', 'UNKNOWN');
 
 -- What belongs to a payment, as it is now: volatile, so that each query in it sees what was committed until then, also

@@ -1,0 +1,28 @@
+"""What the gateway keeps for 90 days alone. Money facts (payments, attempts, refunds) are not among it.
+
+A call that was answered goes when nothing could be repeated on its payment any more: its attempts came to their end,
+so a repeat of the request is refused by the state of the intent; and a refund by the refund itself, whose id is made of
+the request. A call whose outcome is unknown stays, and so does an event until it is worked on or an operator decided.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CALLS: Final = """
+DELETE FROM calls WHERE ctid = ANY(ARRAY(
+    SELECT c.ctid FROM calls c
+    WHERE c.create_time < $1 AND c.state IN ('ACCEPTED', 'ANSWERED', 'REFUSED') AND NOT EXISTS (
+        SELECT FROM intents i
+        WHERE i.tenant_id = c.tenant_id AND i.payment_id = c.payment_id
+            AND i.seen ->> 'state' NOT IN ('SUCCEEDED', 'CANCELED'))
+    ORDER BY c.create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""
+
+EVENTS: Final = """
+DELETE FROM events WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM events WHERE receive_time < $1 AND state IN ('DONE', 'IGNORED')
+    ORDER BY receive_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""
+
+FORGET: Final = (CALLS, EVENTS)

@@ -1,0 +1,151 @@
+"""What is kept for 90 days alone, and that nothing is done twice once it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from grpc import StatusCode
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from local.databases import ServiceDatabase
+from sandbox.control import SandboxControl
+from services.gateway.retention import FORGET
+from services.runtime.database import HeldConnections, plain_dsn
+from services.runtime.forgetting import REQUESTS_KEPT, forget
+from tests.gateway.conftest import Clock
+from tests.gateway.samples import AMOUNT_MINOR, CANCELED, REFUND, SUCCEEDED, Payments, refusal
+
+Rows = list[dict[str, Any]]
+
+
+class Keeper:
+    """Forgets as a process does every hour, and looks at what is left."""
+
+    def __init__(self, held: HeldConnections, owner: asyncpg.Connection, clock: Clock) -> None:
+        self.held = held
+        self.owner = owner
+        self.clock = clock
+
+    async def forget(self, *, after: timedelta) -> None:
+        for statement in FORGET:
+            await forget(self.held, statement, now=self.clock.now() + after)
+
+    async def calls(self, payment_id: str) -> list[str]:
+        rows = await self.owner.fetch(
+            "SELECT operation FROM calls WHERE payment_id = $1 ORDER BY create_time", payment_id
+        )
+        return [row["operation"] for row in rows]
+
+
+@pytest.fixture
+async def keeper(database: ServiceDatabase, clock: Clock) -> AsyncIterator[Keeper]:
+    owner = await asyncpg.connect(plain_dsn(database.owner_url))
+    async with HeldConnections(database.runtime_url, application_name="retention", size=1) as held:
+        yield Keeper(held, owner, clock)
+    await owner.close()
+
+
+OLD = REQUESTS_KEPT + timedelta(days=1)
+
+
+async def test_a_repeat_that_is_older_than_what_is_kept_of_it_never_refunds_twice(
+    gateway: GatewayServiceStub, payments: Payments, keeper: Keeper
+) -> None:
+    payment_id = await payments.paid()
+    request = payments.refund_request(payment_id, 4_000)
+    given = await gateway.CreateRefund(request)
+    await keeper.forget(after=OLD)
+    assert await keeper.calls(payment_id) == []
+
+    reused = (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    assert await refusal(gateway.CreateRefund(request)) == reused
+    request.expected_refundable.amount_minor = 6_000  # as somebody would who has read the balance again
+    assert await refusal(gateway.CreateRefund(request)) == reused
+    assert len(await payments.refunds(payment_id)) == 1
+    kept = (await gateway.GetRefund(pb.GetRefundRequest(refund_id=given.refund.refund_id))).refund
+    assert kept == given.refund
+
+
+async def test_other_repeats_of_that_age_are_refused_by_what_became_of_the_intent(
+    gateway: GatewayServiceStub, payments: Payments, keeper: Keeper
+) -> None:
+    create = payments.create_request()
+    await gateway.CreateIntent(create)
+    confirm, cancel = payments.confirm_request(create.payment_id), payments.create_request()
+    await gateway.ConfirmIntent(confirm)
+    await gateway.CreateIntent(cancel)
+    call_off = payments.cancel_request(cancel.payment_id)
+    await gateway.CancelIntent(call_off)
+    await keeper.forget(after=OLD)
+
+    for repeat, reason in (
+        (gateway.CreateIntent(create), "ATTEMPT_OPEN"),
+        (gateway.ConfirmIntent(confirm), "INTENT_STATE"),
+        (gateway.CreateIntent(cancel), "FIELD_INVALID"),
+    ):
+        assert (await refusal(repeat))[1] == reason
+    assert (await gateway.CancelIntent(call_off)).observation.intent_state == CANCELED
+    assert [len(await payments.intents(one.payment_id)) for one in (create, cancel)] == [1, 1]
+    assert len(await payments.charges(create.payment_id)) == 1
+
+
+async def test_the_calls_of_an_intent_that_may_still_take_money_are_kept(
+    gateway: GatewayServiceStub, payments: Payments, keeper: Keeper
+) -> None:
+    declined = await payments.created()
+    await gateway.ConfirmIntent(payments.confirm_request(declined, "chargeDeclined"))
+
+    await keeper.forget(after=OLD)
+
+    assert await keeper.calls(declined) == ["intent.create", "intent.confirm"]
+
+
+async def test_a_call_of_unknown_outcome_is_never_forgotten(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, keeper: Keeper
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault("server_error", route=REFUND, after=True, times=None, should_retry=False)
+    await gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
+
+    await keeper.forget(after=OLD)
+
+    assert await keeper.calls(payment_id) == ["refund.create"]
+    await stripe.clear_faults()
+
+
+async def test_what_is_not_old_yet_is_kept_and_money_facts_are_kept_for_ever(
+    gateway: GatewayServiceStub, payments: Payments, keeper: Keeper
+) -> None:
+    payment_id = await payments.paid()
+    await gateway.CreateRefund(payments.refund_request(payment_id, AMOUNT_MINOR))
+    await keeper.forget(after=REQUESTS_KEPT - timedelta(hours=1))
+    assert await keeper.calls(payment_id) == ["intent.create", "intent.confirm", "refund.create"]
+
+    await keeper.forget(after=timedelta(days=3_650))
+
+    seen = await payments.seen(payment_id)
+    assert (seen.intent_state, seen.amounts.refunded_minor) == (SUCCEEDED, AMOUNT_MINOR)
+
+
+@pytest.mark.parametrize(
+    ("state", "is_kept"), [("DONE", False), ("IGNORED", False), ("PARKED", True), ("WAITING", True)]
+)
+async def test_raw_events_go_once_nobody_has_to_look_at_them(keeper: Keeper, state: str, is_kept: bool) -> None:
+    event_id = f"evt_kept_{state}"
+    await keeper.owner.execute(
+        "INSERT INTO events (tenant_id, event_id, type, subject, body, state, create_time, receive_time)"
+        " VALUES ('main', $1, 'x', 'x', ''::bytea, $2, $3, $3)", event_id, state, keeper.clock.now(),
+    )  # fmt: skip
+    await keeper.forget(after=REQUESTS_KEPT - timedelta(hours=1))
+    kept = "SELECT count(*) FROM events WHERE event_id = $1"
+    assert await keeper.owner.fetchval(kept, event_id) == 1
+
+    await keeper.forget(after=OLD)
+
+    assert (await keeper.owner.fetchval(kept, event_id) == 1) is is_kept
+    await keeper.owner.execute("DELETE FROM events WHERE event_id = $1", event_id)
