@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-import asyncpg
+import sqlalchemy as sa
 
 from services.errors import ServiceError
 from services.gateway.domain import StripeUnavailable
 from services.gateway.provider import Provider
 from services.runtime import calls as calling
-from services.runtime.database import CONNECT_TIMEOUT_S, HeldConnections, plain_dsn
+from services.runtime.database import HeldConnections, make_engine, transaction
 from services.runtime.process import StartRefused
 
 LIVE_KEYS: Final = ("sk_live_", "rk_live_")
@@ -167,26 +167,26 @@ async def repin(owner_url: str, *, tenant_id: str, account_id: str, livemode: bo
 
     Raises `RepinRefused` while a call has no answer: it would be asked again where it was never made.
     """
-    connection = await asyncpg.connect(plain_dsn(owner_url), timeout=CONNECT_TIMEOUT_S)
+    engine = make_engine(owner_url, application_name="gateway-repin")
+    after = Account(account_id=account_id, livemode=livemode)
     try:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE stripe_accounts, calls IN SHARE ROW EXCLUSIVE MODE")
-            waiting = await connection.fetchval(_WITHOUT_ANSWER, tenant_id)
+        async with transaction(engine, "account.repin") as connection:
+            await connection.exec_driver_sql("LOCK TABLE stripe_accounts, calls IN SHARE ROW EXCLUSIVE MODE")
+            waiting = (await connection.exec_driver_sql(_WITHOUT_ANSWER, (tenant_id,))).scalar_one()
             if waiting:
                 raise RepinRefused(
                     f"{waiting} calls of tenant {tenant_id} have no answer yet; the old key settles them."
                 )
-            before = await connection.fetchrow("SELECT * FROM stripe_accounts WHERE tenant_id = $1", tenant_id)
-            after = Account(account_id=account_id, livemode=livemode)
-            await connection.execute(_REPIN, tenant_id, account_id, livemode)
-    except asyncpg.UniqueViolationError:
-        raise RepinRefused(f"Account {account_id} is that of another tenant.") from None
+            found = (await connection.exec_driver_sql(_PINNED_TO, (tenant_id,))).mappings().one_or_none()
+            await connection.exec_driver_sql(_REPIN, (tenant_id, account_id, livemode))
+    except sa.exc.IntegrityError as error:
+        raise RepinRefused(f"Account {after} is that of another tenant.") from error
     finally:
-        await connection.close()
-    return f"Tenant {tenant_id} is pinned to {after}, before to {_account(before) if before else 'none'}."
+        await engine.dispose()
+    return f"Tenant {tenant_id} is pinned to {after}, before to {_account(found) if found else 'none'}."
 
 
-def _account(row: asyncpg.Record) -> Account:
+def _account(row: Mapping[Any, Any]) -> Account:
     return Account(account_id=row["stripe_account_id"], livemode=row["livemode"])
 
 
@@ -197,6 +197,8 @@ _PIN: Final = """
 _PINNED: Final = """
     SELECT tenant_id, stripe_account_id, livemode FROM stripe_accounts
     WHERE tenant_id = $1 OR (stripe_account_id = $2 AND livemode = $3)"""
+
+_PINNED_TO: Final = "SELECT stripe_account_id, livemode FROM stripe_accounts WHERE tenant_id = $1"
 
 _WITHOUT_ANSWER: Final = """
     SELECT count(*) FROM calls WHERE tenant_id = $1 AND state IN ('STARTED', 'UNKNOWN')"""

@@ -62,7 +62,6 @@ STATES: Final = {
 Json = Mapping[str, Any]
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _logger = logging.getLogger(__name__)
-logging.getLogger("stripe").setLevel(logging.WARNING)  # two lines per call, which httpx says in one
 
 
 class KeyNotTaken(StartRefused):

@@ -3,12 +3,16 @@
 Lines are gathered and written by a thread, so that a reader that stalls stalls nobody's payment. What does not fit is
 dropped, counted, and the number is logged. Fields are named by the caller through `extra={"fields": {...}}`; request
 bodies, tokens and secrets never go in.
+
+What libraries say of each call they make is not for us to vouch for: of them only warnings are logged. No URL is logged
+with its query or with a user in it, whoever says it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 from collections import deque
@@ -29,6 +33,20 @@ TEXT_CHARACTERS_MAX: Final = 16_384
 """Of a traceback; longer ones keep their end, where the error is."""
 
 
+OURS: Final = ("services", "batzen", "sandbox", "local", "bench", "tests", "__main__")
+"""Loggers below these names log at the level that is asked for; all others are those of libraries."""
+LIBRARY_LEVEL: Final = logging.WARNING
+
+_URL: Final = re.compile(
+    r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)
+        (?P<user>[^\s/?\#"'\\<>@]*@)?
+        (?P<place>[^\s?\#"'\\<>]*)
+        (?P<rest>[?\#](?:[^\s"'\\<>]|\\u[0-9a-f]{4})*)?""",
+    re.VERBOSE,
+)
+"""As it stands in a line of JSON, where what is not ASCII is escaped."""
+
+
 @contextmanager
 def json_logs(*, service: str, level: str = "INFO", write: Callable[[str], object] | None = None) -> Generator[None]:
     """Log as JSON under the name `service` while inside; afterwards everything has been written."""
@@ -36,16 +54,20 @@ def json_logs(*, service: str, level: str = "INFO", write: Callable[[str], objec
     handler = _Handler(lines)
     handler.setFormatter(_JsonFormatter(service))
     root = logging.getLogger()
-    before = root.handlers[:], root.level
+    ours = [logging.getLogger(name) for name in OURS]
+    before = root.handlers[:], [logger.level for logger in (root, *ours)]
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    for logger in ours:
+        logger.setLevel(level)
+    root.setLevel(max(LIBRARY_LEVEL, ours[0].level))
     # Looked up for every record otherwise, and nothing prints them.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     try:
         yield
     finally:
-        root.handlers[:], level_before = before
-        root.setLevel(level_before)
+        root.handlers[:], levels_before = before
+        for logger, level_before in zip((root, *ours), levels_before, strict=True):
+            logger.setLevel(level_before)
         lines.close()
 
 
@@ -73,7 +95,12 @@ class _JsonFormatter(logging.Formatter):
             entry["correlation_id"] = correlation
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)[-TEXT_CHARACTERS_MAX:]
-        return _encode(entry)
+        line = _encode(entry)
+        return _URL.sub(_bare, line) if "://" in line else line
+
+
+def _bare(url: re.Match[str]) -> str:
+    return f"{url['scheme']}{url['place']}{'?…' if url['rest'] else ''}"
 
 
 class _Handler(logging.Handler):
@@ -81,8 +108,9 @@ class _Handler(logging.Handler):
         super().__init__()
         self._lines = lines
 
-    def createLock(self) -> None:
-        self.lock = None  # a deque needs none
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.emit(record)  # without the lock of other handlers: a deque needs none
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
 
+import httpx
 import pytest
 
 from services.runtime import calls, logs
@@ -37,6 +39,70 @@ def test_lines_are_json_in_order_with_fields_correlation_and_traceback() -> None
     assert first["time"].endswith("+00:00")
     assert (second["payment_id"], second["correlation_id"]) == ("pay_1", "job-7")
     assert "RuntimeError: oh" in third["exception"]
+
+
+LIBRARIES = (
+    "httpx", "httpcore.http11", "stripe", "grpc._cython.cygrpc", "asyncio",
+    "sqlalchemy.engine.Engine", "pgqueuer", "a.library.of.next.year",
+)  # fmt: skip
+CALLED = "HTTP Request: POST https://api.stripe.com/v1/customers?email=payer@example.org"
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_of_a_library_only_warnings_are_logged(name: str, level: str) -> None:
+    written: list[str] = []
+    with json_logs(service="gateway", level=level, write=written.append):
+        logging.getLogger(name).info(CALLED)
+        logging.getLogger(name).debug(CALLED)
+        logging.getLogger(name).warning("a warning")
+        logger.info("ours")
+
+    assert [json.loads(line)["message"] for line in "".join(written).splitlines()] == ["a warning", "ours"]
+    assert logging.getLogger(name).getEffectiveLevel() == logging.getLogger().level
+
+
+async def test_a_real_call_leaves_nothing_of_its_url() -> None:
+    written: list[str] = []
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    with json_logs(service="gateway", level="DEBUG", write=written.append):
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"http://127.0.0.1:{port}/?client_secret=pi_1_secret_2")).status_code == 200
+
+    assert "".join(written) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "logged"),
+    [
+        ("GET https://a.example/x?client_secret=s&b=c failed", "GET https://a.example/x?… failed"),
+        ("'https://a.example/x?q=Zürich&secret=s', then", "'https://a.example/x?…', then"),
+        ("https://a.example/x#secret", "https://a.example/x?…"),
+        ("postgresql+asyncpg://role:word@db.example:5432/gateway", "postgresql+asyncpg://db.example:5432/gateway"),
+        ("https://a.example/x and http://b.example", "https://a.example/x and http://b.example"),
+        ("no URL: 3 // 2? yes", "no URL: 3 // 2? yes"),
+        ('"https://a.example/?q=1"\nnext line', '"https://a.example/?…"\nnext line'),
+    ],
+)
+def test_no_url_is_logged_with_its_query_or_its_user_whoever_says_it(said: str, logged: str) -> None:
+    written: list[str] = []
+    with json_logs(service="gateway", write=written.append):
+        logging.getLogger("httpx").warning(said)
+        logger.info("call", extra={"fields": {"cause": said}})
+        try:
+            raise RuntimeError(said)
+        except RuntimeError:
+            logger.exception("Failed")
+
+    first, second, third = (json.loads(line) for line in "".join(written).splitlines())
+    assert (first["message"], second["cause"]) == (logged, logged)
+    assert third["exception"].endswith(f"RuntimeError: {logged}")
 
 
 def test_a_reader_that_stalls_stalls_nobody_and_what_is_dropped_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
