@@ -11,6 +11,10 @@ What happens if the process dies:
 Stripe answers late, twice or never: late answers come under an old fence and are not recorded, the call is asked again;
 a repeated answer is the same one; while there is none the call is UNKNOWN and is asked again for ever, at growing
 intervals, and what it led to is delivered as an event.
+
+A call that certainly had no effect is WITHDRAWN: whoever repeats the request takes it up again, under the same key, or
+under the next generation's if this key will never say more. What Stripe refuses although the mirror allowed it is
+read again before it is refused here, and the answer says what is true.
 """
 
 from __future__ import annotations
@@ -24,11 +28,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from services.errors import RequestIdReused, RequestInProgress, ServiceError
+from services.errors import FailedPrecondition, RequestIdReused, RequestInProgress, ServiceError
 from services.gateway import domain
 from services.gateway.domain import IntentNotFound
-from services.gateway.provider import NotExecuted, Overtaken, Unanswered
-from services.gateway.store import Call, Held, LeaseLost, Store
+from services.gateway.provider import NotExecuted, Unanswered
+from services.gateway.store import Call, Held, LeaseLost, Store, call_id_of
 from services.runtime import calls as calling
 from services.runtime import points
 from services.runtime.waiting import WaitingRoom
@@ -43,7 +47,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Operation(Protocol):
-    """One kind of call. The three that get `held` change it in memory; the engine saves it."""
+    """One kind of call. What gets `held` changes it in memory; the engine saves it."""
 
     name: str
     """`intent.confirm`; part of the idempotency key."""
@@ -53,17 +57,21 @@ class Operation(Protocol):
     async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
         """Return what is sent, or raise what forbids it."""
 
-    async def send(self, held: Held, call: Call) -> Json:
-        """Make the call. Raises Unanswered, or a refusal."""
+    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
+        """Make the call, which may have been sent before. Raises what `Provider` does."""
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
         """Find out what a call led to whose key says no more; None if it had no effect."""
 
+    async def look_again(self, held: Held, call: Call, refusal: domain.StripeRefused) -> Json:
+        """Put what is true into `held` after Stripe refused what the mirror allowed.
+
+        Return what was asked for if that is there all the same. Else undo what `prepare` reserved and raise what
+        forbids the call: what is true, or if that does not explain it, the refusal.
+        """
+
     def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
         """Put what Stripe answered into `held`, and return what is kept of it: ids, never a secret."""
-
-    def refused(self, held: Held, call: Call) -> None:
-        """Undo in `held` what `prepare` reserved: Stripe refused for good."""
 
     def withdrawn(self, held: Held, call: Call) -> None:
         """Make `held` what it was before `prepare`: the call had no effect, and will be made anew."""
@@ -73,7 +81,7 @@ class Operation(Protocol):
 
 
 class _Withdrawn(Exception):
-    """The call was forgotten while we waited for it, since it had no effect."""
+    """The call was withdrawn while we waited for it, since it had no effect."""
 
 
 class Refusal(ServiceError):
@@ -124,7 +132,7 @@ class Calls:
         """Make a call, or return what came of it when it was made before. It goes on if its caller goes away."""
         call = Call(
             tenant_id=tenant_id,
-            call_id=uuid.uuid4(),
+            call_id=call_id_of(tenant_id, operation, request_id),
             operation=operation,
             request_id=request_id,
             request_hash=request_hash,
@@ -140,17 +148,15 @@ class Calls:
         until = patience()
         self._room.check_room((call.tenant_id, call.payment_id))  # or it would be written down, too
         while True:
-            found, is_new, held = await self._store.accept(call, now=self._now())
+            found, accepted, held = await self._store.accept(call, now=self._now())
             if not found:
                 raise IntentNotFound
             try:
-                if held is not None and is_new:
-                    return await self._carry_out(held, call, deliver=None)
+                if held is not None and accepted is not None:
+                    return await self._carry_out(held, accepted, deliver=None)
                 return await self._join(call, until=until)
-            except LeaseLost:
+            except (LeaseLost, _Withdrawn):
                 continue  # what Stripe answered under an old fence is thrown away, and asked again
-            except _Withdrawn:
-                call = replace(call, call_id=uuid.uuid4())  # another row has another key
 
     async def _join(self, call: Call, *, until: float) -> Done:
         """Wait for whoever works on the payment; then return what came of the call, or carry it on."""
@@ -160,7 +166,7 @@ class Calls:
                 return await self._kept(kept)
             # Read under the lease: nobody else changes it from here on.
             current = await self._store.call(call.tenant_id, call.operation, call.request_id)
-            if current is not None and current.state not in ("ANSWERED", "REFUSED"):
+            if current is not None and current.state in ("ACCEPTED", "STARTED", "UNKNOWN"):
                 return await self._carry_out(held, current, deliver=None)
             async with self.holding(held):
                 await self._store.save(held, point="call.release", now=self._now(), release=True)
@@ -171,10 +177,12 @@ class Calls:
         with self._room.place((call.tenant_id, call.payment_id), question=question) as place:
             while True:
                 kept = await self._store.call(*question)
-                if kept is None:
+                if kept is None:  # a database that lost its last commits
                     raise _Withdrawn
                 if kept.request_hash != call.request_hash or kept.payment_id != call.payment_id:
                     raise RequestIdReused(field="request_id")
+                if kept.state == "WITHDRAWN":
+                    raise _Withdrawn
                 if kept.state in ("ANSWERED", "REFUSED"):
                     return kept, None
                 held = await self._store.take(call.tenant_id, call.payment_id, now=self._now())
@@ -232,7 +240,7 @@ class Calls:
                 continue
             try:
                 done = await self._perform(held, call, deliver=f"settled {operation}", release=False)
-            except (domain.StripeRefused, domain.ChargeDisputed, domain.IntentState):
+            except FailedPrecondition:
                 continue  # kept as that call's answer; what is done now has another
             except domain.Amendable:
                 continue  # it had no effect, and is made anew by whoever repeats it
@@ -252,11 +260,14 @@ class Calls:
             except ServiceError as error:
                 await self._refuse(held, call, error, deliver=None, release=release)
                 raise
+            if call.key_ends(self._now()):  # it was never sent under it
+                call = call.begun_anew(self._now())
             call = replace(call, params=params, state="STARTED", due_time=self._now() + domain.LEASE)
             await self._store.save(held, point=f"{step}.start", now=self._now(), call=call)
         try:
-            answer = await points.call(f"{step}.stripe", self._ask(operation, held, call))
-        except domain.Amendable:  # refused, so no try before this one had an effect either
+            answer = await points.call(f"{step}.stripe", self._ask(operation, held, call, is_repeat=was_sent))
+        except domain.Amendable:  # refused, so no try before this one had an effect either, nor will one by this key
+            call = call.begun_anew(self._now())
             await self._withdraw(operation, held, call, deliver=deliver, release=release)
             raise
         except (domain.StripeRateLimited, domain.StripeUnavailable):
@@ -269,18 +280,16 @@ class Calls:
         except NotExecuted as nothing:
             if operation.is_promised and call.state == "UNKNOWN":
                 return await self._unknown(operation, held, call.begun_anew(self._now()), release=release)
+            call = call.begun_anew(self._now())
             await self._withdraw(operation, held, call, deliver=deliver, release=release)
             raise domain.StripeKeySpent from nothing
-        except Overtaken as other:
-            operation.record(held, call, other.intent)
-            refusal = domain.IntentState(intent_state=held.intents[call.params["attempt"]].state)
-            # The caller is told of the refusal alone, so what was seen is delivered.
-            await self._refuse(held, call, refusal, deliver=deliver or f"overtaken {step}", release=release)
-            raise refusal from other
-        except (domain.StripeRefused, domain.ChargeDisputed) as refusal:
-            operation.refused(held, call)
-            await self._refuse(held, call, refusal, deliver=deliver, release=release)
-            raise
+        except domain.StripeRefused as refusal:
+            found = await self._look_again(
+                operation, held, call, refusal, was_sent=was_sent, deliver=deliver, release=release
+            )
+            if found is None:
+                return await self._unknown(operation, held, call, release=release)
+            answer = found
         kept = operation.record(held, call, answer)
         call = replace(call, state="ANSWERED", answer=kept, due_time=None)
         await self._store.save(
@@ -288,29 +297,62 @@ class Calls:
         )
         return Done(held=held, answer=kept, live=answer)
 
-    async def _ask(self, operation: Operation, held: Held, call: Call) -> Json:
+    async def _ask(self, operation: Operation, held: Held, call: Call, *, is_repeat: bool) -> Json:
         """Send by the key while Stripe remembers it; look up what is older, or what it will not say."""
-        if self._now() - call.key_time < domain.KEY_LIFE:
+        if not call.key_ends(self._now()):
             try:
-                return await operation.send(held, call)
+                return await operation.send(held, call, is_repeat=is_repeat)
             except Unanswered as silence:
                 if not silence.is_replay:
                     raise
-        found = await operation.look_up(held, call)
+        try:
+            found = await operation.look_up(held, call)
+        except (domain.StripeRateLimited, domain.StripeUnavailable) as silence:
+            raise Unanswered from silence  # of what was sent, nothing is known
         if found is None:
             raise NotExecuted
         return found
 
+    async def _look_again(
+        self,
+        operation: Operation,
+        held: Held,
+        call: Call,
+        refusal: domain.StripeRefused,
+        *,
+        was_sent: bool,
+        deliver: str | None,
+        release: bool,
+    ) -> Json | None:
+        """Return what is there of a call that Stripe refused, or refuse it by what is true; None if that is unknown.
+
+        While what is true cannot be read the refusal is not kept: the same call brings it again.
+        """
+        step = call.operation
+        try:
+            return await points.call(f"{step}.look_again", operation.look_again(held, call, refusal))
+        except (domain.StripeRateLimited, domain.StripeUnavailable):
+            if was_sent:  # somebody may have been told that it goes ahead
+                return None
+            await self._withdraw(operation, held, call, deliver=deliver, release=release)
+            raise
+        except ServiceError as truth:
+            # The caller is told of the refusal alone, so what was seen is delivered.
+            is_new = held.observation.mirror_version != held.saved_version
+            deliver = deliver or (f"refused {step}" if is_new else None)
+            await self._refuse(held, call, truth, deliver=deliver, release=release)
+            raise
+
     async def _withdraw(
         self, operation: Operation, held: Held, call: Call, *, deliver: str | None, release: bool
     ) -> None:
-        """Forget a call that certainly had no effect, so that a repeat makes it anew."""
+        """Put a call aside that certainly had no effect, so that a repeat takes it up again."""
         operation.withdrawn(held, call)
         await self._store.save(
             held,
             point=f"{call.operation}.withdraw",
             now=self._now(),
-            call=replace(call, state="WITHDRAWN"),
+            call=replace(call, state="WITHDRAWN", due_time=None),
             release=release,
             deliver=deliver,
         )

@@ -88,7 +88,7 @@ class Creation:
             account = await self._sellers.payable(asked.tenant_id, asked.seller_id)
         except (SellerNotFound, SellerNotPayable):
             known = await self._store.call(asked.tenant_id, intents.CreateIntent.name, asked.request_id)
-            if known is None:
+            if known is None or known.state == "WITHDRAWN":  # nothing came of it
                 raise
             if known.payment_id != asked.payment_id:
                 raise RequestIdReused(field="request_id") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -9,19 +10,28 @@ from typing import Any, Final
 from services.errors import FieldInvalid
 from services.gateway import domain
 from services.gateway.currencies import charge_to_stripe, to_stripe
-from services.gateway.domain import AttemptOpen, Intent, IntentNotFound, IntentState
-from services.gateway.provider import Declined, Overtaken, Provider, facts_of
+from services.gateway.domain import (
+    AttemptOpen,
+    Intent,
+    IntentNotFound,
+    IntentState,
+    StripeRefused,
+    StripeUnavailable,
+)
+from services.gateway.provider import Declined, Provider, facts_of
 from services.gateway.store import Call, Held
 
 Json = Mapping[str, Any]
+_logger = logging.getLogger(__name__)
 
-UNEXPECTED_STATE: Final = "payment_intent_unexpected_state"
 MISSING: Final = "resource_missing"
 DESTINATION: Final = "transfer_data"
 NOT_PAYABLE: Final = frozenset({"account_invalid", "insufficient_capabilities_for_transfer"})
 """Codes of refusals that are about the seller's account, whatever parameter they name."""
 OPTIONAL: Final = frozenset({"description"})
 """Parameters of an intent without which it takes the same money."""
+THE_INTENT: Final = frozenset({"", "id", "intent", "payment_intent"})
+"""Parameters by which Stripe says that it is the intent which it does not know."""
 EXPANDED: Final = ["latest_charge", "payment_method"]
 """So that an answer shows what was paid with, and no second call is needed."""
 
@@ -91,15 +101,21 @@ class CreateIntent:
         )
         return {**asked, "body": body}
 
-    async def send(self, held: Held, call: Call) -> Json:
+    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
         """Create it. Raises Amendable for what is refused and may be asked for otherwise."""
         try:
-            return await self._provider.create_intent(call.params["body"], key=call.key)
+            return await self._provider.create_intent(call.params["body"], key=call.key, is_repeat=is_repeat)
         except domain.StripeRefused as refusal:
             amendable = _amendable(refusal, call.params)
             if amendable is None:
                 raise
             raise amendable from refusal
+
+    async def look_again(self, held: Held, call: Call, refusal: StripeRefused) -> Json:
+        """Close the attempt that never came to be, so that the next one may begin: there is nothing to read."""
+        attempt = call.params["attempt"]
+        held.intents[attempt] = replace(held.intents[attempt], state=domain.CANCELED)
+        raise refusal
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
         """Find the intent that carries this call's id among the customer's."""
@@ -118,11 +134,6 @@ class CreateIntent:
         """Mirror the new intent."""
         see(held, call.params["attempt"], answer)
         return {"intent_id": str(answer["id"])}
-
-    def refused(self, held: Held, call: Call) -> None:
-        """Close the attempt that never came to be, so that the next one may begin."""
-        attempt = call.params["attempt"]
-        held.intents[attempt] = replace(held.intents[attempt], state=domain.CANCELED)
 
     def withdrawn(self, held: Held, call: Call) -> None:
         """Take the attempt back."""
@@ -156,16 +167,21 @@ class ConfirmIntent:
                 body[parameter] = call.params[name]
         return {**call.params, "intent_id": intent.intent_id, "body": body}
 
-    async def send(self, held: Held, call: Call) -> Json:
+    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
         """Confirm it; a decline is an answer like any other."""
+        intent_id, body = call.params["intent_id"], call.params["body"]
         try:
-            return await self._provider.confirm_intent(call.params["intent_id"], call.params["body"], key=call.key)
+            return await self._provider.confirm_intent(intent_id, body, key=call.key, is_repeat=is_repeat)
         except Declined as declined:
             return declined.intent
-        except domain.StripeRefused as refusal:
-            if refusal.metadata.get("code") != UNEXPECTED_STATE:
-                raise
-            raise Overtaken(await self._provider.retrieve_intent(call.params["intent_id"])) from refusal
+
+    async def look_again(self, held: Held, call: Call, refusal: StripeRefused) -> Json:
+        """Read the intent. If it waits for a method, it is this one that Stripe does not take."""
+        intent = await read_refused(self._provider, held, call, refusal)
+        state = see_now(held, call, intent)
+        if state not in domain.CONFIRMABLE:
+            raise IntentState(intent_state=state) from refusal
+        raise refusal
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
         """Read the intent: whatever the confirm led to is to be seen in it."""
@@ -177,14 +193,10 @@ class ConfirmIntent:
         see(held, call.params["attempt"], answer)
         return {"intent_id": str(answer["id"])}
 
-    def refused(self, held: Held, call: Call) -> None:
+    def withdrawn(self, held: Held, call: Call) -> None:
         """Nothing was reserved; and nothing is unknown any more."""
         held.unsettled = False
         observe(held)
-
-    def withdrawn(self, held: Held, call: Call) -> None:
-        """Nothing was reserved; and nothing is unknown any more."""
-        self.refused(held, call)
 
     def unknown(self, held: Held) -> None:
         """Say that money may be on its way."""
@@ -209,20 +221,22 @@ class CancelIntent:
         body = {"cancellation_reason": call.params["reason"]} if call.params["reason"] else {}
         return {**call.params, "intent_id": intent.intent_id, "body": body}
 
-    async def send(self, held: Held, call: Call) -> Json:
+    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
         """Cancel it, or find it cancelled."""
-        intent_id = call.params["intent_id"]
+        intent_id, body = call.params["intent_id"], call.params["body"]
         if held.intents[call.params["attempt"]].state == domain.CANCELED:
             return await self._provider.retrieve_intent(intent_id)
-        try:
-            return await self._provider.cancel_intent(intent_id, call.params["body"], key=call.key)
-        except domain.StripeRefused as refusal:
-            if refusal.metadata.get("code") != UNEXPECTED_STATE:
-                raise
-            intent = await self._provider.retrieve_intent(intent_id)
-            if facts_of(intent).state != domain.CANCELED:
-                raise Overtaken(intent) from refusal
+        return await self._provider.cancel_intent(intent_id, body, key=call.key, is_repeat=is_repeat)
+
+    async def look_again(self, held: Held, call: Call, refusal: StripeRefused) -> Json:
+        """Read the intent: somebody else may have cancelled it, or it may have taken money."""
+        intent = await read_refused(self._provider, held, call, refusal)
+        state = see_now(held, call, intent)
+        if state == domain.CANCELED:
             return intent
+        if state not in domain.CANCELABLE:
+            raise IntentState(intent_state=state) from refusal
+        raise refusal
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
         """Read the intent."""
@@ -234,14 +248,10 @@ class CancelIntent:
         see(held, call.params["attempt"], answer)
         return {"intent_id": str(answer["id"]), "state": held.intents[call.params["attempt"]].state}
 
-    def refused(self, held: Held, call: Call) -> None:
+    def withdrawn(self, held: Held, call: Call) -> None:
         """Nothing was reserved; and nothing is unknown any more."""
         held.unsettled = False
         observe(held)
-
-    def withdrawn(self, held: Held, call: Call) -> None:
-        """Nothing was reserved; and nothing is unknown any more."""
-        self.refused(held, call)
 
     def unknown(self, held: Held) -> None:
         """Say that it may be cancelled or not."""
@@ -257,6 +267,24 @@ def _amendable(refusal: domain.StripeRefused, params: Json) -> domain.Amendable 
     if is_of_account or is_of_customer or (param in OPTIONAL and param in params["body"]):
         return domain.Amendable(refusal, params, is_of_account=is_of_account)
     return None
+
+
+async def read_refused(provider: Provider, held: Held, call: Call, refusal: StripeRefused) -> Json:
+    """Read the intent of a call that Stripe refused.
+
+    An intent cannot be deleted, so Stripe that does not know it is another account, or none: nothing is concluded.
+    """
+    if refusal.metadata["code"] == MISSING and refusal.metadata["param"] in THE_INTENT:
+        _logger.error("Stripe does not know the intent of %s; is it the right account?", held.payment_id)
+        raise StripeUnavailable from refusal
+    return await provider.retrieve_intent(call.params["intent_id"])
+
+
+def see_now(held: Held, call: Call, intent: Json) -> str:
+    """Put the intent of a call that was refused into the mirror, and return its state; nothing is unknown any more."""
+    held.unsettled = False
+    see(held, call.params["attempt"], intent)
+    return held.intents[call.params["attempt"]].state
 
 
 def _current(held: Held, attempt: int) -> Intent:

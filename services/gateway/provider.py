@@ -1,8 +1,9 @@
 """Stripe itself: one client, one retry layer, and answers told apart by what may be concluded from them.
 
-A call ends in one of four ways: an answer; a decline, which is an answer too; a refusal that would be the same again;
-or nothing that can be relied upon (`Unanswered`), from which nothing is concluded. Stripe's own retries are off.
-Amounts are converted here: everything behind holds ISO minor units.
+A call ends in one of five ways: an answer; a decline, which is an answer too; a refusal that would be the same again;
+certainly nothing (`StripeUnavailable`, `StripeRateLimited`); or nothing that can be relied upon (`Unanswered`), from
+which nothing is concluded. Which one it is says the table in `outcomes`. A reading ends with an answer or with nothing.
+Stripe's own retries are off. Amounts are converted here: everything behind holds ISO minor units.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
 import httpx
 import stripe
 
-from services.gateway import stripe_ids
+from services.gateway import outcomes, stripe_ids
 from services.gateway.currencies import from_stripe
 from services.gateway.domain import (
     PROCESSING,
@@ -29,6 +32,7 @@ from services.gateway.domain import (
     StripeRefused,
     StripeUnavailable,
 )
+from services.gateway.outcomes import Kind, Outcome
 from services.runtime import calls
 from services.runtime.process import StartRefused
 
@@ -60,6 +64,9 @@ STATES: Final = {
 }
 
 Json = Mapping[str, Any]
+Send = Callable[[], Awaitable[Any]]
+IsSound = Callable[[object], bool]
+"""Whether a body is what was asked for."""
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _logger = logging.getLogger(__name__)
 
@@ -81,14 +88,6 @@ class NotExecuted(Exception):
     """The call certainly had no effect, and its key will never say more."""
 
 
-class Overtaken(Exception):
-    """The intent is in a state that no longer allows the call: the intent as it is now."""
-
-    def __init__(self, intent: Json) -> None:
-        super().__init__()
-        self.intent = intent
-
-
 class Declined(Exception):
     """The bank said no: the intent as it is now."""
 
@@ -97,11 +96,31 @@ class Declined(Exception):
         self.intent = intent
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Got:
+    """What came back from one try."""
+
+    kind: Kind
+    body: Any = None
+    status: int | None = None
+    is_replayed: bool = False
+    may_try_again: bool = True
+    error: Exception | None = None
+
+    @property
+    def object(self) -> Json:
+        """The object of an answer, or the intent of a decline."""
+        found = outcomes.intent_in(self.body) if self.kind is Kind.DECLINE else self.body
+        return cast("Json", found)
+
+
 class Provider:
     """Stripe's API, as far as we use it.
 
-    Methods raise StripeRefused, Declined, Unanswered, StripeRateLimited or StripeUnavailable. `require` is called
-    before each call but that of `own_account_id`, and raises while nothing may be sent.
+    What changes something raises StripeRefused, Declined, Unanswered, StripeRateLimited or StripeUnavailable; the last
+    two say that nothing happened. `is_repeat` says that the call may have been sent under this key before. Readings
+    raise StripeRateLimited or StripeUnavailable. `require` is called before each call but that of `own_account_id`, and
+    raises while nothing may be sent.
     """
 
     def __init__(
@@ -139,123 +158,163 @@ class Provider:
         except (stripe.StripeError, TimeoutError, LookupError, TypeError) as error:
             raise StripeUnavailable from error
 
-    async def create_customer(self, params: Json, *, key: str) -> Json:
+    async def create_customer(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Create a customer."""
-        return await self._post("/v1/customers", params, key=key)
+        got = await self._post("/v1/customers", params, key=key, is_repeat=is_repeat, of_type="customer")
+        return got.object
 
-    async def create_account(self, params: Json, *, key: str) -> Json:
+    async def create_account(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Create a seller's account."""
-        return await self._post("/v1/accounts", params, key=key)
+        got = await self._post("/v1/accounts", params, key=key, is_repeat=is_repeat, of_type="account")
+        return got.object
 
     async def retrieve_account(self, account_id: str) -> Json:
-        """Read a seller's account."""
-        return await self._get(f"/v1/accounts/{stripe_ids.in_path(account_id, stripe_ids.ACCOUNT)}")
+        """Read a seller's account. Raises StripeRefused too: whoever asks may name one that is not ours."""
+        path = f"/v1/accounts/{stripe_ids.in_path(account_id, stripe_ids.ACCOUNT)}"
+        return await self._get(path, partial(outcomes.is_object, of_type="account"), may_be_missing=True)
 
-    async def create_intent(self, params: Json, *, key: str) -> Json:
+    async def create_intent(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Create an intent."""
-        return await self._post("/v1/payment_intents", params, key=key)
+        return await self._change_intent("/v1/payment_intents", params, key=key, is_repeat=is_repeat)
 
-    async def confirm_intent(self, intent_id: str, params: Json, *, key: str) -> Json:
+    async def confirm_intent(self, intent_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Confirm an intent."""
-        return await self._post(f"{_intent_path(intent_id)}/confirm", params, key=key)
+        return await self._change_intent(f"{_intent_path(intent_id)}/confirm", params, key=key, is_repeat=is_repeat)
 
-    async def cancel_intent(self, intent_id: str, params: Json, *, key: str) -> Json:
+    async def cancel_intent(self, intent_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Cancel an intent."""
-        return await self._post(f"{_intent_path(intent_id)}/cancel", params, key=key)
+        return await self._change_intent(f"{_intent_path(intent_id)}/cancel", params, key=key, is_repeat=is_repeat)
 
     async def retrieve_intent(self, intent_id: str) -> Json:
         """Read an intent with its latest charge and its method."""
-        return await self._get(_intent_path(intent_id), expand=["latest_charge", "payment_method"])
+        is_intent = partial(outcomes.is_object, of_type="payment_intent")
+        return await self._get(_intent_path(intent_id), is_intent, expand=["latest_charge", "payment_method"])
 
     async def list_intents(self, customer_id: str, *, since: datetime) -> list[Json]:
         """Read a customer's intents since then. A list is up to date at once; a search is not, and is never asked."""
         begin = int((since - CLOCKS_APART_MAX).timestamp())
-        return await self._all("/v1/payment_intents", customer=customer_id, created={"gte": begin})
+        return await self._all(
+            "/v1/payment_intents", of_type="payment_intent", customer=customer_id, created={"gte": begin}
+        )
 
-    async def create_refund(self, params: Json, *, key: str) -> Json:
+    async def create_refund(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Create a refund."""
-        return await self._post("/v1/refunds", params, key=key)
+        got = await self._post("/v1/refunds", params, key=key, is_repeat=is_repeat, of_type="refund")
+        if got.is_replayed:
+            return await _now(self.retrieve_refund(str(got.object["id"])))
+        return got.object
+
+    async def retrieve_refund(self, refund_id: str) -> Json:
+        """Read a refund."""
+        path = f"/v1/refunds/{stripe_ids.in_path(refund_id, stripe_ids.REFUND)}"
+        return await self._get(path, partial(outcomes.is_object, of_type="refund"))
 
     async def list_refunds(self, intent_id: str) -> list[Json]:
         """Read the refunds of an intent, the newest first."""
-        return await self._all("/v1/refunds", payment_intent=intent_id)
+        return await self._all("/v1/refunds", of_type="refund", payment_intent=intent_id)
 
     async def list_disputes(self, charge_id: str) -> list[Json]:
         """Read the disputes and inquiries of a charge, the newest first."""
-        return await self._all("/v1/disputes", charge=charge_id)
+        return await self._all("/v1/disputes", of_type="dispute", charge=charge_id)
 
-    async def _post(self, path: str, params: Json, *, key: str) -> Json:
-        # The client's raw requests answer with plain values; its objects cost more than all the rest of a call.
-        self._require()
-        return await self._send(lambda: self._client.raw_request_async("post", path, **params, idempotency_key=key))
+    async def _change_intent(self, path: str, params: Json, *, key: str, is_repeat: bool) -> Json:
+        got = await self._post(path, params, key=key, is_repeat=is_repeat, of_type="payment_intent")
+        intent = got.object
+        if got.is_replayed:
+            intent = await _now(self.retrieve_intent(str(intent["id"])))
+        if got.kind is Kind.DECLINE:
+            raise Declined(intent)
+        return intent
 
-    async def _get(self, path: str, **params: Any) -> Json:
-        self._require()
-        return await self._send(lambda: self._client.raw_request_async("get", path, **params))
+    async def _post(self, path: str, params: Json, *, key: str, is_repeat: bool, of_type: str) -> _Got:
+        """Send until there is something to rely on, or the time is up. Each try sends the same under the same key.
 
-    async def _all(self, path: str, **params: Any) -> list[Json]:
+        Raises StripeRateLimited or StripeUnavailable when no try can have had an effect, Unanswered when one may have.
+        """
+
+        def send() -> Awaitable[Any]:
+            # The client's raw requests answer with plain values; its objects cost more than all the rest of a call.
+            return self._client.raw_request_async("post", path, **params, idempotency_key=key)
+
+        is_limited = False
+
+        def is_settled(got: _Got) -> bool:
+            nonlocal is_repeat, is_limited
+            outcome = outcomes.conclusion(got.kind, is_repeat=is_repeat, is_replayed=got.is_replayed)
+            if outcome is Outcome.REFUSED:
+                raise _refused(got) from got.error
+            if outcome is Outcome.READ:
+                _logger.error("Stripe has something else under this key, or a failure: %r", got.error)
+                raise Unanswered(is_replay=True) from got.error
+            is_repeat = is_repeat or outcome is Outcome.UNKNOWN
+            is_limited = is_limited or got.kind is Kind.LIMIT
+            return outcome in (Outcome.ANSWERED, Outcome.DECLINED)
+
+        got = await self._try(send, is_settled, partial(outcomes.is_object, of_type=of_type))
+        if got is not None:
+            return got
+        if is_repeat:
+            raise Unanswered
+        raise StripeRateLimited if is_limited else StripeUnavailable
+
+    async def _get(self, path: str, is_sound: IsSound, *, may_be_missing: bool = False, **params: Any) -> Json:
+        """Read until there is an answer. Nothing but an answer says anything of what is known to exist."""
+
+        def send() -> Awaitable[Any]:
+            return self._client.raw_request_async("get", path, **params)
+
+        is_limited = False
+
+        def is_settled(got: _Got) -> bool:
+            nonlocal is_limited
+            is_limited = is_limited or got.kind is Kind.LIMIT
+            if got.kind in (Kind.REFUSAL, Kind.DECLINE):
+                if may_be_missing:
+                    raise _refused(got) from got.error
+                _logger.error("Stripe does not show %s, which is known; is it the right account? %r", path, got.error)
+                raise StripeUnavailable from got.error
+            return got.kind is Kind.ANSWER
+
+        got = await self._try(send, is_settled, is_sound)
+        if got is not None:
+            return got.object
+        raise StripeRateLimited if is_limited else StripeUnavailable
+
+    async def _all(self, path: str, *, of_type: str, **params: Any) -> list[Json]:
         """Read every page of a list. One that goes on after `PAGES_MAX` says nothing about what is not in it."""
         found: list[Json] = []
         for _ in range(PAGES_MAX):
-            page = await self._get(path, **params, limit=PAGE_SIZE)
+            page = await self._get(path, partial(outcomes.is_list, of_type=of_type), **params, limit=PAGE_SIZE)
             found += page["data"]
             if not page["has_more"]:
                 return found
             params["starting_after"] = found[-1]["id"]
         _logger.error("%s goes on after %d pages", path, PAGES_MAX)
-        raise Unanswered
+        raise StripeUnavailable
 
-    async def _send(self, send: Callable[[], Awaitable[Any]]) -> Json:
-        """Send until there is something to rely on, or the time is up. Each try sends the same under the same key.
-
-        Raises StripeRateLimited or StripeUnavailable when no try can have had an effect, Unanswered when one may have.
-        """
+    async def _try(self, send: Send, is_settled: Callable[[_Got], bool], is_sound: IsSound) -> _Got | None:
+        """Try until what came back settles it, and return that; None when there is no time or no use in more."""
+        self._require()
         loop = asyncio.get_running_loop()
         remaining_s = calls.time_remaining()
         budget_s = CALL_BUDGET_S if remaining_s is None else min(CALL_BUDGET_S, remaining_s - ANSWER_MARGIN_S)
         until = loop.time() + budget_s
-        limited, is_ambiguous = False, False
         for number in range(TRIES_MAX):
             left_s = until - loop.time()
             if left_s <= 0:
-                break
-            try:
-                async with asyncio.timeout(min(self._try_timeout_s, left_s)):
-                    answer: Json = (await send()).data
-                    return answer
-            except stripe.CardError as error:
-                intent = _intent_in(error)
-                if intent is None:
-                    raise _refused(error) from error
-                raise Declined(intent) from error
-            except stripe.RateLimitError as error:
-                limited = True  # the limiter runs before everything else: there was no effect
-                failure: Exception = error
-            except stripe.IdempotencyError as error:
-                # Something else was sent under this key: a bug of ours, and no word on what became of it.
-                _logger.error("Stripe has other parameters under this key: %s", error.user_message)
-                raise Unanswered(is_replay=True) from error
-            except (stripe.InvalidRequestError, stripe.PermissionError) as error:
-                raise _refused(error) from error
-            except stripe.AuthenticationError as error:
-                _logger.error("Stripe does not take our key: %s", error.user_message)
-                failure = error
-                break
-            except stripe.APIError as error:
-                is_ambiguous = True
-                failure = error
-                _look_again_or_give_up(error)
-            except (stripe.APIConnectionError, TimeoutError) as error:
-                is_ambiguous = is_ambiguous or not isinstance(error.__cause__, _NEVER_SENT)
-                failure = error
-            _logger.warning("Stripe: try %d failed: %r", number + 1, failure)
-            if number + 1 == TRIES_MAX:
-                break
+                return None
+            got = await _got(send, seconds=min(self._try_timeout_s, left_s), is_sound=is_sound)
+            if is_settled(got):
+                return got
+            if got.kind in outcomes.FUTILE_AT_ONCE:
+                _logger.error("Stripe, or what stands before it, does not let us: %r", got.error)
+                return None
+            _logger.warning("Stripe: try %d failed: %s %r", number + 1, got.kind.name, got.error)
+            if number + 1 == TRIES_MAX or not got.may_try_again:
+                return None
             pause_s = min(PAUSE_FIRST_S * (1 << number), PAUSE_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311 jitter
             await asyncio.sleep(max(0.0, min(pause_s, until - loop.time())))
-        if is_ambiguous:
-            raise Unanswered
-        raise StripeRateLimited if limited else StripeUnavailable
+        return None
 
 
 def _intent_path(intent_id: str) -> str:
@@ -294,30 +353,55 @@ def redirect_of(intent: Json) -> str | None:
     return str((action.get("redirect_to_url") or {}).get("url") or "")
 
 
-def _look_again_or_give_up(error: stripe.APIError) -> None:
-    """Return if the same call may be sent again; raise Unanswered if that will not say more."""
-    headers = {name.lower(): value for name, value in dict(error.headers or {}).items()}
-    if error.http_status == 409:  # the same key is being worked on: its answer comes
-        return
-    if headers.get("idempotent-replayed") == "true":
-        raise Unanswered(is_replay=True) from error
-    if headers.get("stripe-should-retry") == "false":
-        raise Unanswered from error
+async def _now(reading: Awaitable[Json]) -> Json:
+    """Read again what a replayed answer is about: it says how that stood when it was answered first."""
+    try:
+        return await reading
+    except (StripeUnavailable, StripeRateLimited) as silence:
+        raise Unanswered from silence
 
 
-def _refused(error: stripe.StripeError) -> StripeRefused:
-    body = error.error
+async def _got(send: Send, *, seconds: float, is_sound: IsSound) -> _Got:
+    """Try once, and return what came back."""
+    try:
+        async with asyncio.timeout(seconds):
+            response = await send()
+        headers = _headers(response.headers)
+        return _Got(
+            kind=Kind.ANSWER if is_sound(response.data) else Kind.UNREADABLE,
+            body=response.data,
+            is_replayed=headers.get("idempotent-replayed") == "true",
+        )
+    except (stripe.APIConnectionError, TimeoutError) as error:
+        kind = Kind.UNSENT if isinstance(error.__cause__, _NEVER_SENT) else Kind.SILENCE
+        return _Got(kind=kind, error=error)
+    except stripe.StripeError as error:
+        headers = _headers(error.headers)
+        kind = outcomes.kind_of_error(error.http_status, error.json_body)
+        return _Got(
+            kind=kind,
+            body=error.json_body,
+            status=error.http_status,
+            is_replayed=headers.get("idempotent-replayed") == "true",
+            may_try_again=kind is not Kind.FAILURE or headers.get("stripe-should-retry") != "false",
+            error=error,
+        )
+    except Exception as error:  # whatever the client makes of a body that it cannot read
+        _logger.exception("an answer of Stripe's could not be read")
+        return _Got(kind=Kind.UNREADABLE, error=error)
+
+
+def _headers(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in dict(headers or {}).items()}
+
+
+def _refused(got: _Got) -> StripeRefused:
+    error = outcomes.error_in(got.body) or {}
     return StripeRefused(
-        code=(body.code if body is not None else None) or error.code or "unknown",
-        param=(body.param if body is not None else None) or "",
-        detail=error.user_message,
+        code=error.get("code") or error.get("type") or f"http_{got.status}",
+        param=error.get("param") or "",
+        detail=error.get("message"),
     )
-
-
-def _intent_in(error: stripe.CardError) -> Json | None:
-    body: Any = error.json_body or {}
-    intent = body.get("error", {}).get("payment_intent")
-    return intent if isinstance(intent, Mapping) else None
 
 
 def _error(error: Json) -> PaymentError:

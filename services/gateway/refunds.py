@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.errors import RequestIdReused
 from services.gateway import domain
+from services.gateway.contested import see_disputes
 from services.gateway.currencies import from_stripe, to_stripe
 from services.gateway.domain import (
     ChargeDisputed,
+    Intent,
     IntentNotFound,
     Refund,
     RefundableChanged,
     RefundExceedsRefundable,
+    StripeRefused,
 )
-from services.gateway.intents import observe
+from services.gateway.intents import observe, read_refused, see
 from services.gateway.provider import Provider
 from services.gateway.store import Call, Held
 
 Json = Mapping[str, Any]
 
+CHARGE_DISPUTED: Final = "charge_disputed"
 STATES: Final = {
     "pending": domain.REFUND_PENDING,
     "requires_action": domain.REFUND_PENDING,
@@ -46,17 +50,7 @@ class CreateRefund:
         asked = call.params
         if asked["refund_id"] in held.refunds:  # made of the request, whose call is so old that it was forgotten
             raise RequestIdReused(field="request_id")
-        observation = held.observation
-        intent = held.intents.get(observation.attempt)
-        if intent is None or not intent.intent_id:
-            raise IntentNotFound
-        refundable_minor = observation.refundable_minor
-        if asked["expected_refundable_minor"] != refundable_minor:
-            raise RefundableChanged(refundable_minor=refundable_minor, field="expected_refundable")
-        if not intent.may_be_refunded:
-            raise ChargeDisputed
-        if asked["amount_minor"] > refundable_minor:
-            raise RefundExceedsRefundable(refundable_minor=refundable_minor, field="amount")
+        intent = _refundable(held, asked)
         body = {
             "payment_intent": intent.intent_id,
             "amount": to_stripe(asked["amount_minor"], held.currency_code),
@@ -77,32 +71,40 @@ class CreateRefund:
         observe(held)
         return {**asked, "intent_id": intent.intent_id, "body": body}
 
-    async def send(self, held: Held, call: Call) -> Json:
+    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
         """Ask for it."""
-        try:
-            return await self._provider.create_refund(call.params["body"], key=call.key)
-        except domain.StripeRefused as refusal:
-            if refusal.metadata.get("code") == "charge_disputed":
-                raise ChargeDisputed from refusal
-            raise
+        return await self._provider.create_refund(call.params["body"], key=call.key, is_repeat=is_repeat)
+
+    async def look_again(self, held: Held, call: Call, refusal: StripeRefused) -> Json:
+        """Read all of the attempt; the balance may be another one, and the refund may even be there."""
+        asked, attempt = call.params, held.refunds[call.params["refund_id"]].attempt
+        intent = await read_refused(self._provider, held, call, refusal)
+        refunds = await self._provider.list_refunds(asked["intent_id"])
+        see(held, attempt, intent)
+        for refund in reversed(refunds):
+            see_refund(held, attempt, refund)
+        if held.intents[attempt].disputed:
+            see_disputes(held, attempt, await self._provider.list_disputes(held.intents[attempt].charge_id))
+        ours = _ours(refunds, asked["refund_id"])
+        if ours is not None:
+            return ours
+        kept = held.refunds[asked["refund_id"]]
+        held.refunds[kept.refund_id] = replace(kept, state=domain.REFUND_FAILED, failure_reason="refused")
+        observe(held)
+        if refusal.metadata["code"] == CHARGE_DISPUTED:
+            raise ChargeDisputed from refusal
+        _refundable(held, asked)
+        raise refusal
 
     async def look_up(self, held: Held, call: Call) -> Json | None:
-        """Find the refund that carries our id."""
-        for refund in await self._provider.list_refunds(call.params["intent_id"]):
-            if (refund.get("metadata") or {}).get("refund_id") == call.params["refund_id"]:
-                return refund
-        return None
+        """Find the refund that carries our id. An account that does not know the intent has no say in what it lacks."""
+        await self._provider.retrieve_intent(call.params["intent_id"])
+        return _ours(await self._provider.list_refunds(call.params["intent_id"]), call.params["refund_id"])
 
     def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
         """Mirror it."""
         see_refund(held, held.refunds[call.params["refund_id"]].attempt, answer)
         return {"refund_id": call.params["refund_id"]}
-
-    def refused(self, held: Held, call: Call) -> None:
-        """Give the reservation up: nothing is on its way."""
-        kept = held.refunds[call.params["refund_id"]]
-        held.refunds[kept.refund_id] = replace(kept, state=domain.REFUND_FAILED, failure_reason="refused")
-        observe(held)
 
     def withdrawn(self, held: Held, call: Call) -> None:
         """Take the reservation back, as if it had never been."""
@@ -111,6 +113,26 @@ class CreateRefund:
 
     def unknown(self, held: Held) -> None:
         """Keep the reservation: the amount may be on its way."""
+
+
+def _refundable(held: Held, asked: Json) -> Intent:
+    """Return the attempt that is refunded; raise what forbids it."""
+    intent = held.intents.get(held.observation.attempt)
+    if intent is None or not intent.intent_id:
+        raise IntentNotFound
+    refundable_minor = held.observation.refundable_minor
+    if asked["expected_refundable_minor"] != refundable_minor:
+        raise RefundableChanged(refundable_minor=refundable_minor, field="expected_refundable")
+    if not intent.may_be_refunded:
+        raise ChargeDisputed
+    if asked["amount_minor"] > refundable_minor:
+        raise RefundExceedsRefundable(refundable_minor=refundable_minor, field="amount")
+    return intent
+
+
+def _ours(refunds: Sequence[Json], refund_id: str) -> Json | None:
+    """Return the refund that carries our id."""
+    return next((one for one in refunds if (one.get("metadata") or {}).get("refund_id") == refund_id), None)
 
 
 def see_refund(held: Held, attempt: int, refund: Json) -> None:

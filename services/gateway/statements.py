@@ -21,14 +21,16 @@ WITH target AS (
 call AS (
     INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, payment_id, params, state, create_time)
     SELECT $1, $2, $3, $4, $5, $6, $7, 'ACCEPTED', $8 FROM target
-    ON CONFLICT ON CONSTRAINT calls_request DO NOTHING
-    RETURNING 1),
+    ON CONFLICT ON CONSTRAINT calls_request DO UPDATE SET state = 'ACCEPTED', params = excluded.params, tries = 0
+        WHERE calls.state = 'WITHDRAWN' AND calls.request_hash = excluded.request_hash
+            AND calls.payment_id = excluded.payment_id
+    RETURNING create_time AS call_create_time, generation AS call_generation, key_time AS call_key_time),
 held AS (
     UPDATE payments p SET fence = p.fence + 1, held_until = $9
     FROM call, target t WHERE t.free AND p.tenant_id = $1 AND p.payment_id = $6
     RETURNING {_PAYMENT})
-SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM call) AS accepted, held.*
-FROM (SELECT 1) AS always LEFT JOIN held ON true
+SELECT (SELECT count(*) FROM target) AS found, call.*, held.*
+FROM (SELECT 1) AS always LEFT JOIN call ON true LEFT JOIN held ON true
 """  # noqa: S608 our own column names
 
 TAKE: Final = f"""
@@ -78,11 +80,10 @@ gone_intent AS (
     DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($15::integer[])),
 gone_refund AS (
     DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($16::text[])),
-gone_call AS (
-    DELETE FROM calls USING held WHERE tenant_id = $1 AND call_id = $9 AND $10 = 'WITHDRAWN'),
 call AS (
-    UPDATE calls SET state = $10, params = $11, answer = $12, tries = $13, due_time = $14 FROM held
-    WHERE tenant_id = $1 AND call_id = $9 AND $10 <> 'WITHDRAWN')
+    UPDATE calls SET state = $10, params = $11, answer = $12, tries = $13, due_time = $14, generation = $17,
+        key_time = $18
+    FROM held WHERE tenant_id = $1 AND call_id = $9)
 SELECT count(*) FROM held"""
 
 CALL: Final = "SELECT * FROM calls WHERE tenant_id = $1 AND operation = $2 AND request_id = $3"

@@ -19,9 +19,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.errors import DependencyUnavailable
 from services.gateway import domain, statements
 from services.gateway.delivery import Deliveries
-from services.gateway.domain import LEASE, Intent, Observation, Refund, intent_from_json, refund_from_json, to_json
+from services.gateway.domain import (
+    KEY_LIFE,
+    LEASE,
+    Intent,
+    Observation,
+    Refund,
+    intent_from_json,
+    refund_from_json,
+    to_json,
+)
 from services.runtime.database import HeldConnections, transaction
 
+CALL_NAMESPACE: Final = uuid.UUID("5a1c6b0e-9f43-4d27-8a86-2f6f7d0c1b95")
+"""Of the ids of calls. Never changes: Stripe knows calls by them."""
 DUE_CALLS_MAX: Final = 32
 """Unanswered calls a sweep takes at once."""
 
@@ -47,22 +58,29 @@ class Call:
     tries: int = 0
     due_time: datetime | None = None
     create_time: datetime
+    generation: int = 0
+    """How often it was begun anew, each time under another key."""
+    key_time: datetime | None = None
+    """When the key of this generation was made; None for the first, which is as old as the call."""
 
     @property
     def key(self) -> str:
-        """The idempotency key: of this row, and of how often it was begun anew."""
+        """The idempotency key: of what was asked, and of how often it was begun anew. The same, whoever makes it."""
         key = f"{self.operation}:{self.call_id}"
-        return f"{key}:{self.params['anew']['number']}" if "anew" in self.params else key
+        return f"{key}:{self.generation}" if self.generation else key
 
-    @property
-    def key_time(self) -> datetime:
-        """When the key was made."""
-        return datetime.fromisoformat(self.params["anew"]["time"]) if "anew" in self.params else self.create_time
+    def key_ends(self, now: datetime) -> bool:
+        """Whether Stripe may have forgotten the key."""
+        return now - (self.key_time or self.create_time) >= KEY_LIFE
 
     def begun_anew(self, now: datetime) -> Self:
         """Return the call under another key: what was sent under this one certainly had no effect."""
-        number = self.params["anew"]["number"] + 1 if "anew" in self.params else 1
-        return replace(self, params={**self.params, "anew": {"number": number, "time": now.isoformat()}})
+        return replace(self, generation=self.generation + 1, key_time=now)
+
+
+def call_id_of(tenant_id: str, operation: str, request_id: uuid.UUID) -> uuid.UUID:
+    """Return the id of a call: of the request alone, so that one whose row was lost is made by the same key again."""
+    return uuid.uuid5(CALL_NAMESPACE, f"{tenant_id}/{operation}/{request_id}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,17 +129,25 @@ class Store:
                 statements.BEGIN, tenant_id, payment_id, payer_id, seller_id, currency_code, observation, now
             )
 
-    async def accept(self, call: Call, *, now: datetime) -> tuple[bool, bool, Held | None]:
-        """Write a call down and take its payment if that is free.
+    async def accept(self, call: Call, *, now: datetime) -> tuple[bool, Call | None, Held | None]:
+        """Write a call down, or take one up again that was withdrawn, and take its payment if that is free.
 
-        Returns whether there is such a payment, whether the call is new, and the payment if it is held now.
+        Returns whether there is such a payment, the call if it is to be made now, and the payment if it is held now.
         """
         async with self._held.statement("call.accept") as connection:
             row = await connection.fetchrow(
                 statements.ACCEPT, call.tenant_id, call.call_id, call.operation, call.request_id, call.request_hash,
                 call.payment_id, json.dumps(call.params), now, now + LEASE,
             )  # fmt: skip
-        return bool(row["found"]), bool(row["accepted"]), _held(row) if row["payment_id"] is not None else None
+        accepted = None
+        if row["call_create_time"] is not None:
+            accepted = replace(
+                call,
+                create_time=row["call_create_time"],
+                generation=row["call_generation"],
+                key_time=row["call_key_time"],
+            )
+        return bool(row["found"]), accepted, _held(row) if row["payment_id"] is not None else None
 
     async def take(self, tenant_id: str, payment_id: str, *, now: datetime) -> Held | None:
         """Take a payment's lease; None while somebody else has it, or if there is no such payment."""
@@ -160,7 +186,7 @@ class Store:
     ) -> None:
         """Write what changed of a payment, and a call's state; with `release` also let the payment go.
 
-        Attempts and refunds that are gone from `held` are removed, and so is a call that is WITHDRAWN.
+        Attempts and refunds that are gone from `held` are removed.
 
         `deliver` names what made us look, when the orchestrator has to be told. Raises `LeaseLost` and writes nothing
         when the payment is somebody else's by now.
@@ -239,6 +265,7 @@ def _save_arguments(held: Held, call: Call | None, *, release_time: datetime | N
         call.tries if call else None, call.due_time if call else None,
         [key for key in held.written if key not in held.intents and isinstance(key, int)],
         [key for key in held.written if key not in held.refunds and isinstance(key, str)],
+        call.generation if call else None, call.key_time if call else None,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from services.errors import FieldInvalid, FieldMissing
 
 ACCOUNT: Final = ("acct_",)
 INTENT: Final = ("pi_",)
+REFUND: Final = ("re_", "pyr_")
 CONFIRMATION_TOKEN: Final = ("ctoken_",)
 PAYMENT_METHOD: Final = ("pm_", "card_", "src_")
 """Cards and sources of Stripe's older API still pay."""

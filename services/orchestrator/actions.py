@@ -25,8 +25,11 @@ from services.orchestrator.peers import Peers, Refused, money, observation, snap
 from services.orchestrator.store import Request
 from services.runtime import points
 
-METHOD_REFUSALS: Final = frozenset({"STRIPE_REFUSED", "FIELD_INVALID", "FIELD_MISSING"})
-"""Refusals of a confirm that say it never reached a bank; any other is looked into."""
+METHOD_FIELDS: Final = frozenset({"payment_method_id", "confirmation_token_id"})
+METHOD_PARAMS: Final = frozenset({"payment_method", "confirmation_token", "payment_method_data", "source"})
+METHOD_CODES: Final = ("payment_method_", "confirmation_token_", "card_", "expired_card", "incorrect_", "invalid_expiry")
+"""By these fields of ours, and parameters and beginnings of codes of Stripe's, it is the method that is refused. Any other
+refusal is no fault of the payer's, and another method would not help."""
 
 _REFUND_REFUSALS: Final = {
     "REFUNDABLE_CHANGED": domain.RefundableChanged,
@@ -97,10 +100,16 @@ class Actions:
 
     async def _method_refused(self, work: Work, request: Request, refusal: Refused) -> ServiceError:
         """Take a submit back that never reached a bank, and return what its caller hears."""
-        if refusal.reason not in METHOD_REFUSALS:
+        error: ServiceError
+        if not _is_of_the_method(refusal):
             seen = await points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))
             self._settle(work, seen.observation, request)
-            error: ServiceError = domain.PaymentState(state=work.plan.said.collection)
+            if refusal.reason == "STRIPE_REFUSED":
+                error = domain.SubmitRefused(**refusal.metadata)
+            elif refusal.status == "INVALID_ARGUMENT" and refusal.field == "return_url":
+                error = FieldInvalid(field="return_url")
+            else:
+                error = domain.PaymentState(state=work.plan.said.collection)
         else:
             code = refusal.metadata.get("code", refusal.reason.lower())
             work.say(domain.method_refused(work.plan.said, code), f"step:submit_refused:{_derived(request)}")
@@ -167,6 +176,10 @@ class Actions:
         try:
             given = await points.call("refund.gateway", self._peers.create_refund(asked))
         except Refused as refusal:
+            # What the gateway read before it refused is true here too, before anybody looks at the balance again.
+            work.apply((await points.call("refund.seen", self._peers.seen(plan.payment_id))).observation)
+            await self._driver.save(work, "refund.refused")
+            await self._driver.say_what_goes(work)
             known = _REFUND_REFUSALS.get(refusal.reason)
             if known is not None:
                 raise known(**refusal.metadata) from refusal
@@ -198,6 +211,14 @@ class Actions:
             quote_id=plan.quote_id or "",
             labels=plan.labels,
         )
+
+
+def _is_of_the_method(refusal: Refused) -> bool:
+    """Whether another method may be taken where this one was refused."""
+    if refusal.reason != "STRIPE_REFUSED":
+        return refusal.status == "INVALID_ARGUMENT" and refusal.field in METHOD_FIELDS
+    param = refusal.metadata.get("param", "").partition("[")[0]
+    return param in METHOD_PARAMS or refusal.metadata.get("code", "").startswith(METHOD_CODES)
 
 
 def _derived(request: Request) -> str:

@@ -99,6 +99,12 @@ class MethodRefused(FailedPrecondition):
     reason = "METHOD_REFUSED"
 
 
+class SubmitRefused(FailedPrecondition):
+    """Stripe refuses this for good, whatever the payment method; the metadata says why."""
+
+    reason = "SUBMIT_REFUSED"
+
+
 class RefundableChanged(FailedPrecondition):
     """The refundable balance is not what you saw; read the payment, then decide again."""
 

@@ -224,6 +224,13 @@ class Peers:
         )
         return Seen(observation=observation(answer.observation), redirect_url=_redirect(answer))
 
+    async def seen(self, payment_id: str) -> Seen:
+        """Return what the gateway knows, without a reading at Stripe."""
+        answer = await _answered(
+            self._gateway.GetIntent(gateway_pb2.GetIntentRequest(payment_id=payment_id)), "gateway"
+        )
+        return Seen(observation=observation(answer.observation))
+
     async def secrets(self, payment_id: str) -> Seen:
         """Fetch what only the payer may have: client secret and next action."""
         answer = await _answered(

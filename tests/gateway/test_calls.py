@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -18,11 +19,8 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import domain
-from services.gateway.calls import Calls
 from services.gateway.domain import StripeUnavailable
 from services.gateway.provider import Provider
-from services.gateway.refunds import CreateRefund
-from services.gateway.store import Call, Held
 from services.gateway.sweep import sweep
 from services.runtime.database import plain_dsn
 from tests.gateway.conftest import Clock, Gateway, Sink
@@ -454,30 +452,71 @@ class Said(logging.Handler):
             self.event.set()
 
 
-class _Disputed(CreateRefund):
-    """A refund that Stripe refuses, since the payer disputed the charge meanwhile; the stand-in has no disputes."""
-
-    async def send(self, held: Held, call: Call) -> Any:
-        raise domain.ChargeDisputed
-
-
 async def test_what_one_call_comes_to_is_not_taken_for_the_answer_of_another(
-    replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
     await stripe.fault(Kind.RESET, route=REFUND, times=TRIES)
-    refund = (await payments.gateway.CreateRefund(payments.refund_request(payment_id, 4_000))).refund
-    store = replica.parts.store
-    held = await store.take("main", payment_id, now=clock.now())
-    assert held is not None
-    provider = Provider("sk_test_unused", api_base=None)
-    calls = Calls(store, [_Disputed(provider)], tenant_id="main", now=clock.now)
+    refund = (await gateway.CreateRefund(payments.refund_request(payment_id, 4_000))).refund
+    await stripe.dispute(await payments.intent_id(payment_id))
 
-    async with calls.holding(held):
-        await calls.settle_open(held)  # as a reading does before it begins
-        await store.save(held, point="call.release", now=clock.now(), release=True)
-    await provider.close()
+    await payments.synced(payment_id)  # settles the refund before it begins, and is no refund itself
 
-    kept = (await payments.gateway.GetRefund(pb.GetRefundRequest(refund_id=refund.refund_id))).refund
+    kept = (await gateway.GetRefund(pb.GetRefundRequest(refund_id=refund.refund_id))).refund
     assert kept.state == pb.Refund.STATE_FAILED
-    assert (await payments.seen(payment_id)).refundable_minor == AMOUNT_MINOR
+    assert (await payments.seen(payment_id)).amounts.refund_pending_minor == 0
+
+
+async def test_the_same_request_reaches_stripe_under_the_same_key_after_the_last_commits_were_lost(
+    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+) -> None:
+    payment_id = await payments.created()
+    confirming = payments.confirm_request(payment_id)
+    async with last_commits_lost(database, payment_id):
+        await gateway.ConfirmIntent(confirming)
+    assert (await gateway.ConfirmIntent(confirming)).observation.amounts.captured_minor == AMOUNT_MINOR
+    assert len(await payments.charges(payment_id)) == 1
+
+    refunding = payments.refund_request(payment_id, 4_000)
+    async with last_commits_lost(database, payment_id):
+        await gateway.CreateRefund(refunding)
+    assert (await gateway.CreateRefund(refunding)).observation.amounts.refunded_minor == 4_000
+    assert len(await payments.refunds(payment_id)) == 1
+
+    another = new_id("pay")
+    creating = payments.create_request(payment_id=another)
+    async with last_commits_lost(database, another):
+        await gateway.CreateIntent(creating)
+    await gateway.CreateIntent(creating)
+    assert len(await payments.intents(another)) == 1
+
+
+async def test_a_key_that_was_spent_before_the_last_commits_were_lost_is_settled_by_reading(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, database: ServiceDatabase
+) -> None:
+    payment_id = await payments.paid()
+    request = payments.refund_request(payment_id, 4_000)
+    async with last_commits_lost(database, payment_id):
+        await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True)
+        await gateway.CreateRefund(request)  # made under the next key
+    assert len(await payments.refunds(payment_id)) == 1
+
+    answer = await gateway.CreateRefund(request)  # asks by the first key, which brings the failure again
+
+    assert answer.refund.state == pb.Refund.STATE_SUCCEEDED
+    assert len(await payments.refunds(payment_id)) == 1
+
+
+@asynccontextmanager
+async def last_commits_lost(database: ServiceDatabase, payment_id: str) -> AsyncIterator[None]:
+    """Put what the database holds of a payment back as it was before; as a standby does that had not got the last."""
+    tables = ("calls", "refunds", "intents", "payments")
+    owner = await asyncpg.connect(plain_dsn(database.owner_url))
+    kept = {one: await owner.fetch(f"SELECT t FROM {one} t WHERE payment_id = $1", payment_id) for one in tables}
+    yield
+    async with owner.transaction():
+        for one in tables:
+            await owner.execute(f"DELETE FROM {one} WHERE payment_id = $1", payment_id)
+        for one in reversed(tables):
+            await owner.executemany(f"INSERT INTO {one} SELECT ($1::{one}).*", [(row["t"],) for row in kept[one]])
+    await owner.close()

@@ -10,8 +10,8 @@ from grpc import StatusCode
 from batzen.gateway.v1 import gateway_pb2 as pb
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from sandbox.control import SandboxControl
-from tests.gateway.conftest import Clock
-from tests.gateway.samples import AMOUNT_MINOR, SUCCEEDED, Payments, chf, new_id, refusal, refused
+from tests.gateway.conftest import Clock, Sink
+from tests.gateway.samples import AMOUNT_MINOR, REFUND, SUCCEEDED, Payments, chf, new_id, refusal, refused
 
 PENDING = pb.Refund.STATE_PENDING
 GIVEN_BACK = pb.Refund.STATE_SUCCEEDED
@@ -201,20 +201,49 @@ async def test_more_refunds_than_a_page_of_stripes_holds_are_all_seen(
     assert (await payments.synced(payment_id)).amounts.refunded_minor == 101
 
 
-async def test_what_stripe_refuses_stays_refundable(
+async def test_a_refund_that_stripe_refuses_is_answered_with_the_balance_that_is_true(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.refund(await payments.intent_id(payment_id), amount=7_000)  # and we have not seen it yet
+    request = payments.refund_request(payment_id, 4_000)
+
+    refused_with = await refused(gateway.CreateRefund(request))
+
+    code, reason, field, metadata = refused_with
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "REFUNDABLE_CHANGED")
+    assert (field, metadata) == ("expected_refundable", {"refundable_minor": "3000"})
+    seen = await payments.seen(payment_id)
+    assert (seen.amounts.refund_pending_minor, seen.refundable_minor) == (0, 3_000)
+    await delivered.hears(payment_id, lambda heard: heard.refundable_minor == 3_000)
+    assert await refused(gateway.CreateRefund(request)) == refused_with
+    assert len(await payments.refunds(payment_id)) == 1
+    again = payments.refund_request(payment_id, 3_000, expected_minor=3_000)
+    assert (await gateway.CreateRefund(again)).observation.refundable_minor == 0
+
+
+async def test_a_refund_that_stripe_refuses_for_another_reason_says_which_and_stays_refundable(
     gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
-    await stripe.refund(await payments.intent_id(payment_id), amount=AMOUNT_MINOR)  # and we have not seen it yet
-    request = payments.refund_request(payment_id, 100)
+    await stripe.fault("invalid", route=REFUND, code="balance_insufficient", param="amount")
 
-    code, reason, _, metadata = await refused(gateway.CreateRefund(request))
+    code, reason, _, metadata = await refused(gateway.CreateRefund(payments.refund_request(payment_id, 4_000)))
 
     assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "STRIPE_REFUSED")
-    assert metadata["code"] == "charge_already_refunded"
-    assert (await payments.seen(payment_id)).amounts.refund_pending_minor == 0
-    assert await refusal(gateway.CreateRefund(request)) == (code, reason)
-    assert (await payments.synced(payment_id)).refundable_minor == 0
+    assert metadata == {"code": "balance_insufficient", "param": "amount"}
+    assert (await payments.seen(payment_id)).refundable_minor == AMOUNT_MINOR
+
+
+async def test_a_refund_of_a_charge_that_was_disputed_meanwhile_says_so(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.dispute(await payments.intent_id(payment_id))  # and we have not seen it yet
+
+    request = payments.refund_request(payment_id, 4_000)
+
+    assert await refusal(gateway.CreateRefund(request)) == (StatusCode.FAILED_PRECONDITION, "CHARGE_DISPUTED")
 
 
 async def test_nobody_knows_a_refund_that_was_never_made(gateway: GatewayServiceStub, payments: Payments) -> None:

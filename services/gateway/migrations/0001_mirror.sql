@@ -63,7 +63,8 @@ CREATE TABLE refunds (
 CREATE UNIQUE INDEX refunds_refund_id ON refunds (tenant_id, refund_id);
 CREATE UNIQUE INDEX refunds_stripe_refund_id ON refunds (tenant_id, stripe_refund_id) WHERE stripe_refund_id IS NOT NULL;
 
--- What is sent to Stripe is written here before it is sent; the idempotency key is made of operation and call_id.
+-- What is sent to Stripe is written here before it is sent. The id is made of tenant, operation and request, and the
+-- idempotency key of that and the generation, so that a row which was lost is made again under the same key.
 CREATE TABLE calls (
     tenant_id    text        NOT NULL,
     call_id      uuid        NOT NULL,
@@ -73,13 +74,16 @@ CREATE TABLE calls (
     payment_id   text        NOT NULL,
     params       jsonb       NOT NULL,
     state        text        NOT NULL
-                 CONSTRAINT calls_state CHECK (state IN ('ACCEPTED', 'STARTED', 'UNKNOWN', 'ANSWERED', 'REFUSED')),
+                 CONSTRAINT calls_state CHECK (state IN ('ACCEPTED', 'STARTED', 'UNKNOWN', 'WITHDRAWN', 'ANSWERED', 'REFUSED')),
     -- Ids and states of the answer, never a secret; or the refusal.
     answer       jsonb,
     tries        integer     NOT NULL DEFAULT 0,
     -- When somebody has to look at it, unless it is answered before.
     due_time     timestamptz,
     create_time  timestamptz NOT NULL,
+    -- How often it was begun anew under another key, and when the last time.
+    generation   integer     NOT NULL DEFAULT 0,
+    key_time     timestamptz,
     CONSTRAINT calls_pkey PRIMARY KEY (tenant_id, call_id),
     CONSTRAINT calls_request UNIQUE (tenant_id, operation, request_id)
 );
