@@ -27,9 +27,16 @@ from services.runtime import points
 
 METHOD_FIELDS: Final = frozenset({"payment_method_id", "confirmation_token_id"})
 METHOD_PARAMS: Final = frozenset({"payment_method", "confirmation_token", "payment_method_data", "source"})
-METHOD_CODES: Final = ("payment_method_", "confirmation_token_", "card_", "expired_card", "incorrect_", "invalid_expiry")
-"""By these fields of ours, and parameters and beginnings of codes of Stripe's, it is the method that is refused. Any other
-refusal is no fault of the payer's, and another method would not help."""
+METHOD_CODES: Final = (
+    "payment_method_",
+    "confirmation_token_",
+    "card_",
+    "expired_card",
+    "incorrect_",
+    "invalid_expiry",
+)
+"""By these fields of ours, and parameters and beginnings of codes of Stripe's, it is the method that is refused. Any
+other refusal is no fault of the payer's, and another method would not help."""
 
 _REFUND_REFUSALS: Final = {
     "REFUNDABLE_CHANGED": domain.RefundableChanged,
