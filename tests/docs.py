@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from services.access import TABLE
+from services.gateway import refusals
 from services.status.domain import render_tables
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
@@ -45,6 +46,7 @@ PRINTED: Final = {
     "ARCHITECTURE.md": {"state tables": render_tables},
     "docs/errors.md": {"reasons": reasons},
     "docs/access.md": {"access": access},
+    "docs/gateway.md": {"refusals": refusals.table},
     "docs/vocabularies.md": {"words": batzen.words, "nearest": batzen.nearest},
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }

@@ -39,7 +39,8 @@ from services.gateway.sellers import Sellers
 from services.gateway.servicer import GatewayServicer
 from services.gateway.store import Store
 from services.gateway.sweep import sweeping
-from services.gateway.webhooks import endpoints_of, make_app, serving
+from services.gateway.webhook_port import serving
+from services.gateway.webhooks import endpoints_of, make_app
 from services.runtime.clients import TokenDirectory, peer_channel
 from services.runtime.database import HeldConnections, make_engine
 from services.runtime.forgetting import forgetting

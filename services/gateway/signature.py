@@ -20,7 +20,7 @@ TIMESTAMP_DIGITS_MAX = 12
 
 
 class WebhookRefused(Exception):
-    """What arrived is no event of Stripe's that we take: answered with 400, never with 500."""
+    """What arrived is no event of Stripe's that we take: answered with a 4xx, never with 500."""
 
     def __init__(self, reason: str) -> None:
         """Name the reason in UPPER_SNAKE_CASE; it is logged and answered, and tells a forger nothing new."""

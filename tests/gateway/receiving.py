@@ -18,7 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from stripe import WebhookSignature
 
 from services.gateway.inbox import Inbox
-from services.gateway.webhooks import PLATFORM_PATH, endpoints_of, make_app, serving
+from services.gateway.refusals import Refusals
+from services.gateway.webhook_port import serving
+from services.gateway.webhooks import PLATFORM_PATH, endpoints_of, make_app
 from services.runtime.database import reading
 from tests.gateway.conftest import Clock
 
@@ -30,8 +32,9 @@ CONNECT_SECRET = "whsec_connect"
 class Sender:
     """Sends webhooks to one gateway."""
 
-    def __init__(self, base_url: str, *, clock: Clock) -> None:
+    def __init__(self, base_url: str, *, clock: Clock, refusals: Refusals) -> None:
         self.base_url = base_url
+        self.refusals = refusals
         self._clock = clock
         self._client = httpx.AsyncClient(base_url=base_url, timeout=20, trust_env=False)
 
@@ -68,8 +71,9 @@ class Sender:
 async def receiving(inbox: Inbox, *, clock: Clock) -> AsyncIterator[Sender]:
     """Serve the webhook endpoints of `inbox` on a free port while inside."""
     endpoints = endpoints_of("main", secrets=[SECRET, ROLLED_SECRET], connect_secrets=[CONNECT_SECRET])
-    async with serving(make_app(inbox, endpoints=endpoints, now=clock.now), listen="127.0.0.1:0") as port:
-        sender = Sender(f"http://127.0.0.1:{port}", clock=clock)
+    app = make_app(inbox, endpoints=endpoints, now=clock.now)
+    async with serving(app, listen="127.0.0.1:0") as port:
+        sender = Sender(f"http://127.0.0.1:{port}", clock=clock, refusals=app.state.refusals)
         try:
             yield sender
         finally:

@@ -16,7 +16,7 @@ from grpc import aio
 from sqlalchemy.engine import make_url
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
-from services.gateway import webhooks
+from services.gateway import webhook_port, webhooks
 from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.inbox import Inbox
 from services.gateway.webhooks import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
@@ -299,7 +299,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(sender: Sender, monke
 async def test_a_connection_that_never_asks_is_closed(
     sender: Sender, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    monkeypatch.setattr(webhooks, "HEAD_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(webhook_port, "HEAD_TIMEOUT_S", 0.05)
     reader, writer = await _connected(sender)
 
     writer.write(said)
