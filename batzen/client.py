@@ -12,6 +12,8 @@ One client per process is enough: it is safe to share among tasks, and calls sha
 from __future__ import annotations
 
 import os
+import secrets
+import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -180,5 +182,10 @@ def token_in(environ: Mapping[str, str]) -> str:
 
 
 def new_request_id() -> str:
-    """Return a new `request_id`. Keep it with what you ask for: the same id makes a repeat harmless."""
-    return str(uuid.uuid4())
+    """Return a new `request_id`. Keep it with what you ask for: the same id makes a repeat harmless.
+
+    It is a UUID of version 7: ids made one after another stand together in an index, as do the payments made of them.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    number = milliseconds << 80 | secrets.randbits(80)
+    return str(uuid.UUID(int=number & ~(0xF << 76) & ~(0b11 << 62) | 0x7 << 76 | 0b10 << 62))

@@ -42,6 +42,9 @@ WAIT_MAX_S: Final = 10.0
 """How long to wait for a payment when no deadline says less."""
 ANSWER_MARGIN_S: Final = 0.1
 
+SEND_BEFORE: Final = "send_before_time"
+"""The parameter of a call that says, in ISO 8601, when it is too late to send it for a first time."""
+
 Json = Mapping[str, Any]
 _logger = logging.getLogger(__name__)
 
@@ -256,6 +259,7 @@ class Calls:
         was_sent = call.state != "ACCEPTED"
         if not was_sent:
             try:
+                self._refuse_late(call)
                 params = await operation.prepare(held, call)
             except ServiceError as error:
                 await self._refuse(held, call, error, deliver=None, release=release)
@@ -296,6 +300,12 @@ class Calls:
             held, point=f"{step}.record", now=self._now(), call=call, release=release, deliver=deliver
         )
         return Done(held=held, answer=kept, live=answer)
+
+    def _refuse_late(self, call: Call) -> None:
+        """Raise RequestExpired if a call that was certainly not sent yet may not be sent any more."""
+        send_before = call.params.get(SEND_BEFORE)
+        if send_before is not None and datetime.fromisoformat(send_before) <= self._now():
+            raise domain.RequestExpired
 
     async def _ask(self, operation: Operation, held: Held, call: Call, *, is_repeat: bool) -> Json:
         """Send by the key while Stripe remembers it; look up what is older, or what it will not say."""

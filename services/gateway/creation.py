@@ -47,6 +47,8 @@ class Asked:
     application_fee_minor: int
     description: str
     capture_manually: bool
+    send_before: dict[str, Any]
+    """When it is too late to ask Stripe for it, as a parameter of the call; empty if it never is."""
 
 
 class Creation:
@@ -111,6 +113,7 @@ class Creation:
             "account_id": account.stripe_account_id,
             "description": asked.description,
             "capture_manually": asked.capture_manually,
+            **asked.send_before,
         }
 
     async def _amended(self, asked: Asked, refused: Amendable) -> dict[str, Any]:

@@ -128,6 +128,12 @@ class TenantNotServed(FailedPrecondition):
     reason = "TENANT_NOT_SERVED"
 
 
+class RequestExpired(FailedPrecondition):
+    """It was not sent to Stripe in time, and will not be; nothing happened."""
+
+    reason = "REQUEST_EXPIRED"
+
+
 class StripeRefused(FailedPrecondition):
     """Stripe refuses this for good; the metadata says why."""
 

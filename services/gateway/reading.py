@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
@@ -43,7 +46,8 @@ def request_hash(request: Any, *left_out: str) -> bytes:
     content = type(request)()
     content.CopyFrom(request)
     for name in ("request_id", *left_out):
-        content.ClearField(name)
+        if name in content.DESCRIPTOR.fields_by_name:
+            content.ClearField(name)
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
 
 
@@ -116,3 +120,11 @@ def email(value: str, *, field: str = "email") -> str:
     if len(value) > EMAIL_CHARACTERS_MAX or not _EMAIL.fullmatch(value):
         raise FieldInvalid(field=field, detail="That is no e-mail address.")
     return value
+
+
+def instant(value: Timestamp, *, field: str) -> datetime:
+    """Return an instant in UTC."""
+    try:
+        return value.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise FieldInvalid(field=field, detail="It is no instant of the years 1 to 9999.") from None

@@ -14,7 +14,7 @@ from batzen.gateway.v1 import gateway_pb2
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from services.errors import FieldInvalid, FieldMissing
 from services.gateway import currencies, domain, reading, stripe_ids
-from services.gateway.calls import Calls, Done
+from services.gateway.calls import SEND_BEFORE, Calls, Done
 from services.gateway.convert import account_to_proto, intent_to_proto, money, refund_to_proto, to_proto
 from services.gateway.creation import Asked, Creation
 from services.gateway.domain import (
@@ -119,7 +119,7 @@ class GatewayServicer(GatewayServiceServicer):
                 tenant_id=tenant_id,
                 request_id=request_id,
                 # Who goes on after a crash knows the payer's id alone.
-                request_hash=reading.request_hash(request, "payer") + payer_id.encode(),
+                request_hash=reading.request_hash(request, "payer", SEND_BEFORE) + payer_id.encode(),
                 payment_id=payment_id,
                 attempt=attempt,
                 payer_id=payer_id,
@@ -132,6 +132,7 @@ class GatewayServicer(GatewayServiceServicer):
                 application_fee_minor=fee.amount_minor,
                 description=description,
                 capture_manually=request.capture_manually,
+                send_before=_send_before(request),
             )
         )
         if not done.answer:
@@ -155,6 +156,7 @@ class GatewayServicer(GatewayServiceServicer):
                 "attempt": reading.attempt(request.attempt),
                 method: stripe_ids.read(getattr(request, method), METHODS[method], field=method),
                 "return_url": reading.url(request.return_url, field="return_url"),
+                **_send_before(request),
             },
         )
         answer = gateway_pb2.ConfirmIntentResponse(observation=to_proto(done.held.observation))
@@ -345,7 +347,7 @@ class GatewayServicer(GatewayServiceServicer):
             tenant_id=self._served_tenant(),
             payment_id=reading.identifier(request.payment_id, field="payment_id"),
             request_id=reading.request_id(request.request_id),
-            request_hash=reading.request_hash(request),
+            request_hash=reading.request_hash(request, SEND_BEFORE),
             params=params,
         )
 
@@ -371,3 +373,10 @@ class GatewayServicer(GatewayServiceServicer):
 
 def _secrets_key(intent_id: str, held: Held) -> tuple[object, ...]:
     return held.tenant_id, intent_id, held.observation.mirror_version
+
+
+def _send_before(request: Any) -> dict[str, Any]:
+    """Return the parameter that says when a call is too old; nothing where it may be sent at any time."""
+    if not request.HasField(SEND_BEFORE):
+        return {}
+    return {SEND_BEFORE: reading.instant(request.send_before_time, field=SEND_BEFORE).isoformat()}

@@ -125,7 +125,7 @@ async def orchestrator_parts(
             sweep=sweep,
             quotes=Quotes(store, peers, wake=sweep.wake, now=now),
             servicer=OrchestratorServicer(  # type: ignore[abstract]  # RPCs that are only announced
-                store, commands, syncs, peers, quote_ttl=quote_ttl(abandoned_after), now=now
+                store, driver, commands, syncs, peers, quote_ttl=quote_ttl(abandoned_after)
             ),
             sink=SinkServicer(store, wake=sweep.wake, now=now),
         )

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from google.protobuf.message import Message
@@ -21,7 +22,7 @@ from batzen.type.v1 import payment_pb2
 from services.errors import FieldInvalid, PeerUnavailable, ServiceError
 from services.orchestrator import domain
 from services.orchestrator.driver import Driver, Work
-from services.orchestrator.peers import Peers, Refused, money, observation, snapshot_message
+from services.orchestrator.peers import REQUEST_EXPIRED, Peers, Refused, money, observation, snapshot_message
 from services.orchestrator.store import Request
 from services.runtime import points
 
@@ -47,9 +48,10 @@ _REFUND_REFUSALS: Final = {
 class Actions:
     """What the requests do. Raises what callers hear, and `DependencyUnavailable` for what is to be tried again."""
 
-    def __init__(self, driver: Driver, peers: Peers) -> None:
+    def __init__(self, driver: Driver, peers: Peers, *, now: Callable[[], datetime]) -> None:
         self._driver = driver
         self._peers = peers
+        self._now = now
         self._methods: dict[str, Callable[[Work, Request, bytes], Awaitable[Message]]] = {
             "StartPayment": self._start,
             "SubmitPayment": self._submit,
@@ -65,8 +67,11 @@ class Actions:
         plan = work.plan
         if plan.stage == "STARTING":
             await self._driver.start(work, gateway_pb2.Payer.FromString(personal) if personal else None)
+        await self._driver.end_if_due(work)  # a start that took too long ends here, before anybody could pay
         await self._driver.say_all(work)
-        if plan.stage == "COLLECTING" and not work.client_secret:
+        if plan.stage != "COLLECTING":
+            work.client_secret = ""
+        elif not work.client_secret:
             work.client_secret = (await self._peers.secrets(plan.payment_id)).client_secret
         session = orchestrator_pb2.PaymentSession(
             payment=work.payment or await self._peers.payment(plan.payment_id),
@@ -81,6 +86,8 @@ class Actions:
         if not request.calling:
             if plan.said.collection not in domain.SUBMITTABLE:
                 raise domain.PaymentState(state=plan.said.collection)
+            if request.send_before_time is not None and request.send_before_time <= self._now():
+                raise domain.SubmitExpired
             work.say(domain.submitted(plan.said), f"step:submit:{_derived(request)}")
             await self._driver.save(work, "submit.begin", request=request)
         try:
@@ -93,10 +100,11 @@ class Actions:
                         payment_method_id=command.payment_method_id,
                         confirmation_token_id=command.confirmation_token_id,
                         return_url=command.return_url or plan.return_url,
+                        send_before_time=request.send_before_time,
                     ),
                 )
         except Refused as refusal:
-            raise await self._method_refused(work, request, refusal) from refusal
+            raise await self._submit_refused(work, request, refusal) from refusal
         self._settle(work, seen.observation, request)
         await self._driver.save(work, "submit.outcome")
         await self._driver.say_what_goes(work)
@@ -105,10 +113,22 @@ class Actions:
             answer.next_action.redirect_url = seen.redirect_url
         return answer
 
-    async def _method_refused(self, work: Work, request: Request, refusal: Refused) -> ServiceError:
-        """Take a submit back that never reached a bank, and return what its caller hears."""
+    async def _submit_refused(self, work: Work, request: Request, refusal: Refused) -> ServiceError:
+        """Take a submit back that never reached a bank, and return what its caller hears.
+
+        Where something else was heard of the payment since, that is what holds: the payment is looked into.
+        """
+        said = work.plan.said
         error: ServiceError
-        if not _is_of_the_method(refusal):
+        if said.is_unheard and refusal.reason == REQUEST_EXPIRED:
+            work.say(domain.submit_expired(said), f"step:submit_expired:{_derived(request)}")
+            error = domain.SubmitExpired()
+        elif said.is_unheard and _is_of_the_method(refusal):
+            code = refusal.metadata.get("code", refusal.reason.lower())
+            work.say(domain.method_refused(said, code), f"step:submit_refused:{_derived(request)}")
+            command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
+            error = domain.MethodRefused(code=code, field=refusal.field or command.WhichOneof("method"))
+        else:
             seen = await points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))
             self._settle(work, seen.observation, request)
             if refusal.reason == "STRIPE_REFUSED":
@@ -117,11 +137,6 @@ class Actions:
                 error = FieldInvalid(field="return_url")
             else:
                 error = domain.PaymentState(state=work.plan.said.collection)
-        else:
-            code = refusal.metadata.get("code", refusal.reason.lower())
-            work.say(domain.method_refused(work.plan.said, code), f"step:submit_refused:{_derived(request)}")
-            command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
-            error = domain.MethodRefused(code=code, field=refusal.field or command.WhichOneof("method"))
         await self._driver.save(work, "submit.refused")
         await self._driver.say_what_goes(work)
         return error
@@ -144,14 +159,14 @@ class Actions:
     def _settle(self, work: Work, seen: domain.Observation, request: Request) -> None:
         """Apply what a submit led to, also when it led to where the payment stood before."""
         work.apply(seen)
-        if work.plan.said.reason == domain.SUBMITTED:
+        if work.plan.said.is_unheard:
             snapshot = domain.observed(work.plan.said, seen, ending=work.plan.ending)
             work.say(snapshot, f"step:submit_settled:{_derived(request)}")
 
     async def _cancel(self, work: Work, request: Request, personal: bytes) -> Message:
         collection = work.plan.said.collection
         if collection != domain.CANCELED:
-            if not request.calling and collection not in domain.CANCELABLE:
+            if not request.calling and not work.plan.said.is_cancelable:
                 raise domain.PaymentState(state=collection)
             await self._driver.call_off(work, ending=domain.CANCELED, reason="REQUESTED", request=request)
             await self._driver.save(work, "cancel.outcome")

@@ -31,7 +31,7 @@ from services.errors import (
     Unavailable,
 )
 from services.orchestrator.actions import Actions
-from services.orchestrator.domain import PaymentNotFound
+from services.orchestrator.domain import AGE_MAX, PaymentNotFound
 from services.orchestrator.driver import Driver, Work
 from services.orchestrator.peers import Peers, Refused, refusal_to_json
 from services.orchestrator.store import NewPayment, Plan, Request, Store
@@ -59,7 +59,7 @@ class Commands:
         self._now = now
         self._room = driver.room
         self._running: dict[object, tuple[bytes, asyncio.Task[Any]]] = {}
-        self._actions = Actions(driver, peers)
+        self._actions = Actions(driver, peers, now=now)
 
     async def start(self, request: Request, payment: NewPayment, payer: gateway_pb2.Payer) -> Message:
         """Start a payment; a repeat answers with the payment that the first one started."""
@@ -74,6 +74,10 @@ class Commands:
 
     async def on_payment(self, request: Request, *, payer_id: str | None) -> Message:
         """Carry out a request on a payment, which must be `payer_id`'s unless that is None."""
+
+        age_max = AGE_MAX.get(request.key.method)
+        if age_max is not None:
+            request = replace(request, send_before_time=self._now() + age_max)
 
         async def begin() -> Message:
             point = f"{request.key.method.removesuffix('Payment').lower()}.accept"
@@ -101,9 +105,17 @@ class Commands:
                 await asyncio.wait(tasks)
 
     async def finish(self, work: Work) -> None:
-        """Carry on all requests on a held payment that have no answer yet."""
+        """Carry on all requests on a held payment that have no answer yet, the cancels before the others.
+
+        A submit of which nothing was heard may have been followed by a cancel, which then is what its payer wants.
+        """
+        await self._finish(work, only=None)
+
+    async def _finish(self, work: Work, *, only: str | None) -> None:
         plan = work.plan
         for request in await self._store.open_requests(plan.tenant_id, plan.payment_id):
+            if only is not None and request.key.method != only:
+                continue
             with suppress(Refused):  # kept as the request's answer
                 await self._answer(work, request, b"", release=False)
             self._room.answered(request.key)
@@ -209,6 +221,8 @@ class Commands:
 
     async def _carry_out(self, plan: Plan, request: Request, personal: bytes = b"") -> Message:
         async with self._driver.holding(plan) as work:
+            if plan.is_canceling and request.key.method == "SubmitPayment":
+                await self._finish(work, only="CancelPayment")
             answer = await self._answer(work, request, personal, release=True)
         self._room.answered(request.key)
         return answer

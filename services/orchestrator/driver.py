@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from batzen.gateway.v1 import gateway_pb2, observation_pb2
@@ -21,7 +22,7 @@ from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator import domain
 from services.orchestrator.domain import Attention, Observation, PaymentError, Snapshot
-from services.orchestrator.peers import Peers, Refused, RevisionMoved, observation, snapshot
+from services.orchestrator.peers import REQUEST_EXPIRED, Peers, Refused, RevisionMoved, observation, snapshot
 from services.orchestrator.store import LeaseLost, Plan, Request, Store, Transition
 from services.runtime import points
 from services.runtime.waiting import WaitingRoom
@@ -34,8 +35,10 @@ _logger = logging.getLogger(__name__)
 class Work:
     """A held payment on its way: its plan, and what this holder learned and has not saved yet."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, waits_until: Callable[[], datetime | None] = lambda: None) -> None:
+        """Move `plan`; `waits_until` says how long a payer is waited for who gives a sign of life now."""
         self.plan = plan
+        self._waits_until = waits_until
         self.added: list[Transition] = []
         self.said: list[Transition] = []
         self.refused: tuple[Transition, str] | None = None
@@ -65,8 +68,22 @@ class Work:
         """Put what is true now into the outbox; `fact` names what made it so."""
         request_id = domain.derived_id(self.plan.payment_id, fact)
         self.added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot))
+        if domain.is_sign_of_life(self.plan.said, snapshot):
+            self.keep_alive()
         self.plan.said = snapshot
         self.end_quote(domain.quote_state(self.plan.quote_state, snapshot.collection))
+
+    def keep_alive(self) -> None:
+        """Wait for the payer anew: they gave a sign of life, or the turn came back to them."""
+        plan = self.plan
+        until = self._waits_until()
+        if plan.stage == "COLLECTING" and until is not None:
+            plan.expire_time = until if plan.expire_time is None else max(plan.expire_time, until)
+
+    def adopt(self, payment: status_pb2.Payment) -> None:
+        """Go on from what status holds of a payment that a plan of which nothing is left has moved before."""
+        self.plan.revision, self.plan.said = payment.revision, snapshot(payment.snapshot)
+        self.end_quote(domain.quote_state(self.plan.quote_state, self.plan.said.collection))
 
     def end_quote(self, state: str | None) -> None:
         """Put into the outbox what has become of the quote, if that is new; pricing hears it in its own time."""
@@ -78,7 +95,7 @@ class Work:
         if seen.intent_state == "REQUIRES_PAYMENT_METHOD":
             # Nobody had the secret yet, so no call on it but the one that made it can be unanswered.
             seen = replace(seen, outcome_unknown=False)
-        else:
+        elif self.plan.said.collection == domain.INITIALIZED:
             self.say(domain.opened(self.plan.said, attempt=seen.attempt), f"step:intent:{seen.attempt}")
         self.apply(seen)
 
@@ -109,7 +126,7 @@ class Driver:
     @asynccontextmanager
     async def holding(self, plan: Plan) -> AsyncIterator[Work]:
         """Keep the lease while inside. On an error let the payment go, to be looked at again soon."""
-        work = Work(plan)
+        work = Work(plan, waits_until=partial(self.waits_until, plan))
         renewing = asyncio.create_task(self._renew(work))
         try:
             yield work
@@ -127,13 +144,28 @@ class Driver:
             renewing.cancel()
             self.room.wake((plan.tenant_id, plan.payment_id))
 
+    def waits_until(self, plan: Plan) -> datetime:
+        """Return how long the payer of a plan is waited for if they give a sign of life now."""
+        return min(self._now() + self._abandoned_after, plan.create_time + domain.life_max(self._abandoned_after))
+
+    async def hear_from_payer(self, plan: Plan) -> None:
+        """Wait anew for a payer who reads a payment that nobody holds, if it moves the end far enough to be written."""
+        until = self.waits_until(plan)
+        is_turn = plan.stage == "COLLECTING" and plan.said.collection in domain.EXPIRABLE
+        if is_turn and domain.is_worth_writing(plan.expire_time, until, abandoned_after=self._abandoned_after):
+            await self._store.keep_alive(plan, expire_time=until, now=self._now())
+
     async def start(self, work: Work, payer: gateway_pb2.Payer | None) -> None:
         """Quote, open, create the intent: from whatever was reached to COLLECTING, or to the end of the plan.
 
-        Nothing is saved between the steps, for each can be asked again and answers the same: the quote by its request
-        id, the opened payment and the intent by ids derived from the payment. No money moves here. Raises `Refused`
-        when pricing or status refuses what was asked for, `SellerPartNotCovered` when the seller would not get what the
-        quote says; the plan ends there and no payment was opened.
+        Each of the steps can be asked again and answers the same: the quote by its request id, the opened payment and
+        the intent by ids derived from the payment. No money moves here. That the payment was opened is saved when the
+        next step fails, so that it can be said to be stuck. Raises `Refused` when pricing or status refuses what was
+        asked for, `SellerPartNotCovered` when the seller would not get what the quote says; the plan ends there and no
+        payment was opened.
+
+        A start that is too old when it gets here ends EXPIRED: no intent is made for it any more, and the payer's time
+        with one that was made before, and of which nobody heard, is up.
         """
         plan = work.plan
         try:
@@ -150,12 +182,20 @@ class Driver:
             if work.quote is not None:
                 work.end_quote(domain.RELEASED)
             raise
+        is_first_time = plan.revision == 0
+        if work.payment.revision > max(plan.revision, 1) and not plan.unsaid:
+            work.adopt(work.payment)
         plan.revision = max(plan.revision, 1)
         if plan.total_minor == 0:
             work.say(domain.paid_nothing(plan.said), "step:nothing_to_pay:1")
-            plan.stage = "ENDED"
+            plan.stage, plan.expire_time = "ENDED", None
         else:
-            await self._create_intent(work, payer)
+            try:
+                await self._create_intent(work, payer)
+            except DependencyUnavailable:
+                if is_first_time:
+                    await self.save(work, "start.opened")
+                raise
             self.apply_delivered(work)
         await self.save(work, "start.intent")
 
@@ -164,14 +204,20 @@ class Driver:
         try:
             seen = await points.call("start.gateway", self._peers.create_intent(plan, payer))
         except Refused as refusal:
-            error = PaymentError(code=refusal.reason.lower() or "refused", message=str(refusal))
-            work.say(domain.refused(plan.said, error), "step:refused:1")
-            plan.stage = "ENDED"
+            if refusal.reason == REQUEST_EXPIRED:
+                work.say(domain.start_expired(plan.said), "step:start_expired:1")
+            else:
+                error = PaymentError(code=refusal.reason.lower() or "refused", message=str(refusal))
+                work.say(domain.refused(plan.said, error), "step:refused:1")
+            plan.stage, plan.expire_time = "ENDED", None
             return
+        is_late = plan.expire_time is not None and plan.expire_time <= self._now()
         plan.attempt += 1
-        plan.stage, plan.expire_time = "COLLECTING", self._now() + self._abandoned_after
+        plan.stage, plan.expire_time = "COLLECTING", self.waits_until(plan)
         work.client_secret = seen.client_secret
         work.apply_first(seen.observation)
+        if is_late and plan.stage == "COLLECTING":
+            plan.expire_time = self._now()
 
     def apply_delivered(self, work: Work) -> None:
         """Apply what gateway and pricing have brought since the last time; before the start is done it waits."""
@@ -188,11 +234,18 @@ class Driver:
     async def park_if_stuck(self, work: Work) -> None:
         """Ask a person to look at what did not move for too long; it is tried on all the same."""
         plan = work.plan
-        if plan.tries < domain.PARKED_AFTER_TRIES or plan.said.attention is not None or plan.revision == 0:
+        if plan.tries < domain.PARKED_AFTER_TRIES or plan.said.is_stuck or plan.revision == 0:
             return
-        attention = Attention(reason="STUCK", detail=f"It did not move in {plan.tries} tries.")
+        attention = Attention(reason=domain.STUCK, detail=f"It did not move in {plan.tries} tries.")
         work.say(domain.parked(plan.said, attention), f"step:stuck:{plan.mirror_version}:{plan.revision}")
         await self.save(work, "stuck.outcome")
+
+    async def unpark_if_moving(self, work: Work) -> None:
+        """Say that what was stuck moves again, once all that was to be done on it is done and said."""
+        plan = work.plan
+        if plan.said.is_stuck:
+            work.say(domain.moving(plan.said), f"step:moving:{plan.mirror_version}:{plan.revision}")
+            await self.say_all(work)
 
     async def end_if_due(self, work: Work) -> None:
         """Expire what its payer abandoned, give up what is declined for good, and look again at what takes too long."""
@@ -232,7 +285,7 @@ class Driver:
             seen = await points.call(f"{ending.lower()}.sync", self._peers.sync_intent(plan.payment_id))
             work.apply(seen.observation)
             plan.ending = None
-        if plan.said.collection in domain.CANCELABLE:
+        if plan.said.is_cancelable:
             raise PeerUnavailable(dependency="gateway")
 
     async def say_all(self, work: Work) -> None:
@@ -283,8 +336,9 @@ class Driver:
         """Say that something was refused, on the ground of what status holds for true."""
         plan = work.plan
         truth = await self._peers.payment(plan.payment_id)
-        plan.revision, plan.said = truth.revision, snapshot(truth.snapshot)
-        attention = Attention(reason="TRANSITION_REFUSED", detail=f"Status refused {', '.join(plan.set_aside)}.")
+        # What asks for an operator is ours to keep, whether status has it or not.
+        plan.revision, plan.said = truth.revision, replace(snapshot(truth.snapshot), attentions=plan.said.attentions)
+        attention = Attention(reason=domain.TRANSITION_REFUSED, detail=f"Status refused {', '.join(plan.set_aside)}.")
         work.say(domain.parked(plan.said, attention), f"refused:{plan.set_aside[-1]}")
         plan.set_aside = []
         await self.save(work, "say.parked", told=True)
@@ -299,7 +353,7 @@ class Driver:
             if release:
                 work.released = True
                 plan.tries = 0
-                plan.due_time = self._due(work)
+                plan.due_time, plan.work_class = self._due(work)
             await self._store.save(
                 plan,
                 point=point,
@@ -318,18 +372,19 @@ class Driver:
         work.added, work.said, work.refused = [], [], None
         work.quote_state, work.quote_told = None, False
 
-    def _due(self, work: Work) -> datetime | None:
-        """Return when somebody has to look at a payment again that is let go in order."""
+    def _due(self, work: Work) -> tuple[datetime | None, str]:
+        """Return when somebody has to look at a payment again that is let go in order, and what for."""
         plan = work.plan
         if work.behind:
-            return self._now() + domain.RETRY_FIRST
-        if plan.set_aside or plan.quote_problem is not None:  # whoever held it did not come to tell a person
-            return self._now()
+            return self._now() + domain.RETRY_FIRST, domain.MONEY
+        # Whoever held it did not come to tell a person, or to say that it moves again.
+        if plan.set_aside or plan.quote_problem is not None or plan.said.is_stuck:
+            return self._now(), domain.MONEY
         if plan.stage != "COLLECTING" or plan.expire_time is None:
-            return None
+            return None, domain.MONEY
         if plan.said.collection not in domain.EXPIRABLE:  # not the payer's turn; what it comes to will be delivered
-            return max(plan.expire_time, self._now()) + domain.LOOK_AGAIN_AFTER
-        return self._now() if domain.is_given_up(plan.said) else plan.expire_time
+            return max(plan.expire_time, self._now()) + domain.LOOK_AGAIN_AFTER, domain.EXPIRY
+        return self._now() if domain.is_given_up(plan.said) else plan.expire_time, domain.EXPIRY
 
     async def _let_go(self, work: Work, *, delay: timedelta = timedelta(0)) -> None:
         """Let a payment go that could not be moved: what is saved stays, the rest is done again after `delay`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -53,6 +54,9 @@ PASSING: Final = {
     grpc.StatusCode.CANCELLED,
 }
 """What goes by itself. Anything else that is not definite is a mistake of a deployment, or of ours."""
+
+REQUEST_EXPIRED: Final = "REQUEST_EXPIRED"
+"""The gateway's refusal of what was too old to be sent to Stripe when it would have been; it never will be."""
 
 Answer = TypeVar("Answer")
 _logger = logging.getLogger(__name__)
@@ -189,13 +193,22 @@ class Peers:
             application_fee=money(plan.platform_fee_minor or 0, plan.currency_code or ""),
             description=plan.session_name,
         )
+        if plan.expire_time is not None:
+            request.send_before_time.FromDatetime(plan.expire_time)
         answer = await _answered(self._gateway.CreateIntent(request), "gateway")
         return Seen(observation=observation(answer.observation), client_secret=answer.client_secret)
 
     async def confirm_intent(
-        self, plan: Plan, *, request_id: str, payment_method_id: str, confirmation_token_id: str, return_url: str
+        self,
+        plan: Plan,
+        *,
+        request_id: str,
+        payment_method_id: str,
+        confirmation_token_id: str,
+        return_url: str,
+        send_before_time: datetime | None,
     ) -> Seen:
-        """Confirm the current attempt's intent with a method."""
+        """Confirm the current attempt's intent with a method; Stripe is not asked after `send_before_time`."""
         request = gateway_pb2.ConfirmIntentRequest(
             request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, return_url=return_url
         )
@@ -203,6 +216,8 @@ class Peers:
             request.payment_method_id = payment_method_id
         else:
             request.confirmation_token_id = confirmation_token_id
+        if send_before_time is not None:
+            request.send_before_time.FromDatetime(send_before_time)
         answer = await _answered(self._gateway.ConfirmIntent(request), "gateway")
         return Seen(observation=observation(answer.observation), redirect_url=_redirect(answer))
 
@@ -296,7 +311,7 @@ def snapshot(message: payment_pb2.PaymentSnapshot) -> Snapshot:
         last_error=PaymentError(**_fields(message.last_error, PaymentError))
         if message.HasField("last_error")
         else None,
-        attention=Attention(**_fields(message.attention, Attention)) if message.HasField("attention") else None,
+        attentions=(Attention(**_fields(message.attention, Attention)),) if message.HasField("attention") else (),
         cause=payment_pb2.PaymentSnapshot.Cause.Name(message.cause).removeprefix("CAUSE_"),
         reason=message.reason,
         method=Method(**_fields(message.method, Method)) if message.HasField("method") else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 import uuid
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -202,9 +201,17 @@ def check_money(value: money_pb2.Money, *, field: str, least_minor: int) -> None
         raise FieldInvalid(field=f"{field}.amount_minor", detail=f"At least {least_minor}.")
 
 
-def new_payment_id(now: datetime) -> str:
-    """Return `pay_` and 26 characters: 10 of the millisecond, so that ids sort by time, and 16 random ones."""
-    number = int(now.timestamp() * 1000) << 80 | secrets.randbits(80)
+def derived_payment_id(key: RequestKey) -> str:
+    """Return the id of the payment that a start makes: `pay_` and 26 characters, the same for the same request.
+
+    So a start that is repeated after the rows of the first were lost, as with a failover to a standby that lagged,
+    makes no second payment: pricing, status and gateway hear the same ids again. A request id of version 7 gives the
+    first ten characters, its millisecond, so that the ids of one time stand together; all else is a hash.
+    """
+    name = "\0".join((key.tenant_id, key.caller, str(key.request_id)))
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
+    if key.request_id.version == 7:
+        number = key.request_id.int >> 80 << 80 | number & (1 << 80) - 1
     return "pay_" + "".join(_BASE32[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 from grpc import aio
@@ -15,6 +15,7 @@ from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator import domain
 from services.orchestrator.commands import Commands
 from services.orchestrator.domain import PaymentNotFound
+from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers, money
 from services.orchestrator.reading import (
     REASON_CHARACTERS_MAX,
@@ -23,9 +24,9 @@ from services.orchestrator.reading import (
     check_payment_id,
     check_text,
     check_url,
+    derived_payment_id,
     named,
     new_payment,
-    new_payment_id,
     own_payer,
     timestamp,
 )
@@ -45,25 +46,26 @@ class OrchestratorServicer(OrchestratorServiceServicer):
     def __init__(
         self,
         store: Store,
+        driver: Driver,
         commands: Commands,
         syncs: Syncs,
         peers: Peers,
         *,
         quote_ttl: timedelta,
-        now: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._driver = driver
         self._commands = commands
         self._syncs = syncs
         self._peers = peers
         self._quote_ttl = quote_ttl
-        self._now = now
 
     async def StartPayment(
         self, request: orchestrator_pb2.StartPaymentRequest, context: Context
     ) -> orchestrator_pb2.StartPaymentResponse:
         """Start a payment."""
-        payment_id = new_payment_id(self._now())
+        asked = named(request, "", command=b"")
+        payment_id = derived_payment_id(asked.key)
         payment = new_payment(request, payment_id, quote_ttl=self._quote_ttl)
         payer = gateway_pb2.Payer(
             payer_id=request.payer.payer_id,
@@ -71,7 +73,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
             name=request.payer.name,
             locale=request.payer.locale,
         )
-        answer = await self._commands.start(named(request, payment_id, command=b""), payment, payer)
+        answer = await self._commands.start(replace(asked, payment_id=payment_id), payment, payer)
         assert isinstance(answer, orchestrator_pb2.StartPaymentResponse)  # noqa: S101 the command's own answer
         return answer
 
@@ -156,7 +158,10 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         self, request: orchestrator_pb2.SyncPaymentRequest, context: Context
     ) -> orchestrator_pb2.SyncPaymentResponse:
         """Read a payment again at Stripe."""
-        return await self._syncs.sync(await self._plan(request.payment_id))
+        plan = await self._plan(request.payment_id)
+        if own_payer() is not None:
+            await self._driver.hear_from_payer(plan)
+        return await self._syncs.sync(plan)
 
     async def GetPaymentPlan(
         self, request: orchestrator_pb2.GetPaymentPlanRequest, context: Context
@@ -199,6 +204,8 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         if plan.quote_id:
             quote = await self._peers.quote(plan.quote_id)
             session.quote.CopyFrom(quote if own_payer() is None else for_payer(quote))
+        if own_payer() is not None:
+            await self._driver.hear_from_payer(plan)
         if plan.stage == "COLLECTING":
             seen = await self._peers.secrets(plan.payment_id)
             session.client_secret = seen.client_secret

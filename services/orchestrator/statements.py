@@ -16,35 +16,39 @@ _MUTABLE: Final = (
 _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.session_type, p.session_name,
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
     p.total_minor, p.platform_fee_minor, p.attempt, p.ending, p.observed_version, p.observation, p.mirror_version,
-    p.said, p.revision, p.fence, p.due_time, p.tries, p.expire_time, p.create_time, p.asked, p.quote_state"""
+    p.said, p.revision, p.fence, p.due_time, p.tries, p.expire_time, p.create_time, p.work_class, p.asked,
+    p.quote_state"""
 _OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"
 
 START: Final = f"""
 WITH request AS (
-    INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8)
+    INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
+        send_before_time)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8, $9)
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1)
 INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
-    return_url, seller_ids, booking_ids, labels, stage, said, fence, held_until, due_time, create_time)
-SELECT $1, $6, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'STARTING', $18, 1, $19, $19, $8 FROM request
-RETURNING {_COLUMNS}, '{{"unsaid": [], "set_aside": [], "quote": null}}'::json AS outbox
+    return_url, seller_ids, booking_ids, labels, stage, said, fence, held_until, due_time, create_time, expire_time)
+SELECT $1, $6, $10, $11, $12, $13, $14, $15, $16, $17, $18, 'STARTING', $19, 1, $20, $20, $8, $21 FROM request
+RETURNING {_COLUMNS},
+    '{{"unsaid": [], "set_aside": [], "quote": null, "is_canceling": false}}'::json AS outbox
 """  # noqa: S608 our own column names
 
 ACCEPT: Final = f"""
 WITH target AS (
     SELECT tenant_id, payment_id, held_until <= $8 AS free FROM payments
-    WHERE tenant_id = $1 AND payment_id = $6 AND ($9::text IS NULL OR payer_id = $9) AND stage <> 'REFUSED'
+    WHERE tenant_id = $1 AND payment_id = $6 AND ($10::text IS NULL OR payer_id = $10) AND stage <> 'REFUSED'
     FOR UPDATE),
 request AS (
-    INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time)
-    SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8 FROM target
+    INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
+        send_before_time)
+    SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8, $9 FROM target
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1),
 asked AS (
-    UPDATE payments p SET asked = p.asked + 1, fence = p.fence + t.free::int,
-        held_until = CASE WHEN t.free THEN $10 ELSE p.held_until END,
-        due_time = CASE WHEN t.free THEN $10 ELSE p.due_time END
+    UPDATE payments p SET asked = p.asked + 1, fence = p.fence + t.free::int, work_class = 'MONEY',
+        held_until = CASE WHEN t.free THEN $11 ELSE p.held_until END,
+        due_time = CASE WHEN t.free THEN $11 ELSE p.due_time END
     FROM request, target t WHERE p.tenant_id = $1 AND p.payment_id = $6
     RETURNING t.free, {_COLUMNS}, {_OUTBOX})
 SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM request) AS accepted, asked.*
@@ -52,7 +56,7 @@ FROM (SELECT 1) AS always LEFT JOIN asked ON true
 """  # noqa: S608 our own column names
 
 TAKE: Final = f"""
-UPDATE payments p SET fence = p.fence + 1, held_until = $4, due_time = $4
+UPDATE payments p SET fence = p.fence + 1, held_until = $4, due_time = $4, work_class = coalesce($5, p.work_class)
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.held_until <= $3
 RETURNING {_COLUMNS}, {_OUTBOX}
 """  # noqa: S608 our own column names
@@ -63,13 +67,13 @@ WITH held AS (
             ({", ".join(f"${number}" for number in range(4, 4 + len(_MUTABLE)))}),
         quote_state = coalesce($34, p.quote_state),
         held_until = coalesce($16, p.held_until),
-        due_time = CASE
-            WHEN NOT $17 THEN p.due_time
-            WHEN p.observed_version > $11 OR p.asked > $32 OR EXISTS (
+        (due_time, work_class) = (SELECT
+            CASE WHEN NOT $17 THEN p.due_time WHEN is_more THEN $23 ELSE $18::timestamptz END,
+            CASE WHEN NOT $17 THEN p.work_class WHEN is_more THEN 'MONEY' ELSE $36 END
+            FROM (SELECT p.observed_version > $11 OR p.asked > $32 OR EXISTS (
                 SELECT FROM requests r
                 WHERE r.tenant_id = $1 AND r.payment_id = $2 AND r.state <> 'DONE'
-                    AND (r.caller, r.method, r.request_id) IS DISTINCT FROM ($27, $28, $29)) THEN $23
-            ELSE $18::timestamptz END
+                    AND (r.caller, r.method, r.request_id) IS DISTINCT FROM ($27, $28, $29)) AS is_more) AS more)
     WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fence = $3
     RETURNING 1),
 added AS (
@@ -104,7 +108,8 @@ SELECT count(*) FROM held
 
 RELEASE: Final = """
 UPDATE payments SET tries = $4, held_until = $5::timestamptz,
-    due_time = CASE WHEN observed_version > $6 OR asked > $7 THEN $5::timestamptz ELSE $8::timestamptz END
+    due_time = CASE WHEN observed_version > $6 OR asked > $7 THEN $5::timestamptz ELSE $8::timestamptz END,
+    work_class = CASE WHEN observed_version > $6 OR asked > $7 OR $9 THEN 'MONEY' ELSE work_class END
 WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3"""
 
 RENEW: Final = """
@@ -115,11 +120,16 @@ REQUEST: Final = """
 SELECT * FROM requests WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4"""
 
 OPEN_REQUESTS: Final = """
-SELECT * FROM requests WHERE tenant_id = $1 AND payment_id = $2 AND state <> 'DONE' ORDER BY create_time LIMIT 100"""
+SELECT * FROM requests WHERE tenant_id = $1 AND payment_id = $2 AND state <> 'DONE'
+ORDER BY method <> 'CancelPayment', create_time LIMIT 100"""
+
+KEEP_ALIVE: Final = """
+UPDATE payments SET expire_time = $3
+WHERE tenant_id = $1 AND payment_id = $2 AND stage = 'COLLECTING' AND held_until <= $4 AND expire_time < $3"""
 
 OBSERVE: Final = """
 WITH kept AS (
-    UPDATE payments SET observed_version = $3, observation = $4, due_time = $5
+    UPDATE payments SET observed_version = $3, observation = $4, due_time = $5, work_class = 'MONEY'
     WHERE tenant_id = $1 AND payment_id = $2 AND observed_version < $3 AND mirror_version < $3)
 SELECT count(*) FROM payments WHERE tenant_id = $1 AND payment_id = $2"""
 
@@ -149,7 +159,7 @@ WHERE q.tenant_id = h.tenant_id AND q.payment_id = h.payment_id AND q.quote_stat
 
 QUOTE_PROBLEM: Final = """
 WITH payment AS (
-    UPDATE payments SET asked = asked + 1, due_time = $5 WHERE tenant_id = $1 AND payment_id = $2
+    UPDATE payments SET asked = asked + 1, due_time = $5, work_class = 'MONEY' WHERE tenant_id = $1 AND payment_id = $2
     RETURNING tenant_id, payment_id)
 UPDATE quote_outbox q SET problem = $4, due_time = NULL FROM payment p
 WHERE q.tenant_id = p.tenant_id AND q.payment_id = p.payment_id AND q.quote_state = $3"""

@@ -17,7 +17,7 @@ from typing import Any, cast
 import asyncpg
 
 from services.orchestrator import statements
-from services.orchestrator.domain import LEASE, RETRY_FIRST, RETRY_MAX, Snapshot
+from services.orchestrator.domain import LEASE, MONEY, RETRY_FIRST, RETRY_MAX, START_AGE_MAX, Snapshot
 from services.runtime.database import HeldConnections
 
 
@@ -46,6 +46,8 @@ class Request:
     """What the method has to do, as it was first asked."""
     calling: bool = False
     """It passed its checks, and others were or may have been asked; from here on it is only carried on."""
+    send_before_time: datetime | None = None
+    """After this it is not sent to Stripe for a first time any more; None where it goes ahead at any age."""
     answer: bytes | None = None
     refusal: dict[str, Any] | None = None
 
@@ -115,7 +117,10 @@ class Plan(NewPayment):
     due_time: datetime | None
     tries: int
     expire_time: datetime | None
+    """When it is given up: while STARTING, when no intent is asked for any more; then, when its payer is gone."""
     create_time: datetime
+    work_class: str
+    """MONEY or EXPIRY: what it is due for."""
     asked: int
     """How many requests were accepted, and answers of pricing to be heard; tells whether one came while it was held."""
     quote_state: str | None
@@ -124,6 +129,8 @@ class Plan(NewPayment):
     """The same, while pricing has not heard of it."""
     quote_problem: str | None = None
     """What pricing answered to it that nobody was told of."""
+    is_canceling: bool = False
+    """Whether a cancel was accepted that has no answer yet."""
     unsaid: list[Transition] = field(default_factory=list)
     """The outbox, oldest first."""
     set_aside: list[str] = field(default_factory=list)
@@ -142,7 +149,7 @@ class Store:
             *_request_arguments(request, now),
             payment.payer_id, payment.quote_request, payment.session_type, payment.session_name,
             payment.client_reference, payment.return_url, list(payment.seller_ids), list(payment.booking_ids),
-            json.dumps(payment.labels), json.dumps(Snapshot().to_json()), now + LEASE,
+            json.dumps(payment.labels), json.dumps(Snapshot().to_json()), now + LEASE, now + START_AGE_MAX,
         )  # fmt: skip
         async with self._held.statement("start.plan") as connection:
             row = await connection.fetchrow(statements.START, *arguments)
@@ -160,10 +167,15 @@ class Store:
             row = await connection.fetchrow(statements.ACCEPT, *_request_arguments(request, now), payer_id, now + LEASE)
         return bool(row["found"]), bool(row["accepted"]), _plan(row) if row["free"] else None
 
-    async def take(self, tenant_id: str, payment_id: str, *, now: datetime) -> Plan | None:
-        """Take a payment's lease; None while somebody else holds it, or if there is no such payment."""
+    async def take(
+        self, tenant_id: str, payment_id: str, *, now: datetime, work_class: str | None = MONEY
+    ) -> Plan | None:
+        """Take a payment's lease; None while somebody else holds it, or if there is no such payment.
+
+        Somebody waits for whoever takes it, which is MONEY, unless it is taken for what it was due for (None).
+        """
         async with self._held.statement("lease.take") as connection:
-            row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, now, now + LEASE)
+            row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, now, now + LEASE, work_class)
         return _plan(row) if row is not None else None
 
     async def renew(self, plan: Plan, *, now: datetime) -> bool:
@@ -214,7 +226,7 @@ class Store:
             key.request_id if key else None,
             request.answer if request else None,
             json.dumps(request.refusal) if request and request.refusal is not None else None,
-            plan.asked, told, quote_state, quote_told and quote_state is None,
+            plan.asked, told, quote_state, quote_told and quote_state is None, plan.work_class,
         )  # fmt: skip
         async with self._held.statement(point) as connection:
             saved = await connection.fetchval(statements.SAVE, *arguments)
@@ -224,13 +236,13 @@ class Store:
     async def release(self, plan: Plan, *, now: datetime) -> None:
         """Let a payment go as it was last saved: only `tries` and `due_time` are kept.
 
-        It is due earlier, at once, when something newer was delivered or asked since it was taken. Does nothing when
-        the payment is somebody else's by now.
+        It is due earlier, at once, when something newer was delivered or asked since it was taken. What was not said to
+        status yet makes it MONEY. Does nothing when the payment is somebody else's by now.
         """
         async with self._held.statement("lease.release") as connection:
             await connection.execute(
                 statements.RELEASE, plan.tenant_id, plan.payment_id, plan.fence, plan.tries, now,
-                plan.observed_version, plan.asked, plan.due_time,
+                plan.observed_version, plan.asked, plan.due_time, bool(plan.unsaid),
             )  # fmt: skip
 
     async def request(self, key: RequestKey) -> Request | None:
@@ -240,10 +252,15 @@ class Store:
         return _request(row) if row is not None else None
 
     async def open_requests(self, tenant_id: str, payment_id: str) -> list[Request]:
-        """Return the requests on a payment that were accepted and have no answer yet, oldest first."""
+        """Return the requests on a payment that were accepted and have no answer yet: cancels, then by age."""
         async with self._held.statement(None) as connection:
             rows = await connection.fetch(statements.OPEN_REQUESTS, tenant_id, payment_id)
         return [_request(row) for row in rows]
+
+    async def keep_alive(self, plan: Plan, *, expire_time: datetime, now: datetime) -> None:
+        """Let a payment that nobody holds wait for its payer until `expire_time`; who holds it decides by itself."""
+        async with self._held.statement("life.keep") as connection:
+            await connection.execute(statements.KEEP_ALIVE, plan.tenant_id, plan.payment_id, expire_time, now)
 
     async def observe(
         self, tenant_id: str, payment_id: str, *, mirror_version: int, observation: bytes, now: datetime
@@ -299,7 +316,7 @@ def _request_arguments(request: Request, now: datetime) -> tuple[Any, ...]:
     key = request.key
     return (
         key.tenant_id, key.caller, key.method, key.request_id, request.request_hash, request.payment_id,
-        request.command, now,
+        request.command, now, request.send_before_time,
     )  # fmt: skip
 
 
@@ -312,6 +329,7 @@ def _request(row: asyncpg.Record) -> Request:
         payment_id=row["payment_id"],
         command=row["command"],
         calling=row["state"] == "CALLING",
+        send_before_time=row["send_before_time"],
         answer=row["answer"],
         refusal=json.loads(row["refusal"]) if row["refusal"] is not None else None,
     )
@@ -332,6 +350,7 @@ def _plan(row: asyncpg.Record) -> Plan:
             for request_id, fact, snapshot in outbox["unsaid"]
         ],
         "set_aside": outbox["set_aside"],
+        "is_canceling": outbox["is_canceling"],
     }
     if outbox["quote"] is not None:
         values["quote_unheard"], values["quote_problem"] = outbox["quote"]

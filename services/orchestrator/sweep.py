@@ -108,7 +108,7 @@ class Sweep:
 
     async def advance(self, tenant_id: str, payment_id: str) -> None:
         """Take a payment and do all that is to be done on it now; nothing while somebody else has it."""
-        plan = await self._store.take(tenant_id, payment_id, now=self._now())
+        plan = await self._store.take(tenant_id, payment_id, now=self._now(), work_class=None)
         if plan is None:
             return
         async with self._driver.holding(plan) as work:
@@ -118,4 +118,5 @@ class Sweep:
             self._driver.apply_delivered(work)
             await self._driver.end_if_due(work)
             await self._driver.say_all(work)
+            await self._driver.unpark_if_moving(work)
             await self._driver.save(work, "sweep.release", release=True)

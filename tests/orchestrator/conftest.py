@@ -1,7 +1,8 @@
 """The orchestrator on real channels with everything real behind it: pricing, status, gateway, PostgreSQL, the stand-in.
 
-The orchestrator's clock stands; its sweep runs when a test says so. Stripe's webhooks are off: what the gateway would
-deliver is delivered by the test, when it wants.
+The orchestrator's clock stands; its sweep runs when a test says so. Those of gateway and
+Stripe run, and are moved on together with it. Stripe's webhooks are off: what the gateway would deliver is delivered by
+the test, when it wants.
 """
 
 from __future__ import annotations
@@ -255,8 +256,9 @@ async def database(databases: Databases) -> AsyncIterator[ServiceDatabase]:
 
 
 @pytest.fixture(scope="session")
-async def stripe() -> AsyncIterator[SandboxControl]:
+async def stripe(clock: Clock) -> AsyncIterator[SandboxControl]:
     async with running_sandbox() as sandbox, SandboxControl(sandbox.base_url) as control:
+        clock.followers.append(sandbox.clock.advance)
         yield control
 
 
@@ -336,7 +338,7 @@ async def _gateway(world: World, databases: dict[str, ServiceDatabase], sink: ai
                 sink=GatewayEventSinkServiceStub(sink),
                 stripe_key=f"sk_test_{secrets.token_hex(16)}",
                 stripe_base=world.stripe.base_url,
-                now=utc_now,
+                now=world.clock.running,
                 try_timeout_s=1.0,
             )
         )

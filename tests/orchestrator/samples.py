@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -47,12 +47,23 @@ class Clock:
     """The orchestrator's clock: leases, due times and expiry go by it. Stands until a test moves it, and never back."""
 
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ahead: timedelta = timedelta(0)
+    """By how much tests have moved it."""
+    followers: list[Callable[[float], None]] = field(default_factory=list)
+    """Clocks that are moved on by as many seconds."""
 
     def __call__(self) -> datetime:
         return self.time
 
     def advance(self, by: timedelta) -> None:
         self.time += by
+        self.ahead += by
+        for move in self.followers:
+            move(by.total_seconds())
+
+    def running(self) -> datetime:
+        """Return the time of a clock beside it that runs, and that each test moves on as far."""
+        return datetime.now(UTC) + self.ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +78,10 @@ class Refusal:
 
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+def new_payment_id() -> str:
+    return f"pay_{uuid.uuid4().hex[:26]}"
 
 
 def chf(amount_minor: int) -> money_pb2.Money:

@@ -11,7 +11,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.commands import Commands
 from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
-from services.orchestrator.reading import new_payment, new_payment_id
+from services.orchestrator.reading import new_payment
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.mortal import Life, asked_by_shop, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
@@ -22,6 +22,7 @@ from tests.orchestrator.samples import (
     Clock,
     cancel,
     new_id,
+    new_payment_id,
     refund,
     start,
     state_of,
@@ -41,7 +42,7 @@ async def test_a_start_that_died(
     is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
     for life in lives():
-        payment_id, asked = new_payment_id(replica.world.clock()), start()
+        payment_id, asked = new_payment_id(), start()
         async with mortal_orchestrator(replica, life) as (commands, _):
             payer = gateway_pb2.Payer(payer_id=PAYER)
             await commands.start(
@@ -61,7 +62,7 @@ async def test_a_start_that_died_and_is_repeated_keeps_what_only_the_caller_know
     replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
     payer = pb.Payer(payer_id=new_id(), email="ada@example.ch")
-    payment_id, asked = new_payment_id(replica.world.clock()), start(payer=payer)
+    payment_id, asked = new_payment_id(), start(payer=payer)
     async with mortal_orchestrator(replica, Life(ends_at=2)) as (commands, _):
         await commands.start(
             asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), gateway_pb2.Payer()

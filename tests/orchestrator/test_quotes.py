@@ -22,7 +22,7 @@ from services.orchestrator.commands import Commands
 from services.orchestrator.domain import ABANDONED_AFTER, LEASE, RETRY_MAX
 from services.orchestrator.peers import Refused
 from services.orchestrator.quotes import Quotes
-from services.orchestrator.reading import new_payment, new_payment_id, timestamp
+from services.orchestrator.reading import new_payment, timestamp
 from services.runtime import calls
 from services.runtime.database import plain_dsn
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
@@ -37,6 +37,7 @@ from tests.orchestrator.samples import (
     chf,
     line,
     new_id,
+    new_payment_id,
     refund,
     refused,
     start,
@@ -205,7 +206,7 @@ async def test_the_quote_of_a_payment_that_stripe_does_not_take_is_released(shop
 async def test_the_quote_of_a_payment_that_status_refuses_is_released(is_refused: bool, shop: Shop) -> None:
     """As when there is another payment of that id. It was never opened, so nobody looks at what pricing answers."""
     coupon = await shop.coupon()
-    payment_id = new_payment_id(shop.clock())
+    payment_id = new_payment_id()
     await shop.journeys.status.OpenPayment(
         status_pb2.OpenPaymentRequest(
             request_id=new_id(), payment_id=payment_id, payer_id="payer_2", quote_id="quote_2", total=chf(1)

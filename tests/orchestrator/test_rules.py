@@ -36,10 +36,14 @@ TAKEN = Amounts(authorized_minor=100, captured_minor=100)
 collections = st.sampled_from([*domain.COLLECTION_OF_INTENT.values(), INITIALIZED, EXPIRED, FAILED])
 amounts = st.builds(Amounts, captured_minor=st.integers(0, 10), refunded_minor=st.integers(0, 10))
 errors = st.none() | st.builds(PaymentError, code=st.just("card_declined"), recoverable=st.booleans())
-attentions = st.none() | st.builds(Attention, reason=st.sampled_from(["SURPLUS", "LATE_MONEY"]))
+seen_attentions = st.none() | st.builds(Attention, reason=st.just("SURPLUS"), detail=st.sampled_from(["5", "6"]))
+attentions = st.builds(
+    lambda reasons: tuple(Attention(reason=reason, detail=f"{reason}.") for reason in reasons),
+    st.lists(st.sampled_from(["LATE_MONEY", "STUCK", "COUPON_OVER_LIMIT"]), unique=True),
+)
 methods = st.none() | st.builds(Method, payment_method_id=st.just("pm_1"))
 snapshots = st.builds(
-    Snapshot, collection=collections, amounts=amounts, last_error=errors, attention=attentions, method=methods
+    Snapshot, collection=collections, amounts=amounts, last_error=errors, attentions=attentions, method=methods
 )
 observations = st.builds(
     Observation,
@@ -50,7 +54,7 @@ observations = st.builds(
     amounts=amounts,
     last_error=errors,
     method=methods,
-    attention=attentions,
+    attention=seen_attentions,
     decline_count=st.integers(0, 12),
 )
 
@@ -129,16 +133,57 @@ def test_money_after_the_end_is_applied_and_asks_for_a_person(ended: str, state:
     assert after.attention.reason == "LATE_MONEY"
 
 
-def test_a_surplus_that_comes_with_late_money_is_what_a_person_hears_of() -> None:
-    surplus = Attention(reason="SURPLUS", detail="5")
+def test_a_surplus_that_comes_with_late_money_is_what_an_operator_hears_of_first() -> None:
+    surplus = Attention(reason="SURPLUS", detail="5 too much.")
     after = domain.observed(Snapshot(collection=EXPIRED), seen("SUCCEEDED", attention=surplus), ending=EXPIRED)
-    assert after.attention == surplus
+    assert after.attention == Attention(
+        reason="SURPLUS", detail="5 too much. Money came after the payment was EXPIRED."
+    )
 
 
-def test_what_asks_for_a_person_is_not_forgotten() -> None:
-    before = Snapshot(collection=SUCCEEDED, attention=Attention(reason="LATE_MONEY"))
-    after = domain.observed(before, seen("SUCCEEDED"), ending=None)
-    assert after.attention == before.attention
+def test_what_is_seen_at_stripe_needs_an_operator_for_as_long_as_it_is_seen() -> None:
+    surplus = Attention(reason="SURPLUS", detail="5 too much.")
+    paid = domain.observed(Snapshot(collection=SUCCEEDED), seen("SUCCEEDED", attention=surplus), ending=None)
+    assert paid.attention == surplus
+    less = domain.observed(paid, seen("SUCCEEDED", attention=replace(surplus, detail="2 too much.")), ending=None)
+    assert less.attention == replace(surplus, detail="2 too much.")
+    assert domain.observed(less, seen("SUCCEEDED"), ending=None).attention is None
+
+
+@pytest.mark.parametrize("reason", ["LATE_MONEY", "COUPON_OVER_LIMIT", "QUOTE_REFUSED", "TRANSITION_REFUSED"])
+def test_what_an_operator_has_to_resolve_stands_whatever_is_seen_or_done(reason: str) -> None:
+    before = Snapshot(collection=REQUIRES_PAYMENT_METHOD, attentions=(Attention(reason=reason),))
+    for after in (
+        domain.observed(before, seen("SUCCEEDED"), ending=None),
+        domain.submitted(before),
+        domain.moving(before),
+    ):
+        assert after.attentions == before.attentions
+
+
+def test_what_is_stuck_is_so_until_it_moves() -> None:
+    stuck = domain.parked(Snapshot(collection=INITIALIZED), Attention(reason="STUCK", detail="Away."))
+    assert stuck.is_stuck
+    steps = (
+        domain.opened(stuck, attempt=1),
+        domain.start_expired(stuck),
+        domain.refused(stuck, DECLINE),
+        domain.paid_nothing(stuck),
+        domain.submitted(stuck),
+        domain.submit_expired(stuck),
+        domain.observed(stuck, seen("SUCCEEDED"), ending=None),
+        domain.moving(stuck),
+    )
+    assert not any(after.attentions for after in steps)
+
+
+def test_every_cause_is_kept_beside_the_others_once() -> None:
+    stuck = domain.parked(Snapshot(collection=SUCCEEDED), Attention(reason="STUCK", detail="Tried 20 times."))
+    both = domain.parked(domain.quote_problem(stuck, "OVER_LIMIT"), Attention(reason="STUCK", detail="Tried 40 times."))
+    assert [one.reason for one in both.attentions] == ["STUCK", "COUPON_OVER_LIMIT"]
+    assert both.attention == Attention(
+        reason="STUCK", detail="Tried 40 times. The payment used a coupon beyond its limit."
+    )
 
 
 @pytest.mark.parametrize(("ending", "collection"), [(None, CANCELED), (EXPIRED, EXPIRED), (FAILED, FAILED)])
@@ -227,11 +272,40 @@ def test_what_was_redeemed_stays_so_and_what_was_decided_stays_decided(way: list
 
 
 @given(snapshots, st.sampled_from(["OVER_LIMIT", "QUOTE_NOT_FOUND"]))
-def test_what_pricing_answers_is_added_to_what_a_person_hears_already(before: Snapshot, problem: str) -> None:
+def test_what_pricing_answers_is_added_to_what_an_operator_hears_already(before: Snapshot, problem: str) -> None:
     after = domain.quote_problem(before, problem)
     assert after.attention is not None
-    assert replace(after, attention=before.attention, cause=before.cause) == before
+    assert replace(after, attentions=before.attentions, cause=before.cause) == before
     if before.attention is not None:
         assert after.attention.reason == before.attention.reason
-        assert after.attention.detail.startswith(before.attention.detail)
-        assert len(after.attention.detail) > len(before.attention.detail)
+        assert set(before.attentions) <= set(after.attentions) or "COUPON_OVER_LIMIT" in {
+            one.reason for one in before.attentions
+        }
+
+
+# Time.
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_one"),
+    [
+        (Snapshot(collection=REQUIRES_PAYMENT_METHOD), domain.submitted(Snapshot()), True),
+        (Snapshot(), domain.opened(Snapshot(), attempt=1), True),
+        (domain.submitted(Snapshot()), domain.submit_expired(Snapshot()), True),
+        (Snapshot(collection=PROCESSING), Snapshot(collection=REQUIRES_ACTION, cause="OBSERVATION"), True),
+        (Snapshot(collection=REQUIRES_ACTION), Snapshot(collection=REQUIRES_ACTION, cause="OBSERVATION"), True),
+        (Snapshot(collection=PROCESSING), Snapshot(collection=PROCESSING, cause="OBSERVATION"), False),
+        (
+            Snapshot(collection=REQUIRES_ACTION),
+            domain.parked(Snapshot(collection=REQUIRES_ACTION), Attention(reason="STUCK")),
+            False,
+        ),
+    ],
+)
+def test_what_is_a_sign_of_life_of_the_payer(before: Snapshot, after: Snapshot, is_one: bool) -> None:
+    assert domain.is_sign_of_life(before, after) is is_one
+
+
+def test_a_quote_stands_for_as_long_as_any_payment_may_wait_for_its_payer() -> None:
+    for abandoned_after in (timedelta(seconds=1), domain.ABANDONED_AFTER, timedelta(days=30)):
+        assert domain.quote_ttl(abandoned_after) > domain.life_max(abandoned_after) > abandoned_after

@@ -13,12 +13,11 @@ import pytest
 
 from local.databases import ServiceDatabase
 from services.orchestrator.domain import LEASE, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
-from services.orchestrator.reading import new_payment_id
 from services.orchestrator.statements import FORGET, QUOTE_BATCH
 from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
 from services.runtime.database import HeldConnections, plain_dsn
 from services.runtime.forgetting import REQUESTS_KEPT, forget
-from tests.orchestrator.samples import Clock
+from tests.orchestrator.samples import Clock, new_payment_id
 
 SECOND = timedelta(seconds=1)
 
@@ -56,7 +55,7 @@ def transition(fact: str, collection: str = REQUIRES_PAYMENT_METHOD) -> Transiti
 
 async def held_plan(store: Store, clock: Clock) -> Plan:
     """Return the plan of a new payment that we hold, and whose start is answered."""
-    payment_id = new_payment_id(clock())
+    payment_id = new_payment_id()
     request = request_of(payment_id)
     plan = await store.start(request, payment_of(payment_id), now=clock())
     assert plan is not None
@@ -75,7 +74,7 @@ async def is_due(store: Store, plan: Plan, clock: Clock) -> bool:
 
 
 async def test_a_new_payment_is_held_by_who_starts_it(store: Store, clock: Clock) -> None:
-    payment_id = new_payment_id(clock())
+    payment_id = new_payment_id()
     plan = await store.start(request_of(payment_id), payment_of(payment_id), now=clock())
     assert plan is not None
     assert plan.fence == 1
@@ -92,7 +91,7 @@ async def test_a_new_payment_is_held_by_who_starts_it(store: Store, clock: Clock
 
 
 async def test_a_start_that_is_repeated_writes_nothing(store: Store, clock: Clock) -> None:
-    first, second = new_payment_id(clock()), new_payment_id(clock())
+    first, second = new_payment_id(), new_payment_id()
     request = request_of(first)
     assert await store.start(request, payment_of(first), now=clock()) is not None
     assert await store.start(replace(request, payment_id=second), payment_of(second), now=clock()) is None
@@ -243,7 +242,7 @@ async def test_the_newest_delivery_is_kept_in_whatever_order_they_come(store: St
 
 async def test_a_delivery_of_an_unknown_payment_or_of_another_tenants_is_not_taken(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
-    unknown = new_payment_id(clock())
+    unknown = new_payment_id()
     assert not await store.observe("main", unknown, mirror_version=1, observation=b"", now=clock())
     assert not await store.observe("other", plan.payment_id, mirror_version=1, observation=b"", now=clock())
 
@@ -343,7 +342,7 @@ async def test_an_answer_is_kept_for_ever(store: Store, clock: Clock) -> None:
 async def test_answers_are_forgotten_after_90_days_but_for_starts_and_what_is_open(
     store: Store, clock: Clock, database: ServiceDatabase
 ) -> None:
-    payment_id = new_payment_id(clock())
+    payment_id = new_payment_id()
     start, done, still_open = (request_of(payment_id, method) for method in ("StartPayment", "Submit", "Refund"))
     plan = await store.start(start, payment_of(payment_id), now=clock())
     assert plan is not None

@@ -69,7 +69,7 @@ async def test_a_payment_is_over_once_nothing_of_it_is_on_its_way_or_in_doubt(
     for said in (
         replace(paid.said, amounts=Amounts(captured_minor=10_000, refund_pending_minor=1)),
         replace(paid.said, amounts=Amounts(captured_minor=10_000, disputed_open_minor=1)),
-        replace(paid.said, attention=Attention(reason="SURPLUS")),
+        replace(paid.said, attentions=(Attention(reason="SURPLUS"),)),
     ):
         assert not is_over(replace(paid, said=said))
 

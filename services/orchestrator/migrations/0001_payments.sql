@@ -34,9 +34,12 @@ CREATE TABLE payments (
     fence           bigint      NOT NULL DEFAULT 0,
     held_until      timestamptz NOT NULL,
     due_time        timestamptz,
+    -- What it is due for: EXPIRY when only its payer's time is up or it has to be looked at again, MONEY for all else.
+    work_class      text        NOT NULL DEFAULT 'MONEY' CONSTRAINT payments_work_class CHECK (work_class IN ('MONEY', 'EXPIRY')),
     tries           integer     NOT NULL DEFAULT 0,
     -- Requests that were accepted, so that whoever lets the payment go sees that one more came.
     asked           bigint      NOT NULL DEFAULT 0,
+    -- When it is given up: while STARTING, when its intent is not asked for any more; then, when its payer is gone.
     expire_time     timestamptz,
     create_time     timestamptz NOT NULL,
     CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)
@@ -88,6 +91,8 @@ CREATE TABLE requests (
     answer       bytea,
     refusal      jsonb,
     create_time  timestamptz NOT NULL,
+    -- After this it is not sent to Stripe for a first time any more; null where it goes ahead at any age.
+    send_before_time timestamptz,
     CONSTRAINT requests_pkey PRIMARY KEY (tenant_id, caller, method, request_id)
 );
 

@@ -30,7 +30,10 @@ BEGIN
                 'set_aside', coalesce(json_agg(t.fact ORDER BY t.seq) FILTER (WHERE t.refusal IS NOT NULL AND NOT t.is_told), '[]'),
                 'quote',
                 (SELECT json_build_array(q.quote_state, q.problem) FROM quote_outbox q
-                 WHERE q.tenant_id = tenant AND q.payment_id = payment))
+                 WHERE q.tenant_id = tenant AND q.payment_id = payment),
+                'is_canceling', EXISTS (
+                    SELECT FROM requests r
+                    WHERE r.tenant_id = tenant AND r.payment_id = payment AND r.state <> 'DONE' AND r.method = 'CancelPayment'))
             FROM transitions t
             WHERE t.tenant_id = tenant AND t.payment_id = payment);
 END $$;
