@@ -42,6 +42,9 @@ class Action(enum.Enum):
     """It says nothing that we need."""
 
 
+DISCONNECTED = "account.application.deauthorized"
+"""A seller took our access to the account away."""
+
 # Each type of Stripe's that concerns money stands here. One that does not is ignored, quietly: Stripe adds types, and
 # an endpoint may be subscribed to more than we use.
 ACTIONS: Mapping[str, Action] = {
@@ -72,6 +75,8 @@ ACTIONS: Mapping[str, Action] = {
     # What was to arrive at a bank did not.
     "payout.failed": Action.OPERATOR,
     "account.updated": Action.ACCOUNT,
+    # Its object is our application; the account is the one it comes from.
+    DISCONNECTED: Action.ACCOUNT,
     # We created it, and an unknown outcome of that is settled by repeating the call.
     "payment_intent.created": Action.IGNORE,
     # With a payment_intent event of the same change, which is whole.
@@ -151,15 +156,16 @@ def read(body: bytes) -> Event:
     created, livemode = values.get("created"), values.get("livemode")
     if not isinstance(livemode, bool) or type(created) is not int or not 0 <= created <= CREATED_MAX:
         raise WebhookRefused("NOT_AN_EVENT")
-    event_id = _text(values.get("id"), _ID)
+    event_id, event_type = _text(values.get("id"), _ID), _text(values.get("type"), _TYPE)
+    account = None if values.get("account") is None else _text(values["account"], _ID)
     return Event(
         event_id=event_id,
-        type=_text(values.get("type"), _TYPE),
-        account=None if values.get("account") is None else _text(values["account"], _ID),
+        type=event_type,
+        account=account,
         api_version=None if values.get("api_version") is None else _text(values["api_version"], _VERSION),
         livemode=livemode,
         create_time=datetime.fromtimestamp(created, UTC),
-        subject=_subject(held) or event_id,
+        subject=(account if event_type == DISCONNECTED else _subject(held)) or event_id,
         object=held,
     )
 

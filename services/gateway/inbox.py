@@ -276,7 +276,7 @@ class Inbox:
             return "wrong livemode"
         if (event.account is not None) is not is_connect:
             return "wrong endpoint"
-        if event.action is Action.ACCOUNT and event.object.get("id") != event.account:
+        if event.action is Action.ACCOUNT and event.subject != event.account:
             return "wrong account"
         return ""
 

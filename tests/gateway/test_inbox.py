@@ -448,6 +448,24 @@ async def test_a_sellers_account_is_mirrored_as_it_is_at_stripe_now(place: Place
     assert [await place.state_of(one) for one in (event, stranger)] == ["DONE", "IGNORED"]
 
 
+async def test_a_seller_who_takes_our_access_away_is_not_paid_any_more(place: Place) -> None:
+    account = await place.payments.prepare_seller(new_id("seller"))
+    await place.stripe.disconnect_account(account.stripe_account_id)
+    application = {"id": "ca_1", "object": "application", "name": "Batzen"}
+    events = [
+        event_of(application, "account.application.deauthorized", at=place.clock.now(), account=account_id)
+        for account_id in (account.stripe_account_id, "acct_9")
+    ]
+
+    for event in events:
+        assert await place.sender.send(event, path=CONNECT_PATH, secret=CONNECT_SECRET) == "ACCEPTED"
+    await place.idle()
+
+    request = pb.GetSellerAccountRequest(seller_id=account.seller_id)
+    assert not (await place.payments.gateway.GetSellerAccount(request)).account.transfers_enabled
+    assert [await place.state_of(event) for event in events] == ["DONE", "IGNORED"]
+
+
 async def test_a_payment_in_the_browser_is_heard_of_by_webhook_alone(live: Place) -> None:
     request = live.payments.create_request()
     secret = (await live.payments.gateway.CreateIntent(request)).client_secret
