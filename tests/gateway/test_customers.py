@@ -124,7 +124,7 @@ async def test_an_address_that_stripe_does_not_take_keeps_nobody_from_paying(
 ) -> None:
     ada = payer(email="ada..lovelace@localhost")
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="services"):
         await payments.paid(payer=ada)
 
     (customer,) = await customers(stripe, ada)
@@ -187,7 +187,7 @@ async def test_a_description_that_stripe_does_not_take_is_left_out(
     await stripe.fault(Kind.INVALID, route=CREATE, code="parameter_invalid", param="description", stored=True)
     request = payments.create_request(description="A lesson of Ada's")
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="services"):
         answer = await gateway.CreateIntent(request)
 
     (intent,) = await payments.intents(request.payment_id)
