@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.gateway.signature import WebhookRefused
+from services.shared.text import storable_json
 
 CREATED_MAX = 253_402_300_799
 """The last second a `datetime` holds."""
@@ -195,7 +196,7 @@ def _text(value: object, pattern: re.Pattern[str]) -> str:
 
 def _object_of(body: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(body.decode())
+        values = json.loads(storable_json(body).decode())
     except UnicodeDecodeError:
         raise WebhookRefused("BODY_NOT_UTF8") from None
     except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, nested thousands deep

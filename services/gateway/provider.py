@@ -35,6 +35,8 @@ from services.gateway.domain import (
 from services.gateway.outcomes import Kind, Outcome
 from services.runtime import calls
 from services.runtime.process import StartRefused
+from services.shared.cards import without_card_numbers
+from services.shared.text import storable, storable_json
 
 TRY_TIMEOUT_S: Final = 8.0
 """Of one try. Stripe answers a confirm in 1 to 3 s; the bank may take longer, and then we ask again by the same key."""
@@ -45,6 +47,9 @@ ANSWER_MARGIN_S: Final = 0.5
 TRIES_MAX: Final = 5
 PAUSE_FIRST_S: Final = 0.1
 PAUSE_MAX_S: Final = 2.0
+
+MESSAGE_CHARACTERS_MAX: Final = 500
+"""Of what Stripe says of a decline or a refusal; it goes into snapshots of the payment's history."""
 
 PAGE_SIZE: Final = 100
 """As long as Stripe lets it be."""
@@ -114,6 +119,16 @@ class _Got:
         return cast("Json", found)
 
 
+class _Http(stripe.HTTPXClient):
+    """Reads Stripe's answers so that each text in them can be stored, those of errors too."""
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        content, status, answered = await super().request_async(method, url, headers, post_data)
+        return storable_json(content), status, answered
+
+
 class Provider:
     """Stripe's API, as far as we use it.
 
@@ -134,7 +149,7 @@ class Provider:
         stripe.enable_telemetry = False  # or it writes an id into the user's configuration folder
         self._require = require
         self._try_timeout_s = try_timeout_s
-        self._http = stripe.HTTPXClient(timeout=try_timeout_s)
+        self._http = _Http(timeout=try_timeout_s)
         self._client = stripe.StripeClient(
             api_key,
             http_client=self._http,
@@ -400,8 +415,13 @@ def _refused(got: _Got) -> StripeRefused:
     return StripeRefused(
         code=error.get("code") or error.get("type") or f"http_{got.status}",
         param=error.get("param") or "",
-        detail=error.get("message"),
+        detail=_told(error.get("message")),
     )
+
+
+def _told(message: object) -> str:
+    """Return what Stripe says to people, as it may be kept and shown."""
+    return without_card_numbers(storable(str(message or ""), characters_max=MESSAGE_CHARACTERS_MAX))
 
 
 def _error(error: Json) -> PaymentError:
@@ -409,7 +429,7 @@ def _error(error: Json) -> PaymentError:
     return PaymentError(
         code=str(error.get("code") or "card_error"),
         decline_code=decline_code,
-        message=str(error.get("message") or ""),
+        message=_told(error.get("message")),
         recoverable=decline_code not in UNRECOVERABLE,
     )
 

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
+from services.shared.amounts import AMOUNT_MINOR_MAX
 
 ID_CHARACTERS_MAX: Final = 128
 EMAIL_CHARACTERS_MAX: Final = 320
@@ -22,7 +23,6 @@ LOCALE_CHARACTERS_MAX: Final = 35
 DESCRIPTION_CHARACTERS_MAX: Final = 500
 URL_CHARACTERS_MAX: Final = 2_000
 ATTEMPTS_MAX: Final = 100
-AMOUNT_MINOR_MAX: Final = 2**53
 
 _ID: Final = re.compile(r"[!-~]+")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
@@ -76,7 +76,7 @@ def money(value: money_pb2.Money, *, is_set: bool, field: str, least_minor: int)
     if not _CURRENCY.fullmatch(value.currency_code):
         raise FieldInvalid(field=f"{field}.currency_code", detail="Three upper case letters of ISO 4217.")
     if not least_minor <= value.amount_minor <= AMOUNT_MINOR_MAX:
-        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"At least {least_minor}.")
+        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"{least_minor} to {AMOUNT_MINOR_MAX}.")
     return value
 
 

@@ -123,6 +123,12 @@ class PaymentState(FailedPrecondition):
     reason = "PAYMENT_STATE"
 
 
+class AmountNotChargeable(InvalidRequest):
+    """Stripe cannot charge this total in this currency."""
+
+    reason = "AMOUNT_NOT_CHARGEABLE"
+
+
 class TooManySellers(InvalidRequest):
     """This collection pays one seller; start a payment for each."""
 

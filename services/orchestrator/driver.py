@@ -161,8 +161,8 @@ class Driver:
         Each of the steps can be asked again and answers the same: the quote by its request id, the opened payment and
         the intent by ids derived from the payment. No money moves here. That the payment was opened is saved when the
         next step fails, so that it can be said to be stuck. Raises `Refused` when pricing or status refuses what was
-        asked for, `SellerPartNotCovered` when the seller would not get what the quote says; the plan ends there and no
-        payment was opened.
+        asked for, `SellerPartNotCovered` when the seller would not get what the quote says, `AmountNotChargeable` when
+        Stripe cannot charge it; the plan ends there and no payment was opened.
 
         A start that is too old when it gets here ends EXPIRED: no intent is made for it any more, and the payer's time
         with one that was made before, and of which nobody heard, is up.
@@ -176,8 +176,9 @@ class Driver:
             plan.platform_fee_minor = sum(seller.platform_share_minor for seller in quote.sellers)
             if plan.platform_fee_minor < 0:  # the seller gets what is charged less the fee, and never more
                 raise domain.SellerPartNotCovered(platform_share_minor=plan.platform_fee_minor)
+            await self._refuse_what_cannot_be_charged(plan)
             work.payment = await points.call("start.open", self._peers.open_payment(plan))
-        except (Refused, domain.SellerPartNotCovered):
+        except (Refused, domain.SellerPartNotCovered, domain.AmountNotChargeable):
             plan.stage = "REFUSED"
             if work.quote is not None:
                 work.end_quote(domain.RELEASED)
@@ -198,6 +199,17 @@ class Driver:
                 raise
             self.apply_delivered(work)
         await self.save(work, "start.intent")
+
+    async def _refuse_what_cannot_be_charged(self, plan: Plan) -> None:
+        """Raise why Stripe cannot charge the total, unless the payment is open already: then it fails instead.
+
+        It is open when a process that could not ask for the limits opened it, and died.
+        """
+        if not plan.total_minor:
+            return
+        problem = await self._peers.not_chargeable(plan.total_minor, plan.currency_code or "")
+        if problem is not None and not await self._peers.is_open(plan.payment_id):
+            raise problem
 
     async def _create_intent(self, work: Work, payer: gateway_pb2.Payer | None) -> None:
         plan = work.plan

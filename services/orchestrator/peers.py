@@ -6,6 +6,7 @@ into answers as they came.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from batzen.type.v1 import money_pb2, payment_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator.domain import (
+    AmountNotChargeable,
     Amounts,
     Attention,
     Method,
@@ -57,6 +59,8 @@ PASSING: Final = {
 
 REQUEST_EXPIRED: Final = "REQUEST_EXPIRED"
 """The gateway's refusal of what was too old to be sent to Stripe when it would have been; it never will be."""
+LIMITS_KEPT_S: Final = 600.0
+"""How long the limits of a currency are not asked for again. The gateway has the last word on each charge anyway."""
 
 Answer = TypeVar("Answer")
 _logger = logging.getLogger(__name__)
@@ -118,6 +122,8 @@ class Peers:
         self._pricing = pricing
         self._status = status
         self._gateway = gateway
+        self._limits: dict[str, tuple[float, gateway_pb2.GetLimitsResponse]] = {}
+        """By currency, of which the gateway knows some 140, and the loop's time at which they were asked for."""
 
     async def create_quote(self, quote_request: bytes) -> pricing_pb2.Quote:
         """Price the lines; the same bytes give the same quote."""
@@ -128,6 +134,35 @@ class Peers:
             if refusal.field is not None and refusal.field.startswith("locales"):
                 refusal.field = f"display_{refusal.field}"  # as the caller knows it
             raise
+
+    async def not_chargeable(self, total_minor: int, currency_code: str) -> ServiceError | None:
+        """Return why Stripe cannot charge a total; None if it can, or if the gateway cannot be asked right now."""
+        try:
+            limits = await self._limits_of(currency_code)
+        except Refused as refusal:  # Stripe does not charge in this currency at all
+            refusal.field = "lines[0].unit_amount.currency_code"
+            return refusal
+        except DependencyUnavailable:
+            return None
+        least, most, step_minor = limits.minimum.amount_minor, limits.maximum.amount_minor, limits.step_minor
+        if least <= total_minor <= most and total_minor % step_minor == 0:
+            return None
+        return AmountNotChargeable(
+            field="lines",
+            total_minor=total_minor,
+            currency_code=currency_code,
+            minimum_minor=least,
+            maximum_minor=most,
+            step_minor=step_minor,
+        )
+
+    async def _limits_of(self, currency_code: str) -> gateway_pb2.GetLimitsResponse:
+        now_s = asyncio.get_running_loop().time()
+        known = self._limits.get(currency_code)
+        if known is None or known[0] < now_s - LIMITS_KEPT_S:
+            call = self._gateway.GetLimits(gateway_pb2.GetLimitsRequest(currency_code=currency_code))
+            known = self._limits[currency_code] = (now_s, await _answered(call, "gateway"))
+        return known[1]
 
     async def quote(self, quote_id: str) -> pricing_pb2.Quote:
         """Return a quote."""
@@ -173,6 +208,16 @@ class Peers:
             snapshot=snapshot_message(transition.snapshot),
         )
         return await _answered(self._status.RecordTransition(request), "status")
+
+    async def is_open(self, payment_id: str) -> bool:
+        """Whether status has this payment."""
+        try:
+            await self.payment(payment_id)
+        except Refused as refusal:
+            if refusal.status == "NOT_FOUND":
+                return False
+            raise
+        return True
 
     async def payment(self, payment_id: str) -> status_pb2.Payment:
         """Return a payment as it stands now."""

@@ -19,6 +19,7 @@ from services.orchestrator.domain import NotOffered, TooManySellers, derived_id
 from services.orchestrator.store import NewPayment, Request, RequestKey
 from services.runtime import calls
 from services.runtime.identity import PAYER
+from services.shared.amounts import AMOUNT_MINOR_MAX
 
 ID_CHARACTERS_MAX: Final = 128
 NAME_CHARACTERS_MAX: Final = 200
@@ -32,8 +33,6 @@ BOOKINGS_MAX: Final = 100
 LABELS_MAX: Final = 50
 LABEL_KEY_CHARACTERS_MAX: Final = 40
 LABEL_CHARACTERS_MAX: Final = 500
-AMOUNT_MINOR_MAX: Final = 2**53
-"""Far above what Stripe charges; keeps sums of amounts within int64."""
 
 _ID: Final = re.compile(r"[!-~]+")
 _PAYMENT_ID: Final = re.compile(r"pay_[0-9a-z]{26}")
@@ -198,7 +197,7 @@ def check_money(value: money_pb2.Money, *, field: str, least_minor: int) -> None
     if not _CURRENCY.fullmatch(value.currency_code):
         raise FieldInvalid(field=f"{field}.currency_code", detail="Three upper case letters of ISO 4217.")
     if not least_minor <= value.amount_minor <= AMOUNT_MINOR_MAX:
-        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"At least {least_minor}.")
+        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"{least_minor} to {AMOUNT_MINOR_MAX}.")
 
 
 def derived_payment_id(key: RequestKey) -> str:

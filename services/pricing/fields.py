@@ -18,7 +18,7 @@ from services.errors import FieldInvalid, FieldMissing
 
 from .domain.currency import Currency
 from .domain.errors import AmountNegative, CurrencyUnknown, DateInvalid, PercentOutOfRange, TimeZoneUnknown
-from .domain.exact import Percent, parse_decimal
+from .domain.exact import Percent, parse_decimal, require_amount
 
 YEAR_MIN: Final = 1970
 YEAR_MAX: Final = 9998
@@ -74,7 +74,7 @@ def read_amount(
         raise AmountNegative(field=f"{field}.amount_minor")
     if money.amount_minor < at_least:
         raise FieldInvalid(field=f"{field}.amount_minor", detail=f"It must be at least {at_least}.")
-    return money.amount_minor, currency_code
+    return require_amount(money.amount_minor, field=f"{field}.amount_minor"), currency_code
 
 
 def read_percent(text: str, *, field: str, at_most: int, may_be_zero: bool) -> Percent:

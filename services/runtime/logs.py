@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.runtime import calls
+from services.shared.text import storable
 
 LINES_WAITING_MAX: Final = 20_000
 """About 10 MB, or a second of the busiest process."""
@@ -29,6 +30,12 @@ GATHER_S: Final = 0.02
 """How long lines wait for company. One write per line would cost more than the line."""
 CLOSE_S: Final = 1.0
 """How long an ending process waits for the reader of its last lines."""
+LINE_CHARACTERS_MAX: Final = 65_536
+"""Of a line: what collects logs splits or drops longer ones."""
+CUT_CHARACTERS_MAX: Final = 500
+"""Of each text of a line that would be longer."""
+_ESCAPED_MAX: Final = 12
+"""What one character may take in JSON: two escapes."""
 TEXT_CHARACTERS_MAX: Final = 16_384
 """Of a traceback; longer ones keep their end, where the error is."""
 
@@ -96,11 +103,26 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)[-TEXT_CHARACTERS_MAX:]
         line = _encode(entry)
+        if len(line) > LINE_CHARACTERS_MAX:
+            line = _shortened(entry)
         return _URL.sub(_bare, line) if "://" in line else line
 
 
 def _bare(url: re.Match[str]) -> str:
     return f"{url['scheme']}{url['place']}{'?…' if url['rest'] else ''}"
+
+
+def _shortened(entry: dict[str, Any]) -> str:
+    """Return a line with the beginning of each text of the entry, as far as there is room for its fields."""
+    kept: dict[str, Any] = {}
+    left = LINE_CHARACTERS_MAX // _ESCAPED_MAX
+    for key, value in entry.items():
+        text = storable(str(value), characters_max=CUT_CHARACTERS_MAX)
+        left -= len(key) + len(text)
+        if left < 0:
+            break
+        kept[key] = text
+    return _encode({**kept, "was_cut": True})
 
 
 class _Handler(logging.Handler):

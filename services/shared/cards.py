@@ -69,6 +69,8 @@ _LENGTHS: Final = {
 """The first four digits → how long a number that begins so may be."""
 
 DIGITS_MIN: Final = min(min(brand.lengths) for brand in BRANDS)
+DIGITS_MAX: Final = max(max(brand.lengths) for brand in BRANDS)
+WITHHELD: Final = "(withheld: it looked like a card number)"
 _ALONE_BELOW: Final = 14
 """Shorter ones count only if no further digits stand beside them: too many parts of other numbers look like them."""
 
@@ -76,6 +78,9 @@ _BETWEEN: Final = r"[\W_\u115f\u1160]"
 """Whatever is no letter and no digit; the two letters are Hangul's that are not seen."""
 _RUN: Final = re.compile(rf"\d(?:{_BETWEEN}*+\d)++")
 _GROUP: Final = re.compile(r"\d++")
+_ENOUGH_DIGITS: Final = re.compile(rf"(?:\d\D*+){{{DIGITS_MIN}}}")
+_TOO_LONG: Final = re.compile(rf"\d{{{DIGITS_MAX + 1},}}+")
+"""Digits that are more than any card's without a separator: no part of them is one."""
 _HEX: Final = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|(?<![0-9a-z])[0-9a-f]{32,}+(?![0-9a-z])",
     re.IGNORECASE,
@@ -110,42 +115,54 @@ def may_hold_card_number(encoded: bytes) -> bool:
 
 def holds_card_number(text: str) -> bool:
     """Whether some of `text` passes for the number of a card."""
+    return any(map(is_card_number_in, digits_in(text)))
+
+
+def without_card_numbers(text: str) -> str:
+    """Return `text`, or that it is withheld if it holds what passes for a card's number."""
+    return WITHHELD if holds_card_number(text) else text
+
+
+def digits_in(text: str) -> list[list[str]]:
+    """Return the digits of `text` that may be a card's number: all with nothing but separators between, in groups."""
     if not may_hold_card_number(text.encode("utf-8", "surrogatepass")):
-        return False
-    if "%" in text and _found(unquote(text)):
-        return True
-    return _found(text)
+        return []
+    found = [*_runs(unquote(text)), *_runs(text)] if "%" in text else _runs(text)
+    return [groups for groups in found if sum(map(len, groups)) >= DIGITS_MIN]
 
 
-def _found(text: str) -> bool:
+def _runs(text: str) -> list[list[str]]:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
+    if not _ENOUGH_DIGITS.search(text):
+        return []
     text = _HEX.sub(lambda found: "x" if _LETTER.search(found.group()) else found.group(), text)
-    text = _MOMENT.sub("x", text)
-    return any(_is_card_number_in(_GROUP.findall(run)) for run in _RUN.findall(text))
+    text = _TOO_LONG.sub("x", _MOMENT.sub("x", text))
+    return [_GROUP.findall(run) for run in _RUN.findall(text)]
 
 
-def _is_card_number_in(groups: list[str]) -> bool:
+def is_card_number_in(groups: list[str]) -> bool:
     """Whether digits in a row, with nothing but separators between the groups, hold a number of whole groups."""
-    digits = [int(digit) for group in groups for digit in group]
-    joined = "".join(map(str, digits))
+    joined = "".join(groups)
+    if not joined.isascii():
+        joined = "".join(str(int(digit)) for digit in joined)
     ends = set(accumulate(map(len, groups)))
+    starts = [0, *accumulate(map(len, groups[:-1]))]
+    parts = [
+        (start, start + length)
+        for start in starts
+        for length in _LENGTHS.get(joined[start : start + 4], ())
+        if start + length in ends and (length >= _ALONE_BELOW or length == len(joined))
+    ]
+    if not parts:
+        return False
     # Luhn's sum of any part is a difference of two of these: of those whose last digit is at an odd or an even place.
+    digits = [int(digit) for digit in joined]
     sums = [
         [0, *accumulate(digit if place % 2 == parity else _DOUBLED[digit] for place, digit in enumerate(digits))]
         for parity in (0, 1)
     ]
-    start = 0
-    for group in groups:
-        for length in _LENGTHS.get(joined[start : start + 4], ()):
-            end = start + length
-            if end not in ends or (length < _ALONE_BELOW and length != len(digits)):
-                continue
-            checked = sums[(end - 1) % 2]
-            if (checked[end] - checked[start]) % 10 == 0:
-                return True
-        start += len(group)
-    return False
+    return any((sums[(end - 1) % 2][end] - sums[(end - 1) % 2][start]) % 10 == 0 for start, end in parts)
 
 
 _DOUBLED: Final = tuple(2 * digit - 9 if digit > 4 else 2 * digit for digit in range(10))

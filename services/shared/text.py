@@ -6,7 +6,8 @@ cannot be stored would strand the work that it belongs to, so it is made storabl
 
 from __future__ import annotations
 
-from typing import Any, Final
+import re
+from typing import Final
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 """Stands for each character that cannot be stored; what a decoder puts there, too."""
@@ -37,12 +38,19 @@ def encodable(text: str) -> str:
     return text
 
 
-def encodable_json(value: Any) -> Any:
-    """Return what was read from JSON with `encodable` applied to each text and each key in it."""
-    if isinstance(value, str):
-        return encodable(value)
-    if isinstance(value, dict):
-        return {encodable(key): encodable_json(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [encodable_json(inner) for inner in value]
-    return value
+def storable_json(body: bytes) -> bytes:
+    """Return JSON in which nothing stands escaped that cannot be stored once it is read; other bytes stay as they are.
+
+    Only an escape can say such a character: a bare NUL is no JSON, and half of a pair no UTF-8.
+    """
+    return _ESCAPE.sub(_storable_escape, body) if _UNSTORABLE.search(body) else body
+
+
+_PAIR: Final = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+"""What may be one: also where the backslash is itself escaped, and where it begins a whole pair."""
+_ESCAPE: Final = re.compile(rb"\\(?:" + _PAIR + rb"|(?P<unfit>u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2}))|.)", re.DOTALL)
+
+
+def _storable_escape(found: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if found["unfit"] else found.group()

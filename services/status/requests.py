@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from services.errors import FieldInvalid, FieldMissing, InvalidRequest, ServiceError
+from services.shared.amounts import AMOUNT_MINOR_MAX
 from services.status.domain import (
     COLLECTIONS,
     Amounts,
@@ -230,8 +231,8 @@ def states_of(numbers: Iterable[int]) -> tuple[State, ...]:
 
 
 def _check_total(total: money_pb2.Money) -> None:
-    if total.amount_minor < 0:
-        raise FieldInvalid(field="total.amount_minor", detail="It is negative.")
+    if not 0 <= total.amount_minor <= AMOUNT_MINOR_MAX:
+        raise FieldInvalid(field="total.amount_minor", detail=f"It is not in 0 to {AMOUNT_MINOR_MAX}.")
     if not total.currency_code:
         raise FieldMissing(field="total.currency_code")
     if not _CURRENCY.fullmatch(total.currency_code):

@@ -197,13 +197,29 @@ async def test_a_seller_who_cannot_be_paid_fails_the_payment(
     assert await journeys.states(payment.payment_id) == ["INITIALIZED", "FAILED"]
 
 
-async def test_an_amount_that_stripe_cannot_charge_fails_the_payment(
-    orchestrator: OrchestratorServiceStub, journeys: Journeys
+@pytest.mark.parametrize("amount_minor", [1, 49, 10**8, 2**53 - 1])
+async def test_a_total_that_stripe_cannot_charge_is_refused_before_a_payment_is_opened(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys, amount_minor: int
 ) -> None:
-    payment = (await orchestrator.StartPayment(start(lines=[line(unit_amount=chf(1))]))).session.payment
-    assert state_of(payment) == "FAILED"
-    assert payment.snapshot.last_error.code == "amount_not_chargeable"
-    assert await journeys.intents(payment.payment_id) == []
+    request = start(lines=[line(unit_amount=chf(amount_minor))])
+    before = await journeys.stripe.objects("payment_intent")
+    for _ in range(2):  # a repeat is answered alike
+        refusal = await refused(orchestrator.StartPayment(request))
+        assert (refusal.code, refusal.reason, refusal.field) == ("INVALID_ARGUMENT", "AMOUNT_NOT_CHARGEABLE", "lines")
+        assert (refusal.metadata["minimum_minor"], refusal.metadata["maximum_minor"]) == ("50", "99999999")
+    assert await journeys.stripe.objects("payment_intent") == before
+
+
+@pytest.mark.parametrize(("amount_minor", "quantity"), [(2**53, "1"), (2**53 + 1, "1"), (2**63 - 1, "1"), (2**50, "9")])
+async def test_an_amount_beyond_the_integers_of_json_is_refused_by_its_field(
+    orchestrator: OrchestratorServiceStub, amount_minor: int, quantity: str
+) -> None:
+    request = start(lines=[line(unit_amount=chf(amount_minor), quantity=quantity)])
+
+    refusal = await refused(orchestrator.StartPayment(request))
+
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "AMOUNT_OVERFLOW")
+    assert str(refusal.field).startswith("lines[0].unit_amount")
 
 
 @pytest.mark.parametrize(

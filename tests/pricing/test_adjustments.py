@@ -20,7 +20,7 @@ from services.pricing.domain.errors import (
     CouponNotValidNow,
     CouponUnknown,
 )
-from services.pricing.domain.exact import INT64_MAX, Percent, Rounding, allocate
+from services.pricing.domain.exact import AMOUNT_MINOR_MAX, Percent, Rounding, allocate
 from services.pricing.domain.line import LineKind, TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
@@ -234,7 +234,7 @@ def test_a_surcharge_beyond_int64_is_refused() -> None:
     surcharge = own("x", terms("1000", direction=Direction.SURCHARGE))
 
     with pytest.raises(AmountOverflow):
-        priced(adjustments=(surcharge,), lines=(cart_line(unit_amount_minor=INT64_MAX // 10),))
+        priced(adjustments=(surcharge,), lines=(cart_line(unit_amount_minor=AMOUNT_MINOR_MAX // 10),))
 
 
 def test_what_is_beyond_int64_in_between_is_refused_though_a_discount_brings_it_back() -> None:

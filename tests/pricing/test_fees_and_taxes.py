@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, FeeVat, PriceBook, TaxRate
 from services.pricing.domain.errors import AmountOverflow, FeePlanUnknown
-from services.pricing.domain.exact import INT64_MAX, Percent, Rounding, RoundingMode, RoundingPoint
+from services.pricing.domain.exact import AMOUNT_MINOR_MAX, Percent, Rounding, RoundingMode, RoundingPoint
 from services.pricing.domain.line import TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, SellerTotal
@@ -245,12 +245,14 @@ def test_fees_that_are_together_beyond_int64_are_refused() -> None:
         percent=Percent.of(Decimal(100)),
         revision=1,
     )
-    of = PriceBook.of(tax_rates=[doubling], fee_plans=[plan(tier("0", fixed_minor=INT64_MAX), currency_code="CHF")])
+    of = PriceBook.of(
+        tax_rates=[doubling], fee_plans=[plan(tier("0", fixed_minor=AMOUNT_MINOR_MAX), currency_code="CHF")]
+    )
     lines = [
         cart_line(
             line_id=seller_id,
             seller_id=seller_id,
-            unit_amount_minor=INT64_MAX // 2,
+            unit_amount_minor=AMOUNT_MINOR_MAX // 2,
             tax_category="double",
             tax_behavior=TaxBehavior.EXCLUSIVE,
         )
@@ -258,7 +260,7 @@ def test_fees_that_are_together_beyond_int64_are_refused() -> None:
     ]
 
     with pytest.raises(AmountOverflow) as refused:
-        price_cart(cart(*lines, adjustments=(funded_by_the_platform(INT64_MAX // 2 + 1),)), book=of)
+        price_cart(cart(*lines, adjustments=(funded_by_the_platform(AMOUNT_MINOR_MAX // 2 + 1),)), book=of)
 
     assert refused.value.field == "lines"
 
@@ -331,16 +333,16 @@ def test_whatever_the_plan_asks_the_seller_s_part_carries_it(
 @holds_for(
     of=any_plan(),
     amounts=st.lists(
-        st.tuples(st.integers(0, INT64_MAX // 2), st.sampled_from(TaxBehavior), st.sampled_from(("a", "b"))),
+        st.tuples(st.integers(0, AMOUNT_MINOR_MAX // 2), st.sampled_from(TaxBehavior), st.sampled_from(("a", "b"))),
         min_size=1,
         max_size=4,
     ),
-    funded_minor=st.integers(1, INT64_MAX),
-    fixed_minor=st.integers(0, INT64_MAX),
+    funded_minor=st.integers(1, AMOUNT_MINOR_MAX),
+    fixed_minor=st.integers(0, AMOUNT_MINOR_MAX),
     liability=st.sampled_from(VatLiability),
     step=st.sampled_from(STEPS),
 )
-def test_no_amount_of_a_quote_is_beyond_int64(
+def test_no_amount_of_a_quote_is_beyond_the_largest(
     *,
     of: FeePlan,
     amounts: list[tuple[int, TaxBehavior, str]],

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
 from services.pricing.domain.errors import LocaleUnknown
-from services.pricing.domain.exact import INT64_MAX
+from services.pricing.domain.exact import AMOUNT_MINOR_MAX
 from services.pricing.format import LocaleFormat, formats_of, require_locales
 from services.pricing.quoting import QUOTE_BYTES_MAX
 from services.pricing.store import QuoteStore, RequestKey
@@ -56,7 +56,7 @@ def format_of(locale: str, currency_code: str) -> LocaleFormat:
         ("en-LI", "CHF", 100, f"CHF{SPACE}1.00"),  # as in English, since CLDR has none for Liechtenstein
         ("zh-TW", "TWD", 100, "$1.00"),
         ("DE-ch", "CHF", 100, f"CHF{SPACE}1.00"),
-        ("de-CH", "CHF", INT64_MAX, f"CHF{SPACE}92’233’720’368’547’758.07"),
+        ("de-CH", "CHF", AMOUNT_MINOR_MAX, f"CHF{SPACE}90’071’992’547’409.91"),
     ],
 )
 def test_an_amount_is_written_as_people_there_write_it(
@@ -91,7 +91,7 @@ def test_what_is_no_locale_is_refused(locale: str) -> None:
 @holds_for(
     locale=st.sampled_from(LOCALES),
     currency_code=st.sampled_from(sorted(CURRENCIES)),
-    amount_minor=st.integers(-INT64_MAX, INT64_MAX) | st.integers(-200_000, 200_000),
+    amount_minor=st.integers(-AMOUNT_MINOR_MAX, AMOUNT_MINOR_MAX) | st.integers(-200_000, 200_000),
 )
 def test_every_display_string_reads_back_as_the_amount(locale: str, currency_code: str, amount_minor: int) -> None:
     display = format_of(locale, currency_code).amount(amount_minor)
@@ -115,7 +115,7 @@ def test_every_rate_on_display_reads_back(locale: str, parts: int) -> None:
 @holds_for(
     locale=st.sampled_from(LOCALES),
     currency_code=st.sampled_from(sorted(CURRENCIES)),
-    amount_minor=st.integers(0, INT64_MAX),
+    amount_minor=st.integers(0, AMOUNT_MINOR_MAX),
 )
 def test_babel_writes_the_same_where_it_is_given_our_digits(locale: str, currency_code: str, amount_minor: int) -> None:
     """But for what it leaves out: the space after letters, signs of amounts only, and symbols that can be seen."""
@@ -216,7 +216,7 @@ def largest(**changes: Any) -> pricing_pb2.CreateQuoteRequest:
         line(
             line_id=f"{number:064}",
             seller_id=f"{number:0128}",
-            unit_amount=money_pb2.Money(amount_minor=9 * 10**14, currency_code="LBP"),
+            unit_amount=money_pb2.Money(amount_minor=6 * 10**12, currency_code="LBP"),
             tax_category=f"{number:032}",
             tax_treatment=price_book_pb2.TAX_TREATMENT_EXEMPT,
             tax_treatment_reason="\N{OGHAM LETTER BEITH}" * 200,

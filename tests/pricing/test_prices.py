@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.pricing.domain.book import FeeBasis, FeePlan, FeeTier, PriceBook, TaxRate
 from services.pricing.domain.cart import Cart
 from services.pricing.domain.errors import AmountOverflow, TaxRateUnknown
-from services.pricing.domain.exact import INT64_MAX, Percent, Rounding, RoundingMode, RoundingPoint, round_ratio
+from services.pricing.domain.exact import AMOUNT_MINOR_MAX, Percent, Rounding, RoundingMode, RoundingPoint, round_ratio
 from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, Stage
@@ -182,12 +182,12 @@ def test_before_the_first_rate_there_is_none() -> None:
 @pytest.mark.parametrize(
     ("lines", "field"),
     [
-        ([{"quantity": Decimal(2), "unit_amount_minor": INT64_MAX}], "lines[0].unit_amount"),
-        ([{"unit_amount_minor": INT64_MAX}, {"unit_amount_minor": 1}], "lines"),
-        ([{"unit_amount_minor": INT64_MAX, "tax_behavior": TaxBehavior.EXCLUSIVE}], "lines[0].unit_amount"),
+        ([{"quantity": Decimal(2), "unit_amount_minor": AMOUNT_MINOR_MAX}], "lines[0].unit_amount"),
+        ([{"unit_amount_minor": AMOUNT_MINOR_MAX}, {"unit_amount_minor": 1}], "lines"),
+        ([{"unit_amount_minor": AMOUNT_MINOR_MAX, "tax_behavior": TaxBehavior.EXCLUSIVE}], "lines[0].unit_amount"),
     ],
 )
-def test_no_stage_goes_beyond_int64(lines: list[dict[str, object]], field: str) -> None:
+def test_no_stage_goes_beyond_the_largest_amount(lines: list[dict[str, object]], field: str) -> None:
     with pytest.raises(AmountOverflow) as refused:
         price_cart(cart(*(cart_line(line_id=str(index), **line) for index, line in enumerate(lines))), book=BOOK)
 
@@ -195,11 +195,11 @@ def test_no_stage_goes_beyond_int64(lines: list[dict[str, object]], field: str) 
 
 
 def test_the_largest_amount_is_priced_exactly() -> None:
-    price = price_cart(cart(cart_line(unit_amount_minor=INT64_MAX)), book=BOOK)
+    price = price_cart(cart(cart_line(unit_amount_minor=AMOUNT_MINOR_MAX)), book=BOOK)
 
-    assert price.total_minor == INT64_MAX
-    assert price.net_minor[0] + price.vat_minor[0] == INT64_MAX
-    assert price.vat_minor == (round_ratio(INT64_MAX * 81, denominator=1_081, rounding=Rounding()),)
+    assert price.total_minor == AMOUNT_MINOR_MAX
+    assert price.net_minor[0] + price.vat_minor[0] == AMOUNT_MINOR_MAX
+    assert price.vat_minor == (round_ratio(AMOUNT_MINOR_MAX * 81, denominator=1_081, rounding=Rounding()),)
 
 
 HALVES = st.tuples(st.integers(-(10**20), 10**20), st.integers(1, 10**12)).map(

@@ -22,6 +22,7 @@ from tests.pricing.conftest import CallAs, Stub
 from tests.pricing.samples import EXCLUSIVE, chf, line, order, refusal_of
 
 INT64_MAX = 2**63 - 1
+AMOUNT_MINOR_MAX = 2**53 - 1
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -82,8 +83,9 @@ LINES: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"unit_amount": chf(-1)}, "AMOUNT_NEGATIVE", "unit_amount.amount_minor"),
     ({"unit_amount": chf(-(2**63))}, "AMOUNT_NEGATIVE", "unit_amount.amount_minor"),
-    ({"unit_amount": chf(INT64_MAX), "quantity": "1.000001"}, "AMOUNT_OVERFLOW", "unit_amount"),
-    ({"unit_amount": chf(INT64_MAX), "tax_behavior": EXCLUSIVE}, "AMOUNT_OVERFLOW", "unit_amount"),
+    ({"unit_amount": chf(AMOUNT_MINOR_MAX + 1)}, "AMOUNT_OVERFLOW", "unit_amount.amount_minor"),
+    ({"unit_amount": chf(AMOUNT_MINOR_MAX), "quantity": "1.000001"}, "AMOUNT_OVERFLOW", "unit_amount"),
+    ({"unit_amount": chf(AMOUNT_MINOR_MAX), "tax_behavior": EXCLUSIVE}, "AMOUNT_OVERFLOW", "unit_amount"),
     ({"tax_category": "Standard"}, "FIELD_INVALID", "tax_category"),
     ({"tax_category": "x" * 33}, "FIELD_INVALID", "tax_category"),
     ({"tax_category": "luxury"}, "TAX_RATE_UNKNOWN", "tax_category"),
@@ -132,7 +134,7 @@ REQUESTS: list[tuple[dict[str, Any], str, str]] = [
         "CURRENCY_MISMATCH",
         "lines[1].unit_amount.currency_code",
     ),
-    ({"lines": [line(unit_amount=chf(INT64_MAX)), line(line_id="b")]}, "AMOUNT_OVERFLOW", "lines"),
+    ({"lines": [line(unit_amount=chf(AMOUNT_MINOR_MAX)), line(line_id="b")]}, "AMOUNT_OVERFLOW", "lines"),
     ({"payer_id": "x" * 129}, "FIELD_INVALID", "payer_id"),
     ({"payer_id": "anna@example.ch"}, "FIELD_INVALID", "payer_id"),
     ({"coupon_codes": [""]}, "FIELD_MISSING", "coupon_codes[0]"),

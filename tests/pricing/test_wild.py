@@ -19,7 +19,7 @@ from batzen.pricing.v1 import errors_pb2, price_book_pb2, pricing_pb2
 from services.errors import FailedPrecondition, InvalidRequest, ServiceError
 from services.pricing.books import Books
 from services.pricing.domain.book import FeePlan, TaxRate
-from services.pricing.domain.exact import INT64_MAX, Percent
+from services.pricing.domain.exact import AMOUNT_MINOR_MAX, Percent
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import Direction, Discount, Funder, Terms
@@ -77,7 +77,7 @@ def test_whatever_is_asked_the_answer_is_a_quote_or_a_documented_refusal(
     quote = write_quote(
         price, cart=order.cart, quote_id="quote", create_time=NOW, expire_time=None, formats=order.formats
     )
-    assert 0 <= quote.total.amount_minor <= INT64_MAX
+    assert 0 <= quote.total.amount_minor <= AMOUNT_MINOR_MAX
     shown = [row.amount_minor for row in quote.rows if row.payer_facing and row.included_in_total]
     assert sum(shown) == quote.total.amount_minor
     assert "nan" not in str(MessageToDict(quote)).lower()

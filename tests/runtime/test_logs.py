@@ -140,3 +140,21 @@ def test_the_log_is_as_before_afterwards() -> None:
         assert root.level == logging.ERROR
 
     assert (root.handlers, root.level) == before
+
+
+@pytest.mark.parametrize("character", ["x", "\0", "\ud83d", "🍋"])
+def test_a_line_is_bounded_and_whole_whatever_it_is_to_hold(character: str) -> None:
+    written: list[str] = []
+    with json_logs(service="pricing", write=written.append):
+        logger.error(character * 1_000_000)
+        logger.error(
+            "fields",
+            extra={"fields": {"payment_id": "pay_1", "text": character * 100_000, "list": [character] * 99_999}},
+        )
+        logger.error("many", extra={"fields": {f"{n}": character * 100 for n in range(10_000)}})
+
+    lines = "".join(written).splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert max(len(line) for line in lines) <= logs.LINE_CHARACTERS_MAX
+    assert [(entry["service"], entry["was_cut"]) for entry in entries] == [("pricing", True)] * 3
+    assert entries[1]["payment_id"] == "pay_1"

@@ -18,7 +18,7 @@ from batzen.status.v1 import status_pb2
 from local.issuer import Issuer
 from services.errors import CardNumberRefused, FieldInvalid
 from services.runtime import calls
-from services.runtime.texts import DIGITS_BYTES_MAX, check_texts
+from services.runtime.texts import GROUPS_MAX, TEXT_CHARACTERS_MAX, check_texts
 from tests.runtime.echo import collect, echo, refusal, serving, talk, unary, watch
 
 CARD = "4242 4242 4242 4242"
@@ -93,9 +93,23 @@ def test_a_request_without_either_passes() -> None:
 
 def test_more_digits_than_can_be_looked_through_at_once_are_refused() -> None:
     with pytest.raises(FieldInvalid) as refused:
-        check(Start(booking_ids=["1 " * (DIGITS_BYTES_MAX // 2), "1" * 12]))
+        check(Start(booking_ids=["1 " * GROUPS_MAX, "1" * 12]))
 
     assert refused.value.field == "booking_ids[1]"
+
+
+def test_a_text_that_is_longer_than_any_field_takes_is_not_looked_through() -> None:
+    with pytest.raises(FieldInvalid) as refused:
+        check(Start(booking_ids=["4 " * TEXT_CHARACTERS_MAX]))
+
+    assert refused.value.field == "booking_ids[0]"
+
+
+def test_texts_that_are_long_and_have_few_digits_pass_whatever_their_script() -> None:
+    reasons = ["\N{OGHAM LETTER BEITH}" * 200, "Обратное начисление НДС, ст. 161 п. 2. " * 5, "逆向征收增值税" * 28]
+    check(
+        Start(lines=[Line(line_id=f"{place:064}", tax_treatment_reason=reasons[place % 3]) for place in range(1_000)])
+    )
 
 
 async def test_no_kind_of_handler_sees_a_card_number_and_no_line_of_the_log_has_it(

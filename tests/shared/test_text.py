@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from services.shared.text import encodable_json, storable
+from services.shared.text import storable, storable_json
 
 WILD = ["", "plain", "Zürich 🍋", "a\0b", "\0", "\ud83d", "\ude00\ud83d", "x" * 50, "🍋" * 50, "é\0\udfff" * 20]
 
@@ -38,9 +38,22 @@ def test_a_text_that_is_too_long_keeps_its_beginning_and_says_that_it_was_cut() 
     assert storable("abcdef", characters_max=4) == "abc…"
 
 
-def test_texts_and_keys_anywhere_in_json_become_storable() -> None:
-    read = json.loads('{"a\\u0000": [{"b": "\\ud83d"}, 1, null, true], "c": "fine"}')
-    assert encodable_json(read) == {
-        "a\N{REPLACEMENT CHARACTER}": [{"b": "\N{REPLACEMENT CHARACTER}"}, 1, None, True],
-        "c": "fine",
-    }
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (rb'{"a\u0000": ["\ud83d", 1, null]}', {"a\N{REPLACEMENT CHARACTER}": ["\N{REPLACEMENT CHARACTER}", 1, None]}),
+        (rb'"\ud83c\udf4b"', "🍋"),
+        (rb'"\uDE00\uD83D"', "\N{REPLACEMENT CHARACTER}" * 2),
+        (rb'"\\u0000 is written so"', "\\u0000 is written so"),
+        (rb'"\\\u0000"', "\\\N{REPLACEMENT CHARACTER}"),
+        (rb'"\ud83d\\udf4b"', "\N{REPLACEMENT CHARACTER}\\udf4b"),
+        ('"Zürich 🍋"'.encode(), "Zürich 🍋"),
+    ],
+)
+def test_what_json_says_in_escapes_becomes_storable_and_nothing_else_changes(body: bytes, read: object) -> None:
+    assert json.loads(storable_json(body)) == read
+
+
+def test_json_without_such_an_escape_stays_as_it_is() -> None:
+    body = b'{"id": "evt_1", "text": "line\\nbreak \\u00fc"}'
+    assert storable_json(body) is body

@@ -21,7 +21,7 @@ from .errors import (
     CouponNotValidNow,
     CouponUnknown,
 )
-from .exact import allocate, require_int64
+from .exact import allocate, require_amount
 from .price import AppliedAdjustment, Price, Stage
 from .terms import CallerAdjustment, Direction, Discount, Funder
 
@@ -45,14 +45,14 @@ def adjustments(cart: Cart, book: PriceBook, price: Price) -> Price:
         keys = [cart.lines[index].line_id for index in of]
         shares = allocate(amount, weights=weights, keys=keys, step_minor=cart.rounding.step_minor)
         for index, share in zip(of, shares, strict=True):
-            running[index] = require_int64(running[index] + share, field="lines")
+            running[index] = require_amount(running[index] + share, field="lines")
             if turn.entry.terms.funder is Funder.SELLER:
                 # A discount may also take off what the platform put on before; a seller bears no more than its own.
-                seller_running[index] = require_int64(max(0, seller_running[index] + share), field="lines")
+                seller_running[index] = require_amount(max(0, seller_running[index] + share), field="lines")
         # After each turn: a later one may bring the sum back, but the quote says what each has come to.
-        require_int64(sum(running), field="lines")
+        require_amount(sum(running), field="lines")
         applied.append(_applied(turn, amount=amount, shares=dict(zip(of, shares, strict=True))))
-    require_int64(sum(seller_running), field="lines")
+    require_amount(sum(seller_running), field="lines")
     total = sum(adjustment.amount_minor for adjustment in applied)
     return price._replace(
         base_minor=tuple(running),

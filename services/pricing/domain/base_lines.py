@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .book import PriceBook
 from .cart import Cart
-from .exact import require_int64, round_ratio
+from .exact import require_amount, round_ratio
 from .price import Price, Stage
 
 
@@ -14,9 +14,9 @@ def base_lines(cart: Cart, book: PriceBook, price: Price) -> Price:  # noqa: ARG
     for index, line in enumerate(cart.lines):
         numerator, denominator = line.quantity.as_integer_ratio()
         amount = round_ratio(numerator * line.unit_amount_minor, denominator=denominator, rounding=cart.rounding)
-        amounts.append(require_int64(amount, field=f"lines[{index}].unit_amount"))
+        amounts.append(require_amount(amount, field=f"lines[{index}].unit_amount"))
     column = tuple(amounts)
-    total = require_int64(sum(column), field="lines")
+    total = require_amount(sum(column), field="lines")
     return price._replace(
         list_minor=column,
         base_minor=column,

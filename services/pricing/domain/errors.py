@@ -60,7 +60,7 @@ class AmountNegative(InvalidRequest):
 
 
 class AmountOverflow(InvalidRequest):
-    """An amount is, or would come to be, beyond int64."""
+    """An amount is, or would come to be, beyond 2^53 − 1."""
 
     reason = "AMOUNT_OVERFLOW"
 

@@ -13,12 +13,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 from services.errors import FieldMissing
+from services.shared.amounts import AMOUNT_MINOR_MAX
 
 from .errors import AmountOverflow, DecimalInvalid, DecimalPrecision
 from .word import Word
-
-INT64_MAX = 2**63 - 1
-"""The largest amount that the contract can carry, in minor units."""
 
 DECIMAL_CHARACTERS_MAX = 32
 """Longer than any decimal a field allows; keeps a megabyte of digits from being parsed."""
@@ -84,9 +82,9 @@ def round_ratio(numerator: int, *, denominator: int, rounding: Rounding) -> int:
     return steps * step if numerator >= 0 else -steps * step
 
 
-def require_int64(amount: int, *, field: str) -> int:
+def require_amount(amount: int, *, field: str) -> int:
     """Return the amount, in minor units, or raise `AmountOverflow` at `field`."""
-    if -INT64_MAX <= amount <= INT64_MAX:
+    if -AMOUNT_MINOR_MAX <= amount <= AMOUNT_MINOR_MAX:
         return amount
     raise AmountOverflow(field=field)
 

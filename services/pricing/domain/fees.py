@@ -12,7 +12,7 @@ from services.errors import ServiceError
 
 from .book import FeeBasis, FeePlan, PriceBook, TaxRate
 from .cart import Cart
-from .exact import require_int64
+from .exact import require_amount
 from .line import TaxBehavior, VatLiability
 from .price import Price, SellerTotal, Stage
 from .tax import vat_of
@@ -27,7 +27,7 @@ def platform_fee(cart: Cart, book: PriceBook, price: Price) -> Price:
         _seller_total(seller_id, of=indexes[seller_id], cart=cart, book=book, price=price)
         for seller_id in sorted(indexes)
     )
-    taken = require_int64(sum(seller.platform_fee_minor + seller.fee_vat_minor for seller in sellers), field="lines")
+    taken = require_amount(sum(seller.platform_fee_minor + seller.fee_vat_minor for seller in sellers), field="lines")
     return price._replace(sellers=sellers, contributions=(*price.contributions, (Stage.PLATFORM_FEE, taken)))
 
 
@@ -40,7 +40,7 @@ def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook,
         vat += price.vat_minor[index]
         if cart.lines[index].vat_liability is VatLiability.PLATFORM:
             platform_vat += price.vat_minor[index]
-    part = require_int64(own.net + vat - platform_vat, field="lines")
+    part = require_amount(own.net + vat - platform_vat, field="lines")
     plan = _plan_of(seller_id, of=of, cart=cart, book=book)
     basis = own.of(plan.basis)
     asked = plan.fee_minor(basis, rounding=cart.rounding)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from services.errors import FieldInvalid, FieldMissing
 
 from .errors import AmountNegative, QuantityOutOfRange
-from .exact import require_int64
+from .exact import require_amount
 from .word import Word
 
 QUANTITY_MAX = 10_000
@@ -92,7 +92,7 @@ class CartLine:
             raise QuantityOutOfRange(field="quantity", quantity_max=QUANTITY_MAX)
         if self.unit_amount_minor < 0:
             raise AmountNegative(field="unit_amount.amount_minor")
-        require_int64(self.unit_amount_minor, field="unit_amount.amount_minor")
+        require_amount(self.unit_amount_minor, field="unit_amount.amount_minor")
         if self.tax_treatment is TaxTreatment.TAXABLE:
             if self.tax_treatment_reason:
                 raise FieldInvalid(field="tax_treatment_reason", detail="It is for lines without VAT only.")

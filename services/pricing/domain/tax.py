@@ -13,7 +13,7 @@ from services.errors import ServiceError
 
 from .book import PriceBook, TaxRate
 from .cart import Cart
-from .exact import Rounding, RoundingPoint, allocate, require_int64, round_ratio
+from .exact import Rounding, RoundingPoint, allocate, require_amount, round_ratio
 from .line import CartLine, TaxBehavior, TaxTreatment
 from .price import Price, Stage
 
@@ -47,13 +47,13 @@ def tax(cart: Cart, book: PriceBook, price: Price) -> Price:
         else:
             added += amount
             net.append(base)
-            gross.append(require_int64(base + amount, field=f"lines[{index}].unit_amount"))
+            gross.append(require_amount(base + amount, field=f"lines[{index}].unit_amount"))
     return price._replace(
         tax_rates=tuple(rates),
         net_minor=tuple(net),
         vat_minor=tuple(vat),
         gross_minor=tuple(gross),
-        total_minor=require_int64(sum(gross), field="lines"),
+        total_minor=require_amount(sum(gross), field="lines"),
         contributions=(*price.contributions, (Stage.TAX, added)),
     )
 
