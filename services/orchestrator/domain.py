@@ -360,9 +360,10 @@ def submitted(before: Snapshot) -> Snapshot:
     return _step(before, collection=PROCESSING, reason=SUBMITTED, last_error=None)
 
 
-def refused(before: Snapshot, error: PaymentError) -> Snapshot:
-    """Return what is true when nothing can be collected, for good."""
-    return _step(before, collection=FAILED, last_error=replace(error, recoverable=False))
+def refused(before: Snapshot, code: str) -> Snapshot:
+    """Return what is true when nothing can be collected, for good; `code` says why."""
+    error = PaymentError(code=code, message="This payment could not be set up.", recoverable=False)
+    return _step(before, collection=FAILED, last_error=error)
 
 
 def start_expired(before: Snapshot) -> Snapshot:

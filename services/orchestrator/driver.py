@@ -21,7 +21,7 @@ from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator import domain
-from services.orchestrator.domain import Attention, Observation, PaymentError, Snapshot
+from services.orchestrator.domain import Attention, Observation, Snapshot
 from services.orchestrator.peers import REQUEST_EXPIRED, Peers, Refused, RevisionMoved, observation, snapshot
 from services.orchestrator.store import LeaseLost, Plan, Request, Store, Transition
 from services.runtime import points
@@ -219,8 +219,9 @@ class Driver:
             if refusal.reason == REQUEST_EXPIRED:
                 work.say(domain.start_expired(plan.said), "step:start_expired:1")
             else:
-                error = PaymentError(code=refusal.reason.lower() or "refused", message=str(refusal))
-                work.say(domain.refused(plan.said, error), "step:refused:1")
+                # Its words may name what is Stripe's, and are not for the payer.
+                _logger.warning("%s is not set up: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
+                work.say(domain.refused(plan.said, refusal.reason.lower() or "refused"), "step:refused:1")
             plan.stage, plan.expire_time = "ENDED", None
             return
         is_late = plan.expire_time is not None and plan.expire_time <= self._now()

@@ -193,6 +193,7 @@ async def test_a_seller_who_cannot_be_paid_fails_the_payment(
     payment = (await orchestrator.StartPayment(start(lines=[line(seller_id="seller_unknown")]))).session.payment
     assert state_of(payment) == "FAILED"
     assert payment.snapshot.last_error.code == "seller_not_found"
+    assert payment.snapshot.last_error.message == "This payment could not be set up."
     assert not payment.snapshot.last_error.recoverable
     assert await journeys.states(payment.payment_id) == ["INITIALIZED", "FAILED"]
 

@@ -167,7 +167,7 @@ def test_what_is_stuck_is_so_until_it_moves() -> None:
     steps = (
         domain.opened(stuck, attempt=1),
         domain.start_expired(stuck),
-        domain.refused(stuck, DECLINE),
+        domain.refused(stuck, "seller_not_payable"),
         domain.paid_nothing(stuck),
         domain.submitted(stuck),
         domain.submit_expired(stuck),
