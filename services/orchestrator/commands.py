@@ -182,6 +182,10 @@ class Commands:
     async def _first(self, request: Request) -> Request:
         """Return what was written down under the request's id; raise RequestIdReused if that was something else."""
         first = await self._store.request(request.key)
+        if first is None and await self._store.is_known(request.key.tenant_id, request.payment_id):
+            first = await self._store.request(request.key)
+            if first is None:  # the payment is there, and the request so old that it was forgotten
+                raise RequestIdReused(field="request_id")
         if first is None:
             raise RequestInProgress  # seen and not readable yet: its transaction ends any moment
         if first.request_hash != request.request_hash or (

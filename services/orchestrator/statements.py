@@ -24,7 +24,8 @@ START: Final = f"""
 WITH request AS (
     INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
         send_before_time)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8, $9)
+    SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8::timestamptz, $9::timestamptz
+    WHERE NOT EXISTS (SELECT FROM payments WHERE tenant_id = $1 AND payment_id = $6)
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1)
 INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
@@ -136,6 +137,8 @@ SELECT count(*) FROM payments WHERE tenant_id = $1 AND payment_id = $2"""
 DUE: Final = """
 SELECT tenant_id, payment_id FROM payments WHERE due_time <= $1 AND held_until <= $1 ORDER BY due_time LIMIT $2"""
 
+KNOWN: Final = "SELECT EXISTS (SELECT FROM payments WHERE tenant_id = $1 AND payment_id = $2)"
+
 READ: Final = f"""
 SELECT {_COLUMNS}, {_OUTBOX} FROM payments p
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND ($3::text IS NULL OR p.payer_id = $3) AND p.stage <> 'REFUSED'
@@ -166,6 +169,6 @@ WHERE q.tenant_id = p.tenant_id AND q.payment_id = p.payment_id AND q.quote_stat
 
 FORGET: Final = """
 DELETE FROM requests WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM requests WHERE create_time < $1 AND method <> 'StartPayment' AND state = 'DONE'
+    SELECT ctid FROM requests WHERE create_time < $1 AND state = 'DONE'
     ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
 RETURNING 1"""

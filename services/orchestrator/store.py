@@ -305,6 +305,11 @@ class Store:
                 statements.QUOTE_PROBLEM, one.tenant_id, one.payment_id, one.quote_state, problem, now
             )
 
+    async def is_known(self, tenant_id: str, payment_id: str) -> bool:
+        """Whether there is such a payment, also one whose start was refused."""
+        async with self._held.statement(None) as connection:
+            return bool(await connection.fetchval(statements.KNOWN, tenant_id, payment_id))
+
     async def read(self, tenant_id: str, payment_id: str, *, payer_id: str | None) -> Plan | None:
         """Return a plan without holding it; None if there is none, or it is not of `payer_id`."""
         async with self._held.statement(None) as connection:

@@ -282,7 +282,7 @@ async def test_the_limits_of_a_currency(gateway: GatewayServiceStub) -> None:
     limits = await gateway.GetLimits(pb.GetLimitsRequest(currency_code="CHF"))
     assert (limits.minimum, limits.maximum, limits.step_minor) == (chf(50), chf(99_999_999), 1)
 
-    for unknown in ("XTS", "chf", "\0"):
+    for unknown in ("XTS", "chf"):
         assert await refusal(gateway.GetLimits(pb.GetLimitsRequest(currency_code=unknown))) == (
             StatusCode.INVALID_ARGUMENT,
             "CURRENCY_UNKNOWN",

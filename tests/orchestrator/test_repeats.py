@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 from grpc import aio
@@ -13,6 +14,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain import LEASE
 from services.runtime import calls
+from services.runtime.database import plain_dsn
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.mortal import asked_by_shop
 from tests.orchestrator.samples import (
@@ -269,3 +271,19 @@ async def test_refunds_of_what_is_left_add_up(orchestrator: OrchestratorServiceS
         left_minor -= amount_minor
     assert state_of(await journeys.payment(payment_id)) == "REFUNDED"
     assert sum(one["amount"] for one in await journeys.refunds(payment_id)) == TOTAL_MINOR
+
+
+async def test_a_start_that_is_older_than_its_answer_starts_nothing_again(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys, world: World
+) -> None:
+    request = start()
+    payment_id = (await orchestrator.StartPayment(request)).session.payment.payment_id
+    connection = await asyncpg.connect(plain_dsn(world.database_url))
+    try:  # as is done to what is older than 90 days
+        await connection.execute("DELETE FROM requests WHERE payment_id = $1", payment_id)
+    finally:
+        await connection.close()
+
+    refusal = await refused(orchestrator.StartPayment(request))
+    assert (refusal.code, refusal.reason) == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
+    assert len(await journeys.intents(payment_id)) == 1

@@ -339,7 +339,7 @@ async def test_an_answer_is_kept_for_ever(store: Store, clock: Clock) -> None:
     assert await store.open_requests("main", plan.payment_id) == []
 
 
-async def test_answers_are_forgotten_after_90_days_but_for_starts_and_what_is_open(
+async def test_answers_are_forgotten_after_90_days_but_for_what_is_open(
     store: Store, clock: Clock, database: ServiceDatabase
 ) -> None:
     payment_id = new_payment_id()
@@ -358,8 +358,10 @@ async def test_answers_are_forgotten_after_90_days_but_for_starts_and_what_is_op
         clock.advance(SECOND)
         assert await forget(held, FORGET, now=clock()) >= 1
     assert await store.request(done.key) is None
-    assert await store.request(start.key) is not None
+    assert await store.request(start.key) is None
     assert await store.request(still_open.key) is not None
+    assert await store.start(start, payment_of(payment_id), now=clock()) is None
+    assert await store.request(start.key) is None
 
 
 # What pricing has to hear.
