@@ -170,6 +170,16 @@ async def refused(call: Awaitable[Message]) -> tuple[grpc.StatusCode, str, str, 
     return caught.value.code(), reason, field, metadata
 
 
+def reason_of(error: aio.AioRpcError) -> str:
+    """Return the reason of a refusal."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an aio error has what a call has
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return str(info.reason)
+    return ""
+
+
 async def refusal(call: Awaitable[Message]) -> tuple[grpc.StatusCode, str]:
     """Return status and reason of a call that must be refused."""
     return (await refused(call))[:2]

@@ -1,0 +1,409 @@
+"""Every call × every wrong answer × what was sent before × whether it had an effect: what follows, and how it ends.
+
+Whatever Stripe answers: a call has at most one effect, what may have had one keeps its reservation, nobody hears of an
+end that Stripe did not say, and once Stripe answers again the mirror shows what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+import sqlalchemy as sa
+from google.protobuf.message import Message
+from grpc import aio
+
+from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from sandbox.control import SandboxControl
+from services.gateway import provider
+from tests.gateway.conftest import Gateway
+from tests.gateway.samples import (
+    CANCEL,
+    CANCELED,
+    CONFIRM,
+    CREATE,
+    READ,
+    REFUND,
+    Payments,
+    new_id,
+    reason_of,
+)
+
+PART_MINOR: Final = 6_000
+"""More than half: two of them cannot go back."""
+
+TRIES: Final = 3
+"""Of one call here: one whose answer is lost, one that is wrong, and one more."""
+REPEAT, WITHIN = "repeat of an unknown one", "after a lost answer in one call"
+
+UNKNOWN, WITHDRAWN, REFUSED, ANSWERED = "UNKNOWN", "WITHDRAWN", "REFUSED", "ANSWERED"
+UNAVAILABLE, LIMITED = "UNAVAILABLE STRIPE_UNAVAILABLE", "RESOURCE_EXHAUSTED STRIPE_RATE_LIMITED"
+STRIPE_REFUSED, INTENT_STATE = "FAILED_PRECONDITION STRIPE_REFUSED", "FAILED_PRECONDITION INTENT_STATE"
+OK = "OK"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """A wrong answer, and what becomes of the call by it."""
+
+    fault: dict[str, Any]
+    first: str
+    """On a first try."""
+    repeat: str = UNKNOWN
+    """On any later one."""
+    said: str = UNAVAILABLE
+    """To the caller, of what is WITHDRAWN."""
+
+
+WRONG: Final = {
+    "401": Wrong(fault={"kind": "unauthorized"}, first=WITHDRAWN),
+    "403": Wrong(fault={"kind": "forbidden"}, first=WITHDRAWN),
+    "403 of a proxy": Wrong(fault={"kind": "html", "status": 403}, first=WITHDRAWN),
+    "404 of the endpoint": Wrong(fault={"kind": "unknown_endpoint"}, first=WITHDRAWN),
+    "404 of a proxy": Wrong(fault={"kind": "html", "status": 404}, first=WITHDRAWN),
+    "404 of the object": Wrong(fault={"kind": "missing", "param": "intent"}, first=WITHDRAWN),
+    "429": Wrong(fault={"kind": "rate_limit"}, first=WITHDRAWN, said=LIMITED),
+    "429 of contention": Wrong(fault={"kind": "lock_timeout"}, first=WITHDRAWN, said=LIMITED),
+    "400 of the parameters": Wrong(fault={"kind": "invalid"}, first=REFUSED),
+    "402 without an intent": Wrong(fault={"kind": "invalid", "status": 402, "code": "odd"}, first=REFUSED),
+    "409": Wrong(fault={"kind": "in_use"}, first=UNKNOWN),
+    "500": Wrong(fault={"kind": "server_error", "stored": False}, first=UNKNOWN),
+    "502 of a proxy": Wrong(fault={"kind": "html"}, first=UNKNOWN),
+    "503": Wrong(fault={"kind": "server_error", "status": 503, "stored": False, "should_retry": False}, first=UNKNOWN),
+    "400 of a proxy": Wrong(fault={"kind": "html", "status": 400}, first=UNKNOWN),
+    "400 without a type": Wrong(fault={"kind": "invalid", "body": '{"error": {"message": "no"}}'}, first=UNKNOWN),
+    "400 with a word": Wrong(fault={"kind": "invalid", "body": '{"error": "invalid_request"}'}, first=UNKNOWN),
+    "400 with nothing": Wrong(fault={"kind": "invalid", "body": '{"error": null}'}, first=UNKNOWN),
+    "broken": Wrong(fault={"kind": "broken_json"}, first=UNKNOWN),
+    "empty": Wrong(fault={"kind": "empty"}, first=UNKNOWN),
+    "cut off": Wrong(fault={"kind": "cut_off"}, first=UNKNOWN),
+    "a page": Wrong(fault={"kind": "html", "status": 200}, first=UNKNOWN),
+    "a list": Wrong(fault={"kind": "empty", "body": "[]"}, first=UNKNOWN),
+    "another object": Wrong(fault={"kind": "empty", "body": '{"id": "co_1", "object": "coupon"}'}, first=UNKNOWN),
+    "an object without an id": Wrong(fault={"kind": "empty", "body": '{"object": "refund"}'}, first=UNKNOWN),
+    "no answer": Wrong(fault={"kind": "reset"}, first=UNKNOWN),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One call that is about to be made."""
+
+    payment_id: str
+    request: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One of the calls that change something at Stripe."""
+
+    route: str
+    prepared: Callable[[Payments], Awaitable[Subject]]
+    send: Callable[[GatewayServiceStub, Any], Awaitable[Message]]
+    effects: Callable[[Payments, str], Awaitable[int]]
+    said_of_unknown: str = OK
+    said_of_found: str = OK
+    """When Stripe refuses what it has done."""
+    became_of_found: str = ANSWERED
+
+
+async def _creating(payments: Payments) -> Subject:
+    payment_id = new_id("pay")
+    return Subject(payment_id=payment_id, request=payments.create_request(payment_id=payment_id))
+
+
+async def _confirming(payments: Payments) -> Subject:
+    payment_id = await payments.created()
+    return Subject(payment_id=payment_id, request=payments.confirm_request(payment_id))
+
+
+async def _cancelling(payments: Payments) -> Subject:
+    payment_id = await payments.created()
+    return Subject(payment_id=payment_id, request=payments.cancel_request(payment_id))
+
+
+async def _refunding(payments: Payments) -> Subject:
+    payment_id = await payments.paid()
+    return Subject(payment_id=payment_id, request=payments.refund_request(payment_id, PART_MINOR))
+
+
+async def _intents(payments: Payments, payment_id: str) -> int:
+    return len(await payments.intents(payment_id))
+
+
+async def _charges(payments: Payments, payment_id: str) -> int:
+    return len(await payments.charges(payment_id))
+
+
+async def _cancelled(payments: Payments, payment_id: str) -> int:
+    return sum(intent["status"] == "canceled" for intent in await payments.intents(payment_id))
+
+
+async def _refunds(payments: Payments, payment_id: str) -> int:
+    return len(await payments.refunds(payment_id))
+
+
+CALLS: Final = {
+    "create": Kind(
+        route=CREATE,
+        prepared=_creating,
+        send=lambda gateway, request: gateway.CreateIntent(request),
+        effects=_intents,
+        said_of_unknown=UNAVAILABLE,
+        said_of_found=STRIPE_REFUSED,  # it is not looked for: an intent that nobody has the secret of takes no money
+        became_of_found=REFUSED,
+    ),
+    "confirm": Kind(
+        route=CONFIRM,
+        prepared=_confirming,
+        send=lambda gateway, request: gateway.ConfirmIntent(request),
+        effects=_charges,
+        said_of_found=INTENT_STATE,
+        became_of_found=REFUSED,
+    ),
+    "cancel": Kind(
+        route=CANCEL,
+        prepared=_cancelling,
+        send=lambda gateway, request: gateway.CancelIntent(request),
+        effects=_cancelled,
+    ),
+    "refund": Kind(
+        route=REFUND,
+        prepared=_refunding,
+        send=lambda gateway, request: gateway.CreateRefund(request),
+        effects=_refunds,
+    ),
+}
+
+
+@dataclass(kw_only=True)
+class Matrix:
+    """Runs cases and collects what is not as it must be."""
+
+    replica: Gateway
+    payments: Payments
+    stripe: SandboxControl
+    deviations: list[str] = field(default_factory=list)
+
+    def expect(self, case: str, what: str, found: object, expected: object) -> None:
+        if found != expected:
+            self.deviations.append(f"{case}: {what} is {found}, not {expected}")
+
+    async def said(self, call: Awaitable[Message]) -> str:
+        """Return what a caller hears: OK, or status and reason."""
+        try:
+            await call
+        except aio.AioRpcError as error:
+            return f"{error.code().name} {reason_of(error)}"
+        return OK
+
+    async def row(self, subject: Subject) -> str:
+        async with self.replica.parts.engine.connect() as connection:
+            found = await connection.execute(
+                sa.text("SELECT state FROM calls WHERE request_id = :request_id AND payment_id = :payment_id"),
+                {"request_id": subject.request.request_id, "payment_id": subject.payment_id},
+            )
+            return str(found.scalar_one())
+
+    async def is_reserved(self, subject: Subject) -> bool:
+        """Whether what the call may have done is kept free for it."""
+        held = await self.replica.parts.store.read("main", subject.payment_id)
+        assert held is not None
+        amounts = held.observation.amounts
+        return (
+            held.unsettled
+            or amounts.refund_pending_minor > 0
+            or any(not one.intent_id for one in held.intents.values())
+        )
+
+    async def lose(self, call: Kind, *, after: bool, times: int) -> None:
+        await self.stripe.fault("reset", route=call.route, after=after, times=times)
+
+    async def meets(
+        self,
+        case: str,
+        call: Kind,
+        subject: Subject,
+        wrong: Wrong,
+        *,
+        route: str = "",
+        after: bool = False,
+        state: str,
+        said: str,
+    ) -> None:
+        """Send the call while every answer is this one, and hold what follows against what must."""
+        await self.stripe.fault(**wrong.fault, route=route or call.route, times=None, after=after)
+        self.expect(case, "the answer", await self.said(call.send(self.payments.gateway, subject.request)), said)
+        self.expect(case, "the call", await self.row(subject), state)
+        # A create that was refused leaves its attempt, closed.
+        keeps = state == UNKNOWN or (call.route == CREATE and state == REFUSED)
+        self.expect(case, "reserved", await self.is_reserved(subject), keeps)
+        await self.stripe.clear_faults()
+
+    async def settled(self, case: str, call: Kind, subject: Subject) -> None:
+        """Repeat the request once Stripe answers again: there is one effect or none, and the mirror shows it."""
+        await self.stripe.clear_faults()
+        for _ in range(3):
+            await self.said(call.send(self.payments.gateway, subject.request))
+            if await self.row(subject) not in (UNKNOWN, WITHDRAWN):
+                break
+        self.expect(case, "the call in the end", await self.row(subject) in (ANSWERED, REFUSED), expected=True)
+        self.expect(case, "what is still reserved", await self.is_reserved(subject) and call.route != CREATE, False)
+        effects = await call.effects(self.payments, subject.payment_id)
+        self.expect(case, "more than one effect", effects > 1, False)
+        if await self.row(subject) == ANSWERED and call.route != CREATE:
+            await self.mirrored(case, subject)
+
+    async def mirrored(self, case: str, subject: Subject) -> None:
+        seen = await self.payments.seen(subject.payment_id)
+        taken = sum(charge["amount"] for charge in await self.payments.charges(subject.payment_id))
+        returned = sum(refund["amount"] for refund in await self.payments.refunds(subject.payment_id))
+        is_cancelled = bool(await _cancelled(self.payments, subject.payment_id))
+        self.expect(case, "what was taken", seen.amounts.captured_minor, taken)
+        self.expect(case, "what went back", seen.amounts.refunded_minor, returned)
+        self.expect(case, "cancelled", seen.intent_state == CANCELED, is_cancelled)
+
+
+@pytest.fixture
+def matrix(replica: Gateway, payments: Payments, stripe: SandboxControl, monkeypatch: pytest.MonkeyPatch) -> Matrix:
+    monkeypatch.setattr(provider, "PAUSE_FIRST_S", 0.001)
+    monkeypatch.setattr(provider, "TRIES_MAX", TRIES)
+    return Matrix(replica=replica, payments=payments, stripe=stripe)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_what_follows_from_each_answer_to_a_first_try(matrix: Matrix, name: str) -> None:
+    call = CALLS[name]
+    for words, wrong in WRONG.items():
+        for after in (False, True):
+            case = f"{name}, {words}, {'after' if after else 'before'} the effect"
+            subject = await call.prepared(matrix.payments)
+            state, said = _first(name, words, after=after)
+            await matrix.meets(case, call, subject, wrong, after=after, state=state, said=said)
+            await matrix.settled(case, call, subject)
+    assert not matrix.deviations, "\n".join(matrix.deviations)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_what_follows_from_each_answer_to_a_repeat(matrix: Matrix, name: str) -> None:
+    call = CALLS[name]
+    for after in (False, True):
+        subject = await call.prepared(matrix.payments)
+        await matrix.lose(call, after=after, times=TRIES)
+        assert await matrix.said(call.send(matrix.payments.gateway, subject.request)) == call.said_of_unknown
+        for words, wrong in WRONG.items():  # each leaves it as unknown as it was
+            case = f"{name}, {words}, repeated {'after' if after else 'before'} the effect"
+            await matrix.meets(case, call, subject, wrong, state=UNKNOWN, said=call.said_of_unknown)
+        await matrix.settled(name, call, subject)
+        matrix.expect(name, "the call in the end", await matrix.row(subject), ANSWERED)
+    assert not matrix.deviations, "\n".join(matrix.deviations)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_what_follows_from_each_answer_after_a_lost_one_in_the_same_call(matrix: Matrix, name: str) -> None:
+    call = CALLS[name]
+    for words, wrong in WRONG.items():
+        if wrong.first == UNKNOWN:  # after one that says as little
+            continue
+        for after in (False, True):
+            case = f"{name}, {words}, after a lost answer {'after' if after else 'before'} the effect"
+            subject = await call.prepared(matrix.payments)
+            await matrix.lose(call, after=after, times=1)
+            await matrix.meets(case, call, subject, wrong, state=UNKNOWN, said=call.said_of_unknown)
+            await matrix.settled(case, call, subject)
+    assert not matrix.deviations, "\n".join(matrix.deviations)
+
+
+def _first(name: str, words: str, *, after: bool) -> tuple[str, str]:
+    """Return what becomes of a call whose first tries meet only this, and what its caller hears."""
+    call, wrong = CALLS[name], WRONG[words]
+    is_refused = wrong.first == REFUSED
+    if words == "404 of the object" and name == "create":  # it names nothing that we know to exist
+        is_refused = True
+    if is_refused:
+        return (call.became_of_found, call.said_of_found) if after else (REFUSED, STRIPE_REFUSED)
+    return wrong.first, wrong.said if wrong.first == WITHDRAWN else call.said_of_unknown
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_refusal_counts_on_a_repeat_once_it_is_replayed(matrix: Matrix, name: str) -> None:
+    call = CALLS[name]
+    for history in (REPEAT, WITHIN):
+        for after in (False, True):
+            case = f"{name}, {history}, {'after' if after else 'before'} the effect"
+            subject = await call.prepared(matrix.payments)
+            await matrix.lose(call, after=after, times=TRIES if history == REPEAT else 1)
+            if history == REPEAT:
+                await matrix.said(call.send(matrix.payments.gateway, subject.request))
+            await matrix.stripe.fault("invalid", route=call.route, stored=True, code="odd", param="amount")
+
+            said = await matrix.said(call.send(matrix.payments.gateway, subject.request))
+
+            matrix.expect(case, "the answer", said, OK if after else STRIPE_REFUSED)
+            matrix.expect(case, "the call", await matrix.row(subject), ANSWERED if after else REFUSED)
+            await matrix.settled(case, call, subject)
+            effects = await call.effects(matrix.payments, subject.payment_id)
+            matrix.expect(case, "the effects", effects, int(after))
+    assert not matrix.deviations, "\n".join(matrix.deviations)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_failure_that_is_replayed_is_settled_by_reading_and_stays_unknown_while_that_fails(
+    matrix: Matrix, name: str
+) -> None:
+    call = CALLS[name]
+    reading = {"create": "GET /v1/payment_intents", "refund": "GET /v1/refunds"}.get(name, READ)
+    for after in (False, True):
+        subject = await call.prepared(matrix.payments)
+        await matrix.stripe.fault("server_error", route=call.route, stored=True, after=after)
+        for words, wrong in WRONG.items():
+            case = f"{name}, reading: {words}, {'after' if after else 'before'} the effect"
+            await matrix.meets(case, call, subject, wrong, route=reading, state=UNKNOWN, said=call.said_of_unknown)
+        await matrix.settled(name, call, subject)
+        effects = await call.effects(matrix.payments, subject.payment_id)
+        matrix.expect(name, "an effect is lost", after and not effects, False)
+    assert not matrix.deviations, "\n".join(matrix.deviations)
+
+
+async def test_a_reading_concludes_nothing_but_from_an_answer(matrix: Matrix) -> None:
+    gateway, payment_id = matrix.payments.gateway, await matrix.payments.created()
+    before = await matrix.payments.seen(payment_id)
+    for words, wrong in WRONG.items():
+        await matrix.stripe.fault(**wrong.fault, route=READ, times=None)
+        expected = wrong.said if wrong.first == WITHDRAWN else UNAVAILABLE
+        for name, call in {
+            "sync": gateway.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id)),
+            "secret": gateway.GetIntent(pb.GetIntentRequest(payment_id=payment_id, with_secret=True)),
+        }.items():
+            matrix.expect(f"{name}, {words}", "the answer", await matrix.said(call), expected)
+        await matrix.stripe.clear_faults()
+    assert not matrix.deviations, "\n".join(matrix.deviations)
+    assert await matrix.payments.seen(payment_id) == before
+
+
+async def test_customers_and_accounts_are_made_once_stripe_takes_them(matrix: Matrix) -> None:
+    gateway, payments = matrix.payments.gateway, matrix.payments
+    for words, wrong in WRONG.items():
+        for after in (False, True):
+            case = f"{words}, {'after' if after else 'before'} the effect"
+            for route, kind in (("POST /v1/customers", "customer"), ("POST /v1/accounts", "account")):
+                await matrix.stripe.fault(**wrong.fault, route=route, times=None, after=after)
+                if kind == "customer":
+                    payer_id = new_id("payer")
+                    asked: Any = payments.create_request(payer=pb.Payer(payer_id=payer_id))
+                    of_it = {"metadata.payer_id": payer_id}
+                    send: Callable[[Any], Awaitable[Message]] = gateway.CreateIntent
+                else:
+                    asked, send = payments.put_seller_request(), gateway.PutSellerAccount
+                    of_it = {"metadata.seller_id": asked.seller_id}
+                expected = wrong.said if wrong.first != REFUSED and words != "404 of the object" else STRIPE_REFUSED
+                matrix.expect(f"{kind}, {case}", "the answer", await matrix.said(send(asked)), expected)
+                await matrix.stripe.clear_faults()
+                matrix.expect(f"{kind}, {case}", "the answer in the end", await matrix.said(send(asked)), OK)
+                made = len(await matrix.stripe.objects(kind, **of_it))
+                # One that Stripe made and says it refused stays there, without any use.
+                matrix.expect(f"{kind}, {case}", "made", made, 2 if after and expected == STRIPE_REFUSED else 1)
+    assert not matrix.deviations, "\n".join(matrix.deviations)
