@@ -25,7 +25,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from services.errors import FailedPrecondition, RequestIdReused, RequestInProgress, ServiceError
@@ -43,7 +43,9 @@ WAIT_MAX_S: Final = 10.0
 ANSWER_MARGIN_S: Final = 0.1
 
 SEND_BEFORE: Final = "send_before_time"
-"""The parameter of a call that says, in ISO 8601, when it is too late to send it for a first time."""
+"""The parameter of a call that says, in ISO 8601, when it is too late for Stripe to hear of it for a first time."""
+IN_FLIGHT_MAX: Final = timedelta(minutes=2)
+"""How long Stripe may still be at work on what it was sent last; its own clients give up after 80 s."""
 
 Json = Mapping[str, Any]
 _logger = logging.getLogger(__name__)
@@ -259,7 +261,8 @@ class Calls:
         was_sent = call.state != "ACCEPTED"
         if not was_sent:
             try:
-                self._refuse_late(call)
+                if self._too_late_by(call) is not None:
+                    raise domain.RequestExpired
                 params = await operation.prepare(held, call)
             except ServiceError as error:
                 await self._refuse(held, call, error, deliver=None, release=release)
@@ -301,15 +304,23 @@ class Calls:
         )
         return Done(held=held, answer=kept, live=answer)
 
-    def _refuse_late(self, call: Call) -> None:
-        """Raise RequestExpired if a call that was certainly not sent yet may not be sent any more."""
-        send_before = call.params.get(SEND_BEFORE)
-        if send_before is not None and datetime.fromisoformat(send_before) <= self._now():
-            raise domain.RequestExpired
+    def _too_late_by(self, call: Call) -> timedelta | None:
+        """Return for how long Stripe may not hear of a call for a first time any more; None if it still may."""
+        if SEND_BEFORE not in call.params:
+            return None
+        late = self._now() - datetime.fromisoformat(call.params[SEND_BEFORE])
+        return late if late >= timedelta(0) else None
 
     async def _ask(self, operation: Operation, held: Held, call: Call, *, is_repeat: bool) -> Json:
-        """Send by the key while Stripe remembers it; look up what is older, or what it will not say."""
-        if not call.key_ends(self._now()):
+        """Send by the key while Stripe remembers it; look up what is older, or what it will not say.
+
+        What was sent and not answered may never have got there. When it is too late for that it is not sent again, lest
+        it has its effect only now: once nothing of it can be on its way any more, it is looked up.
+        """
+        late = self._too_late_by(call)
+        if late is not None and late < IN_FLIGHT_MAX:
+            raise Unanswered
+        if late is None and not call.key_ends(self._now()):
             try:
                 return await operation.send(held, call, is_repeat=is_repeat)
             except Unanswered as silence:

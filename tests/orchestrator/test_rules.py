@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batzen.client import new_request_id
 from services.orchestrator import domain
 from services.orchestrator.domain import (
     CANCELED,
@@ -28,6 +32,8 @@ from services.orchestrator.domain import (
     PaymentError,
     Snapshot,
 )
+from services.orchestrator.reading import derived_payment_id
+from services.orchestrator.store import RequestKey
 from services.status.domain import MOVES, State
 
 DECLINE = PaymentError(code="card_declined", decline_code="generic_decline", message="No.", recoverable=True)
@@ -309,3 +315,47 @@ def test_what_is_a_sign_of_life_of_the_payer(before: Snapshot, after: Snapshot, 
 def test_a_quote_stands_for_as_long_as_any_payment_may_wait_for_its_payer() -> None:
     for abandoned_after in (timedelta(seconds=1), domain.ABANDONED_AFTER, timedelta(days=30)):
         assert domain.quote_ttl(abandoned_after) > domain.life_max(abandoned_after) > abandoned_after
+
+
+# Ids.
+
+
+def start_of(request_id: str, *, caller: str = "shop", tenant_id: str = "main") -> RequestKey:
+    return RequestKey(tenant_id=tenant_id, caller=caller, method="StartPayment", request_id=uuid.UUID(request_id))
+
+
+def test_a_payments_id_is_made_of_its_start_for_ever() -> None:
+    random = "5b2e0a5e-6d4c-4b6e-8f53-1f0b8f3b2c11"
+    assert derived_payment_id(start_of(random)) == "pay_7cfrxemztd1xmb40nt48rbhcva"
+    in_time = "0199aa00-0000-7b6e-8f53-1f0b8f3b2c11"
+    assert derived_payment_id(start_of(in_time)) == "pay_01k6n0000029m5nr11r0b1341p"
+    ids = {
+        derived_payment_id(start_of(one, caller=caller, tenant_id=tenant_id))
+        for one in (random, in_time)
+        for caller in ("shop", "other")
+        for tenant_id in ("main", "other")
+    }
+    assert len(ids) == 8
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**48 - 1), st.integers(0, 2**74 - 1)), min_size=2))
+def test_payments_of_requests_that_are_told_by_their_time_stand_in_its_order(made: list[tuple[int, int]]) -> None:
+    keys = [
+        start_of(
+            str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | (rest >> 62) << 64 | 0b10 << 62 | rest & (1 << 62) - 1))
+        )
+        for milliseconds, rest in made
+    ]
+    ids = [derived_payment_id(key) for key in keys]
+    assert all(re.fullmatch("pay_[0-9a-hjkmnp-tv-z]{26}", one) for one in ids)
+    for (one, one_id), (other, other_id) in pairwise(zip([first for first, _ in made], ids, strict=True)):
+        assert (one < other) <= (one_id < other_id)
+
+
+def test_the_ids_of_the_client_are_told_by_their_time() -> None:
+    ids = [uuid.UUID(new_request_id()) for _ in range(100)]
+    assert {(one.version, one.variant) for one in ids} == {(7, uuid.RFC_4122)}
+    assert len(set(ids)) == 100
+    milliseconds = [one.int >> 80 for one in ids]
+    assert milliseconds == sorted(milliseconds)
+    assert abs(milliseconds[0] / 1000 - time.time()) < 60

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import LEASE, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
+from services.orchestrator.domain import EXPIRY, LEASE, MONEY, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
 from services.orchestrator.statements import FORGET, QUOTE_BATCH
 from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
 from services.runtime.database import HeldConnections, plain_dsn
@@ -460,3 +460,109 @@ async def test_who_lost_the_lease_ends_no_quote(store: Store, clock: Clock) -> N
     with pytest.raises(LeaseLost):
         await store.save(slow, point="test.save", now=clock(), quote_state="REDEEMED")
     assert await claimed(store, slow, clock) is None
+
+
+# What a payment is due for.
+
+
+async def work_class(store: Store, plan: Plan) -> str:
+    kept = await store.read(plan.tenant_id, plan.payment_id, payer_id=None)
+    assert kept is not None
+    return kept.work_class
+
+
+async def waiting_for_its_payer(store: Store, clock: Clock) -> Plan:
+    """Return a payment that is due for nothing but its end."""
+    plan = await held_plan(store, clock)
+    plan.work_class = EXPIRY
+    await released(store, plan, clock, due_in=timedelta(hours=1))
+    assert await work_class(store, plan) == EXPIRY
+    return plan
+
+
+async def test_a_payment_that_is_started_is_due_for_money(store: Store, clock: Clock) -> None:
+    assert (await held_plan(store, clock)).work_class == MONEY
+
+
+async def test_who_is_waited_for_takes_a_payment_for_money_and_the_sweep_for_what_it_was_due_for(
+    store: Store, clock: Clock
+) -> None:
+    plan = await waiting_for_its_payer(store, clock)
+    swept = await store.take("main", plan.payment_id, now=clock(), work_class=None)
+    assert swept is not None
+    assert swept.work_class == EXPIRY
+    await store.release(swept, now=clock())  # it met an outage, and is still no more than an end
+    assert await work_class(store, plan) == EXPIRY
+    assert await store.take("main", plan.payment_id, now=clock()) is not None
+    assert await work_class(store, plan) == MONEY
+
+
+async def test_whatever_comes_to_a_payment_is_money(store: Store, clock: Clock) -> None:
+    plan = await waiting_for_its_payer(store, clock)
+    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    assert await work_class(store, plan) == MONEY
+
+    plan = await waiting_for_its_payer(store, clock)
+    await store.accept(request_of(plan.payment_id, "SubmitPayment"), payer_id=None, point="test.accept", now=clock())
+    assert await work_class(store, plan) == MONEY
+
+    plan = await waiting_for_its_payer(store, clock)
+    end = QuoteEnd(tenant_id="main", payment_id=plan.payment_id, quote_id="quote_1", quote_state="RELEASED", tries=1)
+    await store.quote_problem(end, "QUOTE_NOT_FOUND", now=clock())
+    assert await work_class(store, plan) == MONEY
+
+
+@pytest.mark.parametrize("comes", ["observation", "request"])
+@pytest.mark.parametrize("ends", ["save", "release"])
+async def test_what_comes_while_an_end_is_at_work_is_money_afterwards(
+    comes: str, ends: str, store: Store, clock: Clock
+) -> None:
+    plan = await waiting_for_its_payer(store, clock)
+    swept = await store.take("main", plan.payment_id, now=clock(), work_class=None)
+    assert swept is not None
+    if comes == "observation":
+        await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    else:
+        request = request_of(plan.payment_id, "SubmitPayment")
+        await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    if ends == "save":
+        await released(store, swept, clock, due_in=timedelta(hours=1))
+    else:
+        await store.release(swept, now=clock())
+    assert await work_class(store, plan) == MONEY
+
+
+async def test_an_end_of_which_status_has_not_heard_is_money(store: Store, clock: Clock) -> None:
+    plan = await waiting_for_its_payer(store, clock)
+    swept = await store.take("main", plan.payment_id, now=clock(), work_class=None)
+    assert swept is not None
+    swept.unsaid = [transition("expired", "EXPIRED")]
+    await store.release(swept, now=clock())
+    assert await work_class(store, plan) == MONEY
+
+
+async def test_a_cancel_that_is_open_is_known_to_who_takes_the_payment(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    request = request_of(plan.payment_id, "CancelPayment")
+    _, _, taken = await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    assert taken is None
+    await released(store, plan, clock)
+    taken = await store.take("main", plan.payment_id, now=clock())
+    assert taken is not None
+    assert taken.is_canceling
+    await store.save(taken, point="test.save", now=clock(), request=replace(request, answer=b"answer"), release=True)
+    taken = await store.take("main", plan.payment_id, now=clock())
+    assert taken is not None
+    assert not taken.is_canceling
+
+
+async def test_open_requests_are_carried_on_the_cancels_first(store: Store, clock: Clock) -> None:
+    plan = await held_plan(store, clock)
+    for method in ("SubmitPayment", "RefundPayment", "CancelPayment"):
+        clock.advance(SECOND)
+        send_before = clock() + SECOND if method == "SubmitPayment" else None
+        request = request_of(plan.payment_id, method, send_before_time=send_before)
+        await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    found = await store.open_requests("main", plan.payment_id)
+    assert [one.key.method for one in found] == ["CancelPayment", "SubmitPayment", "RefundPayment"]
+    assert [one.send_before_time is not None for one in found] == [False, True, False]
