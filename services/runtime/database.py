@@ -218,8 +218,11 @@ async def connect_held(
     application_name: str,
     statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    bare: bool = False,
 ) -> asyncpg.Connection:
-    """Connect through asyncpg alone, for whoever keeps the connection to itself."""
+    """Connect through asyncpg alone, for whoever keeps the connection to itself; `bare` sends no settings."""
+    if bare:
+        return await asyncpg.connect(plain_dsn(url), timeout=CONNECT_TIMEOUT_S)
     arguments = _connect_arguments(
         application_name=application_name, statement_timeout_ms=statement_timeout_ms, lock_timeout_ms=lock_timeout_ms
     )

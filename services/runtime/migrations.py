@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 import time
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.errors import DependencyUnavailable
 from services.runtime.database import CONNECT_TIMEOUT_S, plain_dsn, reading
+from services.runtime.database_check import SAY_EVERY_S, refuse_unfit, wait_for_database
 
 FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 RUNTIME_ROLE = re.compile(r"(?<!:):runtime_role\b")
@@ -56,6 +58,9 @@ class SchemaBehind(Exception):
 
     def __init__(self, missing: list[str]) -> None:
         super().__init__(f"{self.__doc__} Missing: {', '.join(missing)}.")
+
+
+_logger = logging.getLogger(__name__)
 
 
 class Phase(StrEnum):
@@ -97,6 +102,7 @@ async def migrate(owner_url: str, directory: Path, *, runtime_role: str, contrac
     quietly before a pending contraction, unless an expansion comes after it, which is refused. Raises `MigrationError`.
     """
     migrations = load(directory)
+    await refuse_unfit(owner_url, needs_timeouts=False)
     connection = await asyncpg.connect(plain_dsn(owner_url), timeout=CONNECT_TIMEOUT_S)
     try:
         # Waiting for another process that migrates has no limit; waiting for a table has one.
@@ -118,11 +124,13 @@ async def migrate(owner_url: str, directory: Path, *, runtime_role: str, contrac
 async def wait_for_schema(engine: AsyncEngine, directory: Path, *, timeout_s: float) -> None:
     """Return once every expansion of `directory` is applied; a newer schema will do as well.
 
-    Also waits for the database itself. Raises `SchemaBehind` after `timeout_s`, or `DependencyUnavailable` if the
-    database never answered.
+    Also waits for the database itself. Raises `SchemaBehind` after `timeout_s`, `DependencyUnavailable` if the
+    database never answered, or `DatabaseUnfit` at once if it cannot be used.
     """
     wanted = {migration.number: migration.name for migration in load(directory) if migration.phase is Phase.EXPAND}
     deadline = time.monotonic() + timeout_s
+    await wait_for_database(engine.url.render_as_string(hide_password=False), timeout_s=timeout_s)
+    said = time.monotonic()
     while True:
         try:
             missing = [name for number, name in wanted.items() if number not in await _applied(engine)]
@@ -134,6 +142,9 @@ async def wait_for_schema(engine: AsyncEngine, directory: Path, *, timeout_s: fl
                 return
             if time.monotonic() > deadline:
                 raise SchemaBehind(missing)
+            if time.monotonic() - said >= SAY_EVERY_S:
+                said = time.monotonic()
+                _logger.warning("Waiting for the migration that runs beside us; missing: %s", ", ".join(missing))
         await asyncio.sleep(SCHEMA_POLL_S)
 
 
