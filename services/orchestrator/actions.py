@@ -120,8 +120,9 @@ class Actions:
         """
         said = work.plan.said
         error: ServiceError
-        if said.is_unheard and refusal.reason == REQUEST_EXPIRED:
-            work.say(domain.submit_expired(said), f"step:submit_expired:{_derived(request)}")
+        if refusal.reason == REQUEST_EXPIRED:
+            if said.is_unheard:
+                work.say(domain.submit_expired(said), f"step:submit_expired:{_derived(request)}")
             error = domain.SubmitExpired()
         elif said.is_unheard and _is_of_the_method(refusal):
             code = refusal.metadata.get("code", refusal.reason.lower())

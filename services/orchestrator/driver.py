@@ -252,6 +252,7 @@ class Driver:
         attention = Attention(reason=domain.STUCK, detail=f"It did not move in {plan.tries} tries.")
         work.say(domain.parked(plan.said, attention), f"step:stuck:{plan.mirror_version}:{plan.revision}")
         await self.save(work, "stuck.outcome")
+        await self.say_what_goes(work)  # what is tried now may fail once more
 
     async def unpark_if_moving(self, work: Work) -> None:
         """Say that what was stuck moves again, once all that was to be done on it is done and said."""

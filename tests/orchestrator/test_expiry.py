@@ -9,7 +9,14 @@ import pytest
 from batzen.gateway.v1 import observation_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from services.orchestrator.domain import ABANDONED_AFTER, DEBIT_FAILS_AFTER_MAX
+from local.databases import ServiceDatabase
+from services.orchestrator.domain import (
+    ABANDONED_AFTER,
+    DEBIT_FAILS_AFTER_MAX,
+    LOOK_AGAIN_AFTER,
+    PARKED_AFTER_TRIES,
+    RETRY_MAX,
+)
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.samples import (
     DECLINED,
@@ -20,6 +27,7 @@ from tests.orchestrator.samples import (
     refused,
     state_of,
     submit,
+    update,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -68,6 +76,26 @@ async def test_a_debit_that_fails_after_days_is_the_payers_turn_for_as_long_as_a
     clock.advance(ABANDONED_AFTER)
     await replica.sweep()
     assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", "REQUIRES_PAYMENT_METHOD", "EXPIRED"]
+
+
+async def test_what_was_stuck_and_is_looked_at_again_needs_nobody_any_more_though_nothing_new_is_seen(
+    world: World, replica: Orchestrator, journeys: Journeys, clock: Clock, database: ServiceDatabase
+) -> None:
+    payment_id = await journeys.started()
+    await told(journeys, payment_id, observation_pb2.INTENT_STATE_PROCESSING)
+    await replica.sweep()
+    await update(database, payment_id, f"tries = {PARKED_AFTER_TRIES}")
+    clock.advance(ABANDONED_AFTER + LOOK_AGAIN_AFTER)
+    async with world.orchestrator(away=frozenset({"gateway"})) as cut_off:
+        await cut_off.parts.sweep.once()
+        clock.advance(RETRY_MAX)
+        await cut_off.parts.sweep.once()
+    assert (await journeys.payment(payment_id)).snapshot.attention.reason == "STUCK"
+    clock.advance(RETRY_MAX)
+    await replica.sweep()
+    payment = await journeys.payment(payment_id)
+    assert (state_of(payment), payment.snapshot.HasField("attention")) == ("PROCESSING", False)
+    assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", "PROCESSING", "PROCESSING"]
 
 
 async def told(journeys: Journeys, payment_id: str, intent_state: observation_pb2.IntentState) -> None:
