@@ -253,7 +253,7 @@ async def test_an_unknown_rate_names_what_was_looked_for(pricing: Stub) -> None:
     [
         ("", INVALID, "FIELD_MISSING"),
         ("x" * 65, grpc.StatusCode.NOT_FOUND, "QUOTE_NOT_FOUND"),
-        ("quote_\0", grpc.StatusCode.NOT_FOUND, "QUOTE_NOT_FOUND"),
+        ("quote_\0", INVALID, "FIELD_INVALID"),
         ("quote_unknown", grpc.StatusCode.NOT_FOUND, "QUOTE_NOT_FOUND"),
     ],
 )

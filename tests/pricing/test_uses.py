@@ -168,7 +168,7 @@ async def test_repeats_get_the_first_answer(tenant: Tenant) -> None:
         ({"request_id": ""}, "FIELD_MISSING", "request_id"),
         ({"request_id": "1"}, "FIELD_INVALID", "request_id"),
         ({"quote_id": ""}, "FIELD_MISSING", "quote_id"),
-        ({"quote_id": "quote_\0"}, "QUOTE_NOT_FOUND", None),
+        ({"quote_id": "quote_\0"}, "FIELD_INVALID", "quote_id"),
         ({}, "QUOTE_NOT_FOUND", None),
     ],
 )

@@ -47,8 +47,8 @@ UNSPEAKABLE: list[tuple[Any, str]] = [
     (snapshot(cause="UNSPECIFIED"), "snapshot.cause"),
     (snapshot(attempt=-1), "snapshot.attempt"),
     (snapshot(decline_count=-1), "snapshot.decline_count"),
-    (snapshot(reason="a\0b"), "snapshot"),
-    (snapshot(last_error=payment_pb2.PaymentError(message="\0")), "snapshot"),
+    (snapshot(reason="a\0b"), "snapshot.reason"),
+    (snapshot(last_error=payment_pb2.PaymentError(message="\0")), "snapshot.last_error.message"),
     (snapshot(reason="x" * 17_000), "snapshot"),
 ]
 
