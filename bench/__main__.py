@@ -19,6 +19,7 @@ from bench.machine import Machine
 BENCHES: Final = {
     "payments": "a payment from its start to its success, through the whole suite",
     "floods": "a well-behaved caller while somebody floods the server",
+    "waiting": "StartPayment while others wait, or ask again and again",
     "pricing": "a quote of 1 to 1,000 lines",
     "fanout": "from the feed to light clients, beside socket servers",
     "record": "RecordTransition over the wire",
