@@ -37,6 +37,7 @@ from services.errors import (
 )
 from services.runtime import calls
 from services.runtime.access import Allow, admit
+from services.runtime.callers import Callers
 from services.runtime.identity import Caller, TokenVerifier
 from services.runtime.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, Limits
 from services.runtime.served import ServedCall, begin, fail, log_end
@@ -59,6 +60,7 @@ class Guard:
         self._now = now
         self._streams_by_caller: Counter[tuple[str, str]] = Counter()
         self._open_streams: set[asyncio.Timeout] = set()
+        self._callers = Callers(limits, clock=asyncio.get_running_loop().time)
         self._running = 0
         self._idle = asyncio.Event()
 
@@ -102,10 +104,14 @@ class Guard:
             try:
                 if deadline_required:
                     self._check_deadline()
-                await self._admit(call, rule)
-                request = parse(received)
-                context.set_trailing_metadata(((calls.CORRELATION_KEY, call.correlation),))
-                reply: bytes = serialize(await behavior(request, context))
+                caller = await self._admit(call, rule)
+                entered = await self._callers.enter(caller, calls.current_access())
+                try:
+                    request = parse(received)
+                    context.set_trailing_metadata(((calls.CORRELATION_KEY, call.correlation),))
+                    reply: bytes = serialize(await behavior(request, context))
+                finally:
+                    self._callers.leave(entered)
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
                 await fail(call, error)
             finally:

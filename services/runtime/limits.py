@@ -20,6 +20,25 @@ LAST_WORDS_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallerLimits:
+    """What one caller may ask of one process, over all its connections."""
+
+    in_flight_max: int
+    """Unary calls at once."""
+    rate_per_s: float
+    """Unary calls a second, on average."""
+    burst: int
+    """Unary calls that may come in one moment."""
+
+
+PEOPLE: Final = CallerLimits(in_flight_max=16, rate_per_s=20.0, burst=60)
+"""Of a payer or a seller: a few open pages that each ask for several things, and ask again when they are loaded."""
+SERVICES: Final = CallerLimits(in_flight_max=4_096, rate_per_s=20_000.0, burst=40_000)
+"""Of a service or an operator. A service calls for all its users, and our own for everybody, so this is no share of
+what a process can do: it bounds what one caller that went wrong piles up, at ~10 KB a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits of one server. Tests shorten them; services change the number of streams."""
 
@@ -29,6 +48,8 @@ class Limits:
     another connection when one is full."""
     streams_per_caller_max: int = 128
     """Open streams of one caller, over all its connections."""
+    people: CallerLimits = PEOPLE
+    services: CallerLimits = SERVICES
     deadline_max_s: float = 60.0
     """The longest deadline of a unary call. No method takes longer than a payment at Stripe, 30 s at most."""
     pending_calls_max: int = 20_000
