@@ -18,6 +18,8 @@ SERVICES: Final = ("gateway", "pricing", "status", "orchestrator")
 """The one that takes longest to start comes first."""
 OURS: Final = ("BATZEN_", "STRIPE_", "PG")
 """Settings of the person at the terminal are for `make up` and `make demo`, not for the processes below them."""
+STAND_IN_RATE: Final = "100000"
+"""The stand-in has no limits but those that a test orders."""
 TEST_KEYS: Final = ("sk_test_", "rk_test_")
 
 
@@ -90,6 +92,7 @@ def service_environment(
         }
         if stripe.is_stand_in:
             environment["STRIPE_API_BASE"] = sandbox_url(ports)
+            environment |= dict.fromkeys(("BATZEN_STRIPE_RATE", "BATZEN_STRIPE_ENDPOINT_RATE"), STAND_IN_RATE)
     return environment
 
 

@@ -9,9 +9,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
@@ -26,12 +28,10 @@ from services.access import TABLE
 from services.gateway.calls import Calls, Operation
 from services.gateway.creation import Creation
 from services.gateway.customers import Customers
-from services.gateway.dead_letters import DeadLetters
-from services.gateway.delivery import Deliveries
-from services.gateway.inbox import Inbox
+from services.gateway.delivery import DELIVER, Deliveries
+from services.gateway.inbox import PROCESS, Inbox
 from services.gateway.intents import CancelIntent, ConfirmIntent, CreateIntent
 from services.gateway.observer import Observer
-from services.gateway.ops_servicer import GatewayOpsServicer
 from services.gateway.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
 from services.gateway.provider import TRY_TIMEOUT_S, Provider
 from services.gateway.refunds import CreateRefund
@@ -39,17 +39,19 @@ from services.gateway.retention import FORGET
 from services.gateway.sellers import Sellers
 from services.gateway.servicer import GatewayServicer
 from services.gateway.store import Store
+from services.gateway.stripe_limits import Rates, StripeLimits
+from services.gateway.sweep import sweeping
 from services.gateway.webhook_port import serving
 from services.gateway.webhooks import endpoints_of, make_app
 from services.runtime.clients import TokenDirectory, peer_channel
-from services.runtime.clock import Clock
 from services.runtime.database import HeldConnections, make_engine
 from services.runtime.forgetting import forgetting
+from services.runtime.jobs import JobQueue
 from services.runtime.migrations import wait_for_schema
-from services.runtime.process import StartRefused, fail, until_terminated
+from services.runtime.process import StartRefused, fail, until_terminated, utc_now
 from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
-from services.runtime.settings import Secret, address, directory, each_of, one_of, reading, text
-from services.runtime.work.engine import Engine
+from services.runtime.settings import Reader, Secret, address, directory, each_of, one_of, reading, text, whole_number
+from services.runtime.worker import running_worker
 
 SERVICE: Final = "gateway"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -57,6 +59,12 @@ TENANT: Final = "main"
 """A tenant is one Stripe platform account, and a process has the key of one: this one, unless BATZEN_TENANT says so."""
 HELD_CONNECTIONS: Final = 8
 """Every statement takes less than a millisecond, and no call keeps a connection while Stripe works."""
+STRIPE_RATE_LIVE: Final = 100
+STRIPE_RATE_TEST: Final = 25
+STRIPE_ENDPOINT_RATE: Final = 25
+"""Calls a second that Stripe takes of an account with a live or a test key, and of one endpoint, unless it said that it
+takes more. With several replicas BATZEN_STRIPE_RATE and BATZEN_STRIPE_ENDPOINT_RATE have to be each one's part."""
+STRIPE_RATE_MAX: Final = 100_000
 ACCOUNT_ID: Final = re.compile(r"acct_[A-Za-z0-9]{1,64}")
 
 _logger = logging.getLogger(__name__)
@@ -72,6 +80,7 @@ class Settings:
     orchestrator_address: str
     stripe_key: str = field(repr=False)
     stripe_base: str | None
+    stripe_rates: Rates
     tenant_id: str
     webhook_secrets: tuple[str, ...] = field(repr=False)
     connect_webhook_secrets: tuple[str, ...] = field(repr=False)
@@ -98,27 +107,45 @@ class Settings:
                 orchestrator_address=read("BATZEN_ORCHESTRATOR_ADDRESS", address),
                 stripe_key=read("STRIPE_API_KEY", stripe_key),
                 stripe_base=read("STRIPE_API_BASE", text, default=None),
+                stripe_rates=stripe_rates(read, is_live=process.production),
                 tenant_id=read("BATZEN_TENANT", text, default=TENANT),
                 webhook_secrets=read("BATZEN_STRIPE_WEBHOOK_SECRETS", each_of(Secret)),
                 connect_webhook_secrets=read("BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS", each_of(Secret), default=()),
             )
 
 
+def stripe_rates(read: Reader, *, is_live: bool) -> Rates:
+    """Read how many calls a second this process may make: what Stripe takes, divided by the number of replicas."""
+    calls_per_s = whole_number(at_least=1, at_most=STRIPE_RATE_MAX)
+    return Rates(
+        account=read("BATZEN_STRIPE_RATE", calls_per_s, default=STRIPE_RATE_LIVE if is_live else STRIPE_RATE_TEST),
+        endpoint=read("BATZEN_STRIPE_ENDPOINT_RATE", calls_per_s, default=STRIPE_ENDPOINT_RATE),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The gateway without its ports."""
 
-    clock: Clock
+    database_url: str = field(repr=False)
     engine: AsyncEngine
-    work: Engine
     store: Store
     servicer: GatewayServicer
-    ops: GatewayOpsServicer
     calls: Calls
     observer: Observer
     sellers: Sellers
     inbox: Inbox
     deliveries: Deliveries
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Process events, make deliveries and settle calls while inside."""
+        handlers = {PROCESS: self.inbox.process, DELIVER: self.deliveries.deliver}
+        async with (
+            running_worker(self.database_url, handlers=handlers, application_name=f"{SERVICE}-jobs"),
+            sweeping(self.calls),
+        ):
+            yield
 
 
 @asynccontextmanager
@@ -128,12 +155,12 @@ async def gateway_parts(
     sink: GatewayEventSinkServiceStub,
     stripe_key: str,
     stripe_base: str | None,
-    clock: Clock,
+    now: Callable[[], datetime],
     tenant_id: str = TENANT,
     try_timeout_s: float = TRY_TIMEOUT_S,
+    stripe_rates: Rates | None = None,
 ) -> AsyncIterator[Parts]:
     """Build the gateway on its database, which must be migrated or about to be."""
-    now = clock.now
     async with AsyncExitStack() as stack:
         engine = make_engine(database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
@@ -141,37 +168,29 @@ async def gateway_parts(
             HeldConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
+        queue = await stack.enter_async_context(JobQueue(engine))
         account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now, fail=fail)
-        provider = Provider(stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s, require=account.require)
+        limits = StripeLimits(stripe_rates, clock=time.monotonic)
+        provider = Provider(
+            stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s, require=account.require, limits=limits
+        )
         stack.push_async_callback(provider.close)
         await stack.enter_async_context(account.verifying(provider))
-        work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id])
-        store = Store(held, clock=clock, wake=work.wake)
+        deliveries = Deliveries(held, queue, sink, now=now)
+        store = Store(engine, held, deliveries)
         operations: list[Operation] = [
             CreateIntent(provider),
             ConfirmIntent(provider),
             CancelIntent(provider),
             CreateRefund(provider),
         ]
-        calls = Calls(store, operations, now=now)
+        calls = Calls(store, operations, tenant_id=tenant_id, is_away=limits.is_away_for, now=now)
         observer = Observer(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
-        inbox = Inbox(
-            held,
-            observer,
-            sellers,
-            api_version=stripe.api_version,
-            livemode=is_live(stripe_key),
-            clock=clock,
-            wake=work.wake,
-        )
-        deliveries = Deliveries(held, sink, now=now)
-        work.register(calls.work, inbox.work, deliveries.work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
-            clock=clock,
+            database_url=database_url,
             engine=engine,
-            work=work,
             store=store,
             servicer=GatewayServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
                 store=store,
@@ -183,11 +202,19 @@ async def gateway_parts(
                 tenant_id=tenant_id,
                 now=now,
             ),
-            ops=GatewayOpsServicer(DeadLetters(held, work, clock=clock)),  # type: ignore[abstract]  # as above
             calls=calls,
             observer=observer,
             sellers=sellers,
-            inbox=inbox,
+            inbox=Inbox(
+                engine,
+                held,
+                queue,
+                observer,
+                sellers,
+                api_version=stripe.api_version,
+                livemode=is_live(stripe_key),
+                now=now,
+            ),
             deliveries=deliveries,
         )
 
@@ -195,7 +222,6 @@ async def gateway_parts(
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
     settings.process.arm(stripe_key=settings.stripe_key)
-    clock = Clock()
     async with AsyncExitStack() as stack:
         tokens = TokenDirectory(settings.token_directory)
         orchestrator = await stack.enter_async_context(
@@ -208,19 +234,23 @@ async def serve(settings: Settings) -> None:
                 stripe_key=settings.stripe_key,
                 stripe_base=settings.stripe_base,
                 tenant_id=settings.tenant_id,
-                clock=clock,
+                stripe_rates=settings.stripe_rates,
+                now=utc_now,
             )
         )
-        await stack.enter_async_context(parts.work.running())
+        await stack.enter_async_context(parts.working())
         endpoints = endpoints_of(
             settings.tenant_id, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
         )
-        app = make_app(parts.inbox, endpoints=endpoints, now=clock.now)
+        app = make_app(parts.inbox, endpoints=endpoints, now=utc_now)
         await stack.enter_async_context(serving(app, listen=settings.webhook_listen))
         await stack.enter_async_context(
             settings.process.server(
                 partial(add_GatewayServiceServicer_to_server, parts.servicer),
-                partial(ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server, parts.ops),
+                partial(
+                    ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server,
+                    ops_pb2_grpc.GatewayOpsServiceServicer(),  # type: ignore[abstract]
+                ),
                 access=TABLE,
                 engine=parts.engine,
             )

@@ -80,6 +80,8 @@ CALLS: Final[Mapping[Kind, tuple[Outcome, Outcome, Outcome]]] = {
 
 FUTILE_AT_ONCE: Final = frozenset({Kind.NO_ACCESS, Kind.NO_ENDPOINT})
 """Not tried again within one call: somebody has to mend a deployment first."""
+AWAY: Final = FUTILE_AT_ONCE | {Kind.FAILURE, Kind.UNREADABLE, Kind.SILENCE, Kind.UNSENT}
+"""What says nothing about the call, and something about Stripe: it does not answer, or not us."""
 
 ACCOUNT_INVALID: Final = "account_invalid"
 """Code of the only 403 that speaks of what was asked: this account of a seller's is not connected."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ from services.gateway.domain import (
     StripeUnavailable,
 )
 from services.gateway.outcomes import Kind, Outcome
+from services.gateway.stripe_limits import Endpoint, NotSent, StripeLimits, endpoint_of
 from services.runtime import calls
 from services.runtime.process import StartRefused
 from services.shared.cards import without_card_numbers
@@ -40,6 +42,8 @@ from services.shared.text import storable, storable_json
 
 TRY_TIMEOUT_S: Final = 8.0
 """Of one try. Stripe answers a confirm in 1 to 3 s; the bank may take longer, and then we ask again by the same key."""
+TELLING_S: Final = 0.9
+"""Silence for less says nothing about Stripe: our caller had no more time."""
 CALL_BUDGET_S: Final = 20.0
 """Of all tries of one call, when the caller has no deadline, as in a sweep."""
 ANSWER_MARGIN_S: Final = 0.5
@@ -145,10 +149,12 @@ class Provider:
         api_base: str | None,
         try_timeout_s: float = TRY_TIMEOUT_S,
         require: Callable[[], None] = lambda: None,
+        limits: StripeLimits | None = None,
     ) -> None:
         stripe.enable_telemetry = False  # or it writes an id into the user's configuration folder
         self._require = require
         self._try_timeout_s = try_timeout_s
+        self._limits = limits or StripeLimits(None, clock=time.monotonic)
         self._http = _Http(timeout=try_timeout_s)
         self._client = stripe.StripeClient(
             api_key,
@@ -265,7 +271,7 @@ class Provider:
             is_limited = is_limited or got.kind is Kind.LIMIT
             return outcome in (Outcome.ANSWERED, Outcome.DECLINED)
 
-        got = await self._try(send, is_settled, partial(outcomes.is_object, of_type=of_type))
+        got = await self._try(endpoint_of("post", path), send, is_settled, partial(outcomes.is_object, of_type=of_type))
         if got is not None:
             return got
         if is_repeat:
@@ -290,7 +296,7 @@ class Provider:
                 raise StripeUnavailable from got.error
             return got.kind is Kind.ANSWER
 
-        got = await self._try(send, is_settled, is_sound)
+        got = await self._try(endpoint_of("get", path), send, is_settled, is_sound)
         if got is not None:
             return got.object
         raise StripeRateLimited if is_limited else StripeUnavailable
@@ -307,7 +313,9 @@ class Provider:
         _logger.error("%s goes on after %d pages", path, PAGES_MAX)
         raise StripeUnavailable
 
-    async def _try(self, send: Send, is_settled: Callable[[_Got], bool], is_sound: IsSound) -> _Got | None:
+    async def _try(
+        self, endpoint: Endpoint, send: Send, is_settled: Callable[[_Got], bool], is_sound: IsSound
+    ) -> _Got | None:
         """Try until what came back settles it, and return that; None when there is no time or no use in more."""
         self._require()
         loop = asyncio.get_running_loop()
@@ -318,7 +326,7 @@ class Provider:
             left_s = until - loop.time()
             if left_s <= 0:
                 return None
-            got = await _got(send, seconds=min(self._try_timeout_s, left_s), is_sound=is_sound)
+            got = await self._once(endpoint, send, left_s=left_s, is_sound=is_sound)
             if is_settled(got):
                 return got
             if got.kind in outcomes.FUTILE_AT_ONCE:
@@ -330,6 +338,20 @@ class Provider:
             pause_s = min(PAUSE_FIRST_S * (1 << number), PAUSE_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311 jitter
             await asyncio.sleep(max(0.0, min(pause_s, until - loop.time())))
         return None
+
+    async def _once(self, endpoint: Endpoint, send: Send, *, left_s: float, is_sound: IsSound) -> _Got:
+        """Try once when it is our turn. What is not sent is like a limit of Stripe's, or no connection."""
+        began = asyncio.get_running_loop().time()
+        try:
+            async with self._limits.sending(endpoint, wait_max_s=left_s) as sending:
+                waited_s = asyncio.get_running_loop().time() - began
+                seconds = max(min(self._try_timeout_s, left_s - waited_s), 0.0)
+                got = await _got(send, seconds=seconds, is_sound=is_sound)
+                if got.kind is not Kind.SILENCE or seconds >= TELLING_S:
+                    sending.is_answered = got.is_replayed or got.kind not in outcomes.AWAY
+                return got
+        except NotSent as reason:
+            return _Got(kind=Kind.UNSENT if reason.is_away else Kind.LIMIT, may_try_again=False, error=reason)
 
 
 def _intent_path(intent_id: str) -> str:
