@@ -26,6 +26,7 @@ import grpc
 from batzen._channel import Metadata, make_channel
 from batzen._translation import TranslatingChannel
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2 import Transition
@@ -93,6 +94,7 @@ class Client:
         self.pricing = PricingServiceStub(channels[1])
         self.status = StatusServiceStub(channels[2])
         self.gateway = GatewayServiceStub(channels[3])
+        self.gateway_ops = GatewayOpsServiceStub(channels[3])
         self.watcher = Watcher(self.status, token=self._token, limits=watch_limits)
         """What all watches share: its connection, its figures, and what it has seen."""
 

@@ -11,7 +11,18 @@ from typer.testing import CliRunner, Result
 from batzen.cli.app import app
 from batzen.cli.cards import CARDS, payment_method_id
 
-COMMANDS = ("pay", "watch", "list", "quote", "refund", "seller add", "logs", "token")
+COMMANDS = (
+    "pay",
+    "watch",
+    "list",
+    "quote",
+    "refund",
+    "seller add",
+    "dead-letters list",
+    "dead-letters replay",
+    "logs",
+    "token",
+)
 WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 
 

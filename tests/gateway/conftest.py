@@ -17,6 +17,7 @@ from grpc import aio
 from batzen._channel import make_channel
 from batzen.gateway.v1 import observation_pb2, observation_pb2_grpc
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_GatewayServiceServicer_to_server
+from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub, add_GatewayOpsServiceServicer_to_server
 from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, Issuer
 from sandbox.control import SandboxControl
@@ -98,6 +99,16 @@ class Gateway:
         ) as channel:
             yield GatewayServiceStub(channel)
 
+    @asynccontextmanager
+    async def connect_ops(self, subject: str = "anna", *, tenant: str = "main") -> AsyncIterator[GatewayOpsServiceStub]:
+        """The gateway as an operator calls it."""
+        token = self.issuer.mint(subject, roles=["operator"], tenant=tenant, life=TOKEN_LIFE)
+        authorization = (("authorization", f"Bearer {token}"),)
+        async with make_channel(
+            f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=lambda: authorization
+        ) as channel:
+            yield GatewayOpsServiceStub(channel)
+
 
 @asynccontextmanager
 async def running_gateway(
@@ -120,6 +131,7 @@ async def running_gateway(
         server = await stack.enter_async_context(
             running_server(
                 partial(add_GatewayServiceServicer_to_server, parts.servicer),
+                partial(add_GatewayOpsServiceServicer_to_server, parts.ops),
                 address="127.0.0.1:0",
                 access=TABLE,
                 verifier=TokenVerifier(KeySet(str(issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=clock.now),

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -508,6 +509,30 @@ async def test_an_engine_hears_of_work_that_another_process_makes_due(
         elsewhere.wake(WorkClass.EVENTS)
         await diary.until(lambda: diary.done == ["a"])
         await idle(admin)
+
+
+class CountedConnections(HeldConnections):
+    """Counts the statements that are made on its connections."""
+
+    count = 0
+
+    def statement(self, point: str | None) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        self.count += 1
+        return super().statement(point)
+
+
+async def test_an_idle_engine_makes_one_statement_a_poll(
+    database: ServiceDatabase, superuser: asyncpg.Connection
+) -> None:
+    last = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name = 'idle-work'"
+    async with CountedConnections(database.runtime_url, application_name="idle", size=2) as held:
+        engine = Engine(database.runtime_url, held, clock=Clock(), application_name="idle")
+        engine.register(errands(Diary()), replace(errands(Diary(), work_class=WorkClass.MONEY), name="more"))
+        async with engine.running():
+            for _ in range(3):
+                before = await superuser.fetchval(last)
+                await until(lambda before=before: superuser.fetchval(f"SELECT ({last}) IS DISTINCT FROM $1", before))
+        assert held.count == 0
 
 
 async def test_work_waits_for_a_database_that_is_away_and_goes_on(
