@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import create_async_engine
 
-FOREIGN_TABLES = ("schema_migrations", "pgqueuer")
+FOREIGN_TABLES = ("schema_migrations",)
 """Tables of the runtime, which no service declares; by prefix."""
 
 

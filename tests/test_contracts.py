@@ -31,7 +31,7 @@ ANNOUNCED = {
         CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
         DetachPaymentMethod SetDefaultPaymentMethod CreateOnboardingLink CreateTransfer ReverseTransfer ListTransfers
         ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute ListPayouts""",
-    "GatewayOpsService": """ListDeadLetters ReplayDeadLetters ListLedgerEntries GetBalances Reconcile
+    "GatewayOpsService": """ListLedgerEntries GetBalances Reconcile
         GetReconciliation ErasePayer""",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
@@ -53,7 +53,7 @@ ANNOUNCED_REASONS = {
     "status": "",
     "gateway": """CAPTURE_EXCEEDS_CAPTURABLE CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
         PAYMENT_METHOD_NOT_FOUND TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
-        DISPUTE_CLOSED PAGE_TOKEN_INVALID DEAD_LETTER_NOT_FOUND RECONCILIATION_NOT_FOUND
+        DISPUTE_CLOSED RECONCILIATION_NOT_FOUND
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired
 }

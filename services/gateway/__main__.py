@@ -10,10 +10,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
@@ -28,10 +27,12 @@ from services.access import TABLE
 from services.gateway.calls import Calls, Operation
 from services.gateway.creation import Creation
 from services.gateway.customers import Customers
-from services.gateway.delivery import DELIVER, Deliveries
-from services.gateway.inbox import PROCESS, Inbox
+from services.gateway.dead_letters import DeadLetters
+from services.gateway.delivery import Deliveries
+from services.gateway.inbox import Inbox
 from services.gateway.intents import CancelIntent, ConfirmIntent, CreateIntent
 from services.gateway.observer import Observer
+from services.gateway.ops_servicer import GatewayOpsServicer
 from services.gateway.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
 from services.gateway.provider import TRY_TIMEOUT_S, Provider
 from services.gateway.refunds import CreateRefund
@@ -40,18 +41,17 @@ from services.gateway.sellers import Sellers
 from services.gateway.servicer import GatewayServicer
 from services.gateway.store import Store
 from services.gateway.stripe_limits import Rates, StripeLimits
-from services.gateway.sweep import sweeping
 from services.gateway.webhook_port import serving
 from services.gateway.webhooks import endpoints_of, make_app
 from services.runtime.clients import TokenDirectory, peer_channel
+from services.runtime.clock import Clock
 from services.runtime.database import HeldConnections, make_engine
 from services.runtime.forgetting import forgetting
-from services.runtime.jobs import JobQueue
 from services.runtime.migrations import wait_for_schema
-from services.runtime.process import StartRefused, fail, until_terminated, utc_now
+from services.runtime.process import StartRefused, fail, until_terminated
 from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
 from services.runtime.settings import Reader, Secret, address, directory, each_of, one_of, reading, text, whole_number
-from services.runtime.worker import running_worker
+from services.runtime.work.engine import Engine
 
 SERVICE: Final = "gateway"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -127,25 +127,17 @@ def stripe_rates(read: Reader, *, is_live: bool) -> Rates:
 class Parts:
     """The gateway without its ports."""
 
-    database_url: str = field(repr=False)
+    clock: Clock
     engine: AsyncEngine
+    work: Engine
     store: Store
     servicer: GatewayServicer
+    ops: GatewayOpsServicer
     calls: Calls
     observer: Observer
     sellers: Sellers
     inbox: Inbox
     deliveries: Deliveries
-
-    @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """Process events, make deliveries and settle calls while inside."""
-        handlers = {PROCESS: self.inbox.process, DELIVER: self.deliveries.deliver}
-        async with (
-            running_worker(self.database_url, handlers=handlers, application_name=f"{SERVICE}-jobs"),
-            sweeping(self.calls),
-        ):
-            yield
 
 
 @asynccontextmanager
@@ -155,12 +147,13 @@ async def gateway_parts(
     sink: GatewayEventSinkServiceStub,
     stripe_key: str,
     stripe_base: str | None,
-    now: Callable[[], datetime],
+    clock: Clock,
     tenant_id: str = TENANT,
     try_timeout_s: float = TRY_TIMEOUT_S,
     stripe_rates: Rates | None = None,
 ) -> AsyncIterator[Parts]:
     """Build the gateway on its database, which must be migrated or about to be."""
+    now = clock.now
     async with AsyncExitStack() as stack:
         engine = make_engine(database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
@@ -168,7 +161,6 @@ async def gateway_parts(
             HeldConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
-        queue = await stack.enter_async_context(JobQueue(engine))
         account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now, fail=fail)
         limits = StripeLimits(stripe_rates, clock=time.monotonic)
         provider = Provider(
@@ -176,21 +168,33 @@ async def gateway_parts(
         )
         stack.push_async_callback(provider.close)
         await stack.enter_async_context(account.verifying(provider))
-        deliveries = Deliveries(held, queue, sink, now=now)
-        store = Store(engine, held, deliveries)
+        work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id])
+        store = Store(held, clock=clock, wake=work.wake)
         operations: list[Operation] = [
             CreateIntent(provider),
             ConfirmIntent(provider),
             CancelIntent(provider),
             CreateRefund(provider),
         ]
-        calls = Calls(store, operations, tenant_id=tenant_id, is_away=limits.is_away_for, now=now)
+        calls = Calls(store, operations, is_away=limits.is_away_for, now=now)
         observer = Observer(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
+        inbox = Inbox(
+            held,
+            observer,
+            sellers,
+            api_version=stripe.api_version,
+            livemode=is_live(stripe_key),
+            clock=clock,
+            wake=work.wake,
+        )
+        deliveries = Deliveries(held, sink, now=now)
+        work.register(calls.work, inbox.work, deliveries.work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
-            database_url=database_url,
+            clock=clock,
             engine=engine,
+            work=work,
             store=store,
             servicer=GatewayServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
                 store=store,
@@ -202,19 +206,11 @@ async def gateway_parts(
                 tenant_id=tenant_id,
                 now=now,
             ),
+            ops=GatewayOpsServicer(DeadLetters(held, work, clock=clock)),  # type: ignore[abstract]  # as above
             calls=calls,
             observer=observer,
             sellers=sellers,
-            inbox=Inbox(
-                engine,
-                held,
-                queue,
-                observer,
-                sellers,
-                api_version=stripe.api_version,
-                livemode=is_live(stripe_key),
-                now=now,
-            ),
+            inbox=inbox,
             deliveries=deliveries,
         )
 
@@ -222,6 +218,7 @@ async def gateway_parts(
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
     settings.process.arm(stripe_key=settings.stripe_key)
+    clock = Clock()
     async with AsyncExitStack() as stack:
         tokens = TokenDirectory(settings.token_directory)
         orchestrator = await stack.enter_async_context(
@@ -235,22 +232,19 @@ async def serve(settings: Settings) -> None:
                 stripe_base=settings.stripe_base,
                 tenant_id=settings.tenant_id,
                 stripe_rates=settings.stripe_rates,
-                now=utc_now,
+                clock=clock,
             )
         )
-        await stack.enter_async_context(parts.working())
+        await stack.enter_async_context(parts.work.running())
         endpoints = endpoints_of(
             settings.tenant_id, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
         )
-        app = make_app(parts.inbox, endpoints=endpoints, now=utc_now)
+        app = make_app(parts.inbox, endpoints=endpoints, now=clock.now)
         await stack.enter_async_context(serving(app, listen=settings.webhook_listen))
         await stack.enter_async_context(
             settings.process.server(
                 partial(add_GatewayServiceServicer_to_server, parts.servicer),
-                partial(
-                    ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server,
-                    ops_pb2_grpc.GatewayOpsServiceServicer(),  # type: ignore[abstract]
-                ),
+                partial(ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server, parts.ops),
                 access=TABLE,
                 engine=parts.engine,
             )

@@ -28,19 +28,32 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from services.errors import FailedPrecondition, RequestIdReused, RequestInProgress, ServiceError
-from services.gateway import domain
+from services.errors import (
+    Aborted,
+    FailedPrecondition,
+    RequestIdReused,
+    RequestInProgress,
+    ResourceExhausted,
+    ServiceError,
+    Unavailable,
+)
+from services.gateway import domain, waiting
 from services.gateway.domain import IntentNotFound
 from services.gateway.provider import NotExecuted, Unanswered
 from services.gateway.store import Call, Held, LeaseLost, Store, call_id_of
 from services.runtime import calls as calling
 from services.runtime import points
 from services.runtime.waiting import WaitingRoom
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
 RENEW_EVERY_S: Final = domain.LEASE.total_seconds() / 3
 WAIT_MAX_S: Final = 10.0
 """How long to wait for a payment when no deadline says less."""
 ANSWER_MARGIN_S: Final = 0.1
+SETTLE_RETRY: Final = RetryPolicy(tries_max=40, first_delay=timedelta(seconds=1), delay_max=domain.SETTLE_MAX)
+"""Of a call whose settling raises what it should not, for about three hours; then an operator has to look. While Stripe
+does not say what became of a call, nothing failed, and it is asked for ever."""
+TRANSIENT: Final = (Unavailable, ResourceExhausted, Aborted)
 
 SEND_BEFORE: Final = "send_before_time"
 """The parameter of a call that says, in ISO 8601, when it is too late for Stripe to hear of it for a first time."""
@@ -119,13 +132,11 @@ class Calls:
         store: Store,
         operations: list[Operation],
         *,
-        tenant_id: str,
         now: Callable[[], datetime],
         is_away: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """`is_away` says of an operation whether Stripe is known to be away for it."""
         self._store = store
-        self._tenant_id = tenant_id
         self._operations = {operation.name: operation for operation in operations}
         self._now = now
         self._is_away = is_away
@@ -198,20 +209,35 @@ class Calls:
                     raise _Withdrawn
                 if kept.state in ("ANSWERED", "REFUSED"):
                     return kept, None
-                held = await self._store.take(call.tenant_id, call.payment_id, now=self._now())
+                held = await self._store.take(call.tenant_id, call.payment_id)
                 if held is not None:
                     place.served()
                     return kept, held
                 if not await place.until_worth_a_look(until):
                     raise RequestInProgress
 
-    async def settle(self, call: Call) -> None:
-        """Ask again what came of a call without an answer, and deliver it."""
-        if self._is_away(call.operation):
-            return  # it is looked at again, and this was no try
-        held = await self._store.take(call.tenant_id, call.payment_id, now=self._now())
-        if held is None:
+    @property
+    def work(self) -> WorkKind:
+        """The calls whose outcome is not known."""
+        return WorkKind(
+            name="calls",
+            work_class=WorkClass.MONEY,
+            table="calls",
+            key={"call_id": "uuid"},
+            retry=SETTLE_RETRY,
+            handler=self.settle,
+        )
+
+    async def settle(self, work: Work) -> None:
+        """Ask again what came of a call without an answer, and deliver it. Its row says when it is asked next."""
+        call = await self._store.call_by_id(work.tenant_id, work.key[0])
+        if call is None:
             return
+        if self._is_away(call.operation):
+            raise RetryLater(domain.SETTLE_FIRST)  # this was no try
+        held = await self._store.take(call.tenant_id, call.payment_id)
+        if held is None:
+            raise RetryLater(waiting.REST_MIN)  # somebody works on the payment, and may settle it
         kept = await self._store.call(call.tenant_id, call.operation, call.request_id)
         if kept is None or kept.state not in ("STARTED", "UNKNOWN"):
             async with self.holding(held):
@@ -219,12 +245,11 @@ class Calls:
             return
         try:
             await self._carry_out(held, kept, deliver=f"settled {call.operation}")
-        except ServiceError as error:
+        except TRANSIENT as error:
+            _logger.info("%s of %s waits: %s", call.operation, call.payment_id, error.reason)
+            raise RetryLater(domain.settle_delay(kept.tries)) from error
+        except ServiceError as error:  # kept as the call's answer
             _logger.info("%s of %s: %s", call.operation, call.payment_id, error.reason)
-
-    async def due(self) -> list[Call]:
-        """Return the calls that wait to be settled, of the tenant whose key is here: no other key says what became."""
-        return await self._store.due_calls(self._tenant_id, now=self._now())
 
     async def _kept(self, call: Call) -> Done:
         if call.state == "REFUSED":
@@ -429,7 +454,7 @@ class Calls:
 
     async def held(self, tenant_id: str, payment_id: str) -> Held:
         """Take a payment, waiting for whoever works on it."""
-        held = await self._store.take(tenant_id, payment_id, now=self._now())
+        held = await self._store.take(tenant_id, payment_id)
         if held is not None:
             return held
         if await self._store.read(tenant_id, payment_id) is None:
@@ -438,7 +463,7 @@ class Calls:
         with self._room.place((tenant_id, payment_id)) as place:
             while True:
                 # Again at once: it may have been let go before there was anybody in line to wake.
-                held = await self._store.take(tenant_id, payment_id, now=self._now())
+                held = await self._store.take(tenant_id, payment_id)
                 if held is not None:
                     place.served()
                     return held
@@ -447,7 +472,7 @@ class Calls:
 
     async def _let_go(self, held: Held) -> None:
         try:
-            await self._store.let_go(held, now=self._now())
+            await self._store.let_go(held)
         except ServiceError:
             _logger.warning("%s could not be let go; its lease ends by itself", held.payment_id)
 
@@ -455,7 +480,7 @@ class Calls:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
-                if not await self._store.renew(held, now=self._now()):
+                if not await self._store.renew(held):
                     return
             except ServiceError:
                 _logger.warning("the lease of %s could not be renewed", held.payment_id)

@@ -1,4 +1,4 @@
-"""Telling the orchestrator what was seen when no caller is there to be told. Never lost: recorded with the mirror.
+"""Telling the orchestrator what was seen when no caller is there to be told. Never lost: kept with the mirror.
 
 An observation is complete in itself, so only the newest of a payment is kept and delivered; it covers those before. The
 orchestrator being away is waited out; a delivery that it refuses is tried a few times and then held for a person.
@@ -14,9 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import grpc
-import sqlalchemy as sa
 from grpc import aio
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from batzen._channel import reason_of
 from batzen.gateway.v1 import observation_pb2
@@ -27,13 +25,9 @@ from services.gateway.convert import to_proto
 from services.gateway.domain import Observation
 from services.runtime import points
 from services.runtime.database import HeldConnections
-from services.runtime.jobs import Job, JobClass, JobKind, JobQueue, RetryLater, RetryPolicy
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
-DELIVER: Final = JobKind(
-    name="deliver",
-    job_class=JobClass.MONEY,
-    retry=RetryPolicy(tries_max=8, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=5)),
-)
+RETRY: Final = RetryPolicy(tries_max=8, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=5))
 TIMEOUT_S: Final = 3.0
 """The sink stores and answers, in milliseconds. One that hangs must not keep workers from the others."""
 REFUSALS: Final = frozenset(
@@ -52,8 +46,6 @@ REFUSALS: Final = frozenset(
 )
 """The sink was reached and does not want it. Anything else says that it is away, too busy, or that our token is being
 renewed: no failure of the delivery."""
-ROUNDS_MAX: Final = 20
-"""Deliveries of one payment that go on changing, before others have their turn."""
 NAMESPACE: Final = uuid.UUID("b6f1b0d2-6a39-4e0c-8f7a-0d3e5a2c9b17")
 
 _logger = logging.getLogger(__name__)
@@ -64,62 +56,38 @@ class DeliveryRefused(Exception):
 
 
 class Deliveries:
-    """Records deliveries and makes them."""
+    """Makes the deliveries that `Store.save` wrote down."""
 
     def __init__(
-        self,
-        held: HeldConnections,
-        queue: JobQueue,
-        sink: GatewayEventSinkServiceStub,
-        *,
-        now: Callable[[], datetime],
+        self, held: HeldConnections, sink: GatewayEventSinkServiceStub, *, now: Callable[[], datetime]
     ) -> None:
         self._held = held
-        self._queue = queue
         self._sink = sink
         self._now = now
 
-    async def record(
-        self, connection: AsyncConnection, tenant_id: str, observation: Observation, *, origin: str
-    ) -> None:
-        """Have an observation delivered once the transaction of `connection` has committed."""
-        recorded = await connection.execute(
-            _RECORD,
-            {
-                "tenant_id": tenant_id,
-                "payment_id": observation.payment_id,
-                "version": observation.mirror_version,
-                "observation": json.dumps(observation.to_json()),
-                "origin": origin,
-                "now": self._now(),
-            },
+    @property
+    def work(self) -> WorkKind:
+        """The payments of which the orchestrator has not heard the newest."""
+        return WorkKind(
+            name="deliveries",
+            work_class=WorkClass.DELIVERIES,
+            table="deliveries",
+            key={"payment_id": "text"},
+            retry=RETRY,
+            handler=self.deliver,
         )
-        since_version = recorded.scalar_one_or_none()
-        if since_version is not None:
-            # One job for all that is seen until it has nothing left to deliver; another one if that job died.
-            await self._queue.enqueue(
-                connection,
-                DELIVER,
-                {"payment_id": observation.payment_id},
-                tenant_id=tenant_id,
-                dedupe_key=f"{observation.payment_id}:{since_version}",
-            )
 
-    async def deliver(self, job: Job) -> None:
-        """Deliver the newest observation of a payment, and what is seen meanwhile; nothing if it was delivered."""
-        payment_id = str(job.payload["payment_id"])
-        for _ in range(ROUNDS_MAX):
-            async with self._held.statement(None) as connection:
-                row = await connection.fetchrow(_WANTED, job.tenant_id, payment_id)
-            if row is None:
-                return
-            observation = Observation.from_json(json.loads(row["observation"]))
-            await self._send(job.tenant_id, observation, origin=row["origin"], since=row["record_time"])
-            async with self._held.statement("deliver.done") as connection:
-                wanted = await connection.fetchval(_DELIVERED, job.tenant_id, payment_id, observation.mirror_version)
-            if wanted is None or wanted <= observation.mirror_version:
-                return
-        raise RetryLater(waiting.REST_MIN)
+    async def deliver(self, work: Work) -> None:
+        """Deliver the newest observation of a payment; nothing if it was delivered."""
+        (payment_id,) = work.key
+        async with self._held.statement(None) as connection:
+            row = await connection.fetchrow(_WANTED, work.tenant_id, payment_id)
+        if row is None:
+            return
+        observation = Observation.from_json(json.loads(row["observation"]))
+        await self._send(work.tenant_id, observation, origin=row["origin"], since=row["record_time"])
+        async with self._held.statement("deliver.done") as connection:
+            await connection.execute(_DELIVERED, work.tenant_id, payment_id, observation.mirror_version)
 
     async def _send(self, tenant_id: str, observation: Observation, *, origin: str, since: datetime) -> None:
         """Call the sink. Raises `RetryLater` when it is away, `DeliveryRefused` when it does not want this."""
@@ -147,20 +115,6 @@ class Deliveries:
         await self._sink.DeliverEvent(request, timeout=TIMEOUT_S)
 
 
-_RECORD = sa.text("""
-    INSERT INTO deliveries (tenant_id, payment_id, wanted_version, since_version, observation, origin, record_time)
-    VALUES (:tenant_id, :payment_id, :version, :version, CAST(:observation AS jsonb), :origin, :now)
-    ON CONFLICT ON CONSTRAINT deliveries_pkey
-    DO UPDATE SET wanted_version = excluded.wanted_version, observation = excluded.observation,
-        origin = excluded.origin,
-        since_version = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
-            THEN deliveries.since_version ELSE excluded.since_version END,
-        record_time = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
-            THEN deliveries.record_time ELSE excluded.record_time END
-    WHERE deliveries.wanted_version < excluded.wanted_version
-    RETURNING since_version
-""")
-
 _WANTED: Final = """
     SELECT observation, origin, record_time FROM deliveries
     WHERE tenant_id = $1 AND payment_id = $2 AND delivered_version < wanted_version
@@ -169,5 +123,4 @@ _WANTED: Final = """
 _DELIVERED: Final = """
     UPDATE deliveries SET delivered_version = greatest(delivered_version, $3)
     WHERE tenant_id = $1 AND payment_id = $2
-    RETURNING wanted_version
 """

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
+from services.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from services.gateway import attention, disputes
 from services.gateway.attention import Attention
 from services.gateway.disputes import Dispute
@@ -120,6 +127,18 @@ class ChargeDisputed(FailedPrecondition):
     """Stripe does not refund a charge while it is disputed."""
 
     reason = "CHARGE_DISPUTED"
+
+
+class DeadLetterNotFound(NotFound):
+    """There is no such dead letter; it may have been replayed already."""
+
+    reason = "DEAD_LETTER_NOT_FOUND"
+
+
+class PageTokenInvalid(InvalidRequest):
+    """The page token is none that this method made."""
+
+    reason = "PAGE_TOKEN_INVALID"
 
 
 class TenantNotServed(FailedPrecondition):

@@ -1,13 +1,12 @@
-"""Stripe's events from their arrival to what they make true: stored raw, worked on by a job, never lost.
+"""Stripe's events from their arrival to what they make true: stored raw, worked on, never lost.
 
-An event is stored with the job that works on it, in one transaction, so it is either both or sent again by Stripe. A
+An event is stored with the row that makes it due, in one statement, so it is either both or sent again by Stripe. A
 second arrival of the same event changes nothing, unless the first was put aside and this one is where it belongs. What
 an event leads to depends on the mirror and not on the event: it may run twice, late, or after a newer one.
 
-The events of one subject (an intent, an account) are worked on together: while a run of a subject exists, a new event
-joins it instead of starting another. A run ends only if nothing has joined since its job last looked; so one reading at
-Stripe covers all events that waited for it, and none is forgotten. An event that shows what the mirror shows is done at
-once, without a job.
+The events of one subject (an intent, an account) are worked on together: a subject is one row of work, which a new
+event makes due (again). So one reading at Stripe covers all events that waited for it, and none is forgotten. An event
+that shows what the mirror shows is done at once, without work.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.gateway import events, news, waiting
@@ -28,20 +26,18 @@ from services.gateway.domain import IntentNotFound
 from services.gateway.events import Action, Event
 from services.gateway.observer import Observer
 from services.gateway.sellers import Sellers
-from services.runtime.database import HeldConnections, transaction
-from services.runtime.jobs import Job, JobClass, JobKind, JobQueue, RetryLater, RetryPolicy
+from services.runtime.clock import Clock
+from services.runtime.database import HeldConnections
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.runtime.work.statements import demand
 
-PROCESS: Final = JobKind(
-    name="events",
-    job_class=JobClass.EVENTS,
-    retry=RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=1)),
-)
+RETRY: Final = RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=1))
 EARLY_MAX: Final = timedelta(minutes=10)
 """How long an event waits for its payment: a call of ours that makes it is settled long before."""
 EVENTS_AT_ONCE_MAX: Final = 50
 """Of one subject, read together; a payment has about ten in all."""
 ROUNDS_MAX: Final = 20
-"""Looks of one job at a subject whose events keep coming, before others have their turn."""
+"""Readings of events of one subject, before others have their turn."""
 AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
 """What Stripe, the database or another call on the same payment raises for now: no failure of the event."""
 
@@ -80,8 +76,6 @@ STATES: Final = {
 class _Run:
     """What waits of one subject, the oldest first."""
 
-    wanted: int
-    """How many events have joined."""
     waiting: tuple[Event, ...]
     since: datetime
     """When the one that waits for the longest was received."""
@@ -94,24 +88,36 @@ class Inbox:
 
     def __init__(
         self,
-        engine: AsyncEngine,
         held: HeldConnections,
-        queue: JobQueue,
         observer: Observer,
         sellers: Sellers,
         *,
         api_version: str,
         livemode: bool,
-        now: Callable[[], datetime],
+        clock: Clock,
+        wake: Callable[[WorkClass], None],
     ) -> None:
-        self._engine = engine
+        """`wake` is called when events became due."""
         self._held = held
-        self._queue = queue
         self._observer = observer
         self._sellers = sellers
         self._api_version = api_version
         self._livemode = livemode
-        self._now = now
+        self._clock = clock
+        self._now = clock.now
+        self._wake = wake
+
+    @property
+    def work(self) -> WorkKind:
+        """The subjects of which events wait."""
+        return WorkKind(
+            name="events",
+            work_class=WorkClass.EVENTS,
+            table="event_runs",
+            key={"subject": "text"},
+            retry=RETRY,
+            handler=self.process,
+        )
 
     async def receive(self, event: Event, *, body: bytes, tenant_id: str, is_connect: bool, now: datetime) -> Receipt:
         """Store a verified event. Raises `DependencyUnavailable` when it could not be stored."""
@@ -132,40 +138,30 @@ class Inbox:
             STATES[receipt], note, event.create_time, now, None if receipt is Receipt.ACCEPTED else now,
         )  # fmt: skip
         if receipt is Receipt.ACCEPTED:
-            is_stored = await self._store_with_job(tenant_id, row)
+            async with self._held.statement("webhook.store") as connection:
+                is_stored = await connection.fetchval(_STORE_AND_DEMAND, *row, self._clock.shift) is not None
+            self._wake(WorkClass.EVENTS)
         else:
             async with self._held.statement("webhook.store") as connection:
                 is_stored = await connection.fetchval(_STORE, *row) is not None
         return receipt if is_stored else Receipt.DUPLICATE
 
-    async def process(self, job: Job) -> None:
+    async def process(self, work: Work) -> None:
         """Bring the mirror up to the events that wait for one subject, and mark them done."""
-        subject = str(job.payload["subject"])
+        (subject,) = work.key
         for _ in range(ROUNDS_MAX):
-            run = await self._run(job.tenant_id, subject)
-            if run is None:  # another job was here
+            run = await self._run(work.tenant_id, subject)
+            if not run.waiting:
                 return
-            note = ""
-            if run.waiting:
-                try:
-                    note = await self._apply(job.tenant_id, run)
-                except AWAY as error:
-                    self._rest(run, error)
-                    raise
-            if await self._end(job.tenant_id, subject, run, note=note):
+            try:
+                note = await self._apply(work.tenant_id, run)
+            except AWAY as error:
+                self._rest(run, error)
+                raise
+            await self._done(work.tenant_id, run, note=note)
+            if run.is_whole:
                 return
         raise RetryLater(waiting.REST_MIN)
-
-    async def _store_with_job(self, tenant_id: str, row: tuple[object, ...]) -> bool:
-        async with transaction(self._engine, "webhook.store") as connection:
-            joined = (await connection.exec_driver_sql(_STORE_AND_JOIN, row)).one_or_none()
-            if joined is None:
-                return False
-            # One job per run, however many events join; another one if that job died.
-            await self._queue.enqueue(
-                connection, PROCESS, {"subject": joined.subject}, tenant_id=tenant_id, dedupe_key=str(joined.run_id)
-            )
-        return True
 
     async def _is_known(self, tenant_id: str, event: Event) -> bool:
         if event.action is Action.ACCOUNT or event.api_version != self._api_version:
@@ -173,27 +169,22 @@ class Inbox:
         held = await self._observer.mirror_of(tenant_id, event.subject)
         return held is not None and news.is_known(held, event.object)
 
-    async def _run(self, tenant_id: str, subject: str) -> _Run | None:
+    async def _run(self, tenant_id: str, subject: str) -> _Run:
         async with self._held.statement(None) as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(_RUN, tenant_id, subject, EVENTS_AT_ONCE_MAX + 1)
-        if not rows:
-            return None
-        found = [row for row in rows[:EVENTS_AT_ONCE_MAX] if row["body"] is not None]
+            rows: list[asyncpg.Record] = await connection.fetch(_WAITING, tenant_id, subject, EVENTS_AT_ONCE_MAX + 1)
+        found = rows[:EVENTS_AT_ONCE_MAX]
         return _Run(
-            wanted=rows[0]["wanted"],
             waiting=tuple(events.read(row["body"]) for row in found),
             since=min((row["receive_time"] for row in found), default=self._now()),
             is_whole=len(rows) <= EVENTS_AT_ONCE_MAX,
         )
 
-    async def _end(self, tenant_id: str, subject: str, run: _Run, *, note: str) -> bool:
-        """Mark what was done, and end the run; False if more has joined."""
+    async def _done(self, tenant_id: str, run: _Run, *, note: str) -> None:
+        """Mark what was done."""
         done = [event.event_id for event in run.waiting]
         state = "IGNORED" if note else "DONE"
-        wanted = run.wanted if run.is_whole else None
         async with self._held.statement("webhook.done") as connection:
-            ended = await connection.fetchval(_END, tenant_id, subject, done, state, note, self._now(), wanted)
-        return ended is not None
+            await connection.execute(_DONE, tenant_id, done, state, note, self._now())
 
     async def _apply(self, tenant_id: str, run: _Run) -> str:
         """Make true what the events of a run say; returns why nothing was done, or nothing."""
@@ -297,28 +288,21 @@ _STORE: Final = """
 key, by a release that did not know its type) and never worked on is taken over by an arrival that is to be worked on.
 """
 
-_STORE_AND_JOIN: Final = f"""
+_STORE_AND_DEMAND: Final = f"""
     WITH stored AS ({_STORE})
-    INSERT INTO event_runs (tenant_id, subject, wanted)
-    SELECT tenant_id, subject, 1 FROM stored
-    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET wanted = event_runs.wanted + 1
-    RETURNING subject, run_id
+    INSERT INTO event_runs (tenant_id, subject, create_time, due_time)
+    SELECT tenant_id, subject, $11, now() + $13::interval FROM stored
+    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET {demand("$13::interval", "event_runs")}
+    RETURNING subject
 """  # noqa: S608 our own statement
 
-_RUN: Final = """
-    SELECT run.wanted, event.body, event.receive_time
-    FROM event_runs AS run
-    LEFT JOIN events AS event
-        ON event.tenant_id = run.tenant_id AND event.subject = run.subject AND event.state = 'WAITING'
-    WHERE run.tenant_id = $1 AND run.subject = $2
-    ORDER BY event.create_time, event.receive_time
+_WAITING: Final = """
+    SELECT body, receive_time FROM events WHERE tenant_id = $1 AND subject = $2 AND state = 'WAITING'
+    ORDER BY create_time, receive_time
     LIMIT $3
 """
 
-_END: Final = """
-    WITH done AS (
-        UPDATE events SET state = $4, note = $5, done_time = $6
-        WHERE tenant_id = $1 AND event_id = ANY($3::text[]) AND state = 'WAITING')
-    DELETE FROM event_runs WHERE tenant_id = $1 AND subject = $2 AND wanted = $7::bigint
-    RETURNING wanted
+_DONE: Final = """
+    UPDATE events SET state = $3, note = $4, done_time = $5
+    WHERE tenant_id = $1 AND event_id = ANY($2::text[]) AND state = 'WAITING'
 """

@@ -12,7 +12,7 @@ from typing import Final
 CALLS: Final = """
 DELETE FROM calls WHERE ctid = ANY(ARRAY(
     SELECT c.ctid FROM calls c
-    WHERE c.create_time < $1 AND c.state IN ('ACCEPTED', 'ANSWERED', 'REFUSED') AND NOT EXISTS (
+    WHERE c.create_time < $1 AND c.state IN ('ACCEPTED', 'ANSWERED', 'REFUSED', 'WITHDRAWN') AND NOT EXISTS (
         SELECT FROM intents i
         WHERE i.tenant_id = c.tenant_id AND i.payment_id = c.payment_id
             AND i.seen ->> 'state' NOT IN ('SUCCEEDED', 'CANCELED'))
@@ -25,4 +25,18 @@ DELETE FROM events WHERE ctid = ANY(ARRAY(
     ORDER BY receive_time LIMIT $2 FOR UPDATE SKIP LOCKED))
 RETURNING 1"""
 
-FORGET: Final = (CALLS, EVENTS)
+EVENT_RUNS: Final = """
+DELETE FROM event_runs WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM event_runs WHERE create_time < $1 AND due_time IS NULL AND dead_time IS NULL
+    ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""
+
+DELIVERIES: Final = """
+DELETE FROM deliveries WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM deliveries
+    WHERE record_time < $1 AND due_time IS NULL AND dead_time IS NULL AND delivered_version >= wanted_version
+    ORDER BY record_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""
+"""One that is gone begins anew with the next observation: its versions are above all that were delivered."""
+
+FORGET: Final = (CALLS, EVENTS, EVENT_RUNS, DELIVERIES)

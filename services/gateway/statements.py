@@ -1,8 +1,16 @@
-"""The statements of the mirror, each with its name. What they mean is said where `store` runs them."""
+"""The statements of the mirror, each with its name. What they mean is said where `store` runs them.
+
+Leases and due times go by the database's clock: `now()` and how far it is moved, which is nothing outside of tests.
+"""
 
 from __future__ import annotations
 
 from typing import Final
+
+from services.runtime.work.statements import demand
+
+_CALL: Final = """c.tenant_id, c.call_id, c.operation, c.request_id, c.request_hash, c.payment_id, c.params, c.state,
+    c.answer, c.tries, c.due_time, c.create_time, c.generation, c.key_time"""
 
 _PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.currency_code, p.observation, p.fence,
     mirror_of(p.tenant_id, p.payment_id) AS mirror"""
@@ -10,13 +18,13 @@ _PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.curre
 row of a payment would find the payment as it is now beside intents and refunds as they were."""
 
 BEGIN: Final = """
-INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, held_until, create_time)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, create_time)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT ON CONSTRAINT payments_pkey DO NOTHING"""
 
 ACCEPT: Final = f"""
 WITH target AS (
-    SELECT tenant_id, payment_id, held_until <= $8 AS free FROM payments
+    SELECT tenant_id, payment_id, held_until <= now() + $9::interval AS free FROM payments
     WHERE tenant_id = $1 AND payment_id = $6 FOR UPDATE),
 call AS (
     INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, payment_id, params, state, create_time)
@@ -26,7 +34,7 @@ call AS (
             AND calls.payment_id = excluded.payment_id
     RETURNING create_time AS call_create_time, generation AS call_generation, key_time AS call_key_time),
 held AS (
-    UPDATE payments p SET fence = p.fence + 1, held_until = $9
+    UPDATE payments p SET fence = p.fence + 1, held_until = now() + $9::interval + $10::interval
     FROM call, target t WHERE t.free AND p.tenant_id = $1 AND p.payment_id = $6
     RETURNING {_PAYMENT})
 SELECT (SELECT count(*) FROM target) AS found, call.*, held.*
@@ -34,8 +42,8 @@ FROM (SELECT 1) AS always LEFT JOIN call ON true LEFT JOIN held ON true
 """  # noqa: S608 our own column names
 
 TAKE: Final = f"""
-UPDATE payments p SET fence = p.fence + 1, held_until = $4
-WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.held_until <= $3
+UPDATE payments p SET fence = p.fence + 1, held_until = now() + $3::interval + $4::interval
+WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.held_until <= now() + $3::interval
 RETURNING {_PAYMENT}
 """  # noqa: S608 our own column names
 
@@ -46,17 +54,27 @@ SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payment_id = $2
 # A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew.
 RENEW: Final = """
 WITH held AS (
-    UPDATE payments SET held_until = $4, fence = fence + $5::boolean::integer
-    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING 1),
+    UPDATE payments SET held_until = now() + $4::interval + $5::interval
+    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING held_until),
 due AS (
-    UPDATE calls SET due_time = $4 FROM held
+    UPDATE calls SET due_time = held.held_until FROM held
     WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL)
 SELECT count(*) FROM held"""
 
-SAVE: Final = """
+# A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew.
+LET_GO: Final = """
 WITH held AS (
-    UPDATE payments SET observation = $4, mirror_version = $5, held_until = coalesce($6, held_until),
-        fence = fence + ($6 IS NOT NULL)::integer
+    UPDATE payments SET held_until = '-infinity', fence = fence + 1
+    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING 1),
+due AS (
+    UPDATE calls SET due_time = now() + $4::interval FROM held
+    WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL)
+SELECT count(*) FROM held"""
+
+SAVE: Final = f"""
+WITH held AS (
+    UPDATE payments SET observation = $4, mirror_version = $5,
+        held_until = CASE WHEN $6::boolean THEN '-infinity' ELSE held_until END, fence = fence + $6::boolean::integer
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3
     RETURNING 1),
 intent AS (
@@ -81,16 +99,27 @@ gone_intent AS (
 gone_refund AS (
     DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($16::text[])),
 call AS (
-    UPDATE calls SET state = $10, params = $11, answer = $12, tries = $13, due_time = $14, generation = $17,
-        key_time = $18
-    FROM held WHERE tenant_id = $1 AND call_id = $9)
-SELECT count(*) FROM held"""
+    UPDATE calls SET state = $10, params = $11, answer = $12, tries = $13,
+        due_time = now() + $19::interval + $14::interval, generation = $17, key_time = $18
+    FROM held WHERE tenant_id = $1 AND call_id = $9),
+delivery AS (
+    INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time, due_time)
+    SELECT $1, $2, $5, $4, $20, $21, now() + $19::interval FROM held WHERE $20::text IS NOT NULL
+    ON CONFLICT ON CONSTRAINT deliveries_pkey DO UPDATE SET
+        wanted_version = excluded.wanted_version, observation = excluded.observation, origin = excluded.origin,
+        record_time = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
+            THEN deliveries.record_time ELSE excluded.record_time END,
+        {demand("$19::interval", "deliveries")}
+    WHERE deliveries.wanted_version < excluded.wanted_version)
+SELECT count(*) FROM held"""  # noqa: S608 our own column names
 
-CALL: Final = "SELECT * FROM calls WHERE tenant_id = $1 AND operation = $2 AND request_id = $3"
+CALL: Final = f"""
+SELECT {_CALL} FROM calls c WHERE c.tenant_id = $1 AND c.operation = $2 AND c.request_id = $3
+"""  # noqa: S608 our own column names
 
-DUE_CALLS: Final = """
-SELECT c.* FROM calls c JOIN payments p ON p.tenant_id = c.tenant_id AND p.payment_id = c.payment_id
-WHERE c.tenant_id = $3 AND c.due_time <= $1 AND p.held_until <= $1 ORDER BY c.due_time LIMIT $2"""
+CALL_BY_ID: Final = f"""
+SELECT {_CALL} FROM calls c WHERE c.tenant_id = $1 AND c.call_id = $2
+"""  # noqa: S608 our own column names
 
 PAYMENT_OF: Final = """
 SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2)

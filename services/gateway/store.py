@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Self, cast
 
 import asyncpg
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.errors import DependencyUnavailable
 from services.gateway import domain, statements
-from services.gateway.delivery import Deliveries
 from services.gateway.domain import (
     KEY_LIFE,
     LEASE,
@@ -29,12 +27,12 @@ from services.gateway.domain import (
     refund_from_json,
     to_json,
 )
-from services.runtime.database import HeldConnections, transaction
+from services.runtime.clock import Clock
+from services.runtime.database import HeldConnections
+from services.runtime.work.kinds import WorkClass
 
 CALL_NAMESPACE: Final = uuid.UUID("5a1c6b0e-9f43-4d27-8a86-2f6f7d0c1b95")
 """Of the ids of calls. Never changes: Stripe knows calls by them."""
-DUE_CALLS_MAX: Final = 32
-"""Unanswered calls a sweep takes at once."""
 
 
 class LeaseLost(DependencyUnavailable):
@@ -114,10 +112,11 @@ class Held:
 class Store:
     """Reads and writes the tables. Raises `DependencyUnavailable` when the database is away."""
 
-    def __init__(self, engine: AsyncEngine, held: HeldConnections, deliveries: Deliveries) -> None:
-        self._engine = engine
+    def __init__(self, held: HeldConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
+        """`wake` is called when a row of a class of work became due."""
         self._held = held
-        self._deliveries = deliveries
+        self._clock = clock
+        self._wake = wake
 
     async def begin(
         self, tenant_id: str, payment_id: str, *, payer_id: str, seller_id: str, currency_code: str, now: datetime
@@ -137,7 +136,7 @@ class Store:
         async with self._held.statement("call.accept") as connection:
             row = await connection.fetchrow(
                 statements.ACCEPT, call.tenant_id, call.call_id, call.operation, call.request_id, call.request_hash,
-                call.payment_id, json.dumps(call.params), now, now + LEASE,
+                call.payment_id, json.dumps(call.params), now, self._clock.shift, LEASE,
             )  # fmt: skip
         accepted = None
         if row["call_create_time"] is not None:
@@ -149,10 +148,10 @@ class Store:
             )
         return bool(row["found"]), accepted, _held(row) if row["payment_id"] is not None else None
 
-    async def take(self, tenant_id: str, payment_id: str, *, now: datetime) -> Held | None:
+    async def take(self, tenant_id: str, payment_id: str) -> Held | None:
         """Take a payment's lease; None while somebody else has it, or if there is no such payment."""
         async with self._held.statement("lease.take") as connection:
-            row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, now, now + LEASE)
+            row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, self._clock.shift, LEASE)
         return _held(row) if row is not None else None
 
     async def read(self, tenant_id: str, payment_id: str) -> Held | None:
@@ -161,18 +160,18 @@ class Store:
             row = await connection.fetchrow(statements.READ, tenant_id, payment_id)
         return _held(row) if row is not None else None
 
-    async def renew(self, held: Held, *, now: datetime) -> bool:
+    async def renew(self, held: Held) -> bool:
         """Hold the payment for another `LEASE`; False if it was let go, or is somebody else's by now."""
         async with self._held.statement("lease.renew") as connection:
             renewed = await connection.fetchval(
-                statements.RENEW, held.tenant_id, held.payment_id, held.fence, now + LEASE, False
+                statements.RENEW, held.tenant_id, held.payment_id, held.fence, self._clock.shift, LEASE
             )
         return bool(renewed)
 
-    async def let_go(self, held: Held, *, now: datetime) -> None:
+    async def let_go(self, held: Held) -> None:
         """Let a payment go as it was last saved; nothing happens when it is somebody else's by now."""
         async with self._held.statement("lease.release") as connection:
-            await connection.execute(statements.RENEW, held.tenant_id, held.payment_id, held.fence, now, True)
+            await connection.execute(statements.LET_GO, held.tenant_id, held.payment_id, held.fence, self._clock.shift)
 
     async def save(
         self,
@@ -197,18 +196,13 @@ class Store:
         for refund in held.refunds.values():
             if refund.is_returned and refund.fail_time is None:
                 held.refunds[refund.refund_id] = replace(refund, fail_time=now)
-        arguments = _save_arguments(held, call, release_time=now if release else None)
-        if deliver is None:
-            async with self._held.statement(point) as connection:
-                saved = await connection.fetchval(statements.SAVE, *arguments)
-        else:
-            async with transaction(self._engine, point) as connection:
-                await self._deliveries.record(connection, held.tenant_id, held.observation, origin=deliver)
-                saved = await (await _driver(connection)).fetchval(statements.SAVE, *arguments)
-                if not saved:
-                    raise LeaseLost
+        arguments = _save_arguments(held, call, now=now, release=release, shift=self._clock.shift, deliver=deliver)
+        async with self._held.statement(point) as connection:
+            saved = await connection.fetchval(statements.SAVE, *arguments)
         if not saved:
             raise LeaseLost
+        if deliver is not None:
+            self._wake(WorkClass.DELIVERIES)
         held.written, held.saved_version = _written(held), held.observation.mirror_version
 
     async def call(self, tenant_id: str, operation: str, request_id: uuid.UUID) -> Call | None:
@@ -217,11 +211,11 @@ class Store:
             row = await connection.fetchrow(statements.CALL, tenant_id, operation, request_id)
         return _call(row) if row is not None else None
 
-    async def due_calls(self, tenant_id: str, *, now: datetime) -> list[Call]:
-        """Return a tenant's calls that were started and have no answer, and that nobody works on."""
-        async with self._held.statement("sweep.calls") as connection:
-            rows = await connection.fetch(statements.DUE_CALLS, now, DUE_CALLS_MAX, tenant_id)
-        return [_call(row) for row in rows]
+    async def call_by_id(self, tenant_id: str, call_id: str) -> Call | None:
+        """Return a call that was written down."""
+        async with self._held.statement("call.read") as connection:
+            row = await connection.fetchrow(statements.CALL_BY_ID, tenant_id, uuid.UUID(call_id))
+        return _call(row) if row is not None else None
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
         """Return the payment that an intent, charge or refund of Stripe's belongs to."""
@@ -236,13 +230,9 @@ class Store:
         return cast("str | None", found)
 
 
-async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
-    """Return the driver's own connection, inside the transaction that `connection` has begun."""
-    await connection.execute(sa.text("SELECT 1"))  # SQLAlchemy begins with the first statement, and not before
-    return (await connection.get_raw_connection()).driver_connection
-
-
-def _save_arguments(held: Held, call: Call | None, *, release_time: datetime | None) -> tuple[Any, ...]:
+def _save_arguments(
+    held: Held, call: Call | None, *, now: datetime, release: bool, shift: timedelta, deliver: str | None
+) -> tuple[Any, ...]:
     intents = [
         {
             "attempt": one.attempt,
@@ -257,15 +247,16 @@ def _save_arguments(held: Held, call: Call | None, *, release_time: datetime | N
     refunds = [to_json(one) for one in held.refunds.values() if held.written.get(one.refund_id) != one]
     return (
         held.tenant_id, held.payment_id, held.fence,
-        json.dumps(held.observation.to_json()), held.observation.mirror_version, release_time,
+        json.dumps(held.observation.to_json()), held.observation.mirror_version, release,
         json.dumps(intents), json.dumps(refunds),
         call.call_id if call else None, call.state if call else None,
         json.dumps(call.params) if call else None,
         json.dumps(call.answer) if call and call.answer is not None else None,
-        call.tries if call else None, call.due_time if call else None,
+        call.tries if call else None, call.due_time - now if call and call.due_time else None,
         [key for key in held.written if key not in held.intents and isinstance(key, int)],
         [key for key in held.written if key not in held.refunds and isinstance(key, str)],
         call.generation if call else None, call.key_time if call else None,
+        shift, deliver, now,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from services.runtime.jobs import jittered
+from services.runtime.work.kinds import jittered
 
 REST_MIN: Final = timedelta(milliseconds=250)
 REST_MAX: Final = timedelta(seconds=30)

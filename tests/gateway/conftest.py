@@ -6,8 +6,8 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from services.gateway.__main__ import Parts, gateway_parts
 from services.runtime.identity import TokenVerifier
 from services.runtime.keys import KeySet
 from services.runtime.server import running_server
+from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.samples import Payments
 
@@ -35,19 +36,6 @@ TRY_TIMEOUT_S = 1.0
 CALL_TIMEOUT_S = 20.0
 TOKEN_LIFE = timedelta(days=365)
 """Longer than any test moves the clock."""
-
-
-@dataclass
-class Clock:
-    """Stands until a test moves it. Leases, due times and tokens go by it."""
-
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def now(self) -> datetime:
-        return self.time
-
-    def advance(self, by: timedelta) -> None:
-        self.time += by
 
 
 class Sink(observation_pb2_grpc.GatewayEventSinkServiceServicer):
@@ -114,7 +102,7 @@ class Gateway:
 async def running_gateway(
     database_url: str, *, stripe_key: str, stripe_base: str, sink_address: str, issuer: Issuer, clock: Clock
 ) -> AsyncIterator[Gateway]:
-    """Serve the gateway on a database while inside, with its jobs and its sweep."""
+    """Serve the gateway on a database while inside, and do its due work."""
     async with AsyncExitStack() as stack:
         sink = await stack.enter_async_context(aio.insecure_channel(sink_address))
         parts = await stack.enter_async_context(
@@ -123,11 +111,11 @@ async def running_gateway(
                 sink=observation_pb2_grpc.GatewayEventSinkServiceStub(sink),
                 stripe_key=stripe_key,
                 stripe_base=stripe_base,
-                now=clock.now,
+                clock=clock,
                 try_timeout_s=TRY_TIMEOUT_S,
             )
         )
-        await stack.enter_async_context(parts.working())
+        await stack.enter_async_context(parts.work.running())
         server = await stack.enter_async_context(
             running_server(
                 partial(add_GatewayServiceServicer_to_server, parts.servicer),

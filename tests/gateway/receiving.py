@@ -22,7 +22,7 @@ from services.gateway.refusals import Refusals
 from services.gateway.webhook_port import serving
 from services.gateway.webhooks import PLATFORM_PATH, endpoints_of, make_app
 from services.runtime.database import reading
-from tests.gateway.conftest import Clock
+from tests.clock import Clock
 
 SECRET = "whsec_platform"
 ROLLED_SECRET = "whsec_platform_before"
@@ -113,6 +113,6 @@ async def stored(engine: AsyncEngine, event_id: str) -> Any:
 
 
 async def count(engine: AsyncEngine, what: str) -> int:
-    """Count rows, such as of `events` or of `pgqueuer WHERE …`."""
+    """Count rows, such as of `events` or of `event_runs WHERE …`."""
     async with reading(engine) as connection:
         return int(await connection.scalar(sa.text(f"SELECT count(*) FROM {what}")) or 0)

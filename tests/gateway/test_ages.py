@@ -12,8 +12,8 @@ from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway.calls import IN_FLIGHT_MAX
-from services.gateway.sweep import sweep
-from tests.gateway.conftest import Clock, Gateway, Sink
+from tests.clock import Clock
+from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import (
     CONFIRM,
     CREATE,
@@ -105,7 +105,7 @@ async def test_a_confirm_that_was_sent_is_settled_by_what_is_found_and_not_sent_
     clock.advance(AGE_MAX)
     assert (await payments.synced(payment_id)).outcome_unknown is not after  # what is not there may be on its way
     clock.advance(IN_FLIGHT_MAX)
-    await sweep(replica.parts.calls)
+    await replica.parts.work.once()
     state = SUCCEEDED if after else REQUIRES_PAYMENT_METHOD
     heard = await delivered.hears(payment_id, lambda seen: seen.intent_state == state and not seen.outcome_unknown)
     assert (await payments.gateway.ConfirmIntent(request)).observation == heard.observation

@@ -21,9 +21,10 @@ from sandbox.faults import Kind
 from services.gateway import domain
 from services.gateway.domain import StripeUnavailable
 from services.gateway.provider import Provider
-from services.gateway.sweep import sweep
 from services.runtime.database import plain_dsn
-from tests.gateway.conftest import Clock, Gateway, Sink
+from services.runtime.work import engine
+from tests.clock import Clock
+from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import (
     AMOUNT_MINOR,
     CANCEL,
@@ -88,7 +89,7 @@ async def test_an_answer_that_never_comes_leaves_the_outcome_unknown_until_it_is
     assert (await payments.seen(payment_id)).outcome_unknown
 
     clock.advance(domain.SETTLE_FIRST)
-    await sweep(replica.parts.calls)
+    await replica.parts.work.once()
     heard = await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
     assert not heard.observation.outcome_unknown
     assert heard.observation.mirror_version > answer.observation.mirror_version
@@ -214,7 +215,7 @@ async def test_a_limit_that_lasts_is_said_and_nothing_happens_behind_the_callers
 
     assert (await payments.seen(payment_id)).refundable_minor == AMOUNT_MINOR
     clock.advance(timedelta(minutes=1))
-    await sweep(replica.parts.calls)
+    await replica.parts.work.once()
     assert await payments.refunds(payment_id) == []
     assert (await gateway.CreateRefund(request)).observation.amounts.refunded_minor == 600
 
@@ -272,7 +273,7 @@ async def test_a_create_that_stays_unknown_is_unavailable_and_ends_in_one_intent
 
     await stripe.clear_faults()
     clock.advance(domain.SETTLE_MAX)
-    await sweep(replica.parts.calls)
+    await replica.parts.work.once()
 
     await delivered.hears(request.payment_id, lambda seen: seen.attempt == 1)
     assert (await payments.gateway.CreateIntent(request)).observation.attempt == 1
@@ -295,7 +296,7 @@ async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
     assert answer.observation.refundable_minor == AMOUNT_MINOR - 4_000
 
     clock.advance(domain.SETTLE_FIRST)
-    await sweep(replica.parts.calls)
+    await replica.parts.work.once()
     heard = await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
     assert heard.observation.amounts.refund_pending_minor == 0
     assert len(await payments.refunds(payment_id)) == 1
@@ -315,12 +316,12 @@ async def test_a_refund_that_was_promised_and_never_made_is_made_anew(
         if number:
             await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True, should_retry=False)
             clock.advance(domain.SETTLE_MAX)
-            await sweep(replica.parts.calls)
+            await replica.parts.work.once()
         clock.advance(domain.SETTLE_MAX)
-        await sweep(replica.parts.calls)
+        await replica.parts.work.once()
         assert (await payments.gateway.GetRefund(pb.GetRefundRequest(refund_id=promised.refund_id))).refund == promised
     clock.advance(domain.SETTLE_MAX)
-    await sweep(replica.parts.calls)
+    await replica.parts.work.once()
 
     await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
     [refund] = await payments.refunds(payment_id)
@@ -354,7 +355,7 @@ async def test_a_key_that_stripe_may_have_forgotten_is_looked_up_and_not_used_ag
 
     await stripe.advance(timedelta(days=2).total_seconds())
     clock.advance(domain.KEY_LIFE)
-    await sweep(replica.parts.calls)
+    await replica.parts.work.once()
 
     await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
     assert len(await payments.refunds(payment_id)) == 1
@@ -418,22 +419,22 @@ async def until_fence(replica: Gateway, payment_id: str, *, at_least: int) -> No
                 return
 
 
-async def test_a_sweep_that_cannot_look_once_looks_again(
+async def test_an_engine_that_cannot_look_once_looks_again(
     payments: Payments, stripe: SandboxControl, clock: Clock, delivered: Sink, database: ServiceDatabase
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
     assert (await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
 
-    said = Said("could not look")
-    logging.getLogger("services.gateway.sweep").addHandler(said)
+    said = Said("could not be looked at")
+    logging.getLogger(engine.__name__).addHandler(said)
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
-    await owner.execute("ALTER TABLE calls RENAME TO calls_away")  # no outage: nothing that a sweep reckons with
+    await owner.execute("ALTER TABLE calls RENAME TO calls_away")  # no outage: nothing that an engine reckons with
     async with asyncio.timeout(10):
         await said.event.wait()
     await owner.execute("ALTER TABLE calls_away RENAME TO calls")
     await owner.close()
-    logging.getLogger("services.gateway.sweep").removeHandler(said)
+    logging.getLogger(engine.__name__).removeHandler(said)
 
     clock.advance(domain.SETTLE_FIRST)
     await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)

@@ -15,8 +15,8 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import domain
-from services.gateway.sweep import sweep
-from tests.gateway.conftest import Clock, Gateway
+from tests.clock import Clock
+from tests.gateway.conftest import Gateway
 from tests.gateway.samples import CREATE, SUCCEEDED, Payments, new_id, refusal, refused
 from tests.gateway.test_calls import TRIES
 from tests.gateway.test_races import connected
@@ -95,7 +95,7 @@ async def test_a_customer_that_is_deleted_while_an_intents_making_is_unknown_sta
     await stripe.delete_customer(customer_id)
 
     clock.advance(domain.SETTLE_FIRST)
-    await sweep(replica.parts.calls)  # nobody who could say more of the payer is there
+    await replica.parts.work.once()  # nobody who could say more of the payer is there
     answer = await gateway.CreateIntent(request)
 
     assert answer.client_secret

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,23 @@ from batzen.gateway.v1.observation_pb2_grpc import (
 )
 from services.gateway import delivery, waiting
 from services.gateway.__main__ import Parts, gateway_parts
-from services.gateway.delivery import DELIVER, Deliveries, DeliveryRefused
+from services.gateway.delivery import Deliveries, DeliveryRefused
 from services.gateway.domain import SUCCEEDED, Amounts, Observation
 from services.gateway.store import LeaseLost
 from services.runtime import calls
 from services.runtime.clients import TokenDirectory, peer_channel
-from services.runtime.database import reading, transaction
-from services.runtime.jobs import Job, JobKind, QueueDepth, RetryLater, RetryPolicy, dead_jobs, queue_depth, replay
-from services.runtime.worker import running_worker
+from services.runtime.database import HeldConnections, reading
+from services.runtime.work import dead_letters as letters
+from services.runtime.work.dead_letters import Depth
+from services.runtime.work.engine import Engine
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass
+from tests.clock import Clock
 from tests.conftest import Databases
-from tests.gateway.conftest import Clock
 from tests.gateway.samples import new_id
 
 PATIENCE_S = 30
 ORIGIN = "webhook payment_intent.succeeded"
-IMPATIENT = replace(DELIVER, retry=RetryPolicy(tries_max=2, first_delay=timedelta(milliseconds=1)))
+IMPATIENT = RetryPolicy(tries_max=2, first_delay=timedelta(milliseconds=1))
 
 
 class Sink(GatewayEventSinkServiceServicer):
@@ -67,8 +69,9 @@ class Sink(GatewayEventSinkServiceServicer):
         async with asyncio.timeout(PATIENCE_S), self._called:
             await self._called.wait_for(says)
 
-    def versions(self) -> list[int]:
-        return [one.observation.mirror_version for one in self.heard]
+    def captured(self) -> list[int]:
+        """What was said to be captured, one for each delivery."""
+        return [one.observation.amounts.captured_minor for one in self.heard]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +82,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 async def place(databases: Databases, clock: Clock) -> AsyncIterator[tuple[Parts, aio.Channel, int]]:
-    """A gateway whose jobs wait, its channel to a port on which nobody listens yet, and that port."""
+    """A gateway that does no work, its channel to a port on which nobody listens yet, and that port."""
     database = await databases.create("gateway")
     reserved = aio.server()  # gRPC takes a port alone only if told so; this one is given back before its use
     port = reserved.add_insecure_port("127.0.0.1:0")
@@ -95,7 +98,7 @@ async def place(databases: Databases, clock: Clock) -> AsyncIterator[tuple[Parts
             sink=GatewayEventSinkServiceStub(channel),
             stripe_key="sk_test_deliveries",
             stripe_base="http://127.0.0.1:1",
-            now=clock.now,
+            clock=clock,
         ) as parts,
     ):
         yield parts, channel, port
@@ -107,7 +110,6 @@ async def parts(place: tuple[Parts, aio.Channel, int]) -> Parts:
     """The gateway, with nothing to deliver."""
     async with place[0].engine.begin() as connection:
         await connection.execute(sa.text("DELETE FROM deliveries"))
-        await connection.execute(sa.text("DELETE FROM pgqueuer"))
     return place[0]
 
 
@@ -139,35 +141,54 @@ async def orchestrator(place: tuple[Parts, aio.Channel, int]) -> AsyncIterator[S
         await server.stop(None)
 
 
-def seen(payment_id: str, version: int) -> Observation:
-    return Observation(
-        payment_id=payment_id,
-        mirror_version=version,
+def seen(before: Observation, captured_minor: int) -> Observation:
+    return replace(
+        before,
+        mirror_version=before.mirror_version + 1,
         attempt=1,
         intent_state=SUCCEEDED,
-        amounts=Amounts(authorized_minor=10_000, captured_minor=10_000),
+        amounts=Amounts(authorized_minor=10_000, captured_minor=captured_minor),
     )
 
 
-async def record(parts: Parts, payment_id: str, *versions: int) -> None:
-    for version in versions:
-        async with transaction(parts.engine, "test.record") as connection:
-            await parts.deliveries.record(connection, "main", seen(payment_id, version), origin=ORIGIN)
+async def record(parts: Parts, payment_id: str, *captured_minor: int) -> None:
+    """Have the mirror see that so much was captured, one after the other, as readings do."""
+    await parts.store.begin(
+        "main", payment_id, payer_id="payer", seller_id="seller", currency_code="CHF", now=datetime.now(UTC)
+    )
+    for one in captured_minor:
+        held = await parts.store.take("main", payment_id)
+        assert held is not None
+        held.observation = seen(held.observation, one)
+        await parts.store.save(held, point="test.record", now=parts.clock.now(), release=True, deliver=ORIGIN)
 
 
 async def deliver(parts: Parts, payment_id: str) -> None:
-    """Run the job once, as a worker does."""
-    await parts.deliveries.deliver(Job(job_id=1, tenant_id="main", payload={"payment_id": payment_id}, attempt=1))
+    """Make a delivery once, as the engine does."""
+    kind = parts.deliveries.work
+    await parts.deliveries.deliver(Work(kind=kind, tenant_id="main", key=(payment_id,), fence=1, failures=0))
 
 
-def working(parts: Parts, kind: JobKind = DELIVER) -> Any:
-    return running_worker(parts.database_url, handlers={kind: parts.deliveries.deliver}, application_name="test")
+@asynccontextmanager
+async def working(
+    parts: Parts, *, retry: RetryPolicy = delivery.RETRY
+) -> AsyncIterator[tuple[HeldConnections, Engine]]:
+    url = parts.engine.url.render_as_string(hide_password=False)
+    async with HeldConnections(url, application_name="test", size=2) as held:
+        engine = Engine(url, held, clock=parts.clock, application_name="test")
+        engine.register(replace(parts.deliveries.work, retry=retry))
+        async with engine.running():
+            yield held, engine
 
 
-async def queue_is(parts: Parts, says: Callable[[QueueDepth], bool]) -> None:
+async def depth_is(held: HeldConnections, engine: Engine, says: Callable[[Depth], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not says(await queue_depth(parts.engine)):  # noqa: ASYNC110 the event is another connection's
+        while not says(await letters.depth(held, engine.kinds[0])):  # noqa: ASYNC110 the database tells nobody
             await asyncio.sleep(0.01)
+
+
+def is_done(depth: Depth) -> bool:
+    return depth == Depth(due=0, later=0, running=0, dead=0)
 
 
 async def row_of(parts: Parts, payment_id: str) -> Any:
@@ -180,13 +201,14 @@ async def row_of(parts: Parts, payment_id: str) -> Any:
 
 
 async def test_a_delivery_says_all_that_is_known(parts: Parts, sink: Sink, payment_id: str) -> None:
-    await record(parts, payment_id, 3)
+    await record(parts, payment_id, 10_000)
 
     await deliver(parts, payment_id)
     await deliver(parts, payment_id)
 
     (heard,) = sink.heard
-    assert (heard.observation.payment_id, heard.observation.mirror_version) == (payment_id, 3)
+    assert heard.observation.payment_id == payment_id
+    assert heard.observation.mirror_version == (await row_of(parts, payment_id)).delivered_version
     assert heard.observation.intent_state == pb.INTENT_STATE_SUCCEEDED
     assert heard.observation.amounts.captured_minor == heard.observation.refundable_minor == 10_000
     assert heard.origin == ORIGIN
@@ -208,50 +230,56 @@ async def test_a_repeat_of_a_delivery_carries_the_same_id(parts: Parts, sink: Si
     assert second.request_id != first.request_id
 
 
-async def test_what_was_rolled_back_is_not_delivered(parts: Parts, payment_id: str) -> None:
-    with suppress(LeaseLost):
-        async with transaction(parts.engine, "test.record") as connection:
-            await parts.deliveries.record(connection, "main", seen(payment_id, 1), origin=ORIGIN)
-            raise LeaseLost
+async def test_what_was_not_saved_is_not_delivered(parts: Parts, payment_id: str) -> None:
+    await record(parts, payment_id)
+    held = await parts.store.take("main", payment_id)
+    assert held is not None
+    await parts.store.let_go(held)  # as if its lease had run out
+    held.observation = seen(held.observation, 1)
 
-    assert (await queue_depth(parts.engine)).idle
+    with pytest.raises(LeaseLost):
+        await parts.store.save(held, point="test.record", now=parts.clock.now(), release=True, deliver=ORIGIN)
+
+    async with reading(parts.engine) as connection:
+        assert await connection.scalar(sa.text("SELECT count(*) FROM deliveries")) == 0
 
 
 async def test_the_newest_covers_the_older(parts: Parts, sink: Sink, payment_id: str) -> None:
-    await record(parts, payment_id, 1, 2, 5, 4)
+    await record(parts, payment_id, 1, 2, 5)
 
-    async with working(parts):
-        await queue_is(parts, lambda depth: depth.idle)
+    async with working(parts) as (held, engine):
+        await depth_is(held, engine, is_done)
 
-    assert sink.versions() == [5]
+    assert sink.captured() == [5]
     row = await row_of(parts, payment_id)
-    assert row.delivered_version == row.wanted_version == 5
+    assert row.delivered_version == row.wanted_version
 
 
 async def test_what_is_seen_during_a_delivery_is_delivered_after_it(parts: Parts, sink: Sink, payment_id: str) -> None:
     sink.answers.clear()
     await record(parts, payment_id, 1)
-    async with working(parts):
+    async with working(parts) as (held, engine):
         await sink.until(lambda: sink.calls == 1)
         await record(parts, payment_id, 2)
         sink.answers.set()
-        await queue_is(parts, lambda depth: depth.idle)
+        await depth_is(held, engine, is_done)
 
-    assert sink.versions() == [1, 2]
-    assert (await row_of(parts, payment_id)).delivered_version == 2
+    assert sink.captured() == [1, 2]
+    row = await row_of(parts, payment_id)
+    assert row.delivered_version == row.wanted_version
 
 
 async def test_an_orchestrator_that_is_away_is_waited_for(
     place: tuple[Parts, aio.Channel, int], parts: Parts, payment_id: str
 ) -> None:
     await record(parts, payment_id, 1)
-    async with working(parts):
-        await queue_is(parts, lambda depth: depth.later == 1)  # tried in vain, and put back
+    async with working(parts) as (held, engine):
+        await depth_is(held, engine, lambda depth: depth.later == 1)  # tried in vain, and put back
         async with orchestrator(place) as sink:
-            await sink.until(lambda: sink.versions() == [1])
-            await queue_is(parts, lambda depth: depth.idle)
+            await sink.until(lambda: sink.captured() == [1])
+            await depth_is(held, engine, is_done)
 
-    assert not await dead_jobs(parts.engine, tenant_id="main")
+    assert (await row_of(parts, payment_id)).failures == 0
 
 
 @pytest.mark.parametrize(
@@ -297,36 +325,42 @@ async def test_a_missing_token_is_waited_for(parts: Parts, clock: Clock, tmp_pat
     await record(parts, payment_id, 1)
     async with peer_channel("127.0.0.1:1", tokens=TokenDirectory(tmp_path)) as channel:
         stub = GatewayEventSinkServiceStub(channel)
-        deliveries = Deliveries(parts.deliveries._held, parts.deliveries._queue, stub, now=clock.now)
-        with calls.acting_for("main"), pytest.raises(RetryLater):
-            await deliveries.deliver(Job(job_id=1, tenant_id="main", payload={"payment_id": payment_id}, attempt=1))
+        url = parts.engine.url.render_as_string(hide_password=False)
+        async with HeldConnections(url, application_name="test", size=1) as held:
+            deliveries = Deliveries(held, stub, now=clock.now)
+            work = Work(kind=deliveries.work, tenant_id="main", key=(payment_id,), fence=1, failures=0)
+            with calls.acting_for("main"), pytest.raises(RetryLater):
+                await deliveries.deliver(work)
 
 
-async def test_a_refused_delivery_is_held_for_a_person_and_can_be_replayed(
+async def test_a_refused_delivery_waits_for_an_operator_and_can_be_replayed(
     parts: Parts, sink: Sink, payment_id: str
 ) -> None:
     sink.refuses = grpc.StatusCode.NOT_FOUND
     await record(parts, payment_id, 1)
-    async with working(parts, IMPATIENT):
-        await queue_is(parts, lambda depth: depth.dead == 1)
+    async with working(parts, retry=IMPATIENT) as (held, engine):
+        await depth_is(held, engine, lambda depth: depth.dead == 1)
 
-        (dead,) = await dead_jobs(parts.engine, tenant_id="main")
-        assert (dead.kind, dead.payload, dead.tries) == ("deliver", {"payment_id": payment_id}, 2)
-        assert "NOT_FOUND" in dead.error
+        (kind,) = engine.kinds
+        (letter,) = await letters.dead_letters(held, [kind], tenant_id="main", after=None, limit=10)
+        assert (letter.kind, letter.key, letter.failures) == ("deliveries", (payment_id,), 2)
+        assert "NOT_FOUND" in letter.problem
 
         sink.refuses = None
-        assert await replay(parts.engine, [dead.job_id], tenant_id="main") == [dead.job_id]
-        await sink.until(lambda: sink.versions() == [1])
-        await queue_is(parts, lambda depth: depth.idle and depth.dead == 0)
+        assert await letters.replay(held, kind, letter.key, tenant_id="main")
+        engine.wake(WorkClass.DELIVERIES)
+        await sink.until(lambda: sink.captured() == [1])
+        await depth_is(held, engine, is_done)
 
 
 async def test_a_newer_observation_is_delivered_past_a_dead_one(parts: Parts, sink: Sink, payment_id: str) -> None:
     sink.refuses = grpc.StatusCode.NOT_FOUND
     await record(parts, payment_id, 1)
-    async with working(parts, IMPATIENT):
-        await queue_is(parts, lambda depth: depth.dead == 1)
+    async with working(parts, retry=IMPATIENT) as (held, engine):
+        await depth_is(held, engine, lambda depth: depth.dead == 1)
         sink.refuses = None
 
         await record(parts, payment_id, 2)
 
-        await sink.until(lambda: sink.versions() == [2])
+        await sink.until(lambda: sink.captured() == [2])
+        await depth_is(held, engine, is_done)

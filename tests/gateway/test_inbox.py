@@ -21,13 +21,14 @@ from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from sandbox.serving import running
 from services.gateway import news
-from services.gateway.inbox import EARLY_MAX, PROCESS, Inbox, PaymentUnknown
+from services.gateway.inbox import EARLY_MAX, Inbox, PaymentUnknown
 from services.gateway.waiting import WAIT_MAX
 from services.gateway.webhooks import CONNECT_PATH
 from services.runtime import calls as calling
-from services.runtime.jobs import Job, RetryLater, queue_depth
+from services.runtime.work.kinds import RetryLater, Work
+from tests.clock import Clock
 from tests.conftest import Databases
-from tests.gateway.conftest import Clock, Gateway, Sink, running_gateway
+from tests.gateway.conftest import Gateway, Sink, running_gateway
 from tests.gateway.receiving import CONNECT_SECRET, SECRET, Sender, count, event_of, receiving, stored
 from tests.gateway.samples import (
     AMOUNT_MINOR,
@@ -43,6 +44,9 @@ from tests.gateway.samples import (
 from tests.gateway.test_calls import until_struck
 
 PATIENCE_S = 30
+BUSY_RUNS = """event_runs r WHERE held_until > '-infinity' OR EXISTS (
+    SELECT FROM events e WHERE e.tenant_id = r.tenant_id AND e.subject = r.subject AND e.state = 'WAITING')"""
+BUSY_DELIVERIES = "deliveries WHERE delivered_version < wanted_version OR held_until > '-infinity'"
 READS = "GET /v1/payment_intents/{intent}"
 
 
@@ -73,18 +77,20 @@ class Place:
 
     async def idle(self) -> None:
         """Wait until nothing is left to be done."""
+        engine = self.gateway.parts.engine
         async with asyncio.timeout(PATIENCE_S):
-            while not (await queue_depth(self.gateway.parts.engine)).idle:  # noqa: ASYNC110 rows of another connection
+            while await count(engine, BUSY_RUNS) or await count(engine, BUSY_DELIVERIES):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        assert await count(self.gateway.parts.engine, "event_runs") == 0
+        assert await count(engine, "events WHERE state = 'WAITING'") == 0
 
     async def state_of(self, event: dict[str, Any]) -> str:
         return str((await stored(self.gateway.parts.engine, event["id"])).state)
 
     async def process(self, subject: str) -> None:
-        """Run the job of a subject once, as a worker does."""
+        """Work on the events of a subject once, as the engine does."""
+        work = Work(kind=self.inbox.work, tenant_id="main", key=(subject,), fence=1, failures=0)
         with calling.acting_for("main"):
-            await self.inbox.process(Job(job_id=1, tenant_id="main", payload={"subject": subject}, attempt=1))
+            await self.inbox.process(work)
 
     async def reads(self) -> int:
         """Count the readings of intents at Stripe."""
@@ -180,7 +186,7 @@ async def test_the_same_event_and_another_for_the_same_change_have_one_effect(pl
     assert [await place.state_of(event) for event in (one, other)] == ["DONE", "DONE"]
 
 
-async def test_what_an_answer_said_already_needs_no_job(place: Place) -> None:
+async def test_what_an_answer_said_already_needs_no_work(place: Place) -> None:
     payment_id = await place.payments.paid()
     paid = await place.event(payment_id, "payment_intent.succeeded")
     await place.payments.gateway.CreateRefund(place.payments.refund_request(payment_id, 1_000))
@@ -243,12 +249,12 @@ async def test_one_reading_covers_all_events_that_wait_for_it(place: Place) -> N
     await place.stripe.fault(Kind.PAUSE, route=READ)
     first = await place.refund_event(payment_id, "refund.created")
     await place.sender.send(first)
-    await until_struck(place.stripe)  # the job is reading
+    await until_struck(place.stripe)  # it is being read
 
     await place.stripe.refund(intent_id, amount=500)
     joined = [await place.refund_event(payment_id, "refund.created") for _ in range(6)]
     await asyncio.gather(*(place.sender.send(event) for event in joined))
-    assert await count(place.gateway.parts.engine, "pgqueuer") == 1
+    assert await count(place.gateway.parts.engine, "event_runs WHERE due_time IS NOT NULL") == 1
     await place.stripe.resume()
     await place.idle()
 
@@ -319,26 +325,23 @@ async def test_an_event_before_the_answer_that_names_its_intent_waits_for_it(pla
     assert await place.state_of(event) == "DONE"
 
 
-def later(place: Place, by: timedelta) -> Place:
-    """Return the same place with an inbox that looks at its clock a while later."""
-    inbox = place.inbox
-    ours = Inbox(
-        inbox._engine,
-        inbox._held,
-        inbox._queue,
-        inbox._observer,
-        inbox._sellers,
-        api_version=inbox._api_version,
-        livemode=False,
-        now=lambda: place.clock.now() + by,
-    )
-    parts = _replaced(place.gateway.parts, inbox=ours)
-    return _replaced(place, gateway=_replaced(place.gateway, parts=parts))
+async def received(place: Place, event: dict[str, Any], *, ago: timedelta) -> None:
+    """Have an event received, as if that had been a while ago."""
+    await place.sender.send(event)
+    async with place.gateway.parts.engine.begin() as connection:
+        await connection.execute(
+            sa.text("UPDATE events SET receive_time = receive_time - :ago WHERE event_id = :event_id"),
+            {"ago": ago, "event_id": event["id"]},
+        )
 
 
-def _replaced(record: Any, **fields: Any) -> Any:
-    names = record.__dataclass_fields__
-    return type(record)(**{name: fields.get(name, getattr(record, name)) for name in names})
+async def given_up(place: Place, event: dict[str, Any]) -> None:
+    """Have an operator give up what was never to be done."""
+    async with place.gateway.parts.engine.begin() as connection:
+        await connection.execute(sa.text("DELETE FROM event_runs"))
+        await connection.execute(
+            sa.text("UPDATE events SET state = 'PARKED' WHERE event_id = :event_id"), {"event_id": event["id"]}
+        )
 
 
 async def test_an_intent_of_somebody_else_is_given_up_quietly(place: Place) -> None:
@@ -348,7 +351,8 @@ async def test_an_intent_of_somebody_else_is_given_up_quietly(place: Place) -> N
 
     with pytest.raises(RetryLater):
         await place.process(intent["id"])
-    await later(place, EARLY_MAX).process(intent["id"])
+    await received(place, event, ago=EARLY_MAX)
+    await place.process(intent["id"])
 
     row = await stored(place.gateway.parts.engine, event["id"])
     assert (row.state, row.note) == ("IGNORED", "no payment of ours")
@@ -358,31 +362,28 @@ async def test_an_intent_that_claims_to_be_ours_becomes_a_dead_letter(place: Pla
     claimed = {"payment_id": new_id("pay")}
     intent = {"id": f"pi_{secrets.token_hex(8)}", "object": "payment_intent", "metadata": claimed}
     event = event_of(intent, "payment_intent.succeeded", at=place.clock.now())
-    await place.sender.send(event)
+    await received(place, event, ago=EARLY_MAX)
 
     with pytest.raises(PaymentUnknown, match=claimed["payment_id"]):
-        await later(place, EARLY_MAX).process(intent["id"])
+        await place.process(intent["id"])
 
     assert await place.state_of(event) == "WAITING"
-    async with place.gateway.parts.engine.begin() as connection:  # a person gives it up
-        await connection.execute(sa.text("DELETE FROM event_runs"))
-        await connection.execute(sa.text("UPDATE events SET state = 'PARKED' WHERE state = 'WAITING'"))
+    await given_up(place, event)
 
 
-async def test_a_run_whose_job_died_gets_another_with_the_next_event(place: Place) -> None:
+async def test_events_that_were_given_up_are_worked_on_with_the_next_one(place: Place) -> None:
     payment_id = await place.payments.paid()
     await place.stripe.refund(await place.payments.intent_id(payment_id), amount=100)
     first, second = [await place.refund_event(payment_id, "refund.created") for _ in range(2)]
     engine = place.gateway.parts.engine
-    await place.stripe.fault(Kind.PAUSE, route=READ)
+    await place.stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
     await place.sender.send(first)
     await until_struck(place.stripe)
     async with engine.begin() as connection:
-        await connection.execute(sa.text("UPDATE pgqueuer SET status = 'failed', dedupe_key = dedupe_key || '/dead'"))
+        await connection.execute(sa.text("UPDATE event_runs SET due_time = NULL, dead_time = now(), fence = fence + 1"))
+    await place.stripe.clear_faults()
 
     await place.sender.send(second)
-    assert await count(engine, f"pgqueuer WHERE entrypoint = '{PROCESS.name}' AND status <> 'failed'") == 1
-    await place.stripe.resume()
     await place.idle()
 
     assert [await place.state_of(event) for event in (first, second)] == ["DONE", "DONE"]
@@ -411,11 +412,10 @@ async def test_stripe_being_away_for_days_counts_as_failure(place: Place) -> Non
     await place.stripe.refund(await place.payments.intent_id(payment_id), amount=700)
     await place.stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
     event = await place.refund_event(payment_id, "refund.created")
-    await place.sender.send(event)
-    await until_struck(place.stripe)
+    await received(place, event, ago=WAIT_MAX)
 
     with pytest.raises(Exception, match="Stripe"):
-        await later(place, WAIT_MAX).process(event["data"]["object"]["payment_intent"])
+        await place.process(event["data"]["object"]["payment_intent"])
 
 
 async def test_a_payment_hears_of_its_success_though_the_wrong_endpoint_was_told_first(place: Place) -> None:

@@ -18,7 +18,8 @@ from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.runtime import calls as calling
 from services.runtime.database import plain_dsn
-from tests.gateway.conftest import Clock, Gateway, Sink
+from tests.clock import Clock
+from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import (
     AMOUNT_MINOR,
     CONFIRM,
@@ -354,23 +355,23 @@ async def test_a_snapshot_waits_for_the_answer_that_is_under_way(
 
 
 async def test_a_lease_is_held_as_long_as_the_call_lasts(
-    replica: Gateway, gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, clock: Clock
+    replica: Gateway, gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.PAUSE, route=CONFIRM)
     confirming = asyncio.ensure_future(gateway.ConfirmIntent(payments.confirm_request(payment_id)))
     await until_struck(stripe)
 
-    assert await replica.parts.store.take("main", payment_id, now=clock.now()) is None
+    assert await replica.parts.store.take("main", payment_id) is None
     await stripe.resume()
     await confirming
-    taken = await replica.parts.store.take("main", payment_id, now=clock.now())
+    taken = await replica.parts.store.take("main", payment_id)
     assert taken is not None
-    await replica.parts.store.let_go(taken, now=clock.now())
+    await replica.parts.store.let_go(taken)
 
 
 async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
-    replica: Gateway, payments: Payments, clock: Clock, database: ServiceDatabase
+    replica: Gateway, payments: Payments, database: ServiceDatabase
 ) -> None:
     """A statement reads as of its begin, and it may have begun before what it waited for was kept."""
     payment_id = await payments.created()
@@ -379,7 +380,7 @@ async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
             await writer.execute("UPDATE payments SET fence = fence + 1 WHERE payment_id = $1", payment_id)
             changed = """UPDATE intents SET seen = jsonb_set(seen, '{state}', '"PROCESSING"') WHERE payment_id = $1"""
             await writer.execute(changed, payment_id)
-            taking = asyncio.ensure_future(replica.parts.store.take("main", payment_id, now=clock.now()))
+            taking = asyncio.ensure_future(replica.parts.store.take("main", payment_id))
             async with asyncio.timeout(10):
                 while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     continue
@@ -387,7 +388,7 @@ async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
 
     assert held is not None
     assert held.intents[1].state == "PROCESSING"
-    await replica.parts.store.let_go(held, now=clock.now())
+    await replica.parts.store.let_go(held)
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -395,18 +396,18 @@ async def test_a_renewal_that_comes_after_the_end_of_its_lease_keeps_nobody_wait
     replica: Gateway, payments: Payments, clock: Clock, *, in_order: bool
 ) -> None:
     store, payment_id = replica.parts.store, await payments.created()
-    held = await store.take("main", payment_id, now=clock.now())
+    held = await store.take("main", payment_id)
     assert held is not None
-    assert await store.renew(held, now=clock.now())
+    assert await store.renew(held)
     if in_order:
         await store.save(held, point="call.release", now=clock.now(), release=True)
     else:
-        await store.let_go(held, now=clock.now())
+        await store.let_go(held)
 
-    assert not await store.renew(held, now=clock.now())
-    next_one = await store.take("main", payment_id, now=clock.now())
+    assert not await store.renew(held)
+    next_one = await store.take("main", payment_id)
     assert next_one is not None
-    await store.let_go(next_one, now=clock.now())
+    await store.let_go(next_one)
 
 
 @asynccontextmanager

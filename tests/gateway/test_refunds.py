@@ -10,7 +10,8 @@ from grpc import StatusCode
 from batzen.gateway.v1 import gateway_pb2 as pb
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from sandbox.control import SandboxControl
-from tests.gateway.conftest import Clock, Sink
+from tests.clock import Clock
+from tests.gateway.conftest import Sink
 from tests.gateway.samples import AMOUNT_MINOR, REFUND, SUCCEEDED, Payments, chf, new_id, refusal, refused
 
 PENDING = pb.Refund.STATE_PENDING

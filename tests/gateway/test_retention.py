@@ -17,7 +17,7 @@ from sandbox.control import SandboxControl
 from services.gateway.retention import FORGET
 from services.runtime.database import HeldConnections, plain_dsn
 from services.runtime.forgetting import REQUESTS_KEPT, forget
-from tests.gateway.conftest import Clock
+from tests.clock import Clock
 from tests.gateway.samples import AMOUNT_MINOR, CANCELED, REFUND, SUCCEEDED, Payments, refusal
 
 Rows = list[dict[str, Any]]

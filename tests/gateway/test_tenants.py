@@ -27,12 +27,12 @@ from services.gateway.domain import StripeUnavailable
 from services.gateway.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
 from services.gateway.provider import KeyNotTaken
 from services.gateway.servicer import GatewayServicer
-from services.gateway.sweep import sweep
 from services.runtime import calls as calling
 from services.runtime.database import plain_dsn
 from services.runtime.settings import SettingsError
+from tests.clock import Clock
 from tests.conftest import Databases
-from tests.gateway.conftest import Clock, Gateway
+from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, REFUND, Payments, new_id, refused
 
 LATER = timedelta(seconds=5)
@@ -69,7 +69,7 @@ def start(stripe: SandboxControl, clock: Clock) -> Connect:
                     sink=observation_pb2_grpc.GatewayEventSinkServiceStub(nowhere),
                     stripe_key=stripe_key,
                     stripe_base=stripe.base_url,
-                    now=lambda: clock.now() + later,
+                    clock=Clock(shift=clock.shift + later),
                     tenant_id=tenant_id,
                 )
             )
@@ -148,7 +148,7 @@ async def test_no_process_settles_what_another_tenants_key_was_used_for(  # noqa
     async with start(database, stripe_key=key_of(secrets.token_hex(8)), tenant_id="other", later=LATER) as other:
         given = await gateway.CreateRefund(payments.refund_request(payment_id, 5_000))
         assert given.refund.state == pb.Refund.STATE_PENDING
-        assert await sweep(other.calls) == 0
+        assert await other.work.once() == 0
     clock.advance(LATER)
 
     refund = (await gateway.ListRefunds(pb.ListRefundsRequest(payment_id=payment_id))).refunds[0]

@@ -16,7 +16,8 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.gateway.domain import next_version
 from services.runtime.database import plain_dsn
-from tests.gateway.conftest import Clock, Sink
+from tests.clock import Clock
+from tests.gateway.conftest import Sink
 from tests.gateway.samples import Payments
 
 BELONGING = ("refunds", "calls", "intents", "deliveries", "payments")

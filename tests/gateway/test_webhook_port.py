@@ -14,7 +14,8 @@ import pytest
 from services.gateway import refusals, webhook_port
 from services.gateway.refusals import ANSWERS, LINES_MAX, WINDOW_S, Refusals
 from services.gateway.webhooks import PLATFORM_PATH
-from tests.gateway.conftest import Clock, Gateway
+from tests.clock import Clock
+from tests.gateway.conftest import Gateway
 from tests.gateway.receiving import SECRET, Sender, event_of, receiving, signature_of
 
 ROOT = Path(__file__).parents[2]

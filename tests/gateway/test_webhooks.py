@@ -13,16 +13,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from grpc import aio
-from sqlalchemy.engine import make_url
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.gateway import webhook_port, webhooks
 from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.inbox import Inbox
 from services.gateway.webhooks import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
-from services.runtime.database import make_engine
+from services.runtime.database import HeldConnections
+from tests.clock import Clock
 from tests.conftest import Databases
-from tests.gateway.conftest import Clock
 from tests.gateway.receiving import (
     CONNECT_SECRET,
     ROLLED_SECRET,
@@ -36,12 +35,12 @@ from tests.gateway.receiving import (
 )
 
 INTENT = {"id": "pi_1", "object": "payment_intent"}
-JOBS = "pgqueuer WHERE entrypoint = 'events'"
+DUE = "event_runs WHERE due_time IS NOT NULL"
 
 
 @pytest.fixture(scope="module")
 async def waiting_parts(databases: Databases, clock: Clock) -> AsyncIterator[Parts]:
-    """A gateway whose jobs wait, so that a test sees them."""
+    """A gateway that works on nothing, so that a test sees what is due."""
     database = await databases.create("gateway")
     async with (
         aio.insecure_channel("127.0.0.1:1") as nowhere,
@@ -50,7 +49,7 @@ async def waiting_parts(databases: Databases, clock: Clock) -> AsyncIterator[Par
             sink=GatewayEventSinkServiceStub(nowhere),
             stripe_key="sk_test_webhooks",
             stripe_base="http://127.0.0.1:1",
-            now=clock.now,
+            clock=clock,
         ) as made,
     ):
         yield made
@@ -62,7 +61,7 @@ async def parts(waiting_parts: Parts) -> Parts:
     """The same, with nothing received yet."""
     async with waiting_parts.engine.begin() as connection:
         await connection.execute(sa.text("DELETE FROM events"))
-        await connection.execute(sa.text("DELETE FROM pgqueuer"))
+        await connection.execute(sa.text("DELETE FROM event_runs"))
     return waiting_parts
 
 
@@ -72,7 +71,7 @@ async def sender(parts: Parts, clock: Clock) -> AsyncIterator[Sender]:
         yield made
 
 
-async def test_a_signed_event_is_stored_raw_with_one_job(parts: Parts, sender: Sender, clock: Clock) -> None:
+async def test_a_signed_event_is_stored_raw_and_due(parts: Parts, sender: Sender, clock: Clock) -> None:
     body = json.dumps(event_of(INTENT, "payment_intent.succeeded", at=clock.now(), id="evt_1"), indent=2)
 
     answer = await sender.post(body.encode())
@@ -81,7 +80,7 @@ async def test_a_signed_event_is_stored_raw_with_one_job(parts: Parts, sender: S
     row = await stored(parts.engine, "evt_1")
     assert bytes(row.body) == body.encode()
     assert (row.tenant_id, row.subject, row.state) == ("main", "pi_1", "WAITING")
-    assert await count(parts.engine, f"{JOBS} AND headers->>'correlation_id' = 'evt_1'") == 1
+    assert await count(parts.engine, f"{DUE} AND subject = 'pi_1'") == 1
 
 
 async def test_an_event_sent_twenty_times_at_once_is_taken_once(parts: Parts, sender: Sender, clock: Clock) -> None:
@@ -90,15 +89,15 @@ async def test_an_event_sent_twenty_times_at_once_is_taken_once(parts: Parts, se
     receipts = await asyncio.gather(*(sender.send(event) for _ in range(20)))
 
     assert sorted(receipts) == ["ACCEPTED"] + ["DUPLICATE"] * 19
-    assert await count(parts.engine, "events") == await count(parts.engine, JOBS) == 1
+    assert await count(parts.engine, "events") == await count(parts.engine, DUE) == 1
 
 
-async def test_types_that_say_nothing_to_us_are_kept_without_a_job(parts: Parts, sender: Sender, clock: Clock) -> None:
+async def test_types_that_say_nothing_to_us_are_kept_and_not_due(parts: Parts, sender: Sender, clock: Clock) -> None:
     for event_type in ("payment_intent.created", "charge.succeeded", "invented.next_year"):
         assert await sender.send(event_of(INTENT, event_type, at=clock.now())) == "IGNORED"
 
     assert await count(parts.engine, "events WHERE state = 'IGNORED'") == 3
-    assert await count(parts.engine, JOBS) == 0
+    assert await count(parts.engine, DUE) == 0
 
 
 async def test_a_secret_that_is_being_rolled_still_counts(sender: Sender, clock: Clock) -> None:
@@ -119,7 +118,7 @@ async def test_events_that_belong_elsewhere_are_parked(parts: Parts, sender: Sen
 
     rows = [await stored(parts.engine, event["id"]) for event in (live, connected, platform)]
     assert [row.note for row in rows] == ["wrong livemode", "wrong endpoint", "wrong endpoint"]
-    assert await count(parts.engine, JOBS) == 0
+    assert await count(parts.engine, DUE) == 0
 
 
 async def test_an_event_put_aside_where_it_came_first_is_taken_where_it_belongs(
@@ -137,7 +136,7 @@ async def test_an_event_put_aside_where_it_came_first_is_taken_where_it_belongs(
 
     rows = [await stored(parts.engine, event["id"]) for event in (platform, ignored, account)]
     assert [(row.state, row.note) for row in rows] == [("WAITING", ""), ("IGNORED", ""), ("WAITING", "")]
-    assert await count(parts.engine, JOBS) == 2
+    assert await count(parts.engine, DUE) == 2
 
 
 async def test_an_event_that_was_taken_is_not_put_aside_by_an_arrival_elsewhere(
@@ -175,10 +174,9 @@ async def test_an_event_that_an_older_release_ignored_is_worked_on_when_it_is_se
     async with parts.engine.begin() as connection:  # as a release that knows neither type leaves them
         await connection.execute(sa.text("UPDATE events SET state = 'IGNORED', done_time = receive_time"))
         await connection.execute(sa.text("DELETE FROM event_runs"))
-        await connection.execute(sa.text("DELETE FROM pgqueuer"))
 
     assert [await sender.send(event) for event in (known, unknown)] == ["ACCEPTED", "DUPLICATE"]
-    assert await count(parts.engine, JOBS) == 1
+    assert await count(parts.engine, DUE) == 1
 
 
 async def test_connected_accounts_have_an_endpoint_and_secrets_of_their_own(sender: Sender, clock: Clock) -> None:
@@ -257,7 +255,7 @@ async def test_what_is_not_stripes_is_refused_and_leaves_nothing(
     answer = await send(sender, clock)
 
     assert (answer.status_code, answer.json()) == (status_code, {"reason": reason})
-    assert await count(parts.engine, "events") == await count(parts.engine, JOBS) == 0
+    assert await count(parts.engine, "events") == await count(parts.engine, DUE) == 0
 
 
 @pytest.mark.parametrize(
@@ -309,21 +307,13 @@ async def test_a_connection_that_never_asks_is_closed(
 
 
 async def test_an_event_that_cannot_be_stored_is_asked_for_again(parts: Parts, clock: Clock) -> None:
-    url = make_url(parts.database_url).set(port=1).render_as_string(hide_password=False)
-    away = make_engine(url, application_name="away")
-    inbox = Inbox(
-        away,
-        parts.inbox._held,
-        parts.inbox._queue,
-        parts.observer,
-        parts.inbox._sellers,
-        api_version="",
-        livemode=False,
-        now=clock.now,
-    )
-    async with receiving(inbox, clock=clock) as sender:
-        answer = await sender.post(GOOD, at=clock.now())
-    await away.dispose()
+    url = parts.engine.url.set(port=1).render_as_string(hide_password=False)
+    async with HeldConnections(url, application_name="away", size=1) as away:
+        inbox = Inbox(
+            away, parts.observer, parts.sellers, api_version="", livemode=False, clock=clock, wake=lambda _: None
+        )
+        async with receiving(inbox, clock=clock) as sender:
+            answer = await sender.post(GOOD, at=clock.now())
 
     assert (answer.status_code, answer.json()) == (500, {"reason": "DEPENDENCY_UNAVAILABLE"})
 

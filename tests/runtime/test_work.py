@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -111,10 +112,9 @@ async def engine_on(
     url: str, *kinds: WorkKind, clock: Clock | None = None, tenants: Sequence[str] | None = None
 ) -> AsyncIterator[tuple[Engine, HeldConnections]]:
     async with HeldConnections(url, application_name="test", size=4) as held:
-        yield (
-            Engine(url, held, kinds, clock=clock or Clock(), application_name="test", tenants=tenants),
-            held,
-        )
+        engine = Engine(url, held, clock=clock or Clock(), application_name="test", tenants=tenants)
+        engine.register(*kinds)
+        yield engine, held
 
 
 class Diary:
@@ -251,8 +251,10 @@ async def test_a_failure_moves_a_row_to_the_back_and_the_others_go_on(
 
 @pytest.mark.parametrize("text", ["NUL \0", "half a pair \ud83d", "long " * 10_000], ids=["NUL", "half", "long"])
 async def test_a_failure_whose_text_cannot_be_stored_becomes_a_dead_letter_alone(
-    database: ServiceDatabase, admin: asyncpg.Connection, text: str
+    database: ServiceDatabase, admin: asyncpg.Connection, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.CRITICAL, logger=Engine.__module__)  # pytest's own reports cannot hold such a text
+
     async def fail(work: Work) -> None:
         if work.key[0] == "poison":
             raise RuntimeError(text)
@@ -318,7 +320,7 @@ async def test_dead_letters_are_listed_page_by_page(database: ServiceDatabase, a
     assert letters.read_id(found[0].dead_letter_id) == ("errands", found[0].key)
 
 
-@pytest.mark.parametrize("text", ["", "[", "{}", "[1,2]", '["events"]', "[" * 100_000, "\0"])
+@pytest.mark.parametrize("text", ["", "errands", "errands/", "/a", "errands/\0", "errands//a"])
 def test_what_is_no_id_of_a_dead_letter_is_none(text: str) -> None:
     assert letters.read_id(text) is None
 

@@ -182,7 +182,7 @@ class Traveller:
             await asyncio.sleep(PAUSE_S)
 
     async def left_to_do(self) -> list[str]:
-        """Return what is still on somebody's list: due payments, unheard transitions, open requests, calls, jobs."""
+        """Return what is still on somebody's list: due payments, unheard transitions, open requests, calls, events."""
         left = []
         for service, questions in LEFT_TO_DO.items():
             connection = await asyncpg.connect(plain_dsn(self.suite.database_url(service)))
@@ -247,7 +247,8 @@ LEFT_TO_DO: Final = {
         "unanswered calls": "SELECT count(*) FROM calls WHERE state IN ('STARTED', 'UNKNOWN')",
         "waiting events": "SELECT count(*) FROM events WHERE state = 'WAITING'",
         "deliveries": "SELECT count(*) FROM deliveries WHERE delivered_version < wanted_version",
-        "jobs": "SELECT count(*) FROM pgqueuer WHERE status <> 'successful'",
+        "due events": "SELECT count(*) FROM event_runs WHERE due_time IS NOT NULL OR dead_time IS NOT NULL",
+        "dead deliveries": "SELECT count(*) FROM deliveries WHERE dead_time IS NOT NULL",
     },
 }
 """What must be nothing once all is done."""

@@ -23,7 +23,7 @@ CREATE TABLE payments (
     observation    jsonb       NOT NULL,
     -- The lease under which Stripe is called and read for this payment.
     fence          bigint      NOT NULL DEFAULT 0,
-    held_until     timestamptz NOT NULL,
+    held_until     timestamptz NOT NULL DEFAULT '-infinity',
     create_time    timestamptz NOT NULL,
     CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)
 );
@@ -78,8 +78,14 @@ CREATE TABLE calls (
     -- Ids and states of the answer, never a secret; or the refusal.
     answer       jsonb,
     tries        integer     NOT NULL DEFAULT 0,
-    -- When somebody has to look at it, unless it is answered before.
+    -- Work for the engine (services/runtime/work): its outcome is asked for again, unless it is answered before.
     due_time     timestamptz,
+    fence        bigint      NOT NULL DEFAULT 0,
+    held_until   timestamptz NOT NULL DEFAULT '-infinity',
+    failures     integer     NOT NULL DEFAULT 0,
+    lapses       integer     NOT NULL DEFAULT 0,
+    problem      text,
+    dead_time    timestamptz,
     create_time  timestamptz NOT NULL,
     -- How often it was begun anew under another key, and when the last time.
     generation   integer     NOT NULL DEFAULT 0,
@@ -89,7 +95,8 @@ CREATE TABLE calls (
 );
 
 CREATE INDEX calls_unknown ON calls (tenant_id, payment_id) WHERE state = 'UNKNOWN';
-CREATE INDEX calls_due ON calls (due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX calls_due ON calls (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX calls_dead ON calls (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
 -- Answered calls are kept for 90 days; this finds the older ones.
 CREATE INDEX calls_create_time ON calls (create_time) WHERE state IN ('ACCEPTED', 'ANSWERED', 'REFUSED');

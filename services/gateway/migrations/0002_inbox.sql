@@ -22,16 +22,24 @@ CREATE TABLE events (
 CREATE INDEX events_waiting ON events (tenant_id, subject) WHERE state = 'WAITING';
 CREATE INDEX events_receive_time ON events (receive_time);
 
--- While a subject has waiting events; gone when they are done.
+-- Work for the engine (services/runtime/work): the events that wait, one row for each subject that they are about. Due
+-- while an event waits.
 CREATE TABLE event_runs (
-    tenant_id text   NOT NULL,
-    subject   text   NOT NULL,
-    -- Names the run, so that it has one job.
-    run_id    bigint GENERATED ALWAYS AS IDENTITY,
-    -- How many events have joined: a run ends only at the number that its job has seen.
-    wanted    bigint NOT NULL,
+    tenant_id    text        NOT NULL,
+    subject      text        NOT NULL,
+    create_time  timestamptz NOT NULL,
+    due_time     timestamptz,
+    fence        bigint      NOT NULL DEFAULT 0,
+    held_until   timestamptz NOT NULL DEFAULT '-infinity',
+    failures     integer     NOT NULL DEFAULT 0,
+    lapses       integer     NOT NULL DEFAULT 0,
+    problem      text,
+    dead_time    timestamptz,
     CONSTRAINT event_runs_pkey PRIMARY KEY (tenant_id, subject)
 );
+
+CREATE INDEX event_runs_due ON event_runs (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX event_runs_dead ON event_runs (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
 CREATE TABLE deliveries (
     tenant_id         text        NOT NULL,
@@ -40,9 +48,32 @@ CREATE TABLE deliveries (
     wanted_version    bigint      NOT NULL,
     observation       jsonb       NOT NULL,
     origin            text        NOT NULL,
-    -- The first that is not delivered, and since when: names the job that delivers until nothing is left.
-    since_version     bigint      NOT NULL,
+    -- Since when there is something that was not delivered.
     record_time       timestamptz NOT NULL,
     delivered_version bigint      NOT NULL DEFAULT 0,
+    -- Work for the engine (services/runtime/work).
+    due_time     timestamptz,
+    fence        bigint      NOT NULL DEFAULT 0,
+    held_until   timestamptz NOT NULL DEFAULT '-infinity',
+    failures     integer     NOT NULL DEFAULT 0,
+    lapses       integer     NOT NULL DEFAULT 0,
+    problem      text,
+    dead_time    timestamptz,
     CONSTRAINT deliveries_pkey PRIMARY KEY (tenant_id, payment_id)
+);
+
+CREATE INDEX deliveries_due ON deliveries (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX deliveries_dead ON deliveries (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+
+-- What operators had replayed, and what came of it.
+CREATE TABLE replays (
+    tenant_id    text        NOT NULL,
+    request_id   uuid        NOT NULL,
+    request_hash bytea       NOT NULL,
+    actor_id     text        NOT NULL,
+    dead_letter_ids text[]   NOT NULL,
+    -- Null until each of them came to its end, or was given up again.
+    outcomes     jsonb,
+    create_time  timestamptz NOT NULL,
+    CONSTRAINT replays_pkey PRIMARY KEY (tenant_id, request_id)
 );

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,8 +22,8 @@ class DeadLetter:
 
     @property
     def dead_letter_id(self) -> str:
-        """Names it: the kind and the row's key."""
-        return json.dumps([self.kind, *self.key], separators=(",", ":"))
+        """Names it: the kind and the row's key, in which no slash may stand."""
+        return "/".join((self.kind, *self.key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +45,8 @@ class Depth:
 
 def read_id(dead_letter_id: str) -> tuple[str, tuple[str, ...]] | None:
     """Return kind and key of an id, None for what is no such id."""
-    try:
-        parts = json.loads(dead_letter_id)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(parts, list) or len(parts) < 2 or not all(isinstance(part, str) for part in parts):
-        return None
-    return parts[0], tuple(parts[1:])
+    kind, *key = dead_letter_id.split("/")
+    return (kind, tuple(key)) if kind and key and all(key) and dead_letter_id.isprintable() else None
 
 
 async def dead_letters(

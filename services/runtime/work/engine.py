@@ -59,7 +59,6 @@ class Engine:
         self,
         url: str,
         held: HeldConnections,
-        kinds: Sequence[WorkKind],
         *,
         clock: Clock,
         application_name: str,
@@ -68,13 +67,12 @@ class Engine:
         """With `tenants` only their rows are worked on; the others are another process's."""
         self._url = url
         self._held = held
-        self._kinds = tuple(kinds)
         self._clock = clock
         self._application_name = application_name
         self._tenants = None if tenants is None else list(tenants)
-        bound = tenants is not None
-        self._next_due = statements.next_due(self._kinds, tenants=bound)
-        self._claims = {kind: statements.claim(kind, tenants=bound) for kind in self._kinds}
+        self._kinds: tuple[WorkKind, ...] = ()
+        self._next_due = ""
+        self._claims: dict[WorkKind, str] = {}
         self._running: dict[asyncio.Task[None], Work] = {}
         self._taken: Counter[WorkClass] = Counter()
         self._to_look: set[WorkClass] = set()
@@ -84,6 +82,18 @@ class Engine:
         self._notifying: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self._is_running = False
+
+    @property
+    def kinds(self) -> Sequence[WorkKind]:
+        """What it works on."""
+        return self._kinds
+
+    def register(self, *kinds: WorkKind) -> None:
+        """Say what there is to work on: once, before it runs. Until then `wake` tells other processes alone."""
+        self._kinds = kinds
+        bound = self._tenants is not None
+        self._next_due = statements.next_due(kinds, tenants=bound)
+        self._claims = {kind: statements.claim(kind, tenants=bound) for kind in kinds}
 
     @contextlib.asynccontextmanager
     async def running(self, *, grace_s: float = GRACE_S) -> AsyncIterator[None]:
