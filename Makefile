@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test soak check format protos bench wheel clean lock baseline
+.PHONY: demo up test test-pythons soak check format protos bench wheel clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
@@ -19,6 +19,10 @@ up: $(STATE)/local.stamp $(STATE)/stubs.stamp
 
 test: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
+
+# The quick tests on each further Python that is here; each gets an environment of its own.
+test-pythons: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	@local/pythons.sh $(BIN)/uv $(STATE)
 
 soak: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m pytest -q -m soak
