@@ -148,6 +148,9 @@ class Driver:
         """Return how long the payer of a plan is waited for if they give a sign of life now."""
         return min(self._now() + self._abandoned_after, plan.create_time + domain.life_max(self._abandoned_after))
 
+    def _is_late(self, plan: Plan) -> bool:
+        return plan.expire_time is not None and plan.expire_time <= self._now()
+
     async def hear_from_payer(self, plan: Plan) -> None:
         """Wait anew for a payer who reads a payment that nobody holds, if it moves the end far enough to be written."""
         until = self.waits_until(plan)
@@ -188,7 +191,10 @@ class Driver:
             work.adopt(work.payment)
         plan.revision = max(plan.revision, 1)
         if plan.total_minor == 0:
-            work.say(domain.paid_nothing(plan.said), "step:nothing_to_pay:1")
+            if self._is_late(plan) and plan.said.collection == domain.INITIALIZED:
+                work.say(domain.start_expired(plan.said), "step:start_expired:1")
+            else:
+                work.say(domain.paid_nothing(plan.said), "step:nothing_to_pay:1")
             plan.stage, plan.expire_time = "ENDED", None
         else:
             try:
@@ -224,7 +230,7 @@ class Driver:
                 work.say(domain.refused(plan.said, refusal.reason.lower() or "refused"), "step:refused:1")
             plan.stage, plan.expire_time = "ENDED", None
             return
-        is_late = plan.expire_time is not None and plan.expire_time <= self._now()
+        is_late = self._is_late(plan)
         plan.attempt += 1
         plan.stage, plan.expire_time = "COLLECTING", self.waits_until(plan)
         work.client_secret = seen.client_secret
@@ -266,7 +272,7 @@ class Driver:
         plan = work.plan
         if plan.stage != "COLLECTING":
             return
-        is_late = plan.expire_time is not None and plan.expire_time <= self._now()
+        is_late = self._is_late(plan)
         if plan.said.collection not in domain.EXPIRABLE:
             if is_late:
                 seen = await points.call("late.sync", self._peers.sync_intent(plan.payment_id))

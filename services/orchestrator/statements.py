@@ -147,12 +147,14 @@ WHERE p.tenant_id = $1 AND p.payment_id = $2 AND ($3::text IS NULL OR p.payer_id
 QUOTES_DUE: Final = """
 SELECT EXISTS (SELECT FROM quote_outbox WHERE due_time <= $1)"""
 
+# Materialized: joined row by row, what is due would be read, and limited, anew for each.
 CLAIM_QUOTES: Final = """
+WITH due AS MATERIALIZED (
+    SELECT tenant_id, payment_id FROM quote_outbox WHERE due_time <= $1
+    ORDER BY due_time LIMIT $5 FOR UPDATE SKIP LOCKED)
 UPDATE quote_outbox q SET tries = q.tries + 1,
     due_time = $1 + greatest($2::interval, least($3::interval * (1 << least(q.tries, 10)), $4::interval))
-FROM (
-    SELECT tenant_id, payment_id FROM quote_outbox WHERE due_time <= $1
-    ORDER BY due_time LIMIT $5 FOR UPDATE SKIP LOCKED) due
+FROM due
 WHERE q.tenant_id = due.tenant_id AND q.payment_id = due.payment_id
 RETURNING q.tenant_id, q.payment_id, q.quote_id, q.quote_state, q.tries"""
 

@@ -29,6 +29,7 @@ from tests.orchestrator.samples import (
     PAID,
     Clock,
     cancel,
+    line,
     refused,
     start,
     state_of,
@@ -36,6 +37,8 @@ from tests.orchestrator.samples import (
 )
 
 GATEWAY = frozenset({"gateway"})
+IN_FLIGHT = timedelta(minutes=3)
+"""Longer than the gateway waits for what may still be on its way at Stripe."""
 
 # Submits.
 
@@ -135,7 +138,7 @@ async def test_a_submit_whose_answer_stripe_lost_is_settled_at_any_age(
     payment = (await orchestrator.SubmitPayment(submit(payment_id))).payment
     assert (state_of(payment), payment.snapshot.reason) == ("PROCESSING", "OUTCOME_UNKNOWN")
     await journeys.stripe.clear_faults()
-    clock.advance(2 * SUBMIT_AGE_MAX)
+    clock.advance(SUBMIT_AGE_MAX + IN_FLIGHT)
     await journeys.synced(payment_id)
     await journeys.deliver(await journeys.seen(payment_id))
     await replica.sweep()
@@ -277,7 +280,7 @@ async def test_an_intent_of_which_nobody_heard_in_time_is_cancelled(
     await journeys.silence(CREATE)
     assert (await refused(orchestrator.StartPayment(asked))).code == "UNAVAILABLE"
     await journeys.stripe.clear_faults()
-    clock.advance(START_AGE_MAX)
+    clock.advance(START_AGE_MAX + IN_FLIGHT)
     if is_swept:
         await replica.sweep()
     session = (await orchestrator.StartPayment(asked)).session
@@ -295,13 +298,29 @@ async def test_a_late_start_that_died_leaves_nothing_that_could_be_paid(
         assert (await refused(orchestrator.StartPayment(asked))).code == "UNAVAILABLE"
         await journeys.stripe.clear_faults()
         [(tenant_id, payment_id)] = await replica.parts.store.due(now=clock() + RETRY_MAX)
-        clock.advance(START_AGE_MAX)
+        clock.advance(START_AGE_MAX + IN_FLIGHT)
         async with mortal_orchestrator(replica, life) as (_, sweep):
             await sweep.advance(tenant_id, payment_id)
         await replica.sweep()
-        assert await journeys.states(payment_id) == [*OPENED, "EXPIRED"], life.place
-        assert [one["status"] for one in await journeys.intents(payment_id)] == ["canceled"], life.place
+        assert (await journeys.states(payment_id))[-1] == "EXPIRED", life.place
+        # After a few lives the gateway does not ask a Stripe that is silent any more, and there is no intent.
+        assert {one["status"] for one in await journeys.intents(payment_id)} <= {"canceled"}, life.place
         assert state_of((await orchestrator.StartPayment(asked)).session.payment) == "EXPIRED", life.place
+
+
+async def test_nothing_to_pay_is_not_paid_by_a_start_that_is_too_old(
+    world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+) -> None:
+    nothing = line()
+    nothing.unit_amount.amount_minor = 0
+    asked = start(lines=[nothing])
+    async with world.orchestrator(away=frozenset({"status"})) as cut_off, cut_off.connect() as stub:
+        assert (await refused(stub.StartPayment(asked))).code == "UNAVAILABLE"
+    clock.advance(START_AGE_MAX)
+    await replica.sweep()
+    payment = (await orchestrator.StartPayment(asked)).session.payment
+    assert (state_of(payment), payment.snapshot.reason) == ("EXPIRED", "START_EXPIRED")
+    assert await journeys.states(payment.payment_id) == ["INITIALIZED", "EXPIRED"]
 
 
 # Ids.
