@@ -41,7 +41,7 @@ GOAL: Final = at_most(1.2)
 CONFIRM: Final = "POST /v1/payment_intents/{intent}/confirm"
 READ: Final = "GET /v1/payment_intents/{intent}"
 PEACE: Final = "in peace"
-ONE_TRY: Final = (("grpc.service_config", "{}"), ("grpc.use_local_subchannel_pool", 1))
+OWN_CONNECTIONS: Final = (("grpc.use_local_subchannel_pool", 1),)
 
 Say = Callable[[str], None]
 
@@ -176,7 +176,7 @@ async def _opened() -> AsyncIterator[_Bench]:
 async def _calling(suite: Suite, token: str) -> AsyncIterator[OrchestratorServiceStub]:
     authorization = (("authorization", f"Bearer {token}"),)
     async with make_channel(
-        suite.addresses.orchestrator, timeout_s=TIMEOUT_S, metadata=lambda: authorization, options=ONE_TRY
+        suite.addresses.orchestrator, timeout_s=TIMEOUT_S, metadata=lambda: authorization, options=OWN_CONNECTIONS
     ) as channel:
         yield OrchestratorServiceStub(channel)
 

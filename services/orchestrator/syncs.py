@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,10 +14,16 @@ from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers
 from services.orchestrator.store import Plan
 from services.runtime import calls, points
+from services.runtime.callers import Callers
+from services.runtime.limits import CallerLimits, Limits
 from services.runtime.sharing import SharedReadings
 
 PAUSE_S: Final = 0.5
 """Between two readings of one payment. The first is made at once; a page that asks without end causes two a second."""
+
+OF_ONE_PAYER: Final = CallerLimits(in_flight_max=8, rate_per_s=2.0, burst=20)
+"""Syncs of one payer that are read, whichever payments they are of: a reading costs as much as a payment's step. Twenty
+pages come back from their banks at once; one that asks every second is served all day."""
 
 
 class Syncs:
@@ -27,6 +34,7 @@ class Syncs:
         self._commands = commands
         self._peers = peers
         self._readings: SharedReadings[orchestrator_pb2.SyncPaymentResponse] = SharedReadings(pause_s=PAUSE_S)
+        self._callers = Callers(Limits(people=OF_ONE_PAYER), clock=asyncio.get_running_loop().time)
 
     async def sync(self, plan: Plan) -> orchestrator_pb2.SyncPaymentResponse:
         """Read a payment again, and return it as it stands afterwards.
@@ -37,7 +45,11 @@ class Syncs:
         if plan.attempt == 0 or (calls.current_access().own_only and is_over(plan)):
             return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.payment(plan.payment_id))
         key = (plan.tenant_id, plan.payment_id)
-        return await self._readings.ask(key, partial(self._read, *key))
+        entered = await self._callers.enter(calls.current_caller(), calls.current_access())
+        try:
+            return await self._readings.ask(key, partial(self._read, *key))
+        finally:
+            self._callers.leave(entered)
 
     @asynccontextmanager
     async def draining(self) -> AsyncIterator[None]:

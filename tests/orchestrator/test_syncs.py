@@ -8,9 +8,20 @@ from dataclasses import replace
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain import Amounts, Attention
-from services.orchestrator.syncs import is_over
+from services.orchestrator.syncs import OF_ONE_PAYER, is_over
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.samples import PAYER, THREE_D_SECURE, cancel, chf, refund, state_of, submit
+from tests.orchestrator.samples import (
+    PAYER,
+    THREE_D_SECURE,
+    cancel,
+    chf,
+    new_id,
+    refund,
+    refused,
+    start,
+    state_of,
+    submit,
+)
 
 READ = "GET /v1/payment_intents/{intent}"
 MANY = 60
@@ -72,6 +83,22 @@ async def test_a_payment_is_over_once_nothing_of_it_is_on_its_way_or_in_doubt(
         replace(paid.said, attentions=(Attention(reason="SURPLUS"),)),
     ):
         assert not is_over(replace(paid, said=said))
+
+
+async def test_a_payer_has_only_so_many_payments_read(world: World, orchestrator: OrchestratorServiceStub) -> None:
+    payer_id = f"payer_{new_id()}"
+    started = [
+        (await orchestrator.StartPayment(start(payer=pb.Payer(payer_id=payer_id)))).session.payment.payment_id
+        for _ in range(OF_ONE_PAYER.in_flight_max + 2)
+    ]
+    async with world.orchestrator() as replica, replica.connect(payer_id, roles=["payer"]) as as_payer:
+        await world.stripe.fault("pause", route=READ, times=None)
+        syncs = [asyncio.ensure_future(as_payer.SyncPayment(sync(payment_id))) for payment_id in started]
+        done, _ = await asyncio.wait(syncs, return_when=asyncio.FIRST_COMPLETED)
+        assert (await refused(done.pop())).reason == "TOO_MANY_CALLS"
+        await world.stripe.clear_faults()
+        await world.stripe.resume()
+        await asyncio.gather(*syncs, return_exceptions=True)
 
 
 async def test_one_reading_answers_all_who_ask_for_it_meanwhile(
