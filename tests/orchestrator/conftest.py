@@ -338,11 +338,11 @@ async def _gateway(world: World, databases: dict[str, ServiceDatabase], sink: ai
                 sink=GatewayEventSinkServiceStub(sink),
                 stripe_key=f"sk_test_{secrets.token_hex(16)}",
                 stripe_base=world.stripe.base_url,
-                now=world.clock.running,
+                clock=world.clock.beside,
                 try_timeout_s=1.0,
             )
         )
-        await stack.enter_async_context(parts.working())
+        await stack.enter_async_context(parts.work.running())
         await stack.enter_async_context(
             world.serving(
                 partial(add_GatewayServiceServicer_to_server, parts.servicer), address=world.address("gateway")

@@ -20,6 +20,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from local.databases import ServiceDatabase
+from services.runtime.clock import Clock as RunningClock
 from services.runtime.database import plain_dsn
 
 SELLER = "seller_1"
@@ -49,6 +50,8 @@ class Clock:
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     ahead: timedelta = timedelta(0)
     """By how much tests have moved it."""
+    beside: RunningClock = field(default_factory=RunningClock)
+    """A clock that runs, and that each test moves on as far."""
     followers: list[Callable[[float], None]] = field(default_factory=list)
     """Clocks that are moved on by as many seconds."""
 
@@ -58,12 +61,9 @@ class Clock:
     def advance(self, by: timedelta) -> None:
         self.time += by
         self.ahead += by
+        self.beside.shift = self.ahead
         for move in self.followers:
             move(by.total_seconds())
-
-    def running(self) -> datetime:
-        """Return the time of a clock beside it that runs, and that each test moves on as far."""
-        return datetime.now(UTC) + self.ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
