@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
@@ -20,7 +20,7 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import add_OrchestratorService
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
-from services.orchestrator.commands import Commands
+from services.orchestrator.commands import DRAIN_S, Commands
 from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers
@@ -32,13 +32,15 @@ from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
 from services.runtime.clients import TokenDirectory, peer_channel
+from services.runtime.clock import Clock
 from services.runtime.database import HeldConnections, make_engine
 from services.runtime.forgetting import forgetting
 from services.runtime.limits import Limits
 from services.runtime.migrations import wait_for_schema
-from services.runtime.process import until_terminated, utc_now
+from services.runtime.process import until_terminated
 from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
 from services.runtime.settings import address, directory, reading, whole_number
+from services.runtime.work.engine import Engine
 
 SERVICE: Final = "orchestrator"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -87,6 +89,7 @@ class Parts:
     commands: Commands
     sweep: Sweep
     quotes: Quotes
+    work: Engine
     servicer: OrchestratorServicer
     sink: SinkServicer
 
@@ -98,7 +101,7 @@ async def orchestrator_parts(
     pricing: aio.Channel,
     status: aio.Channel,
     gateway: aio.Channel,
-    now: Callable[[], datetime],
+    clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> AsyncIterator[Parts]:
     """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
@@ -109,25 +112,28 @@ async def orchestrator_parts(
         peers = Peers(
             pricing=PricingServiceStub(pricing), status=StatusServiceStub(status), gateway=GatewayServiceStub(gateway)
         )
-        store = Store(held)
-        driver = Driver(store, peers, abandoned_after=abandoned_after, now=now)
-        commands = Commands(store, driver, peers, now=now)
-        sweep = Sweep(store, driver, commands, now=now)
+        work = Engine(database_url, held, clock=clock, application_name=SERVICE)
+        store = Store(held, clock=clock, wake=work.wake)
+        driver = Driver(store, peers, abandoned_after=abandoned_after, now=clock.now)
+        commands = Commands(store, driver, peers, now=clock.now)
+        sweep, quotes = Sweep(store, driver, commands), Quotes(store, peers)
+        work.register(*sweep.kinds, quotes.kind)
         syncs = Syncs(driver, commands, peers)
         await stack.enter_async_context(commands.draining())
         await stack.enter_async_context(syncs.draining())
-        await stack.enter_async_context(forgetting(held, (FORGET,), now=now))
+        await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
         yield Parts(
             store=store,
             peers=peers,
             driver=driver,
             commands=commands,
             sweep=sweep,
-            quotes=Quotes(store, peers, wake=sweep.wake, now=now),
+            quotes=quotes,
+            work=work,
             servicer=OrchestratorServicer(  # type: ignore[abstract]  # RPCs that are only announced
                 store, driver, commands, syncs, peers, quote_ttl=quote_ttl(abandoned_after)
             ),
-            sink=SinkServicer(store, wake=sweep.wake, now=now),
+            sink=SinkServicer(store),
         )
 
 
@@ -149,12 +155,11 @@ async def serve(settings: Settings) -> None:
                 pricing=pricing,
                 status=status,
                 gateway=gateway,
-                now=utc_now,
+                clock=Clock(),
                 abandoned_after=settings.abandoned_after,
             )
         )
-        await stack.enter_async_context(parts.sweep.running())
-        await stack.enter_async_context(parts.quotes.running())
+        await stack.enter_async_context(parts.work.running(grace_s=DRAIN_S))
         await stack.enter_async_context(
             settings.process.server(
                 partial(add_OrchestratorServiceServicer_to_server, parts.servicer),

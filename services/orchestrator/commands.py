@@ -122,14 +122,14 @@ class Commands:
 
     async def held(self, tenant_id: str, payment_id: str) -> Plan:
         """Take a payment, waiting for whoever has it; raises `RequestInProgress` shortly before the deadline."""
-        plan = await self._store.take(tenant_id, payment_id, now=self._now())
+        plan = await self._store.take(tenant_id, payment_id)
         if plan is not None:
             return plan
         until = self._patience()
         with self._room.place((tenant_id, payment_id)) as place:
             while True:
                 # Again at once: it may have been let go before there was anybody in line to wake.
-                plan = await self._store.take(tenant_id, payment_id, now=self._now())
+                plan = await self._store.take(tenant_id, payment_id)
                 if plan is not None:
                     place.served()
                     return plan
@@ -198,7 +198,7 @@ class Commands:
         """Wait until a request has its answer, or its payment is ours, or the time is up."""
         with self._room.place((first.key.tenant_id, first.payment_id), question=first.key) as place:
             while True:
-                plan = await self._store.take(first.key.tenant_id, first.payment_id, now=self._now())
+                plan = await self._store.take(first.key.tenant_id, first.payment_id)
                 if plan is not None:
                     place.served()
                     return first, plan

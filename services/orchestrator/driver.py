@@ -26,6 +26,7 @@ from services.orchestrator.peers import REQUEST_EXPIRED, Peers, Refused, Revisio
 from services.orchestrator.store import LeaseLost, Plan, Request, Store, Transition
 from services.runtime import points
 from services.runtime.waiting import WaitingRoom
+from services.runtime.work.kinds import problem_of
 
 RENEW_EVERY_S: Final = domain.LEASE.total_seconds() / 3
 
@@ -136,9 +137,9 @@ class Driver:
         except asyncio.CancelledError:
             await self._let_go(work)
             raise
-        except Exception:
-            plan.tries += 1
-            await self._let_go(work, delay=domain.retry_delay(plan.tries))
+        except Exception as error:
+            plan.failures += 1
+            await self._let_go(work, error, delay=domain.retry_delay(plan.failures))
             raise
         finally:
             renewing.cancel()
@@ -156,7 +157,7 @@ class Driver:
         until = self.waits_until(plan)
         is_turn = plan.stage == "COLLECTING" and plan.said.collection in domain.EXPIRABLE
         if is_turn and domain.is_worth_writing(plan.expire_time, until, abandoned_after=self._abandoned_after):
-            await self._store.keep_alive(plan, expire_time=until, now=self._now())
+            await self._store.keep_alive(plan, expire_time=until)
 
     async def start(self, work: Work, payer: gateway_pb2.Payer | None) -> None:
         """Quote, open, create the intent: from whatever was reached to COLLECTING, or to the end of the plan.
@@ -253,9 +254,9 @@ class Driver:
     async def park_if_stuck(self, work: Work) -> None:
         """Ask a person to look at what did not move for too long; it is tried on all the same."""
         plan = work.plan
-        if plan.tries < domain.PARKED_AFTER_TRIES or plan.said.is_stuck or plan.revision == 0:
+        if plan.failures < domain.PARKED_AFTER_TRIES or plan.said.is_stuck or plan.revision == 0:
             return
-        attention = Attention(reason=domain.STUCK, detail=f"It did not move in {plan.tries} tries.")
+        attention = Attention(reason=domain.STUCK, detail=f"It did not move in {plan.failures} tries.")
         work.say(domain.parked(plan.said, attention), f"step:stuck:{plan.mirror_version}:{plan.revision}")
         await self.save(work, "stuck.outcome")
         await self.say_what_goes(work)  # what is tried now may fail once more
@@ -293,7 +294,7 @@ class Driver:
         plan = work.plan
         plan.ending = ending
         await self.save(work, f"{ending.lower()}.begin", request=request)
-        fact = f"step:{ending.lower()}:{plan.attempt}:{plan.mirror_version}:{plan.tries}"
+        fact = f"step:{ending.lower()}:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
         request_id = str(domain.derived_id(plan.payment_id, fact))
         try:
             seen = await points.call(
@@ -372,7 +373,7 @@ class Driver:
         async with work.renewal:
             if release:
                 work.released = True
-                plan.tries = 0
+                plan.failures = 0
                 plan.due_time, plan.work_class = self._due(work)
             await self._store.save(
                 plan,
@@ -404,16 +405,18 @@ class Driver:
             return None, domain.MONEY
         if plan.said.collection not in domain.EXPIRABLE:  # not the payer's turn; what it comes to will be delivered
             return max(plan.expire_time, self._now()) + domain.LOOK_AGAIN_AFTER, domain.EXPIRY
-        return self._now() if domain.is_given_up(plan.said) else plan.expire_time, domain.EXPIRY
+        if domain.is_given_up(plan.said):
+            return self._now(), domain.MONEY
+        return plan.expire_time, domain.EXPIRY
 
-    async def _let_go(self, work: Work, *, delay: timedelta = timedelta(0)) -> None:
+    async def _let_go(self, work: Work, error: Exception | None = None, *, delay: timedelta = timedelta(0)) -> None:
         """Let a payment go that could not be moved: what is saved stays, the rest is done again after `delay`."""
         plan = work.plan
         plan.due_time = self._now() + delay
         try:
             async with work.renewal:
                 work.released = True
-                await self._store.release(plan, now=self._now())
+                await self._store.release(plan, now=self._now(), problem=None if error is None else problem_of(error))
         except ServiceError:
             _logger.warning("%s could not be let go; it is due when its lease ends", plan.payment_id)
 
@@ -422,7 +425,7 @@ class Driver:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
                 async with work.renewal:
-                    if work.released or not await self._store.renew(work.plan, now=self._now()):
+                    if work.released or not await self._store.renew(work.plan):
                         return
             except ServiceError:
                 _logger.warning("the lease of %s could not be renewed", work.plan.payment_id)

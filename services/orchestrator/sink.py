@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Final
 
 from grpc import aio
@@ -21,10 +19,8 @@ INTENT_STATES: Final = frozenset(observation_pb2.IntentState.values()) - {observ
 class SinkServicer(GatewayEventSinkServiceServicer):
     """GatewayEventSinkService."""
 
-    def __init__(self, store: Store, *, wake: Callable[[], None], now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._wake = wake
-        self._now = now
 
     async def DeliverEvent(
         self, request: observation_pb2.DeliverEventRequest, context: aio.ServicerContext[Any, Any]
@@ -43,9 +39,7 @@ class SinkServicer(GatewayEventSinkServiceServicer):
             seen.payment_id,
             mirror_version=seen.mirror_version,
             observation=seen.SerializeToString(),
-            now=self._now(),
         )
         if not found:
             raise PaymentNotFound
-        self._wake()
         return observation_pb2.DeliverEventResponse()

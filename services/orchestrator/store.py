@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, cast
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
 
 import asyncpg
 
 from services.orchestrator import statements
-from services.orchestrator.domain import LEASE, MONEY, RETRY_FIRST, RETRY_MAX, START_AGE_MAX, Snapshot
+from services.orchestrator.domain import EXPIRY, LEASE, MONEY, START_AGE_MAX, Snapshot
+from services.runtime.clock import Clock
 from services.runtime.database import HeldConnections
+from services.runtime.work.kinds import WorkClass
+
+WORK_CLASSES: Final = {MONEY: WorkClass.MONEY, EXPIRY: WorkClass.EXPIRIES}
+"""What a payment is due for → the engine's class of that work."""
 
 
 class LeaseLost(Exception):
@@ -76,8 +81,6 @@ class QuoteEnd:
     quote_id: str
     quote_state: str
     """REDEEMED or RELEASED."""
-    tries: int
-    """This one counted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,13 +117,13 @@ class Plan(NewPayment):
     said: Snapshot
     revision: int
     fence: int
-    due_time: datetime | None
-    tries: int
+    work_class: str
+    """MONEY or EXPIRY: what it is due for."""
+    failures: int
+    """In a row, until now."""
     expire_time: datetime | None
     """When it is given up: while STARTING, when no intent is asked for any more; then, when its payer is gone."""
     create_time: datetime
-    work_class: str
-    """MONEY or EXPIRY: what it is due for."""
     asked: int
     """How many requests were accepted, and answers of pricing to be heard; tells whether one came while it was held."""
     quote_state: str | None
@@ -135,13 +138,18 @@ class Plan(NewPayment):
     """The outbox, oldest first."""
     set_aside: list[str] = field(default_factory=list)
     """The facts that status refused, and that nobody was told of yet."""
+    due_time: datetime | None = None
+    """When it is to be looked at next, as its holder decides on letting it go; None if nothing is to be done."""
 
 
 class Store:
     """Reads and writes the tables. Raises `DependencyUnavailable` when the database is away."""
 
-    def __init__(self, held: HeldConnections) -> None:
+    def __init__(self, held: HeldConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
+        """Call `wake` when something of a class of work is due now."""
         self._held = held
+        self._clock = clock
+        self._wake = wake
 
     async def start(self, request: Request, payment: NewPayment, *, now: datetime) -> Plan | None:
         """Write request and plan down, held by the caller. None if the request id was used before."""
@@ -149,7 +157,8 @@ class Store:
             *_request_arguments(request, now),
             payment.payer_id, payment.quote_request, payment.session_type, payment.session_name,
             payment.client_reference, payment.return_url, list(payment.seller_ids), list(payment.booking_ids),
-            json.dumps(payment.labels), json.dumps(Snapshot().to_json()), now + LEASE, now + START_AGE_MAX,
+            json.dumps(payment.labels), json.dumps(Snapshot().to_json()), now + START_AGE_MAX,
+            self._clock.shift, LEASE,
         )  # fmt: skip
         async with self._held.statement("start.plan") as connection:
             row = await connection.fetchrow(statements.START, *arguments)
@@ -164,25 +173,28 @@ class Store:
         if it is held now.
         """
         async with self._held.statement(point) as connection:
-            row = await connection.fetchrow(statements.ACCEPT, *_request_arguments(request, now), payer_id, now + LEASE)
+            row = await connection.fetchrow(
+                statements.ACCEPT, *_request_arguments(request, now), payer_id, self._clock.shift, LEASE
+            )
         return bool(row["found"]), bool(row["accepted"]), _plan(row) if row["free"] else None
 
-    async def take(
-        self, tenant_id: str, payment_id: str, *, now: datetime, work_class: str | None = MONEY
-    ) -> Plan | None:
-        """Take a payment's lease; None while somebody else holds it, or if there is no such payment.
-
-        Somebody waits for whoever takes it, which is MONEY, unless it is taken for what it was due for (None).
-        """
+    async def take(self, tenant_id: str, payment_id: str) -> Plan | None:
+        """Take a payment's lease for a caller who waits; None while somebody else holds it, or if there is none."""
         async with self._held.statement("lease.take") as connection:
-            row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, now, now + LEASE, work_class)
+            row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, self._clock.shift, LEASE)
         return _plan(row) if row is not None else None
 
-    async def renew(self, plan: Plan, *, now: datetime) -> bool:
-        """Hold the payment for another `LEASE`; False if it is somebody else's by now."""
+    async def held(self, tenant_id: str, payment_id: str, *, fence: int) -> Plan | None:
+        """Return the plan of a payment whose lease the engine took; None if it is somebody else's by now."""
+        async with self._held.statement(None) as connection:
+            row = await connection.fetchrow(statements.HELD, tenant_id, payment_id, fence)
+        return _plan(row) if row is not None else None
+
+    async def renew(self, plan: Plan) -> bool:
+        """Hold the payment for another `LEASE`; False if it was let go, or is somebody else's by now."""
         async with self._held.statement("lease.renew") as connection:
             status = await connection.execute(
-                statements.RENEW, plan.tenant_id, plan.payment_id, plan.fence, now + LEASE
+                statements.RENEW, plan.tenant_id, plan.payment_id, plan.fence, self._clock.shift, LEASE
             )
         return bool(status == "UPDATE 1")
 
@@ -216,9 +228,9 @@ class Store:
         arguments = (
             plan.tenant_id, plan.payment_id, plan.fence,
             plan.stage, plan.quote_id, plan.currency_code, plan.total_minor, plan.platform_fee_minor, plan.attempt,
-            plan.ending, plan.mirror_version, json.dumps(plan.said.to_json()), plan.revision, plan.tries,
+            plan.ending, plan.mirror_version, json.dumps(plan.said.to_json()), plan.revision, plan.failures,
             plan.expire_time,
-            now if release else None, release, plan.due_time,
+            self._clock.shift, release, _rest(plan, now),
             [one.request_id for one in added], [one.fact for one in added],
             [json.dumps(one.snapshot.to_json()) for one in added], list(said), now,
             refused[1] if refused else None, refused[0] if refused else None,
@@ -229,21 +241,28 @@ class Store:
             plan.asked, told, quote_state, quote_told and quote_state is None, plan.work_class,
         )  # fmt: skip
         async with self._held.statement(point) as connection:
-            saved = await connection.fetchval(statements.SAVE, *arguments)
-        if not saved:
+            due_for = await connection.fetchval(statements.SAVE, *arguments)
+        if due_for is None:
             raise LeaseLost
+        if release:
+            self._wake_for(due_for)
 
-    async def release(self, plan: Plan, *, now: datetime) -> None:
-        """Let a payment go as it was last saved: only `tries` and `due_time` are kept.
+    async def release(self, plan: Plan, *, now: datetime, problem: str | None = None) -> None:
+        """Let a payment go as it was last saved: only `failures`, their `problem` and `due_time` are kept.
 
         It is due earlier, at once, when something newer was delivered or asked since it was taken. What was not said to
         status yet makes it MONEY. Does nothing when the payment is somebody else's by now.
         """
         async with self._held.statement("lease.release") as connection:
-            await connection.execute(
-                statements.RELEASE, plan.tenant_id, plan.payment_id, plan.fence, plan.tries, now,
-                plan.observed_version, plan.asked, plan.due_time, bool(plan.unsaid),
+            due_for = await connection.fetchval(
+                statements.RELEASE, plan.tenant_id, plan.payment_id, plan.fence, plan.failures, self._clock.shift,
+                plan.observed_version, plan.asked, _rest(plan, now), bool(plan.unsaid), problem,
             )  # fmt: skip
+        self._wake_for(due_for)
+
+    def _wake_for(self, due_for: str | None) -> None:
+        if due_for:
+            self._wake(WORK_CLASSES[due_for])
 
     async def request(self, key: RequestKey) -> Request | None:
         """Return a caller's request."""
@@ -257,53 +276,44 @@ class Store:
             rows = await connection.fetch(statements.OPEN_REQUESTS, tenant_id, payment_id)
         return [_request(row) for row in rows]
 
-    async def keep_alive(self, plan: Plan, *, expire_time: datetime, now: datetime) -> None:
+    async def keep_alive(self, plan: Plan, *, expire_time: datetime) -> None:
         """Let a payment that nobody holds wait for its payer until `expire_time`; who holds it decides by itself."""
         async with self._held.statement("life.keep") as connection:
-            await connection.execute(statements.KEEP_ALIVE, plan.tenant_id, plan.payment_id, expire_time, now)
+            await connection.execute(
+                statements.KEEP_ALIVE, plan.tenant_id, plan.payment_id, expire_time, self._clock.shift
+            )
 
-    async def observe(
-        self, tenant_id: str, payment_id: str, *, mirror_version: int, observation: bytes, now: datetime
-    ) -> bool:
+    async def observe(self, tenant_id: str, payment_id: str, *, mirror_version: int, observation: bytes) -> bool:
         """Keep the newest observation of a payment, and make the payment due. False if there is no such payment.
 
         An observation is complete in itself, so an older one is not needed once there is a newer one.
         """
         async with self._held.statement("sink.observation") as connection:
-            found = await connection.fetchval(
-                statements.OBSERVE, tenant_id, payment_id, mirror_version, observation, now
+            is_new = await connection.fetchval(
+                statements.OBSERVE, tenant_id, payment_id, mirror_version, observation, self._clock.shift
             )
-        return bool(found)
+        if is_new:
+            self._wake(WorkClass.MONEY)
+        return is_new is not None
 
-    async def due(self, *, now: datetime) -> list[tuple[str, str]]:
-        """Return (tenant, payment) of payments that somebody has to look at, the longest waiting first."""
+    async def quote_end(self, tenant_id: str, payment_id: str, *, fence: int) -> QuoteEnd | None:
+        """Return what pricing has to hear by whoever took the lease; None if it is somebody else's by now."""
         async with self._held.statement(None) as connection:
-            rows = await connection.fetch(statements.DUE, now, statements.DUE_BATCH)
-        return [(row["tenant_id"], row["payment_id"]) for row in rows]
+            row = await connection.fetchrow(statements.QUOTE_END, tenant_id, payment_id, fence)
+        return QuoteEnd(**row) if row is not None else None
 
-    async def claim_quotes(self, *, now: datetime) -> list[QuoteEnd]:
-        """Return quotes of whose end pricing has to hear now, and make each due again in case nothing comes of it."""
-        async with self._held.statement(None) as connection:
-            if not await connection.fetchval(statements.QUOTES_DUE, now):  # most looks find nothing, and write nothing
-                return []
-        async with self._held.statement("quote.claim") as connection:
-            rows = await connection.fetch(
-                statements.CLAIM_QUOTES, now, LEASE, RETRY_FIRST, RETRY_MAX, statements.QUOTE_BATCH
-            )
-        return [QuoteEnd(**row) for row in rows]
-
-    async def quotes_heard(self, heard: Sequence[QuoteEnd]) -> None:
+    async def quote_heard(self, one: QuoteEnd) -> None:
         """Forget what pricing has heard, unless something else has become of the quote since."""
-        keys = zip(*((one.tenant_id, one.payment_id, one.quote_state) for one in heard), strict=True)
         async with self._held.statement("quote.heard") as connection:
-            await connection.execute(statements.QUOTES_HEARD, *map(list, keys))
+            await connection.execute(statements.QUOTE_HEARD, one.tenant_id, one.payment_id, one.quote_state)
 
-    async def quote_problem(self, one: QuoteEnd, problem: str, *, now: datetime) -> None:
-        """Keep what pricing answered that a person has to hear of, and make the payment due, which says so."""
+    async def quote_problem(self, one: QuoteEnd, problem: str) -> None:
+        """Keep what pricing answered that needs an operator, and make the payment due, which says so."""
         async with self._held.statement("quote.problem") as connection:
             await connection.execute(
-                statements.QUOTE_PROBLEM, one.tenant_id, one.payment_id, one.quote_state, problem, now
+                statements.QUOTE_PROBLEM, one.tenant_id, one.payment_id, one.quote_state, problem, self._clock.shift
             )
+        self._wake(WorkClass.MONEY)
 
     async def is_known(self, tenant_id: str, payment_id: str) -> bool:
         """Whether there is such a payment, also one whose start was refused."""
@@ -315,6 +325,11 @@ class Store:
         async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.READ, tenant_id, payment_id, payer_id)
         return _plan(row) if row is not None else None
+
+
+def _rest(plan: Plan, now: datetime) -> timedelta | None:
+    """Return how long a payment rests that is let go: a span, since our clock is not the database's."""
+    return None if plan.due_time is None else plan.due_time - now
 
 
 def _request_arguments(request: Request, now: datetime) -> tuple[Any, ...]:

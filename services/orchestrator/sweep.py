@@ -1,122 +1,80 @@
-"""Recovery: looks at every payment that is due and moves it on.
+"""Recovery: moves on every payment that is due.
 
 A payment is due when its lease ran out in somebody's hands, when something newer was delivered, when status has not
-heard everything, when a request on it is open, or when its payer's time is up. The payments are their own queue: due
-times stand in their rows, under our clock, and several replicas share the work by the lease.
+heard everything, when a request on it is open, or when its payer's time is up. The engine (services/runtime/work) takes
+it; its lease is the payment's own, by which callers' requests go, too. Payments whose payer's time is up have slots of
+their own: however many they are, and however slow Stripe is with them, nobody who pays waits for them.
+
+No payment is given up. What cannot be moved is tried on, ever more seldom, up to once in `RETRY_MAX`; what went wrong
+last stands in its row. After `PARKED_AFTER_TRIES` failures an operator is needed: the payment says so itself (attention
+`STUCK`), or, where its row cannot even be read, an ERROR in the log at each further try.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from datetime import datetime
-from functools import partial
-from typing import Final
 
 from services.errors import ServiceError
 from services.orchestrator.commands import Commands
+from services.orchestrator.domain import EXPIRY, MONEY, PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
 from services.orchestrator.driver import Driver
-from services.orchestrator.store import Store
-from services.runtime import calls
-
-SWEEP_EVERY_S: Final = 0.5
-"""Between two looks at what is due when nothing wakes us; also how stale a due time may get."""
-MOVED_AT_ONCE_MAX: Final = 8
-"""Payments moved at a time, so that a pile of work after an outage leaves room for live calls."""
+from services.orchestrator.store import WORK_CLASSES, Plan, Store
+from services.runtime.work.kinds import RetryPolicy, Work, WorkKind
 
 _logger = logging.getLogger(__name__)
 
 
 class Sweep:
-    """Moves what is due, until cancelled."""
+    """Moves what is due."""
 
-    def __init__(self, store: Store, driver: Driver, commands: Commands, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, driver: Driver, commands: Commands) -> None:
         self._store = store
         self._driver = driver
         self._commands = commands
-        self._now = now
-        self._woken = asyncio.Event()
+        self.kinds = [self._kind("payments", MONEY), self._kind("expiries", EXPIRY)]
+        """The payments as work: the same is done with all, in slots of the class that they are due for."""
 
-    def wake(self) -> None:
-        """Look now instead of at the next turn."""
-        self._woken.set()
+    def _kind(self, name: str, due_for: str) -> WorkKind:
+        return WorkKind(
+            name=name,
+            work_class=WORK_CLASSES[due_for],
+            table="payments",
+            key={"payment_id": "text"},
+            where=f"work_class = '{due_for}'",
+            retry=RetryPolicy(tries_max=None, first_delay=RETRY_FIRST, delay_max=RETRY_MAX),
+            handler=self.move,
+            lets_go=True,
+        )
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Sweep while inside."""
-        task = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    async def move(self, work: Work) -> None:
+        """Do all that is to be done now on a payment that the engine took.
 
-    async def _run(self) -> None:
-        """Keep up to `MOVED_AT_ONCE_MAX` payments moving; the slow ones do not keep the others waiting."""
-        moving: dict[tuple[str, str], asyncio.Task[None]] = {}
-        try:
-            while True:
-                self._woken.clear()
-                for one in await self._due():
-                    if one in moving or len(moving) == MOVED_AT_ONCE_MAX:
-                        continue
-                    moving[one] = task = asyncio.create_task(self._move(*one))
-                    task.add_done_callback(partial(self._moved, moving, one))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(SWEEP_EVERY_S):
-                        await self._woken.wait()
-        finally:
-            tasks = [*moving.values()]
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
-
-    def _moved(
-        self, moving: dict[tuple[str, str], asyncio.Task[None]], one: tuple[str, str], task: asyncio.Task[None]
-    ) -> None:
-        del moving[one]
-        self._woken.set()  # there is room for another
-
-    async def _due(self) -> list[tuple[str, str]]:
-        try:
-            return await self._store.due(now=self._now())
-        except ServiceError as error:
-            _logger.warning("the sweep found its database away: %s", error)
-        except Exception:
-            # Whatever it is, a sweep that ended here would leave all that is due to nobody.
-            _logger.exception("the sweep could not look at what is due")
-        return []
-
-    async def once(self) -> int:
-        """Move what is due now, and return how many payments that were."""
-        due = await self._due()
-        await asyncio.gather(*(self._move(*one) for one in due))
-        return len(due)
-
-    async def _move(self, tenant_id: str, payment_id: str) -> None:
-        with calls.acting_for(tenant_id):
-            try:
-                await self.advance(tenant_id, payment_id)
-            except ServiceError as error:
-                _logger.warning("%s is tried again: %s", payment_id, error)
-            except Exception:
-                # One payment that cannot be moved must not stop the others; it is tried again and parked in the end.
-                _logger.exception("%s could not be moved", payment_id)
-
-    async def advance(self, tenant_id: str, payment_id: str) -> None:
-        """Take a payment and do all that is to be done on it now; nothing while somebody else has it."""
-        plan = await self._store.take(tenant_id, payment_id, now=self._now(), work_class=None)
+        What fails while it is held is let go by its holder, to be tried again; the engine does so when it cannot even
+        be read.
+        """
+        plan = await self._plan(work)
         if plan is None:
             return
-        async with self._driver.holding(plan) as work:
-            await self._driver.park_if_stuck(work)
-            # Requests come first: the one that started the payment is what finishes its start.
-            await self._commands.finish(work)
-            self._driver.apply_delivered(work)
-            await self._driver.end_if_due(work)
-            await self._driver.say_all(work)
-            await self._driver.unpark_if_moving(work)
-            await self._driver.save(work, "sweep.release", release=True)
+        try:
+            async with self._driver.holding(plan) as held:
+                await self._driver.park_if_stuck(held)
+                # Requests come first: the one that started the payment is what finishes its start.
+                await self._commands.finish(held)
+                self._driver.apply_delivered(held)
+                await self._driver.end_if_due(held)
+                await self._driver.say_all(held)
+                await self._driver.unpark_if_moving(held)
+                await self._driver.save(held, "sweep.release", release=True)
+        except ServiceError as error:
+            _logger.warning("%s is tried again: %s", plan.payment_id, error)
+
+    async def _plan(self, work: Work) -> Plan | None:
+        """Return the plan of a payment; None if it is somebody else's by now."""
+        try:
+            return await self._store.held(work.tenant_id, *work.key, fence=work.fence)
+        except ServiceError:
+            raise
+        except Exception:
+            if work.failures + 1 >= PARKED_AFTER_TRIES:
+                _logger.error("%s cannot be read, and needs an operator", work.name)
+            raise

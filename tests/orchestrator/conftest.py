@@ -1,8 +1,7 @@
 """The orchestrator on real channels with everything real behind it: pricing, status, gateway, PostgreSQL, the stand-in.
 
-The orchestrator's clock stands; its sweep runs when a test says so. Those of gateway and
-Stripe run, and are moved on together with it. Stripe's webhooks are off: what the gateway would deliver is delivered by
-the test, when it wants.
+The clocks of the orchestrator, the gateway and Stripe are moved ahead together. The orchestrator's engine runs when a
+test says so. Stripe's webhooks are off: what the gateway would deliver is delivered by the test, when it wants.
 """
 
 from __future__ import annotations
@@ -53,6 +52,9 @@ from services.runtime.identity import TokenVerifier
 from services.runtime.keys import KeySet
 from services.runtime.process import utc_now
 from services.runtime.server import RunningServer, running_server
+from services.runtime.work.dead_letters import depth
+from services.runtime.work.engine import Engine
+from services.runtime.work.kinds import WorkKind
 from services.status.__main__ import status_servicer
 from tests.conftest import Databases
 from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, start, state_of, submit
@@ -102,13 +104,14 @@ class World:
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
         async with AsyncExitStack() as stack:
+            held = await stack.enter_async_context(HeldConnections(self.database_url, application_name="tests", size=2))
             channels = {
                 service: await stack.enter_async_context(
                     peer_channel(NOWHERE if service in away else self.address(service), tokens=self.tokens)
                 )
                 for service in ("pricing", "status", "gateway")
             }
-            parts = await stack.enter_async_context(orchestrator_parts(self.database_url, **channels, now=self.clock))
+            parts = await stack.enter_async_context(orchestrator_parts(self.database_url, **channels, clock=self.clock))
             server = await stack.enter_async_context(
                 self.serving(
                     partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
@@ -117,7 +120,7 @@ class World:
                     limits=LIMITS,
                 )
             )
-            yield Orchestrator(world=self, parts=parts, port=server.port)
+            yield Orchestrator(world=self, parts=parts, port=server.port, held=held)
 
     @asynccontextmanager
     async def serving(self, *registrations: Any, address: str, **options: Any) -> AsyncIterator[RunningServer]:
@@ -140,6 +143,8 @@ class Orchestrator:
     world: World
     parts: Parts
     port: int
+    held: HeldConnections
+    """Of the engines that tests run."""
 
     @asynccontextmanager
     async def connect(
@@ -148,10 +153,29 @@ class Orchestrator:
         async with self.world.channel(self.port, subject, roles=roles, tenant=tenant) as channel:
             yield OrchestratorServiceStub(channel)
 
+    def engine(self, *kinds: WorkKind) -> Engine:
+        """Return an engine of some kinds alone, which a test runs once."""
+        engine = Engine(self.world.database_url, self.held, clock=self.world.clock, application_name="tests")
+        engine.register(*kinds)
+        return engine
+
+    async def move(self) -> int:
+        """Move the payments that are due, and return how many those were."""
+        return await self.engine(*self.parts.sweep.kinds).once()
+
+    async def tell(self) -> int:
+        """Tell pricing of the ends of quotes that are due, and return how many those were."""
+        return await self.engine(self.parts.quotes.kind).once()
+
     async def sweep(self) -> None:
         """Move and tell what is due until nothing is; what stays due however often it is moved is a fault."""
+        kinds = [*self.parts.sweep.kinds, self.parts.quotes.kind]
         for _ in range(SWEEPS_MAX):
-            if not await self.parts.sweep.once() and not await self.parts.quotes.once():
+            await self.move()
+            await self.tell()
+            # What is due is not taken while somebody is just writing to it, so what was taken does not tell.
+            depths = [await depth(self.held, kind, shift=self.world.clock.shift) for kind in kinds]
+            if not any(one.due for one in depths):
                 return
         pytest.fail("the sweep spins")
 
@@ -338,7 +362,7 @@ async def _gateway(world: World, databases: dict[str, ServiceDatabase], sink: ai
                 sink=GatewayEventSinkServiceStub(sink),
                 stripe_key=f"sk_test_{secrets.token_hex(16)}",
                 stripe_base=world.stripe.base_url,
-                clock=world.clock.beside,
+                clock=world.clock,
                 try_timeout_s=1.0,
             )
         )

@@ -17,6 +17,7 @@ from services.orchestrator.sweep import Sweep
 from services.runtime import calls
 from services.runtime.access import EVERYTHING
 from services.runtime.identity import Caller
+from services.runtime.work.engine import Engine
 from tests.orchestrator.conftest import Orchestrator
 
 PLACES_MAX = 40
@@ -75,15 +76,15 @@ class Mortal:
 
 
 @asynccontextmanager
-async def mortal_orchestrator(replica: Orchestrator, life: Life) -> AsyncIterator[tuple[Commands, Sweep]]:
+async def mortal_orchestrator(replica: Orchestrator, life: Life) -> AsyncIterator[tuple[Commands, Engine]]:
     """Give what the replica is made of to one with a `life`; when the block ends, so have its leases."""
     clock = replica.world.clock
     store: Any = Mortal(replica.parts.store, life)
     peers: Any = Mortal(replica.parts.peers, life)
-    driver = Driver(store, peers, abandoned_after=ABANDONED_AFTER, now=clock)
-    commands = Commands(store, driver, peers, now=clock)
+    driver = Driver(store, peers, abandoned_after=ABANDONED_AFTER, now=clock.now)
+    commands = Commands(store, driver, peers, now=clock.now)
     with suppress(Died), calls.acting_for("main"):
-        yield commands, Sweep(store, driver, commands, now=clock)
+        yield commands, replica.engine(*Sweep(store, driver, commands).kinds)
     clock.advance(LEASE)
 
 

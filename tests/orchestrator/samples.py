@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 
 import asyncpg
@@ -20,7 +20,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from local.databases import ServiceDatabase
-from services.runtime.clock import Clock as RunningClock
+from services.runtime import clock
 from services.runtime.database import plain_dsn
 
 SELLER = "seller_1"
@@ -43,25 +43,15 @@ CANCEL = "POST /v1/payment_intents/{intent}/cancel"
 REFUND = "POST /v1/refunds"
 
 
-@dataclass
-class Clock:
-    """The orchestrator's clock: leases, due times and expiry go by it. Stands until a test moves it, and never back."""
+@dataclass(slots=True)
+class Clock(clock.Clock):
+    """The orchestrator's clock and its database's, which tests move ahead, and the others' with it."""
 
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-    ahead: timedelta = timedelta(0)
-    """By how much tests have moved it."""
-    beside: RunningClock = field(default_factory=RunningClock)
-    """A clock that runs, and that each test moves on as far."""
     followers: list[Callable[[float], None]] = field(default_factory=list)
     """Clocks that are moved on by as many seconds."""
 
-    def __call__(self) -> datetime:
-        return self.time
-
     def advance(self, by: timedelta) -> None:
-        self.time += by
-        self.ahead += by
-        self.beside.shift = self.ahead
+        self.shift += by
         for move in self.followers:
             move(by.total_seconds())
 
@@ -167,3 +157,15 @@ async def update(database: ServiceDatabase, payment_id: str, assignment: str) ->
         await connection.execute(f"UPDATE payments SET {assignment} WHERE payment_id = $1", payment_id)
     finally:
         await connection.close()
+
+
+async def starting(database: ServiceDatabase) -> list[str]:
+    """Return the payments whose start is not done and will be carried on."""
+    connection = await asyncpg.connect(plain_dsn(database.owner_url))
+    try:
+        rows = await connection.fetch(
+            "SELECT payment_id FROM payments WHERE stage = 'STARTING' AND due_time IS NOT NULL"
+        )
+    finally:
+        await connection.close()
+    return [row["payment_id"] for row in rows]

@@ -32,6 +32,7 @@ from tests.orchestrator.samples import (
     line,
     refused,
     start,
+    starting,
     state_of,
     submit,
 )
@@ -100,7 +101,7 @@ async def test_a_submit_whose_payment_was_held_for_too_long_is_refused_before_an
 ) -> None:
     payment_id = await journeys.started()
     asked = submit(payment_id)
-    held = await replica.parts.store.take("main", payment_id, now=clock())
+    held = await replica.parts.store.take("main", payment_id)
     assert held is not None
     assert (await refused(orchestrator.SubmitPayment(asked, timeout=1.0))).reason == "REQUEST_IN_PROGRESS"
     clock.advance(SUBMIT_AGE_MAX)
@@ -247,11 +248,11 @@ async def test_a_start_that_does_not_get_on_needs_an_operator_and_ends(
         assert (await refused(stub.StartPayment(asked))).code == "UNAVAILABLE"
         for _ in range(PARKED_AFTER_TRIES + 1):
             clock.advance(RETRY_MAX)
-            await cut_off.parts.sweep.once()
+            await cut_off.move()
         stuck = await newest(journeys)
         assert (state_of(stuck), stuck.snapshot.attention.reason) == ("INITIALIZED", "STUCK")
         clock.advance(3 * ABANDONED_AFTER)
-        await cut_off.parts.sweep.once()
+        await cut_off.move()
         assert state_of(await newest(journeys)) == "INITIALIZED"  # the gateway alone knows whether there is an intent
 
     clock.advance(RETRY_MAX)
@@ -290,17 +291,21 @@ async def test_an_intent_of_which_nobody_heard_in_time_is_cancelled(
 
 
 async def test_a_late_start_that_died_leaves_nothing_that_could_be_paid(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+    replica: Orchestrator,
+    orchestrator: OrchestratorServiceStub,
+    journeys: Journeys,
+    clock: Clock,
+    database: ServiceDatabase,
 ) -> None:
     for life in lives():
         asked = start()
         await journeys.silence(CREATE)
         assert (await refused(orchestrator.StartPayment(asked))).code == "UNAVAILABLE"
         await journeys.stripe.clear_faults()
-        [(tenant_id, payment_id)] = await replica.parts.store.due(now=clock() + RETRY_MAX)
+        [payment_id] = await starting(database)
         clock.advance(START_AGE_MAX + IN_FLIGHT)
-        async with mortal_orchestrator(replica, life) as (_, sweep):
-            await sweep.advance(tenant_id, payment_id)
+        async with mortal_orchestrator(replica, life) as (_, engine):
+            await engine.once()
         await replica.sweep()
         assert (await journeys.states(payment_id))[-1] == "EXPIRED", life.place
         # After a few lives the gateway does not ask a Stripe that is silent any more, and there is no intent.

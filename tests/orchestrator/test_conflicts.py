@@ -83,11 +83,11 @@ async def test_a_person_is_asked_also_when_a_command_comes_before_the_sweep(
 ) -> None:
     payment_id, store = await journeys.started(), replica.parts.store
     await orchestrator.CancelPayment(cancel(payment_id))
-    plan = await store.take("main", payment_id, now=clock())
+    plan = await store.take("main", payment_id)
     assert plan is not None
     transition = Transition(request_id=uuid.uuid4(), fact="mirror:99", snapshot=plan.said)
-    await store.save(plan, point="test.save", now=clock(), added=[transition])
-    await store.save(plan, point="test.save", now=clock(), refused=(transition.request_id, "TRANSITION_ILLEGAL"))
+    await store.save(plan, point="test.save", now=clock.now(), added=[transition])
+    await store.save(plan, point="test.save", now=clock.now(), refused=(transition.request_id, "TRANSITION_ILLEGAL"))
     clock.advance(LEASE)  # who held it died before it asked anybody
 
     await orchestrator.CancelPayment(cancel(payment_id))  # it is cancelled, so there is nothing to do
@@ -123,14 +123,14 @@ async def test_a_holder_that_stalls_is_overtaken_and_changes_nothing_any_more(
             pass
         clock.advance(timedelta(seconds=4))
         with calls.acting_for("main"):
-            quick = await replica.parts.store.take("main", payment_id, now=clock())
+            quick = await replica.parts.store.take("main", payment_id)
         assert quick is not None
         await journeys.stripe.resume()
         refusal = await refused(stalled)
         assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
     assert await journeys.states(payment_id) == [*OPENED, "PROCESSING"]
-    quick.due_time = clock()
-    await replica.parts.store.release(quick, now=clock())
+    quick.due_time = clock.now()
+    await replica.parts.store.release(quick, now=clock.now())
     await replica.sweep()
     assert await journeys.states(payment_id) == PAID
     assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED"

@@ -86,7 +86,7 @@ async def test_a_submit_that_died(
         assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED", life.place
         assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", "SUCCEEDED"], life.place
         assert len(await journeys.charges(payment_id)) == 1, life.place
-        await replica.parts.quotes.once()
+        await replica.tell()
         assert (await journeys.plan(payment_id)).pending_steps == [], life.place
 
 
@@ -140,8 +140,8 @@ async def test_an_expiry_that_died(replica: Orchestrator, journeys: Journeys, cl
     for life in lives():
         payment_id = await journeys.started()
         clock.advance(ABANDONED_AFTER)
-        async with mortal_orchestrator(replica, life) as (_, sweep):
-            await sweep.advance("main", payment_id)
+        async with mortal_orchestrator(replica, life) as (_, engine):
+            await engine.once()
         await replica.sweep()
         assert await journeys.states(payment_id) == [*OPENED, "EXPIRED"], life.place
         assert [one["status"] for one in await journeys.intents(payment_id)] == ["canceled"], life.place
@@ -153,8 +153,8 @@ async def test_a_delivery_whose_sweep_died(replica: Orchestrator, journeys: Jour
         [intent] = await journeys.intents(payment_id)
         await journeys.stripe.succeed(intent["id"])
         await journeys.deliver(await journeys.synced(payment_id))
-        async with mortal_orchestrator(replica, life) as (_, sweep):
-            await sweep.advance("main", payment_id)
+        async with mortal_orchestrator(replica, life) as (_, engine):
+            await engine.once()
         await replica.sweep()
         assert await journeys.states(payment_id) == [*OPENED, "SUCCEEDED"], life.place
         assert (await journeys.payment(payment_id)).snapshot.amounts.captured_minor == TOTAL_MINOR, life.place

@@ -9,6 +9,7 @@ import pytest
 from batzen.gateway.v1 import gateway_pb2, observation_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from local.databases import ServiceDatabase
 from services.orchestrator.domain import (
     ABANDONED_AFTER,
     LOOK_AGAIN_AFTER,
@@ -34,6 +35,7 @@ from tests.orchestrator.samples import (
     refund,
     refused,
     start,
+    starting,
     state_of,
     submit,
 )
@@ -84,14 +86,18 @@ async def test_a_delivery_before_the_answer(
 
 
 async def test_a_delivery_while_the_start_is_not_done(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+    replica: Orchestrator,
+    orchestrator: OrchestratorServiceStub,
+    journeys: Journeys,
+    clock: Clock,
+    database: ServiceDatabase,
 ) -> None:
     """The intent is there, its answer was lost; a webhook of it comes first."""
     asked = start()
     await journeys.silence(CREATE)
     await refused(orchestrator.StartPayment(asked))
     await journeys.stripe.clear_faults()
-    [(_, payment_id)] = await _starting(replica, clock)
+    [payment_id] = await starting(database)
     await journeys.synced(payment_id)
     await journeys.deliver(await journeys.seen(payment_id))
     await replica.sweep()
@@ -99,10 +105,6 @@ async def test_a_delivery_while_the_start_is_not_done(
     await replica.sweep()
     assert await journeys.states(payment_id) == OPENED
     assert (await orchestrator.StartPayment(asked)).session.client_secret
-
-
-async def _starting(replica: Orchestrator, clock: Clock) -> list[tuple[str, str]]:
-    return await replica.parts.store.due(now=clock() + RETRY_MAX)
 
 
 async def test_money_that_comes_after_the_end(

@@ -140,11 +140,11 @@ async def test_what_does_not_move_for_long_asks_for_a_person_and_moves_in_the_en
     async with world.orchestrator(away=frozenset({"gateway"})) as cut_off:
         async with cut_off.connect() as stub:
             await refused(stub.RefundPayment(refund(payment_id)))
-        await update(database, payment_id, f"tries = {PARKED_AFTER_TRIES - 1}")
+        await update(database, payment_id, f"failures = {PARKED_AFTER_TRIES - 1}")
         for is_parked in (False, True, True):
             world.clock.advance(RETRY_MAX)
-            assert await cut_off.parts.sweep.once() == 1
-            assert await cut_off.parts.sweep.once() == 0  # it rests
+            assert await cut_off.move() == 1
+            assert await cut_off.move() == 0  # it rests
             assert (await journeys.payment(payment_id)).snapshot.HasField("attention") is is_parked
     payment = await journeys.payment(payment_id)
     assert (state_of(payment), payment.snapshot.attention.reason) == ("SUCCEEDED", "STUCK")

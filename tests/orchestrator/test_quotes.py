@@ -19,14 +19,14 @@ from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1 import status_pb2
 from local.databases import ServiceDatabase
 from services.orchestrator.commands import Commands
-from services.orchestrator.domain import ABANDONED_AFTER, LEASE, RETRY_MAX
+from services.orchestrator.domain import ABANDONED_AFTER, RETRY_MAX
 from services.orchestrator.peers import Refused
 from services.orchestrator.quotes import Quotes
 from services.orchestrator.reading import new_payment, timestamp
 from services.runtime import calls
 from services.runtime.database import plain_dsn
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.mortal import Died, Life, Mortal, asked_by_shop, lives
+from tests.orchestrator.mortal import Life, Mortal, asked_by_shop, lives
 from tests.orchestrator.samples import (
     BLOCKED,
     OPENED,
@@ -306,7 +306,7 @@ async def test_a_repeat_that_only_fetches_its_answer_leaves_word_of_an_exceeded_
     await shop.replica.sweep()
     asked = submit(slow_id)
     await shop.orchestrator.SubmitPayment(asked)
-    assert await shop.replica.parts.quotes.once() == 1
+    assert await shop.replica.tell() == 1
 
     with calls.acting_for("main"):
         repeat = asked_by_shop(asked, slow_id, command=asked.SerializeToString())
@@ -331,7 +331,7 @@ def looking_too_early(replica: Orchestrator) -> Commands:
             return replace(found, answer=None) if found is not None and self.looks == 1 else found
 
     store: Any = Early()
-    return Commands(store, replica.parts.driver, replica.parts.peers, now=replica.world.clock)
+    return Commands(store, replica.parts.driver, replica.parts.peers, now=replica.world.clock.now)
 
 
 async def expire_uses(world: World) -> None:
@@ -344,9 +344,9 @@ async def test_money_that_comes_before_the_release_was_told_is_within_the_limit(
     payment_id = await shop.started(coupon)
     async with world.orchestrator(away=frozenset({"pricing"})) as cut_off, cut_off.connect() as stub:
         await stub.CancelPayment(cancel(payment_id))
-        assert await cut_off.parts.quotes.once() == 1
+        assert await cut_off.tell() == 1
     [told] = await shop.outbox(payment_id)
-    assert (told["quote_state"], told["tries"]) == ("RELEASED", 1)
+    assert (told["quote_state"], told["failures"]) == ("RELEASED", 1)
 
     await shop.pay_late(payment_id)
     await shop.replica.sweep()
@@ -364,11 +364,11 @@ async def test_a_success_does_not_wait_for_pricing_which_hears_of_it_later(world
     async with world.orchestrator(away=frozenset({"pricing"})) as cut_off, cut_off.connect() as stub:
         assert state_of((await stub.SubmitPayment(submit(payment_id))).payment) == "SUCCEEDED"
         for tries in (1, 2):
-            assert await cut_off.parts.quotes.once() == 1
-            assert await cut_off.parts.quotes.once() == 0  # it rests
+            assert await cut_off.tell() == 1
+            assert await cut_off.tell() == 0  # it rests
             [told] = await shop.outbox(payment_id)
-            assert (told["tries"], told["problem"]) == (tries, None)
-            shop.clock.advance(LEASE)
+            assert (told["failures"], told["attention"]) == (tries, None)
+            shop.clock.advance(RETRY_MAX)
         assert (await shop.journeys.plan(payment_id)).pending_steps == ["redeem quote"]
         shop.clock.advance(RETRY_MAX)
     await shop.replica.sweep()
@@ -380,7 +380,7 @@ async def test_a_success_does_not_wait_for_pricing_which_hears_of_it_later(world
 async def test_pricing_that_does_not_answer_keeps_no_payment_still(world: World, shop: Shop) -> None:
     payment_id = await shop.journeys.paid()
     async with pricing_stuck(world):
-        telling = asyncio.create_task(shop.replica.parts.quotes.once())
+        telling = asyncio.create_task(shop.replica.tell())
         refunded = (await shop.orchestrator.RefundPayment(refund(payment_id))).payment
         assert state_of(refunded) == "REFUNDED"
         assert not telling.done()
@@ -422,7 +422,7 @@ async def test_word_of_an_exceeded_limit_that_died_at_any_place_reaches_a_person
         await shop.replica.sweep()
         await shop.started(coupon)
         await shop.pay_late(payment_id)
-        await shop.replica.parts.sweep.once()
+        await shop.replica.move()
         await tell(shop.replica, life)
         shop.clock.advance(RETRY_MAX)
         await shop.replica.sweep()
@@ -436,18 +436,13 @@ async def tell(replica: Orchestrator, life: Life) -> None:
     """Tell what is due by one with a `life`."""
     store: Any = Mortal(replica.parts.store, life)
     peers: Any = Mortal(replica.parts.peers, life)
-    quotes = Quotes(store, peers, wake=lambda: None, now=replica.world.clock)
-    with calls.acting_for("main"):
-        try:
-            await quotes.once()
-        except Died:
-            return
+    await replica.engine(Quotes(store, peers).kind).once()
 
 
 async def test_two_who_tell_at_once_tell_each_quote_once(world: World, shop: Shop) -> None:
     paid = [await shop.journeys.paid() for _ in range(3)]
     async with world.orchestrator() as other:
-        told = await asyncio.gather(shop.replica.parts.quotes.once(), other.parts.quotes.once())
+        told = await asyncio.gather(shop.replica.tell(), other.tell())
     assert sum(told) == len(paid)
     assert [await shop.quote_state(payment_id) for payment_id in paid] == ["REDEEMED"] * len(paid)
 
@@ -477,7 +472,7 @@ async def test_what_pricing_refuses_for_good_is_told_to_a_person(shop: Shop) -> 
 
 async def test_telling_goes_on_by_itself(shop: Shop) -> None:
     payment_id = await shop.journeys.paid()
-    async with shop.replica.parts.quotes.running(), asyncio.timeout(10):
+    async with shop.replica.parts.work.running(), asyncio.timeout(10):
         while (await shop.journeys.plan(payment_id)).pending_steps:
             pass
     assert await shop.quote_state(payment_id) == "REDEEMED"

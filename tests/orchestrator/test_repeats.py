@@ -237,14 +237,14 @@ async def test_a_request_that_waited_is_answered_by_whoever_carried_it_out(
     """The payment is held elsewhere; the sweep gets it first, and does what the waiting caller asked for."""
     payment_id = await journeys.started()
     with calls.acting_for("main"):
-        elsewhere = await replica.parts.store.take("main", payment_id, now=clock())
+        elsewhere = await replica.parts.store.take("main", payment_id)
         assert elsewhere is not None
         waiting = asyncio.ensure_future(orchestrator.SubmitPayment(submit(payment_id)))
         while not await replica.parts.store.open_requests("main", payment_id):
             pass
-        elsewhere.due_time = clock()
-        await replica.parts.store.release(elsewhere, now=clock())
-        await replica.parts.sweep.advance("main", payment_id)
+        elsewhere.due_time = clock.now()
+        await replica.parts.store.release(elsewhere, now=clock.now())
+        await replica.sweep()
     assert state_of((await waiting).payment) == "SUCCEEDED"
     assert await journeys.states(payment_id) == ["INITIALIZED", "REQUIRES_PAYMENT_METHOD", "PROCESSING", "SUCCEEDED"]
 
@@ -253,7 +253,7 @@ async def test_a_payment_held_by_the_dead_is_waited_for(
     orchestrator: OrchestratorServiceStub, replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:
     payment_id = await journeys.started()
-    assert await replica.parts.store.take("main", payment_id, now=clock()) is not None
+    assert await replica.parts.store.take("main", payment_id) is not None
     refusal = await refused(orchestrator.CancelPayment(cancel(payment_id), timeout=1.0))
     assert refusal.reason == "REQUEST_IN_PROGRESS"
     refusal = await refused(orchestrator.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id), timeout=1.0))

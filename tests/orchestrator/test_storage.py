@@ -13,19 +13,25 @@ import pytest
 
 from local.databases import ServiceDatabase
 from services.orchestrator.domain import EXPIRY, LEASE, MONEY, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
-from services.orchestrator.statements import FORGET, QUOTE_BATCH
+from services.orchestrator.quotes import Quotes
+from services.orchestrator.statements import FORGET
 from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
+from services.orchestrator.sweep import Sweep
 from services.runtime.database import HeldConnections, plain_dsn
 from services.runtime.forgetting import REQUESTS_KEPT, forget
+from services.runtime.work.kinds import WorkKind
+from services.runtime.work.statements import claim
 from tests.orchestrator.samples import Clock, new_payment_id
 
-SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+ROWS_MAX = 1_000
+"""More than this module leaves behind."""
 
 
 @pytest.fixture(scope="module")
-async def store(database: ServiceDatabase) -> AsyncIterator[Store]:
+async def store(database: ServiceDatabase, clock: Clock) -> AsyncIterator[Store]:
     async with HeldConnections(database.runtime_url, application_name="storage-tests", size=4) as held:
-        yield Store(held)
+        yield Store(held, clock=clock, wake=lambda _: None)
 
 
 def request_of(payment_id: str, method: str = "StartPayment", **fields: object) -> Request:
@@ -57,34 +63,37 @@ async def held_plan(store: Store, clock: Clock) -> Plan:
     """Return the plan of a new payment that we hold, and whose start is answered."""
     payment_id = new_payment_id()
     request = request_of(payment_id)
-    plan = await store.start(request, payment_of(payment_id), now=clock())
+    plan = await store.start(request, payment_of(payment_id), now=clock.now())
     assert plan is not None
     plan.stage = "COLLECTING"
-    await store.save(plan, point="test.save", now=clock(), request=replace(request, answer=b"answer"))
+    await store.save(plan, point="test.save", now=clock.now(), request=replace(request, answer=b"answer"))
     return plan
 
 
 async def released(store: Store, plan: Plan, clock: Clock, *, due_in: timedelta | None = None) -> None:
-    plan.due_time = None if due_in is None else clock() + due_in
-    await store.save(plan, point="test.save", now=clock(), release=True)
+    plan.due_time = None if due_in is None else clock.now() + due_in
+    await store.save(plan, point="test.save", now=clock.now(), release=True)
 
 
 async def is_due(store: Store, plan: Plan, clock: Clock) -> bool:
-    return (plan.tenant_id, plan.payment_id) in await store.due(now=clock())
+    """Whether the engine would take it now."""
+    async with store._held.statement(None) as connection:
+        query = "SELECT due_time <= now() + $2 AND held_until <= now() + $2 FROM payments WHERE payment_id = $1"
+        return bool(await connection.fetchval(query, plan.payment_id, clock.shift))
 
 
 async def test_a_new_payment_is_held_by_who_starts_it(store: Store, clock: Clock) -> None:
     payment_id = new_payment_id()
-    plan = await store.start(request_of(payment_id), payment_of(payment_id), now=clock())
+    plan = await store.start(request_of(payment_id), payment_of(payment_id), now=clock.now())
     assert plan is not None
     assert plan.fence == 1
     assert (plan.labels, plan.booking_ids) == ({"note": "«ü»"}, ("booking_1", "booking_2"))
-    assert await store.take("main", payment_id, now=clock()) is None
+    assert await store.take("main", payment_id) is None
     assert not await is_due(store, plan, clock)
 
     clock.advance(LEASE)
     assert await is_due(store, plan, clock)
-    taken = await store.take("main", payment_id, now=clock())
+    taken = await store.take("main", payment_id)
     assert taken is not None
     assert taken.fence == 2
     assert taken.quote_request == b"\x00lines"
@@ -93,8 +102,8 @@ async def test_a_new_payment_is_held_by_who_starts_it(store: Store, clock: Clock
 async def test_a_start_that_is_repeated_writes_nothing(store: Store, clock: Clock) -> None:
     first, second = new_payment_id(), new_payment_id()
     request = request_of(first)
-    assert await store.start(request, payment_of(first), now=clock()) is not None
-    assert await store.start(replace(request, payment_id=second), payment_of(second), now=clock()) is None
+    assert await store.start(request, payment_of(first), now=clock.now()) is not None
+    assert await store.start(replace(request, payment_id=second), payment_of(second), now=clock.now()) is None
     assert await store.read("main", second, payer_id=None) is None
     kept = await store.request(request.key)
     assert kept == request
@@ -103,28 +112,28 @@ async def test_a_start_that_is_repeated_writes_nothing(store: Store, clock: Cloc
 async def test_twenty_takers_at_once_and_one_has_it(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     await released(store, plan, clock)
-    taken = await asyncio.gather(*(store.take("main", plan.payment_id, now=clock()) for _ in range(20)))
+    taken = await asyncio.gather(*(store.take("main", plan.payment_id) for _ in range(20)))
     assert len([one for one in taken if one is not None]) == 1
 
 
 async def test_who_lost_the_lease_writes_nothing(store: Store, clock: Clock) -> None:
     slow = await held_plan(store, clock)
     clock.advance(LEASE)
-    quick = await store.take("main", slow.payment_id, now=clock())
+    quick = await store.take("main", slow.payment_id)
     assert quick is not None
     request = request_of(slow.payment_id, "SubmitPayment")
-    await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
 
     slow.said = Snapshot(collection=REQUIRES_PAYMENT_METHOD)
     with pytest.raises(LeaseLost):
         await store.save(
-            slow, point="test.save", now=clock(), added=[transition("late")], request=replace(request, answer=b"late"),
-            release=True,
+            slow, point="test.save", now=clock.now(), added=[transition("late")],
+            request=replace(request, answer=b"late"), release=True,
         )  # fmt: skip
-    assert not await store.renew(slow, now=clock())
-    await store.release(slow, now=clock())
+    assert not await store.renew(slow)
+    await store.release(slow, now=clock.now())
 
-    assert await store.take("main", slow.payment_id, now=clock()) is None  # the quick one has it still
+    assert await store.take("main", slow.payment_id) is None  # the quick one has it still
     kept = await store.read("main", slow.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.said.collection, kept.unsaid) == ("INITIALIZED", [])
@@ -134,17 +143,17 @@ async def test_who_lost_the_lease_writes_nothing(store: Store, clock: Clock) -> 
 async def test_the_outbox_keeps_its_order_until_it_is_said(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     first, second, third = transition("first"), transition("second"), transition("third")
-    await store.save(plan, point="test.save", now=clock(), added=[first, second])
-    await store.save(plan, point="test.save", now=clock(), added=[third], said=[first.request_id])
+    await store.save(plan, point="test.save", now=clock.now(), added=[first, second])
+    await store.save(plan, point="test.save", now=clock.now(), added=[third], said=[first.request_id])
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert kept.unsaid == [second, third]
 
-    await store.save(plan, point="test.save", now=clock(), refused=(second.request_id, "TRANSITION_ILLEGAL"))
+    await store.save(plan, point="test.save", now=clock.now(), refused=(second.request_id, "TRANSITION_ILLEGAL"))
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.unsaid, kept.set_aside) == ([third], ["second"])
-    await store.save(plan, point="test.save", now=clock(), told=True)
+    await store.save(plan, point="test.save", now=clock.now(), told=True)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.unsaid, kept.set_aside) == ([third], [])
@@ -156,23 +165,21 @@ async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(
     """A statement that waits for the last holder's commit must not see the outbox as it was before."""
     plan = await held_plan(store, clock)
     said, unsaid = transition("said"), transition("unsaid")
-    await store.save(plan, point="test.save", now=clock(), added=[said])
+    await store.save(plan, point="test.save", now=clock.now(), added=[said])
 
     other = await asyncpg.connect(plain_dsn(database.owner_url))
     try:
         async with other.transaction():
             # What the last holder's release does, not committed yet.
-            await other.execute(
-                "UPDATE payments SET held_until = $2 WHERE payment_id = $1", plan.payment_id, clock() - SECOND
-            )
+            await other.execute("UPDATE payments SET held_until = '-infinity' WHERE payment_id = $1", plan.payment_id)
             await other.execute("DELETE FROM transitions WHERE request_id = $1", said.request_id)
             await other.execute(
                 """INSERT INTO transitions (tenant_id, payment_id, request_id, fact, snapshot, create_time)
                    SELECT 'main', $1, $2, 'unsaid', said, $3 FROM payments WHERE payment_id = $1""",
-                plan.payment_id, unsaid.request_id, clock(),
+                plan.payment_id, unsaid.request_id, clock.now(),
             )  # fmt: skip
             request = request_of(plan.payment_id, "SubmitPayment")
-            waiting = asyncio.create_task(store.accept(request, payer_id=None, point="test.accept", now=clock()))
+            waiting = asyncio.create_task(store.accept(request, payer_id=None, point="test.accept", now=clock.now()))
             await _somebody_waits(other)
         _, _, taken = await waiting
     finally:
@@ -188,9 +195,9 @@ async def _somebody_waits(connection: asyncpg.Connection) -> None:
 
 async def test_a_payment_is_due_when_its_plan_says(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
-    await released(store, plan, clock, due_in=timedelta(hours=1))
+    await released(store, plan, clock, due_in=HOUR)
     assert not await is_due(store, plan, clock)
-    clock.advance(timedelta(hours=1))
+    clock.advance(HOUR)
     assert await is_due(store, plan, clock)
 
 
@@ -204,18 +211,18 @@ async def test_a_payment_without_anything_to_do_is_never_due(store: Store, clock
 async def test_what_is_delivered_makes_a_payment_due(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     await released(store, plan, clock)
-    assert await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    assert await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     assert await is_due(store, plan, clock)
 
 
 async def test_what_is_delivered_while_it_is_held_makes_it_due_again(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
-    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     assert not await is_due(store, plan, clock)
-    await released(store, plan, clock, due_in=timedelta(hours=1))
+    await released(store, plan, clock, due_in=HOUR)
     assert await is_due(store, plan, clock)
 
-    taken = await store.take("main", plan.payment_id, now=clock())
+    taken = await store.take("main", plan.payment_id)
     assert taken is not None
     assert (taken.observed_version, taken.observation) == (3, b"three")
     taken.mirror_version = 3
@@ -227,14 +234,14 @@ async def test_what_was_applied_before_it_is_delivered_makes_nothing_due(store: 
     plan = await held_plan(store, clock)
     plan.mirror_version = 3
     await released(store, plan, clock)
-    assert await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    assert await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     assert not await is_due(store, plan, clock)
 
 
 async def test_the_newest_delivery_is_kept_in_whatever_order_they_come(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     for version in (2, 5, 3, 5, 4):
-        await store.observe("main", plan.payment_id, mirror_version=version, observation=b"%d" % version, now=clock())
+        await store.observe("main", plan.payment_id, mirror_version=version, observation=b"%d" % version)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.observed_version, kept.observation) == (5, b"5")
@@ -243,14 +250,14 @@ async def test_the_newest_delivery_is_kept_in_whatever_order_they_come(store: St
 async def test_a_delivery_of_an_unknown_payment_or_of_another_tenants_is_not_taken(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     unknown = new_payment_id()
-    assert not await store.observe("main", unknown, mirror_version=1, observation=b"", now=clock())
-    assert not await store.observe("other", plan.payment_id, mirror_version=1, observation=b"", now=clock())
+    assert not await store.observe("main", unknown, mirror_version=1, observation=b"")
+    assert not await store.observe("other", plan.payment_id, mirror_version=1, observation=b"")
 
 
 async def test_a_request_that_comes_while_it_is_held_makes_it_due_again(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     request = request_of(plan.payment_id, "CancelPayment")
-    found, accepted, taken = await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    found, accepted, taken = await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
     assert (found, accepted, taken) == (True, True, None)
     await released(store, plan, clock)
     assert await is_due(store, plan, clock)
@@ -259,57 +266,57 @@ async def test_a_request_that_comes_while_it_is_held_makes_it_due_again(store: S
 async def test_a_request_that_is_open_keeps_a_payment_due_whoever_lets_it_go(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     left = request_of(plan.payment_id, "RefundPayment")
-    await store.accept(left, payer_id=None, point="test.accept", now=clock())
+    await store.accept(left, payer_id=None, point="test.accept", now=clock.now())
     await released(store, plan, clock)
-    taken = await store.take("main", plan.payment_id, now=clock())
+    taken = await store.take("main", plan.payment_id)
     assert taken is not None
-    taken.tries = 3
-    taken.due_time = clock() + SECOND
-    await store.release(taken, now=clock())  # it met an outage
+    taken.failures = 3
+    taken.due_time = clock.now() + HOUR
+    await store.release(taken, now=clock.now())  # it met an outage
     assert not await is_due(store, plan, clock)
 
     other = request_of(plan.payment_id, "SubmitPayment")
-    _, _, taken = await store.accept(other, payer_id=None, point="test.accept", now=clock())
+    _, _, taken = await store.accept(other, payer_id=None, point="test.accept", now=clock.now())
     assert taken is not None
     taken.due_time = None
-    await store.save(taken, point="test.save", now=clock(), request=replace(other, answer=b"answer"), release=True)
+    await store.save(taken, point="test.save", now=clock.now(), request=replace(other, answer=b"answer"), release=True)
     assert await is_due(store, plan, clock)
 
 
 async def test_after_an_error_a_payment_rests_and_keeps_what_was_saved(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
-    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     await released(store, plan, clock)
-    taken = await store.take("main", plan.payment_id, now=clock())
+    taken = await store.take("main", plan.payment_id)
     assert taken is not None
     taken.said = Snapshot(collection="SUCCEEDED")
-    taken.mirror_version, taken.tries, taken.due_time = 3, 1, clock() + SECOND
-    await store.release(taken, now=clock())
+    taken.mirror_version, taken.failures, taken.due_time = 3, 1, clock.now() + HOUR
+    await store.release(taken, now=clock.now())
 
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.said.collection, kept.mirror_version, kept.tries) == ("INITIALIZED", 0, 1)
+    assert (kept.said.collection, kept.mirror_version, kept.failures) == ("INITIALIZED", 0, 1)
     assert not await is_due(store, plan, clock)  # although something is to be applied: it would fail again
-    assert await store.take("main", plan.payment_id, now=clock()) is not None
+    assert await store.take("main", plan.payment_id) is not None
 
 
 async def test_after_an_error_a_payment_to_which_something_came_is_looked_at_at_once(
     store: Store, clock: Clock
 ) -> None:
     plan = await held_plan(store, clock)
-    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
-    plan.due_time = clock() + SECOND
-    await store.release(plan, now=clock())
+    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
+    plan.due_time = clock.now() + HOUR
+    await store.release(plan, now=clock.now())
     assert await is_due(store, plan, clock)
 
 
 async def test_a_request_is_accepted_for_its_payer_alone(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     request = request_of(plan.payment_id, "SubmitPayment")
-    found, accepted, _ = await store.accept(request, payer_id="payer_2", point="test.accept", now=clock())
+    found, accepted, _ = await store.accept(request, payer_id="payer_2", point="test.accept", now=clock.now())
     assert (found, accepted) == (False, False)
     assert await store.read("main", plan.payment_id, payer_id="payer_2") is None
-    found, accepted, _ = await store.accept(request, payer_id="payer_1", point="test.accept", now=clock())
+    found, accepted, _ = await store.accept(request, payer_id="payer_1", point="test.accept", now=clock.now())
     assert (found, accepted) == (True, True)
 
 
@@ -318,7 +325,7 @@ async def test_of_twenty_equal_requests_at_once_one_is_accepted(store: Store, cl
     await released(store, plan, clock)
     request = request_of(plan.payment_id, "SubmitPayment")
     answers = await asyncio.gather(
-        *(store.accept(request, payer_id=None, point="test.accept", now=clock()) for _ in range(20))
+        *(store.accept(request, payer_id=None, point="test.accept", now=clock.now()) for _ in range(20))
     )
     assert sum(accepted for _, accepted, _ in answers) == 1
     assert len([plan for _, _, plan in answers if plan is not None]) == 1
@@ -327,12 +334,12 @@ async def test_of_twenty_equal_requests_at_once_one_is_accepted(store: Store, cl
 async def test_an_answer_is_kept_for_ever(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     request = request_of(plan.payment_id, "SubmitPayment")
-    await store.accept(request, payer_id=None, point="test.accept", now=clock())
-    await store.save(plan, point="test.save", now=clock(), request=request)
+    await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
+    await store.save(plan, point="test.save", now=clock.now(), request=request)
     [calling] = await store.open_requests("main", plan.payment_id)
     assert calling.calling
-    await store.save(plan, point="test.save", now=clock(), request=replace(request, answer=b"first"))
-    await store.save(plan, point="test.save", now=clock(), request=replace(request, refusal={"reason": "SECOND"}))
+    await store.save(plan, point="test.save", now=clock.now(), request=replace(request, answer=b"first"))
+    await store.save(plan, point="test.save", now=clock.now(), request=replace(request, refusal={"reason": "SECOND"}))
     kept = await store.request(request.key)
     assert kept is not None
     assert (kept.answer, kept.refusal) == (b"first", None)
@@ -344,23 +351,23 @@ async def test_answers_are_forgotten_after_90_days_but_for_what_is_open(
 ) -> None:
     payment_id = new_payment_id()
     start, done, still_open = (request_of(payment_id, method) for method in ("StartPayment", "Submit", "Refund"))
-    plan = await store.start(start, payment_of(payment_id), now=clock())
+    plan = await store.start(start, payment_of(payment_id), now=clock.now())
     assert plan is not None
     for request in (done, still_open):
-        await store.accept(request, payer_id=None, point="test.accept", now=clock())
+        await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
     for request in (start, done):
-        await store.save(plan, point="test.save", now=clock(), request=replace(request, answer=b"answer"))
+        await store.save(plan, point="test.save", now=clock.now(), request=replace(request, answer=b"answer"))
 
     async with HeldConnections(database.runtime_url, application_name="storage-tests", size=1) as held:
-        clock.advance(REQUESTS_KEPT)
-        await forget(held, FORGET, now=clock())
+        clock.advance(REQUESTS_KEPT - HOUR)
+        await forget(held, FORGET, now=clock.now())
         assert await store.request(done.key) is not None
-        clock.advance(SECOND)
-        assert await forget(held, FORGET, now=clock()) >= 1
+        clock.advance(HOUR)
+        assert await forget(held, FORGET, now=clock.now()) >= 1
     assert await store.request(done.key) is None
     assert await store.request(start.key) is None
     assert await store.request(still_open.key) is not None
-    assert await store.start(start, payment_of(payment_id), now=clock()) is None
+    assert await store.start(start, payment_of(payment_id), now=clock.now()) is None
     assert await store.request(start.key) is None
 
 
@@ -373,80 +380,72 @@ async def quoted_plan(store: Store, clock: Clock) -> Plan:
     return plan
 
 
+async def fence_of_engine(store: Store, kind: WorkKind, plan: Plan, clock: Clock) -> int | None:
+    """Take the lease of a payment's row as the engine does; None if it is not due."""
+    async with store._held.statement(None) as connection:
+        rows = await connection.fetch(claim(kind, tenants=False), clock.shift, ROWS_MAX)
+    return next((row["fence"] for row in rows if row["payment_id"] == plan.payment_id), None)
+
+
 async def claimed(store: Store, plan: Plan, clock: Clock) -> QuoteEnd | None:
-    """Claim what is due, and return what concerns the payment."""
-    found = [one for one in await store.claim_quotes(now=clock()) if one.payment_id == plan.payment_id]
-    return found[0] if found else None
+    """Return what pricing has to hear of a payment, held as by the engine; None if nothing is due."""
+    kind = Quotes(store, peers=None).kind  # type: ignore[arg-type]
+    fence = await fence_of_engine(store, kind, plan, clock)
+    return None if fence is None else await store.quote_end("main", plan.payment_id, fence=fence)
 
 
-async def test_the_end_of_a_quote_is_claimed_with_growing_pauses(store: Store, clock: Clock) -> None:
+async def test_what_became_of_a_quote_is_due_until_pricing_has_heard_it(store: Store, clock: Clock) -> None:
     plan = await quoted_plan(store, clock)
-    await store.save(plan, point="test.save", now=clock(), quote_state="REDEEMED")
+    await store.save(plan, point="test.save", now=clock.now(), quote_state="REDEEMED")
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.quote_state, kept.quote_unheard, kept.quote_problem) == ("REDEEMED", "REDEEMED", None)
 
     one = await claimed(store, plan, clock)
     assert one == QuoteEnd(
-        tenant_id="main", payment_id=plan.payment_id, quote_id=plan.quote_id or "", quote_state="REDEEMED", tries=1
+        tenant_id="main", payment_id=plan.payment_id, quote_id=plan.quote_id or "", quote_state="REDEEMED"
     )
-    pauses = []
-    for _ in range(10):
-        pause = timedelta(0)
-        while await claimed(store, plan, clock) is None:
-            clock.advance(SECOND)
-            pause += SECOND
-        pauses.append(pause)
-    assert pauses[0] == LEASE
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == RETRY_MAX
-
-
-async def test_of_many_claimers_at_once_each_quote_has_one(store: Store, clock: Clock) -> None:
-    plans = [await quoted_plan(store, clock) for _ in range(QUOTE_BATCH + 4)]
-    for plan in plans:
-        await store.save(plan, point="test.save", now=clock(), quote_state="RELEASED")
-    claims = await asyncio.gather(*(store.claim_quotes(now=clock()) for _ in range(3)))
-    assert max(len(claim) for claim in claims) == QUOTE_BATCH
-    payments = [one.payment_id for claim in claims for one in claim]
-    assert len(payments) == len(set(payments))
-    assert {plan.payment_id for plan in plans} <= set(payments)
+    assert await claimed(store, plan, clock) is None
+    clock.advance(2 * LEASE)  # whoever told it died
+    again = await claimed(store, plan, clock)
+    assert again == one
+    await store.quote_heard(again)
+    clock.advance(RETRY_MAX)
+    assert await claimed(store, plan, clock) is None
 
 
 async def test_what_was_heard_is_forgotten_unless_it_is_something_else_by_now(store: Store, clock: Clock) -> None:
-    late, plain = await quoted_plan(store, clock), await quoted_plan(store, clock)
-    for plan in (late, plain):
-        await store.save(plan, point="test.save", now=clock(), quote_state="RELEASED")
-    told = await store.claim_quotes(now=clock())
-    await store.save(late, point="test.save", now=clock(), quote_state="REDEEMED")
-    await store.quotes_heard(told)
-
-    again = await claimed(store, late, clock)
-    assert again is not None
-    assert (again.quote_state, again.tries) == ("REDEEMED", 1)
-    clock.advance(RETRY_MAX)
-    assert await claimed(store, plain, clock) is None
-    await store.quote_problem(next(one for one in told if one.payment_id == late.payment_id), "LATE", now=clock())
-    kept = await store.read("main", late.payment_id, payer_id=None)
+    plan = await quoted_plan(store, clock)
+    await store.save(plan, point="test.save", now=clock.now(), quote_state="RELEASED")
+    told = await claimed(store, plan, clock)
+    assert told is not None
+    await store.save(plan, point="test.save", now=clock.now(), quote_state="REDEEMED")
+    await store.quote_heard(told)
+    await store.quote_problem(told, "LATE")
+    kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.quote_unheard, kept.quote_problem) == ("REDEEMED", None)
+    clock.advance(2 * LEASE)
+    again = await claimed(store, plan, clock)
+    assert again is not None
+    assert again.quote_state == "REDEEMED"
 
 
 async def test_what_pricing_answered_makes_a_payment_due_although_it_is_held(store: Store, clock: Clock) -> None:
     plan = await quoted_plan(store, clock)
-    await store.save(plan, point="test.save", now=clock(), quote_state="REDEEMED")
+    await store.save(plan, point="test.save", now=clock.now(), quote_state="REDEEMED")
     one = await claimed(store, plan, clock)
     assert one is not None
-    await store.quote_problem(one, "OVER_LIMIT", now=clock())
+    await store.quote_problem(one, "OVER_LIMIT")
     assert not await is_due(store, plan, clock)
     await released(store, plan, clock)
     assert await is_due(store, plan, clock)
 
-    taken = await store.take("main", plan.payment_id, now=clock())
+    taken = await store.take("main", plan.payment_id)
     assert taken is not None
     assert (taken.quote_unheard, taken.quote_problem) == ("REDEEMED", "OVER_LIMIT")
     taken.due_time = None
-    await store.save(taken, point="test.save", now=clock(), quote_told=True, release=True)
+    await store.save(taken, point="test.save", now=clock.now(), quote_told=True, release=True)
     assert not await is_due(store, plan, clock)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
@@ -456,9 +455,9 @@ async def test_what_pricing_answered_makes_a_payment_due_although_it_is_held(sto
 async def test_who_lost_the_lease_ends_no_quote(store: Store, clock: Clock) -> None:
     slow = await quoted_plan(store, clock)
     clock.advance(LEASE)
-    assert await store.take("main", slow.payment_id, now=clock()) is not None
+    assert await store.take("main", slow.payment_id) is not None
     with pytest.raises(LeaseLost):
-        await store.save(slow, point="test.save", now=clock(), quote_state="REDEEMED")
+        await store.save(slow, point="test.save", now=clock.now(), quote_state="REDEEMED")
     assert await claimed(store, slow, clock) is None
 
 
@@ -475,9 +474,20 @@ async def waiting_for_its_payer(store: Store, clock: Clock) -> Plan:
     """Return a payment that is due for nothing but its end."""
     plan = await held_plan(store, clock)
     plan.work_class = EXPIRY
-    await released(store, plan, clock, due_in=timedelta(hours=1))
+    await released(store, plan, clock, due_in=HOUR)
     assert await work_class(store, plan) == EXPIRY
     return plan
+
+
+async def taken_for_its_end(store: Store, plan: Plan, clock: Clock) -> Plan:
+    """Return the plan of a payment whose end is due, held as by the engine."""
+    clock.advance(HOUR)
+    _, expiries = Sweep(store, driver=None, commands=None).kinds  # type: ignore[arg-type]
+    fence = await fence_of_engine(store, expiries, plan, clock)
+    assert fence is not None
+    taken = await store.held("main", plan.payment_id, fence=fence)
+    assert taken is not None
+    return taken
 
 
 async def test_a_payment_that_is_started_is_due_for_money(store: Store, clock: Clock) -> None:
@@ -488,27 +498,28 @@ async def test_who_is_waited_for_takes_a_payment_for_money_and_the_sweep_for_wha
     store: Store, clock: Clock
 ) -> None:
     plan = await waiting_for_its_payer(store, clock)
-    swept = await store.take("main", plan.payment_id, now=clock(), work_class=None)
-    assert swept is not None
+    swept = await taken_for_its_end(store, plan, clock)
     assert swept.work_class == EXPIRY
-    await store.release(swept, now=clock())  # it met an outage, and is still no more than an end
+    await store.release(swept, now=clock.now())  # it met an outage, and is still no more than an end
     assert await work_class(store, plan) == EXPIRY
-    assert await store.take("main", plan.payment_id, now=clock()) is not None
+    assert await store.take("main", plan.payment_id) is not None
     assert await work_class(store, plan) == MONEY
 
 
 async def test_whatever_comes_to_a_payment_is_money(store: Store, clock: Clock) -> None:
     plan = await waiting_for_its_payer(store, clock)
-    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+    await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     assert await work_class(store, plan) == MONEY
 
     plan = await waiting_for_its_payer(store, clock)
-    await store.accept(request_of(plan.payment_id, "SubmitPayment"), payer_id=None, point="test.accept", now=clock())
+    await store.accept(
+        request_of(plan.payment_id, "SubmitPayment"), payer_id=None, point="test.accept", now=clock.now()
+    )
     assert await work_class(store, plan) == MONEY
 
     plan = await waiting_for_its_payer(store, clock)
-    end = QuoteEnd(tenant_id="main", payment_id=plan.payment_id, quote_id="quote_1", quote_state="RELEASED", tries=1)
-    await store.quote_problem(end, "QUOTE_NOT_FOUND", now=clock())
+    end = QuoteEnd(tenant_id="main", payment_id=plan.payment_id, quote_id="quote_1", quote_state="RELEASED")
+    await store.quote_problem(end, "QUOTE_NOT_FOUND")
     assert await work_class(store, plan) == MONEY
 
 
@@ -518,40 +529,40 @@ async def test_what_comes_while_an_end_is_at_work_is_money_afterwards(
     comes: str, ends: str, store: Store, clock: Clock
 ) -> None:
     plan = await waiting_for_its_payer(store, clock)
-    swept = await store.take("main", plan.payment_id, now=clock(), work_class=None)
-    assert swept is not None
+    swept = await taken_for_its_end(store, plan, clock)
     if comes == "observation":
-        await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three", now=clock())
+        await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     else:
         request = request_of(plan.payment_id, "SubmitPayment")
-        await store.accept(request, payer_id=None, point="test.accept", now=clock())
+        await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
     if ends == "save":
-        await released(store, swept, clock, due_in=timedelta(hours=1))
+        await released(store, swept, clock, due_in=HOUR)
     else:
-        await store.release(swept, now=clock())
+        await store.release(swept, now=clock.now())
     assert await work_class(store, plan) == MONEY
 
 
 async def test_an_end_of_which_status_has_not_heard_is_money(store: Store, clock: Clock) -> None:
     plan = await waiting_for_its_payer(store, clock)
-    swept = await store.take("main", plan.payment_id, now=clock(), work_class=None)
-    assert swept is not None
+    swept = await taken_for_its_end(store, plan, clock)
     swept.unsaid = [transition("expired", "EXPIRED")]
-    await store.release(swept, now=clock())
+    await store.release(swept, now=clock.now())
     assert await work_class(store, plan) == MONEY
 
 
 async def test_a_cancel_that_is_open_is_known_to_who_takes_the_payment(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     request = request_of(plan.payment_id, "CancelPayment")
-    _, _, taken = await store.accept(request, payer_id=None, point="test.accept", now=clock())
+    _, _, taken = await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
     assert taken is None
     await released(store, plan, clock)
-    taken = await store.take("main", plan.payment_id, now=clock())
+    taken = await store.take("main", plan.payment_id)
     assert taken is not None
     assert taken.is_canceling
-    await store.save(taken, point="test.save", now=clock(), request=replace(request, answer=b"answer"), release=True)
-    taken = await store.take("main", plan.payment_id, now=clock())
+    await store.save(
+        taken, point="test.save", now=clock.now(), request=replace(request, answer=b"answer"), release=True
+    )
+    taken = await store.take("main", plan.payment_id)
     assert taken is not None
     assert not taken.is_canceling
 
@@ -559,10 +570,10 @@ async def test_a_cancel_that_is_open_is_known_to_who_takes_the_payment(store: St
 async def test_open_requests_are_carried_on_the_cancels_first(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     for method in ("SubmitPayment", "RefundPayment", "CancelPayment"):
-        clock.advance(SECOND)
-        send_before = clock() + SECOND if method == "SubmitPayment" else None
+        clock.advance(HOUR)
+        send_before = clock.now() + HOUR if method == "SubmitPayment" else None
         request = request_of(plan.payment_id, method, send_before_time=send_before)
-        await store.accept(request, payer_id=None, point="test.accept", now=clock())
+        await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
     found = await store.open_requests("main", plan.payment_id)
     assert [one.key.method for one in found] == ["CancelPayment", "SubmitPayment", "RefundPayment"]
     assert [one.send_before_time is not None for one in found] == [False, True, False]

@@ -7,8 +7,8 @@ import pytest
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain import RETRY_MAX
-from tests.orchestrator.conftest import Clock, Journeys, Orchestrator
-from tests.orchestrator.samples import CONFIRM, REFUND, TOTAL_MINOR, refund, refused, start, state_of, submit
+from tests.orchestrator.conftest import Journeys, Orchestrator
+from tests.orchestrator.samples import CONFIRM, REFUND, TOTAL_MINOR, Clock, refund, refused, start, state_of, submit
 
 
 async def test_a_method_that_is_not_at_fault_is_not_said_to_be(

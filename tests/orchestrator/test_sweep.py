@@ -27,7 +27,7 @@ async def test_a_delivery_is_applied_at_once(replica: Orchestrator, journeys: Jo
     [intent] = await journeys.intents(payment_id)
     await journeys.stripe.succeed(intent["id"])
     seen = await journeys.synced(payment_id)
-    async with replica.parts.sweep.running():
+    async with replica.parts.work.running(grace_s=0):
         await journeys.deliver(seen)
 
         async def is_paid() -> bool:
@@ -43,7 +43,7 @@ async def test_a_payment_that_waits_for_stripe_keeps_no_other_waiting(
     [intent] = await journeys.intents(slow_id)
     await journeys.stripe.fault("pause", route=CANCEL.replace("{intent}", intent["id"]))
     clock.advance(ABANDONED_AFTER)
-    async with replica.parts.sweep.running():
+    async with replica.parts.work.running(grace_s=0):
         await until(journeys.is_faulty)
         quick_id = await journeys.started()
         [intent] = await journeys.intents(quick_id)
@@ -69,7 +69,7 @@ async def test_a_sweep_that_is_stopped_lets_go_what_it_holds(
     payment_id = await journeys.started()
     await journeys.stripe.fault("pause", route=CANCEL)
     clock.advance(ABANDONED_AFTER)
-    async with replica.parts.sweep.running():
+    async with replica.parts.work.running(grace_s=0):
         await until(journeys.is_faulty)
     await journeys.stripe.resume()
     # Nobody has to wait for the lease of a process that ended in order.
@@ -103,9 +103,7 @@ async def test_a_payment_that_cannot_be_moved_keeps_none_of_the_others_still(
     broken_id, whole_id = await journeys.started(), await journeys.started()
     seen = await journeys.seen(broken_id)
     seen.mirror_version += 1
-    await replica.parts.store.observe(
-        "main", broken_id, mirror_version=seen.mirror_version, observation=b"\xff", now=clock()
-    )
+    await replica.parts.store.observe("main", broken_id, mirror_version=seen.mirror_version, observation=b"\xff")
     clock.advance(ABANDONED_AFTER)
     await replica.sweep()
     assert state_of(await journeys.payment(whole_id)) == "EXPIRED"

@@ -30,13 +30,16 @@ CREATE TABLE payments (
     -- What was last written for status: the ground of the next transition, not the truth.
     said            jsonb       NOT NULL,
     revision        bigint      NOT NULL DEFAULT 0,
-    -- The lease of whoever moves the payment, and when somebody has to look at it next.
-    fence           bigint      NOT NULL DEFAULT 0,
-    held_until      timestamptz NOT NULL,
+    -- The payment as work (services/runtime/work): when somebody has to look at it next, and the lease of whoever moves it.
     due_time        timestamptz,
+    held_until      timestamptz NOT NULL DEFAULT '-infinity',
+    fence           bigint      NOT NULL DEFAULT 0,
+    failures        integer     NOT NULL DEFAULT 0,
+    lapses          integer     NOT NULL DEFAULT 0,
+    problem         text,
+    dead_time       timestamptz,
     -- What it is due for: EXPIRY when only its payer's time is up or it has to be looked at again, MONEY for all else.
     work_class      text        NOT NULL DEFAULT 'MONEY' CONSTRAINT payments_work_class CHECK (work_class IN ('MONEY', 'EXPIRY')),
-    tries           integer     NOT NULL DEFAULT 0,
     -- Requests that were accepted, so that whoever lets the payment go sees that one more came.
     asked           bigint      NOT NULL DEFAULT 0,
     -- When it is given up: while STARTING, when its intent is not asked for any more; then, when its payer is gone.
@@ -45,7 +48,9 @@ CREATE TABLE payments (
     CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)
 );
 
-CREATE INDEX payments_due ON payments (due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX payments_due_money ON payments (tenant_id, due_time) WHERE due_time IS NOT NULL AND work_class = 'MONEY';
+CREATE INDEX payments_due_expiry ON payments (tenant_id, due_time) WHERE due_time IS NOT NULL AND work_class = 'EXPIRY';
+CREATE INDEX payments_dead ON payments (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 CREATE INDEX payments_client_reference ON payments (tenant_id, client_reference) WHERE client_reference <> '';
 
 CREATE TABLE transitions (

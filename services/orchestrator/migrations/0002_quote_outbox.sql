@@ -10,16 +10,22 @@ CREATE TABLE quote_outbox (
     payment_id  text        NOT NULL,
     quote_id    text        NOT NULL,
     quote_state text        NOT NULL CONSTRAINT quote_outbox_state CHECK (quote_state IN ('REDEEMED', 'RELEASED')),
-    -- When it is told next; each try moves it on before pricing is asked. Null once pricing has answered.
-    due_time    timestamptz,
-    tries       integer     NOT NULL DEFAULT 0,
-    -- What pricing answered that a person has to hear of; the row goes when the payment says so.
-    problem     text,
+    -- What pricing answered that needs an operator; nothing is due then, and the row goes when the payment says so.
+    attention   text,
     create_time timestamptz NOT NULL,
+    -- The row as work (services/runtime/work): when pricing is told next.
+    due_time    timestamptz,
+    held_until  timestamptz NOT NULL DEFAULT '-infinity',
+    fence       bigint      NOT NULL DEFAULT 0,
+    failures    integer     NOT NULL DEFAULT 0,
+    lapses      integer     NOT NULL DEFAULT 0,
+    problem     text,
+    dead_time   timestamptz,
     CONSTRAINT quote_outbox_pkey PRIMARY KEY (tenant_id, payment_id)
 );
 
-CREATE INDEX quote_outbox_due ON quote_outbox (due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX quote_outbox_due ON quote_outbox (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX quote_outbox_dead ON quote_outbox (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
 CREATE OR REPLACE FUNCTION outbox_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
@@ -29,7 +35,7 @@ BEGIN
                     FILTER (WHERE t.refusal IS NULL), '[]'),
                 'set_aside', coalesce(json_agg(t.fact ORDER BY t.seq) FILTER (WHERE t.refusal IS NOT NULL AND NOT t.is_told), '[]'),
                 'quote',
-                (SELECT json_build_array(q.quote_state, q.problem) FROM quote_outbox q
+                (SELECT json_build_array(q.quote_state, q.attention) FROM quote_outbox q
                  WHERE q.tenant_id = tenant AND q.payment_id = payment),
                 'is_canceling', EXISTS (
                     SELECT FROM requests r

@@ -35,8 +35,7 @@ from services.runtime.database import (
     unavailable_as_service_error,
 )
 from services.runtime.work import statements
-from services.runtime.work.kinds import SLOTS, RetryLater, Work, WorkClass, WorkKind, jittered
-from services.shared.text import storable
+from services.runtime.work.kinds import SLOTS, RetryLater, Work, WorkClass, WorkKind, jittered, problem_of
 
 POLL_S: Final = 1.0
 """Between two looks at what is due when nothing wakes us: how late work may start whose wake-up was lost."""
@@ -46,7 +45,6 @@ AWAY_DELAY: Final = timedelta(milliseconds=500)
 """How long a row rests that met its own database away."""
 GRACE_S: Final = 10.0
 """How long work may finish when the process stops; afterwards it is given back."""
-PROBLEM_CHARACTERS_MAX: Final = 2_000
 CHANNEL: Final = "batzen_work"
 
 _logger = logging.getLogger(__name__)
@@ -246,7 +244,7 @@ class Engine:
                 self.wake(kind.work_class)  # more came meanwhile
 
     async def _failed(self, work: Work, error: Exception) -> None:
-        problem = storable(f"{type(error).__name__}: {error}", characters_max=PROBLEM_CHARACTERS_MAX)
+        problem = problem_of(error)
         delay = work.kind.retry.delay(work.failures + 1)
         if delay is not None:
             delay = jittered(delay)

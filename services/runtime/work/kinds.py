@@ -9,6 +9,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from services.shared.text import storable
+
+PROBLEM_CHARACTERS_MAX: Final = 2_000
 JITTER: Final = 0.2
 """Part of a delay that is random, so that what failed together is not tried again together."""
 
@@ -115,6 +118,11 @@ class RetryLater(Exception):
     def __init__(self, delay: timedelta) -> None:
         super().__init__(f"again in {delay}")
         self.delay = delay
+
+
+def problem_of(error: Exception) -> str:
+    """Return what a row keeps of a failure, whatever text is in it."""
+    return storable(f"{type(error).__name__}: {error}", characters_max=PROBLEM_CHARACTERS_MAX)
 
 
 def jittered(delay: timedelta) -> timedelta:
