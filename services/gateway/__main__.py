@@ -150,9 +150,9 @@ async def gateway_parts(
     clock: Clock,
     tenant_id: str = TENANT,
     try_timeout_s: float = TRY_TIMEOUT_S,
-    stripe_rates: Rates | None = None,
+    stripe_limits: StripeLimits | None = None,
 ) -> AsyncIterator[Parts]:
-    """Build the gateway on its database, which must be migrated or about to be."""
+    """Build the gateway on its database, which must be migrated or about to be. Without limits nothing waits."""
     now = clock.now
     async with AsyncExitStack() as stack:
         engine = make_engine(database_url, application_name=SERVICE)
@@ -162,7 +162,7 @@ async def gateway_parts(
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now, fail=fail)
-        limits = StripeLimits(stripe_rates, clock=time.monotonic)
+        limits = stripe_limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
         provider = Provider(
             stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s, require=account.require, limits=limits
         )
@@ -231,7 +231,7 @@ async def serve(settings: Settings) -> None:
                 stripe_key=settings.stripe_key,
                 stripe_base=settings.stripe_base,
                 tenant_id=settings.tenant_id,
-                stripe_rates=settings.stripe_rates,
+                stripe_limits=StripeLimits(settings.stripe_rates, clock=time.monotonic),
                 clock=clock,
             )
         )

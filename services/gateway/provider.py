@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ class Provider:
         stripe.enable_telemetry = False  # or it writes an id into the user's configuration folder
         self._require = require
         self._try_timeout_s = try_timeout_s
-        self._limits = limits or StripeLimits(None, clock=time.monotonic)
+        self._limits = limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
         self._http = _Http(timeout=try_timeout_s)
         self._client = stripe.StripeClient(
             api_key,

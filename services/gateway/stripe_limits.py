@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from services.gateway.breaker import Breaker, State
+from services.gateway.breaker import FAILURES_MAX, Breaker, State
 from services.runtime.buckets import Bucket
 
 WAIT_MAX_S: Final = 2.0
@@ -147,12 +147,12 @@ class Sending:
 class StripeLimits:
     """The limits of one process at one account. Without rates it only looks whether Stripe is away."""
 
-    def __init__(self, rates: Rates | None, *, clock: Callable[[], float]) -> None:
+    def __init__(self, rates: Rates | None, *, clock: Callable[[], float], failures_max: int = FAILURES_MAX) -> None:
         self._rates = rates
         self._clock = clock
         self._account = _Gate(rates.account, clock=clock) if rates is not None else None
         self._endpoints: dict[str, _Gate] = {}
-        self._breakers = {share: Breaker() for share in Share}
+        self._breakers = {share: Breaker(failures_max=failures_max) for share in Share}
 
     def is_away(self, share: Share) -> bool:
         """Whether a call of this class would not be sent now, since Stripe is known to be away."""
