@@ -14,7 +14,7 @@ from services.gateway.domain import Facts, IntentNotFound, Observation, StripeUn
 from services.gateway.events import id_of
 from services.gateway.intents import observe as conclude
 from services.gateway.intents import see
-from services.gateway.provider import Provider, Unanswered, facts_of
+from services.gateway.provider import Provider, facts_of
 from services.gateway.refunds import see_refund
 from services.gateway.store import Held, Store
 from services.runtime import points
@@ -63,10 +63,7 @@ class Observer:
             for attempt in sorted(held.intents):
                 if not held.intents[attempt].intent_id:
                     continue
-                try:
-                    latest = await self._read(held, attempt, with_disputes=with_disputes)
-                except Unanswered as silence:
-                    raise StripeUnavailable from silence
+                latest = await self._read(held, attempt, with_disputes=with_disputes)
             if latest is None:
                 raise IntentNotFound
             await self._save(held, before, origin=origin)

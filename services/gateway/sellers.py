@@ -168,10 +168,7 @@ class Sellers:
         return gone is False
 
     async def _read(self, stripe_account_id: str) -> Mapping[str, Any]:
-        try:
-            return await points.call("seller.read.stripe", self._provider.retrieve_account(stripe_account_id))
-        except Unanswered as silence:
-            raise StripeUnavailable from silence
+        return await points.call("seller.read.stripe", self._provider.retrieve_account(stripe_account_id))
 
     async def _make(
         self, tenant_id: str, seller_id: str, generation: int, asked: dict[str, Any]

@@ -26,7 +26,7 @@ from services.gateway.domain import (
     TenantNotServed,
 )
 from services.gateway.observer import Observer
-from services.gateway.provider import Json, Provider, Unanswered, redirect_of
+from services.gateway.provider import Json, Provider, redirect_of
 from services.gateway.sellers import Sellers
 from services.gateway.store import Held, Store
 from services.runtime import calls as calling
@@ -363,12 +363,9 @@ class GatewayServicer(GatewayServiceServicer):
         What was read while the payment stood as it does now may be a moment old: the secret is the same for ever, and
         where the payer has to go changes with the mirror.
         """
-        try:
-            return await self._secrets.ask(
-                _secrets_key(intent_id, held), partial(self._provider.retrieve_intent, intent_id)
-            )
-        except Unanswered as silence:
-            raise StripeUnavailable from silence
+        return await self._secrets.ask(
+            _secrets_key(intent_id, held), partial(self._provider.retrieve_intent, intent_id)
+        )
 
 
 def _secrets_key(intent_id: str, held: Held) -> tuple[object, ...]:

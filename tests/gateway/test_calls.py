@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ from sandbox.faults import Kind
 from services.gateway import domain
 from services.gateway.domain import StripeUnavailable
 from services.gateway.provider import Provider
+from services.gateway.store import call_id_of
 from services.runtime.database import plain_dsn
 from services.runtime.work import engine
 from tests.clock import Clock
@@ -505,6 +507,40 @@ async def test_a_key_that_was_spent_before_the_last_commits_were_lost_is_settled
     answer = await gateway.CreateRefund(request)  # asks by the first key, which brings the failure again
 
     assert answer.refund.state == pb.Refund.STATE_SUCCEEDED
+    assert len(await payments.refunds(payment_id)) == 1
+
+
+async def test_a_replayed_answer_does_not_turn_back_what_was_seen_since(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
+    request = payments.confirm_request(payment_id, "threeDSecure2Required")
+    assert (await gateway.ConfirmIntent(request)).observation.outcome_unknown
+    await stripe.authenticate(await payments.intent_id(payment_id), succeed=True)
+
+    seen = (await gateway.ConfirmIntent(request)).observation  # Stripe replays that the payer has to authenticate
+
+    assert (seen.intent_state, seen.amounts.captured_minor) == (SUCCEEDED, AMOUNT_MINOR)
+
+
+async def test_a_call_that_was_withdrawn_is_taken_up_again_under_its_key_while_stripe_may_know_that(
+    gateway: GatewayServiceStub, replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock
+) -> None:
+    payment_id = await payments.paid()
+    request = payments.refund_request(payment_id, 600)
+    key = f"refund.create:{call_id_of('main', 'refund.create', uuid.UUID(request.request_id))}"
+    for passed, expected in ((timedelta(0), key), (domain.KEY_LIFE, f"{key}:1")):
+        clock.advance(passed)
+        await stripe.fault(Kind.RATE_LIMIT, route=REFUND, times=TRIES)
+        assert (await refusal(gateway.CreateRefund(request)))[1] == "STRIPE_RATE_LIMITED"
+        call = await replica.parts.store.call("main", "refund.create", uuid.UUID(request.request_id))
+        assert call is not None
+        assert (call.state, call.key) == ("WITHDRAWN", expected)
+
+    other = payments.refund_request(payment_id, 700, request_id=request.request_id)
+    assert (await refusal(gateway.CreateRefund(other)))[1] == "REQUEST_ID_REUSED"
+    assert (await gateway.CreateRefund(request)).observation.amounts.refunded_minor == 600
     assert len(await payments.refunds(payment_id)) == 1
 
 

@@ -389,10 +389,13 @@ async def test_events_that_were_given_up_are_worked_on_with_the_next_one(place: 
     assert [await place.state_of(event) for event in (first, second)] == ["DONE", "DONE"]
 
 
-async def test_stripe_being_away_is_waited_out(place: Place) -> None:
+@pytest.mark.parametrize(
+    "kind", [Kind.SERVER_ERROR, Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.UNKNOWN_ENDPOINT, Kind.MISSING, Kind.HTML]
+)
+async def test_stripe_being_away_or_not_taking_our_key_is_waited_out(place: Place, kind: Kind) -> None:
     payment_id = await place.payments.paid()
     await place.stripe.refund(await place.payments.intent_id(payment_id), amount=700)
-    await place.stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
+    await place.stripe.fault(kind, route=READ, times=None, should_retry=False)
     event = await place.refund_event(payment_id, "refund.created")
     await place.sender.send(event)
     await until_struck(place.stripe)

@@ -99,7 +99,7 @@ CREATE INDEX calls_due ON calls (tenant_id, due_time) WHERE due_time IS NOT NULL
 CREATE INDEX calls_dead ON calls (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
 -- Answered calls are kept for 90 days; this finds the older ones.
-CREATE INDEX calls_create_time ON calls (create_time) WHERE state IN ('ACCEPTED', 'ANSWERED', 'REFUSED');
+CREATE INDEX calls_create_time ON calls (create_time) WHERE state IN ('ACCEPTED', 'WITHDRAWN', 'ANSWERED', 'REFUSED');
 
 CREATE INDEX calls_open ON calls (tenant_id, payment_id) WHERE state IN ('STARTED', 'UNKNOWN');
 
