@@ -304,6 +304,31 @@ async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
     assert len(await payments.refunds(payment_id)) == 1
 
 
+@pytest.mark.parametrize("kind", [Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.MISSING, Kind.INVALID, Kind.RATE_LIMIT])
+async def test_what_is_said_before_the_key_is_looked_at_frees_no_reservation_of_an_unanswered_refund(
+    payments: Payments, stripe: SandboxControl, clock: Clock, delivered: Sink, kind: Kind
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.RESET, route=REFUND, after=True, times=TRIES)
+    request = payments.refund_request(payment_id, 5_000)
+    assert (await payments.gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_PENDING
+
+    await stripe.fault(kind, route=REFUND, times=None)
+    clock.advance(domain.SETTLE_FIRST)
+    await until_struck(stripe)
+    again = payments.refund_request(payment_id, 5_000, expected_minor=AMOUNT_MINOR)
+    assert (await refusal(payments.gateway.CreateRefund(again)))[0] in (
+        StatusCode.UNAVAILABLE,  # while the first is unknown
+        StatusCode.FAILED_PRECONDITION,
+    )
+    assert (await payments.seen(payment_id)).refundable_minor == 5_000
+
+    await stripe.clear_faults()
+    clock.advance(domain.SETTLE_MAX)
+    await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 5_000)
+    assert len(await payments.refunds(payment_id)) == 1
+
+
 @pytest.mark.parametrize("failures", [1, 2])
 async def test_a_refund_that_was_promised_and_never_made_is_made_anew(
     replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock, delivered: Sink, *, failures: int
