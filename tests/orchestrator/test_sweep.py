@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
 
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from services.orchestrator.domain import ABANDONED_AFTER
+from local.databases import ServiceDatabase
+from local.postgres import EmbeddedPostgres
+from services.orchestrator.domain import ABANDONED_AFTER, RETRY_MAX
 from services.runtime import calls
+from services.runtime.database import plain_dsn
+from services.runtime.work.dead_letters import depth
+from services.runtime.work.kinds import SLOTS, WorkClass
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.mortal import asked_by_shop
-from tests.orchestrator.samples import CANCEL, CONFIRM, Clock, state_of, submit
+from tests.orchestrator.samples import CANCEL, CONFIRM, Clock, state_of, submit, update
 
 WITHIN_S = 10.0
+STATEMENTS = 5
+STATISTICS_LATE_S = 1.5
+"""PostgreSQL counts what a connection did once a second."""
 
 
 async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
@@ -63,6 +76,72 @@ async def test_a_payment_that_waits_for_stripe_keeps_no_other_waiting(
         await until(is_expired)
 
 
+async def test_who_has_paid_does_not_wait_for_the_ends_of_the_abandoned_however_many_and_slow(
+    replica: Orchestrator, journeys: Journeys, clock: Clock
+) -> None:
+    abandoned = [await journeys.started() for _ in range(SLOTS[WorkClass.EXPIRIES] * 6)]
+    clock.advance(ABANDONED_AFTER)
+    quick_id = await journeys.started()
+    await journeys.stripe.fault("slow", route=CANCEL, times=None, seconds=0.9)
+
+    async def is_ending() -> bool:
+        running = (await depth(replica.held, replica.parts.sweep.kinds[1], shift=clock.shift)).running
+        return running == SLOTS[WorkClass.EXPIRIES]
+
+    async def states() -> set[str]:
+        return {state_of(await journeys.payment(payment_id)) for payment_id in abandoned}
+
+    async with replica.parts.work.running():
+        await until(is_ending)
+        [intent] = await journeys.intents(quick_id)
+        await journeys.stripe.succeed(intent["id"])
+        await journeys.deliver(await journeys.synced(quick_id))
+
+        async def is_paid() -> bool:
+            return state_of(await journeys.payment(quick_id)) == "SUCCEEDED"
+
+        await until(is_paid)
+        assert "REQUIRES_PAYMENT_METHOD" in await states()  # their turn is not over yet
+        await journeys.stripe.clear_faults()
+
+        async def are_expired() -> bool:
+            return await states() == {"EXPIRED"}
+
+        await until(are_expired)
+
+
+@pytest.mark.parametrize("said", ['{"of": "another version"}', '"text"'])
+async def test_a_payment_whose_row_cannot_be_read_rests_and_keeps_no_other_still(
+    said: str, replica: Orchestrator, journeys: Journeys, clock: Clock, database: ServiceDatabase
+) -> None:
+    poison_id, whole_id = await journeys.started(), await journeys.started()
+    kept = await value(database, poison_id, "said")
+    await update(database, poison_id, f"said = '{said}'")
+    clock.advance(ABANDONED_AFTER)
+    for failures in (1, 2):
+        await replica.sweep()
+        assert await value(database, poison_id, "failures") == failures
+        assert await value(database, poison_id, "problem") is not None
+        assert await value(database, poison_id, "dead_time") is None
+        clock.advance(RETRY_MAX)
+    assert state_of(await journeys.payment(whole_id)) == "EXPIRED"
+
+    await update(database, poison_id, f"said = '{kept}'")
+    clock.advance(RETRY_MAX)
+    await replica.sweep()
+    assert state_of(await journeys.payment(poison_id)) == "EXPIRED"
+    assert await value(database, poison_id, "failures") == 0
+
+
+async def value(database: ServiceDatabase, payment_id: str, column: str) -> Any:
+    """Return what the orchestrator keeps of a payment."""
+    connection = await asyncpg.connect(plain_dsn(database.owner_url))
+    try:
+        return await connection.fetchval(f"SELECT {column} FROM payments WHERE payment_id = $1", payment_id)
+    finally:
+        await connection.close()
+
+
 async def test_a_sweep_that_is_stopped_lets_go_what_it_holds(
     replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:
@@ -108,3 +187,25 @@ async def test_a_payment_that_cannot_be_moved_keeps_none_of_the_others_still(
     await replica.sweep()
     assert state_of(await journeys.payment(whole_id)) == "EXPIRED"
     assert (await journeys.plan(broken_id)).pending_steps == []
+
+
+async def test_a_process_with_nothing_to_do_asks_its_database_twice_a_second_at_most(
+    replica: Orchestrator, database: ServiceDatabase, postgres: EmbeddedPostgres
+) -> None:
+    await replica.sweep()
+    elsewhere = await asyncpg.connect(postgres.admin_url)
+
+    async def count() -> int:
+        query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1"
+        return int(await elsewhere.fetchval(query, database.name))
+
+    try:
+        async with replica.parts.work.running(), asyncio.timeout(STATEMENTS * WITHIN_S):
+            await asyncio.sleep(STATISTICS_LATE_S)  # what was asked before is counted by then
+            before, begin = await count(), time.monotonic()
+            while (asked := await count() - before) < STATEMENTS:
+                await asyncio.sleep(0.1)
+            took_s = time.monotonic() - begin
+    finally:
+        await elsewhere.close()
+    assert asked <= 2 * (took_s + STATISTICS_LATE_S)  # what was asked is counted together; a slow machine asks less

@@ -41,6 +41,7 @@ def claim(kind: WorkKind, *, tenants: bool) -> str:
     """Take up to `$2` due rows under a lease, by turns of their tenants, the longest waiting first.
 
     With `tenants` only rows of the tenants in `$3`. Rows that others work on, or are just taking, are passed over.
+    Materialized: joined row by row, what is due would be locked, and limited, anew for each.
     """
     keys = ", ".join(kind.key)
     of_row = ", ".join(f"w.{column}" for column in kind.key)
@@ -48,13 +49,13 @@ def claim(kind: WorkKind, *, tenants: bool) -> str:
     now = "now() + $1::interval"
     return f"""
 WITH RECURSIVE {_tenants(kind, "$3" if tenants else None)},
-due AS (
+due AS MATERIALIZED (
     SELECT d.* FROM tenants CROSS JOIN LATERAL (
         SELECT w.tenant_id, {of_row}, w.due_time FROM {kind.table} w
         WHERE w.tenant_id = tenants.tenant_id AND ({kind.where})
             AND w.due_time <= {now} AND w.held_until <= {now}
         ORDER BY w.due_time LIMIT $2 FOR UPDATE SKIP LOCKED) d),
-chosen AS (
+chosen AS MATERIALIZED (
     SELECT tenant_id, {keys} FROM (
         SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY due_time) AS turn FROM due) AS in_turn
     ORDER BY turn, due_time LIMIT $2)
