@@ -24,7 +24,9 @@ SETTLED_WITHIN_S: Final = 10.0
 RECORDED_WITHIN_S: Final = 20.0
 PASSED_WITHIN_S: Final = 0.5
 
-BACKGROUND: Final = ("lease.renew:", "sweep.", "lease.release:", "webhook.", "deliver.")
+WORK: Final = ("payments.", "expiries.", "events.", "deliveries.", "calls.")
+"""Kinds of due work, which the engine begins and ends when there is some."""
+BACKGROUND: Final = ("lease.renew:", "sweep.", "lease.release:", "webhook.", "deliver.", *WORK)
 """Positions that depend on what happens to wait or to run late; they are struck by whoever comes by."""
 
 
