@@ -31,6 +31,7 @@ from services.gateway.dead_letters import DeadLetters
 from services.gateway.delivery import Deliveries
 from services.gateway.inbox import Inbox
 from services.gateway.intents import CancelIntent, ConfirmIntent, CreateIntent
+from services.gateway.looker import Looker
 from services.gateway.observer import Observer
 from services.gateway.ops_servicer import GatewayOpsServicer
 from services.gateway.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
@@ -189,7 +190,7 @@ async def gateway_parts(
             wake=work.wake,
         )
         deliveries = Deliveries(held, sink, now=now)
-        work.register(calls.work, inbox.work, deliveries.work)
+        work.register(calls.work, inbox.work, deliveries.work, Looker(held, observer).work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
             clock=clock,

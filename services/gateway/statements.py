@@ -77,6 +77,13 @@ WITH held AS (
         held_until = CASE WHEN $6::boolean THEN '-infinity' ELSE held_until END, fence = fence + $6::boolean::integer
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3
     RETURNING 1),
+look AS (
+    INSERT INTO looks (tenant_id, payment_id, due_time)
+    SELECT $1, $2, now() + $19::interval + $22::interval FROM held WHERE $22::interval IS NOT NULL
+    ON CONFLICT ON CONSTRAINT looks_pkey DO UPDATE SET looks = 0, due_time = excluded.due_time
+    WHERE $23::boolean),
+at_rest AS (
+    DELETE FROM looks USING held WHERE tenant_id = $1 AND payment_id = $2 AND $22::interval IS NULL),
 intent AS (
     INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, seen, create_time)
     SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), i.seen, i.create_time

@@ -27,6 +27,7 @@ from services.gateway.domain import (
     refund_from_json,
     to_json,
 )
+from services.gateway.looks import next_look
 from services.runtime.clock import Clock
 from services.runtime.database import HeldConnections
 from services.runtime.work.kinds import WorkClass
@@ -233,6 +234,7 @@ class Store:
 def _save_arguments(
     held: Held, call: Call | None, *, now: datetime, release: bool, shift: timedelta, deliver: str | None
 ) -> tuple[Any, ...]:
+    rest = next_look(held.observation, held.intents.values(), held.refunds.values(), looks=0)
     intents = [
         {
             "attempt": one.attempt,
@@ -256,7 +258,7 @@ def _save_arguments(
         [key for key in held.written if key not in held.intents and isinstance(key, int)],
         [key for key in held.written if key not in held.refunds and isinstance(key, str)],
         call.generation if call else None, call.key_time if call else None,
-        shift, deliver, now,
+        shift, deliver, now, rest, held.observation.mirror_version != held.saved_version,
     )  # fmt: skip
 
 

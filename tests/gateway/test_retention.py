@@ -18,7 +18,7 @@ from services.gateway.retention import FORGET
 from services.runtime.database import HeldConnections, plain_dsn
 from services.runtime.forgetting import REQUESTS_KEPT, forget
 from tests.clock import Clock
-from tests.gateway.samples import AMOUNT_MINOR, CANCELED, REFUND, SUCCEEDED, Payments, refusal
+from tests.gateway.samples import AMOUNT_MINOR, CANCELED, REFUND, SUCCEEDED, Payments, new_id, refusal
 
 Rows = list[dict[str, Any]]
 
@@ -147,3 +147,41 @@ async def test_raw_events_go_once_nobody_has_to_look_at_them(keeper: Keeper, sta
 
     assert (await keeper.owner.fetchval(kept, event_id) == 1) is is_kept
     await keeper.owner.execute("DELETE FROM events WHERE event_id = $1", event_id)
+
+
+@pytest.mark.parametrize(
+    ("delivered", "due", "dead", "is_kept"),
+    [(7, False, False, False), (7, True, False, True), (6, False, False, True), (6, False, True, True)],
+)
+async def test_deliveries_go_once_they_are_made(
+    keeper: Keeper, delivered: int, due: bool, dead: bool, is_kept: bool
+) -> None:
+    payment_id, now = new_id("pay"), keeper.clock.now()
+    far = now + timedelta(days=3_650)  # nobody works on it meanwhile
+    await keeper.owner.execute(
+        "INSERT INTO deliveries (tenant_id, payment_id, wanted_version, delivered_version, observation, origin,"
+        " record_time, due_time, dead_time) VALUES ('other', $1, 7, $2, '{}', '', $3, $4, $5)",
+        payment_id, delivered, now, far if due else None, now if dead else None,
+    )  # fmt: skip
+    kept = "SELECT count(*) FROM deliveries WHERE payment_id = $1"
+    await keeper.forget(after=REQUESTS_KEPT - timedelta(hours=1))
+    assert await keeper.owner.fetchval(kept, payment_id) == 1
+
+    await keeper.forget(after=OLD)
+
+    assert (await keeper.owner.fetchval(kept, payment_id) == 1) is is_kept
+    await keeper.owner.execute("DELETE FROM deliveries WHERE payment_id = $1", payment_id)
+
+
+@pytest.mark.parametrize(("due", "dead", "is_kept"), [(False, False, False), (True, False, True), (False, True, True)])
+async def test_subjects_of_events_go_once_nothing_waits(keeper: Keeper, due: bool, dead: bool, is_kept: bool) -> None:
+    subject, now = new_id("pi"), keeper.clock.now()
+    await keeper.owner.execute(
+        "INSERT INTO event_runs (tenant_id, subject, create_time, due_time, dead_time) VALUES ('other', $1, $2, $3, $4)",
+        subject, now, now + timedelta(days=3_650) if due else None, now if dead else None,
+    )  # fmt: skip
+    await keeper.forget(after=OLD)
+
+    kept = await keeper.owner.fetchval("SELECT count(*) FROM event_runs WHERE subject = $1", subject)
+    assert (kept == 1) is is_kept
+    await keeper.owner.execute("DELETE FROM event_runs WHERE subject = $1", subject)

@@ -123,6 +123,25 @@ BEGIN
          FROM calls c WHERE c.tenant_id = tenant AND c.payment_id = payment AND c.state IN ('STARTED', 'UNKNOWN')));
 END $$;
 
+-- Work for the engine (services/runtime/work): the payments that wait for Stripe, to be read again from time to time.
+CREATE TABLE looks (
+    tenant_id  text        NOT NULL,
+    payment_id text        NOT NULL,
+    -- How often it was read since something changed.
+    looks      integer     NOT NULL DEFAULT 0,
+    due_time   timestamptz,
+    fence      bigint      NOT NULL DEFAULT 0,
+    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    failures   integer     NOT NULL DEFAULT 0,
+    lapses     integer     NOT NULL DEFAULT 0,
+    problem    text,
+    dead_time  timestamptz,
+    CONSTRAINT looks_pkey PRIMARY KEY (tenant_id, payment_id)
+);
+
+CREATE INDEX looks_due ON looks (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX looks_dead ON looks (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+
 CREATE TABLE customers (
     tenant_id   text        NOT NULL,
     payer_id    text        NOT NULL,

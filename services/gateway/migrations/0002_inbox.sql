@@ -39,6 +39,7 @@ CREATE TABLE event_runs (
 );
 
 CREATE INDEX event_runs_due ON event_runs (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX event_runs_create_time ON event_runs (create_time);
 CREATE INDEX event_runs_dead ON event_runs (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
 CREATE TABLE deliveries (
@@ -63,6 +64,7 @@ CREATE TABLE deliveries (
 );
 
 CREATE INDEX deliveries_due ON deliveries (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX deliveries_record_time ON deliveries (record_time);
 CREATE INDEX deliveries_dead ON deliveries (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
 -- What operators had replayed, and what came of it.
