@@ -330,7 +330,9 @@ async def received(place: Place, event: dict[str, Any], *, ago: timedelta) -> No
     await place.sender.send(event)
     async with place.gateway.parts.engine.begin() as connection:
         await connection.execute(
-            sa.text("UPDATE events SET receive_time = receive_time - :ago WHERE event_id = :event_id"),
+            sa.text(
+                "UPDATE events SET receive_time = receive_time - CAST(:ago AS interval) WHERE event_id = :event_id"
+            ),
             {"ago": ago, "event_id": event["id"]},
         )
 

@@ -177,7 +177,8 @@ async def test_deliveries_go_once_they_are_made(
 async def test_subjects_of_events_go_once_nothing_waits(keeper: Keeper, due: bool, dead: bool, is_kept: bool) -> None:
     subject, now = new_id("pi"), keeper.clock.now()
     await keeper.owner.execute(
-        "INSERT INTO event_runs (tenant_id, subject, create_time, due_time, dead_time) VALUES ('other', $1, $2, $3, $4)",
+        "INSERT INTO event_runs (tenant_id, subject, create_time, due_time, dead_time)"
+        " VALUES ('other', $1, $2, $3, $4)",
         subject, now, now + timedelta(days=3_650) if due else None, now if dead else None,
     )  # fmt: skip
     await keeper.forget(after=OLD)
