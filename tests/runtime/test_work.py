@@ -556,3 +556,16 @@ def test_a_retry_policy_rests_longer_each_time_up_to_its_limit() -> None:
     linear = RetryPolicy(tries_max=None, first_delay=timedelta(seconds=1), backoff=Backoff.LINEAR)
     assert [linear.delay(n) for n in (1, 2, 3)] == [timedelta(seconds=s) for s in (1, 2, 3)]
     assert linear.delay(10**9) == linear.delay_max
+
+
+async def test_a_renewal_that_comes_after_its_row_was_let_go_holds_nothing(admin: asyncpg.Connection) -> None:
+    async def nothing(_work: Work) -> None: ...
+
+    kind, shift = errands(nothing), timedelta(0)
+    await admin.execute("INSERT INTO errands (tenant_id, name, due_time) VALUES ('main', 'late', now())")
+    (row,) = await admin.fetch(statements.claim(kind, tenants=False), shift, 1)
+    await admin.fetch(statements.finish(kind), shift, "main", row["fence"], "late")
+
+    await admin.execute(statements.renew(kind), shift, ["main"], [row["fence"]], ["late"])
+
+    assert await admin.fetchval("SELECT held_until = '-infinity' AND due_time IS NULL FROM errands")

@@ -68,7 +68,7 @@ RETURNING w.tenant_id, {", ".join(f"w.{column}::text AS {column}" for column in 
 
 
 def renew(kind: WorkKind) -> str:
-    """Hold the rows `$2` (tenants), `$3` (fences), `$4…` (keys) for another lease."""
+    """Hold the rows `$2` (tenants), `$3` (fences), `$4…` (keys) for another lease, unless they were let go."""
     types = ", ".join(f"${place}::{type}[]" for place, type in enumerate(kind.key.values(), start=4))
     same = " AND ".join(f"w.{column} = h.{column}" for column in ("tenant_id", "fence", *kind.key))
     until = f"now() + $1::interval + {_LEASE}"
@@ -76,7 +76,7 @@ def renew(kind: WorkKind) -> str:
 UPDATE {kind.table} w SET held_until = {until},
     due_time = CASE WHEN w.due_time = w.held_until THEN {until} ELSE w.due_time END
 FROM unnest($2::text[], $3::bigint[], {types}) AS h (tenant_id, fence, {", ".join(kind.key)})
-WHERE {same}"""  # noqa: S608 our own names
+WHERE {same} AND w.held_until > '-infinity'"""  # noqa: S608 our own names
 
 
 def finish(kind: WorkKind) -> str:
