@@ -48,6 +48,9 @@ DEFINITE: Final = {
     grpc.StatusCode.UNIMPLEMENTED,
 }
 """A call that ended so will end so again."""
+MISROUTED: Final = frozenset({"TENANT_NOT_SERVED", "NOT_IMPLEMENTED", "REQUEST_MALFORMED"})
+"""Reasons of a peer that is the wrong one, or of another release: a mistake of the deployment, which says nothing of what
+was asked, nor of earlier tries."""
 PASSING: Final = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -378,7 +381,8 @@ async def _answered(call: Awaitable[Answer], peer: str) -> Answer:
         return await call
     except aio.AioRpcError as error:
         refusal = _refusal(error)
-        if error.code() in DEFINITE and refusal.reason:  # without a reason it is not from a service of ours
+        # Without a reason it is not from a service of ours.
+        if error.code() in DEFINITE and refusal.reason and refusal.reason not in MISROUTED:
             raise refusal from error
         if refusal.reason == "REVISION_CONFLICT":
             raise RevisionMoved(int(refusal.metadata["current_revision"])) from error
