@@ -302,9 +302,9 @@ class Calls:
             except ServiceError as error:
                 await self._refuse(held, call, error, deliver=None, release=release)
                 raise
-            if call.key_ends(self._now()):  # it was never sent under it
-                call = call.begun_anew(self._now())
-            call = replace(call, params=params, state="STARTED", due_time=self._now() + domain.LEASE)
+            # Stripe's memory of the key begins now. After a failover that lost this the same key is used again.
+            now = self._now()
+            call = replace(call, params=params, state="STARTED", key_time=now, due_time=now + domain.LEASE)
             await self._store.save(held, point=f"{step}.start", now=self._now(), call=call)
         try:
             answer = await points.call(f"{step}.stripe", self._ask(operation, held, call, is_repeat=was_sent))

@@ -60,7 +60,8 @@ class Call:
     generation: int = 0
     """How often it was begun anew, each time under another key."""
     key_time: datetime | None = None
-    """When the key of this generation was made; None for the first, which is as old as the call."""
+    """When the call was first sent under the key of this generation, or, before that, when the key was made; None for
+    one that was never sent under its first."""
 
     @property
     def key(self) -> str:

@@ -62,6 +62,15 @@ async def test_status_is_away_when_the_charge_succeeds(
     assert len(await journeys.charges(payment_id)) == 1
 
 
+async def test_a_gateway_with_another_tenants_key_says_nothing_of_what_was_asked(
+    replica: Orchestrator,
+) -> None:
+    """A mistake of the deployment: what was asked waits for the right one, and no payment fails by it."""
+    async with replica.connect(tenant="other") as stub:
+        started = await refused(stub.StartPayment(start()))
+    assert (started.code, started.reason) == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
+
+
 @pytest.mark.parametrize("away", ["pricing", "status", "gateway"])
 async def test_a_start_that_meets_an_outage_is_finished_after_it(
     away: str, world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
