@@ -49,7 +49,7 @@ DEFINITE: Final = {
 }
 """A call that ended so will end so again."""
 MISROUTED: Final = frozenset({"TENANT_NOT_SERVED", "NOT_IMPLEMENTED", "REQUEST_MALFORMED"})
-"""Reasons of a peer that is the wrong one, or of another release: a mistake of the deployment, which says nothing of what
+"""Reasons of a peer that is the wrong one, or of another release: a mistake of the deployment. It says nothing of what
 was asked, nor of earlier tries."""
 PASSING: Final = {
     grpc.StatusCode.UNAVAILABLE,

@@ -297,7 +297,7 @@ async def world(
     """Everything but the orchestrator, running."""
     folder: Path = tmp_path_factory.mktemp("orchestrator")
     issuer = Issuer(folder / "keys", now=utc_now)
-    issuer.write_service_tokens(folder / "tokens", services=("orchestrator", "gateway"))
+    issuer.write_service_tokens(folder / "tokens", services=("orchestrator", "gateway"), tenants=("main", "other"))
     made = {service: await databases.create(service) for service in ("pricing", "status", "gateway")}
     world = World(
         issuer=issuer,
