@@ -51,14 +51,16 @@ READ: Final = f"""
 SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payment_id = $2
 """  # noqa: S608 our own column names
 
-# A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew.
+# A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew. A call
+# that the engine works on is left to it: another due time would tell it that more came, and that nothing is given up.
 RENEW: Final = """
 WITH held AS (
     UPDATE payments SET held_until = now() + $4::interval + $5::interval
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING held_until),
 due AS (
     UPDATE calls SET due_time = held.held_until FROM held
-    WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL)
+    WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL
+        AND calls.held_until = '-infinity')
 SELECT count(*) FROM held"""
 
 # A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew.
@@ -68,7 +70,8 @@ WITH held AS (
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING 1),
 due AS (
     UPDATE calls SET due_time = now() + $4::interval FROM held
-    WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL)
+    WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL
+        AND calls.held_until = '-infinity')
 SELECT count(*) FROM held"""
 
 SAVE: Final = f"""

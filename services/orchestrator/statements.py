@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.runtime.work.statements import LAPSES_COUNTED_MAX
+from services.runtime.work.statements import LAPSES_COUNTED_MAX, due_now
 
 _MUTABLE: Final = (
     "stage", "quote_id", "currency_code", "total_minor", "platform_fee_minor", "attempt", "ending", "mirror_version",
@@ -120,7 +120,7 @@ quote AS (
     INSERT INTO quote_outbox AS q (tenant_id, payment_id, quote_id, quote_state, due_time, create_time)
     SELECT $1, $2, $5, $34, now() + $16::interval, $23 FROM held WHERE $34::text IS NOT NULL
     ON CONFLICT ON CONSTRAINT quote_outbox_pkey DO UPDATE
-        SET quote_state = excluded.quote_state, attention = NULL, due_time = least(q.due_time, excluded.due_time),
+        SET quote_state = excluded.quote_state, attention = NULL, due_time = {due_now("$16::interval", "q")},
             failures = 0, problem = NULL, dead_time = NULL),
 quote_told AS (
     DELETE FROM quote_outbox q USING held

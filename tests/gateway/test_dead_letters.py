@@ -121,21 +121,24 @@ async def test_a_replay_says_what_came_of_each_and_is_answered_once(
     assert (kept["actor_id"], kept["dead_letter_ids"]) == ("anna", ids)
 
 
-async def test_a_call_that_cannot_be_settled_is_replayed_after_a_fix(
+@pytest.mark.parametrize("state", ["STARTED", "UNKNOWN"])
+async def test_a_call_that_cannot_be_settled_is_replayed_after_a_fix(  # noqa: PLR0917 fixtures
     ops: GatewayOpsServiceStub,
     owner: asyncpg.Connection,
     payments: Payments,
     stripe: SandboxControl,
     delivered: Sink,
+    state: str,
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=None)
     assert (await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
     # As a release leaves it that writes what this one cannot read, after the last but one try.
     params = await owner.fetchval(
-        """UPDATE calls c SET params = '[]', failures = 1000, due_time = now() FROM calls b
+        """UPDATE calls c SET params = '[]', failures = 1000, due_time = now(), state = $2 FROM calls b
            WHERE b.call_id = c.call_id AND c.payment_id = $1 AND c.state = 'UNKNOWN' RETURNING b.params""",
         payment_id,
+        state,
     )
     await until(
         lambda: owner.fetchval(

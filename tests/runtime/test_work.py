@@ -201,6 +201,29 @@ async def test_what_comes_while_a_row_is_worked_on_is_worked_on_afterwards(
     assert diary.done == ["a", "a"]
 
 
+@pytest.mark.parametrize("is_renewed", [False, True])
+async def test_what_comes_after_a_lease_ran_out_and_before_its_row_is_let_go_is_worked_on_afterwards(
+    database: ServiceDatabase, admin: asyncpg.Connection, is_renewed: bool
+) -> None:
+    async def stall(work: Work) -> None:
+        if len(diary.done) > 0:
+            return
+        await admin.execute(
+            "UPDATE errands SET (due_time, held_until) = (now() - interval '1 second', now() - interval '1 second')"
+        )
+        await demand(admin, "a")
+        if is_renewed:
+            keys = ([work.tenant_id], [work.fence], [work.key[0]])
+            await admin.execute(statements.renew(work.kind), timedelta(0), *keys)
+
+    diary = Diary(stall)
+    await demand(admin, "a")
+    async with engine_on(database.runtime_url, errands(diary)) as (engine, _):
+        await engine.once()
+        await engine.once()
+    assert diary.done == ["a", "a"]
+
+
 async def test_a_row_is_never_worked_on_twice_at_once(database: ServiceDatabase, admin: asyncpg.Connection) -> None:
     running: set[str] = set()
     overlaps: list[str] = []

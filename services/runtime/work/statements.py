@@ -20,10 +20,16 @@ LAPSES_COUNTED_MAX: Final = 9
 _LEASE: Final = f"{LEASE} * (1 << least(w.lapses, {LAPSES_COUNTED_MAX}))"
 
 
+def due_now(shift: str, table: str) -> str:
+    """Return the due time of a row of `table` of which more came now: below the end of its lease, over or not."""
+    held_until = f"nullif({table}.held_until, '-infinity')"
+    return f"least({table}.due_time, now() + {shift}, {held_until} - interval '1 microsecond')"
+
+
 def demand(shift: str, table: str) -> str:
     """Return the assignments that make a row of `table` due at once, also one that was given up; `shift` as `$1`."""
     return (
-        f"due_time = least({table}.due_time, now() + {shift}), dead_time = NULL, "
+        f"due_time = {due_now(shift, table)}, dead_time = NULL, "
         f"failures = CASE WHEN {table}.dead_time IS NULL THEN {table}.failures ELSE 0 END"
     )
 
