@@ -67,7 +67,12 @@ class Work:
 
     def say(self, snapshot: Snapshot, fact: str) -> None:
         """Put what is true now into the outbox; `fact` names what made it so."""
+        unsaid = [*self.plan.unsaid, *self.added]
         request_id = domain.derived_id(self.plan.payment_id, fact)
+        if any(one.request_id == request_id for one in unsaid):
+            # It is so once more, before status has heard of the first time: another thing that is said.
+            fact = f"{fact}:{self.plan.revision}:{len(unsaid)}"
+            request_id = domain.derived_id(self.plan.payment_id, fact)
         self.added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot))
         if domain.is_sign_of_life(self.plan.said, snapshot):
             self.keep_alive()

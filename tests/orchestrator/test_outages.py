@@ -165,6 +165,25 @@ async def test_what_does_not_move_for_long_asks_for_a_person_and_moves_in_the_en
     assert await journeys.states(payment_id) == [*PAID, "SUCCEEDED", "REFUNDED"]
 
 
+async def test_what_is_stuck_twice_while_status_is_away_moves_in_the_end(
+    world: World, replica: Orchestrator, journeys: Journeys, database: ServiceDatabase
+) -> None:
+    payment_id = await journeys.started()
+    async with world.orchestrator(away=frozenset({"status"})) as cut_off, cut_off.connect() as stub:
+        for _ in range(2):
+            refusal = await refused(stub.SubmitPayment(submit(payment_id, "pm_nobody_made_this")))
+            assert refusal.reason == "METHOD_REFUSED"
+            await update(database, payment_id, f"failures = {PARKED_AFTER_TRIES}")
+            world.clock.advance(RETRY_MAX)
+            assert await cut_off.move() == 1
+            assert (await journeys.plan(payment_id)).pending_steps[-1].startswith("say step:stuck")
+    world.clock.advance(RETRY_MAX)
+    await replica.sweep()
+    payment = await journeys.payment(payment_id)
+    assert (state_of(payment), payment.snapshot.HasField("attention")) == ("REQUIRES_PAYMENT_METHOD", False)
+    assert (await journeys.plan(payment_id)).pending_steps == []
+
+
 # Stripe away, or silent.
 
 
