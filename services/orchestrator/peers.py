@@ -48,9 +48,10 @@ DEFINITE: Final = {
     grpc.StatusCode.UNIMPLEMENTED,
 }
 """A call that ended so will end so again."""
-MISROUTED: Final = frozenset({"TENANT_NOT_SERVED", "NOT_IMPLEMENTED", "REQUEST_MALFORMED"})
-"""Reasons of a peer that is the wrong one, or of another release: a mistake of the deployment. It says nothing of what
-was asked, nor of earlier tries."""
+MISROUTED: Final = frozenset({"TENANT_NOT_SERVED", "NOT_IMPLEMENTED", "REQUEST_MALFORMED", "INTENT_NOT_FOUND"})
+"""Reasons of a peer that is the wrong one, of another release, or lost what it knew: a mistake of the deployment, or a
+database that was put back. It says nothing of what was asked, nor of earlier tries. An intent is asked for only where
+the gateway made one."""
 PASSING: Final = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,

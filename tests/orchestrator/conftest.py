@@ -76,6 +76,7 @@ class World:
     clock: Clock
     database_url: str
     pricing_database: ServiceDatabase
+    gateway_database: ServiceDatabase
     stripe: SandboxControl
 
     def verifier(self) -> TokenVerifier:
@@ -306,6 +307,7 @@ async def world(
         clock=clock,
         database_url=database.runtime_url,
         pricing_database=made["pricing"],
+        gateway_database=made["gateway"],
         stripe=stripe,
     )
     async with AsyncExitStack() as stack:

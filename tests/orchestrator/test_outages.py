@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
 import pytest
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
@@ -13,6 +14,8 @@ from services.orchestrator.domain import (
     PARKED_AFTER_TRIES,
     RETRY_MAX,
 )
+from services.runtime.database import plain_dsn
+from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.samples import (
     CANCEL,
@@ -182,6 +185,32 @@ async def test_what_is_stuck_twice_while_status_is_away_moves_in_the_end(
     payment = await journeys.payment(payment_id)
     assert (state_of(payment), payment.snapshot.HasField("attention")) == ("REQUIRES_PAYMENT_METHOD", False)
     assert (await journeys.plan(payment_id)).pending_steps == []
+
+
+async def test_a_gateway_whose_database_lost_a_payment_ends_nothing_and_an_operator_hears_of_it(
+    world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+) -> None:
+    payment_id = await journeys.started()
+    asked = submit(payment_id)
+    connection = await asyncpg.connect(plain_dsn(world.gateway_database.owner_url))
+    try:
+        rows = await rows_of(connection, payment_id)
+        await put_back(connection, payment_id, {table: [] for table in rows})
+        assert (await refused(orchestrator.SubmitPayment(asked))).code == "UNAVAILABLE"
+        for _ in range(PARKED_AFTER_TRIES):
+            clock.advance(RETRY_MAX)
+            await replica.move()
+        payment = await journeys.payment(payment_id)
+        assert (state_of(payment), payment.snapshot.attention.reason) == ("PROCESSING", "STUCK")
+        await put_back(connection, payment_id, rows)
+    finally:
+        await connection.close()
+    clock.advance(RETRY_MAX)
+    await replica.sweep()
+    payment = await journeys.payment(payment_id)
+    assert (state_of(payment), payment.snapshot.HasField("attention")) == ("REQUIRES_PAYMENT_METHOD", False)
+    assert (await refused(orchestrator.SubmitPayment(asked))).reason == "SUBMIT_EXPIRED"
+    assert state_of((await orchestrator.SubmitPayment(submit(payment_id))).payment) == "SUCCEEDED"
 
 
 # Stripe away, or silent.
