@@ -369,6 +369,8 @@ class Driver:
         plan.set_aside = []
         await self.save(work, "say.parked", told=True)
         await self._say(work, work.to_say[-1])
+        if plan.set_aside:  # that, too: it is asked again, ever more seldom
+            raise PeerUnavailable(dependency="status")
 
     async def save(
         self, work: Work, point: str, *, told: bool = False, request: Request | None = None, release: bool = False

@@ -62,6 +62,21 @@ async def test_what_status_refuses_for_good_is_set_aside_and_asks_for_a_person(
     assert (state_of(refunded), refunded.snapshot.attention.reason) == ("REFUNDED", "TRANSITION_REFUSED")
 
 
+async def test_a_payment_of_which_status_takes_nothing_rests_between_two_tries(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, database: ServiceDatabase
+) -> None:
+    payment_id = await journeys.started()
+    too_long = f'[{{"reason": "QUOTE_REFUSED", "detail": "{"x" * 20_000}"}}]'
+    await update(database, payment_id, f"said = jsonb_set(said, '{{attentions}}', '{too_long}')")
+    await orchestrator.SubmitPayment(submit(payment_id))
+    assert await replica.move() == 1
+    assert await replica.move() == 0
+    await update(database, payment_id, "said = jsonb_set(said, '{attentions}', '[]'), due_time = now()")
+    await replica.sweep()
+    payment = await journeys.payment(payment_id)
+    assert payment.snapshot.attention.reason == "TRANSITION_REFUSED"
+
+
 async def test_a_person_is_asked_also_when_the_process_died_over_it(replica: Orchestrator, journeys: Journeys) -> None:
     for life in lives():
         payment_id = await journeys.started()
