@@ -124,9 +124,10 @@ class Actions:
             if said.is_unheard:
                 work.say(domain.submit_expired(said), f"step:submit_expired:{_derived(request)}")
             error = domain.SubmitExpired()
-        elif said.is_unheard and _is_of_the_method(refusal):
+        elif _is_of_the_method(refusal) and (said.is_unheard or said.collection in domain.SUBMITTABLE):
             code = refusal.metadata.get("code", refusal.reason.lower())
-            work.say(domain.method_refused(said, code), f"step:submit_refused:{_derived(request)}")
+            if said.is_unheard:  # or it was said already, by a process that died over the answer
+                work.say(domain.method_refused(said, code), f"step:submit_refused:{_derived(request)}")
             command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
             error = domain.MethodRefused(code=code, field=refusal.field or command.WhichOneof("method"))
         else:

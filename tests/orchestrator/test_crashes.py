@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.commands import Commands
 from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
+from services.orchestrator.peers import Refused
 from services.orchestrator.reading import new_payment
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.mortal import Life, asked_by_shop, lives, mortal_orchestrator
@@ -24,6 +26,7 @@ from tests.orchestrator.samples import (
     new_id,
     new_payment_id,
     refund,
+    refused,
     start,
     state_of,
     submit,
@@ -103,6 +106,22 @@ async def test_a_declined_submit_that_died(
         declined = (await orchestrator.SubmitPayment(asked)).payment
         assert declined.snapshot.last_error.code == "card_declined", life.place
         assert declined.snapshot.decline_count == 1, life.place
+        assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", OPENED[-1]], life.place
+
+
+async def test_a_submit_of_a_method_that_stripe_does_not_take_blames_the_method_also_after_it_died(
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    for life in lives():
+        payment_id = await journeys.started()
+        asked = submit(payment_id, "pm_nobody_made_this")
+        async with mortal_orchestrator(replica, life) as (commands, _):
+            with suppress(Refused):
+                await ask(commands, asked)
+        if is_swept:
+            await replica.sweep()
+        refusal = await refused(orchestrator.SubmitPayment(asked))
+        assert (refusal.reason, refusal.field) == ("METHOD_REFUSED", "payment_method_id"), life.place
         assert await journeys.states(payment_id) == [*OPENED, "PROCESSING", OPENED[-1]], life.place
 
 
