@@ -110,7 +110,7 @@ gone_refund AS (
     DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($16::text[])),
 call AS (
     UPDATE calls SET state = $10, params = $11, answer = $12, tries = $13,
-        due_time = now() + $19::interval + $14::interval, generation = $17, key_time = $18
+        due_time = now() + $19::interval + $14::interval, dead_time = NULL, generation = $17, key_time = $18
     FROM held WHERE tenant_id = $1 AND call_id = $9),
 delivery AS (
     INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time, due_time)

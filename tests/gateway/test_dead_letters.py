@@ -157,6 +157,24 @@ async def test_a_call_that_cannot_be_settled_is_replayed_after_a_fix(  # noqa: P
     assert len(await payments.charges(payment_id)) == 1
 
 
+async def test_a_call_that_was_given_up_and_is_settled_by_a_reading_is_no_dead_letter_any_more(
+    ops: GatewayOpsServiceStub, owner: asyncpg.Connection, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=None)
+    assert (await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
+    await stripe.clear_faults()
+    await owner.execute(
+        """UPDATE calls SET due_time = NULL, dead_time = now(), problem = 'TypeError'
+           WHERE payment_id = $1 AND state = 'UNKNOWN'""",
+        payment_id,
+    )
+
+    assert (await payments.synced(payment_id)).intent_state == SUCCEEDED
+
+    assert not [one for one in (await letters(ops)).values() if one.payment_id == payment_id]
+
+
 async def test_a_replay_that_a_process_did_not_survive_goes_on_with_its_repeat(
     replica: Gateway, ops: GatewayOpsServiceStub, owner: asyncpg.Connection
 ) -> None:
