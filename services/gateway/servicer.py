@@ -263,7 +263,7 @@ class GatewayServicer(GatewayServiceServicer):
             intents=[intent_to_proto(one, currency_code=held.currency_code) for one in held.intents.values()],
         )
         latest = held.latest
-        if request.with_secret and latest is not None and latest.state in domain.CONFIRMABLE:
+        if request.with_secret and latest is not None and latest.intent_id and latest.state in domain.CONFIRMABLE:
             intent = await self._secret(latest.intent_id, held)
             answer.client_secret = str(intent.get("client_secret") or "")
             redirect_url = redirect_of(intent)

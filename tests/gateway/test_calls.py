@@ -282,6 +282,20 @@ async def test_a_create_that_stays_unknown_is_unavailable_and_ends_in_one_intent
     assert len(await payments.intents(request.payment_id)) == 1
 
 
+async def test_an_attempt_whose_intent_is_not_there_yet_has_no_secret(
+    payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await payments.gateway.CancelIntent(payments.cancel_request(payment_id))
+    await stripe.fault(Kind.SERVER_ERROR, route=CREATE, times=None, should_retry=False)
+    second = payments.create_request(payment_id=payment_id, attempt=2)
+    assert (await refusal(payments.gateway.CreateIntent(second)))[1] == "STRIPE_UNAVAILABLE"
+
+    asked = pb.GetIntentRequest(payment_id=payment_id, with_secret=True)
+
+    assert (await payments.gateway.GetIntent(asked)).client_secret == ""
+
+
 async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
     replica: Gateway,
     payments: Payments,
