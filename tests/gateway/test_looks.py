@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import asyncpg
@@ -18,6 +18,7 @@ from services.gateway import disputes, domain
 from services.gateway.domain import Intent, Refund
 from services.gateway.looks import RESTS, next_look
 from services.runtime.database import plain_dsn
+from tests.clock import Clock
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import READ, SUCCEEDED, Payments
 from tests.gateway.test_disputes import dispute
@@ -131,13 +132,13 @@ async def test_a_payer_who_paid_in_the_browser_is_seen_without_a_webhook(
     await rows.until(payment_id, lambda row: row is None)
 
 
-async def test_what_has_not_changed_is_looked_at_ever_more_seldom(payments: Payments, rows: Rows) -> None:
+async def test_what_has_not_changed_is_looked_at_ever_more_seldom(payments: Payments, rows: Rows, clock: Clock) -> None:
     payment_id = await payments.created()
     for looks in (1, 2, 3):
         await rows.make_due(payment_id)
         row = await rows.until(payment_id, partial(_rests_after, looks))
         assert row is not None
-        wait = row["due_time"] - datetime.now(UTC)
+        wait = row["due_time"] - clock.now()
         assert RESTS[looks] - timedelta(minutes=1) < wait < RESTS[looks] * 2
         assert row["failures"] == 0
 
