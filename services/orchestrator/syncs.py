@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2
+from services.orchestrator import domain
 from services.orchestrator.commands import Commands
 from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers
@@ -39,8 +40,9 @@ class Syncs:
     async def sync(self, plan: Plan) -> orchestrator_pb2.SyncPaymentResponse:
         """Read a payment again, and return it as it stands afterwards.
 
-        One that is over is not read for its payer: for them nothing changes any more that is not delivered. Services
-        and operators have it read all the same, for instance after webhooks were lost.
+        One that was paid and is over is not read for its payer: nothing changes for them any more that is not
+        delivered. Services and operators have it read all the same. One that ended without money is read: money that
+        came late, and whose webhook was lost, is seen by this alone.
         """
         if plan.attempt == 0 or (calls.current_access().own_only and is_over(plan)):
             return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.payment(plan.payment_id))
@@ -72,10 +74,11 @@ class Syncs:
 
 
 def is_over(plan: Plan) -> bool:
-    """Whether a payment ended, and nothing of it is on its way or in doubt."""
+    """Whether a payment was paid, and nothing of it is on its way or in doubt."""
     amounts = plan.said.amounts
     return (
         plan.stage == "ENDED"
+        and plan.said.collection in domain.TAKEN
         and not plan.unsaid
         and plan.observed_version <= plan.mirror_version
         and amounts.refund_pending_minor == 0

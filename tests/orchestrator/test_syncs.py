@@ -35,18 +35,27 @@ def sync(payment_id: str) -> pb.SyncPaymentRequest:
     return pb.SyncPaymentRequest(payment_id=payment_id)
 
 
-async def test_a_payment_that_is_over_is_not_read_again_for_its_payer(
-    as_payer: OrchestratorServiceStub, orchestrator: OrchestratorServiceStub, journeys: Journeys
+async def test_a_payment_that_was_paid_is_not_read_again_for_its_payer(
+    as_payer: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
     paid = await journeys.paid()
+    await journeys.stripe.clear_metrics()
+    for _ in range(5):
+        assert (await as_payer.SyncPayment(sync(paid))).payment == await journeys.payment(paid)
+    assert await readings(journeys) == 0
+
+
+async def test_money_that_came_late_without_a_webhook_is_seen_when_its_payer_asks(
+    as_payer: OrchestratorServiceStub, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
     canceled = await journeys.started()
     await orchestrator.CancelPayment(cancel(canceled))
-    await journeys.stripe.clear_metrics()
-    for payment_id, state in ((paid, "SUCCEEDED"), (canceled, "CANCELED")):
-        for _ in range(5):
-            assert (await as_payer.SyncPayment(sync(payment_id))).payment == await journeys.payment(payment_id)
-        assert state_of(await journeys.payment(payment_id)) == state
-    assert await readings(journeys) == 0
+    [intent] = await journeys.intents(canceled)
+    await journeys.stripe.succeed(intent["id"])
+
+    payment = (await as_payer.SyncPayment(sync(canceled))).payment
+
+    assert (state_of(payment), payment.snapshot.attention.reason) == ("SUCCEEDED", "LATE_MONEY")
 
 
 async def test_a_service_has_a_payment_that_is_over_read_again(
