@@ -98,10 +98,12 @@ class Work:
 
     def apply_first(self, seen: Observation) -> None:
         """Say what follows from an intent that was just made: it waits for a method, whatever has come of it since."""
-        if seen.intent_state == "REQUIRES_PAYMENT_METHOD":
+        if self.plan.said.collection != domain.INITIALIZED:
+            pass  # it was made long ago, for a plan of which nothing is left
+        elif seen.intent_state == "REQUIRES_PAYMENT_METHOD":
             # Nobody had the secret yet, so no call on it but the one that made it can be unanswered.
             seen = replace(seen, outcome_unknown=False)
-        elif self.plan.said.collection == domain.INITIALIZED:
+        else:
             self.say(domain.opened(self.plan.said, attempt=seen.attempt), f"step:intent:{seen.attempt}")
         self.apply(seen)
 

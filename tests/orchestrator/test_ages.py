@@ -339,10 +339,7 @@ async def test_a_start_whose_rows_were_lost_is_the_same_payment_when_it_is_repea
     first = (await orchestrator.StartPayment(asked)).session
     payment_id = first.payment.payment_id
     await orchestrator.SubmitPayment(submit(payment_id))
-    connection = await asyncpg.connect(plain_dsn(database.owner_url))
-    for table in ("payments", "requests", "transitions", "quote_outbox"):
-        await connection.execute(f"DELETE FROM {table} WHERE payment_id = $1", payment_id)
-    await connection.close()
+    await lose(database, payment_id)
 
     again = (await orchestrator.StartPayment(asked)).session
     assert again.payment.payment_id == payment_id
@@ -351,3 +348,30 @@ async def test_a_start_whose_rows_were_lost_is_the_same_payment_when_it_is_repea
     assert await journeys.states(payment_id) == PAID
     assert len(await journeys.intents(payment_id)) == 1
     assert len(await journeys.charges(payment_id)) == 1
+
+
+async def test_a_start_that_is_repeated_after_its_rows_were_lost_knows_that_an_outcome_is_not_known(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, database: ServiceDatabase
+) -> None:
+    asked = start()
+    payment_id = (await orchestrator.StartPayment(asked)).session.payment.payment_id
+    await journeys.silence(CONFIRM)
+    await orchestrator.SubmitPayment(submit(payment_id))
+    await lose(database, payment_id)
+
+    payment = (await orchestrator.StartPayment(asked)).session.payment
+    assert (state_of(payment), payment.snapshot.reason) == ("PROCESSING", "OUTCOME_UNKNOWN")
+    await journeys.stripe.clear_faults()
+    await journeys.synced(payment_id)
+    await journeys.deliver(await journeys.seen(payment_id))
+    await replica.sweep()
+    payment = await journeys.payment(payment_id)
+    assert (state_of(payment), payment.snapshot.HasField("attention")) == ("SUCCEEDED", False)
+
+
+async def lose(database: ServiceDatabase, payment_id: str) -> None:
+    """Take away what the orchestrator keeps of a payment."""
+    connection = await asyncpg.connect(plain_dsn(database.owner_url))
+    for table in ("payments", "requests", "transitions", "quote_outbox"):
+        await connection.execute(f"DELETE FROM {table} WHERE payment_id = $1", payment_id)
+    await connection.close()
