@@ -121,9 +121,13 @@ class Actions:
         said = work.plan.said
         error: ServiceError
         if refusal.reason == REQUEST_EXPIRED:
+            # A gateway whose database lost its last commits may have sent it all the same.
+            work.apply((await points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))).observation)
+            said = work.plan.said
             if said.is_unheard:
                 work.say(domain.submit_expired(said), f"step:submit_expired:{_derived(request)}")
-            error = domain.SubmitExpired()
+            is_free = work.plan.said.collection in domain.SUBMITTABLE
+            error = domain.SubmitExpired() if is_free else domain.PaymentState(state=said.collection)
         elif _is_of_the_method(refusal) and (said.is_unheard or said.collection in domain.SUBMITTABLE):
             code = refusal.metadata.get("code", refusal.reason.lower())
             if said.is_unheard:  # or it was said already, by a process that died over the answer

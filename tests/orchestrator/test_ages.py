@@ -20,6 +20,7 @@ from services.orchestrator.domain import (
     SUBMIT_AGE_MAX,
 )
 from services.runtime.database import plain_dsn
+from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.mortal import asked_by_shop, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
@@ -145,6 +146,33 @@ async def test_a_submit_whose_answer_stripe_lost_is_settled_at_any_age(
     await replica.sweep()
     assert state_of(await journeys.payment(payment_id)) == "SUCCEEDED"
     assert len(await journeys.charges(payment_id)) == 1
+
+
+async def test_a_submit_that_a_gateway_forgot_to_have_sent_is_not_said_to_have_charged_nothing(
+    world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+) -> None:
+    """As with a failover to a standby that did not have the last commits yet, of which nobody hears for long."""
+    connection = await asyncpg.connect(plain_dsn(world.gateway_database.owner_url))
+    try:
+        for life in lives():
+            payment_id = await journeys.started()
+            asked = submit(payment_id)
+            rows = await rows_of(connection, payment_id)
+            async with mortal_orchestrator(replica, life) as (commands, _):
+                await commands.on_payment(
+                    asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None
+                )
+            if life.place == "after confirm_intent":
+                break
+        await put_back(connection, payment_id, rows)
+    finally:
+        await connection.close()
+    assert len(await journeys.charges(payment_id)) == 1
+    clock.advance(SUBMIT_AGE_MAX)
+    await replica.sweep()
+    assert await journeys.states(payment_id) == PAID
+    refusal = await refused(orchestrator.SubmitPayment(asked))
+    assert (refusal.reason, refusal.metadata) == ("PAYMENT_STATE", {"state": "SUCCEEDED"})
 
 
 # A cancel wins over a submit of which nothing was heard.
