@@ -368,9 +368,7 @@ class Player:
         [intent] = await self._sandbox.objects("payment_intent", **{"metadata.payment_id": claim.payment_id})
         await self._sandbox.succeed(intent["id"])
         claim.late_money = True
-        # Its webhook may be lost; a payment that is over is read again for the shop, and not for its payer.
-        request = orchestrator_pb2.SyncPaymentRequest(payment_id=claim.payment_id)
-        await self.persist(lambda: self._shop.orchestrator.SyncPayment(request, timeout=CALL_TIMEOUT_S))
+        await self._sync(claim)
 
     async def _payment(self, claim: Claim) -> status_pb2.Payment:
         request = status_pb2.GetPaymentRequest(payment_id=claim.payment_id)
