@@ -139,7 +139,7 @@ async def test_a_reading_does_not_take_silence_for_an_outcome(
 
 
 async def test_another_card_waits_until_the_first_is_settled(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
@@ -150,6 +150,19 @@ async def test_another_card_waits_until_the_first_is_settled(
     assert await refusal(gateway.ConfirmIntent(another)) == (StatusCode.FAILED_PRECONDITION, "INTENT_STATE")
     (charge,) = await payments.charges(payment_id)
     assert charge["payment_method_details"]["card"]["last4"] == "4242"
+    await delivered.hears(payment_id, lambda one: one.intent_state == SUCCEEDED)  # of which the refusal says nothing
+
+
+async def test_no_other_card_is_tried_while_the_outcome_of_the_first_is_not_known(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.created()
+    await stripe.fault(Kind.SERVER_ERROR, route=CONFIRM, times=None, should_retry=False)
+    assert (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
+
+    another = payments.confirm_request(payment_id, "mastercard")
+
+    assert await refusal(gateway.ConfirmIntent(another)) == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
 
 
 async def test_a_stored_failure_is_looked_up_and_the_charge_is_found(

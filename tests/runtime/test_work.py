@@ -206,7 +206,7 @@ async def test_what_comes_after_a_lease_ran_out_and_before_its_row_is_let_go_is_
     database: ServiceDatabase, admin: asyncpg.Connection, is_renewed: bool
 ) -> None:
     async def stall(work: Work) -> None:
-        if len(diary.done) > 0:
+        if diary.done:
             return
         await admin.execute(
             "UPDATE errands SET (due_time, held_until) = (now() - interval '1 second', now() - interval '1 second')"
@@ -221,6 +221,41 @@ async def test_what_comes_after_a_lease_ran_out_and_before_its_row_is_let_go_is_
     async with engine_on(database.runtime_url, errands(diary)) as (engine, _):
         await engine.once()
         await engine.once()
+    assert diary.done == ["a", "a"]
+
+
+async def test_what_comes_while_a_row_is_worked_on_does_not_wait_for_what_the_row_waits_for(
+    database: ServiceDatabase, admin: asyncpg.Connection
+) -> None:
+    async def wait(_: Work) -> None:
+        if not diary.done:
+            await demand(admin, "a")
+            raise RetryLater(timedelta(hours=1))
+
+    diary = Diary(wait)
+    await demand(admin, "a")
+    async with engine_on(database.runtime_url, errands(diary)) as (engine, _):
+        await engine.once()
+        await engine.once()
+    assert diary.done == ["a", "a"]
+
+
+async def test_what_comes_during_the_last_try_is_tried_for(
+    database: ServiceDatabase, admin: asyncpg.Connection
+) -> None:
+    async def fail(_: Work) -> None:
+        if not diary.done:
+            await demand(admin, "a")
+        raise ValueError("never")
+
+    diary = Diary(fail)
+    await demand(admin, "a")
+    once = RetryPolicy(tries_max=1, first_delay=timedelta(milliseconds=1))
+    async with engine_on(database.runtime_url, errands(diary, retry=once)) as (engine, held):
+        await engine.once()
+        assert (await letters.depth(held, engine.kinds[0])).dead == 0
+        await engine.once()
+        assert (await letters.depth(held, engine.kinds[0])).dead == 1
     assert diary.done == ["a", "a"]
 
 
