@@ -313,8 +313,8 @@ class Calls:
             await self._withdraw(operation, held, call, deliver=deliver, release=release)
             raise
         except (domain.StripeRateLimited, domain.StripeUnavailable):
-            if was_sent:  # this time it had no effect; the times before may have had one
-                return await self._unknown(operation, held, call, release=release)
+            if was_sent:  # it was not sent this time; the times before may have had an effect
+                return await self._unknown(operation, held, call, release=release, was_asked=False)
             await self._withdraw(operation, held, call, deliver=deliver, release=release)
             raise
         except Unanswered:
@@ -413,11 +413,14 @@ class Calls:
             deliver=deliver,
         )
 
-    async def _unknown(self, operation: Operation, held: Held, call: Call, *, release: bool) -> Done:
+    async def _unknown(
+        self, operation: Operation, held: Held, call: Call, *, release: bool, was_asked: bool = True
+    ) -> Done:
+        """Keep that the outcome is not known. Each time that Stripe was asked in vain it rests longer."""
         now = self._now()
         operation.unknown(held)
         delay = domain.settle_delay(call.tries)
-        call = replace(call, state="UNKNOWN", tries=call.tries + 1, due_time=now + delay)
+        call = replace(call, state="UNKNOWN", tries=call.tries + was_asked, due_time=now + delay)
         await self._store.save(held, point=f"{call.operation}.unknown", now=now, call=call, release=release)
         _logger.warning("%s of %s is unknown, try %d", call.operation, call.payment_id, call.tries)
         return Done(held=held, answer={}, live=None)

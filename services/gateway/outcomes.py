@@ -67,16 +67,17 @@ CALLS: Final[Mapping[Kind, tuple[Outcome, Outcome, Outcome]]] = {
     Kind.DECLINE:           (_O.DECLINED,          _O.DECLINED,    _O.DECLINED),
     Kind.REFUSAL:           (_O.REFUSED,           _O.UNKNOWN,     _O.REFUSED),
     Kind.KEY_REUSED:        (_O.READ,              _O.READ,        _O.READ),
-    Kind.KEY_IN_USE:        (_O.UNKNOWN,           _O.UNKNOWN,     _O.UNKNOWN),
-    Kind.NO_ACCESS:         (_O.NOTHING_HAPPENED,  _O.UNKNOWN,     _O.UNKNOWN),
-    Kind.NO_ENDPOINT:       (_O.NOTHING_HAPPENED,  _O.UNKNOWN,     _O.UNKNOWN),
-    Kind.LIMIT:             (_O.NOTHING_HAPPENED,  _O.UNKNOWN,     _O.UNKNOWN),
+    Kind.KEY_IN_USE:        (_O.UNKNOWN,           _O.UNKNOWN,     _O.READ),
+    Kind.NO_ACCESS:         (_O.NOTHING_HAPPENED,  _O.UNKNOWN,     _O.READ),
+    Kind.NO_ENDPOINT:       (_O.NOTHING_HAPPENED,  _O.UNKNOWN,     _O.READ),
+    Kind.LIMIT:             (_O.NOTHING_HAPPENED,  _O.UNKNOWN,     _O.READ),
     Kind.FAILURE:           (_O.UNKNOWN,           _O.UNKNOWN,     _O.READ),
-    Kind.UNREADABLE:        (_O.UNKNOWN,           _O.UNKNOWN,     _O.UNKNOWN),
+    Kind.UNREADABLE:        (_O.UNKNOWN,           _O.UNKNOWN,     _O.READ),
     Kind.SILENCE:           (_O.UNKNOWN,           _O.UNKNOWN,     _O.UNKNOWN),
     Kind.UNSENT:            (_O.NOTHING_HAPPENED,  _O.UNKNOWN,     _O.UNKNOWN),
 }  # fmt: skip
-"""A repeat is a try after one that may have reached Stripe, in this process or in any before."""
+"""A repeat is a try after one that may have reached Stripe, in this process or in any before. What is replayed under the
+key stays so, however often it is asked: what says nothing then has to be read."""
 
 FUTILE_AT_ONCE: Final = frozenset({Kind.NO_ACCESS, Kind.NO_ENDPOINT})
 """Not tried again within one call: somebody has to mend a deployment first."""

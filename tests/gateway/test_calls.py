@@ -6,13 +6,13 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
-from grpc import StatusCode
+from grpc import StatusCode, aio
 
 from batzen.gateway.v1 import gateway_pb2 as pb
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
@@ -545,6 +545,24 @@ async def test_the_same_request_reaches_stripe_under_the_same_key_after_the_last
         await gateway.CreateIntent(creating)
     await gateway.CreateIntent(creating)
     assert len(await payments.intents(another)) == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.SERVER_ERROR, Kind.LOCK_TIMEOUT, Kind.RATE_LIMIT])
+async def test_what_a_key_keeps_and_what_says_nothing_is_settled_by_reading(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind
+) -> None:
+    """Asked again by the same key, Stripe would say the same for as long as it remembers."""
+    payment_id = await payments.paid()
+    request = payments.refund_request(payment_id, 4_000)
+    await stripe.fault(kind, route=REFUND, stored=True)
+
+    async with asyncio.timeout(10):
+        refund = pb.Refund()
+        while refund.state != pb.Refund.STATE_SUCCEEDED:  # asked again and again, as the orchestrator does
+            with suppress(aio.AioRpcError):
+                refund = (await gateway.CreateRefund(request)).refund
+
+    assert len(await payments.refunds(payment_id)) == 1
 
 
 async def test_a_key_that_was_spent_before_the_last_commits_were_lost_is_settled_by_reading(
