@@ -76,8 +76,8 @@ CALLS: Final[Mapping[Kind, tuple[Outcome, Outcome, Outcome]]] = {
     Kind.SILENCE:           (_O.UNKNOWN,           _O.UNKNOWN,     _O.UNKNOWN),
     Kind.UNSENT:            (_O.NOTHING_HAPPENED,  _O.UNKNOWN,     _O.UNKNOWN),
 }  # fmt: skip
-"""A repeat is a try after one that may have reached Stripe, in this process or in any before. What is replayed under the
-key stays so, however often it is asked: what says nothing then has to be read."""
+"""A repeat is a try after one that may have reached Stripe, in this process or in any before. What is replayed under
+the key stays so, however often it is asked: what says nothing then has to be read."""
 
 FUTILE_AT_ONCE: Final = frozenset({Kind.NO_ACCESS, Kind.NO_ENDPOINT})
 """Not tried again within one call: somebody has to mend a deployment first."""

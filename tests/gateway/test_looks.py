@@ -85,7 +85,9 @@ class Rows:
     async def of(self, payment_id: str) -> asyncpg.Record | None:
         """Return a payment's row, and whether it `rests` for a while."""
         return await self.connection.fetchrow(
-            "SELECT *, due_time > now() + interval '1 minute' AS rests FROM looks WHERE payment_id = $1", payment_id
+            """SELECT *, held_until = '-infinity' AND due_time > now() + interval '1 minute' AS rests
+               FROM looks WHERE payment_id = $1""",
+            payment_id,
         )
 
     async def make_due(self, payment_id: str) -> None:

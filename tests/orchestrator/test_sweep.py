@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
-from local.postgres import EmbeddedPostgres
 from services.orchestrator.domain import ABANDONED_AFTER, RETRY_MAX
 from services.runtime import calls
 from services.runtime.database import plain_dsn
@@ -23,9 +21,6 @@ from tests.orchestrator.mortal import asked_by_shop
 from tests.orchestrator.samples import CANCEL, CONFIRM, Clock, state_of, submit, update
 
 WITHIN_S = 10.0
-STATEMENTS = 10
-STATISTICS_LATE_S = 1.5
-"""PostgreSQL counts what a connection did once a second."""
 STATISTICS_LAST_S = 11.0
 """What a connection did before it had nothing more to do is counted after ten seconds of that."""
 
@@ -189,25 +184,3 @@ async def test_a_payment_that_cannot_be_moved_keeps_none_of_the_others_still(
     await replica.sweep()
     assert state_of(await journeys.payment(whole_id)) == "EXPIRED"
     assert (await journeys.plan(broken_id)).pending_steps == []
-
-
-async def test_a_process_with_nothing_to_do_asks_its_database_twice_a_second_at_most(
-    replica: Orchestrator, database: ServiceDatabase, postgres: EmbeddedPostgres
-) -> None:
-    await replica.sweep()
-    elsewhere = await asyncpg.connect(postgres.admin_url)
-
-    async def count() -> int:
-        query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1"
-        return int(await elsewhere.fetchval(query, database.name))
-
-    try:
-        async with replica.parts.work.running(), asyncio.timeout(STATEMENTS * WITHIN_S):
-            await asyncio.sleep(STATISTICS_LAST_S)  # what was asked before is counted by then
-            before, begin = await count(), time.monotonic()
-            while (asked := await count() - before) < STATEMENTS:  # noqa: ASYNC110 the database tells nobody
-                await asyncio.sleep(0.1)
-            took_s = time.monotonic() - begin
-    finally:
-        await elsewhere.close()
-    assert asked <= 2 * (took_s + STATISTICS_LATE_S)  # what was asked is counted together; a slow machine asks less
