@@ -331,6 +331,38 @@ async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
     assert len(await payments.refunds(payment_id)) == 1
 
 
+async def test_a_process_that_may_not_ask_stripe_yet_frees_no_reservation_of_an_unanswered_refund(
+    start_gateway: Callable[[], Any], payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.SERVER_ERROR, route=REFUND, times=None, should_retry=False)
+    request = payments.refund_request(payment_id, 4_000)
+    await payments.gateway.CreateRefund(request)
+    await stripe.fault(Kind.SERVER_ERROR, route="GET /v1/account", times=None)
+
+    async with start_gateway() as begun, begun.connect() as gateway:
+        answer = await gateway.CreateRefund(request)
+
+    assert answer.refund.state == pb.Refund.STATE_PENDING
+    assert answer.observation.amounts.refund_pending_minor == 4_000
+
+
+async def test_a_refund_that_was_promised_stays_promised_while_why_it_is_refused_cannot_be_read(
+    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.paid()
+    await stripe.fault(Kind.RESET, route=REFUND, times=TRIES)
+    request = payments.refund_request(payment_id, 4_000)
+    await gateway.CreateRefund(request)
+    await stripe.dispute(await payments.intent_id(payment_id))
+    await stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
+
+    assert (await gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_PENDING
+
+    await stripe.clear_faults()
+    assert (await refusal(gateway.CreateRefund(request)))[1] == "CHARGE_DISPUTED"
+
+
 @pytest.mark.parametrize("kind", [Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.MISSING, Kind.INVALID, Kind.RATE_LIMIT])
 async def test_what_is_said_before_the_key_is_looked_at_frees_no_reservation_of_an_unanswered_refund(
     payments: Payments, stripe: SandboxControl, clock: Clock, delivered: Sink, kind: Kind
