@@ -3,7 +3,7 @@
 What happens if the process dies:
 - before the call is written down: nothing was asked, nothing happens;
 - after `accept`: it is known and was not sent; whoever repeats the request carries it on;
-- after `start`: it may have been sent. Its row is due when the lease ends, and the sweep sends the same parameters
+- after `start`: it may have been sent. Its row is due when the lease ends, and the engine sends the same parameters
   under the same key: Stripe does it once;
 - after Stripe answered and before that is recorded: the same; Stripe replays its answer;
 - after it was recorded: the caller's repeat is answered from the row.

@@ -46,7 +46,7 @@ TRY_TIMEOUT_S: Final = 8.0
 TELLING_S: Final = 0.9
 """Silence for less says nothing about Stripe: our caller had no more time."""
 CALL_BUDGET_S: Final = 20.0
-"""Of all tries of one call, when the caller has no deadline, as in a sweep."""
+"""Of all tries of one call, when the caller has no deadline, as in due work."""
 ANSWER_MARGIN_S: Final = 0.5
 """What is kept of a caller's time to record the outcome and to answer."""
 TRIES_MAX: Final = 5

@@ -17,7 +17,7 @@ WAIT_MAX: Final = timedelta(days=3)
 def rest(waited: timedelta) -> timedelta | None:
     """Return the pause before the next try: half of what was `waited` already, so that a short outage ends soon.
 
-    None once it waited for `WAIT_MAX`: from then on its tries count, and after the last a person has to look.
+    None once it waited for `WAIT_MAX`: from then on its tries count, and after the last it needs an operator.
     """
     if waited >= WAIT_MAX:
         return None

@@ -1,6 +1,6 @@
 """Where Stripe's webhooks arrive: `POST /webhooks/stripe` and `POST /webhooks/stripe/connect`.
 
-Verify, store raw, answer 200; what an event leads to happens in a job, when Stripe has gone. Whatever is not a signed
+Verify, store raw, answer 200; what an event leads to is due work, done when Stripe has gone. Whatever is not a signed
 event of Stripe's is refused (`refusals.ANSWERS`) and changes nothing; a good one that could not be stored is answered
 500, so that Stripe sends it again.
 """

@@ -1,1 +1,1 @@
-"""How any process of the suite runs: serving, calling, identity, logs, storage, jobs. Nothing of the business."""
+"""How any process of the suite runs: serving, calling, identity, logs, storage, due work. Nothing of the business."""

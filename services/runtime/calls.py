@@ -1,6 +1,6 @@
 """What is known about the call being served, for whatever runs inside it: caller, reach, correlation, time left.
 
-Kept in context variables, which a task started inside a call inherits. Work that outlives its call, and jobs, which
+Kept in context variables, which a task started inside a call inherits. Work that outlives its call, and due work, which
 belong to no call, run inside `acting_for`.
 """
 
@@ -82,7 +82,7 @@ def time_remaining() -> float | None:
 def acting_for(tenant_id: str, *, correlation: str | None = None) -> Generator[None]:
     """Act for a tenant outside of any call: no caller, no deadline, and `correlation` or a new id.
 
-    For jobs, and for work that goes on after its call was answered. A correlation id that is not sane is replaced.
+    For due work, and for work that goes on after its call was answered. A correlation id that is not sane is replaced.
     """
     token = _served.set(_Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id))
     try:
