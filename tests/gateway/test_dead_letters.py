@@ -17,6 +17,7 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import dead_letters
+from services.gateway.ops_servicer import KINDS
 from services.runtime.database import plain_dsn
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.receiving import event_of, receiving
@@ -233,3 +234,7 @@ async def test_a_replay_names_what_is_wrong_with_it(
 async def test_a_page_token_of_nobody_is_refused(ops: GatewayOpsServiceStub, token: str) -> None:
     listing = ops.ListDeadLetters(pb.ListDeadLettersRequest(page_token=token))
     assert await refusal(listing) == (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+
+
+def test_every_kind_of_work_that_may_be_given_up_has_a_name_in_the_contract(replica: Gateway) -> None:
+    assert {kind.name for kind in replica.parts.work.kinds if kind.retry.tries_max is not None} == set(KINDS)
