@@ -158,11 +158,14 @@ async def test_no_other_card_is_tried_while_the_outcome_of_the_first_is_not_know
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.SERVER_ERROR, route=CONFIRM, times=None, should_retry=False)
-    assert (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
+    first = payments.confirm_request(payment_id)
+    assert (await gateway.ConfirmIntent(first)).observation.outcome_unknown
 
     another = payments.confirm_request(payment_id, "mastercard")
 
     assert await refusal(gateway.ConfirmIntent(another)) == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
+    await stripe.clear_faults()
+    assert (await gateway.ConfirmIntent(first)).observation.intent_state == SUCCEEDED
 
 
 async def test_a_stored_failure_is_looked_up_and_the_charge_is_found(
@@ -307,6 +310,8 @@ async def test_an_attempt_whose_intent_is_not_there_yet_has_no_secret(
     asked = pb.GetIntentRequest(payment_id=payment_id, with_secret=True)
 
     assert (await payments.gateway.GetIntent(asked)).client_secret == ""
+    await stripe.clear_faults()
+    assert (await payments.gateway.CreateIntent(second)).observation.attempt == 2
 
 
 async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
@@ -345,17 +350,19 @@ async def test_a_process_that_may_not_ask_stripe_yet_frees_no_reservation_of_an_
 
     assert answer.refund.state == pb.Refund.STATE_PENDING
     assert answer.observation.amounts.refund_pending_minor == 4_000
+    await stripe.clear_faults()
+    assert (await payments.gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_SUCCEEDED
 
 
 async def test_a_refund_that_was_promised_stays_promised_while_why_it_is_refused_cannot_be_read(
     gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
-    await stripe.fault(Kind.RESET, route=REFUND, times=TRIES)
-    request = payments.refund_request(payment_id, 4_000)
-    await gateway.CreateRefund(request)
     await stripe.dispute(await payments.intent_id(payment_id))
     await stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
+    await stripe.fault(Kind.RESET, route=REFUND, times=TRIES)
+    request = payments.refund_request(payment_id, 4_000)
+    assert (await gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_PENDING
 
     assert (await gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_PENDING
 
