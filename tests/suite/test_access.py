@@ -296,7 +296,7 @@ async def test_two_tenants_use_the_same_ids_and_never_meet(suite: Suite, travell
         ours = (await traveller.start(request_id=request_id)).payment.payment_id
         # The gateway has the key of one tenant's account: for another nothing is made there, whoever sends it.
         with pytest.raises(errors.Unavailable, match="DEPENDENCY_UNAVAILABLE"):
-            await there.start(request_id=request_id)
+            await shop.orchestrator.StartPayment(there.start_request(request_id=request_id), timeout=5)
 
         listed = await payer.status.ListPayments(status_pb2.ListPaymentsRequest())
         [theirs] = [payment.payment_id for payment in listed.payments]
