@@ -42,6 +42,7 @@ async def test_objects_have_the_shape_of_stripes_samples(v1: Api, control: Sandb
     await v1.refunds.create_async(
         {"payment_intent": intent.id, "amount": 300, "reverse_transfer": True, "refund_application_fee": True}
     )
+    await control.dispute(intent.id)
     await v1.webhook_endpoints.create_async({"url": "http://127.0.0.1:1/", "enabled_events": ["account.updated"]})
 
     for kind in RESOURCE_OF:
