@@ -18,8 +18,8 @@ from bench.sample import SNAPSHOT
 from local.databases import ServiceDatabase
 from local.postgres import EmbeddedPostgres
 from local.storage import Storage
-from services.runtime.database import plain_dsn, role_of
-from services.runtime.migrations import migrate
+from services.runtime.database.connections import plain_dsn, role_of
+from services.runtime.database.migrations import migrate
 from services.status.__main__ import MIGRATIONS
 from services.status.retention import MONTHS_AHEAD, maintain
 from services.status.rows import snapshot_json

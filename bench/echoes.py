@@ -20,7 +20,7 @@ from bench.peers import ECHO, HOST, environment, sample
 from local.issuer import Issuer
 from local.ports import free_ports
 from local.processes import Child
-from services.runtime.identity import SERVICE
+from services.runtime.rpc.identity import SERVICE
 
 ALONE: Final = 600
 TOGETHER: Final = 3_000

@@ -15,7 +15,7 @@ import asyncpg
 from bench.database import TENANT
 from bench.sample import SNAPSHOT
 from local.databases import ServiceDatabase
-from services.runtime.database import plain_dsn, role_of
+from services.runtime.database.connections import plain_dsn, role_of
 from services.status.retention import MONTHS_AHEAD, maintain
 from services.status.rows import snapshot_json
 

@@ -30,7 +30,7 @@ from bench.status import Callers
 from bench.subjects import CONNECTIONS, SUBJECTS
 from local.databases import ServiceDatabase
 from local.ports import free_ports
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 
 loop_factory = uvloop.new_event_loop
 ROUNDS: Final = 5

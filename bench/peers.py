@@ -20,11 +20,11 @@ from grpc import aio
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from local.issuer import AUDIENCE, ISSUER
-from services.runtime.access import Allow
-from services.runtime.identity import SERVICE, TokenVerifier
-from services.runtime.keys import KeySet
-from services.runtime.process import run, until_terminated, utc_now
-from services.runtime.server import running_server
+from services.runtime.process.lifecycle import run, until_terminated, utc_now
+from services.runtime.rpc.access import Allow
+from services.runtime.rpc.identity import SERVICE, TokenVerifier
+from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.server import running_server
 
 HOST: Final = "127.0.0.1"
 NAME: Final = "batzen.bench.v1.EchoService"

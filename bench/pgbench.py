@@ -20,7 +20,7 @@ from bench.figures import percentile
 from bench.machine import process_and_children
 from bench.sample import NOW, SNAPSHOT
 from local.databases import ServiceDatabase
-from services.runtime.database import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, plain_dsn
+from services.runtime.database.connections import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, plain_dsn
 from services.status import statements
 from services.status.domain import ENDS, is_settled, legal_from, state_of
 from services.status.rows import snapshot_json

@@ -18,7 +18,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from local.suite import Suite
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.suite.journeys import LEFT_TO_DO
 
 SELLER: Final = "seller_1"

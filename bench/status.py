@@ -11,7 +11,7 @@ from typing import Final
 from bench.light.http2 import Header
 from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, Issuer
-from services.runtime.identity import SERVICE
+from services.runtime.rpc.identity import SERVICE
 
 HOST: Final = "127.0.0.1"
 

@@ -26,8 +26,8 @@ from bench.sample import SNAPSHOT
 from bench.status import Callers
 from local.databases import ServiceDatabase
 from local.ports import free_ports
-from services.runtime.database import HeldConnections
-from services.runtime.process import utc_now
+from services.runtime.database.connections import DirectConnections
+from services.runtime.process.lifecycle import utc_now
 from services.status.hints import Hints
 from services.status.recording import Move, Recorder
 
@@ -106,7 +106,7 @@ class _Bench:
 
     async def _with_recorders(self, count: int, *, loops: int, announced: bool) -> Recorded:
         async with AsyncExitStack() as stack:
-            held = HeldConnections(self._database.runtime_url, application_name="bench", size=CONNECTIONS)
+            held = DirectConnections(self._database.runtime_url, application_name="bench", size=CONNECTIONS)
             await stack.enter_async_context(held)
             recorders = [Recorder(held) for _ in range(count)]
             announce: Announce = lambda *_: None  # noqa: E731 nobody to tell

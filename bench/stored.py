@@ -29,8 +29,8 @@ from bench.goals import COLUMNS, Goal, at_most, judged
 from bench.machine import PROC
 from bench.sample import SNAPSHOT
 from local.databases import ServiceDatabase
-from services.runtime.database import HeldConnections, make_engine, plain_dsn, reading
-from services.runtime.process import utc_now
+from services.runtime.database.connections import DirectConnections, make_engine, plain_dsn, reading
+from services.runtime.process.lifecycle import utc_now
 from services.status.changes import XID_END, ChangeLog, Position
 from services.status.filters import Filter
 from services.status.listing import PaymentList
@@ -117,9 +117,9 @@ class _Backend:
 class _Stored:
     """A database, the service's stores on it, and payments to call for."""
 
-    def __init__(self, *, held: HeldConnections, engine: AsyncEngine, sampled: list[_Known], newest_xid: int) -> None:
+    def __init__(self, *, held: DirectConnections, engine: AsyncEngine, sampled: list[_Known], newest_xid: int) -> None:
         self._store = StatusStore(held)
-        self._recorder = Recorder(held, lanes=1)
+        self._recorder = Recorder(held, concurrency_max=1)
         self._payments = PaymentList(engine)
         self._log = ChangeLog(engine)
         self._read, self._moved = sampled[:SAMPLED], sampled[SAMPLED:]
@@ -296,7 +296,7 @@ class _Measured:
 async def _opened(stack: AsyncExitStack, database: ServiceDatabase) -> _Measured:
     watching = await asyncpg.connect(plain_dsn(database.owner_url))
     stack.push_async_callback(watching.close)
-    held = HeldConnections(database.runtime_url, application_name="bench", size=1)
+    held = DirectConnections(database.runtime_url, application_name="bench", size=1)
     await stack.enter_async_context(held)
     engine = make_engine(database.runtime_url, application_name="bench", pool_size=1)
     stack.push_async_callback(engine.dispose)

@@ -1,4 +1,4 @@
-"""Who may call what: the one table of the suite. Data only; `services.runtime.access` says what a rule means.
+"""Who may call what: the one table of the suite. Data only; `services.runtime.rpc.access` says what a rule means.
 
 People act by their role, services by their name. A `payer` and a `seller` reach only what is theirs; another's is
 answered as if it did not exist. What moves money or writes the truth is open to one subject alone. A method that is
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.runtime.access import Allow
-from services.runtime.identity import OPERATOR, PAYER, SELLER, SERVICE
+from services.runtime.rpc.access import Allow
+from services.runtime.rpc.identity import OPERATOR, PAYER, SELLER, SERVICE
 
 _ORCHESTRATOR: Final = Allow(subjects=frozenset({"orchestrator"}))
 _GATEWAY: Final = Allow(subjects=frozenset({"gateway"}))

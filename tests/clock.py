@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from services.runtime import clock
+from services.runtime.process import clock
 
 
 class Clock(clock.Clock):

@@ -14,8 +14,8 @@ import pytest
 
 from local.databases import ServiceDatabase, create_service_database
 from local.postgres import EmbeddedPostgres
-from services.runtime.database import role_of
-from services.runtime.migrations import migrate
+from services.runtime.database.connections import role_of
+from services.runtime.database.migrations import migrate
 
 SERVICES = Path(__file__).parents[1] / "services"
 SETTING_PREFIXES = ("BATZEN_", "STRIPE_", "PG")

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from local.databases import ServiceDatabase
 from local.ports import free_ports
-from services.runtime.database_check import TIMEOUTS_MS
+from services.runtime.database.check import TIMEOUTS_MS
 
 STOP_TIMEOUT_S = 30
 PROGRAM = shutil.which("pgbouncer")

@@ -18,8 +18,8 @@ from bench.database import TENANT
 from bench.light.tally import stamp
 from bench.sample import REQUEST_ID, SNAPSHOT
 from bench.servers.control import controlled, payment_id
-from services.runtime.process import run, until_terminated, utc_now
-from services.runtime.service import ProcessSettings
+from services.runtime.process.lifecycle import run, until_terminated, utc_now
+from services.runtime.process.service import ProcessSettings
 from services.status.__main__ import SERVICE, read_settings, serving
 from services.status.domain import Snapshot
 from services.status.records import Transition

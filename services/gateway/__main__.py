@@ -44,14 +44,24 @@ from services.gateway.store import Store
 from services.gateway.stripe_limits import Rates, StripeLimits
 from services.gateway.webhook_port import serving
 from services.gateway.webhooks import endpoints_of, make_app
-from services.runtime.clients import TokenDirectory, peer_channel
-from services.runtime.clock import Clock
-from services.runtime.database import HeldConnections, make_engine
-from services.runtime.forgetting import forgetting
-from services.runtime.migrations import wait_for_schema
-from services.runtime.process import StartRefused, fail, until_terminated
-from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
-from services.runtime.settings import Reader, Secret, address, directory, each_of, one_of, reading, text, whole_number
+from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.migrations import wait_for_schema
+from services.runtime.database.request_expiry import forgetting
+from services.runtime.process.clock import Clock
+from services.runtime.process.lifecycle import StartRefused, fail, until_terminated
+from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, command_line
+from services.runtime.process.settings import (
+    Reader,
+    Secret,
+    address,
+    directory,
+    each_of,
+    one_of,
+    reading,
+    text,
+    whole_number,
+)
+from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.work.engine import Engine
 
 SERVICE: Final = "gateway"
@@ -159,7 +169,7 @@ async def gateway_parts(
         engine = make_engine(database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         held = await stack.enter_async_context(
-            HeldConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+            DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now, fail=fail)

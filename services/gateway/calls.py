@@ -41,10 +41,10 @@ from services.gateway import domain, waiting
 from services.gateway.domain import IntentNotFound
 from services.gateway.provider import NotExecuted, Unanswered
 from services.gateway.store import Call, Held, LeaseLost, Store, call_id_of
-from services.runtime import calls as calling
-from services.runtime import points
-from services.runtime.waiting import WaitingRoom
+from services.runtime import crash_points
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.runtime.work.waiting_room import WaitingRoom
 
 RENEW_EVERY_S: Final = domain.LEASE.total_seconds() / 3
 WAIT_MAX_S: Final = 10.0
@@ -307,7 +307,7 @@ class Calls:
             call = replace(call, params=params, state="STARTED", key_time=now, due_time=now + domain.LEASE)
             await self._store.save(held, point=f"{step}.start", now=self._now(), call=call)
         try:
-            answer = await points.call(f"{step}.stripe", self._ask(operation, held, call, is_repeat=was_sent))
+            answer = await crash_points.call(f"{step}.stripe", self._ask(operation, held, call, is_repeat=was_sent))
         except domain.Amendable:  # refused, so no try before this one had an effect either, nor will one by this key
             call = call.begun_anew(self._now())
             await self._withdraw(operation, held, call, deliver=deliver, release=release)
@@ -386,7 +386,7 @@ class Calls:
         """
         step = call.operation
         try:
-            return await points.call(f"{step}.look_again", operation.look_again(held, call, refusal))
+            return await crash_points.call(f"{step}.look_again", operation.look_again(held, call, refusal))
         except (domain.StripeRateLimited, domain.StripeUnavailable):
             if was_sent:  # somebody may have been told that it goes ahead
                 return None
@@ -491,7 +491,7 @@ class Calls:
 
 def patience() -> float:
     """Return the loop's time at which a waiting call should answer that another one still runs."""
-    remaining_s = calling.time_remaining()
+    remaining_s = call_context.time_remaining()
     wait_s = WAIT_MAX_S if remaining_s is None else remaining_s - ANSWER_MARGIN_S
     return asyncio.get_running_loop().time() + wait_s
 

@@ -21,8 +21,8 @@ from typing import Any, Final
 from services.gateway import keys
 from services.gateway.domain import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.provider import Provider, Unanswered
-from services.runtime import points
-from services.runtime.database import HeldConnections
+from services.runtime import crash_points
+from services.runtime.database.connections import DirectConnections
 
 OPTIONAL: Final = ("email", "name", "preferred_locales")
 """What a customer is made without when Stripe does not take it: no payment waits for a person's details."""
@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 class Customers:
     """Finds or makes the customer of a payer."""
 
-    def __init__(self, held: HeldConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, held: DirectConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
         self._held = held
         self._provider = provider
         self._now = now
@@ -86,7 +86,7 @@ class Customers:
         generation, sent = int(row["generation"]), json.loads(row["details"])
         key = keys.idempotency_key("customer.create", tenant_id, payer_id, generation)
         try:
-            customer = await points.call("customer.create.stripe", self._provider.create_customer(sent, key=key))
+            customer = await crash_points.call("customer.create.stripe", self._provider.create_customer(sent, key=key))
         except Unanswered as silence:
             if not silence.is_replay:
                 raise StripeUnavailable from silence

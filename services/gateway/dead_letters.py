@@ -15,9 +15,9 @@ import asyncpg
 
 from services.errors import FieldInvalid, RequestIdReused
 from services.gateway.domain import DeadLetterNotFound, PageTokenInvalid
-from services.runtime import calls as calling
-from services.runtime.clock import Clock
-from services.runtime.database import HeldConnections
+from services.runtime.database.connections import DirectConnections
+from services.runtime.process.clock import Clock
+from services.runtime.rpc import call_context
 from services.runtime.work import dead_letters as letters
 from services.runtime.work.dead_letters import DeadLetter
 from services.runtime.work.engine import Engine
@@ -54,7 +54,7 @@ class Outcome:
 class DeadLetters:
     """Lists and replays what the engine of this service has given up."""
 
-    def __init__(self, held: HeldConnections, work: Engine, *, clock: Clock) -> None:
+    def __init__(self, held: DirectConnections, work: Engine, *, clock: Clock) -> None:
         self._held = held
         self._work = work
         self._clock = clock
@@ -201,7 +201,7 @@ class DeadLetters:
 
 
 def _patience_s() -> float:
-    remaining_s = calling.time_remaining()
+    remaining_s = call_context.time_remaining()
     return WAIT_MAX_S if remaining_s is None else min(WAIT_MAX_S, remaining_s - ANSWER_MARGIN_S)
 
 

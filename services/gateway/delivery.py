@@ -23,8 +23,8 @@ from services.errors import DependencyUnavailable
 from services.gateway import waiting
 from services.gateway.convert import to_proto
 from services.gateway.domain import Observation
-from services.runtime import points
-from services.runtime.database import HeldConnections
+from services.runtime import crash_points
+from services.runtime.database.connections import DirectConnections
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
 RETRY: Final = RetryPolicy(tries_max=8, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=5))
@@ -59,7 +59,7 @@ class Deliveries:
     """Makes the deliveries that `Store.save` wrote down."""
 
     def __init__(
-        self, held: HeldConnections, sink: GatewayEventSinkServiceStub, *, now: Callable[[], datetime]
+        self, held: DirectConnections, sink: GatewayEventSinkServiceStub, *, now: Callable[[], datetime]
     ) -> None:
         self._held = held
         self._sink = sink
@@ -99,7 +99,7 @@ class Deliveries:
         )
         rest = waiting.rest(self._now() - since)
         try:
-            await points.call("deliver.sink", self._deliver(request))
+            await crash_points.call("deliver.sink", self._deliver(request))
         except aio.AioRpcError as error:
             refusal = f"{error.code().name} {reason_of(error)}"
             if error.code() in REFUSALS or rest is None:

@@ -26,8 +26,8 @@ from services.gateway.domain import IntentNotFound
 from services.gateway.events import Action, Event
 from services.gateway.observer import Observer
 from services.gateway.sellers import Sellers
-from services.runtime.clock import Clock
-from services.runtime.database import HeldConnections
+from services.runtime.database.connections import DirectConnections
+from services.runtime.process.clock import Clock
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 from services.runtime.work.statements import demand
 
@@ -88,7 +88,7 @@ class Inbox:
 
     def __init__(
         self,
-        held: HeldConnections,
+        held: DirectConnections,
         observer: Observer,
         sellers: Sellers,
         *,

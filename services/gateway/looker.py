@@ -12,7 +12,7 @@ from typing import Final
 from services.errors import Aborted, ResourceExhausted, Unavailable
 from services.gateway.looks import RESTS, rest_after
 from services.gateway.observer import Observer
-from services.runtime.database import HeldConnections
+from services.runtime.database.connections import DirectConnections
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, jittered
 
 RETRY: Final = RetryPolicy(tries_max=None, first_delay=timedelta(minutes=5), delay_max=RESTS[-1])
@@ -24,7 +24,7 @@ AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
 class Looker:
     """The work of looking again."""
 
-    def __init__(self, held: HeldConnections, observer: Observer) -> None:
+    def __init__(self, held: DirectConnections, observer: Observer) -> None:
         self._held = held
         self._observer = observer
 

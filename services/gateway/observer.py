@@ -17,7 +17,7 @@ from services.gateway.intents import see
 from services.gateway.provider import Provider, facts_of
 from services.gateway.refunds import see_refund
 from services.gateway.store import Held, Store
-from services.runtime import points
+from services.runtime import crash_points
 
 Json = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ class Observer:
     async def _read(self, held: Held, attempt: int, *, with_disputes: bool) -> Json:
         """Put what Stripe shows of one attempt into `held`, and return its intent."""
         intent_id = held.intents[attempt].intent_id
-        shown = await points.call("observe.stripe", self._provider.retrieve_intent(intent_id))
+        shown = await crash_points.call("observe.stripe", self._provider.retrieve_intent(intent_id))
         see(held, attempt, shown)
         if held.intents[attempt].refunded_at_stripe_minor or _refunds_of(held, attempt):
             for refund in reversed(await self._provider.list_refunds(intent_id)):

@@ -12,7 +12,7 @@ from services.errors import FieldInvalid, FieldMissing
 from services.gateway import reading
 from services.gateway.convert import timestamp
 from services.gateway.dead_letters import REPLAYED_AT_ONCE_MAX, DeadLetters
-from services.runtime import calls as calling
+from services.runtime.rpc import call_context
 
 KINDS: Final = {
     "events": ops_pb2.DeadLetter.KIND_WEBHOOK_EVENT,
@@ -35,7 +35,7 @@ class GatewayOpsServicer(GatewayOpsServiceServicer):
     ) -> ops_pb2.ListDeadLettersResponse:
         """Return what was given up."""
         page, token = await self._dead_letters.page(
-            calling.current_tenant(), page_size=request.page_size, page_token=request.page_token
+            call_context.current_tenant(), page_size=request.page_size, page_token=request.page_token
         )
         return ops_pb2.ListDeadLettersResponse(
             dead_letters=[
@@ -66,7 +66,7 @@ class GatewayOpsServicer(GatewayOpsServiceServicer):
         if len(ids) > REPLAYED_AT_ONCE_MAX or len(set(ids)) != len(ids):
             raise FieldInvalid(field="dead_letter_ids", detail=f"Each once, at most {REPLAYED_AT_ONCE_MAX}.")
         outcomes = await self._dead_letters.replay(
-            calling.current_tenant(),
+            call_context.current_tenant(),
             ids,
             request_id=request_id,
             request_hash=reading.request_hash(request),

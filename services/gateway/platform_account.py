@@ -23,9 +23,9 @@ import sqlalchemy as sa
 from services.errors import ServiceError
 from services.gateway.domain import StripeUnavailable
 from services.gateway.provider import Provider
-from services.runtime import calls as calling
-from services.runtime.database import HeldConnections, make_engine, transaction
-from services.runtime.process import StartRefused
+from services.runtime.database.connections import DirectConnections, make_engine, transaction
+from services.runtime.process.lifecycle import StartRefused
+from services.runtime.rpc import call_context
 
 LIVE_KEYS: Final = ("sk_live_", "rk_live_")
 TEST_KEYS: Final = ("sk_test_", "rk_test_")
@@ -69,7 +69,7 @@ class PlatformAccount:
 
     def __init__(
         self,
-        held: HeldConnections,
+        held: DirectConnections,
         *,
         tenant_id: str,
         livemode: bool,
@@ -91,7 +91,7 @@ class PlatformAccount:
         """
         if not self._is_verified:
             raise StripeUnavailable
-        tenant_id = calling.current_tenant()
+        tenant_id = call_context.current_tenant()
         if tenant_id != self._tenant_id:
             _logger.error(
                 "a call to Stripe for tenant %s was stopped: the key is that of %s", tenant_id, self._tenant_id

@@ -36,8 +36,8 @@ from services.gateway.domain import (
 )
 from services.gateway.outcomes import Kind, Outcome
 from services.gateway.stripe_limits import Endpoint, NotSent, StripeLimits, endpoint_of
-from services.runtime import calls
-from services.runtime.process import StartRefused
+from services.runtime.process.lifecycle import StartRefused
+from services.runtime.rpc import call_context
 from services.shared.cards import without_card_numbers
 from services.shared.text import storable, storable_json
 
@@ -320,7 +320,7 @@ class Provider:
         """Try until what came back settles it, and return that; None when there is no time or no use in more."""
         self._require()
         loop = asyncio.get_running_loop()
-        remaining_s = calls.time_remaining()
+        remaining_s = call_context.time_remaining()
         budget_s = CALL_BUDGET_S if remaining_s is None else min(CALL_BUDGET_S, remaining_s - ANSWER_MARGIN_S)
         until = loop.time() + budget_s
         for number in range(TRIES_MAX):

@@ -26,8 +26,8 @@ from services.gateway.domain import (
     StripeUnavailable,
 )
 from services.gateway.provider import Provider, Unanswered
-from services.runtime import points
-from services.runtime.database import HeldConnections, violated_constraint
+from services.runtime import crash_points
+from services.runtime.database.connections import DirectConnections, violated_constraint
 
 GONE: Final = frozenset({"account_invalid", "resource_missing"})
 """Codes with which Stripe refuses what names an account that is not there, or is closed to us."""
@@ -65,7 +65,7 @@ class SellerAccount:
 class Sellers:
     """Finds, makes and mirrors sellers' accounts."""
 
-    def __init__(self, held: HeldConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, held: DirectConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
         self._held = held
         self._provider = provider
         self._now = now
@@ -168,7 +168,7 @@ class Sellers:
         return gone is False
 
     async def _read(self, stripe_account_id: str) -> Mapping[str, Any]:
-        return await points.call("seller.read.stripe", self._provider.retrieve_account(stripe_account_id))
+        return await crash_points.call("seller.read.stripe", self._provider.retrieve_account(stripe_account_id))
 
     async def _make(
         self, tenant_id: str, seller_id: str, generation: int, asked: dict[str, Any]
@@ -176,7 +176,7 @@ class Sellers:
         """Make the account of a generation; None when another generation has to be tried."""
         key = keys.idempotency_key("account.create", tenant_id, seller_id, generation)
         try:
-            return await points.call("seller.create.stripe", self._provider.create_account(asked, key=key))
+            return await crash_points.call("seller.create.stripe", self._provider.create_account(asked, key=key))
         except Unanswered as silence:
             if not silence.is_replay:
                 raise StripeUnavailable from silence

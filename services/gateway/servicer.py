@@ -29,8 +29,8 @@ from services.gateway.observer import Observer
 from services.gateway.provider import Json, Provider, redirect_of
 from services.gateway.sellers import Sellers
 from services.gateway.store import Held, Store
-from services.runtime import calls as calling
-from services.runtime.sharing import KeptReadings, SharedReadings
+from services.runtime.rpc import call_context
+from services.runtime.work.shared_readings import KeptReadings, SharedReadings
 
 CANCEL_REASONS: Final = {
     gateway_pb2.CancelIntentRequest.REASON_UNSPECIFIED: "",
@@ -248,7 +248,7 @@ class GatewayServicer(GatewayServiceServicer):
 
     async def GetIntent(self, request: gateway_pb2.GetIntentRequest, context: Context) -> gateway_pb2.GetIntentResponse:
         """Return what is known of a payment."""
-        tenant_id = self._served_tenant() if request.with_secret else calling.current_tenant()
+        tenant_id = self._served_tenant() if request.with_secret else call_context.current_tenant()
         payment_id: str | None = request.payment_id
         if not payment_id:
             if not request.stripe_id:
@@ -284,7 +284,7 @@ class GatewayServicer(GatewayServiceServicer):
 
     async def GetRefund(self, request: gateway_pb2.GetRefundRequest, context: Context) -> gateway_pb2.GetRefundResponse:
         """Return one refund."""
-        tenant_id = calling.current_tenant()
+        tenant_id = call_context.current_tenant()
         refund_id = reading.identifier(request.refund_id, field="refund_id")
         payment_id = await self._store.payment_of_refund(tenant_id, refund_id)
         if payment_id is None:
@@ -298,7 +298,7 @@ class GatewayServicer(GatewayServiceServicer):
     ) -> gateway_pb2.ListRefundsResponse:
         """Return the refunds of a payment."""
         payment_id = reading.identifier(request.payment_id, field="payment_id")
-        held = await self._known(calling.current_tenant(), payment_id)
+        held = await self._known(call_context.current_tenant(), payment_id)
         return gateway_pb2.ListRefundsResponse(
             refunds=[
                 refund_to_proto(one, payment_id=payment_id, currency_code=held.currency_code)
@@ -331,12 +331,12 @@ class GatewayServicer(GatewayServiceServicer):
     ) -> gateway_pb2.GetSellerAccountResponse:
         """Return a seller's account."""
         seller_id = reading.identifier(request.seller_id, field="seller_id")
-        account = await self._sellers.get(calling.current_tenant(), seller_id)
+        account = await self._sellers.get(call_context.current_tenant(), seller_id)
         return gateway_pb2.GetSellerAccountResponse(account=account_to_proto(account))
 
     def _served_tenant(self) -> str:
         """Return the caller's tenant if we have the key of its account; whatever asks Stripe asks for this one."""
-        tenant_id = calling.current_tenant()
+        tenant_id = call_context.current_tenant()
         if tenant_id != self._tenant_id:
             raise TenantNotServed
         return tenant_id

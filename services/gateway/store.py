@@ -28,8 +28,8 @@ from services.gateway.domain import (
     to_json,
 )
 from services.gateway.looks import next_look
-from services.runtime.clock import Clock
-from services.runtime.database import HeldConnections
+from services.runtime.database.connections import DirectConnections
+from services.runtime.process.clock import Clock
 from services.runtime.work.kinds import WorkClass
 
 CALL_NAMESPACE: Final = uuid.UUID("5a1c6b0e-9f43-4d27-8a86-2f6f7d0c1b95")
@@ -114,7 +114,7 @@ class Held:
 class Store:
     """Reads and writes the tables. Raises `DependencyUnavailable` when the database is away."""
 
-    def __init__(self, held: HeldConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
+    def __init__(self, held: DirectConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
         """`wake` is called when a row of a class of work became due."""
         self._held = held
         self._clock = clock

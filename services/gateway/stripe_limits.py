@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.gateway.breaker import FAILURES_MAX, Breaker, State
-from services.runtime.buckets import Bucket
+from services.runtime.rpc.buckets import Bucket
 
 WAIT_MAX_S: Final = 2.0
 """How long a call waits for its turn. Longer waiting would only move the pile from Stripe to us."""

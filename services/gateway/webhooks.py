@@ -27,7 +27,7 @@ from services.gateway.inbox import Inbox
 from services.gateway.refusals import ANSWERS, Refusals
 from services.gateway.signature import WebhookRefused
 from services.gateway.webhook_port import BROKEN
-from services.runtime import calls
+from services.runtime.rpc import call_context
 
 PLATFORM_PATH: Final = "/webhooks/stripe"
 CONNECT_PATH: Final = "/webhooks/stripe/connect"
@@ -99,7 +99,7 @@ class _Receiver:
             event = events.read(body)
             fields |= {"correlation_id": event.event_id, "event_id": event.event_id, "event_type": event.type}
             # What the event leads to is found in the logs by the event's id.
-            with calls.acting_for(endpoint.tenant_id, correlation=event.event_id):
+            with call_context.acting_for(endpoint.tenant_id, correlation=event.event_id):
                 receipt = await self._inbox.receive(
                     event, body=body, tenant_id=endpoint.tenant_id, is_connect=endpoint.is_connect, now=now
                 )

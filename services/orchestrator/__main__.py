@@ -31,15 +31,15 @@ from services.orchestrator.statements import FORGET
 from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
-from services.runtime.clients import TokenDirectory, peer_channel
-from services.runtime.clock import Clock
-from services.runtime.database import HeldConnections, make_engine
-from services.runtime.forgetting import forgetting
-from services.runtime.limits import Limits
-from services.runtime.migrations import wait_for_schema
-from services.runtime.process import until_terminated
-from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
-from services.runtime.settings import address, directory, reading, whole_number
+from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.migrations import wait_for_schema
+from services.runtime.database.request_expiry import forgetting
+from services.runtime.process.clock import Clock
+from services.runtime.process.lifecycle import until_terminated
+from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, command_line
+from services.runtime.process.settings import address, directory, reading, whole_number
+from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from services.runtime.rpc.limits import Limits
 from services.runtime.work.engine import Engine
 
 SERVICE: Final = "orchestrator"
@@ -107,7 +107,7 @@ async def orchestrator_parts(
     """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(
-            HeldConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+            DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         peers = Peers(
             pricing=PricingServiceStub(pricing), status=StatusServiceStub(status), gateway=GatewayServiceStub(gateway)

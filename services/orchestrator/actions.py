@@ -24,7 +24,7 @@ from services.orchestrator import domain
 from services.orchestrator.driver import Driver, Work
 from services.orchestrator.peers import REQUEST_EXPIRED, Peers, Refused, money, observation, snapshot_message
 from services.orchestrator.store import Request
-from services.runtime import points
+from services.runtime import crash_points
 
 METHOD_FIELDS: Final = frozenset({"payment_method_id", "confirmation_token_id"})
 METHOD_PARAMS: Final = frozenset({"payment_method", "confirmation_token", "payment_method_data", "source"})
@@ -92,7 +92,7 @@ class Actions:
             await self._driver.save(work, "submit.begin", request=request)
         try:
             async with self._saying(work):  # watchers see it while the bank decides
-                seen = await points.call(
+                seen = await crash_points.call(
                     "submit.gateway",
                     self._peers.confirm_intent(
                         plan,
@@ -122,7 +122,9 @@ class Actions:
         error: ServiceError
         if refusal.reason == REQUEST_EXPIRED:
             # A gateway whose database lost its last commits may have sent it all the same.
-            work.apply((await points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))).observation)
+            work.apply(
+                (await crash_points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))).observation
+            )
             said = work.plan.said
             if said.is_unheard:
                 work.say(domain.submit_expired(said), f"step:submit_expired:{_derived(request)}")
@@ -135,7 +137,7 @@ class Actions:
             command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
             error = domain.MethodRefused(code=code, field=refusal.field or command.WhichOneof("method"))
         else:
-            seen = await points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))
+            seen = await crash_points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))
             self._settle(work, seen.observation, request)
             if refusal.reason == "STRIPE_REFUSED":
                 error = domain.SubmitRefused(**refusal.metadata)
@@ -202,10 +204,10 @@ class Actions:
             actor_id=command.actor_id,
         )
         try:
-            given = await points.call("refund.gateway", self._peers.create_refund(asked))
+            given = await crash_points.call("refund.gateway", self._peers.create_refund(asked))
         except Refused as refusal:
             # What the gateway read before it refused is true here too, before anybody looks at the balance again.
-            work.apply((await points.call("refund.seen", self._peers.seen(plan.payment_id))).observation)
+            work.apply((await crash_points.call("refund.seen", self._peers.seen(plan.payment_id))).observation)
             await self._driver.save(work, "refund.refused")
             await self._driver.say_what_goes(work)
             known = _REFUND_REFUSALS.get(refusal.reason)

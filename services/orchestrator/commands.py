@@ -35,7 +35,7 @@ from services.orchestrator.domain import AGE_MAX, PaymentNotFound
 from services.orchestrator.driver import Driver, Work
 from services.orchestrator.peers import Peers, Refused, refusal_to_json
 from services.orchestrator.store import NewPayment, Plan, Request, Store
-from services.runtime import calls
+from services.runtime.rpc import call_context
 
 ANSWER_MARGIN_S: Final = 0.1
 """How long before its deadline a waiting repeat gives up, so that its answer still arrives."""
@@ -143,7 +143,7 @@ class Commands:
         key = (request.key, owner)
         running = self._running.get(key)
         if running is None:
-            with calls.acting_for(request.key.tenant_id, correlation=calls.correlation_id()):
+            with call_context.acting_for(request.key.tenant_id, correlation=call_context.correlation_id()):
                 task = asyncio.create_task(begin())
             self._running[key] = (request.request_hash, task)
             task.add_done_callback(lambda _: self._running.pop(key, None))
@@ -258,7 +258,7 @@ class Commands:
     @staticmethod
     def _patience() -> float:
         """Return the loop's time at which a waiting call should answer that the first still runs."""
-        remaining_s = calls.time_remaining()
+        remaining_s = call_context.time_remaining()
         wait_s = WAIT_MAX_S if remaining_s is None else remaining_s - ANSWER_MARGIN_S
         return asyncio.get_running_loop().time() + wait_s
 

@@ -24,9 +24,9 @@ from services.orchestrator import domain
 from services.orchestrator.domain import Attention, Observation, Snapshot
 from services.orchestrator.peers import REQUEST_EXPIRED, Peers, Refused, RevisionMoved, observation, snapshot
 from services.orchestrator.store import LeaseLost, Plan, Request, Store, Transition
-from services.runtime import points
-from services.runtime.waiting import WaitingRoom
+from services.runtime import crash_points
 from services.runtime.work.kinds import problem_of
+from services.runtime.work.waiting_room import WaitingRoom
 
 RENEW_EVERY_S: Final = domain.LEASE.total_seconds() / 3
 
@@ -180,7 +180,7 @@ class Driver:
         """
         plan = work.plan
         try:
-            quote = await points.call("start.quote", self._peers.create_quote(plan.quote_request))
+            quote = await crash_points.call("start.quote", self._peers.create_quote(plan.quote_request))
             work.quote = quote
             plan.quote_id, plan.currency_code = quote.quote_id, quote.currency_code
             plan.total_minor = quote.total.amount_minor
@@ -188,7 +188,7 @@ class Driver:
             if plan.platform_fee_minor < 0:  # the seller gets what is charged less the fee, and never more
                 raise domain.SellerPartNotCovered(platform_share_minor=plan.platform_fee_minor)
             await self._refuse_what_cannot_be_charged(plan)
-            work.payment = await points.call("start.open", self._peers.open_payment(plan))
+            work.payment = await crash_points.call("start.open", self._peers.open_payment(plan))
         except (Refused, domain.SellerPartNotCovered, domain.AmountNotChargeable):
             plan.stage = "REFUSED"
             if work.quote is not None:
@@ -228,7 +228,7 @@ class Driver:
     async def _create_intent(self, work: Work, payer: gateway_pb2.Payer | None) -> None:
         plan = work.plan
         try:
-            seen = await points.call("start.gateway", self._peers.create_intent(plan, payer))
+            seen = await crash_points.call("start.gateway", self._peers.create_intent(plan, payer))
         except Refused as refusal:
             if refusal.reason == REQUEST_EXPIRED:
                 work.say(domain.start_expired(plan.said), "step:start_expired:1")
@@ -283,7 +283,7 @@ class Driver:
         is_late = self._is_late(plan)
         if plan.said.collection not in domain.EXPIRABLE:
             if is_late:
-                seen = await points.call("late.sync", self._peers.sync_intent(plan.payment_id))
+                seen = await crash_points.call("late.sync", self._peers.sync_intent(plan.payment_id))
                 work.apply(seen.observation)
             return
         if domain.is_given_up(plan.said):
@@ -304,13 +304,13 @@ class Driver:
         fact = f"step:{ending.lower()}:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
         request_id = str(domain.derived_id(plan.payment_id, fact))
         try:
-            seen = await points.call(
+            seen = await crash_points.call(
                 f"{ending.lower()}.gateway", self._peers.cancel_intent(plan, request_id=request_id, reason=reason)
             )
             work.apply(seen.observation)
         except Refused as refusal:
             _logger.warning("%s is not called off: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
-            seen = await points.call(f"{ending.lower()}.sync", self._peers.sync_intent(plan.payment_id))
+            seen = await crash_points.call(f"{ending.lower()}.sync", self._peers.sync_intent(plan.payment_id))
             work.apply(seen.observation)
             plan.ending = None
         if plan.said.is_cancelable:
@@ -341,13 +341,13 @@ class Driver:
         plan = work.plan
         try:
             try:
-                answer = await points.call("say.status", self._peers.record(plan, transition))
+                answer = await crash_points.call("say.status", self._peers.record(plan, transition))
             except RevisionMoved as moved:
                 # Nobody but us writes, so the answer to an earlier one of ours was lost. Saving makes sure that it
                 # still is ours to go on.
                 plan.revision = moved.current_revision
                 await self.save(work, "say.revision")
-                answer = await points.call("say.status", self._peers.record(plan, transition))
+                answer = await crash_points.call("say.status", self._peers.record(plan, transition))
         except Refused as refusal:
             if refusal.status == "NOT_FOUND":
                 raise PeerUnavailable(dependency="status") from refusal  # it was opened: status lost something

@@ -13,7 +13,7 @@ from services.errors import ServiceError
 from services.orchestrator.domain import LEASE, OVER_LIMIT, PARKED_AFTER_TRIES, REDEEMED, RETRY_MAX
 from services.orchestrator.peers import Peers, Refused
 from services.orchestrator.store import QuoteEnd, Store
-from services.runtime import points
+from services.runtime import crash_points
 from services.runtime.work.kinds import RetryPolicy, Work, WorkClass, WorkKind
 
 _logger = logging.getLogger(__name__)
@@ -56,9 +56,9 @@ class Quotes:
         names = {"payment_id": one.payment_id, "quote_id": one.quote_id}
         try:
             if one.quote_state == REDEEMED:
-                is_over = await points.call("quote.redeem", self._peers.redeem_quote(**names))
+                is_over = await crash_points.call("quote.redeem", self._peers.redeem_quote(**names))
                 return OVER_LIMIT if is_over else None
-            await points.call("quote.release", self._peers.release_quote(**names))
+            await crash_points.call("quote.release", self._peers.release_quote(**names))
         except Refused as refusal:
             if refusal.reason == "QUOTE_REDEEMED":
                 return None  # money came late, and the word of it was quicker

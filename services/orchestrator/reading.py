@@ -17,8 +17,8 @@ from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain import NotOffered, TooManySellers, derived_id
 from services.orchestrator.store import NewPayment, Request, RequestKey
-from services.runtime import calls
-from services.runtime.identity import PAYER
+from services.runtime.rpc import call_context
+from services.runtime.rpc.identity import PAYER
 from services.shared.amounts import AMOUNT_MINOR_MAX
 
 ID_CHARACTERS_MAX: Final = 128
@@ -57,8 +57,8 @@ def named(request: Any, payment_id: str, *, command: bytes) -> Request:
     content.ClearField(_REQUEST_HASHED)
     return Request(
         key=RequestKey(
-            tenant_id=calls.current_tenant(),
-            caller=calls.current_caller().subject,
+            tenant_id=call_context.current_tenant(),
+            caller=call_context.current_caller().subject,
             method=type(request).__name__.removesuffix("Request"),
             request_id=request_id,
         ),
@@ -70,7 +70,7 @@ def named(request: Any, payment_id: str, *, command: bytes) -> Request:
 
 def own_payer() -> str | None:
     """Return the payer whose payments alone the caller may touch; None when it may touch all of its tenant."""
-    return calls.current_caller().subject if PAYER in calls.current_access().own_as else None
+    return call_context.current_caller().subject if PAYER in call_context.current_access().own_as else None
 
 
 def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str, *, quote_ttl: timedelta) -> NewPayment:

@@ -33,7 +33,7 @@ from services.orchestrator.reading import (
 from services.orchestrator.store import Plan, Store
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.views import for_payer
-from services.runtime import calls
+from services.runtime.rpc import call_context
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -215,7 +215,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
 
     async def _plan(self, payment_id: str) -> Plan:
         check_payment_id(payment_id)
-        plan = await self._store.read(calls.current_tenant(), payment_id, payer_id=own_payer())
+        plan = await self._store.read(call_context.current_tenant(), payment_id, payer_id=own_payer())
         if plan is None:
             raise PaymentNotFound
         return plan

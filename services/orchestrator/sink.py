@@ -11,7 +11,7 @@ from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceServic
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain import PaymentNotFound
 from services.orchestrator.store import Store
-from services.runtime import calls
+from services.runtime.rpc import call_context
 
 INTENT_STATES: Final = frozenset(observation_pb2.IntentState.values()) - {observation_pb2.INTENT_STATE_UNSPECIFIED}
 
@@ -35,7 +35,7 @@ class SinkServicer(GatewayEventSinkServiceServicer):
             # Kept, it would stop everything else on the payment; refused, the gateway holds it for a person.
             raise FieldInvalid(field="observation.intent_state", detail="This version does not know it.")
         found = await self._store.observe(
-            calls.current_tenant(),
+            call_context.current_tenant(),
             seen.payment_id,
             mirror_version=seen.mirror_version,
             observation=seen.SerializeToString(),

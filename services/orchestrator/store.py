@@ -18,8 +18,8 @@ import asyncpg
 
 from services.orchestrator import statements
 from services.orchestrator.domain import EXPIRY, LEASE, MONEY, START_AGE_MAX, Snapshot
-from services.runtime.clock import Clock
-from services.runtime.database import HeldConnections
+from services.runtime.database.connections import DirectConnections
+from services.runtime.process.clock import Clock
 from services.runtime.work.kinds import WorkClass
 
 WORK_CLASSES: Final = {MONEY: WorkClass.MONEY, EXPIRY: WorkClass.EXPIRIES}
@@ -145,7 +145,7 @@ class Plan(NewPayment):
 class Store:
     """Reads and writes the tables. Raises `DependencyUnavailable` when the database is away."""
 
-    def __init__(self, held: HeldConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
+    def __init__(self, held: DirectConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
         """Call `wake` when something of a class of work is due now."""
         self._held = held
         self._clock = clock

@@ -14,10 +14,11 @@ from services.orchestrator.commands import Commands
 from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers
 from services.orchestrator.store import Plan
-from services.runtime import calls, points
-from services.runtime.callers import Callers
-from services.runtime.limits import CallerLimits, Limits
-from services.runtime.sharing import SharedReadings
+from services.runtime import crash_points
+from services.runtime.rpc import call_context
+from services.runtime.rpc.callers import Callers
+from services.runtime.rpc.limits import CallerLimits, Limits
+from services.runtime.work.shared_readings import SharedReadings
 
 PAUSE_S: Final = 0.5
 """Between two readings of one payment. The first is made at once; a page that asks without end causes two a second."""
@@ -44,10 +45,10 @@ class Syncs:
         delivered. Services and operators have it read all the same. One that ended without money is read: money that
         came late, and whose webhook was lost, is seen by this alone.
         """
-        if plan.attempt == 0 or (calls.current_access().own_only and is_over(plan)):
+        if plan.attempt == 0 or (call_context.current_access().own_only and is_over(plan)):
             return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.payment(plan.payment_id))
         key = (plan.tenant_id, plan.payment_id)
-        entered = await self._callers.enter(calls.current_caller(), calls.current_access())
+        entered = await self._callers.enter(call_context.current_caller(), call_context.current_access())
         try:
             return await self._readings.ask(key, partial(self._read, *key))
         finally:
@@ -60,7 +61,7 @@ class Syncs:
             yield
 
     async def _read(self, tenant_id: str, payment_id: str) -> orchestrator_pb2.SyncPaymentResponse:
-        seen = await points.call("sync.gateway", self._peers.sync_intent(payment_id))
+        seen = await crash_points.call("sync.gateway", self._peers.sync_intent(payment_id))
         held = await self._commands.held(tenant_id, payment_id)
         async with self._driver.holding(held) as work:
             work.apply(seen.observation)

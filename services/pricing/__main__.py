@@ -11,13 +11,13 @@ from typing import Final
 
 from batzen.pricing.v1 import pricing_pb2_grpc
 from services.access import TABLE
-from services.runtime.database import HeldConnections, make_engine
-from services.runtime.forgetting import forgetting
-from services.runtime.limits import Limits
-from services.runtime.migrations import wait_for_schema
-from services.runtime.process import until_terminated, utc_now
-from services.runtime.service import SCHEMA_WAIT_S, ProcessSettings, command_line
-from services.runtime.settings import reading
+from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.migrations import wait_for_schema
+from services.runtime.database.request_expiry import forgetting
+from services.runtime.process.lifecycle import until_terminated, utc_now
+from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, command_line
+from services.runtime.process.settings import reading
+from services.runtime.rpc.limits import Limits
 
 from .books import Books
 from .requests import FORGET
@@ -46,7 +46,7 @@ async def serve(settings: ProcessSettings) -> None:
         engine = make_engine(settings.database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         held = await stack.enter_async_context(
-            HeldConnections(settings.database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+            DirectConnections(settings.database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         await stack.enter_async_context(forgetting(held, (FORGET,), now=utc_now))

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2, pricing_pb2_grpc
 from services.errors import FieldInvalid, ServiceError
-from services.runtime.calls import current_caller, current_tenant
+from services.runtime.rpc.call_context import current_caller, current_tenant
 
 from .books import Books, LoadedBook
 from .domain.currency import Currency

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.runtime.database import reading
+from services.runtime.database.connections import reading
 
 from .domain.book import PriceBook
 from .domain.currency import Currency

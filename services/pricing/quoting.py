@@ -16,7 +16,7 @@ from services.errors import (
     RequestIdReused,
     ServiceError,
 )
-from services.runtime.calls import current_caller, current_tenant
+from services.runtime.rpc.call_context import current_caller, current_tenant
 
 from .books import Books, LoadedBook
 from .domain.currency import Currency

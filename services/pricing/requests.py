@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.errors import RequestIdReused
-from services.runtime.database import transaction
+from services.runtime.database.connections import transaction
 
 from .tables import requests
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldMissing
-from services.runtime.calls import current_caller, current_tenant
+from services.runtime.rpc.call_context import current_caller, current_tenant
 
 from .book_rpcs import PriceBookRpcs
 from .books import Books

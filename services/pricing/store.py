@@ -15,7 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.runtime.database import HeldConnections, reading, transaction
+from services.runtime.database.connections import DirectConnections, reading, transaction
 
 from .domain.errors import QuoteNotFound
 from .requests import Request
@@ -77,7 +77,7 @@ class StoredQuote:
 class QuoteStore:
     """The quotes in PostgreSQL."""
 
-    def __init__(self, engine: AsyncEngine, *, held: HeldConnections) -> None:
+    def __init__(self, engine: AsyncEngine, *, held: DirectConnections) -> None:
         self._engine = engine
         self._held = held
 

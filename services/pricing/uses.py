@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.runtime.database import reading
+from services.runtime.database.connections import reading
 
 from .domain.errors import QuoteRedeemed
 from .domain.terms import Discount

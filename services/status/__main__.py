@@ -20,14 +20,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from services.access import TABLE
-from services.runtime.access import admit
-from services.runtime.database import HeldConnections, make_engine
-from services.runtime.identity import Caller
-from services.runtime.limits import Limits
-from services.runtime.migrations import wait_for_schema
-from services.runtime.process import until_terminated, utc_now
-from services.runtime.service import SCHEMA_WAIT_S, OwnerSettings, ProcessSettings, command_line
-from services.runtime.settings import reading, whole_number
+from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.migrations import wait_for_schema
+from services.runtime.process.lifecycle import until_terminated, utc_now
+from services.runtime.process.service import SCHEMA_WAIT_S, OwnerSettings, ProcessSettings, command_line
+from services.runtime.process.settings import reading, whole_number
+from services.runtime.rpc.access import admit
+from services.runtime.rpc.identity import Caller
+from services.runtime.rpc.limits import Limits
 
 from .changes import ChangeLog, check_order
 from .feed import Feed
@@ -73,7 +73,7 @@ async def status_servicer(
     """Build the service on its database; its streams are fed while inside. `verify` knows tokens of end users."""
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(
-            HeldConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+            DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         store = StatusStore(held)
         hints = Hints(database_url, application_name=SERVICE)

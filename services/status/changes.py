@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.errors import DependencyUnavailable
-from services.runtime.database import reading
+from services.runtime.database.connections import reading
 from services.status.domain import ENDS, CursorCompacted, CursorInvalid, Snapshot
 from services.status.filters import Filter, Relation
 from services.status.listing import covered_by

@@ -17,7 +17,7 @@ from typing import Final
 
 import asyncpg
 
-from services.runtime.database import DRIVER_ERRORS, connect_held, is_unavailable
+from services.runtime.database.connections import DRIVER_ERRORS, connect_held, is_unavailable
 
 CHANNEL: Final = "status_hints"
 PAYLOAD_BYTES_MAX: Final = 7_900

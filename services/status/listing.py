@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.runtime.database import reading, transaction
+from services.runtime.database.connections import reading, transaction
 from services.status.domain import NEVER_SETTLED, PaymentNotFound
 from services.status.filters import Filter
 from services.status.paging import position_in, token_for

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.errors import PermissionDenied, ServiceError, Unauthenticated
-from services.runtime.access import Access
-from services.runtime.identity import Caller
+from services.runtime.rpc.access import Access
+from services.runtime.rpc.identity import Caller
 from services.status.domain import PaymentNotFound, TooManyWatches
 from services.status.feed import Feed
 from services.status.outbox import Outbox

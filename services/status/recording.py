@@ -14,8 +14,8 @@ from typing import Any, Final
 import asyncpg
 
 from services.errors import RequestIdReused
-from services.runtime.database import HeldConnections, violated_constraint
-from services.runtime.gathering import Gatherer
+from services.runtime.database.batching import Batcher
+from services.runtime.database.connections import DirectConnections, violated_constraint
 from services.status import statements
 from services.status.domain import (
     ENDS,
@@ -32,7 +32,7 @@ from services.status.domain import (
 from services.status.records import Payment, Transition
 from services.status.rows import payment_from, snapshot_json, transition_from
 
-LANES: Final = 4
+CONCURRENCY_MAX: Final = 4
 """Statements on their way at once when some take long, as one does that waits for whoever holds its payment."""
 BATCH_MAX: Final = 64
 """Transitions of one statement, ~5 ms. Larger ones save nothing more."""
@@ -70,18 +70,20 @@ class Recorded:
 class Recorder:
     """Writes transitions. Any call may raise DependencyUnavailable and is safe to send again."""
 
-    def __init__(self, held: HeldConnections, *, lanes: int = LANES) -> None:
+    def __init__(self, held: DirectConnections, *, concurrency_max: int = CONCURRENCY_MAX) -> None:
         self._held = held
-        self._write = Gatherer(
+        self._write = Batcher(
             one=self._write_one,
             many=self._write_many,
-            lanes=lanes,
+            concurrency_max=concurrency_max,
             batch_max=BATCH_MAX,
-            apart=lambda move: (move.tenant_id, move.payment_id),
+            partition_key=lambda move: (move.tenant_id, move.payment_id),
         )
         self._known: dict[tuple[str, str], int] = {}
         """Revisions that payments have come to at least, the newest last."""
-        self._look_up = Gatherer(one=self._look_up_one, many=self._look_up_many, lanes=lanes, batch_max=BATCH_MAX)
+        self._look_up = Batcher(
+            one=self._look_up_one, many=self._look_up_many, concurrency_max=concurrency_max, batch_max=BATCH_MAX
+        )
 
     async def record(self, move: Move) -> Recorded:
         """Write the next revision, or return what an earlier call with this request id wrote.

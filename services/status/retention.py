@@ -13,7 +13,7 @@ from typing import Final
 
 import asyncpg
 
-from services.runtime.database import CONNECT_TIMEOUT_S, plain_dsn
+from services.runtime.database.connections import CONNECT_TIMEOUT_S, plain_dsn
 from services.status.records import open_month
 
 MONTHS_AHEAD: Final = 3

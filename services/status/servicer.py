@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from batzen.status.v1 import status_pb2 as pb
 from batzen.status.v1.status_pb2_grpc import StatusServiceServicer
 from services.errors import FieldInvalid, ServiceError
-from services.runtime.access import Access
-from services.runtime.calls import current_access, current_caller, current_tenant
-from services.runtime.identity import Caller
+from services.runtime.rpc.access import Access
+from services.runtime.rpc.call_context import current_access, current_caller, current_tenant
+from services.runtime.rpc.identity import Caller
 from services.status import requests
 from services.status.changes import ChangeLog, cursor_of, position_of
 from services.status.domain import Cause, PaymentNotFound, Snapshot, State, is_settled

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from services.runtime.database import HeldConnections
-from services.runtime.gathering import Gatherer
+from services.runtime.database.batching import Batcher
+from services.runtime.database.connections import DirectConnections
 from services.status import statements
 from services.status.domain import (
     PaymentExists,
@@ -21,7 +21,7 @@ from services.status.domain import (
 from services.status.records import Opening, Payment, Transition, open_month
 from services.status.rows import labels_json, payment_from, snapshot_json, transition_from
 
-READ_LANES: Final = 2
+READ_CONCURRENCY_MAX: Final = 2
 """Statements on their way at once when one takes long."""
 READ_BATCH_MAX: Final = 256
 """Payments read by one statement, ~5 ms of the event loop."""
@@ -43,9 +43,11 @@ class Place:
 class StatusStore:
     """The payments of all tenants. Any method may raise DependencyUnavailable; the same call is safe to send again."""
 
-    def __init__(self, held: HeldConnections) -> None:
+    def __init__(self, held: DirectConnections) -> None:
         self._held = held
-        self._read = Gatherer(one=self._read_one, many=self.read_many, lanes=READ_LANES, batch_max=READ_BATCH_MAX)
+        self._read = Batcher(
+            one=self._read_one, many=self.read_many, concurrency_max=READ_CONCURRENCY_MAX, batch_max=READ_BATCH_MAX
+        )
 
     async def open(
         self, opening: Opening, *, tenant_id: str, request_id: str, snapshot: Snapshot, now: datetime

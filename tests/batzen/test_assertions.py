@@ -14,7 +14,7 @@ from batzen.client import Client
 from batzen.watching import ConnectionState
 from local.databases import ServiceDatabase
 from local.issuer import TOKEN_LIFE, Issuer
-from services.runtime.identity import LEEWAY
+from services.runtime.rpc.identity import LEEWAY
 from services.status.__main__ import LIMITS as SERVER_LIMITS
 from services.status.outbox import FeedLimits
 from tests.batzen.conftest import Status, serving

@@ -17,36 +17,36 @@ from batzen.client import Addresses, Client
 from batzen.watching import ConnectionState
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from services.status.__main__ import LIMITS as SERVER_LIMITS
 from services.status.outbox import FeedLimits
 from tests.batzen.conftest import LIMITS, Status, serving
-from tests.batzen.road import Road
+from tests.batzen.tcp_proxy import TcpProxy
 from tests.batzen.test_watch import revisions
 from tests.status.samples import new_payment_id
 
 
 @pytest.fixture
-async def road(status: Status) -> AsyncIterator[Road]:
-    async with Road.to(status.replica.port) as road:
-        yield road
+async def proxy(status: Status) -> AsyncIterator[TcpProxy]:
+    async with TcpProxy.to(status.replica.port) as proxy:
+        yield proxy
 
 
-async def test_a_connection_that_breaks_is_made_again_and_nothing_is_missed(status: Status, road: Road) -> None:
+async def test_a_connection_that_breaks_is_made_again_and_nothing_is_missed(status: Status, proxy: TcpProxy) -> None:
     payment_ids = [await status.open() for _ in range(5)]
 
     async def follow(batzen: Client, payment_id: str) -> list[int]:
         async with batzen.watch(payment_id, after_revision=0) as updates:
             return await revisions(updates, upto=40)
 
-    async with status.client(address=road.address) as batzen:
+    async with status.client(address=proxy.address) as batzen:
         following = [asyncio.create_task(follow(batzen, payment_id)) for payment_id in payment_ids]
         for revision in range(2, 41):
             for payment_id in payment_ids:
                 await status.move(payment_id, to=revision)
             if revision % 5 == 0 and revision < 40:  # who was told of the last one watches no more
                 await batzen.watcher.connection.until(ConnectionState.STREAMING)
-                road.cut()
+                proxy.cut()
         told = await asyncio.gather(*following)
 
         assert told == [list(range(1, 41))] * 5
@@ -75,13 +75,13 @@ async def test_a_server_that_goes_away_is_left_for_the_next(database: ServiceDat
     async with (
         serving(database, issuer) as staying,
         serving(database, issuer) as leaving,
-        Road.to(leaving.replica.port) as road,
-        staying.client(address=road.address) as batzen,
+        TcpProxy.to(leaving.replica.port) as proxy,
+        staying.client(address=proxy.address) as batzen,
     ):
         payment_id = await staying.open()
         async with batzen.watch(payment_id) as updates:
             await anext(updates)
-            road.lead_to(staying.replica.port)
+            proxy.lead_to(staying.replica.port)
             await leaving.replica.drain()
             await staying.move(payment_id, to=3)
 
@@ -94,17 +94,17 @@ async def test_a_stream_on_which_nothing_is_heard_any_more_is_given_up(
     limits = replace(LIMITS, silence_max_s=0.3)
     async with (
         serving(database, issuer, feed_limits=FeedLimits(heartbeat_s=0.05)) as status,
-        Road.to(status.replica.port) as road,
+        TcpProxy.to(status.replica.port) as proxy,
         # Two channels to one address share a connection otherwise, the dead one, too.
-        status.client(address=road.address, limits=limits) as batzen,
+        status.client(address=proxy.address, limits=limits) as batzen,
     ):
         payment_id = await status.open()
         async with batzen.watch(payment_id) as updates:
             await anext(updates)
-            road.fall_silent()
+            proxy.fall_silent()
             await status.move(payment_id, to=2)
             await batzen.watcher.connection.until(ConnectionState.CONNECTING)
-            road.cut()  # what keepalive does in the end
+            proxy.cut()  # what keepalive does in the end
 
             assert (await anext(updates)).revision == 2
         assert batzen.watcher.figures.silences >= 1
@@ -184,47 +184,47 @@ async def test_a_payment_that_cannot_be_read_keeps_no_other_from_being_polled(
         in_the_way.cancel()
 
 
-async def test_who_cannot_be_reached_for_long_is_given_up(status: Status, road: Road) -> None:
+async def test_who_cannot_be_reached_for_long_is_given_up(status: Status, proxy: TcpProxy) -> None:
     payment_id = await status.open()
-    async with status.client(address=road.address, limits=replace(LIMITS, patience_s=1.0)) as batzen:
+    async with status.client(address=proxy.address, limits=replace(LIMITS, patience_s=1.0)) as batzen:
         async with batzen.watch(payment_id) as updates:
             await anext(updates)
-            road.close()
+            proxy.close()
             with pytest.raises(errors.Unavailable):
                 await anext(updates)
-        road.lead_to(status.replica.port)
+        proxy.lead_to(status.replica.port)
         async with batzen.watch(payment_id) as updates:
             assert (await anext(updates)).revision == 1
 
 
-async def test_a_slow_reader_waits_for_the_history_to_be_readable_again(status: Status, road: Road) -> None:
+async def test_a_slow_reader_waits_for_the_history_to_be_readable_again(status: Status, proxy: TcpProxy) -> None:
     payment_id = await status.open()
     async with (
-        status.client(address=road.address, limits=replace(LIMITS, queue_max=2)) as batzen,
+        status.client(address=proxy.address, limits=replace(LIMITS, queue_max=2)) as batzen,
         batzen.watch(payment_id, after_revision=0) as slow,
         batzen.watch(payment_id) as fast,
     ):
         assert (await anext(slow)).revision == 1
         await status.move(payment_id, to=20)
         await revisions(fast, upto=20)
-        road.close()
+        proxy.close()
         reading = asyncio.create_task(revisions(slow, upto=20))
         await batzen.watcher.connection.until(ConnectionState.CONNECTING, ConnectionState.POLLING)
-        road.lead_to(status.replica.port)
+        proxy.lead_to(status.replica.port)
 
         assert await reading == list(range(2, 21))
 
 
-async def test_how_the_connection_stands_can_be_followed(status: Status, road: Road) -> None:
+async def test_how_the_connection_stands_can_be_followed(status: Status, proxy: TcpProxy) -> None:
     payment_id = await status.open()
-    async with status.client(address=road.address) as batzen:
+    async with status.client(address=proxy.address) as batzen:
         states = batzen.watcher.connection.__aiter__()
         assert await anext(states) is ConnectionState.IDLE
         async with batzen.watch(payment_id) as updates:
             assert await anext(states) is ConnectionState.CONNECTING
             await anext(updates)
             assert await anext(states) is ConnectionState.STREAMING
-            road.cut()
+            proxy.cut()
             assert await anext(states) is ConnectionState.CONNECTING
             assert await anext(states) is ConnectionState.STREAMING
         assert await anext(states) is ConnectionState.IDLE
@@ -260,12 +260,12 @@ async def test_a_stream_on_which_nothing_is_watched_is_closed_and_opened_again_w
         assert batzen.watcher.figures.connects == 2
 
 
-async def test_the_own_token_is_asked_for_with_each_stream(status: Status, road: Road) -> None:
+async def test_the_own_token_is_asked_for_with_each_stream(status: Status, proxy: TcpProxy) -> None:
     payment_id = await status.open()
     tokens = ["of yesterday"]
     good = status.token("bff", "service")
     async with (
-        status.client(address=road.address, token=lambda: tokens.pop() if tokens else good) as batzen,
+        status.client(address=proxy.address, token=lambda: tokens.pop() if tokens else good) as batzen,
         batzen.watch(payment_id) as updates,
     ):
         assert (await anext(updates)).revision == 1

@@ -24,9 +24,9 @@ from sandbox.control import SandboxControl
 from sandbox.serving import running
 from services.access import TABLE
 from services.gateway.__main__ import Parts, gateway_parts
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
-from services.runtime.server import running_server
+from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.server import running_server
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.samples import Payments

@@ -21,7 +21,7 @@ from services.gateway.inbox import Inbox
 from services.gateway.refusals import Refusals
 from services.gateway.webhook_port import serving
 from services.gateway.webhooks import PLATFORM_PATH, endpoints_of, make_app
-from services.runtime.database import reading
+from services.runtime.database.connections import reading
 from tests.clock import Clock
 
 SECRET = "whsec_platform"

@@ -23,7 +23,7 @@ from services.gateway import domain
 from services.gateway.domain import StripeUnavailable
 from services.gateway.provider import Provider
 from services.gateway.store import call_id_of
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from services.runtime.work import engine
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink

@@ -18,7 +18,7 @@ from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import dead_letters
 from services.gateway.ops_servicer import KINDS
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import CONFIRM, SUCCEEDED, Payments, new_id, new_request_id, refusal, refused

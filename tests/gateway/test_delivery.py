@@ -26,9 +26,9 @@ from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.delivery import Deliveries, DeliveryRefused
 from services.gateway.domain import SUCCEEDED, Amounts, Observation
 from services.gateway.store import LeaseLost
-from services.runtime import calls
-from services.runtime.clients import TokenDirectory, peer_channel
-from services.runtime.database import HeldConnections, reading
+from services.runtime.database.connections import DirectConnections, reading
+from services.runtime.rpc import call_context
+from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.work import dead_letters as letters
 from services.runtime.work.dead_letters import Depth
 from services.runtime.work.engine import Engine
@@ -172,16 +172,16 @@ async def deliver(parts: Parts, payment_id: str) -> None:
 @asynccontextmanager
 async def working(
     parts: Parts, *, retry: RetryPolicy = delivery.RETRY
-) -> AsyncIterator[tuple[HeldConnections, Engine]]:
+) -> AsyncIterator[tuple[DirectConnections, Engine]]:
     url = parts.engine.url.render_as_string(hide_password=False)
-    async with HeldConnections(url, application_name="test", size=2) as held:
+    async with DirectConnections(url, application_name="test", size=2) as held:
         engine = Engine(url, held, clock=parts.clock, application_name="test")
         engine.register(replace(parts.deliveries.work, retry=retry))
         async with engine.running():
             yield held, engine
 
 
-async def depth_is(held: HeldConnections, engine: Engine, says: Callable[[Depth], bool]) -> None:
+async def depth_is(held: DirectConnections, engine: Engine, says: Callable[[Depth], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not says(await letters.depth(held, engine.kinds[0])):  # noqa: ASYNC110 the database tells nobody
             await asyncio.sleep(0.01)
@@ -326,10 +326,10 @@ async def test_a_missing_token_is_waited_for(parts: Parts, clock: Clock, tmp_pat
     async with peer_channel("127.0.0.1:1", tokens=TokenDirectory(tmp_path)) as channel:
         stub = GatewayEventSinkServiceStub(channel)
         url = parts.engine.url.render_as_string(hide_password=False)
-        async with HeldConnections(url, application_name="test", size=1) as held:
+        async with DirectConnections(url, application_name="test", size=1) as held:
             deliveries = Deliveries(held, stub, now=clock.now)
             work = Work(kind=deliveries.work, tenant_id="main", key=(payment_id,), fence=1, failures=0)
-            with calls.acting_for("main"), pytest.raises(RetryLater):
+            with call_context.acting_for("main"), pytest.raises(RetryLater):
                 await deliveries.deliver(work)
 
 

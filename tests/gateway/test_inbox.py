@@ -24,7 +24,7 @@ from services.gateway import news
 from services.gateway.inbox import EARLY_MAX, Inbox, PaymentUnknown
 from services.gateway.waiting import WAIT_MAX
 from services.gateway.webhooks import CONNECT_PATH
-from services.runtime import calls as calling
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, Work
 from tests.clock import Clock
 from tests.conftest import Databases
@@ -89,7 +89,7 @@ class Place:
     async def process(self, subject: str) -> None:
         """Work on the events of a subject once, as the engine does."""
         work = Work(kind=self.inbox.work, tenant_id="main", key=(subject,), fence=1, failures=0)
-        with calling.acting_for("main"):
+        with call_context.acting_for("main"):
             await self.inbox.process(work)
 
     async def reads(self) -> int:

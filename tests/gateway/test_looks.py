@@ -17,7 +17,7 @@ from sandbox.control import SandboxControl
 from services.gateway import disputes, domain
 from services.gateway.domain import Intent, Refund
 from services.gateway.looks import RESTS, next_look
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.clock import Clock
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import READ, SUCCEEDED, Payments

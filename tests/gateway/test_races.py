@@ -16,8 +16,8 @@ from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.runtime import calls as calling
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
+from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import (
@@ -239,7 +239,7 @@ def show(replica: Gateway) -> Callable[[str, dict[str, Any]], Any]:
     """Bring a snapshot of an intent as a webhook would, and return what was made of it."""
 
     async def bring(payment_id: str, intent: dict[str, Any]) -> Any:
-        with calling.acting_for("main"):
+        with call_context.acting_for("main"):
             return await replica.parts.observer.observe("main", payment_id, intent, origin="webhook of a test")
 
     return bring

@@ -15,8 +15,8 @@ from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.gateway.retention import FORGET
-from services.runtime.database import HeldConnections, plain_dsn
-from services.runtime.forgetting import REQUESTS_KEPT, forget
+from services.runtime.database.connections import DirectConnections, plain_dsn
+from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from tests.clock import Clock
 from tests.gateway.samples import AMOUNT_MINOR, CANCELED, REFUND, SUCCEEDED, Payments, new_id, refusal
 
@@ -26,7 +26,7 @@ Rows = list[dict[str, Any]]
 class Keeper:
     """Forgets as a process does every hour, and looks at what is left."""
 
-    def __init__(self, held: HeldConnections, owner: asyncpg.Connection, clock: Clock) -> None:
+    def __init__(self, held: DirectConnections, owner: asyncpg.Connection, clock: Clock) -> None:
         self.held = held
         self.owner = owner
         self.clock = clock
@@ -43,7 +43,7 @@ class Keeper:
 @pytest.fixture
 async def keeper(database: ServiceDatabase, clock: Clock) -> AsyncIterator[Keeper]:
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
-    async with HeldConnections(database.runtime_url, application_name="retention", size=1) as held:
+    async with DirectConnections(database.runtime_url, application_name="retention", size=1) as held:
         yield Keeper(held, owner, clock)
     await owner.close()
 

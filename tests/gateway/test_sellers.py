@@ -13,7 +13,7 @@ from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.runtime import calls as calling
+from services.runtime.rpc import call_context
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, new_id, refusal, refused
 from tests.gateway.test_races import connected
@@ -23,7 +23,7 @@ ACCOUNTS = "POST /v1/accounts"
 
 async def read_again(replica: Gateway, account_id: str) -> bool:
     """Do as a webhook's job does."""
-    with calling.acting_for("main"):
+    with call_context.acting_for("main"):
         return await replica.parts.sellers.read_again("main", account_id)
 
 

@@ -27,9 +27,9 @@ from services.gateway.domain import StripeUnavailable
 from services.gateway.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
 from services.gateway.provider import KeyNotTaken
 from services.gateway.servicer import GatewayServicer
-from services.runtime import calls as calling
-from services.runtime.database import plain_dsn
-from services.runtime.settings import SettingsError
+from services.runtime.database.connections import plain_dsn
+from services.runtime.process.settings import SettingsError
+from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.conftest import Gateway
@@ -80,7 +80,7 @@ def start(stripe: SandboxControl, clock: Clock) -> Connect:
 def speaks(parts: Parts) -> bool:
     """Whether it would send something to Stripe for its tenant."""
     try:
-        with calling.acting_for("main"):
+        with call_context.acting_for("main"):
             parts.servicer._provider._require()
     except StripeUnavailable:
         return False
@@ -158,7 +158,7 @@ async def test_no_process_settles_what_another_tenants_key_was_used_for(  # noqa
 
 
 async def test_work_of_another_tenant_that_comes_as_far_as_stripe_is_stopped_there(replica: Gateway) -> None:
-    with calling.acting_for("other"), pytest.raises(StripeUnavailable):
+    with call_context.acting_for("other"), pytest.raises(StripeUnavailable):
         await replica.parts.servicer._provider.retrieve_intent("pi_1")
 
 
@@ -283,7 +283,7 @@ async def test_nothing_is_asked_of_stripe_before_the_account_was_read(
 
     async with start(empty, stripe_key=key_of("late")) as parts:
         assert not speaks(parts)
-        with calling.acting_for("main"), pytest.raises(StripeUnavailable):
+        with call_context.acting_for("main"), pytest.raises(StripeUnavailable):
             await parts.sellers.put(
                 "main",
                 new_id("seller"),

@@ -15,7 +15,7 @@ from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.gateway.domain import next_version
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.clock import Clock
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import Payments

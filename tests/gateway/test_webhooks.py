@@ -19,7 +19,7 @@ from services.gateway import webhook_port, webhooks
 from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.inbox import Inbox
 from services.gateway.webhooks import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
-from services.runtime.database import HeldConnections
+from services.runtime.database.connections import DirectConnections
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.receiving import (
@@ -308,7 +308,7 @@ async def test_a_connection_that_never_asks_is_closed(
 
 async def test_an_event_that_cannot_be_stored_is_asked_for_again(parts: Parts, clock: Clock) -> None:
     url = parts.engine.url.set(port=1).render_as_string(hide_password=False)
-    async with HeldConnections(url, application_name="away", size=1) as away:
+    async with DirectConnections(url, application_name="away", size=1) as away:
         inbox = Inbox(
             away, parts.observer, parts.sellers, api_version="", livemode=False, clock=clock, wake=lambda _: None
         )

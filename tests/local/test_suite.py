@@ -17,12 +17,12 @@ from local.ports import free_ports
 from local.processes import ROOT, Child, ProcessFailed
 from local.storage import Storage
 from local.suite import Suite, SuiteBusy
-from tests.local.quick import quick_suite
+from tests.local.fast_suite import fast_suite
 
 
 @pytest.fixture
 async def suite(directory: Path, storage: Storage) -> AsyncIterator[Suite]:
-    async with quick_suite(directory, ports=free_ports(), storage=storage) as running:
+    async with fast_suite(directory, ports=free_ports(), storage=storage) as running:
         yield running
 
 
@@ -44,7 +44,7 @@ def _is_alive(pid: int) -> bool:
 
 
 async def test_what_was_started_answers_and_is_gone_afterwards(directory: Path) -> None:
-    async with quick_suite(directory, ports=free_ports()) as suite:
+    async with fast_suite(directory, ports=free_ports()) as suite:
         await _ask(suite)
         pids = [suite.pid(process) for process in suite.processes]
         url = suite.database_url("status").replace("postgresql+asyncpg", "postgresql")
@@ -79,7 +79,7 @@ async def test_our_own_settings_do_not_reach_the_processes(
     monkeypatch.setenv("BATZEN_LISTEN", "127.0.0.1:1")
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_mine")
 
-    async with quick_suite(directory, ports=free_ports(), storage=storage) as suite:
+    async with fast_suite(directory, ports=free_ports(), storage=storage) as suite:
         environment = _environment(suite)
 
     assert "sk_test_mine" not in environment
@@ -88,7 +88,7 @@ async def test_our_own_settings_do_not_reach_the_processes(
 
 async def test_two_suites_in_one_directory_are_refused(suite: Suite, directory: Path) -> None:
     with pytest.raises(SuiteBusy):
-        async with quick_suite(directory, ports=free_ports()):
+        async with fast_suite(directory, ports=free_ports()):
             pass
 
     await _ask(suite)
@@ -99,7 +99,7 @@ async def test_a_taken_port_ends_the_start_with_what_the_service_said(directory:
     taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", ports["status"])
     async with taken:
         with pytest.raises(ProcessFailed, match="status") as failed:
-            async with quick_suite(directory, ports=ports, storage=storage):
+            async with fast_suite(directory, ports=ports, storage=storage):
                 pass
 
     assert str(directory / "logs" / "status.log") in str(failed.value)
@@ -115,7 +115,7 @@ async def test_a_given_storage_is_used_and_left(suite: Suite, directory: Path, s
 
 async def test_a_fresh_suite_forgets_and_another_keeps(directory: Path, storage: Storage) -> None:
     async def tables_after(*, fresh: bool) -> int:
-        async with quick_suite(directory, ports=free_ports(), storage=storage, fresh=fresh) as suite:
+        async with fast_suite(directory, ports=free_ports(), storage=storage, fresh=fresh) as suite:
             url = suite.owner_url("status").replace("postgresql+asyncpg", "postgresql")
             connection = await asyncpg.connect(url)
             await connection.execute("CREATE TABLE IF NOT EXISTS kept (id int)")
@@ -134,10 +134,10 @@ import asyncio, sys
 from pathlib import Path
 from local.child import end_with_parent
 from local.ports import free_ports
-from tests.local.quick import quick_suite
+from tests.local.quick import fast_suite
 
 async def main():
-    async with quick_suite(Path(sys.argv[1]), ports=free_ports()) as suite:
+    async with fast_suite(Path(sys.argv[1]), ports=free_ports()) as suite:
         print(*(suite.pid(process) for process in suite.processes), flush=True)
         await asyncio.Event().wait()
 

@@ -18,7 +18,7 @@ from local.ports import free_ports
 from local.postgres import EmbeddedPostgres
 from local.storage import Storage
 from local.suite import Suite
-from tests.local.quick import quick_suite
+from tests.local.fast_suite import fast_suite
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -27,7 +27,7 @@ CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 async def suite(server: EmbeddedPostgres) -> AsyncIterator[Suite]:
     with tempfile.TemporaryDirectory(prefix="batzen-watch-") as folder:
         storage = Storage(admin_url=server.admin_url, passwords=Path(folder) / "passwords.json", prefix="watch_")
-        async with quick_suite(Path(folder), ports=free_ports(), storage=storage) as running:
+        async with fast_suite(Path(folder), ports=free_ports(), storage=storage) as running:
             yield running
 
 

@@ -46,12 +46,12 @@ from services.pricing.books import Books
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.store import QuoteStore
-from services.runtime.clients import TokenDirectory, peer_channel
-from services.runtime.database import HeldConnections, make_engine, plain_dsn
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
-from services.runtime.process import utc_now
-from services.runtime.server import RunningServer, running_server
+from services.runtime.database.connections import DirectConnections, make_engine, plain_dsn
+from services.runtime.process.lifecycle import utc_now
+from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.server import RunningServer, running_server
 from services.runtime.work.dead_letters import depth
 from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import WorkKind
@@ -105,7 +105,9 @@ class World:
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
         async with AsyncExitStack() as stack:
-            held = await stack.enter_async_context(HeldConnections(self.database_url, application_name="tests", size=2))
+            held = await stack.enter_async_context(
+                DirectConnections(self.database_url, application_name="tests", size=2)
+            )
             channels = {
                 service: await stack.enter_async_context(
                     peer_channel(NOWHERE if service in away else self.address(service), tokens=self.tokens)
@@ -144,7 +146,7 @@ class Orchestrator:
     world: World
     parts: Parts
     port: int
-    held: HeldConnections
+    held: DirectConnections
     """Of the engines that tests run."""
 
     @asynccontextmanager
@@ -328,7 +330,7 @@ async def _pricing(world: World, databases: dict[str, ServiceDatabase]) -> Async
     async with AsyncExitStack() as stack:
         engine = make_engine(url, application_name="pricing-tests")
         stack.push_async_callback(engine.dispose)
-        held = await stack.enter_async_context(HeldConnections(url, application_name="pricing-tests", size=4))
+        held = await stack.enter_async_context(DirectConnections(url, application_name="pricing-tests", size=4))
         currencies = load_currencies()
         books = Books(engine, seed=load_entries(), currencies=currencies)
         servicer = PricingServicer(

@@ -20,8 +20,8 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from local.databases import ServiceDatabase
-from services.runtime import clock
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
+from services.runtime.process import clock
 
 SELLER = "seller_1"
 PAYER = "payer_1"

@@ -19,10 +19,10 @@ from services.orchestrator.domain import (
     START_AGE_MAX,
     SUBMIT_AGE_MAX,
 )
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.mortal import asked_by_shop, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import asked_by_shop, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     CONFIRM,
     CREATE,

@@ -14,9 +14,9 @@ from services.orchestrator.domain import ABANDONED_AFTER, LEASE
 from services.orchestrator.driver import Work
 from services.orchestrator.peers import observation
 from services.orchestrator.store import Transition
-from services.runtime import calls
+from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.mortal import asked_by_shop, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import asked_by_shop, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     CONFIRM,
     OPENED,
@@ -137,7 +137,7 @@ async def test_a_holder_that_stalls_is_overtaken_and_changes_nothing_any_more(
         while not await journeys.is_faulty():
             pass
         clock.advance(timedelta(seconds=4))
-        with calls.acting_for("main"):
+        with call_context.acting_for("main"):
             quick = await replica.parts.store.take("main", payment_id)
         assert quick is not None
         await journeys.stripe.resume()

@@ -15,7 +15,7 @@ from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.peers import Refused
 from services.orchestrator.reading import new_payment
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.mortal import Life, asked_by_shop, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import Life, asked_by_shop, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     DECLINED,
     OPENED,

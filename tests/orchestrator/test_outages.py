@@ -14,7 +14,7 @@ from services.orchestrator.domain import (
     PARKED_AFTER_TRIES,
     RETRY_MAX,
 )
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.samples import (

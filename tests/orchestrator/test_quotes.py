@@ -23,10 +23,10 @@ from services.orchestrator.domain import ABANDONED_AFTER, RETRY_MAX
 from services.orchestrator.peers import Refused
 from services.orchestrator.quotes import Quotes
 from services.orchestrator.reading import new_payment, timestamp
-from services.runtime import calls
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
+from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.mortal import Life, Mortal, asked_by_shop, lives
+from tests.orchestrator.crash_injection import Life, Mortal, asked_by_shop, lives
 from tests.orchestrator.samples import (
     BLOCKED,
     OPENED,
@@ -214,7 +214,7 @@ async def test_the_quote_of_a_payment_that_status_refuses_is_released(is_refused
     )
     asked = start(coupon_codes=[coupon.code])
     payment = new_payment(asked, payment_id, quote_ttl=ABANDONED_AFTER)
-    with calls.acting_for("main"), pytest.raises(Refused):
+    with call_context.acting_for("main"), pytest.raises(Refused):
         await shop.replica.parts.commands.start(asked_by_shop(asked, payment_id), payment, gateway_pb2.Payer())
     assert await coupon.uses() == (1, 0)
 
@@ -308,7 +308,7 @@ async def test_a_repeat_that_only_fetches_its_answer_leaves_word_of_an_exceeded_
     await shop.orchestrator.SubmitPayment(asked)
     assert await shop.replica.tell() == 1
 
-    with calls.acting_for("main"):
+    with call_context.acting_for("main"):
         repeat = asked_by_shop(asked, slow_id, command=asked.SerializeToString())
         await looking_too_early(shop.replica).on_payment(repeat, payer_id=None)
     await shop.replica.sweep()

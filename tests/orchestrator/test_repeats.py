@@ -13,10 +13,10 @@ from grpc import aio
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain import LEASE
-from services.runtime import calls
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
+from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.mortal import asked_by_shop
+from tests.orchestrator.crash_injection import asked_by_shop
 from tests.orchestrator.samples import (
     CONFIRM,
     DECLINED,
@@ -236,7 +236,7 @@ async def test_a_request_that_waited_is_answered_by_whoever_carried_it_out(
 ) -> None:
     """The payment is held elsewhere; the sweep gets it first, and does what the waiting caller asked for."""
     payment_id = await journeys.started()
-    with calls.acting_for("main"):
+    with call_context.acting_for("main"):
         elsewhere = await replica.parts.store.take("main", payment_id)
         assert elsewhere is not None
         waiting = asyncio.ensure_future(orchestrator.SubmitPayment(submit(payment_id)))

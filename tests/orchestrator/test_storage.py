@@ -17,8 +17,8 @@ from services.orchestrator.quotes import Quotes
 from services.orchestrator.statements import FORGET
 from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
 from services.orchestrator.sweep import Sweep
-from services.runtime.database import HeldConnections, plain_dsn
-from services.runtime.forgetting import REQUESTS_KEPT, forget
+from services.runtime.database.connections import DirectConnections, plain_dsn
+from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from services.runtime.work.kinds import WorkKind
 from services.runtime.work.statements import claim
 from tests.orchestrator.samples import Clock, new_payment_id
@@ -30,7 +30,7 @@ ROWS_MAX = 1_000
 
 @pytest.fixture(scope="module")
 async def store(database: ServiceDatabase, clock: Clock) -> AsyncIterator[Store]:
-    async with HeldConnections(database.runtime_url, application_name="storage-tests", size=4) as held:
+    async with DirectConnections(database.runtime_url, application_name="storage-tests", size=4) as held:
         yield Store(held, clock=clock, wake=lambda _: None)
 
 
@@ -358,7 +358,7 @@ async def test_answers_are_forgotten_after_90_days_but_for_what_is_open(
     for request in (start, done):
         await store.save(plan, point="test.save", now=clock.now(), request=replace(request, answer=b"answer"))
 
-    async with HeldConnections(database.runtime_url, application_name="storage-tests", size=1) as held:
+    async with DirectConnections(database.runtime_url, application_name="storage-tests", size=1) as held:
         clock.advance(REQUESTS_KEPT - HOUR)
         await forget(held, FORGET, now=clock.now())
         assert await store.request(done.key) is not None

@@ -20,10 +20,10 @@ from services.pricing.books import Books
 from services.pricing.seed import load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.store import QuoteStore
-from services.runtime.database import HeldConnections, make_engine
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
-from services.runtime.server import RunningServer, running_server
+from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.server import RunningServer, running_server
 from tests.conftest import Databases
 from tests.pricing.recomputing import compute_all_again
 from tests.pricing.samples import CURRENCIES, NOW, Clock
@@ -68,7 +68,7 @@ async def engine(database: ServiceDatabase) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture(scope="session")
 async def store(database: ServiceDatabase, engine: AsyncEngine) -> AsyncIterator[QuoteStore]:
-    async with HeldConnections(database.runtime_url, application_name="pricing-tests", size=4) as held:
+    async with DirectConnections(database.runtime_url, application_name="pricing-tests", size=4) as held:
         yield QuoteStore(engine, held=held)
 
 

@@ -17,7 +17,7 @@ from services.pricing.reading import read_create_quote
 from services.pricing.store import StoredQuote
 from services.pricing.tables import quotes
 from services.pricing.writing import write_quote
-from services.runtime.database import reading
+from services.runtime.database.connections import reading
 from tests.pricing.samples import CURRENCIES
 
 

@@ -18,7 +18,7 @@ from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
 from services.pricing.store import QuoteStore, RequestKey
-from services.runtime.database import make_engine, reading
+from services.runtime.database.connections import make_engine, reading
 from tests.pricing.conftest import CallAs, Stub
 from tests.pricing.recomputing import compute_again
 from tests.pricing.samples import BOOK, CURRENCIES, EXCLUSIVE, INCLUSIVE, NOW, Clock, chf, line, order, refusal_of

@@ -24,9 +24,9 @@ from services.pricing.domain.book import FeeBasis
 from services.pricing.requests import FORGET
 from services.pricing.seed import DATA, load_currencies
 from services.pricing.store import KEEP, REDEEM, QuoteStore
-from services.runtime.database import HeldConnections, plain_dsn
-from services.runtime.forgetting import REQUESTS_KEPT, forget
-from services.runtime.settings import SettingsError
+from services.runtime.database.connections import DirectConnections, plain_dsn
+from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
+from services.runtime.process.settings import SettingsError
 from tests.pricing.conftest import Stub
 from tests.pricing.samples import BOOK, NOW, order
 from tests.schema import schema_differences
@@ -151,7 +151,7 @@ async def test_requests_are_forgotten_after_90_days_and_what_they_did_stays_done
     redeem = pricing_pb2.RedeemQuoteRequest(request_id=str(uuid.uuid4()), quote_id=quote_id)
     first = await pricing.RedeemQuote(redeem)
 
-    async with HeldConnections(database.runtime_url, application_name="pricing-tests", size=1) as held:
+    async with DirectConnections(database.runtime_url, application_name="pricing-tests", size=1) as held:
         assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT) == 0
         assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT + timedelta(seconds=1)) >= 1
         assert await forget(held, FORGET, now=NOW + REQUESTS_KEPT + timedelta(seconds=1)) == 0

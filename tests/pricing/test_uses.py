@@ -16,7 +16,7 @@ from grpc import aio
 
 from batzen.pricing.v1 import pricing_pb2
 from local.databases import ServiceDatabase
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.pricing.conftest import CallAs, Stub
 from tests.pricing.samples import NOW, Clock, chf, order, refusal_of
 from tests.pricing.test_price_book import Tenant, discount, tenant

@@ -16,11 +16,11 @@ from grpc import aio
 
 from batzen._channel import make_channel, streaming
 from local.issuer import AUDIENCE, ISSUER, Issuer
-from services.runtime.access import Allow
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
-from services.runtime.limits import Limits
-from services.runtime.server import RunningServer, running_server
+from services.runtime.rpc.access import Allow
+from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.limits import Limits
+from services.runtime.rpc.server import RunningServer, running_server
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 SERVICE = "batzen.test.v1.EchoService"

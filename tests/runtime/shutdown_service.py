@@ -14,11 +14,11 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from local.issuer import AUDIENCE, ISSUER
 from services.errors import ShuttingDown
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
-from services.runtime.limits import Limits
-from services.runtime.process import run, until_terminated
-from services.runtime.server import running_server
+from services.runtime.process.lifecycle import run, until_terminated
+from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.limits import Limits
+from services.runtime.rpc.server import running_server
 from tests.runtime.echo import ANYBODY, SERVICE, register, unary, watch
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.errors import PermissionDenied
-from services.runtime.access import Allow, admit, check_table
-from services.runtime.identity import Caller
+from services.runtime.rpc.access import Allow, admit, check_table
+from services.runtime.rpc.identity import Caller
 from tests.runtime.echo import ANYBODY, NOW
 
 OWN_PAYMENTS = Allow(roles=frozenset({"operator"}), own=frozenset({"payer", "seller"}), subjects=frozenset({"gateway"}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.runtime.buckets import Bucket
+from services.runtime.rpc.buckets import Bucket
 
 
 def taken(bucket: Bucket, *, now: float, leave: float = 0.0) -> int:

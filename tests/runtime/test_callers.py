@@ -14,11 +14,11 @@ from grpc_status import rpc_status
 from batzen._channel import reason_of
 from local.issuer import Issuer
 from services.errors import TooManyCalls
-from services.runtime import callers
-from services.runtime.access import EVERYTHING, Access, Allow
-from services.runtime.callers import Callers
-from services.runtime.identity import PAYER, SERVICE, Caller
-from services.runtime.limits import CallerLimits, Limits
+from services.runtime.rpc import callers
+from services.runtime.rpc.access import EVERYTHING, Access, Allow
+from services.runtime.rpc.callers import Callers
+from services.runtime.rpc.identity import PAYER, SERVICE, Caller
+from services.runtime.rpc.limits import CallerLimits, Limits
 from tests.runtime.echo import NOW, bearer, echo, serving, unary
 
 HELLO = StringValue(value="hello")

@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from local.databases import ServiceDatabase
 from local.postgres import EmbeddedPostgres
 from services.errors import DependencyUnavailable
-from services.runtime import points
-from services.runtime.database import (
-    HeldConnections,
+from services.runtime import crash_points
+from services.runtime.database.connections import (
+    DirectConnections,
     after_commit,
     make_engine,
     ping,
@@ -54,8 +54,8 @@ async def engine(database: ServiceDatabase) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def held(database: ServiceDatabase) -> AsyncIterator[HeldConnections]:
-    async with HeldConnections(database.runtime_url, application_name="test", size=2) as held:
+async def held(database: ServiceDatabase) -> AsyncIterator[DirectConnections]:
+    async with DirectConnections(database.runtime_url, application_name="test", size=2) as held:
         yield held
 
 
@@ -85,7 +85,7 @@ async def test_transaction_commits_all_or_nothing(engine: AsyncEngine) -> None:
 
 async def test_transaction_passes_its_three_positions_in_order(engine: AsyncEngine, tmp_path: Path) -> None:
     record = tmp_path / "points"
-    points.configure(record=record, armed=None, production=False)
+    crash_points.configure(record=record, armed=None, production=False)
 
     def passed() -> list[str]:  # by us: services of other tests may run in this process
         return [position for position in record.read_text().split() if position.startswith("book.")]
@@ -94,7 +94,7 @@ async def test_transaction_passes_its_three_positions_in_order(engine: AsyncEngi
         assert passed() == ["book.store:begin"]
         await connection.execute(BOOK, {"booking_id": "b"})
 
-    points.configure(record=None, armed=None, production=False)
+    crash_points.configure(record=None, armed=None, production=False)
     assert passed() == ["book.store:begin", "book.store:before_commit", "book.store:after_commit"]
 
 
@@ -163,7 +163,7 @@ async def test_postgres_that_is_down_is_unavailable_and_its_restart_heals(own_po
     url = own_postgres.admin_url
     engine = make_engine(url.replace("postgresql:", "postgresql+asyncpg:"), application_name="test")
     await ping(engine)
-    async with HeldConnections(url, application_name="test", size=1) as held:
+    async with DirectConnections(url, application_name="test", size=1) as held:
         async with held.statement("book.store") as connection:
             await connection.execute("SELECT 1")
         own_postgres.stop()
@@ -279,7 +279,7 @@ async def test_transaction_after_a_read_on_the_same_connection_is_one(database: 
     await engine.dispose()
 
 
-async def test_held_connection_is_the_same_one_again(held: HeldConnections) -> None:
+async def test_held_connection_is_the_same_one_again(held: DirectConnections) -> None:
     backends = set()
     for _ in range(5):
         async with held.statement("book.store") as connection:
@@ -288,7 +288,7 @@ async def test_held_connection_is_the_same_one_again(held: HeldConnections) -> N
     assert len(backends) == 1
 
 
-async def test_held_connections_have_a_limit(held: HeldConnections) -> None:
+async def test_held_connections_have_a_limit(held: DirectConnections) -> None:
     running = 0
     most = 0
     both = asyncio.Event()
@@ -310,7 +310,7 @@ async def test_held_connections_have_a_limit(held: HeldConnections) -> None:
 
 
 async def test_held_connection_broken_in_use_is_unavailable_and_replaced(
-    held: HeldConnections, database: ServiceDatabase, postgres: EmbeddedPostgres
+    held: DirectConnections, database: ServiceDatabase, postgres: EmbeddedPostgres
 ) -> None:
     with pytest.raises(DependencyUnavailable):
         async with held.statement("book.store") as connection:
@@ -322,7 +322,9 @@ async def test_held_connection_broken_in_use_is_unavailable_and_replaced(
 
 
 async def test_held_connection_that_fell_silent_is_given_up(database: ServiceDatabase) -> None:
-    async with HeldConnections(database.runtime_url, application_name="test", size=1, statement_timeout_ms=50) as held:
+    async with DirectConnections(
+        database.runtime_url, application_name="test", size=1, statement_timeout_ms=50
+    ) as held:
         async with held.statement(None) as connection:
             backend = await connection.fetchval("SELECT pg_backend_pid()")
         os.kill(backend, signal.SIGSTOP)
@@ -336,7 +338,7 @@ async def test_held_connection_that_fell_silent_is_given_up(database: ServiceDat
             os.kill(backend, signal.SIGCONT)
 
 
-async def _one(held: HeldConnections) -> int:
+async def _one(held: DirectConnections) -> int:
     async with held.statement("book.store") as connection:
         return int(await connection.fetchval("SELECT 1"))
 
@@ -357,7 +359,7 @@ async def test_pooled_connection_that_fell_silent_is_given_up(database: ServiceD
 
 
 async def test_held_connection_whose_caller_gave_up_serves_the_next(database: ServiceDatabase) -> None:
-    async with HeldConnections(database.runtime_url, application_name="test", size=1) as held:
+    async with DirectConnections(database.runtime_url, application_name="test", size=1) as held:
         for _ in range(10):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
@@ -367,7 +369,7 @@ async def test_held_connection_whose_caller_gave_up_serves_the_next(database: Se
             assert await connection.fetchval("SELECT 1") == 1
 
 
-async def _sleep_on(held: HeldConnections) -> None:
+async def _sleep_on(held: DirectConnections) -> None:
     async with held.statement("book.store") as connection:
         await connection.execute("SELECT pg_sleep(60)")
 

@@ -16,10 +16,10 @@ from sqlalchemy.engine import make_url
 from local.databases import ServiceDatabase
 from local.postgres import EmbeddedPostgres
 from services.errors import DependencyUnavailable
-from services.runtime import database_check
-from services.runtime.database import make_engine, transaction
-from services.runtime.database_check import DatabaseUnfit, wait_for_database
-from services.runtime.migrations import migrate, wait_for_schema
+from services.runtime.database import check
+from services.runtime.database.check import DatabaseUnfit, wait_for_database
+from services.runtime.database.connections import make_engine, transaction
+from services.runtime.database.migrations import migrate, wait_for_schema
 from tests.conftest import Databases
 from tests.pooling import needs_pooler, pooler
 
@@ -81,7 +81,7 @@ async def test_another_encoding_is_refused_by_name(database: ServiceDatabase, po
 async def test_a_server_that_is_too_old_is_refused_by_name(
     database: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_check, "VERSION_MIN", 990_000)
+    monkeypatch.setattr(check, "VERSION_MIN", 990_000)
 
     with pytest.raises(DatabaseUnfit, match=r"it is PostgreSQL \d+, and 99 or newer is needed"):
         await wait_for_database(database.runtime_url, timeout_s=60)
@@ -90,7 +90,7 @@ async def test_a_server_that_is_too_old_is_refused_by_name(
 async def test_a_database_that_is_away_is_waited_for_and_the_log_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(database_check, "SAY_EVERY_S", 0.1)
+    monkeypatch.setattr(check, "SAY_EVERY_S", 0.1)
 
     with pytest.raises(DependencyUnavailable):
         await wait_for_database("postgresql+asyncpg://role:secret@127.0.0.1:1/gateway", timeout_s=0.5)
@@ -125,7 +125,7 @@ async def with_timeouts(database: ServiceDatabase, postgres: EmbeddedPostgres) -
     """Give the role what a pooler does not let through."""
     admin = await asyncpg.connect(postgres.admin_url)
     role = make_url(database.runtime_url).username
-    for name, wanted_ms in database_check.TIMEOUTS_MS.items():
+    for name, wanted_ms in check.TIMEOUTS_MS.items():
         await admin.execute(f'ALTER ROLE "{role}" IN DATABASE "{database.name}" SET {name} = \'{wanted_ms}ms\'')
     await admin.close()
 

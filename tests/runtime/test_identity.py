@@ -20,9 +20,9 @@ from jwt.utils import base64url_encode
 
 from local.issuer import AUDIENCE, ISSUER, Issuer
 from services.errors import DependencyUnavailable, ServiceError, Unauthenticated
-from services.runtime import identity
-from services.runtime.identity import LEEWAY, TokenVerifier
-from services.runtime.keys import (
+from services.runtime.rpc import identity
+from services.runtime.rpc.identity import LEEWAY, TokenVerifier
+from services.runtime.rpc.jwks import (
     ADDRESS_COOLDOWN_S,
     ADDRESS_FIRST_COOLDOWN_S,
     ADDRESS_LIFESPAN_S,

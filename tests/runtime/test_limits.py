@@ -14,7 +14,7 @@ from grpc import aio
 
 from batzen._channel import CONNECTIONS_MAX, make_channel, streaming
 from local.issuer import Issuer
-from services.runtime.limits import Limits
+from services.runtime.rpc.limits import Limits
 from tests.runtime.echo import SERVICE, bearer, echo, refusal, serving, unary, watch
 from tests.runtime.wire import GOAWAY, PING, Http2, Proxy
 

@@ -10,8 +10,9 @@ import threading
 import httpx
 import pytest
 
-from services.runtime import calls, logs
-from services.runtime.logs import json_logs
+from services.runtime.process import logs
+from services.runtime.process.logs import json_logs
+from services.runtime.rpc import call_context
 
 logger = logging.getLogger("tests.of.logs")
 
@@ -20,7 +21,7 @@ def test_lines_are_json_in_order_with_fields_correlation_and_traceback() -> None
     written: list[str] = []
     with json_logs(service="pricing", write=written.append):
         logger.info("first %d\nof two lines", 1)
-        with calls.acting_for("main", correlation="job-7"):
+        with call_context.acting_for("main", correlation="job-7"):
             logger.warning("second", extra={"fields": {"payment_id": "pay_1"}})
         try:
             raise RuntimeError("oh")

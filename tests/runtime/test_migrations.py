@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from local.databases import ServiceDatabase
-from services.runtime.database import make_engine, plain_dsn, role_of
-from services.runtime.migrations import MigrationError, SchemaBehind, load, migrate, wait_for_schema
+from services.runtime.database.connections import make_engine, plain_dsn, role_of
+from services.runtime.database.migrations import MigrationError, SchemaBehind, load, migrate, wait_for_schema
 from tests.conftest import Databases
 from tests.schema import schema_differences
 

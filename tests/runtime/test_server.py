@@ -13,12 +13,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from local.issuer import Issuer
-from services.runtime.access import Allow
-from services.runtime.calls import current_access
-from services.runtime.health import FAILURES_TO_UNREADY, Health, probed
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
-from services.runtime.server import running_server
+from services.runtime.rpc.access import Allow
+from services.runtime.rpc.call_context import current_access
+from services.runtime.rpc.health import FAILURES_TO_UNREADY, Health, probed
+from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.server import running_server
 from tests.runtime.echo import ANYBODY, NOW, SERVICE, Echo, echo, refusal, register, serving, unary
 
 HELLO = StringValue(value="hello")

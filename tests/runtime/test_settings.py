@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.settings import (
+from services.runtime.process.settings import (
     Secret,
     SettingsError,
     address,

@@ -17,8 +17,8 @@ from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from local.issuer import Issuer
 from services.errors import CardNumberRefused, FieldInvalid
-from services.runtime import calls
-from services.runtime.texts import GROUPS_MAX, TEXT_CHARACTERS_MAX, check_texts
+from services.runtime.rpc import call_context
+from services.runtime.rpc.texts import GROUPS_MAX, TEXT_CHARACTERS_MAX, check_texts
 from tests.runtime.echo import collect, echo, refusal, serving, talk, unary, watch
 
 CARD = "4242 4242 4242 4242"
@@ -174,5 +174,5 @@ async def test_what_is_no_message_is_refused_with_a_reason_by_every_kind_of_hand
 
 
 def test_a_correlation_id_that_passes_for_a_card_is_replaced() -> None:
-    assert calls.sane_correlation("4242-4242-4242-4242") != "4242-4242-4242-4242"
-    assert calls.sane_correlation("20261128090407") == "20261128090407"
+    assert call_context.sane_correlation("4242-4242-4242-4242") != "4242-4242-4242-4242"
+    assert call_context.sane_correlation("20261128090407") == "20261128090407"

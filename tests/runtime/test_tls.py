@@ -23,8 +23,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from batzen._channel import make_channel
 from local.issuer import Issuer
-from services.runtime.settings import SettingsError
-from services.runtime.tls import TlsFiles
+from services.runtime.process.settings import SettingsError
+from services.runtime.rpc.tls import TlsFiles
 from tests.runtime.echo import SERVICE, bearer, echo, refusal, serving, unary
 
 HELLO = StringValue(value="hello")

@@ -18,8 +18,8 @@ import pytest
 from local.databases import ServiceDatabase
 from local.postgres import EmbeddedPostgres
 from services.errors import PeerUnavailable
-from services.runtime.clock import Clock
-from services.runtime.database import HeldConnections, plain_dsn
+from services.runtime.database.connections import DirectConnections, plain_dsn
+from services.runtime.process.clock import Clock
 from services.runtime.work import dead_letters as letters
 from services.runtime.work import statements
 from services.runtime.work.engine import Engine
@@ -110,8 +110,8 @@ def errands(
 @asynccontextmanager
 async def engine_on(
     url: str, *kinds: WorkKind, clock: Clock | None = None, tenants: Sequence[str] | None = None
-) -> AsyncIterator[tuple[Engine, HeldConnections]]:
-    async with HeldConnections(url, application_name="test", size=4) as held:
+) -> AsyncIterator[tuple[Engine, DirectConnections]]:
+    async with DirectConnections(url, application_name="test", size=4) as held:
         engine = Engine(url, held, clock=clock or Clock(), application_name="test", tenants=tenants)
         engine.register(*kinds)
         yield engine, held
@@ -571,7 +571,7 @@ async def test_an_engine_hears_of_work_that_another_process_makes_due(
         await idle(admin)
 
 
-class CountedConnections(HeldConnections):
+class CountedConnections(DirectConnections):
     """Counts the statements that are made on its connections."""
 
     count = 0

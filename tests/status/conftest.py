@@ -18,11 +18,11 @@ from batzen.status.v1.status_pb2_grpc import StatusServiceStub, add_StatusServic
 from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, TOKEN_LIFE, Issuer
 from services.access import TABLE
-from services.runtime.database import make_engine
-from services.runtime.identity import TokenVerifier
-from services.runtime.keys import KeySet
-from services.runtime.limits import Limits
-from services.runtime.server import running_server
+from services.runtime.database.connections import make_engine
+from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.limits import Limits
+from services.runtime.rpc.server import running_server
 from services.status.__main__ import FEED_LIMITS, LIMITS, status_servicer
 from services.status.outbox import FeedLimits
 from tests.conftest import Databases

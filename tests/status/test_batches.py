@@ -16,7 +16,7 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from local.postgres import EmbeddedPostgres
 from services.errors import DependencyUnavailable, ServiceError
-from services.runtime.database import HeldConnections, plain_dsn
+from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.status.domain import Cause, Snapshot, State
 from services.status.recording import BATCH_MAX, Move, Recorded, Recorder
 from tests.status.conftest import Replica, StatusServiceStub, running_replica
@@ -34,16 +34,16 @@ from tests.status.samples import (
 
 
 @pytest.fixture
-async def held(database: ServiceDatabase) -> AsyncIterator[HeldConnections]:
-    async with HeldConnections(database.runtime_url, application_name="status-batches", size=8) as held:
+async def held(database: ServiceDatabase) -> AsyncIterator[DirectConnections]:
+    async with DirectConnections(database.runtime_url, application_name="status-batches", size=8) as held:
         yield held
 
 
 class Batches:
     """A recorder whose first statement is held up, so that all that is asked meanwhile makes batches."""
 
-    def __init__(self, held: HeldConnections, database: ServiceDatabase) -> None:
-        self.recorder = Recorder(held, lanes=1)
+    def __init__(self, held: DirectConnections, database: ServiceDatabase) -> None:
+        self.recorder = Recorder(held, concurrency_max=1)
         self._database = database
 
     async def record(self, first: Move, *moves: Move) -> list[Recorded | BaseException]:
@@ -63,7 +63,7 @@ class Batches:
 
 
 @pytest.fixture
-async def batches(held: HeldConnections, database: ServiceDatabase) -> Batches:
+async def batches(held: DirectConnections, database: ServiceDatabase) -> Batches:
     return Batches(held, database)
 
 
@@ -280,7 +280,7 @@ async def test_a_database_that_lost_a_transition_can_be_moved_on(
     payment: pb.Payment, database: ServiceDatabase
 ) -> None:
     """As one may that took over from another. What a process remembers of a payment is no truth."""
-    async with HeldConnections(database.runtime_url, application_name="status-batches", size=1) as held:
+    async with DirectConnections(database.runtime_url, application_name="status-batches", size=1) as held:
         recorder = Recorder(held)
         await recorder.record(move(payment.payment_id))
         owner = await asyncpg.connect(plain_dsn(database.owner_url))

@@ -15,7 +15,7 @@ from batzen._channel import streaming
 from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.runtime.database import make_engine, plain_dsn
+from services.runtime.database.connections import make_engine, plain_dsn
 from services.status.changes import ChangeLog, OrderBroken, Position, check_order, cursor_of
 from services.status.filters import Filter
 from services.status.outbox import FeedLimits

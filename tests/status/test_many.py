@@ -12,8 +12,8 @@ from grpc import aio
 from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.runtime.identity import LEEWAY
-from services.runtime.limits import Limits
+from services.runtime.rpc.identity import LEEWAY
+from services.runtime.rpc.limits import Limits
 from services.status.outbox import FeedLimits
 from services.status.requests import COMMANDS_MAX
 from tests.status.conftest import Clock, Replica, StatusServiceStub, move, running_replica

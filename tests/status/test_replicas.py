@@ -18,7 +18,7 @@ from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from local.postgres import EmbeddedPostgres
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from services.status.hints import CHANNEL, PAYLOAD_BYTES_MAX, Hints, payloads_of
 from services.status.outbox import FeedLimits
 from tests.conftest import Databases, MakeDatabase

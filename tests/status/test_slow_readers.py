@@ -8,7 +8,7 @@ from grpc import aio
 
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.runtime.limits import Limits
+from services.runtime.rpc.limits import Limits
 from services.status.outbox import FeedLimits
 from tests.status.conftest import StatusServiceStub, running_replica
 from tests.status.samples import open_request, record_request, snapshot

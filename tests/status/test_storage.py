@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from local.databases import ServiceDatabase
-from services.runtime.database import plain_dsn
-from services.runtime.settings import SettingsError
+from services.runtime.database.connections import plain_dsn
+from services.runtime.process.settings import SettingsError
 from services.status import rows, statements
 from services.status.__main__ import read_settings
 from services.status.domain import Snapshot, State, is_settled, legal_from, state_of

@@ -13,7 +13,7 @@ from grpc import aio
 from batzen.status.v1 import status_pb2 as pb
 from batzen.type.v1 import money_pb2, payment_pb2
 from local.databases import ServiceDatabase
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.status.conftest import StatusServiceStub, move
 from tests.status.samples import (
     new_payment_id,

@@ -11,9 +11,9 @@ import pytest
 from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.runtime.database import plain_dsn
-from services.runtime.identity import LEEWAY
-from services.runtime.limits import Limits
+from services.runtime.database.connections import plain_dsn
+from services.runtime.rpc.identity import LEEWAY
+from services.runtime.rpc.limits import Limits
 from services.status.outbox import FeedLimits
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import new_payment_id, open_request, record_request, refused, snapshot, succeeded

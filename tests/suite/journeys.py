@@ -21,7 +21,7 @@ from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from local.suite import Suite
 from sandbox.control import SandboxControl
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 
 SELLER: Final = "seller_1"
 PAYER: Final = "payer_1"

@@ -27,10 +27,10 @@ from local.environments import SERVICES
 from local.issuer import Issuer
 from local.suite import Suite
 from services.access import TABLE
-from services.runtime.access import Allow
-from services.runtime.calls import CORRELATION_KEY
-from services.runtime.database import plain_dsn
-from services.runtime.identity import OPERATOR, PAYER, SELLER, SERVICE
+from services.runtime.database.connections import plain_dsn
+from services.runtime.rpc.access import Allow
+from services.runtime.rpc.call_context import CORRELATION_KEY
+from services.runtime.rpc.identity import OPERATOR, PAYER, SELLER, SERVICE
 from tests.suite import journeys
 from tests.suite.journeys import Traveller
 from tests.test_contracts import ANNOUNCED

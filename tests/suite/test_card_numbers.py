@@ -16,7 +16,7 @@ from batzen._channel import make_channel, reason_of, streaming
 from local.environments import SERVICES
 from local.suite import Suite
 from services.access import TABLE
-from services.runtime.identity import SERVICE
+from services.runtime.rpc.identity import SERVICE
 from tests.suite.test_access import METHODS, TIMEOUT_S
 from tests.test_contracts import ANNOUNCED
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.gateway.test_versions import put_back, rows_of
 from tests.suite.journeys import REFUND_MINOR, TOTAL_MINOR, Traveller, eventually, pay
 

@@ -18,7 +18,7 @@ from local.suite import Suite
 from sandbox.delivery import sign
 from sandbox.faults import Kind
 from services.gateway.signature import TOLERANCE_S
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.suite.journeys import (
     REFUND_MINOR,
     RETURN_URL,

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from local.suite import Suite
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.suite.journeys import ENDED_WITHOUT_MONEY, PAID
 from tests.suite.soaking import PAYERS, Claim
 

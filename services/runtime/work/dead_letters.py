@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.runtime.database import HeldConnections
+from services.runtime.database.connections import DirectConnections
 from services.runtime.work.kinds import WorkKind
 
 
@@ -50,7 +50,12 @@ def read_id(dead_letter_id: str) -> tuple[str, tuple[str, ...]] | None:
 
 
 async def dead_letters(
-    held: HeldConnections, kinds: Sequence[WorkKind], *, tenant_id: str, after: tuple[datetime, str] | None, limit: int
+    held: DirectConnections,
+    kinds: Sequence[WorkKind],
+    *,
+    tenant_id: str,
+    after: tuple[datetime, str] | None,
+    limit: int,
 ) -> list[DeadLetter]:
     """Return a tenant's dead letters, the oldest first, after the place of the last one known."""
     parts = [
@@ -85,7 +90,7 @@ def place_of(letter: DeadLetter) -> tuple[datetime, str]:
 
 
 async def replay(
-    held: HeldConnections, kind: WorkKind, key: Sequence[str], *, tenant_id: str, shift: timedelta = timedelta(0)
+    held: DirectConnections, kind: WorkKind, key: Sequence[str], *, tenant_id: str, shift: timedelta = timedelta(0)
 ) -> bool:
     """Make a dead letter due again, now, with its failures counted anew; False if it is none."""
     same = " AND ".join(
@@ -102,7 +107,7 @@ async def replay(
     return bool(replayed)
 
 
-async def depth(held: HeldConnections, kind: WorkKind, *, shift: timedelta = timedelta(0)) -> Depth:
+async def depth(held: DirectConnections, kind: WorkKind, *, shift: timedelta = timedelta(0)) -> Depth:
     """Count the rows of a kind."""
     async with held.statement(None) as connection:
         row = await connection.fetchrow(

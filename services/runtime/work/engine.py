@@ -25,15 +25,15 @@ from typing import Any, Final
 import asyncpg
 
 from services.errors import DependencyUnavailable
-from services.runtime import calls
-from services.runtime.clock import Clock
-from services.runtime.database import (
+from services.runtime.database.connections import (
     DRIVER_ERRORS,
-    HeldConnections,
+    DirectConnections,
     connect_held,
     is_unavailable,
     unavailable_as_service_error,
 )
+from services.runtime.process.clock import Clock
+from services.runtime.rpc import call_context
 from services.runtime.work import statements
 from services.runtime.work.kinds import SLOTS, RetryLater, Work, WorkClass, WorkKind, jittered, problem_of
 
@@ -56,7 +56,7 @@ class Engine:
     def __init__(
         self,
         url: str,
-        held: HeldConnections,
+        held: DirectConnections,
         *,
         clock: Clock,
         application_name: str,
@@ -219,7 +219,7 @@ class Engine:
 
     async def _work(self, work: Work) -> None:
         try:
-            with calls.acting_for(work.tenant_id):
+            with call_context.acting_for(work.tenant_id):
                 await self._attempt(work)
         except asyncio.CancelledError:
             await self._write(work, statements.put_back(work.kind), timedelta(0))

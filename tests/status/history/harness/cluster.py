@@ -24,7 +24,7 @@ from local.environments import Stripe, service_environment
 from local.issuer import Issuer
 from local.ports import HOST, free_ports
 from local.processes import Child
-from services.runtime.database import plain_dsn
+from services.runtime.database.connections import plain_dsn
 from tests.conftest import Databases
 from tests.status.history.harness.link import Link
 from tests.status.restarts import RestartablePostgres

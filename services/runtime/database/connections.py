@@ -1,0 +1,301 @@
+"""Connections to PostgreSQL, and the only place where a transaction is begun or committed.
+
+Whatever keeps the database from answering (it restarts, is full, took too long) becomes `DependencyUnavailable`, which
+a caller may send again; everything else is the statement's own fault and passes through. Connections that a restart
+broke are found before their next use, without a round trip, and made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from services.errors import DependencyUnavailable
+from services.runtime import crash_points
+
+POOL_SIZE = 10
+"""Connections per process. More commit no faster on one primary, and 200 must do for all processes and a rollout."""
+POOL_WAIT_S = 3.0
+"""For a free connection; longer means overload, and the caller should hear it while its deadline still runs."""
+CONNECT_TIMEOUT_S = 3.0
+STATEMENT_TIMEOUT_MS = 5_000
+"""No statement of ours takes 100 ms; this ends one whose plan or lock went wrong before the caller's deadline does."""
+LOCK_TIMEOUT_MS = 3_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+"""A process that hangs inside a transaction must not hold its locks."""
+COMMAND_GRACE_S = 1.0
+"""How long after PostgreSQL's own timeout we give up on a connection from which nothing comes at all."""
+PING_TIMEOUT_S = 1.0
+
+UNAVAILABLE_STATES = (
+    "08",  # connection exceptions
+    "53",  # out of connections, memory or disk
+    "57P",  # shut down, crashed, starting
+    "57014",  # statement_timeout
+    "55P03",  # lock_timeout
+    "25006",  # a server that only reads, as a standby does until it is promoted
+    "25P03",  # idle in transaction for too long
+    "40001",  # serialisation failure
+    "40P01",  # deadlock
+)
+"""Prefixes of SQLSTATE after which the same call may succeed; in each of them the transaction is gone."""
+
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""Everything asyncpg raises when a server goes away under it."""
+
+_AFTER_COMMIT = "batzen.after_commit"
+
+
+def make_engine(
+    url: str,
+    *,
+    application_name: str,
+    pool_size: int = POOL_SIZE,
+    statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+) -> AsyncEngine:
+    """Return an engine for `postgresql+asyncpg://…`. Nothing connects yet; `dispose` it at the end."""
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_S,
+        hide_parameters=True,  # they hold what nobody should read in a log
+        connect_args=_connect_arguments(
+            application_name=application_name,
+            statement_timeout_ms=statement_timeout_ms,
+            lock_timeout_ms=lock_timeout_ms,
+        ),
+    )
+    sa.event.listen(engine.sync_engine, "checkout", _refuse_broken)
+    return engine
+
+
+async def ping(engine: AsyncEngine) -> None:
+    """Ask the database for an answer within `PING_TIMEOUT_S`; raise `DependencyUnavailable` if there is none."""
+    with unavailable_as_service_error():
+        async with asyncio.timeout(PING_TIMEOUT_S), engine.connect() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine, point: str) -> AsyncIterator[AsyncConnection]:
+    """Commit what the block does, or none of it if it raises.
+
+    `point` names the crash positions `:begin`, `:before_commit` and `:after_commit`. Raises `DependencyUnavailable`
+    when the database is away; if that happens at the commit, the outcome is unknown and the same call settles it.
+    """
+    with unavailable_as_service_error():
+        async with engine.connect() as connection:
+            waiting: list[Callable[[], None]] = []
+            facts = connection.info  # asked for once: on a connection found broken it would connect again
+            facts[_AFTER_COMMIT] = waiting
+            try:
+                async with connection.begin():
+                    crash_points.reach(f"{point}:begin")
+                    yield connection
+                    crash_points.reach(f"{point}:before_commit")
+            finally:
+                facts.pop(_AFTER_COMMIT, None)
+            crash_points.reach(f"{point}:after_commit")
+            for act in waiting:
+                act()
+
+
+def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
+    """Call `act` once the transaction of `connection` has committed, and never if it does not.
+
+    Raises RuntimeError outside of `transaction`: what is written there would commit by itself.
+    """
+    waiting = connection.info.get(_AFTER_COMMIT)
+    if waiting is None:
+        raise RuntimeError("This needs a connection inside of database.transaction.")
+    waiting.append(act)
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection for reads, each its own statement, or all of one instant with `snapshot`.
+
+    Without `snapshot` a read is one round trip instead of three; what the block writes is committed at once, so it
+    must not write.
+    """
+    level = "REPEATABLE READ" if snapshot else "AUTOCOMMIT"
+    with unavailable_as_service_error():
+        async with engine.connect() as connection:
+            yield await connection.execution_options(isolation_level=level)
+
+
+class DirectConnections:
+    """At most `size` asyncpg connections for a path where a pool's reset between uses would cost more than the work.
+
+    They connect at their first use and reconnect after they were lost. Whoever uses one leaves it as it was found:
+    no session settings, no open transaction.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        application_name: str,
+        size: int,
+        statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    ) -> None:
+        self._connect = partial(
+            connect_held,
+            url,
+            application_name=application_name,
+            statement_timeout_ms=statement_timeout_ms,
+            lock_timeout_ms=lock_timeout_ms,
+        )
+        self._room = asyncio.Semaphore(size)
+        self._free: list[asyncpg.Connection] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        while self._free:
+            await self._free.pop().close(timeout=CONNECT_TIMEOUT_S)
+
+    @asynccontextmanager
+    async def statement(self, point: str | None) -> AsyncIterator[asyncpg.Connection]:
+        """Yield a connection for one statement, which commits by itself.
+
+        Its crash positions are those of a `transaction`; None for a read, which leaves nothing that could be half done.
+        Raises `DependencyUnavailable` as a `transaction` does.
+        """
+        with unavailable_as_service_error():
+            await self._enter()
+            try:
+                connection = await self._connection()
+                if point is not None:
+                    crash_points.reach(f"{point}:before_commit")
+                try:
+                    yield connection
+                except TimeoutError:
+                    # Nothing comes from it any more, and its next user would first wait, without end, for what is due.
+                    connection.terminate()
+                    raise
+                finally:
+                    if not connection.is_closed():
+                        self._free.append(connection)
+                if point is not None:
+                    crash_points.reach(f"{point}:after_commit")
+            finally:
+                self._room.release()
+
+    async def _enter(self) -> None:
+        if not self._room.locked():  # no timer where nobody waits
+            await self._room.acquire()
+            return
+        async with asyncio.timeout(POOL_WAIT_S):
+            await self._room.acquire()
+
+    async def _connection(self) -> asyncpg.Connection:
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
+
+
+async def connect_held(
+    url: str,
+    *,
+    application_name: str,
+    statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    bare: bool = False,
+) -> asyncpg.Connection:
+    """Connect through asyncpg alone, for whoever keeps the connection to itself; `bare` sends no settings."""
+    if bare:
+        return await asyncpg.connect(plain_dsn(url), timeout=CONNECT_TIMEOUT_S)
+    arguments = _connect_arguments(
+        application_name=application_name, statement_timeout_ms=statement_timeout_ms, lock_timeout_ms=lock_timeout_ms
+    )
+    return await asyncpg.connect(plain_dsn(url), **arguments)
+
+
+@contextmanager
+def unavailable_as_service_error() -> Iterator[None]:
+    """Turn whatever says "the database is away" into `DependencyUnavailable`; leave the rest as it is."""
+    try:
+        yield
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError, *DRIVER_ERRORS) as error:
+        if is_unavailable(error):
+            raise DependencyUnavailable(dependency="database") from error
+        raise
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether `error` says that the database is away or too busy, so that the same call may succeed later."""
+    if isinstance(error, sa.exc.TimeoutError | OSError):  # no free connection; refused, reset or timed out
+        return True
+    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
+        return True
+    driver = driver_error(error)
+    if isinstance(driver, asyncpg.InterfaceError):  # also raised for our own misuse of a connection, which is a bug
+        return "closed" in str(driver)
+    if isinstance(driver, asyncpg.InternalClientError):
+        # The server's last word was read and the end of the connection not yet: asyncpg's state 2 waits for it.
+        return "another operation (2) is in progress" in str(driver)
+    return str(getattr(driver, "sqlstate", None)).startswith(UNAVAILABLE_STATES)
+
+
+def violated_constraint(error: BaseException) -> str | None:
+    """Return the name of the constraint or unique index that `error` says was violated, if it says so."""
+    name: str | None = getattr(driver_error(error), "constraint_name", None)
+    return name
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """Return asyncpg's own error behind SQLAlchemy's."""
+    if isinstance(error, sa.exc.DBAPIError):
+        return error.driver_exception or error
+    return error
+
+
+def plain_dsn(url: str) -> str:
+    """Return `url` as asyncpg wants it, without SQLAlchemy's driver name. Holds the password."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def role_of(url: str) -> str:
+    """Return the name of the role that `url` connects as."""
+    role = make_url(url).username
+    if not role:
+        raise ValueError("The database URL names no role.")
+    return role
+
+
+def _connect_arguments(*, application_name: str, statement_timeout_ms: int, lock_timeout_ms: int) -> dict[str, Any]:
+    return {
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": statement_timeout_ms / 1_000 + COMMAND_GRACE_S,
+        "server_settings": {
+            "application_name": application_name,
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": str(lock_timeout_ms),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            "timezone": "UTC",
+        },
+    }
+
+
+def _refuse_broken(adapted: Any, *_: object) -> None:
+    """Make the pool replace a connection whose end asyncpg has already seen."""
+    if adapted.driver_connection.is_closed():
+        raise sa.exc.DisconnectionError

@@ -1,0 +1,63 @@
+"""What is kept for a while alone: requests and their answers, raw events. Then their rows go, a batch at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.errors import ServiceError
+from services.runtime.database.connections import DirectConnections
+
+REQUESTS_KEPT: Final = timedelta(days=90)
+"""After that a unique key of what was done still keeps it from being done twice. Raw bodies of events go then too."""
+FORGET_EVERY_S: Final = 3_600.0
+FORGET_BATCH: Final = 500
+"""Rows of one statement, which takes some milliseconds."""
+
+_logger = logging.getLogger(__name__)
+
+
+async def forget(held: DirectConnections, statement: str, *, now: datetime) -> int:
+    """Delete what is older than `REQUESTS_KEPT`, and return how many rows that were.
+
+    The `statement` deletes rows made before its first argument, at most its second of them, and returns one for each.
+    """
+    forgotten = 0
+    while True:
+        async with held.statement("requests.forget") as connection:
+            rows = await connection.fetch(statement, now - REQUESTS_KEPT, FORGET_BATCH)
+        forgotten += len(rows)
+        if len(rows) < FORGET_BATCH:
+            return forgotten
+
+
+@asynccontextmanager
+async def forgetting(
+    held: DirectConnections, statements: Sequence[str], *, now: Callable[[], datetime], every_s: float = FORGET_EVERY_S
+) -> AsyncIterator[None]:
+    """Do so by each of a service's statements, at once, and again and again while inside."""
+    task = asyncio.create_task(_run(held, statements, now=now, every_s=every_s))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _run(
+    held: DirectConnections, statements: Sequence[str], *, now: Callable[[], datetime], every_s: float
+) -> None:
+    while True:
+        for statement in statements:
+            try:
+                await forget(held, statement, now=now())
+            except ServiceError as error:
+                _logger.warning("old rows are forgotten later: %s", error)
+            except Exception:
+                # Whatever it is, a loop that ended here would keep what is said to be forgotten, and say nothing.
+                _logger.exception("old rows could not be forgotten")
+        await asyncio.sleep(every_s)

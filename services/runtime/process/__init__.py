@@ -1,0 +1,1 @@
+"""How a process starts, is configured, logs, tells the time and ends."""

@@ -1,0 +1,114 @@
+"""What is known about the call being served, for whatever runs inside it: caller, reach, correlation, time left.
+
+Kept in context variables, which a task started inside a call inherits. Work that outlives its call, and due work, which
+belong to no call, run inside `acting_for`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from services.runtime.rpc.access import Access
+from services.runtime.rpc.identity import Caller
+from services.shared.cards import holds_card_number
+
+CORRELATION_KEY: Final = "x-correlation-id"
+"""Metadata key, in and out: one id for everything a caller's call causes in the suite."""
+
+_CORRELATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(slots=True)
+class _Served:
+    """The call that is served, or what is done for a tenant outside of any."""
+
+    correlation: str
+    deadline: float | None
+    caller: Caller | None = None
+    access: Access | None = None
+    tenant_id: str | None = None
+
+
+_served: ContextVar[_Served | None] = ContextVar("served", default=None)
+# One variable for all of it: a stream keeps its context for as long as it lasts.
+
+
+def current_caller() -> Caller:
+    """Return who made the call being served; raise LookupError outside of one."""
+    served = _served.get()
+    if served is None or served.caller is None:
+        raise LookupError("no call is being served here")
+    return served.caller
+
+
+def current_access() -> Access:
+    """Return how far the current caller reaches; raise LookupError outside of a call."""
+    served = _served.get()
+    if served is None or served.access is None:
+        raise LookupError("no call is being served here")
+    return served.access
+
+
+def current_tenant() -> str:
+    """Return the tenant we act for: the caller's, or that of `acting_for`; raise LookupError if there is neither."""
+    served = _served.get()
+    if served is None or served.tenant_id is None:
+        raise LookupError("neither a call nor acting_for says which tenant this is for")
+    return served.tenant_id
+
+
+def correlation_id() -> str | None:
+    """Return the id that ties together what one call caused; None if nothing set one."""
+    served = _served.get()
+    return None if served is None else served.correlation
+
+
+def time_remaining() -> float | None:
+    """Return the seconds left until the current call's deadline, negative if it has passed; None without one."""
+    served = _served.get()
+    if served is None or served.deadline is None:
+        return None
+    return served.deadline - asyncio.get_running_loop().time()
+
+
+@contextmanager
+def acting_for(tenant_id: str, *, correlation: str | None = None) -> Generator[None]:
+    """Act for a tenant outside of any call: no caller, no deadline, and `correlation` or a new id.
+
+    For due work, and for work that goes on after its call was answered. A correlation id that is not sane is replaced.
+    """
+    token = _served.set(_Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id))
+    try:
+        yield
+    finally:
+        _served.reset(token)
+
+
+def sane_correlation(candidate: str | None) -> str:
+    """Return `candidate` if it is 1 to 64 of A-Z, a-z, 0-9, `_`, `-` and no card's number, otherwise a new id."""
+    if candidate is not None and _CORRELATION.fullmatch(candidate) and not holds_card_number(candidate):
+        return candidate
+    return secrets.token_hex(16)
+
+
+# What the server sets as a call is let in. Each call has a task and hence a context of its own; nothing is reset.
+
+
+def begin(*, correlation: str, remaining_s: float | None) -> None:
+    """Note the correlation id and the deadline of the call this task serves."""
+    deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
+    _served.set(_Served(correlation, deadline))
+
+
+def admitted(caller: Caller, access: Access) -> None:
+    """Note who makes the call this task serves, and how far they reach."""
+    served = _served.get()
+    assert served is not None, "a call begins before it is let in"  # noqa: S101
+    served.caller, served.access, served.tenant_id = caller, access, caller.tenant_id
