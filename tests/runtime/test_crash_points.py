@@ -18,10 +18,10 @@ AS_OWNER = ("../status/retention.py",)
 """Takes tables apart with the rights of their owner, as migrations do."""
 PASS = """
 import pathlib, sys
-from services.runtime import points
-points.configure(record=None, armed=pathlib.Path(sys.argv[1]), production=False)
+from services.runtime import crash_points
+crash_points.configure(record=None, armed=pathlib.Path(sys.argv[1]), production=False)
 for passing in range(1, 4):
-    points.reach("journey.step:before_commit")
+    crash_points.reach("journey.step:before_commit")
     print(passing, flush=True)
 """
 
@@ -118,12 +118,12 @@ def test_crash_points_are_refused_where_real_money_moves(
 @pytest.mark.parametrize(
     ("pattern", "allowed"),
     [
-        (r"\.commit\(", {"database.py"}),
-        (r"(engine|conn|connection)\.(begin|begin_twophase)\(", {"database.py"}),
-        (r"engine\.connect\(", {"database.py"}),
-        (r"\bcreate_async_engine\(", {"database.py"}),
-        (r"\basyncpg\.(connect|create_pool)\(", {"database.py", "migrations.py", "jobs.py", *AS_OWNER}),
-        (r"(conn|connection)\.transaction\(", {"migrations.py", *AS_OWNER}),
+        (r"\.commit\(", {"database/connections.py"}),
+        (r"(engine|conn|connection)\.(begin|begin_twophase)\(", {"database/connections.py"}),
+        (r"engine\.connect\(", {"database/connections.py"}),
+        (r"\bcreate_async_engine\(", {"database/connections.py"}),
+        (r"\basyncpg\.(connect|create_pool)\(", {"database/connections.py", "database/migrations.py", *AS_OWNER}),
+        (r"(conn|connection)\.transaction\(", {"database/migrations.py", *AS_OWNER}),
     ],
 )
 def test_nothing_commits_or_connects_outside_the_one_helper(pattern: str, allowed: set[str]) -> None:

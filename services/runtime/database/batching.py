@@ -38,7 +38,7 @@ class Batcher(Generic[Item, Answer]):
         batch_max: int,
         partition_key: Callable[[Item], Hashable] | None = None,
     ) -> None:
-        """Have one call or batch on its way at a time, at most `concurrency_max` when they take longer than `PATIENCE_S`.
+        """Have one call or batch under way, and at most `concurrency_max` when they take longer than `PATIENCE_S`.
 
         `many` answers each of its items, in order. If it raises, each item is tried again by `one`, which hence must be
         safe to repeat: no item can fail another. Items of one `partition_key` never share a batch; they
