@@ -20,13 +20,13 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import add_OrchestratorService
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
-from services.orchestrator.commands import DRAIN_S, Commands
 from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.driver import Driver
+from services.orchestrator.event_sink import SinkServicer
 from services.orchestrator.peers import Peers
-from services.orchestrator.quotes import Quotes
-from services.orchestrator.servicer import OrchestratorServicer
-from services.orchestrator.sink import SinkServicer
+from services.orchestrator.quote_outbox import Quotes
+from services.orchestrator.request_runner import DRAIN_S, Commands
+from services.orchestrator.servicers.payments import OrchestratorServicer
 from services.orchestrator.statements import FORGET
 from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep

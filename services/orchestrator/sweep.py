@@ -15,9 +15,9 @@ from __future__ import annotations
 import logging
 
 from services.errors import ServiceError
-from services.orchestrator.commands import Commands
 from services.orchestrator.domain import EXPIRY, MONEY, PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
 from services.orchestrator.driver import Driver
+from services.orchestrator.request_runner import Commands
 from services.orchestrator.store import WORK_CLASSES, Plan, Store
 from services.runtime.work.kinds import RetryPolicy, Work, WorkKind
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2
 from services.orchestrator import domain
-from services.orchestrator.commands import Commands
 from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers
+from services.orchestrator.request_runner import Commands
 from services.orchestrator.store import Plan
 from services.runtime import crash_points
 from services.runtime.rpc import call_context

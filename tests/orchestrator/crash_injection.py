@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from services.orchestrator.commands import Commands
 from services.orchestrator.domain import ABANDONED_AFTER, LEASE
 from services.orchestrator.driver import Driver
-from services.orchestrator.reading import named
+from services.orchestrator.request_runner import Commands
 from services.orchestrator.store import Request
 from services.orchestrator.sweep import Sweep
+from services.orchestrator.wire.requests import named
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import EVERYTHING
 from services.runtime.rpc.identity import Caller

@@ -10,10 +10,10 @@ import pytest
 from batzen.gateway.v1 import gateway_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from services.orchestrator.commands import Commands
 from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.peers import Refused
-from services.orchestrator.reading import new_payment
+from services.orchestrator.request_runner import Commands
+from services.orchestrator.wire.requests import new_payment
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.crash_injection import Life, asked_by_shop, lives, mortal_orchestrator
 from tests.orchestrator.samples import (

@@ -18,11 +18,11 @@ from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1 import status_pb2
 from local.databases import ServiceDatabase
-from services.orchestrator.commands import Commands
 from services.orchestrator.domain import ABANDONED_AFTER, RETRY_MAX
 from services.orchestrator.peers import Refused
-from services.orchestrator.quotes import Quotes
-from services.orchestrator.reading import new_payment, timestamp
+from services.orchestrator.quote_outbox import Quotes
+from services.orchestrator.request_runner import Commands
+from services.orchestrator.wire.requests import new_payment, timestamp
 from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World

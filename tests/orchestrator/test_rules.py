@@ -32,8 +32,8 @@ from services.orchestrator.domain import (
     PaymentError,
     Snapshot,
 )
-from services.orchestrator.reading import derived_payment_id
 from services.orchestrator.store import RequestKey
+from services.orchestrator.wire.requests import derived_payment_id
 from services.status.domain import MOVES, State
 
 DECLINE = PaymentError(code="card_declined", decline_code="generic_decline", message="No.", recoverable=True)

@@ -13,7 +13,7 @@ import pytest
 
 from local.databases import ServiceDatabase
 from services.orchestrator.domain import EXPIRY, LEASE, MONEY, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
-from services.orchestrator.quotes import Quotes
+from services.orchestrator.quote_outbox import Quotes
 from services.orchestrator.statements import FORGET
 from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
 from services.orchestrator.sweep import Sweep

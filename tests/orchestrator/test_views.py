@@ -5,7 +5,7 @@ from __future__ import annotations
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
-from services.orchestrator.views import for_payer
+from services.orchestrator.wire.responses import for_payer
 from tests.orchestrator.samples import start
 
 SETTLED_BETWEEN_OTHERS = {"fee", "share", "funder", "funded", "revision", "basis", "platform"}

@@ -13,11 +13,13 @@ from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceServicer
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator import domain
-from services.orchestrator.commands import Commands
 from services.orchestrator.domain import PaymentNotFound
 from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers, money
-from services.orchestrator.reading import (
+from services.orchestrator.request_runner import Commands
+from services.orchestrator.store import Plan, Store
+from services.orchestrator.syncs import Syncs
+from services.orchestrator.wire.requests import (
     REASON_CHARACTERS_MAX,
     check_id,
     check_money,
@@ -30,9 +32,7 @@ from services.orchestrator.reading import (
     own_payer,
     timestamp,
 )
-from services.orchestrator.store import Plan, Store
-from services.orchestrator.syncs import Syncs
-from services.orchestrator.views import for_payer
+from services.orchestrator.wire.responses import for_payer
 from services.runtime.rpc import call_context
 
 Context = aio.ServicerContext[Any, Any]
