@@ -21,13 +21,13 @@ from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
 from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
-from services.orchestrator.driver import Driver
 from services.orchestrator.event_sink import SinkServicer
 from services.orchestrator.peers import Peers
-from services.orchestrator.quote_outbox import Quotes
-from services.orchestrator.request_runner import DRAIN_S, Commands
+from services.orchestrator.quote_outbox import QuoteOutbox
+from services.orchestrator.request_runner import DRAIN_S, RequestRunner
 from services.orchestrator.servicers.payments import OrchestratorServicer
 from services.orchestrator.statements import FORGET
+from services.orchestrator.steps import Driver
 from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
@@ -86,9 +86,9 @@ class Parts:
     store: Store
     peers: Peers
     driver: Driver
-    commands: Commands
+    runner: RequestRunner
     sweep: Sweep
-    quotes: Quotes
+    quote_outbox: QuoteOutbox
     work: Engine
     servicer: OrchestratorServicer
     sink: SinkServicer
@@ -115,23 +115,23 @@ async def orchestrator_parts(
         work = Engine(database_url, held, clock=clock, application_name=SERVICE)
         store = Store(held, clock=clock, wake=work.wake)
         driver = Driver(store, peers, abandoned_after=abandoned_after, now=clock.now)
-        commands = Commands(store, driver, peers, now=clock.now)
-        sweep, quotes = Sweep(store, driver, commands), Quotes(store, peers)
-        work.register(*sweep.kinds, quotes.kind)
-        syncs = Syncs(driver, commands, peers)
-        await stack.enter_async_context(commands.draining())
+        runner = RequestRunner(store, driver, peers, now=clock.now)
+        sweep, quote_outbox = Sweep(store, driver, runner), QuoteOutbox(store, peers)
+        work.register(*sweep.kinds, quote_outbox.kind)
+        syncs = Syncs(driver, runner, peers)
+        await stack.enter_async_context(runner.draining())
         await stack.enter_async_context(syncs.draining())
         await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
         yield Parts(
             store=store,
             peers=peers,
             driver=driver,
-            commands=commands,
+            runner=runner,
             sweep=sweep,
-            quotes=quotes,
+            quote_outbox=quote_outbox,
             work=work,
             servicer=OrchestratorServicer(  # type: ignore[abstract]  # RPCs that are only announced
-                store, driver, commands, syncs, peers, quote_ttl=quote_ttl(abandoned_after)
+                store, driver, runner, syncs, peers, quote_ttl=quote_ttl(abandoned_after)
             ),
             sink=SinkServicer(store),
         )

@@ -21,8 +21,8 @@ from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from services.errors import FieldInvalid, PeerUnavailable, ServiceError
 from services.orchestrator import domain
-from services.orchestrator.driver import Driver, Work
 from services.orchestrator.peers import REQUEST_EXPIRED, Peers, Refused, money, observation, snapshot_message
+from services.orchestrator.steps import Driver, UnitOfWork
 from services.orchestrator.store import Request
 from services.runtime import crash_points
 
@@ -52,23 +52,23 @@ class Actions:
         self._driver = driver
         self._peers = peers
         self._now = now
-        self._methods: dict[str, Callable[[Work, Request, bytes], Awaitable[Message]]] = {
+        self._methods: dict[str, Callable[[UnitOfWork, Request, bytes], Awaitable[Message]]] = {
             "StartPayment": self._start,
             "SubmitPayment": self._submit,
             "CancelPayment": self._cancel,
             "RefundPayment": self._refund,
         }
 
-    async def perform(self, work: Work, request: Request, personal: bytes) -> Message:
-        """Do what a request asks for, and return the answer. `personal` is known only while its caller's call runs."""
-        return await self._methods[request.key.method](work, request, personal)
+    async def perform(self, work: UnitOfWork, request: Request, payer: bytes) -> Message:
+        """Do what a request asks for, and return the answer. `payer` is known only while its caller's call runs."""
+        return await self._methods[request.key.method](work, request, payer)
 
-    async def _start(self, work: Work, request: Request, personal: bytes) -> Message:
+    async def _start(self, work: UnitOfWork, request: Request, payer: bytes) -> Message:
         plan = work.plan
         if plan.stage == "STARTING":
-            await self._driver.start(work, gateway_pb2.Payer.FromString(personal) if personal else None)
+            await self._driver.start(work, gateway_pb2.Payer.FromString(payer) if payer else None)
         await self._driver.end_if_due(work)  # a start that took too long ends here, before anybody could pay
-        await self._driver.say_all(work)
+        await self._driver.flush_outbox(work)
         if plan.stage != "COLLECTING":
             work.client_secret = ""
         elif not work.client_secret:
@@ -80,18 +80,18 @@ class Actions:
         )
         return orchestrator_pb2.StartPaymentResponse(session=session)
 
-    async def _submit(self, work: Work, request: Request, personal: bytes) -> Message:
+    async def _submit(self, work: UnitOfWork, request: Request, payer: bytes) -> Message:
         plan = work.plan
         command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
         if not request.calling:
-            if plan.said.collection not in domain.SUBMITTABLE:
-                raise domain.PaymentState(state=plan.said.collection)
+            if plan.latest_snapshot.collection not in domain.SUBMITTABLE:
+                raise domain.PaymentState(state=plan.latest_snapshot.collection)
             if request.send_before_time is not None and request.send_before_time <= self._now():
                 raise domain.SubmitExpired
-            work.say(domain.submitted(plan.said), f"step:submit:{_derived(request)}")
+            work.enqueue(domain.submitted(plan.latest_snapshot), f"step:submit:{_derived(request)}")
             await self._driver.save(work, "submit.begin", request=request)
         try:
-            async with self._saying(work):  # watchers see it while the bank decides
+            async with self._flushing(work):  # watchers see it while the bank decides
                 seen = await crash_points.call(
                     "submit.gateway",
                     self._peers.confirm_intent(
@@ -107,33 +107,33 @@ class Actions:
             raise await self._submit_refused(work, request, refusal) from refusal
         self._settle(work, seen.observation, request)
         await self._driver.save(work, "submit.outcome")
-        await self._driver.say_what_goes(work)
+        await self._driver.try_flush_outbox(work)
         answer = orchestrator_pb2.SubmitPaymentResponse(payment=await self._payment(work))
         if seen.redirect_url is not None:
             answer.next_action.redirect_url = seen.redirect_url
         return answer
 
-    async def _submit_refused(self, work: Work, request: Request, refusal: Refused) -> ServiceError:
+    async def _submit_refused(self, work: UnitOfWork, request: Request, refusal: Refused) -> ServiceError:
         """Take a submit back that never reached a bank, and return what its caller hears.
 
         Where something else was heard of the payment since, that is what holds: the payment is looked into.
         """
-        said = work.plan.said
+        latest = work.plan.latest_snapshot
         error: ServiceError
         if refusal.reason == REQUEST_EXPIRED:
             # A gateway whose database lost its last commits may have sent it all the same.
             work.apply(
                 (await crash_points.call("submit.sync", self._peers.sync_intent(work.plan.payment_id))).observation
             )
-            said = work.plan.said
-            if said.is_unheard:
-                work.say(domain.submit_expired(said), f"step:submit_expired:{_derived(request)}")
-            is_free = work.plan.said.collection in domain.SUBMITTABLE
-            error = domain.SubmitExpired() if is_free else domain.PaymentState(state=said.collection)
-        elif _is_of_the_method(refusal) and (said.is_unheard or said.collection in domain.SUBMITTABLE):
+            latest = work.plan.latest_snapshot
+            if latest.is_unheard:
+                work.enqueue(domain.submit_expired(latest), f"step:submit_expired:{_derived(request)}")
+            is_free = work.plan.latest_snapshot.collection in domain.SUBMITTABLE
+            error = domain.SubmitExpired() if is_free else domain.PaymentState(state=latest.collection)
+        elif _is_of_the_method(refusal) and (latest.is_unheard or latest.collection in domain.SUBMITTABLE):
             code = refusal.metadata.get("code", refusal.reason.lower())
-            if said.is_unheard:  # or it was said already, by a process that died over the answer
-                work.say(domain.method_refused(said, code), f"step:submit_refused:{_derived(request)}")
+            if latest.is_unheard:  # or that was recorded already, by a process that died over the answer
+                work.enqueue(domain.method_refused(latest, code), f"step:submit_refused:{_derived(request)}")
             command = orchestrator_pb2.SubmitPaymentRequest.FromString(request.command)
             error = domain.MethodRefused(code=code, field=refusal.field or command.WhichOneof("method"))
         else:
@@ -144,15 +144,15 @@ class Actions:
             elif refusal.status == "INVALID_ARGUMENT" and refusal.field == "return_url":
                 error = FieldInvalid(field="return_url")
             else:
-                error = domain.PaymentState(state=work.plan.said.collection)
+                error = domain.PaymentState(state=work.plan.latest_snapshot.collection)
         await self._driver.save(work, "submit.refused")
-        await self._driver.say_what_goes(work)
+        await self._driver.try_flush_outbox(work)
         return error
 
     @asynccontextmanager
-    async def _saying(self, work: Work) -> AsyncIterator[None]:
-        """Send the outbox beside what is done inside, and leave when both are done."""
-        task = asyncio.create_task(self._driver.say_what_goes(work))
+    async def _flushing(self, work: UnitOfWork) -> AsyncIterator[None]:
+        """Flush the outbox beside what is done inside, and leave when both are done."""
+        task = asyncio.create_task(self._driver.try_flush_outbox(work))
         try:
             yield
         except asyncio.CancelledError:
@@ -164,32 +164,32 @@ class Actions:
         if failure is not None:
             raise failure
 
-    def _settle(self, work: Work, seen: domain.Observation, request: Request) -> None:
+    def _settle(self, work: UnitOfWork, seen: domain.Observation, request: Request) -> None:
         """Apply what a submit led to, also when it led to where the payment stood before."""
         work.apply(seen)
-        if work.plan.said.is_unheard:
-            snapshot = domain.observed(work.plan.said, seen, ending=work.plan.ending)
-            work.say(snapshot, f"step:submit_settled:{_derived(request)}")
+        if work.plan.latest_snapshot.is_unheard:
+            snapshot = domain.observed(work.plan.latest_snapshot, seen, cancel_outcome=work.plan.cancel_outcome)
+            work.enqueue(snapshot, f"step:submit_settled:{_derived(request)}")
 
-    async def _cancel(self, work: Work, request: Request, personal: bytes) -> Message:
-        collection = work.plan.said.collection
+    async def _cancel(self, work: UnitOfWork, request: Request, payer: bytes) -> Message:
+        collection = work.plan.latest_snapshot.collection
         if collection != domain.CANCELED:
-            if not request.calling and not work.plan.said.is_cancelable:
+            if not request.calling and not work.plan.latest_snapshot.is_cancelable:
                 raise domain.PaymentState(state=collection)
-            await self._driver.call_off(work, ending=domain.CANCELED, reason="REQUESTED", request=request)
+            await self._driver.cancel(work, cancel_outcome=domain.CANCELED, reason="REQUESTED", request=request)
             await self._driver.save(work, "cancel.outcome")
-            await self._driver.say_what_goes(work)
-            if work.plan.said.reason == domain.OUTCOME_UNKNOWN:
-                raise PeerUnavailable(dependency="gateway")  # the request stays open until Stripe has said it
-            if work.plan.said.collection != domain.CANCELED:
-                raise domain.PaymentState(state=work.plan.said.collection)
+            await self._driver.try_flush_outbox(work)
+            if work.plan.latest_snapshot.reason == domain.OUTCOME_UNKNOWN:
+                raise PeerUnavailable(dependency="gateway")  # the request stays open until Stripe says it
+            if work.plan.latest_snapshot.collection != domain.CANCELED:
+                raise domain.PaymentState(state=work.plan.latest_snapshot.collection)
         return orchestrator_pb2.CancelPaymentResponse(payment=await self._payment(work))
 
-    async def _refund(self, work: Work, request: Request, personal: bytes) -> Message:
+    async def _refund(self, work: UnitOfWork, request: Request, payer: bytes) -> Message:
         plan = work.plan
         command = orchestrator_pb2.RefundPaymentRequest.FromString(request.command)
-        if plan.said.amounts.captured_minor == 0:
-            raise domain.PaymentState(state=plan.said.collection)
+        if plan.latest_snapshot.amounts.captured_minor == 0:
+            raise domain.PaymentState(state=plan.latest_snapshot.collection)
         for name in ("amount", "expected_refundable"):
             if command.HasField(name) and getattr(command, name).currency_code != plan.currency_code:
                 raise FieldInvalid(field=f"{name}.currency_code", detail=f"The payment is in {plan.currency_code}.")
@@ -209,30 +209,32 @@ class Actions:
             # What the gateway read before it refused is true here too, before anybody looks at the balance again.
             work.apply((await crash_points.call("refund.seen", self._peers.seen(plan.payment_id))).observation)
             await self._driver.save(work, "refund.refused")
-            await self._driver.say_what_goes(work)
+            await self._driver.try_flush_outbox(work)
             known = _REFUND_REFUSALS.get(refusal.reason)
             if known is not None:
                 raise known(**refusal.metadata) from refusal
             raise domain.RefundRefused(code=refusal.metadata.get("code", refusal.reason)) from refusal
         work.apply(observation(given.observation))
         await self._driver.save(work, "refund.outcome")
-        await self._driver.say_what_goes(work)
+        await self._driver.try_flush_outbox(work)
         return orchestrator_pb2.RefundPaymentResponse(
             refund_id=given.refund.refund_id, amount=given.refund.amount, payment=await self._payment(work)
         )
 
-    async def _payment(self, work: Work) -> status_pb2.Payment:
+    async def _payment(self, work: UnitOfWork) -> status_pb2.Payment:
         """Return the payment as status has it; while status is away, as one whose outcome is not recorded yet."""
-        if not work.behind:
+        if not work.has_pending:
             return work.payment or await self._peers.payment(work.plan.payment_id)
         plan = work.plan
-        said = replace(plan.said, collection=domain.PROCESSING, reason="OUTCOME_NOT_RECORDED_YET", last_error=None)
+        snapshot = replace(
+            plan.latest_snapshot, collection=domain.PROCESSING, reason="OUTCOME_NOT_RECORDED_YET", last_error=None
+        )
         return status_pb2.Payment(
             payment_id=plan.payment_id,
             revision=plan.revision,
             state=payment_pb2.PAYMENT_STATE_PROCESSING,
             phase=status_pb2.PHASE_PROCESSING,
-            snapshot=snapshot_message(said),
+            snapshot=snapshot_message(snapshot),
             total=money(plan.total_minor or 0, plan.currency_code or ""),
             payer_id=plan.payer_id,
             seller_ids=plan.seller_ids,

@@ -35,7 +35,7 @@ RETRY_FIRST: Final = timedelta(milliseconds=500)
 RETRY_MAX: Final = timedelta(minutes=1)
 """Also how long after an outage the last of what waited for its end is tried."""
 PARKED_AFTER_TRIES: Final = 20
-"""Tries in a row, about 15 minutes, after which a person is asked; the tries go on at `RETRY_MAX`."""
+"""Tries in a row, about 15 minutes, after which an operator is needed; the tries go on at `RETRY_MAX`."""
 LOOK_AGAIN_AFTER: Final = timedelta(hours=1)
 """How often a payment is read again at Stripe that should long have come to an end there."""
 
@@ -208,7 +208,7 @@ class PaymentError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """Why a person has to look."""
+    """Why it needs an operator."""
 
     reason: str
     detail: str = ""
@@ -308,12 +308,12 @@ class Observation:
     decline_count: int
 
 
-def observed(before: Snapshot, seen: Observation, *, ending: str | None) -> Snapshot:
+def observed(before: Snapshot, seen: Observation, *, cancel_outcome: str | None) -> Snapshot:
     """Return what is true after `seen`.
 
-    `ending` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED. What is paid
-    stays paid: only the amounts move then. Money that comes after the payment ended without money is applied, and a
-    person is asked to look. The gateway's own attention goes when it is not seen any more.
+    `cancel_outcome` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED. What is
+    paid stays paid: only the amounts move then. Money that comes after the payment ended without money is applied, and
+    needs an operator. The gateway's own attention goes when it is not seen any more.
     """
     collection = COLLECTION_OF_INTENT[seen.intent_state]
     last_error, reason = seen.last_error, ""
@@ -327,7 +327,7 @@ def observed(before: Snapshot, seen: Observation, *, ending: str | None) -> Snap
         if before.collection in ENDED_WITHOUT_MONEY:
             collection, reason = before.collection, before.reason
     elif collection == CANCELED:
-        collection = before.collection if before.collection in ENDED_WITHOUT_MONEY else ending or CANCELED
+        collection = before.collection if before.collection in ENDED_WITHOUT_MONEY else cancel_outcome or CANCELED
         last_error = last_error or before.last_error
     elif before.collection in ENDED_WITHOUT_MONEY:
         if collection in (SUCCEEDED, AUTHORIZED, PROCESSING):
@@ -422,7 +422,7 @@ def quote_state(before: str | None, collection: str) -> str | None:
 
 
 def quote_problem(before: Snapshot, problem: str) -> Snapshot:
-    """Return what is true when pricing answered with what a person has to hear; it is added to what they hear already.
+    """Return what is true when pricing answered with what needs an operator, beside what needs one already.
 
     `problem` is OVER_LIMIT, or the reason for which pricing refuses the quote's end.
     """

@@ -32,7 +32,7 @@ class SinkServicer(GatewayEventSinkServiceServicer):
         if seen.mirror_version < 1:
             raise FieldMissing(field="observation.mirror_version")
         if seen.intent_state not in INTENT_STATES:
-            # Kept, it would stop everything else on the payment; refused, the gateway holds it for a person.
+            # Kept, it would stop everything else on the payment; refused, the gateway keeps it for an operator.
             raise FieldInvalid(field="observation.intent_state", detail="This version does not know it.")
         found = await self._store.observe(
             call_context.current_tenant(),

@@ -110,7 +110,7 @@ def refusal_to_json(error: ServiceError) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class GatewayAnswer:
     """What the gateway answered about a payment."""
 
     observation: Observation
@@ -229,7 +229,7 @@ class Peers:
             await _answered(self._status.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id)), "status")
         ).payment
 
-    async def create_intent(self, plan: Plan, payer: gateway_pb2.Payer | None) -> Seen:
+    async def create_intent(self, plan: Plan, payer: gateway_pb2.Payer | None) -> GatewayAnswer:
         """Create the intent of the plan's next attempt. `payer` is known only while the starting call runs."""
         attempt = plan.attempt + 1
         request = gateway_pb2.CreateIntentRequest(
@@ -245,7 +245,7 @@ class Peers:
         if plan.expire_time is not None:
             request.send_before_time.FromDatetime(plan.expire_time)
         answer = await _answered(self._gateway.CreateIntent(request), "gateway")
-        return Seen(observation=observation(answer.observation), client_secret=answer.client_secret)
+        return GatewayAnswer(observation=observation(answer.observation), client_secret=answer.client_secret)
 
     async def confirm_intent(
         self,
@@ -256,7 +256,7 @@ class Peers:
         confirmation_token_id: str,
         return_url: str,
         send_before_time: datetime | None,
-    ) -> Seen:
+    ) -> GatewayAnswer:
         """Confirm the current attempt's intent with a method; Stripe is not asked after `send_before_time`."""
         request = gateway_pb2.ConfirmIntentRequest(
             request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, return_url=return_url
@@ -268,9 +268,9 @@ class Peers:
         if send_before_time is not None:
             request.send_before_time.FromDatetime(send_before_time)
         answer = await _answered(self._gateway.ConfirmIntent(request), "gateway")
-        return Seen(observation=observation(answer.observation), redirect_url=_redirect(answer))
+        return GatewayAnswer(observation=observation(answer.observation), redirect_url=_redirect(answer))
 
-    async def cancel_intent(self, plan: Plan, *, request_id: str, reason: str) -> Seen:
+    async def cancel_intent(self, plan: Plan, *, request_id: str, reason: str) -> GatewayAnswer:
         """Cancel the current attempt's intent; `reason` names a CancelIntentRequest.Reason."""
         request = gateway_pb2.CancelIntentRequest(
             request_id=request_id,
@@ -279,28 +279,28 @@ class Peers:
             reason=f"REASON_{reason}",
         )
         answer = await _answered(self._gateway.CancelIntent(request), "gateway")
-        return Seen(observation=observation(answer.observation))
+        return GatewayAnswer(observation=observation(answer.observation))
 
-    async def sync_intent(self, payment_id: str) -> Seen:
+    async def sync_intent(self, payment_id: str) -> GatewayAnswer:
         """Have the gateway read the payment again at Stripe."""
         answer = await _answered(
             self._gateway.SyncIntent(gateway_pb2.SyncIntentRequest(payment_id=payment_id)), "gateway"
         )
-        return Seen(observation=observation(answer.observation), redirect_url=_redirect(answer))
+        return GatewayAnswer(observation=observation(answer.observation), redirect_url=_redirect(answer))
 
-    async def seen(self, payment_id: str) -> Seen:
+    async def seen(self, payment_id: str) -> GatewayAnswer:
         """Return what the gateway knows, without a reading at Stripe."""
         answer = await _answered(
             self._gateway.GetIntent(gateway_pb2.GetIntentRequest(payment_id=payment_id)), "gateway"
         )
-        return Seen(observation=observation(answer.observation))
+        return GatewayAnswer(observation=observation(answer.observation))
 
-    async def secrets(self, payment_id: str) -> Seen:
+    async def secrets(self, payment_id: str) -> GatewayAnswer:
         """Fetch what only the payer may have: client secret and next action."""
         answer = await _answered(
             self._gateway.GetIntent(gateway_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True)), "gateway"
         )
-        return Seen(
+        return GatewayAnswer(
             observation=observation(answer.observation),
             client_secret=answer.client_secret,
             redirect_url=_redirect(answer),

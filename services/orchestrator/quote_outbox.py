@@ -19,7 +19,7 @@ from services.runtime.work.kinds import RetryPolicy, Work, WorkClass, WorkKind
 _logger = logging.getLogger(__name__)
 
 
-class Quotes:
+class QuoteOutbox:
     """Tells what is due."""
 
     def __init__(self, store: Store, peers: Peers) -> None:

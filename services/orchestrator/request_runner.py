@@ -32,8 +32,8 @@ from services.errors import (
 )
 from services.orchestrator.actions import Actions
 from services.orchestrator.domain import AGE_MAX, PaymentNotFound
-from services.orchestrator.driver import Driver, Work
 from services.orchestrator.peers import Peers, Refused, refusal_to_json
+from services.orchestrator.steps import Driver, UnitOfWork
 from services.orchestrator.store import NewPayment, Plan, Request, Store
 from services.runtime.rpc import call_context
 
@@ -49,7 +49,7 @@ TRANSIENT: Final = (Unavailable, Aborted, ResourceExhausted)
 _logger = logging.getLogger(__name__)
 
 
-class Commands:
+class RequestRunner:
     """Carries out the requests of callers."""
 
     def __init__(self, store: Store, driver: Driver, peers: Peers, *, now: Callable[[], datetime]) -> None:
@@ -104,14 +104,14 @@ class Commands:
                     task.cancel()
                 await asyncio.wait(tasks)
 
-    async def finish(self, work: Work) -> None:
+    async def finish(self, work: UnitOfWork) -> None:
         """Carry on all requests on a held payment that have no answer yet, the cancels before the others.
 
         A submit of which nothing was heard may have been followed by a cancel, which then is what its payer wants.
         """
         await self._finish(work, only=None)
 
-    async def _finish(self, work: Work, *, only: str | None) -> None:
+    async def _finish(self, work: UnitOfWork, *, only: str | None) -> None:
         plan = work.plan
         for request in await self._store.open_requests(plan.tenant_id, plan.payment_id):
             if only is not None and request.key.method != only:
@@ -120,7 +120,7 @@ class Commands:
                 await self._answer(work, request, b"", release=False)
             self._room.answered(request.key)
 
-    async def held(self, tenant_id: str, payment_id: str) -> Plan:
+    async def acquire(self, tenant_id: str, payment_id: str) -> Plan:
         """Take a payment, waiting for whoever has it; raises `RequestInProgress` shortly before the deadline."""
         plan = await self._store.take(tenant_id, payment_id)
         if plan is not None:
@@ -159,7 +159,7 @@ class Commands:
         answer: Message = task.result()
         return answer
 
-    async def _repeated(self, request: Request, personal: bytes = b"") -> Message:
+    async def _repeated(self, request: Request, payer: bytes = b"") -> Message:
         """Answer a request that was written down before, here or elsewhere, carrying it on if nobody does."""
         until = self._patience()
         while True:
@@ -175,7 +175,7 @@ class Commands:
                 raise RequestInProgress
             current = await self._store.request(request.key)
             if current is not None and not current.done:
-                return await self._carry_out(plan, current, personal)
+                return await self._carry_out(plan, current, payer)
             async with self._driver.holding(plan) as work:
                 await self._driver.save(work, "request.nothing", release=True)
 
@@ -223,31 +223,31 @@ class Commands:
                 message.next_action.redirect_url = seen.redirect_url
         return message
 
-    async def _carry_out(self, plan: Plan, request: Request, personal: bytes = b"") -> Message:
+    async def _carry_out(self, plan: Plan, request: Request, payer: bytes = b"") -> Message:
         async with self._driver.holding(plan) as work:
             if plan.is_canceling and request.key.method == "SubmitPayment":
                 await self._finish(work, only="CancelPayment")
-            answer = await self._answer(work, request, personal, release=True)
+            answer = await self._answer(work, request, payer, release=True)
         self._room.answered(request.key)
         return answer
 
-    async def _answer(self, work: Work, request: Request, personal: bytes, *, release: bool) -> Message:
+    async def _answer(self, work: UnitOfWork, request: Request, payer: bytes, *, release: bool) -> Message:
         """Do what a request asks for and keep its answer, or the refusal if it stands for good."""
         point = f"{request.key.method.removesuffix('Payment').lower()}.answer"
         try:
             if work.plan.stage == "STARTING" and request.key.method != "StartPayment":
                 await self._driver.start(work, None)
             self._driver.apply_delivered(work)
-            if work.behind:
-                await self._driver.say_what_goes(work)
-            message = await self._actions.perform(work, request, personal)
+            if work.has_pending:
+                await self._driver.try_flush_outbox(work)
+            message = await self._actions.perform(work, request, payer)
         except ServiceError as refusal:
             if isinstance(refusal, TRANSIENT):
                 raise
             kept = refusal_to_json(refusal)
             await self._driver.save(work, point, request=replace(request, refusal=kept), release=release)
             raise Refused(**kept) from refusal
-        if work.behind:
+        if work.has_pending:
             # Status is away: the outbox keeps what is to be said, the request stays open, and its repeat hears more.
             await self._driver.save(work, point, release=release)
         else:

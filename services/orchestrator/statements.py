@@ -11,13 +11,14 @@ from typing import Final
 from services.runtime.work.statements import LAPSES_COUNTED_MAX, due_now
 
 _MUTABLE: Final = (
-    "stage", "quote_id", "currency_code", "total_minor", "platform_fee_minor", "attempt", "ending", "mirror_version",
-    "said", "revision", "failures", "expire_time",
+    "stage", "quote_id", "currency_code", "total_minor", "platform_fee_minor", "attempt", "cancel_outcome",
+    "mirror_version", "latest_snapshot", "revision", "failures", "expire_time",
 )  # fmt: skip
 _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.session_type, p.session_name,
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
-    p.total_minor, p.platform_fee_minor, p.attempt, p.ending, p.observed_version, p.observation, p.mirror_version,
-    p.said, p.revision, p.fence, p.work_class, p.failures, p.expire_time, p.create_time, p.asked, p.quote_state"""
+    p.total_minor, p.platform_fee_minor, p.attempt, p.cancel_outcome, p.observed_version, p.observation,
+    p.mirror_version, p.latest_snapshot, p.revision, p.fence, p.work_class, p.failures, p.expire_time, p.create_time,
+    p.request_count, p.quote_state"""
 _OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"
 
 
@@ -40,11 +41,12 @@ WITH request AS (
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1)
 INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
-    return_url, seller_ids, booking_ids, labels, stage, said, create_time, expire_time, fence, held_until, due_time)
+    return_url, seller_ids, booking_ids, labels, stage, latest_snapshot, create_time, expire_time, fence,
+    held_until, due_time)
 SELECT $1, $6, $10, $11, $12, $13, $14, $15, $16, $17, $18, 'STARTING', $19, $8, $20, 1,
     now() + $21::interval + $22::interval, now() + $21::interval + $22::interval FROM request
 RETURNING {_COLUMNS},
-    '{{"unsaid": [], "set_aside": [], "quote": null, "is_canceling": false}}'::json AS outbox
+    '{{"pending": [], "rejected": [], "quote": null, "is_canceling": false}}'::json AS outbox
 """  # noqa: S608 our own column names
 
 ACCEPT: Final = f"""
@@ -58,15 +60,15 @@ request AS (
     SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8, $9 FROM target
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1),
-asked AS (
-    UPDATE payments p SET asked = p.asked + 1, fence = p.fence + t.free::int, work_class = 'MONEY',
+counted AS (
+    UPDATE payments p SET request_count = p.request_count + 1, fence = p.fence + t.free::int, work_class = 'MONEY',
         lapses = p.lapses + (t.free AND p.held_until > '-infinity')::int,
         held_until = CASE WHEN t.free THEN {_until("$11", "$12")} ELSE p.held_until END,
         due_time = CASE WHEN t.free THEN {_until("$11", "$12")} ELSE p.due_time END
     FROM request, target t WHERE p.tenant_id = $1 AND p.payment_id = $6
     RETURNING t.free, {_COLUMNS}, {_OUTBOX})
-SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM request) AS accepted, asked.*
-FROM (SELECT 1) AS always LEFT JOIN asked ON true
+SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM request) AS accepted, counted.*
+FROM (SELECT 1) AS always LEFT JOIN counted ON true
 """  # noqa: S608 our own column names
 
 TAKE: Final = f"""
@@ -96,7 +98,7 @@ WITH held AS (
             CASE WHEN NOT $17 THEN p.due_time
                 ELSE now() + $16::interval + CASE WHEN is_more THEN interval '0' ELSE $18::interval END END,
             CASE WHEN NOT $17 THEN p.work_class WHEN is_more THEN 'MONEY' ELSE $36 END
-            FROM (SELECT p.observed_version > $11 OR p.asked > $32 OR EXISTS (
+            FROM (SELECT p.observed_version > $11 OR p.request_count > $32 OR EXISTS (
                 SELECT FROM requests r
                 WHERE r.tenant_id = $1 AND r.payment_id = $2 AND r.state <> 'DONE'
                     AND (r.caller, r.method, r.request_id) IS DISTINCT FROM ($27, $28, $29)) AS is_more) AS more)
@@ -107,14 +109,14 @@ added AS (
     SELECT $1, $2, a.request_id, a.fact, a.snapshot::jsonb, $23
     FROM held, unnest($19::uuid[], $20::text[], $21::text[]) WITH ORDINALITY AS a (request_id, fact, snapshot, place)
     ORDER BY a.place),
-said AS (
+recorded AS (
     DELETE FROM transitions t USING held
     WHERE t.tenant_id = $1 AND t.payment_id = $2 AND t.request_id = ANY($22::uuid[])),
-refused AS (
+rejected AS (
     UPDATE transitions t SET refusal = $24 FROM held
     WHERE t.tenant_id = $1 AND t.payment_id = $2 AND t.request_id = $25),
-told AS (
-    UPDATE transitions t SET is_told = true FROM held
+notified AS (
+    UPDATE transitions t SET operator_notified = true FROM held
     WHERE $33 AND t.tenant_id = $1 AND t.payment_id = $2 AND t.refusal IS NOT NULL),
 quote AS (
     INSERT INTO quote_outbox AS q (tenant_id, payment_id, quote_id, quote_state, due_time, create_time)
@@ -122,7 +124,7 @@ quote AS (
     ON CONFLICT ON CONSTRAINT quote_outbox_pkey DO UPDATE
         SET quote_state = excluded.quote_state, attention = NULL, due_time = {due_now("$16::interval", "q")},
             failures = 0, problem = NULL, dead_time = NULL),
-quote_told AS (
+quote_notified AS (
     DELETE FROM quote_outbox q USING held
     WHERE $35 AND q.tenant_id = $1 AND q.payment_id = $2 AND q.attention IS NOT NULL),
 answered AS (
@@ -137,8 +139,8 @@ RELEASE: Final = f"""
 UPDATE payments p SET fence = p.fence + 1, held_until = '-infinity', lapses = 0, failures = $4,
     problem = coalesce($10, p.problem),
     due_time = now() + $5::interval
-        + CASE WHEN p.observed_version > $6 OR p.asked > $7 THEN interval '0' ELSE $8::interval END,
-    work_class = CASE WHEN p.observed_version > $6 OR p.asked > $7 OR $9 THEN 'MONEY' ELSE p.work_class END
+        + CASE WHEN p.observed_version > $6 OR p.request_count > $7 THEN interval '0' ELSE $8::interval END,
+    work_class = CASE WHEN p.observed_version > $6 OR p.request_count > $7 OR $9 THEN 'MONEY' ELSE p.work_class END
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fence = $3
 RETURNING {_due_for("$5")}
 """  # noqa: S608 our own column names
@@ -185,7 +187,8 @@ DELETE FROM quote_outbox WHERE tenant_id = $1 AND payment_id = $2 AND quote_stat
 
 QUOTE_PROBLEM: Final = """
 WITH payment AS (
-    UPDATE payments SET asked = asked + 1, due_time = least(due_time, now() + $5::interval), work_class = 'MONEY'
+    UPDATE payments SET request_count = request_count + 1, due_time = least(due_time, now() + $5::interval),
+        work_class = 'MONEY'
     WHERE tenant_id = $1 AND payment_id = $2
     RETURNING tenant_id, payment_id)
 UPDATE quote_outbox q SET attention = $4, due_time = NULL FROM payment p

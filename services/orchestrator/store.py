@@ -64,10 +64,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One thing that is still to be said to status."""
+    """One revision that status still has to record."""
 
     request_id: uuid.UUID
-    """Derived from payment and fact, so that the same thing is never said twice."""
+    """Derived from payment and fact, so that the same fact is never recorded twice."""
     fact: str
     snapshot: Snapshot
 
@@ -110,11 +110,11 @@ class Plan(NewPayment):
     total_minor: int | None
     platform_fee_minor: int | None
     attempt: int
-    ending: str | None
+    cancel_outcome: str | None
     observed_version: int
     observation: bytes | None
     mirror_version: int
-    said: Snapshot
+    latest_snapshot: Snapshot
     revision: int
     fence: int
     work_class: str
@@ -124,20 +124,20 @@ class Plan(NewPayment):
     expire_time: datetime | None
     """When it is given up: while STARTING, when no intent is asked for any more; then, when its payer is gone."""
     create_time: datetime
-    asked: int
+    request_count: int
     """How many requests were accepted, and answers of pricing to be heard; tells whether one came while it was held."""
     quote_state: str | None
     """What was decided of the quote, REDEEMED or RELEASED."""
     quote_unheard: str | None = None
     """The same, while pricing has not heard of it."""
     quote_problem: str | None = None
-    """What pricing answered to it that nobody was told of."""
+    """What pricing answered to it that no operator was notified of."""
     is_canceling: bool = False
     """Whether a cancel was accepted that has no answer yet."""
-    unsaid: list[Transition] = field(default_factory=list)
+    pending: list[Transition] = field(default_factory=list)
     """The outbox, oldest first."""
-    set_aside: list[str] = field(default_factory=list)
-    """The facts that status refused, and that nobody was told of yet."""
+    rejected: list[str] = field(default_factory=list)
+    """The facts that status rejected, and that no operator was notified of yet."""
     due_time: datetime | None = None
     """When it is to be looked at next, as its holder decides on letting it go; None if nothing is to be done."""
 
@@ -205,18 +205,19 @@ class Store:
         point: str,
         now: datetime,
         added: Sequence[Transition] = (),
-        said: Sequence[uuid.UUID] = (),
-        refused: tuple[uuid.UUID, str] | None = None,
-        told: bool = False,
+        recorded: Sequence[uuid.UUID] = (),
+        rejection: tuple[uuid.UUID, str] | None = None,
+        operator_notified: bool = False,
         quote_state: str | None = None,
-        quote_told: bool = False,
+        quote_operator_notified: bool = False,
         request: Request | None = None,
         release: bool = False,
     ) -> None:
         """Write the plan, the outbox and a request in one go; with `release` also let the payment go.
 
-        `refused` names a transition that status refused, and why; with `told` a person hears of all such. With
-        `quote_state` pricing has to hear of the quote's end, and with `quote_told` a person hears of what it answered.
+        `rejection` names a transition that status refused, and why; with `operator_notified` the payment asks for an
+        operator over all such. With `quote_state` pricing has to hear of the quote's end, and with
+        `quote_operator_notified` the payment asks for an operator over what it answered.
 
         A request with answer or refusal is done by it; one without is marked as calling: what it asks for was decided
         and is now asked of others.
@@ -228,17 +229,18 @@ class Store:
         arguments = (
             plan.tenant_id, plan.payment_id, plan.fence,
             plan.stage, plan.quote_id, plan.currency_code, plan.total_minor, plan.platform_fee_minor, plan.attempt,
-            plan.ending, plan.mirror_version, json.dumps(plan.said.to_json()), plan.revision, plan.failures,
-            plan.expire_time,
+            plan.cancel_outcome, plan.mirror_version, json.dumps(plan.latest_snapshot.to_json()), plan.revision,
+            plan.failures, plan.expire_time,
             self._clock.shift, release, _rest(plan, now),
             [one.request_id for one in added], [one.fact for one in added],
-            [json.dumps(one.snapshot.to_json()) for one in added], list(said), now,
-            refused[1] if refused else None, refused[0] if refused else None,
+            [json.dumps(one.snapshot.to_json()) for one in added], list(recorded), now,
+            rejection[1] if rejection else None, rejection[0] if rejection else None,
             key.tenant_id if key else None, key.caller if key else None, key.method if key else None,
             key.request_id if key else None,
             request.answer if request else None,
             json.dumps(request.refusal) if request and request.refusal is not None else None,
-            plan.asked, told, quote_state, quote_told and quote_state is None, plan.work_class,
+            plan.request_count, operator_notified, quote_state, quote_operator_notified and quote_state is None,
+            plan.work_class,
         )  # fmt: skip
         async with self._held.statement(point) as connection:
             due_for = await connection.fetchval(statements.SAVE, *arguments)
@@ -250,13 +252,13 @@ class Store:
     async def release(self, plan: Plan, *, now: datetime, problem: str | None = None) -> None:
         """Let a payment go as it was last saved: only `failures`, their `problem` and `due_time` are kept.
 
-        It is due earlier, at once, when something newer was delivered or asked since it was taken. What was not said to
-        status yet makes it MONEY. Does nothing when the payment is somebody else's by now.
+        It is due earlier, at once, when something newer was delivered or asked since it was taken. What status
+        has not recorded yet makes it MONEY. Does nothing when the payment is somebody else's by now.
         """
         async with self._held.statement("lease.release") as connection:
             due_for = await connection.fetchval(
                 statements.RELEASE, plan.tenant_id, plan.payment_id, plan.fence, plan.failures, self._clock.shift,
-                plan.observed_version, plan.asked, _rest(plan, now), bool(plan.unsaid), problem,
+                plan.observed_version, plan.request_count, _rest(plan, now), bool(plan.pending), problem,
             )  # fmt: skip
         self._wake_for(due_for)
 
@@ -364,12 +366,12 @@ def _plan(row: asyncpg.Record) -> Plan:
         "seller_ids": tuple(values["seller_ids"]),
         "booking_ids": tuple(values["booking_ids"]),
         "labels": json.loads(values["labels"]),
-        "said": Snapshot.from_json(json.loads(values["said"])),
-        "unsaid": [
+        "latest_snapshot": Snapshot.from_json(json.loads(values["latest_snapshot"])),
+        "pending": [
             Transition(request_id=uuid.UUID(request_id), fact=fact, snapshot=Snapshot.from_json(snapshot))
-            for request_id, fact, snapshot in outbox["unsaid"]
+            for request_id, fact, snapshot in outbox["pending"]
         ],
-        "set_aside": outbox["set_aside"],
+        "rejected": outbox["rejected"],
         "is_canceling": outbox["is_canceling"],
     }
     if outbox["quote"] is not None:

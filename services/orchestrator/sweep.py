@@ -16,8 +16,8 @@ import logging
 
 from services.errors import ServiceError
 from services.orchestrator.domain import EXPIRY, MONEY, PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
-from services.orchestrator.driver import Driver
-from services.orchestrator.request_runner import Commands
+from services.orchestrator.request_runner import RequestRunner
+from services.orchestrator.steps import Driver
 from services.orchestrator.store import WORK_CLASSES, Plan, Store
 from services.runtime.work.kinds import RetryPolicy, Work, WorkKind
 
@@ -27,10 +27,10 @@ _logger = logging.getLogger(__name__)
 class Sweep:
     """Moves what is due."""
 
-    def __init__(self, store: Store, driver: Driver, commands: Commands) -> None:
+    def __init__(self, store: Store, driver: Driver, runner: RequestRunner) -> None:
         self._store = store
         self._driver = driver
-        self._commands = commands
+        self._runner = runner
         self.kinds = [self._kind("payments", MONEY), self._kind("expiries", EXPIRY)]
         """The payments as work: the same is done with all, in slots of the class that they are due for."""
 
@@ -59,10 +59,10 @@ class Sweep:
             async with self._driver.holding(plan) as held:
                 await self._driver.park_if_stuck(held)
                 # Requests come first: the one that started the payment is what finishes its start.
-                await self._commands.finish(held)
+                await self._runner.finish(held)
                 self._driver.apply_delivered(held)
                 await self._driver.end_if_due(held)
-                await self._driver.say_all(held)
+                await self._driver.flush_outbox(held)
                 await self._driver.unpark_if_moving(held)
                 await self._driver.save(held, "sweep.release", release=True)
         except ServiceError as error:

@@ -10,9 +10,9 @@ from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2
 from services.orchestrator import domain
-from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers
-from services.orchestrator.request_runner import Commands
+from services.orchestrator.request_runner import RequestRunner
+from services.orchestrator.steps import Driver
 from services.orchestrator.store import Plan
 from services.runtime import crash_points
 from services.runtime.rpc import call_context
@@ -31,9 +31,9 @@ pages come back from their banks at once; one that asks every second is served a
 class Syncs:
     """Reads payments again at Stripe: each once at a time, one reading for all who ask for it meanwhile."""
 
-    def __init__(self, driver: Driver, commands: Commands, peers: Peers) -> None:
+    def __init__(self, driver: Driver, runner: RequestRunner, peers: Peers) -> None:
         self._driver = driver
-        self._commands = commands
+        self._runner = runner
         self._peers = peers
         self._readings: SharedReadings[orchestrator_pb2.SyncPaymentResponse] = SharedReadings(pause_s=PAUSE_S)
         self._callers = Callers(Limits(people=OF_ONE_PAYER), clock=asyncio.get_running_loop().time)
@@ -62,11 +62,11 @@ class Syncs:
 
     async def _read(self, tenant_id: str, payment_id: str) -> orchestrator_pb2.SyncPaymentResponse:
         seen = await crash_points.call("sync.gateway", self._peers.sync_intent(payment_id))
-        held = await self._commands.held(tenant_id, payment_id)
+        held = await self._runner.acquire(tenant_id, payment_id)
         async with self._driver.holding(held) as work:
             work.apply(seen.observation)
             self._driver.apply_delivered(work)
-            await self._driver.say_all(work)
+            await self._driver.flush_outbox(work)
             await self._driver.save(work, "sync.release", release=True)
         answer = orchestrator_pb2.SyncPaymentResponse(payment=work.payment or await self._peers.payment(payment_id))
         if seen.redirect_url is not None:
@@ -76,13 +76,13 @@ class Syncs:
 
 def is_over(plan: Plan) -> bool:
     """Whether a payment was paid, and nothing of it is on its way or in doubt."""
-    amounts = plan.said.amounts
+    amounts = plan.latest_snapshot.amounts
     return (
         plan.stage == "ENDED"
-        and plan.said.collection in domain.TAKEN
-        and not plan.unsaid
+        and plan.latest_snapshot.collection in domain.TAKEN
+        and not plan.pending
         and plan.observed_version <= plan.mirror_version
         and amounts.refund_pending_minor == 0
         and amounts.disputed_open_minor == 0
-        and plan.said.attention is None
+        and plan.latest_snapshot.attention is None
     )

@@ -168,11 +168,11 @@ class Orchestrator:
 
     async def tell(self) -> int:
         """Tell pricing of the ends of quotes that are due, and return how many those were."""
-        return await self.engine(self.parts.quotes.kind).once()
+        return await self.engine(self.parts.quote_outbox.kind).once()
 
     async def sweep(self) -> None:
         """Move and tell what is due until nothing is; what stays due however often it is moved is a fault."""
-        kinds = [*self.parts.sweep.kinds, self.parts.quotes.kind]
+        kinds = [*self.parts.sweep.kinds, self.parts.quote_outbox.kind]
         for _ in range(SWEEPS_MAX):
             await self.move()
             await self.tell()

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.orchestrator.domain import ABANDONED_AFTER, LEASE
-from services.orchestrator.driver import Driver
-from services.orchestrator.request_runner import Commands
+from services.orchestrator.request_runner import RequestRunner
+from services.orchestrator.steps import Driver
 from services.orchestrator.store import Request
 from services.orchestrator.sweep import Sweep
-from services.orchestrator.wire.requests import named
+from services.orchestrator.wire.requests import request_from
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import EVERYTHING
 from services.runtime.rpc.identity import Caller
@@ -76,15 +76,15 @@ class Mortal:
 
 
 @asynccontextmanager
-async def mortal_orchestrator(replica: Orchestrator, life: Life) -> AsyncIterator[tuple[Commands, Engine]]:
+async def mortal_orchestrator(replica: Orchestrator, life: Life) -> AsyncIterator[tuple[RequestRunner, Engine]]:
     """Give what the replica is made of to one with a `life`; when the block ends, so have its leases."""
     clock = replica.world.clock
     store: Any = Mortal(replica.parts.store, life)
     peers: Any = Mortal(replica.parts.peers, life)
     driver = Driver(store, peers, abandoned_after=ABANDONED_AFTER, now=clock.now)
-    commands = Commands(store, driver, peers, now=clock.now)
+    runner = RequestRunner(store, driver, peers, now=clock.now)
     with suppress(Died), call_context.acting_for("main"):
-        yield commands, replica.engine(*Sweep(store, driver, commands).kinds)
+        yield runner, replica.engine(*Sweep(store, driver, runner).kinds)
     clock.advance(LEASE)
 
 
@@ -97,6 +97,6 @@ def asked_by_shop(request: Any, payment_id: str, *, command: bytes = b"") -> Req
         )
         call_context.begin(correlation="", remaining_s=None)
         call_context.admitted(caller, EVERYTHING)
-        return named(request, payment_id, command=command)
+        return request_from(request, payment_id, command=command)
 
     return contextvars.copy_context().run(read)

@@ -118,10 +118,8 @@ async def test_a_submit_that_reached_stripe_is_settled_at_any_age(
     payment_id = await journeys.started()
     asked = submit(payment_id)
     for life in lives():
-        async with mortal_orchestrator(replica, life) as (commands, _):
-            await commands.on_payment(
-                asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None
-            )
+        async with mortal_orchestrator(replica, life) as (runner, _):
+            await runner.on_payment(asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None)
         if life.place == "after confirm_intent":
             break
     assert len(await journeys.charges(payment_id)) == 1
@@ -158,8 +156,8 @@ async def test_a_submit_that_a_gateway_forgot_to_have_sent_is_not_said_to_have_c
             payment_id = await journeys.started()
             asked = submit(payment_id)
             rows = await rows_of(connection, payment_id)
-            async with mortal_orchestrator(replica, life) as (commands, _):
-                await commands.on_payment(
+            async with mortal_orchestrator(replica, life) as (runner, _):
+                await runner.on_payment(
                     asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None
                 )
             if life.place == "after confirm_intent":
@@ -223,10 +221,8 @@ async def test_a_cancel_of_a_submit_that_was_sent_hears_that_it_was_paid(
     for life in lives():
         payment_id = await journeys.started()
         asked = submit(payment_id)
-        async with mortal_orchestrator(replica, life) as (commands, _):
-            await commands.on_payment(
-                asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None
-            )
+        async with mortal_orchestrator(replica, life) as (runner, _):
+            await runner.on_payment(asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None)
         charges = await journeys.charges(payment_id)
         cancels = orchestrator.CancelPayment(cancel(payment_id))
         if charges:
@@ -245,8 +241,8 @@ async def test_a_cancel_that_died_over_an_unheard_submit_wins_all_the_same(
         payment_id = await journeys.started()
         asked = await unheard(world, payment_id)
         called_off = cancel(payment_id)
-        async with mortal_orchestrator(replica, life) as (commands, _):
-            await commands.on_payment(
+        async with mortal_orchestrator(replica, life) as (runner, _):
+            await runner.on_payment(
                 asked_by_shop(called_off, payment_id, command=called_off.SerializeToString()), payer_id=None
             )
         is_recorded = life.place != "before accept"

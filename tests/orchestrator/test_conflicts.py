@@ -11,8 +11,8 @@ from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from local.databases import ServiceDatabase
 from services.orchestrator.domain import ABANDONED_AFTER, LEASE
-from services.orchestrator.driver import Work
 from services.orchestrator.peers import observation
+from services.orchestrator.steps import UnitOfWork
 from services.orchestrator.store import Transition
 from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
@@ -67,11 +67,13 @@ async def test_a_payment_of_which_status_takes_nothing_rests_between_two_tries(
 ) -> None:
     payment_id = await journeys.started()
     too_long = f'[{{"reason": "QUOTE_REFUSED", "detail": "{"x" * 20_000}"}}]'
-    await update(database, payment_id, f"said = jsonb_set(said, '{{attentions}}', '{too_long}')")
+    await update(database, payment_id, f"latest_snapshot = jsonb_set(latest_snapshot, '{{attentions}}', '{too_long}')")
     await orchestrator.SubmitPayment(submit(payment_id))
     assert await replica.move() == 1
     assert await replica.move() == 0
-    await update(database, payment_id, "said = jsonb_set(said, '{attentions}', '[]'), due_time = now()")
+    await update(
+        database, payment_id, "latest_snapshot = jsonb_set(latest_snapshot, '{attentions}', '[]'), due_time = now()"
+    )
     await replica.sweep()
     payment = await journeys.payment(payment_id)
     assert payment.snapshot.attention.reason == "TRANSITION_REFUSED"
@@ -82,9 +84,9 @@ async def test_a_person_is_asked_also_when_the_process_died_over_it(replica: Orc
         payment_id = await journeys.started()
         await told_to_be_paid(journeys, payment_id)
         asked = submit(payment_id)
-        async with mortal_orchestrator(replica, life) as (commands, _):
+        async with mortal_orchestrator(replica, life) as (runner, _):
             request = asked_by_shop(asked, payment_id, command=asked.SerializeToString())
-            await commands.on_payment(request, payer_id=None)
+            await runner.on_payment(request, payer_id=None)
         await replica.sweep()
         payment = await journeys.payment(payment_id)
         if life.place != "before accept":
@@ -100,9 +102,9 @@ async def test_a_person_is_asked_also_when_a_command_comes_before_the_sweep(
     await orchestrator.CancelPayment(cancel(payment_id))
     plan = await store.take("main", payment_id)
     assert plan is not None
-    transition = Transition(request_id=uuid.uuid4(), fact="mirror:99", snapshot=plan.said)
+    transition = Transition(request_id=uuid.uuid4(), fact="mirror:99", snapshot=plan.latest_snapshot)
     await store.save(plan, point="test.save", now=clock.now(), added=[transition])
-    await store.save(plan, point="test.save", now=clock.now(), refused=(transition.request_id, "TRANSITION_ILLEGAL"))
+    await store.save(plan, point="test.save", now=clock.now(), rejection=(transition.request_id, "TRANSITION_ILLEGAL"))
     clock.advance(LEASE)  # who held it died before it asked anybody
 
     await orchestrator.CancelPayment(cancel(payment_id))  # it is cancelled, so there is nothing to do
@@ -172,7 +174,7 @@ async def test_what_was_read_before_is_not_applied_after(
     await orchestrator.SubmitPayment(submit(payment_id))
     plan = await replica.parts.store.read("main", payment_id, payer_id=None)
     assert plan is not None
-    work = Work(plan)
+    work = UnitOfWork(plan)
     work.apply(read_first)
     assert work.added == []
-    assert (plan.said.collection, plan.mirror_version > read_first.mirror_version) == ("SUCCEEDED", True)
+    assert (plan.latest_snapshot.collection, plan.mirror_version > read_first.mirror_version) == ("SUCCEEDED", True)

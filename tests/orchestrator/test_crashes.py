@@ -12,7 +12,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.peers import Refused
-from services.orchestrator.request_runner import Commands
+from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.wire.requests import new_payment
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.crash_injection import Life, asked_by_shop, lives, mortal_orchestrator
@@ -46,9 +46,9 @@ async def test_a_start_that_died(
 ) -> None:
     for life in lives():
         payment_id, asked = new_payment_id(), start()
-        async with mortal_orchestrator(replica, life) as (commands, _):
+        async with mortal_orchestrator(replica, life) as (runner, _):
             payer = gateway_pb2.Payer(payer_id=PAYER)
-            await commands.start(
+            await runner.start(
                 asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), payer
             )
         if is_swept:
@@ -66,8 +66,8 @@ async def test_a_start_that_died_and_is_repeated_keeps_what_only_the_caller_know
 ) -> None:
     payer = pb.Payer(payer_id=new_id(), email="ada@example.ch")
     payment_id, asked = new_payment_id(), start(payer=payer)
-    async with mortal_orchestrator(replica, Life(ends_at=2)) as (commands, _):
-        await commands.start(
+    async with mortal_orchestrator(replica, Life(ends_at=2)) as (runner, _):
+        await runner.start(
             asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), gateway_pb2.Payer()
         )
     await orchestrator.StartPayment(asked)
@@ -82,8 +82,8 @@ async def test_a_submit_that_died(
     for life in lives():
         payment_id = await journeys.started()
         asked = submit(payment_id)
-        async with mortal_orchestrator(replica, life) as (commands, _):
-            await ask(commands, asked)
+        async with mortal_orchestrator(replica, life) as (runner, _):
+            await ask(runner, asked)
         if is_swept:
             await replica.sweep()
         assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED", life.place
@@ -99,8 +99,8 @@ async def test_a_declined_submit_that_died(
     for life in lives():
         payment_id = await journeys.started()
         asked = submit(payment_id, DECLINED)
-        async with mortal_orchestrator(replica, life) as (commands, _):
-            await ask(commands, asked)
+        async with mortal_orchestrator(replica, life) as (runner, _):
+            await ask(runner, asked)
         if is_swept:
             await replica.sweep()
         declined = (await orchestrator.SubmitPayment(asked)).payment
@@ -115,9 +115,9 @@ async def test_a_submit_of_a_method_that_stripe_does_not_take_blames_the_method_
     for life in lives():
         payment_id = await journeys.started()
         asked = submit(payment_id, "pm_nobody_made_this")
-        async with mortal_orchestrator(replica, life) as (commands, _):
+        async with mortal_orchestrator(replica, life) as (runner, _):
             with suppress(Refused):
-                await ask(commands, asked)
+                await ask(runner, asked)
         if is_swept:
             await replica.sweep()
         refusal = await refused(orchestrator.SubmitPayment(asked))
@@ -131,8 +131,8 @@ async def test_a_cancel_that_died(
     for life in lives():
         payment_id = await journeys.started()
         asked = cancel(payment_id)
-        async with mortal_orchestrator(replica, life) as (commands, _):
-            await ask(commands, asked)
+        async with mortal_orchestrator(replica, life) as (runner, _):
+            await ask(runner, asked)
         if is_swept:
             await replica.sweep()
         assert state_of((await orchestrator.CancelPayment(asked)).payment) == "CANCELED", life.place
@@ -146,8 +146,8 @@ async def test_a_refund_that_died(
     for life in lives():
         payment_id = await journeys.paid()
         asked = refund(payment_id, 2_500)
-        async with mortal_orchestrator(replica, life) as (commands, _):
-            await ask(commands, asked)
+        async with mortal_orchestrator(replica, life) as (runner, _):
+            await ask(runner, asked)
         if is_swept:
             await replica.sweep()
         assert state_of((await orchestrator.RefundPayment(asked)).payment) == "PARTIALLY_REFUNDED", life.place
@@ -179,7 +179,7 @@ async def test_a_delivery_whose_sweep_died(replica: Orchestrator, journeys: Jour
         assert (await journeys.payment(payment_id)).snapshot.amounts.captured_minor == TOTAL_MINOR, life.place
 
 
-async def ask(commands: Commands, asked: Any) -> None:
+async def ask(runner: RequestRunner, asked: Any) -> None:
     """Have an orchestrator without a port carry out a request of the shop's."""
     request = asked_by_shop(asked, asked.payment_id, command=asked.SerializeToString())
-    await commands.on_payment(request, payer_id=None)
+    await runner.on_payment(request, payer_id=None)

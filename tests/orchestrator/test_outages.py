@@ -53,7 +53,7 @@ async def test_status_is_away_when_the_charge_succeeds(
         assert (payment.payer_id, payment.total, payment.seller_ids) == (PAYER, chf(TOTAL_MINOR), [SELLER])
         # A repeat hears the same, and makes nothing happen twice.
         assert state_of((await stub.SubmitPayment(asked)).payment) == "PROCESSING"
-    to_say = [step for step in (await journeys.plan(payment_id)).pending_steps if step.startswith("say")]
+    to_say = [step for step in (await journeys.plan(payment_id)).pending_steps if step.startswith("record")]
     assert len(to_say) == 2
     assert await journeys.states(payment_id) == OPENED
 
@@ -179,7 +179,7 @@ async def test_what_is_stuck_twice_while_status_is_away_moves_in_the_end(
             await update(database, payment_id, f"failures = {PARKED_AFTER_TRIES}")
             world.clock.advance(RETRY_MAX)
             assert await cut_off.move() == 1
-            assert (await journeys.plan(payment_id)).pending_steps[-1].startswith("say step:stuck")
+            assert (await journeys.plan(payment_id)).pending_steps[-1].startswith("record step:stuck")
     world.clock.advance(RETRY_MAX)
     await replica.sweep()
     payment = await journeys.payment(payment_id)

@@ -20,8 +20,8 @@ from batzen.status.v1 import status_pb2
 from local.databases import ServiceDatabase
 from services.orchestrator.domain import ABANDONED_AFTER, RETRY_MAX
 from services.orchestrator.peers import Refused
-from services.orchestrator.quote_outbox import Quotes
-from services.orchestrator.request_runner import Commands
+from services.orchestrator.quote_outbox import QuoteOutbox
+from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.wire.requests import new_payment, timestamp
 from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc import call_context
@@ -215,7 +215,7 @@ async def test_the_quote_of_a_payment_that_status_refuses_is_released(is_refused
     asked = start(coupon_codes=[coupon.code])
     payment = new_payment(asked, payment_id, quote_ttl=ABANDONED_AFTER)
     with call_context.acting_for("main"), pytest.raises(Refused):
-        await shop.replica.parts.commands.start(asked_by_shop(asked, payment_id), payment, gateway_pb2.Payer())
+        await shop.replica.parts.runner.start(asked_by_shop(asked, payment_id), payment, gateway_pb2.Payer())
     assert await coupon.uses() == (1, 0)
 
     if is_refused:
@@ -316,7 +316,7 @@ async def test_a_repeat_that_only_fetches_its_answer_leaves_word_of_an_exceeded_
     assert await shop.outbox(slow_id) == []
 
 
-def looking_too_early(replica: Orchestrator) -> Commands:
+def looking_too_early(replica: Orchestrator) -> RequestRunner:
     """Give commands whose first look at a request finds it not answered yet."""
 
     class Early:
@@ -331,7 +331,7 @@ def looking_too_early(replica: Orchestrator) -> Commands:
             return replace(found, answer=None) if found is not None and self.looks == 1 else found
 
     store: Any = Early()
-    return Commands(store, replica.parts.driver, replica.parts.peers, now=replica.world.clock.now)
+    return RequestRunner(store, replica.parts.driver, replica.parts.peers, now=replica.world.clock.now)
 
 
 async def expire_uses(world: World) -> None:
@@ -436,7 +436,7 @@ async def tell(replica: Orchestrator, life: Life) -> None:
     """Tell what is due by one with a `life`."""
     store: Any = Mortal(replica.parts.store, life)
     peers: Any = Mortal(replica.parts.peers, life)
-    await replica.engine(Quotes(store, peers).kind).once()
+    await replica.engine(QuoteOutbox(store, peers).kind).once()
 
 
 async def test_two_who_tell_at_once_tell_each_quote_once(world: World, shop: Shop) -> None:

@@ -80,11 +80,11 @@ def seen(intent_state: str, **fields: object) -> Observation:
 
 
 @settings(deadline=None)
-@given(before=snapshots, observation=observations, ending=st.sampled_from([None, CANCELED, EXPIRED, FAILED]))
+@given(before=snapshots, observation=observations, cancel_outcome=st.sampled_from([None, CANCELED, EXPIRED, FAILED]))
 def test_what_is_observed_is_a_move_that_status_allows(
-    before: Snapshot, observation: Observation, ending: str | None
+    before: Snapshot, observation: Observation, cancel_outcome: str | None
 ) -> None:
-    after = domain.observed(before, observation, ending=ending)
+    after = domain.observed(before, observation, cancel_outcome=cancel_outcome)
     origin, target = State(before.collection), State(after.collection)
     # Before an intent exists nobody can have paid it, and what was authorised is never asked for a method again.
     if before.collection in (INITIALIZED, domain.AUTHORIZED):
@@ -96,7 +96,7 @@ def test_what_is_observed_is_a_move_that_status_allows(
 @given(before=snapshots, observation=observations)
 def test_money_that_was_taken_stays_taken(before: Snapshot, observation: Observation) -> None:
     paid = replace(before, collection=SUCCEEDED)
-    after = domain.observed(paid, observation, ending=CANCELED)
+    after = domain.observed(paid, observation, cancel_outcome=CANCELED)
     assert after.collection == SUCCEEDED
     assert after.amounts == observation.amounts
 
@@ -104,8 +104,8 @@ def test_money_that_was_taken_stays_taken(before: Snapshot, observation: Observa
 @settings(deadline=None)
 @given(before=snapshots, observation=observations)
 def test_the_same_observation_twice_says_nothing_new(before: Snapshot, observation: Observation) -> None:
-    once = domain.observed(before, observation, ending=None)
-    again = domain.observed(once, observation, ending=None)
+    once = domain.observed(before, observation, cancel_outcome=None)
+    again = domain.observed(once, observation, cancel_outcome=None)
     if before.collection in ENDED_WITHOUT_MONEY and once.collection not in ENDED_WITHOUT_MONEY:
         return  # applied once only: its version is not newer the second time
     assert not domain.says_something_new(once, again)
@@ -119,20 +119,20 @@ def test_a_snapshot_is_kept_as_it_is(before: Snapshot) -> None:
 
 def test_an_outcome_that_is_not_known_is_processing_and_never_failed() -> None:
     submitted = domain.submitted(Snapshot(collection=REQUIRES_PAYMENT_METHOD))
-    after = domain.observed(submitted, seen("REQUIRES_PAYMENT_METHOD", outcome_unknown=True), ending=FAILED)
+    after = domain.observed(submitted, seen("REQUIRES_PAYMENT_METHOD", outcome_unknown=True), cancel_outcome=FAILED)
     assert (after.collection, after.reason) == (PROCESSING, "OUTCOME_UNKNOWN")
 
 
 @pytest.mark.parametrize("ended", sorted(ENDED_WITHOUT_MONEY))
 def test_an_outcome_that_is_not_known_does_not_bring_an_ended_payment_back(ended: str) -> None:
-    after = domain.observed(Snapshot(collection=ended), seen("CANCELED", outcome_unknown=True), ending=None)
+    after = domain.observed(Snapshot(collection=ended), seen("CANCELED", outcome_unknown=True), cancel_outcome=None)
     assert after.collection == ended
 
 
 @pytest.mark.parametrize("ended", sorted(ENDED_WITHOUT_MONEY))
 @pytest.mark.parametrize("state", ["SUCCEEDED", "REQUIRES_CAPTURE", "PROCESSING"])
 def test_money_after_the_end_is_applied_and_asks_for_a_person(ended: str, state: str) -> None:
-    after = domain.observed(Snapshot(collection=ended), seen(state, amounts=TAKEN), ending=ended)
+    after = domain.observed(Snapshot(collection=ended), seen(state, amounts=TAKEN), cancel_outcome=ended)
     assert after.collection == domain.COLLECTION_OF_INTENT[state]
     assert after.amounts == TAKEN
     assert after.attention is not None
@@ -141,7 +141,7 @@ def test_money_after_the_end_is_applied_and_asks_for_a_person(ended: str, state:
 
 def test_a_surplus_that_comes_with_late_money_is_what_an_operator_hears_of_first() -> None:
     surplus = Attention(reason="SURPLUS", detail="5 too much.")
-    after = domain.observed(Snapshot(collection=EXPIRED), seen("SUCCEEDED", attention=surplus), ending=EXPIRED)
+    after = domain.observed(Snapshot(collection=EXPIRED), seen("SUCCEEDED", attention=surplus), cancel_outcome=EXPIRED)
     assert after.attention == Attention(
         reason="SURPLUS", detail="5 too much. Money came after the payment was EXPIRED."
     )
@@ -149,18 +149,20 @@ def test_a_surplus_that_comes_with_late_money_is_what_an_operator_hears_of_first
 
 def test_what_is_seen_at_stripe_needs_an_operator_for_as_long_as_it_is_seen() -> None:
     surplus = Attention(reason="SURPLUS", detail="5 too much.")
-    paid = domain.observed(Snapshot(collection=SUCCEEDED), seen("SUCCEEDED", attention=surplus), ending=None)
+    paid = domain.observed(Snapshot(collection=SUCCEEDED), seen("SUCCEEDED", attention=surplus), cancel_outcome=None)
     assert paid.attention == surplus
-    less = domain.observed(paid, seen("SUCCEEDED", attention=replace(surplus, detail="2 too much.")), ending=None)
+    less = domain.observed(
+        paid, seen("SUCCEEDED", attention=replace(surplus, detail="2 too much.")), cancel_outcome=None
+    )
     assert less.attention == replace(surplus, detail="2 too much.")
-    assert domain.observed(less, seen("SUCCEEDED"), ending=None).attention is None
+    assert domain.observed(less, seen("SUCCEEDED"), cancel_outcome=None).attention is None
 
 
 @pytest.mark.parametrize("reason", ["LATE_MONEY", "COUPON_OVER_LIMIT", "QUOTE_REFUSED", "TRANSITION_REFUSED"])
 def test_what_an_operator_has_to_resolve_stands_whatever_is_seen_or_done(reason: str) -> None:
     before = Snapshot(collection=REQUIRES_PAYMENT_METHOD, attentions=(Attention(reason=reason),))
     for after in (
-        domain.observed(before, seen("SUCCEEDED"), ending=None),
+        domain.observed(before, seen("SUCCEEDED"), cancel_outcome=None),
         domain.submitted(before),
         domain.moving(before),
     ):
@@ -177,7 +179,7 @@ def test_what_is_stuck_is_so_until_it_moves() -> None:
         domain.paid_nothing(stuck),
         domain.submitted(stuck),
         domain.submit_expired(stuck),
-        domain.observed(stuck, seen("SUCCEEDED"), ending=None),
+        domain.observed(stuck, seen("SUCCEEDED"), cancel_outcome=None),
         domain.moving(stuck),
     )
     assert not any(after.attentions for after in steps)
@@ -192,10 +194,10 @@ def test_every_cause_is_kept_beside_the_others_once() -> None:
     )
 
 
-@pytest.mark.parametrize(("ending", "collection"), [(None, CANCELED), (EXPIRED, EXPIRED), (FAILED, FAILED)])
-def test_a_cancelled_intent_means_what_it_was_cancelled_for(ending: str | None, collection: str) -> None:
+@pytest.mark.parametrize(("cancel_outcome", "collection"), [(None, CANCELED), (EXPIRED, EXPIRED), (FAILED, FAILED)])
+def test_a_cancelled_intent_means_what_it_was_cancelled_for(cancel_outcome: str | None, collection: str) -> None:
     before = Snapshot(collection=REQUIRES_ACTION, last_error=DECLINE)
-    after = domain.observed(before, seen("CANCELED"), ending=ending)
+    after = domain.observed(before, seen("CANCELED"), cancel_outcome=cancel_outcome)
     assert after.collection == collection
     assert after.last_error is not None
     assert after.last_error.recoverable is (collection != FAILED)

@@ -13,7 +13,7 @@ import pytest
 
 from local.databases import ServiceDatabase
 from services.orchestrator.domain import EXPIRY, LEASE, MONEY, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
-from services.orchestrator.quote_outbox import Quotes
+from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.statements import FORGET
 from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
 from services.orchestrator.sweep import Sweep
@@ -124,7 +124,7 @@ async def test_who_lost_the_lease_writes_nothing(store: Store, clock: Clock) -> 
     request = request_of(slow.payment_id, "SubmitPayment")
     await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
 
-    slow.said = Snapshot(collection=REQUIRES_PAYMENT_METHOD)
+    slow.latest_snapshot = Snapshot(collection=REQUIRES_PAYMENT_METHOD)
     with pytest.raises(LeaseLost):
         await store.save(
             slow, point="test.save", now=clock.now(), added=[transition("late")],
@@ -136,7 +136,7 @@ async def test_who_lost_the_lease_writes_nothing(store: Store, clock: Clock) -> 
     assert await store.take("main", slow.payment_id) is None  # the quick one has it still
     kept = await store.read("main", slow.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.said.collection, kept.unsaid) == ("INITIALIZED", [])
+    assert (kept.latest_snapshot.collection, kept.pending) == ("INITIALIZED", [])
     assert [one.done for one in await store.open_requests("main", slow.payment_id)] == [False]
 
 
@@ -144,19 +144,19 @@ async def test_the_outbox_keeps_its_order_until_it_is_said(store: Store, clock: 
     plan = await held_plan(store, clock)
     first, second, third = transition("first"), transition("second"), transition("third")
     await store.save(plan, point="test.save", now=clock.now(), added=[first, second])
-    await store.save(plan, point="test.save", now=clock.now(), added=[third], said=[first.request_id])
+    await store.save(plan, point="test.save", now=clock.now(), added=[third], recorded=[first.request_id])
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert kept.unsaid == [second, third]
+    assert kept.pending == [second, third]
 
-    await store.save(plan, point="test.save", now=clock.now(), refused=(second.request_id, "TRANSITION_ILLEGAL"))
+    await store.save(plan, point="test.save", now=clock.now(), rejection=(second.request_id, "TRANSITION_ILLEGAL"))
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.unsaid, kept.set_aside) == ([third], ["second"])
-    await store.save(plan, point="test.save", now=clock.now(), told=True)
+    assert (kept.pending, kept.rejected) == ([third], ["second"])
+    await store.save(plan, point="test.save", now=clock.now(), operator_notified=True)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.unsaid, kept.set_aside) == ([third], [])
+    assert (kept.pending, kept.rejected) == ([third], [])
 
 
 async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(
@@ -164,7 +164,7 @@ async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(
 ) -> None:
     """A statement that waits for the last holder's commit must not see the outbox as it was before."""
     plan = await held_plan(store, clock)
-    said, unsaid = transition("said"), transition("unsaid")
+    said, pending = transition("said"), transition("pending")
     await store.save(plan, point="test.save", now=clock.now(), added=[said])
 
     other = await asyncpg.connect(plain_dsn(database.owner_url))
@@ -175,8 +175,8 @@ async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(
             await other.execute("DELETE FROM transitions WHERE request_id = $1", said.request_id)
             await other.execute(
                 """INSERT INTO transitions (tenant_id, payment_id, request_id, fact, snapshot, create_time)
-                   SELECT 'main', $1, $2, 'unsaid', said, $3 FROM payments WHERE payment_id = $1""",
-                plan.payment_id, unsaid.request_id, clock.now(),
+                   SELECT 'main', $1, $2, 'pending', latest_snapshot, $3 FROM payments WHERE payment_id = $1""",
+                plan.payment_id, pending.request_id, clock.now(),
             )  # fmt: skip
             request = request_of(plan.payment_id, "SubmitPayment")
             waiting = asyncio.create_task(store.accept(request, payer_id=None, point="test.accept", now=clock.now()))
@@ -185,7 +185,7 @@ async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(
     finally:
         await other.close()
     assert taken is not None
-    assert [one.fact for one in taken.unsaid] == ["unsaid"]
+    assert [one.fact for one in taken.pending] == ["pending"]
 
 
 async def _somebody_waits(connection: asyncpg.Connection) -> None:
@@ -289,13 +289,13 @@ async def test_after_an_error_a_payment_rests_and_keeps_what_was_saved(store: St
     await released(store, plan, clock)
     taken = await store.take("main", plan.payment_id)
     assert taken is not None
-    taken.said = Snapshot(collection="SUCCEEDED")
+    taken.latest_snapshot = Snapshot(collection="SUCCEEDED")
     taken.mirror_version, taken.failures, taken.due_time = 3, 1, clock.now() + HOUR
     await store.release(taken, now=clock.now())
 
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.said.collection, kept.mirror_version, kept.failures) == ("INITIALIZED", 0, 1)
+    assert (kept.latest_snapshot.collection, kept.mirror_version, kept.failures) == ("INITIALIZED", 0, 1)
     assert not await is_due(store, plan, clock)  # although something is to be applied: it would fail again
     assert await store.take("main", plan.payment_id) is not None
 
@@ -389,7 +389,7 @@ async def fence_of_engine(store: Store, kind: WorkKind, plan: Plan, clock: Clock
 
 async def claimed(store: Store, plan: Plan, clock: Clock) -> QuoteEnd | None:
     """Return what pricing has to hear of a payment, held as by the engine; None if nothing is due."""
-    kind = Quotes(store, peers=None).kind  # type: ignore[arg-type]
+    kind = QuoteOutbox(store, peers=None).kind  # type: ignore[arg-type]
     fence = await fence_of_engine(store, kind, plan, clock)
     return None if fence is None else await store.quote_end("main", plan.payment_id, fence=fence)
 
@@ -445,7 +445,7 @@ async def test_what_pricing_answered_makes_a_payment_due_although_it_is_held(sto
     assert taken is not None
     assert (taken.quote_unheard, taken.quote_problem) == ("REDEEMED", "OVER_LIMIT")
     taken.due_time = None
-    await store.save(taken, point="test.save", now=clock.now(), quote_told=True, release=True)
+    await store.save(taken, point="test.save", now=clock.now(), quote_operator_notified=True, release=True)
     assert not await is_due(store, plan, clock)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
@@ -482,7 +482,7 @@ async def waiting_for_its_payer(store: Store, clock: Clock) -> Plan:
 async def taken_for_its_end(store: Store, plan: Plan, clock: Clock) -> Plan:
     """Return the plan of a payment whose end is due, held as by the engine."""
     clock.advance(HOUR)
-    _, expiries = Sweep(store, driver=None, commands=None).kinds  # type: ignore[arg-type]
+    _, expiries = Sweep(store, driver=None, runner=None).kinds  # type: ignore[arg-type]
     fence = await fence_of_engine(store, expiries, plan, clock)
     assert fence is not None
     taken = await store.held("main", plan.payment_id, fence=fence)
@@ -545,7 +545,7 @@ async def test_what_comes_while_an_end_is_at_work_is_money_afterwards(
 async def test_an_end_of_which_status_has_not_heard_is_money(store: Store, clock: Clock) -> None:
     plan = await waiting_for_its_payer(store, clock)
     swept = await taken_for_its_end(store, plan, clock)
-    swept.unsaid = [transition("expired", "EXPIRED")]
+    swept.pending = [transition("expired", "EXPIRED")]
     await store.release(swept, now=clock.now())
     assert await work_class(store, plan) == MONEY
 

@@ -112,8 +112,8 @@ async def test_a_payment_whose_row_cannot_be_read_rests_and_keeps_no_other_still
     said: str, replica: Orchestrator, journeys: Journeys, clock: Clock, database: ServiceDatabase
 ) -> None:
     poison_id, whole_id = await journeys.started(), await journeys.started()
-    kept = await value(database, poison_id, "said")
-    await update(database, poison_id, f"said = '{said}'")
+    kept = await value(database, poison_id, "latest_snapshot")
+    await update(database, poison_id, f"latest_snapshot = '{said}'")
     clock.advance(ABANDONED_AFTER)
     for failures in (1, 2):
         await replica.sweep()
@@ -123,7 +123,7 @@ async def test_a_payment_whose_row_cannot_be_read_rests_and_keeps_no_other_still
         clock.advance(RETRY_MAX)
     assert state_of(await journeys.payment(whole_id)) == "EXPIRED"
 
-    await update(database, poison_id, f"said = '{kept}'")
+    await update(database, poison_id, f"latest_snapshot = '{kept}'")
     clock.advance(RETRY_MAX)
     await replica.sweep()
     assert state_of(await journeys.payment(poison_id)) == "EXPIRED"
@@ -162,7 +162,7 @@ async def test_a_process_that_ends_lets_go_what_it_was_asked(
     async with world.orchestrator() as ending:
         with call_context.acting_for("main"):
             request = asked_by_shop(asked, payment_id, command=asked.SerializeToString())
-            waiting = asyncio.ensure_future(ending.parts.commands.on_payment(request, payer_id=None))
+            waiting = asyncio.ensure_future(ending.parts.runner.on_payment(request, payer_id=None))
         await until(journeys.is_faulty)
     assert waiting.done()
     await journeys.stripe.resume()

@@ -87,11 +87,11 @@ async def test_a_payment_is_over_once_nothing_of_it_is_on_its_way_or_in_doubt(
 
     assert not is_over(replace(paid, observed_version=paid.mirror_version + 1))
     for said in (
-        replace(paid.said, amounts=Amounts(captured_minor=10_000, refund_pending_minor=1)),
-        replace(paid.said, amounts=Amounts(captured_minor=10_000, disputed_open_minor=1)),
-        replace(paid.said, attentions=(Attention(reason="SURPLUS"),)),
+        replace(paid.latest_snapshot, amounts=Amounts(captured_minor=10_000, refund_pending_minor=1)),
+        replace(paid.latest_snapshot, amounts=Amounts(captured_minor=10_000, disputed_open_minor=1)),
+        replace(paid.latest_snapshot, attentions=(Attention(reason="SURPLUS"),)),
     ):
-        assert not is_over(replace(paid, said=said))
+        assert not is_over(replace(paid, latest_snapshot=said))
 
 
 async def test_a_payer_has_only_so_many_payments_read(world: World, orchestrator: OrchestratorServiceStub) -> None:

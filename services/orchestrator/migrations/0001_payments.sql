@@ -1,5 +1,5 @@
 -- expand
--- The plan of each payment, what is still to be said to status, and what callers asked for.
+-- The plan of each payment, what is to be recorded by status, and what callers asked for.
 
 CREATE TABLE payments (
     tenant_id       text        NOT NULL,
@@ -22,13 +22,13 @@ CREATE TABLE payments (
     platform_fee_minor bigint,
     attempt         integer     NOT NULL DEFAULT 0,
     -- What a cancelled intent will mean, written before it is cancelled.
-    ending          text        CONSTRAINT payments_ending CHECK (ending IN ('CANCELED', 'EXPIRED', 'FAILED')),
+    cancel_outcome  text        CONSTRAINT payments_cancel_outcome CHECK (cancel_outcome IN ('CANCELED', 'EXPIRED', 'FAILED')),
     -- The newest that was seen at Stripe and the newest that was applied.
     observed_version bigint     NOT NULL DEFAULT 0,
     observation     bytea,
     mirror_version  bigint      NOT NULL DEFAULT 0,
-    -- What was last written for status: the ground of the next transition, not the truth.
-    said            jsonb       NOT NULL,
+    -- What was last put into the outbox for status: what the next transition starts from, not the truth.
+    latest_snapshot jsonb       NOT NULL,
     revision        bigint      NOT NULL DEFAULT 0,
     -- The payment as work (services/runtime/work): when somebody has to look at it next, and the lease of whoever moves it.
     due_time        timestamptz,
@@ -41,7 +41,7 @@ CREATE TABLE payments (
     -- What it is due for: EXPIRY when only its payer's time is up or it has to be looked at again, MONEY for all else.
     work_class      text        NOT NULL DEFAULT 'MONEY' CONSTRAINT payments_work_class CHECK (work_class IN ('MONEY', 'EXPIRY')),
     -- Requests that were accepted, so that whoever lets the payment go sees that one more came.
-    asked           bigint      NOT NULL DEFAULT 0,
+    request_count   bigint      NOT NULL DEFAULT 0,
     -- When it is given up: while STARTING, when its intent is not asked for any more; then, when its payer is gone.
     expire_time     timestamptz,
     create_time     timestamptz NOT NULL,
@@ -60,24 +60,24 @@ CREATE TABLE transitions (
     seq         bigint      GENERATED ALWAYS AS IDENTITY,
     fact        text        NOT NULL,
     snapshot    jsonb       NOT NULL,
-    -- Set when status refused it for good; such a row stays for the person who looks.
+    -- Set when status refused it for good; such a row stays for the operator.
     refusal     text,
-    -- Whether a person was asked to look at the refusal.
-    is_told     boolean     NOT NULL DEFAULT false,
+    -- Whether an operator was notified of the refusal.
+    operator_notified boolean     NOT NULL DEFAULT false,
     create_time timestamptz NOT NULL,
     CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, request_id)
 );
 
--- What is still to be said of a payment, and what status refused and nobody was told of. A function, because it reads anew:
+-- What is pending of a payment, and what status rejected and no operator was notified of. A function, because it reads anew:
 -- a subquery of the statement that takes the payment would read as of that statement's begin, which may be before the
 -- last holder let go.
 CREATE FUNCTION outbox_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     RETURN (SELECT json_build_object(
-                'unsaid',
+                'pending',
                 coalesce(json_agg(json_build_array(t.request_id, t.fact, t.snapshot) ORDER BY t.seq)
                     FILTER (WHERE t.refusal IS NULL), '[]'),
-                'set_aside', coalesce(json_agg(t.fact ORDER BY t.seq) FILTER (WHERE t.refusal IS NOT NULL AND NOT t.is_told), '[]'))
+                'rejected', coalesce(json_agg(t.fact ORDER BY t.seq) FILTER (WHERE t.refusal IS NOT NULL AND NOT t.operator_notified), '[]'))
             FROM transitions t
             WHERE t.tenant_id = tenant AND t.payment_id = payment);
 END $$;

@@ -30,10 +30,10 @@ CREATE INDEX quote_outbox_dead ON quote_outbox (tenant_id, dead_time) WHERE dead
 CREATE OR REPLACE FUNCTION outbox_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     RETURN (SELECT json_build_object(
-                'unsaid',
+                'pending',
                 coalesce(json_agg(json_build_array(t.request_id, t.fact, t.snapshot) ORDER BY t.seq)
                     FILTER (WHERE t.refusal IS NULL), '[]'),
-                'set_aside', coalesce(json_agg(t.fact ORDER BY t.seq) FILTER (WHERE t.refusal IS NOT NULL AND NOT t.is_told), '[]'),
+                'rejected', coalesce(json_agg(t.fact ORDER BY t.seq) FILTER (WHERE t.refusal IS NOT NULL AND NOT t.operator_notified), '[]'),
                 'quote',
                 (SELECT json_build_array(q.quote_state, q.attention) FROM quote_outbox q
                  WHERE q.tenant_id = tenant AND q.payment_id = payment),

@@ -14,9 +14,9 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceServ
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator import domain
 from services.orchestrator.domain import PaymentNotFound
-from services.orchestrator.driver import Driver
 from services.orchestrator.peers import Peers, money
-from services.orchestrator.request_runner import Commands
+from services.orchestrator.request_runner import RequestRunner
+from services.orchestrator.steps import Driver
 from services.orchestrator.store import Plan, Store
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.wire.requests import (
@@ -27,9 +27,9 @@ from services.orchestrator.wire.requests import (
     check_text,
     check_url,
     derived_payment_id,
-    named,
     new_payment,
     own_payer,
+    request_from,
     timestamp,
 )
 from services.orchestrator.wire.responses import for_payer
@@ -47,7 +47,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         self,
         store: Store,
         driver: Driver,
-        commands: Commands,
+        runner: RequestRunner,
         syncs: Syncs,
         peers: Peers,
         *,
@@ -55,7 +55,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
     ) -> None:
         self._store = store
         self._driver = driver
-        self._commands = commands
+        self._runner = runner
         self._syncs = syncs
         self._peers = peers
         self._quote_ttl = quote_ttl
@@ -64,7 +64,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         self, request: orchestrator_pb2.StartPaymentRequest, context: Context
     ) -> orchestrator_pb2.StartPaymentResponse:
         """Start a payment."""
-        asked = named(request, "", command=b"")
+        asked = request_from(request, "", command=b"")
         payment_id = derived_payment_id(asked.key)
         payment = new_payment(request, payment_id, quote_ttl=self._quote_ttl)
         payer = gateway_pb2.Payer(
@@ -73,7 +73,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
             name=request.payer.name,
             locale=request.payer.locale,
         )
-        answer = await self._commands.start(replace(asked, payment_id=payment_id), payment, payer)
+        answer = await self._runner.start(replace(asked, payment_id=payment_id), payment, payer)
         assert isinstance(answer, orchestrator_pb2.StartPaymentResponse)  # noqa: S101 the command's own answer
         return answer
 
@@ -88,8 +88,8 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         check_id(getattr(request, method), field=method)
         if request.return_url:
             check_url(request.return_url, field="return_url")
-        answer = await self._commands.on_payment(
-            named(request, request.payment_id, command=request.SerializeToString()), payer_id=own_payer()
+        answer = await self._runner.on_payment(
+            request_from(request, request.payment_id, command=request.SerializeToString()), payer_id=own_payer()
         )
         assert isinstance(answer, orchestrator_pb2.SubmitPaymentResponse)  # noqa: S101 the command's own answer
         return answer
@@ -100,8 +100,8 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         """Call a payment off."""
         check_payment_id(request.payment_id)
         check_text(request.reason, field="reason", characters_max=REASON_CHARACTERS_MAX)
-        answer = await self._commands.on_payment(
-            named(request, request.payment_id, command=request.SerializeToString()), payer_id=own_payer()
+        answer = await self._runner.on_payment(
+            request_from(request, request.payment_id, command=request.SerializeToString()), payer_id=own_payer()
         )
         assert isinstance(answer, orchestrator_pb2.CancelPaymentResponse)  # noqa: S101 the command's own answer
         return answer
@@ -121,8 +121,8 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         if request.reason not in orchestrator_pb2.RefundPaymentRequest.Reason.values():
             raise FieldInvalid(field="reason")
         check_id(request.actor_id, field="actor_id")
-        answer = await self._commands.on_payment(
-            named(request, request.payment_id, command=request.SerializeToString()), payer_id=None
+        answer = await self._runner.on_payment(
+            request_from(request, request.payment_id, command=request.SerializeToString()), payer_id=None
         )
         assert isinstance(answer, orchestrator_pb2.RefundPaymentResponse)  # noqa: S101 the command's own answer
         return answer
@@ -136,7 +136,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         currency = plan.currency_code or ""
         amounts = domain.Amounts(**{name: getattr(payment.snapshot.amounts, name) for name in domain.Amounts.__slots__})
         if amounts.captured_minor == 0:
-            raise domain.PaymentState(state=plan.said.collection)
+            raise domain.PaymentState(state=plan.latest_snapshot.collection)
         refundable_minor = domain.refundable_minor(amounts)
         amount_minor = refundable_minor
         if request.HasField("amount"):
@@ -186,7 +186,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
             revision=plan.revision,
             pending_steps=[
                 *(["start"] if plan.stage == "STARTING" else []),
-                *(f"say {transition.fact}" for transition in plan.unsaid),
+                *(f"record {transition.fact}" for transition in plan.pending),
                 *([_QUOTE_STEPS[plan.quote_unheard]] if plan.quote_unheard else []),
             ],
             create_time=timestamp(plan.create_time),

@@ -44,7 +44,7 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _REQUEST_HASHED: Final = "request_id"
 
 
-def named(request: Any, payment_id: str, *, command: bytes) -> Request:
+def request_from(request: Any, payment_id: str, *, command: bytes) -> Request:
     """Return the request under its key, with the hash of every field that is set but its id."""
     try:
         request_id = uuid.UUID(request.request_id)

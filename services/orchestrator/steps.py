@@ -1,4 +1,4 @@
-"""Moves a held payment: starts it, applies what was seen, says it to status, ends what was abandoned.
+"""Moves a held payment: starts it, applies what was seen, has status record it, ends what was abandoned.
 
 What survives a crash at any line: the plan and the outbox are saved before anything is asked of others that could not
 be asked again; everything that is asked carries an id derived from the payment, so asking twice is asking once. Whoever
@@ -33,7 +33,7 @@ RENEW_EVERY_S: Final = domain.LEASE.total_seconds() / 3
 _logger = logging.getLogger(__name__)
 
 
-class Work:
+class UnitOfWork:
     """A held payment on its way: its plan, and what this holder learned and has not saved yet."""
 
     def __init__(self, plan: Plan, *, waits_until: Callable[[], datetime | None] = lambda: None) -> None:
@@ -41,12 +41,12 @@ class Work:
         self.plan = plan
         self._waits_until = waits_until
         self.added: list[Transition] = []
-        self.said: list[Transition] = []
-        self.refused: tuple[Transition, str] | None = None
+        self.recorded: list[Transition] = []
+        self.rejection: tuple[Transition, str] | None = None
         self.quote_state: str | None = None
         """What has become of the quote, if that is new."""
-        self.quote_told = False
-        """Whether a person hears of what pricing answered."""
+        self.quote_operator_notified = False
+        """Whether an operator is notified of what pricing answered."""
         self.payment: status_pb2.Payment | None = None
         """As status last answered."""
         self.quote: pricing_pb2.Quote | None = None
@@ -56,27 +56,27 @@ class Work:
         self.released = False
 
     @property
-    def behind(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether status has not heard everything yet."""
-        return bool(self.to_say)
+        return bool(self.pending)
 
     @property
-    def to_say(self) -> list[Transition]:
+    def pending(self) -> list[Transition]:
         """What status has not heard yet, the oldest first."""
-        return [transition for transition in [*self.plan.unsaid, *self.added] if transition not in self.said]
+        return [transition for transition in [*self.plan.pending, *self.added] if transition not in self.recorded]
 
-    def say(self, snapshot: Snapshot, fact: str) -> None:
+    def enqueue(self, snapshot: Snapshot, fact: str) -> None:
         """Put what is true now into the outbox; `fact` names what made it so."""
-        unsaid = [*self.plan.unsaid, *self.added]
+        pending = [*self.plan.pending, *self.added]
         request_id = domain.derived_id(self.plan.payment_id, fact)
-        if any(one.request_id == request_id for one in unsaid):
-            # It is so once more, before status has heard of the first time: another thing that is said.
-            fact = f"{fact}:{self.plan.revision}:{len(unsaid)}"
+        if any(one.request_id == request_id for one in pending):
+            # It is so once more, before status has recorded the first time: another revision.
+            fact = f"{fact}:{self.plan.revision}:{len(pending)}"
             request_id = domain.derived_id(self.plan.payment_id, fact)
         self.added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot))
-        if domain.is_sign_of_life(self.plan.said, snapshot):
+        if domain.is_sign_of_life(self.plan.latest_snapshot, snapshot):
             self.keep_alive()
-        self.plan.said = snapshot
+        self.plan.latest_snapshot = snapshot
         self.end_quote(domain.quote_state(self.plan.quote_state, snapshot.collection))
 
     def keep_alive(self) -> None:
@@ -88,8 +88,8 @@ class Work:
 
     def adopt(self, payment: status_pb2.Payment) -> None:
         """Go on from what status holds of a payment that a plan of which nothing is left has moved before."""
-        self.plan.revision, self.plan.said = payment.revision, snapshot(payment.snapshot)
-        self.end_quote(domain.quote_state(self.plan.quote_state, self.plan.said.collection))
+        self.plan.revision, self.plan.latest_snapshot = payment.revision, snapshot(payment.snapshot)
+        self.end_quote(domain.quote_state(self.plan.quote_state, self.plan.latest_snapshot.collection))
 
     def end_quote(self, state: str | None) -> None:
         """Put into the outbox what has become of the quote, if that is new; pricing hears it in its own time."""
@@ -98,13 +98,13 @@ class Work:
 
     def apply_first(self, seen: Observation) -> None:
         """Say what follows from an intent that was just made: it waits for a method, whatever has come of it since."""
-        if self.plan.said.collection != domain.INITIALIZED:
+        if self.plan.latest_snapshot.collection != domain.INITIALIZED:
             pass  # it was made long ago, for a plan of which nothing is left
         elif seen.intent_state == "REQUIRES_PAYMENT_METHOD":
             # Nobody had the secret yet, so no call on it but the one that made it can be unanswered.
             seen = replace(seen, outcome_unknown=False)
         else:
-            self.say(domain.opened(self.plan.said, attempt=seen.attempt), f"step:intent:{seen.attempt}")
+            self.enqueue(domain.opened(self.plan.latest_snapshot, attempt=seen.attempt), f"step:intent:{seen.attempt}")
         self.apply(seen)
 
     def apply(self, seen: Observation) -> None:
@@ -113,9 +113,9 @@ class Work:
         if seen.mirror_version <= plan.mirror_version:
             return
         plan.mirror_version = seen.mirror_version
-        snapshot = domain.observed(plan.said, seen, ending=plan.ending)
-        if domain.says_something_new(plan.said, snapshot):
-            self.say(snapshot, f"mirror:{seen.mirror_version}")
+        snapshot = domain.observed(plan.latest_snapshot, seen, cancel_outcome=plan.cancel_outcome)
+        if domain.says_something_new(plan.latest_snapshot, snapshot):
+            self.enqueue(snapshot, f"mirror:{seen.mirror_version}")
         if snapshot.collection == domain.SUCCEEDED or snapshot.collection in domain.ENDED_WITHOUT_MONEY:
             plan.stage, plan.expire_time = "ENDED", None
 
@@ -132,9 +132,9 @@ class Driver:
         """Those who wait for a payment of (tenant, payment)."""
 
     @asynccontextmanager
-    async def holding(self, plan: Plan) -> AsyncIterator[Work]:
+    async def holding(self, plan: Plan) -> AsyncIterator[UnitOfWork]:
         """Keep the lease while inside. On an error let the payment go, to be looked at again soon."""
-        work = Work(plan, waits_until=partial(self.waits_until, plan))
+        work = UnitOfWork(plan, waits_until=partial(self.waits_until, plan))
         renewing = asyncio.create_task(self._renew(work))
         try:
             yield work
@@ -162,11 +162,11 @@ class Driver:
     async def hear_from_payer(self, plan: Plan) -> None:
         """Wait anew for a payer who reads a payment that nobody holds, if it moves the end far enough to be written."""
         until = self.waits_until(plan)
-        is_turn = plan.stage == "COLLECTING" and plan.said.collection in domain.EXPIRABLE
+        is_turn = plan.stage == "COLLECTING" and plan.latest_snapshot.collection in domain.EXPIRABLE
         if is_turn and domain.is_worth_writing(plan.expire_time, until, abandoned_after=self._abandoned_after):
             await self._store.keep_alive(plan, expire_time=until)
 
-    async def start(self, work: Work, payer: gateway_pb2.Payer | None) -> None:
+    async def start(self, work: UnitOfWork, payer: gateway_pb2.Payer | None) -> None:
         """Quote, open, create the intent: from whatever was reached to COLLECTING, or to the end of the plan.
 
         Each of the steps can be asked again and answers the same: the quote by its request id, the opened payment and
@@ -195,14 +195,14 @@ class Driver:
                 work.end_quote(domain.RELEASED)
             raise
         is_first_time = plan.revision == 0
-        if work.payment.revision > max(plan.revision, 1) and not plan.unsaid:
+        if work.payment.revision > max(plan.revision, 1) and not plan.pending:
             work.adopt(work.payment)
         plan.revision = max(plan.revision, 1)
         if plan.total_minor == 0:
-            if self._is_late(plan) and plan.said.collection == domain.INITIALIZED:
-                work.say(domain.start_expired(plan.said), "step:start_expired:1")
+            if self._is_late(plan) and plan.latest_snapshot.collection == domain.INITIALIZED:
+                work.enqueue(domain.start_expired(plan.latest_snapshot), "step:start_expired:1")
             else:
-                work.say(domain.paid_nothing(plan.said), "step:nothing_to_pay:1")
+                work.enqueue(domain.paid_nothing(plan.latest_snapshot), "step:nothing_to_pay:1")
             plan.stage, plan.expire_time = "ENDED", None
         else:
             try:
@@ -225,17 +225,19 @@ class Driver:
         if problem is not None and not await self._peers.is_open(plan.payment_id):
             raise problem
 
-    async def _create_intent(self, work: Work, payer: gateway_pb2.Payer | None) -> None:
+    async def _create_intent(self, work: UnitOfWork, payer: gateway_pb2.Payer | None) -> None:
         plan = work.plan
         try:
             seen = await crash_points.call("start.gateway", self._peers.create_intent(plan, payer))
         except Refused as refusal:
             if refusal.reason == REQUEST_EXPIRED:
-                work.say(domain.start_expired(plan.said), "step:start_expired:1")
+                work.enqueue(domain.start_expired(plan.latest_snapshot), "step:start_expired:1")
             else:
                 # Its words may name what is Stripe's, and are not for the payer.
                 _logger.warning("%s is not set up: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
-                work.say(domain.refused(plan.said, refusal.reason.lower() or "refused"), "step:refused:1")
+                work.enqueue(
+                    domain.refused(plan.latest_snapshot, refusal.reason.lower() or "refused"), "step:refused:1"
+                )
             plan.stage, plan.expire_time = "ENDED", None
             return
         is_late = self._is_late(plan)
@@ -246,7 +248,7 @@ class Driver:
         if is_late and plan.stage == "COLLECTING":
             plan.expire_time = self._now()
 
-    def apply_delivered(self, work: Work) -> None:
+    def apply_delivered(self, work: UnitOfWork) -> None:
         """Apply what gateway and pricing have brought since the last time; before the start is done it waits."""
         plan = work.plan
         if plan.stage == "STARTING":
@@ -255,43 +257,49 @@ class Driver:
             work.apply(observation(observation_pb2.PaymentObservation.FromString(plan.observation)))
         if plan.quote_problem is not None:
             if plan.revision > 0:  # a payment that was never opened has nobody who looks
-                work.say(domain.quote_problem(plan.said, plan.quote_problem), f"quote:{plan.quote_unheard}")
-            work.quote_told, plan.quote_problem = True, None
+                work.enqueue(
+                    domain.quote_problem(plan.latest_snapshot, plan.quote_problem), f"quote:{plan.quote_unheard}"
+                )
+            work.quote_operator_notified, plan.quote_problem = True, None
 
-    async def park_if_stuck(self, work: Work) -> None:
-        """Ask a person to look at what did not move for too long; it is tried on all the same."""
+    async def park_if_stuck(self, work: UnitOfWork) -> None:
+        """Say that what did not move for too long needs an operator; it is tried on all the same."""
         plan = work.plan
-        if plan.failures < domain.PARKED_AFTER_TRIES or plan.said.is_stuck or plan.revision == 0:
+        if plan.failures < domain.PARKED_AFTER_TRIES or plan.latest_snapshot.is_stuck or plan.revision == 0:
             return
         attention = Attention(reason=domain.STUCK, detail=f"It did not move in {plan.failures} tries.")
-        work.say(domain.parked(plan.said, attention), f"step:stuck:{plan.mirror_version}:{plan.revision}")
+        work.enqueue(
+            domain.parked(plan.latest_snapshot, attention), f"step:stuck:{plan.mirror_version}:{plan.revision}"
+        )
         await self.save(work, "stuck.outcome")
-        await self.say_what_goes(work)  # what is tried now may fail once more
+        await self.try_flush_outbox(work)  # what is tried now may fail once more
 
-    async def unpark_if_moving(self, work: Work) -> None:
-        """Say that what was stuck moves again, once all that was to be done on it is done and said."""
+    async def unpark_if_moving(self, work: UnitOfWork) -> None:
+        """Say that what was stuck moves again, once all that was to be done on it is done and recorded."""
         plan = work.plan
-        if plan.said.is_stuck:
-            work.say(domain.moving(plan.said), f"step:moving:{plan.mirror_version}:{plan.revision}")
-            await self.say_all(work)
+        if plan.latest_snapshot.is_stuck:
+            work.enqueue(domain.moving(plan.latest_snapshot), f"step:moving:{plan.mirror_version}:{plan.revision}")
+            await self.flush_outbox(work)
 
-    async def end_if_due(self, work: Work) -> None:
+    async def end_if_due(self, work: UnitOfWork) -> None:
         """Expire what its payer abandoned, give up what is declined for good, and look again at what takes too long."""
         plan = work.plan
         if plan.stage != "COLLECTING":
             return
         is_late = self._is_late(plan)
-        if plan.said.collection not in domain.EXPIRABLE:
+        if plan.latest_snapshot.collection not in domain.EXPIRABLE:
             if is_late:
                 seen = await crash_points.call("late.sync", self._peers.sync_intent(plan.payment_id))
                 work.apply(seen.observation)
             return
-        if domain.is_given_up(plan.said):
-            await self.call_off(work, ending=domain.FAILED, reason="FRAUDULENT")
+        if domain.is_given_up(plan.latest_snapshot):
+            await self.cancel(work, cancel_outcome=domain.FAILED, reason="FRAUDULENT")
         elif is_late:
-            await self.call_off(work, ending=domain.EXPIRED, reason="ABANDONED")
+            await self.cancel(work, cancel_outcome=domain.EXPIRED, reason="ABANDONED")
 
-    async def call_off(self, work: Work, *, ending: str, reason: str, request: Request | None = None) -> None:
+    async def cancel(
+        self, work: UnitOfWork, *, cancel_outcome: str, reason: str, request: Request | None = None
+    ) -> None:
         """Cancel the intent and with it the payment; if money was or may be taken, see what is true instead.
 
         What the cancelled intent will mean is saved first, since its webhook may be faster than our answer. The
@@ -299,45 +307,46 @@ class Driver:
         Raises `DependencyUnavailable` when the intent can still be cancelled, and is not.
         """
         plan = work.plan
-        plan.ending = ending
-        await self.save(work, f"{ending.lower()}.begin", request=request)
-        fact = f"step:{ending.lower()}:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
+        plan.cancel_outcome = cancel_outcome
+        await self.save(work, f"{cancel_outcome.lower()}.begin", request=request)
+        fact = f"step:{cancel_outcome.lower()}:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
         request_id = str(domain.derived_id(plan.payment_id, fact))
         try:
             seen = await crash_points.call(
-                f"{ending.lower()}.gateway", self._peers.cancel_intent(plan, request_id=request_id, reason=reason)
+                f"{cancel_outcome.lower()}.gateway",
+                self._peers.cancel_intent(plan, request_id=request_id, reason=reason),
             )
             work.apply(seen.observation)
         except Refused as refusal:
             _logger.warning("%s is not called off: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
-            seen = await crash_points.call(f"{ending.lower()}.sync", self._peers.sync_intent(plan.payment_id))
+            seen = await crash_points.call(f"{cancel_outcome.lower()}.sync", self._peers.sync_intent(plan.payment_id))
             work.apply(seen.observation)
-            plan.ending = None
-        if plan.said.is_cancelable:
+            plan.cancel_outcome = None
+        if plan.latest_snapshot.is_cancelable:
             raise PeerUnavailable(dependency="gateway")
 
-    async def say_all(self, work: Work) -> None:
+    async def flush_outbox(self, work: UnitOfWork) -> None:
         """Send the outbox to status, oldest first; nothing is sent that is not saved.
 
-        Raises `DependencyUnavailable` and keeps the rest when status is away. What status refuses for good is set
-        aside for a person; what comes later is still said.
+        Raises `DependencyUnavailable` and keeps the rest when status is away. What status refuses for good is
+        rejected and needs an operator; what comes later is still sent.
         """
         if work.added:
             await self.save(work, "say.outbox")
-        for transition in work.to_say:
-            await self._say(work, transition)
-        if work.plan.set_aside:
-            await self._ask_a_person(work)
+        for transition in work.pending:
+            await self._record(work, transition)
+        if work.plan.rejected:
+            await self._notify_operator(work)
 
-    async def say_what_goes(self, work: Work) -> None:
-        """Send the outbox as far as status can be reached; the rest is said by whoever holds the payment next."""
+    async def try_flush_outbox(self, work: UnitOfWork) -> None:
+        """Send the outbox as far as status can be reached; whoever holds the payment next sends the rest."""
         try:
-            await self.say_all(work)
+            await self.flush_outbox(work)
         except DependencyUnavailable:
             _logger.warning("status does not hear of %s yet", work.plan.payment_id)
 
-    async def _say(self, work: Work, transition: Transition) -> None:
-        """Have status record a transition, or set it aside if status refuses it for good."""
+    async def _record(self, work: UnitOfWork, transition: Transition) -> None:
+        """Have status record a transition, or reject it if status refuses it for good."""
         plan = work.plan
         try:
             try:
@@ -352,33 +361,42 @@ class Driver:
             if refusal.status == "NOT_FOUND":
                 raise PeerUnavailable(dependency="status") from refusal  # it was opened: status lost something
             _logger.error("status refused %s of %s: %s", transition.fact, plan.payment_id, refusal.reason)
-            work.refused = (transition, refusal.reason)
-            plan.set_aside.append(transition.fact)
+            work.rejection = (transition, refusal.reason)
+            plan.rejected.append(transition.fact)
             await self.save(work, "say.refused")
             return
         plan.revision = max(plan.revision, answer.transition.revision)
         work.payment = answer.payment
-        work.said.append(transition)
+        work.recorded.append(transition)
 
-    async def _ask_a_person(self, work: Work) -> None:
+    async def _notify_operator(self, work: UnitOfWork) -> None:
         """Say that something was refused, on the ground of what status holds for true."""
         plan = work.plan
         truth = await self._peers.payment(plan.payment_id)
         # What asks for an operator is ours to keep, whether status has it or not.
-        plan.revision, plan.said = truth.revision, replace(snapshot(truth.snapshot), attentions=plan.said.attentions)
-        attention = Attention(reason=domain.TRANSITION_REFUSED, detail=f"Status refused {', '.join(plan.set_aside)}.")
-        work.say(domain.parked(plan.said, attention), f"refused:{plan.set_aside[-1]}")
-        plan.set_aside = []
-        await self.save(work, "say.parked", told=True)
-        await self._say(work, work.to_say[-1])
-        if plan.set_aside:  # that, too: it is asked again, ever more seldom
+        plan.revision, plan.latest_snapshot = (
+            truth.revision,
+            replace(snapshot(truth.snapshot), attentions=plan.latest_snapshot.attentions),
+        )
+        attention = Attention(reason=domain.TRANSITION_REFUSED, detail=f"Status refused {', '.join(plan.rejected)}.")
+        work.enqueue(domain.parked(plan.latest_snapshot, attention), f"refused:{plan.rejected[-1]}")
+        plan.rejected = []
+        await self.save(work, "say.parked", operator_notified=True)
+        await self._record(work, work.pending[-1])
+        if plan.rejected:  # that, too: it is asked again, ever more seldom
             raise PeerUnavailable(dependency="status")
 
     async def save(
-        self, work: Work, point: str, *, told: bool = False, request: Request | None = None, release: bool = False
+        self,
+        work: UnitOfWork,
+        point: str,
+        *,
+        operator_notified: bool = False,
+        request: Request | None = None,
+        release: bool = False,
     ) -> None:
         """Keep what was decided and learned so far; with `release` let the payment go, due when its plan says."""
-        plan, refused = work.plan, work.refused
+        plan, rejection = work.plan, work.rejection
         async with work.renewal:
             if release:
                 work.released = True
@@ -389,36 +407,40 @@ class Driver:
                 point=point,
                 now=self._now(),
                 added=work.added,
-                said=[transition.request_id for transition in work.said],
-                refused=(refused[0].request_id, refused[1]) if refused else None,
-                told=told,
+                recorded=[transition.request_id for transition in work.recorded],
+                rejection=(rejection[0].request_id, rejection[1]) if rejection else None,
+                operator_notified=operator_notified,
                 quote_state=work.quote_state,
-                quote_told=work.quote_told,
+                quote_operator_notified=work.quote_operator_notified,
                 request=request,
                 release=release,
             )
-        gone = [*work.said, *([refused[0]] if refused else [])]
-        plan.unsaid = [transition for transition in [*plan.unsaid, *work.added] if transition not in gone]
-        work.added, work.said, work.refused = [], [], None
-        work.quote_state, work.quote_told = None, False
+        gone = [*work.recorded, *([rejection[0]] if rejection else [])]
+        plan.pending = [transition for transition in [*plan.pending, *work.added] if transition not in gone]
+        work.added, work.recorded, work.rejection = [], [], None
+        work.quote_state, work.quote_operator_notified = None, False
 
-    def _due(self, work: Work) -> tuple[datetime | None, str]:
+    def _due(self, work: UnitOfWork) -> tuple[datetime | None, str]:
         """Return when somebody has to look at a payment again that is let go in order, and what for."""
         plan = work.plan
-        if work.behind:
+        if work.has_pending:
             return self._now() + domain.RETRY_FIRST, domain.MONEY
-        # Whoever held it did not come to tell a person, or to say that it moves again.
-        if plan.set_aside or plan.quote_problem is not None or plan.said.is_stuck:
+        # Whoever held it did not come to notify an operator, or to say that it moves again.
+        if plan.rejected or plan.quote_problem is not None or plan.latest_snapshot.is_stuck:
             return self._now(), domain.MONEY
         if plan.stage != "COLLECTING" or plan.expire_time is None:
             return None, domain.MONEY
-        if plan.said.collection not in domain.EXPIRABLE:  # not the payer's turn; what it comes to will be delivered
+        if (
+            plan.latest_snapshot.collection not in domain.EXPIRABLE
+        ):  # not the payer's turn; what it comes to will be delivered
             return max(plan.expire_time, self._now()) + domain.LOOK_AGAIN_AFTER, domain.EXPIRY
-        if domain.is_given_up(plan.said):
+        if domain.is_given_up(plan.latest_snapshot):
             return self._now(), domain.MONEY
         return plan.expire_time, domain.EXPIRY
 
-    async def _let_go(self, work: Work, error: Exception | None = None, *, delay: timedelta = timedelta(0)) -> None:
+    async def _let_go(
+        self, work: UnitOfWork, error: Exception | None = None, *, delay: timedelta = timedelta(0)
+    ) -> None:
         """Let a payment go that could not be moved: what is saved stays, the rest is done again after `delay`."""
         plan = work.plan
         plan.due_time = self._now() + delay
@@ -429,7 +451,7 @@ class Driver:
         except ServiceError:
             _logger.warning("%s could not be let go; it is due when its lease ends", plan.payment_id)
 
-    async def _renew(self, work: Work) -> None:
+    async def _renew(self, work: UnitOfWork) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
