@@ -1,8 +1,9 @@
 """`python -m sandbox`: serve the Stripe stand-in with settings from the environment."""
 
-import asyncio
 import os
 import sys
+
+import uvloop
 
 from sandbox.serving import serve
 from sandbox.settings import Settings
@@ -11,7 +12,7 @@ from sandbox.settings import Settings
 def main() -> None:
     """Serve until asked to end; exits with 1 and a line that says why if that cannot be."""
     try:
-        asyncio.run(serve(Settings.from_environ(os.environ)))
+        uvloop.run(serve(Settings.from_environ(os.environ)))
     except (OSError, ValueError) as mistake:
         sys.exit(f"The sandbox cannot run: {mistake}")
 

@@ -27,6 +27,15 @@ from tests.runtime.echo import SERVICE, bearer
 HELLO = StringValue(value="hello")
 ROOT = Path(__file__).parents[2]
 EXIT_S_MAX = 2.0
+SAYS_ITS_LOOP = """
+import asyncio
+from services.runtime.process.lifecycle import run
+
+async def main():
+    print(type(asyncio.get_running_loop()).__module__, flush=True)
+
+run(main, service="test")
+"""
 
 
 @dataclass(kw_only=True)
@@ -133,6 +142,16 @@ async def test_a_reader_that_does_not_read_does_not_hold_up_the_end_and_others_a
 
         assert await call == HELLO
         assert code == 0
+
+
+async def test_a_process_runs_on_uvloop() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SAYS_ITS_LOOP), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+
+    assert process.returncode == 0
+    assert output.splitlines()[0] == b"uvloop"
 
 
 async def test_a_process_that_cannot_start_says_why_and_fails(tmp_path: Path) -> None:

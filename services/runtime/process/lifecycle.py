@@ -1,4 +1,4 @@
-"""How a process of ours lives and ends: one event loop, JSON logs, SIGTERM and SIGINT as the wish to end in order.
+"""How a process of ours lives and ends: one event loop of uvloop's, JSON logs, SIGTERM and SIGINT to end in order.
 
     def main() -> None:
         run(partial(serve, settings), service="pricing")
@@ -15,6 +15,8 @@ import signal
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
+
+import uvloop
 
 from services.runtime.process.logs import json_logs
 
@@ -43,7 +45,8 @@ def run(main: Callable[[], Awaitable[None]], *, service: str, log_level: str = "
     """
     with json_logs(service=service, level=log_level):
         try:
-            asyncio.run(_supervised(main))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_supervised(main))
         except StartRefused as error:
             _logger.error("Not started: %s", error)
             raise SystemExit(1) from error
