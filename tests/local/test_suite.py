@@ -134,7 +134,7 @@ import asyncio, sys
 from pathlib import Path
 from local.child import end_with_parent
 from local.ports import free_ports
-from tests.local.quick import fast_suite
+from tests.local.fast_suite import fast_suite
 
 async def main():
     async with fast_suite(Path(sys.argv[1]), ports=free_ports()) as suite:
