@@ -19,8 +19,10 @@ from batzen._channel import error_info, reason_of, streaming
 from local.issuer import Issuer
 from services.errors import FieldInvalid, InvalidRequest, RequestInProgress
 from services.runtime.rpc import call_context
+from services.runtime.rpc.error_status import refusal_of
 from services.runtime.rpc.identity import LEEWAY
 from services.runtime.rpc.limits import Limits
+from services.shared.refusals import to_json
 from tests.runtime.echo import NOW, bearer, collect, echo, refusal, serving, talk, unary, watch
 
 HELLO = StringValue(value="hello")
@@ -87,6 +89,8 @@ async def test_an_expected_failure_travels_with_reason_field_metadata_and_delay(
     assert status is not None
     assert status.details[1].Unpack(bad_request)
     assert bad_request.field_violations[0].field == "lines[2].quantity"
+    first = FieldInvalid(field="lines[2].quantity", detail="Must be above 0.", given=-1)
+    assert to_json(refusal_of(error)) == to_json(first)  # as a service that calls this one passes it on
     status = rpc_status.from_call(delayed)
     retry = error_details_pb2.RetryInfo()
     assert status is not None

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
-from services.errors import ServiceError
 from services.runtime.database.connections import DirectConnections
+from services.runtime.work.loops import repeating
 
 REQUESTS_KEPT: Final = timedelta(days=90)
 """After that a unique key of what was done still keeps it from being done twice. Raw bodies of events go then too."""
 FORGET_EVERY_S: Final = 3_600.0
 FORGET_BATCH: Final = 500
 """Rows of one statement, which takes some milliseconds."""
-
-_logger = logging.getLogger(__name__)
 
 
 async def forget(held: DirectConnections, statement: str, *, now: datetime) -> int:
@@ -40,24 +37,12 @@ async def forgetting(
     held: DirectConnections, statements: Sequence[str], *, now: Callable[[], datetime], every_s: float = FORGET_EVERY_S
 ) -> AsyncIterator[None]:
     """Do so by each of a service's statements, at once, and again and again while inside."""
-    task = asyncio.create_task(_run(held, statements, now=now, every_s=every_s))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
-async def _run(
-    held: DirectConnections, statements: Sequence[str], *, now: Callable[[], datetime], every_s: float
-) -> None:
-    while True:
+    async with AsyncExitStack() as loops:
         for statement in statements:
-            try:
-                await forget(held, statement, now=now())
-            except ServiceError as error:
-                _logger.warning("old rows are forgotten later: %s", error)
-            except Exception:
-                # Whatever it is, a loop that ended here would keep what is said to be forgotten, and say nothing.
-                _logger.exception("old rows could not be forgotten")
-        await asyncio.sleep(every_s)
+            step = partial(_forget, held, statement, now=now)
+            await loops.enter_async_context(repeating(step, name="forgetting old rows", every_s=every_s))
+        yield
+
+
+async def _forget(held: DirectConnections, statement: str, *, now: Callable[[], datetime]) -> None:
+    await forget(held, statement, now=now())

@@ -1,4 +1,4 @@
-"""What a caller is told when a call fails: one answer for every exception there can be.
+"""What a caller is told when a call fails: one answer for every exception there can be. And what a peer's answer says.
 
 A `ServiceError` says itself what it is. A peer's failure that a caller may retry is passed on as such. Anything else is
 a bug: the caller learns that there was one, and nothing about it.
@@ -13,8 +13,10 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import aio
+from grpc_status import rpc_status
 
 from services.errors import PeerUnavailable, ServiceError
+from services.shared.refusals import Refusal
 
 DOMAIN: Final = "batzen"
 """`ErrorInfo.domain` of every reason in this suite."""
@@ -81,6 +83,24 @@ def _from_service_error(error: ServiceError) -> Answer:
         reason=reason,
         details=status.SerializeToString(),
         was_retried=error.was_retried,
+    )
+
+
+def refusal_of(error: aio.AioRpcError) -> Refusal:
+    """Return what a peer said on a call that failed. Without a reason it was no service of the suite that spoke."""
+    reason, metadata, field = "", {}, None
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an aio error has what a call has
+    except ValueError:  # details that contradict the status: something between us and the server rewrote one of them
+        status = None
+    for detail in status.details if status is not None else ():
+        info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(request) and request.field_violations:
+            field = request.field_violations[0].field
+    return Refusal(
+        status=error.code().name, reason=reason, message=error.details() or "", field=field, metadata=metadata
     )
 
 

@@ -1,0 +1,77 @@
+"""Messages of batzen.type.v1 from and to the values that services share: the one converter, for every service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from batzen.gateway.v1 import observation_pb2
+from batzen.type.v1 import money_pb2, payment_pb2
+from services.shared.payment import Amounts, Attention, Method, P, Part, PaymentError
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+PartMessage = (
+    payment_pb2.PaymentSnapshot.Amounts
+    | payment_pb2.PaymentError
+    | payment_pb2.PaymentSnapshot.Attention
+    | payment_pb2.PaymentSnapshot.Method
+)
+Facts = payment_pb2.PaymentSnapshot | observation_pb2.PaymentObservation
+"""What says all parts of a payment, each in a field of the same name."""
+
+
+def fill(message: PartMessage, part: Part | None) -> None:
+    """Write a part into the field of a message where it lies, which spares a copy; nothing for None."""
+    if part is None:
+        return
+    message.SetInParent()
+    for name in part.__slots__:
+        if value := getattr(part, name):
+            setattr(message, name, value)
+
+
+def read(kind: type[P], message: PartMessage) -> P:
+    """Return the part that a message says; its fields have the names of the message's."""
+    return kind(**{name: getattr(message, name) for name in kind.__slots__})
+
+
+def amounts(facts: Facts) -> Amounts:
+    """Return the `amounts` of what is known of a payment; all zero where they are not set."""
+    return read(Amounts, facts.amounts)
+
+
+def last_error(facts: Facts) -> PaymentError | None:
+    """Return the `last_error` of what is known of a payment, None where it is not set."""
+    return read(PaymentError, facts.last_error) if facts.HasField("last_error") else None
+
+
+def attention(facts: Facts) -> Attention | None:
+    """Return the `attention` of what is known of a payment, None where it is not set."""
+    return read(Attention, facts.attention) if facts.HasField("attention") else None
+
+
+def method(facts: Facts) -> Method | None:
+    """Return the `method` of what is known of a payment, None where it is not set."""
+    return read(Method, facts.method) if facts.HasField("method") else None
+
+
+def money(amount_minor: int, currency_code: str) -> money_pb2.Money:
+    """Return the message of an amount."""
+    return money_pb2.Money(amount_minor=amount_minor, currency_code=currency_code)
+
+
+def timestamp(instant: datetime) -> Timestamp:
+    """Return the message of an instant."""
+    message = Timestamp()
+    fill_instant(message, instant)
+    return message
+
+
+def fill_instant(message: Timestamp, instant: datetime) -> None:
+    """Write an instant into the field of a message where it lies."""
+    since = instant - _EPOCH
+    message.seconds = since.days * 86_400 + since.seconds
+    message.nanos = since.microseconds * 1_000
