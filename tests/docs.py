@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from services.access import TABLE
-from services.gateway import refusals
+from services.gateway.webhooks import refusals
 from services.status.domain import render_tables
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons

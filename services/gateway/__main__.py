@@ -24,26 +24,26 @@ from batzen.gateway.v1 import ops_pb2_grpc
 from batzen.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.access import TABLE
-from services.gateway.calls import Calls, Operation
-from services.gateway.creation import Creation
-from services.gateway.customers import Customers
+from services.gateway.call_log.engine import Calls, Operation
+from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters import DeadLetters
-from services.gateway.delivery import Deliveries
-from services.gateway.inbox import Inbox
-from services.gateway.intents import CancelIntent, ConfirmIntent, CreateIntent
-from services.gateway.looker import Looker
-from services.gateway.observer import Observer
-from services.gateway.ops_servicer import GatewayOpsServicer
-from services.gateway.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
-from services.gateway.provider import TRY_TIMEOUT_S, Provider
-from services.gateway.refunds import CreateRefund
+from services.gateway.deliveries.outbox import Deliveries
+from services.gateway.intents.creation import Creation
+from services.gateway.intents.operations import CancelIntent, ConfirmIntent, CreateIntent
+from services.gateway.mirror.store import Store
+from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
-from services.gateway.sellers import Sellers
-from services.gateway.servicer import GatewayServicer
-from services.gateway.store import Store
-from services.gateway.stripe_limits import Rates, StripeLimits
-from services.gateway.webhook_port import serving
-from services.gateway.webhooks import endpoints_of, make_app
+from services.gateway.sellers.operations import Sellers
+from services.gateway.servicers.gateway import GatewayServicer
+from services.gateway.servicers.ops import GatewayOpsServicer
+from services.gateway.stripe_api.client import TRY_TIMEOUT_S, Provider
+from services.gateway.stripe_api.limits import Rates, StripeLimits
+from services.gateway.stripe_api.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
+from services.gateway.sync.reader import Observer
+from services.gateway.sync.sweep import Looker
+from services.gateway.webhooks.endpoint import endpoints_of, make_app
+from services.gateway.webhooks.inbox import Inbox
+from services.gateway.webhooks.port import serving
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting

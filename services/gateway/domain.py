@@ -19,9 +19,10 @@ from services.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.gateway import attention, disputes
-from services.gateway.attention import Attention
-from services.gateway.disputes import Dispute
+from services.gateway.disputes import domain as disputes
+from services.gateway.disputes.domain import Dispute
+from services.gateway.mirror import attention
+from services.gateway.mirror.attention import Attention
 
 LEASE: Final = timedelta(seconds=3)
 """How long a payment's calls stay with one process; renewed while a call runs, so it bounds the wait after a crash."""

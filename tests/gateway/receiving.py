@@ -17,10 +17,10 @@ import stripe
 from sqlalchemy.ext.asyncio import AsyncEngine
 from stripe import WebhookSignature
 
-from services.gateway.inbox import Inbox
-from services.gateway.refusals import Refusals
-from services.gateway.webhook_port import serving
-from services.gateway.webhooks import PLATFORM_PATH, endpoints_of, make_app
+from services.gateway.webhooks.endpoint import PLATFORM_PATH, endpoints_of, make_app
+from services.gateway.webhooks.inbox import Inbox
+from services.gateway.webhooks.port import serving
+from services.gateway.webhooks.refusals import Refusals
 from services.runtime.database.connections import reading
 from tests.clock import Clock
 

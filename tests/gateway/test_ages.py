@@ -11,7 +11,7 @@ from grpc import StatusCode
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.gateway.calls import IN_FLIGHT_MAX
+from services.gateway.call_log.engine import IN_FLIGHT_MAX
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import (
@@ -27,7 +27,7 @@ from tests.gateway.samples import (
 EXPIRED = (StatusCode.FAILED_PRECONDITION, "REQUEST_EXPIRED")
 AGE_MAX = timedelta(minutes=5)
 TRIES = 5
-"""Of one call, see services/gateway/provider.py."""
+"""Of one call, see services/gateway/stripe_api/client.py."""
 
 
 def at(instant: datetime) -> Timestamp:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.gateway.breaker import FAILURES_MAX, ORDINARY, REST_FIRST_S, REST_MAX_S, Breaker, State
+from services.gateway.stripe_api.breaker import FAILURES_MAX, ORDINARY, REST_FIRST_S, REST_MAX_S, Breaker, State
 
 
 def opened(now: float = 0.0) -> Breaker:

@@ -21,8 +21,8 @@ from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import domain
 from services.gateway.domain import StripeUnavailable
-from services.gateway.provider import Provider
-from services.gateway.store import call_id_of
+from services.gateway.mirror.store import call_id_of
+from services.gateway.stripe_api.client import Provider
 from services.runtime.database.connections import plain_dsn
 from services.runtime.work import engine
 from tests.clock import Clock
@@ -42,7 +42,7 @@ from tests.gateway.samples import (
 )
 
 TRIES = 5
-"""Of one call, see services/gateway/provider.py."""
+"""Of one call, see services/gateway/stripe_api/client.py."""
 
 
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway import currencies
-from services.gateway.currencies import AmountNotChargeable, AmountNotRepresentable, CurrencyUnknown
+from services.gateway.stripe_api import currencies
+from services.gateway.stripe_api.currencies import AmountNotChargeable, AmountNotRepresentable, CurrencyUnknown
 
 CODES = sorted(currencies.currency_codes())
 

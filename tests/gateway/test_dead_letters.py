@@ -17,7 +17,7 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway import dead_letters
-from services.gateway.ops_servicer import KINDS
+from services.gateway.servicers.ops import KINDS
 from services.runtime.database.connections import plain_dsn
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.receiving import event_of, receiving

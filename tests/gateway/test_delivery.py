@@ -21,11 +21,12 @@ from batzen.gateway.v1.observation_pb2_grpc import (
     GatewayEventSinkServiceStub,
     add_GatewayEventSinkServiceServicer_to_server,
 )
-from services.gateway import delivery, waiting
 from services.gateway.__main__ import Parts, gateway_parts
-from services.gateway.delivery import Deliveries, DeliveryRefused
+from services.gateway.call_log import backoff
+from services.gateway.deliveries import outbox
+from services.gateway.deliveries.outbox import Deliveries, DeliveryRefused
 from services.gateway.domain import SUCCEEDED, Amounts, Observation
-from services.gateway.store import LeaseLost
+from services.gateway.mirror.store import LeaseLost
 from services.runtime.database.connections import DirectConnections, reading
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
@@ -171,7 +172,7 @@ async def deliver(parts: Parts, payment_id: str) -> None:
 
 @asynccontextmanager
 async def working(
-    parts: Parts, *, retry: RetryPolicy = delivery.RETRY
+    parts: Parts, *, retry: RetryPolicy = outbox.RETRY
 ) -> AsyncIterator[tuple[DirectConnections, Engine]]:
     url = parts.engine.url.render_as_string(hide_password=False)
     async with DirectConnections(url, application_name="test", size=2) as held:
@@ -303,9 +304,9 @@ async def test_waiting_is_no_failure_until_it_takes_days(
             await deliver(parts, payment_id)
         rests.append(later.value.delay)
         clock.advance(timedelta(seconds=20))
-    clock.advance(waiting.WAIT_MAX)
+    clock.advance(backoff.WAIT_MAX)
 
-    assert timedelta(0) < rests[0] < rests[1] < rests[2] < waiting.REST_MAX * 2
+    assert timedelta(0) < rests[0] < rests[1] < rests[2] < backoff.REST_MAX * 2
     with pytest.raises(DeliveryRefused, match=code.name):
         await deliver(parts, payment_id)
 
@@ -313,7 +314,7 @@ async def test_waiting_is_no_failure_until_it_takes_days(
 async def test_an_orchestrator_that_hangs_is_not_waited_for_long(
     parts: Parts, sink: Sink, payment_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(outbox, "TIMEOUT_S", 0.05)
     sink.answers.clear()
     await record(parts, payment_id, 1)
 

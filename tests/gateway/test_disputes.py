@@ -11,9 +11,11 @@ import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import gateway_pb2 as pb
-from services.gateway import attention, disputes, domain
-from services.gateway.attention import Attention
-from services.gateway.disputes import Dispute, standing_of
+from services.gateway import domain
+from services.gateway.disputes import domain as disputes
+from services.gateway.disputes.domain import Dispute, standing_of
+from services.gateway.mirror import attention
+from services.gateway.mirror.attention import Attention
 from tests.gateway.receiving import event_of
 from tests.gateway.samples import AMOUNT_MINOR, Payments, refusal
 from tests.gateway.test_domain import START, intent, observe, paid, refund

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from stripe.params._webhook_endpoint_create_params import WebhookEndpointCreateParams
 
-from services.gateway import events
-from services.gateway.events import ACTIONS, Action
+from services.gateway.webhooks import events
+from services.gateway.webhooks.events import ACTIONS, Action
 
 ABOUT_MONEY = (
     "application_fee.",

@@ -20,10 +20,10 @@ from local.issuer import Issuer
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from sandbox.serving import running
-from services.gateway import news
-from services.gateway.inbox import EARLY_MAX, Inbox, PaymentUnknown
-from services.gateway.waiting import WAIT_MAX
-from services.gateway.webhooks import CONNECT_PATH
+from services.gateway.call_log.backoff import WAIT_MAX
+from services.gateway.sync import is_current
+from services.gateway.webhooks.endpoint import CONNECT_PATH
+from services.gateway.webhooks.inbox import EARLY_MAX, Inbox, PaymentUnknown
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, Work
 from tests.clock import Clock
@@ -215,19 +215,19 @@ async def test_what_cannot_be_read_is_never_taken_for_known(place: Place) -> Non
     held = await place.gateway.parts.observer.mirror_of("main", intent["id"])
     assert held is not None
 
-    assert all(news.is_known(held, shown) for shown in (intent, charge, refund))
+    assert all(is_current.is_known(held, shown) for shown in (intent, charge, refund))
     for shown in (intent, charge, refund):
         for name in ("id", "status", "amount", "amount_captured", "currency", "object", "last_payment_error"):
             for odd in (None, "odd", [], {}, 1.5, -1, "pi_other"):
                 changed = dict(shown) | {name: odd}
-                assert news.is_known(held, changed) in (True, False)
-        assert not news.is_known(held, dict(shown) | {"id": "other"})
-        assert not news.is_known(held, {"object": shown["object"]})
-    assert not news.is_known(held, {"object": "dispute", "payment_intent": intent["id"]})
-    assert not news.is_known(held, dict(intent) | {"status": "processing"})
-    assert not news.is_known(held, dict(charge) | {"amount_refunded": 1_001})
-    assert not news.is_known(held, dict(charge) | {"disputed": True})
-    assert not news.is_known(held, dict(refund) | {"status": "failed"})
+                assert is_current.is_known(held, changed) in (True, False)
+        assert not is_current.is_known(held, dict(shown) | {"id": "other"})
+        assert not is_current.is_known(held, {"object": shown["object"]})
+    assert not is_current.is_known(held, {"object": "dispute", "payment_intent": intent["id"]})
+    assert not is_current.is_known(held, dict(intent) | {"status": "processing"})
+    assert not is_current.is_known(held, dict(charge) | {"amount_refunded": 1_001})
+    assert not is_current.is_known(held, dict(charge) | {"disputed": True})
+    assert not is_current.is_known(held, dict(refund) | {"status": "failed"})
 
 
 async def test_a_refund_made_at_stripe_is_read_and_delivered(place: Place) -> None:

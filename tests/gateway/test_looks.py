@@ -14,9 +14,10 @@ import pytest
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
-from services.gateway import disputes, domain
+from services.gateway import domain
+from services.gateway.disputes import domain as disputes
 from services.gateway.domain import Intent, Refund
-from services.gateway.looks import RESTS, next_look
+from services.gateway.mirror.reading_times import RESTS, next_look
 from services.runtime.database.connections import plain_dsn
 from tests.clock import Clock
 from tests.gateway.conftest import Sink

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.outcomes import CALLS, Kind, Outcome, conclusion, is_list, is_object, kind_of_error
+from services.gateway.stripe_api.outcomes import CALLS, Kind, Outcome, conclusion, is_list, is_object, kind_of_error
 
 INTENT = {"id": "pi_1", "object": "payment_intent"}
 BEHIND_THE_KEY = {Kind.ANSWER, Kind.DECLINE, Kind.REFUSAL, Kind.FAILURE}

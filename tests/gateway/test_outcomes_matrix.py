@@ -18,7 +18,7 @@ from grpc import aio
 from batzen.gateway.v1 import gateway_pb2 as pb
 from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from sandbox.control import SandboxControl
-from services.gateway import provider
+from services.gateway.stripe_api import client
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import (
     CANCEL,
@@ -269,8 +269,8 @@ class Matrix:
 
 @pytest.fixture
 def matrix(replica: Gateway, payments: Payments, stripe: SandboxControl, monkeypatch: pytest.MonkeyPatch) -> Matrix:
-    monkeypatch.setattr(provider, "PAUSE_FIRST_S", 0.001)
-    monkeypatch.setattr(provider, "TRIES_MAX", TRIES)
+    monkeypatch.setattr(client, "PAUSE_FIRST_S", 0.001)
+    monkeypatch.setattr(client, "TRIES_MAX", TRIES)
     return Matrix(replica=replica, payments=payments, stripe=stripe)
 
 

@@ -14,9 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stripe import WebhookSignature
 
-from services.gateway import events, signature
-from services.gateway.events import Action, Event
-from services.gateway.signature import HEADER_BYTES_MAX, TOLERANCE_S, WebhookRefused
+from services.gateway.webhooks import events, signature
+from services.gateway.webhooks.events import Action, Event
+from services.gateway.webhooks.signature import HEADER_BYTES_MAX, TOLERANCE_S, WebhookRefused
 
 SECRET = "whsec_signature_tests"
 OTHER = "whsec_of_another_endpoint"

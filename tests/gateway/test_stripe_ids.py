@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from sandbox.cards import CARDS
 from services.errors import FieldInvalid, FieldMissing
-from services.gateway import stripe_ids
-from services.gateway.provider import Provider
-from services.gateway.stripe_ids import ACCOUNT, INTENT, PAYMENT_METHOD, NotAnId
+from services.gateway.stripe_api import stripe_ids
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.stripe_ids import ACCOUNT, INTENT, PAYMENT_METHOD, NotAnId
 
 PLAIN = frozenset(string.ascii_letters + string.digits + "_")
 

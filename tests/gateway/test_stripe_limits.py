@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from services.gateway.breaker import FAILURES_MAX, REST_FIRST_S
-from services.gateway.stripe_limits import WAIT_MAX_S, Endpoint, NotSent, Rates, Share, StripeLimits, endpoint_of
+from services.gateway.stripe_api.breaker import FAILURES_MAX, REST_FIRST_S
+from services.gateway.stripe_api.limits import WAIT_MAX_S, Endpoint, NotSent, Rates, Share, StripeLimits, endpoint_of
 
 WITHIN_S = 10.0
 SLOW = Rates(account=10, endpoint=1_000)

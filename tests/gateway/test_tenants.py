@@ -21,12 +21,12 @@ from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer, GatewaySe
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.gateway import platform_account
 from services.gateway.__main__ import Parts, Settings, gateway_parts
 from services.gateway.domain import StripeUnavailable
-from services.gateway.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
-from services.gateway.provider import KeyNotTaken
-from services.gateway.servicer import GatewayServicer
+from services.gateway.servicers.gateway import GatewayServicer
+from services.gateway.stripe_api import platform_account
+from services.gateway.stripe_api.client import KeyNotTaken
+from services.gateway.stripe_api.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.settings import SettingsError
 from services.runtime.rpc import call_context

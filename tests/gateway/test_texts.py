@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.gateway import events
 from services.gateway.domain import StripeRefused
-from services.gateway.provider import Provider, facts_of
+from services.gateway.stripe_api.client import Provider, facts_of
+from services.gateway.webhooks import events
 
 UNFIT = r"a\u0000b\ud83dc"
 FIT = "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c"

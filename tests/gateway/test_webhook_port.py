@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway import refusals, webhook_port
-from services.gateway.refusals import ANSWERS, LINES_MAX, WINDOW_S, Refusals
-from services.gateway.webhooks import PLATFORM_PATH
+from services.gateway.webhooks import port as webhook_port
+from services.gateway.webhooks import refusals
+from services.gateway.webhooks.endpoint import PLATFORM_PATH
+from services.gateway.webhooks.refusals import ANSWERS, LINES_MAX, WINDOW_S, Refusals
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.gateway.receiving import SECRET, Sender, event_of, receiving, signature_of
@@ -195,7 +196,7 @@ async def test_the_number_is_said_though_nothing_comes_any_more(
 def test_every_reason_in_the_code_has_a_documented_answer() -> None:
     raised = {
         reason
-        for path in (ROOT / "services" / "gateway").glob("*.py")
+        for path in (ROOT / "services" / "gateway").rglob("*.py")
         for reason in re.findall(r'WebhookRefused\("(\w+)"\)', path.read_text())
     }
 

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from grpc import aio
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
-from services.gateway import webhook_port, webhooks
 from services.gateway.__main__ import Parts, gateway_parts
-from services.gateway.inbox import Inbox
-from services.gateway.webhooks import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
+from services.gateway.webhooks import endpoint as webhooks
+from services.gateway.webhooks import port as webhook_port
+from services.gateway.webhooks.endpoint import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
+from services.gateway.webhooks.inbox import Inbox
 from services.runtime.database.connections import DirectConnections
 from tests.clock import Clock
 from tests.conftest import Databases
@@ -201,7 +202,7 @@ def test_an_endpoint_without_a_secret_does_not_exist() -> None:
 async def test_each_request_leaves_one_line_without_its_body(
     sender: Sender, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="services.gateway.webhooks")
+    caplog.set_level(logging.INFO, logger="services.gateway.webhooks.endpoint")
     secret = {"id": "pi_1", "object": "payment_intent", "receipt_email": "payer@example.org"}
 
     await sender.send(event_of(secret, "payment_intent.succeeded", at=clock.now(), id="evt_7"))

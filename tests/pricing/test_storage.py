@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.pricing.v1 import pricing_pb2
 from local.databases import ServiceDatabase
-from services.gateway.currencies import currency_codes, limits
+from services.gateway.stripe_api.currencies import currency_codes, limits
 from services.pricing import tables
 from services.pricing.__main__ import read_settings
 from services.pricing.domain.book import FeeBasis

@@ -17,7 +17,7 @@ from batzen import errors
 from local.suite import Suite
 from sandbox.delivery import sign
 from sandbox.faults import Kind
-from services.gateway.signature import TOLERANCE_S
+from services.gateway.webhooks.signature import TOLERANCE_S
 from services.runtime.database.connections import plain_dsn
 from tests.suite.journeys import (
     REFUND_MINOR,

@@ -1,0 +1,150 @@
+"""Payers as Stripe's customers: one each, made with the first payment. Only the id is kept here.
+
+What happens if the process dies:
+- after the row was written: it says what is known of the person, and whoever comes next sends the same under the same
+  key: Stripe makes one customer;
+- after Stripe answered: the same, and Stripe repeats its answer;
+- after a customer was forgotten: its row waits for another, which the next payment makes under the next key.
+
+The key is made of tenant, payer and generation, and of nothing that a lost commit could take with it. A customer holds
+no money, so where Stripe will not say what became of one the next generation is made.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from services.gateway.domain import StripeKeySpent, StripeRefused, StripeUnavailable
+from services.gateway.stripe_api import idempotency_keys
+from services.gateway.stripe_api.client import Provider, Unanswered
+from services.runtime import crash_points
+from services.runtime.database.connections import DirectConnections
+
+OPTIONAL: Final = ("email", "name", "preferred_locales")
+"""What a customer is made without when Stripe does not take it: no payment waits for a person's details."""
+TRIES_MAX: Final = 6
+"""Generations of one call: one for each optional detail, and some that Stripe knows from before a lost commit."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Customers:
+    """Finds or makes the customer of a payer."""
+
+    def __init__(self, held: DirectConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
+        self._held = held
+        self._provider = provider
+        self._now = now
+
+    async def ensure(self, tenant_id: str, payer_id: str, *, email: str, name: str, locale: str) -> str:
+        """Return the payer's customer id, making the customer when there is none.
+
+        What was first known of the person is kept until Stripe has it: first payments at once, and whoever goes on
+        after a crash and knows no more than the id, make the same one.
+        """
+        async with self._held.statement(None) as connection:
+            known = await connection.fetchval(
+                "SELECT customer_id FROM customers WHERE tenant_id = $1 AND payer_id = $2", tenant_id, payer_id
+            )
+        details = _details(payer_id, email=email, name=name, locale=locale)
+        for _ in range(TRIES_MAX):
+            known = known or await self._make(tenant_id, payer_id, details)
+            if known is not None:
+                return str(known)
+        raise StripeKeySpent
+
+    async def forget(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
+        """Forget a customer that is gone at Stripe; nothing happens when the payer has another by now."""
+        async with self._held.statement("customer.forget") as connection:
+            await connection.execute(
+                """UPDATE customers SET customer_id = NULL, generation = generation + 1
+                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3""",
+                tenant_id,
+                payer_id,
+                customer_id,
+            )
+
+    async def _make(self, tenant_id: str, payer_id: str, details: dict[str, Any]) -> str | None:
+        """Make the customer of the current generation; None when another generation has to be tried."""
+        async with self._held.statement("customer.begin") as connection:
+            row = await connection.fetchrow(
+                """INSERT INTO customers AS c (tenant_id, payer_id, details, create_time) VALUES ($1, $2, $3, $4)
+                   ON CONFLICT ON CONSTRAINT customers_pkey DO UPDATE
+                   SET details = CASE WHEN c.customer_id IS NULL THEN coalesce(c.details, excluded.details) END
+                   RETURNING generation, details, customer_id""",
+                tenant_id,
+                payer_id,
+                json.dumps(details),
+                self._now(),
+            )
+        if row["customer_id"] is not None:
+            return str(row["customer_id"])
+        generation, sent = int(row["generation"]), json.loads(row["details"])
+        key = idempotency_keys.idempotency_key("customer.create", tenant_id, payer_id, generation)
+        try:
+            customer = await crash_points.call("customer.create.stripe", self._provider.create_customer(sent, key=key))
+        except Unanswered as silence:
+            if not silence.is_replay:
+                raise StripeUnavailable from silence
+            # A failure that Stripe has stored, or a customer from before a lost commit, made with other details.
+            await self._next(tenant_id, payer_id, generation, details=sent)
+            return None
+        except StripeRefused as refusal:
+            # Nothing was made, and under this key nothing ever will be.
+            dropped = _dropped(sent, str(refusal.metadata.get("param", "")))
+            left = {name: value for name, value in sent.items() if name not in dropped}
+            await self._next(tenant_id, payer_id, generation, details=left if dropped else None)
+            if not dropped:
+                raise
+            code = refusal.metadata.get("code")
+            _logger.warning("a customer is made without %s, which Stripe does not take: %s", ", ".join(dropped), code)
+            return None
+        async with self._held.statement("customer.create.record") as connection:
+            recorded = await connection.fetchval(
+                """UPDATE customers SET customer_id = coalesce(customer_id, $4), details = NULL
+                   WHERE tenant_id = $1 AND payer_id = $2 AND generation = $3 RETURNING customer_id""",
+                tenant_id,
+                payer_id,
+                generation,
+                customer["id"],
+            )
+        return None if recorded is None else str(recorded)  # gone again already, and somebody makes the next
+
+    async def _next(self, tenant_id: str, payer_id: str, generation: int, *, details: dict[str, Any] | None) -> None:
+        """Let the next try use the next key; nothing happens when somebody else has seen to that.
+
+        Without `details` whoever comes next says again what is known of the person.
+        """
+        async with self._held.statement("customer.next") as connection:
+            await connection.execute(
+                """UPDATE customers SET generation = generation + 1, details = $4
+                   WHERE tenant_id = $1 AND payer_id = $2 AND generation = $3 AND customer_id IS NULL""",
+                tenant_id,
+                payer_id,
+                generation,
+                None if details is None else json.dumps(details),
+            )
+
+
+def _details(payer_id: str, *, email: str, name: str, locale: str) -> dict[str, Any]:
+    details: dict[str, Any] = {"metadata": {"payer_id": payer_id}}
+    if email:
+        details["email"] = email
+    if name:
+        details["name"] = name
+    if locale:
+        details["preferred_locales"] = [locale]
+    return details
+
+
+def _dropped(sent: dict[str, Any], param: str) -> list[str]:
+    """Return what to leave out after a refusal: the detail that it names, or all of them if it names none."""
+    given: list[str] = [name for name in OPTIONAL if name in sent]
+    named = param.partition("[")[0]
+    if not named:
+        return given
+    return [named] if named in given else []

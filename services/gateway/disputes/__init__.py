@@ -1,0 +1,1 @@
+"""Disputes and inquiries of a charge, and what they mean for its money. Answers none of them."""

@@ -1,0 +1,98 @@
+"""Rules of disputes: what one takes from a payment, what it forbids, and what an operator has to know of it. Pure.
+
+A dispute takes its amount back at once; that is decided later, or never comes back. An inquiry only asks: it takes
+nothing, and may become a dispute. What Stripe calls its state is kept as it is; what it means is its `standing`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from services.gateway.mirror.attention import DISPUTE_LOST, DISPUTE_OPEN, INQUIRY_OPEN, Attention
+
+OPEN: Final = "OPEN"
+"""The money is withdrawn, and the outcome is open."""
+LOST: Final = "LOST"
+"""The money is gone."""
+INQUIRY: Final = "INQUIRY"
+"""The payer's bank asks; no money was moved."""
+CLOSED: Final = "CLOSED"
+"""It took nothing in the end."""
+
+_STANDINGS: Final = {
+    "needs_response": OPEN,
+    "under_review": OPEN,
+    "appeal_needs_response": OPEN,
+    "appeal_under_review": OPEN,
+    "lost": LOST,
+    "won": CLOSED,
+    "warning_needs_response": INQUIRY,
+    "warning_under_review": INQUIRY,
+    "warning_closed": CLOSED,
+}
+"""By the states that say by themselves where the money is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """One dispute or inquiry of a charge, as last seen."""
+
+    dispute_id: str
+    status: str
+    standing: str
+    amount_minor: int
+    """Contested, in the payment's currency; it may be more or less than the charge."""
+    reason: str
+    is_charge_refundable: bool
+    evidence_due_time: datetime | None = None
+    """None where no evidence is taken."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads back."""
+        due = self.evidence_due_time
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {**values, "evidence_due_time": due.isoformat() if due is not None else None}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Dispute:
+        """Read what `to_json` wrote."""
+        due = stored["evidence_due_time"]
+        return cls(**{**stored, "evidence_due_time": datetime.fromisoformat(due) if due else None})
+
+    def attention(self) -> Attention | None:
+        """Return what an operator has to know of it."""
+        what = f"{self.dispute_id} over {self.amount_minor} minor units ({self.reason})"
+        due = f"; evidence is due by {self.evidence_due_time:%Y-%m-%d %H:%M} UTC" if self.evidence_due_time else ""
+        match self.standing:
+            case "OPEN":
+                return Attention(reason=DISPUTE_OPEN, detail=f"Dispute {what} is open{due}.")
+            case "INQUIRY":
+                return Attention(reason=INQUIRY_OPEN, detail=f"The payer's bank inquires: {what}{due}.")
+            case "LOST":
+                return Attention(reason=DISPUTE_LOST, detail=f"Dispute {what} was lost.")
+        return None
+
+
+UNREAD: Final = Attention(reason=DISPUTE_OPEN, detail="The charge is disputed; how, was not read yet.")
+"""While Stripe says so of a charge and its disputes were not shown."""
+
+
+def standing_of(status: str, *, is_withdrawn: bool) -> str:
+    """Return what a dispute's state means for the money.
+
+    `is_withdrawn` says whether more was taken than given back because of it. That decides for a state that does not say
+    it: a dispute that was `prevented` by giving in has cost the money, and so has, for now, one in a state to come.
+    """
+    known = _STANDINGS.get(status)
+    if known is not None:
+        return known
+    if status == "prevented":
+        return LOST if is_withdrawn else CLOSED
+    return OPEN if is_withdrawn else INQUIRY
+
+
+def total_minor(disputes: tuple[Dispute, ...], standing: str) -> int:
+    """Return what disputes of one standing come to."""
+    return sum(dispute.amount_minor for dispute in disputes if dispute.standing == standing)

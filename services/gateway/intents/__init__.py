@@ -1,0 +1,1 @@
+"""Payment intents, one an attempt: create, confirm, cancel. Knows no refund."""

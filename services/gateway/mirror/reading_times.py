@@ -1,0 +1,48 @@
+"""When a payment is read again at Stripe without anybody asking for it. Pure.
+
+A webhook that never comes must not leave a refund pending, or a payer at their bank, for ever. So whatever waits for
+Stripe is read again from time to time: soon after something changed, then ever more seldom, and at least once a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+
+from services.gateway.disputes import domain as disputes
+from services.gateway.domain import CANCELED, REFUND_PENDING, SUCCEEDED, Intent, Observation, Refund
+
+RESTS: Final = (
+    timedelta(minutes=5),
+    timedelta(minutes=15),
+    timedelta(hours=1),
+    timedelta(hours=4),
+    timedelta(hours=12),
+    timedelta(days=1),
+)
+"""Before the first look after a change, the second, …; the last before all that follow."""
+
+
+def rest_after(looks: int) -> timedelta:
+    """Return how long to wait before the next look, after so many since something changed."""
+    return RESTS[min(looks, len(RESTS) - 1)]
+
+
+def next_look(
+    observation: Observation, intents: Iterable[Intent], refunds: Iterable[Refund], *, looks: int
+) -> timedelta | None:
+    """Return how long to wait before a payment is read again; None when nothing of it waits for Stripe."""
+    waits = (
+        any(intent.intent_id and _waits(intent) for intent in intents)
+        or any(refund.state == REFUND_PENDING for refund in refunds)
+        or observation.amounts.surplus_minor > 0
+    )
+    return rest_after(looks) if waits else None
+
+
+def _waits(intent: Intent) -> bool:
+    if intent.state not in (SUCCEEDED, CANCELED):
+        return True
+    undecided = any(one.standing in (disputes.OPEN, disputes.INQUIRY) for one in intent.disputes)
+    return undecided or (intent.disputed and not intent.disputes)

@@ -1,0 +1,1 @@
+"""Giving money back. Never more than was taken; knows no event."""

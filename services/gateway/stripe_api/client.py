@@ -1,0 +1,489 @@
+"""Stripe itself: one client, one retry layer, and answers told apart by what may be concluded from them.
+
+A call ends in one of five ways: an answer; a decline, which is an answer too; a refusal that would be the same again;
+certainly nothing (`StripeUnavailable`, `StripeRateLimited`); or nothing that can be relied upon (`Unanswered`), from
+which nothing is concluded. Which one it is says the table in `outcomes`. A reading ends with an answer or with nothing.
+Stripe's own retries are off. Amounts are converted here: everything behind holds ISO minor units.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, cast
+
+import httpx
+import stripe
+
+from services.gateway.domain import (
+    PROCESSING,
+    UNRECOVERABLE,
+    Facts,
+    Method,
+    PaymentError,
+    StripeRateLimited,
+    StripeRefused,
+    StripeUnavailable,
+)
+from services.gateway.stripe_api import outcomes, stripe_ids
+from services.gateway.stripe_api.currencies import from_stripe
+from services.gateway.stripe_api.limits import Endpoint, NotSent, StripeLimits, endpoint_of
+from services.gateway.stripe_api.outcomes import Kind, Outcome
+from services.runtime.process.lifecycle import StartRefused
+from services.runtime.rpc import call_context
+from services.shared.cards import without_card_numbers
+from services.shared.text import storable, storable_json
+
+TRY_TIMEOUT_S: Final = 8.0
+"""Of one try. Stripe answers a confirm in 1 to 3 s; the bank may take longer, and then we ask again by the same key."""
+TELLING_S: Final = 0.9
+"""Silence for less says nothing about Stripe: our caller had no more time."""
+CALL_BUDGET_S: Final = 20.0
+"""Of all tries of one call, when the caller has no deadline, as in due work."""
+ANSWER_MARGIN_S: Final = 0.5
+"""What is kept of a caller's time to record the outcome and to answer."""
+TRIES_MAX: Final = 5
+PAUSE_FIRST_S: Final = 0.1
+PAUSE_MAX_S: Final = 2.0
+
+MESSAGE_CHARACTERS_MAX: Final = 500
+"""Of what Stripe says of a decline or a refusal; it goes into snapshots of the payment's history."""
+
+PAGE_SIZE: Final = 100
+"""As long as Stripe lets it be."""
+PAGES_MAX: Final = 20
+"""Of one list: twice as many refunds as a payment may have."""
+CLOCKS_APART_MAX: Final = timedelta(hours=1)
+"""How far Stripe's clock may be from ours when we ask for what is newer than something of ours."""
+
+STATES: Final = {
+    "requires_payment_method": "REQUIRES_PAYMENT_METHOD",
+    "requires_confirmation": "REQUIRES_CONFIRMATION",
+    "requires_action": "REQUIRES_ACTION",
+    "processing": "PROCESSING",
+    "requires_capture": "REQUIRES_CAPTURE",
+    "canceled": "CANCELED",
+    "succeeded": "SUCCEEDED",
+}
+
+Json = Mapping[str, Any]
+Send = Callable[[], Awaitable[Any]]
+IsSound = Callable[[object], bool]
+"""Whether a body is what was asked for."""
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_logger = logging.getLogger(__name__)
+
+
+class KeyNotTaken(StartRefused):
+    """Stripe does not take the key, or does not let it read its own account."""
+
+
+class Unanswered(Exception):
+    """Whether the call had an effect is not known."""
+
+    def __init__(self, *, is_replay: bool = False) -> None:
+        super().__init__()
+        self.is_replay = is_replay
+        """Stripe replays a failure it stored: asking by the same key again will never say more."""
+
+
+class NotExecuted(Exception):
+    """The call certainly had no effect, and its key will never say more."""
+
+
+class Declined(Exception):
+    """The bank said no: the intent as it is now."""
+
+    def __init__(self, intent: Json) -> None:
+        super().__init__()
+        self.intent = intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Got:
+    """What came back from one try."""
+
+    kind: Kind
+    body: Any = None
+    status: int | None = None
+    is_replayed: bool = False
+    may_try_again: bool = True
+    error: Exception | None = None
+
+    @property
+    def object(self) -> Json:
+        """The object of an answer, or the intent of a decline."""
+        found = outcomes.intent_in(self.body) if self.kind is Kind.DECLINE else self.body
+        return cast("Json", found)
+
+
+class _Http(stripe.HTTPXClient):
+    """Reads Stripe's answers so that each text in them can be stored, those of errors too."""
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        content, status, answered = await super().request_async(method, url, headers, post_data)
+        return storable_json(content), status, answered
+
+
+class Provider:
+    """Stripe's API, as far as we use it.
+
+    What changes something raises StripeRefused, Declined, Unanswered, StripeRateLimited or StripeUnavailable; the last
+    two say that nothing happened. `is_repeat` says that the call may have been sent under this key before. Readings
+    raise StripeRateLimited or StripeUnavailable. `require` is called before each call but that of `own_account_id`, and
+    raises while nothing may be sent.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        api_base: str | None,
+        try_timeout_s: float = TRY_TIMEOUT_S,
+        require: Callable[[], None] = lambda: None,
+        limits: StripeLimits | None = None,
+    ) -> None:
+        stripe.enable_telemetry = False  # or it writes an id into the user's configuration folder
+        self._require = require
+        self._try_timeout_s = try_timeout_s
+        self._limits = limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
+        self._http = _Http(timeout=try_timeout_s)
+        self._client = stripe.StripeClient(
+            api_key,
+            http_client=self._http,
+            max_network_retries=0,
+            base_addresses={"api": api_base} if api_base else {},
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def own_account_id(self) -> str:
+        """Read whose key this is, in one try. Raises KeyNotTaken for good, StripeUnavailable for now."""
+        try:
+            async with asyncio.timeout(self._try_timeout_s):
+                return str((await self._client.raw_request_async("get", "/v1/account")).data["id"])
+        except stripe.AuthenticationError as error:
+            raise KeyNotTaken("Stripe does not take STRIPE_API_KEY: it is wrong, expired or revoked.") from error
+        except stripe.PermissionError as error:
+            raise KeyNotTaken("STRIPE_API_KEY may not read its own account; permit a restricted key that.") from error
+        except (stripe.StripeError, TimeoutError, LookupError, TypeError) as error:
+            raise StripeUnavailable from error
+
+    async def create_customer(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Create a customer."""
+        got = await self._post("/v1/customers", params, key=key, is_repeat=is_repeat, of_type="customer")
+        return got.object
+
+    async def create_account(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Create a seller's account."""
+        got = await self._post("/v1/accounts", params, key=key, is_repeat=is_repeat, of_type="account")
+        return got.object
+
+    async def retrieve_account(self, account_id: str) -> Json:
+        """Read a seller's account. Raises StripeRefused too: whoever asks may name one that is not ours."""
+        path = f"/v1/accounts/{stripe_ids.in_path(account_id, stripe_ids.ACCOUNT)}"
+        return await self._get(path, partial(outcomes.is_object, of_type="account"), may_be_missing=True)
+
+    async def create_intent(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Create an intent."""
+        return await self._change_intent("/v1/payment_intents", params, key=key, is_repeat=is_repeat)
+
+    async def confirm_intent(self, intent_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Confirm an intent."""
+        return await self._change_intent(f"{_intent_path(intent_id)}/confirm", params, key=key, is_repeat=is_repeat)
+
+    async def cancel_intent(self, intent_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Cancel an intent."""
+        return await self._change_intent(f"{_intent_path(intent_id)}/cancel", params, key=key, is_repeat=is_repeat)
+
+    async def retrieve_intent(self, intent_id: str) -> Json:
+        """Read an intent with its latest charge and its method."""
+        is_intent = partial(outcomes.is_object, of_type="payment_intent")
+        return await self._get(_intent_path(intent_id), is_intent, expand=["latest_charge", "payment_method"])
+
+    async def list_intents(self, customer_id: str, *, since: datetime) -> list[Json]:
+        """Read a customer's intents since then. A list is up to date at once; a search is not, and is never asked."""
+        begin = int((since - CLOCKS_APART_MAX).timestamp())
+        return await self._all(
+            "/v1/payment_intents", of_type="payment_intent", customer=customer_id, created={"gte": begin}
+        )
+
+    async def create_refund(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Create a refund."""
+        got = await self._post("/v1/refunds", params, key=key, is_repeat=is_repeat, of_type="refund")
+        if got.is_replayed:
+            return await _now(self.retrieve_refund(str(got.object["id"])))
+        return got.object
+
+    async def retrieve_refund(self, refund_id: str) -> Json:
+        """Read a refund."""
+        path = f"/v1/refunds/{stripe_ids.in_path(refund_id, stripe_ids.REFUND)}"
+        return await self._get(path, partial(outcomes.is_object, of_type="refund"))
+
+    async def list_refunds(self, intent_id: str) -> list[Json]:
+        """Read the refunds of an intent, the newest first."""
+        return await self._all("/v1/refunds", of_type="refund", payment_intent=intent_id)
+
+    async def list_disputes(self, charge_id: str) -> list[Json]:
+        """Read the disputes and inquiries of a charge, the newest first."""
+        return await self._all("/v1/disputes", of_type="dispute", charge=charge_id)
+
+    async def _change_intent(self, path: str, params: Json, *, key: str, is_repeat: bool) -> Json:
+        got = await self._post(path, params, key=key, is_repeat=is_repeat, of_type="payment_intent")
+        intent = got.object
+        if got.is_replayed:
+            intent = await _now(self.retrieve_intent(str(intent["id"])))
+        if got.kind is Kind.DECLINE:
+            raise Declined(intent)
+        return intent
+
+    async def _post(self, path: str, params: Json, *, key: str, is_repeat: bool, of_type: str) -> _Got:
+        """Send until there is something to rely on, or the time is up. Each try sends the same under the same key.
+
+        Raises StripeRateLimited or StripeUnavailable when no try can have had an effect, Unanswered when one may have.
+        """
+
+        def send() -> Awaitable[Any]:
+            # The client's raw requests answer with plain values; its objects cost more than all the rest of a call.
+            return self._client.raw_request_async("post", path, **params, idempotency_key=key)
+
+        is_limited = False
+
+        def is_settled(got: _Got) -> bool:
+            nonlocal is_repeat, is_limited
+            outcome = outcomes.conclusion(got.kind, is_repeat=is_repeat, is_replayed=got.is_replayed)
+            if outcome is Outcome.REFUSED:
+                raise _refused(got) from got.error
+            if outcome is Outcome.READ:
+                _logger.error("Stripe has something else under this key, or a failure: %r", got.error)
+                raise Unanswered(is_replay=True) from got.error
+            is_repeat = is_repeat or outcome is Outcome.UNKNOWN
+            is_limited = is_limited or got.kind is Kind.LIMIT
+            return outcome in (Outcome.ANSWERED, Outcome.DECLINED)
+
+        got = await self._try(endpoint_of("post", path), send, is_settled, partial(outcomes.is_object, of_type=of_type))
+        if got is not None:
+            return got
+        if is_repeat:
+            raise Unanswered
+        raise StripeRateLimited if is_limited else StripeUnavailable
+
+    async def _get(self, path: str, is_sound: IsSound, *, may_be_missing: bool = False, **params: Any) -> Json:
+        """Read until there is an answer. Nothing but an answer says anything of what is known to exist."""
+
+        def send() -> Awaitable[Any]:
+            return self._client.raw_request_async("get", path, **params)
+
+        is_limited = False
+
+        def is_settled(got: _Got) -> bool:
+            nonlocal is_limited
+            is_limited = is_limited or got.kind is Kind.LIMIT
+            if got.kind in (Kind.REFUSAL, Kind.DECLINE):
+                if may_be_missing:
+                    raise _refused(got) from got.error
+                _logger.error("Stripe does not show %s, which is known; is it the right account? %r", path, got.error)
+                raise StripeUnavailable from got.error
+            return got.kind is Kind.ANSWER
+
+        got = await self._try(endpoint_of("get", path), send, is_settled, is_sound)
+        if got is not None:
+            return got.object
+        raise StripeRateLimited if is_limited else StripeUnavailable
+
+    async def _all(self, path: str, *, of_type: str, **params: Any) -> list[Json]:
+        """Read every page of a list. One that goes on after `PAGES_MAX` says nothing about what is not in it."""
+        found: list[Json] = []
+        for _ in range(PAGES_MAX):
+            page = await self._get(path, partial(outcomes.is_list, of_type=of_type), **params, limit=PAGE_SIZE)
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+            params["starting_after"] = found[-1]["id"]
+        _logger.error("%s goes on after %d pages", path, PAGES_MAX)
+        raise StripeUnavailable
+
+    async def _try(
+        self, endpoint: Endpoint, send: Send, is_settled: Callable[[_Got], bool], is_sound: IsSound
+    ) -> _Got | None:
+        """Try until what came back settles it, and return that; None when there is no time or no use in more."""
+        self._require()
+        loop = asyncio.get_running_loop()
+        remaining_s = call_context.time_remaining()
+        budget_s = CALL_BUDGET_S if remaining_s is None else min(CALL_BUDGET_S, remaining_s - ANSWER_MARGIN_S)
+        until = loop.time() + budget_s
+        for number in range(TRIES_MAX):
+            left_s = until - loop.time()
+            if left_s <= 0:
+                return None
+            got = await self._once(endpoint, send, left_s=left_s, is_sound=is_sound)
+            if is_settled(got):
+                return got
+            if got.kind in outcomes.FUTILE_AT_ONCE:
+                _logger.error("Stripe, or what stands before it, does not let us: %r", got.error)
+                return None
+            _logger.warning("Stripe: try %d failed: %s %r", number + 1, got.kind.name, got.error)
+            if number + 1 == TRIES_MAX or not got.may_try_again:
+                return None
+            pause_s = min(PAUSE_FIRST_S * (1 << number), PAUSE_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311 jitter
+            await asyncio.sleep(max(0.0, min(pause_s, until - loop.time())))
+        return None
+
+    async def _once(self, endpoint: Endpoint, send: Send, *, left_s: float, is_sound: IsSound) -> _Got:
+        """Try once when it is our turn. What is not sent is like a limit of Stripe's, or no connection."""
+        began = asyncio.get_running_loop().time()
+        try:
+            async with self._limits.sending(endpoint, wait_max_s=left_s) as sending:
+                waited_s = asyncio.get_running_loop().time() - began
+                seconds = max(min(self._try_timeout_s, left_s - waited_s), 0.0)
+                got = await _got(send, seconds=seconds, is_sound=is_sound)
+                if got.kind is not Kind.SILENCE or seconds >= TELLING_S:
+                    sending.is_answered = got.is_replayed or got.kind not in outcomes.AWAY
+                return got
+        except NotSent as reason:
+            return _Got(kind=Kind.UNSENT if reason.is_away else Kind.LIMIT, may_try_again=False, error=reason)
+
+
+def _intent_path(intent_id: str) -> str:
+    return f"/v1/payment_intents/{stripe_ids.in_path(intent_id, stripe_ids.INTENT)}"
+
+
+def facts_of(intent: Json) -> Facts:
+    """Read a PaymentIntent as Stripe shows it, whether its charge and method are expanded or not."""
+    currency = str(intent["currency"])
+    charge = intent.get("latest_charge")
+    charge_object: Json = charge if isinstance(charge, Mapping) else {}
+    error = intent.get("last_payment_error")
+    # A state that Stripe invents later is one in which nothing is asked of us: it is looked at again.
+    state = STATES.get(str(intent["status"]), PROCESSING)
+    return Facts(
+        intent_id=str(intent["id"]),
+        state=state,
+        amount_minor=from_stripe(int(intent["amount"]), currency),
+        currency_code=currency.upper(),
+        captured_minor=from_stripe(int(intent.get("amount_received") or 0), currency),
+        capturable_minor=from_stripe(int(intent.get("amount_capturable") or 0), currency),
+        charge_id=str(charge_object.get("id") or (charge if isinstance(charge, str) else "") or ""),
+        refunded_minor=from_stripe(int(charge_object.get("amount_refunded") or 0), currency),
+        disputed=bool(charge_object.get("disputed")) if charge_object else None,
+        error=_error(error) if error and state != "SUCCEEDED" else None,
+        error_mark=_error_mark(error) if error else "",
+        method=_method(intent, charge_object, error),
+    )
+
+
+def redirect_of(intent: Json) -> str | None:
+    """Return where the payer has to go; empty when the browser's own library handles it, None when nowhere."""
+    action = intent.get("next_action")
+    if intent.get("status") != "requires_action" or not action:
+        return None
+    return str((action.get("redirect_to_url") or {}).get("url") or "")
+
+
+async def _now(reading: Awaitable[Json]) -> Json:
+    """Read again what a replayed answer is about: it says how that stood when it was answered first."""
+    try:
+        return await reading
+    except (StripeUnavailable, StripeRateLimited) as silence:
+        raise Unanswered from silence
+
+
+async def _got(send: Send, *, seconds: float, is_sound: IsSound) -> _Got:
+    """Try once, and return what came back."""
+    try:
+        async with asyncio.timeout(seconds):
+            response = await send()
+        headers = _headers(response.headers)
+        return _Got(
+            kind=Kind.ANSWER if is_sound(response.data) else Kind.UNREADABLE,
+            body=response.data,
+            is_replayed=headers.get("idempotent-replayed") == "true",
+        )
+    except (stripe.APIConnectionError, TimeoutError) as error:
+        kind = Kind.UNSENT if isinstance(error.__cause__, _NEVER_SENT) else Kind.SILENCE
+        return _Got(kind=kind, error=error)
+    except stripe.StripeError as error:
+        headers = _headers(error.headers)
+        kind = outcomes.kind_of_error(error.http_status, error.json_body)
+        return _Got(
+            kind=kind,
+            body=error.json_body,
+            status=error.http_status,
+            is_replayed=headers.get("idempotent-replayed") == "true",
+            may_try_again=kind is not Kind.FAILURE or headers.get("stripe-should-retry") != "false",
+            error=error,
+        )
+    except Exception as error:  # whatever the client makes of a body that it cannot read
+        _logger.exception("an answer of Stripe's could not be read")
+        return _Got(kind=Kind.UNREADABLE, error=error)
+
+
+def _headers(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in dict(headers or {}).items()}
+
+
+def _refused(got: _Got) -> StripeRefused:
+    error = outcomes.error_in(got.body) or {}
+    return StripeRefused(
+        code=error.get("code") or error.get("type") or f"http_{got.status}",
+        param=error.get("param") or "",
+        detail=_told(error.get("message")),
+    )
+
+
+def _told(message: object) -> str:
+    """Return what Stripe says to people, as it may be kept and shown."""
+    return without_card_numbers(storable(str(message or ""), characters_max=MESSAGE_CHARACTERS_MAX))
+
+
+def _error(error: Json) -> PaymentError:
+    decline_code = str(error.get("decline_code") or "")
+    return PaymentError(
+        code=str(error.get("code") or "card_error"),
+        decline_code=decline_code,
+        message=_told(error.get("message")),
+        recoverable=decline_code not in UNRECOVERABLE,
+    )
+
+
+def _error_mark(error: Json) -> str:
+    method = error.get("payment_method")
+    method_id = method.get("id") if isinstance(method, Mapping) else method
+    return str(error.get("charge") or f"{error.get('code')}:{method_id}")
+
+
+def _method(intent: Json, charge: Json, error: Json | None) -> Method | None:
+    """Return what was paid with last: by the charge, the expanded method, or the error that it led to."""
+    given = intent.get("payment_method")
+    failed = (error or {}).get("payment_method")
+    if isinstance(given, Mapping):
+        method_id, details = str(given.get("id") or ""), given
+    elif given and charge.get("payment_method_details"):
+        method_id, details = str(given), charge["payment_method_details"]
+    elif isinstance(failed, Mapping):
+        method_id, details = str(failed.get("id") or ""), failed
+    elif given:
+        return Method(payment_method_id=str(given))
+    else:
+        return None
+    kind = str(details.get("type") or "")
+    card = details.get("card") or {} if kind == "card" else {}
+    return Method(
+        payment_method_id=method_id,
+        type=kind,
+        brand=str(card.get("brand") or ""),
+        last4=str(card.get("last4") or ""),
+        expire_month=int(card.get("exp_month") or 0),
+        expire_year=int(card.get("exp_year") or 0),
+    )

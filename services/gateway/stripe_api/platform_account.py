@@ -1,0 +1,209 @@
+"""The Stripe account that this process's key opens: pinned to its tenant at the first start, compared at each later.
+
+Everything a tenant has at Stripe is in one account. Under another account's key its calls would be repeated where they
+were never made, found to have had no effect, and what they moved would be moved again. So nothing is sent before the
+key was seen to open the account that is pinned, and then for this tenant alone.
+
+Stripe being away does not keep a process from starting, since webhooks must be taken: until the account could be read,
+whatever needs Stripe is answered STRIPE_UNAVAILABLE, and work that needs Stripe waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from services.errors import ServiceError
+from services.gateway.domain import StripeUnavailable
+from services.gateway.stripe_api.client import Provider
+from services.runtime.database.connections import DirectConnections, make_engine, transaction
+from services.runtime.process.lifecycle import StartRefused
+from services.runtime.rpc import call_context
+
+LIVE_KEYS: Final = ("sk_live_", "rk_live_")
+TEST_KEYS: Final = ("sk_test_", "rk_test_")
+RETRY_FIRST_S: Final = 0.5
+RETRY_MAX_S: Final = 10.0
+"""Between two tries to read the account while Stripe is away."""
+
+_logger = logging.getLogger(__name__)
+
+
+class WrongAccount(StartRefused):
+    """The key opens another account than the tenant's."""
+
+
+class AccountTaken(StartRefused):
+    """The key opens an account that is another tenant's."""
+
+
+class RepinRefused(StartRefused):
+    """The tenant's account cannot be changed now."""
+
+
+def is_live(stripe_key: str) -> bool:
+    """Whether real money moves by this key."""
+    return stripe_key.startswith(LIVE_KEYS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One account in one of its two modes, which share nothing but the id."""
+
+    account_id: str
+    livemode: bool
+
+    def __str__(self) -> str:
+        return f"{self.account_id} ({'live' if self.livemode else 'test'} mode)"
+
+
+class PlatformAccount:
+    """Knows whether Stripe may be spoken to."""
+
+    def __init__(
+        self,
+        held: DirectConnections,
+        *,
+        tenant_id: str,
+        livemode: bool,
+        now: Callable[[], datetime],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        self._held = held
+        self._tenant_id = tenant_id
+        self._livemode = livemode
+        self._now = now
+        self._fail = fail
+        self._is_verified = False
+
+    def require(self) -> None:
+        """Return if Stripe may be spoken to for the tenant that is acted for; raise StripeUnavailable if not.
+
+        A caller of another tenant was refused before. What work of another tenant's comes this far, by whatever fault
+        of ours, had no effect and is left to the process that has the key.
+        """
+        if not self._is_verified:
+            raise StripeUnavailable
+        tenant_id = call_context.current_tenant()
+        if tenant_id != self._tenant_id:
+            _logger.error(
+                "a call to Stripe for tenant %s was stopped: the key is that of %s", tenant_id, self._tenant_id
+            )
+            raise StripeUnavailable
+
+    @asynccontextmanager
+    async def verifying(self, provider: Provider) -> AsyncIterator[None]:
+        """Verify the account, or go on trying while inside if Stripe or the database is away.
+
+        Raises `WrongAccount`, `AccountTaken` or the provider's `KeyNotTaken`; what is found only later fails the
+        process.
+        """
+        try:
+            await self._verify(provider)
+        except ServiceError as error:
+            _logger.warning("The account of STRIPE_API_KEY could not be read yet: %s", error)
+        if self._is_verified:
+            yield
+            return
+        task = asyncio.create_task(self._until_verified(provider))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _until_verified(self, provider: Provider) -> None:
+        pause_s = RETRY_FIRST_S
+        while not self._is_verified:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MAX_S)
+            try:
+                await self._verify(provider)
+            except ServiceError as error:
+                _logger.warning("Nothing is asked of Stripe, since its account could not be read yet: %s", error)
+            except Exception as error:  # noqa: BLE001 told to the process, which ends with it
+                self._fail(error)
+                return
+        _logger.info("Stripe answers")
+
+    async def _verify(self, provider: Provider) -> None:
+        opened = Account(account_id=await provider.own_account_id(), livemode=self._livemode)
+        pinned, other_tenant_id = await self._pin(opened)
+        if pinned is not None and pinned != opened:
+            raise WrongAccount(
+                f"STRIPE_API_KEY opens account {opened}, and tenant {self._tenant_id} is pinned to {pinned}. Use a key "
+                f"of that account; or, to move the tenant, run `python -m services.gateway repin {opened.account_id}`."
+            )
+        if other_tenant_id is not None:
+            raise AccountTaken(
+                f"STRIPE_API_KEY opens account {opened}, which is that of tenant {other_tenant_id}, and BATZEN_TENANT "
+                f"is {self._tenant_id}. One account is one tenant's."
+            )
+        self._is_verified = True
+
+    async def _pin(self, opened: Account) -> tuple[Account | None, str | None]:
+        """Pin the account unless the tenant has one; return what is pinned, and which other tenant has this account.
+
+        What happens around a crash is of no matter: the pin is there or made at the next start.
+        """
+        async with self._held.statement(None) as connection:
+            await connection.execute(_PIN, self._tenant_id, opened.account_id, opened.livemode, self._now())
+        async with self._held.statement(None) as connection:
+            rows = await connection.fetch(_PINNED, self._tenant_id, opened.account_id, opened.livemode)
+        pins = {row["tenant_id"]: _account(row) for row in rows}
+        others = (tenant_id for tenant_id in pins if tenant_id != self._tenant_id)
+        return pins.get(self._tenant_id), next(others, None)
+
+
+async def repin(owner_url: str, *, tenant_id: str, account_id: str, livemode: bool) -> str:
+    """Pin a tenant to another account, and return what was changed. The tenant's processes must not be running.
+
+    Raises `RepinRefused` while a call has no answer: it would be asked again where it was never made.
+    """
+    engine = make_engine(owner_url, application_name="gateway-repin")
+    after = Account(account_id=account_id, livemode=livemode)
+    try:
+        async with transaction(engine, "account.repin") as connection:
+            await connection.exec_driver_sql("LOCK TABLE stripe_accounts, calls IN SHARE ROW EXCLUSIVE MODE")
+            waiting = (await connection.exec_driver_sql(_WITHOUT_ANSWER, (tenant_id,))).scalar_one()
+            if waiting:
+                raise RepinRefused(
+                    f"{waiting} calls of tenant {tenant_id} have no answer yet; the old key settles them."
+                )
+            found = (await connection.exec_driver_sql(_PINNED_TO, (tenant_id,))).mappings().one_or_none()
+            await connection.exec_driver_sql(_REPIN, (tenant_id, account_id, livemode))
+    except sa.exc.IntegrityError as error:
+        raise RepinRefused(f"Account {after} is that of another tenant.") from error
+    finally:
+        await engine.dispose()
+    return f"Tenant {tenant_id} is pinned to {after}, before to {_account(found) if found else 'none'}."
+
+
+def _account(row: Mapping[Any, Any]) -> Account:
+    return Account(account_id=row["stripe_account_id"], livemode=row["livemode"])
+
+
+_PIN: Final = """
+    INSERT INTO stripe_accounts (tenant_id, stripe_account_id, livemode, pin_time) VALUES ($1, $2, $3, $4)
+    ON CONFLICT DO NOTHING"""
+
+_PINNED: Final = """
+    SELECT tenant_id, stripe_account_id, livemode FROM stripe_accounts
+    WHERE tenant_id = $1 OR (stripe_account_id = $2 AND livemode = $3)"""
+
+_PINNED_TO: Final = "SELECT stripe_account_id, livemode FROM stripe_accounts WHERE tenant_id = $1"
+
+_WITHOUT_ANSWER: Final = """
+    SELECT count(*) FROM calls WHERE tenant_id = $1 AND state IN ('STARTED', 'UNKNOWN')"""
+
+_REPIN: Final = """
+    INSERT INTO stripe_accounts (tenant_id, stripe_account_id, livemode, pin_time) VALUES ($1, $2, $3, now())
+    ON CONFLICT ON CONSTRAINT stripe_accounts_pkey
+    DO UPDATE SET stripe_account_id = $2, livemode = $3, pin_time = now()"""

@@ -1,0 +1,206 @@
+"""Stripe's events: reading one out of a verified body, and what each type makes us do. Pure.
+
+An event says that something changed; what is true comes from the object in it, or from a new reading at Stripe.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from services.gateway.webhooks.signature import WebhookRefused
+from services.shared.text import storable_json
+
+CREATED_MAX = 253_402_300_799
+"""The last second a `datetime` holds."""
+
+_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
+_TYPE = re.compile(r"[a-z0-9_.]{1,120}")
+_VERSION = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+
+
+class Action(enum.Enum):
+    """What the arrival of an event makes us do."""
+
+    SNAPSHOT = "SNAPSHOT"
+    """It carries the whole intent: apply that if it only advances the mirror, else read again."""
+    REREAD = "REREAD"
+    """It carries a part of a payment: read the payment again at Stripe."""
+    DISPUTE = "DISPUTE"
+    """It carries a dispute: read the payment again with all of its disputes."""
+    NOTICE = "NOTICE"
+    """It concerns a payment's money and nothing is done about it here: an operator is asked for."""
+    OPERATOR = "OPERATOR"
+    """It concerns money of no payment: keep it aside, and say so to an operator."""
+    ACCOUNT = "ACCOUNT"
+    """It carries a seller's account: read that again at Stripe."""
+    IGNORE = "IGNORE"
+    """It says nothing that we need."""
+
+
+DISCONNECTED = "account.application.deauthorized"
+"""A seller took our access to the account away."""
+
+# Each type of Stripe's that concerns money stands here. One that does not is ignored, quietly: Stripe adds types, and
+# an endpoint may be subscribed to more than we use.
+ACTIONS: Mapping[str, Action] = {
+    "payment_intent.amount_capturable_updated": Action.SNAPSHOT,
+    "payment_intent.canceled": Action.SNAPSHOT,
+    "payment_intent.partially_funded": Action.SNAPSHOT,
+    "payment_intent.payment_failed": Action.SNAPSHOT,
+    "payment_intent.processing": Action.SNAPSHOT,
+    "payment_intent.requires_action": Action.SNAPSHOT,
+    "payment_intent.succeeded": Action.SNAPSHOT,
+    "charge.captured": Action.REREAD,
+    "charge.expired": Action.REREAD,
+    "charge.refund.updated": Action.REREAD,
+    "charge.refunded": Action.REREAD,
+    "refund.created": Action.REREAD,
+    "refund.failed": Action.REREAD,
+    "refund.updated": Action.REREAD,
+    "charge.dispute.closed": Action.DISPUTE,
+    "charge.dispute.created": Action.DISPUTE,
+    "charge.dispute.funds_reinstated": Action.DISPUTE,
+    "charge.dispute.funds_withdrawn": Action.DISPUTE,
+    "charge.dispute.updated": Action.DISPUTE,
+    # A dispute may follow, or Stripe doubts who paid: to refund first is a decision.
+    "radar.early_fraud_warning.created": Action.NOTICE,
+    "radar.early_fraud_warning.updated": Action.NOTICE,
+    "review.closed": Action.NOTICE,
+    "review.opened": Action.NOTICE,
+    # What was to arrive at a bank did not.
+    "payout.failed": Action.OPERATOR,
+    "account.updated": Action.ACCOUNT,
+    # Its object is our application; the account is the one it comes from.
+    DISCONNECTED: Action.ACCOUNT,
+    # We created it, and an unknown outcome of that is settled by repeating the call.
+    "payment_intent.created": Action.IGNORE,
+    # With a payment_intent event of the same change, which is whole.
+    "charge.failed": Action.IGNORE,
+    "charge.pending": Action.IGNORE,
+    "charge.succeeded": Action.IGNORE,
+    # The balance transaction of a charge, which is no part of what is observed of a payment.
+    "charge.updated": Action.IGNORE,
+    # Follows from our charges and refunds; between platform and seller nothing is moved by itself.
+    "application_fee.created": Action.IGNORE,
+    "application_fee.refund.updated": Action.IGNORE,
+    "application_fee.refunded": Action.IGNORE,
+    "transfer.created": Action.IGNORE,
+    "transfer.reversed": Action.IGNORE,
+    "transfer.updated": Action.IGNORE,
+    # We open no sessions; and what is paid in one has payment_intent events.
+    "checkout.session.async_payment_failed": Action.IGNORE,
+    "checkout.session.async_payment_succeeded": Action.IGNORE,
+    "checkout.session.completed": Action.IGNORE,
+    "checkout.session.expired": Action.IGNORE,
+    # Money on its way to a bank as it should be; or stopped by somebody who knows why.
+    "payout.canceled": Action.IGNORE,
+    "payout.created": Action.IGNORE,
+    "payout.paid": Action.IGNORE,
+    "payout.reconciliation_completed": Action.IGNORE,
+    "payout.updated": Action.IGNORE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One of Stripe's events, checked as far as we rely on it. Its texts are plain ASCII and fit a database."""
+
+    event_id: str
+    type: str
+    account: str | None
+    """The connected account it comes from; None for the platform's own."""
+    api_version: str | None
+    """How the object is rendered; None where Stripe does not say."""
+    livemode: bool
+    create_time: datetime
+    """By Stripe's clock, in whole seconds: no order can be made of it alone."""
+    subject: str
+    """What it is about, so that events of one thing are found together: an intent where the object belongs to one."""
+    object: Mapping[str, Any]
+    """The object as it was at `create_time`."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its object says that nobody has to look at it any more: a review, a warning of fraud."""
+        return self.object.get("open") is False or self.object.get("actionable") is False
+
+    @property
+    def action(self) -> Action:
+        """What to do about it. Of a connected account only its own changes matter, and
+        money that did not reach it: our payments are the platform's.
+        """
+        action = ACTIONS.get(self.type, Action.IGNORE)
+        if action is Action.OPERATOR:  # a seller's money is money too
+            return action
+        if (self.account is None) == (action is Action.ACCOUNT):
+            return Action.IGNORE
+        return action
+
+
+def read(body: bytes) -> Event:
+    """Return the event in a verified body; raise WebhookRefused for whatever else it holds."""
+    values = _object_of(body)
+    kind = values.get("object")
+    if kind == "v2.core.event":
+        # A thin event names an object and does not hold it; the endpoint has to be made for snapshot events.
+        raise WebhookRefused("THIN_EVENT")
+    data = values.get("data")
+    held = data.get("object") if isinstance(data, dict) else None
+    if kind != "event" or not isinstance(held, dict):
+        raise WebhookRefused("NOT_AN_EVENT")
+    created, livemode = values.get("created"), values.get("livemode")
+    if not isinstance(livemode, bool) or type(created) is not int or not 0 <= created <= CREATED_MAX:
+        raise WebhookRefused("NOT_AN_EVENT")
+    event_id, event_type = _text(values.get("id"), _ID), _text(values.get("type"), _TYPE)
+    account = None if values.get("account") is None else _text(values["account"], _ID)
+    return Event(
+        event_id=event_id,
+        type=event_type,
+        account=account,
+        api_version=None if values.get("api_version") is None else _text(values["api_version"], _VERSION),
+        livemode=livemode,
+        create_time=datetime.fromtimestamp(created, UTC),
+        subject=(account if event_type == DISCONNECTED else _subject(held)) or event_id,
+        object=held,
+    )
+
+
+def stripe_ids(held: Mapping[str, Any]) -> list[str]:
+    """Return the ids under which the payment of an object may be stored, the likeliest first."""
+    found = [id_of(held.get("payment_intent")), id_of(held.get("id")), id_of(held.get("charge"))]
+    return [stripe_id for stripe_id in found if stripe_id is not None]
+
+
+def _subject(held: Mapping[str, Any]) -> str | None:
+    return next(iter(stripe_ids(held)), None)
+
+
+def id_of(value: object) -> str | None:
+    """Return the id of a reference, whether Stripe expanded it or not."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) and _ID.fullmatch(value) else None
+
+
+def _text(value: object, pattern: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise WebhookRefused("NOT_AN_EVENT")
+    return value
+
+
+def _object_of(body: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(storable_json(body).decode())
+    except UnicodeDecodeError:
+        raise WebhookRefused("BODY_NOT_UTF8") from None
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, nested thousands deep
+        raise WebhookRefused("BODY_NOT_JSON") from None
+    if not isinstance(values, dict):
+        raise WebhookRefused("NOT_AN_OBJECT")
+    return values

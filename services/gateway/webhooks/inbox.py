@@ -1,0 +1,310 @@
+"""Stripe's events from their arrival to what they make true: stored raw, worked on, never lost.
+
+An event is stored with the row that makes it due, in one statement, so it is either both or sent again by Stripe. A
+second arrival of the same event changes nothing, unless the first was put aside and this one is where it belongs. What
+an event leads to depends on the mirror and not on the event: it may run twice, late, or after a newer one.
+
+The events of one subject (an intent, an account) are worked on together: a subject is one row of work, which a new
+event makes due (again). So one reading at Stripe covers all events that waited for it, and none is forgotten. An event
+that shows what the mirror shows is done at once, without work.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import asyncpg
+
+from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
+from services.gateway.call_log import backoff
+from services.gateway.domain import IntentNotFound
+from services.gateway.sellers.operations import Sellers
+from services.gateway.sync import is_current
+from services.gateway.sync.reader import Observer
+from services.gateway.webhooks import events
+from services.gateway.webhooks.events import Action, Event
+from services.runtime.database.connections import DirectConnections
+from services.runtime.process.clock import Clock
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.runtime.work.statements import demand
+
+RETRY: Final = RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=1))
+EARLY_MAX: Final = timedelta(minutes=10)
+"""How long an event waits for its payment: a call of ours that makes it is settled long before."""
+EVENTS_AT_ONCE_MAX: Final = 50
+"""Of one subject, read together; a payment has about ten in all."""
+ROUNDS_MAX: Final = 20
+"""Readings of events of one subject, before others have their turn."""
+AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
+"""What Stripe, the database or another call on the same payment raises for now: no failure of the event."""
+
+_logger = logging.getLogger(__name__)
+
+
+class PaymentUnknown(Exception):
+    """An event claims a payment of ours that is not here."""
+
+
+class Receipt(enum.Enum):
+    """What became of an arrival."""
+
+    ACCEPTED = "ACCEPTED"
+    """Stored, and worked on soon."""
+    KNOWN = "KNOWN"
+    """Stored; the mirror shows it already."""
+    DUPLICATE = "DUPLICATE"
+    """It was here before, and this arrival adds nothing."""
+    IGNORED = "IGNORED"
+    """Stored; it says nothing that we need."""
+    PARKED = "PARKED"
+    """Stored for a person to look at: it does not belong here."""
+
+
+STATES: Final = {
+    Receipt.ACCEPTED: "WAITING",
+    Receipt.KNOWN: "DONE",
+    Receipt.IGNORED: "IGNORED",
+    Receipt.PARKED: "PARKED",
+}
+"""In which an event is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What waits of one subject, the oldest first."""
+
+    waiting: tuple[Event, ...]
+    since: datetime
+    """When the one that waits for the longest was received."""
+    is_whole: bool
+    """Nothing waits but these."""
+
+
+class Inbox:
+    """Stores events and works on them."""
+
+    def __init__(
+        self,
+        held: DirectConnections,
+        observer: Observer,
+        sellers: Sellers,
+        *,
+        api_version: str,
+        livemode: bool,
+        clock: Clock,
+        wake: Callable[[WorkClass], None],
+    ) -> None:
+        """`wake` is called when events became due."""
+        self._held = held
+        self._observer = observer
+        self._sellers = sellers
+        self._api_version = api_version
+        self._livemode = livemode
+        self._clock = clock
+        self._now = clock.now
+        self._wake = wake
+
+    @property
+    def work(self) -> WorkKind:
+        """The subjects of which events wait."""
+        return WorkKind(
+            name="events",
+            work_class=WorkClass.EVENTS,
+            table="event_runs",
+            key={"subject": "text"},
+            retry=RETRY,
+            handler=self.process,
+        )
+
+    async def receive(self, event: Event, *, body: bytes, tenant_id: str, is_connect: bool, now: datetime) -> Receipt:
+        """Store a verified event. Raises `DependencyUnavailable` when it could not be stored."""
+        note = self._misplaced(event, is_connect=is_connect)
+        if note:
+            receipt = Receipt.PARKED
+        elif event.action is Action.OPERATOR:
+            receipt, note = Receipt.PARKED, "needs an operator"
+            _logger.error("an operator is needed", extra={"fields": {"type": event.type, "event_id": event.event_id}})
+        elif event.action is Action.IGNORE:
+            receipt = Receipt.IGNORED
+        elif await self._is_known(tenant_id, event):
+            receipt = Receipt.KNOWN
+        else:
+            receipt = Receipt.ACCEPTED
+        row = (
+            tenant_id, event.event_id, event.type, event.account, event.api_version, event.subject, body,
+            STATES[receipt], note, event.create_time, now, None if receipt is Receipt.ACCEPTED else now,
+        )  # fmt: skip
+        if receipt is Receipt.ACCEPTED:
+            async with self._held.statement("webhook.store") as connection:
+                is_stored = await connection.fetchval(_STORE_AND_DEMAND, *row, self._clock.shift) is not None
+            self._wake(WorkClass.EVENTS)
+        else:
+            async with self._held.statement("webhook.store") as connection:
+                is_stored = await connection.fetchval(_STORE, *row) is not None
+        return receipt if is_stored else Receipt.DUPLICATE
+
+    async def process(self, work: Work) -> None:
+        """Bring the mirror up to the events that wait for one subject, and mark them done."""
+        (subject,) = work.key
+        for _ in range(ROUNDS_MAX):
+            run = await self._run(work.tenant_id, subject)
+            if not run.waiting:
+                return
+            try:
+                note = await self._apply(work.tenant_id, run)
+            except AWAY as error:
+                self._rest(run, error)
+                raise
+            await self._done(work.tenant_id, run, note=note)
+            if run.is_whole:
+                return
+        raise RetryLater(backoff.REST_MIN)
+
+    async def _is_known(self, tenant_id: str, event: Event) -> bool:
+        if event.action is Action.ACCOUNT or event.api_version != self._api_version:
+            return False
+        held = await self._observer.mirror_of(tenant_id, event.subject)
+        return held is not None and is_current.is_known(held, event.object)
+
+    async def _run(self, tenant_id: str, subject: str) -> _Run:
+        async with self._held.statement(None) as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(_WAITING, tenant_id, subject, EVENTS_AT_ONCE_MAX + 1)
+        found = rows[:EVENTS_AT_ONCE_MAX]
+        return _Run(
+            waiting=tuple(events.read(row["body"]) for row in found),
+            since=min((row["receive_time"] for row in found), default=self._now()),
+            is_whole=len(rows) <= EVENTS_AT_ONCE_MAX,
+        )
+
+    async def _done(self, tenant_id: str, run: _Run, *, note: str) -> None:
+        """Mark what was done."""
+        done = [event.event_id for event in run.waiting]
+        state = "IGNORED" if note else "DONE"
+        async with self._held.statement("webhook.done") as connection:
+            await connection.execute(_DONE, tenant_id, done, state, note, self._now())
+
+    async def _apply(self, tenant_id: str, run: _Run) -> str:
+        """Make true what the events of a run say; returns why nothing was done, or nothing."""
+        if run.waiting[0].action is Action.ACCOUNT:
+            is_ours = await self._sellers.read_again(tenant_id, run.waiting[0].subject)
+            return "" if is_ours else "no seller of ours"
+        payment_id = await self._payment_of(tenant_id, run.waiting)
+        if payment_id is None:
+            return self._early(run)
+        try:
+            await self._notice(tenant_id, payment_id, run.waiting)
+            snapshots = [event for event in run.waiting if event.action is not Action.NOTICE]
+            if not await self._advance(tenant_id, payment_id, snapshots):
+                await self._observer.resync(
+                    tenant_id,
+                    payment_id,
+                    origin=f"webhook {snapshots[-1].type}",
+                    with_disputes=any(event.action is Action.DISPUTE for event in snapshots),
+                )
+        except IntentNotFound:
+            return self._early(run)
+        return ""
+
+    async def _advance(self, tenant_id: str, payment_id: str, snapshots: Sequence[Event]) -> bool:
+        """Apply snapshots, the oldest first, while each only takes its intent further; False asks for a reading."""
+        if any(one.action is not Action.SNAPSHOT or one.api_version != self._api_version for one in snapshots):
+            return False
+        for event in snapshots:
+            origin = f"webhook {event.type}"
+            seen = await self._observer.observe(tenant_id, payment_id, event.object, origin=origin)
+            if seen is None:
+                return False
+        return True
+
+    async def _notice(self, tenant_id: str, payment_id: str, waiting_events: Sequence[Event]) -> None:
+        """Bring to an operator what nothing is done about."""
+        for event in waiting_events:
+            if event.action is Action.NOTICE:
+                await self._observer.notice(
+                    tenant_id,
+                    payment_id,
+                    event.object,
+                    event.type,
+                    is_over=event.is_over,
+                    origin=f"webhook {event.type}",
+                )
+
+    async def _payment_of(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
+        for stripe_id in dict.fromkeys(one for event in waiting_events for one in events.stripe_ids(event.object)):
+            payment_id = await self._observer.payment_of(tenant_id, stripe_id)
+            if payment_id is not None:
+                return payment_id
+        return None
+
+    def _early(self, run: _Run) -> str:
+        """Wait for a payment that a call of ours is just making; give up on what is nobody's of ours.
+
+        What is ours says so in its metadata from the moment it exists; what it says is not believed further than this.
+        """
+        waited = self._now() - run.since
+        rest = backoff.rest(waited)
+        if waited < EARLY_MAX and rest is not None:
+            raise RetryLater(rest)
+        for event in run.waiting:
+            claimed = (event.object.get("metadata") or {}).get("payment_id")
+            if claimed:
+                raise PaymentUnknown(f"{event.type} {event.subject} claims {claimed}")
+        return "no payment of ours"
+
+    def _rest(self, run: _Run, error: ServiceError) -> None:
+        """Have the run looked at again later; returns when it has waited for so long that this counts as a failure."""
+        rest = backoff.rest(self._now() - run.since)
+        if rest is not None:
+            fields = {"subject": run.waiting[0].subject, "reason": error.reason}
+            _logger.info("events wait", extra={"fields": fields})
+            raise RetryLater(rest) from error
+
+    def _misplaced(self, event: Event, *, is_connect: bool) -> str:
+        if event.livemode is not self._livemode:
+            return "wrong livemode"
+        if (event.account is not None) is not is_connect:
+            return "wrong endpoint"
+        if event.action is Action.ACCOUNT and event.subject != event.account:
+            return "wrong account"
+        return ""
+
+
+_STORE: Final = """
+    INSERT INTO events (tenant_id, event_id, type, account, api_version, subject, body, state, note, create_time,
+        receive_time, done_time)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    ON CONFLICT ON CONSTRAINT events_pkey DO UPDATE SET
+        type = excluded.type, account = excluded.account, api_version = excluded.api_version,
+        subject = excluded.subject, body = excluded.body, state = excluded.state, note = excluded.note,
+        create_time = excluded.create_time, receive_time = excluded.receive_time, done_time = excluded.done_time
+    WHERE (events.state = 'PARKED' AND excluded.state <> 'PARKED')
+        OR (events.state = 'IGNORED' AND events.note = '' AND excluded.state IN ('WAITING', 'DONE'))
+    RETURNING tenant_id, subject
+"""
+"""Nothing is stored twice; but one that was put aside where it arrived first (at the wrong endpoint, under the wrong
+key, by a release that did not know its type) and never worked on is taken over by an arrival that is to be worked on.
+"""
+
+_STORE_AND_DEMAND: Final = f"""
+    WITH stored AS ({_STORE})
+    INSERT INTO event_runs (tenant_id, subject, create_time, due_time)
+    SELECT tenant_id, subject, $11, now() + $13::interval FROM stored
+    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET {demand("$13::interval", "event_runs")}
+    RETURNING subject
+"""  # noqa: S608 our own statement
+
+_WAITING: Final = """
+    SELECT body, receive_time FROM events WHERE tenant_id = $1 AND subject = $2 AND state = 'WAITING'
+    ORDER BY create_time, receive_time
+    LIMIT $3
+"""
+
+_DONE: Final = """
+    UPDATE events SET state = $3, note = $4, done_time = $5
+    WHERE tenant_id = $1 AND event_id = ANY($2::text[]) AND state = 'WAITING'
+"""

@@ -1,0 +1,85 @@
+"""Domain values of the gateway as messages. Protobuf on the serving side starts here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from batzen.gateway.v1 import gateway_pb2, observation_pb2
+from batzen.type.v1 import money_pb2, payment_pb2
+from services.gateway.domain import Intent, Observation, Refund
+from services.gateway.sellers.operations import SellerAccount
+
+
+def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
+    """Return the message of an observation."""
+    message = observation_pb2.PaymentObservation(
+        payment_id=observation.payment_id,
+        mirror_version=observation.mirror_version,
+        observe_time=timestamp(observation.observe_time) if observation.observe_time is not None else None,
+        attempt=observation.attempt,
+        intent_state=f"INTENT_STATE_{observation.intent_state}",
+        outcome_unknown=observation.outcome_unknown,
+        amounts=payment_pb2.PaymentSnapshot.Amounts(**asdict(observation.amounts)),
+        decline_count=observation.decline_count,
+        refundable_minor=observation.refundable_minor,
+    )
+    if observation.last_error is not None:
+        message.last_error.CopyFrom(payment_pb2.PaymentError(**asdict(observation.last_error)))
+    if observation.method is not None:
+        message.method.CopyFrom(payment_pb2.PaymentSnapshot.Method(**asdict(observation.method)))
+    if observation.attention is not None:
+        message.attention.CopyFrom(payment_pb2.PaymentSnapshot.Attention(**asdict(observation.attention)))
+    return message
+
+
+def intent_to_proto(intent: Intent, *, currency_code: str) -> gateway_pb2.Intent:
+    """Return the message of an attempt's intent."""
+    return gateway_pb2.Intent(
+        attempt=intent.attempt,
+        intent_id=intent.intent_id,
+        state=f"INTENT_STATE_{intent.state}",
+        amount=money(intent.amount_minor, currency_code),
+        captured=money(intent.captured_minor, currency_code),
+        create_time=timestamp(intent.create_time),
+    )
+
+
+def refund_to_proto(refund: Refund, *, payment_id: str, currency_code: str) -> gateway_pb2.Refund:
+    """Return the message of a refund."""
+    return gateway_pb2.Refund(
+        refund_id=refund.refund_id,
+        stripe_refund_id=refund.stripe_refund_id,
+        payment_id=payment_id,
+        amount=money(refund.amount_minor, currency_code),
+        state=f"STATE_{refund.state}",
+        failure_reason=refund.failure_reason,
+        actor_id=refund.actor_id,
+        create_time=timestamp(refund.create_time),
+    )
+
+
+def account_to_proto(account: SellerAccount) -> gateway_pb2.SellerAccount:
+    """Return the message of a seller's account."""
+    return gateway_pb2.SellerAccount(
+        seller_id=account.seller_id,
+        stripe_account_id=account.stripe_account_id,
+        charges_enabled=account.charges_enabled,
+        payouts_enabled=account.payouts_enabled,
+        transfers_enabled=account.transfers_enabled,
+        requirements_due=account.requirements_due,
+    )
+
+
+def money(amount_minor: int, currency_code: str) -> money_pb2.Money:
+    """Return the message of an amount."""
+    return money_pb2.Money(amount_minor=amount_minor, currency_code=currency_code)
+
+
+def timestamp(instant: datetime) -> Timestamp:
+    """Return the message of an instant."""
+    message = Timestamp()
+    message.FromDatetime(instant)
+    return message
