@@ -97,6 +97,17 @@ class Player:
         self._journey: Journey | None = None
         self._page_url = ""
 
+    @asynccontextmanager
+    async def followed(self) -> AsyncIterator[None]:
+        """Start the payment, follow its stream inside, and read it once more at the end."""
+        await self._start()
+        payment_id = self.record.payment.payment_id
+        async with following(self._client, payment_id, heard=self._heard, after_revision=0) as journey:
+            self._journey = journey
+            await journey.until(at_least(self.record.payment.revision, lambda _: True), timeout_s=WAIT_S)
+            yield
+        self.record.payment = await self._read()
+
     async def submit(self, card: str) -> None:
         """Pay with a card, by its friendly name."""
         request = SubmitPaymentRequest(
@@ -217,9 +228,5 @@ async def playing(
 ) -> AsyncIterator[Player]:
     """Start a payment, follow its stream inside, and read it once more at the end; `changed` hears of each event."""
     player = Player(client, record, seller_id=seller_id, stripe_seconds=stripe_seconds, changed=changed)
-    await player._start()
-    async with following(client, record.payment.payment_id, heard=player._heard, after_revision=0) as journey:
-        player._journey = journey
-        await journey.until(at_least(record.payment.revision, lambda _: True), timeout_s=WAIT_S)
+    async with player.followed():
         yield player
-    record.payment = await player._read()
