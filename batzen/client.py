@@ -25,8 +25,14 @@ import grpc
 
 from batzen._channel import Metadata, make_channel
 from batzen._translation import TranslatingChannel
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceStub
+from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
+from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
+from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
+from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
+from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2 import Transition
@@ -56,12 +62,19 @@ class Addresses:
 
 
 class Client:
-    """The four services, for one caller. Use it with `async with`, or `close` it."""
+    """The services of the suite, for one caller. Use it with `async with`, or `close` it."""
 
     orchestrator: OrchestratorServiceStub
     pricing: PricingServiceStub
     status: StatusServiceStub
-    gateway: GatewayServiceStub
+    intents: IntentServiceStub
+    checkout: CheckoutServiceStub
+    refunds: RefundServiceStub
+    payment_methods: PaymentMethodServiceStub
+    sellers: SellerServiceStub
+    transfers: TransferServiceStub
+    disputes: DisputeServiceStub
+    gateway_ops: GatewayOpsServiceStub
 
     def __init__(
         self,
@@ -93,7 +106,13 @@ class Client:
         self.orchestrator = OrchestratorServiceStub(channels[0])
         self.pricing = PricingServiceStub(channels[1])
         self.status = StatusServiceStub(channels[2])
-        self.gateway = GatewayServiceStub(channels[3])
+        self.intents = IntentServiceStub(channels[3])
+        self.checkout = CheckoutServiceStub(channels[3])
+        self.refunds = RefundServiceStub(channels[3])
+        self.payment_methods = PaymentMethodServiceStub(channels[3])
+        self.sellers = SellerServiceStub(channels[3])
+        self.transfers = TransferServiceStub(channels[3])
+        self.disputes = DisputeServiceStub(channels[3])
         self.gateway_ops = GatewayOpsServiceStub(channels[3])
         self.watcher = Watcher(self.status, token=self._token, limits=watch_limits)
         """What all watches share: its connection, its figures, and what it has seen."""

@@ -39,7 +39,7 @@ class ClientClosed(RuntimeError):
 
 
 class SyncClient:
-    """The four services, for one caller, from any thread. Use it with `with`, or `close` it."""
+    """The services of the suite, for one caller, from any thread. Use it with `with`, or `close` it."""
 
     def __init__(
         self,
@@ -61,7 +61,14 @@ class SyncClient:
         self.orchestrator = SyncStub(self._client.orchestrator, self._wait)
         self.pricing = SyncStub(self._client.pricing, self._wait)
         self.status = SyncStub(self._client.status, self._wait)
-        self.gateway = SyncStub(self._client.gateway, self._wait)
+        self.intents = SyncStub(self._client.intents, self._wait)
+        self.checkout = SyncStub(self._client.checkout, self._wait)
+        self.refunds = SyncStub(self._client.refunds, self._wait)
+        self.payment_methods = SyncStub(self._client.payment_methods, self._wait)
+        self.sellers = SyncStub(self._client.sellers, self._wait)
+        self.transfers = SyncStub(self._client.transfers, self._wait)
+        self.disputes = SyncStub(self._client.disputes, self._wait)
+        self.gateway_ops = SyncStub(self._client.gateway_ops, self._wait)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1 import gateway_pb2
+from batzen.gateway.v1 import sellers_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
@@ -145,10 +145,10 @@ async def open_shop(suite: Suite) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(suite.client("service", sub="shop"))
         payers = await stack.enter_async_context(Client(token=_token.get, addresses=suite.addresses))
-        request = gateway_pb2.PutSellerAccountRequest(
+        request = sellers_pb2.PutSellerAccountRequest(
             request_id=new_request_id(), seller_id=SELLER, country_code="CH", email="seller@example.ch"
         )
-        await shop.gateway.PutSellerAccount(request, timeout=TIMEOUT_S)
+        await shop.sellers.PutSellerAccount(request, timeout=TIMEOUT_S)
         databases = {}
         for service in LEFT_TO_DO:
             connection = await asyncpg.connect(plain_dsn(suite.database_url(service)))

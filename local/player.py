@@ -16,7 +16,7 @@ from batzen.cli.changing import refundable
 from batzen.cli.follow import Journey, at_least, following
 from batzen.cli.states import name
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1.gateway_pb2 import PutSellerAccountRequest
+from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     CancelPaymentRequest,
     Collection,
@@ -214,7 +214,7 @@ async def add_seller(client: Client, seller_id: str) -> None:
     request = PutSellerAccountRequest(
         request_id=new_request_id(), seller_id=seller_id, country_code="CH", email="seller@example.com"
     )
-    await client.gateway.PutSellerAccount(request)
+    await client.sellers.PutSellerAccount(request)
 
 
 @asynccontextmanager

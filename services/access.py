@@ -59,16 +59,38 @@ TABLE: Final[dict[str, Allow]] = (
         },
     )
     | _methods(
-        "batzen.gateway.v1.GatewayService",
+        "batzen.gateway.v1.IntentService",
         {
-            _ORCHESTRATOR: """CreateIntent ConfirmIntent GetIntent CaptureIntent CancelIntent SyncIntent
-                CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession CreateRefund
-                CreateSetupIntent GetSetupIntent CancelSetupIntent CreateTransfer ReverseTransfer""",
-            _SERVICES: """GetLimits GetRefund ListRefunds ListPaymentMethods AttachPaymentMethod DetachPaymentMethod
-                SetDefaultPaymentMethod PutSellerAccount GetSellerAccount CreateOnboardingLink ListTransfers
-                ListDisputes GetDispute SubmitDisputeEvidence ListPayouts""",
-            _OPERATORS: "AcceptDispute",
+            _ORCHESTRATOR: "CreateIntent ConfirmIntent GetIntent CaptureIntent CancelIntent SyncIntent",
+            _SERVICES: "GetLimits",
         },
+    )
+    | _methods(
+        "batzen.gateway.v1.CheckoutService",
+        {_ORCHESTRATOR: "CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession"},
+    )
+    | _methods(
+        "batzen.gateway.v1.RefundService",
+        {_ORCHESTRATOR: "CreateRefund", _SERVICES: "GetRefund ListRefunds"},
+    )
+    | _methods(
+        "batzen.gateway.v1.PaymentMethodService",
+        {
+            _ORCHESTRATOR: "CreateSetupIntent GetSetupIntent CancelSetupIntent",
+            _SERVICES: "ListPaymentMethods AttachPaymentMethod DetachPaymentMethod SetDefaultPaymentMethod",
+        },
+    )
+    | _methods(
+        "batzen.gateway.v1.SellerService",
+        {_SERVICES: "PutSellerAccount GetSellerAccount CreateOnboardingLink ListPayouts"},
+    )
+    | _methods(
+        "batzen.gateway.v1.TransferService",
+        {_ORCHESTRATOR: "CreateTransfer ReverseTransfer", _SERVICES: "ListTransfers"},
+    )
+    | _methods(
+        "batzen.gateway.v1.DisputeService",
+        {_SERVICES: "ListDisputes GetDispute SubmitDisputeEvidence", _OPERATORS: "AcceptDispute"},
     )
     | _methods("batzen.gateway.v1.GatewayEventSinkService", {_GATEWAY: "DeliverEvent"})
     | _methods(

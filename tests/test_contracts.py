@@ -10,7 +10,16 @@ from collections.abc import Iterator
 import pytest
 
 import services
-from batzen.gateway.v1 import gateway_pb2_grpc, observation_pb2_grpc
+from batzen.gateway.v1 import (
+    checkout_pb2_grpc,
+    disputes_pb2_grpc,
+    intents_pb2_grpc,
+    observation_pb2_grpc,
+    payment_methods_pb2_grpc,
+    refunds_pb2_grpc,
+    sellers_pb2_grpc,
+    transfers_pb2_grpc,
+)
 from batzen.gateway.v1 import ops_pb2_grpc as gateway_ops_pb2_grpc
 from batzen.orchestrator.v1 import notifications_pb2_grpc, orchestrator_pb2_grpc
 from batzen.orchestrator.v1 import ops_pb2_grpc as orchestrator_ops_pb2_grpc
@@ -27,10 +36,13 @@ ANNOUNCED = {
         ResumePayment""",
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
-    "GatewayService": """CaptureIntent CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession
-        CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
-        DetachPaymentMethod SetDefaultPaymentMethod CreateOnboardingLink CreateTransfer ReverseTransfer ListTransfers
-        ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute ListPayouts""",
+    "IntentService": "CaptureIntent",
+    "CheckoutService": "CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession",
+    "PaymentMethodService": """CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
+        DetachPaymentMethod SetDefaultPaymentMethod""",
+    "SellerService": "CreateOnboardingLink ListPayouts",
+    "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
+    "DisputeService": "ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute",
     "GatewayOpsService": """ListLedgerEntries GetBalances Reconcile
         GetReconciliation ErasePayer""",
 }
@@ -42,7 +54,13 @@ GENERATED = {
     "NotificationService": notifications_pb2_grpc.NotificationServiceServicer,
     "StatusService": status_pb2_grpc.StatusServiceServicer,
     "PricingService": pricing_pb2_grpc.PricingServiceServicer,
-    "GatewayService": gateway_pb2_grpc.GatewayServiceServicer,
+    "IntentService": intents_pb2_grpc.IntentServiceServicer,
+    "CheckoutService": checkout_pb2_grpc.CheckoutServiceServicer,
+    "RefundService": refunds_pb2_grpc.RefundServiceServicer,
+    "PaymentMethodService": payment_methods_pb2_grpc.PaymentMethodServiceServicer,
+    "SellerService": sellers_pb2_grpc.SellerServiceServicer,
+    "TransferService": transfers_pb2_grpc.TransferServiceServicer,
+    "DisputeService": disputes_pb2_grpc.DisputeServiceServicer,
     "GatewayOpsService": gateway_ops_pb2_grpc.GatewayOpsServiceServicer,
     "GatewayEventSinkService": observation_pb2_grpc.GatewayEventSinkServiceServicer,
 }

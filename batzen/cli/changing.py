@@ -13,7 +13,7 @@ from batzen.cli import money, options, states
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, error_console, print_json
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1.gateway_pb2 import PutSellerAccountRequest
+from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
 from batzen.orchestrator.v1.orchestrator_pb2 import RefundPaymentRequest
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
 from batzen.type.v1.money_pb2 import Money
@@ -128,7 +128,7 @@ def add_seller(
             email=email,
             stripe_account_id=account,
         )
-        made = (await client.gateway.PutSellerAccount(request)).account
+        made = (await client.sellers.PutSellerAccount(request)).account
         if as_json:
             print_json(as_document(made))
         else:

@@ -21,7 +21,6 @@ import stripe
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.gateway.v1 import ops_pb2_grpc
-from batzen.gateway.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.access import TABLE
 from services.gateway.call_log.engine import Calls, Operation
@@ -34,7 +33,7 @@ from services.gateway.mirror.store import Store
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
 from services.gateway.sellers.operations import Sellers
-from services.gateway.servicers.gateway import GatewayServicer
+from services.gateway.servicers.gateway import GatewayServicer, add_gateway_services
 from services.gateway.servicers.ops import GatewayOpsServicer
 from services.gateway.stripe_api.client import TRY_TIMEOUT_S, Provider
 from services.gateway.stripe_api.limits import Rates, StripeLimits
@@ -254,7 +253,7 @@ async def serve(settings: Settings) -> None:
         await stack.enter_async_context(serving(app, listen=settings.webhook_listen))
         await stack.enter_async_context(
             settings.process.server(
-                partial(add_GatewayServiceServicer_to_server, parts.servicer),
+                partial(add_gateway_services, parts.servicer),
                 partial(ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server, parts.ops),
                 access=TABLE,
                 engine=parts.engine,

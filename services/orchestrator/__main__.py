@@ -13,8 +13,9 @@ from typing import Final, Self
 
 from grpc import aio
 
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.observation_pb2_grpc import add_GatewayEventSinkServiceServicer_to_server
+from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.orchestrator.v1 import notifications_pb2_grpc, ops_pb2_grpc
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import add_OrchestratorServiceServicer_to_server
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
@@ -110,7 +111,10 @@ async def orchestrator_parts(
             DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         peers = Peers(
-            pricing=PricingServiceStub(pricing), status=StatusServiceStub(status), gateway=GatewayServiceStub(gateway)
+            pricing=PricingServiceStub(pricing),
+            status=StatusServiceStub(status),
+            intents=IntentServiceStub(gateway),
+            refunds=RefundServiceStub(gateway),
         )
         work = Engine(database_url, held, clock=clock, application_name=SERVICE)
         store = Store(held, clock=clock, wake=work.wake)

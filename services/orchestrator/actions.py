@@ -15,7 +15,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from batzen.gateway.v1 import gateway_pb2
+from batzen.gateway.v1 import payer_pb2, refunds_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
@@ -66,7 +66,7 @@ class Actions:
     async def _start(self, work: UnitOfWork, request: Request, payer: bytes) -> Message:
         plan = work.plan
         if plan.stage == "STARTING":
-            await self._driver.start(work, gateway_pb2.Payer.FromString(payer) if payer else None)
+            await self._driver.start(work, payer_pb2.Payer.FromString(payer) if payer else None)
         await self._driver.end_if_due(work)  # a start that took too long ends here, before anybody could pay
         await self._driver.flush_outbox(work)
         if plan.stage != "COLLECTING":
@@ -193,7 +193,7 @@ class Actions:
         for name in ("amount", "expected_refundable"):
             if command.HasField(name) and getattr(command, name).currency_code != plan.currency_code:
                 raise FieldInvalid(field=f"{name}.currency_code", detail=f"The payment is in {plan.currency_code}.")
-        asked = gateway_pb2.CreateRefundRequest(
+        asked = refunds_pb2.CreateRefundRequest(
             request_id=_derived(request),
             payment_id=plan.payment_id,
             amount=command.amount if command.HasField("amount") else command.expected_refundable,

@@ -18,8 +18,9 @@ from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
-from batzen.gateway.v1 import gateway_pb2, observation_pb2
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import intents_pb2, observation_pb2, payer_pb2, refunds_pb2
+from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
+from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.pricing.v1 import pricing_pb2
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1 import status_pb2
@@ -122,11 +123,19 @@ class GatewayAnswer:
 class Peers:
     """Pricing, status and gateway. Every method raises `Refused` for good, `DependencyUnavailable` for now."""
 
-    def __init__(self, *, pricing: PricingServiceStub, status: StatusServiceStub, gateway: GatewayServiceStub) -> None:
+    def __init__(
+        self,
+        *,
+        pricing: PricingServiceStub,
+        status: StatusServiceStub,
+        intents: IntentServiceStub,
+        refunds: RefundServiceStub,
+    ) -> None:
         self._pricing = pricing
         self._status = status
-        self._gateway = gateway
-        self._limits: dict[str, tuple[float, gateway_pb2.GetLimitsResponse]] = {}
+        self._intents = intents
+        self._refunds = refunds
+        self._limits: dict[str, tuple[float, intents_pb2.GetLimitsResponse]] = {}
         """By currency, of which the gateway knows some 140, and the loop's time at which they were asked for."""
 
     async def create_quote(self, quote_request: bytes) -> pricing_pb2.Quote:
@@ -160,11 +169,11 @@ class Peers:
             step_minor=step_minor,
         )
 
-    async def _limits_of(self, currency_code: str) -> gateway_pb2.GetLimitsResponse:
+    async def _limits_of(self, currency_code: str) -> intents_pb2.GetLimitsResponse:
         now_s = asyncio.get_running_loop().time()
         known = self._limits.get(currency_code)
         if known is None or known[0] < now_s - LIMITS_KEPT_S:
-            call = self._gateway.GetLimits(gateway_pb2.GetLimitsRequest(currency_code=currency_code))
+            call = self._intents.GetLimits(intents_pb2.GetLimitsRequest(currency_code=currency_code))
             known = self._limits[currency_code] = (now_s, await _answered(call, "gateway"))
         return known[1]
 
@@ -229,14 +238,14 @@ class Peers:
             await _answered(self._status.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id)), "status")
         ).payment
 
-    async def create_intent(self, plan: Plan, payer: gateway_pb2.Payer | None) -> GatewayAnswer:
+    async def create_intent(self, plan: Plan, payer: payer_pb2.Payer | None) -> GatewayAnswer:
         """Create the intent of the plan's next attempt. `payer` is known only while the starting call runs."""
         attempt = plan.attempt + 1
-        request = gateway_pb2.CreateIntentRequest(
+        request = intents_pb2.CreateIntentRequest(
             request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}")),
             payment_id=plan.payment_id,
             attempt=attempt,
-            payer=payer or gateway_pb2.Payer(payer_id=plan.payer_id),
+            payer=payer or payer_pb2.Payer(payer_id=plan.payer_id),
             amount=money(plan.total_minor or 0, plan.currency_code or ""),
             seller_id=plan.seller_ids[0],
             application_fee=money(plan.platform_fee_minor or 0, plan.currency_code or ""),
@@ -244,7 +253,7 @@ class Peers:
         )
         if plan.expire_time is not None:
             request.send_before_time.FromDatetime(plan.expire_time)
-        answer = await _answered(self._gateway.CreateIntent(request), "gateway")
+        answer = await _answered(self._intents.CreateIntent(request), "gateway")
         return GatewayAnswer(observation=observation(answer.observation), client_secret=answer.client_secret)
 
     async def confirm_intent(
@@ -258,7 +267,7 @@ class Peers:
         send_before_time: datetime | None,
     ) -> GatewayAnswer:
         """Confirm the current attempt's intent with a method; Stripe is not asked after `send_before_time`."""
-        request = gateway_pb2.ConfirmIntentRequest(
+        request = intents_pb2.ConfirmIntentRequest(
             request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, return_url=return_url
         )
         if payment_method_id:
@@ -267,38 +276,38 @@ class Peers:
             request.confirmation_token_id = confirmation_token_id
         if send_before_time is not None:
             request.send_before_time.FromDatetime(send_before_time)
-        answer = await _answered(self._gateway.ConfirmIntent(request), "gateway")
+        answer = await _answered(self._intents.ConfirmIntent(request), "gateway")
         return GatewayAnswer(observation=observation(answer.observation), redirect_url=_redirect(answer))
 
     async def cancel_intent(self, plan: Plan, *, request_id: str, reason: str) -> GatewayAnswer:
         """Cancel the current attempt's intent; `reason` names a CancelIntentRequest.Reason."""
-        request = gateway_pb2.CancelIntentRequest(
+        request = intents_pb2.CancelIntentRequest(
             request_id=request_id,
             payment_id=plan.payment_id,
             attempt=plan.attempt,
             reason=f"REASON_{reason}",
         )
-        answer = await _answered(self._gateway.CancelIntent(request), "gateway")
+        answer = await _answered(self._intents.CancelIntent(request), "gateway")
         return GatewayAnswer(observation=observation(answer.observation))
 
     async def sync_intent(self, payment_id: str) -> GatewayAnswer:
         """Have the gateway read the payment again at Stripe."""
         answer = await _answered(
-            self._gateway.SyncIntent(gateway_pb2.SyncIntentRequest(payment_id=payment_id)), "gateway"
+            self._intents.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=payment_id)), "gateway"
         )
         return GatewayAnswer(observation=observation(answer.observation), redirect_url=_redirect(answer))
 
     async def seen(self, payment_id: str) -> GatewayAnswer:
         """Return what the gateway knows, without a reading at Stripe."""
         answer = await _answered(
-            self._gateway.GetIntent(gateway_pb2.GetIntentRequest(payment_id=payment_id)), "gateway"
+            self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), "gateway"
         )
         return GatewayAnswer(observation=observation(answer.observation))
 
     async def secrets(self, payment_id: str) -> GatewayAnswer:
         """Fetch what only the payer may have: client secret and next action."""
         answer = await _answered(
-            self._gateway.GetIntent(gateway_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True)), "gateway"
+            self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True)), "gateway"
         )
         return GatewayAnswer(
             observation=observation(answer.observation),
@@ -306,9 +315,9 @@ class Peers:
             redirect_url=_redirect(answer),
         )
 
-    async def create_refund(self, request: gateway_pb2.CreateRefundRequest) -> gateway_pb2.CreateRefundResponse:
+    async def create_refund(self, request: refunds_pb2.CreateRefundRequest) -> refunds_pb2.CreateRefundResponse:
         """Give money back."""
-        return await _answered(self._gateway.CreateRefund(request), "gateway")
+        return await _answered(self._refunds.CreateRefund(request), "gateway")
 
 
 def money(amount_minor: int, currency_code: str) -> money_pb2.Money:

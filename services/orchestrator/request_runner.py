@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from batzen.gateway.v1 import gateway_pb2
+from batzen.gateway.v1 import payer_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.type.v1 import payment_pb2
 from services.errors import (
@@ -61,7 +61,7 @@ class RequestRunner:
         self._running: dict[object, tuple[bytes, asyncio.Task[Any]]] = {}
         self._actions = Actions(driver, peers, now=now)
 
-    async def start(self, request: Request, payment: NewPayment, payer: gateway_pb2.Payer) -> Message:
+    async def start(self, request: Request, payment: NewPayment, payer: payer_pb2.Payer) -> Message:
         """Start a payment; a repeat answers with the payment that the first one started."""
 
         async def begin() -> Message:

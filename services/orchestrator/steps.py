@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from batzen.gateway.v1 import gateway_pb2, observation_pb2
+from batzen.gateway.v1 import observation_pb2, payer_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
@@ -166,7 +166,7 @@ class Driver:
         if is_turn and domain.is_worth_writing(plan.expire_time, until, abandoned_after=self._abandoned_after):
             await self._store.keep_alive(plan, expire_time=until)
 
-    async def start(self, work: UnitOfWork, payer: gateway_pb2.Payer | None) -> None:
+    async def start(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> None:
         """Quote, open, create the intent: from whatever was reached to COLLECTING, or to the end of the plan.
 
         Each of the steps can be asked again and answers the same: the quote by its request id, the opened payment and
@@ -225,7 +225,7 @@ class Driver:
         if problem is not None and not await self._peers.is_open(plan.payment_id):
             raise problem
 
-    async def _create_intent(self, work: UnitOfWork, payer: gateway_pb2.Payer | None) -> None:
+    async def _create_intent(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> None:
         plan = work.plan
         try:
             seen = await crash_points.call("start.gateway", self._peers.create_intent(plan, payer))

@@ -16,7 +16,6 @@ from grpc import aio
 
 from batzen._channel import make_channel
 from batzen.gateway.v1 import observation_pb2, observation_pb2_grpc
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_GatewayServiceServicer_to_server
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub, add_GatewayOpsServiceServicer_to_server
 from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, Issuer
@@ -24,12 +23,14 @@ from sandbox.control import SandboxControl
 from sandbox.serving import running
 from services.access import TABLE
 from services.gateway.__main__ import Parts, gateway_parts
+from services.gateway.servicers.gateway import add_gateway_services
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.server import running_server
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.samples import Payments
+from tests.gateway.stubs import GatewayStubs
 
 TRY_TIMEOUT_S = 1.0
 """Of one try at the stand-in, which answers in milliseconds unless a test has it hold its answer back."""
@@ -79,13 +80,13 @@ class Gateway:
     @asynccontextmanager
     async def connect(
         self, subject: str = "orchestrator", *, roles: Sequence[str] = ("service",), tenant: str = "main"
-    ) -> AsyncIterator[GatewayServiceStub]:
+    ) -> AsyncIterator[GatewayStubs]:
         token = self.issuer.mint(subject, roles=roles, tenant=tenant, life=TOKEN_LIFE)
         authorization = (("authorization", f"Bearer {token}"),)
         async with make_channel(
             f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=lambda: authorization
         ) as channel:
-            yield GatewayServiceStub(channel)
+            yield GatewayStubs(channel)
 
     @asynccontextmanager
     async def connect_ops(self, subject: str = "anna", *, tenant: str = "main") -> AsyncIterator[GatewayOpsServiceStub]:
@@ -118,7 +119,7 @@ async def running_gateway(
         await stack.enter_async_context(parts.work.running())
         server = await stack.enter_async_context(
             running_server(
-                partial(add_GatewayServiceServicer_to_server, parts.servicer),
+                partial(add_gateway_services, parts.servicer),
                 partial(add_GatewayOpsServiceServicer_to_server, parts.ops),
                 address="127.0.0.1:0",
                 access=TABLE,
@@ -204,7 +205,7 @@ async def replica(start_gateway: Callable[[], Any]) -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture(scope="session")
-async def gateway(replica: Gateway) -> AsyncIterator[GatewayServiceStub]:
+async def gateway(replica: Gateway) -> AsyncIterator[GatewayStubs]:
     """The gateway as the orchestrator calls it."""
     async with replica.connect() as stub:
         yield stub
@@ -216,7 +217,7 @@ def delivered(sink: tuple[Sink, str]) -> Sink:
 
 
 @pytest.fixture(scope="session")
-async def payments(gateway: GatewayServiceStub, stripe: SandboxControl) -> Payments:
+async def payments(gateway: GatewayStubs, stripe: SandboxControl) -> Payments:
     """Payments to test with: made through the gateway, of a seller who may be paid."""
     made = Payments(gateway, stripe)
     await made.prepare_seller()

@@ -14,11 +14,10 @@ from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1 import observation_pb2
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import intents_pb2, observation_pb2, payer_pb2, refunds_pb2, sellers_pb2
 from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
+from tests.gateway.stubs import GatewayStubs
 
 AMOUNT_MINOR = 10_000
 FEE_MINOR = 1_500
@@ -53,41 +52,41 @@ def chf(amount_minor: int) -> money_pb2.Money:
 class Payments:
     """Moves payments through the gateway; every request is complete, and `fields` replace ours."""
 
-    def __init__(self, gateway: GatewayServiceStub, stripe: SandboxControl) -> None:
+    def __init__(self, gateway: GatewayStubs, stripe: SandboxControl) -> None:
         self.gateway = gateway
         self.stripe = stripe
         self.seller_id = new_id("seller")
 
-    async def prepare_seller(self, seller_id: str = "") -> pb.SellerAccount:
+    async def prepare_seller(self, seller_id: str = "") -> sellers_pb2.SellerAccount:
         """Put a seller's account, and let it take charges."""
         request = self.put_seller_request(seller_id=seller_id or self.seller_id)
         account = (await self.gateway.PutSellerAccount(request)).account
         await self.stripe.enable_account(account.stripe_account_id, enabled=True)
         return account
 
-    def put_seller_request(self, **fields: Any) -> pb.PutSellerAccountRequest:
+    def put_seller_request(self, **fields: Any) -> sellers_pb2.PutSellerAccountRequest:
         ours: dict[str, Any] = {
             "request_id": new_request_id(),
             "seller_id": new_id("seller"),
             "country_code": "CH",
             "email": "seller@example.org",
         }
-        return pb.PutSellerAccountRequest(**{**ours, **fields})
+        return sellers_pb2.PutSellerAccountRequest(**{**ours, **fields})
 
-    def create_request(self, **fields: Any) -> pb.CreateIntentRequest:
+    def create_request(self, **fields: Any) -> intents_pb2.CreateIntentRequest:
         ours: dict[str, Any] = {
             "request_id": new_request_id(),
             "payment_id": new_id("pay"),
             "attempt": 1,
-            "payer": pb.Payer(payer_id=new_id("payer"), email="payer@example.org", name="Ada", locale="de-CH"),
+            "payer": payer_pb2.Payer(payer_id=new_id("payer"), email="payer@example.org", name="Ada", locale="de-CH"),
             "amount": chf(AMOUNT_MINOR),
             "seller_id": self.seller_id,
             "application_fee": chf(FEE_MINOR),
             "description": "A lesson",
         }
-        return pb.CreateIntentRequest(**{**ours, **fields})
+        return intents_pb2.CreateIntentRequest(**{**ours, **fields})
 
-    def confirm_request(self, payment_id: str, card: str = "visa", **fields: Any) -> pb.ConfirmIntentRequest:
+    def confirm_request(self, payment_id: str, card: str = "visa", **fields: Any) -> intents_pb2.ConfirmIntentRequest:
         ours: dict[str, Any] = {
             "request_id": new_request_id(),
             "payment_id": payment_id,
@@ -95,15 +94,15 @@ class Payments:
             "payment_method_id": f"pm_card_{card}",
             "return_url": RETURN_URL,
         }
-        return pb.ConfirmIntentRequest(**{**ours, **fields})
+        return intents_pb2.ConfirmIntentRequest(**{**ours, **fields})
 
-    def cancel_request(self, payment_id: str, **fields: Any) -> pb.CancelIntentRequest:
+    def cancel_request(self, payment_id: str, **fields: Any) -> intents_pb2.CancelIntentRequest:
         ours: dict[str, Any] = {"request_id": new_request_id(), "payment_id": payment_id, "attempt": 1}
-        return pb.CancelIntentRequest(**{**ours, **fields})
+        return intents_pb2.CancelIntentRequest(**{**ours, **fields})
 
     def refund_request(
         self, payment_id: str, amount_minor: int, *, expected_minor: int = AMOUNT_MINOR, **fields: Any
-    ) -> pb.CreateRefundRequest:
+    ) -> refunds_pb2.CreateRefundRequest:
         ours: dict[str, Any] = {
             "request_id": new_request_id(),
             "payment_id": payment_id,
@@ -113,7 +112,7 @@ class Payments:
             "refund_application_fee": True,
             "actor_id": "operator_1",
         }
-        return pb.CreateRefundRequest(**{**ours, **fields})
+        return refunds_pb2.CreateRefundRequest(**{**ours, **fields})
 
     async def created(self, **fields: Any) -> str:
         """Return a payment with an intent."""
@@ -128,10 +127,10 @@ class Payments:
 
     async def seen(self, payment_id: str) -> observation_pb2.PaymentObservation:
         """Return what is known, without asking Stripe."""
-        return (await self.gateway.GetIntent(pb.GetIntentRequest(payment_id=payment_id))).observation
+        return (await self.gateway.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id))).observation
 
     async def synced(self, payment_id: str) -> observation_pb2.PaymentObservation:
-        return (await self.gateway.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id))).observation
+        return (await self.gateway.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=payment_id))).observation
 
     async def intents(self, payment_id: str) -> list[dict[str, Any]]:
         """Return what there is at Stripe."""

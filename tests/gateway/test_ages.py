@@ -8,7 +8,6 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
 
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway.call_log.engine import IN_FLIGHT_MAX
@@ -23,6 +22,7 @@ from tests.gateway.samples import (
     refusal,
     refused,
 )
+from tests.gateway.stubs import GatewayStubs
 
 EXPIRED = (StatusCode.FAILED_PRECONDITION, "REQUEST_EXPIRED")
 AGE_MAX = timedelta(minutes=5)
@@ -37,7 +37,7 @@ def at(instant: datetime) -> Timestamp:
 
 
 async def test_a_confirm_that_comes_too_late_is_refused_and_stays_so(
-    gateway: GatewayServiceStub, payments: Payments, clock: Clock
+    gateway: GatewayStubs, payments: Payments, clock: Clock
 ) -> None:
     payment_id = await payments.created()
     request = payments.confirm_request(payment_id, send_before_time=at(clock.now()))
@@ -53,7 +53,7 @@ async def test_a_confirm_that_comes_too_late_is_refused_and_stays_so(
 
 
 async def test_a_create_that_comes_too_late_makes_no_intent(
-    gateway: GatewayServiceStub, payments: Payments, clock: Clock
+    gateway: GatewayStubs, payments: Payments, clock: Clock
 ) -> None:
     request = payments.create_request(send_before_time=at(clock.now()))
     assert await refusal(gateway.CreateIntent(request)) == EXPIRED
@@ -61,7 +61,7 @@ async def test_a_create_that_comes_too_late_makes_no_intent(
 
 
 async def test_what_was_answered_is_answered_at_any_age(
-    gateway: GatewayServiceStub, payments: Payments, clock: Clock
+    gateway: GatewayStubs, payments: Payments, clock: Clock
 ) -> None:
     create = payments.create_request(send_before_time=at(clock.now() + AGE_MAX))
     first = await gateway.CreateIntent(create)
@@ -74,7 +74,7 @@ async def test_what_was_answered_is_answered_at_any_age(
 
 
 async def test_a_call_that_certainly_had_no_effect_is_not_made_anew_when_it_is_too_late(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, clock: Clock
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, clock: Clock
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RATE_LIMIT, route=CONFIRM, times=None)
@@ -138,7 +138,7 @@ async def test_an_intent_that_was_asked_for_and_never_made_is_not_made_when_it_i
     assert await payments.intents(request.payment_id) == []
 
 
-async def test_a_time_that_is_none_is_refused_by_its_field(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_time_that_is_none_is_refused_by_its_field(gateway: GatewayStubs, payments: Payments) -> None:
     request = payments.confirm_request(await payments.created(), send_before_time=Timestamp(seconds=1 << 60))
     found = await refused(gateway.ConfirmIntent(request))
     assert found[:3] == (StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", "send_before_time")

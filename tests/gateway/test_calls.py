@@ -14,8 +14,7 @@ import asyncpg
 import pytest
 from grpc import StatusCode, aio
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import intents_pb2, refunds_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
@@ -40,6 +39,7 @@ from tests.gateway.samples import (
     new_id,
     refusal,
 )
+from tests.gateway.stubs import GatewayStubs
 
 TRIES = 5
 """Of one call, see services/gateway/stripe_api/client.py."""
@@ -48,7 +48,7 @@ TRIES = 5
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR])
 @pytest.mark.parametrize("after", [False, True], ids=["before the effect", "after the effect"])
 async def test_one_lost_answer_is_asked_for_again_and_there_is_one_charge(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind, after: bool
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, kind: Kind, after: bool
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(kind, route=CONFIRM, after=after)
@@ -62,7 +62,7 @@ async def test_one_lost_answer_is_asked_for_again_and_there_is_one_charge(
 
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR])
 async def test_a_create_whose_answer_is_lost_makes_one_intent(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, kind: Kind
 ) -> None:
     await stripe.fault(kind, route=CREATE, after=True)
     request = payments.create_request()
@@ -101,7 +101,7 @@ async def test_an_answer_that_never_comes_leaves_the_outcome_unknown_until_it_is
 
 
 async def test_a_repeat_settles_what_is_unknown(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
@@ -116,7 +116,7 @@ async def test_a_repeat_settles_what_is_unknown(
 
 
 async def test_a_reading_settles_what_is_unknown_before_it_concludes_anything(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RESET, route=CONFIRM, times=TRIES)  # it never reached Stripe, and nobody knows
@@ -129,7 +129,7 @@ async def test_a_reading_settles_what_is_unknown_before_it_concludes_anything(
 
 
 async def test_a_reading_does_not_take_silence_for_an_outcome(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.SERVER_ERROR, route=CONFIRM, times=None, should_retry=False)
@@ -139,7 +139,7 @@ async def test_a_reading_does_not_take_silence_for_an_outcome(
 
 
 async def test_another_card_waits_until_the_first_is_settled(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
@@ -154,7 +154,7 @@ async def test_another_card_waits_until_the_first_is_settled(
 
 
 async def test_no_other_card_is_tried_while_the_outcome_of_the_first_is_not_known(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.SERVER_ERROR, route=CONFIRM, times=None, should_retry=False)
@@ -169,7 +169,7 @@ async def test_no_other_card_is_tried_while_the_outcome_of_the_first_is_not_know
 
 
 async def test_a_stored_failure_is_looked_up_and_the_charge_is_found(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.SERVER_ERROR, route=CONFIRM, after=True, stored=True)
@@ -181,7 +181,7 @@ async def test_a_stored_failure_is_looked_up_and_the_charge_is_found(
 
 
 async def test_a_stored_failure_of_a_create_is_looked_up_by_the_customers_list(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     await stripe.fault(Kind.SERVER_ERROR, route=CREATE, after=True, stored=True)
     request = payments.create_request()
@@ -194,7 +194,7 @@ async def test_a_stored_failure_of_a_create_is_looked_up_by_the_customers_list(
 
 @pytest.mark.parametrize("route", [CREATE, REFUND], ids=["create", "refund"])
 async def test_a_stored_failure_without_effect_is_forgotten_and_the_call_is_made_anew(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, route: str
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, route: str
 ) -> None:
     payment_id = await payments.paid() if route == REFUND else new_id("pay")
     await stripe.fault(Kind.SERVER_ERROR, route=route, stored=True)
@@ -205,14 +205,14 @@ async def test_a_stored_failure_without_effect_is_forgotten_and_the_call_is_made
         assert len(await payments.intents(payment_id)) == 1
     else:
         answer = await gateway.CreateRefund(payments.refund_request(payment_id, 100))
-        assert answer.refund.state == pb.Refund.STATE_SUCCEEDED
+        assert answer.refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
         assert answer.observation.amounts.refunded_minor == 100
         assert len(await payments.refunds(payment_id)) == 1
 
 
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMIT, Kind.LOCK_TIMEOUT])
 async def test_a_limit_is_waited_out(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, kind: Kind
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(kind, route=CONFIRM, times=2)
@@ -223,7 +223,7 @@ async def test_a_limit_is_waited_out(
 
 
 async def test_a_limit_that_lasts_is_said_and_nothing_happens_behind_the_callers_back(
-    replica: Gateway, gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, clock: Clock
+    replica: Gateway, gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, clock: Clock
 ) -> None:
     payment_id = await payments.paid()
     await stripe.fault(Kind.RATE_LIMIT, route=REFUND, times=TRIES)
@@ -239,7 +239,7 @@ async def test_a_limit_that_lasts_is_said_and_nothing_happens_behind_the_callers
 
 
 async def test_a_call_that_runs_at_stripe_is_waited_for(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     """The first try times out while Stripe still works: the second meets the key in use, and then the answer."""
     payment_id = await payments.created()
@@ -252,12 +252,12 @@ async def test_a_call_that_runs_at_stripe_is_waited_for(
 
 
 async def test_stripe_being_away_is_unavailable_and_nothing_is_concluded(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
 
-    assert await refusal(gateway.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id))) == (
+    assert await refusal(gateway.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=payment_id))) == (
         StatusCode.UNAVAILABLE,
         "STRIPE_UNAVAILABLE",
     )
@@ -282,7 +282,7 @@ async def test_a_create_that_stays_unknown_is_unavailable_and_ends_in_one_intent
     await stripe.fault(Kind.SERVER_ERROR, route=CREATE, times=None, should_retry=False)
     request = payments.create_request()
     assert await refusal(payments.gateway.CreateIntent(request)) == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
-    assert await refusal(payments.gateway.GetIntent(pb.GetIntentRequest(payment_id=request.payment_id))) == (
+    assert await refusal(payments.gateway.GetIntent(intents_pb2.GetIntentRequest(payment_id=request.payment_id))) == (
         StatusCode.NOT_FOUND,
         "INTENT_NOT_FOUND",
     )
@@ -307,7 +307,7 @@ async def test_an_attempt_whose_intent_is_not_there_yet_has_no_secret(
     second = payments.create_request(payment_id=payment_id, attempt=2)
     assert (await refusal(payments.gateway.CreateIntent(second)))[1] == "STRIPE_UNAVAILABLE"
 
-    asked = pb.GetIntentRequest(payment_id=payment_id, with_secret=True)
+    asked = intents_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True)
 
     assert (await payments.gateway.GetIntent(asked)).client_secret == ""
     await stripe.clear_faults()
@@ -325,7 +325,7 @@ async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
     await stripe.fault(Kind.RESET, route=REFUND, after=True, times=TRIES)
 
     answer = await payments.gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
-    assert (answer.refund.state, answer.refund.stripe_refund_id) == (pb.Refund.STATE_PENDING, "")
+    assert (answer.refund.state, answer.refund.stripe_refund_id) == (refunds_pb2.Refund.STATE_PENDING, "")
     assert answer.observation.amounts.refund_pending_minor == 4_000
     assert answer.observation.refundable_minor == AMOUNT_MINOR - 4_000
 
@@ -348,23 +348,23 @@ async def test_a_process_that_may_not_ask_stripe_yet_frees_no_reservation_of_an_
     async with start_gateway() as begun, begun.connect() as gateway:
         answer = await gateway.CreateRefund(request)
 
-    assert answer.refund.state == pb.Refund.STATE_PENDING
+    assert answer.refund.state == refunds_pb2.Refund.STATE_PENDING
     assert answer.observation.amounts.refund_pending_minor == 4_000
     await stripe.clear_faults()
-    assert (await payments.gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_SUCCEEDED
+    assert (await payments.gateway.CreateRefund(request)).refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
 
 
 async def test_a_refund_that_was_promised_stays_promised_while_why_it_is_refused_cannot_be_read(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
     await stripe.dispute(await payments.intent_id(payment_id))
     await stripe.fault(Kind.SERVER_ERROR, route=READ, times=None, should_retry=False)
     await stripe.fault(Kind.RESET, route=REFUND, times=TRIES)
     request = payments.refund_request(payment_id, 4_000)
-    assert (await gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_PENDING
+    assert (await gateway.CreateRefund(request)).refund.state == refunds_pb2.Refund.STATE_PENDING
 
-    assert (await gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_PENDING
+    assert (await gateway.CreateRefund(request)).refund.state == refunds_pb2.Refund.STATE_PENDING
 
     await stripe.clear_faults()
     assert (await refusal(gateway.CreateRefund(request)))[1] == "CHARGE_DISPUTED"
@@ -377,7 +377,7 @@ async def test_what_is_said_before_the_key_is_looked_at_frees_no_reservation_of_
     payment_id = await payments.paid()
     await stripe.fault(Kind.RESET, route=REFUND, after=True, times=TRIES)
     request = payments.refund_request(payment_id, 5_000)
-    assert (await payments.gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_PENDING
+    assert (await payments.gateway.CreateRefund(request)).refund.state == refunds_pb2.Refund.STATE_PENDING
 
     await stripe.fault(kind, route=REFUND, times=None)
     clock.advance(domain.SETTLE_FIRST)
@@ -403,7 +403,7 @@ async def test_a_refund_that_was_promised_and_never_made_is_made_anew(
     await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True, should_retry=False)
     request = payments.refund_request(payment_id, 4_000)
     promised = (await payments.gateway.CreateRefund(request)).refund
-    assert promised.state == pb.Refund.STATE_PENDING
+    assert promised.state == refunds_pb2.Refund.STATE_PENDING
 
     for number in range(failures):  # each time Stripe repeats the failure, and has no such refund
         if number:
@@ -412,19 +412,22 @@ async def test_a_refund_that_was_promised_and_never_made_is_made_anew(
             await replica.parts.work.once()
         clock.advance(domain.SETTLE_MAX)
         await replica.parts.work.once()
-        kept = (await payments.gateway.GetRefund(pb.GetRefundRequest(refund_id=promised.refund_id))).refund
-        assert kept.state in (pb.Refund.STATE_PENDING, pb.Refund.STATE_SUCCEEDED)  # never given up in between
+        kept = (await payments.gateway.GetRefund(refunds_pb2.GetRefundRequest(refund_id=promised.refund_id))).refund
+        assert kept.state in (
+            refunds_pb2.Refund.STATE_PENDING,
+            refunds_pb2.Refund.STATE_SUCCEEDED,
+        )  # never given up in between
     clock.advance(domain.SETTLE_MAX)
     await replica.parts.work.once()
 
     await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
     [refund] = await payments.refunds(payment_id)
     assert refund["metadata"]["refund_id"] == promised.refund_id
-    assert (await payments.gateway.CreateRefund(request)).refund.state == pb.Refund.STATE_SUCCEEDED
+    assert (await payments.gateway.CreateRefund(request)).refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
 
 
 async def test_an_unanswered_cancel_is_settled(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RESET, route=CANCEL, after=True, times=TRIES)
@@ -433,7 +436,7 @@ async def test_an_unanswered_cancel_is_settled(
 
     seen = (await gateway.CancelIntent(request)).observation
 
-    assert (seen.intent_state, seen.outcome_unknown) == (pb.Intent(state="INTENT_STATE_CANCELED").state, False)
+    assert (seen.intent_state, seen.outcome_unknown) == (intents_pb2.Intent(state="INTENT_STATE_CANCELED").state, False)
 
 
 async def test_a_key_that_stripe_may_have_forgotten_is_looked_up_and_not_used_again(
@@ -456,7 +459,7 @@ async def test_a_key_that_stripe_may_have_forgotten_is_looked_up_and_not_used_ag
 
 
 async def test_a_caller_that_goes_away_does_not_stop_the_call(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.PAUSE, route=CONFIRM)
@@ -548,7 +551,7 @@ class Said(logging.Handler):
 
 
 async def test_what_one_call_comes_to_is_not_taken_for_the_answer_of_another(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
     await stripe.fault(Kind.RESET, route=REFUND, times=TRIES)
@@ -557,13 +560,13 @@ async def test_what_one_call_comes_to_is_not_taken_for_the_answer_of_another(
 
     await payments.synced(payment_id)  # settles the refund before it begins, and is no refund itself
 
-    kept = (await gateway.GetRefund(pb.GetRefundRequest(refund_id=refund.refund_id))).refund
-    assert kept.state == pb.Refund.STATE_FAILED
+    kept = (await gateway.GetRefund(refunds_pb2.GetRefundRequest(refund_id=refund.refund_id))).refund
+    assert kept.state == refunds_pb2.Refund.STATE_FAILED
     assert (await payments.seen(payment_id)).amounts.refund_pending_minor == 0
 
 
 async def test_the_same_request_reaches_stripe_under_the_same_key_after_the_last_commits_were_lost(
-    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+    gateway: GatewayStubs, payments: Payments, database: ServiceDatabase
 ) -> None:
     payment_id = await payments.created()
     confirming = payments.confirm_request(payment_id)
@@ -588,7 +591,7 @@ async def test_the_same_request_reaches_stripe_under_the_same_key_after_the_last
 
 @pytest.mark.parametrize("kind", [Kind.SERVER_ERROR, Kind.LOCK_TIMEOUT, Kind.RATE_LIMIT])
 async def test_what_a_key_keeps_and_what_says_nothing_is_settled_by_reading(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, kind: Kind
 ) -> None:
     """Asked again by the same key, Stripe would say the same for as long as it remembers."""
     payment_id = await payments.paid()
@@ -596,8 +599,8 @@ async def test_what_a_key_keeps_and_what_says_nothing_is_settled_by_reading(
     await stripe.fault(kind, route=REFUND, stored=True)
 
     async with asyncio.timeout(10):
-        refund = pb.Refund()
-        while refund.state != pb.Refund.STATE_SUCCEEDED:  # asked again and again, as the orchestrator does
+        refund = refunds_pb2.Refund()
+        while refund.state != refunds_pb2.Refund.STATE_SUCCEEDED:  # asked again and again, as the orchestrator does
             with suppress(aio.AioRpcError):
                 refund = (await gateway.CreateRefund(request)).refund
 
@@ -605,7 +608,7 @@ async def test_what_a_key_keeps_and_what_says_nothing_is_settled_by_reading(
 
 
 async def test_a_key_that_was_spent_before_the_last_commits_were_lost_is_settled_by_reading(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, database: ServiceDatabase
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, database: ServiceDatabase
 ) -> None:
     payment_id = await payments.paid()
     request = payments.refund_request(payment_id, 4_000)
@@ -616,12 +619,12 @@ async def test_a_key_that_was_spent_before_the_last_commits_were_lost_is_settled
 
     answer = await gateway.CreateRefund(request)  # asks by the first key, which brings the failure again
 
-    assert answer.refund.state == pb.Refund.STATE_SUCCEEDED
+    assert answer.refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
     assert len(await payments.refunds(payment_id)) == 1
 
 
 async def test_a_replayed_answer_does_not_turn_back_what_was_seen_since(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
@@ -635,7 +638,7 @@ async def test_a_replayed_answer_does_not_turn_back_what_was_seen_since(
 
 
 async def test_a_call_that_was_withdrawn_is_taken_up_again_under_its_key_however_late(
-    gateway: GatewayServiceStub, replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock
+    gateway: GatewayStubs, replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock
 ) -> None:
     payment_id = await payments.paid()
     request = payments.refund_request(payment_id, 600)

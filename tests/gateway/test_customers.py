@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import payer_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
@@ -18,6 +17,7 @@ from services.gateway import domain
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import CREATE, SUCCEEDED, Payments, new_id, refusal, refused
+from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_calls import TRIES
 from tests.gateway.test_races import connected
 
@@ -25,11 +25,11 @@ CUSTOMERS = "POST /v1/customers"
 ADA = {"email": "ada@example.org", "name": "Ada", "locale": "de-CH"}
 
 
-def payer(**fields: str) -> pb.Payer:
-    return pb.Payer(payer_id=new_id("payer"), **{**ADA, **fields})
+def payer(**fields: str) -> payer_pb2.Payer:
+    return payer_pb2.Payer(payer_id=new_id("payer"), **{**ADA, **fields})
 
 
-async def customers(stripe: SandboxControl, payer: pb.Payer) -> list[dict[str, object]]:
+async def customers(stripe: SandboxControl, payer: payer_pb2.Payer) -> list[dict[str, object]]:
     return await stripe.objects("customer", **{"metadata.payer_id": payer.payer_id})
 
 
@@ -47,7 +47,7 @@ async def test_a_payer_whose_customer_was_deleted_gets_another_and_keeps_that(
         await stripe.delete_customer(first)
 
         paid = await payments.paid(payer=ada)
-        again = await payments.created(payer=pb.Payer(payer_id=ada.payer_id))
+        again = await payments.created(payer=payer_pb2.Payer(payer_id=ada.payer_id))
 
         (customer,) = await customers(stripe, ada)
         assert (customer["email"], customer["name"]) == ("ada@example.org", "Ada")
@@ -56,7 +56,7 @@ async def test_a_payer_whose_customer_was_deleted_gets_another_and_keeps_that(
 
 
 async def test_payments_at_once_after_a_customer_was_deleted_make_one(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     ada = payer()
     await stripe.delete_customer(await customer_of(payments, await payments.created(payer=ada)))
@@ -71,7 +71,7 @@ async def test_payments_at_once_after_a_customer_was_deleted_make_one(
 
 
 async def test_copies_in_two_processes_after_a_customer_was_deleted_make_one_customer_and_one_intent(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, start_gateway: Any
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, start_gateway: Any
 ) -> None:
     ada = payer()
     await stripe.delete_customer(await customer_of(payments, await payments.created(payer=ada)))
@@ -85,7 +85,7 @@ async def test_copies_in_two_processes_after_a_customer_was_deleted_make_one_cus
 
 
 async def test_a_customer_that_is_deleted_while_an_intents_making_is_unknown_stands_in_nobodys_way(
-    gateway: GatewayServiceStub, replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock
+    gateway: GatewayStubs, replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock
 ) -> None:
     ada = payer()
     customer_id = await customer_of(payments, await payments.created(payer=ada))
@@ -112,7 +112,7 @@ async def test_a_customer_whose_row_was_lost_is_found_by_its_key_or_followed_by_
     async with connected(database) as connection:  # as after a failover to a standby that lagged behind
         await connection.execute("DELETE FROM customers WHERE payer_id = $1", ada.payer_id)
 
-    second = await customer_of(payments, await payments.created(payer=pb.Payer(payer_id=ada.payer_id, **known)))
+    second = await customer_of(payments, await payments.created(payer=payer_pb2.Payer(payer_id=ada.payer_id, **known)))
 
     assert (second == first) == bool(known)
     assert len(await customers(stripe, ada)) == (1 if known else 2)
@@ -166,7 +166,7 @@ async def test_each_detail_that_stripe_refuses_is_left_out_once(payments: Paymen
 
 
 async def test_details_are_said_again_after_a_refusal_that_is_of_none_of_them(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     ada = payer()
     await stripe.fault(Kind.INVALID, route=CUSTOMERS, code="parameter_invalid", param="metadata", stored=True)
@@ -182,7 +182,7 @@ async def test_details_are_said_again_after_a_refusal_that_is_of_none_of_them(
 
 
 async def test_a_description_that_stripe_does_not_take_is_left_out(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, caplog: pytest.LogCaptureFixture
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, caplog: pytest.LogCaptureFixture
 ) -> None:
     await stripe.fault(Kind.INVALID, route=CREATE, code="parameter_invalid", param="description", stored=True)
     request = payments.create_request(description="A lesson of Ada's")
@@ -199,7 +199,7 @@ async def test_a_description_that_stripe_does_not_take_is_left_out(
 
 
 async def test_a_customer_that_is_refused_without_end_ends_in_a_refusal_that_may_be_tried_again(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     request = payments.create_request()
     await stripe.fault(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1 import refunds_pb2
 from services.gateway import domain
 from services.gateway.disputes import domain as disputes
 from services.gateway.disputes.domain import Dispute, standing_of
@@ -167,7 +167,7 @@ async def test_a_dispute_is_told_with_what_it_takes_and_ends_as_it_is_decided(pl
     assert (seen.amounts.disputed_open_minor, seen.refundable_minor) == (0, AMOUNT_MINOR)
     assert not seen.HasField("attention")
     given = await place.payments.gateway.CreateRefund(place.payments.refund_request(payment_id, AMOUNT_MINOR))
-    assert given.refund.state == pb.Refund.STATE_SUCCEEDED
+    assert given.refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
 
 
 async def test_a_lost_dispute_stays_said(place: Place) -> None:  # noqa: F811

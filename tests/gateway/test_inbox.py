@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from grpc import aio
 
-from batzen.gateway.v1 import gateway_pb2 as pb
+from batzen.gateway.v1 import sellers_pb2
 from batzen.gateway.v1.observation_pb2_grpc import add_GatewayEventSinkServiceServicer_to_server
 from local.issuer import Issuer
 from sandbox.control import SandboxControl
@@ -447,7 +447,7 @@ async def test_a_sellers_account_is_mirrored_as_it_is_at_stripe_now(place: Place
         assert await place.sender.send(one, path=CONNECT_PATH, secret=CONNECT_SECRET) == "ACCEPTED"
     await place.idle()
 
-    request = pb.GetSellerAccountRequest(seller_id=account.seller_id)
+    request = sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id)
     seen = (await place.payments.gateway.GetSellerAccount(request)).account
     assert not seen.charges_enabled
     assert [await place.state_of(one) for one in (event, stranger)] == ["DONE", "IGNORED"]
@@ -466,7 +466,7 @@ async def test_a_seller_who_takes_our_access_away_is_not_paid_any_more(place: Pl
         assert await place.sender.send(event, path=CONNECT_PATH, secret=CONNECT_SECRET) == "ACCEPTED"
     await place.idle()
 
-    request = pb.GetSellerAccountRequest(seller_id=account.seller_id)
+    request = sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id)
     assert not (await place.payments.gateway.GetSellerAccount(request)).account.transfers_enabled
     assert [await place.state_of(event) for event in events] == ["DONE", "IGNORED"]
 

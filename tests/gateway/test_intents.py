@@ -5,8 +5,7 @@ from __future__ import annotations
 import httpx
 from grpc import StatusCode
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import intents_pb2, payer_pb2, sellers_pb2
 from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
 from tests.gateway.conftest import Sink
@@ -24,15 +23,18 @@ from tests.gateway.samples import (
     refusal,
     refused,
 )
+from tests.gateway.stubs import GatewayStubs
 
 
-async def test_an_intent_is_what_was_asked_for(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_an_intent_is_what_was_asked_for(gateway: GatewayStubs, payments: Payments) -> None:
     request = payments.create_request()
 
     answer = await gateway.CreateIntent(request)
 
     (intent,) = await payments.intents(request.payment_id)
-    account = (await gateway.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=payments.seller_id))).account
+    account = (
+        await gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=payments.seller_id))
+    ).account
     assert (intent["amount"], intent["currency"], intent["application_fee_amount"]) == (AMOUNT_MINOR, "chf", FEE_MINOR)
     assert intent["transfer_data"]["destination"] == account.stripe_account_id
     assert intent["capture_method"] == "automatic_async"
@@ -55,10 +57,10 @@ async def test_a_fee_of_nothing_is_left_out(payments: Payments) -> None:
 async def test_a_payer_has_one_customer_with_what_is_known_of_the_person(
     payments: Payments, stripe: SandboxControl
 ) -> None:
-    payer = pb.Payer(payer_id=new_id("payer"), email="grace@example.org", name="Grace", locale="fr-CH")
+    payer = payer_pb2.Payer(payer_id=new_id("payer"), email="grace@example.org", name="Grace", locale="fr-CH")
 
     first = await payments.created(payer=payer)
-    second = await payments.created(payer=pb.Payer(payer_id=payer.payer_id))
+    second = await payments.created(payer=payer_pb2.Payer(payer_id=payer.payer_id))
 
     (customer,) = await stripe.objects("customer", **{"metadata.payer_id": payer.payer_id})
     assert (customer["email"], customer["name"], customer["preferred_locales"]) == (
@@ -70,7 +72,7 @@ async def test_a_payer_has_one_customer_with_what_is_known_of_the_person(
     assert {intent["customer"] for intent in intents} == {customer["id"]}
 
 
-async def test_a_repeat_returns_the_same_intent_and_its_secret(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_repeat_returns_the_same_intent_and_its_secret(gateway: GatewayStubs, payments: Payments) -> None:
     request = payments.create_request()
     first = await gateway.CreateIntent(request)
 
@@ -79,16 +81,16 @@ async def test_a_repeat_returns_the_same_intent_and_its_secret(gateway: GatewayS
 
 
 async def test_a_repeat_after_a_crash_of_the_caller_may_leave_the_person_out(
-    gateway: GatewayServiceStub, payments: Payments
+    gateway: GatewayStubs, payments: Payments
 ) -> None:
     request = payments.create_request()
     first = await gateway.CreateIntent(request)
-    request.payer.CopyFrom(pb.Payer(payer_id=request.payer.payer_id))
+    request.payer.CopyFrom(payer_pb2.Payer(payer_id=request.payer.payer_id))
 
     assert await gateway.CreateIntent(request) == first
 
 
-async def test_a_request_id_is_good_for_one_body(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_request_id_is_good_for_one_body(gateway: GatewayStubs, payments: Payments) -> None:
     request = payments.create_request()
     await gateway.CreateIntent(request)
     request.amount.amount_minor += 1
@@ -100,7 +102,7 @@ async def test_a_request_id_is_good_for_one_body(gateway: GatewayServiceStub, pa
     assert await payments.intents(elsewhere.payment_id) == []
 
 
-async def test_a_paid_intent_shows_what_was_paid_with(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_paid_intent_shows_what_was_paid_with(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created()
 
     answer = await gateway.ConfirmIntent(payments.confirm_request(payment_id, "mastercard"))
@@ -117,7 +119,7 @@ async def test_a_paid_intent_shows_what_was_paid_with(gateway: GatewayServiceStu
 
 
 async def test_a_decline_is_an_observation_and_another_card_may_be_tried(
-    gateway: GatewayServiceStub, payments: Payments
+    gateway: GatewayStubs, payments: Payments
 ) -> None:
     payment_id = await payments.created()
 
@@ -138,9 +140,7 @@ async def test_a_decline_is_an_observation_and_another_card_may_be_tried(
     assert paid.mirror_version > again.observation.mirror_version > seen.mirror_version
 
 
-async def test_the_repeat_of_a_declined_confirm_is_not_a_second_try(
-    gateway: GatewayServiceStub, payments: Payments
-) -> None:
+async def test_the_repeat_of_a_declined_confirm_is_not_a_second_try(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created()
     request = payments.confirm_request(payment_id, "chargeDeclined")
     first = await gateway.ConfirmIntent(request)
@@ -149,9 +149,7 @@ async def test_the_repeat_of_a_declined_confirm_is_not_a_second_try(
     assert first.observation.decline_count == 1
 
 
-async def test_a_blocked_card_says_that_another_try_is_of_no_use(
-    gateway: GatewayServiceStub, payments: Payments
-) -> None:
+async def test_a_blocked_card_says_that_another_try_is_of_no_use(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created()
 
     seen = (await gateway.ConfirmIntent(payments.confirm_request(payment_id, "radarBlock"))).observation
@@ -161,7 +159,7 @@ async def test_a_blocked_card_says_that_another_try_is_of_no_use(
 
 
 async def test_authentication_is_asked_for_and_its_success_is_seen(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     request = payments.confirm_request(payment_id, "threeDSecure2Required")
@@ -170,7 +168,7 @@ async def test_authentication_is_asked_for_and_its_success_is_seen(
     assert answer.observation.intent_state == REQUIRES_ACTION
     assert answer.next_action.redirect_url.startswith(stripe.base_url)
     assert await gateway.ConfirmIntent(request) == answer  # with the address fetched again
-    synced = await gateway.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id))
+    synced = await gateway.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=payment_id))
     assert synced.next_action == answer.next_action
 
     await stripe.answer_3ds(answer.next_action.redirect_url, succeed=True)
@@ -179,7 +177,7 @@ async def test_authentication_is_asked_for_and_its_success_is_seen(
 
 
 async def test_each_failed_authentication_is_a_decline(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
 
@@ -193,7 +191,7 @@ async def test_each_failed_authentication_is_a_decline(
 
 
 async def test_what_a_browser_confirmed_is_seen_by_reading_and_delivered(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     request = payments.create_request()
     secret = (await gateway.CreateIntent(request)).client_secret
@@ -208,7 +206,7 @@ async def test_what_a_browser_confirmed_is_seen_by_reading_and_delivered(
 
 
 async def test_a_confirm_that_a_browser_overtook_is_refused_and_what_is_true_is_delivered(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     request = payments.create_request()
     secret = (await gateway.CreateIntent(request)).client_secret
@@ -225,7 +223,7 @@ async def test_a_confirm_that_a_browser_overtook_is_refused_and_what_is_true_is_
     assert len(await payments.charges(request.payment_id)) == 1
 
 
-async def test_an_unknown_method_is_refused_for_good(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_an_unknown_method_is_refused_for_good(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created()
     request = payments.confirm_request(payment_id, payment_method_id="pm_nothing")
 
@@ -239,7 +237,7 @@ async def test_an_unknown_method_is_refused_for_good(gateway: GatewayServiceStub
 
 
 async def test_only_the_current_attempt_of_a_known_payment_is_confirmed(
-    gateway: GatewayServiceStub, payments: Payments
+    gateway: GatewayStubs, payments: Payments
 ) -> None:
     nobody = payments.confirm_request(new_id("pay"))
     assert await refusal(gateway.ConfirmIntent(nobody)) == (StatusCode.NOT_FOUND, "INTENT_NOT_FOUND")
@@ -255,7 +253,7 @@ async def test_only_the_current_attempt_of_a_known_payment_is_confirmed(
     assert metadata["intent_state"] == "CANCELED"
 
 
-async def test_what_was_paid_is_not_confirmed_again(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_what_was_paid_is_not_confirmed_again(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.paid()
 
     code, reason, _, metadata = await refused(gateway.ConfirmIntent(payments.confirm_request(payment_id)))
@@ -263,11 +261,9 @@ async def test_what_was_paid_is_not_confirmed_again(gateway: GatewayServiceStub,
     assert (code, reason, metadata["intent_state"]) == (StatusCode.FAILED_PRECONDITION, "INTENT_STATE", "SUCCEEDED")
 
 
-async def test_a_cancelled_intent_takes_no_money_and_stays_cancelled(
-    gateway: GatewayServiceStub, payments: Payments
-) -> None:
+async def test_a_cancelled_intent_takes_no_money_and_stays_cancelled(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created()
-    request = payments.cancel_request(payment_id, reason=pb.CancelIntentRequest.REASON_ABANDONED)
+    request = payments.cancel_request(payment_id, reason=intents_pb2.CancelIntentRequest.REASON_ABANDONED)
 
     seen = (await gateway.CancelIntent(request)).observation
 
@@ -279,7 +275,7 @@ async def test_a_cancelled_intent_takes_no_money_and_stays_cancelled(
 
 
 async def test_money_that_was_taken_is_not_cancelled(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     paid = await payments.paid()
     assert await refusal(gateway.CancelIntent(payments.cancel_request(paid))) == (
@@ -294,7 +290,7 @@ async def test_money_that_was_taken_is_not_cancelled(
     await delivered.hears(overtaken, lambda seen: seen.intent_state == SUCCEEDED)
 
 
-async def test_a_cancel_nobody_knows_is_refused(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_cancel_nobody_knows_is_refused(gateway: GatewayStubs, payments: Payments) -> None:
     assert await refusal(gateway.CancelIntent(payments.cancel_request(new_id("pay")))) == (
         StatusCode.NOT_FOUND,
         "INTENT_NOT_FOUND",
@@ -302,7 +298,7 @@ async def test_a_cancel_nobody_knows_is_refused(gateway: GatewayServiceStub, pay
 
 
 async def test_a_new_attempt_begins_only_after_the_old_one_is_cancelled(
-    gateway: GatewayServiceStub, payments: Payments
+    gateway: GatewayStubs, payments: Payments
 ) -> None:
     payment_id = await payments.created()
     code, reason, _, metadata = await refused(
@@ -315,13 +311,13 @@ async def test_a_new_attempt_begins_only_after_the_old_one_is_cancelled(
     seen = (await gateway.CreateIntent(payments.create_request(payment_id=payment_id, attempt=2))).observation
     assert (seen.attempt, seen.intent_state) == (2, REQUIRES_PAYMENT_METHOD)
 
-    known = await gateway.GetIntent(pb.GetIntentRequest(payment_id=payment_id))
+    known = await gateway.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id))
     assert [(one.attempt, one.state) for one in known.intents] == [(1, CANCELED), (2, REQUIRES_PAYMENT_METHOD)]
     assert all(one.HasField("create_time") for one in known.intents)
 
 
 async def test_an_attempt_that_was_refused_before_it_began_is_not_in_the_way_of_another(
-    gateway: GatewayServiceStub, payments: Payments
+    gateway: GatewayStubs, payments: Payments
 ) -> None:
     def kwd(amount_minor: int) -> money_pb2.Money:
         return money_pb2.Money(amount_minor=amount_minor, currency_code="KWD")
@@ -334,9 +330,7 @@ async def test_an_attempt_that_was_refused_before_it_began_is_not_in_the_way_of_
     assert (await gateway.CreateIntent(again)).observation.intent_state == REQUIRES_PAYMENT_METHOD
 
 
-async def test_attempts_are_counted_without_gaps_and_in_one_currency(
-    gateway: GatewayServiceStub, payments: Payments
-) -> None:
+async def test_attempts_are_counted_without_gaps_and_in_one_currency(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created()
     await gateway.CancelIntent(payments.cancel_request(payment_id))
 
@@ -350,7 +344,7 @@ async def test_attempts_are_counted_without_gaps_and_in_one_currency(
 
 
 async def test_money_on_two_attempts_is_surplus_and_wants_attention(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     first = await payments.intent_id(payment_id)
@@ -373,7 +367,7 @@ async def test_money_on_two_attempts_is_surplus_and_wants_attention(
 
 
 async def test_late_money_on_a_cancelled_attempt_is_seen(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await gateway.CancelIntent(payments.cancel_request(payment_id))
@@ -384,7 +378,7 @@ async def test_late_money_on_a_cancelled_attempt_is_seen(
     assert (seen.intent_state, seen.amounts.captured_minor) == (SUCCEEDED, AMOUNT_MINOR)
 
 
-async def test_a_held_amount_waits_to_be_captured(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_held_amount_waits_to_be_captured(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created(capture_manually=True)
 
     seen = (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation
@@ -396,7 +390,7 @@ async def test_a_held_amount_waits_to_be_captured(gateway: GatewayServiceStub, p
     assert (gone.intent_state, gone.amounts.capturable_minor) == (CANCELED, 0)
 
 
-async def test_a_payment_is_found_by_any_id_at_stripe(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_payment_is_found_by_any_id_at_stripe(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.paid()
     await gateway.CreateRefund(payments.refund_request(payment_id, 100))
     ids = [
@@ -406,22 +400,23 @@ async def test_a_payment_is_found_by_any_id_at_stripe(gateway: GatewayServiceStu
     ]
 
     for stripe_id in ids:
-        found = await gateway.GetIntent(pb.GetIntentRequest(stripe_id=stripe_id))
+        found = await gateway.GetIntent(intents_pb2.GetIntentRequest(stripe_id=stripe_id))
         assert found.observation.payment_id == payment_id
 
-    for nothing in (pb.GetIntentRequest(stripe_id="pi_nothing"), pb.GetIntentRequest(payment_id=new_id("pay"))):
+    for nothing in (
+        intents_pb2.GetIntentRequest(stripe_id="pi_nothing"),
+        intents_pb2.GetIntentRequest(payment_id=new_id("pay")),
+    ):
         assert await refusal(gateway.GetIntent(nothing)) == (StatusCode.NOT_FOUND, "INTENT_NOT_FOUND")
 
 
-async def test_the_secret_is_fetched_only_when_asked_for_and_of_use(
-    gateway: GatewayServiceStub, payments: Payments
-) -> None:
+async def test_the_secret_is_fetched_only_when_asked_for_and_of_use(gateway: GatewayStubs, payments: Payments) -> None:
     request = payments.create_request()
     created = await gateway.CreateIntent(request)
-    wanted = pb.GetIntentRequest(payment_id=request.payment_id, with_secret=True)
+    wanted = intents_pb2.GetIntentRequest(payment_id=request.payment_id, with_secret=True)
 
     assert (await gateway.GetIntent(wanted)).client_secret == created.client_secret
-    assert (await gateway.GetIntent(pb.GetIntentRequest(payment_id=request.payment_id))).client_secret == ""
+    assert (await gateway.GetIntent(intents_pb2.GetIntentRequest(payment_id=request.payment_id))).client_secret == ""
 
     await gateway.ConfirmIntent(payments.confirm_request(request.payment_id, "threeDSecure2Required"))
     assert (await gateway.GetIntent(wanted)).next_action.redirect_url
@@ -432,12 +427,12 @@ async def test_the_secret_is_fetched_only_when_asked_for_and_of_use(
     assert not gone.HasField("next_action")
 
 
-async def test_reading_without_news_changes_nothing(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_reading_without_news_changes_nothing(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.paid()
     before = await payments.seen(payment_id)
 
     assert await payments.synced(payment_id) == before
-    assert await refusal(gateway.SyncIntent(pb.SyncIntentRequest(payment_id=new_id("pay")))) == (
+    assert await refusal(gateway.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=new_id("pay")))) == (
         StatusCode.NOT_FOUND,
         "INTENT_NOT_FOUND",
     )

@@ -11,7 +11,6 @@ from functools import partial
 import asyncpg
 import pytest
 
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.gateway import domain
@@ -22,6 +21,7 @@ from services.runtime.database.connections import plain_dsn
 from tests.clock import Clock
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import READ, SUCCEEDED, Payments
+from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_disputes import dispute
 from tests.gateway.test_domain import START, intent, observe, paid, refund
 
@@ -110,7 +110,7 @@ async def rows(database: ServiceDatabase) -> AsyncIterator[Rows]:
 
 
 async def test_a_refund_whose_webhook_was_lost_does_not_stay_pending(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink, rows: Rows
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink, rows: Rows
 ) -> None:
     payment_id = await payments.paid("pendingRefund")
     assert await rows.of(payment_id) is None

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 from grpc import aio
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import intents_pb2, payer_pb2
 from sandbox.control import SandboxControl
 from services.gateway.stripe_api import client
 from tests.gateway.conftest import Gateway
@@ -31,6 +30,7 @@ from tests.gateway.samples import (
     new_id,
     reason_of,
 )
+from tests.gateway.stubs import GatewayStubs
 
 PART_MINOR: Final = 6_000
 """More than half: two of them cannot go back."""
@@ -102,7 +102,7 @@ class Kind:
 
     route: str
     prepared: Callable[[Payments], Awaitable[Subject]]
-    send: Callable[[GatewayServiceStub, Any], Awaitable[Message]]
+    send: Callable[[GatewayStubs, Any], Awaitable[Message]]
     effects: Callable[[Payments, str], Awaitable[int]]
     said_of_unknown: str = OK
     said_of_found: str = OK
@@ -375,8 +375,8 @@ async def test_a_reading_concludes_nothing_but_from_an_answer(matrix: Matrix) ->
         await matrix.stripe.fault(**wrong.fault, route=READ, times=None)
         expected = wrong.said if wrong.first == WITHDRAWN else UNAVAILABLE
         for name, call in {
-            "sync": gateway.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id)),
-            "secret": gateway.GetIntent(pb.GetIntentRequest(payment_id=payment_id, with_secret=True)),
+            "sync": gateway.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=payment_id)),
+            "secret": gateway.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True)),
         }.items():
             matrix.expect(f"{name}, {words}", "the answer", await matrix.said(call), expected)
         await matrix.stripe.clear_faults()
@@ -393,7 +393,7 @@ async def test_customers_and_accounts_are_made_once_stripe_takes_them(matrix: Ma
                 await matrix.stripe.fault(**wrong.fault, route=route, times=None, after=after)
                 if kind == "customer":
                     payer_id = new_id("payer")
-                    asked: Any = payments.create_request(payer=pb.Payer(payer_id=payer_id))
+                    asked: Any = payments.create_request(payer=payer_pb2.Payer(payer_id=payer_id))
                     of_it = {"metadata.payer_id": payer_id}
                     send: Callable[[Any], Awaitable[Message]] = gateway.CreateIntent
                 else:

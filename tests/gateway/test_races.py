@@ -11,8 +11,7 @@ import asyncpg
 import pytest
 from grpc import StatusCode, aio
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import intents_pb2, payer_pb2, refunds_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
@@ -31,6 +30,7 @@ from tests.gateway.samples import (
     new_id,
     refusal,
 )
+from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_calls import until_struck
 
 COPIES = 20
@@ -51,7 +51,7 @@ async def outcomes(*calls: Any) -> list[Any]:
 
 
 async def test_twenty_copies_of_a_create_make_one_intent_and_get_one_answer(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     request = payments.create_request()
 
@@ -64,7 +64,7 @@ async def test_twenty_copies_of_a_create_make_one_intent_and_get_one_answer(
 
 @pytest.mark.parametrize("card", ["visa", "chargeDeclined", "threeDSecure2Required"])
 async def test_twenty_copies_of_a_confirm_are_one_try_and_get_one_answer(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, card: str
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, card: str
 ) -> None:
     payment_id = await payments.created()
     request = payments.confirm_request(payment_id, card)
@@ -77,7 +77,7 @@ async def test_twenty_copies_of_a_confirm_are_one_try_and_get_one_answer(
 
 
 async def test_twenty_copies_of_a_refund_give_back_once_and_get_one_answer(
-    gateway: GatewayServiceStub, payments: Payments
+    gateway: GatewayStubs, payments: Payments
 ) -> None:
     payment_id = await payments.paid()
     request = payments.refund_request(payment_id, 400)
@@ -89,7 +89,7 @@ async def test_twenty_copies_of_a_refund_give_back_once_and_get_one_answer(
 
 
 async def test_copies_in_two_processes_are_one_try(
-    gateway: GatewayServiceStub, payments: Payments, start_gateway: Callable[[], Any]
+    gateway: GatewayStubs, payments: Payments, start_gateway: Callable[[], Any]
 ) -> None:
     payment_id = await payments.created()
     request = payments.confirm_request(payment_id)
@@ -103,7 +103,7 @@ async def test_copies_in_two_processes_are_one_try(
 
 
 async def test_the_same_id_with_another_body_is_refused_while_the_first_runs(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.PAUSE, route=CONFIRM)
@@ -119,7 +119,7 @@ async def test_the_same_id_with_another_body_is_refused_while_the_first_runs(
 
 
 async def test_a_copy_whose_time_runs_out_is_told_that_the_first_still_runs(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.PAUSE, route=CONFIRM)
@@ -134,9 +134,9 @@ async def test_a_copy_whose_time_runs_out_is_told_that_the_first_still_runs(
 
 
 async def test_first_payments_of_one_payer_at_once_make_one_customer(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
-    payer = pb.Payer(payer_id=new_id("payer"), email="ada@example.org")
+    payer = payer_pb2.Payer(payer_id=new_id("payer"), email="ada@example.org")
 
     await asyncio.gather(*(gateway.CreateIntent(payments.create_request(payer=payer)) for _ in range(8)))
 
@@ -145,22 +145,20 @@ async def test_first_payments_of_one_payer_at_once_make_one_customer(
 
 @pytest.mark.parametrize("_", range(5))
 async def test_refunds_that_together_are_too_much_are_not_both_made(
-    gateway: GatewayServiceStub, payments: Payments, _: int
+    gateway: GatewayStubs, payments: Payments, _: int
 ) -> None:
     payment_id = await payments.paid()
     sixty = [payments.refund_request(payment_id, AMOUNT_MINOR * 6 // 10) for _ in range(2)]
 
     made = await outcomes(*(gateway.CreateRefund(one) for one in sixty))
 
-    assert sorted(isinstance(one, pb.CreateRefundResponse) for one in made) == [False, True]
+    assert sorted(isinstance(one, refunds_pb2.CreateRefundResponse) for one in made) == [False, True]
     assert StatusCode.FAILED_PRECONDITION in made
     assert len(await payments.refunds(payment_id)) == 1
     assert (await payments.synced(payment_id)).amounts.refunded_minor == AMOUNT_MINOR * 6 // 10
 
 
-async def test_many_refunds_at_once_never_exceed_what_was_taken(
-    gateway: GatewayServiceStub, payments: Payments
-) -> None:
+async def test_many_refunds_at_once_never_exceed_what_was_taken(gateway: GatewayStubs, payments: Payments) -> None:
     """Each says a balance that only one of them can have seen, so that luck decides who goes when."""
     payment_id = await payments.paid()
     requests = [
@@ -182,7 +180,7 @@ async def test_many_refunds_at_once_never_exceed_what_was_taken(
     assert seen.refundable_minor == 1_000
 
 
-async def test_cancel_and_confirm_at_once_end_in_one_of_both(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_cancel_and_confirm_at_once_end_in_one_of_both(gateway: GatewayStubs, payments: Payments) -> None:
     for _ in range(5):
         payment_id = await payments.created()
 
@@ -197,11 +195,11 @@ async def test_cancel_and_confirm_at_once_end_in_one_of_both(gateway: GatewaySer
 
 
 async def test_a_reading_that_began_before_a_confirm_does_not_undo_it(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.PAUSE, route=READ)
-    reading = asyncio.ensure_future(gateway.SyncIntent(pb.SyncIntentRequest(payment_id=payment_id)))
+    reading = asyncio.ensure_future(gateway.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=payment_id)))
     await until_struck(stripe)
     confirming = asyncio.ensure_future(gateway.ConfirmIntent(payments.confirm_request(payment_id)))
     await stripe.resume()
@@ -213,13 +211,11 @@ async def test_a_reading_that_began_before_a_confirm_does_not_undo_it(
     assert (await payments.seen(payment_id)) == after.observation
 
 
-async def test_readings_and_confirms_at_once_leave_what_stripe_has(
-    gateway: GatewayServiceStub, payments: Payments
-) -> None:
+async def test_readings_and_confirms_at_once_leave_what_stripe_has(gateway: GatewayStubs, payments: Payments) -> None:
     """A mirror that was read before another's answer was kept would go back to what was."""
     for _ in range(6):
         payment_id = await payments.created()
-        sync = pb.SyncIntentRequest(payment_id=payment_id)
+        sync = intents_pb2.SyncIntentRequest(payment_id=payment_id)
         confirm = payments.confirm_request(payment_id)
 
         answers = await asyncio.gather(
@@ -246,7 +242,7 @@ def show(replica: Gateway) -> Callable[[str, dict[str, Any]], Any]:
 
 
 async def test_a_snapshot_that_advances_is_applied_and_delivered(
-    gateway: GatewayServiceStub,
+    gateway: GatewayStubs,
     payments: Payments,
     stripe: SandboxControl,
     delivered: Sink,
@@ -282,7 +278,7 @@ async def test_a_snapshot_of_what_is_known_tells_nobody(
 
 
 async def test_a_snapshot_that_comes_late_does_not_turn_the_payment_back(
-    gateway: GatewayServiceStub,
+    gateway: GatewayStubs,
     payments: Payments,
     stripe: SandboxControl,
     show: Callable[[str, dict[str, Any]], Any],
@@ -321,7 +317,7 @@ async def test_a_snapshot_that_shows_another_amount_is_not_believed(
 
 
 async def test_what_a_browser_paid_with_is_read_since_the_event_does_not_show_it(
-    gateway: GatewayServiceStub,
+    gateway: GatewayStubs,
     payments: Payments,
     stripe: SandboxControl,
     show: Callable[[str, dict[str, Any]], Any],
@@ -334,7 +330,7 @@ async def test_what_a_browser_paid_with_is_read_since_the_event_does_not_show_it
 
 
 async def test_a_snapshot_waits_for_the_answer_that_is_under_way(
-    gateway: GatewayServiceStub,
+    gateway: GatewayStubs,
     payments: Payments,
     stripe: SandboxControl,
     delivered: Sink,
@@ -355,7 +351,7 @@ async def test_a_snapshot_waits_for_the_answer_that_is_under_way(
 
 
 async def test_a_lease_is_held_as_long_as_the_call_lasts(
-    replica: Gateway, gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    replica: Gateway, gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.created()
     await stripe.fault(Kind.PAUSE, route=CONFIRM)

@@ -7,23 +7,23 @@ from datetime import timedelta
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import refunds_pb2
 from sandbox.control import SandboxControl
 from tests.clock import Clock
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import AMOUNT_MINOR, REFUND, SUCCEEDED, Payments, chf, new_id, refusal, refused
+from tests.gateway.stubs import GatewayStubs
 
-PENDING = pb.Refund.STATE_PENDING
-GIVEN_BACK = pb.Refund.STATE_SUCCEEDED
-FAILED = pb.Refund.STATE_FAILED
-
-
-async def listed(gateway: GatewayServiceStub, payment_id: str) -> list[pb.Refund]:
-    return list((await gateway.ListRefunds(pb.ListRefundsRequest(payment_id=payment_id))).refunds)
+PENDING = refunds_pb2.Refund.STATE_PENDING
+GIVEN_BACK = refunds_pb2.Refund.STATE_SUCCEEDED
+FAILED = refunds_pb2.Refund.STATE_FAILED
 
 
-async def test_a_part_and_then_the_rest_go_back(gateway: GatewayServiceStub, payments: Payments, clock: Clock) -> None:
+async def listed(gateway: GatewayStubs, payment_id: str) -> list[refunds_pb2.Refund]:
+    return list((await gateway.ListRefunds(refunds_pb2.ListRefundsRequest(payment_id=payment_id))).refunds)
+
+
+async def test_a_part_and_then_the_rest_go_back(gateway: GatewayStubs, payments: Payments, clock: Clock) -> None:
     payment_id = await payments.paid()
 
     first = await gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
@@ -38,12 +38,12 @@ async def test_a_part_and_then_the_rest_go_back(gateway: GatewayServiceStub, pay
     assert rest.observation.refundable_minor == 0
     assert rest.observation.intent_state == SUCCEEDED
     assert await listed(gateway, payment_id) == [first.refund, rest.refund]
-    found = await gateway.GetRefund(pb.GetRefundRequest(refund_id=first.refund.refund_id))
+    found = await gateway.GetRefund(refunds_pb2.GetRefundRequest(refund_id=first.refund.refund_id))
     assert found.refund == first.refund
 
 
 async def test_what_the_seller_and_the_platform_give_back_is_said_explicitly(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
 
@@ -62,7 +62,7 @@ async def test_what_the_seller_and_the_platform_give_back_is_said_explicitly(
     assert fee["amount_refunded"] == 600  # 40 % of the fee
 
 
-async def test_without_a_fee_there_is_none_to_give_back(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_without_a_fee_there_is_none_to_give_back(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.paid(application_fee=chf(0))
 
     answer = await gateway.CreateRefund(payments.refund_request(payment_id, 100))
@@ -70,7 +70,7 @@ async def test_without_a_fee_there_is_none_to_give_back(gateway: GatewayServiceS
     assert answer.refund.state == GIVEN_BACK
 
 
-async def test_a_repeat_gives_nothing_back_twice(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_repeat_gives_nothing_back_twice(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.paid()
     request = payments.refund_request(payment_id, 4_000)
     first = await gateway.CreateRefund(request)
@@ -82,7 +82,7 @@ async def test_a_repeat_gives_nothing_back_twice(gateway: GatewayServiceStub, pa
     assert await refusal(gateway.CreateRefund(request)) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
-async def test_the_checks_of_a_refund_and_their_order(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_the_checks_of_a_refund_and_their_order(gateway: GatewayStubs, payments: Payments) -> None:
     unknown = payments.refund_request(new_id("pay"), 0)
     assert await refusal(gateway.CreateRefund(unknown)) == (StatusCode.NOT_FOUND, "INTENT_NOT_FOUND")
 
@@ -115,14 +115,14 @@ async def test_the_checks_of_a_refund_and_their_order(gateway: GatewayServiceStu
 
 
 @pytest.mark.parametrize("flag", ["reverse_transfer", "refund_application_fee"])
-async def test_how_money_moves_has_no_default(gateway: GatewayServiceStub, payments: Payments, flag: str) -> None:
+async def test_how_money_moves_has_no_default(gateway: GatewayStubs, payments: Payments, flag: str) -> None:
     request = payments.refund_request(await payments.paid(), 100)
     request.ClearField(flag)  # type: ignore[arg-type]  # one of two names
 
     assert (await refused(gateway.CreateRefund(request)))[:3] == (StatusCode.INVALID_ARGUMENT, "FIELD_MISSING", flag)
 
 
-async def test_a_fee_goes_back_only_with_the_transfer(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_fee_goes_back_only_with_the_transfer(gateway: GatewayStubs, payments: Payments) -> None:
     request = payments.refund_request(await payments.paid(), 100, reverse_transfer=False)
 
     assert (await refused(gateway.CreateRefund(request)))[:3] == (
@@ -132,7 +132,7 @@ async def test_a_fee_goes_back_only_with_the_transfer(gateway: GatewayServiceStu
     )
 
 
-async def test_what_was_not_taken_is_not_given_back(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_what_was_not_taken_is_not_given_back(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created()
 
     request = payments.refund_request(payment_id, 100, expected_minor=0)
@@ -141,7 +141,7 @@ async def test_what_was_not_taken_is_not_given_back(gateway: GatewayServiceStub,
 
 
 async def test_a_refund_on_its_way_is_reserved_until_it_arrives(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid("pendingRefund")
 
@@ -157,7 +157,7 @@ async def test_a_refund_on_its_way_is_reserved_until_it_arrives(
 
 
 async def test_a_refund_that_fails_later_can_be_made_again(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid("refundFail")
     answer = await gateway.CreateRefund(payments.refund_request(payment_id, AMOUNT_MINOR))
@@ -175,7 +175,7 @@ async def test_a_refund_that_fails_later_can_be_made_again(
 
 
 async def test_a_refund_made_in_the_dashboard_is_seen_and_counts(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
     await gateway.CreateRefund(payments.refund_request(payment_id, 1_000))
@@ -203,7 +203,7 @@ async def test_more_refunds_than_a_page_of_stripes_holds_are_all_seen(
 
 
 async def test_a_refund_that_stripe_refuses_is_answered_with_the_balance_that_is_true(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, delivered: Sink
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink
 ) -> None:
     payment_id = await payments.paid()
     await stripe.refund(await payments.intent_id(payment_id), amount=7_000)  # and we have not seen it yet
@@ -224,7 +224,7 @@ async def test_a_refund_that_stripe_refuses_is_answered_with_the_balance_that_is
 
 
 async def test_a_refund_that_stripe_refuses_for_another_reason_says_which_and_stays_refundable(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
     await stripe.fault("invalid", route=REFUND, code="balance_insufficient", param="amount")
@@ -237,7 +237,7 @@ async def test_a_refund_that_stripe_refuses_for_another_reason_says_which_and_st
 
 
 async def test_a_refund_of_a_charge_that_was_disputed_meanwhile_says_so(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
     await stripe.dispute(await payments.intent_id(payment_id))  # and we have not seen it yet
@@ -247,9 +247,9 @@ async def test_a_refund_of_a_charge_that_was_disputed_meanwhile_says_so(
     assert await refusal(gateway.CreateRefund(request)) == (StatusCode.FAILED_PRECONDITION, "CHARGE_DISPUTED")
 
 
-async def test_nobody_knows_a_refund_that_was_never_made(gateway: GatewayServiceStub, payments: Payments) -> None:
-    nothing = pb.GetRefundRequest(refund_id=new_id("refund"))
+async def test_nobody_knows_a_refund_that_was_never_made(gateway: GatewayStubs, payments: Payments) -> None:
+    nothing = refunds_pb2.GetRefundRequest(refund_id=new_id("refund"))
     assert await refusal(gateway.GetRefund(nothing)) == (StatusCode.NOT_FOUND, "REFUND_NOT_FOUND")
-    nobody = pb.ListRefundsRequest(payment_id=new_id("pay"))
+    nobody = refunds_pb2.ListRefundsRequest(payment_id=new_id("pay"))
     assert await refusal(gateway.ListRefunds(nobody)) == (StatusCode.NOT_FOUND, "INTENT_NOT_FOUND")
     assert await listed(gateway, await payments.created()) == []

@@ -10,8 +10,7 @@ import asyncpg
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import refunds_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.gateway.retention import FORGET
@@ -19,6 +18,7 @@ from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from tests.clock import Clock
 from tests.gateway.samples import AMOUNT_MINOR, CANCELED, REFUND, SUCCEEDED, Payments, new_id, refusal
+from tests.gateway.stubs import GatewayStubs
 
 Rows = list[dict[str, Any]]
 
@@ -52,7 +52,7 @@ OLD = REQUESTS_KEPT + timedelta(days=1)
 
 
 async def test_a_repeat_that_is_older_than_what_is_kept_of_it_never_refunds_twice(
-    gateway: GatewayServiceStub, payments: Payments, keeper: Keeper
+    gateway: GatewayStubs, payments: Payments, keeper: Keeper
 ) -> None:
     payment_id = await payments.paid()
     request = payments.refund_request(payment_id, 4_000)
@@ -65,12 +65,12 @@ async def test_a_repeat_that_is_older_than_what_is_kept_of_it_never_refunds_twic
     request.expected_refundable.amount_minor = 6_000  # as somebody would who has read the balance again
     assert await refusal(gateway.CreateRefund(request)) == reused
     assert len(await payments.refunds(payment_id)) == 1
-    kept = (await gateway.GetRefund(pb.GetRefundRequest(refund_id=given.refund.refund_id))).refund
+    kept = (await gateway.GetRefund(refunds_pb2.GetRefundRequest(refund_id=given.refund.refund_id))).refund
     assert kept == given.refund
 
 
 async def test_other_repeats_of_that_age_are_refused_by_what_became_of_the_intent(
-    gateway: GatewayServiceStub, payments: Payments, keeper: Keeper
+    gateway: GatewayStubs, payments: Payments, keeper: Keeper
 ) -> None:
     create = payments.create_request()
     await gateway.CreateIntent(create)
@@ -93,7 +93,7 @@ async def test_other_repeats_of_that_age_are_refused_by_what_became_of_the_inten
 
 
 async def test_the_calls_of_an_intent_that_may_still_take_money_are_kept(
-    gateway: GatewayServiceStub, payments: Payments, keeper: Keeper
+    gateway: GatewayStubs, payments: Payments, keeper: Keeper
 ) -> None:
     declined = await payments.created()
     await gateway.ConfirmIntent(payments.confirm_request(declined, "chargeDeclined"))
@@ -104,7 +104,7 @@ async def test_the_calls_of_an_intent_that_may_still_take_money_are_kept(
 
 
 async def test_a_call_of_unknown_outcome_is_never_forgotten(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, keeper: Keeper
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, keeper: Keeper
 ) -> None:
     payment_id = await payments.paid()
     await stripe.fault("server_error", route=REFUND, after=True, times=None, should_retry=False)
@@ -117,7 +117,7 @@ async def test_a_call_of_unknown_outcome_is_never_forgotten(
 
 
 async def test_what_is_not_old_yet_is_kept_and_money_facts_are_kept_for_ever(
-    gateway: GatewayServiceStub, payments: Payments, keeper: Keeper
+    gateway: GatewayStubs, payments: Payments, keeper: Keeper
 ) -> None:
     payment_id = await payments.paid()
     await gateway.CreateRefund(payments.refund_request(payment_id, AMOUNT_MINOR))

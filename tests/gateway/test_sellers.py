@@ -8,14 +8,14 @@ import httpx
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import sellers_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.runtime.rpc import call_context
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, new_id, refusal, refused
+from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_races import connected
 
 ACCOUNTS = "POST /v1/accounts"
@@ -39,7 +39,7 @@ async def made_elsewhere(stripe: SandboxControl, stripe_key: str) -> str:
         return str(answer.json()["id"])
 
 
-async def test_an_account_is_made_once(gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl) -> None:
+async def test_an_account_is_made_once(gateway: GatewayStubs, payments: Payments, stripe: SandboxControl) -> None:
     request = payments.put_seller_request()
 
     account = (await gateway.PutSellerAccount(request)).account
@@ -49,14 +49,12 @@ async def test_an_account_is_made_once(gateway: GatewayServiceStub, payments: Pa
     assert (await gateway.PutSellerAccount(request)).account == account
     another = payments.put_seller_request(seller_id=request.seller_id)
     assert (await gateway.PutSellerAccount(another)).account == account
-    found = await gateway.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=request.seller_id))
+    found = await gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=request.seller_id))
     assert found.account == account
     assert len(await stripe.objects("account", **{"metadata.seller_id": request.seller_id})) == 1
 
 
-async def test_puts_at_once_make_one_account(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
-) -> None:
+async def test_puts_at_once_make_one_account(gateway: GatewayStubs, payments: Payments, stripe: SandboxControl) -> None:
     seller_id = new_id("seller")
     puts = [payments.put_seller_request(seller_id=seller_id) for _ in range(10)]
 
@@ -68,7 +66,7 @@ async def test_puts_at_once_make_one_account(
 
 @pytest.mark.parametrize("kind", [Kind.RESET, Kind.SERVER_ERROR])
 async def test_an_account_whose_answer_was_lost_is_not_made_again(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, kind: Kind
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, kind: Kind
 ) -> None:
     await stripe.fault(kind, route=ACCOUNTS, after=True, stored=False)
     request = payments.put_seller_request()
@@ -79,7 +77,7 @@ async def test_an_account_whose_answer_was_lost_is_not_made_again(
 
 
 async def test_a_stored_failure_does_not_stand_in_the_way_for_ever(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     await stripe.fault(Kind.SERVER_ERROR, route=ACCOUNTS, stored=True)
 
@@ -89,7 +87,7 @@ async def test_a_stored_failure_does_not_stand_in_the_way_for_ever(
 
 
 async def test_an_existing_account_is_taken_over(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, stripe_key: str
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, stripe_key: str
 ) -> None:
     account_id = await made_elsewhere(stripe, stripe_key)
     request = payments.put_seller_request(stripe_account_id=account_id, country_code="", email="")
@@ -100,7 +98,7 @@ async def test_an_existing_account_is_taken_over(
 
 
 async def test_a_seller_has_one_account_and_an_account_one_seller(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, stripe_key: str
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, stripe_key: str
 ) -> None:
     account_id = await made_elsewhere(stripe, stripe_key)
     taken = payments.put_seller_request(stripe_account_id=account_id)
@@ -114,7 +112,7 @@ async def test_a_seller_has_one_account_and_an_account_one_seller(
     assert await refusal(gateway.PutSellerAccount(twice)) == (StatusCode.ALREADY_EXISTS, "SELLER_EXISTS")
 
 
-async def test_an_account_nobody_knows_is_refused(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_an_account_nobody_knows_is_refused(gateway: GatewayStubs, payments: Payments) -> None:
     request = payments.put_seller_request(stripe_account_id="acct_nothing")
 
     code, reason, _, metadata = await refused(gateway.PutSellerAccount(request))
@@ -123,7 +121,7 @@ async def test_an_account_nobody_knows_is_refused(gateway: GatewayServiceStub, p
     assert metadata["code"]
 
 
-async def test_a_request_id_is_good_for_one_seller(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_request_id_is_good_for_one_seller(gateway: GatewayStubs, payments: Payments) -> None:
     request = payments.put_seller_request()
     await gateway.PutSellerAccount(request)
     request.seller_id = new_id("seller")
@@ -131,15 +129,15 @@ async def test_a_request_id_is_good_for_one_seller(gateway: GatewayServiceStub, 
     assert await refusal(gateway.PutSellerAccount(request)) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
-async def test_a_seller_nobody_knows_is_not_found(gateway: GatewayServiceStub, payments: Payments) -> None:
-    nobody = pb.GetSellerAccountRequest(seller_id=new_id("seller"))
+async def test_a_seller_nobody_knows_is_not_found(gateway: GatewayStubs, payments: Payments) -> None:
+    nobody = sellers_pb2.GetSellerAccountRequest(seller_id=new_id("seller"))
     assert await refusal(gateway.GetSellerAccount(nobody)) == (StatusCode.NOT_FOUND, "SELLER_NOT_FOUND")
     request = payments.create_request(seller_id=new_id("seller"))
     assert await refusal(gateway.CreateIntent(request)) == (StatusCode.NOT_FOUND, "SELLER_NOT_FOUND")
 
 
 async def test_a_seller_is_paid_as_soon_as_stripe_lets_them(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, replica: Gateway
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway
 ) -> None:
     account = await payments.prepare_seller(new_id("seller"))
     await stripe.enable_account(account.stripe_account_id, enabled=False)
@@ -152,25 +150,25 @@ async def test_a_seller_is_paid_as_soon_as_stripe_lets_them(
 
     await stripe.enable_account(account.stripe_account_id, enabled=True)  # and its event is still on its way
     assert (await gateway.CreateIntent(request)).client_secret
-    found = await gateway.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=account.seller_id))
+    found = await gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id))
     assert found.account.charges_enabled
 
 
 async def test_an_account_is_mirrored_as_it_is_whatever_made_us_look(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, replica: Gateway
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway
 ) -> None:
     account = await payments.prepare_seller(new_id("seller"))
     for enabled in (False, True):
         await stripe.enable_account(account.stripe_account_id, enabled=enabled)
         assert await read_again(replica, account.stripe_account_id)
-        found = await gateway.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=account.seller_id))
+        found = await gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id))
         assert found.account.charges_enabled == enabled
 
     assert not await read_again(replica, "acct_nothing")
 
 
 async def test_a_seller_without_transfers_is_not_paid_and_is_told_what_is_missing(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     account = await payments.prepare_seller(new_id("seller"))
     assert account.transfers_enabled
@@ -181,7 +179,7 @@ async def test_a_seller_without_transfers_is_not_paid_and_is_told_what_is_missin
         code, reason, field, metadata = await refused(gateway.CreateIntent(request))
         assert (code, reason, field) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE", "seller_id")
         assert metadata == {"missing": "transfers"}
-    found = await gateway.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=account.seller_id))
+    found = await gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id))
     assert (found.account.charges_enabled, found.account.transfers_enabled) == (True, False)
 
     await stripe.set_capability(account.stripe_account_id, "transfers", active=True)
@@ -201,7 +199,7 @@ async def test_a_seller_needs_no_more_than_what_the_charge_needs(
 
 
 async def test_an_account_that_is_refused_while_it_looks_payable_is_named(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     route = "POST /v1/payment_intents"
     await stripe.fault(Kind.FORBIDDEN, route=route, status=400, code="account_invalid", stored=True, times=None)
@@ -213,7 +211,7 @@ async def test_an_account_that_is_refused_while_it_looks_payable_is_named(
 
 
 async def test_an_account_that_is_gone_is_not_paid_until_another_is_put(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, replica: Gateway
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway
 ) -> None:
     account = await payments.prepare_seller(new_id("seller"))
     await stripe.disconnect_account(account.stripe_account_id)
@@ -224,7 +222,7 @@ async def test_an_account_that_is_gone_is_not_paid_until_another_is_put(
         assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE")
         assert metadata == {"missing": "account"}
     assert await read_again(replica, account.stripe_account_id)
-    gone = await gateway.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=account.seller_id))
+    gone = await gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id))
     of_gone = gone.account
     assert not any((of_gone.charges_enabled, of_gone.payouts_enabled, of_gone.transfers_enabled))
 
@@ -234,7 +232,7 @@ async def test_an_account_that_is_gone_is_not_paid_until_another_is_put(
 
 
 async def test_an_account_that_is_gone_is_replaced_by_the_one_that_is_named(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, stripe_key: str
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, stripe_key: str
 ) -> None:
     account = await payments.prepare_seller(new_id("seller"))
     await stripe.disconnect_account(account.stripe_account_id)
@@ -246,7 +244,7 @@ async def test_an_account_that_is_gone_is_replaced_by_the_one_that_is_named(
 
 
 async def test_puts_at_once_after_an_account_is_gone_make_one(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, replica: Gateway
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway
 ) -> None:
     account = await payments.prepare_seller(new_id("seller"))
     await stripe.disconnect_account(account.stripe_account_id)
@@ -261,7 +259,7 @@ async def test_puts_at_once_after_an_account_is_gone_make_one(
 
 @pytest.mark.parametrize("country_code", ["CH", "DE"])
 async def test_an_account_whose_row_was_lost_is_found_by_its_key_or_followed_by_the_next(
-    gateway: GatewayServiceStub,
+    gateway: GatewayStubs,
     payments: Payments,
     database: ServiceDatabase,
     country_code: str,
@@ -279,7 +277,7 @@ async def test_an_account_whose_row_was_lost_is_found_by_its_key_or_followed_by_
 
 
 async def test_what_stripe_refuses_of_an_account_is_said_and_may_be_put_right(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     request = payments.put_seller_request(email="seller@localhost")
     for _ in range(2):
@@ -293,7 +291,7 @@ async def test_what_stripe_refuses_of_an_account_is_said_and_may_be_put_right(
 
 
 async def test_a_repeat_is_answered_though_the_seller_can_be_paid_no_more(
-    gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl, replica: Gateway
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway
 ) -> None:
     account = await payments.prepare_seller(new_id("seller"))
     request = payments.create_request(seller_id=account.seller_id)

@@ -9,12 +9,12 @@ import pytest
 from google.protobuf.message import Message
 from grpc import StatusCode
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
+from batzen.gateway.v1 import intents_pb2, payer_pb2, refunds_pb2, sellers_pb2
 from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, Payments, chf, new_id, new_request_id, refusal, refused
+from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_races import connected
 
 INVALID = (StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
@@ -29,11 +29,11 @@ CREATE_FIELDS = [
     ({"payment_id": "pay_\0"}, INVALID, "payment_id"),
     ({"attempt": 0}, MISSING, "attempt"),
     ({"attempt": -1}, INVALID, "attempt"),
-    ({"payer": pb.Payer()}, MISSING, "payer.payer_id"),
-    ({"payer": pb.Payer(payer_id="p" * 129)}, INVALID, "payer.payer_id"),
-    ({"payer": pb.Payer(payer_id="payer_1", email="no address")}, INVALID, "payer.email"),
-    ({"payer": pb.Payer(payer_id="payer_1", name="n" * 513)}, INVALID, "payer.name"),
-    ({"payer": pb.Payer(payer_id="payer_1", locale="de\0CH")}, INVALID, "payer.locale"),
+    ({"payer": payer_pb2.Payer()}, MISSING, "payer.payer_id"),
+    ({"payer": payer_pb2.Payer(payer_id="p" * 129)}, INVALID, "payer.payer_id"),
+    ({"payer": payer_pb2.Payer(payer_id="payer_1", email="no address")}, INVALID, "payer.email"),
+    ({"payer": payer_pb2.Payer(payer_id="payer_1", name="n" * 513)}, INVALID, "payer.name"),
+    ({"payer": payer_pb2.Payer(payer_id="payer_1", locale="de\0CH")}, INVALID, "payer.locale"),
     ({"amount": None}, MISSING, "amount"),
     ({"amount": chf(0)}, INVALID, "amount.amount_minor"),
     ({"amount": chf(-5)}, INVALID, "amount.amount_minor"),
@@ -122,7 +122,7 @@ def changed(request: Any, changes: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize(("changes", "expected", "field"), CREATE_FIELDS)
 async def test_fields_of_a_create(
-    gateway: GatewayServiceStub, payments: Payments, changes: dict[str, Any], expected: Any, field: str
+    gateway: GatewayStubs, payments: Payments, changes: dict[str, Any], expected: Any, field: str
 ) -> None:
     request = changed(payments.create_request(), changes)
 
@@ -134,20 +134,20 @@ async def test_fields_of_a_create(
 
 @pytest.mark.parametrize(("changes", "expected", "field"), CONFIRM_FIELDS)
 async def test_fields_of_a_confirm(
-    gateway: GatewayServiceStub, payments: Payments, changes: dict[str, Any], expected: Any, field: str
+    gateway: GatewayStubs, payments: Payments, changes: dict[str, Any], expected: Any, field: str
 ) -> None:
     request = changed(payments.confirm_request(new_id("pay")), changes)
 
     assert (await refused(gateway.ConfirmIntent(request)))[:3] == (*expected, field)
 
 
-async def test_a_confirm_needs_something_to_pay_with(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_confirm_needs_something_to_pay_with(gateway: GatewayStubs, payments: Payments) -> None:
     request = changed(payments.confirm_request(new_id("pay")), {"payment_method_id": None})
 
     assert await refusal(gateway.ConfirmIntent(request)) == MISSING
 
 
-async def test_a_browser_on_loopback_needs_no_https(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_a_browser_on_loopback_needs_no_https(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.created()
 
     request = payments.confirm_request(payment_id, return_url="http://127.0.0.1:8000/return")
@@ -157,7 +157,7 @@ async def test_a_browser_on_loopback_needs_no_https(gateway: GatewayServiceStub,
 
 @pytest.mark.parametrize(("changes", "expected", "field"), REFUND_FIELDS)
 async def test_fields_of_a_refund(
-    gateway: GatewayServiceStub, payments: Payments, changes: dict[str, Any], expected: Any, field: str
+    gateway: GatewayStubs, payments: Payments, changes: dict[str, Any], expected: Any, field: str
 ) -> None:
     payment_id = await payments.paid()
     request = changed(payments.refund_request(payment_id, 100), changes)
@@ -169,7 +169,7 @@ async def test_fields_of_a_refund(
 
 @pytest.mark.parametrize(("changes", "expected", "field"), SELLER_FIELDS)
 async def test_fields_of_a_seller(
-    gateway: GatewayServiceStub, payments: Payments, changes: dict[str, Any], expected: Any, field: str
+    gateway: GatewayStubs, payments: Payments, changes: dict[str, Any], expected: Any, field: str
 ) -> None:
     request = changed(payments.put_seller_request(), changes)
 
@@ -181,19 +181,19 @@ async def test_fields_of_a_seller(
         assert (await gateway.PutSellerAccount(right)).account.seller_id == request.seller_id
 
 
-async def test_fields_of_the_other_requests(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_fields_of_the_other_requests(gateway: GatewayStubs, payments: Payments) -> None:
     for call, field in (
         (gateway.CancelIntent(changed(payments.cancel_request(new_id("pay")), {"request_id": ""})), "request_id"),
         (gateway.CancelIntent(changed(payments.cancel_request(new_id("pay")), {"attempt": 0})), "attempt"),
-        (gateway.SyncIntent(pb.SyncIntentRequest()), "payment_id"),
-        (gateway.GetIntent(pb.GetIntentRequest()), "payment_id"),
-        (gateway.GetLimits(pb.GetLimitsRequest()), "currency_code"),
-        (gateway.GetRefund(pb.GetRefundRequest()), "refund_id"),
-        (gateway.ListRefunds(pb.ListRefundsRequest()), "payment_id"),
-        (gateway.GetSellerAccount(pb.GetSellerAccountRequest()), "seller_id"),
+        (gateway.SyncIntent(intents_pb2.SyncIntentRequest()), "payment_id"),
+        (gateway.GetIntent(intents_pb2.GetIntentRequest()), "payment_id"),
+        (gateway.GetLimits(intents_pb2.GetLimitsRequest()), "currency_code"),
+        (gateway.GetRefund(refunds_pb2.GetRefundRequest()), "refund_id"),
+        (gateway.ListRefunds(refunds_pb2.ListRefundsRequest()), "payment_id"),
+        (gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest()), "seller_id"),
     ):
         assert (await refused(call))[:3] == (*MISSING, field)
-    by_account = gateway.GetIntent(pb.GetIntentRequest(stripe_id="acct_1"))
+    by_account = gateway.GetIntent(intents_pb2.GetIntentRequest(stripe_id="acct_1"))
     assert (await refused(by_account))[:3] == (*INVALID, "stripe_id")
     strange = changed(payments.cancel_request(await payments.created()), {"reason": 99})
     assert (await refused(gateway.CancelIntent(strange)))[:3] == (*INVALID, "reason")
@@ -209,7 +209,7 @@ async def test_fields_of_the_other_requests(gateway: GatewayServiceStub, payment
     ],
 )
 async def test_what_stripe_cannot_charge_is_refused_before_anything_is_written(
-    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase, amount: money_pb2.Money, reason: str
+    gateway: GatewayStubs, payments: Payments, database: ServiceDatabase, amount: money_pb2.Money, reason: str
 ) -> None:
     fee = money_pb2.Money(amount_minor=0, currency_code=amount.currency_code)
     request = payments.create_request(amount=amount, application_fee=fee)
@@ -220,7 +220,7 @@ async def test_what_stripe_cannot_charge_is_refused_before_anything_is_written(
 
 
 async def test_a_fee_that_stripe_cannot_express_is_refused_before_anything_is_written(
-    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+    gateway: GatewayStubs, payments: Payments, database: ServiceDatabase
 ) -> None:
     request = payments.create_request(amount=kwd(50_000), application_fee=kwd(7_501))  # Stripe counts in tens
 
@@ -231,7 +231,7 @@ async def test_a_fee_that_stripe_cannot_express_is_refused_before_anything_is_wr
 
 
 async def test_a_refund_that_stripe_cannot_express_is_refused_before_anything_is_written(
-    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+    gateway: GatewayStubs, payments: Payments, database: ServiceDatabase
 ) -> None:
     payment_id = await payments.paid(amount=kwd(50_000), application_fee=kwd(0))
     request = payments.refund_request(payment_id, 0, amount=kwd(1_005), expected_refundable=kwd(50_000))
@@ -249,7 +249,7 @@ def kwd(amount_minor: int) -> money_pb2.Money:
     return money_pb2.Money(amount_minor=amount_minor, currency_code="KWD")
 
 
-async def written(database: ServiceDatabase, request: pb.CreateIntentRequest) -> int:
+async def written(database: ServiceDatabase, request: intents_pb2.CreateIntentRequest) -> int:
     """Return how many rows there are of what a request to create names."""
     async with connected(database) as connection:
         found = await connection.fetchval(
@@ -263,7 +263,7 @@ async def written(database: ServiceDatabase, request: pb.CreateIntentRequest) ->
     return int(found)
 
 
-async def test_amounts_reach_stripe_in_its_own_units(gateway: GatewayServiceStub, payments: Payments) -> None:
+async def test_amounts_reach_stripe_in_its_own_units(gateway: GatewayStubs, payments: Payments) -> None:
     def isk(amount_minor: int) -> money_pb2.Money:
         return money_pb2.Money(amount_minor=amount_minor, currency_code="ISK")
 
@@ -278,19 +278,19 @@ async def test_amounts_reach_stripe_in_its_own_units(gateway: GatewayServiceStub
     assert (await payments.refunds(payment_id))[0]["amount"] == 100_000
 
 
-async def test_the_limits_of_a_currency(gateway: GatewayServiceStub) -> None:
-    limits = await gateway.GetLimits(pb.GetLimitsRequest(currency_code="CHF"))
+async def test_the_limits_of_a_currency(gateway: GatewayStubs) -> None:
+    limits = await gateway.GetLimits(intents_pb2.GetLimitsRequest(currency_code="CHF"))
     assert (limits.minimum, limits.maximum, limits.step_minor) == (chf(50), chf(99_999_999), 1)
 
     for unknown in ("XTS", "chf"):
-        assert await refusal(gateway.GetLimits(pb.GetLimitsRequest(currency_code=unknown))) == (
+        assert await refusal(gateway.GetLimits(intents_pb2.GetLimitsRequest(currency_code=unknown))) == (
             StatusCode.INVALID_ARGUMENT,
             "CURRENCY_UNKNOWN",
         )
 
 
 async def test_a_disputed_charge_is_not_refunded(
-    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
+    gateway: GatewayStubs, payments: Payments, database: ServiceDatabase
 ) -> None:
     payment_id = await payments.paid()
     async with connected(database) as connection:
@@ -303,9 +303,7 @@ async def test_a_disputed_charge_is_not_refunded(
     )
 
 
-async def test_secrets_are_kept_nowhere(
-    gateway: GatewayServiceStub, payments: Payments, database: ServiceDatabase
-) -> None:
+async def test_secrets_are_kept_nowhere(gateway: GatewayStubs, payments: Payments, database: ServiceDatabase) -> None:
     request = payments.create_request()
     secret = (await gateway.CreateIntent(request)).client_secret
     answer = await gateway.ConfirmIntent(payments.confirm_request(request.payment_id, "threeDSecure2Required"))
@@ -324,24 +322,25 @@ async def test_secrets_are_kept_nowhere(
 
 
 @pytest.fixture
-async def stranger(replica: Gateway) -> AsyncIterator[GatewayServiceStub]:
+async def stranger(replica: Gateway) -> AsyncIterator[GatewayStubs]:
     """Another tenant's orchestrator."""
     async with replica.connect(tenant="other") as stub:
         yield stub
 
 
-async def test_another_tenant_finds_nothing(
-    stranger: GatewayServiceStub, payments: Payments, gateway: GatewayServiceStub
-) -> None:
+async def test_another_tenant_finds_nothing(stranger: GatewayStubs, payments: Payments, gateway: GatewayStubs) -> None:
     payment_id = await payments.paid()
     refund = (await gateway.CreateRefund(payments.refund_request(payment_id, 100))).refund
 
     for call, reason in (
-        (stranger.GetIntent(pb.GetIntentRequest(payment_id=payment_id)), "INTENT_NOT_FOUND"),
-        (stranger.GetIntent(pb.GetIntentRequest(stripe_id=refund.stripe_refund_id)), "INTENT_NOT_FOUND"),
-        (stranger.ListRefunds(pb.ListRefundsRequest(payment_id=payment_id)), "INTENT_NOT_FOUND"),
-        (stranger.GetRefund(pb.GetRefundRequest(refund_id=refund.refund_id)), "REFUND_NOT_FOUND"),
-        (stranger.GetSellerAccount(pb.GetSellerAccountRequest(seller_id=payments.seller_id)), "SELLER_NOT_FOUND"),
+        (stranger.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), "INTENT_NOT_FOUND"),
+        (stranger.GetIntent(intents_pb2.GetIntentRequest(stripe_id=refund.stripe_refund_id)), "INTENT_NOT_FOUND"),
+        (stranger.ListRefunds(refunds_pb2.ListRefundsRequest(payment_id=payment_id)), "INTENT_NOT_FOUND"),
+        (stranger.GetRefund(refunds_pb2.GetRefundRequest(refund_id=refund.refund_id)), "REFUND_NOT_FOUND"),
+        (
+            stranger.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=payments.seller_id)),
+            "SELLER_NOT_FOUND",
+        ),
     ):
         assert await refusal(call) == (StatusCode.NOT_FOUND, reason)
 
@@ -360,7 +359,7 @@ async def test_money_moves_for_the_orchestrator_alone(replica: Gateway, payments
     assert await payments.refunds(payment_id) == []
 
 
-async def test_what_is_only_announced_is_unimplemented(gateway: GatewayServiceStub) -> None:
-    request = pb.CaptureIntentRequest(request_id=new_request_id(), payment_id=new_id("pay"))
+async def test_what_is_only_announced_is_unimplemented(gateway: GatewayStubs) -> None:
+    request = intents_pb2.CaptureIntentRequest(request_id=new_request_id(), payment_id=new_id("pay"))
 
     assert (await refusal(gateway.CaptureIntent(request)))[0] == StatusCode.UNIMPLEMENTED

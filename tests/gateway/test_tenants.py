@@ -15,9 +15,7 @@ import pytest
 from google.protobuf.message import Message
 from grpc import aio
 
-from batzen.gateway.v1 import gateway_pb2 as pb
-from batzen.gateway.v1 import observation_pb2_grpc
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer, GatewayServiceStub
+from batzen.gateway.v1 import intents_pb2, observation_pb2_grpc, refunds_pb2, sellers_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
@@ -34,6 +32,7 @@ from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, REFUND, Payments, new_id, refused
+from tests.gateway.stubs import GatewayStubs
 
 LATER = timedelta(seconds=5)
 """When a call without an answer is due again."""
@@ -94,26 +93,28 @@ REQUESTS: dict[str, Callable[[Payments, str, str], Message]] = {
     "ConfirmIntent": lambda payments, payment_id, _: payments.confirm_request(payment_id),
     "CancelIntent": lambda payments, payment_id, _: payments.cancel_request(payment_id),
     "CreateRefund": lambda payments, payment_id, _: payments.refund_request(payment_id, 100),
-    "SyncIntent": lambda _, payment_id, _refund: pb.SyncIntentRequest(payment_id=payment_id),
-    "GetIntent": lambda _, payment_id, _refund: pb.GetIntentRequest(payment_id=payment_id, with_secret=True),
-    "GetLimits": lambda *_: pb.GetLimitsRequest(currency_code="CHF"),
-    "GetRefund": lambda _, _payment, refund_id: pb.GetRefundRequest(refund_id=refund_id),
-    "ListRefunds": lambda _, payment_id, _refund: pb.ListRefundsRequest(payment_id=payment_id),
+    "SyncIntent": lambda _, payment_id, _refund: intents_pb2.SyncIntentRequest(payment_id=payment_id),
+    "GetIntent": lambda _, payment_id, _refund: intents_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True),
+    "GetLimits": lambda *_: intents_pb2.GetLimitsRequest(currency_code="CHF"),
+    "GetRefund": lambda _, _payment, refund_id: refunds_pb2.GetRefundRequest(refund_id=refund_id),
+    "ListRefunds": lambda _, payment_id, _refund: refunds_pb2.ListRefundsRequest(payment_id=payment_id),
     "PutSellerAccount": lambda payments, *_: payments.put_seller_request(),
-    "GetSellerAccount": lambda payments, *_: pb.GetSellerAccountRequest(seller_id=payments.seller_id),
+    "GetSellerAccount": lambda payments, *_: sellers_pb2.GetSellerAccountRequest(seller_id=payments.seller_id),
 }
 READINGS = {"GetLimits", "GetRefund", "ListRefunds", "GetSellerAccount"}
 """Of our own tables: they ask Stripe nothing, and find another tenant's rows alone."""
 IMPLEMENTED = [
     name
-    for name in pb.DESCRIPTOR.services_by_name["GatewayService"].methods_by_name
-    if getattr(GatewayServicer, name) is not getattr(GatewayServiceServicer, name)
+    for module in (intents_pb2, refunds_pb2, sellers_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for name in service.methods_by_name
+    if name in vars(GatewayServicer)
 ]
 
 
 @pytest.mark.parametrize("method", IMPLEMENTED)
 async def test_nothing_is_asked_of_stripe_for_a_tenant_whose_key_is_not_here(
-    method: str, replica: Gateway, gateway: GatewayServiceStub, payments: Payments, stripe: SandboxControl
+    method: str, replica: Gateway, gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
     refund_id = (await gateway.CreateRefund(payments.refund_request(payment_id, 100))).refund.refund_id
@@ -135,7 +136,7 @@ async def test_nothing_is_asked_of_stripe_for_a_tenant_whose_key_is_not_here(
 
 
 async def test_no_process_settles_what_another_tenants_key_was_used_for(  # noqa: PLR0917 fixtures
-    gateway: GatewayServiceStub,
+    gateway: GatewayStubs,
     payments: Payments,
     stripe: SandboxControl,
     clock: Clock,
@@ -147,12 +148,12 @@ async def test_no_process_settles_what_another_tenants_key_was_used_for(  # noqa
 
     async with start(database, stripe_key=key_of(secrets.token_hex(8)), tenant_id="other", later=LATER) as other:
         given = await gateway.CreateRefund(payments.refund_request(payment_id, 5_000))
-        assert given.refund.state == pb.Refund.STATE_PENDING
+        assert given.refund.state == refunds_pb2.Refund.STATE_PENDING
         assert await other.work.once() == 0
     clock.advance(LATER)
 
-    refund = (await gateway.ListRefunds(pb.ListRefundsRequest(payment_id=payment_id))).refunds[0]
-    assert refund.state in (pb.Refund.STATE_PENDING, pb.Refund.STATE_SUCCEEDED)
+    refund = (await gateway.ListRefunds(refunds_pb2.ListRefundsRequest(payment_id=payment_id))).refunds[0]
+    assert refund.state in (refunds_pb2.Refund.STATE_PENDING, refunds_pb2.Refund.STATE_SUCCEEDED)
     assert (await payments.seen(payment_id)).refundable_minor == AMOUNT_MINOR - 5_000
     assert sum(one["amount"] for one in await payments.refunds(payment_id)) == 5_000
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batzen.gateway.v1 import observation_pb2
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.gateway.domain import next_version
@@ -19,6 +18,7 @@ from services.runtime.database.connections import plain_dsn
 from tests.clock import Clock
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import Payments
+from tests.gateway.stubs import GatewayStubs
 
 BELONGING = ("refunds", "calls", "intents", "deliveries", "payments")
 """Tables that say something of a payment."""
@@ -63,7 +63,7 @@ async def put_back(connection: asyncpg.Connection, payment_id: str, rows: dict[s
 
 @pytest.mark.parametrize("changes_before", [1, 3])
 async def test_what_is_seen_after_a_restore_is_newer_than_what_was_told_before_it(  # noqa: PLR0917 fixtures
-    gateway: GatewayServiceStub,
+    gateway: GatewayStubs,
     payments: Payments,
     stripe: SandboxControl,
     database: ServiceDatabase,

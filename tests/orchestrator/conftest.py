@@ -20,8 +20,7 @@ import pytest
 from grpc import aio
 
 from batzen._channel import make_channel
-from batzen.gateway.v1 import gateway_pb2, observation_pb2
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceStub, add_GatewayServiceServicer_to_server
+from batzen.gateway.v1 import intents_pb2, observation_pb2, sellers_pb2
 from batzen.gateway.v1.observation_pb2_grpc import (
     GatewayEventSinkServiceStub,
     add_GatewayEventSinkServiceServicer_to_server,
@@ -41,6 +40,7 @@ from sandbox.control import SandboxControl
 from sandbox.serving import running as running_sandbox
 from services.access import TABLE
 from services.gateway.__main__ import gateway_parts
+from services.gateway.servicers.gateway import add_gateway_services
 from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
 from services.pricing.books import Books
 from services.pricing.seed import load_currencies, load_entries
@@ -57,6 +57,7 @@ from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import WorkKind
 from services.status.__main__ import status_servicer
 from tests.conftest import Databases
+from tests.gateway.stubs import GatewayStubs
 from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, start, state_of, submit
 
 CALL_TIMEOUT_S = 20.0
@@ -191,7 +192,7 @@ class Journeys:
         *,
         orchestrator: OrchestratorServiceStub,
         status: StatusServiceStub,
-        gateway: GatewayServiceStub,
+        gateway: GatewayStubs,
         sink: GatewayEventSinkServiceStub,
         stripe: SandboxControl,
     ) -> None:
@@ -228,12 +229,12 @@ class Journeys:
 
     async def seen(self, payment_id: str) -> observation_pb2.PaymentObservation:
         """Return what the gateway knows."""
-        request = gateway_pb2.GetIntentRequest(payment_id=payment_id)
+        request = intents_pb2.GetIntentRequest(payment_id=payment_id)
         return (await self.gateway.GetIntent(request)).observation
 
     async def synced(self, payment_id: str) -> observation_pb2.PaymentObservation:
         """Have the gateway read Stripe, telling nobody but us."""
-        request = gateway_pb2.SyncIntentRequest(payment_id=payment_id)
+        request = intents_pb2.SyncIntentRequest(payment_id=payment_id)
         return (await self.gateway.SyncIntent(request)).observation
 
     async def deliver(self, observation: observation_pb2.PaymentObservation) -> None:
@@ -372,15 +373,13 @@ async def _gateway(world: World, databases: dict[str, ServiceDatabase], sink: ai
         )
         await stack.enter_async_context(parts.work.running())
         await stack.enter_async_context(
-            world.serving(
-                partial(add_GatewayServiceServicer_to_server, parts.servicer), address=world.address("gateway")
-            )
+            world.serving(partial(add_gateway_services, parts.servicer), address=world.address("gateway"))
         )
         async with world.channel(world.ports["gateway"], "shop") as channel:
-            request = gateway_pb2.PutSellerAccountRequest(
+            request = sellers_pb2.PutSellerAccountRequest(
                 request_id=new_id(), seller_id=SELLER, country_code="CH", email="seller@example.ch"
             )
-            account = (await GatewayServiceStub(channel).PutSellerAccount(request)).account
+            account = (await GatewayStubs(channel).PutSellerAccount(request)).account
         await world.stripe.enable_account(account.stripe_account_id, enabled=True)
         yield
 
@@ -418,7 +417,7 @@ async def journeys(
         yield Journeys(
             orchestrator=orchestrator,
             status=StatusServiceStub(status),
-            gateway=GatewayServiceStub(gateway),
+            gateway=GatewayStubs(gateway),
             sink=GatewayEventSinkServiceStub(sink),
             stripe=world.stripe,
         )

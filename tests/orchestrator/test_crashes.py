@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batzen.gateway.v1 import gateway_pb2
+from batzen.gateway.v1 import payer_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
@@ -47,7 +47,7 @@ async def test_a_start_that_died(
     for life in lives():
         payment_id, asked = new_payment_id(), start()
         async with mortal_orchestrator(replica, life) as (runner, _):
-            payer = gateway_pb2.Payer(payer_id=PAYER)
+            payer = payer_pb2.Payer(payer_id=PAYER)
             await runner.start(
                 asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), payer
             )
@@ -68,7 +68,7 @@ async def test_a_start_that_died_and_is_repeated_keeps_what_only_the_caller_know
     payment_id, asked = new_payment_id(), start(payer=payer)
     async with mortal_orchestrator(replica, Life(ends_at=2)) as (runner, _):
         await runner.start(
-            asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), gateway_pb2.Payer()
+            asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), payer_pb2.Payer()
         )
     await orchestrator.StartPayment(asked)
     [intent] = await journeys.intents(payment_id)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from batzen.gateway.v1 import gateway_pb2, observation_pb2
+from batzen.gateway.v1 import intents_pb2, observation_pb2, payer_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
@@ -128,13 +128,13 @@ async def test_money_that_comes_after_the_end(
 async def begun_anew(journeys: Journeys, payment_id: str) -> None:
     """Replace a payment's attempt by a second one, behind the orchestrator's back."""
     await journeys.gateway.CancelIntent(
-        gateway_pb2.CancelIntentRequest(request_id=new_id(), payment_id=payment_id, attempt=1)
+        intents_pb2.CancelIntentRequest(request_id=new_id(), payment_id=payment_id, attempt=1)
     )
-    request = gateway_pb2.CreateIntentRequest(
+    request = intents_pb2.CreateIntentRequest(
         request_id=new_id(),
         payment_id=payment_id,
         attempt=2,
-        payer=gateway_pb2.Payer(payer_id=PAYER),
+        payer=payer_pb2.Payer(payer_id=PAYER),
         amount=chf(TOTAL_MINOR),
         seller_id=SELLER,
         application_fee=chf(0),
@@ -148,7 +148,7 @@ async def test_two_attempts_that_both_succeed(
     payment_id = await journeys.started()
     [first] = await journeys.intents(payment_id)
     await begun_anew(journeys, payment_id)
-    confirm = gateway_pb2.ConfirmIntentRequest(
+    confirm = intents_pb2.ConfirmIntentRequest(
         request_id=new_id(), payment_id=payment_id, attempt=2, payment_method_id=VISA, return_url=RETURN_URL
     )
     await journeys.deliver((await journeys.gateway.ConfirmIntent(confirm)).observation)

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from batzen.gateway.v1 import gateway_pb2
+from batzen.gateway.v1 import payer_pb2
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1 import status_pb2
@@ -215,7 +215,7 @@ async def test_the_quote_of_a_payment_that_status_refuses_is_released(is_refused
     asked = start(coupon_codes=[coupon.code])
     payment = new_payment(asked, payment_id, quote_ttl=ABANDONED_AFTER)
     with call_context.acting_for("main"), pytest.raises(Refused):
-        await shop.replica.parts.runner.start(asked_by_shop(asked, payment_id), payment, gateway_pb2.Payer())
+        await shop.replica.parts.runner.start(asked_by_shop(asked, payment_id), payment, payer_pb2.Payer())
     assert await coupon.uses() == (1, 0)
 
     if is_refused:

@@ -14,7 +14,7 @@ import asyncpg
 
 from batzen import errors
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1 import gateway_pb2
+from batzen.gateway.v1 import sellers_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.status.v1 import status_pb2
@@ -74,10 +74,10 @@ class Traveller:
         self.sandbox = sandbox
 
     async def put_seller(self) -> None:
-        request = gateway_pb2.PutSellerAccountRequest(
+        request = sellers_pb2.PutSellerAccountRequest(
             request_id=new_request_id(), seller_id=SELLER, country_code="CH", email="seller@example.ch"
         )
-        await stubbornly(lambda: self.shop.gateway.PutSellerAccount(request, timeout=CALL_TIMEOUT_S))
+        await stubbornly(lambda: self.shop.sellers.PutSellerAccount(request, timeout=CALL_TIMEOUT_S))
 
     async def put_coupon(self) -> str:
         """Have an operator make a coupon that may be used once; return its code."""

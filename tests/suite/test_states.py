@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1 import gateway_pb2
+from batzen.gateway.v1 import intents_pb2, payer_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2
@@ -236,14 +236,14 @@ async def _second_attempt(suite: Suite, payment_id: str) -> str:
     """Take back the first intent and make a second, as the orchestrator would; return the second's client secret."""
     async with suite.client("service", sub="orchestrator") as orchestrator:
         await orchestrator.gateway.CancelIntent(
-            gateway_pb2.CancelIntentRequest(request_id=new_request_id(), payment_id=payment_id, attempt=1)
+            intents_pb2.CancelIntentRequest(request_id=new_request_id(), payment_id=payment_id, attempt=1)
         )
         answer = await orchestrator.gateway.CreateIntent(
-            gateway_pb2.CreateIntentRequest(
+            intents_pb2.CreateIntentRequest(
                 request_id=new_request_id(),
                 payment_id=payment_id,
                 attempt=2,
-                payer=gateway_pb2.Payer(payer_id=PAYER),
+                payer=payer_pb2.Payer(payer_id=PAYER),
                 amount=money_pb2.Money(amount_minor=TOTAL_MINOR, currency_code="CHF"),
                 seller_id=SELLER,
                 application_fee=money_pb2.Money(amount_minor=0, currency_code="CHF"),

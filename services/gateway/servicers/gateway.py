@@ -10,8 +10,17 @@ from typing import Any, Final
 
 from grpc import aio
 
-from batzen.gateway.v1 import gateway_pb2
-from batzen.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
+from batzen.gateway.v1 import intents_pb2, refunds_pb2, sellers_pb2
+from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceServicer, add_CheckoutServiceServicer_to_server
+from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceServicer, add_DisputeServiceServicer_to_server
+from batzen.gateway.v1.intents_pb2_grpc import IntentServiceServicer, add_IntentServiceServicer_to_server
+from batzen.gateway.v1.payment_methods_pb2_grpc import (
+    PaymentMethodServiceServicer,
+    add_PaymentMethodServiceServicer_to_server,
+)
+from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceServicer, add_RefundServiceServicer_to_server
+from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceServicer, add_SellerServiceServicer_to_server
+from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceServicer, add_TransferServiceServicer_to_server
 from services.errors import FieldInvalid, FieldMissing
 from services.gateway import domain
 from services.gateway.call_log.engine import SEND_BEFORE, Calls, Done
@@ -35,17 +44,17 @@ from services.runtime.rpc import call_context
 from services.runtime.work.shared_readings import KeptReadings, SharedReadings
 
 CANCEL_REASONS: Final = {
-    gateway_pb2.CancelIntentRequest.REASON_UNSPECIFIED: "",
-    gateway_pb2.CancelIntentRequest.REASON_REQUESTED: "requested_by_customer",
-    gateway_pb2.CancelIntentRequest.REASON_ABANDONED: "abandoned",
-    gateway_pb2.CancelIntentRequest.REASON_FRAUDULENT: "fraudulent",
-    gateway_pb2.CancelIntentRequest.REASON_DUPLICATE: "duplicate",
+    intents_pb2.CancelIntentRequest.REASON_UNSPECIFIED: "",
+    intents_pb2.CancelIntentRequest.REASON_REQUESTED: "requested_by_customer",
+    intents_pb2.CancelIntentRequest.REASON_ABANDONED: "abandoned",
+    intents_pb2.CancelIntentRequest.REASON_FRAUDULENT: "fraudulent",
+    intents_pb2.CancelIntentRequest.REASON_DUPLICATE: "duplicate",
 }
 REFUND_REASONS: Final = {
-    gateway_pb2.CreateRefundRequest.REASON_UNSPECIFIED: "",
-    gateway_pb2.CreateRefundRequest.REASON_REQUESTED_BY_PAYER: "requested_by_customer",
-    gateway_pb2.CreateRefundRequest.REASON_DUPLICATE: "duplicate",
-    gateway_pb2.CreateRefundRequest.REASON_FRAUDULENT: "fraudulent",
+    refunds_pb2.CreateRefundRequest.REASON_UNSPECIFIED: "",
+    refunds_pb2.CreateRefundRequest.REASON_REQUESTED_BY_PAYER: "requested_by_customer",
+    refunds_pb2.CreateRefundRequest.REASON_DUPLICATE: "duplicate",
+    refunds_pb2.CreateRefundRequest.REASON_FRAUDULENT: "fraudulent",
 }
 METHODS: Final = {
     "payment_method_id": stripe_ids.PAYMENT_METHOD,
@@ -59,8 +68,16 @@ SECRETS_KEPT_S: Final = 2.0
 Context = aio.ServicerContext[Any, Any]
 
 
-class GatewayServicer(GatewayServiceServicer):
-    """GatewayService. RPCs that are only announced answer UNIMPLEMENTED."""
+class GatewayServicer(
+    IntentServiceServicer,
+    CheckoutServiceServicer,
+    RefundServiceServicer,
+    PaymentMethodServiceServicer,
+    SellerServiceServicer,
+    TransferServiceServicer,
+    DisputeServiceServicer,
+):
+    """The services of the gateway. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
         self,
@@ -86,8 +103,8 @@ class GatewayServicer(GatewayServiceServicer):
         self._secrets: KeptReadings[Json] = KeptReadings(kept_s=SECRETS_KEPT_S)
 
     async def CreateIntent(
-        self, request: gateway_pb2.CreateIntentRequest, context: Context
-    ) -> gateway_pb2.CreateIntentResponse:
+        self, request: intents_pb2.CreateIntentRequest, context: Context
+    ) -> intents_pb2.CreateIntentResponse:
         """Create the intent of an attempt."""
         tenant_id = self._served_tenant()
         request_id = requests.request_id(request.request_id)
@@ -140,13 +157,13 @@ class GatewayServicer(GatewayServiceServicer):
         if not done.answer:
             raise StripeUnavailable
         intent = done.live or await self._secret(str(done.answer["intent_id"]), done.held)
-        return gateway_pb2.CreateIntentResponse(
+        return intents_pb2.CreateIntentResponse(
             observation=to_proto(done.held.observation), client_secret=str(intent.get("client_secret") or "")
         )
 
     async def ConfirmIntent(
-        self, request: gateway_pb2.ConfirmIntentRequest, context: Context
-    ) -> gateway_pb2.ConfirmIntentResponse:
+        self, request: intents_pb2.ConfirmIntentRequest, context: Context
+    ) -> intents_pb2.ConfirmIntentResponse:
         """Confirm the current attempt's intent."""
         method = request.WhichOneof("method")
         if method is None:
@@ -161,7 +178,7 @@ class GatewayServicer(GatewayServiceServicer):
                 **_send_before(request),
             },
         )
-        answer = gateway_pb2.ConfirmIntentResponse(observation=to_proto(done.held.observation))
+        answer = intents_pb2.ConfirmIntentResponse(observation=to_proto(done.held.observation))
         if done.held.observation.intent_state == domain.REQUIRES_ACTION and done.answer:
             if done.live:
                 self._secrets.forget(_secrets_key(str(done.answer["intent_id"]), done.held))
@@ -171,8 +188,8 @@ class GatewayServicer(GatewayServiceServicer):
         return answer
 
     async def CancelIntent(
-        self, request: gateway_pb2.CancelIntentRequest, context: Context
-    ) -> gateway_pb2.CancelIntentResponse:
+        self, request: intents_pb2.CancelIntentRequest, context: Context
+    ) -> intents_pb2.CancelIntentResponse:
         """Cancel the current attempt's intent."""
         reason = CANCEL_REASONS.get(request.reason)
         if reason is None:
@@ -183,11 +200,11 @@ class GatewayServicer(GatewayServiceServicer):
         state = done.answer.get("state", domain.CANCELED)
         if state != domain.CANCELED:
             raise IntentState(intent_state=state)
-        return gateway_pb2.CancelIntentResponse(observation=to_proto(done.held.observation))
+        return intents_pb2.CancelIntentResponse(observation=to_proto(done.held.observation))
 
     async def CreateRefund(
-        self, request: gateway_pb2.CreateRefundRequest, context: Context
-    ) -> gateway_pb2.CreateRefundResponse:
+        self, request: refunds_pb2.CreateRefundRequest, context: Context
+    ) -> refunds_pb2.CreateRefundResponse:
         """Give money back."""
         tenant_id = self._served_tenant()
         request_id = requests.request_id(request.request_id)
@@ -226,7 +243,7 @@ class GatewayServicer(GatewayServiceServicer):
                 "actor_id": requests.identifier(request.actor_id, field="actor_id"),
             },
         )
-        return gateway_pb2.CreateRefundResponse(
+        return refunds_pb2.CreateRefundResponse(
             refund=refund_to_proto(
                 done.held.refunds[refund_id], payment_id=payment_id, currency_code=held.currency_code
             ),
@@ -234,21 +251,21 @@ class GatewayServicer(GatewayServiceServicer):
         )
 
     async def SyncIntent(
-        self, request: gateway_pb2.SyncIntentRequest, context: Context
-    ) -> gateway_pb2.SyncIntentResponse:
+        self, request: intents_pb2.SyncIntentRequest, context: Context
+    ) -> intents_pb2.SyncIntentResponse:
         """Read a payment again at Stripe."""
         payment_id = requests.identifier(request.payment_id, field="payment_id")
         tenant_id = self._served_tenant()
         observation, intent = await self._readings.ask(
             (tenant_id, payment_id), partial(self._observer.read_again, tenant_id, payment_id, origin="sync")
         )
-        answer = gateway_pb2.SyncIntentResponse(observation=to_proto(observation))
+        answer = intents_pb2.SyncIntentResponse(observation=to_proto(observation))
         redirect_url = redirect_of(intent) if intent is not None else None
         if redirect_url is not None:
             answer.next_action.redirect_url = redirect_url
         return answer
 
-    async def GetIntent(self, request: gateway_pb2.GetIntentRequest, context: Context) -> gateway_pb2.GetIntentResponse:
+    async def GetIntent(self, request: intents_pb2.GetIntentRequest, context: Context) -> intents_pb2.GetIntentResponse:
         """Return what is known of a payment."""
         tenant_id = self._served_tenant() if request.with_secret else call_context.current_tenant()
         payment_id: str | None = request.payment_id
@@ -260,7 +277,7 @@ class GatewayServicer(GatewayServiceServicer):
             if payment_id is None:
                 raise IntentNotFound
         held = await self._known(tenant_id, requests.identifier(payment_id, field="payment_id"))
-        answer = gateway_pb2.GetIntentResponse(
+        answer = intents_pb2.GetIntentResponse(
             observation=to_proto(held.observation),
             intents=[intent_to_proto(one, currency_code=held.currency_code) for one in held.intents.values()],
         )
@@ -273,18 +290,18 @@ class GatewayServicer(GatewayServiceServicer):
                 answer.next_action.redirect_url = redirect_url
         return answer
 
-    async def GetLimits(self, request: gateway_pb2.GetLimitsRequest, context: Context) -> gateway_pb2.GetLimitsResponse:
+    async def GetLimits(self, request: intents_pb2.GetLimitsRequest, context: Context) -> intents_pb2.GetLimitsResponse:
         """Return what Stripe can charge in a currency."""
         if not request.currency_code:
             raise FieldMissing(field="currency_code")
         limits = currencies.limits(request.currency_code)
-        return gateway_pb2.GetLimitsResponse(
+        return intents_pb2.GetLimitsResponse(
             minimum=money(limits.minimum_minor, request.currency_code),
             maximum=money(limits.maximum_minor, request.currency_code),
             step_minor=limits.step_minor,
         )
 
-    async def GetRefund(self, request: gateway_pb2.GetRefundRequest, context: Context) -> gateway_pb2.GetRefundResponse:
+    async def GetRefund(self, request: refunds_pb2.GetRefundRequest, context: Context) -> refunds_pb2.GetRefundResponse:
         """Return one refund."""
         tenant_id = call_context.current_tenant()
         refund_id = requests.identifier(request.refund_id, field="refund_id")
@@ -293,15 +310,15 @@ class GatewayServicer(GatewayServiceServicer):
             raise RefundNotFound
         held = await self._known(tenant_id, payment_id)
         refund = refund_to_proto(held.refunds[refund_id], payment_id=payment_id, currency_code=held.currency_code)
-        return gateway_pb2.GetRefundResponse(refund=refund)
+        return refunds_pb2.GetRefundResponse(refund=refund)
 
     async def ListRefunds(
-        self, request: gateway_pb2.ListRefundsRequest, context: Context
-    ) -> gateway_pb2.ListRefundsResponse:
+        self, request: refunds_pb2.ListRefundsRequest, context: Context
+    ) -> refunds_pb2.ListRefundsResponse:
         """Return the refunds of a payment."""
         payment_id = requests.identifier(request.payment_id, field="payment_id")
         held = await self._known(call_context.current_tenant(), payment_id)
-        return gateway_pb2.ListRefundsResponse(
+        return refunds_pb2.ListRefundsResponse(
             refunds=[
                 refund_to_proto(one, payment_id=payment_id, currency_code=held.currency_code)
                 for one in held.refunds.values()
@@ -309,8 +326,8 @@ class GatewayServicer(GatewayServiceServicer):
         )
 
     async def PutSellerAccount(
-        self, request: gateway_pb2.PutSellerAccountRequest, context: Context
-    ) -> gateway_pb2.PutSellerAccountResponse:
+        self, request: sellers_pb2.PutSellerAccountRequest, context: Context
+    ) -> sellers_pb2.PutSellerAccountResponse:
         """Create a seller's account, or take one over."""
         request_id = requests.request_id(request.request_id)
         seller_id = requests.identifier(request.seller_id, field="seller_id")
@@ -326,15 +343,15 @@ class GatewayServicer(GatewayServiceServicer):
             email="" if stripe_account_id else requests.email(request.email),
             stripe_account_id=stripe_account_id,
         )
-        return gateway_pb2.PutSellerAccountResponse(account=account_to_proto(account))
+        return sellers_pb2.PutSellerAccountResponse(account=account_to_proto(account))
 
     async def GetSellerAccount(
-        self, request: gateway_pb2.GetSellerAccountRequest, context: Context
-    ) -> gateway_pb2.GetSellerAccountResponse:
+        self, request: sellers_pb2.GetSellerAccountRequest, context: Context
+    ) -> sellers_pb2.GetSellerAccountResponse:
         """Return a seller's account."""
         seller_id = requests.identifier(request.seller_id, field="seller_id")
         account = await self._sellers.get(call_context.current_tenant(), seller_id)
-        return gateway_pb2.GetSellerAccountResponse(account=account_to_proto(account))
+        return sellers_pb2.GetSellerAccountResponse(account=account_to_proto(account))
 
     def _served_tenant(self) -> str:
         """Return the caller's tenant if we have the key of its account; whatever asks Stripe asks for this one."""
@@ -379,3 +396,17 @@ def _send_before(request: Any) -> dict[str, Any]:
     if not request.HasField(SEND_BEFORE):
         return {}
     return {SEND_BEFORE: requests.instant(request.send_before_time, field=SEND_BEFORE).isoformat()}
+
+
+def add_gateway_services(servicer: GatewayServicer, server: aio.Server) -> None:
+    """Have a server answer the calls of all of them."""
+    for add in (
+        add_IntentServiceServicer_to_server,
+        add_CheckoutServiceServicer_to_server,
+        add_RefundServiceServicer_to_server,
+        add_PaymentMethodServiceServicer_to_server,
+        add_SellerServiceServicer_to_server,
+        add_TransferServiceServicer_to_server,
+        add_DisputeServiceServicer_to_server,
+    ):
+        add(servicer, server)

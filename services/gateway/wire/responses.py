@@ -7,7 +7,7 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from batzen.gateway.v1 import gateway_pb2, observation_pb2
+from batzen.gateway.v1 import intents_pb2, observation_pb2, refunds_pb2, sellers_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from services.gateway.domain import Intent, Observation, Refund
 from services.gateway.sellers.operations import SellerAccount
@@ -35,9 +35,9 @@ def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
     return message
 
 
-def intent_to_proto(intent: Intent, *, currency_code: str) -> gateway_pb2.Intent:
+def intent_to_proto(intent: Intent, *, currency_code: str) -> intents_pb2.Intent:
     """Return the message of an attempt's intent."""
-    return gateway_pb2.Intent(
+    return intents_pb2.Intent(
         attempt=intent.attempt,
         intent_id=intent.intent_id,
         state=f"INTENT_STATE_{intent.state}",
@@ -47,9 +47,9 @@ def intent_to_proto(intent: Intent, *, currency_code: str) -> gateway_pb2.Intent
     )
 
 
-def refund_to_proto(refund: Refund, *, payment_id: str, currency_code: str) -> gateway_pb2.Refund:
+def refund_to_proto(refund: Refund, *, payment_id: str, currency_code: str) -> refunds_pb2.Refund:
     """Return the message of a refund."""
-    return gateway_pb2.Refund(
+    return refunds_pb2.Refund(
         refund_id=refund.refund_id,
         stripe_refund_id=refund.stripe_refund_id,
         payment_id=payment_id,
@@ -61,9 +61,9 @@ def refund_to_proto(refund: Refund, *, payment_id: str, currency_code: str) -> g
     )
 
 
-def account_to_proto(account: SellerAccount) -> gateway_pb2.SellerAccount:
+def account_to_proto(account: SellerAccount) -> sellers_pb2.SellerAccount:
     """Return the message of a seller's account."""
-    return gateway_pb2.SellerAccount(
+    return sellers_pb2.SellerAccount(
         seller_id=account.seller_id,
         stripe_account_id=account.stripe_account_id,
         charges_enabled=account.charges_enabled,

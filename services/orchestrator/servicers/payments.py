@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from grpc import aio
 
-from batzen.gateway.v1 import gateway_pb2
+from batzen.gateway.v1 import payer_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceServicer
 from services.errors import FieldInvalid, FieldMissing
@@ -67,7 +67,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         asked = request_from(request, "", command=b"")
         payment_id = derived_payment_id(asked.key)
         payment = new_payment(request, payment_id, quote_ttl=self._quote_ttl)
-        payer = gateway_pb2.Payer(
+        payer = payer_pb2.Payer(
             payer_id=request.payer.payer_id,
             email=request.payer.email,
             name=request.payer.name,

@@ -1,0 +1,17 @@
+"""All services of the gateway behind one name, as tests call them."""
+
+from __future__ import annotations
+
+from grpc import aio
+
+from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
+from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
+from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
+
+
+class GatewayStubs(IntentServiceStub, RefundServiceStub, SellerServiceStub):
+    """The RPCs of the gateway's services that are implemented."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        for stub in (IntentServiceStub, RefundServiceStub, SellerServiceStub):
+            stub.__init__(self, channel)
