@@ -13,6 +13,7 @@ from batzen.client import Addresses
 from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER
 from local.ports import HOST
+from services.gateway.webhooks.events import subscribed_types
 
 SERVICES: Final = ("gateway", "pricing", "status", "orchestrator")
 """The one that takes longest to start comes first."""
@@ -113,6 +114,7 @@ def sandbox_environment(
         "BATZEN_SANDBOX_LISTEN": f"{HOST}:{ports['sandbox']}",
         "BATZEN_SANDBOX_WEBHOOK_URL": webhook_url(ports),
         "BATZEN_SANDBOX_WEBHOOK_SECRET": stripe.webhook_secrets,
+        "BATZEN_SANDBOX_WEBHOOK_EVENTS": ",".join(subscribed_types()),
     }
 
 

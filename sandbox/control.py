@@ -4,6 +4,7 @@ async with SandboxControl("http://127.0.0.1:7200") as stripe:
     await stripe.fault("server_error", route="POST /v1/refunds", after=True)
 """
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal
 
@@ -153,9 +154,9 @@ class SandboxControl:
             tamper=tamper,
         )
 
-    async def endpoint(self, url: str, *, secrets: list[str]) -> None:
+    async def endpoint(self, url: str, *, secrets: Sequence[str], enabled_events: Sequence[str] = ("*",)) -> None:
         """Register a webhook endpoint for every account, or replace the one at that URL (two secrets: rotation)."""
-        await self._post("/webhooks/endpoint", url=url, secrets=secrets)
+        await self._post("/webhooks/endpoint", url=url, secrets=list(secrets), enabled_events=list(enabled_events))
 
     async def release(self) -> int:
         """Deliver what `hold` collected; returns how much."""

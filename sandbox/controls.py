@@ -143,12 +143,14 @@ class Controls:
 
     async def endpoint(self, request: Request, given: dict[str, Any]) -> Any:
         """Register an endpoint of every account, present and future, with known secrets (two while one rotates)."""
-        url, secrets = str(given["url"]), tuple(given["secrets"])
+        configured = hooks.ConfiguredEndpoint(
+            url=str(given["url"]), secrets=tuple(given["secrets"]), enabled_events=tuple(given["enabled_events"])
+        )
         for world in self._sandbox.worlds():
-            for known in [known for known in world.all("webhook_endpoint") if known["url"] == url]:
+            for known in [known for known in world.all("webhook_endpoint") if known["url"] == configured.url]:
                 world.remove(known)
-            hooks.register(world, url=url, enabled_events=["*"], secrets=secrets)
-        self._sandbox.default_endpoint = (url, secrets)
+            hooks.register_configured(world, configured)
+        self._sandbox.default_endpoint = configured
         return {}
 
     async def release(self, request: Request, given: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Webhook endpoints as the API sees them. Delivery is in delivery.py."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.answers import page
@@ -7,6 +8,15 @@ from sandbox.errors import ApiError
 from sandbox.world import Object, World, merge_metadata
 
 _URL_MAX = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredEndpoint:
+    """An endpoint that every account has, without having registered it."""
+
+    url: str
+    secrets: tuple[str, ...] = field(repr=False)
+    enabled_events: tuple[str, ...] = ("*",)
 
 
 def create(world: World, params: dict[str, Any]) -> Object:
@@ -53,6 +63,12 @@ def register(
     }
     world.secrets[endpoint["id"]] = secrets or (f"whsec_{world.token(32)}",)
     return world.add(endpoint)
+
+
+def register_configured(world: World, configured: ConfiguredEndpoint) -> Object:
+    return register(
+        world, url=configured.url, enabled_events=list(configured.enabled_events), secrets=configured.secrets
+    )
 
 
 def retrieve(world: World, _params: dict[str, Any], endpoint_id: str) -> Object:

@@ -17,6 +17,7 @@ class Settings:
     port: int = 7200
     webhook_url: str | None = None
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    webhook_events: tuple[str, ...] = ("*",)  # what the configured endpoint is subscribed to
     seed: int | None = None  # makes ids, faults and reordering repeatable; none: fresh ids on every start
     settle_delay_s: float = _SETTLE_DELAY_S
     retry_backoff_s: float = _RETRY_BACKOFF_S
@@ -37,7 +38,8 @@ class Settings:
             host=host.strip("[]"),
             port=_port(environ, "BATZEN_SANDBOX_LISTEN", port),
             webhook_url=url,
-            webhook_secrets=tuple(secret for secret in secrets.split(",") if secret),
+            webhook_secrets=_listed(secrets),
+            webhook_events=_listed(environ.get("BATZEN_SANDBOX_WEBHOOK_EVENTS", "*")),
             seed=_number(environ, "BATZEN_SANDBOX_SEED", seed)
             if (seed := environ.get("BATZEN_SANDBOX_SEED"))
             else None,
@@ -45,6 +47,10 @@ class Settings:
             / 1000,
             check_answers=environ.get("BATZEN_SANDBOX_CHECK_ANSWERS", "0") == "1",
         )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
 
 
 def _port(environ: Mapping[str, str], name: str, text: str) -> int:

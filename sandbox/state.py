@@ -13,6 +13,7 @@ from sandbox.clock import Agenda, Clock
 from sandbox.delivery import Delivery
 from sandbox.errors import ApiError, missing
 from sandbox.faults import Faults
+from sandbox.hooks import ConfiguredEndpoint
 from sandbox.idempotency import IdempotencyKeys
 from sandbox.operations import Router
 from sandbox.schema import ApiSchema
@@ -147,8 +148,7 @@ class Sandbox:
             publish=self._publish,
         )
         if self.default_endpoint is not None:
-            url, secrets = self.default_endpoint
-            hooks.register(world, url=url, enabled_events=["*"], secrets=secrets)
+            hooks.register_configured(world, self.default_endpoint)
         return Account(world=world, keys=IdempotencyKeys(self.clock))
 
     def _publish(self, world: World, event: Object) -> int:
@@ -157,7 +157,10 @@ class Sandbox:
             raise ApiError(f"The sandbox's own event breaks the schema: {'; '.join(breaches)}", status=500)
         return self.delivery.publish(world, event)
 
-    def _configured_endpoint(self) -> tuple[str, tuple[str, ...]] | None:
-        if self.settings.webhook_url is None:
+    def _configured_endpoint(self) -> ConfiguredEndpoint | None:
+        settings = self.settings
+        if settings.webhook_url is None:
             return None
-        return self.settings.webhook_url, self.settings.webhook_secrets
+        return ConfiguredEndpoint(
+            url=settings.webhook_url, secrets=settings.webhook_secrets, enabled_events=settings.webhook_events
+        )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from services.access import TABLE
-from services.gateway.webhooks import refusals
+from services.gateway.webhooks import events, refusals
 from services.status.domain import render_tables
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
@@ -46,7 +46,7 @@ PRINTED: Final = {
     "ARCHITECTURE.md": {"state tables": render_tables},
     "docs/errors.md": {"reasons": reasons},
     "docs/access.md": {"access": access},
-    "docs/gateway.md": {"refusals": refusals.table},
+    "docs/gateway.md": {"subscriptions": events.table, "refusals": refusals.table},
     "docs/vocabularies.md": {"words": batzen.words, "nearest": batzen.nearest},
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }

@@ -55,7 +55,9 @@ async def _serving(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess
 
 async def test_it_serves_delivers_to_the_configured_endpoint_and_ends(receiver: Receiver) -> None:
     async with _serving(
-        BATZEN_SANDBOX_WEBHOOK_URL=receiver.url, BATZEN_SANDBOX_WEBHOOK_SECRET="whsec_new,whsec_old"
+        BATZEN_SANDBOX_WEBHOOK_URL=receiver.url,
+        BATZEN_SANDBOX_WEBHOOK_SECRET="whsec_new,whsec_old",
+        BATZEN_SANDBOX_WEBHOOK_EVENTS="payment_intent.created,charge.failed",
     ) as (process, control):
         http = stripe.HTTPXClient(timeout=WAIT_S)
         client = stripe.StripeClient("sk_test_x", base_addresses={"api": control.base_url}, http_client=http)

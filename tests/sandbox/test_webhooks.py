@@ -115,6 +115,20 @@ async def test_only_what_an_endpoint_asked_for_is_sent(
     assert receiver.types(secret) == ["payment_intent.succeeded"]
 
 
+async def test_the_configured_endpoint_gets_what_it_is_subscribed_to_and_nothing_else(
+    fresh: tuple[Api, SandboxControl], receiver: Receiver
+) -> None:
+    v1, control = fresh
+    await control.endpoint(receiver.url, secrets=["whsec_x"], enabled_events=["payment_intent.succeeded"])
+
+    await paid(v1)
+    await control.drain()
+
+    (endpoint,) = (await v1.webhook_endpoints.list_async()).data
+    assert endpoint.enabled_events == ["payment_intent.succeeded"]
+    assert receiver.types("whsec_x") == ["payment_intent.succeeded"]
+
+
 async def test_a_failed_delivery_is_repeated_and_then_given_up(
     v1: Api, control: SandboxControl, receiver: Receiver, listen: Listen
 ) -> None:

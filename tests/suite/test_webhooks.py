@@ -110,6 +110,16 @@ async def test_a_browser_that_overtakes_a_submit_pays_and_the_submit_does_not(tr
     await traveller.check(payment_id, PAID)
 
 
+async def test_of_a_payment_stripe_sends_nothing_but_what_is_acted_on(traveller: Traveller) -> None:
+    payment_id = await pay(traveller)
+    await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
+    await traveller.sandbox.drain()
+
+    made = {event["id"] for event in await events_of(traveller, payment_id)}
+    sent = {one["type"] for one in await traveller.sandbox.deliveries() if one["event"] in made}
+    assert sent == {SUCCEEDED}
+
+
 async def test_a_webhook_that_comes_four_times_counts_once(traveller: Traveller) -> None:
     await traveller.sandbox.webhooks(duplicate=3)
 

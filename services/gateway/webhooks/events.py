@@ -47,7 +47,7 @@ DISCONNECTED = "account.application.deauthorized"
 """A seller took our access to the account away."""
 
 # Each type of Stripe's that concerns money stands here. One that does not is ignored, quietly: Stripe adds types, and
-# an endpoint may be subscribed to more than we use.
+# an endpoint may be subscribed to more than `subscribed_types`.
 ACTIONS: Mapping[str, Action] = {
     "payment_intent.amount_capturable_updated": Action.SNAPSHOT,
     "payment_intent.canceled": Action.SNAPSHOT,
@@ -135,12 +135,34 @@ class Event:
         """What to do about it. Of a connected account only its own changes matter, and
         money that did not reach it: our payments are the platform's.
         """
-        action = ACTIONS.get(self.type, Action.IGNORE)
-        if action is Action.OPERATOR:  # a seller's money is money too
-            return action
-        if (self.account is None) == (action is Action.ACCOUNT):
-            return Action.IGNORE
+        return _action_of(self.type, of_account=self.account is not None)
+
+
+def subscribed_types(*, of_accounts: bool = False) -> list[str]:
+    """Return the types that an endpoint subscribes to at Stripe: those that are acted on, and no other.
+
+    An endpoint gets events either of the platform or of connected accounts (`of_accounts`), and so the types differ.
+    """
+    return [each for each in ACTIONS if _action_of(each, of_account=of_accounts) is not Action.IGNORE]
+
+
+def table() -> str:
+    """Return what each kind of endpoint subscribes to, as Markdown."""
+    platform, accounts = set(subscribed_types()), set(subscribed_types(of_accounts=True))
+    lines = ["| type | `/webhooks/stripe` | `/webhooks/stripe/connect` |", "| --- | --- | --- |"]
+    lines += [
+        f"| `{each}` | {'yes' if each in platform else '–'} | {'yes' if each in accounts else '–'} |"
+        for each in ACTIONS
+        if each in platform | accounts
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _action_of(event_type: str, *, of_account: bool) -> Action:
+    action = ACTIONS.get(event_type, Action.IGNORE)
+    if action is Action.OPERATOR:  # a seller's money is money too
         return action
+    return Action.IGNORE if of_account is not (action is Action.ACCOUNT) else action
 
 
 def read(body: bytes) -> Event:
