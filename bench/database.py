@@ -21,8 +21,8 @@ from local.storage import Storage
 from services.runtime.database.connections import plain_dsn, role_of
 from services.runtime.database.migrations import migrate
 from services.status.__main__ import MIGRATIONS
-from services.status.retention import MONTHS_AHEAD, maintain
-from services.status.rows import snapshot_json
+from services.status.storage.retention import MONTHS_AHEAD, maintain
+from services.status.storage.rows import snapshot_json
 
 TENANT: Final = "main"
 ID_DIGITS: Final = 26

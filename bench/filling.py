@@ -16,8 +16,8 @@ from bench.database import TENANT
 from bench.sample import SNAPSHOT
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import plain_dsn, role_of
-from services.status.retention import MONTHS_AHEAD, maintain
-from services.status.rows import snapshot_json
+from services.status.storage.retention import MONTHS_AHEAD, maintain
+from services.status.storage.rows import snapshot_json
 
 DAYS: Final = 365
 """Over which the payments were opened, evenly; retention keeps twice as much."""

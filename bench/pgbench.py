@@ -21,9 +21,9 @@ from bench.machine import process_and_children
 from bench.sample import NOW, SNAPSHOT
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, plain_dsn
-from services.status import statements
-from services.status.domain import ENDS, is_settled, legal_from, state_of
-from services.status.rows import snapshot_json
+from services.status.domain.snapshot import ENDS, is_settled, legal_from, state_of
+from services.status.storage import statements
+from services.status.storage.rows import snapshot_json
 
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 _PAYMENT_ID: Final = f"('pay_' || lpad(:number::text, {ID_DIGITS}, '0'))"

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from batzen.status.v1 import status_pb2 as pb
-from services.status.domain import Amounts, Cause, Method, PaymentError, Snapshot, State
-from services.status.records import Transition
-from services.status.responses import transition_message as message_of
+from services.status.domain.records import Transition
+from services.status.domain.snapshot import Amounts, Cause, Method, PaymentError, Snapshot, State
+from services.status.wire.responses import transition_message as message_of
 
 NOW: Final = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 REQUEST_ID: Final = "5b1c6a52-5b0b-4c7e-9f0a-0d8f6a4f4c11"

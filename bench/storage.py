@@ -28,8 +28,8 @@ from local.databases import ServiceDatabase
 from local.ports import free_ports
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.lifecycle import utc_now
-from services.status.hints import Hints
-from services.status.recording import Move, Recorder
+from services.status.transitions.recorder import Move, Recorder
+from services.status.watches.hints import Hints
 
 ROUNDS: Final = 5
 CONNECTIONS: Final = 32

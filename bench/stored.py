@@ -31,11 +31,11 @@ from bench.sample import SNAPSHOT
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import DirectConnections, make_engine, plain_dsn, reading
 from services.runtime.process.lifecycle import utc_now
-from services.status.changes import XID_END, ChangeLog, Position
-from services.status.filters import Filter
-from services.status.listing import PaymentList
-from services.status.recording import Move, Recorder
-from services.status.store import Place, StatusStore
+from services.status.changes.log import XID_END, ChangeLog, Position
+from services.status.domain.filters import Filter
+from services.status.listing.listing import PaymentList
+from services.status.storage.store import Place, StatusStore
+from services.status.transitions.recorder import Move, Recorder
 
 ROUNDS: Final = 7
 """After one that brings into memory what is needed."""

@@ -21,8 +21,8 @@ from bench.servers.control import controlled, payment_id
 from services.runtime.process.lifecycle import run, until_terminated, utc_now
 from services.runtime.process.service import ProcessSettings
 from services.status.__main__ import SERVICE, read_settings, serving
-from services.status.domain import Snapshot
-from services.status.records import Transition
+from services.status.domain.records import Transition
+from services.status.domain.snapshot import Snapshot
 
 LISTENING_S: Final = 0.3
 """Until the listener for hints is there, and with it the one reading of everything: it would find what is to come."""

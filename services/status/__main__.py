@@ -28,17 +28,16 @@ from services.runtime.process.settings import reading, whole_number
 from services.runtime.rpc.access import admit
 from services.runtime.rpc.identity import Caller
 from services.runtime.rpc.limits import Limits
-
-from .changes import ChangeLog, check_order
-from .feed import Feed
-from .following import Followers
-from .hints import Hints
-from .listing import PaymentList
-from .outbox import FeedLimits
-from .recording import Recorder
-from .retention import HISTORY_MONTHS, maintain
-from .servicer import StatusServicer
-from .store import StatusStore
+from services.status.changes.followers import Followers
+from services.status.changes.log import ChangeLog, check_order
+from services.status.listing.listing import PaymentList
+from services.status.servicer import StatusServicer
+from services.status.storage.retention import HISTORY_MONTHS, maintain
+from services.status.storage.store import StatusStore
+from services.status.transitions.recorder import Recorder
+from services.status.watches.hints import Hints
+from services.status.watches.hub import Feed
+from services.status.watches.send_queue import FeedLimits
 
 SERVICE: Final = "status"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -12,20 +12,22 @@ from services.errors import FieldInvalid, ServiceError
 from services.runtime.rpc.access import Access
 from services.runtime.rpc.call_context import current_access, current_caller, current_tenant
 from services.runtime.rpc.identity import Caller
-from services.status import requests
-from services.status.changes import ChangeLog, cursor_of, position_of
-from services.status.domain import Cause, PaymentNotFound, Snapshot, State, is_settled
-from services.status.feed import Feed
-from services.status.filters import Filter
-from services.status.following import Follower, Followers
-from services.status.listing import PaymentList
-from services.status.many import Identify, ManyWatches
-from services.status.one import OneWatch
-from services.status.outbox import Outbox, send_all
-from services.status.paging import position_in, token_for
-from services.status.recording import Move, Recorder
-from services.status.records import Payment, open_month
-from services.status.responses import (
+from services.status.changes.followers import Follower, Followers
+from services.status.changes.log import ChangeLog, cursor_of, position_of
+from services.status.domain.filters import Filter
+from services.status.domain.records import Payment, open_month
+from services.status.domain.snapshot import Cause, PaymentNotFound, Snapshot, State, is_settled
+from services.status.listing.listing import PaymentList
+from services.status.listing.paging import position_in, token_for
+from services.status.storage.store import Place, StatusStore
+from services.status.transitions.recorder import Move, Recorder
+from services.status.watches.hub import Feed
+from services.status.watches.many import Identify, ManyWatches
+from services.status.watches.send_queue import Outbox, send_all
+from services.status.watches.single import OneWatch
+from services.status.watches.watch import Watch
+from services.status.wire import requests
+from services.status.wire.responses import (
     MANY_HEARTBEAT,
     payment_message,
     recorded_response,
@@ -33,8 +35,6 @@ from services.status.responses import (
     watch_header,
     watch_update,
 )
-from services.status.store import Place, StatusStore
-from services.status.watch import Watch
 
 if TYPE_CHECKING:
     from grpc import aio

@@ -16,7 +16,7 @@ from local.databases import ServiceDatabase
 from local.issuer import TOKEN_LIFE, Issuer
 from services.runtime.rpc.identity import LEEWAY
 from services.status.__main__ import LIMITS as SERVER_LIMITS
-from services.status.outbox import FeedLimits
+from services.status.watches.send_queue import FeedLimits
 from tests.batzen.conftest import Status, serving
 from tests.batzen.test_watch import revisions
 from tests.status.conftest import Clock

@@ -19,7 +19,7 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.database.connections import plain_dsn
 from services.status.__main__ import LIMITS as SERVER_LIMITS
-from services.status.outbox import FeedLimits
+from services.status.watches.send_queue import FeedLimits
 from tests.batzen.conftest import LIMITS, Status, serving
 from tests.batzen.tcp_proxy import TcpProxy
 from tests.batzen.test_watch import revisions

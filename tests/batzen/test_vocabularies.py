@@ -21,7 +21,7 @@ from batzen.vocabularies import (
     Words,
     words_of,
 )
-from services.status import domain
+from services.status.domain import snapshot
 
 KNOWN = [state for state in PaymentState.values() if state]
 TAKEN = ("SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED", "DISPUTED", "DISPUTE_LOST")
@@ -57,8 +57,8 @@ def test_every_line_of_the_table_is_the_first_that_fits_for_some_payment() -> No
 
 def test_a_state_is_read_as_settled_only_where_it_can_be() -> None:
     for (_, settled), state in NEAREST.items():
-        name = domain.State(PaymentState.Name(state).removeprefix("PAYMENT_STATE_"))
-        assert settled != (name in domain.NEVER_SETTLED)
+        name = snapshot.State(PaymentState.Name(state).removeprefix("PAYMENT_STATE_"))
+        assert settled != (name in snapshot.NEVER_SETTLED)
 
 
 def test_no_word_says_paid_before_the_money_was_taken() -> None:
@@ -105,7 +105,7 @@ def test_whether_a_method_was_chosen_is_read_from_the_payment() -> None:
 def test_the_phases_are_those_that_status_computes() -> None:
     computed = {
         PaymentState.Value(f"PAYMENT_STATE_{state}"): Phase.Value(f"PHASE_{phase}")
-        for state, phase in domain.PHASES.items()
+        for state, phase in snapshot.PHASES.items()
     }
 
     assert dict(PHASES) == computed

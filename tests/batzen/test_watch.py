@@ -13,7 +13,7 @@ from batzen.status.v1 import status_pb2 as pb
 from batzen.watching import WatchLimits
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.status.outbox import FeedLimits
+from services.status.watches.send_queue import FeedLimits
 from tests.batzen.conftest import Status, serving
 from tests.status.conftest import move
 from tests.status.samples import new_payment_id, snapshot, succeeded

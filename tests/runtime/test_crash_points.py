@@ -14,7 +14,7 @@ import pytest
 from services.runtime import crash_points
 
 REPOSITORY = Path(__file__).parents[2]
-AS_OWNER = ("../status/retention.py",)
+AS_OWNER = ("../status/storage/retention.py",)
 """Takes tables apart with the rights of their owner, as migrations do."""
 PASS = """
 import pathlib, sys

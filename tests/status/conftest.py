@@ -24,7 +24,7 @@ from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.limits import Limits
 from services.runtime.rpc.server import running_server
 from services.status.__main__ import FEED_LIMITS, LIMITS, status_servicer
-from services.status.outbox import FeedLimits
+from services.status.watches.send_queue import FeedLimits
 from tests.conftest import Databases
 from tests.status.samples import NOW, open_request, record_request
 

@@ -16,9 +16,9 @@ from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.database.connections import make_engine, plain_dsn
-from services.status.changes import ChangeLog, OrderBroken, Position, check_order, cursor_of
-from services.status.filters import Filter
-from services.status.outbox import FeedLimits
+from services.status.changes.log import ChangeLog, OrderBroken, Position, check_order, cursor_of
+from services.status.domain.filters import Filter
+from services.status.watches.send_queue import FeedLimits
 from tests.conftest import MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import list_request, open_request, refusal_of, refused, snapshot, succeeded

@@ -14,8 +14,8 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.rpc.identity import LEEWAY
 from services.runtime.rpc.limits import Limits
-from services.status.outbox import FeedLimits
-from services.status.requests import COMMANDS_MAX
+from services.status.watches.send_queue import FeedLimits
+from services.status.wire.requests import COMMANDS_MAX
 from tests.status.conftest import Clock, Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import new_payment_id, open_request, refusal_of, snapshot
 from tests.status.streaming import Command, add, drop, renew, watch_many

@@ -19,8 +19,8 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from local.postgres import EmbeddedPostgres
 from services.runtime.database.connections import plain_dsn
-from services.status.hints import CHANNEL, PAYLOAD_BYTES_MAX, Hints, payloads_of
-from services.status.outbox import FeedLimits
+from services.status.watches.hints import CHANNEL, PAYLOAD_BYTES_MAX, Hints, payloads_of
+from services.status.watches.send_queue import FeedLimits
 from tests.conftest import Databases, MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.restarts import RestartablePostgres

@@ -15,7 +15,7 @@ from batzen.type.v1 import payment_pb2
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.database.connections import plain_dsn, role_of
-from services.status.retention import MONTHS_AHEAD, Maintained, maintain
+from services.status.storage.retention import MONTHS_AHEAD, Maintained, maintain
 from tests.conftest import MakeDatabase
 from tests.status.conftest import StatusServiceStub, running_replica
 from tests.status.samples import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.status.domain import (
+from services.status.domain.snapshot import (
     COLLECTIONS,
     ENDS,
     MOVES,
@@ -27,7 +27,7 @@ from services.status.domain import (
     render_tables,
     state_of,
 )
-from services.status.rows import snapshot_from, snapshot_json
+from services.status.storage.rows import snapshot_from, snapshot_json
 from tests.status.samples import rules_snapshot
 
 minor = st.integers(min_value=0, max_value=2**63 - 1)

@@ -9,7 +9,7 @@ from grpc import aio
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.rpc.limits import Limits
-from services.status.outbox import FeedLimits
+from services.status.watches.send_queue import FeedLimits
 from tests.status.conftest import StatusServiceStub, running_replica
 from tests.status.samples import open_request, record_request, snapshot
 from tests.status.watching import SMALL_WINDOW, header, rest, revisions, watch

@@ -8,10 +8,10 @@ import pytest
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.settings import SettingsError
-from services.status import rows, statements
 from services.status.__main__ import read_settings
-from services.status.domain import Snapshot, State, is_settled, legal_from, state_of
-from services.status.rows import snapshot_json
+from services.status.domain.snapshot import Snapshot, State, is_settled, legal_from, state_of
+from services.status.storage import rows, statements
+from services.status.storage.rows import snapshot_json
 from tests.schema import schema_differences
 from tests.status.conftest import StatusServiceStub
 from tests.status.samples import NOW, new_request_id, open_request, rules_snapshot

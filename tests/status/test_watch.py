@@ -14,7 +14,7 @@ from local.issuer import Issuer
 from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc.identity import LEEWAY
 from services.runtime.rpc.limits import Limits
-from services.status.outbox import FeedLimits
+from services.status.watches.send_queue import FeedLimits
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import new_payment_id, open_request, record_request, refused, snapshot, succeeded
 from tests.status.watching import header, rest, revisions, watch

@@ -11,7 +11,9 @@ from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from services.errors import FieldInvalid, FieldMissing, InvalidRequest, ServiceError
 from services.shared.amounts import AMOUNT_MINOR_MAX
-from services.status.domain import (
+from services.status.domain.filters import Filter
+from services.status.domain.records import PAYMENT_ID, Opening
+from services.status.domain.snapshot import (
     COLLECTIONS,
     Amounts,
     AmountsInconsistent,
@@ -22,9 +24,7 @@ from services.status.domain import (
     Snapshot,
     State,
 )
-from services.status.filters import Filter
-from services.status.many import Add, Command, Drop, Renew
-from services.status.records import PAYMENT_ID, Opening
+from services.status.watches.many import Add, Command, Drop, Renew
 
 ID_CHARACTERS_MAX: Final = 128
 LINKS_MAX: Final = 100

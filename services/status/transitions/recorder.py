@@ -16,8 +16,8 @@ import asyncpg
 from services.errors import RequestIdReused
 from services.runtime.database.batching import Batcher
 from services.runtime.database.connections import DirectConnections, violated_constraint
-from services.status import statements
-from services.status.domain import (
+from services.status.domain.records import Payment, Transition
+from services.status.domain.snapshot import (
     ENDS,
     AmountsInconsistent,
     PaymentNotFound,
@@ -29,8 +29,8 @@ from services.status.domain import (
     legal_from,
     state_of,
 )
-from services.status.records import Payment, Transition
-from services.status.rows import payment_from, snapshot_json, transition_from
+from services.status.storage import statements
+from services.status.storage.rows import payment_from, snapshot_json, transition_from
 
 CONCURRENCY_MAX: Final = 4
 """Statements on their way at once when some take long, as one does that waits for whoever holds its payment."""

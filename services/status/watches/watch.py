@@ -12,9 +12,9 @@ from datetime import date
 from typing import Final
 
 from services.errors import ServiceError
-from services.status.domain import is_settled
-from services.status.outbox import Outbox
-from services.status.records import Transition
+from services.status.domain.records import Transition
+from services.status.domain.snapshot import is_settled
+from services.status.watches.send_queue import Outbox
 
 NOT_BEGUN: Final = 2**63
 """The tail of a watch that has not begun: no revision comes after it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
 
-from services.status.domain import Snapshot
+from services.status.domain.snapshot import Snapshot
 
 PAYER: Final = "payer"
 SELLER: Final = "seller"

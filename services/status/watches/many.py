@@ -13,14 +13,14 @@ from datetime import datetime
 from services.errors import PermissionDenied, ServiceError, Unauthenticated
 from services.runtime.rpc.access import Access
 from services.runtime.rpc.identity import Caller
-from services.status.domain import PaymentNotFound, TooManyWatches
-from services.status.feed import Feed
-from services.status.outbox import Outbox
-from services.status.records import Payment
-from services.status.responses import many_canceled, many_created, many_update
-from services.status.rows import Unreadable
-from services.status.store import StatusStore
-from services.status.watch import NOT_BEGUN, Watch
+from services.status.domain.records import Payment
+from services.status.domain.snapshot import PaymentNotFound, TooManyWatches
+from services.status.storage.rows import Unreadable
+from services.status.storage.store import StatusStore
+from services.status.watches.hub import Feed
+from services.status.watches.send_queue import Outbox
+from services.status.watches.watch import NOT_BEGUN, Watch
+from services.status.wire.responses import many_canceled, many_created, many_update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
 from services.errors import DependencyUnavailable
-from services.status.domain import AMOUNTS, Amounts, Attention, Cause, Method, PaymentError, Snapshot, State
-from services.status.records import Opening, Payment, Transition
+from services.status.domain.records import Opening, Payment, Transition
+from services.status.domain.snapshot import AMOUNTS, Amounts, Attention, Cause, Method, PaymentError, Snapshot, State
 
 metadata = sa.MetaData()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.status.rows import PAYMENT_COLUMNS, TRANSITION_COLUMNS
+from services.status.storage.rows import PAYMENT_COLUMNS, TRANSITION_COLUMNS
 
 _PAYMENT: Final = ", ".join(PAYMENT_COLUMNS)
 _TRANSITION: Final = ", ".join(TRANSITION_COLUMNS)

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from services.runtime.database.batching import Batcher
 from services.runtime.database.connections import DirectConnections
-from services.status import statements
-from services.status.domain import (
+from services.status.domain.records import Opening, Payment, Transition, open_month
+from services.status.domain.snapshot import (
     PaymentExists,
     PaymentNotFound,
     RevisionCompacted,
@@ -18,8 +18,8 @@ from services.status.domain import (
     is_settled,
     state_of,
 )
-from services.status.records import Opening, Payment, Transition, open_month
-from services.status.rows import labels_json, payment_from, snapshot_json, transition_from
+from services.status.storage import statements
+from services.status.storage.rows import labels_json, payment_from, snapshot_json, transition_from
 
 READ_CONCURRENCY_MAX: Final = 2
 """Statements on their way at once when one takes long."""

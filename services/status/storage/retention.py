@@ -14,7 +14,7 @@ from typing import Final
 import asyncpg
 
 from services.runtime.database.connections import CONNECT_TIMEOUT_S, plain_dsn
-from services.status.records import open_month
+from services.status.domain.records import open_month
 
 MONTHS_AHEAD: Final = 3
 """Months made beforehand, so that whoever runs this may forget it for a quarter."""

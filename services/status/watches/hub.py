@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from services.errors import DependencyUnavailable, ServiceError, ShuttingDown
-from services.status.domain import RevisionAhead, RevisionCompacted, TooManyWatches
-from services.status.outbox import FeedLimits, Outbox
-from services.status.records import Payment, Transition, open_month
-from services.status.rows import Unreadable
-from services.status.store import Place, StatusStore
-from services.status.watch import NOT_BEGUN, Cancel, Form, Topic, Update, Watch
+from services.status.domain.records import Payment, Transition, open_month
+from services.status.domain.snapshot import RevisionAhead, RevisionCompacted, TooManyWatches
+from services.status.storage.rows import Unreadable
+from services.status.storage.store import Place, StatusStore
+from services.status.watches.send_queue import FeedLimits, Outbox
+from services.status.watches.watch import NOT_BEGUN, Cancel, Form, Topic, Update, Watch
 
 FOLLOWED_AT_ONCE: Final = 500
 """Payments looked at by one statement."""

@@ -11,9 +11,9 @@ from google.rpc import code_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from services.errors import ServiceError
-from services.status.domain import AMOUNTS, PHASES, Cause, Snapshot, State, is_settled, state_of
-from services.status.filters import Relation
-from services.status.records import Payment, Transition
+from services.status.domain.filters import Relation
+from services.status.domain.records import Payment, Transition
+from services.status.domain.snapshot import AMOUNTS, PHASES, Cause, Snapshot, State, is_settled, state_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # The generated types give an enum's number as a plain int.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from services.errors import ServiceError
-from services.status.responses import watch_heartbeat
-from services.status.watch import Watch
+from services.status.watches.watch import Watch
+from services.status.wire.responses import watch_heartbeat
 
 
 class OneWatch:

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from services.errors import DependencyUnavailable
-from services.status.changes import Change, ChangeLog, Head, Position, cursor_of
-from services.status.domain import CursorCompacted
-from services.status.filters import Filter
-from services.status.outbox import Outbox
-from services.status.responses import change_message, cursor_message
-from services.status.rows import Unreadable
+from services.status.changes.log import Change, ChangeLog, Head, Position, cursor_of
+from services.status.domain.filters import Filter
+from services.status.domain.snapshot import CursorCompacted
+from services.status.storage.rows import Unreadable
+from services.status.watches.send_queue import Outbox
+from services.status.wire.responses import change_message, cursor_message
 
 PAGE_MAX: Final = 200
 """Changes read at once, ~8 ms of the event loop."""

@@ -21,12 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.errors import DependencyUnavailable
 from services.runtime.database.connections import reading
-from services.status.domain import ENDS, CursorCompacted, CursorInvalid, Snapshot
-from services.status.filters import Filter, Relation
-from services.status.listing import covered_by
-from services.status.paging import position_in, token_for
-from services.status.records import PAYMENT_ID, Payment
-from services.status.rows import (
+from services.status.domain.filters import Filter, Relation
+from services.status.domain.records import PAYMENT_ID, Payment
+from services.status.domain.snapshot import ENDS, CursorCompacted, CursorInvalid, Snapshot
+from services.status.listing.listing import covered_by
+from services.status.listing.paging import position_in, token_for
+from services.status.storage.rows import (
     PAYMENT_COLUMNS,
     Xid8,
     compactions,

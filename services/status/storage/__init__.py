@@ -1,0 +1,1 @@
+"""Tables, rows and statements. Owns SQL; knows no protobuf and no stream."""

@@ -1,0 +1,1 @@
+"""Writes transitions. Knows nothing of who watches them."""
