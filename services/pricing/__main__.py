@@ -11,6 +11,11 @@ from typing import Final
 
 from batzen.pricing.v1 import pricing_pb2_grpc
 from services.access import TABLE
+from services.pricing.books import Books
+from services.pricing.requests import FORGET
+from services.pricing.seed import load_currencies, load_entries
+from services.pricing.servicer import PricingServicer
+from services.pricing.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
@@ -18,12 +23,6 @@ from services.runtime.process.lifecycle import until_terminated, utc_now
 from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, command_line
 from services.runtime.process.settings import reading
 from services.runtime.rpc.limits import Limits
-
-from .books import Books
-from .requests import FORGET
-from .seed import load_currencies, load_entries
-from .servicer import PricingServicer
-from .store import QuoteStore
 
 SERVICE: Final = "pricing"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -13,18 +13,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2, pricing_pb2_grpc
 from services.errors import FieldInvalid, ServiceError
+from services.pricing.books import Books, LoadedBook
+from services.pricing.domain.currency import Currency
+from services.pricing.domain.errors import CouponCodeTaken, RevisionMismatch
+from services.pricing.domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
+from services.pricing.entries import (
+    Entry,
+    EntryKind,
+    read_discount,
+    read_fee_plan,
+    read_tax_rate,
+    require_text,
+    tax_rate_id,
+)
+from services.pricing.fields import read_request_id
+from services.pricing.paging import Key, page_of
+from services.pricing.reading import COUPON_CODE
+from services.pricing.requests import Request, answer_once, body_hash
+from services.pricing.uses import Uses
 from services.runtime.rpc.call_context import current_caller, current_tenant
-
-from .books import Books, LoadedBook
-from .domain.currency import Currency
-from .domain.errors import CouponCodeTaken, RevisionMismatch
-from .domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
-from .entries import Entry, EntryKind, read_discount, read_fee_plan, read_tax_rate, require_text, tax_rate_id
-from .fields import read_request_id
-from .paging import Key, page_of
-from .reading import COUPON_CODE
-from .requests import Request, answer_once, body_hash
-from .uses import Uses
 
 if TYPE_CHECKING:
     Context = aio.ServicerContext[Any, Any]

@@ -15,12 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.pricing.domain.book import PriceBook
+from services.pricing.domain.currency import Currency
+from services.pricing.entries import Entry, EntryKind, to_price_book
+from services.pricing.tables import price_book_entries, price_books
 from services.runtime.database.connections import reading
-
-from .domain.book import PriceBook
-from .domain.currency import Currency
-from .entries import Entry, EntryKind, to_price_book
-from .tables import price_book_entries, price_books
 
 BOOKS_MAX: Final = 200
 """Tenants whose books are in memory at once, the least used leaves; a book of 100 entries has about 100 KB."""

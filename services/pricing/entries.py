@@ -15,15 +15,14 @@ from typing import Final
 
 from batzen.pricing.v1 import price_book_pb2
 from services.errors import FieldInvalid, FieldMissing, ServiceError
-
-from .domain.book import FeePlan, FeeTier, FeeVat, PriceBook, TaxRate
-from .domain.currency import Currency
-from .domain.errors import CurrencyMismatch, TiersInvalid, WindowInvalid
-from .domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
-from .domain.terms import Discount
-from .fields import read_amount, read_currency, read_date, read_instant, read_percent, read_word
-from .reading import COUPON_CODE, TAX_CATEGORY_DEFAULT, read_terms
-from .words import BASES, BEHAVIORS, KINDS
+from services.pricing.domain.book import FeePlan, FeeTier, FeeVat, PriceBook, TaxRate
+from services.pricing.domain.currency import Currency
+from services.pricing.domain.errors import CurrencyMismatch, TiersInvalid, WindowInvalid
+from services.pricing.domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
+from services.pricing.domain.terms import Discount
+from services.pricing.fields import read_amount, read_currency, read_date, read_instant, read_percent, read_word
+from services.pricing.reading import COUPON_CODE, TAX_CATEGORY_DEFAULT, read_terms
+from services.pricing.words import BASES, BEHAVIORS, KINDS
 
 RATE_PERCENT_MAX: Final = 100
 FEE_PERCENT_MAX: Final = 100

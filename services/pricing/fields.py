@@ -15,10 +15,15 @@ from google.protobuf import timestamp_pb2
 
 from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
-
-from .domain.currency import Currency
-from .domain.errors import AmountNegative, CurrencyUnknown, DateInvalid, PercentOutOfRange, TimeZoneUnknown
-from .domain.exact import Percent, parse_decimal, require_amount
+from services.pricing.domain.currency import Currency
+from services.pricing.domain.errors import (
+    AmountNegative,
+    CurrencyUnknown,
+    DateInvalid,
+    PercentOutOfRange,
+    TimeZoneUnknown,
+)
+from services.pricing.domain.exact import Percent, parse_decimal, require_amount
 
 YEAR_MIN: Final = 1970
 YEAR_MAX: Final = 9998

@@ -19,8 +19,7 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import NumberPattern, get_currency_symbol
 
 from services.errors import FieldInvalid
-
-from .domain.errors import LocaleUnknown
+from services.pricing.domain.errors import LocaleUnknown
 
 LOCALES_MAX: Final = 10
 """Of one quote, whose every row is written in each."""

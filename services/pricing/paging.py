@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from services.errors import FieldInvalid
-
-from .domain.errors import PageTokenInvalid
+from services.pricing.domain.errors import PageTokenInvalid
 
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 500

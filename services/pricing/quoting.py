@@ -16,19 +16,18 @@ from services.errors import (
     RequestIdReused,
     ServiceError,
 )
+from services.pricing.books import Books, LoadedBook
+from services.pricing.domain.currency import Currency
+from services.pricing.domain.errors import CouponExhausted, CouponPayerLimit, QuoteTooLarge
+from services.pricing.domain.pipeline import price_cart
+from services.pricing.domain.price import Price
+from services.pricing.domain.terms import Discount
+from services.pricing.fields import read_request_id
+from services.pricing.reading import QuoteOrder, read_create_quote
+from services.pricing.store import QuoteStore, RequestKey, StoredQuote
+from services.pricing.uses import Holder, NoUseLeft, Uses
+from services.pricing.writing import write_quote
 from services.runtime.rpc.call_context import current_caller, current_tenant
-
-from .books import Books, LoadedBook
-from .domain.currency import Currency
-from .domain.errors import CouponExhausted, CouponPayerLimit, QuoteTooLarge
-from .domain.pipeline import price_cart
-from .domain.price import Price
-from .domain.terms import Discount
-from .fields import read_request_id
-from .reading import QuoteOrder, read_create_quote
-from .store import QuoteStore, RequestKey, StoredQuote
-from .uses import Holder, NoUseLeft, Uses
-from .writing import write_quote
 
 TRIES_MAX: Final = 20
 """Each is lost to a change of the price book, or to a discount that has just run out."""

@@ -15,14 +15,13 @@ from zoneinfo import ZoneInfo
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from services.errors import FieldInvalid, FieldMissing, ServiceError
-
-from .domain.cart import ADJUSTMENTS_MAX, LINES_MAX, Cart
-from .domain.currency import Currency
-from .domain.errors import TooManyLines
-from .domain.exact import Percent, Rounding, parse_decimal
-from .domain.line import ID, QUANTITY_FRACTION_DIGITS_MAX, CartLine, require_match
-from .domain.terms import CallerAdjustment, Direction, Terms
-from .fields import (
+from services.pricing.domain.cart import ADJUSTMENTS_MAX, LINES_MAX, Cart
+from services.pricing.domain.currency import Currency
+from services.pricing.domain.errors import TooManyLines
+from services.pricing.domain.exact import Percent, Rounding, parse_decimal
+from services.pricing.domain.line import ID, QUANTITY_FRACTION_DIGITS_MAX, CartLine, require_match
+from services.pricing.domain.terms import CallerAdjustment, Direction, Terms
+from services.pricing.fields import (
     read_amount,
     read_currency,
     read_date,
@@ -32,8 +31,8 @@ from .fields import (
     read_word,
     read_zone,
 )
-from .format import LocaleFormat, formats_of, require_locales
-from .words import BEHAVIORS, DIRECTIONS, FUNDERS, KINDS, LIABILITIES, MODES, POINTS, TREATMENTS
+from services.pricing.format import LocaleFormat, formats_of, require_locales
+from services.pricing.words import BEHAVIORS, DIRECTIONS, FUNDERS, KINDS, LIABILITIES, MODES, POINTS, TREATMENTS
 
 TTL_DEFAULT: Final = timedelta(hours=24)
 """As long as a payment may lie before it counts as abandoned."""

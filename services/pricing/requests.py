@@ -15,9 +15,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.errors import RequestIdReused
+from services.pricing.tables import requests
 from services.runtime.database.connections import transaction
-
-from .tables import requests
 
 # Deletes what was asked before an instant, a batch at a time.
 FORGET: Final = """

@@ -12,17 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldMissing
+from services.pricing.book_rpcs import PriceBookRpcs
+from services.pricing.books import Books
+from services.pricing.domain.currency import Currency
+from services.pricing.domain.errors import QuoteNotFound
+from services.pricing.fields import read_request_id
+from services.pricing.quoting import Quoting
+from services.pricing.requests import Request, answer_once, body_hash
+from services.pricing.store import QuoteStore, StoredQuote
+from services.pricing.uses import EXPIRED, OPEN, REDEEMED, RELEASED, Uses
 from services.runtime.rpc.call_context import current_caller, current_tenant
-
-from .book_rpcs import PriceBookRpcs
-from .books import Books
-from .domain.currency import Currency
-from .domain.errors import QuoteNotFound
-from .fields import read_request_id
-from .quoting import Quoting
-from .requests import Request, answer_once, body_hash
-from .store import QuoteStore, StoredQuote
-from .uses import EXPIRED, OPEN, REDEEMED, RELEASED, Uses
 
 Change = pricing_pb2.RedeemQuoteRequest | pricing_pb2.ReleaseQuoteRequest
 

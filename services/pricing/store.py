@@ -15,11 +15,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.pricing.domain.errors import QuoteNotFound
+from services.pricing.requests import Request
+from services.pricing.tables import quotes
 from services.runtime.database.connections import DirectConnections, reading, transaction
-
-from .domain.errors import QuoteNotFound
-from .requests import Request
-from .tables import quotes
 
 # -- keep -- Adds a quote unless its request_id has one or its price book is not the current one any more. A copy of the
 # request that runs at the same time waits here for the first.

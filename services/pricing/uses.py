@@ -13,11 +13,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.runtime.database.connections import reading
-
-from .domain.errors import QuoteRedeemed
-from .domain.terms import Discount
-from .use_statements import (
+from services.pricing.domain.errors import QuoteRedeemed
+from services.pricing.domain.terms import Discount
+from services.pricing.use_statements import (
     COUNT,
     COUNTS,
     EXPIRE,
@@ -34,6 +32,7 @@ from .use_statements import (
     TAKEN_BY_PAYER,
     USES_OF_QUOTE,
 )
+from services.runtime.database.connections import reading
 
 OPEN, HELD, REDEEMED, RELEASED, EXPIRED = "OPEN", "HELD", "REDEEMED", "RELEASED", "EXPIRED"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
-
-from .domain.book import FeeBasis
-from .domain.exact import RoundingMode, RoundingPoint
-from .domain.line import LineKind, TaxBehavior, TaxTreatment, VatLiability
-from .domain.price import RowKind, Stage
-from .domain.terms import Direction, Funder
+from services.pricing.domain.book import FeeBasis
+from services.pricing.domain.exact import RoundingMode, RoundingPoint
+from services.pricing.domain.line import LineKind, TaxBehavior, TaxTreatment, VatLiability
+from services.pricing.domain.price import RowKind, Stage
+from services.pricing.domain.terms import Direction, Funder
 
 KINDS: Final = {
     price_book_pb2.LINE_KIND_SESSION: LineKind.SESSION,

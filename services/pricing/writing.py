@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from batzen.pricing.v1 import pricing_pb2
-
-from .domain.book import TaxRate
-from .domain.cart import Cart
-from .domain.line import CartLine
-from .domain.price import AppliedAdjustment, Price, Row, SellerTotal
-from .format import LocaleFormat
-from .words import (
+from services.pricing.domain.book import TaxRate
+from services.pricing.domain.cart import Cart
+from services.pricing.domain.line import CartLine
+from services.pricing.domain.price import AppliedAdjustment, Price, Row, SellerTotal
+from services.pricing.format import LocaleFormat
+from services.pricing.words import (
     BASIS_NUMBERS,
     BEHAVIOR_NUMBERS,
     DIRECTION_NUMBERS,

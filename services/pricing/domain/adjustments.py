@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.errors import FieldMissing
-
-from .book import PriceBook
-from .cart import Cart
-from .errors import (
+from services.pricing.domain.book import PriceBook
+from services.pricing.domain.cart import Cart
+from services.pricing.domain.errors import (
     CouponCurrencyMismatch,
     CouponMinimumNotReached,
     CouponNotApplicable,
@@ -21,9 +20,9 @@ from .errors import (
     CouponNotValidNow,
     CouponUnknown,
 )
-from .exact import allocate, require_amount
-from .price import AppliedAdjustment, Price, Stage
-from .terms import CallerAdjustment, Direction, Discount, Funder
+from services.pricing.domain.exact import allocate, require_amount
+from services.pricing.domain.price import AppliedAdjustment, Price, Stage
+from services.pricing.domain.terms import CallerAdjustment, Direction, Discount, Funder
 
 
 def adjustments(cart: Cart, book: PriceBook, price: Price) -> Price:

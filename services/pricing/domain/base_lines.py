@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .book import PriceBook
-from .cart import Cart
-from .exact import require_amount, round_ratio
-from .price import Price, Stage
+from services.pricing.domain.book import PriceBook
+from services.pricing.domain.cart import Cart
+from services.pricing.domain.exact import require_amount, round_ratio
+from services.pricing.domain.price import Price, Stage
 
 
 def base_lines(cart: Cart, book: PriceBook, price: Price) -> Price:  # noqa: ARG001 every stage is called alike

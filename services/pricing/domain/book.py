@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Self
 
-from .errors import FeePlanUnknown, TaxRateUnknown
-from .exact import Percent, Rounding, round_ratio
-from .line import TaxBehavior
-from .terms import Discount
-from .word import Word
+from services.pricing.domain.errors import FeePlanUnknown, TaxRateUnknown
+from services.pricing.domain.exact import Percent, Rounding, round_ratio
+from services.pricing.domain.line import TaxBehavior
+from services.pricing.domain.terms import Discount
+from services.pricing.domain.word import Word
 
 
 class FeeBasis(Word):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .book import PriceBook
-from .cart import Cart
-from .line import TaxBehavior
-from .price import Price, Row, RowKind, SellerTotal
-from .tax import TaxKey, tax_key
+from services.pricing.domain.book import PriceBook
+from services.pricing.domain.cart import Cart
+from services.pricing.domain.line import TaxBehavior
+from services.pricing.domain.price import Price, Row, RowKind, SellerTotal
+from services.pricing.domain.tax import TaxKey, tax_key
 
 
 def breakdown(cart: Cart, book: PriceBook, price: Price) -> Price:  # noqa: ARG001 every stage is called alike

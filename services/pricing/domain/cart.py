@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from services.errors import FieldInvalid, FieldMissing
-
-from .errors import CurrencyMismatch, LineIdDuplicate, TooManyLines
-from .exact import Rounding
-from .line import OPAQUE_ID, CartLine, require_match
-from .terms import CallerAdjustment
+from services.pricing.domain.errors import CurrencyMismatch, LineIdDuplicate, TooManyLines
+from services.pricing.domain.exact import Rounding
+from services.pricing.domain.line import OPAQUE_ID, CartLine, require_match
+from services.pricing.domain.terms import CallerAdjustment
 
 LINES_MAX = 1_000
 """Lines of a cart: what one message carries with all its fields, and what is priced in some milliseconds."""

@@ -13,10 +13,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 from services.errors import FieldMissing
+from services.pricing.domain.errors import AmountOverflow, DecimalInvalid, DecimalPrecision
+from services.pricing.domain.word import Word
 from services.shared.amounts import AMOUNT_MINOR_MAX
-
-from .errors import AmountOverflow, DecimalInvalid, DecimalPrecision
-from .word import Word
 
 DECIMAL_CHARACTERS_MAX = 32
 """Longer than any decimal a field allows; keeps a megabyte of digits from being parsed."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.errors import ServiceError
-
-from .book import FeeBasis, FeePlan, PriceBook, TaxRate
-from .cart import Cart
-from .exact import require_amount
-from .line import TaxBehavior, VatLiability
-from .price import Price, SellerTotal, Stage
-from .tax import vat_of
+from services.pricing.domain.book import FeeBasis, FeePlan, PriceBook, TaxRate
+from services.pricing.domain.cart import Cart
+from services.pricing.domain.exact import require_amount
+from services.pricing.domain.line import TaxBehavior, VatLiability
+from services.pricing.domain.price import Price, SellerTotal, Stage
+from services.pricing.domain.tax import vat_of
 
 
 def platform_fee(cart: Cart, book: PriceBook, price: Price) -> Price:

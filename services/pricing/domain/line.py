@@ -11,10 +11,9 @@ from datetime import date
 from decimal import Decimal
 
 from services.errors import FieldInvalid, FieldMissing
-
-from .errors import AmountNegative, QuantityOutOfRange
-from .exact import require_amount
-from .word import Word
+from services.pricing.domain.errors import AmountNegative, QuantityOutOfRange
+from services.pricing.domain.exact import require_amount
+from services.pricing.domain.word import Word
 
 QUANTITY_MAX = 10_000
 """Of one line."""

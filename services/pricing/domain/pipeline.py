@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .adjustments import adjustments
-from .base_lines import base_lines
-from .book import PriceBook
-from .breakdown import breakdown
-from .cart import Cart
-from .fees import platform_fee
-from .price import Price
-from .tax import tax
+from services.pricing.domain.adjustments import adjustments
+from services.pricing.domain.base_lines import base_lines
+from services.pricing.domain.book import PriceBook
+from services.pricing.domain.breakdown import breakdown
+from services.pricing.domain.cart import Cart
+from services.pricing.domain.fees import platform_fee
+from services.pricing.domain.price import Price
+from services.pricing.domain.tax import tax
 
 STAGES: tuple[Callable[[Cart, PriceBook, Price], Price], ...] = (
     base_lines,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .book import FeePlan, TaxRate
-from .line import TaxBehavior, TaxTreatment
-from .terms import Direction, Discount, Funder
-from .word import Word
+from services.pricing.domain.book import FeePlan, TaxRate
+from services.pricing.domain.line import TaxBehavior, TaxTreatment
+from services.pricing.domain.terms import Direction, Discount, Funder
+from services.pricing.domain.word import Word
 
 
 class Stage(Word):

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.errors import ServiceError
-
-from .book import PriceBook, TaxRate
-from .cart import Cart
-from .exact import Rounding, RoundingPoint, allocate, require_amount, round_ratio
-from .line import CartLine, TaxBehavior, TaxTreatment
-from .price import Price, Stage
+from services.pricing.domain.book import PriceBook, TaxRate
+from services.pricing.domain.cart import Cart
+from services.pricing.domain.exact import Rounding, RoundingPoint, allocate, require_amount, round_ratio
+from services.pricing.domain.line import CartLine, TaxBehavior, TaxTreatment
+from services.pricing.domain.price import Price, Stage
 
 
 class TaxKey(NamedTuple):

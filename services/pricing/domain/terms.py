@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from .exact import Percent, Rounding, round_ratio
-from .line import CartLine, LineKind
-from .word import Word
+from services.pricing.domain.exact import Percent, Rounding, round_ratio
+from services.pricing.domain.line import CartLine, LineKind
+from services.pricing.domain.word import Word
 
 
 class Direction(Word):
