@@ -32,10 +32,10 @@ from local.ports import free_ports
 from local.storage import running_storage
 from local.suite import Suite, running_suite
 from services.pricing.domain.pipeline import price_cart
-from services.pricing.entries import to_price_book
-from services.pricing.reading import read_create_quote
 from services.pricing.seed import load_currencies, load_entries
-from services.pricing.writing import write_quote
+from services.pricing.wire.entries import to_price_book
+from services.pricing.wire.requests import read_create_quote
+from services.pricing.wire.responses import write_quote
 
 ROUNDS: Final = 3
 LINES: Final = (1, 10, 100, 1_000)

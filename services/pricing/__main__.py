@@ -11,11 +11,11 @@ from typing import Final
 
 from batzen.pricing.v1 import pricing_pb2_grpc
 from services.access import TABLE
-from services.pricing.books import Books
-from services.pricing.requests import FORGET
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
-from services.pricing.store import QuoteStore
+from services.pricing.storage.idempotency import FORGET
+from services.pricing.storage.price_books import Books
+from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from batzen.pricing.v1 import price_book_pb2
 from services.pricing.domain.currency import Currency
-from services.pricing.entries import Entry, EntryKind, tax_rate_id
+from services.pricing.wire.entries import Entry, EntryKind, tax_rate_id
 
 DATA = Path(__file__).parent / "data"
 ACTOR: Final = "seed"

@@ -12,15 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldMissing
-from services.pricing.book_rpcs import PriceBookRpcs
-from services.pricing.books import Books
 from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import QuoteNotFound
-from services.pricing.fields import read_request_id
-from services.pricing.quoting import Quoting
-from services.pricing.requests import Request, answer_once, body_hash
-from services.pricing.store import QuoteStore, StoredQuote
-from services.pricing.uses import EXPIRED, OPEN, REDEEMED, RELEASED, Uses
+from services.pricing.price_book_rpcs import PriceBookRpcs
+from services.pricing.quote_service import Quoting
+from services.pricing.storage.idempotency import Request, answer_once, body_hash
+from services.pricing.storage.price_books import Books
+from services.pricing.storage.store import QuoteStore, StoredQuote
+from services.pricing.storage.uses import EXPIRED, OPEN, REDEEMED, RELEASED, Uses
+from services.pricing.wire.fields import read_request_id
 from services.runtime.rpc.call_context import current_caller, current_tenant
 
 Change = pricing_pb2.RedeemQuoteRequest | pricing_pb2.ReleaseQuoteRequest

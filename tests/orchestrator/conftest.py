@@ -42,10 +42,10 @@ from services.access import TABLE
 from services.gateway.__main__ import gateway_parts
 from services.gateway.servicers.gateway import add_gateway_services
 from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
-from services.pricing.books import Books
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
-from services.pricing.store import QuoteStore
+from services.pricing.storage.price_books import Books
+from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine, plain_dsn
 from services.runtime.process.lifecycle import utc_now
 from services.runtime.rpc.channels import TokenDirectory, peer_channel

@@ -16,10 +16,10 @@ from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, Issuer
 from services.access import TABLE
 from services.pricing.__main__ import LIMITS
-from services.pricing.books import Books
 from services.pricing.seed import load_entries
 from services.pricing.servicer import PricingServicer
-from services.pricing.store import QuoteStore
+from services.pricing.storage.price_books import Books
+from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet

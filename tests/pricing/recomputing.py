@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.pricing.v1 import pricing_pb2
-from services.pricing.books import Books
 from services.pricing.domain.book import PriceBook
 from services.pricing.domain.currency import Currency
 from services.pricing.domain.pipeline import price_cart
-from services.pricing.reading import read_create_quote
-from services.pricing.store import StoredQuote
-from services.pricing.tables import quotes
-from services.pricing.writing import write_quote
+from services.pricing.storage.price_books import Books
+from services.pricing.storage.store import StoredQuote
+from services.pricing.storage.tables import quotes
+from services.pricing.wire.requests import read_create_quote
+from services.pricing.wire.responses import write_quote
 from services.runtime.database.connections import reading
 from tests.pricing.samples import CURRENCIES
 

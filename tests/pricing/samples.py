@@ -19,8 +19,8 @@ from services.pricing.domain.cart import Cart
 from services.pricing.domain.exact import Rounding
 from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTreatment, VatLiability
 from services.pricing.domain.price import Price, SellerTotal
-from services.pricing.entries import to_price_book
 from services.pricing.seed import load_currencies, load_entries
+from services.pricing.wire.entries import to_price_book
 
 CURRENCIES = load_currencies()
 BOOK = to_price_book(load_entries(), currencies=CURRENCIES)

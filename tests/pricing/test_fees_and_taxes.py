@@ -17,7 +17,7 @@ from services.pricing.domain.line import TaxBehavior, VatLiability
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, SellerTotal
 from services.pricing.domain.terms import CallerAdjustment, Direction, Funder, Terms
-from services.pricing.writing import write_quote
+from services.pricing.wire.responses import write_quote
 from tests.pricing.properties import holds_for
 from tests.pricing.samples import BOOK, NOW, STEPS, amounts_of, cart, cart_line, rounding_of
 

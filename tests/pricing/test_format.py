@@ -18,9 +18,9 @@ from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
 from services.pricing.domain.errors import LocaleUnknown
 from services.pricing.domain.exact import AMOUNT_MINOR_MAX
-from services.pricing.format import LocaleFormat, formats_of, require_locales
-from services.pricing.quoting import QUOTE_BYTES_MAX
-from services.pricing.store import QuoteStore, RequestKey
+from services.pricing.quote_service import QUOTE_BYTES_MAX
+from services.pricing.storage.store import QuoteStore, RequestKey
+from services.pricing.wire.locale_format import LocaleFormat, formats_of, require_locales
 from tests.pricing.conftest import Stub
 from tests.pricing.properties import holds_for
 from tests.pricing.samples import CURRENCIES, EXCLUSIVE, chf, line, order, refusal_of

@@ -17,15 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.pricing.v1 import errors_pb2, price_book_pb2, pricing_pb2
 from services.errors import FailedPrecondition, InvalidRequest, ServiceError
-from services.pricing.books import Books
 from services.pricing.domain.book import FeePlan, TaxRate
 from services.pricing.domain.exact import AMOUNT_MINOR_MAX, Percent
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import Direction, Discount, Funder, Terms
-from services.pricing.entries import read_discount, read_fee_plan, read_tax_rate
-from services.pricing.reading import QuoteOrder, read_create_quote
-from services.pricing.writing import write_quote
+from services.pricing.storage.price_books import Books
+from services.pricing.wire.entries import read_discount, read_fee_plan, read_tax_rate
+from services.pricing.wire.requests import QuoteOrder, read_create_quote
+from services.pricing.wire.responses import write_quote
 from tests.pricing.conftest import Stub
 from tests.pricing.fuzz import any_message, fuzz_requests
 from tests.pricing.properties import holds_for

@@ -14,8 +14,8 @@ from grpc import aio
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
-from services.pricing.books import Books
-from services.pricing.store import QuoteStore, RequestKey
+from services.pricing.storage.price_books import Books
+from services.pricing.storage.store import QuoteStore, RequestKey
 from tests.pricing.conftest import CallAs, Stub
 from tests.pricing.recomputing import compute_again
 from tests.pricing.samples import EXCLUSIVE, NOW, chf, line, order, refusal_of

@@ -17,7 +17,7 @@ from batzen.legacy_prices import normalize_legacy_price
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
-from services.pricing.store import QuoteStore, RequestKey
+from services.pricing.storage.store import QuoteStore, RequestKey
 from services.runtime.database.connections import make_engine, reading
 from tests.pricing.conftest import CallAs, Stub
 from tests.pricing.recomputing import compute_again

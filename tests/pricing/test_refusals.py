@@ -17,7 +17,7 @@ from batzen.pricing.v1 import errors_pb2, price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
 from services.errors import ServiceError
 from services.pricing.domain import errors
-from services.pricing.store import QuoteStore, RequestKey
+from services.pricing.storage.store import QuoteStore, RequestKey
 from tests.pricing.conftest import CallAs, Stub
 from tests.pricing.samples import EXCLUSIVE, chf, line, order, refusal_of
 

@@ -18,12 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from batzen.pricing.v1 import pricing_pb2
 from local.databases import ServiceDatabase
 from services.gateway.stripe_api.currencies import currency_codes, limits
-from services.pricing import tables
 from services.pricing.__main__ import read_settings
 from services.pricing.domain.book import FeeBasis
-from services.pricing.requests import FORGET
 from services.pricing.seed import DATA, load_currencies
-from services.pricing.store import KEEP, REDEEM, QuoteStore
+from services.pricing.storage import tables
+from services.pricing.storage.idempotency import FORGET
+from services.pricing.storage.store import KEEP, REDEEM, QuoteStore
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from services.runtime.process.settings import SettingsError

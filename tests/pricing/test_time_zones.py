@@ -8,7 +8,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from services.pricing.fields import read_zone
+from services.pricing.wire.fields import read_zone
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_SYSTEM = """

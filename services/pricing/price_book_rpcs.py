@@ -13,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2, pricing_pb2_grpc
 from services.errors import FieldInvalid, ServiceError
-from services.pricing.books import Books, LoadedBook
 from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import CouponCodeTaken, RevisionMismatch
 from services.pricing.domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
-from services.pricing.entries import (
+from services.pricing.storage.idempotency import Request, answer_once, body_hash
+from services.pricing.storage.price_books import Books, LoadedBook
+from services.pricing.storage.uses import Uses
+from services.pricing.wire.entries import (
     Entry,
     EntryKind,
     read_discount,
@@ -26,11 +28,9 @@ from services.pricing.entries import (
     require_text,
     tax_rate_id,
 )
-from services.pricing.fields import read_request_id
-from services.pricing.paging import Key, page_of
-from services.pricing.reading import COUPON_CODE
-from services.pricing.requests import Request, answer_once, body_hash
-from services.pricing.uses import Uses
+from services.pricing.wire.fields import read_request_id
+from services.pricing.wire.paging import Key, page_of
+from services.pricing.wire.requests import COUPON_CODE
 from services.runtime.rpc.call_context import current_caller, current_tenant
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.pricing.domain.errors import QuoteRedeemed
 from services.pricing.domain.terms import Discount
-from services.pricing.use_statements import (
+from services.pricing.storage.statements import (
     COUNT,
     COUNTS,
     EXPIRE,

@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.pricing.domain.book import PriceBook
 from services.pricing.domain.currency import Currency
-from services.pricing.entries import Entry, EntryKind, to_price_book
-from services.pricing.tables import price_book_entries, price_books
+from services.pricing.storage.tables import price_book_entries, price_books
+from services.pricing.wire.entries import Entry, EntryKind, to_price_book
 from services.runtime.database.connections import reading
 
 BOOKS_MAX: Final = 200

@@ -21,7 +21,8 @@ from services.pricing.domain.errors import TooManyLines
 from services.pricing.domain.exact import Percent, Rounding, parse_decimal
 from services.pricing.domain.line import ID, QUANTITY_FRACTION_DIGITS_MAX, CartLine, require_match
 from services.pricing.domain.terms import CallerAdjustment, Direction, Terms
-from services.pricing.fields import (
+from services.pricing.wire.enums import BEHAVIORS, DIRECTIONS, FUNDERS, KINDS, LIABILITIES, MODES, POINTS, TREATMENTS
+from services.pricing.wire.fields import (
     read_amount,
     read_currency,
     read_date,
@@ -31,8 +32,7 @@ from services.pricing.fields import (
     read_word,
     read_zone,
 )
-from services.pricing.format import LocaleFormat, formats_of, require_locales
-from services.pricing.words import BEHAVIORS, DIRECTIONS, FUNDERS, KINDS, LIABILITIES, MODES, POINTS, TREATMENTS
+from services.pricing.wire.locale_format import LocaleFormat, formats_of, require_locales
 
 TTL_DEFAULT: Final = timedelta(hours=24)
 """As long as a payment may lie before it counts as abandoned."""

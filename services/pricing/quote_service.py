@@ -16,17 +16,17 @@ from services.errors import (
     RequestIdReused,
     ServiceError,
 )
-from services.pricing.books import Books, LoadedBook
 from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import CouponExhausted, CouponPayerLimit, QuoteTooLarge
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import Discount
-from services.pricing.fields import read_request_id
-from services.pricing.reading import QuoteOrder, read_create_quote
-from services.pricing.store import QuoteStore, RequestKey, StoredQuote
-from services.pricing.uses import Holder, NoUseLeft, Uses
-from services.pricing.writing import write_quote
+from services.pricing.storage.price_books import Books, LoadedBook
+from services.pricing.storage.store import QuoteStore, RequestKey, StoredQuote
+from services.pricing.storage.uses import Holder, NoUseLeft, Uses
+from services.pricing.wire.fields import read_request_id
+from services.pricing.wire.requests import QuoteOrder, read_create_quote
+from services.pricing.wire.responses import write_quote
 from services.runtime.rpc.call_context import current_caller, current_tenant
 
 TRIES_MAX: Final = 20

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.errors import RequestIdReused
-from services.pricing.tables import requests
+from services.pricing.storage.tables import requests
 from services.runtime.database.connections import transaction
 
 # Deletes what was asked before an instant, a batch at a time.

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.pricing.domain.errors import QuoteNotFound
-from services.pricing.requests import Request
-from services.pricing.tables import quotes
+from services.pricing.storage.idempotency import Request
+from services.pricing.storage.tables import quotes
 from services.runtime.database.connections import DirectConnections, reading, transaction
 
 # -- keep -- Adds a quote unless its request_id has one or its price book is not the current one any more. A copy of the

@@ -20,9 +20,9 @@ from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import CurrencyMismatch, TiersInvalid, WindowInvalid
 from services.pricing.domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
 from services.pricing.domain.terms import Discount
-from services.pricing.fields import read_amount, read_currency, read_date, read_instant, read_percent, read_word
-from services.pricing.reading import COUPON_CODE, TAX_CATEGORY_DEFAULT, read_terms
-from services.pricing.words import BASES, BEHAVIORS, KINDS
+from services.pricing.wire.enums import BASES, BEHAVIORS, KINDS
+from services.pricing.wire.fields import read_amount, read_currency, read_date, read_instant, read_percent, read_word
+from services.pricing.wire.requests import COUPON_CODE, TAX_CATEGORY_DEFAULT, read_terms
 
 RATE_PERCENT_MAX: Final = 100
 FEE_PERCENT_MAX: Final = 100

@@ -10,8 +10,7 @@ from services.pricing.domain.book import TaxRate
 from services.pricing.domain.cart import Cart
 from services.pricing.domain.line import CartLine
 from services.pricing.domain.price import AppliedAdjustment, Price, Row, SellerTotal
-from services.pricing.format import LocaleFormat
-from services.pricing.words import (
+from services.pricing.wire.enums import (
     BASIS_NUMBERS,
     BEHAVIOR_NUMBERS,
     DIRECTION_NUMBERS,
@@ -24,6 +23,7 @@ from services.pricing.words import (
     STAGE_NUMBERS,
     TREATMENT_NUMBERS,
 )
+from services.pricing.wire.locale_format import LocaleFormat
 
 
 def write_quote(
