@@ -1,6 +1,6 @@
 """Watching many payments over one stream. `Client.watch` is the way in; `watcher.py` puts it together.
 
-`backlog.py`, `topic.py`, `session.py`, `optimism.py` and `seen.py` decide and know nothing of networks; `line.py`,
+`backlog.py`, `topic.py`, `session.py`, `optimism.py` and `seen.py` decide and know nothing of networks; `stream_connection.py`,
 `polling.py` and `reading.py` speak to the server.
 """
 

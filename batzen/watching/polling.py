@@ -11,8 +11,8 @@ from batzen import errors
 from batzen.watching.connection import ConnectionState
 from batzen.watching.figures import Figures
 from batzen.watching.limits import WatchLimits
-from batzen.watching.line import Line
 from batzen.watching.reading import Archive
+from batzen.watching.stream_connection import Line
 from batzen.watching.topic import Asked, Topic, Verdict
 
 POLL_PAGE: Final = 100

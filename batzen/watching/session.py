@@ -1,4 +1,4 @@
-"""What is said and heard on one `WatchMany` stream. Pure: the stream itself is kept by `line.py`.
+"""What is said and heard on one `WatchMany` stream. Pure: the stream itself is kept by `stream_connection.py`.
 
 The contract: each Add is answered by one Created or one Canceled, and a watch ends with one Canceled. So a payment is
 added again only after its last watch on this stream was canceled, and after a Drop everything about the payment is

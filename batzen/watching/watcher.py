@@ -20,16 +20,16 @@ from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.vocabularies import PHASES
 from batzen.watching.assertions import Assertion, Token
 from batzen.watching.backlog import Backlog
-from batzen.watching.board import Board
 from batzen.watching.connection import Connection, ConnectionState
 from batzen.watching.figures import Figures
 from batzen.watching.limits import Backoff, WatchLimits
-from batzen.watching.line import Line
 from batzen.watching.optimism import Expectation, Update
 from batzen.watching.polling import Poller
 from batzen.watching.reading import Archive, OptimisticReader, Reader
 from batzen.watching.seen import Seen
 from batzen.watching.session import Session
+from batzen.watching.stream_connection import Line
+from batzen.watching.watch_registry import Board
 
 EXPECTED_FOR_MAX_S: Final = 300.0
 """The longest that something may be shown that is not true yet."""

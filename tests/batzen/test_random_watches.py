@@ -29,12 +29,12 @@ from batzen import errors
 from batzen.status.v1 import status_pb2 as pb
 from batzen.watching.assertions import Assertion
 from batzen.watching.backlog import Backlog, Needs
-from batzen.watching.board import Board
 from batzen.watching.figures import Figures
 from batzen.watching.limits import WatchLimits
 from batzen.watching.seen import Seen
 from batzen.watching.session import Session
 from batzen.watching.topic import Topic, Verdict
+from batzen.watching.watch_registry import Board
 from tests.batzen.model import History, ManyStream, token
 
 PAYMENTS = ("pay_ann", "pay_bob", "pay_cid")

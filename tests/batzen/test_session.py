@@ -12,11 +12,11 @@ from batzen import errors
 from batzen.status.v1 import status_pb2 as pb
 from batzen.watching.assertions import Assertion
 from batzen.watching.backlog import Backlog
-from batzen.watching.board import Board
 from batzen.watching.figures import Figures
 from batzen.watching.limits import COMMANDS_MAX, REQUEST_BYTES, WatchLimits
 from batzen.watching.session import Session
 from batzen.watching.topic import Topic
+from batzen.watching.watch_registry import Board
 from tests.batzen.model import History, token
 
 LIMITS = WatchLimits(queue_max=8, streams_max=2)
