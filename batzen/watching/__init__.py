@@ -1,7 +1,7 @@
 """Watching many payments over one stream. `Client.watch` is the way in; `watcher.py` puts it together.
 
-`backlog.py`, `topic.py`, `session.py`, `optimism.py` and `seen.py` decide and know nothing of networks; `stream_connection.py`,
-`polling.py` and `reading.py` speak to the server.
+`backlog.py`, `topic.py`, `session.py`, `watch_registry.py`, `optimism.py` and `seen.py` decide and know nothing of
+networks; `stream_connection.py`, `polling.py` and `reading.py` speak to the server.
 """
 
 from batzen.watching.connection import Connection, ConnectionState

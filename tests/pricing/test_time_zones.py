@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 WITHOUT_SYSTEM = """
 import zoneinfo
 from datetime import UTC, datetime
-from services.pricing.fields import read_zone
+from services.pricing.wire.fields import read_zone
 
 assert zoneinfo.TZPATH == (), zoneinfo.TZPATH
 instant = datetime(2023, 12, 31, 23, 30, tzinfo=UTC)
