@@ -38,7 +38,7 @@ from services.gateway.servicers.ops import GatewayOpsServicer
 from services.gateway.stripe_api.client import TRY_TIMEOUT_S, Provider
 from services.gateway.stripe_api.limits import Rates, StripeLimits
 from services.gateway.stripe_api.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
-from services.gateway.sync.reader import Observer
+from services.gateway.sync.reader import MirrorReader
 from services.gateway.sync.sweep import Looker
 from services.gateway.webhooks.endpoint import endpoints_of, make_app
 from services.gateway.webhooks.inbox import Inbox
@@ -144,7 +144,7 @@ class Parts:
     servicer: GatewayServicer
     ops: GatewayOpsServicer
     calls: Calls
-    observer: Observer
+    reader: MirrorReader
     sellers: Sellers
     inbox: Inbox
     deliveries: Deliveries
@@ -187,11 +187,11 @@ async def gateway_parts(
             CreateRefund(provider),
         ]
         calls = Calls(store, operations, is_away=limits.is_away_for, now=now)
-        observer = Observer(store, calls, provider, now=now)
+        reader = MirrorReader(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
         inbox = Inbox(
             held,
-            observer,
+            reader,
             sellers,
             api_version=stripe.api_version,
             livemode=is_live(stripe_key),
@@ -199,7 +199,7 @@ async def gateway_parts(
             wake=work.wake,
         )
         deliveries = Deliveries(held, sink, now=now)
-        work.register(calls.work, inbox.work, deliveries.work, Looker(held, observer).work)
+        work.register(calls.work, inbox.work, deliveries.work, Looker(held, reader).work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
             clock=clock,
@@ -209,7 +209,7 @@ async def gateway_parts(
             servicer=GatewayServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
                 store=store,
                 calls=calls,
-                observer=observer,
+                reader=reader,
                 creation=Creation(store, calls, Customers(held, provider, now=now), sellers, now=now),
                 sellers=sellers,
                 provider=provider,
@@ -218,7 +218,7 @@ async def gateway_parts(
             ),
             ops=GatewayOpsServicer(DeadLetters(held, work, clock=clock)),  # type: ignore[abstract]  # as above
             calls=calls,
-            observer=observer,
+            reader=reader,
             sellers=sellers,
             inbox=inbox,
             deliveries=deliveries,

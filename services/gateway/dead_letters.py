@@ -54,8 +54,8 @@ class Outcome:
 class DeadLetters:
     """Lists and replays what the engine of this service has given up."""
 
-    def __init__(self, held: DirectConnections, work: Engine, *, clock: Clock) -> None:
-        self._held = held
+    def __init__(self, connections: DirectConnections, work: Engine, *, clock: Clock) -> None:
+        self._connections = connections
         self._work = work
         self._clock = clock
 
@@ -68,7 +68,7 @@ class DeadLetters:
         size = page_size or PAGE_SIZE_DEFAULT
         after = _place_in(page_token) if page_token else None
         found = await letters.dead_letters(
-            self._held, self._work.kinds, tenant_id=tenant_id, after=after, limit=size + 1
+            self._connections, self._work.kinds, tenant_id=tenant_id, after=after, limit=size + 1
         )
         page = found[:size]
         subjects = await self._subjects(tenant_id, page)
@@ -100,7 +100,7 @@ class DeadLetters:
         if kept["outcomes"] is not None:
             return [Outcome(**one) for one in json.loads(kept["outcomes"])]
         for kind, key in rows:
-            await letters.replay(self._held, kind, key, tenant_id=tenant_id, shift=self._clock.shift)
+            await letters.replay(self._connections, kind, key, tenant_id=tenant_id, shift=self._clock.shift)
             self._work.wake(kind.work_class)
         until = asyncio.get_running_loop().time() + _patience_s()
         problems = await asyncio.gather(*(self._outcome(tenant_id, kind, key, until=until) for kind, key in rows))
@@ -140,7 +140,7 @@ class DeadLetters:
         same = " AND ".join(
             f"{column} = ${place}::text::{type}" for place, (column, type) in enumerate(kind.key.items(), start=2)
         )
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             row = await connection.fetchrow(
                 f"""SELECT failures, problem, dead_time IS NOT NULL AS is_dead,
                         dead_time IS NULL AND due_time IS NULL AS is_done
@@ -152,7 +152,7 @@ class DeadLetters:
 
     async def _subjects(self, tenant_id: str, page: Sequence[DeadLetter]) -> dict[str, Subject]:
         keys = {kind.name: [one.key[0] for one in page if one.kind == kind.name] for kind in self._work.kinds}
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             rows = await connection.fetch(_SUBJECTS, tenant_id, keys["events"], keys["calls"], keys["deliveries"])
         return {
             row["dead_letter_id"]: Subject(
@@ -164,7 +164,7 @@ class DeadLetters:
         }
 
     async def _kept(self, tenant_id: str, request_id: uuid.UUID) -> asyncpg.Record | None:
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             return await connection.fetchrow(
                 "SELECT request_hash, outcomes FROM replays WHERE tenant_id = $1 AND request_id = $2",
                 tenant_id,
@@ -174,7 +174,7 @@ class DeadLetters:
     async def _keep(
         self, tenant_id: str, request_id: uuid.UUID, request_hash: bytes, actor_id: str, ids: Sequence[str]
     ) -> asyncpg.Record:
-        async with self._held.statement("replay.begin") as connection:
+        async with self._connections.statement("replay.begin") as connection:
             await connection.execute(
                 """INSERT INTO replays (tenant_id, request_id, request_hash, actor_id, dead_letter_ids, create_time)
                    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT ON CONSTRAINT replays_pkey DO NOTHING""",
@@ -191,7 +191,7 @@ class DeadLetters:
 
     async def _end(self, tenant_id: str, request_id: uuid.UUID, outcomes: Sequence[Outcome]) -> None:
         said = [{"dead_letter_id": one.dead_letter_id, "problem": one.problem} for one in outcomes]
-        async with self._held.statement("replay.end") as connection:
+        async with self._connections.statement("replay.end") as connection:
             await connection.execute(
                 "UPDATE replays SET outcomes = $3 WHERE tenant_id = $1 AND request_id = $2 AND outcomes IS NULL",
                 tenant_id,

@@ -26,7 +26,7 @@ from services.gateway.mirror.attention import Attention
 
 LEASE: Final = timedelta(seconds=3)
 """How long a payment's calls stay with one process; renewed while a call runs, so it bounds the wait after a crash."""
-KEY_LIFE: Final = timedelta(hours=23)
+IDEMPOTENCY_KEY_TTL: Final = timedelta(hours=23)
 """Stripe may forget an idempotency key after 24 h; a call older than this is looked up, never repeated."""
 SETTLE_FIRST: Final = timedelta(seconds=1)
 SETTLE_MAX: Final = timedelta(minutes=5)
@@ -410,7 +410,7 @@ def noticed(before: Intent, object_id: str, event_type: str, *, is_over: bool) -
     return replace(before, notices=notices[-NOTICES_MAX:])
 
 
-def seen(before: Intent, facts: Facts, *, currency_code: str) -> Intent:
+def apply(before: Intent, facts: Facts, *, currency_code: str) -> Intent:
     """Return the attempt after its intent was seen; a decline that was not seen before is counted."""
     declined = facts.error is not None and facts.error_mark not in ("", before.error_mark)
     mismatch = ""
@@ -451,7 +451,7 @@ def advances(before: Intent, facts: Facts) -> bool:
     )
 
 
-def says_nothing_new(before: Intent, facts: Facts) -> bool:
+def is_current(before: Intent, facts: Facts) -> bool:
     """Whether a snapshot shows the intent as it was last seen."""
     return (
         facts.state == before.state

@@ -15,7 +15,7 @@ DELETE FROM calls WHERE ctid = ANY(ARRAY(
     WHERE c.create_time < $1 AND c.state IN ('ACCEPTED', 'ANSWERED', 'REFUSED', 'WITHDRAWN') AND NOT EXISTS (
         SELECT FROM intents i
         WHERE i.tenant_id = c.tenant_id AND i.payment_id = c.payment_id
-            AND i.seen ->> 'state' NOT IN ('SUCCEEDED', 'CANCELED'))
+            AND i.mirrored ->> 'state' NOT IN ('SUCCEEDED', 'CANCELED'))
     ORDER BY c.create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
 RETURNING 1"""
 

@@ -451,7 +451,7 @@ async def test_a_key_that_stripe_may_have_forgotten_is_looked_up_and_not_used_ag
     await payments.gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
 
     await stripe.advance(timedelta(days=2).total_seconds())
-    clock.advance(domain.KEY_LIFE)
+    clock.advance(domain.IDEMPOTENCY_KEY_TTL)
     await replica.parts.work.once()
 
     await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
@@ -643,7 +643,7 @@ async def test_a_call_that_was_withdrawn_is_taken_up_again_under_its_key_however
     payment_id = await payments.paid()
     request = payments.refund_request(payment_id, 600)
     key = f"refund.create:{call_id_of('main', 'refund.create', uuid.UUID(request.request_id))}"
-    for passed in (timedelta(0), domain.KEY_LIFE):
+    for passed in (timedelta(0), domain.IDEMPOTENCY_KEY_TTL):
         clock.advance(passed)
         await stripe.fault(Kind.RATE_LIMIT, route=REFUND, times=TRIES)
         assert (await refusal(gateway.CreateRefund(request)))[1] == "STRIPE_RATE_LIMITED"

@@ -235,7 +235,7 @@ async def test_what_was_not_saved_is_not_delivered(parts: Parts, payment_id: str
     await record(parts, payment_id)
     held = await parts.store.take("main", payment_id)
     assert held is not None
-    await parts.store.let_go(held)  # as if its lease had run out
+    await parts.store.release(held)  # as if its lease had run out
     held.observation = seen(held.observation, 1)
 
     with pytest.raises(LeaseLost):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway import domain
-from services.gateway.domain import Facts, Intent, Method, Observation, PaymentError, Refund, advances, observe, seen
+from services.gateway.domain import Facts, Intent, Method, Observation, PaymentError, Refund, advances, apply, observe
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 AMOUNT = 10_000
@@ -55,9 +55,9 @@ def paid(attempt: int = 1, **changes: object) -> Intent:
 def test_each_decline_is_counted_once() -> None:
     first = facts(error=DECLINED, error_mark="ch_1")
 
-    once = seen(intent(), first, currency_code="CHF")
-    again = seen(once, first, currency_code="CHF")
-    twice = seen(again, facts(error=DECLINED, error_mark="ch_2"), currency_code="CHF")
+    once = apply(intent(), first, currency_code="CHF")
+    again = apply(once, first, currency_code="CHF")
+    twice = apply(again, facts(error=DECLINED, error_mark="ch_2"), currency_code="CHF")
 
     assert [one.decline_count for one in (once, again, twice)] == [1, 1, 2]
 
@@ -65,17 +65,17 @@ def test_each_decline_is_counted_once() -> None:
 def test_the_same_card_may_fail_to_authenticate_twice() -> None:
     failed = facts(error=DECLINED, error_mark="failed:pm_1")
 
-    state = seen(intent(), failed, currency_code="CHF")
-    state = seen(state, facts(domain.REQUIRES_ACTION), currency_code="CHF")
-    state = seen(state, failed, currency_code="CHF")
+    state = apply(intent(), failed, currency_code="CHF")
+    state = apply(state, facts(domain.REQUIRES_ACTION), currency_code="CHF")
+    state = apply(state, failed, currency_code="CHF")
 
     assert state.decline_count == 2
 
 
 def test_what_is_shown_in_part_does_not_erase_what_was_seen_in_full() -> None:
-    known = seen(intent(), facts(domain.SUCCEEDED, method=VISA, disputed=True, charge_id="ch_1"), currency_code="CHF")
+    known = apply(intent(), facts(domain.SUCCEEDED, method=VISA, disputed=True, charge_id="ch_1"), currency_code="CHF")
 
-    after = seen(known, facts(domain.SUCCEEDED, method=ID_ALONE), currency_code="CHF")
+    after = apply(known, facts(domain.SUCCEEDED, method=ID_ALONE), currency_code="CHF")
 
     assert (after.method, after.disputed, after.charge_id) == (VISA, True, "ch_1")
 
@@ -83,20 +83,20 @@ def test_what_is_shown_in_part_does_not_erase_what_was_seen_in_full() -> None:
 def test_another_method_replaces_the_one_before() -> None:
     other = Method(payment_method_id="pm_2", type="card", brand="amex", last4="0005")
 
-    after = seen(intent(method=VISA), facts(method=other), currency_code="CHF")
+    after = apply(intent(method=VISA), facts(method=other), currency_code="CHF")
 
     assert after.method == other
 
 
 @pytest.mark.parametrize("shown", [facts(amount_minor=1), facts(currency_code="EUR")])
 def test_another_amount_or_currency_than_asked_for_is_a_mismatch(shown: Facts) -> None:
-    after = seen(intent(), shown, currency_code="CHF")
+    after = apply(intent(), shown, currency_code="CHF")
 
     assert "10000 CHF" in after.mismatch
     attention = observe(START, [after], []).attention
     assert attention is not None
     assert attention.reason == "AMOUNT_MISMATCH"
-    assert seen(after, facts(), currency_code="CHF").mismatch == ""
+    assert apply(after, facts(), currency_code="CHF").mismatch == ""
 
 
 # Which snapshots may be applied without a reading.
@@ -135,9 +135,9 @@ def test_a_method_of_which_only_the_id_is_shown_has_to_be_read_unless_it_is_know
 
 
 def test_a_snapshot_says_nothing_new_only_when_nothing_it_shows_is_new() -> None:
-    known = seen(intent(), facts(domain.SUCCEEDED, method=VISA), currency_code="CHF")
+    known = apply(intent(), facts(domain.SUCCEEDED, method=VISA), currency_code="CHF")
 
-    assert domain.says_nothing_new(known, facts(domain.SUCCEEDED, method=ID_ALONE))
+    assert domain.is_current(known, facts(domain.SUCCEEDED, method=ID_ALONE))
     for news in (
         facts(domain.CANCELED),
         facts(domain.SUCCEEDED, captured_minor=1),
@@ -146,7 +146,7 @@ def test_a_snapshot_says_nothing_new_only_when_nothing_it_shows_is_new() -> None
         facts(domain.SUCCEEDED, refunded_minor=1),
         facts(domain.SUCCEEDED, method=Method(payment_method_id="pm_2")),
     ):
-        assert not domain.says_nothing_new(known, news)
+        assert not domain.is_current(known, news)
 
 
 # What is true of the payment.
@@ -297,7 +297,7 @@ def test_whatever_is_seen_money_is_neither_lost_nor_made(
 
 
 def test_what_is_kept_is_read_back_as_it_was() -> None:
-    kept = seen(intent(), facts(method=VISA, error=DECLINED, error_mark="ch_1"), currency_code="CHF")
+    kept = apply(intent(), facts(method=VISA, error=DECLINED, error_mark="ch_1"), currency_code="CHF")
     given_back = refund(1)
 
     assert domain.intent_from_json(domain.to_json(kept)) == kept
@@ -307,4 +307,4 @@ def test_what_is_kept_is_read_back_as_it_was() -> None:
 def test_the_rest_between_tries_to_settle_doubles_up_to_its_bound() -> None:
     assert [domain.settle_delay(tries).total_seconds() for tries in (0, 1, 2, 3)] == [1, 2, 4, 8]
     assert domain.settle_delay(10_000) == domain.SETTLE_MAX
-    assert timedelta(hours=24) > domain.KEY_LIFE
+    assert timedelta(hours=24) > domain.IDEMPOTENCY_KEY_TTL

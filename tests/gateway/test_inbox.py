@@ -199,7 +199,7 @@ async def test_what_an_answer_said_already_needs_no_work(place: Place) -> None:
 
     receipts = [await place.sender.send(event) for event in (paid, *refunded)]
 
-    assert receipts == ["KNOWN"] * 4
+    assert receipts == ["ALREADY_APPLIED"] * 4
     assert [await place.state_of(event) for event in (paid, *refunded)] == ["DONE"] * 4
     await place.idle()
     assert await place.reads() == reads
@@ -212,22 +212,22 @@ async def test_what_cannot_be_read_is_never_taken_for_known(place: Place) -> Non
     (intent,) = await place.payments.intents(payment_id)
     (charge,) = await place.payments.charges(payment_id)
     (refund,) = await place.payments.refunds(payment_id)
-    held = await place.gateway.parts.observer.mirror_of("main", intent["id"])
+    held = await place.gateway.parts.reader.mirror_of("main", intent["id"])
     assert held is not None
 
-    assert all(is_current.is_known(held, shown) for shown in (intent, charge, refund))
+    assert all(is_current.is_current(held, shown) for shown in (intent, charge, refund))
     for shown in (intent, charge, refund):
         for name in ("id", "status", "amount", "amount_captured", "currency", "object", "last_payment_error"):
             for odd in (None, "odd", [], {}, 1.5, -1, "pi_other"):
                 changed = dict(shown) | {name: odd}
-                assert is_current.is_known(held, changed) in (True, False)
-        assert not is_current.is_known(held, dict(shown) | {"id": "other"})
-        assert not is_current.is_known(held, {"object": shown["object"]})
-    assert not is_current.is_known(held, {"object": "dispute", "payment_intent": intent["id"]})
-    assert not is_current.is_known(held, dict(intent) | {"status": "processing"})
-    assert not is_current.is_known(held, dict(charge) | {"amount_refunded": 1_001})
-    assert not is_current.is_known(held, dict(charge) | {"disputed": True})
-    assert not is_current.is_known(held, dict(refund) | {"status": "failed"})
+                assert is_current.is_current(held, changed) in (True, False)
+        assert not is_current.is_current(held, dict(shown) | {"id": "other"})
+        assert not is_current.is_current(held, {"object": shown["object"]})
+    assert not is_current.is_current(held, {"object": "dispute", "payment_intent": intent["id"]})
+    assert not is_current.is_current(held, dict(intent) | {"status": "processing"})
+    assert not is_current.is_current(held, dict(charge) | {"amount_refunded": 1_001})
+    assert not is_current.is_current(held, dict(charge) | {"disputed": True})
+    assert not is_current.is_current(held, dict(refund) | {"status": "failed"})
 
 
 async def test_a_refund_made_at_stripe_is_read_and_delivered(place: Place) -> None:
@@ -238,7 +238,7 @@ async def test_a_refund_made_at_stripe_is_read_and_delivered(place: Place) -> No
     heard = await place.sink.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 2_500)
 
     assert heard.observation.refundable_minor == AMOUNT_MINOR - 2_500
-    assert await place.sender.send(await place.refund_event(payment_id, "refund.created")) == "KNOWN"
+    assert await place.sender.send(await place.refund_event(payment_id, "refund.created")) == "ALREADY_APPLIED"
 
 
 async def test_one_reading_covers_all_events_that_wait_for_it(place: Place) -> None:

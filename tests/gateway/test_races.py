@@ -236,7 +236,7 @@ def show(replica: Gateway) -> Callable[[str, dict[str, Any]], Any]:
 
     async def bring(payment_id: str, intent: dict[str, Any]) -> Any:
         with call_context.acting_for("main"):
-            return await replica.parts.observer.observe("main", payment_id, intent, origin="webhook of a test")
+            return await replica.parts.reader.apply_snapshot("main", payment_id, intent, origin="webhook of a test")
 
     return bring
 
@@ -363,7 +363,7 @@ async def test_a_lease_is_held_as_long_as_the_call_lasts(
     await confirming
     taken = await replica.parts.store.take("main", payment_id)
     assert taken is not None
-    await replica.parts.store.let_go(taken)
+    await replica.parts.store.release(taken)
 
 
 async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
@@ -374,8 +374,8 @@ async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
     async with connected(database) as writer, connected(database) as watcher:
         async with writer.transaction():
             await writer.execute("UPDATE payments SET fence = fence + 1 WHERE payment_id = $1", payment_id)
-            changed = """UPDATE intents SET seen = jsonb_set(seen, '{state}', '"PROCESSING"') WHERE payment_id = $1"""
-            await writer.execute(changed, payment_id)
+            changed = "jsonb_set(mirrored, '{state}', '\"PROCESSING\"')"
+            await writer.execute(f"UPDATE intents SET mirrored = {changed} WHERE payment_id = $1", payment_id)
             taking = asyncio.ensure_future(replica.parts.store.take("main", payment_id))
             async with asyncio.timeout(10):
                 while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
@@ -384,7 +384,7 @@ async def test_whoever_waited_for_a_payment_sees_what_was_kept_of_it_meanwhile(
 
     assert held is not None
     assert held.intents[1].state == "PROCESSING"
-    await replica.parts.store.let_go(held)
+    await replica.parts.store.release(held)
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -398,12 +398,12 @@ async def test_a_renewal_that_comes_after_the_end_of_its_lease_keeps_nobody_wait
     if in_order:
         await store.save(held, point="call.release", now=clock.now(), release=True)
     else:
-        await store.let_go(held)
+        await store.release(held)
 
     assert not await store.renew(held)
     next_one = await store.take("main", payment_id)
     assert next_one is not None
-    await store.let_go(next_one)
+    await store.release(next_one)
 
 
 @asynccontextmanager

@@ -294,7 +294,7 @@ async def test_a_disputed_charge_is_not_refunded(
 ) -> None:
     payment_id = await payments.paid()
     async with connected(database) as connection:
-        disputed = "UPDATE intents SET seen = jsonb_set(seen, '{disputed}', 'true') WHERE payment_id = $1"
+        disputed = "UPDATE intents SET mirrored = jsonb_set(mirrored, '{disputed}', 'true') WHERE payment_id = $1"
         await connection.execute(disputed, payment_id)
 
     assert await refusal(gateway.CreateRefund(payments.refund_request(payment_id, 100))) == (

@@ -40,7 +40,7 @@ from services.errors import (
 from services.gateway import domain
 from services.gateway.call_log import backoff
 from services.gateway.domain import IntentNotFound
-from services.gateway.mirror.store import Call, Held, LeaseLost, Store, call_id_of
+from services.gateway.mirror.store import Call, LeaseLost, MirroredPayment, Store, call_id_of
 from services.gateway.stripe_api.client import NotExecuted, Unanswered
 from services.runtime import crash_points
 from services.runtime.rpc import call_context
@@ -70,36 +70,36 @@ class Operation(Protocol):
 
     name: str
     """`intent.confirm`; part of the idempotency key."""
-    is_promised: bool
+    retry_until_known: bool
     """Whether a caller is told that it goes ahead while its outcome is unknown: then it is not given up silently."""
 
-    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+    async def prepare(self, held: MirroredPayment, call: Call) -> dict[str, Any]:
         """Return what is sent, or raise what forbids it."""
 
-    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
+    async def send(self, held: MirroredPayment, call: Call, *, is_repeat: bool) -> Json:
         """Make the call, which may have been sent before. Raises what `Provider` does."""
 
-    async def look_up(self, held: Held, call: Call) -> Json | None:
+    async def look_up(self, held: MirroredPayment, call: Call) -> Json | None:
         """Find out what a call led to whose key says no more; None if it had no effect."""
 
-    async def look_again(self, held: Held, call: Call, refusal: domain.StripeRefused) -> Json:
+    async def look_again(self, held: MirroredPayment, call: Call, refusal: domain.StripeRefused) -> Json:
         """Put what is true into `held` after Stripe refused what the mirror allowed.
 
         Return what was asked for if that is there all the same. Else undo what `prepare` reserved and raise what
         forbids the call: what is true, or if that does not explain it, the refusal.
         """
 
-    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+    def record(self, held: MirroredPayment, call: Call, answer: Json) -> dict[str, Any]:
         """Put what Stripe answered into `held`, and return what is kept of it: ids, never a secret."""
 
-    def withdrawn(self, held: Held, call: Call) -> None:
+    def discarded(self, held: MirroredPayment, call: Call) -> None:
         """Make `held` what it was before `prepare`: the call had no effect, and will be made anew."""
 
-    def unknown(self, held: Held) -> None:
+    def unknown(self, held: MirroredPayment) -> None:
         """Put into `held` that the outcome is not known."""
 
 
-class _Withdrawn(Exception):
+class _Discarded(Exception):
     """The call was withdrawn while we waited for it, since it had no effect."""
 
 
@@ -115,10 +115,10 @@ class Refusal(ServiceError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class CallResult:
     """What came of a call."""
 
-    held: Held
+    held: MirroredPayment
     answer: Mapping[str, Any]
     """What was kept of Stripe's answer; empty while it is not known."""
     live: Json | None
@@ -153,7 +153,7 @@ class Calls:
         request_id: uuid.UUID,
         request_hash: bytes,
         params: Json,
-    ) -> Done:
+    ) -> CallResult:
         """Make a call, or return what came of it when it was made before. It goes on if its caller goes away."""
         call = Call(
             tenant_id=tenant_id,
@@ -169,7 +169,7 @@ class Calls:
         task.add_done_callback(_retrieve)
         return await asyncio.shield(task)
 
-    async def _make(self, call: Call) -> Done:
+    async def _make(self, call: Call) -> CallResult:
         until = patience()
         self._room.check_room((call.tenant_id, call.payment_id))  # or it would be written down, too
         while True:
@@ -180,10 +180,10 @@ class Calls:
                 if held is not None and accepted is not None:
                     return await self._carry_out(held, accepted, deliver=None)
                 return await self._join(call, until=until)
-            except (LeaseLost, _Withdrawn):
+            except (LeaseLost, _Discarded):
                 continue  # what Stripe answered under an old fence is thrown away, and asked again
 
-    async def _join(self, call: Call, *, until: float) -> Done:
+    async def _join(self, call: Call, *, until: float) -> CallResult:
         """Wait for whoever works on the payment; then return what came of the call, or carry it on."""
         while True:
             kept, held = await self._turn(call, until=until)
@@ -196,18 +196,18 @@ class Calls:
             async with self.holding(held):
                 await self._store.save(held, point="call.release", now=self._now(), release=True)
 
-    async def _turn(self, call: Call, *, until: float) -> tuple[Call, Held | None]:
+    async def _turn(self, call: Call, *, until: float) -> tuple[Call, MirroredPayment | None]:
         """Wait until a call that was made before is done, or its payment is ours. Raises RequestInProgress."""
         question = (call.tenant_id, call.operation, call.request_id)
         with self._room.place((call.tenant_id, call.payment_id), question=question) as place:
             while True:
                 kept = await self._store.call(*question)
                 if kept is None:  # a database that lost its last commits
-                    raise _Withdrawn
+                    raise _Discarded
                 if kept.request_hash != call.request_hash or kept.payment_id != call.payment_id:
                     raise RequestIdReused(field="request_id")
                 if kept.state == "WITHDRAWN":
-                    raise _Withdrawn
+                    raise _Discarded
                 if kept.state in ("ANSWERED", "REFUSED"):
                     return kept, None
                 held = await self._store.take(call.tenant_id, call.payment_id)
@@ -252,15 +252,15 @@ class Calls:
         except ServiceError as error:  # kept as the call's answer
             _logger.info("%s of %s: %s", call.operation, call.payment_id, error.reason)
 
-    async def _kept(self, call: Call) -> Done:
+    async def _kept(self, call: Call) -> CallResult:
         if call.state == "REFUSED":
             raise Refusal(call.answer or {})
         held = await self._store.read(call.tenant_id, call.payment_id)
         if held is None:
             raise IntentNotFound
-        return Done(held=held, answer=call.answer or {}, live=None)
+        return CallResult(held=held, answer=call.answer or {}, live=None)
 
-    async def _carry_out(self, held: Held, call: Call, *, deliver: str | None) -> Done:
+    async def _carry_out(self, held: MirroredPayment, call: Call, *, deliver: str | None) -> CallResult:
         try:
             async with self.holding(held):
                 await self.settle_open(held, but=call)
@@ -268,7 +268,7 @@ class Calls:
         finally:
             self._room.answered((call.tenant_id, call.operation, call.request_id))
 
-    async def settle_open(self, held: Held, *, but: Call | None = None) -> None:
+    async def settle_open(self, held: MirroredPayment, *, but: Call | None = None) -> None:
         """Ask what came of calls on a held payment that have no answer, before anything is concluded or done.
 
         What they led to is delivered. Raises StripeUnavailable while one stays unknown.
@@ -291,7 +291,9 @@ class Calls:
                 raise domain.StripeUnavailable
             del held.open_calls[operation, request_id]
 
-    async def _perform(self, held: Held, call: Call, *, deliver: str | None, release: bool = True) -> Done:
+    async def _perform(
+        self, held: MirroredPayment, call: Call, *, deliver: str | None, release: bool = True
+    ) -> CallResult:
         operation = self._operations[call.operation]
         step = call.operation
         was_sent = call.state != "ACCEPTED"
@@ -310,21 +312,21 @@ class Calls:
         try:
             answer = await crash_points.call(f"{step}.stripe", self._ask(operation, held, call, is_repeat=was_sent))
         except domain.Amendable:  # refused, so no try before this one had an effect either, nor will one by this key
-            call = call.begun_anew(self._now())
-            await self._withdraw(operation, held, call, deliver=deliver, release=release)
+            call = call.with_new_key(self._now())
+            await self._discard(operation, held, call, deliver=deliver, release=release)
             raise
         except (domain.StripeRateLimited, domain.StripeUnavailable):
             if was_sent:  # it was not sent this time; the times before may have had an effect
                 return await self._unknown(operation, held, call, release=release, was_asked=False)
-            await self._withdraw(operation, held, call, deliver=deliver, release=release)
+            await self._discard(operation, held, call, deliver=deliver, release=release)
             raise
         except Unanswered:
             return await self._unknown(operation, held, call, release=release)
         except NotExecuted as nothing:
-            if operation.is_promised and call.state == "UNKNOWN":
-                return await self._unknown(operation, held, call.begun_anew(self._now()), release=release)
-            call = call.begun_anew(self._now())
-            await self._withdraw(operation, held, call, deliver=deliver, release=release)
+            if operation.retry_until_known and call.state == "UNKNOWN":
+                return await self._unknown(operation, held, call.with_new_key(self._now()), release=release)
+            call = call.with_new_key(self._now())
+            await self._discard(operation, held, call, deliver=deliver, release=release)
             raise domain.StripeKeySpent from nothing
         except domain.StripeRefused as refusal:
             found = await self._look_again(
@@ -338,7 +340,7 @@ class Calls:
         await self._store.save(
             held, point=f"{step}.record", now=self._now(), call=call, release=release, deliver=deliver
         )
-        return Done(held=held, answer=kept, live=answer)
+        return CallResult(held=held, answer=kept, live=answer)
 
     def _too_late_by(self, call: Call) -> timedelta | None:
         """Return for how long Stripe may not hear of a call for a first time any more; None if it still may."""
@@ -347,7 +349,7 @@ class Calls:
         late = self._now() - datetime.fromisoformat(call.params[SEND_BEFORE])
         return late if late >= timedelta(0) else None
 
-    async def _ask(self, operation: Operation, held: Held, call: Call, *, is_repeat: bool) -> Json:
+    async def _ask(self, operation: Operation, held: MirroredPayment, call: Call, *, is_repeat: bool) -> Json:
         """Send by the key while Stripe remembers it; look up what is older, or what it will not say.
 
         What was sent and not answered may never have got there. When it is too late for that it is not sent again, lest
@@ -373,7 +375,7 @@ class Calls:
     async def _look_again(
         self,
         operation: Operation,
-        held: Held,
+        held: MirroredPayment,
         call: Call,
         refusal: domain.StripeRefused,
         *,
@@ -391,7 +393,7 @@ class Calls:
         except (domain.StripeRateLimited, domain.StripeUnavailable):
             if was_sent:  # somebody may have been told that it goes ahead
                 return None
-            await self._withdraw(operation, held, call, deliver=deliver, release=release)
+            await self._discard(operation, held, call, deliver=deliver, release=release)
             raise
         except ServiceError as truth:
             # The caller is told of the refusal alone, so what was seen is delivered.
@@ -400,11 +402,11 @@ class Calls:
             await self._refuse(held, call, truth, deliver=deliver, release=release)
             raise
 
-    async def _withdraw(
-        self, operation: Operation, held: Held, call: Call, *, deliver: str | None, release: bool
+    async def _discard(
+        self, operation: Operation, held: MirroredPayment, call: Call, *, deliver: str | None, release: bool
     ) -> None:
         """Put a call aside that certainly had no effect, so that a repeat takes it up again."""
-        operation.withdrawn(held, call)
+        operation.discarded(held, call)
         await self._store.save(
             held,
             point=f"{call.operation}.withdraw",
@@ -415,8 +417,8 @@ class Calls:
         )
 
     async def _unknown(
-        self, operation: Operation, held: Held, call: Call, *, release: bool, was_asked: bool = True
-    ) -> Done:
+        self, operation: Operation, held: MirroredPayment, call: Call, *, release: bool, was_asked: bool = True
+    ) -> CallResult:
         """Keep that the outcome is not known. Each time that Stripe was asked in vain it rests longer."""
         now = self._now()
         operation.unknown(held)
@@ -424,10 +426,10 @@ class Calls:
         call = replace(call, state="UNKNOWN", tries=call.tries + was_asked, due_time=now + delay)
         await self._store.save(held, point=f"{call.operation}.unknown", now=now, call=call, release=release)
         _logger.warning("%s of %s is unknown, try %d", call.operation, call.payment_id, call.tries)
-        return Done(held=held, answer={}, live=None)
+        return CallResult(held=held, answer={}, live=None)
 
     async def _refuse(
-        self, held: Held, call: Call, refusal: ServiceError, *, deliver: str | None, release: bool
+        self, held: MirroredPayment, call: Call, refusal: ServiceError, *, deliver: str | None, release: bool
     ) -> None:
         kept = {
             "status": refusal.status,
@@ -442,7 +444,7 @@ class Calls:
         )
 
     @asynccontextmanager
-    async def holding(self, held: Held) -> AsyncIterator[None]:
+    async def holding(self, held: MirroredPayment) -> AsyncIterator[None]:
         """Keep the lease while inside. After an error let go; what is saved is where the next one goes on."""
         renewing = asyncio.create_task(self._renew(held))
         try:
@@ -450,13 +452,13 @@ class Calls:
         except LeaseLost:
             raise
         except (Exception, asyncio.CancelledError):
-            await self._let_go(held)
+            await self._release(held)
             raise
         finally:
             renewing.cancel()
             self._room.wake((held.tenant_id, held.payment_id))
 
-    async def held(self, tenant_id: str, payment_id: str) -> Held:
+    async def acquire(self, tenant_id: str, payment_id: str) -> MirroredPayment:
         """Take a payment, waiting for whoever works on it."""
         held = await self._store.take(tenant_id, payment_id)
         if held is not None:
@@ -474,13 +476,13 @@ class Calls:
                 if not await place.until_worth_a_look(until):
                     raise RequestInProgress
 
-    async def _let_go(self, held: Held) -> None:
+    async def _release(self, held: MirroredPayment) -> None:
         try:
-            await self._store.let_go(held)
+            await self._store.release(held)
         except ServiceError:
             _logger.warning("%s could not be let go; its lease ends by itself", held.payment_id)
 
-    async def _renew(self, held: Held) -> None:
+    async def _renew(self, held: MirroredPayment) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
@@ -497,7 +499,7 @@ def patience() -> float:
     return asyncio.get_running_loop().time() + wait_s
 
 
-def _retrieve(task: asyncio.Task[Done]) -> None:
+def _retrieve(task: asyncio.Task[CallResult]) -> None:
     """Look at how a task ended, for when nobody waits for it any more."""
     if not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), ServiceError):
         _logger.error("a call failed", exc_info=task.exception())

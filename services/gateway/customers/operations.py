@@ -35,8 +35,8 @@ _logger = logging.getLogger(__name__)
 class Customers:
     """Finds or makes the customer of a payer."""
 
-    def __init__(self, held: DirectConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
-        self._held = held
+    def __init__(self, connections: DirectConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
+        self._connections = connections
         self._provider = provider
         self._now = now
 
@@ -46,7 +46,7 @@ class Customers:
         What was first known of the person is kept until Stripe has it: first payments at once, and whoever goes on
         after a crash and knows no more than the id, make the same one.
         """
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             known = await connection.fetchval(
                 "SELECT customer_id FROM customers WHERE tenant_id = $1 AND payer_id = $2", tenant_id, payer_id
             )
@@ -59,7 +59,7 @@ class Customers:
 
     async def forget(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
         """Forget a customer that is gone at Stripe; nothing happens when the payer has another by now."""
-        async with self._held.statement("customer.forget") as connection:
+        async with self._connections.statement("customer.forget") as connection:
             await connection.execute(
                 """UPDATE customers SET customer_id = NULL, generation = generation + 1
                    WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3""",
@@ -70,7 +70,7 @@ class Customers:
 
     async def _make(self, tenant_id: str, payer_id: str, details: dict[str, Any]) -> str | None:
         """Make the customer of the current generation; None when another generation has to be tried."""
-        async with self._held.statement("customer.begin") as connection:
+        async with self._connections.statement("customer.begin") as connection:
             row = await connection.fetchrow(
                 """INSERT INTO customers AS c (tenant_id, payer_id, details, create_time) VALUES ($1, $2, $3, $4)
                    ON CONFLICT ON CONSTRAINT customers_pkey DO UPDATE
@@ -103,7 +103,7 @@ class Customers:
             code = refusal.metadata.get("code")
             _logger.warning("a customer is made without %s, which Stripe does not take: %s", ", ".join(dropped), code)
             return None
-        async with self._held.statement("customer.create.record") as connection:
+        async with self._connections.statement("customer.create.record") as connection:
             recorded = await connection.fetchval(
                 """UPDATE customers SET customer_id = coalesce(customer_id, $4), details = NULL
                    WHERE tenant_id = $1 AND payer_id = $2 AND generation = $3 RETURNING customer_id""",
@@ -119,7 +119,7 @@ class Customers:
 
         Without `details` whoever comes next says again what is known of the person.
         """
-        async with self._held.statement("customer.next") as connection:
+        async with self._connections.statement("customer.next") as connection:
             await connection.execute(
                 """UPDATE customers SET generation = generation + 1, details = $4
                    WHERE tenant_id = $1 AND payer_id = $2 AND generation = $3 AND customer_id IS NULL""",

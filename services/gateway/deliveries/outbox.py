@@ -59,9 +59,9 @@ class Deliveries:
     """Makes the deliveries that `Store.save` wrote down."""
 
     def __init__(
-        self, held: DirectConnections, sink: GatewayEventSinkServiceStub, *, now: Callable[[], datetime]
+        self, connections: DirectConnections, sink: GatewayEventSinkServiceStub, *, now: Callable[[], datetime]
     ) -> None:
-        self._held = held
+        self._connections = connections
         self._sink = sink
         self._now = now
 
@@ -80,13 +80,13 @@ class Deliveries:
     async def deliver(self, work: Work) -> None:
         """Deliver the newest observation of a payment; nothing if it was delivered."""
         (payment_id,) = work.key
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             row = await connection.fetchrow(_WANTED, work.tenant_id, payment_id)
         if row is None:
             return
         observation = Observation.from_json(json.loads(row["observation"]))
         await self._send(work.tenant_id, observation, origin=row["origin"], since=row["record_time"])
-        async with self._held.statement("deliver.done") as connection:
+        async with self._connections.statement("deliver.done") as connection:
             await connection.execute(_DELIVERED, work.tenant_id, payment_id, observation.mirror_version)
 
     async def _send(self, tenant_id: str, observation: Observation, *, origin: str, since: datetime) -> None:

@@ -11,13 +11,13 @@ from services.errors import InvalidRequest
 from services.gateway.disputes import domain as disputes
 from services.gateway.disputes.domain import Dispute
 from services.gateway.intents.operations import observe
-from services.gateway.mirror.store import Held
+from services.gateway.mirror.store import MirroredPayment
 from services.gateway.stripe_api.currencies import AmountNotRepresentable, from_stripe
 
 Json = Mapping[str, Any]
 
 
-def see_disputes(held: Held, attempt: int, shown: Sequence[Json]) -> None:
+def apply_disputes(held: MirroredPayment, attempt: int, shown: Sequence[Json]) -> None:
     """Put all disputes of an attempt's charge into the mirror. Stripe never takes one back, so none is forgotten."""
     intent = held.intents[attempt]
     known = {dispute.dispute_id: dispute for dispute in intent.disputes}

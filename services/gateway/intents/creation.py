@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from services.errors import RequestIdReused
-from services.gateway.call_log.engine import Calls, Done
+from services.gateway.call_log.engine import CallResult, Calls
 from services.gateway.customers.operations import Customers
 from services.gateway.domain import Amendable, SellerNotFound, SellerNotPayable, StripeKeySpent
 from services.gateway.intents import operations
@@ -63,7 +63,7 @@ class Creation:
         self._sellers = sellers
         self._now = now
 
-    async def create(self, asked: Asked) -> Done:
+    async def create(self, asked: Asked) -> CallResult:
         """Create the intent, or return what came of that when it was asked before."""
         params = await self._params(asked)
         refused = None

@@ -17,7 +17,7 @@ from services.gateway.domain import (
     StripeRefused,
     StripeUnavailable,
 )
-from services.gateway.mirror.store import Call, Held
+from services.gateway.mirror.store import Call, MirroredPayment
 from services.gateway.stripe_api.client import Declined, Provider, facts_of
 from services.gateway.stripe_api.currencies import charge_to_stripe, to_stripe
 
@@ -36,14 +36,14 @@ EXPANDED: Final = ["latest_charge", "payment_method"]
 """So that an answer shows what was paid with, and no second call is needed."""
 
 
-def see(held: Held, attempt: int, intent: Json) -> None:
+def apply_intent(held: MirroredPayment, attempt: int, intent: Json) -> None:
     """Put an intent as Stripe showed it into the mirror."""
     before = held.intents[attempt]
-    held.intents[attempt] = domain.seen(before, facts_of(intent), currency_code=held.currency_code)
+    held.intents[attempt] = domain.apply(before, facts_of(intent), currency_code=held.currency_code)
     observe(held)
 
 
-def observe(held: Held) -> None:
+def observe(held: MirroredPayment) -> None:
     """Draw the conclusion from everything seen."""
     held.observation = domain.observe(
         held.observation,
@@ -57,12 +57,12 @@ class CreateIntent:
     """Creates the intent of one attempt, as a destination charge. Moves no money."""
 
     name = "intent.create"
-    is_promised = False
+    retry_until_known = False
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+    async def prepare(self, held: MirroredPayment, call: Call) -> dict[str, Any]:
         """Check the attempt, and write down exactly what Stripe is asked for."""
         asked = call.params
         latest = held.latest
@@ -101,7 +101,7 @@ class CreateIntent:
         )
         return {**asked, "body": body}
 
-    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
+    async def send(self, held: MirroredPayment, call: Call, *, is_repeat: bool) -> Json:
         """Create it. Raises Amendable for what is refused and may be asked for otherwise."""
         try:
             return await self._provider.create_intent(call.params["body"], key=call.key, is_repeat=is_repeat)
@@ -111,13 +111,13 @@ class CreateIntent:
                 raise
             raise amendable from refusal
 
-    async def look_again(self, held: Held, call: Call, refusal: StripeRefused) -> Json:
+    async def look_again(self, held: MirroredPayment, call: Call, refusal: StripeRefused) -> Json:
         """Close the attempt that never came to be, so that the next one may begin: there is nothing to read."""
         attempt = call.params["attempt"]
         held.intents[attempt] = replace(held.intents[attempt], state=domain.CANCELED)
         raise refusal
 
-    async def look_up(self, held: Held, call: Call) -> Json | None:
+    async def look_up(self, held: MirroredPayment, call: Call) -> Json | None:
         """Find the intent that carries this call's id among the customer's."""
         try:
             found = await self._provider.list_intents(call.params["customer_id"], since=call.create_time)
@@ -130,17 +130,17 @@ class CreateIntent:
                 return intent
         return None
 
-    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+    def record(self, held: MirroredPayment, call: Call, answer: Json) -> dict[str, Any]:
         """Mirror the new intent."""
-        see(held, call.params["attempt"], answer)
+        apply_intent(held, call.params["attempt"], answer)
         return {"intent_id": str(answer["id"])}
 
-    def withdrawn(self, held: Held, call: Call) -> None:
+    def discarded(self, held: MirroredPayment, call: Call) -> None:
         """Take the attempt back."""
         del held.intents[call.params["attempt"]]
         observe(held)
 
-    def unknown(self, held: Held) -> None:
+    def unknown(self, held: MirroredPayment) -> None:
         """Say nothing: no money is at stake, and the caller is told to ask again."""
 
 
@@ -148,12 +148,12 @@ class ConfirmIntent:
     """Confirms the current attempt's intent with a method: this is where money is taken."""
 
     name = "intent.confirm"
-    is_promised = False
+    retry_until_known = False
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+    async def prepare(self, held: MirroredPayment, call: Call) -> dict[str, Any]:
         """Check that the intent waits for a method."""
         intent = _current(held, call.params["attempt"])
         if intent.state not in domain.CONFIRMABLE:
@@ -167,7 +167,7 @@ class ConfirmIntent:
                 body[parameter] = call.params[name]
         return {**call.params, "intent_id": intent.intent_id, "body": body}
 
-    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
+    async def send(self, held: MirroredPayment, call: Call, *, is_repeat: bool) -> Json:
         """Confirm it; a decline is an answer like any other."""
         intent_id, body = call.params["intent_id"], call.params["body"]
         try:
@@ -175,30 +175,30 @@ class ConfirmIntent:
         except Declined as declined:
             return declined.intent
 
-    async def look_again(self, held: Held, call: Call, refusal: StripeRefused) -> Json:
+    async def look_again(self, held: MirroredPayment, call: Call, refusal: StripeRefused) -> Json:
         """Read the intent. If it waits for a method, it is this one that Stripe does not take."""
         intent = await read_refused(self._provider, held, call, refusal)
-        state = see_now(held, call, intent)
+        state = apply_current(held, call, intent)
         if state not in domain.CONFIRMABLE:
             raise IntentState(intent_state=state) from refusal
         raise refusal
 
-    async def look_up(self, held: Held, call: Call) -> Json | None:
+    async def look_up(self, held: MirroredPayment, call: Call) -> Json | None:
         """Read the intent: whatever the confirm led to is to be seen in it."""
         return await self._provider.retrieve_intent(call.params["intent_id"])
 
-    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+    def record(self, held: MirroredPayment, call: Call, answer: Json) -> dict[str, Any]:
         """Mirror what the confirm led to."""
         held.unsettled = False
-        see(held, call.params["attempt"], answer)
+        apply_intent(held, call.params["attempt"], answer)
         return {"intent_id": str(answer["id"])}
 
-    def withdrawn(self, held: Held, call: Call) -> None:
+    def discarded(self, held: MirroredPayment, call: Call) -> None:
         """Nothing was reserved; and nothing is unknown any more."""
         held.unsettled = False
         observe(held)
 
-    def unknown(self, held: Held) -> None:
+    def unknown(self, held: MirroredPayment) -> None:
         """Say that money may be on its way."""
         held.unsettled = True
         observe(held)
@@ -208,12 +208,12 @@ class CancelIntent:
     """Cancels the current attempt's intent. Once it is cancelled it can never take money."""
 
     name = "intent.cancel"
-    is_promised = False
+    retry_until_known = False
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+    async def prepare(self, held: MirroredPayment, call: Call) -> dict[str, Any]:
         """Check that no money was or may be taken; one that is cancelled already is cancelled."""
         intent = _current(held, call.params["attempt"])
         if intent.state not in domain.CANCELABLE and intent.state != domain.CANCELED:
@@ -221,39 +221,39 @@ class CancelIntent:
         body = {"cancellation_reason": call.params["reason"]} if call.params["reason"] else {}
         return {**call.params, "intent_id": intent.intent_id, "body": body}
 
-    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
+    async def send(self, held: MirroredPayment, call: Call, *, is_repeat: bool) -> Json:
         """Cancel it, or find it cancelled."""
         intent_id, body = call.params["intent_id"], call.params["body"]
         if held.intents[call.params["attempt"]].state == domain.CANCELED:
             return await self._provider.retrieve_intent(intent_id)
         return await self._provider.cancel_intent(intent_id, body, key=call.key, is_repeat=is_repeat)
 
-    async def look_again(self, held: Held, call: Call, refusal: StripeRefused) -> Json:
+    async def look_again(self, held: MirroredPayment, call: Call, refusal: StripeRefused) -> Json:
         """Read the intent: somebody else may have cancelled it, or it may have taken money."""
         intent = await read_refused(self._provider, held, call, refusal)
-        state = see_now(held, call, intent)
+        state = apply_current(held, call, intent)
         if state == domain.CANCELED:
             return intent
         if state not in domain.CANCELABLE:
             raise IntentState(intent_state=state) from refusal
         raise refusal
 
-    async def look_up(self, held: Held, call: Call) -> Json | None:
+    async def look_up(self, held: MirroredPayment, call: Call) -> Json | None:
         """Read the intent."""
         return await self._provider.retrieve_intent(call.params["intent_id"])
 
-    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+    def record(self, held: MirroredPayment, call: Call, answer: Json) -> dict[str, Any]:
         """Mirror what it is now."""
         held.unsettled = False
-        see(held, call.params["attempt"], answer)
+        apply_intent(held, call.params["attempt"], answer)
         return {"intent_id": str(answer["id"]), "state": held.intents[call.params["attempt"]].state}
 
-    def withdrawn(self, held: Held, call: Call) -> None:
+    def discarded(self, held: MirroredPayment, call: Call) -> None:
         """Nothing was reserved; and nothing is unknown any more."""
         held.unsettled = False
         observe(held)
 
-    def unknown(self, held: Held) -> None:
+    def unknown(self, held: MirroredPayment) -> None:
         """Say that it may be cancelled or not."""
         held.unsettled = True
         observe(held)
@@ -269,7 +269,7 @@ def _amendable(refusal: domain.StripeRefused, params: Json) -> domain.Amendable 
     return None
 
 
-async def read_refused(provider: Provider, held: Held, call: Call, refusal: StripeRefused) -> Json:
+async def read_refused(provider: Provider, held: MirroredPayment, call: Call, refusal: StripeRefused) -> Json:
     """Read the intent of a call that Stripe refused.
 
     An intent cannot be deleted, so Stripe that does not know it is another account, or none: nothing is concluded.
@@ -280,14 +280,14 @@ async def read_refused(provider: Provider, held: Held, call: Call, refusal: Stri
     return await provider.retrieve_intent(call.params["intent_id"])
 
 
-def see_now(held: Held, call: Call, intent: Json) -> str:
+def apply_current(held: MirroredPayment, call: Call, intent: Json) -> str:
     """Put the intent of a call that was refused into the mirror, and return its state; nothing is unknown any more."""
     held.unsettled = False
-    see(held, call.params["attempt"], intent)
+    apply_intent(held, call.params["attempt"], intent)
     return held.intents[call.params["attempt"]].state
 
 
-def _current(held: Held, attempt: int) -> Intent:
+def _current(held: MirroredPayment, attempt: int) -> Intent:
     intent = held.intents.get(attempt)
     if intent is None or not intent.intent_id:
         raise IntentNotFound

@@ -35,7 +35,7 @@ CREATE TABLE intents (
     -- Stripe's ids, null while unknown: payments are found by them.
     intent_id   text,
     charge_id   text,
-    seen        jsonb       NOT NULL,
+    mirrored    jsonb       NOT NULL,
     create_time timestamptz NOT NULL,
     CONSTRAINT intents_pkey PRIMARY KEY (tenant_id, payment_id, attempt)
 );
@@ -109,7 +109,7 @@ CREATE FUNCTION mirror_of(tenant text, payment text) RETURNS json LANGUAGE plpgs
 BEGIN
     RETURN json_build_object(
         'intents',
-        (SELECT coalesce(json_agg(i.seen ORDER BY i.attempt), '[]') FROM intents i
+        (SELECT coalesce(json_agg(i.mirrored ORDER BY i.attempt), '[]') FROM intents i
          WHERE i.tenant_id = tenant AND i.payment_id = payment),
         'refunds',
         (SELECT coalesce(json_agg(json_build_object('refund_id', r.refund_id, 'attempt', r.attempt,
@@ -166,7 +166,7 @@ CREATE TABLE seller_accounts (
     payouts_enabled   boolean     NOT NULL DEFAULT false,
     transfers_enabled boolean     NOT NULL DEFAULT false,
     requirements_due  text[]      NOT NULL DEFAULT '{}',
-    seen_time         timestamptz,
+    observe_time         timestamptz,
     create_time       timestamptz NOT NULL,
     CONSTRAINT seller_accounts_pkey PRIMARY KEY (tenant_id, seller_id)
 );

@@ -64,7 +64,7 @@ due AS (
 SELECT count(*) FROM held"""
 
 # A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew.
-LET_GO: Final = """
+RELEASE: Final = """
 WITH held AS (
     UPDATE payments SET held_until = '-infinity', fence = fence + 1
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING 1),
@@ -88,12 +88,12 @@ look AS (
 at_rest AS (
     DELETE FROM looks USING held WHERE tenant_id = $1 AND payment_id = $2 AND $22::interval IS NULL),
 intent AS (
-    INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, seen, create_time)
-    SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), i.seen, i.create_time
-    FROM held, jsonb_to_recordset($7) AS i (attempt integer, intent_id text, charge_id text, seen jsonb,
+    INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, mirrored, create_time)
+    SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), i.mirrored, i.create_time
+    FROM held, jsonb_to_recordset($7) AS i (attempt integer, intent_id text, charge_id text, mirrored jsonb,
         create_time timestamptz)
     ON CONFLICT ON CONSTRAINT intents_pkey
-    DO UPDATE SET intent_id = excluded.intent_id, charge_id = excluded.charge_id, seen = excluded.seen),
+    DO UPDATE SET intent_id = excluded.intent_id, charge_id = excluded.charge_id, mirrored = excluded.mirrored),
 refund AS (
     INSERT INTO refunds (tenant_id, payment_id, refund_id, attempt, amount_minor, state, stripe_refund_id,
         failure_reason, actor_id, create_time, fail_time)

@@ -18,7 +18,7 @@ import asyncpg
 from services.errors import DependencyUnavailable
 from services.gateway import domain
 from services.gateway.domain import (
-    KEY_LIFE,
+    IDEMPOTENCY_KEY_TTL,
     LEASE,
     Intent,
     Observation,
@@ -72,9 +72,9 @@ class Call:
 
     def key_ends(self, now: datetime) -> bool:
         """Whether Stripe may have forgotten the key."""
-        return now - (self.key_time or self.create_time) >= KEY_LIFE
+        return now - (self.key_time or self.create_time) >= IDEMPOTENCY_KEY_TTL
 
-    def begun_anew(self, now: datetime) -> Self:
+    def with_new_key(self, now: datetime) -> Self:
         """Return the call under another key: what was sent under this one certainly had no effect."""
         return replace(self, generation=self.generation + 1, key_time=now)
 
@@ -85,7 +85,7 @@ def call_id_of(tenant_id: str, operation: str, request_id: uuid.UUID) -> uuid.UU
 
 
 @dataclass(slots=True, kw_only=True)
-class Held:
+class MirroredPayment:
     """A payment under its lease, as its holder sees and changes it; nothing is kept until `Store.save`."""
 
     tenant_id: str
@@ -115,9 +115,9 @@ class Held:
 class Store:
     """Reads and writes the tables. Raises `DependencyUnavailable` when the database is away."""
 
-    def __init__(self, held: DirectConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
+    def __init__(self, connections: DirectConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
         """`wake` is called when a row of a class of work became due."""
-        self._held = held
+        self._connections = connections
         self._clock = clock
         self._wake = wake
 
@@ -126,17 +126,17 @@ class Store:
     ) -> None:
         """Make a payment known, unless it is."""
         observation = json.dumps(Observation(payment_id=payment_id).to_json())
-        async with self._held.statement("intent.begin") as connection:
+        async with self._connections.statement("intent.begin") as connection:
             await connection.execute(
                 statements.BEGIN, tenant_id, payment_id, payer_id, seller_id, currency_code, observation, now
             )
 
-    async def accept(self, call: Call, *, now: datetime) -> tuple[bool, Call | None, Held | None]:
+    async def accept(self, call: Call, *, now: datetime) -> tuple[bool, Call | None, MirroredPayment | None]:
         """Write a call down, or take one up again that was withdrawn, and take its payment if that is free.
 
         Returns whether there is such a payment, the call if it is to be made now, and the payment if it is held now.
         """
-        async with self._held.statement("call.accept") as connection:
+        async with self._connections.statement("call.accept") as connection:
             row = await connection.fetchrow(
                 statements.ACCEPT, call.tenant_id, call.call_id, call.operation, call.request_id, call.request_hash,
                 call.payment_id, json.dumps(call.params), now, self._clock.shift, LEASE,
@@ -151,34 +151,34 @@ class Store:
             )
         return bool(row["found"]), accepted, _held(row) if row["payment_id"] is not None else None
 
-    async def take(self, tenant_id: str, payment_id: str) -> Held | None:
+    async def take(self, tenant_id: str, payment_id: str) -> MirroredPayment | None:
         """Take a payment's lease; None while somebody else has it, or if there is no such payment."""
-        async with self._held.statement("lease.take") as connection:
+        async with self._connections.statement("lease.take") as connection:
             row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, self._clock.shift, LEASE)
         return _held(row) if row is not None else None
 
-    async def read(self, tenant_id: str, payment_id: str) -> Held | None:
+    async def read(self, tenant_id: str, payment_id: str) -> MirroredPayment | None:
         """Return a payment without holding it."""
-        async with self._held.statement("payment.read") as connection:
+        async with self._connections.statement("payment.read") as connection:
             row = await connection.fetchrow(statements.READ, tenant_id, payment_id)
         return _held(row) if row is not None else None
 
-    async def renew(self, held: Held) -> bool:
+    async def renew(self, held: MirroredPayment) -> bool:
         """Hold the payment for another `LEASE`; False if it was let go, or is somebody else's by now."""
-        async with self._held.statement("lease.renew") as connection:
+        async with self._connections.statement("lease.renew") as connection:
             renewed = await connection.fetchval(
                 statements.RENEW, held.tenant_id, held.payment_id, held.fence, self._clock.shift, LEASE
             )
         return bool(renewed)
 
-    async def let_go(self, held: Held) -> None:
+    async def release(self, held: MirroredPayment) -> None:
         """Let a payment go as it was last saved; nothing happens when it is somebody else's by now."""
-        async with self._held.statement("lease.release") as connection:
-            await connection.execute(statements.LET_GO, held.tenant_id, held.payment_id, held.fence, self._clock.shift)
+        async with self._connections.statement("lease.release") as connection:
+            await connection.execute(statements.RELEASE, held.tenant_id, held.payment_id, held.fence, self._clock.shift)
 
     async def save(
         self,
-        held: Held,
+        held: MirroredPayment,
         *,
         point: str,
         now: datetime,
@@ -200,7 +200,7 @@ class Store:
             if refund.is_returned and refund.fail_time is None:
                 held.refunds[refund.refund_id] = replace(refund, fail_time=now)
         arguments = _save_arguments(held, call, now=now, release=release, shift=self._clock.shift, deliver=deliver)
-        async with self._held.statement(point) as connection:
+        async with self._connections.statement(point) as connection:
             saved = await connection.fetchval(statements.SAVE, *arguments)
         if not saved:
             raise LeaseLost
@@ -210,31 +210,31 @@ class Store:
 
     async def call(self, tenant_id: str, operation: str, request_id: uuid.UUID) -> Call | None:
         """Return a call that was written down."""
-        async with self._held.statement("call.read") as connection:
+        async with self._connections.statement("call.read") as connection:
             row = await connection.fetchrow(statements.CALL, tenant_id, operation, request_id)
         return _call(row) if row is not None else None
 
     async def call_by_id(self, tenant_id: str, call_id: str) -> Call | None:
         """Return a call that was written down."""
-        async with self._held.statement("call.read") as connection:
+        async with self._connections.statement("call.read") as connection:
             row = await connection.fetchrow(statements.CALL_BY_ID, tenant_id, uuid.UUID(call_id))
         return _call(row) if row is not None else None
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
         """Return the payment that an intent, charge or refund of Stripe's belongs to."""
-        async with self._held.statement("payment.find") as connection:
+        async with self._connections.statement("payment.find") as connection:
             found = await connection.fetchval(statements.PAYMENT_OF, tenant_id, stripe_id)
         return cast("str | None", found)
 
     async def payment_of_refund(self, tenant_id: str, refund_id: str) -> str | None:
         """Return the payment that a refund of ours belongs to."""
-        async with self._held.statement("payment.find") as connection:
+        async with self._connections.statement("payment.find") as connection:
             found = await connection.fetchval(statements.REFUND, tenant_id, refund_id)
         return cast("str | None", found)
 
 
 def _save_arguments(
-    held: Held, call: Call | None, *, now: datetime, release: bool, shift: timedelta, deliver: str | None
+    held: MirroredPayment, call: Call | None, *, now: datetime, release: bool, shift: timedelta, deliver: str | None
 ) -> tuple[Any, ...]:
     rest = next_look(held.observation, held.intents.values(), held.refunds.values(), looks=0)
     intents = [
@@ -242,7 +242,7 @@ def _save_arguments(
             "attempt": one.attempt,
             "intent_id": one.intent_id,
             "charge_id": one.charge_id,
-            "seen": to_json(one),
+            "mirrored": to_json(one),
             "create_time": one.create_time.isoformat(),
         }
         for one in held.intents.values()
@@ -264,13 +264,13 @@ def _save_arguments(
     )  # fmt: skip
 
 
-def _written(held: Held) -> dict[object, object]:
+def _written(held: MirroredPayment) -> dict[object, object]:
     return dict(held.intents.items()) | dict(held.refunds.items())
 
 
-def _held(row: asyncpg.Record) -> Held:
+def _held(row: asyncpg.Record) -> MirroredPayment:
     mirror = json.loads(row["mirror"])
-    held = Held(
+    held = MirroredPayment(
         tenant_id=row["tenant_id"],
         payment_id=row["payment_id"],
         payer_id=row["payer_id"],
@@ -278,7 +278,7 @@ def _held(row: asyncpg.Record) -> Held:
         currency_code=row["currency_code"],
         observation=Observation.from_json(json.loads(row["observation"])),
         fence=row["fence"],
-        intents={seen["attempt"]: intent_from_json(seen) for seen in mirror["intents"]},
+        intents={kept["attempt"]: intent_from_json(kept) for kept in mirror["intents"]},
         refunds={kept["refund_id"]: refund_from_json(kept) for kept in mirror["refunds"]},
         open_calls={(operation, uuid.UUID(request_id)): state for operation, request_id, state in mirror["open_calls"]},
         unsettled=any(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from services.errors import RequestIdReused
 from services.gateway import domain
-from services.gateway.disputes.apply import see_disputes
+from services.gateway.disputes.apply import apply_disputes
 from services.gateway.domain import (
     ChargeDisputed,
     Intent,
@@ -19,8 +19,8 @@ from services.gateway.domain import (
     RefundExceedsRefundable,
     StripeRefused,
 )
-from services.gateway.intents.operations import observe, read_refused, see
-from services.gateway.mirror.store import Call, Held
+from services.gateway.intents.operations import apply_intent, observe, read_refused
+from services.gateway.mirror.store import Call, MirroredPayment
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import from_stripe, to_stripe
 
@@ -40,12 +40,12 @@ class CreateRefund:
     """Gives an amount of the attempt that counts back."""
 
     name = "refund.create"
-    is_promised = True
+    retry_until_known = True
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def prepare(self, held: Held, call: Call) -> dict[str, Any]:
+    async def prepare(self, held: MirroredPayment, call: Call) -> dict[str, Any]:
         """Reserve the amount. The lease makes this the only refund that looks at the balance now."""
         asked = call.params
         if asked["refund_id"] in held.refunds:  # made of the request, whose call is so old that it was forgotten
@@ -71,20 +71,20 @@ class CreateRefund:
         observe(held)
         return {**asked, "intent_id": intent.intent_id, "body": body}
 
-    async def send(self, held: Held, call: Call, *, is_repeat: bool) -> Json:
+    async def send(self, held: MirroredPayment, call: Call, *, is_repeat: bool) -> Json:
         """Ask for it."""
         return await self._provider.create_refund(call.params["body"], key=call.key, is_repeat=is_repeat)
 
-    async def look_again(self, held: Held, call: Call, refusal: StripeRefused) -> Json:
+    async def look_again(self, held: MirroredPayment, call: Call, refusal: StripeRefused) -> Json:
         """Read all of the attempt; the balance may be another one, and the refund may even be there."""
         asked, attempt = call.params, held.refunds[call.params["refund_id"]].attempt
         intent = await read_refused(self._provider, held, call, refusal)
         refunds = await self._provider.list_refunds(asked["intent_id"])
-        see(held, attempt, intent)
+        apply_intent(held, attempt, intent)
         for refund in reversed(refunds):
-            see_refund(held, attempt, refund)
+            apply_refund(held, attempt, refund)
         if held.intents[attempt].disputed:
-            see_disputes(held, attempt, await self._provider.list_disputes(held.intents[attempt].charge_id))
+            apply_disputes(held, attempt, await self._provider.list_disputes(held.intents[attempt].charge_id))
         ours = _ours(refunds, asked["refund_id"])
         if ours is not None:
             return ours
@@ -96,26 +96,26 @@ class CreateRefund:
         _refundable(held, asked)
         raise refusal
 
-    async def look_up(self, held: Held, call: Call) -> Json | None:
+    async def look_up(self, held: MirroredPayment, call: Call) -> Json | None:
         """Find the refund that carries our id. An account that does not know the intent has no say in what it lacks."""
         await self._provider.retrieve_intent(call.params["intent_id"])
         return _ours(await self._provider.list_refunds(call.params["intent_id"]), call.params["refund_id"])
 
-    def record(self, held: Held, call: Call, answer: Json) -> dict[str, Any]:
+    def record(self, held: MirroredPayment, call: Call, answer: Json) -> dict[str, Any]:
         """Mirror it."""
-        see_refund(held, held.refunds[call.params["refund_id"]].attempt, answer)
+        apply_refund(held, held.refunds[call.params["refund_id"]].attempt, answer)
         return {"refund_id": call.params["refund_id"]}
 
-    def withdrawn(self, held: Held, call: Call) -> None:
+    def discarded(self, held: MirroredPayment, call: Call) -> None:
         """Take the reservation back, as if it had never been."""
         del held.refunds[call.params["refund_id"]]
         observe(held)
 
-    def unknown(self, held: Held) -> None:
+    def unknown(self, held: MirroredPayment) -> None:
         """Keep the reservation: the amount may be on its way."""
 
 
-def _refundable(held: Held, asked: Json) -> Intent:
+def _refundable(held: MirroredPayment, asked: Json) -> Intent:
     """Return the attempt that is refunded; raise what forbids it."""
     intent = held.intents.get(held.observation.attempt)
     if intent is None or not intent.intent_id:
@@ -135,7 +135,7 @@ def _ours(refunds: Sequence[Json], refund_id: str) -> Json | None:
     return next((one for one in refunds if (one.get("metadata") or {}).get("refund_id") == refund_id), None)
 
 
-def see_refund(held: Held, attempt: int, refund: Json) -> None:
+def apply_refund(held: MirroredPayment, attempt: int, refund: Json) -> None:
     """Put a refund as Stripe showed it into the mirror; one that was made at Stripe's dashboard too."""
     stripe_refund_id = str(refund["id"])
     ours = (refund.get("metadata") or {}).get("refund_id")

@@ -65,8 +65,8 @@ class SellerAccount:
 class Sellers:
     """Finds, makes and mirrors sellers' accounts."""
 
-    def __init__(self, held: DirectConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
-        self._held = held
+    def __init__(self, connections: DirectConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
+        self._connections = connections
         self._provider = provider
         self._now = now
 
@@ -109,7 +109,7 @@ class Sellers:
 
     async def get(self, tenant_id: str, seller_id: str) -> SellerAccount:
         """Return the seller's account as last seen."""
-        async with self._held.statement("seller.read") as connection:
+        async with self._connections.statement("seller.read") as connection:
             row = await connection.fetchrow(
                 f"SELECT {_COLUMNS} FROM seller_accounts"  # noqa: S608 our own column names
                 " WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id IS NOT NULL",
@@ -138,7 +138,7 @@ class Sellers:
 
         What an event shows is not taken: it is dated in whole seconds, and may be older than what was seen since.
         """
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             seller_id = await connection.fetchval(
                 "SELECT seller_id FROM seller_accounts WHERE tenant_id = $1 AND stripe_account_id = $2",
                 tenant_id,
@@ -159,7 +159,7 @@ class Sellers:
     async def _is_there(self, tenant_id: str, stripe_account_id: str) -> bool:
         """Whether an account of a seller of ours can be read at Stripe."""
         await self.read_again(tenant_id, stripe_account_id)
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             gone = await connection.fetchval(
                 "SELECT gone FROM seller_accounts WHERE tenant_id = $1 AND stripe_account_id = $2",
                 tenant_id,
@@ -190,7 +190,7 @@ class Sellers:
             raise
 
     async def _row(self, tenant_id: str, seller_id: str) -> asyncpg.Record:
-        async with self._held.statement("seller.begin") as connection:
+        async with self._connections.statement("seller.begin") as connection:
             await connection.execute(
                 """INSERT INTO seller_accounts (tenant_id, seller_id, create_time) VALUES ($1, $2, $3)
                    ON CONFLICT ON CONSTRAINT seller_accounts_pkey DO NOTHING""",
@@ -207,10 +207,10 @@ class Sellers:
     async def _record(self, tenant_id: str, seller_id: str, account: Mapping[str, Any]) -> SellerAccount | None:
         """Mirror an account as it was just seen; None if the seller has another by now."""
         try:
-            async with self._held.statement("seller.record") as connection:
+            async with self._connections.statement("seller.record") as connection:
                 row = await connection.fetchrow(
                     f"""UPDATE seller_accounts SET stripe_account_id = $3, gone = false, charges_enabled = $4,
-                            payouts_enabled = $5, transfers_enabled = $6, requirements_due = $7, seen_time = $8
+                            payouts_enabled = $5, transfers_enabled = $6, requirements_due = $7, observe_time = $8
                         WHERE tenant_id = $1 AND seller_id = $2
                             AND (stripe_account_id IS NULL OR stripe_account_id = $3)
                         RETURNING {_COLUMNS}""",  # noqa: S608 our own names
@@ -228,7 +228,7 @@ class Sellers:
 
     async def _claim(self, tenant_id: str, request_id: uuid.UUID, request_hash: bytes) -> None:
         """Remember what was asked under a request id; raise RequestIdReused if it was something else."""
-        async with self._held.statement("seller.claim") as connection:
+        async with self._connections.statement("seller.claim") as connection:
             await connection.execute(
                 """INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, payment_id, params,
                        state, create_time)
@@ -251,10 +251,10 @@ class Sellers:
 
     async def _lose(self, tenant_id: str, seller_id: str, stripe_account_id: str) -> None:
         """Keep that an account is gone at Stripe."""
-        async with self._held.statement("seller.lose") as connection:
+        async with self._connections.statement("seller.lose") as connection:
             await connection.execute(
                 """UPDATE seller_accounts SET gone = true, charges_enabled = false, payouts_enabled = false,
-                       transfers_enabled = false, seen_time = $4
+                       transfers_enabled = false, observe_time = $4
                    WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id = $3""",
                 tenant_id,
                 seller_id,
@@ -267,7 +267,7 @@ class Sellers:
 
         Nothing happens when somebody else has seen to that.
         """
-        async with self._held.statement("seller.next") as connection:
+        async with self._connections.statement("seller.next") as connection:
             await connection.execute(
                 """UPDATE seller_accounts SET generation = generation + 1, stripe_account_id = NULL, gone = false
                    WHERE tenant_id = $1 AND seller_id = $2 AND generation = $3

@@ -23,7 +23,7 @@ from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceServicer, add_Seller
 from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceServicer, add_TransferServiceServicer_to_server
 from services.errors import FieldInvalid, FieldMissing
 from services.gateway import domain
-from services.gateway.call_log.engine import SEND_BEFORE, Calls, Done
+from services.gateway.call_log.engine import SEND_BEFORE, CallResult, Calls
 from services.gateway.domain import (
     IntentNotFound,
     IntentState,
@@ -33,11 +33,11 @@ from services.gateway.domain import (
     TenantNotServed,
 )
 from services.gateway.intents.creation import Asked, Creation
-from services.gateway.mirror.store import Held, Store
+from services.gateway.mirror.store import MirroredPayment, Store
 from services.gateway.sellers.operations import Sellers
 from services.gateway.stripe_api import currencies, stripe_ids
 from services.gateway.stripe_api.client import Json, Provider, redirect_of
-from services.gateway.sync.reader import Observer
+from services.gateway.sync.reader import MirrorReader
 from services.gateway.wire import requests
 from services.gateway.wire.responses import account_to_proto, intent_to_proto, money, refund_to_proto, to_proto
 from services.runtime.rpc import call_context
@@ -84,7 +84,7 @@ class GatewayServicer(
         *,
         store: Store,
         calls: Calls,
-        observer: Observer,
+        reader: MirrorReader,
         creation: Creation,
         sellers: Sellers,
         provider: Provider,
@@ -93,7 +93,7 @@ class GatewayServicer(
     ) -> None:
         self._store = store
         self._calls = calls
-        self._observer = observer
+        self._reader = reader
         self._creation = creation
         self._sellers = sellers
         self._provider = provider
@@ -257,7 +257,7 @@ class GatewayServicer(
         payment_id = requests.identifier(request.payment_id, field="payment_id")
         tenant_id = self._served_tenant()
         observation, intent = await self._readings.ask(
-            (tenant_id, payment_id), partial(self._observer.read_again, tenant_id, payment_id, origin="sync")
+            (tenant_id, payment_id), partial(self._reader.read_again, tenant_id, payment_id, origin="sync")
         )
         answer = intents_pb2.SyncIntentResponse(observation=to_proto(observation))
         redirect_url = redirect_of(intent) if intent is not None else None
@@ -360,7 +360,7 @@ class GatewayServicer(
             raise TenantNotServed
         return tenant_id
 
-    async def _make(self, operation: str, request: Any, params: dict[str, Any]) -> Done:
+    async def _make(self, operation: str, request: Any, params: dict[str, Any]) -> CallResult:
         return await self._calls.make(
             operation,
             tenant_id=self._served_tenant(),
@@ -370,13 +370,13 @@ class GatewayServicer(
             params=params,
         )
 
-    async def _known(self, tenant_id: str, payment_id: str) -> Held:
+    async def _known(self, tenant_id: str, payment_id: str) -> MirroredPayment:
         held = await self._store.read(tenant_id, payment_id)
         if held is None or not any(intent.intent_id for intent in held.intents.values()):
             raise IntentNotFound
         return held
 
-    async def _secret(self, intent_id: str, held: Held) -> Json:
+    async def _secret(self, intent_id: str, held: MirroredPayment) -> Json:
         """Read an intent for its secrets alone; nothing is concluded from it, so no lease is needed.
 
         What was read while the payment stood as it does now may be a moment old: the secret is the same for ever, and
@@ -387,7 +387,7 @@ class GatewayServicer(
         )
 
 
-def _secrets_key(intent_id: str, held: Held) -> tuple[object, ...]:
+def _secrets_key(intent_id: str, held: MirroredPayment) -> tuple[object, ...]:
     return held.tenant_id, intent_id, held.observation.mirror_version
 
 

@@ -69,14 +69,14 @@ class PlatformAccount:
 
     def __init__(
         self,
-        held: DirectConnections,
+        connections: DirectConnections,
         *,
         tenant_id: str,
         livemode: bool,
         now: Callable[[], datetime],
         fail: Callable[[Exception], None],
     ) -> None:
-        self._held = held
+        self._connections = connections
         self._tenant_id = tenant_id
         self._livemode = livemode
         self._now = now
@@ -153,9 +153,9 @@ class PlatformAccount:
 
         What happens around a crash is of no matter: the pin is there or made at the next start.
         """
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             await connection.execute(_PIN, self._tenant_id, opened.account_id, opened.livemode, self._now())
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             rows = await connection.fetch(_PINNED, self._tenant_id, opened.account_id, opened.livemode)
         pins = {row["tenant_id"]: _account(row) for row in rows}
         others = (tenant_id for tenant_id in pins if tenant_id != self._tenant_id)

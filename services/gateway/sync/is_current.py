@@ -11,7 +11,7 @@ from typing import Any
 from services.errors import InvalidRequest
 from services.gateway import domain
 from services.gateway.domain import Intent
-from services.gateway.mirror.store import Held
+from services.gateway.mirror.store import MirroredPayment
 from services.gateway.refunds import operations
 from services.gateway.stripe_api.client import facts_of
 from services.gateway.stripe_api.currencies import from_stripe
@@ -19,28 +19,28 @@ from services.gateway.stripe_api.currencies import from_stripe
 Json = Mapping[str, Any]
 
 
-def is_known(held: Held, shown: Json) -> bool:
+def is_current(held: MirroredPayment, shown: Json) -> bool:
     """Whether the mirror already says what an object of Stripe's shows; False wherever that is not certain."""
     try:
         match shown.get("object"):
             case "payment_intent":
-                return _intent_is_known(held, shown)
+                return _is_intent_current(held, shown)
             case "refund":
-                return _refund_is_known(held, shown)
+                return _is_refund_current(held, shown)
             case "charge":
-                return _charge_is_known(held, shown)
+                return _is_charge_current(held, shown)
     except (LookupError, AttributeError, TypeError, ValueError, InvalidRequest):
         return False  # not as we know such objects: whoever works on the event finds out what is wrong
     return False
 
 
-def _intent_is_known(held: Held, shown: Json) -> bool:
+def _is_intent_current(held: MirroredPayment, shown: Json) -> bool:
     facts = facts_of(shown)
     intent = next((one for one in held.intents.values() if one.intent_id == facts.intent_id), None)
-    return intent is not None and domain.says_nothing_new(intent, facts)
+    return intent is not None and domain.is_current(intent, facts)
 
 
-def _refund_is_known(held: Held, shown: Json) -> bool:
+def _is_refund_current(held: MirroredPayment, shown: Json) -> bool:
     state, failure_reason = operations.STATES[shown["status"]], str(shown.get("failure_reason") or "")
     return any(
         refund.stripe_refund_id == shown["id"] and (refund.state, refund.failure_reason) == (state, failure_reason)
@@ -48,7 +48,7 @@ def _refund_is_known(held: Held, shown: Json) -> bool:
     )
 
 
-def _charge_is_known(held: Held, shown: Json) -> bool:
+def _is_charge_current(held: MirroredPayment, shown: Json) -> bool:
     intent = next((one for one in held.intents.values() if one.charge_id == shown["id"]), None)
     if intent is None or intent.state != domain.SUCCEEDED or bool(shown.get("disputed")) != intent.disputed:
         return False
@@ -57,7 +57,7 @@ def _charge_is_known(held: Held, shown: Json) -> bool:
     return captured_minor == intent.captured_minor and refunded_minor <= _given_back_minor(held, intent)
 
 
-def _given_back_minor(held: Held, intent: Intent) -> int:
+def _given_back_minor(held: MirroredPayment, intent: Intent) -> int:
     """Return what Stripe was seen to give back or to be giving back of an attempt."""
     return sum(
         refund.amount_minor

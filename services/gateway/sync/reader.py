@@ -9,12 +9,12 @@ from typing import Any
 
 from services.gateway import domain
 from services.gateway.call_log.engine import Calls
-from services.gateway.disputes.apply import see_disputes
+from services.gateway.disputes.apply import apply_disputes
 from services.gateway.domain import Facts, IntentNotFound, Observation, StripeUnavailable
+from services.gateway.intents.operations import apply_intent
 from services.gateway.intents.operations import observe as conclude
-from services.gateway.intents.operations import see
-from services.gateway.mirror.store import Held, Store
-from services.gateway.refunds.operations import see_refund
+from services.gateway.mirror.store import MirroredPayment, Store
+from services.gateway.refunds.operations import apply_refund
 from services.gateway.stripe_api.client import Provider, facts_of
 from services.gateway.webhooks.events import id_of
 from services.runtime import crash_points
@@ -22,7 +22,7 @@ from services.runtime import crash_points
 Json = Mapping[str, Any]
 
 
-class Observer:
+class MirrorReader:
     """Keeps the mirror true. Everything it does is done under the payment's lease, so nothing overlaps."""
 
     def __init__(self, store: Store, calls: Calls, provider: Provider, *, now: Callable[[], datetime]) -> None:
@@ -35,7 +35,7 @@ class Observer:
         """Return the payment that an intent, charge or refund of Stripe's belongs to."""
         return await self._store.payment_of(tenant_id, stripe_id)
 
-    async def mirror_of(self, tenant_id: str, stripe_id: str) -> Held | None:
+    async def mirror_of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
         """Return the payment that an intent, charge or refund of Stripe's belongs to, as it was last seen."""
         payment_id = await self._store.payment_of(tenant_id, stripe_id)
         return None if payment_id is None else await self._store.read(tenant_id, payment_id)
@@ -54,7 +54,7 @@ class Observer:
         self, tenant_id: str, payment_id: str, *, origin: str, with_disputes: bool = False
     ) -> tuple[Observation, Json | None]:
         """Do as `resync`, and return the latest attempt's intent too, secrets included."""
-        held = await self._calls.held(tenant_id, payment_id)
+        held = await self._calls.acquire(tenant_id, payment_id)
         before = held.observation.mirror_version
         latest: Json | None = None
         async with self._calls.holding(held):
@@ -69,24 +69,24 @@ class Observer:
             await self._save(held, before, origin=origin)
         return held.observation, latest
 
-    async def _read(self, held: Held, attempt: int, *, with_disputes: bool) -> Json:
+    async def _read(self, held: MirroredPayment, attempt: int, *, with_disputes: bool) -> Json:
         """Put what Stripe shows of one attempt into `held`, and return its intent."""
         intent_id = held.intents[attempt].intent_id
         shown = await crash_points.call("observe.stripe", self._provider.retrieve_intent(intent_id))
-        see(held, attempt, shown)
+        apply_intent(held, attempt, shown)
         if held.intents[attempt].refunded_at_stripe_minor or _refunds_of(held, attempt):
             for refund in reversed(await self._provider.list_refunds(intent_id)):
-                see_refund(held, attempt, refund)
+                apply_refund(held, attempt, refund)
         intent = held.intents[attempt]
         if intent.charge_id and (with_disputes or intent.disputed or intent.disputes):
-            see_disputes(held, attempt, await self._provider.list_disputes(intent.charge_id))
+            apply_disputes(held, attempt, await self._provider.list_disputes(intent.charge_id))
         return shown
 
     async def notice(
         self, tenant_id: str, payment_id: str, shown: Json, event_type: str, *, is_over: bool, origin: str
     ) -> None:
         """Keep with a payment that Stripe said something about it that nothing is done about, or that this is over."""
-        held = await self._calls.held(tenant_id, payment_id)
+        held = await self._calls.acquire(tenant_id, payment_id)
         before = held.observation.mirror_version
         named = (id_of(shown.get("payment_intent")), id_of(shown.get("charge")))
         async with self._calls.holding(held):
@@ -98,27 +98,27 @@ class Observer:
                 conclude(held)
             await self._save(held, before, origin=origin)
 
-    async def observe(self, tenant_id: str, payment_id: str, intent: Json, *, origin: str) -> Observation | None:
+    async def apply_snapshot(self, tenant_id: str, payment_id: str, intent: Json, *, origin: str) -> Observation | None:
         """Apply an event's snapshot if it shows nothing new or only takes the intent further.
 
         None says that it does not: a tie, an older state or another amount is settled by `resync`.
         """
         facts = facts_of(intent)
         seen = await self._store.read(tenant_id, payment_id)
-        if seen is not None and _shows_nothing_new(seen, facts):
+        if seen is not None and _is_current(seen, facts):
             return seen.observation
-        held = await self._calls.held(tenant_id, payment_id)
+        held = await self._calls.acquire(tenant_id, payment_id)
         before = held.observation.mirror_version
         async with self._calls.holding(held):
             known = next((one for one in held.intents.values() if one.intent_id == facts.intent_id), None)
             advances = known is not None and domain.advances(known, facts)
-            applies = known is not None and (advances or domain.says_nothing_new(known, facts))
+            applies = known is not None and (advances or domain.is_current(known, facts))
             if known is not None and advances:
-                see(held, known.attempt, intent)
+                apply_intent(held, known.attempt, intent)
             await self._save(held, before, origin=origin)
         return held.observation if applies else None
 
-    async def _save(self, held: Held, before: int, *, origin: str) -> None:
+    async def _save(self, held: MirroredPayment, before: int, *, origin: str) -> None:
         is_new = held.observation.mirror_version > before
         await self._store.save(
             held,
@@ -129,10 +129,10 @@ class Observer:
         )
 
 
-def _shows_nothing_new(held: Held, facts: Facts) -> bool:
+def _is_current(held: MirroredPayment, facts: Facts) -> bool:
     known = next((one for one in held.intents.values() if one.intent_id == facts.intent_id), None)
-    return known is not None and domain.says_nothing_new(known, facts)
+    return known is not None and domain.is_current(known, facts)
 
 
-def _refunds_of(held: Held, attempt: int) -> bool:
+def _refunds_of(held: MirroredPayment, attempt: int) -> bool:
     return any(refund.attempt == attempt for refund in held.refunds.values())

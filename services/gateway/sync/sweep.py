@@ -11,7 +11,7 @@ from typing import Final
 
 from services.errors import Aborted, ResourceExhausted, Unavailable
 from services.gateway.mirror.reading_times import RESTS, rest_after
-from services.gateway.sync.reader import Observer
+from services.gateway.sync.reader import MirrorReader
 from services.runtime.database.connections import DirectConnections
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, jittered
 
@@ -24,9 +24,9 @@ AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
 class Looker:
     """The work of looking again."""
 
-    def __init__(self, held: DirectConnections, observer: Observer) -> None:
-        self._held = held
-        self._observer = observer
+    def __init__(self, connections: DirectConnections, reader: MirrorReader) -> None:
+        self._connections = connections
+        self._reader = reader
 
     @property
     def work(self) -> WorkKind:
@@ -44,10 +44,10 @@ class Looker:
         """Read a payment again; the next look is later, unless something has changed, or it has come to rest."""
         (payment_id,) = work.key
         try:
-            await self._observer.resync(work.tenant_id, payment_id, origin="look")
+            await self._reader.resync(work.tenant_id, payment_id, origin="look")
         except AWAY as error:
             raise RetryLater(jittered(RESTS[0])) from error
-        async with self._held.statement("look.done") as connection:
+        async with self._connections.statement("look.done") as connection:
             looks = await connection.fetchval(_LOOKED, work.tenant_id, payment_id)
         if looks is not None:
             raise RetryLater(jittered(rest_after(looks)))

@@ -25,7 +25,7 @@ from services.gateway.call_log import backoff
 from services.gateway.domain import IntentNotFound
 from services.gateway.sellers.operations import Sellers
 from services.gateway.sync import is_current
-from services.gateway.sync.reader import Observer
+from services.gateway.sync.reader import MirrorReader
 from services.gateway.webhooks import events
 from services.gateway.webhooks.events import Action, Event
 from services.runtime.database.connections import DirectConnections
@@ -55,7 +55,7 @@ class Receipt(enum.Enum):
 
     ACCEPTED = "ACCEPTED"
     """Stored, and worked on soon."""
-    KNOWN = "KNOWN"
+    ALREADY_APPLIED = "ALREADY_APPLIED"
     """Stored; the mirror shows it already."""
     DUPLICATE = "DUPLICATE"
     """It was here before, and this arrival adds nothing."""
@@ -67,7 +67,7 @@ class Receipt(enum.Enum):
 
 STATES: Final = {
     Receipt.ACCEPTED: "WAITING",
-    Receipt.KNOWN: "DONE",
+    Receipt.ALREADY_APPLIED: "DONE",
     Receipt.IGNORED: "IGNORED",
     Receipt.PARKED: "PARKED",
 }
@@ -90,8 +90,8 @@ class Inbox:
 
     def __init__(
         self,
-        held: DirectConnections,
-        observer: Observer,
+        connections: DirectConnections,
+        reader: MirrorReader,
         sellers: Sellers,
         *,
         api_version: str,
@@ -100,8 +100,8 @@ class Inbox:
         wake: Callable[[WorkClass], None],
     ) -> None:
         """`wake` is called when events became due."""
-        self._held = held
-        self._observer = observer
+        self._connections = connections
+        self._reader = reader
         self._sellers = sellers
         self._api_version = api_version
         self._livemode = livemode
@@ -132,7 +132,7 @@ class Inbox:
         elif event.action is Action.IGNORE:
             receipt = Receipt.IGNORED
         elif await self._is_known(tenant_id, event):
-            receipt = Receipt.KNOWN
+            receipt = Receipt.ALREADY_APPLIED
         else:
             receipt = Receipt.ACCEPTED
         row = (
@@ -140,11 +140,11 @@ class Inbox:
             STATES[receipt], note, event.create_time, now, None if receipt is Receipt.ACCEPTED else now,
         )  # fmt: skip
         if receipt is Receipt.ACCEPTED:
-            async with self._held.statement("webhook.store") as connection:
+            async with self._connections.statement("webhook.store") as connection:
                 is_stored = await connection.fetchval(_STORE_AND_DEMAND, *row, self._clock.shift) is not None
             self._wake(WorkClass.EVENTS)
         else:
-            async with self._held.statement("webhook.store") as connection:
+            async with self._connections.statement("webhook.store") as connection:
                 is_stored = await connection.fetchval(_STORE, *row) is not None
         return receipt if is_stored else Receipt.DUPLICATE
 
@@ -168,11 +168,11 @@ class Inbox:
     async def _is_known(self, tenant_id: str, event: Event) -> bool:
         if event.action is Action.ACCOUNT or event.api_version != self._api_version:
             return False
-        held = await self._observer.mirror_of(tenant_id, event.subject)
-        return held is not None and is_current.is_known(held, event.object)
+        held = await self._reader.mirror_of(tenant_id, event.subject)
+        return held is not None and is_current.is_current(held, event.object)
 
     async def _run(self, tenant_id: str, subject: str) -> _Run:
-        async with self._held.statement(None) as connection:
+        async with self._connections.statement(None) as connection:
             rows: list[asyncpg.Record] = await connection.fetch(_WAITING, tenant_id, subject, EVENTS_AT_ONCE_MAX + 1)
         found = rows[:EVENTS_AT_ONCE_MAX]
         return _Run(
@@ -185,7 +185,7 @@ class Inbox:
         """Mark what was done."""
         done = [event.event_id for event in run.waiting]
         state = "IGNORED" if note else "DONE"
-        async with self._held.statement("webhook.done") as connection:
+        async with self._connections.statement("webhook.done") as connection:
             await connection.execute(_DONE, tenant_id, done, state, note, self._now())
 
     async def _apply(self, tenant_id: str, run: _Run) -> str:
@@ -200,7 +200,7 @@ class Inbox:
             await self._notice(tenant_id, payment_id, run.waiting)
             snapshots = [event for event in run.waiting if event.action is not Action.NOTICE]
             if not await self._advance(tenant_id, payment_id, snapshots):
-                await self._observer.resync(
+                await self._reader.resync(
                     tenant_id,
                     payment_id,
                     origin=f"webhook {snapshots[-1].type}",
@@ -216,7 +216,7 @@ class Inbox:
             return False
         for event in snapshots:
             origin = f"webhook {event.type}"
-            seen = await self._observer.observe(tenant_id, payment_id, event.object, origin=origin)
+            seen = await self._reader.apply_snapshot(tenant_id, payment_id, event.object, origin=origin)
             if seen is None:
                 return False
         return True
@@ -225,7 +225,7 @@ class Inbox:
         """Bring to an operator what nothing is done about."""
         for event in waiting_events:
             if event.action is Action.NOTICE:
-                await self._observer.notice(
+                await self._reader.notice(
                     tenant_id,
                     payment_id,
                     event.object,
@@ -236,7 +236,7 @@ class Inbox:
 
     async def _payment_of(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
         for stripe_id in dict.fromkeys(one for event in waiting_events for one in events.stripe_ids(event.object)):
-            payment_id = await self._observer.payment_of(tenant_id, stripe_id)
+            payment_id = await self._reader.payment_of(tenant_id, stripe_id)
             if payment_id is not None:
                 return payment_id
         return None
