@@ -12,7 +12,7 @@ from batzen.watching.connection import ConnectionState
 from batzen.watching.figures import Figures
 from batzen.watching.limits import WatchLimits
 from batzen.watching.reading import Archive
-from batzen.watching.stream_connection import Line
+from batzen.watching.stream_connection import StreamConnection
 from batzen.watching.topic import Asked, Topic, Verdict
 
 POLL_PAGE: Final = 100
@@ -20,18 +20,18 @@ POLL_PAGE: Final = 100
 
 
 class Poller:
-    """Polls the topics of lines that have no stream."""
+    """Polls the topics of connections that have no stream."""
 
     def __init__(
         self,
-        lines: Callable[[], Iterable[Line]],
+        connections: Callable[[], Iterable[StreamConnection]],
         *,
         archive: Archive,
         limits: WatchLimits,
         figures: Figures,
         chance: random.Random,
     ) -> None:
-        self._lines = lines
+        self._connections = connections
         self._archive = archive
         self._limits = limits
         self._figures = figures
@@ -40,7 +40,7 @@ class Poller:
 
     def look(self) -> None:
         """See whether there is something to poll."""
-        if any(line.state is ConnectionState.POLLING for line in self._lines()):
+        if any(connection.state is ConnectionState.POLLING for connection in self._connections()):
             self._wanted.set()
         else:
             self._wanted.clear()
@@ -49,30 +49,30 @@ class Poller:
         """Poll for ever; end by cancellation."""
         while True:
             await self._wanted.wait()
-            for line in list(self._lines()):
-                await self._round(line)
+            for connection in list(self._connections()):
+                await self._round(connection)
             await asyncio.sleep(self._chance.uniform(0.5, 1.0) * self._limits.poll_every_s)
 
-    async def _round(self, line: Line) -> None:
-        """Ask for each topic of a line once, unless its stream comes back or the server is away."""
-        for topic in list(line.session.topics.values()):
-            if line.state is not ConnectionState.POLLING:
+    async def _round(self, connection: StreamConnection) -> None:
+        """Ask for each topic of a connection once, unless its stream comes back or the server is away."""
+        for topic in list(connection.session.topics.values()):
+            if connection.state is not ConnectionState.POLLING:
                 return
             asked = topic.ask()
             if asked is None:
-                line.session.remove(topic)
+                connection.session.remove(topic)
                 continue
             self._figures.polls += 1
             try:
                 await self._poll(topic, asked)
-                line.answered()
+                connection.answered()
             except errors.LASTING as error:
-                line.answered()
+                connection.answered()
                 if topic.refused(asked, error, now=asyncio.get_running_loop().time()) is Verdict.OVER:
-                    line.session.remove(topic)
+                    connection.session.remove(topic)
             except errors.BatzenError as error:
                 if not error.reason:
-                    return  # nobody is there: the next round asks again, and the line's patience has an end
+                    return  # nobody is there: the next round asks again, and the connection's patience has an end
             await asyncio.sleep(1 / self._limits.polls_per_s)
 
     async def _poll(self, topic: Topic, asked: Asked) -> None:

@@ -33,7 +33,7 @@ _FINAL: Final = (errors.InvalidArgument, errors.PermissionDenied)
 """Ends of a stream after which another would end the same. An old server without `WatchMany` is on its way out."""
 
 
-class Line:
+class StreamConnection:
     """One stream, over all its losses."""
 
     def __init__(

@@ -17,7 +17,7 @@ from batzen.watching.session import Session
 from batzen.watching.topic import Topic
 
 
-class Board:
+class WatchRegistry:
     """Readers of one payment in one name share a topic; topics share a stream while it has room."""
 
     def __init__(

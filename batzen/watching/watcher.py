@@ -1,4 +1,4 @@
-"""All watches of a process over one stream: who watches what, on which line, and what is expected."""
+"""All watches of a process over one stream: who watches what, on which connection, and what is expected."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from batzen.watching.polling import Poller
 from batzen.watching.reading import Archive, OptimisticReader, Reader
 from batzen.watching.seen import Seen
 from batzen.watching.session import Session
-from batzen.watching.stream_connection import Line
-from batzen.watching.watch_registry import Board
+from batzen.watching.stream_connection import StreamConnection
+from batzen.watching.watch_registry import WatchRegistry
 
 EXPECTED_FOR_MAX_S: Final = 300.0
 """The longest that something may be shown that is not true yet."""
@@ -68,12 +68,12 @@ class Watcher:
         self._token = token
         self._chance = chance or random.Random()  # noqa: S311 not a secret
         self._archive = Archive(status, limits=self._limits)
-        self._board = Board(
+        self._registry = WatchRegistry(
             limits=self._limits, figures=self.figures, chance=self._chance, saw=self.seen.note, began=self._began
         )
-        self._lines: list[Line] = []
+        self._connections: list[StreamConnection] = []
         self._poller = Poller(
-            lambda: self._lines,
+            lambda: self._connections,
             archive=self._archive,
             limits=self._limits,
             figures=self.figures,
@@ -162,18 +162,18 @@ class Watcher:
         )
         backoff = Backoff(self._limits, self._chance)
         reader = Reader(payment_id, backlog, archive=self._archive, limits=self._limits, backoff=backoff)
-        topic = self._board.join(payment_id, backlog)
+        topic = self._registry.join(payment_id, backlog)
         try:
             yield reader
         finally:
-            self._board.leave(topic, backlog)
+            self._registry.leave(topic, backlog)
 
     def _began(self, session: Session) -> None:
-        """Keep a stream open for a session that the board has made."""
-        if not self._lines:
+        """Keep a stream open for a session that the registry has made."""
+        if not self._connections:
             self._run(self._poller.run())
             self._run(self._renew())
-        line = Line(
+        connection = StreamConnection(
             session,
             self._status,
             token=self._token,
@@ -182,13 +182,13 @@ class Watcher:
             chance=self._chance,
             state_changed=self._look,
         )
-        self._lines.append(line)
-        self._run(line.run())
+        self._connections.append(connection)
+        self._run(connection.run())
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._limits.renew_every_s)
-            for session in self._board.sessions:
+            for session in self._registry.sessions:
                 session.renew()
 
     def _withdraw(self, expectation: Expectation) -> None:
@@ -198,8 +198,8 @@ class Watcher:
             optimist.withdrawn(expectation)
 
     def _look(self) -> None:
-        """Follow how the lines stand: as a whole they stand as the worst of those that have something to watch."""
-        states = {line.state for line in self._lines}
+        """Follow the state of the connections: together they have the worst of those that have something to watch."""
+        states = {connection.state for connection in self._connections}
         worst = (ConnectionState.POLLING, ConnectionState.CONNECTING, ConnectionState.STREAMING)
         self.connection.to(next((state for state in worst if state in states), ConnectionState.IDLE))
         self._poller.look()
@@ -219,7 +219,7 @@ class Watcher:
     def _finish(self, error: Exception) -> None:
         if self._end is None:
             self._end = error
-        self._board.fail(error)
+        self._registry.fail(error)
 
 
 class Expected:

@@ -53,7 +53,7 @@ async def _serve(settings: ProcessSettings, *, replies: int) -> None:
     async with serving(settings) as servicer:
         await asyncio.sleep(LISTENING_S)
         controlling = asyncio.create_task(
-            controlled(_Publisher(servicer._feed).publish, replies=replies)  # the door
+            controlled(_Publisher(servicer.hub).publish, replies=replies)  # the door
         )
         controlling.add_done_callback(lambda _: signal.raise_signal(signal.SIGTERM))
         await until_terminated()

@@ -14,7 +14,7 @@ from services.access import TABLE
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.storage.idempotency import FORGET
-from services.pricing.storage.price_books import Books
+from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
@@ -26,7 +26,7 @@ from services.runtime.rpc.limits import Limits
 
 SERVICE: Final = "pricing"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-HELD_CONNECTIONS: Final = 4
+DIRECT_CONNECTIONS: Final = 4
 """For keeping and redeeming quotes, one statement of less than a millisecond each."""
 LIMITS: Final = Limits(message_bytes_max=1_536 * 1024)
 """1,000 lines with every field at its longest have 1.2 MB."""
@@ -45,7 +45,7 @@ async def serve(settings: ProcessSettings) -> None:
         engine = make_engine(settings.database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         held = await stack.enter_async_context(
-            DirectConnections(settings.database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+            DirectConnections(settings.database_url, application_name=SERVICE, size=DIRECT_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         await stack.enter_async_context(forgetting(held, (FORGET,), now=utc_now))
@@ -53,7 +53,7 @@ async def serve(settings: ProcessSettings) -> None:
         servicer = PricingServicer(
             engine,
             store=QuoteStore(engine, held=held),
-            books=Books(engine, seed=load_entries(), currencies=currencies),
+            books=PriceBookStore(engine, seed=load_entries(), currencies=currencies),
             currencies=currencies,
             now=utc_now,
         )

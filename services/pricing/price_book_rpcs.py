@@ -17,7 +17,7 @@ from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import CouponCodeTaken, RevisionMismatch
 from services.pricing.domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
 from services.pricing.storage.idempotency import Request, answer_once, body_hash
-from services.pricing.storage.price_books import Books, LoadedBook
+from services.pricing.storage.price_books import LoadedBook, PriceBookStore
 from services.pricing.storage.uses import Uses
 from services.pricing.wire.entries import (
     Entry,
@@ -51,13 +51,13 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
         self,
         engine: AsyncEngine,
         *,
-        books: Books,
+        books: PriceBookStore,
         uses: Uses,
         currencies: Mapping[str, Currency],
         now: Callable[[], datetime],
     ) -> None:
         self._engine = engine
-        self._books = books
+        self._price_books = books
         self._uses = uses
         self._currencies = currencies
         self._now = now
@@ -67,7 +67,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pricing_pb2.ListTaxRatesResponse:
         _check_filter(request.country, field="country", pattern=COUNTRY)
         _check_filter(request.tax_category, field="tax_category", pattern=TAX_CATEGORY)
-        loaded = await self._books.fresh(current_tenant())
+        loaded = await self._price_books.fresh(current_tenant())
         page, token = page_of(
             [
                 (key, rate)
@@ -94,7 +94,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
         self, request: pricing_pb2.ListFeePlansRequest, context: Context
     ) -> pricing_pb2.ListFeePlansResponse:
         _check_filter(request.seller_id, field="seller_id", pattern=OPAQUE_ID)
-        loaded = await self._books.fresh(current_tenant())
+        loaded = await self._price_books.fresh(current_tenant())
         page, token = page_of(
             [
                 (key, plan)
@@ -130,7 +130,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
     ) -> pricing_pb2.ListDiscountsResponse:
         code = request.code.upper()
         _check_filter(code, field="code", pattern=COUPON_CODE)
-        loaded = await self._books.fresh(current_tenant())
+        loaded = await self._price_books.fresh(current_tenant())
         page, token = page_of(
             [
                 (key, discount)
@@ -184,7 +184,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
         content.ClearField("revision")
 
         async def act(connection: AsyncConnection) -> bytes:
-            loaded = await self._books.locked(connection, caller.tenant_id)
+            loaded = await self._price_books.locked(connection, caller.tenant_id)
             before = loaded.current(kind, entry_id)
             revision = before.revision if before else 0
             if revision != request.expected_revision:
@@ -201,7 +201,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
                 change_reason=request.change_reason,
                 create_time=now,
             )
-            await self._books.add(connection, caller.tenant_id, entry)
+            await self._price_books.add(connection, caller.tenant_id, entry)
             return _with_revision(entry, type(message)).SerializeToString(deterministic=True)
 
         answer = await answer_once(

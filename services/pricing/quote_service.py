@@ -21,7 +21,7 @@ from services.pricing.domain.errors import CouponExhausted, CouponPayerLimit, Qu
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import Discount
-from services.pricing.storage.price_books import Books, LoadedBook
+from services.pricing.storage.price_books import LoadedBook, PriceBookStore
 from services.pricing.storage.store import QuoteStore, RequestKey, StoredQuote
 from services.pricing.storage.uses import Holder, NoUseLeft, Uses
 from services.pricing.wire.fields import read_request_id
@@ -40,7 +40,7 @@ HOLDS_MAX: Final = 4
 """Quotes that take uses at once: those of one coupon wait for each other anyway, and must not use up connections."""
 
 
-class Quoting:
+class QuoteService:
     """Prices carts and keeps the quotes."""
 
     def __init__(
@@ -48,14 +48,14 @@ class Quoting:
         store: QuoteStore,
         *,
         uses: Uses,
-        books: Books,
+        books: PriceBookStore,
         currencies: Mapping[str, Currency],
         now: Callable[[], datetime],
     ) -> None:
         """Price in the `currencies`, by code, at the instants that `now` tells, in UTC."""
         self._store = store
         self._uses = uses
-        self._books = books
+        self._price_books = books
         self._currencies = currencies
         self._now = now
         self._room_to_hold = asyncio.Semaphore(HOLDS_MAX)
@@ -78,27 +78,27 @@ class Quoting:
         now, tenant_id = self._now(), current_tenant()
         order = read_create_quote(request, currencies=self._currencies, now=now)
         # A preview is not kept, so nothing would tell that it was made from an old book.
-        loaded = await (self._books.fresh if order.preview else self._books.known)(tenant_id)
-        left_out: tuple[str, ...] = ()
+        loaded = await (self._price_books.fresh if order.preview else self._price_books.known)(tenant_id)
+        excluded_discounts: tuple[str, ...] = ()
         for _ in range(TRIES_MAX):
             try:
-                price = price_cart(order.cart, book=loaded.book.without(left_out))
+                price = price_cart(order.cart, book=loaded.book.without(excluded_discounts))
             except ServiceError:
-                fresh = await self._books.fresh(tenant_id)
+                fresh = await self._price_books.fresh(tenant_id)
                 if fresh.revision == loaded.revision:
                     raise
                 loaded = fresh
                 continue
             try:
-                quote = await self._settle(request, order, price, loaded=loaded, left_out=left_out)
+                quote = await self._settle(request, order, price, loaded=loaded, excluded_discounts=excluded_discounts)
             except NoUseLeft as full:
                 if full.discount.code:
                     raise _refusal(full, order) from full
-                left_out = (*left_out, full.discount.discount_id)
+                excluded_discounts = (*excluded_discounts, full.discount.discount_id)
                 continue
             if quote is not None:
                 return quote
-            loaded = await self._books.fresh(tenant_id)
+            loaded = await self._price_books.fresh(tenant_id)
         raise DependencyUnavailable(dependency="price book")
 
     async def _settle(
@@ -108,7 +108,7 @@ class Quoting:
         price: Price,
         *,
         loaded: LoadedBook,
-        left_out: tuple[str, ...],
+        excluded_discounts: tuple[str, ...],
     ) -> pricing_pb2.Quote | None:
         """Keep the quote unless it is a preview; None: the price book has changed meanwhile. Raises `NoUseLeft`."""
         now, cart = order.cart.as_of, order.cart
@@ -134,7 +134,7 @@ class Quoting:
                 create_time=now,
                 expire_time=expire_time,
                 book_revision=loaded.revision,
-                left_out=left_out,
+                excluded_discounts=excluded_discounts,
             ),
             key=_key(order.request_id),
             limited=limited,

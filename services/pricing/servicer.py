@@ -15,9 +15,9 @@ from services.errors import FieldMissing
 from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import QuoteNotFound
 from services.pricing.price_book_rpcs import PriceBookRpcs
-from services.pricing.quote_service import Quoting
+from services.pricing.quote_service import QuoteService
 from services.pricing.storage.idempotency import Request, answer_once, body_hash
-from services.pricing.storage.price_books import Books
+from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore, StoredQuote
 from services.pricing.storage.uses import EXPIRED, OPEN, REDEEMED, RELEASED, Uses
 from services.pricing.wire.fields import read_request_id
@@ -46,19 +46,19 @@ class PricingServicer(PriceBookRpcs):
         engine: AsyncEngine,
         *,
         store: QuoteStore,
-        books: Books,
+        books: PriceBookStore,
         currencies: Mapping[str, Currency],
         now: Callable[[], datetime],
     ) -> None:
         uses = Uses(engine)
         super().__init__(engine, books=books, uses=uses, currencies=currencies, now=now)
         self._store = store
-        self._quoting = Quoting(store, uses=uses, books=books, currencies=currencies, now=now)
+        self._quote_service = QuoteService(store, uses=uses, books=books, currencies=currencies, now=now)
 
     async def CreateQuote(
         self, request: pricing_pb2.CreateQuoteRequest, context: Context
     ) -> pricing_pb2.CreateQuoteResponse:
-        return pricing_pb2.CreateQuoteResponse(quote=await self._quoting.create(request))
+        return pricing_pb2.CreateQuoteResponse(quote=await self._quote_service.create(request))
 
     async def GetQuote(self, request: pricing_pb2.GetQuoteRequest, context: Context) -> pricing_pb2.GetQuoteResponse:
         stored = await self._find(request.quote_id)

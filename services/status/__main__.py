@@ -36,20 +36,20 @@ from services.status.storage.retention import HISTORY_MONTHS, maintain
 from services.status.storage.store import StatusStore
 from services.status.transitions.recorder import Recorder
 from services.status.watches.hints import Hints
-from services.status.watches.hub import Feed
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.hub import WatchHub
+from services.status.watches.send_queue import StreamLimits
 
 SERVICE: Final = "status"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 WATCH_MANY: Final = "/batzen.status.v1.StatusService/WatchMany"
-HELD_CONNECTIONS: Final = 8
+DIRECT_CONNECTIONS: Final = 8
 """For transitions and reads of one payment, a statement of less than a millisecond each."""
-FEED_LIMITS: Final = FeedLimits()
+STREAM_LIMITS: Final = StreamLimits()
 LIMITS: Final = Limits(
     streams_per_connection_max=256,  # a caller comes to its streams with ten connections
     streams_per_caller_max=2_048,  # a service watches for all its users; ~50 KB each
     # A stream ends itself, with the revision to resume from, before its aged connection is cut.
-    connection_age_grace_s=FEED_LIMITS.stream_age_max_s + 60.0,
+    connection_age_grace_s=STREAM_LIMITS.stream_age_max_s + 60.0,
 )
 
 
@@ -67,28 +67,28 @@ async def status_servicer(
     verify: Callable[[str], Awaitable[Caller]],
     draining: asyncio.Event,
     now: Callable[[], datetime],
-    limits: FeedLimits = FEED_LIMITS,
+    limits: StreamLimits = STREAM_LIMITS,
 ) -> AsyncIterator[StatusServicer]:
     """Build the service on its database; its streams are fed while inside. `verify` knows tokens of end users."""
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(
-            DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+            DirectConnections(database_url, application_name=SERVICE, size=DIRECT_CONNECTIONS)
         )
         store = StatusStore(held)
         hints = Hints(database_url, application_name=SERVICE)
-        feed = Feed(store, announce=hints.announce, draining=draining, limits=limits)
+        hub = WatchHub(store, announce=hints.announce, draining=draining, limits=limits)
         log = ChangeLog(engine)
         followers = Followers(log)
 
         def hear(tenant_id: str, payment_id: str) -> None:
-            feed.hear(tenant_id, payment_id)
+            hub.hear(tenant_id, payment_id)
             followers.wake(tenant_id)
 
         def missed() -> None:
-            feed.resync()
+            hub.resync()
             followers.wake_all()
 
-        await stack.enter_async_context(feed.running())
+        await stack.enter_async_context(hub.running())
         await stack.enter_async_context(followers.running())
         await stack.enter_async_context(hints.running(hear=hear, missed=missed))
         yield StatusServicer(
@@ -96,7 +96,7 @@ async def status_servicer(
             recorder=Recorder(held),
             payments=PaymentList(engine),
             log=log,
-            feed=feed,
+            hub=hub,
             followers=followers,
             verify=verify,
             reach=partial(admit, TABLE[WATCH_MANY]),

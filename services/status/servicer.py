@@ -1,4 +1,4 @@
-"""The gRPC face of the service: reads the request, asks store, list or feed, writes the answer."""
+"""The gRPC face of the service: reads the request, asks store, list, hub or log, writes the answer."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from services.status.listing.listing import PaymentList
 from services.status.listing.paging import position_in, token_for
 from services.status.storage.store import Place, StatusStore
 from services.status.transitions.recorder import Move, Recorder
-from services.status.watches.hub import Feed
+from services.status.watches.hub import WatchHub
 from services.status.watches.many import Identify, ManyWatches
-from services.status.watches.send_queue import Outbox, send_all
+from services.status.watches.send_queue import SendQueue, send_all
 from services.status.watches.single import OneWatch
 from services.status.watches.watch import Watch
 from services.status.wire import requests
@@ -62,7 +62,7 @@ class StatusServicer(StatusServiceServicer):
         recorder: Recorder,
         payments: PaymentList,
         log: ChangeLog,
-        feed: Feed,
+        hub: WatchHub,
         followers: Followers,
         verify: Callable[[str], Awaitable[Caller]],
         reach: Callable[[Caller], Access],
@@ -73,7 +73,8 @@ class StatusServicer(StatusServiceServicer):
         self._recorder = recorder
         self._payments = payments
         self._log = log
-        self._feed = feed
+        self.hub = hub
+        """Every watch of the process."""
         self._followers = followers
         self._verify = verify
         self._reach = reach
@@ -87,7 +88,7 @@ class StatusServicer(StatusServiceServicer):
             snapshot=_OPENED,
             now=self._now(),
         )
-        self._feed.moved(current_tenant(), payment.opening.payment_id)  # nobody watches it yet, but feeds do
+        self.hub.moved(current_tenant(), payment.opening.payment_id)  # nobody watches it yet, but feeds do
         self._followers.wake(current_tenant())
         return pb.OpenPaymentResponse(payment=payment_message(payment))
 
@@ -104,9 +105,9 @@ class StatusServicer(StatusServiceServicer):
         )
         recorded = await self._recorder.record(move)
         if recorded.is_new:
-            self._feed.publish(move.tenant_id, recorded.transition)
+            self.hub.publish(move.tenant_id, recorded.transition)
         else:  # whoever wrote it may not have come to say so
-            self._feed.moved(move.tenant_id, move.payment_id)
+            self.hub.moved(move.tenant_id, move.payment_id)
         self._followers.wake(move.tenant_id)
         return recorded_response(recorded.payment, recorded.transition)
 
@@ -162,12 +163,12 @@ class StatusServicer(StatusServiceServicer):
         if request.HasField("after_revision"):
             after_revision = requests.revision(request.after_revision, field="after_revision", at_least=0)
         one = OneWatch(context.write)
-        outbox = self._feed.open_stream(heartbeat=one.heartbeat, ended=one.ended)
+        send_queue = self.hub.open_stream(heartbeat=one.heartbeat, ended=one.ended)
         try:
-            watch = self._feed.add(
+            watch = self.hub.add(
                 current_tenant(),
                 requests.payment_id_of(request),
-                outbox=outbox,
+                send_queue=send_queue,
                 form=watch_update,
                 cancel=one.cancel,
                 latest_only=request.latest_only,
@@ -176,30 +177,30 @@ class StatusServicer(StatusServiceServicer):
             del request  # nothing of a stream's beginning is kept: it may last, and has many like it
             try:
                 await self._begin(one, watch, after_revision=after_revision)
-                await send_all(outbox, one.write)
+                await send_all(send_queue, one.write)
             finally:
-                self._feed.drop(watch)
+                self.hub.drop(watch)
         finally:
-            self._feed.close_stream(outbox)
+            self.hub.close_stream(send_queue)
 
     async def WatchMany(  # type: ignore[override]
         self, request_iterator: AsyncIterator[pb.WatchManyRequest], context: Context
     ) -> None:
         many = ManyWatches(
-            feed=self._feed,
+            hub=self.hub,
             store=self._store,
             identify=Identify(verify=self._verify, reach=self._reach, tenant_id=current_tenant()),
             caller=current_caller(),
             access=current_access(),
             now=self._now,
         )
-        outbox = self._feed.open_stream(heartbeat=lambda: MANY_HEARTBEAT, ended=_ended, on_tick=many.expire)
+        send_queue = self.hub.open_stream(heartbeat=lambda: MANY_HEARTBEAT, ended=_ended, on_tick=many.expire)
         try:
-            many.begin(outbox)
-            await send_all(outbox, context.write, beside=_carry_out(many, request_iterator, outbox))
+            many.begin(send_queue)
+            await send_all(send_queue, context.write, beside=_carry_out(many, request_iterator, send_queue))
         finally:
             many.close()
-            self._feed.close_stream(outbox)
+            self.hub.close_stream(send_queue)
 
     async def WatchPayments(self, request: pb.WatchPaymentsRequest, context: Context) -> None:  # type: ignore[override]
         wanted = _filter(request.filter)
@@ -211,20 +212,20 @@ class StatusServicer(StatusServiceServicer):
         follower = Follower(
             self._followers, log=self._log, wanted=wanted, position=begin, until=head if closes else None
         )
-        outbox = self._feed.open_stream(heartbeat=follower.heartbeat, ended=_ended)
+        send_queue = self.hub.open_stream(heartbeat=follower.heartbeat, ended=_ended)
         try:
-            await send_all(outbox, context.write, beside=follower.run(outbox))
+            await send_all(send_queue, context.write, beside=follower.run(send_queue))
         finally:
-            self._feed.close_stream(outbox)
+            self.hub.close_stream(send_queue)
 
     async def _begin(self, one: OneWatch, watch: Watch, *, after_revision: int | None) -> None:
         """Begin a watch with its payment, which is kept no longer than that: a stream may last."""
         payment = await self._read(watch.topic.payment_id)
-        self._feed.begin(watch, payment, after_revision=after_revision)
+        self.hub.begin(watch, payment, after_revision=after_revision)
         one.begin(watch)
-        watch.outbox.put(watch_header(payment, with_payment=after_revision is None))
+        watch.send_queue.put(watch_header(payment, with_payment=after_revision is None))
         if watch.until_settled and watch.tail == payment.revision and is_settled(payment.snapshot):
-            watch.outbox.finish()
+            watch.send_queue.finish()
 
     async def _read(self, payment_id: str) -> Payment:
         """Return a payment of the caller's tenant, and of the caller's own if it may see no other."""
@@ -269,10 +270,10 @@ def _ended(reason: type[ServiceError]) -> ServiceError:
     return reason()
 
 
-async def _carry_out(many: ManyWatches, messages: AsyncIterator[pb.WatchManyRequest], outbox: Outbox) -> None:
+async def _carry_out(many: ManyWatches, messages: AsyncIterator[pb.WatchManyRequest], send_queue: SendQueue) -> None:
     """Do what the caller says while it reads what comes of it; its watches go on after the last command."""
     async for message in messages:
         commands = requests.commands_of(message)
         for first in range(0, len(commands), COMMANDS_AT_ONCE):
-            await outbox.room()
+            await send_queue.room()
             await many.carry_out(commands[first : first + COMMANDS_AT_ONCE])

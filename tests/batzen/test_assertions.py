@@ -16,7 +16,7 @@ from local.databases import ServiceDatabase
 from local.issuer import TOKEN_LIFE, Issuer
 from services.runtime.rpc.identity import LEEWAY
 from services.status.__main__ import LIMITS as SERVER_LIMITS
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.send_queue import StreamLimits
 from tests.batzen.conftest import Status, serving
 from tests.batzen.test_watch import revisions
 from tests.status.conftest import Clock
@@ -141,7 +141,7 @@ async def evening(database: ServiceDatabase, tmp_path_factory: pytest.TempPathFa
     issuer = Issuer(tmp_path_factory.mktemp("evening") / "keys", now=clock)
     service = issuer.mint("bff", roles=["service"], life=TOKEN_LIFE * 9)
     async with (
-        serving(database, issuer, now=clock, feed_limits=FeedLimits(heartbeat_s=0.02)) as status,
+        serving(database, issuer, now=clock, feed_limits=StreamLimits(heartbeat_s=0.02)) as status,
         status.client(token=service) as batzen,
     ):
         yield Evening(status=status, clock=clock, batzen=batzen)

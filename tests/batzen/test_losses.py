@@ -19,7 +19,7 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.database.connections import plain_dsn
 from services.status.__main__ import LIMITS as SERVER_LIMITS
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.send_queue import StreamLimits
 from tests.batzen.conftest import LIMITS, Status, serving
 from tests.batzen.tcp_proxy import TcpProxy
 from tests.batzen.test_watch import revisions
@@ -57,7 +57,7 @@ async def test_a_connection_that_breaks_is_made_again_and_nothing_is_missed(stat
 
 async def test_a_stream_that_reached_its_age_goes_on_as_another(database: ServiceDatabase, issuer: Issuer) -> None:
     async with (
-        serving(database, issuer, feed_limits=FeedLimits(stream_age_max_s=0.1)) as status,
+        serving(database, issuer, feed_limits=StreamLimits(stream_age_max_s=0.1)) as status,
         status.client() as batzen,
     ):
         payment_id = await status.open()
@@ -93,7 +93,7 @@ async def test_a_stream_on_which_nothing_is_heard_any_more_is_given_up(
 ) -> None:
     limits = replace(LIMITS, silence_max_s=0.3)
     async with (
-        serving(database, issuer, feed_limits=FeedLimits(heartbeat_s=0.05)) as status,
+        serving(database, issuer, feed_limits=StreamLimits(heartbeat_s=0.05)) as status,
         TcpProxy.to(status.replica.port) as proxy,
         # Two channels to one address share a connection otherwise, the dead one, too.
         status.client(address=proxy.address, limits=limits) as batzen,
@@ -113,7 +113,7 @@ async def test_a_stream_on_which_nothing_is_heard_any_more_is_given_up(
 async def test_a_quiet_stream_is_not_given_up(database: ServiceDatabase, issuer: Issuer) -> None:
     limits = replace(LIMITS, silence_max_s=0.3)
     async with (
-        serving(database, issuer, feed_limits=FeedLimits(heartbeat_s=0.05)) as status,
+        serving(database, issuer, feed_limits=StreamLimits(heartbeat_s=0.05)) as status,
         status.client(limits=limits) as batzen,
     ):
         payment_id = await status.open()
@@ -238,7 +238,7 @@ async def test_a_stream_on_which_nothing_is_watched_is_closed_and_opened_again_w
         serving(
             database,
             issuer,
-            feed_limits=FeedLimits(heartbeat_s=0.02),
+            feed_limits=StreamLimits(heartbeat_s=0.02),
             limits=replace(SERVER_LIMITS, streams_per_caller_max=1),
         ) as status,
         status.client(limits=replace(LIMITS, idle_max_s=0.1)) as batzen,

@@ -34,7 +34,7 @@ from batzen.watching.limits import WatchLimits
 from batzen.watching.seen import Seen
 from batzen.watching.session import Session
 from batzen.watching.topic import Topic, Verdict
-from batzen.watching.watch_registry import Board
+from batzen.watching.watch_registry import WatchRegistry
 from tests.batzen.model import History, ManyStream, token
 
 PAYMENTS = ("pay_ann", "pay_bob", "pay_cid")
@@ -81,7 +81,7 @@ class Watching(RuleBasedStateMachine):
         self.seen = Seen(payments_max=100)
         self.now = 0.0
         self.token_numbers = {"ann": 1, "bob": 1, "operator": 1}
-        self.board = Board(
+        self.registry = WatchRegistry(
             limits=LIMITS,
             figures=self.figures,
             chance=random.Random(0),
@@ -134,14 +134,14 @@ class Watching(RuleBasedStateMachine):
             until_settled=until_settled,
             assertion=assertion,
         )
-        topic = self.board.join(payment_id, backlog)
+        topic = self.registry.join(payment_id, backlog)
         person = Person(backlog, topic, payment_id, after_revision, revision, latest_only, until_settled, may_see)
         self.watching.append(person)
         return person
 
     @rule(person=consumes(people))
     def go(self, person: Person) -> None:
-        self.board.leave(person.topic, person.backlog)
+        self.registry.leave(person.topic, person.backlog)
         self.watching.remove(person)
 
     @rule(person=people)

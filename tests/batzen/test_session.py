@@ -16,7 +16,7 @@ from batzen.watching.figures import Figures
 from batzen.watching.limits import COMMANDS_MAX, REQUEST_BYTES, WatchLimits
 from batzen.watching.session import Session
 from batzen.watching.topic import Topic
-from batzen.watching.watch_registry import Board
+from batzen.watching.watch_registry import WatchRegistry
 from tests.batzen.model import History, token
 
 LIMITS = WatchLimits(queue_max=8, streams_max=2)
@@ -24,13 +24,13 @@ ANN, BOB = "pay_ann", "pay_bob"
 
 
 class Desk:
-    """A board, and its streams as the test plays them."""
+    """A registry, and its streams as the test plays them."""
 
     def __init__(self) -> None:
         self.figures = Figures()
         self.sessions: list[Session] = []
         self.history = History()
-        self.board = Board(
+        self.registry = WatchRegistry(
             limits=LIMITS,
             figures=self.figures,
             chance=random.Random(0),
@@ -40,7 +40,7 @@ class Desk:
 
     def join(self, payment_id: str, **fields: Any) -> tuple[Topic, Backlog]:
         reader = Backlog(queue_max=LIMITS.queue_max, figures=self.figures, **fields)
-        return self.board.join(payment_id, reader), reader
+        return self.registry.join(payment_id, reader), reader
 
     def said(self, *, on: int = 0, now: float = 0.0) -> list[str]:
         """What is said next, as `add pay_ann after 3`."""
@@ -108,7 +108,7 @@ def test_a_payment_that_is_wanted_again_waits_for_the_end_of_its_old_watch(desk:
     old, update = desk.history.move(ANN), desk.history.move(ANN)
     topic, reader = desk.join(ANN, after_revision=0)
     assert desk.said() == ["add pay_ann after 0"]
-    desk.board.leave(topic, reader)
+    desk.registry.leave(topic, reader)
     assert desk.said() == ["drop pay_ann"]
     _, again = desk.join(ANN, after_revision=1)
     assert desk.said() == []
@@ -125,7 +125,7 @@ def test_a_payment_that_is_wanted_again_waits_for_the_end_of_its_old_watch(desk:
 def test_a_watch_that_ends_before_its_drop_is_said_is_not_dropped(desk: Desk) -> None:
     topic, reader = desk.join(ANN, after_revision=0)
     desk.said()
-    desk.board.leave(topic, reader)
+    desk.registry.leave(topic, reader)
     desk.hears(canceled(ANN, "UNAVAILABLE", "WATCH_OVERFLOW"))
     desk.join(ANN, after_revision=5)
 
@@ -134,7 +134,7 @@ def test_a_watch_that_ends_before_its_drop_is_said_is_not_dropped(desk: Desk) ->
 
 def test_a_reader_who_comes_and_goes_before_anything_was_said_leaves_nothing_to_say(desk: Desk) -> None:
     topic, reader = desk.join(ANN)
-    desk.board.leave(topic, reader)
+    desk.registry.leave(topic, reader)
 
     assert desk.said() == []
 

@@ -73,7 +73,7 @@ async def test_leaving_the_loop_ends_the_watch_and_not_the_client(status: Status
 
 
 async def _nobody_watches(client: object) -> bool:
-    return not any(session.topics for session in client.watcher._board.sessions)  # type: ignore[attr-defined]
+    return not any(session.topics for session in client.watcher._registry.sessions)  # type: ignore[attr-defined]
 
 
 async def test_a_refused_watch_raises(batzen: SyncClient) -> None:

@@ -13,7 +13,7 @@ from batzen.status.v1 import status_pb2 as pb
 from batzen.watching import WatchLimits
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.send_queue import StreamLimits
 from tests.batzen.conftest import Status, serving
 from tests.status.conftest import move
 from tests.status.samples import new_payment_id, snapshot, succeeded
@@ -227,7 +227,7 @@ async def test_a_slow_reader_costs_a_queue_holds_up_nobody_and_misses_nothing(st
 
 async def test_more_watches_than_a_stream_may_have_open_another(database: ServiceDatabase, issuer: Issuer) -> None:
     async with (
-        serving(database, issuer, feed_limits=FeedLimits(watches_per_stream_max=2)) as status,
+        serving(database, issuer, feed_limits=StreamLimits(watches_per_stream_max=2)) as status,
         status.client(limits=WatchLimits(streams_max=3)) as batzen,
     ):
         payment_ids = [await status.open() for _ in range(7)]

@@ -44,7 +44,7 @@ from services.gateway.servicers.gateway import add_gateway_services
 from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
-from services.pricing.storage.price_books import Books
+from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine, plain_dsn
 from services.runtime.process.lifecycle import utc_now
@@ -333,7 +333,7 @@ async def _pricing(world: World, databases: dict[str, ServiceDatabase]) -> Async
         stack.push_async_callback(engine.dispose)
         held = await stack.enter_async_context(DirectConnections(url, application_name="pricing-tests", size=4))
         currencies = load_currencies()
-        books = Books(engine, seed=load_entries(), currencies=currencies)
+        books = PriceBookStore(engine, seed=load_entries(), currencies=currencies)
         servicer = PricingServicer(
             engine, store=QuoteStore(engine, held=held), books=books, currencies=currencies, now=utc_now
         )

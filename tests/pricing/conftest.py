@@ -18,7 +18,7 @@ from services.access import TABLE
 from services.pricing.__main__ import LIMITS
 from services.pricing.seed import load_entries
 from services.pricing.servicer import PricingServicer
-from services.pricing.storage.price_books import Books
+from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.rpc.identity import TokenVerifier
@@ -73,13 +73,13 @@ async def store(database: ServiceDatabase, engine: AsyncEngine) -> AsyncIterator
 
 
 @pytest.fixture(scope="session")
-def books(engine: AsyncEngine) -> Books:
-    return Books(engine, seed=load_entries(), currencies=CURRENCIES)
+def books(engine: AsyncEngine) -> PriceBookStore:
+    return PriceBookStore(engine, seed=load_entries(), currencies=CURRENCIES)
 
 
 @pytest.fixture(scope="session")
 async def server(
-    engine: AsyncEngine, store: QuoteStore, books: Books, issuer: Issuer, session_clock: Clock
+    engine: AsyncEngine, store: QuoteStore, books: PriceBookStore, issuer: Issuer, session_clock: Clock
 ) -> AsyncIterator[RunningServer]:
     servicer = PricingServicer(engine, store=store, books=books, currencies=CURRENCIES, now=session_clock)
     async with running_server(

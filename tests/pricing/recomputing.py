@@ -12,7 +12,7 @@ from batzen.pricing.v1 import pricing_pb2
 from services.pricing.domain.book import PriceBook
 from services.pricing.domain.currency import Currency
 from services.pricing.domain.pipeline import price_cart
-from services.pricing.storage.price_books import Books
+from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import StoredQuote
 from services.pricing.storage.tables import quotes
 from services.pricing.wire.requests import read_create_quote
@@ -30,7 +30,7 @@ def compute_again(
     step_minor = pricing_pb2.Quote.FromString(stored.quote).rounding.step_minor
     cart = replace(order.cart, rounding=replace(order.cart.rounding, step_minor=step_minor))
     return write_quote(
-        price_cart(cart, book=book.without(stored.left_out)),
+        price_cart(cart, book=book.without(stored.excluded_discounts)),
         cart=cart,
         quote_id=stored.quote_id,
         create_time=stored.create_time,
@@ -39,7 +39,7 @@ def compute_again(
     )
 
 
-async def compute_all_again(engine: AsyncEngine, *, books: Books) -> int:
+async def compute_all_again(engine: AsyncEngine, *, books: PriceBookStore) -> int:
     """Compute every quote of the database again, of every tenant; return how many there are."""
     async with reading(engine) as connection:
         rows = (await connection.execute(sa.select(quotes))).mappings().all()

@@ -22,7 +22,7 @@ from services.pricing.domain.exact import AMOUNT_MINOR_MAX, Percent
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import Direction, Discount, Funder, Terms
-from services.pricing.storage.price_books import Books
+from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.wire.entries import read_discount, read_fee_plan, read_tax_rate
 from services.pricing.wire.requests import QuoteOrder, read_create_quote
 from services.pricing.wire.responses import write_quote
@@ -132,7 +132,7 @@ def _priced(request: pricing_pb2.CreateQuoteRequest) -> tuple[QuoteOrder, Price]
 
 
 async def test_every_quote_that_was_kept_can_be_computed_again(
-    pricing: Stub, engine: AsyncEngine, books: Books
+    pricing: Stub, engine: AsyncEngine, books: PriceBookStore
 ) -> None:
     """Of whatever the requests of a strategy make; conftest does the same for the quotes of all other tests."""
     requests = some_requests(200)

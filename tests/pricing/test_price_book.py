@@ -14,7 +14,7 @@ from grpc import aio
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
-from services.pricing.storage.price_books import Books
+from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore, RequestKey
 from tests.pricing.conftest import CallAs, Stub
 from tests.pricing.recomputing import compute_again
@@ -158,7 +158,7 @@ async def test_books_of_tenants_are_their_own(tenant: Tenant, pricing: Stub) -> 
     assert refusal_of(refused.value).reason == "TAX_RATE_UNKNOWN"
 
 
-async def test_another_replica_never_quotes_from_an_old_book(tenant: Tenant, books: Books) -> None:
+async def test_another_replica_never_quotes_from_an_old_book(tenant: Tenant, books: PriceBookStore) -> None:
     """The server's copy is made older than the truth by hand, as another replica's change would."""
     await tenant.put(rate())
     await tenant.quote(line(country="ES"))
@@ -469,7 +469,7 @@ async def test_a_filter_that_is_wrong_is_refused(tenant: Tenant, method: str, re
 
 
 async def test_a_quote_can_be_computed_again_after_the_book_has_changed(
-    tenant: Tenant, store: QuoteStore, books: Books
+    tenant: Tenant, store: QuoteStore, books: PriceBookStore
 ) -> None:
     await tenant.put(discount())
     request = order(line(quantity="0.5"), coupon_codes=["SUMMER"])

@@ -23,8 +23,8 @@ from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.limits import Limits
 from services.runtime.rpc.server import running_server
-from services.status.__main__ import FEED_LIMITS, LIMITS, status_servicer
-from services.status.watches.send_queue import FeedLimits
+from services.status.__main__ import LIMITS, STREAM_LIMITS, status_servicer
+from services.status.watches.send_queue import StreamLimits
 from tests.conftest import Databases
 from tests.status.samples import NOW, open_request, record_request
 
@@ -75,7 +75,7 @@ async def running_replica(
     database_url: str,
     *,
     issuer: Issuer,
-    feed_limits: FeedLimits = FEED_LIMITS,
+    feed_limits: StreamLimits = STREAM_LIMITS,
     limits: Limits = LIMITS,
     now: Callable[[], datetime] = lambda: NOW,
 ) -> AsyncIterator[Replica]:

@@ -18,7 +18,7 @@ from local.issuer import Issuer
 from services.runtime.database.connections import make_engine, plain_dsn
 from services.status.changes.log import ChangeLog, OrderBroken, Position, check_order, cursor_of
 from services.status.domain.filters import Filter
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.send_queue import StreamLimits
 from tests.conftest import MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import list_request, open_request, refusal_of, refused, snapshot, succeeded
@@ -312,7 +312,7 @@ async def test_a_feed_hears_what_other_replicas_write(
 
 async def test_many_consumers_and_writers_agree(make_database: MakeDatabase, issuer: Issuer) -> None:
     database = await make_database("status")
-    limits = FeedLimits(queue_bytes_max=4_000)
+    limits = StreamLimits(queue_bytes_max=4_000)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as first,
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as second,
@@ -348,7 +348,7 @@ async def test_many_consumers_and_writers_agree(make_database: MakeDatabase, iss
 
 
 async def test_a_quiet_feed_says_that_it_lives_and_how_far_it_is(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(heartbeat_s=0.05)
+    limits = StreamLimits(heartbeat_s=0.05)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         tenant(replica, "feed_quiet") as status,
@@ -360,10 +360,10 @@ async def test_a_quiet_feed_says_that_it_lives_and_how_far_it_is(database: Servi
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"), [(FeedLimits(stream_age_max_s=0.3), "STREAM_TOO_OLD"), (FeedLimits(), "SHUTTING_DOWN")]
+    ("limits", "reason"), [(StreamLimits(stream_age_max_s=0.3), "STREAM_TOO_OLD"), (StreamLimits(), "SHUTTING_DOWN")]
 )
 async def test_a_feed_that_has_to_end_says_why(
-    database: ServiceDatabase, issuer: Issuer, limits: FeedLimits, reason: str
+    database: ServiceDatabase, issuer: Issuer, limits: StreamLimits, reason: str
 ) -> None:
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,

@@ -14,7 +14,7 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.rpc.identity import LEEWAY
 from services.runtime.rpc.limits import Limits
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.send_queue import StreamLimits
 from services.status.wire.requests import COMMANDS_MAX
 from tests.status.conftest import Clock, Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import new_payment_id, open_request, refusal_of, snapshot
@@ -195,7 +195,7 @@ async def test_watches_go_on_when_their_caller_has_said_all(status: StatusServic
 
 
 async def test_a_stream_and_a_process_have_only_so_many_watches(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(watches_per_stream_max=2, watches_max=3)
+    limits = StreamLimits(watches_per_stream_max=2, watches_max=3)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
@@ -264,7 +264,7 @@ async def test_an_assertion_that_expires_ends_its_watches_unless_it_is_renewed(
     now = Clock()
     async with (
         running_replica(
-            database.runtime_url, issuer=issuer, feed_limits=FeedLimits(heartbeat_s=0.2), now=now
+            database.runtime_url, issuer=issuer, feed_limits=StreamLimits(heartbeat_s=0.2), now=now
         ) as replica,
         replica.connect("bff") as bff,
         replica.connect() as status,
@@ -320,7 +320,7 @@ async def test_a_watch_that_ends_before_it_begins_is_answered_once_and_leaves_th
 
 
 async def test_a_quiet_stream_says_that_it_lives(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(heartbeat_s=0.05)
+    limits = StreamLimits(heartbeat_s=0.05)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
@@ -331,10 +331,10 @@ async def test_a_quiet_stream_says_that_it_lives(database: ServiceDatabase, issu
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"), [(FeedLimits(stream_age_max_s=0.3), "STREAM_TOO_OLD"), (FeedLimits(), "SHUTTING_DOWN")]
+    ("limits", "reason"), [(StreamLimits(stream_age_max_s=0.3), "STREAM_TOO_OLD"), (StreamLimits(), "SHUTTING_DOWN")]
 )
 async def test_a_stream_that_has_to_end_says_why(
-    database: ServiceDatabase, issuer: Issuer, limits: FeedLimits, reason: str
+    database: ServiceDatabase, issuer: Issuer, limits: StreamLimits, reason: str
 ) -> None:
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
@@ -370,7 +370,7 @@ async def test_a_caller_has_only_so_many_streams_of_either_kind(database: Servic
 
 
 async def test_a_slow_reader_of_many_payments_gets_all_of_each(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(queue_max=3, queue_bytes_max=40_000, message_bytes_max=20_000)
+    limits = StreamLimits(queue_max=3, queue_bytes_max=40_000, message_bytes_max=20_000)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
@@ -395,7 +395,7 @@ async def test_a_slow_reader_of_many_payments_gets_all_of_each(database: Service
 async def test_commands_wait_for_a_caller_that_does_not_read_what_comes_of_them(
     database: ServiceDatabase, issuer: Issuer
 ) -> None:
-    limits = FeedLimits(queue_bytes_max=10_000, message_bytes_max=20_000)
+    limits = StreamLimits(queue_bytes_max=10_000, message_bytes_max=20_000)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,

@@ -20,7 +20,7 @@ from local.issuer import Issuer
 from local.postgres import EmbeddedPostgres
 from services.runtime.database.connections import plain_dsn
 from services.status.watches.hints import CHANNEL, PAYLOAD_BYTES_MAX, Hints, payloads_of
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.send_queue import StreamLimits
 from tests.conftest import Databases, MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.restarts import RestartablePostgres
@@ -29,7 +29,7 @@ from tests.status.streaming import add, watch_many
 from tests.status.test_changes import feed
 from tests.status.watching import header, rest, revisions, watch
 
-HINTS_ONLY = FeedLimits(resync_s=3_600)
+HINTS_ONLY = StreamLimits(resync_s=3_600)
 RESYNC_ONLY_S = 0.2
 STEPS = [snapshot(attempt=attempt) for attempt in range(1, 300)]
 
@@ -82,7 +82,7 @@ async def test_replicas_that_write_in_turns_make_one_line_on_all_watches(
 
 
 async def test_a_hint_that_is_lost_is_made_up_for(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(resync_s=RESYNC_ONLY_S)
+    limits = StreamLimits(resync_s=RESYNC_ONLY_S)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
@@ -171,7 +171,7 @@ async def test_a_database_that_takes_no_hints_costs_their_speed_and_nothing_else
     admin = await asyncpg.connect(postgres.admin_url, database=own.name)
     await admin.execute("REVOKE EXECUTE ON FUNCTION pg_notify FROM PUBLIC")
     await admin.close()
-    limits = FeedLimits(resync_s=RESYNC_ONLY_S)
+    limits = StreamLimits(resync_s=RESYNC_ONLY_S)
     async with (
         running_replica(own.runtime_url, issuer=issuer) as writer,
         running_replica(own.runtime_url, issuer=issuer, feed_limits=limits) as other,
@@ -191,7 +191,7 @@ async def test_what_a_newer_server_wrote_ends_what_needs_it_and_takes_no_older_o
 ) -> None:
     own = await make_database("status")
     async with (
-        running_replica(own.runtime_url, issuer=issuer, feed_limits=FeedLimits(resync_s=RESYNC_ONLY_S)) as replica,
+        running_replica(own.runtime_url, issuer=issuer, feed_limits=StreamLimits(resync_s=RESYNC_ONLY_S)) as replica,
         replica.connect() as status,
     ):
         known, newer = [(await status.OpenPayment(open_request(payer_id=name))).payment.payment_id for name in "kn"]

@@ -9,7 +9,7 @@ from grpc import aio
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.rpc.limits import Limits
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.send_queue import StreamLimits
 from tests.status.conftest import StatusServiceStub, running_replica
 from tests.status.samples import open_request, record_request, snapshot
 from tests.status.watching import SMALL_WINDOW, header, rest, revisions, watch
@@ -26,7 +26,7 @@ async def fill(status: StatusServiceStub, payment_id: str, *, expected: int, num
 async def test_a_slow_reader_gets_all_at_its_own_pace_and_others_at_theirs(
     database: ServiceDatabase, issuer: Issuer
 ) -> None:
-    limits = FeedLimits(queue_max=4, queue_bytes_max=100_000)
+    limits = StreamLimits(queue_max=4, queue_bytes_max=100_000)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
@@ -44,7 +44,7 @@ async def test_a_slow_reader_gets_all_at_its_own_pace_and_others_at_theirs(
 
 
 async def test_a_reader_that_takes_nothing_is_told_to_resume_later(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(queue_max=4, stall_max_s=0.2, write_grace_s=0.05)
+    limits = StreamLimits(queue_max=4, stall_max_s=0.2, write_grace_s=0.05)
     async with (
         running_replica(
             database.runtime_url, issuer=issuer, feed_limits=limits, limits=Limits(streams_per_caller_max=1)
@@ -73,7 +73,7 @@ async def test_a_reader_that_takes_nothing_is_told_to_resume_later(database: Ser
 
 
 async def test_who_is_told_to_resume_has_received_all_up_to_there(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(write_grace_s=0.01)
+    limits = StreamLimits(write_grace_s=0.01)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,

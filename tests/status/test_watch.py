@@ -14,7 +14,7 @@ from local.issuer import Issuer
 from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc.identity import LEEWAY
 from services.runtime.rpc.limits import Limits
-from services.status.watches.send_queue import FeedLimits
+from services.status.watches.send_queue import StreamLimits
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import new_payment_id, open_request, record_request, refused, snapshot, succeeded
 from tests.status.watching import header, rest, revisions, watch
@@ -206,7 +206,7 @@ async def test_an_unknown_payment_cannot_be_watched(status: StatusServiceStub) -
 
 
 async def test_a_quiet_watch_says_that_it_lives(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(heartbeat_s=0.05)
+    limits = StreamLimits(heartbeat_s=0.05)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,
@@ -226,7 +226,7 @@ async def test_a_quiet_watch_says_that_it_lives(database: ServiceDatabase, issue
 
 
 async def test_a_watch_that_reached_its_age_says_where_to_resume(database: ServiceDatabase, issuer: Issuer) -> None:
-    limits = FeedLimits(stream_age_max_s=0.3)
+    limits = StreamLimits(stream_age_max_s=0.3)
     async with (
         running_replica(database.runtime_url, issuer=issuer, feed_limits=limits) as replica,
         replica.connect() as status,

@@ -42,4 +42,4 @@ CREATE TABLE requests (
 
 -- From which book a quote was made, and what of it was left out because no use was left.
 ALTER TABLE quotes ADD COLUMN book_revision bigint NOT NULL DEFAULT 0;
-ALTER TABLE quotes ADD COLUMN left_out text[] NOT NULL DEFAULT '{}';
+ALTER TABLE quotes ADD COLUMN excluded_discounts text[] NOT NULL DEFAULT '{}';

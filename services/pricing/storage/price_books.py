@@ -41,7 +41,7 @@ class LoadedBook:
         return max(revisions, key=lambda entry: entry.revision, default=None)
 
 
-class Books:
+class PriceBookStore:
     """The books in PostgreSQL, with copies in memory."""
 
     def __init__(self, engine: AsyncEngine, *, seed: Sequence[Entry], currencies: Mapping[str, Currency]) -> None:

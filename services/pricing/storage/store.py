@@ -24,7 +24,8 @@ from services.runtime.database.connections import DirectConnections, reading, tr
 # request that runs at the same time waits here for the first.
 KEEP: Final = """
 INSERT INTO quotes
-    (tenant_id, quote_id, caller, request_id, request, quote, create_time, expire_time, book_revision, left_out)
+    (tenant_id, quote_id, caller, request_id, request, quote, create_time, expire_time, book_revision,
+     excluded_discounts)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
 WHERE coalesce((SELECT revision FROM price_books WHERE tenant_id = $1), 0) = $9
 ON CONFLICT ON CONSTRAINT quotes_request_key DO NOTHING
@@ -69,7 +70,7 @@ class StoredQuote:
     expire_time: datetime
     book_revision: int
     """Of the tenant's price book."""
-    left_out: tuple[str, ...]
+    excluded_discounts: tuple[str, ...]
     """Discounts of that book that would have applied by themselves and had no use left."""
 
 
@@ -129,12 +130,12 @@ class QuoteStore:
 
     async def _find(self, *where: sa.ColumnElement[bool]) -> StoredQuote | None:
         c = quotes.c
-        columns = (c.quote_id, c.request, c.quote, c.create_time, c.expire_time, c.book_revision, c.left_out)
+        columns = (c.quote_id, c.request, c.quote, c.create_time, c.expire_time, c.book_revision, c.excluded_discounts)
         async with reading(self._engine) as connection:
             row = (await connection.execute(sa.select(*columns).where(*where))).one_or_none()
         if row is None:
             return None
-        quote_id, request, quote, create_time, expire_time, book_revision, left_out = row
+        quote_id, request, quote, create_time, expire_time, book_revision, excluded_discounts = row
         return StoredQuote(
             quote_id=quote_id,
             request=request,
@@ -142,7 +143,7 @@ class QuoteStore:
             create_time=create_time,
             expire_time=expire_time,
             book_revision=book_revision,
-            left_out=tuple(left_out),
+            excluded_discounts=tuple(excluded_discounts),
         )
 
 
@@ -157,5 +158,5 @@ def _values(quote: StoredQuote, *, key: RequestKey) -> tuple[Any, ...]:
         quote.create_time,
         quote.expire_time,
         quote.book_revision,
-        list(quote.left_out),
+        list(quote.excluded_discounts),
     )

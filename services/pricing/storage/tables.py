@@ -20,7 +20,7 @@ class _Quotes(sa.TypedColumns):
     create_time = sa.Column(sa.DateTime(timezone=True), nullable=False)
     expire_time = sa.Column(sa.DateTime(timezone=True), nullable=False)
     book_revision = sa.Column(sa.BigInteger, nullable=False, server_default="0")
-    left_out: sa.Column[Sequence[str]] = sa.Column(ARRAY(sa.Text), nullable=False, server_default="{}")
+    excluded_discounts: sa.Column[Sequence[str]] = sa.Column(ARRAY(sa.Text), nullable=False, server_default="{}")
 
 
 quotes = sa.Table(

@@ -16,7 +16,7 @@ from services.status.changes.log import Change, ChangeLog, Head, Position, curso
 from services.status.domain.filters import Filter
 from services.status.domain.snapshot import CursorCompacted
 from services.status.storage.rows import Unreadable
-from services.status.watches.send_queue import Outbox
+from services.status.watches.send_queue import SendQueue
 from services.status.wire.responses import change_message, cursor_message
 
 PAGE_MAX: Final = 200
@@ -95,20 +95,20 @@ class Follower:
         self._followers = followers
         self._log = log
         self._until = until
-        self._outbox: Outbox | None = None
+        self._send_queue: SendQueue | None = None
         self._fall_back = asyncio.Event()
 
     def heartbeat(self) -> bytes:
         """Write a sign of life, which says how far the stream has come."""
         return cursor_message(cursor_of(self.position, tenant_id=self.wanted.tenant_id))
 
-    async def run(self, outbox: Outbox) -> None:
-        """Fill the outbox for as long as the stream lasts."""
-        self._outbox = outbox
-        outbox.put(self.heartbeat())
+    async def run(self, send_queue: SendQueue) -> None:
+        """Fill the send queue for as long as the stream lasts."""
+        self._send_queue = send_queue
+        send_queue.put(self.heartbeat())
         try:
             while True:
-                await outbox.room()
+                await send_queue.room()
                 if not await self._read():
                     continue
                 if self._until is not None:
@@ -118,12 +118,12 @@ class Follower:
                     self._fall_back.clear()
         finally:
             self._followers.leave(self)
-        outbox.finish()
+        send_queue.finish()
 
     def offer(self, changes: Sequence[Change], position: Position) -> None:
         """Take what is new up to a position. Without room for it, the stream falls back to reading for itself."""
-        assert self._outbox is not None, "only a stream that runs is offered something"  # noqa: S101
-        if self._outbox.is_full:
+        assert self._send_queue is not None, "only a stream that runs is offered something"  # noqa: S101
+        if self._send_queue.is_full:
             self.fall_back()
             return
         self._send([each for each in changes if each.position > self.position], position)
@@ -148,16 +148,16 @@ class Follower:
         return is_all
 
     def _send(self, changes: Sequence[Change], position: Position) -> None:
-        assert self._outbox is not None, "only a stream that runs sends"  # noqa: S101
+        assert self._send_queue is not None, "only a stream that runs sends"  # noqa: S101
         is_something = False
         for change in changes:
             relation = change.relation(self.wanted)
             if relation is not None:
-                self._outbox.put(change.in_form(relation, change_message))
+                self._send_queue.put(change.in_form(relation, change_message))
                 is_something = True
         self.position = max(self.position, position)
         if is_something:
-            self._outbox.put(self.heartbeat())
+            self._send_queue.put(self.heartbeat())
 
 
 class _Tail:

@@ -1,4 +1,4 @@
-"""The feed: every watch gets every transition of its payment, once and in order.
+"""The hub: every watch gets every transition of its payment, once and in order.
 
 Only the history is the truth. What this process writes is handed over at once, if it is exactly the next revision; what
 other replicas write is hinted at and read, for all watches of all payments together; and every `resync_s` all watched
@@ -18,7 +18,7 @@ from services.status.domain.records import Payment, Transition, open_month
 from services.status.domain.snapshot import RevisionAhead, RevisionCompacted, TooManyWatches
 from services.status.storage.rows import Unreadable
 from services.status.storage.store import Place, StatusStore
-from services.status.watches.send_queue import FeedLimits, Outbox
+from services.status.watches.send_queue import SendQueue, StreamLimits
 from services.status.watches.watch import NOT_BEGUN, Cancel, Form, Topic, Update, Watch
 
 FOLLOWED_AT_ONCE: Final = 500
@@ -35,7 +35,7 @@ UNKNOWN_REVISION: Final = NOT_BEGUN - 1
 """What a hint says, which names no revision."""
 
 
-class Feed:
+class WatchHub:
     """All watches of this process."""
 
     def __init__(
@@ -44,14 +44,14 @@ class Feed:
         *,
         announce: Callable[[str, str], None],
         draining: asyncio.Event,
-        limits: FeedLimits | None = None,
+        limits: StreamLimits | None = None,
     ) -> None:
         """`announce` tells other replicas that a payment moved."""
-        self.limits = limits or FeedLimits()
+        self.limits = limits or StreamLimits()
         self._store = store
         self._announce = announce
         self._draining = draining
-        self._outboxes: set[Outbox] = set()
+        self._send_queues: set[SendQueue] = set()
         self._topics: dict[str, dict[str, Topic]] = {}
         """By tenant and payment."""
         self._watch_count = 0
@@ -95,31 +95,31 @@ class Feed:
         heartbeat: Callable[[], bytes],
         ended: Callable[[type[ServiceError]], ServiceError],
         on_tick: Callable[[], None] | None = None,
-    ) -> Outbox:
-        """Return the outbox of a new stream, to be closed by `close_stream`."""
-        outbox = Outbox(
+    ) -> SendQueue:
+        """Return the send queue of a new stream, to be closed by `close_stream`."""
+        send_queue = SendQueue(
             heartbeat=heartbeat,
             ended=ended,
-            on_room=self._feed_starved,
+            on_room=self._read_for_starved,
             on_tick=on_tick,
             limits=self.limits,
             age_s=self.limits.stream_age_max_s * random.uniform(1 - AGE_SPREAD, 1),  # noqa: S311 not a secret
         )
         if self._draining.is_set():
-            outbox.end(ShuttingDown)
-        self._outboxes.add(outbox)
-        return outbox
+            send_queue.end(ShuttingDown)
+        self._send_queues.add(send_queue)
+        return send_queue
 
-    def close_stream(self, outbox: Outbox) -> None:
+    def close_stream(self, send_queue: SendQueue) -> None:
         """Forget a stream."""
-        self._outboxes.discard(outbox)
+        self._send_queues.discard(send_queue)
 
     def add(
         self,
         tenant_id: str,
         payment_id: str,
         *,
-        outbox: Outbox,
+        send_queue: SendQueue,
         form: Form,
         cancel: Cancel,
         latest_only: bool,
@@ -135,7 +135,7 @@ class Feed:
         topic = topics.get(payment_id)
         if topic is None:
             topic = topics[payment_id] = Topic(tenant_id, payment_id)
-        watch = Watch(topic, outbox, form=form, cancel=cancel, latest_only=latest_only, until_settled=until_settled)
+        watch = Watch(topic, send_queue, form=form, cancel=cancel, latest_only=latest_only, until_settled=until_settled)
         topic.watches += (watch,)
         self._watch_count += 1
         return watch
@@ -164,7 +164,7 @@ class Feed:
             topics = self._topics[topic.tenant_id]
             del topics[topic.payment_id]
             self._unread.pop(topic, None)
-            watch.outbox.starved.pop(topic, None)
+            watch.send_queue.starved.pop(topic, None)
             if not topics:
                 del self._topics[topic.tenant_id]
 
@@ -209,10 +209,10 @@ class Feed:
         self._unread[topic] = None
         self._wake.set()
 
-    def _feed_starved(self, outbox: Outbox) -> None:
-        for topic in outbox.starved:
+    def _read_for_starved(self, send_queue: SendQueue) -> None:
+        for topic in send_queue.starved:
             self._look(topic)
-        outbox.starved.clear()
+        send_queue.starved.clear()
 
     async def _follow(self) -> None:
         while True:
@@ -298,13 +298,13 @@ class Feed:
         while True:
             await asyncio.sleep(tick_s)
             now = loop.time()
-            for outbox in tuple(self._outboxes):
-                outbox.tick(now)
+            for send_queue in tuple(self._send_queues):
+                send_queue.tick(now)
 
     async def _drain(self) -> None:
         await self._draining.wait()
-        for outbox in self._outboxes:
-            outbox.end(ShuttingDown)
+        for send_queue in self._send_queues:
+            send_queue.end(ShuttingDown)
 
 
 class _Reading:

@@ -17,8 +17,8 @@ from services.status.domain.records import Payment
 from services.status.domain.snapshot import PaymentNotFound, TooManyWatches
 from services.status.storage.rows import Unreadable
 from services.status.storage.store import StatusStore
-from services.status.watches.hub import Feed
-from services.status.watches.send_queue import Outbox
+from services.status.watches.hub import WatchHub
+from services.status.watches.send_queue import SendQueue
 from services.status.watches.watch import NOT_BEGUN, Watch
 from services.status.wire.responses import many_canceled, many_created, many_update
 
@@ -85,14 +85,14 @@ class ManyWatches:
     def __init__(
         self,
         *,
-        feed: Feed,
+        hub: WatchHub,
         store: StatusStore,
         identify: Identify,
         caller: Caller,
         access: Access,
         now: Callable[[], datetime],
     ) -> None:
-        self._feed = feed
+        self._hub = hub
         self._store = store
         self._identify = identify
         self._caller = caller
@@ -103,9 +103,9 @@ class ManyWatches:
         self._user_of: dict[str, _User] = {}
         """By payment, where a watch is for somebody else than the stream's caller."""
 
-    def begin(self, outbox: Outbox) -> None:
-        """Send to this outbox."""
-        self._outbox = outbox
+    def begin(self, send_queue: SendQueue) -> None:
+        """Send to this send queue."""
+        self._send_queue = send_queue
 
     async def carry_out(self, commands: Sequence[Command]) -> None:
         """Carry commands out in their order; additions in a row with one reading."""
@@ -124,7 +124,7 @@ class ManyWatches:
         await self._add(adds.values())
 
     def cancel(self, watch: Watch, error: ServiceError) -> None:
-        """End a watch for a reason of the feed's."""
+        """End a watch for a reason of the hub's."""
         self._end(watch.topic.payment_id, error)
 
     def expire(self) -> None:
@@ -137,7 +137,7 @@ class ManyWatches:
     def close(self) -> None:
         """Forget all watches."""
         for watch in self._watches.values():
-            self._feed.drop(watch)
+            self._hub.drop(watch)
 
     async def _add(self, adds: Collection[Add]) -> None:
         registered = []
@@ -146,7 +146,7 @@ class ManyWatches:
             try:
                 await self._register(add)
             except ServiceError as error:
-                self._outbox.put(many_canceled(add.payment_id, error=error, resume_after_revision=None))
+                self._send_queue.put(many_canceled(add.payment_id, error=error, resume_after_revision=None))
             else:
                 registered.append(add)
         if registered:
@@ -171,17 +171,17 @@ class ManyWatches:
                 self._end(add.payment_id, error)
 
     async def _register(self, add: Add) -> None:
-        """Have the feed gather what it hears of a payment before that is read; raise what speaks against it."""
+        """Have the hub gather what it hears of a payment before that is read; raise what speaks against it."""
         if add.error is not None:
             raise add.error
-        limits = self._feed.limits
+        limits = self._hub.limits
         if len(self._watches) >= limits.watches_per_stream_max:
             raise TooManyWatches(max=limits.watches_per_stream_max)
         user = await self._user(add.assertion) if add.assertion else None
-        self._watches[add.payment_id] = self._feed.add(
+        self._watches[add.payment_id] = self._hub.add(
             self._caller.tenant_id,
             add.payment_id,
-            outbox=self._outbox,
+            send_queue=self._send_queue,
             form=many_update,
             cancel=self.cancel,
             latest_only=add.latest_only,
@@ -199,23 +199,23 @@ class ManyWatches:
             raise PaymentNotFound
         if user is not None and not _sees(user.caller, user.access, payment):
             raise PaymentNotFound
-        self._feed.begin(watch, payment, after_revision=add.after_revision)
-        self._outbox.put(many_created(payment, with_payment=add.after_revision is None))
+        self._hub.begin(watch, payment, after_revision=add.after_revision)
+        self._send_queue.put(many_created(payment, with_payment=add.after_revision is None))
 
     def _end(self, payment_id: str, error: ServiceError | None = None) -> None:
         """End a watch, if there is one: without an error its caller wanted it so."""
         watch = self._watches.pop(payment_id, None)
         if watch is None:
             return
-        self._outbox.seal(watch)
+        self._send_queue.seal(watch)
         tail = None if watch.tail == NOT_BEGUN else watch.tail
-        self._feed.drop(watch)
+        self._hub.drop(watch)
         user = self._user_of.pop(payment_id, None)
         if user is not None:
             user.payment_ids.discard(payment_id)
             if not user.payment_ids:
                 self._users.pop(user.caller.subject, None)
-        self._outbox.put(many_canceled(payment_id, error=error, resume_after_revision=tail))
+        self._send_queue.put(many_canceled(payment_id, error=error, resume_after_revision=tail))
 
     async def _user(self, assertion: str) -> _User:
         """Return the user of an assertion, as known to the stream or new."""

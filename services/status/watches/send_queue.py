@@ -16,7 +16,7 @@ from services.status.domain.snapshot import StreamTooOld, WatchOverflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedLimits:
+class StreamLimits:
     """How much streams may cost; tests shorten them."""
 
     watches_per_stream_max: int = 10_000
@@ -41,40 +41,40 @@ class FeedLimits:
 
 
 async def send_all(
-    outbox: Outbox, write: Callable[[bytes], Awaitable[None]], *, beside: Coroutine[Any, Any, None] | None = None
+    send_queue: SendQueue, write: Callable[[bytes], Awaitable[None]], *, beside: Coroutine[Any, Any, None] | None = None
 ) -> None:
-    """Write what the outbox has to send until the stream ends, and do `beside` meanwhile, whose failure ends it.
+    """Write what the send queue has to send until the stream ends, and do `beside` meanwhile, whose failure ends it.
 
     Raises the reason when the stream has to end, also while its reader takes nothing.
     """
     task = None if beside is None else asyncio.create_task(beside)
     if task is not None:
-        task.add_done_callback(lambda done: _end_with(outbox, done))
+        task.add_done_callback(lambda done: _end_with(send_queue, done))
     try:
-        async with outbox.cut:
-            outbox.is_open = True
-            while not outbox.has_ended():
-                if (message := outbox.take()) is None:
-                    await outbox.news()
+        async with send_queue.cut:
+            send_queue.is_open = True
+            while not send_queue.has_ended():
+                if (message := send_queue.take()) is None:
+                    await send_queue.news()
                 else:
                     await write(message)
     except TimeoutError:
-        if not outbox.cut.expired():
+        if not send_queue.cut.expired():
             raise
-        raise outbox.end_reason() from None
+        raise send_queue.end_reason() from None
     finally:
-        outbox.is_open = False
+        send_queue.is_open = False
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
 
 
-def _end_with(outbox: Outbox, done: asyncio.Task[None]) -> None:
+def _end_with(send_queue: SendQueue, done: asyncio.Task[None]) -> None:
     if not done.cancelled() and (error := done.exception()) is not None:
-        outbox.end(error)
+        send_queue.end(error)
 
 
-class Outbox:
+class SendQueue:
     """The sending side of one stream. One task takes from it."""
 
     __slots__ = (
@@ -105,9 +105,9 @@ class Outbox:
         *,
         heartbeat: Callable[[], bytes],
         ended: Callable[[type[ServiceError]], ServiceError],
-        on_room: Callable[[Outbox], None],
+        on_room: Callable[[SendQueue], None],
         on_tick: Callable[[], None] | None,
-        limits: FeedLimits,
+        limits: StreamLimits,
         age_s: float,
     ) -> None:
         """Make an empty one.

@@ -26,9 +26,9 @@ class OneWatch:
         self._sent = watch.tail
 
     async def write(self, message: bytes) -> None:
-        """Write what the outbox has just given out: all that it had, or a part of what is too long for one message."""
+        """Write what was just taken from the send queue: all of it, or a part of what is too long for one message."""
         assert self._watch is not None, "nothing is written before the watch begins"  # noqa: S101
-        tail = self._sent if self._watch.outbox.has_more else self._watch.tail
+        tail = self._sent if self._watch.send_queue.has_more else self._watch.tail
         await self._write(message)
         self._sent = tail
 
@@ -40,4 +40,4 @@ class OneWatch:
 
     def cancel(self, watch: Watch, error: ServiceError) -> None:
         """End the stream for what is wrong with its watch."""
-        watch.outbox.end(error)
+        watch.send_queue.end(error)

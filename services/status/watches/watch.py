@@ -14,7 +14,7 @@ from typing import Final
 from services.errors import ServiceError
 from services.status.domain.records import Transition
 from services.status.domain.snapshot import is_settled
-from services.status.watches.send_queue import Outbox
+from services.status.watches.send_queue import SendQueue
 
 NOT_BEGUN: Final = 2**63
 """The tail of a watch that has not begun: no revision comes after it."""
@@ -52,7 +52,7 @@ class Watch:
         "cancel",
         "form",
         "latest_only",
-        "outbox",
+        "send_queue",
         "tail",
         "topic",
         "until_settled",
@@ -61,7 +61,7 @@ class Watch:
     def __init__(
         self,
         topic: Topic,
-        outbox: Outbox,
+        send_queue: SendQueue,
         *,
         form: Form,
         cancel: Cancel,
@@ -69,21 +69,21 @@ class Watch:
         until_settled: bool = False,
     ) -> None:
         self.topic = topic
-        self.outbox = outbox
+        self.send_queue = send_queue
         self.form = form
         self.cancel = cancel
         self.latest_only = latest_only
         self.until_settled = until_settled
         """Whether the stream ends in order with the transition that settles the payment."""
         self.tail = NOT_BEGUN
-        """The last revision that the outbox was given, or that the watch resumes after."""
+        """The last revision that the send queue was given, or that the watch resumes after."""
         self._emptied = -1
         self._queued_after = 0
 
     def start(self, revision: int) -> None:
         """Begin right after a revision."""
         self.tail = self._queued_after = revision
-        self._emptied = self.outbox.emptied
+        self._emptied = self.send_queue.emptied
 
     def needs_after(self, revision: int) -> int:
         """Return after which revision the history has to be read for a payment that has come to `revision`."""
@@ -97,31 +97,33 @@ class Watch:
         if self.tail >= revision:
             return False
         if not self.has_room():
-            self.outbox.starved[self.topic] = None
+            self.send_queue.starved[self.topic] = None
             return False
         return True
 
     def has_room(self) -> bool:
-        """Whether the outbox takes one more transition of this watch."""
-        outbox = self.outbox
-        if self._emptied != outbox.emptied:  # nothing waits there any more
-            self._emptied = outbox.emptied
+        """Whether the send queue takes one more transition of this watch."""
+        send_queue = self.send_queue
+        if self._emptied != send_queue.emptied:  # nothing waits there any more
+            self._emptied = send_queue.emptied
             self._queued_after = self.tail
-        return not outbox.is_full and (self.latest_only or self.tail - self._queued_after < outbox.limits.queue_max)
+        return not send_queue.is_full and (
+            self.latest_only or self.tail - self._queued_after < send_queue.limits.queue_max
+        )
 
     def offer(self, update: Update) -> None:
         """Take the next transition. Without room for it, it is read for this watch once there is."""
         if not self.has_room():
-            self.outbox.starved[self.topic] = None
+            self.send_queue.starved[self.topic] = None
             return
         self.tail = update.revision
         if self.latest_only:
-            self.outbox.replace(self, update.in_form(self.form))
+            self.send_queue.replace(self, update.in_form(self.form))
         else:
-            self.outbox.put(update.in_form(self.form))
+            self.send_queue.put(update.in_form(self.form))
         if self.until_settled and update.settled:
             self.tail = NOT_BEGUN
-            self.outbox.finish()
+            self.send_queue.finish()
 
 
 class Topic:
