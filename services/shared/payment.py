@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,16 @@ Part = Amounts | PaymentError | Attention | Method
 P = TypeVar("P", Amounts, PaymentError, Attention, Method)
 
 
-def to_json(part: Part | None) -> dict[str, int | str | bool] | None:
-    """Return what `from_json` reads back: the fields that do not have their default; None for None."""
+StoredPart = dict[str, int | str | bool]
+"""A part as it is stored: the fields that do not have their default."""
+
+
+@overload
+def to_json(part: Part) -> StoredPart: ...
+@overload
+def to_json(part: Part | None) -> StoredPart | None: ...
+def to_json(part: Part | None) -> StoredPart | None:
+    """Return what `from_json` reads back; None for None."""
     if part is None:
         return None
     return {name: value for name in part.__slots__ if (value := getattr(part, name))}
