@@ -16,7 +16,7 @@ from services.errors import FieldInvalid, ServiceError
 from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import CouponCodeTaken, RevisionMismatch
 from services.pricing.domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
-from services.pricing.storage.idempotency import Request, answer_once, body_hash
+from services.pricing.storage.idempotency import Request, answer_once
 from services.pricing.storage.price_books import LoadedBook, PriceBookStore
 from services.pricing.storage.uses import Uses
 from services.pricing.wire.entries import (
@@ -28,10 +28,11 @@ from services.pricing.wire.entries import (
     require_text,
     tax_rate_id,
 )
-from services.pricing.wire.fields import read_request_id
 from services.pricing.wire.paging import Key, page_of
 from services.pricing.wire.requests import COUPON_CODE
+from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc.call_context import current_caller, current_tenant
+from services.shared import fields
 
 if TYPE_CHECKING:
     Context = aio.ServicerContext[Any, Any]
@@ -174,7 +175,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
         self, request: PutRequest, message: M, *, kind: EntryKind, entry_id: str, check: Check | None = None
     ) -> M:
         """Add the next revision of an entry, once for each request, and return it with what is output only."""
-        request_id = read_request_id(request.request_id)
+        request_id = fields.request_id(request.request_id)
         if request.expected_revision < 0:
             raise FieldInvalid(field="expected_revision")
         require_text(request.change_reason, field="change_reason", characters_max=CHANGE_REASON_CHARACTERS_MAX)
@@ -212,7 +213,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
                 caller=caller.subject,
                 method=type(request).DESCRIPTOR.name.removesuffix("Request"),
                 request_id=request_id,
-                body_hash=body_hash(request),
+                body_hash=request_hash(request),
             ),
             now=now,
             act=act,

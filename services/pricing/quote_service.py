@@ -24,10 +24,10 @@ from services.pricing.domain.terms import Discount
 from services.pricing.storage.price_books import LoadedBook, PriceBookStore
 from services.pricing.storage.store import QuoteStore, RequestKey, StoredQuote
 from services.pricing.storage.uses import Holder, NoUseLeft, Uses
-from services.pricing.wire.fields import read_request_id
 from services.pricing.wire.requests import QuoteOrder, read_create_quote
 from services.pricing.wire.responses import write_quote
 from services.runtime.rpc.call_context import current_caller, current_tenant
+from services.shared import fields
 
 TRIES_MAX: Final = 20
 """Each is lost to a change of the price book, or to a discount that has just run out."""
@@ -167,7 +167,7 @@ class QuoteService:
 
     async def _find_earlier(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote | None:
         try:
-            key = _key(read_request_id(request.request_id))
+            key = _key(fields.request_id(request.request_id))
         except ServiceError:
             return None
         stored = await self._store.find_by_request(key)

@@ -16,12 +16,13 @@ from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import QuoteNotFound
 from services.pricing.price_book_rpcs import PriceBookRpcs
 from services.pricing.quote_service import QuoteService
-from services.pricing.storage.idempotency import Request, answer_once, body_hash
+from services.pricing.storage.idempotency import Request, answer_once
 from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore, StoredQuote
 from services.pricing.storage.uses import EXPIRED, OPEN, REDEEMED, RELEASED, Uses
-from services.pricing.wire.fields import read_request_id
+from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc.call_context import current_caller, current_tenant
+from services.shared import fields
 
 Change = pricing_pb2.RedeemQuoteRequest | pricing_pb2.ReleaseQuoteRequest
 
@@ -138,8 +139,8 @@ def _asked(request: Change) -> Request:
         tenant_id=caller.tenant_id,
         caller=caller.subject,
         method=request.DESCRIPTOR.name.removesuffix("Request"),
-        request_id=read_request_id(request.request_id),
-        body_hash=body_hash(request),
+        request_id=fields.request_id(request.request_id),
+        body_hash=request_hash(request),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -39,16 +38,6 @@ _NANOS: Final = 1_000_000_000
 
 N = TypeVar("N", bound=int)
 T = TypeVar("T")
-
-
-def read_request_id(text: str) -> uuid.UUID:
-    """Return the UUID; raise `FieldMissing` or `FieldInvalid` at `request_id`."""
-    if not text:
-        raise FieldMissing(field="request_id")
-    try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise FieldInvalid(field="request_id", detail="It must be a UUID.") from error
 
 
 def read_word(known: Mapping[N, T], value: N, *, field: str) -> T:

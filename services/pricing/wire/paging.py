@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from services.errors import FieldInvalid
 from services.pricing.domain.errors import PageTokenInvalid
+from services.shared import fields
 
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 500
@@ -30,11 +30,10 @@ def page_of(
 
     `question` is what was asked besides. Raises `FieldInvalid` or `PageTokenInvalid`.
     """
-    if not 0 <= page_size <= PAGE_SIZE_MAX:
-        raise FieldInvalid(field="page_size", page_size_max=PAGE_SIZE_MAX)
+    size = fields.page_size(page_size, default=PAGE_SIZE_DEFAULT, at_most=PAGE_SIZE_MAX)
     after = _key_in(page_token, question=question) if page_token else None
     rest = [(key, thing) for key, thing in things if after is None or key > after]
-    page = rest[: page_size or PAGE_SIZE_DEFAULT]
+    page = rest[:size]
     token = _token_of(page[-1][0], question=question) if len(page) < len(rest) else ""
     return [thing for _, thing in page], token
 

@@ -28,11 +28,11 @@ from services.pricing.wire.fields import (
     read_date,
     read_instant,
     read_percent,
-    read_request_id,
     read_word,
     read_zone,
 )
 from services.pricing.wire.locale_format import LocaleFormat, formats_of, require_locales
+from services.shared import fields
 
 TTL_DEFAULT: Final = timedelta(hours=24)
 """As long as a payment may lie before it counts as abandoned."""
@@ -72,7 +72,7 @@ def read_create_quote(
     """Return what is asked for; raise a `ServiceError` that names the first field at fault."""
     request_id = None
     if request.request_id or not request.preview:
-        request_id = read_request_id(request.request_id)
+        request_id = fields.request_id(request.request_id)
     if not request.lines:
         raise FieldMissing(field="lines")
     if len(request.lines) > LINES_MAX:  # before a million of them are looked at
