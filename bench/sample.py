@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from batzen.status.v1 import status_pb2 as pb
+from services.shared.payment import Amounts, Method, PaymentError
+from services.shared.states import Cause, State
 from services.status.domain.records import Transition
-from services.status.domain.snapshot import Amounts, Cause, Method, PaymentError, Snapshot, State
+from services.status.domain.snapshot import Snapshot
 from services.status.wire.responses import transition_message as message_of
 
 NOW: Final = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)

@@ -12,11 +12,14 @@ from services.errors import FieldInvalid, ServiceError
 from services.runtime.rpc.access import Access
 from services.runtime.rpc.call_context import current_access, current_caller, current_tenant
 from services.runtime.rpc.identity import Caller
+from services.shared import fields
+from services.shared.states import Cause, State
 from services.status.changes.followers import Follower, Followers
 from services.status.changes.log import ChangeLog, cursor_of, position_of
+from services.status.domain.errors import PaymentNotFound
 from services.status.domain.filters import Filter
 from services.status.domain.records import Payment, open_month
-from services.status.domain.snapshot import Cause, PaymentNotFound, Snapshot, State, is_settled
+from services.status.domain.snapshot import Snapshot, is_settled
 from services.status.listing.listing import PaymentList
 from services.status.listing.paging import position_in, token_for
 from services.status.storage.store import Place, StatusStore
@@ -97,7 +100,7 @@ class StatusServicer(StatusServiceServicer):
     ) -> pb.RecordTransitionResponse:
         move = Move(
             tenant_id=current_tenant(),
-            payment_id=requests.payment_id_of(request),
+            payment_id=fields.payment_id(request.payment_id),
             request_id=requests.request_id_of(request),
             expected_revision=requests.revision(request.expected_revision, field="expected_revision", at_least=1),
             snapshot=requests.snapshot_of(request),
@@ -116,20 +119,20 @@ class StatusServicer(StatusServiceServicer):
     ) -> pb.SetPaymentLabelsResponse:
         requests.request_id_of(request)
         payment = await self._payments.set_labels(
-            requests.payment_id_of(request),
+            fields.payment_id(request.payment_id),
             tenant_id=current_tenant(),
-            labels=requests.labels_of(request.labels),
+            labels=fields.labels(request.labels),
             booking_ids=requests.links(request.booking_ids, field="booking_ids"),
         )
         return pb.SetPaymentLabelsResponse(payment=payment_message(payment))
 
     async def GetPayment(self, request: pb.GetPaymentRequest, context: Context) -> pb.GetPaymentResponse:
-        return pb.GetPaymentResponse(payment=payment_message(await self._read(requests.payment_id_of(request))))
+        return pb.GetPaymentResponse(payment=payment_message(await self._read(fields.payment_id(request.payment_id))))
 
     async def ListTransitions(self, request: pb.ListTransitionsRequest, context: Context) -> pb.ListTransitionsResponse:
-        size = requests.page_size(request.page_size, default=TRANSITIONS_DEFAULT, at_most=TRANSITIONS_MAX)
+        size = fields.page_size(request.page_size, default=TRANSITIONS_DEFAULT, at_most=TRANSITIONS_MAX)
         revision = requests.revision(request.after_revision, field="after_revision", at_least=0)
-        payment_id = requests.payment_id_of(request)
+        payment_id = fields.payment_id(request.payment_id)
         walk = f"transitions {current_tenant()} {payment_id} {revision}"
         if request.page_token:
             revision = position_in(request.page_token, walk=walk, parse=_revision)
@@ -145,7 +148,7 @@ class StatusServicer(StatusServiceServicer):
 
     async def ListPayments(self, request: pb.ListPaymentsRequest, context: Context) -> pb.ListPaymentsResponse:
         wanted = _filter(request.filter)
-        size = requests.page_size(request.page_size, default=PAYMENTS_DEFAULT, at_most=PAYMENTS_MAX)
+        size = fields.page_size(request.page_size, default=PAYMENTS_DEFAULT, at_most=PAYMENTS_MAX)
         cursor = ""
         if not request.page_token:  # before the list is read: what happens in between then comes twice, not never
             head = await self._log.head(wanted.tenant_id)
@@ -167,7 +170,7 @@ class StatusServicer(StatusServiceServicer):
         try:
             watch = self.hub.add(
                 current_tenant(),
-                requests.payment_id_of(request),
+                fields.payment_id(request.payment_id),
                 send_queue=send_queue,
                 form=watch_update,
                 cancel=one.cancel,

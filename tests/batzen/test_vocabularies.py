@@ -21,6 +21,7 @@ from batzen.vocabularies import (
     Words,
     words_of,
 )
+from services.shared.states import State
 from services.status.domain import snapshot
 
 KNOWN = [state for state in PaymentState.values() if state]
@@ -57,7 +58,7 @@ def test_every_line_of_the_table_is_the_first_that_fits_for_some_payment() -> No
 
 def test_a_state_is_read_as_settled_only_where_it_can_be() -> None:
     for (_, settled), state in NEAREST.items():
-        name = snapshot.State(PaymentState.Name(state).removeprefix("PAYMENT_STATE_"))
+        name = State(PaymentState.Name(state).removeprefix("PAYMENT_STATE_"))
         assert settled != (name in snapshot.NEVER_SETTLED)
 
 

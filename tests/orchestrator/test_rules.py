@@ -34,7 +34,8 @@ from services.orchestrator.domain import (
 )
 from services.orchestrator.store import RequestKey
 from services.orchestrator.wire.requests import derived_payment_id
-from services.status.domain.snapshot import MOVES, State
+from services.shared.states import State
+from services.status.domain.snapshot import MOVES
 
 DECLINE = PaymentError(code="card_declined", decline_code="generic_decline", message="No.", recoverable=True)
 TAKEN = Amounts(authorized_minor=100, captured_minor=100)

@@ -18,7 +18,8 @@ from grpc_status import rpc_status
 
 from batzen.status.v1 import status_pb2 as pb
 from batzen.type.v1 import money_pb2, payment_pb2
-from services.status.domain.snapshot import Cause, Snapshot, State
+from services.shared.states import Cause, State
+from services.status.domain.snapshot import Snapshot
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 TOTAL_MINOR = 12_000

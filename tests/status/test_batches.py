@@ -17,7 +17,8 @@ from local.issuer import Issuer
 from local.postgres import EmbeddedPostgres
 from services.errors import DependencyUnavailable, ServiceError
 from services.runtime.database.connections import DirectConnections, plain_dsn
-from services.status.domain.snapshot import Cause, Snapshot, State
+from services.shared.states import Cause, State
+from services.status.domain.snapshot import Snapshot
 from services.status.transitions.recorder import BATCH_MAX, Move, Recorded, Recorder
 from tests.status.conftest import Replica, StatusServiceStub, running_replica
 from tests.status.samples import (

@@ -8,25 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.shared.payment import Amounts, Attention, Method, PaymentError
+from services.shared.states import Cause, Phase, State
 from services.status.domain.snapshot import (
     COLLECTIONS,
     ENDS,
     MOVES,
     NEVER_SETTLED,
     PHASES,
-    Amounts,
-    Attention,
-    Cause,
-    Method,
-    PaymentError,
-    Phase,
     Snapshot,
-    State,
     is_settled,
     legal_from,
-    render_tables,
     state_of,
 )
+from services.status.domain.tables import render_tables
 from services.status.storage.rows import snapshot_from, snapshot_json
 from tests.status.samples import rules_snapshot
 

@@ -8,9 +8,10 @@ import pytest
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.settings import SettingsError
+from services.shared.states import State
 from services.status.__main__ import read_settings
-from services.status.domain.snapshot import Snapshot, State, is_settled, legal_from, state_of
-from services.status.storage import rows, statements
+from services.status.domain.snapshot import Snapshot, is_settled, legal_from, state_of
+from services.status.storage import statements, tables
 from services.status.storage.rows import snapshot_json
 from tests.schema import schema_differences
 from tests.status.conftest import StatusServiceStub
@@ -18,7 +19,7 @@ from tests.status.samples import NOW, new_request_id, open_request, rules_snapsh
 
 
 async def test_the_tables_of_the_code_are_those_of_the_migrations(database: ServiceDatabase) -> None:
-    assert await schema_differences(database.owner_url, rows.metadata) == []
+    assert await schema_differences(database.owner_url, tables.metadata) == []
 
 
 @pytest.mark.parametrize(

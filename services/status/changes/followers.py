@@ -13,8 +13,8 @@ from typing import Final
 
 from services.errors import DependencyUnavailable
 from services.status.changes.log import Change, ChangeLog, Head, Position, cursor_of
+from services.status.domain.errors import CursorCompacted
 from services.status.domain.filters import Filter
-from services.status.domain.snapshot import CursorCompacted
 from services.status.storage.rows import Unreadable
 from services.status.watches.send_queue import SendQueue
 from services.status.wire.responses import change_message, cursor_message

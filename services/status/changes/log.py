@@ -21,20 +21,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.errors import DependencyUnavailable
 from services.runtime.database.connections import reading
+from services.status.domain.errors import CursorCompacted, CursorInvalid
 from services.status.domain.filters import Filter, Relation
 from services.status.domain.records import PAYMENT_ID, Payment
-from services.status.domain.snapshot import ENDS, CursorCompacted, CursorInvalid, Snapshot
+from services.status.domain.snapshot import ENDS, Snapshot
 from services.status.listing.listing import covered_by
 from services.status.listing.paging import position_in, token_for
-from services.status.storage.rows import (
-    PAYMENT_COLUMNS,
-    Xid8,
-    compactions,
-    payment_from,
-    payments,
-    snapshot_from,
-    transitions,
-)
+from services.status.storage.rows import PAYMENT_COLUMNS, payment_from, snapshot_from
+from services.status.storage.tables import Xid8, compactions, payments, transitions
 
 XID_END: Final = 2**63
 """PostgreSQL would take 292,000 years to get there at a million a second."""

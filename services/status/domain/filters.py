@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.shared.states import State
 from services.status.domain.records import Payment
-from services.status.domain.snapshot import Snapshot, State, is_settled, state_of
+from services.status.domain.snapshot import Snapshot, is_settled, state_of
 
 
 class Relation(StrEnum):

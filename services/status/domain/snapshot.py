@@ -4,58 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from services.errors import (
-    Aborted,
-    AlreadyExists,
-    FailedPrecondition,
-    InvalidRequest,
-    NotFound,
-    OutOfRange,
-    ResourceExhausted,
-    Unavailable,
-)
-
-
-class State(StrEnum):
-    """What a payment has come to. The first ten are also the values of a snapshot's `collection`."""
-
-    INITIALIZED = "INITIALIZED"
-    REQUIRES_PAYMENT_METHOD = "REQUIRES_PAYMENT_METHOD"
-    SCHEDULED = "SCHEDULED"
-    PROCESSING = "PROCESSING"
-    REQUIRES_ACTION = "REQUIRES_ACTION"
-    AUTHORIZED = "AUTHORIZED"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELED = "CANCELED"
-    EXPIRED = "EXPIRED"
-    PARTIALLY_REFUNDED = "PARTIALLY_REFUNDED"
-    REFUNDED = "REFUNDED"
-    DISPUTED = "DISPUTED"
-    DISPUTE_LOST = "DISPUTE_LOST"
-
-
-class Phase(StrEnum):
-    """The coarse view of a payment, for readers that do not know a state."""
-
-    COLLECTING = "COLLECTING"
-    PROCESSING = "PROCESSING"
-    COLLECTED = "COLLECTED"
-    ENDED = "ENDED"
-    REVERSED = "REVERSED"
-
-
-class Cause(StrEnum):
-    """What caused a transition."""
-
-    STEP = "STEP"
-    OBSERVATION = "OBSERVATION"
-    OPERATOR = "OPERATOR"
-
+from services.shared.payment import Amounts, Attention, Method, PaymentError
+from services.shared.states import Cause, Phase, State
 
 _OUTCOMES: Final = (State.AUTHORIZED, State.SUCCEEDED, State.FAILED, State.CANCELED, State.EXPIRED)
 _LATE_MONEY: Final = (State.PROCESSING, State.AUTHORIZED, State.SUCCEEDED)
@@ -81,96 +34,18 @@ COLLECTIONS: Final = tuple(MOVES)
 ENDS: Final = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED, State.EXPIRED})
 """Where collecting comes to its end."""
 
-_STATES_OF: Final = {
+STATES_OF: Final = {
     Phase.COLLECTING: (State.INITIALIZED, State.REQUIRES_PAYMENT_METHOD, State.SCHEDULED, State.REQUIRES_ACTION),
     Phase.PROCESSING: (State.PROCESSING,),
     Phase.COLLECTED: (State.AUTHORIZED, State.SUCCEEDED),
     Phase.ENDED: (State.FAILED, State.CANCELED, State.EXPIRED),
     Phase.REVERSED: (State.PARTIALLY_REFUNDED, State.REFUNDED, State.DISPUTED, State.DISPUTE_LOST),
 }
-PHASES: Final = MappingProxyType({state: phase for phase, states in _STATES_OF.items() for state in states})
+PHASES: Final = MappingProxyType({state: phase for phase, states in STATES_OF.items() for state in states})
 """The phase of each state."""
 
 NEVER_SETTLED: Final = frozenset(State) - ENDS - {State.PARTIALLY_REFUNDED, State.REFUNDED, State.DISPUTE_LOST}
 """States in which something is always awaited."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Amounts:
-    """Amounts in minor units of the payment's currency."""
-
-    authorized_minor: int = 0
-    """Held or taken at any time: the largest amount the payer's bank agreed to."""
-    capturable_minor: int = 0
-    captured_minor: int = 0
-    refund_pending_minor: int = 0
-    refunded_minor: int = 0
-    """Given back; goes down again when a refund fails late."""
-    disputed_open_minor: int = 0
-    disputed_lost_minor: int = 0
-    surplus_minor: int = 0
-    """Taken on another attempt and not given back yet; no part of captured, nor its refund of refunded."""
-
-    def contradiction(self) -> str | None:
-        """Return what is wrong with the amounts, None if they can be true together.
-
-        Only what cannot happen is refused, since an amount seen at Stripe is a fact. Disputes are not bound by what is
-        left: a bank may contest in full what was refunded in part, at another rate of exchange, and several times.
-        """
-        if (
-            min(
-                self.authorized_minor,
-                self.capturable_minor,
-                self.captured_minor,
-                self.refund_pending_minor,
-                self.refunded_minor,
-                self.disputed_open_minor,
-                self.disputed_lost_minor,
-                self.surplus_minor,
-            )
-            < 0
-        ):
-            return "An amount is negative."
-        if self.capturable_minor + self.captured_minor > self.authorized_minor:
-            return "capturable + captured is more than authorized."
-        if self.refunded_minor + self.refund_pending_minor > self.captured_minor:
-            return "refunded + refund_pending is more than captured."
-        return None
-
-
-AMOUNTS: Final[tuple[str, ...]] = Amounts.__slots__
-"""The names of the amounts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentError:
-    """What went wrong while collecting."""
-
-    code: str = ""
-    decline_code: str = ""
-    message: str = ""
-    """May be shown to the payer."""
-    recoverable: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
-    """Why a person has to look."""
-
-    reason: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    """A payment method as it may be shown."""
-
-    payment_method_id: str = ""
-    type: str = ""
-    brand: str = ""
-    last4: str = ""
-    expire_month: int = 0
-    expire_year: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,116 +110,3 @@ _ORIGINS: Final = {
     target: tuple(origin for origin in COLLECTIONS if target is origin or target in MOVES[origin])
     for target in COLLECTIONS
 }
-
-
-# Errors.
-
-
-class PaymentNotFound(NotFound):
-    """There is no such payment."""
-
-    reason = "PAYMENT_NOT_FOUND"
-
-
-class PaymentExists(AlreadyExists):
-    """This payment_id was opened with other content; make a new one."""
-
-    reason = "PAYMENT_EXISTS"
-
-
-class RevisionConflict(Aborted):
-    """The payment is not at the expected revision; read it, then decide again."""
-
-    reason = "REVISION_CONFLICT"
-
-
-class TransitionIllegal(FailedPrecondition):
-    """The payment cannot move there from where it stands."""
-
-    reason = "TRANSITION_ILLEGAL"
-
-
-class AmountsInconsistent(InvalidRequest):
-    """The snapshot's amounts cannot be true together."""
-
-    reason = "AMOUNTS_INCONSISTENT"
-
-
-class RevisionAhead(OutOfRange):
-    """The payment has not come to this revision yet; resume after one that you have seen."""
-
-    reason = "REVISION_AHEAD"
-
-
-class RevisionCompacted(OutOfRange):
-    """History after this revision is not kept any more; begin with the payment as it stands."""
-
-    reason = "REVISION_COMPACTED"
-
-
-class PageTokenInvalid(InvalidRequest):
-    """The page token is not one of ours, or belongs to another filter; begin with the first page."""
-
-    reason = "PAGE_TOKEN_INVALID"
-
-
-class CursorInvalid(InvalidRequest):
-    """The cursor is not one of ours, or is ahead of the history; begin with a list and its cursor."""
-
-    reason = "CURSOR_INVALID"
-
-
-class CursorCompacted(OutOfRange):
-    """History after the cursor is not kept any more; begin with a list and its cursor."""
-
-    reason = "CURSOR_COMPACTED"
-
-
-class TooManyWatches(ResourceExhausted):
-    """There are as many watches as there may be; drop one first, or use another stream."""
-
-    reason = "TOO_MANY_WATCHES"
-
-
-class WatchOverflow(Unavailable):
-    """The reader was too slow for this watch; resume it."""
-
-    reason = "WATCH_OVERFLOW"
-
-
-class StreamTooOld(Unavailable):
-    """The stream reached its age; resume it on another."""
-
-    reason = "STREAM_TOO_OLD"
-
-
-# Documentation.
-
-
-def render_tables() -> str:
-    """Return the table of moves, the state function and the phases as Markdown."""
-    moves = [f"| `{origin}` | {_names(targets) or 'nothing'} |" for origin, targets in MOVES.items()]
-    rules = [f"| {number} | {condition} | {state} |" for number, (condition, state) in enumerate(STATE_RULES, start=1)]
-    phases = [f"| `{phase}` | {_names(states)} |" for phase, states in _STATES_OF.items()]
-    return "\n".join(
-        (
-            "| `collection` | may become, besides itself with other facts |",
-            "| --- | --- |",
-            *moves,
-            "",
-            "A success has captured something, or had nothing to collect; only then may it follow `INITIALIZED`.",
-            "",
-            "| | the first that holds | `state` |",
-            "| --- | --- | --- |",
-            *rules,
-            "",
-            "| `phase` | states |",
-            "| --- | --- |",
-            *phases,
-            "",
-        )
-    )
-
-
-def _names(states: tuple[State, ...]) -> str:
-    return ", ".join(f"`{state}`" for state in states)

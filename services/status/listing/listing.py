@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.runtime.database.connections import reading, transaction
+from services.status.domain.errors import PaymentNotFound
 from services.status.domain.filters import Filter
 from services.status.domain.records import PAYER, PAYMENT_ID, SELLER, Payment
-from services.status.domain.snapshot import NEVER_SETTLED, PaymentNotFound
+from services.status.domain.snapshot import NEVER_SETTLED
 from services.status.listing.paging import position_in, token_for
-from services.status.storage.rows import PAYMENT_COLUMNS, payment_bookings, payment_from, payment_sellers, payments
+from services.status.storage.rows import PAYMENT_COLUMNS, payment_from
+from services.status.storage.tables import payment_bookings, payment_sellers, payments
 
 _COLUMNS: Final = tuple(payments.c[name] for name in PAYMENT_COLUMNS)
 

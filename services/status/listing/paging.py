@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from services.errors import InvalidRequest
-from services.status.domain.snapshot import PageTokenInvalid
+from services.status.domain.errors import PageTokenInvalid
 
 _MARK_BYTES: Final = 12
 """Enough that no token fits another walk by chance."""

@@ -9,15 +9,9 @@ from typing import Any, Final
 
 from services.runtime.database.batching import Batcher
 from services.runtime.database.connections import DirectConnections
+from services.status.domain.errors import PaymentExists, PaymentNotFound, RevisionCompacted
 from services.status.domain.records import Opening, Payment, Transition, open_month
-from services.status.domain.snapshot import (
-    PaymentExists,
-    PaymentNotFound,
-    RevisionCompacted,
-    Snapshot,
-    is_settled,
-    state_of,
-)
+from services.status.domain.snapshot import Snapshot, is_settled, state_of
 from services.status.storage import statements
 from services.status.storage.rows import labels_json, payment_from, snapshot_json, transition_from
 

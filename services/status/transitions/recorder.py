@@ -16,19 +16,10 @@ import asyncpg
 from services.errors import RequestIdReused
 from services.runtime.database.batching import Batcher
 from services.runtime.database.connections import DirectConnections, violated_constraint
+from services.shared.states import State
+from services.status.domain.errors import AmountsInconsistent, PaymentNotFound, RevisionConflict, TransitionIllegal
 from services.status.domain.records import Payment, Transition
-from services.status.domain.snapshot import (
-    ENDS,
-    AmountsInconsistent,
-    PaymentNotFound,
-    RevisionConflict,
-    Snapshot,
-    State,
-    TransitionIllegal,
-    is_settled,
-    legal_from,
-    state_of,
-)
+from services.status.domain.snapshot import ENDS, Snapshot, is_settled, legal_from, state_of
 from services.status.storage import statements
 from services.status.storage.rows import payment_from, snapshot_json, transition_from
 

@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from services.errors import DependencyUnavailable, ServiceError, ShuttingDown
+from services.status.domain.errors import RevisionAhead, RevisionCompacted, TooManyWatches
 from services.status.domain.records import Payment, Transition, open_month
-from services.status.domain.snapshot import RevisionAhead, RevisionCompacted, TooManyWatches
 from services.status.storage.rows import Unreadable
 from services.status.storage.store import Place, StatusStore
 from services.status.watches.send_queue import SendQueue, StreamLimits

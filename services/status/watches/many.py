@@ -7,49 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 
 from services.errors import PermissionDenied, ServiceError, Unauthenticated
 from services.runtime.rpc.access import Access
 from services.runtime.rpc.identity import Caller
+from services.status.domain.commands import Add, Command, Drop, Renew
+from services.status.domain.errors import PaymentNotFound, TooManyWatches
 from services.status.domain.records import Payment
-from services.status.domain.snapshot import PaymentNotFound, TooManyWatches
 from services.status.storage.rows import Unreadable
 from services.status.storage.store import StatusStore
 from services.status.watches.hub import WatchHub
 from services.status.watches.send_queue import SendQueue
 from services.status.watches.watch import NOT_BEGUN, Watch
 from services.status.wire.responses import many_canceled, many_created, many_update
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Add:
-    """Begin to follow a payment."""
-
-    payment_id: str
-    after_revision: int | None
-    latest_only: bool
-    assertion: str
-    error: ServiceError | None = None
-    """What is wrong with the command."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
-    """Stop following a payment."""
-
-    payment_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renew:
-    """Take a new assertion of a subject in place of the older one."""
-
-    assertion: str
-
-
-Command = Add | Drop | Renew
 
 
 class _User:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.errors import ServiceError
-from services.status.domain.snapshot import StreamTooOld, WatchOverflow
+from services.status.domain.errors import StreamTooOld, WatchOverflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

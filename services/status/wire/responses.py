@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final, cast
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
+from services import wire
 from services.errors import ServiceError
+from services.shared.states import Cause, State
 from services.status.domain.filters import Relation
 from services.status.domain.records import Payment, Transition
-from services.status.domain.snapshot import AMOUNTS, PHASES, Cause, Snapshot, State, is_settled, state_of
+from services.status.domain.snapshot import PHASES, Snapshot, is_settled, state_of
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # The generated types give an enum's number as a plain int.
 _STATES: Final = {
     state: cast("payment_pb2.PaymentState", payment_pb2.PaymentState.Value(f"PAYMENT_STATE_{state}")) for state in State
@@ -145,10 +144,10 @@ def _fill_payment(message: status_pb2.Payment, payment: Payment) -> None:
     message.quote_id = opening.quote_id
     if opening.labels:
         message.labels.update(opening.labels)
-    _fill_instant(message.open_time, payment.open_time)
-    _fill_instant(message.update_time, payment.update_time)
+    wire.fill_instant(message.open_time, payment.open_time)
+    wire.fill_instant(message.update_time, payment.update_time)
     if payment.complete_time is not None:
-        _fill_instant(message.complete_time, payment.complete_time)
+        wire.fill_instant(message.complete_time, payment.complete_time)
 
 
 def _fill_transition(message: status_pb2.Transition, transition: Transition) -> None:
@@ -160,7 +159,7 @@ def _fill_transition(message: status_pb2.Transition, transition: Transition) -> 
     message.settled = is_settled(snapshot)
     message.phase = _PHASES[state]
     _fill_snapshot(message.snapshot, snapshot)
-    _fill_instant(message.record_time, transition.record_time)
+    wire.fill_instant(message.record_time, transition.record_time)
     message.request_id = transition.request_id
 
 
@@ -169,37 +168,9 @@ def _fill_snapshot(message: payment_pb2.PaymentSnapshot, snapshot: Snapshot) -> 
     message.cause = _CAUSES[snapshot.cause]
     if snapshot.reason:
         message.reason = snapshot.reason
-    amounts, its_amounts = snapshot.amounts, message.amounts
-    its_amounts.SetInParent()
-    for name in AMOUNTS:
-        if amount := getattr(amounts, name):
-            setattr(its_amounts, name, amount)
-    if (error := snapshot.last_error) is not None:
-        its_error = message.last_error
-        its_error.SetInParent()
-        its_error.code = error.code
-        its_error.decline_code = error.decline_code
-        its_error.message = error.message
-        its_error.recoverable = error.recoverable
-    if (attention := snapshot.attention) is not None:
-        its_attention = message.attention
-        its_attention.SetInParent()
-        its_attention.reason = attention.reason
-        its_attention.detail = attention.detail
-    if (method := snapshot.method) is not None:
-        its_method = message.method
-        its_method.SetInParent()
-        its_method.payment_method_id = method.payment_method_id
-        its_method.type = method.type
-        its_method.brand = method.brand
-        its_method.last4 = method.last4
-        its_method.expire_month = method.expire_month
-        its_method.expire_year = method.expire_year
+    wire.fill(message.amounts, snapshot.amounts)
+    wire.fill(message.last_error, snapshot.last_error)
+    wire.fill(message.attention, snapshot.attention)
+    wire.fill(message.method, snapshot.method)
     message.attempt = snapshot.attempt
     message.decline_count = snapshot.decline_count
-
-
-def _fill_instant(message: Timestamp, instant: datetime) -> None:
-    since = instant - _EPOCH
-    message.seconds = since.days * 86_400 + since.seconds
-    message.nanos = since.microseconds * 1_000
