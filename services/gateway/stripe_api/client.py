@@ -19,7 +19,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, cast
 
-import httpx
 import stripe
 
 from services.gateway.domain import (
@@ -34,12 +33,13 @@ from services.gateway.domain import (
 )
 from services.gateway.stripe_api import outcomes, stripe_ids
 from services.gateway.stripe_api.currencies import from_stripe
+from services.gateway.stripe_api.http_client import NEVER_SENT, StripeHttp
 from services.gateway.stripe_api.limits import Endpoint, NotSent, StripeLimits, endpoint_of
 from services.gateway.stripe_api.outcomes import Kind, Outcome
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.rpc import call_context
 from services.shared.cards import without_card_numbers
-from services.shared.text import storable, storable_json
+from services.shared.text import storable
 
 TRY_TIMEOUT_S: Final = 8.0
 """Of one try. Stripe answers a confirm in 1 to 3 s; the bank may take longer, and then we ask again by the same key."""
@@ -77,7 +77,6 @@ Json = Mapping[str, Any]
 Send = Callable[[], Awaitable[Any]]
 IsSound = Callable[[object], bool]
 """Whether a body is what was asked for."""
-_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _logger = logging.getLogger(__name__)
 
 
@@ -124,16 +123,6 @@ class _Got:
         return cast("Json", found)
 
 
-class _Http(stripe.HTTPXClient):
-    """Reads Stripe's answers so that each text in them can be stored, those of errors too."""
-
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        content, status, answered = await super().request_async(method, url, headers, post_data)
-        return storable_json(content), status, answered
-
-
 class Provider:
     """Stripe's API, as far as we use it.
 
@@ -156,7 +145,7 @@ class Provider:
         self._require = require
         self._try_timeout_s = try_timeout_s
         self._limits = limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
-        self._http = _Http(timeout=try_timeout_s)
+        self._http = StripeHttp(base=api_base or stripe.DEFAULT_API_BASE, try_timeout_s=try_timeout_s)
         self._client = stripe.StripeClient(
             api_key,
             http_client=self._http,
@@ -166,7 +155,7 @@ class Provider:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.close_async()  # type: ignore[no-untyped-call]
+        await self._http.close_async()
 
     async def own_account_id(self) -> str:
         """Read whose key this is, in one try. Raises KeyNotTaken for good, StripeUnavailable for now."""
@@ -411,7 +400,7 @@ async def _got(send: Send, *, seconds: float, is_sound: IsSound) -> _Got:
             is_replayed=headers.get("idempotent-replayed") == "true",
         )
     except (stripe.APIConnectionError, TimeoutError) as error:
-        kind = Kind.UNSENT if isinstance(error.__cause__, _NEVER_SENT) else Kind.SILENCE
+        kind = Kind.UNSENT if isinstance(error.__cause__, NEVER_SENT) else Kind.SILENCE
         return _Got(kind=kind, error=error)
     except stripe.StripeError as error:
         headers = _headers(error.headers)
