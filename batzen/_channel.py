@@ -14,9 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 import grpc
-from google.rpc import error_details_pb2
 from grpc import aio
-from grpc_status import rpc_status
 
 KEEPALIVE_S: Final = 20.0
 """Between two pings while a call is open. gRPC itself sends none more often than every 10 s."""
@@ -109,22 +107,6 @@ async def streaming(call: Stream[Response_co]) -> AsyncIterator[AsyncIterator[Re
         yield call.__aiter__()
     finally:
         call.cancel()
-
-
-def error_info(error: aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
-    """Return reason and metadata of a refusal; None if the failure came from elsewhere than a service of the suite."""
-    status = rpc_status.from_call(cast("grpc.Call", error))
-    for detail in status.details if status is not None else ():
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            return info
-    return None
-
-
-def reason_of(error: aio.AioRpcError) -> str | None:
-    """Return the reason of a refusal, such as QUOTE_EXPIRED; None if it has none."""
-    info = error_info(error)
-    return None if info is None else info.reason
 
 
 class _Channel(aio.Channel):

@@ -10,14 +10,13 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2
 from grpc import aio
-from grpc_status import rpc_status
 
 from batzen.gateway.v1 import intents_pb2, observation_pb2, payer_pb2, refunds_pb2, sellers_pb2
 from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
 from tests.gateway.stubs import GatewayStubs
+from tests.refusals import details_of
 
 AMOUNT_MINOR = 10_000
 FEE_MINOR = 1_500
@@ -158,25 +157,13 @@ async def refused(call: Awaitable[Message]) -> tuple[grpc.StatusCode, str, str, 
     """Return status, reason, field and metadata of a call that must be refused."""
     with pytest.raises(aio.AioRpcError) as caught:
         await call
-    status = rpc_status.from_call(caught.value)
-    reason, field, metadata = "", "", {}
-    for detail in status.details if status is not None else ():
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        if detail.Unpack(info):
-            reason, metadata = info.reason, dict(info.metadata)
-        if detail.Unpack(bad):
-            field = bad.field_violations[0].field
-    return caught.value.code(), reason, field, metadata
+    details = details_of(caught.value)
+    return caught.value.code(), details.reason, details.field, details.metadata
 
 
 def reason_of(error: aio.AioRpcError) -> str:
     """Return the reason of a refusal."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an aio error has what a call has
-    for detail in status.details if status is not None else ():
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            return str(info.reason)
-    return ""
+    return details_of(error).reason
 
 
 async def refusal(call: Awaitable[Message]) -> tuple[grpc.StatusCode, str]:

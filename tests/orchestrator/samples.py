@@ -6,15 +6,12 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
-import grpc
 import pytest
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2
 from grpc import aio
-from grpc_status import rpc_status
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
@@ -22,6 +19,7 @@ from batzen.type.v1 import money_pb2, payment_pb2
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process import clock
+from tests.refusals import details_of
 
 SELLER = "seller_1"
 PAYER = "payer_1"
@@ -138,15 +136,12 @@ async def refused(call: Awaitable[Message]) -> Refusal:
     with pytest.raises(aio.AioRpcError) as caught:
         await call
     error = caught.value
-    status = rpc_status.from_call(cast("grpc.Call", error))
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details if status else ():
-        detail.Unpack(info) or detail.Unpack(bad)
+    details = details_of(error)
     return Refusal(
         code=error.code().name,
-        reason=info.reason,
-        field=bad.field_violations[0].field if bad.field_violations else "",
-        metadata=dict(info.metadata),
+        reason=details.reason,
+        field=details.field,
+        metadata=details.metadata,
     )
 
 

@@ -6,12 +6,10 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2
 from grpc import aio
-from grpc_status import rpc_status
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.type.v1 import money_pb2
@@ -21,6 +19,7 @@ from services.pricing.domain.line import CartLine, LineKind, TaxBehavior, TaxTre
 from services.pricing.domain.price import Price, SellerTotal
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.wire.entries import to_price_book
+from tests.refusals import details_of
 
 CURRENCIES = load_currencies()
 BOOK = to_price_book(load_entries(), currencies=CURRENCIES)
@@ -133,13 +132,10 @@ def amounts_of(price: Price) -> list[int]:
 
 def refusal_of(error: aio.AioRpcError) -> Refusal:
     """Read a refusal as a caller would."""
-    status = rpc_status.from_call(cast("grpc.Call", error))
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details if status else ():
-        detail.Unpack(info) or detail.Unpack(bad)
+    details = details_of(error)
     return Refusal(
         code=error.code(),
-        reason=info.reason,
-        field=bad.field_violations[0].field if bad.field_violations else None,
-        metadata=dict(info.metadata),
+        reason=details.reason,
+        field=details.field or None,
+        metadata=details.metadata,
     )

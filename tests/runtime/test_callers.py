@@ -11,7 +11,6 @@ from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
-from batzen._channel import reason_of
 from local.issuer import Issuer
 from services.errors import TooManyCalls
 from services.runtime.rpc import callers
@@ -19,6 +18,7 @@ from services.runtime.rpc.access import EVERYTHING, Access, Allow
 from services.runtime.rpc.callers import Callers
 from services.runtime.rpc.identity import PAYER, SERVICE, Caller
 from services.runtime.rpc.limits import CallerLimits, Limits
+from tests.refusals import reason_of
 from tests.runtime.echo import NOW, bearer, echo, serving, unary
 
 HELLO = StringValue(value="hello")

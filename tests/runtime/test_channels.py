@@ -16,11 +16,12 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 
-from batzen._channel import ATTEMPTS_MAX, HOP_MARGIN_S, reason_of
+from batzen._channel import ATTEMPTS_MAX, HOP_MARGIN_S
 from local.issuer import Issuer
 from services.errors import DependencyUnavailable, NotFound, PeerUnavailable, ServiceError, ShuttingDown
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from tests.refusals import reason_of
 from tests.runtime.echo import SERVICE, echo, refusal, serving, unary, watch
 
 HELLO = StringValue(value="hello")

@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
-from batzen._channel import error_info, reason_of, streaming
+from batzen._channel import streaming
 from local.issuer import Issuer
 from services.errors import FieldInvalid, InvalidRequest, RequestInProgress
 from services.runtime.rpc import call_context
@@ -23,6 +23,7 @@ from services.runtime.rpc.error_status import refusal_of
 from services.runtime.rpc.identity import LEEWAY
 from services.runtime.rpc.limits import Limits
 from services.shared.refusals import to_json
+from tests.refusals import details_of, reason_of
 from tests.runtime.echo import NOW, bearer, collect, echo, refusal, serving, talk, unary, watch
 
 HELLO = StringValue(value="hello")
@@ -81,9 +82,8 @@ async def test_an_expected_failure_travels_with_reason_field_metadata_and_delay(
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error.details() == "A field of the request has a value it may not have. Must be above 0."
-    info = error_info(error)
-    assert info is not None
-    assert (info.reason, info.domain, dict(info.metadata)) == ("FIELD_INVALID", "batzen", {"given": "-1"})
+    info = details_of(error)
+    assert (info.reason, info.domain, info.metadata) == ("FIELD_INVALID", "batzen", {"given": "-1"})
     status = rpc_status.from_call(error)
     bad_request = error_details_pb2.BadRequest()
     assert status is not None

@@ -20,8 +20,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from batzen._channel import error_info, make_channel, reason_of
+from batzen._channel import make_channel
 from local.issuer import Issuer
+from tests.refusals import details_of, reason_of
 from tests.runtime.echo import SERVICE, bearer
 
 HELLO = StringValue(value="hello")
@@ -105,8 +106,7 @@ async def test_streams_end_with_where_to_resume_and_the_process_with_0(tmp_path:
         last_health = await health.read()
         code, seconds, log = await ending
 
-    info = error_info(errors[0])
-    assert info is not None
+    info = details_of(errors[0])
     assert (errors[0].code(), info.reason, info.metadata["revision"]) == (
         grpc.StatusCode.UNAVAILABLE,
         "SHUTTING_DOWN",

@@ -11,7 +11,6 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
-from batzen._channel import reason_of
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
@@ -19,6 +18,7 @@ from local.issuer import Issuer
 from services.errors import CardNumberRefused, FieldInvalid
 from services.runtime.rpc import call_context
 from services.runtime.rpc.texts import GROUPS_MAX, TEXT_CHARACTERS_MAX, check_texts
+from tests.refusals import reason_of
 from tests.runtime.echo import collect, echo, refusal, serving, talk, unary, watch
 
 CARD = "4242 4242 4242 4242"

@@ -8,18 +8,16 @@ import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
-import grpc
 import pytest
-from google.rpc import error_details_pb2
 from grpc import aio
-from grpc_status import rpc_status
 
 from batzen.status.v1 import status_pb2 as pb
 from batzen.type.v1 import money_pb2, payment_pb2
 from services.shared.states import Cause, State
 from services.status.domain.snapshot import Snapshot
+from tests.refusals import details_of
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 TOTAL_MINOR = 12_000
@@ -105,15 +103,12 @@ class Refusal:
 
 def refusal_of(error: aio.AioRpcError) -> Refusal:
     """Read a refusal as a caller would."""
-    status = rpc_status.from_call(cast("grpc.Call", error))
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details if status else ():
-        detail.Unpack(info) or detail.Unpack(bad)
+    details = details_of(error)
     return Refusal(
         code=error.code().name,
-        reason=info.reason or None,
-        field=bad.field_violations[0].field if bad.field_violations else None,
-        metadata=dict(info.metadata),
+        reason=details.reason or None,
+        field=details.field or None,
+        metadata=details.metadata,
     )
 
 

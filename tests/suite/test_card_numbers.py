@@ -12,11 +12,12 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
-from batzen._channel import make_channel, reason_of, streaming
+from batzen._channel import make_channel, streaming
 from local.environments import SERVICES
 from local.suite import Suite
 from services.access import TABLE
 from services.runtime.rpc.identity import SERVICE
+from tests.refusals import reason_of
 from tests.suite.test_access import METHODS, TIMEOUT_S
 from tests.test_contracts import ANNOUNCED
 

@@ -16,7 +16,6 @@ from typing import Final
 import grpc
 from grpc import aio
 
-from batzen._channel import reason_of
 from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.errors import DependencyUnavailable
@@ -25,6 +24,7 @@ from services.gateway.domain import Observation
 from services.gateway.wire.responses import to_proto
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
+from services.runtime.rpc.error_status import refusal_of
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
 RETRY: Final = RetryPolicy(tries_max=8, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=5))
@@ -101,7 +101,7 @@ class Deliveries:
         try:
             await crash_points.call("deliver.sink", self._deliver(request))
         except aio.AioRpcError as error:
-            refusal = f"{error.code().name} {reason_of(error)}"
+            refusal = f"{error.code().name} {refusal_of(error).reason}".strip()
             if error.code() in REFUSALS or rest is None:
                 raise DeliveryRefused(refusal) from error
             _logger.info("a delivery waits", extra={"fields": {"payment_id": payment_id, "reason": refusal}})

@@ -18,9 +18,9 @@ from typing import Final
 
 from grpc import aio
 
-from batzen._channel import error_info
 from batzen.status.v1 import status_pb2 as pb
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
+from tests.refusals import details_of
 from tests.status.history.reports import LEFT, Began, Came, Ended, Event, FeedStream, now_us
 from tests.status.history.stored import content, payment_content
 
@@ -150,18 +150,17 @@ async def noting_the_end(events: list[Event], world: World, what: str) -> AsyncI
 
 def ended_by(error: aio.AioRpcError) -> Ended:
     """Return how a stream ended."""
-    info = error_info(error)
+    info = details_of(error)
     code, details = error.code().name, (error.details() or "")[:200]
     if (code, details) == OWN_FAILURE:
         code = "UNAVAILABLE"
-    metadata = dict(info.metadata) if info is not None else {}
     return Ended(
         at_us=now_us(),
         code=code,
-        reason=info.reason if info is not None else "",
+        reason=info.reason,
         details=details,
-        resume_after_revision=int_of(metadata.get("resume_after_revision")),
-        current_revision=int_of(metadata.get("current_revision")),
+        resume_after_revision=int_of(info.metadata.get("resume_after_revision")),
+        current_revision=int_of(info.metadata.get("current_revision")),
     )
 
 
