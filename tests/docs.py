@@ -13,7 +13,7 @@ from typing import Final
 
 from services.access import TABLE
 from services.gateway.webhooks import events, refusals
-from services.status.domain.tables import render_tables
+from services.status.domain.state_tables import render_tables
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
 from tests.pricing import printed as pricing

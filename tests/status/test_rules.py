@@ -21,7 +21,7 @@ from services.status.domain.snapshot import (
     legal_from,
     state_of,
 )
-from services.status.domain.tables import render_tables
+from services.status.domain.state_tables import render_tables
 from services.status.storage.rows import snapshot_from, snapshot_json
 from tests.status.samples import rules_snapshot
 
