@@ -159,7 +159,7 @@ class Engine:
                 _logger.warning("due work waits for the database: %s", error)
             except Exception:
                 # Whatever it is, a loop that ended here would leave all that is due to nobody.
-                _logger.exception("due work could not be looked at")
+                _logger.exception("due work could not be claimed")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(poll_at):
                     await self._woken.wait()
@@ -202,7 +202,7 @@ class Engine:
                 failures=row["failures"],
             )
             if row["lapses"]:
-                _logger.warning("%s was begun %d times and not ended", work.name, row["lapses"])
+                _logger.warning("the lease of %s ran out %d times in a row", work.name, row["lapses"])
             self._taken[kind.work_class] += 1
             task = asyncio.create_task(self._work(work))
             self._running[task] = work
@@ -224,7 +224,7 @@ class Engine:
         except asyncio.CancelledError:
             await self._write(work, statements.put_back(work.kind), timedelta(0))
         except Exception:
-            _logger.exception("%s could not be let go; it is due when its lease ends", work.name)
+            _logger.exception("%s could not be released; it is due when its lease ends", work.name)
 
     async def _attempt(self, work: Work) -> None:
         kind = work.kind
