@@ -7,16 +7,18 @@ import asyncio
 import importlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
 from bench.figures import Result, blocks, into_markdown, summarised
 from bench.machine import Machine
+from local.environments import SERVICES
 
 BENCHES: Final = {
+    "cost": "what a payment costs before and after a change, beside a shop without guarantees",
     "payments": "a payment from its start to its success, through the whole suite",
     "floods": "a well-behaved caller while somebody floods the server",
     "waiting": "StartPayment while others wait, or ask again and again",
@@ -31,8 +33,8 @@ BENCHES: Final = {
 """Each is a module of this package with `async def measure(say) -> Result`, on the event loop of its `loop_factory`."""
 STATUS: Final = ("fanout", "record", "path", "storage", "storm", "stored")
 """Those that make up what README says of status, once all of them were run together."""
-IN_FULL: Final = frozenset({"fanout"})
-"""Those that have more to say in more time: `measure(say, full=True)`."""
+OPTIONS: Final = {"fanout": ("full",), "cost": ("before", "profile")}
+"""What of the command line is given to `measure`, if it was said there."""
 README: Final = Path(__file__).parents[1] / "README.md"
 
 
@@ -46,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="print the figures as Markdown, and put them where README.md marks a place",
     )
-    parser.add_argument("--full", action="store_true", help="take all rounds of what is shortened otherwise")
+    parser.add_argument(
+        "--full", action="store_true", default=None, help="fanout: take all rounds of what is shortened otherwise"
+    )
+    parser.add_argument("--before", metavar="REVISION", help="cost: what this checkout is compared with")
+    parser.add_argument("--profile", choices=SERVICES, help="cost: show where the time of a service goes instead")
     given = parser.parse_args(arguments)
     names = given.benches or list(BENCHES)
     if unknown := set(names) - set(BENCHES):
@@ -56,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"[dim]{machine}[/]")
     results: dict[str, Result] = {}
     for name in names:
-        results[name] = _measured(name, console, full=given.full and name in IN_FULL)
+        said = {option: getattr(given, option) for option in OPTIONS.get(name, ())}
+        results[name] = _measured(name, console, {option: one for option, one in said.items() if one is not None})
         results[name].show(console)
     if given.json:
         figures = {"machine": machine.to_json()} | {name: result.to_json() for name, result in results.items()}
@@ -65,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _write(results, machine)
 
 
-def _measured(name: str, console: Console, *, full: bool) -> Result:
+def _measured(name: str, console: Console, options: Mapping[str, Any]) -> Result:
     # Programs are started while gRPC runs; what it says about its own forks is not for us.
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     bench = importlib.import_module(f"bench.{name}")
@@ -74,7 +81,7 @@ def _measured(name: str, console: Console, *, full: bool) -> Result:
         console.status(f"{name}: starting …") as status,
         asyncio.Runner(loop_factory=loop_factory) as runner,
     ):
-        measuring = bench.measure(lambda what: status.update(f"{name}: {what} …"), **({"full": True} if full else {}))
+        measuring = bench.measure(lambda what: status.update(f"{name}: {what} …"), **options)
         result: Result = runner.run(measuring)
         return result
 

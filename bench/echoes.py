@@ -19,7 +19,7 @@ from bench.machine import process
 from bench.peers import ECHO, HOST, environment, sample
 from local.issuer import Issuer
 from local.ports import free_ports
-from local.processes import Child
+from local.processes import ROOT, Child
 from services.runtime.rpc.identity import SERVICE
 
 ALONE: Final = 600
@@ -83,8 +83,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def running_peers(issuer: Issuer, *kinds: str, logs: Path) -> AsyncIterator[dict[str, Peer]]:
-    """Run peers of the given kinds, `bare` or `factory`, while inside."""
+async def running_peers(issuer: Issuer, *kinds: str, logs: Path, root: Path = ROOT) -> AsyncIterator[dict[str, Peer]]:
+    """Run peers of the given kinds, `bare` or `factory`, while inside: those of the checkout at `root`."""
     token = issuer.mint("bench", roles={SERVICE})
     ports = iter(free_ports().values())
 
@@ -101,6 +101,7 @@ async def running_peers(issuer: Issuer, *kinds: str, logs: Path) -> AsyncIterato
                 str(port),
                 environment=environment(issuer.jwks),
                 log_file=logs / f"{kind}.log",
+                root=root,
             )
             await child.start()
             stack.push_async_callback(child.kill)

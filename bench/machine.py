@@ -19,7 +19,7 @@ PROC: Final = Path("/proc")
 LIBRARIES: Final = ("grpcio", "protobuf", "asyncpg", "stripe")
 
 UsedSoFar = Callable[[], float]
-"""Returns the seconds of processor time used since some beginning, by the system's count of 10 ms."""
+"""Returns the seconds of processor time used since some beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,24 +79,47 @@ class Meter:
 
 
 def process(pid: int | None) -> UsedSoFar:
-    """Return the clock of one process with all its threads, without its children."""
+    """Return the clock of one process with all its threads, without its children, by the system's count of 10 ms."""
     stat = PROC / str(pid) / "stat"
     return lambda: sum(_times(stat)[:2]) / TICKS_PER_S
 
 
 def process_and_children(pid: int) -> UsedSoFar:
-    """Return the clock of a process with its children, those that have ended too: PostgreSQL has one per connection."""
+    """Return the clock of a process with its children, those that have ended too: PostgreSQL has one per connection.
+
+    Each has one thread, so that the scheduler's own count can be read: of a dozen connections that hardly work, ticks
+    of 10 ms would say nothing.
+    """
 
     def used() -> float:
-        ticks = sum(_times(PROC / str(pid) / "stat"))
-        for child in _children(pid):
+        seconds = sum(_times(PROC / str(pid) / "stat")[2:]) / TICKS_PER_S + _scheduled_s(pid)
+        for child in children(pid):
             try:
-                ticks += sum(_times(PROC / str(child) / "stat"))
+                seconds += _scheduled_s(child)
             except OSError:  # it has ended just now, and is counted with its parent from the next reading on
                 continue
-        return ticks / TICKS_PER_S
+        return seconds
 
     return used
+
+
+def _scheduled_s(pid: int) -> float:
+    """Return how long a process of one thread ran."""
+    return int((PROC / str(pid) / "schedstat").read_text().split()[0]) / 1e9
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started and that still run."""
+    found = []
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int(_fields(entry / "stat")[1])
+            except OSError:
+                continue
+            if parent == pid:
+                found.append(int(entry.name))
+    return found
 
 
 def everything() -> float:
@@ -104,6 +127,11 @@ def everything() -> float:
     named = [int(text) for text in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
     user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = named
     return (user + nice + system + interrupts + soft_interrupts + stolen) / TICKS_PER_S
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Return the command line of a process."""
+    return (PROC / str(pid) / "cmdline").read_text().split("\0")[:-1]
 
 
 def resident_bytes(pid: int | None) -> int:
@@ -145,16 +173,3 @@ def _times(stat: Path) -> list[int]:
 
 def _fields(stat: Path) -> list[str]:
     return stat.read_text().rpartition(")")[2].split()  # a command's name may hold blanks and brackets
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for entry in PROC.iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int(_fields(entry / "stat")[1])
-            except OSError:
-                continue
-            if parent == pid:
-                found.append(int(entry.name))
-    return found

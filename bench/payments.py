@@ -21,7 +21,7 @@ from typing import Any, Final
 from bench.echoes import Peer, running_peers
 from bench.figures import Figures, Result, median, ms, percentile, times, us
 from bench.machine import Meter, everything, postgres_pid, process, process_and_children
-from bench.shop import Payer, Shop, open_shop
+from bench.shop import LocalShop, Payer, open_shop
 from local.environments import SERVICES
 from local.ports import free_ports
 from local.storage import running_storage
@@ -87,7 +87,7 @@ async def suite_on_own_server() -> AsyncIterator[tuple[Suite, int]]:
 
 
 class _Bench:
-    def __init__(self, suite: Suite, shop: Shop, peers: dict[str, Peer], *, server_pid: int) -> None:
+    def __init__(self, suite: Suite, shop: LocalShop, peers: dict[str, Peer], *, server_pid: int) -> None:
         self._suite = suite
         self._shop = shop
         self._peers = peers

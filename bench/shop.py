@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Final
 
 import asyncpg
 
-from batzen.client import Client, new_request_id
+from batzen.client import Addresses, Client, new_request_id
 from batzen.gateway.v1 import sellers_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
@@ -49,17 +49,17 @@ class Paid:
 class Shop:
     """Starts payments and lets their payers submit them."""
 
-    def __init__(self, suite: Suite, *, shop: Client, payers: Client, databases: dict[str, asyncpg.Connection]) -> None:
-        self.suite = suite
+    def __init__(self, *, shop: Client, payers: Client, token_of: Callable[[str], str]) -> None:
+        """`token_of` makes the token of a payer; `payers` sends that of the task it is called in."""
         self._shop = shop
         self._payers = payers
-        self._databases = databases
+        self._token_of = token_of
         self._numbers = iter(range(10**9))
 
     def new_payer(self) -> Payer:
         """Return a payer whom nobody knows yet, with a token made beforehand."""
         payer_id = f"payer_{next(self._numbers)}"
-        return Payer(payer_id=payer_id, token=self.suite.token("payer", sub=payer_id))
+        return Payer(payer_id=payer_id, token=self._token_of(payer_id))
 
     async def start(self, payer: Payer) -> str:
         """Start a payment; returns its id."""
@@ -118,18 +118,29 @@ class Shop:
         await asyncio.gather(*(loop() for _ in range(loops)))
         return paid
 
+    async def _watch(self, payer: Payer, payment_id: str) -> None:
+        async with self._shop.watch(payment_id, until_settled=True, assertion=payer.token) as updates:
+            async for update in updates:
+                last = update
+        assert last.settled
+
+
+class LocalShop(Shop):
+    """A shop of a suite that runs below this process, and what is left to do in there."""
+
+    def __init__(
+        self, suite: Suite, *, shop: Client, payers: Client, databases: Mapping[str, asyncpg.Connection]
+    ) -> None:
+        super().__init__(shop=shop, payers=payers, token_of=lambda payer_id: suite.token("payer", sub=payer_id))
+        self.suite = suite
+        self._databases = databases
+
     async def until_drained(self) -> None:
         """Wait until every webhook has arrived and nothing is left on anybody's list."""
         await self.suite.sandbox.drain()
         async with asyncio.timeout(DRAINED_WITHIN_S):
             while await self._is_something_left():  # noqa: ASYNC110 what is left stands in databases
                 await asyncio.sleep(POLL_S)
-
-    async def _watch(self, payer: Payer, payment_id: str) -> None:
-        async with self._shop.watch(payment_id, until_settled=True, assertion=payer.token) as updates:
-            async for update in updates:
-                last = update
-        assert last.settled
 
     async def _is_something_left(self) -> bool:
         for service, questions in LEFT_TO_DO.items():
@@ -139,12 +150,17 @@ class Shop:
         return False
 
 
+def clients_of_payers(addresses: Addresses) -> Client:
+    """Return a client that is whoever submits in the task it is called in."""
+    return Client(token=_token.get, addresses=addresses)
+
+
 @asynccontextmanager
-async def open_shop(suite: Suite) -> AsyncIterator[Shop]:
+async def open_shop(suite: Suite) -> AsyncIterator[LocalShop]:
     """Open a shop with one seller."""
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(suite.client("service", sub="shop"))
-        payers = await stack.enter_async_context(Client(token=_token.get, addresses=suite.addresses))
+        payers = await stack.enter_async_context(clients_of_payers(suite.addresses))
         request = sellers_pb2.PutSellerAccountRequest(
             request_id=new_request_id(), seller_id=SELLER, country_code="CH", email="seller@example.ch"
         )
@@ -154,4 +170,4 @@ async def open_shop(suite: Suite) -> AsyncIterator[Shop]:
             connection = await asyncpg.connect(plain_dsn(suite.database_url(service)))
             stack.push_async_callback(connection.close)
             databases[service] = connection
-        yield Shop(suite, shop=shop, payers=payers, databases=databases)
+        yield LocalShop(suite, shop=shop, payers=payers, databases=databases)

@@ -24,7 +24,7 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from bench.figures import Figures, Result, median, ms, percentile
 from bench.goals import COLUMNS, at_most, judged
 from bench.payments import suite_on_own_server
-from bench.shop import CARD, Payer, Shop, open_shop
+from bench.shop import CARD, LocalShop, Payer, open_shop
 from local.suite import Suite
 
 ROUNDS: Final = 3
@@ -91,7 +91,7 @@ class Crowd:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bench:
     suite: Suite
-    shop: Shop
+    shop: LocalShop
     payer: Payer
     service: OrchestratorServiceStub
     """Another service than the shop."""

@@ -39,9 +39,16 @@ class Child:
     """`python -m module arguments…`, at most one at a time; start it again after it ended."""
 
     def __init__(
-        self, module: str, *arguments: str, environment: Mapping[str, str], log_file: Path, name: str | None = None
+        self,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        log_file: Path,
+        name: str | None = None,
+        root: Path = ROOT,
     ) -> None:
         self.name = name or module
+        self._root = root
         self.environment = dict(environment)
         """For the next start."""
         self.log_file = log_file
@@ -61,7 +68,7 @@ class Child:
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
-                cwd=ROOT,
+                cwd=self._root,
                 env=self.environment,
                 stdin=asyncio.subprocess.PIPE,  # stays open as long as we live: see local/child.py
                 stdout=log,
