@@ -1,4 +1,4 @@
-"""Runs benches: all of them, or those that are named; to the terminal, a JSON file, the README."""
+"""Runs benches: all of them, or those that are named; to the terminal, a JSON file, docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ BENCHES: Final = {
 }
 """Each is a module of this package with `async def measure(say) -> Result`, on the event loop of its `loop_factory`."""
 STATUS: Final = ("fanout", "record", "path", "storage", "storm", "stored")
-"""Those that make up what README says of status, once all of them were run together."""
+"""Those that make up what docs/benchmarks.md says of status, once all of them were run together."""
 OPTIONS: Final = {"fanout": ("full",), "cost": ("before", "profile")}
 """What of the command line is given to `measure`, if it was said there."""
-README: Final = Path(__file__).parents[1] / "README.md"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("benches", nargs="*", metavar="BENCH", help="; ".join(f"{k}: {v}" for k, v in BENCHES.items()))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round there, too")
     parser.add_argument(
-        "--readme",
+        "--write",
         action="store_true",
-        help="print the figures as Markdown, and put them where README.md marks a place",
+        help="print the figures as Markdown, and put them where docs/benchmarks.md marks a place",
     )
     parser.add_argument(
         "--full", action="store_true", default=None, help="fanout: take all rounds of what is shortened otherwise"
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.json:
         figures = {"machine": machine.to_json()} | {name: result.to_json() for name, result in results.items()}
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    if given.readme:
+    if given.write:
         _write(results, machine)
 
 
@@ -87,15 +87,15 @@ def _measured(name: str, console: Console, options: Mapping[str, Any]) -> Result
 
 
 def _write(results: dict[str, Result], machine: Machine) -> None:
-    readme = README.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     for name, result in results.items():
         markdown = into_markdown(result, machine)
         print(markdown)
-        readme = blocks(readme, name, markdown)
+        page = blocks(page, name, markdown)
     if set(STATUS) <= set(results):
         summary = Result(title="Status", tables=[summarised(results[name] for name in STATUS)])
-        readme = blocks(readme, "status", into_markdown(summary, machine))
-    README.write_text(readme, encoding="utf-8")
+        page = blocks(page, "status", into_markdown(summary, machine))
+    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

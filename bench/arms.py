@@ -27,7 +27,7 @@ from bench.shop import CARD, TIMEOUT_S, Payer, Shop, clients_of_payers
 from local.environments import SERVICES, Stripe, sandbox_environment, sandbox_url
 from local.issuer import Issuer
 from local.ports import HOST, free_ports, variable
-from local.processes import Child
+from local.processes import Child, ProcessFailed
 from sandbox.control import SandboxControl
 
 SETTINGS: Final = ("checkpoint_timeout = '1h'", "max_wal_size = '8GB'", "autovacuum = off")
@@ -35,6 +35,10 @@ SETTINGS: Final = ("checkpoint_timeout = '1h'", "max_wal_size = '8GB'", "autovac
 LOOPS: Final = 16
 """Payments under way at once."""
 UP_S: Final = 120.0
+UP_TRIES: Final = 3
+STATE: Final = ".batzen"
+CONNECTION: Final = "connection.json"
+"""In there; `batzen up` writes it once it is up."""
 QUIET_WITHIN_S: Final = 60.0
 LOOK_S: Final = 0.2
 QUIET_CORES: Final = 0.06
@@ -108,21 +112,10 @@ async def running_suite_of(
     """Run the suite of a checkout while inside, by its own `batzen up`."""
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(running_postgres(*SETTINGS))
-        ports = free_ports()
-        child = Child(
-            "batzen",
-            "up",
-            environment={"PATH": os.environ["PATH"], "BATZEN_DATABASE_URL": postgres.server.admin_url}
-            | {variable(port): str(number) for port, number in ports.items()}
-            | dict(environment or {}),
-            log_file=folder / f"{name}.log",
-            root=tree,
-        )
-        await child.start()
+        child, ports = await _up(tree, name=name, folder=folder, url=postgres.server.admin_url, more=environment or {})
         stack.push_async_callback(child.stop)
-        state = tree / ".batzen"
-        await child.until(asyncio.create_task(written(state / "connection.json", within_s=UP_S)))
-        connection = json.loads(await asyncio.to_thread((state / "connection.json").read_text))
+        state = tree / STATE
+        connection = json.loads(await asyncio.to_thread((state / CONNECTION).read_text))
         issuer = Issuer(state / "issuer", now=lambda: datetime.now(UTC))
         addresses = Addresses(**connection["addresses"])
         shop = await stack.enter_async_context(Client(token=connection["tokens"]["service"], addresses=addresses))
@@ -140,6 +133,32 @@ async def running_suite_of(
             logs={service: Path(connection["logs"]) / f"{service}.log" for service in SERVICES},
             issuer=issuer,
         )
+
+
+async def _up(
+    tree: Path, *, name: str, folder: Path, url: str, more: Mapping[str, str]
+) -> tuple[Child, Mapping[str, int]]:
+    """Start `batzen up` on free ports and wait until it is; on others if somebody takes one meanwhile."""
+    for tries_left in reversed(range(UP_TRIES)):
+        ports = free_ports()
+        environment = {variable(port): str(number) for port, number in ports.items()}
+        child = Child(
+            "batzen",
+            "up",
+            environment={"PATH": os.environ["PATH"], "BATZEN_DATABASE_URL": url, **environment, **more},
+            log_file=folder / f"{name}.log",
+            root=tree,
+        )
+        await child.start()
+        try:
+            await child.until(asyncio.create_task(written(tree / STATE / CONNECTION, within_s=UP_S)))
+        except BaseException as failure:
+            await child.stop()
+            if tries_left and isinstance(failure, ProcessFailed):
+                continue
+            raise
+        return child, ports
+    raise AssertionError  # the last try returns or raises
 
 
 async def written(file: Path, *, within_s: float) -> None:

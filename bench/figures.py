@@ -1,4 +1,4 @@
-"""What a bench found out: tables for people, in the terminal and in the README, and every figure for machines."""
+"""What a bench found out: tables for people, in the terminal and in the documents, and all figures for machines."""
 
 from __future__ import annotations
 
