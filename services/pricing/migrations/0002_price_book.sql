@@ -40,6 +40,5 @@ CREATE TABLE requests (
     CONSTRAINT requests_pkey PRIMARY KEY (tenant_id, caller, method, request_id)
 );
 
--- From which book a quote was made, and what of it was left out because no use was left.
-ALTER TABLE quotes ADD COLUMN book_revision bigint NOT NULL DEFAULT 0;
-ALTER TABLE quotes ADD COLUMN excluded_discounts text[] NOT NULL DEFAULT '{}';
+-- Requests are kept for 90 days; this finds the older ones.
+CREATE INDEX requests_create_time ON requests (create_time);

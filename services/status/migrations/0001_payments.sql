@@ -54,7 +54,11 @@ CREATE TABLE payment_bookings (
   CONSTRAINT payment_bookings_pkey PRIMARY KEY (tenant_id, booking_id, open_time, payment_id)
 );
 
--- `open_month` is in every key so that the table can be partitioned by it; `xid` tells a feed what may still commit late.
+-- History in partitions by the month a payment was opened in, which is in every key, so that old months can be taken out
+-- whole; and an order of all history for feeds: `xid` tells a feed what may still commit late.
+--
+-- What has no partition of its own yet, or none any more, goes into `transitions_other`: a month that nobody prepared, and
+-- late moves of payments whose history was taken out. `python -m services.status maintain` makes and takes out months.
 CREATE TABLE transitions (
   tenant_id text NOT NULL,
   payment_id text NOT NULL,
@@ -67,9 +71,32 @@ CREATE TABLE transitions (
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
   CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, open_month, revision),
   CONSTRAINT transitions_request_key UNIQUE (tenant_id, payment_id, open_month, request_id)
+) PARTITION BY RANGE (open_month);
+
+-- The order of the feed is (xid, payment, revision). The transitions of one transaction are few, so that sorting them is
+-- cheaper than keeping all of it in an index.
+CREATE INDEX transitions_by_xid ON transitions (tenant_id, xid);
+
+-- Its constraints have names of their own, as those of the months do.
+CREATE TABLE transitions_other (
+  LIKE transitions INCLUDING DEFAULTS,
+  CONSTRAINT transitions_other_pkey PRIMARY KEY (tenant_id, payment_id, open_month, revision),
+  CONSTRAINT transitions_other_request_key UNIQUE (tenant_id, payment_id, open_month, request_id)
+);
+ALTER TABLE transitions ATTACH PARTITION transitions_other DEFAULT;
+
+-- How far history was taken out: no feed of the tenant goes on from before a transaction that was among it.
+CREATE TABLE compactions (
+  tenant_id text NOT NULL,
+  open_month date NOT NULL,
+  last_xid xid8 NOT NULL,
+  compact_time timestamptz NOT NULL,
+  CONSTRAINT compactions_pkey PRIMARY KEY (tenant_id, open_month)
 );
 
 -- History is never changed and nothing is forgotten by a serving process.
 REVOKE UPDATE, DELETE, TRUNCATE ON transitions FROM :runtime_role;
 REVOKE DELETE, TRUNCATE ON payments FROM :runtime_role;
 REVOKE UPDATE, DELETE, TRUNCATE ON payment_sellers FROM :runtime_role;
+REVOKE ALL ON transitions_other FROM :runtime_role;
+REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON compactions FROM :runtime_role;
