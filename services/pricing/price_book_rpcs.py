@@ -213,7 +213,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
                 caller=caller.subject,
                 method=type(request).DESCRIPTOR.name.removesuffix("Request"),
                 request_id=request_id,
-                body_hash=request_hash(request),
+                request_hash=request_hash(request),
             ),
             now=now,
             act=act,

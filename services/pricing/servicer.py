@@ -140,7 +140,7 @@ def _asked(request: Change) -> Request:
         caller=caller.subject,
         method=request.DESCRIPTOR.name.removesuffix("Request"),
         request_id=fields.request_id(request.request_id),
-        body_hash=request_hash(request),
+        request_hash=request_hash(request),
     )
 
 

@@ -34,7 +34,7 @@ CREATE TABLE requests (
     caller      text        NOT NULL,
     method      text        NOT NULL,
     request_id  uuid        NOT NULL,
-    body_hash   bytea       NOT NULL,
+    request_hash bytea       NOT NULL,
     answer      bytea       NOT NULL,
     create_time timestamptz NOT NULL,
     CONSTRAINT requests_pkey PRIMARY KEY (tenant_id, caller, method, request_id)

@@ -32,7 +32,7 @@ class Request:
     caller: str
     method: str
     request_id: uuid.UUID
-    body_hash: bytes
+    request_hash: bytes
     """Of what is set in it, without its id."""
 
 
@@ -60,16 +60,16 @@ async def answer_once(
         caller=request.caller,
         method=request.method,
         request_id=request.request_id,
-        body_hash=request.body_hash,
+        request_hash=request.request_hash,
         answer=b"",
         create_time=now,
     )
     async with transaction(engine, point) as connection:
         claimed = await connection.execute(claim.on_conflict_do_nothing().returning(sa.true()))
         if claimed.one_or_none() is None:
-            known = sa.select(requests.c.body_hash, requests.c.answer).where(key)
-            body_hash, answer = (await connection.execute(known)).one()
-            if body_hash != request.body_hash:
+            known = sa.select(requests.c.request_hash, requests.c.answer).where(key)
+            kept_hash, answer = (await connection.execute(known)).one()
+            if kept_hash != request.request_hash:
                 raise RequestIdReused(field="request_id")
             return answer
         answer = await act(connection)

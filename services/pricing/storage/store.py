@@ -38,7 +38,7 @@ REDEEM: Final = """
 WITH found AS (
     SELECT quote FROM quotes WHERE tenant_id = $1 AND quote_id = $2),
 claim AS (
-    INSERT INTO requests (tenant_id, caller, method, request_id, body_hash, answer, create_time)
+    INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, answer, create_time)
     SELECT $1, $3, $4, $5, $6, $7, $8 FROM found
     WHERE NOT EXISTS (SELECT FROM discount_uses u WHERE u.tenant_id = $1 AND u.quote_id = $2)
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
@@ -109,7 +109,7 @@ class QuoteStore:
         async with self._held.statement("redeem_quote.keep") as connection:
             quote: bytes | None = await connection.fetchval(
                 REDEEM, request.tenant_id, quote_id, request.caller, request.method, request.request_id,
-                request.body_hash, answer, now,
+                request.request_hash, answer, now,
             )  # fmt: skip
         return quote
 

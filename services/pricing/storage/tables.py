@@ -66,7 +66,7 @@ class _Requests(sa.TypedColumns):
     caller = sa.Column(sa.Text, primary_key=True)
     method = sa.Column(sa.Text, primary_key=True)
     request_id = sa.Column(sa.Uuid, primary_key=True)
-    body_hash = sa.Column(sa.LargeBinary, nullable=False)
+    request_hash = sa.Column(sa.LargeBinary, nullable=False)
     answer = sa.Column(sa.LargeBinary, nullable=False)
     create_time = sa.Column(sa.DateTime(timezone=True), nullable=False)
 
