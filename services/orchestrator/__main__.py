@@ -21,17 +21,24 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import add_OrchestratorService
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
-from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
+from services.orchestrator.commands.registry import Registry, all_commands
+from services.orchestrator.domain.policies import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.event_sink import SinkServicer
 from services.orchestrator.peers import Peers
+from services.orchestrator.peers.gateway import Gateway
+from services.orchestrator.peers.pricing import Pricing
+from services.orchestrator.peers.status import Status
+from services.orchestrator.queries import Queries
 from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.request_runner import DRAIN_S, RequestRunner
 from services.orchestrator.servicers.payments import OrchestratorServicer
 from services.orchestrator.statements import FORGET
-from services.orchestrator.steps import Driver
+from services.orchestrator.steps import Steps
 from services.orchestrator.store import Store
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
+from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.unit_of_work import HeldPayments
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
@@ -86,13 +93,46 @@ class Parts:
 
     store: Store
     peers: Peers
-    driver: Driver
+    work: Engine
+    payments: HeldPayments
+    steps: Steps
+    outbox: TransitionOutbox
+    commands: Registry
     runner: RequestRunner
+    syncs: Syncs
     sweep: Sweep
     quote_outbox: QuoteOutbox
-    work: Engine
     servicer: OrchestratorServicer
     sink: SinkServicer
+
+
+def wired(
+    store: Store, peers: Peers, work: Engine, *, clock: Clock, abandoned_after: timedelta = ABANDONED_AFTER
+) -> Parts:
+    """Put the parts together around what keeps and what is called."""
+    payments = HeldPayments(store, abandoned_after=abandoned_after, now=clock.now)
+    outbox = TransitionOutbox(peers.status)
+    steps = Steps(outbox, peers)
+    commands = all_commands(steps, outbox, peers, quote_ttl=quote_ttl(abandoned_after), now=clock.now)
+    runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
+    syncs = Syncs(payments, steps, outbox, peers)
+    return Parts(
+        store=store,
+        peers=peers,
+        work=work,
+        payments=payments,
+        steps=steps,
+        outbox=outbox,
+        commands=commands,
+        runner=runner,
+        syncs=syncs,
+        sweep=Sweep(store, payments, steps, outbox, runner),
+        quote_outbox=QuoteOutbox(store, peers.pricing),
+        servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
+            commands, runner, Queries(store, payments, peers), syncs
+        ),
+        sink=SinkServicer(store),
+    )
 
 
 @asynccontextmanager
@@ -111,34 +151,18 @@ async def orchestrator_parts(
             DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         peers = Peers(
-            pricing=PricingServiceStub(pricing),
-            status=StatusServiceStub(status),
-            intents=IntentServiceStub(gateway),
-            refunds=RefundServiceStub(gateway),
+            pricing=Pricing(PricingServiceStub(pricing)),
+            status=Status(StatusServiceStub(status)),
+            gateway=Gateway(intents=IntentServiceStub(gateway), refunds=RefundServiceStub(gateway)),
         )
         work = Engine(database_url, held, clock=clock, application_name=SERVICE)
         store = Store(held, clock=clock, wake=work.wake)
-        driver = Driver(store, peers, abandoned_after=abandoned_after, now=clock.now)
-        runner = RequestRunner(store, driver, peers, now=clock.now)
-        sweep, quote_outbox = Sweep(store, driver, runner), QuoteOutbox(store, peers)
-        work.register(*sweep.kinds, quote_outbox.kind)
-        syncs = Syncs(driver, runner, peers)
-        await stack.enter_async_context(runner.draining())
-        await stack.enter_async_context(syncs.draining())
+        parts = wired(store, peers, work, clock=clock, abandoned_after=abandoned_after)
+        work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
+        await stack.enter_async_context(parts.runner.draining())
+        await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
-        yield Parts(
-            store=store,
-            peers=peers,
-            driver=driver,
-            runner=runner,
-            sweep=sweep,
-            quote_outbox=quote_outbox,
-            work=work,
-            servicer=OrchestratorServicer(  # type: ignore[abstract]  # RPCs that are only announced
-                store, driver, runner, syncs, peers, quote_ttl=quote_ttl(abandoned_after)
-            ),
-            sink=SinkServicer(store),
-        )
+        yield parts
 
 
 async def serve(settings: Settings) -> None:

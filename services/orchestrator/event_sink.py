@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 
 from grpc import aio
 
 from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceServicer
 from services.errors import FieldInvalid, FieldMissing
-from services.orchestrator.domain import PaymentNotFound
+from services.orchestrator.domain.errors import PaymentNotFound
 from services.orchestrator.store import Store
 from services.runtime.rpc import call_context
+
+Context = aio.ServicerContext[observation_pb2.DeliverEventRequest, Awaitable[observation_pb2.DeliverEventResponse]]
 
 INTENT_STATES: Final = frozenset(observation_pb2.IntentState.values()) - {observation_pb2.INTENT_STATE_UNSPECIFIED}
 
@@ -23,7 +26,11 @@ class SinkServicer(GatewayEventSinkServiceServicer):
         self._store = store
 
     async def DeliverEvent(
-        self, request: observation_pb2.DeliverEventRequest, context: aio.ServicerContext[Any, Any]
+        self,
+        request: observation_pb2.DeliverEventRequest,
+        context: aio.ServicerContext[
+            observation_pb2.DeliverEventRequest, Awaitable[observation_pb2.DeliverEventResponse]
+        ],
     ) -> observation_pb2.DeliverEventResponse:
         """Keep an observation, which makes the payment due."""
         seen = request.observation

@@ -10,11 +10,15 @@ from __future__ import annotations
 import logging
 
 from services.errors import ServiceError
-from services.orchestrator.domain import LEASE, OVER_LIMIT, PARKED_AFTER_TRIES, REDEEMED, RETRY_MAX
-from services.orchestrator.peers import Peers, Refused
-from services.orchestrator.store import QuoteEnd, Store
+from services.orchestrator.domain.plan import QuoteEnd
+from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_MAX
+from services.orchestrator.domain.quote import OVER_LIMIT, QuoteState
+from services.orchestrator.peers.pricing import Pricing
+from services.orchestrator.store import Store
 from services.runtime import crash_points
+from services.runtime.database.lease import LEASE
 from services.runtime.work.kinds import RetryPolicy, Work, WorkClass, WorkKind
+from services.shared.refusals import Refusal
 
 _logger = logging.getLogger(__name__)
 
@@ -22,9 +26,9 @@ _logger = logging.getLogger(__name__)
 class QuoteOutbox:
     """Tells what is due."""
 
-    def __init__(self, store: Store, peers: Peers) -> None:
+    def __init__(self, store: Store, pricing: Pricing) -> None:
         self._store = store
-        self._peers = peers
+        self._pricing = pricing
         self.kind = WorkKind(
             name="quote_ends",
             work_class=WorkClass.DELIVERIES,
@@ -55,11 +59,11 @@ class QuoteOutbox:
         """Tell pricing of one; return what needs an operator, None if nothing."""
         names = {"payment_id": one.payment_id, "quote_id": one.quote_id}
         try:
-            if one.quote_state == REDEEMED:
-                is_over = await crash_points.call("quote.redeem", self._peers.redeem_quote(**names))
+            if one.quote_state is QuoteState.REDEEMED:
+                is_over = await crash_points.call("quote.redeem", self._pricing.redeem_quote(**names))
                 return OVER_LIMIT if is_over else None
-            await crash_points.call("quote.release", self._peers.release_quote(**names))
-        except Refused as refusal:
+            await crash_points.call("quote.release", self._pricing.release_quote(**names))
+        except Refusal as refusal:
             if refusal.reason == "QUOTE_REDEEMED":
                 return None  # money came late, and the word of it was quicker
             _logger.error("pricing refused that %s is %s: %s", one.quote_id, one.quote_state, refusal.reason)

@@ -4,24 +4,22 @@ A repeat of a request gets its answer: at once when there is one, together with 
 by carrying it on when the process that ran it is gone. Refusals that stand for good are kept like answers. A request
 that meets an outage stays open; the sweep carries it on, whether its caller comes back or not.
 
-The work on a request does not end with its caller's call: who gives up, or has little time, only stops waiting.
+The work on a request does not end with its caller's call: a caller that disconnects, or has little time, only stops
+waiting. What a request does is its command's to say (commands/).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Final, cast
 
 from google.protobuf.message import Message
 
-from batzen.gateway.v1 import payer_pb2
-from batzen.orchestrator.v1 import orchestrator_pb2
-from batzen.type.v1 import payment_pb2
 from services.errors import (
     Aborted,
     RequestIdReused,
@@ -30,66 +28,71 @@ from services.errors import (
     ServiceError,
     Unavailable,
 )
-from services.orchestrator.actions import Actions
-from services.orchestrator.domain import AGE_MAX, PaymentNotFound
-from services.orchestrator.peers import Peers, Refused, refusal_to_json
-from services.orchestrator.steps import Driver, UnitOfWork
-from services.orchestrator.store import NewPayment, Plan, Request, Store
+from services.orchestrator.commands.command import Command, RequestT, ResponseT
+from services.orchestrator.commands.registry import AnyCommand, Registry
+from services.orchestrator.domain.errors import PaymentNotFound
+from services.orchestrator.domain.plan import Plan, Request, Stage
+from services.orchestrator.steps import Steps
+from services.orchestrator.store import Store
+from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.unit_of_work import WAIT_MAX_S, HeldPayments, UnitOfWork
+from services.orchestrator.wire.requests import own_payer, request_key
+from services.runtime.database.idempotency import detached, request_hash
+from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
+from services.shared import refusals
+from services.shared.refusals import Refusal
 
-ANSWER_MARGIN_S: Final = 0.1
-"""How long before its deadline a waiting repeat gives up, so that its answer still arrives."""
-WAIT_MAX_S: Final = 20.0
-"""How long to wait for a payment that somebody else holds, when no deadline says less."""
 DRAIN_S: Final = 1.0
 """What a request under way gets when the process ends; what is not done then is carried on elsewhere."""
 TRANSIENT: Final = (Unavailable, Aborted, ResourceExhausted)
 """Never kept as an answer: the same request may come to another."""
 
-_logger = logging.getLogger(__name__)
-
 
 class RequestRunner:
     """Carries out the requests of callers."""
 
-    def __init__(self, store: Store, driver: Driver, peers: Peers, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        payments: HeldPayments,
+        steps: Steps,
+        outbox: TransitionOutbox,
+        commands: Registry,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
         self._store = store
-        self._driver = driver
-        self._peers = peers
+        self._payments = payments
+        self._steps = steps
+        self._outbox = outbox
+        self._commands = commands
         self._now = now
-        self._room = driver.room
-        self._running: dict[object, tuple[bytes, asyncio.Task[Any]]] = {}
-        self._actions = Actions(driver, peers, now=now)
+        self._running: dict[object, tuple[bytes, asyncio.Task[Message]]] = {}
 
-    async def start(self, request: Request, payment: NewPayment, payer: payer_pb2.Payer) -> Message:
-        """Start a payment; a repeat answers with the payment that the first one started."""
+    async def run(self, command: Command[RequestT, ResponseT], message: RequestT) -> ResponseT:
+        """Carry out a request of the current call, which was validated, or wait for the same one that runs already.
 
-        async def begin() -> Message:
-            plan = await self._store.start(request, payment, now=self._now())
-            if plan is None:
-                return await self._repeated(request, payer.SerializeToString())
-            return await self._carry_out(plan, request, payer.SerializeToString())
-
-        return await self._once(request, begin)
-
-    async def on_payment(self, request: Request, *, payer_id: str | None) -> Message:
-        """Carry out a request on a payment, which must be `payer_id`'s unless that is None."""
-
-        age_max = AGE_MAX.get(request.key.method)
-        if age_max is not None:
-            request = replace(request, send_before_time=self._now() + age_max)
-
-        async def begin() -> Message:
-            point = f"{request.key.method.removesuffix('Payment').lower()}.accept"
-            self._room.check_room((request.key.tenant_id, request.payment_id))  # or it would be written down, too
-            found, accepted, plan = await self._store.accept(request, payer_id=payer_id, point=point, now=self._now())
-            if not found:
-                raise PaymentNotFound
-            if not accepted or plan is None:
-                return await self._repeated(request)
-            return await self._carry_out(plan, request)
-
-        return await self._once(request, begin, owner=payer_id)
+        A payer reaches only payments that are theirs.
+        """
+        request, payer_id = self._request_from(command, message), own_payer()
+        key = (request.key, payer_id)
+        running = self._running.get(key)
+        if running is None:
+            with call_context.acting_for(request.key.tenant_id, correlation=call_context.correlation_id()):
+                task = detached(self._first_run(command, request, message, payer_id=payer_id), name=f"a {command.name}")
+            self._running[key] = (request.request_hash, cast("asyncio.Task[Message]", task))
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        else:
+            hash_of_running, same = running
+            if hash_of_running != request.request_hash:
+                raise RequestIdReused(field="request_id")
+            task = cast("asyncio.Task[ResponseT]", same)  # the key has the method's name
+        patience_s = patience(wait_max_s=WAIT_MAX_S) - asyncio.get_running_loop().time()
+        done, _ = await asyncio.wait({task}, timeout=max(patience_s, 0))
+        if not done:
+            raise RequestInProgress
+        return task.result()
 
     @asynccontextmanager
     async def draining(self) -> AsyncIterator[None]:
@@ -105,176 +108,116 @@ class RequestRunner:
                 await asyncio.wait(tasks)
 
     async def finish(self, work: UnitOfWork) -> None:
-        """Carry on all requests on a held payment that have no answer yet, the cancels before the others.
+        """Carry on all requests on a held payment that have no answer yet, the urgent ones before the others."""
+        await self._finish(work, only_urgent=False)
 
-        A submit of which nothing was heard may have been followed by a cancel, which then is what its payer wants.
-        """
-        await self._finish(work, only=None)
-
-    async def _finish(self, work: UnitOfWork, *, only: str | None) -> None:
+    async def _finish(self, work: UnitOfWork, *, only_urgent: bool) -> None:
         plan = work.plan
         for request in await self._store.open_requests(plan.tenant_id, plan.payment_id):
-            if only is not None and request.key.method != only:
+            if only_urgent and not request.is_urgent:
                 continue
-            with suppress(Refused):  # kept as the request's answer
-                await self._answer(work, request, b"", release=False)
-            self._room.answered(request.key)
+            command: AnyCommand = self._commands[request.key.method]
+            with suppress(Refusal):  # kept as the request's answer
+                message = command.request_type.FromString(request.command)
+                await self._answer(work, command, request, message, release=False)
+            self._payments.answered(request)
 
-    async def acquire(self, tenant_id: str, payment_id: str) -> Plan:
-        """Take a payment, waiting for whoever has it; raises `RequestInProgress` shortly before the deadline."""
-        plan = await self._store.take(tenant_id, payment_id)
-        if plan is not None:
-            return plan
-        until = self._patience()
-        with self._room.place((tenant_id, payment_id)) as place:
-            while True:
-                # Again at once: it may have been let go before there was anybody in line to wake.
-                plan = await self._store.take(tenant_id, payment_id)
-                if plan is not None:
-                    place.served()
-                    return plan
-                if not await place.until_worth_a_look(until):
-                    raise RequestInProgress
+    def _request_from(self, command: Command[RequestT, ResponseT], message: RequestT) -> Request:
+        key = request_key(message)
+        return Request(
+            key=key,
+            request_hash=request_hash(message),
+            payment_id=command.payment_id(message, key),
+            command=command.stored(message),
+            is_urgent=command.is_urgent,
+            send_before_time=None if command.age_max is None else self._now() + command.age_max,
+        )
 
-    async def _once(
-        self, request: Request, begin: Callable[[], Coroutine[Any, Any, Message]], owner: str | None = None
-    ) -> Message:
-        """Run `begin`, or wait for the same request that already runs here."""
-        key = (request.key, owner)
-        running = self._running.get(key)
-        if running is None:
-            with call_context.acting_for(request.key.tenant_id, correlation=call_context.correlation_id()):
-                task = asyncio.create_task(begin())
-            self._running[key] = (request.request_hash, task)
-            task.add_done_callback(lambda _: self._running.pop(key, None))
-            task.add_done_callback(_retrieve)
-        else:
-            request_hash, task = running
-            if request_hash != request.request_hash:
-                raise RequestIdReused(field="request_id")
-        patience_s = self._patience() - asyncio.get_running_loop().time()
-        done, _ = await asyncio.wait({task}, timeout=max(patience_s, 0))
-        if not done:
-            raise RequestInProgress
-        answer: Message = task.result()
-        return answer
+    async def _first_run(
+        self, command: Command[RequestT, ResponseT], request: Request, message: RequestT, *, payer_id: str | None
+    ) -> ResponseT:
+        """Write a request down and carry it out; answer it as a repeat where it is known."""
+        self._payments.check_room(request)  # or it would be written down, too
+        accepted = await command.accept(self._store, request, message, payer_id=payer_id, now=self._now())
+        if not accepted.found:
+            raise PaymentNotFound
+        if not accepted.is_new or accepted.plan is None:
+            return await self._repeated(command, request, message)
+        return await self._carry_out(command, accepted.plan, request, message)
 
-    async def _repeated(self, request: Request, payer: bytes = b"") -> Message:
+    async def _repeated(self, command: Command[RequestT, ResponseT], request: Request, message: RequestT) -> ResponseT:
         """Answer a request that was written down before, here or elsewhere, carrying it on if nobody does."""
-        until = self._patience()
+        until = patience(wait_max_s=WAIT_MAX_S)
         while True:
-            first = await self._first(request)
-            plan: Plan | None = None
-            if not first.done:
-                first, plan = await self._turn(request, first, until=until)
-            if first.refusal is not None:
-                raise Refused(**first.refusal)
-            if first.answer is not None:
-                return await self._replayed(first, first.answer)
-            if plan is None:
-                raise RequestInProgress
+            answered = partial(self._answered, request)
+            first, plan = await self._payments.acquire_or_answer(request, answer=answered, until=until)
+            if first is not None:
+                if first.refusal is not None:
+                    raise Refusal.from_json(first.refusal)
+                answer = command.response_type.FromString(first.answer or b"")
+                await command.refresh(first, answer)
+                return answer
+            assert plan is not None, "one of both is there"  # noqa: S101
             current = await self._store.request(request.key)
             if current is not None and not current.done:
-                return await self._carry_out(plan, current, payer)
-            async with self._driver.holding(plan) as work:
-                await self._driver.save(work, "request.nothing", release=True)
+                return await self._carry_out(command, plan, current, message)
+            async with self._payments.holding(plan) as work:
+                await work.save("request.nothing", release=True)
 
-    async def _first(self, request: Request) -> Request:
-        """Return what was written down under the request's id; raise RequestIdReused if that was something else."""
+    async def _answered(self, request: Request) -> Request | None:
+        """Return the request with its answer once it has one; raise RequestIdReused if its id was used for another."""
         first = await self._store.request(request.key)
         if first is None and await self._store.is_known(request.key.tenant_id, request.payment_id):
             first = await self._store.request(request.key)
             if first is None:  # the payment is there, and the request so old that it was forgotten
                 raise RequestIdReused(field="request_id")
         if first is None:
-            raise RequestInProgress  # seen and not readable yet: its transaction ends any moment
-        if first.request_hash != request.request_hash or (
-            request.payment_id and request.key.method != "StartPayment" and first.payment_id != request.payment_id
-        ):
+            raise RequestInProgress  # it was seen and is not readable yet: its transaction ends any moment
+        if first.request_hash != request.request_hash or first.payment_id != request.payment_id:
             raise RequestIdReused(field="request_id")
-        return first
+        return first if first.done else None
 
-    async def _turn(self, request: Request, first: Request, *, until: float) -> tuple[Request, Plan | None]:
-        """Wait until a request has its answer, or its payment is ours, or the time is up."""
-        with self._room.place((first.key.tenant_id, first.payment_id), question=first.key) as place:
-            while True:
-                plan = await self._store.take(first.key.tenant_id, first.payment_id)
-                if plan is not None:
-                    place.served()
-                    return first, plan
-                # Also after the first look: what was answered before we stood in line woke nobody.
-                first = await self._first(request)
-                if first.done or not await place.until_worth_a_look(until):
-                    return first, None
-
-    async def _replayed(self, request: Request, answer: bytes) -> Message:
-        """Return the first answer, with secrets fetched anew where the payer may still need them."""
-        message: Message = getattr(orchestrator_pb2, f"{request.key.method}Response").FromString(answer)
-        if isinstance(message, orchestrator_pb2.StartPaymentResponse):
-            if message.session.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD:
-                seen = await self._peers.secrets(request.payment_id)
-                message.session.client_secret = seen.client_secret
-        elif (
-            isinstance(message, orchestrator_pb2.SubmitPaymentResponse)
-            and message.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_ACTION
-        ):
-            seen = await self._peers.secrets(request.payment_id)
-            if seen.redirect_url is not None:
-                message.next_action.redirect_url = seen.redirect_url
-        return message
-
-    async def _carry_out(self, plan: Plan, request: Request, payer: bytes = b"") -> Message:
-        async with self._driver.holding(plan) as work:
-            if plan.is_canceling and request.key.method == "SubmitPayment":
-                await self._finish(work, only="CancelPayment")
-            answer = await self._answer(work, request, payer, release=True)
-        self._room.answered(request.key)
+    async def _carry_out(
+        self, command: Command[RequestT, ResponseT], plan: Plan, request: Request, message: RequestT
+    ) -> ResponseT:
+        async with self._payments.holding(plan) as work:
+            if plan.has_urgent_request and command.yields_to_urgent:
+                await self._finish(work, only_urgent=True)
+            answer = await self._answer(work, command, request, message, release=True)
+        self._payments.answered(request)
         return answer
 
-    async def _answer(self, work: UnitOfWork, request: Request, payer: bytes, *, release: bool) -> Message:
+    async def _answer(
+        self,
+        work: UnitOfWork,
+        command: Command[RequestT, ResponseT],
+        request: Request,
+        message: RequestT,
+        *,
+        release: bool,
+    ) -> ResponseT:
         """Do what a request asks for and keep its answer, or the refusal if it stands for good."""
-        point = f"{request.key.method.removesuffix('Payment').lower()}.answer"
+        point = f"{command.point}.answer"
         try:
-            if work.plan.stage == "STARTING" and request.key.method != "StartPayment":
-                await self._driver.start(work, None)
-            self._driver.apply_delivered(work)
+            if work.plan.stage is Stage.STARTING and not command.starts_payment:
+                await self._steps.start(work, None)
+            self._steps.apply_delivered(work)
             if work.has_pending:
-                await self._driver.try_flush_outbox(work)
-            message = await self._actions.perform(work, request, payer)
+                await self._outbox.try_flush_outbox(work)
+            answer = await command.perform(work, request, message)
         except ServiceError as refusal:
             if isinstance(refusal, TRANSIENT):
                 raise
-            kept = refusal_to_json(refusal)
-            await self._driver.save(work, point, request=replace(request, refusal=kept), release=release)
-            raise Refused(**kept) from refusal
+            kept = refusals.to_json(refusal)
+            await work.save(point, request=replace(request, refusal=kept), release=release)
+            raise Refusal.from_json(kept) from refusal
         if work.has_pending:
-            # Status is away: the outbox keeps what is to be said, the request stays open, and its repeat hears more.
-            await self._driver.save(work, point, release=release)
+            # Status is away: the outbox keeps what it has to record, the request stays open, and its repeat hears more.
+            await work.save(point, release=release)
         else:
-            kept_answer = _without_secrets(message).SerializeToString(deterministic=True)
-            await self._driver.save(work, point, request=replace(request, answer=kept_answer), release=release)
-        return message
-
-    @staticmethod
-    def _patience() -> float:
-        """Return the loop's time at which a waiting call should answer that the first still runs."""
-        remaining_s = call_context.time_remaining()
-        wait_s = WAIT_MAX_S if remaining_s is None else remaining_s - ANSWER_MARGIN_S
-        return asyncio.get_running_loop().time() + wait_s
-
-
-def _without_secrets(message: Message) -> Message:
-    kept = type(message)()
-    kept.CopyFrom(message)
-    if isinstance(kept, orchestrator_pb2.StartPaymentResponse):
-        kept.session.ClearField("client_secret")
-        kept.session.ClearField("next_action")
-    elif isinstance(kept, orchestrator_pb2.SubmitPaymentResponse):
-        kept.ClearField("next_action")
-    return kept
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Look at how a task ended: when all who waited for it went away, nobody else does."""
-    if not task.cancelled() and task.exception() is not None and not isinstance(task.exception(), ServiceError):
-        _logger.error("a request failed", exc_info=task.exception())
+            kept_answer = command.response_type()
+            kept_answer.CopyFrom(answer)
+            command.redact(kept_answer)
+            stored = kept_answer.SerializeToString(deterministic=True)
+            await work.save(point, request=replace(request, answer=stored), release=release)
+        return answer

@@ -46,7 +46,7 @@ INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, sessi
 SELECT $1, $6, $10, $11, $12, $13, $14, $15, $16, $17, $18, 'STARTING', $19, $8, $20, 1,
     now() + $21::interval + $22::interval, now() + $21::interval + $22::interval FROM request
 RETURNING {_COLUMNS},
-    '{{"pending": [], "rejected": [], "quote": null, "is_canceling": false}}'::json AS outbox
+    '{{"pending": [], "rejected": [], "quote": null, "has_urgent_request": false}}'::json AS outbox
 """  # noqa: S608 our own column names
 
 ACCEPT: Final = f"""
@@ -56,8 +56,8 @@ WITH target AS (
     FOR UPDATE),
 request AS (
     INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
-        send_before_time)
-    SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8, $9 FROM target
+        send_before_time, is_urgent)
+    SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8, $9, $13 FROM target
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1),
 counted AS (
@@ -156,7 +156,7 @@ SELECT * FROM requests WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND 
 
 OPEN_REQUESTS: Final = """
 SELECT * FROM requests WHERE tenant_id = $1 AND payment_id = $2 AND state <> 'DONE'
-ORDER BY method <> 'CancelPayment', create_time LIMIT 100"""
+ORDER BY NOT is_urgent, create_time LIMIT 100"""
 
 KEEP_ALIVE: Final = """
 UPDATE payments SET expire_time = $3

@@ -10,136 +10,48 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import asyncpg
 
 from services.orchestrator import statements
-from services.orchestrator.domain import EXPIRY, LEASE, MONEY, START_AGE_MAX, Snapshot
+from services.orchestrator.domain.payment import Snapshot
+from services.orchestrator.domain.plan import (
+    DueFor,
+    NewPayment,
+    Plan,
+    QuoteEnd,
+    Request,
+    RequestKey,
+    Stage,
+    Transition,
+)
+from services.orchestrator.domain.policies import START_AGE_MAX
+from services.orchestrator.domain.quote import QuoteState
 from services.runtime.database.connections import DirectConnections
+from services.runtime.database.lease import LEASE, LeaseLost
 from services.runtime.process.clock import Clock
 from services.runtime.work.kinds import WorkClass
+from services.shared.states import State
 
-WORK_CLASSES: Final = {MONEY: WorkClass.MONEY, EXPIRY: WorkClass.EXPIRIES}
+W = TypeVar("W", State, QuoteState)
+
+WORK_CLASSES: Final = {DueFor.MONEY: WorkClass.MONEY, DueFor.EXPIRY: WorkClass.EXPIRIES}
 """What a payment is due for → the engine's class of that work."""
 
 
-class LeaseLost(Exception):
-    """Somebody else moves this payment now; what was not saved is theirs to do."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestKey:
-    """What a request id is unique within."""
+class Acceptance:
+    """What came of writing a request down."""
 
-    tenant_id: str
-    caller: str
-    method: str
-    request_id: uuid.UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request of a caller, and what came of it."""
-
-    key: RequestKey
-    request_hash: bytes
-    payment_id: str
-    command: bytes
-    """What the method has to do, as it was first asked."""
-    calling: bool = False
-    """It passed its checks, and others were or may have been asked; from here on it is only carried on."""
-    send_before_time: datetime | None = None
-    """After this it is not sent to Stripe for a first time any more; None where it goes ahead at any age."""
-    answer: bytes | None = None
-    refusal: dict[str, Any] | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether the answer is final."""
-        return self.answer is not None or self.refusal is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """One revision that status still has to record."""
-
-    request_id: uuid.UUID
-    """Derived from payment and fact, so that the same fact is never recorded twice."""
-    fact: str
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteEnd:
-    """What pricing has to hear of one payment's quote."""
-
-    tenant_id: str
-    payment_id: str
-    quote_id: str
-    quote_state: str
-    """REDEEMED or RELEASED."""
-
-
-@dataclass(slots=True, kw_only=True)
-class NewPayment:
-    """What StartPayment writes down before anything else happens."""
-
-    payment_id: str
-    payer_id: str
-    quote_request: bytes
-    session_type: str
-    session_name: str
-    client_reference: str
-    return_url: str
-    seller_ids: tuple[str, ...]
-    booking_ids: tuple[str, ...]
-    labels: dict[str, str]
-
-
-@dataclass(slots=True, kw_only=True)
-class Plan(NewPayment):
-    """A payment's plan as its holder sees and changes it; nothing is kept until `Store.save`."""
-
-    tenant_id: str
-    stage: str
-    quote_id: str | None
-    currency_code: str | None
-    total_minor: int | None
-    platform_fee_minor: int | None
-    attempt: int
-    cancel_outcome: str | None
-    observed_version: int
-    observation: bytes | None
-    mirror_version: int
-    latest_snapshot: Snapshot
-    revision: int
-    fence: int
-    work_class: str
-    """MONEY or EXPIRY: what it is due for."""
-    failures: int
-    """In a row, until now."""
-    expire_time: datetime | None
-    """When it is given up: while STARTING, when no intent is asked for any more; then, when its payer is gone."""
-    create_time: datetime
-    request_count: int
-    """How many requests were accepted, and answers of pricing to be heard; tells whether one came while it was held."""
-    quote_state: str | None
-    """What was decided of the quote, REDEEMED or RELEASED."""
-    quote_unheard: str | None = None
-    """The same, while pricing has not heard of it."""
-    quote_problem: str | None = None
-    """What pricing answered to it that no operator was notified of."""
-    is_canceling: bool = False
-    """Whether a cancel was accepted that has no answer yet."""
-    pending: list[Transition] = field(default_factory=list)
-    """The outbox, oldest first."""
-    rejected: list[str] = field(default_factory=list)
-    """The facts that status rejected, and that no operator was notified of yet."""
-    due_time: datetime | None = None
-    """When it is to be looked at next, as its holder decides on letting it go; None if nothing is to be done."""
+    found: bool
+    """Whether there is such a payment, and it is of the payer who asks."""
+    is_new: bool
+    """Whether the request id was not used before."""
+    plan: Plan | None
+    """The payment's, if it is held now."""
 
 
 class Store:
@@ -164,19 +76,20 @@ class Store:
             row = await connection.fetchrow(statements.START, *arguments)
         return _plan(row) if row is not None else None
 
-    async def accept(
-        self, request: Request, *, payer_id: str | None, point: str, now: datetime
-    ) -> tuple[bool, bool, Plan | None]:
-        """Write a request on a payment down and take the payment if it is free.
-
-        Returns whether there is such a payment (of `payer_id`, unless None), whether the request is new, and the plan
-        if it is held now.
-        """
+    async def accept(self, request: Request, *, payer_id: str | None, point: str, now: datetime) -> Acceptance:
+        """Write a request on a payment, of `payer_id` unless None, down and take the payment if it is free."""
         async with self._held.statement(point) as connection:
             row = await connection.fetchrow(
-                statements.ACCEPT, *_request_arguments(request, now), payer_id, self._clock.shift, LEASE
+                statements.ACCEPT,
+                *_request_arguments(request, now),
+                payer_id,
+                self._clock.shift,
+                LEASE,
+                request.is_urgent,
             )
-        return bool(row["found"]), bool(row["accepted"]), _plan(row) if row["free"] else None
+        return Acceptance(
+            found=bool(row["found"]), is_new=bool(row["accepted"]), plan=_plan(row) if row["free"] else None
+        )
 
     async def take(self, tenant_id: str, payment_id: str) -> Plan | None:
         """Take a payment's lease for a caller who waits; None while somebody else holds it, or if there is none."""
@@ -208,7 +121,7 @@ class Store:
         recorded: Sequence[uuid.UUID] = (),
         rejection: tuple[uuid.UUID, str] | None = None,
         operator_notified: bool = False,
-        quote_state: str | None = None,
+        quote_state: QuoteState | None = None,
         quote_operator_notified: bool = False,
         request: Request | None = None,
         release: bool = False,
@@ -264,7 +177,7 @@ class Store:
 
     def _wake_for(self, due_for: str | None) -> None:
         if due_for:
-            self._wake(WORK_CLASSES[due_for])
+            self._wake(WORK_CLASSES[DueFor(due_for)])
 
     async def request(self, key: RequestKey) -> Request | None:
         """Return a caller's request."""
@@ -273,7 +186,7 @@ class Store:
         return _request(row) if row is not None else None
 
     async def open_requests(self, tenant_id: str, payment_id: str) -> list[Request]:
-        """Return the requests on a payment that were accepted and have no answer yet: cancels, then by age."""
+        """Return the requests on a payment that were accepted and have no answer yet: the urgent ones, then by age."""
         async with self._held.statement(None) as connection:
             rows = await connection.fetch(statements.OPEN_REQUESTS, tenant_id, payment_id)
         return [_request(row) for row in rows]
@@ -302,7 +215,7 @@ class Store:
         """Return what pricing has to hear by whoever took the lease; None if it is somebody else's by now."""
         async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.QUOTE_END, tenant_id, payment_id, fence)
-        return QuoteEnd(**row) if row is not None else None
+        return _quote_end(row) if row is not None else None
 
     async def quote_heard(self, one: QuoteEnd) -> None:
         """Forget what pricing has heard, unless something else has become of the quote since."""
@@ -350,10 +263,20 @@ def _request(row: asyncpg.Record) -> Request:
         request_hash=row["request_hash"],
         payment_id=row["payment_id"],
         command=row["command"],
+        is_urgent=row["is_urgent"],
         calling=row["state"] == "CALLING",
         send_before_time=row["send_before_time"],
         answer=row["answer"],
         refusal=json.loads(row["refusal"]) if row["refusal"] is not None else None,
+    )
+
+
+def _quote_end(row: asyncpg.Record) -> QuoteEnd:
+    return QuoteEnd(
+        tenant_id=row["tenant_id"],
+        payment_id=row["payment_id"],
+        quote_id=row["quote_id"],
+        quote_state=QuoteState(row["quote_state"]),
     )
 
 
@@ -362,18 +285,27 @@ def _plan(row: asyncpg.Record) -> Plan:
     for name in ("found", "accepted", "free"):
         values.pop(name, None)
     outbox = json.loads(values.pop("outbox"))
+    quote_unheard, quote_problem = outbox["quote"] or (None, None)
     values |= {
         "seller_ids": tuple(values["seller_ids"]),
         "booking_ids": tuple(values["booking_ids"]),
         "labels": json.loads(values["labels"]),
+        "stage": Stage(values["stage"]),
+        "work_class": DueFor(values["work_class"]),
+        "cancel_outcome": _word(State, values["cancel_outcome"]),
+        "quote_state": _word(QuoteState, values["quote_state"]),
+        "quote_unheard": _word(QuoteState, quote_unheard),
+        "quote_problem": quote_problem,
         "latest_snapshot": Snapshot.from_json(json.loads(values["latest_snapshot"])),
         "pending": [
             Transition(request_id=uuid.UUID(request_id), fact=fact, snapshot=Snapshot.from_json(snapshot))
             for request_id, fact, snapshot in outbox["pending"]
         ],
         "rejected": outbox["rejected"],
-        "is_canceling": outbox["is_canceling"],
+        "has_urgent_request": outbox["has_urgent_request"],
     }
-    if outbox["quote"] is not None:
-        values["quote_unheard"], values["quote_problem"] = outbox["quote"]
     return Plan(**values)
+
+
+def _word(kind: type[W], stored: str | None) -> W | None:
+    return None if stored is None else kind(stored)

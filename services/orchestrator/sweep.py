@@ -15,10 +15,13 @@ from __future__ import annotations
 import logging
 
 from services.errors import ServiceError
-from services.orchestrator.domain import EXPIRY, MONEY, PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
+from services.orchestrator.domain.plan import DueFor, Plan
+from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
 from services.orchestrator.request_runner import RequestRunner
-from services.orchestrator.steps import Driver
-from services.orchestrator.store import WORK_CLASSES, Plan, Store
+from services.orchestrator.steps import Steps
+from services.orchestrator.store import WORK_CLASSES, Store
+from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.unit_of_work import HeldPayments
 from services.runtime.work.kinds import RetryPolicy, Work, WorkKind
 
 _logger = logging.getLogger(__name__)
@@ -27,14 +30,18 @@ _logger = logging.getLogger(__name__)
 class Sweep:
     """Moves what is due."""
 
-    def __init__(self, store: Store, driver: Driver, runner: RequestRunner) -> None:
+    def __init__(
+        self, store: Store, payments: HeldPayments, steps: Steps, outbox: TransitionOutbox, runner: RequestRunner
+    ) -> None:
         self._store = store
-        self._driver = driver
+        self._payments = payments
+        self._steps = steps
+        self._outbox = outbox
         self._runner = runner
-        self.kinds = [self._kind("payments", MONEY), self._kind("expiries", EXPIRY)]
+        self.kinds = [self._kind("payments", DueFor.MONEY), self._kind("expiries", DueFor.EXPIRY)]
         """The payments as work: the same is done with all, in slots of the class that they are due for."""
 
-    def _kind(self, name: str, due_for: str) -> WorkKind:
+    def _kind(self, name: str, due_for: DueFor) -> WorkKind:
         return WorkKind(
             name=name,
             work_class=WORK_CLASSES[due_for],
@@ -56,15 +63,15 @@ class Sweep:
         if plan is None:
             return
         try:
-            async with self._driver.holding(plan) as held:
-                await self._driver.park_if_stuck(held)
+            async with self._payments.holding(plan) as held:
+                await self._steps.park_if_stuck(held)
                 # Requests come first: the one that started the payment is what finishes its start.
                 await self._runner.finish(held)
-                self._driver.apply_delivered(held)
-                await self._driver.end_if_due(held)
-                await self._driver.flush_outbox(held)
-                await self._driver.unpark_if_moving(held)
-                await self._driver.save(held, "sweep.release", release=True)
+                self._steps.apply_delivered(held)
+                await self._steps.end_if_due(held)
+                await self._outbox.flush_outbox(held)
+                await self._steps.unpark_if_moving(held)
+                await held.save("sweep.release", release=True)
         except ServiceError as error:
             _logger.warning("%s is tried again: %s", plan.payment_id, error)
 

@@ -9,11 +9,12 @@ from functools import partial
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2
-from services.orchestrator import domain
+from services.orchestrator.domain.payment import TAKEN
+from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.peers import Peers
-from services.orchestrator.request_runner import RequestRunner
-from services.orchestrator.steps import Driver
-from services.orchestrator.store import Plan
+from services.orchestrator.steps import Steps
+from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.unit_of_work import HeldPayments
 from services.runtime import crash_points
 from services.runtime.rpc import call_context
 from services.runtime.rpc.callers import Callers
@@ -31,9 +32,10 @@ pages come back from their banks at once; one that asks every second is served a
 class Syncs:
     """Reads payments again at Stripe: each once at a time, one reading for all who ask for it meanwhile."""
 
-    def __init__(self, driver: Driver, runner: RequestRunner, peers: Peers) -> None:
-        self._driver = driver
-        self._runner = runner
+    def __init__(self, payments: HeldPayments, steps: Steps, outbox: TransitionOutbox, peers: Peers) -> None:
+        self._payments = payments
+        self._steps = steps
+        self._outbox = outbox
         self._peers = peers
         self._readings: SharedReadings[orchestrator_pb2.SyncPaymentResponse] = SharedReadings(pause_s=PAUSE_S)
         self._callers = Callers(Limits(people=OF_ONE_PAYER), clock=asyncio.get_running_loop().time)
@@ -46,7 +48,7 @@ class Syncs:
         came late, and whose webhook was lost, is seen by this alone.
         """
         if plan.attempt == 0 or (call_context.current_access().own_only and is_over(plan)):
-            return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.payment(plan.payment_id))
+            return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.status.payment(plan.payment_id))
         key = (plan.tenant_id, plan.payment_id)
         entered = await self._callers.enter(call_context.current_caller(), call_context.current_access())
         try:
@@ -61,25 +63,25 @@ class Syncs:
             yield
 
     async def _read(self, tenant_id: str, payment_id: str) -> orchestrator_pb2.SyncPaymentResponse:
-        seen = await crash_points.call("sync.gateway", self._peers.sync_intent(payment_id))
-        held = await self._runner.acquire(tenant_id, payment_id)
-        async with self._driver.holding(held) as work:
-            work.apply(seen.observation)
-            self._driver.apply_delivered(work)
-            await self._driver.flush_outbox(work)
-            await self._driver.save(work, "sync.release", release=True)
-        answer = orchestrator_pb2.SyncPaymentResponse(payment=work.payment or await self._peers.payment(payment_id))
-        if seen.redirect_url is not None:
-            answer.next_action.redirect_url = seen.redirect_url
-        return answer
+        answer = await crash_points.call("sync.gateway", self._peers.gateway.sync_intent(payment_id))
+        plan = await self._payments.acquire(tenant_id, payment_id)
+        async with self._payments.holding(plan) as work:
+            work.apply(answer.observation)
+            self._steps.apply_delivered(work)
+            await self._outbox.flush_outbox(work)
+            await work.save("sync.release", release=True)
+        response = orchestrator_pb2.SyncPaymentResponse(payment=await self._outbox.payment(work))
+        if answer.redirect_url is not None:
+            response.next_action.redirect_url = answer.redirect_url
+        return response
 
 
 def is_over(plan: Plan) -> bool:
     """Whether a payment was paid, and nothing of it is on its way or in doubt."""
     amounts = plan.latest_snapshot.amounts
     return (
-        plan.stage == "ENDED"
-        and plan.latest_snapshot.collection in domain.TAKEN
+        plan.stage is Stage.ENDED
+        and plan.latest_snapshot.collection in TAKEN
         and not plan.pending
         and plan.observed_version <= plan.mirror_version
         and amounts.refund_pending_minor == 0

@@ -101,6 +101,10 @@ def to_json(part: Part | None) -> StoredPart | None:
     return {name: value for name in part.__slots__ if (value := getattr(part, name))}
 
 
+@overload
+def from_json(kind: type[P], stored: Mapping[str, Any]) -> P: ...
+@overload
+def from_json(kind: type[P], stored: Mapping[str, Any] | None) -> P | None: ...
 def from_json(kind: type[P], stored: Mapping[str, Any] | None) -> P | None:
     """Return the part that `to_json` gave; None for None. Raises TypeError for a field that is not known here."""
     return None if stored is None else kind(**stored)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import contextvars
+import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from services.orchestrator.domain import ABANDONED_AFTER, LEASE
-from services.orchestrator.request_runner import RequestRunner
-from services.orchestrator.steps import Driver
-from services.orchestrator.store import Request
-from services.orchestrator.sweep import Sweep
-from services.orchestrator.wire.requests import request_from
+from google.protobuf.message import Message
+
+from services.orchestrator.__main__ import Parts, wired
+from services.orchestrator.domain.plan import RequestKey
+from services.orchestrator.peers import Peers
+from services.orchestrator.store import Store
+from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import EVERYTHING
 from services.runtime.rpc.identity import Caller
@@ -76,27 +78,48 @@ class Mortal:
 
 
 @asynccontextmanager
-async def mortal_orchestrator(replica: Orchestrator, life: Life) -> AsyncIterator[tuple[RequestRunner, Engine]]:
+async def mortal_orchestrator(replica: Orchestrator, life: Life) -> AsyncIterator[tuple[Parts, Engine]]:
     """Give what the replica is made of to one with a `life`; when the block ends, so have its leases."""
-    clock = replica.world.clock
     store: Any = Mortal(replica.parts.store, life)
-    peers: Any = Mortal(replica.parts.peers, life)
-    driver = Driver(store, peers, abandoned_after=ABANDONED_AFTER, now=clock.now)
-    runner = RequestRunner(store, driver, peers, now=clock.now)
+    parts = parts_of(replica, store=store, peers=mortal_peers(replica, life))
     with suppress(Died), call_context.acting_for("main"):
-        yield runner, replica.engine(*Sweep(store, driver, runner).kinds)
-    clock.advance(LEASE)
+        yield parts, replica.engine(*parts.sweep.kinds)
+    replica.world.clock.advance(LEASE)
 
 
-def asked_by_shop(request: Any, payment_id: str, *, command: bytes = b"") -> Request:
-    """Return the request as the servicer reads it from the shop that the other tests call as."""
+def mortal_peers(replica: Orchestrator, life: Life) -> Peers:
+    """Return the services behind the replica, as one with a `life` calls them."""
+    real = replica.parts.peers
+    mortal: dict[str, Any] = {name: Mortal(getattr(real, name), life) for name in ("pricing", "status", "gateway")}
+    return Peers(**mortal)
 
-    def read() -> Request:
-        caller = Caller(
-            subject="shop", tenant_id="main", roles=frozenset({"service"}), expire_time=datetime.max.replace(tzinfo=UTC)
-        )
-        call_context.begin(correlation="", remaining_s=None)
-        call_context.admitted(caller, EVERYTHING)
-        return request_from(request, payment_id, command=command)
 
-    return contextvars.copy_context().run(read)
+def parts_of(replica: Orchestrator, *, store: Store, peers: Peers | None = None) -> Parts:
+    """Return an orchestrator without a port, with another store, beside a replica."""
+    return wired(store, peers or replica.parts.peers, replica.parts.work, clock=replica.world.clock)
+
+
+async def ask(parts: Parts, asked: Any) -> Message:
+    """Have an orchestrator without a port carry out a request of the shop that the other tests call as."""
+
+    async def call() -> Message:
+        _as_shop()
+        answer: Message = await parts.runner.run(parts.commands[shop_key(asked).method], asked)
+        return answer
+
+    return await asyncio.create_task(call())
+
+
+def _as_shop() -> None:
+    """Let the current call be one of the shop's."""
+    shop = Caller(
+        subject="shop", tenant_id="main", roles=frozenset({"service"}), expire_time=datetime.max.replace(tzinfo=UTC)
+    )
+    call_context.begin(correlation="", remaining_s=None)
+    call_context.admitted(shop, EVERYTHING)
+
+
+def shop_key(asked: Any) -> RequestKey:
+    """Return what a request of the shop's is known by."""
+    method = type(asked).__name__.removesuffix("Request")
+    return RequestKey(tenant_id="main", caller="shop", method=method, request_id=uuid.UUID(asked.request_id))

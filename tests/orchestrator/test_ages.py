@@ -12,7 +12,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.status.v1 import status_pb2
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import (
+from services.orchestrator.domain.policies import (
     ABANDONED_AFTER,
     PARKED_AFTER_TRIES,
     RETRY_MAX,
@@ -22,7 +22,7 @@ from services.orchestrator.domain import (
 from services.runtime.database.connections import plain_dsn
 from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import asked_by_shop, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     CONFIRM,
     CREATE,
@@ -118,8 +118,8 @@ async def test_a_submit_that_reached_stripe_is_settled_at_any_age(
     payment_id = await journeys.started()
     asked = submit(payment_id)
     for life in lives():
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            await runner.on_payment(asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
         if life.place == "after confirm_intent":
             break
     assert len(await journeys.charges(payment_id)) == 1
@@ -156,10 +156,8 @@ async def test_a_submit_that_a_gateway_forgot_to_have_sent_is_not_said_to_have_c
             payment_id = await journeys.started()
             asked = submit(payment_id)
             rows = await rows_of(connection, payment_id)
-            async with mortal_orchestrator(replica, life) as (runner, _):
-                await runner.on_payment(
-                    asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None
-                )
+            async with mortal_orchestrator(replica, life) as (parts, _):
+                await ask(parts, asked)
             if life.place == "after confirm_intent":
                 break
         await put_back(connection, payment_id, rows)
@@ -221,8 +219,8 @@ async def test_a_cancel_of_a_submit_that_was_sent_hears_that_it_was_paid(
     for life in lives():
         payment_id = await journeys.started()
         asked = submit(payment_id)
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            await runner.on_payment(asked_by_shop(asked, payment_id, command=asked.SerializeToString()), payer_id=None)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
         charges = await journeys.charges(payment_id)
         cancels = orchestrator.CancelPayment(cancel(payment_id))
         if charges:
@@ -241,10 +239,8 @@ async def test_a_cancel_that_died_over_an_unheard_submit_wins_all_the_same(
         payment_id = await journeys.started()
         asked = await unheard(world, payment_id)
         called_off = cancel(payment_id)
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            await runner.on_payment(
-                asked_by_shop(called_off, payment_id, command=called_off.SerializeToString()), payer_id=None
-            )
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, called_off)
         is_recorded = life.place != "before accept"
         clock.advance(RETRY_MAX)
         await replica.sweep()

@@ -10,13 +10,13 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import ABANDONED_AFTER, LEASE
-from services.orchestrator.peers import observation
-from services.orchestrator.steps import UnitOfWork
-from services.orchestrator.store import Transition
+from services.orchestrator.domain.plan import Transition
+from services.orchestrator.domain.policies import ABANDONED_AFTER
+from services.orchestrator.wire.payments import observation
+from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import asked_by_shop, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     CONFIRM,
     OPENED,
@@ -84,9 +84,8 @@ async def test_a_person_is_asked_also_when_the_process_died_over_it(replica: Orc
         payment_id = await journeys.started()
         await told_to_be_paid(journeys, payment_id)
         asked = submit(payment_id)
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            request = asked_by_shop(asked, payment_id, command=asked.SerializeToString())
-            await runner.on_payment(request, payer_id=None)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
         await replica.sweep()
         payment = await journeys.payment(payment_id)
         if life.place != "before accept":
@@ -172,9 +171,9 @@ async def test_what_was_read_before_is_not_applied_after(
     payment_id = await journeys.started()
     read_first = observation(await journeys.seen(payment_id))
     await orchestrator.SubmitPayment(submit(payment_id))
-    plan = await replica.parts.store.read("main", payment_id, payer_id=None)
-    assert plan is not None
-    work = UnitOfWork(plan)
-    work.apply(read_first)
-    assert work.added == []
+    plan = await replica.parts.payments.acquire("main", payment_id)
+    async with replica.parts.payments.holding(plan) as work:
+        work.apply(read_first)
+        assert not work.has_pending
+        await work.save("test.save", release=True)
     assert (plan.latest_snapshot.collection, plan.mirror_version > read_first.mirror_version) == ("SUCCEEDED", True)

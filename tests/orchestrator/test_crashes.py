@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
-from batzen.gateway.v1 import payer_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from services.orchestrator.domain import ABANDONED_AFTER, quote_ttl
-from services.orchestrator.peers import Refused
-from services.orchestrator.request_runner import RequestRunner
-from services.orchestrator.wire.requests import new_payment
+from services.orchestrator.domain.policies import ABANDONED_AFTER
+from services.shared.refusals import Refusal
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import Life, asked_by_shop, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     DECLINED,
     OPENED,
-    PAYER,
     TOTAL_MINOR,
     Clock,
     cancel,
     new_id,
-    new_payment_id,
     refund,
     refused,
     start,
     state_of,
     submit,
 )
-
-QUOTE_TTL = quote_ttl(ABANDONED_AFTER)
 
 
 @pytest.fixture(params=["repeat", "sweep"])
@@ -45,12 +37,9 @@ async def test_a_start_that_died(
     is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
     for life in lives():
-        payment_id, asked = new_payment_id(), start()
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            payer = payer_pb2.Payer(payer_id=PAYER)
-            await runner.start(
-                asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), payer
-            )
+        asked = start()
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
         if is_swept:
             await replica.sweep()
         session = (await orchestrator.StartPayment(asked)).session
@@ -65,13 +54,11 @@ async def test_a_start_that_died_and_is_repeated_keeps_what_only_the_caller_know
     replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
     payer = pb.Payer(payer_id=new_id(), email="ada@example.ch")
-    payment_id, asked = new_payment_id(), start(payer=payer)
-    async with mortal_orchestrator(replica, Life(ends_at=2)) as (runner, _):
-        await runner.start(
-            asked_by_shop(asked, payment_id), new_payment(asked, payment_id, quote_ttl=QUOTE_TTL), payer_pb2.Payer()
-        )
-    await orchestrator.StartPayment(asked)
-    [intent] = await journeys.intents(payment_id)
+    asked = start(payer=payer)
+    async with mortal_orchestrator(replica, Life(ends_at=2)) as (parts, _):
+        await ask(parts, asked)
+    payment = (await orchestrator.StartPayment(asked)).session.payment
+    [intent] = await journeys.intents(payment.payment_id)
     [customer] = await journeys.stripe.objects("customer", id=intent["customer"])
     assert customer["email"] == "ada@example.ch"
 
@@ -82,8 +69,8 @@ async def test_a_submit_that_died(
     for life in lives():
         payment_id = await journeys.started()
         asked = submit(payment_id)
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            await ask(runner, asked)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
         if is_swept:
             await replica.sweep()
         assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED", life.place
@@ -99,8 +86,8 @@ async def test_a_declined_submit_that_died(
     for life in lives():
         payment_id = await journeys.started()
         asked = submit(payment_id, DECLINED)
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            await ask(runner, asked)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
         if is_swept:
             await replica.sweep()
         declined = (await orchestrator.SubmitPayment(asked)).payment
@@ -115,9 +102,9 @@ async def test_a_submit_of_a_method_that_stripe_does_not_take_blames_the_method_
     for life in lives():
         payment_id = await journeys.started()
         asked = submit(payment_id, "pm_nobody_made_this")
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            with suppress(Refused):
-                await ask(runner, asked)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            with suppress(Refusal):
+                await ask(parts, asked)
         if is_swept:
             await replica.sweep()
         refusal = await refused(orchestrator.SubmitPayment(asked))
@@ -131,8 +118,8 @@ async def test_a_cancel_that_died(
     for life in lives():
         payment_id = await journeys.started()
         asked = cancel(payment_id)
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            await ask(runner, asked)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
         if is_swept:
             await replica.sweep()
         assert state_of((await orchestrator.CancelPayment(asked)).payment) == "CANCELED", life.place
@@ -146,8 +133,8 @@ async def test_a_refund_that_died(
     for life in lives():
         payment_id = await journeys.paid()
         asked = refund(payment_id, 2_500)
-        async with mortal_orchestrator(replica, life) as (runner, _):
-            await ask(runner, asked)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
         if is_swept:
             await replica.sweep()
         assert state_of((await orchestrator.RefundPayment(asked)).payment) == "PARTIALLY_REFUNDED", life.place
@@ -177,9 +164,3 @@ async def test_a_delivery_whose_sweep_died(replica: Orchestrator, journeys: Jour
         await replica.sweep()
         assert await journeys.states(payment_id) == [*OPENED, "SUCCEEDED"], life.place
         assert (await journeys.payment(payment_id)).snapshot.amounts.captured_minor == TOTAL_MINOR, life.place
-
-
-async def ask(runner: RequestRunner, asked: Any) -> None:
-    """Have an orchestrator without a port carry out a request of the shop's."""
-    request = asked_by_shop(asked, asked.payment_id, command=asked.SerializeToString())
-    await runner.on_payment(request, payer_id=None)

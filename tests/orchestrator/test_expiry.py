@@ -10,7 +10,7 @@ from batzen.gateway.v1 import observation_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import (
+from services.orchestrator.domain.policies import (
     ABANDONED_AFTER,
     DEBIT_FAILS_AFTER_MAX,
     LOOK_AGAIN_AFTER,

@@ -10,11 +10,7 @@ from batzen.gateway.v1 import intents_pb2, observation_pb2, payer_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import (
-    ABANDONED_AFTER,
-    LOOK_AGAIN_AFTER,
-    RETRY_MAX,
-)
+from services.orchestrator.domain.policies import ABANDONED_AFTER, LOOK_AGAIN_AFTER, RETRY_MAX
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.samples import (
     CANCEL,

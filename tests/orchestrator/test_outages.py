@@ -10,10 +10,7 @@ import pytest
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import (
-    PARKED_AFTER_TRIES,
-    RETRY_MAX,
-)
+from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_MAX
 from services.runtime.database.connections import plain_dsn
 from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World

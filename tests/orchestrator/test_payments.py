@@ -10,7 +10,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.type.v1 import money_pb2
 from services.gateway.stripe_api.currencies import from_stripe
-from services.orchestrator.domain import ABANDONED_AFTER
+from services.orchestrator.domain.policies import ABANDONED_AFTER
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.samples import (
     BLOCKED,

@@ -13,20 +13,19 @@ from typing import Any
 import asyncpg
 import pytest
 
-from batzen.gateway.v1 import payer_pb2
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1 import status_pb2
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import ABANDONED_AFTER, RETRY_MAX
-from services.orchestrator.peers import Refused
+from services.orchestrator.__main__ import Parts
+from services.orchestrator.domain.policies import ABANDONED_AFTER, RETRY_MAX
 from services.orchestrator.quote_outbox import QuoteOutbox
-from services.orchestrator.request_runner import RequestRunner
-from services.orchestrator.wire.requests import new_payment, timestamp
+from services.orchestrator.wire.requests import derived_payment_id
 from services.runtime.database.connections import plain_dsn
-from services.runtime.rpc import call_context
+from services.shared.refusals import Refusal
+from services.wire import timestamp
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Life, Mortal, asked_by_shop, lives
+from tests.orchestrator.crash_injection import Life, Mortal, ask, lives, mortal_peers, parts_of, shop_key
 from tests.orchestrator.samples import (
     BLOCKED,
     OPENED,
@@ -37,7 +36,6 @@ from tests.orchestrator.samples import (
     chf,
     line,
     new_id,
-    new_payment_id,
     refund,
     refused,
     start,
@@ -206,16 +204,15 @@ async def test_the_quote_of_a_payment_that_stripe_does_not_take_is_released(shop
 async def test_the_quote_of_a_payment_that_status_refuses_is_released(is_refused: bool, shop: Shop) -> None:
     """As when there is another payment of that id. It was never opened, so nobody looks at what pricing answers."""
     coupon = await shop.coupon()
-    payment_id = new_payment_id()
+    asked = start(coupon_codes=[coupon.code])
+    payment_id = derived_payment_id(shop_key(asked))
     await shop.journeys.status.OpenPayment(
         status_pb2.OpenPaymentRequest(
             request_id=new_id(), payment_id=payment_id, payer_id="payer_2", quote_id="quote_2", total=chf(1)
         )
     )
-    asked = start(coupon_codes=[coupon.code])
-    payment = new_payment(asked, payment_id, quote_ttl=ABANDONED_AFTER)
-    with call_context.acting_for("main"), pytest.raises(Refused):
-        await shop.replica.parts.runner.start(asked_by_shop(asked, payment_id), payment, payer_pb2.Payer())
+    with pytest.raises(Refusal):
+        await ask(shop.replica.parts, asked)
     assert await coupon.uses() == (1, 0)
 
     if is_refused:
@@ -308,16 +305,14 @@ async def test_a_repeat_that_only_fetches_its_answer_leaves_word_of_an_exceeded_
     await shop.orchestrator.SubmitPayment(asked)
     assert await shop.replica.tell() == 1
 
-    with call_context.acting_for("main"):
-        repeat = asked_by_shop(asked, slow_id, command=asked.SerializeToString())
-        await looking_too_early(shop.replica).on_payment(repeat, payer_id=None)
+    await ask(looking_too_early(shop.replica), asked)
     await shop.replica.sweep()
     assert (await shop.journeys.payment(slow_id)).snapshot.attention.reason == "COUPON_OVER_LIMIT"
     assert await shop.outbox(slow_id) == []
 
 
-def looking_too_early(replica: Orchestrator) -> RequestRunner:
-    """Give commands whose first look at a request finds it not answered yet."""
+def looking_too_early(replica: Orchestrator) -> Parts:
+    """Give an orchestrator whose first look at a request finds it not answered yet."""
 
     class Early:
         looks = 0
@@ -331,7 +326,7 @@ def looking_too_early(replica: Orchestrator) -> RequestRunner:
             return replace(found, answer=None) if found is not None and self.looks == 1 else found
 
     store: Any = Early()
-    return RequestRunner(store, replica.parts.driver, replica.parts.peers, now=replica.world.clock.now)
+    return parts_of(replica, store=store)
 
 
 async def expire_uses(world: World) -> None:
@@ -435,8 +430,7 @@ async def test_word_of_an_exceeded_limit_that_died_at_any_place_reaches_a_person
 async def tell(replica: Orchestrator, life: Life) -> None:
     """Tell what is due by one with a `life`."""
     store: Any = Mortal(replica.parts.store, life)
-    peers: Any = Mortal(replica.parts.peers, life)
-    await replica.engine(QuoteOutbox(store, peers).kind).once()
+    await replica.engine(QuoteOutbox(store, mortal_peers(replica, life).pricing).kind).once()
 
 
 async def test_two_who_tell_at_once_tell_each_quote_once(world: World, shop: Shop) -> None:

@@ -12,11 +12,11 @@ from grpc import aio
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from services.orchestrator.domain import LEASE
 from services.runtime.database.connections import plain_dsn
+from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import asked_by_shop
+from tests.orchestrator.crash_injection import shop_key
 from tests.orchestrator.samples import (
     CONFIRM,
     DECLINED,
@@ -192,7 +192,7 @@ async def test_the_answer_of_a_start_is_kept_without_the_secret(
     asked = start()
     session = (await orchestrator.StartPayment(asked)).session
     payment_id = session.payment.payment_id
-    kept = await replica.parts.store.request(asked_by_shop(asked, payment_id).key)
+    kept = await replica.parts.store.request(shop_key(asked))
     assert kept is not None
     assert kept.answer is not None
     assert session.client_secret.encode() not in kept.answer

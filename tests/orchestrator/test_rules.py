@@ -14,33 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batzen.client import new_request_id
-from services.orchestrator import domain
-from services.orchestrator.domain import (
-    CANCELED,
-    ENDED_WITHOUT_MONEY,
-    EXPIRED,
-    FAILED,
-    INITIALIZED,
-    PROCESSING,
-    REQUIRES_ACTION,
-    REQUIRES_PAYMENT_METHOD,
-    SUCCEEDED,
-    Amounts,
-    Attention,
-    Method,
-    Observation,
-    PaymentError,
-    Snapshot,
-)
-from services.orchestrator.store import RequestKey
+from services.orchestrator.domain import policies, quote, transitions
+from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, Observation, Snapshot, derived_id
+from services.orchestrator.domain.plan import RequestKey
+from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.wire.requests import derived_payment_id
-from services.shared.states import State
+from services.shared.payment import Amounts, Attention, Method, PaymentError
+from services.shared.states import Cause, IntentState, State
 from services.status.domain.snapshot import MOVES
 
 DECLINE = PaymentError(code="card_declined", decline_code="generic_decline", message="No.", recoverable=True)
 TAKEN = Amounts(authorized_minor=100, captured_minor=100)
 
-collections = st.sampled_from([*domain.COLLECTION_OF_INTENT.values(), INITIALIZED, EXPIRED, FAILED])
+collections = st.sampled_from(
+    [*transitions.COLLECTION_OF_INTENT.values(), State.INITIALIZED, State.EXPIRED, State.FAILED]
+)
 amounts = st.builds(Amounts, captured_minor=st.integers(0, 10), refunded_minor=st.integers(0, 10))
 errors = st.none() | st.builds(PaymentError, code=st.just("card_declined"), recoverable=st.booleans())
 seen_attentions = st.none() | st.builds(Attention, reason=st.just("SURPLUS"), detail=st.sampled_from(["5", "6"]))
@@ -56,7 +44,7 @@ observations = st.builds(
     Observation,
     mirror_version=st.integers(1, 100),
     attempt=st.integers(1, 3),
-    intent_state=st.sampled_from(sorted(domain.COLLECTION_OF_INTENT)),
+    intent_state=st.sampled_from(sorted(transitions.COLLECTION_OF_INTENT)),
     outcome_unknown=st.booleans(),
     amounts=amounts,
     last_error=errors,
@@ -77,18 +65,22 @@ def seen(intent_state: str, **fields: object) -> Observation:
         "attention": None,
         "decline_count": 0,
     }
-    return Observation(intent_state=intent_state, **(ours | fields))  # type: ignore[arg-type]
+    return Observation(intent_state=IntentState(intent_state), **(ours | fields))  # type: ignore[arg-type]
 
 
 @settings(deadline=None)
-@given(before=snapshots, observation=observations, cancel_outcome=st.sampled_from([None, CANCELED, EXPIRED, FAILED]))
+@given(
+    before=snapshots,
+    observation=observations,
+    cancel_outcome=st.sampled_from([None, State.CANCELED, State.EXPIRED, State.FAILED]),
+)
 def test_what_is_observed_is_a_move_that_status_allows(
-    before: Snapshot, observation: Observation, cancel_outcome: str | None
+    before: Snapshot, observation: Observation, cancel_outcome: State | None
 ) -> None:
-    after = domain.observed(before, observation, cancel_outcome=cancel_outcome)
-    origin, target = State(before.collection), State(after.collection)
+    after = transitions.observed(before, observation, cancel_outcome=cancel_outcome)
+    origin, target = before.collection, after.collection
     # Before an intent exists nobody can have paid it, and what was authorised is never asked for a method again.
-    if before.collection in (INITIALIZED, domain.AUTHORIZED):
+    if before.collection in (State.INITIALIZED, State.AUTHORIZED):
         return
     assert target is origin or target in MOVES[origin]
 
@@ -96,20 +88,20 @@ def test_what_is_observed_is_a_move_that_status_allows(
 @settings(deadline=None)
 @given(before=snapshots, observation=observations)
 def test_money_that_was_taken_stays_taken(before: Snapshot, observation: Observation) -> None:
-    paid = replace(before, collection=SUCCEEDED)
-    after = domain.observed(paid, observation, cancel_outcome=CANCELED)
-    assert after.collection == SUCCEEDED
+    paid = replace(before, collection=State.SUCCEEDED)
+    after = transitions.observed(paid, observation, cancel_outcome=State.CANCELED)
+    assert after.collection == State.SUCCEEDED
     assert after.amounts == observation.amounts
 
 
 @settings(deadline=None)
 @given(before=snapshots, observation=observations)
 def test_the_same_observation_twice_says_nothing_new(before: Snapshot, observation: Observation) -> None:
-    once = domain.observed(before, observation, cancel_outcome=None)
-    again = domain.observed(once, observation, cancel_outcome=None)
+    once = transitions.observed(before, observation, cancel_outcome=None)
+    again = transitions.observed(once, observation, cancel_outcome=None)
     if before.collection in ENDED_WITHOUT_MONEY and once.collection not in ENDED_WITHOUT_MONEY:
         return  # applied once only: its version is not newer the second time
-    assert not domain.says_something_new(once, again)
+    assert not transitions.has_changed(once, again)
 
 
 @settings(deadline=None)
@@ -119,22 +111,26 @@ def test_a_snapshot_is_kept_as_it_is(before: Snapshot) -> None:
 
 
 def test_an_outcome_that_is_not_known_is_processing_and_never_failed() -> None:
-    submitted = domain.submitted(Snapshot(collection=REQUIRES_PAYMENT_METHOD))
-    after = domain.observed(submitted, seen("REQUIRES_PAYMENT_METHOD", outcome_unknown=True), cancel_outcome=FAILED)
-    assert (after.collection, after.reason) == (PROCESSING, "OUTCOME_UNKNOWN")
+    submitted = transitions.submitted(Snapshot(collection=State.REQUIRES_PAYMENT_METHOD))
+    after = transitions.observed(
+        submitted, seen("REQUIRES_PAYMENT_METHOD", outcome_unknown=True), cancel_outcome=State.FAILED
+    )
+    assert (after.collection, after.reason) == (State.PROCESSING, "OUTCOME_UNKNOWN")
 
 
 @pytest.mark.parametrize("ended", sorted(ENDED_WITHOUT_MONEY))
-def test_an_outcome_that_is_not_known_does_not_bring_an_ended_payment_back(ended: str) -> None:
-    after = domain.observed(Snapshot(collection=ended), seen("CANCELED", outcome_unknown=True), cancel_outcome=None)
+def test_an_outcome_that_is_not_known_does_not_bring_an_ended_payment_back(ended: State) -> None:
+    after = transitions.observed(
+        Snapshot(collection=ended), seen("CANCELED", outcome_unknown=True), cancel_outcome=None
+    )
     assert after.collection == ended
 
 
 @pytest.mark.parametrize("ended", sorted(ENDED_WITHOUT_MONEY))
 @pytest.mark.parametrize("state", ["SUCCEEDED", "REQUIRES_CAPTURE", "PROCESSING"])
-def test_money_after_the_end_is_applied_and_asks_for_a_person(ended: str, state: str) -> None:
-    after = domain.observed(Snapshot(collection=ended), seen(state, amounts=TAKEN), cancel_outcome=ended)
-    assert after.collection == domain.COLLECTION_OF_INTENT[state]
+def test_money_after_the_end_is_applied_and_asks_for_a_person(ended: State, state: str) -> None:
+    after = transitions.observed(Snapshot(collection=ended), seen(state, amounts=TAKEN), cancel_outcome=ended)
+    assert after.collection == transitions.COLLECTION_OF_INTENT[IntentState(state)]
     assert after.amounts == TAKEN
     assert after.attention is not None
     assert after.attention.reason == "LATE_MONEY"
@@ -142,7 +138,9 @@ def test_money_after_the_end_is_applied_and_asks_for_a_person(ended: str, state:
 
 def test_a_surplus_that_comes_with_late_money_is_what_an_operator_hears_of_first() -> None:
     surplus = Attention(reason="SURPLUS", detail="5 too much.")
-    after = domain.observed(Snapshot(collection=EXPIRED), seen("SUCCEEDED", attention=surplus), cancel_outcome=EXPIRED)
+    after = transitions.observed(
+        Snapshot(collection=State.EXPIRED), seen("SUCCEEDED", attention=surplus), cancel_outcome=State.EXPIRED
+    )
     assert after.attention == Attention(
         reason="SURPLUS", detail="5 too much. Money came after the payment was EXPIRED."
     )
@@ -150,73 +148,82 @@ def test_a_surplus_that_comes_with_late_money_is_what_an_operator_hears_of_first
 
 def test_what_is_seen_at_stripe_needs_an_operator_for_as_long_as_it_is_seen() -> None:
     surplus = Attention(reason="SURPLUS", detail="5 too much.")
-    paid = domain.observed(Snapshot(collection=SUCCEEDED), seen("SUCCEEDED", attention=surplus), cancel_outcome=None)
+    paid = transitions.observed(
+        Snapshot(collection=State.SUCCEEDED), seen("SUCCEEDED", attention=surplus), cancel_outcome=None
+    )
     assert paid.attention == surplus
-    less = domain.observed(
+    less = transitions.observed(
         paid, seen("SUCCEEDED", attention=replace(surplus, detail="2 too much.")), cancel_outcome=None
     )
     assert less.attention == replace(surplus, detail="2 too much.")
-    assert domain.observed(less, seen("SUCCEEDED"), cancel_outcome=None).attention is None
+    assert transitions.observed(less, seen("SUCCEEDED"), cancel_outcome=None).attention is None
 
 
 @pytest.mark.parametrize("reason", ["LATE_MONEY", "COUPON_OVER_LIMIT", "QUOTE_REFUSED", "TRANSITION_REFUSED"])
 def test_what_an_operator_has_to_resolve_stands_whatever_is_seen_or_done(reason: str) -> None:
-    before = Snapshot(collection=REQUIRES_PAYMENT_METHOD, attentions=(Attention(reason=reason),))
+    before = Snapshot(collection=State.REQUIRES_PAYMENT_METHOD, attentions=(Attention(reason=reason),))
     for after in (
-        domain.observed(before, seen("SUCCEEDED"), cancel_outcome=None),
-        domain.submitted(before),
-        domain.moving(before),
+        transitions.observed(before, seen("SUCCEEDED"), cancel_outcome=None),
+        transitions.submitted(before),
+        transitions.moving(before),
     ):
         assert after.attentions == before.attentions
 
 
 def test_what_is_stuck_is_so_until_it_moves() -> None:
-    stuck = domain.parked(Snapshot(collection=INITIALIZED), Attention(reason="STUCK", detail="Away."))
+    stuck = transitions.parked(Snapshot(collection=State.INITIALIZED), Attention(reason="STUCK", detail="Away."))
     assert stuck.is_stuck
     steps = (
-        domain.opened(stuck, attempt=1),
-        domain.start_expired(stuck),
-        domain.refused(stuck, "seller_not_payable"),
-        domain.paid_nothing(stuck),
-        domain.submitted(stuck),
-        domain.submit_expired(stuck),
-        domain.observed(stuck, seen("SUCCEEDED"), cancel_outcome=None),
-        domain.moving(stuck),
+        transitions.opened(stuck, attempt=1),
+        transitions.start_expired(stuck),
+        transitions.refused(stuck, "seller_not_payable"),
+        transitions.paid_nothing(stuck),
+        transitions.submitted(stuck),
+        transitions.submit_expired(stuck),
+        transitions.observed(stuck, seen("SUCCEEDED"), cancel_outcome=None),
+        transitions.moving(stuck),
     )
     assert not any(after.attentions for after in steps)
 
 
 def test_every_cause_is_kept_beside_the_others_once() -> None:
-    stuck = domain.parked(Snapshot(collection=SUCCEEDED), Attention(reason="STUCK", detail="Tried 20 times."))
-    both = domain.parked(domain.quote_problem(stuck, "OVER_LIMIT"), Attention(reason="STUCK", detail="Tried 40 times."))
+    stuck = transitions.parked(
+        Snapshot(collection=State.SUCCEEDED), Attention(reason="STUCK", detail="Tried 20 times.")
+    )
+    both = transitions.parked(
+        transitions.quote_problem(stuck, "OVER_LIMIT"), Attention(reason="STUCK", detail="Tried 40 times.")
+    )
     assert [one.reason for one in both.attentions] == ["STUCK", "COUPON_OVER_LIMIT"]
     assert both.attention == Attention(
         reason="STUCK", detail="Tried 40 times. The payment used a coupon beyond its limit."
     )
 
 
-@pytest.mark.parametrize(("cancel_outcome", "collection"), [(None, CANCELED), (EXPIRED, EXPIRED), (FAILED, FAILED)])
-def test_a_cancelled_intent_means_what_it_was_cancelled_for(cancel_outcome: str | None, collection: str) -> None:
-    before = Snapshot(collection=REQUIRES_ACTION, last_error=DECLINE)
-    after = domain.observed(before, seen("CANCELED"), cancel_outcome=cancel_outcome)
+@pytest.mark.parametrize(
+    ("cancel_outcome", "collection"),
+    [(None, State.CANCELED), (State.EXPIRED, State.EXPIRED), (State.FAILED, State.FAILED)],
+)
+def test_a_cancelled_intent_means_what_it_was_cancelled_for(cancel_outcome: State | None, collection: State) -> None:
+    before = Snapshot(collection=State.REQUIRES_ACTION, last_error=DECLINE)
+    after = transitions.observed(before, seen("CANCELED"), cancel_outcome=cancel_outcome)
     assert after.collection == collection
     assert after.last_error is not None
-    assert after.last_error.recoverable is (collection != FAILED)
+    assert after.last_error.recoverable is (collection != State.FAILED)
 
 
 @pytest.mark.parametrize(
     ("said", "is_given_up"),
     [
-        (Snapshot(collection=REQUIRES_PAYMENT_METHOD), False),
-        (Snapshot(collection=REQUIRES_PAYMENT_METHOD, last_error=DECLINE, decline_count=9), False),
-        (Snapshot(collection=REQUIRES_PAYMENT_METHOD, last_error=DECLINE, decline_count=10), True),
-        (Snapshot(collection=REQUIRES_PAYMENT_METHOD, last_error=replace(DECLINE, recoverable=False)), True),
-        (Snapshot(collection=PROCESSING, decline_count=10), False),
-        (Snapshot(collection=SUCCEEDED, decline_count=10), False),
+        (Snapshot(collection=State.REQUIRES_PAYMENT_METHOD), False),
+        (Snapshot(collection=State.REQUIRES_PAYMENT_METHOD, last_error=DECLINE, decline_count=9), False),
+        (Snapshot(collection=State.REQUIRES_PAYMENT_METHOD, last_error=DECLINE, decline_count=10), True),
+        (Snapshot(collection=State.REQUIRES_PAYMENT_METHOD, last_error=replace(DECLINE, recoverable=False)), True),
+        (Snapshot(collection=State.PROCESSING, decline_count=10), False),
+        (Snapshot(collection=State.SUCCEEDED, decline_count=10), False),
     ],
 )
 def test_when_no_further_method_is_taken(said: Snapshot, is_given_up: bool) -> None:
-    assert domain.is_given_up(said) is is_given_up
+    assert policies.is_given_up(said) is is_given_up
 
 
 @pytest.mark.parametrize(
@@ -230,23 +237,23 @@ def test_when_no_further_method_is_taken(said: Snapshot, is_given_up: bool) -> N
     ],
 )
 def test_what_can_still_be_given_back(amounts: Amounts, refundable_minor: int) -> None:
-    assert domain.refundable_minor(amounts) == refundable_minor
+    assert amounts.refundable_minor == refundable_minor
 
 
 def test_waits_grow_to_a_limit_and_a_person_is_asked_after_about_a_quarter_of_an_hour() -> None:
-    delays = [domain.retry_delay(tries) for tries in range(1, 200)]
+    delays = [policies.retry_delay(tries) for tries in range(1, 200)]
     assert all(one <= other for one, other in pairwise(delays))
     assert delays[0] <= timedelta(seconds=1)
-    assert delays[-1] == domain.RETRY_MAX
-    until_parked = sum(delays[: domain.PARKED_AFTER_TRIES], timedelta())
+    assert delays[-1] == policies.RETRY_MAX
+    until_parked = sum(delays[: policies.PARKED_AFTER_TRIES], timedelta())
     assert timedelta(minutes=10) < until_parked < timedelta(minutes=20)
 
 
 def test_a_derived_id_is_the_same_for_ever_and_of_its_fact_alone() -> None:
-    first = domain.derived_id("pay_1", "step:open:1")
+    first = derived_id("pay_1", "step:open:1")
     assert str(first) == "84ec8339-3c88-59f6-92b5-084000b72837"
-    assert domain.derived_id("pay_2", "step:open:1") != first
-    assert domain.derived_id("pay_1", "step:intent:1") != first
+    assert derived_id("pay_2", "step:open:1") != first
+    assert derived_id("pay_1", "step:intent:1") != first
 
 
 # Quotes.
@@ -255,34 +262,40 @@ def test_a_derived_id_is_the_same_for_ever_and_of_its_fact_alone() -> None:
 @pytest.mark.parametrize(
     ("before", "collection", "after"),
     [
-        (None, INITIALIZED, None),
-        (None, PROCESSING, None),
-        (None, domain.AUTHORIZED, "REDEEMED"),
-        (None, SUCCEEDED, "REDEEMED"),
-        (None, FAILED, "RELEASED"),
-        (None, CANCELED, "RELEASED"),
-        (None, EXPIRED, "RELEASED"),
-        ("RELEASED", PROCESSING, "RELEASED"),  # money may be coming, and is not there
-        ("RELEASED", SUCCEEDED, "REDEEMED"),
-        ("REDEEMED", CANCELED, "REDEEMED"),  # a hold at the bank that was given up: the use is spent
+        (None, State.INITIALIZED, None),
+        (None, State.PROCESSING, None),
+        (None, State.AUTHORIZED, QuoteState.REDEEMED),
+        (None, State.SUCCEEDED, QuoteState.REDEEMED),
+        (None, State.FAILED, QuoteState.RELEASED),
+        (None, State.CANCELED, QuoteState.RELEASED),
+        (None, State.EXPIRED, QuoteState.RELEASED),
+        (QuoteState.RELEASED, State.PROCESSING, QuoteState.RELEASED),  # money may be coming, and is not there
+        (QuoteState.RELEASED, State.SUCCEEDED, QuoteState.REDEEMED),
+        (
+            QuoteState.REDEEMED,
+            State.CANCELED,
+            QuoteState.REDEEMED,
+        ),  # a hold that was given up: the use is spent
     ],
 )
-def test_a_quote_is_redeemed_for_money_and_released_for_none(before: str | None, collection: str, after: str) -> None:
-    assert domain.quote_state(before, collection) == after
+def test_a_quote_is_redeemed_for_money_and_released_for_none(
+    before: QuoteState | None, collection: State, after: QuoteState | None
+) -> None:
+    assert quote.next_state(before, collection) == after
 
 
 @given(st.lists(snapshots, max_size=6))
 def test_what_was_redeemed_stays_so_and_what_was_decided_stays_decided(way: list[Snapshot]) -> None:
-    states: list[str | None] = [None]
+    states: list[QuoteState | None] = [None]
     for snapshot in way:
-        states.append(domain.quote_state(states[-1], snapshot.collection))
-    order = [None, "RELEASED", "REDEEMED"]
+        states.append(quote.next_state(states[-1], snapshot.collection))
+    order = [None, QuoteState.RELEASED, QuoteState.REDEEMED]
     assert all(order.index(before) <= order.index(after) for before, after in pairwise(states))
 
 
 @given(snapshots, st.sampled_from(["OVER_LIMIT", "QUOTE_NOT_FOUND"]))
 def test_what_pricing_answers_is_added_to_what_an_operator_hears_already(before: Snapshot, problem: str) -> None:
-    after = domain.quote_problem(before, problem)
+    after = transitions.quote_problem(before, problem)
     assert after.attention is not None
     assert replace(after, attentions=before.attentions, cause=before.cause) == before
     if before.attention is not None:
@@ -298,26 +311,34 @@ def test_what_pricing_answers_is_added_to_what_an_operator_hears_already(before:
 @pytest.mark.parametrize(
     ("before", "after", "is_one"),
     [
-        (Snapshot(collection=REQUIRES_PAYMENT_METHOD), domain.submitted(Snapshot()), True),
-        (Snapshot(), domain.opened(Snapshot(), attempt=1), True),
-        (domain.submitted(Snapshot()), domain.submit_expired(Snapshot()), True),
-        (Snapshot(collection=PROCESSING), Snapshot(collection=REQUIRES_ACTION, cause="OBSERVATION"), True),
-        (Snapshot(collection=REQUIRES_ACTION), Snapshot(collection=REQUIRES_ACTION, cause="OBSERVATION"), True),
-        (Snapshot(collection=PROCESSING), Snapshot(collection=PROCESSING, cause="OBSERVATION"), False),
+        (Snapshot(collection=State.REQUIRES_PAYMENT_METHOD), transitions.submitted(Snapshot()), True),
+        (Snapshot(), transitions.opened(Snapshot(), attempt=1), True),
+        (transitions.submitted(Snapshot()), transitions.submit_expired(Snapshot()), True),
         (
-            Snapshot(collection=REQUIRES_ACTION),
-            domain.parked(Snapshot(collection=REQUIRES_ACTION), Attention(reason="STUCK")),
+            Snapshot(collection=State.PROCESSING),
+            Snapshot(collection=State.REQUIRES_ACTION, cause=Cause.OBSERVATION),
+            True,
+        ),
+        (
+            Snapshot(collection=State.REQUIRES_ACTION),
+            Snapshot(collection=State.REQUIRES_ACTION, cause=Cause.OBSERVATION),
+            True,
+        ),
+        (Snapshot(collection=State.PROCESSING), Snapshot(collection=State.PROCESSING, cause=Cause.OBSERVATION), False),
+        (
+            Snapshot(collection=State.REQUIRES_ACTION),
+            transitions.parked(Snapshot(collection=State.REQUIRES_ACTION), Attention(reason="STUCK")),
             False,
         ),
     ],
 )
 def test_what_is_a_sign_of_life_of_the_payer(before: Snapshot, after: Snapshot, is_one: bool) -> None:
-    assert domain.is_sign_of_life(before, after) is is_one
+    assert policies.is_sign_of_life(before, after) is is_one
 
 
 def test_a_quote_stands_for_as_long_as_any_payment_may_wait_for_its_payer() -> None:
-    for abandoned_after in (timedelta(seconds=1), domain.ABANDONED_AFTER, timedelta(days=30)):
-        assert domain.quote_ttl(abandoned_after) > domain.life_max(abandoned_after) > abandoned_after
+    for abandoned_after in (timedelta(seconds=1), policies.ABANDONED_AFTER, timedelta(days=30)):
+        assert policies.quote_ttl(abandoned_after) > policies.life_max(abandoned_after) > abandoned_after
 
 
 # Ids.

@@ -12,15 +12,20 @@ import asyncpg
 import pytest
 
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import EXPIRY, LEASE, MONEY, REQUIRES_PAYMENT_METHOD, RETRY_MAX, Snapshot
+from services.orchestrator.domain.payment import Snapshot
+from services.orchestrator.domain.plan import DueFor, NewPayment, Plan, QuoteEnd, Request, RequestKey, Stage, Transition
+from services.orchestrator.domain.policies import RETRY_MAX
+from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.statements import FORGET
-from services.orchestrator.store import LeaseLost, NewPayment, Plan, QuoteEnd, Request, RequestKey, Store, Transition
+from services.orchestrator.store import Acceptance, Store
 from services.orchestrator.sweep import Sweep
 from services.runtime.database.connections import DirectConnections, plain_dsn
+from services.runtime.database.lease import LEASE, LeaseLost
 from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from services.runtime.work.kinds import WorkKind
 from services.runtime.work.statements import claim
+from services.shared.states import State
 from tests.orchestrator.samples import Clock, new_payment_id
 
 HOUR = timedelta(hours=1)
@@ -55,7 +60,7 @@ def payment_of(payment_id: str) -> NewPayment:
     )
 
 
-def transition(fact: str, collection: str = REQUIRES_PAYMENT_METHOD) -> Transition:
+def transition(fact: str, collection: State = State.REQUIRES_PAYMENT_METHOD) -> Transition:
     return Transition(request_id=uuid.uuid4(), fact=fact, snapshot=Snapshot(collection=collection))
 
 
@@ -65,7 +70,7 @@ async def held_plan(store: Store, clock: Clock) -> Plan:
     request = request_of(payment_id)
     plan = await store.start(request, payment_of(payment_id), now=clock.now())
     assert plan is not None
-    plan.stage = "COLLECTING"
+    plan.stage = Stage.COLLECTING
     await store.save(plan, point="test.save", now=clock.now(), request=replace(request, answer=b"answer"))
     return plan
 
@@ -124,7 +129,7 @@ async def test_who_lost_the_lease_writes_nothing(store: Store, clock: Clock) -> 
     request = request_of(slow.payment_id, "SubmitPayment")
     await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
 
-    slow.latest_snapshot = Snapshot(collection=REQUIRES_PAYMENT_METHOD)
+    slow.latest_snapshot = Snapshot(collection=State.REQUIRES_PAYMENT_METHOD)
     with pytest.raises(LeaseLost):
         await store.save(
             slow, point="test.save", now=clock.now(), added=[transition("late")],
@@ -181,7 +186,7 @@ async def test_who_waited_for_the_row_reads_the_outbox_as_it_is_then(
             request = request_of(plan.payment_id, "SubmitPayment")
             waiting = asyncio.create_task(store.accept(request, payer_id=None, point="test.accept", now=clock.now()))
             await _somebody_waits(other)
-        _, _, taken = await waiting
+        taken = (await waiting).plan
     finally:
         await other.close()
     assert taken is not None
@@ -257,8 +262,8 @@ async def test_a_delivery_of_an_unknown_payment_or_of_another_tenants_is_not_tak
 async def test_a_request_that_comes_while_it_is_held_makes_it_due_again(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     request = request_of(plan.payment_id, "CancelPayment")
-    found, accepted, taken = await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
-    assert (found, accepted, taken) == (True, True, None)
+    accepted = await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
+    assert accepted == Acceptance(found=True, is_new=True, plan=None)
     await released(store, plan, clock)
     assert await is_due(store, plan, clock)
 
@@ -276,7 +281,7 @@ async def test_a_request_that_is_open_keeps_a_payment_due_whoever_lets_it_go(sto
     assert not await is_due(store, plan, clock)
 
     other = request_of(plan.payment_id, "SubmitPayment")
-    _, _, taken = await store.accept(other, payer_id=None, point="test.accept", now=clock.now())
+    taken = (await store.accept(other, payer_id=None, point="test.accept", now=clock.now())).plan
     assert taken is not None
     taken.due_time = None
     await store.save(taken, point="test.save", now=clock.now(), request=replace(other, answer=b"answer"), release=True)
@@ -289,7 +294,7 @@ async def test_after_an_error_a_payment_rests_and_keeps_what_was_saved(store: St
     await released(store, plan, clock)
     taken = await store.take("main", plan.payment_id)
     assert taken is not None
-    taken.latest_snapshot = Snapshot(collection="SUCCEEDED")
+    taken.latest_snapshot = Snapshot(collection=State.SUCCEEDED)
     taken.mirror_version, taken.failures, taken.due_time = 3, 1, clock.now() + HOUR
     await store.release(taken, now=clock.now())
 
@@ -313,11 +318,11 @@ async def test_after_an_error_a_payment_to_which_something_came_is_looked_at_at_
 async def test_a_request_is_accepted_for_its_payer_alone(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     request = request_of(plan.payment_id, "SubmitPayment")
-    found, accepted, _ = await store.accept(request, payer_id="payer_2", point="test.accept", now=clock.now())
-    assert (found, accepted) == (False, False)
+    accepted = await store.accept(request, payer_id="payer_2", point="test.accept", now=clock.now())
+    assert (accepted.found, accepted.is_new) == (False, False)
     assert await store.read("main", plan.payment_id, payer_id="payer_2") is None
-    found, accepted, _ = await store.accept(request, payer_id="payer_1", point="test.accept", now=clock.now())
-    assert (found, accepted) == (True, True)
+    accepted = await store.accept(request, payer_id="payer_1", point="test.accept", now=clock.now())
+    assert (accepted.found, accepted.is_new) == (True, True)
 
 
 async def test_of_twenty_equal_requests_at_once_one_is_accepted(store: Store, clock: Clock) -> None:
@@ -327,8 +332,8 @@ async def test_of_twenty_equal_requests_at_once_one_is_accepted(store: Store, cl
     answers = await asyncio.gather(
         *(store.accept(request, payer_id=None, point="test.accept", now=clock.now()) for _ in range(20))
     )
-    assert sum(accepted for _, accepted, _ in answers) == 1
-    assert len([plan for _, _, plan in answers if plan is not None]) == 1
+    assert sum(one.is_new for one in answers) == 1
+    assert len([one for one in answers if one.plan is not None]) == 1
 
 
 async def test_an_answer_is_kept_for_ever(store: Store, clock: Clock) -> None:
@@ -389,21 +394,21 @@ async def fence_of_engine(store: Store, kind: WorkKind, plan: Plan, clock: Clock
 
 async def claimed(store: Store, plan: Plan, clock: Clock) -> QuoteEnd | None:
     """Return what pricing has to hear of a payment, held as by the engine; None if nothing is due."""
-    kind = QuoteOutbox(store, peers=None).kind  # type: ignore[arg-type]
+    kind = QuoteOutbox(store, pricing=None).kind  # type: ignore[arg-type]
     fence = await fence_of_engine(store, kind, plan, clock)
     return None if fence is None else await store.quote_end("main", plan.payment_id, fence=fence)
 
 
 async def test_what_became_of_a_quote_is_due_until_pricing_has_heard_it(store: Store, clock: Clock) -> None:
     plan = await quoted_plan(store, clock)
-    await store.save(plan, point="test.save", now=clock.now(), quote_state="REDEEMED")
+    await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.quote_state, kept.quote_unheard, kept.quote_problem) == ("REDEEMED", "REDEEMED", None)
 
     one = await claimed(store, plan, clock)
     assert one == QuoteEnd(
-        tenant_id="main", payment_id=plan.payment_id, quote_id=plan.quote_id or "", quote_state="REDEEMED"
+        tenant_id="main", payment_id=plan.payment_id, quote_id=plan.quote_id or "", quote_state=QuoteState.REDEEMED
     )
     assert await claimed(store, plan, clock) is None
     clock.advance(2 * LEASE)  # whoever told it died
@@ -416,10 +421,10 @@ async def test_what_became_of_a_quote_is_due_until_pricing_has_heard_it(store: S
 
 async def test_what_was_heard_is_forgotten_unless_it_is_something_else_by_now(store: Store, clock: Clock) -> None:
     plan = await quoted_plan(store, clock)
-    await store.save(plan, point="test.save", now=clock.now(), quote_state="RELEASED")
+    await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.RELEASED)
     told = await claimed(store, plan, clock)
     assert told is not None
-    await store.save(plan, point="test.save", now=clock.now(), quote_state="REDEEMED")
+    await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     await store.quote_heard(told)
     await store.quote_problem(told, "LATE")
     kept = await store.read("main", plan.payment_id, payer_id=None)
@@ -433,7 +438,7 @@ async def test_what_was_heard_is_forgotten_unless_it_is_something_else_by_now(st
 
 async def test_what_pricing_answered_makes_a_payment_due_although_it_is_held(store: Store, clock: Clock) -> None:
     plan = await quoted_plan(store, clock)
-    await store.save(plan, point="test.save", now=clock.now(), quote_state="REDEEMED")
+    await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     one = await claimed(store, plan, clock)
     assert one is not None
     await store.quote_problem(one, "OVER_LIMIT")
@@ -457,7 +462,7 @@ async def test_who_lost_the_lease_ends_no_quote(store: Store, clock: Clock) -> N
     clock.advance(LEASE)
     assert await store.take("main", slow.payment_id) is not None
     with pytest.raises(LeaseLost):
-        await store.save(slow, point="test.save", now=clock.now(), quote_state="REDEEMED")
+        await store.save(slow, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     assert await claimed(store, slow, clock) is None
 
 
@@ -473,16 +478,16 @@ async def work_class(store: Store, plan: Plan) -> str:
 async def waiting_for_its_payer(store: Store, clock: Clock) -> Plan:
     """Return a payment that is due for nothing but its end."""
     plan = await held_plan(store, clock)
-    plan.work_class = EXPIRY
+    plan.work_class = DueFor.EXPIRY
     await released(store, plan, clock, due_in=HOUR)
-    assert await work_class(store, plan) == EXPIRY
+    assert await work_class(store, plan) == DueFor.EXPIRY
     return plan
 
 
 async def taken_for_its_end(store: Store, plan: Plan, clock: Clock) -> Plan:
     """Return the plan of a payment whose end is due, held as by the engine."""
     clock.advance(HOUR)
-    _, expiries = Sweep(store, driver=None, runner=None).kinds  # type: ignore[arg-type]
+    _, expiries = Sweep(store, None, None, None, None).kinds  # type: ignore[arg-type]
     fence = await fence_of_engine(store, expiries, plan, clock)
     assert fence is not None
     taken = await store.held("main", plan.payment_id, fence=fence)
@@ -491,7 +496,7 @@ async def taken_for_its_end(store: Store, plan: Plan, clock: Clock) -> Plan:
 
 
 async def test_a_payment_that_is_started_is_due_for_money(store: Store, clock: Clock) -> None:
-    assert (await held_plan(store, clock)).work_class == MONEY
+    assert (await held_plan(store, clock)).work_class == DueFor.MONEY
 
 
 async def test_who_is_waited_for_takes_a_payment_for_money_and_the_sweep_for_what_it_was_due_for(
@@ -499,28 +504,28 @@ async def test_who_is_waited_for_takes_a_payment_for_money_and_the_sweep_for_wha
 ) -> None:
     plan = await waiting_for_its_payer(store, clock)
     swept = await taken_for_its_end(store, plan, clock)
-    assert swept.work_class == EXPIRY
+    assert swept.work_class == DueFor.EXPIRY
     await store.release(swept, now=clock.now())  # it met an outage, and is still no more than an end
-    assert await work_class(store, plan) == EXPIRY
+    assert await work_class(store, plan) == DueFor.EXPIRY
     assert await store.take("main", plan.payment_id) is not None
-    assert await work_class(store, plan) == MONEY
+    assert await work_class(store, plan) == DueFor.MONEY
 
 
 async def test_whatever_comes_to_a_payment_is_money(store: Store, clock: Clock) -> None:
     plan = await waiting_for_its_payer(store, clock)
     await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
-    assert await work_class(store, plan) == MONEY
+    assert await work_class(store, plan) == DueFor.MONEY
 
     plan = await waiting_for_its_payer(store, clock)
     await store.accept(
         request_of(plan.payment_id, "SubmitPayment"), payer_id=None, point="test.accept", now=clock.now()
     )
-    assert await work_class(store, plan) == MONEY
+    assert await work_class(store, plan) == DueFor.MONEY
 
     plan = await waiting_for_its_payer(store, clock)
-    end = QuoteEnd(tenant_id="main", payment_id=plan.payment_id, quote_id="quote_1", quote_state="RELEASED")
+    end = QuoteEnd(tenant_id="main", payment_id=plan.payment_id, quote_id="quote_1", quote_state=QuoteState.RELEASED)
     await store.quote_problem(end, "QUOTE_NOT_FOUND")
-    assert await work_class(store, plan) == MONEY
+    assert await work_class(store, plan) == DueFor.MONEY
 
 
 @pytest.mark.parametrize("comes", ["observation", "request"])
@@ -539,40 +544,41 @@ async def test_what_comes_while_an_end_is_at_work_is_money_afterwards(
         await released(store, swept, clock, due_in=HOUR)
     else:
         await store.release(swept, now=clock.now())
-    assert await work_class(store, plan) == MONEY
+    assert await work_class(store, plan) == DueFor.MONEY
 
 
 async def test_an_end_of_which_status_has_not_heard_is_money(store: Store, clock: Clock) -> None:
     plan = await waiting_for_its_payer(store, clock)
     swept = await taken_for_its_end(store, plan, clock)
-    swept.pending = [transition("expired", "EXPIRED")]
+    swept.pending = [transition("expired", State.EXPIRED)]
     await store.release(swept, now=clock.now())
-    assert await work_class(store, plan) == MONEY
+    assert await work_class(store, plan) == DueFor.MONEY
 
 
-async def test_a_cancel_that_is_open_is_known_to_who_takes_the_payment(store: Store, clock: Clock) -> None:
+async def test_an_urgent_request_that_is_open_is_known_to_who_takes_the_payment(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
-    request = request_of(plan.payment_id, "CancelPayment")
-    _, _, taken = await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
-    assert taken is None
+    request = replace(request_of(plan.payment_id, "CancelPayment"), is_urgent=True)
+    accepted = await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
+    assert accepted.plan is None
     await released(store, plan, clock)
     taken = await store.take("main", plan.payment_id)
     assert taken is not None
-    assert taken.is_canceling
+    assert taken.has_urgent_request
     await store.save(
         taken, point="test.save", now=clock.now(), request=replace(request, answer=b"answer"), release=True
     )
     taken = await store.take("main", plan.payment_id)
     assert taken is not None
-    assert not taken.is_canceling
+    assert not taken.has_urgent_request
 
 
-async def test_open_requests_are_carried_on_the_cancels_first(store: Store, clock: Clock) -> None:
+async def test_open_requests_are_carried_on_the_urgent_ones_first(store: Store, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     for method in ("SubmitPayment", "RefundPayment", "CancelPayment"):
         clock.advance(HOUR)
         send_before = clock.now() + HOUR if method == "SubmitPayment" else None
         request = request_of(plan.payment_id, method, send_before_time=send_before)
+        request = replace(request, is_urgent=method == "CancelPayment")
         await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
     found = await store.open_requests("main", plan.payment_id)
     assert [one.key.method for one in found] == ["CancelPayment", "SubmitPayment", "RefundPayment"]

@@ -6,7 +6,7 @@ import pytest
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from services.orchestrator.domain import RETRY_MAX
+from services.orchestrator.domain.policies import RETRY_MAX
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.samples import CONFIRM, REFUND, TOTAL_MINOR, Clock, refund, refused, start, state_of, submit
 

@@ -11,13 +11,13 @@ import pytest
 
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
-from services.orchestrator.domain import ABANDONED_AFTER, RETRY_MAX
+from services.orchestrator.domain.policies import ABANDONED_AFTER, RETRY_MAX
 from services.runtime.database.connections import plain_dsn
 from services.runtime.rpc import call_context
 from services.runtime.work.dead_letters import depth
 from services.runtime.work.kinds import SLOTS, WorkClass
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import asked_by_shop
+from tests.orchestrator.crash_injection import ask
 from tests.orchestrator.samples import CANCEL, CONFIRM, Clock, state_of, submit, update
 
 WITHIN_S = 10.0
@@ -161,8 +161,7 @@ async def test_a_process_that_ends_lets_go_what_it_was_asked(
     await journeys.stripe.fault("pause", route=CONFIRM)
     async with world.orchestrator() as ending:
         with call_context.acting_for("main"):
-            request = asked_by_shop(asked, payment_id, command=asked.SerializeToString())
-            waiting = asyncio.ensure_future(ending.parts.runner.on_payment(request, payer_id=None))
+            waiting = asyncio.ensure_future(ask(ending.parts, asked))
         await until(journeys.is_faulty)
     assert waiting.done()
     await journeys.stripe.resume()

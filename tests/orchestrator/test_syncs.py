@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from services.orchestrator.domain import Amounts, Attention
 from services.orchestrator.syncs import OF_ONE_PAYER, is_over
+from services.shared.payment import Amounts, Attention
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.samples import (
     PAYER,

@@ -96,6 +96,8 @@ CREATE TABLE requests (
     answer       bytea,
     refusal      jsonb,
     create_time  timestamptz NOT NULL,
+    -- It is carried on before the other open requests of its payment.
+    is_urgent    boolean     NOT NULL DEFAULT false,
     -- After this it is not sent to Stripe for a first time any more; null where it goes ahead at any age.
     send_before_time timestamptz,
     CONSTRAINT requests_pkey PRIMARY KEY (tenant_id, caller, method, request_id)

@@ -37,9 +37,9 @@ BEGIN
                 'quote',
                 (SELECT json_build_array(q.quote_state, q.attention) FROM quote_outbox q
                  WHERE q.tenant_id = tenant AND q.payment_id = payment),
-                'is_canceling', EXISTS (
+                'has_urgent_request', EXISTS (
                     SELECT FROM requests r
-                    WHERE r.tenant_id = tenant AND r.payment_id = payment AND r.state <> 'DONE' AND r.method = 'CancelPayment'))
+                    WHERE r.tenant_id = tenant AND r.payment_id = payment AND r.state <> 'DONE' AND r.is_urgent))
             FROM transitions t
             WHERE t.tenant_id = tenant AND t.payment_id = payment);
 END $$;

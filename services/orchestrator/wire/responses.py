@@ -1,12 +1,22 @@
-"""What others may see of what is passed on. Names what is shown: a field of later is hidden until it is named, too."""
+"""Builds answers. Of what is passed on, it names what is shown: a field of later is hidden until it is named, too."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
+from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
+from batzen.status.v1 import status_pb2
+from batzen.type.v1 import payment_pb2
+from services.orchestrator.domain.payment import OUTCOME_NOT_RECORDED_YET
+from services.orchestrator.domain.plan import Plan, Stage
+from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.wire.payments import snapshot_message
+from services.shared.states import State
+from services.wire import money, timestamp
 
 M = TypeVar("M", bound=Message)
 
@@ -24,7 +34,59 @@ _SHOWN: Final = (
 )
 _SHOWN_OF_SELLER: Final = ("seller_id", "base_minor", "net_minor", "vat_minor", "gross_minor")
 _SHOWN_OF_ADJUSTMENT: Final = ("adjustment_id", "coupon_code", "direction", "amount_minor", "shares")
+_QUOTE_STEPS: Final = {QuoteState.REDEEMED: "redeem quote", QuoteState.RELEASED: "release quote"}
 _NOT_OF_TOTAL: Final = frozenset({pricing_pb2.STAGE_PLATFORM_FEE})
+
+
+def unrecorded_payment(plan: Plan) -> status_pb2.Payment:
+    """Return a payment while status is away: as one that is processing, and whose outcome is not recorded yet."""
+    snapshot = replace(
+        plan.latest_snapshot, collection=State.PROCESSING, reason=OUTCOME_NOT_RECORDED_YET, last_error=None
+    )
+    return status_pb2.Payment(
+        payment_id=plan.payment_id,
+        revision=plan.revision,
+        state=payment_pb2.PAYMENT_STATE_PROCESSING,
+        phase=status_pb2.PHASE_PROCESSING,
+        snapshot=snapshot_message(snapshot),
+        total=money(plan.total_minor or 0, plan.currency_code or ""),
+        payer_id=plan.payer_id,
+        seller_ids=plan.seller_ids,
+        booking_ids=plan.booking_ids,
+        client_reference=plan.client_reference,
+        quote_id=plan.quote_id or "",
+        labels=plan.labels,
+    )
+
+
+def payment_plan(plan: Plan) -> orchestrator_pb2.PaymentPlan:
+    """Return what was asked for and how far it has come."""
+    currency = plan.currency_code or ""
+    message = orchestrator_pb2.PaymentPlan(
+        payment_id=plan.payment_id,
+        timing=orchestrator_pb2.TIMING_IMMEDIATE,
+        collection=orchestrator_pb2.COLLECTION_ELEMENTS,
+        quote_id=plan.quote_id or "",
+        seller_parts=[
+            orchestrator_pb2.SellerPart(
+                seller_id=plan.seller_ids[0],
+                gross=money(plan.total_minor or 0, currency),
+                platform_fee=money(plan.platform_fee_minor or 0, currency),
+            )
+        ],
+        attempt=plan.attempt,
+        mirror_version=plan.mirror_version,
+        revision=plan.revision,
+        pending_steps=[
+            *(["start"] if plan.stage is Stage.STARTING else []),
+            *(f"record {transition.fact}" for transition in plan.pending),
+            *([_QUOTE_STEPS[plan.quote_unheard]] if plan.quote_unheard else []),
+        ],
+        create_time=timestamp(plan.create_time),
+    )
+    if plan.expire_time is not None:
+        message.expire_time.CopyFrom(timestamp(plan.expire_time))
+    return message
 
 
 def for_payer(quote: pricing_pb2.Quote) -> pricing_pb2.Quote:

@@ -1,0 +1,76 @@
+"""What every command is to those who run it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import datetime, timedelta
+from typing import ClassVar, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from services.orchestrator.domain.plan import Request, RequestKey
+from services.orchestrator.store import Acceptance, Store
+from services.orchestrator.unit_of_work import UnitOfWork
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+class Command(ABC, Generic[RequestT, ResponseT]):
+    """One RPC of OrchestratorService that changes something."""
+
+    request_type: type[RequestT]
+    response_type: type[ResponseT]
+    age_max: ClassVar[timedelta | None] = None
+    """How old a request may be when it is first sent to Stripe; None where it goes ahead at any age."""
+    starts_payment: ClassVar[bool] = False
+    """It makes the payment. All others first finish a start that is not done."""
+    is_urgent: ClassVar[bool] = False
+    """It is carried on before the other open requests of its payment."""
+    yields_to_urgent: ClassVar[bool] = False
+    """An urgent request that came after it is carried on before it."""
+
+    @property
+    def name(self) -> str:
+        """The RPC's; requests are stored under it."""
+        return self.request_type.__name__.removesuffix("Request")
+
+    @property
+    def point(self) -> str:
+        """What the names of its crash points begin with."""
+        return self.name.removesuffix("Payment").lower()
+
+    @abstractmethod
+    def validate(self, message: RequestT) -> None:
+        """Refuse what is wrong with a request whatever the state; nothing is written down before."""
+
+    @abstractmethod
+    def payment_id(self, message: RequestT, key: RequestKey) -> str:
+        """Return the payment that a request is about."""
+
+    def stored(self, message: RequestT) -> bytes:
+        """Return what of a request is stored until it has its answer."""
+        return message.SerializeToString()
+
+    async def accept(
+        self, store: Store, request: Request, message: RequestT, *, payer_id: str | None, now: datetime
+    ) -> Acceptance:
+        """Write a request down, unless it is known or its payment is not `payer_id`'s, and take the payment if free."""
+        return await store.accept(request, payer_id=payer_id, point=f"{self.point}.accept", now=now)
+
+    @abstractmethod
+    async def perform(self, work: UnitOfWork, request: Request, message: RequestT) -> ResponseT:
+        """Do what is asked for to a held payment; carried on by another process it comes to the same.
+
+        What cannot be asked of others again is decided and saved before they are asked, and the request is marked as
+        calling. Everything that is asked of others has an id that is derived from the request. Raises what callers
+        hear, and `DependencyUnavailable` for what is to be tried again.
+        """
+
+    def redact(self, answer: ResponseT) -> None:
+        """Take out of an answer what must not be stored."""
+        return
+
+    async def refresh(self, request: Request, answer: ResponseT) -> None:
+        """Put what `redact` took out back into a stored answer, as it is now."""
+        return

@@ -1,0 +1,44 @@
+"""All commands by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.orchestrator.commands.cancel import CancelPayment
+from services.orchestrator.commands.command import Command
+from services.orchestrator.commands.refund import RefundPayment
+from services.orchestrator.commands.start import StartPayment
+from services.orchestrator.commands.submit import SubmitPayment
+from services.orchestrator.peers import Peers
+from services.orchestrator.steps import Steps
+from services.orchestrator.transition_outbox import TransitionOutbox
+
+AnyCommand = Command[Any, Any]  # each has types of its own, which its request brings
+"""A command whose types only itself knows."""
+
+
+class Registry:
+    """The commands that a process carries out."""
+
+    def __init__(self, *commands: AnyCommand) -> None:
+        self._commands = {command.name: command for command in commands}
+
+    def __iter__(self) -> Iterator[AnyCommand]:
+        return iter(self._commands.values())
+
+    def __getitem__(self, name: str) -> AnyCommand:
+        return self._commands[name]
+
+
+def all_commands(
+    steps: Steps, outbox: TransitionOutbox, peers: Peers, *, quote_ttl: timedelta, now: Callable[[], datetime]
+) -> Registry:
+    """Return the commands of this service."""
+    return Registry(
+        StartPayment(steps, outbox, peers, quote_ttl=quote_ttl),
+        SubmitPayment(outbox, peers, now=now),
+        CancelPayment(steps, outbox),
+        RefundPayment(outbox, peers),
+    )

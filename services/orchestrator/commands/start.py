@@ -1,0 +1,88 @@
+"""StartPayment: prices, opens, and creates what the payer pays with."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from batzen.gateway.v1 import payer_pb2
+from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession, StartPaymentRequest, StartPaymentResponse
+from batzen.type.v1 import payment_pb2
+from services.orchestrator.commands.command import Command
+from services.orchestrator.domain.plan import Request, RequestKey, Stage
+from services.orchestrator.peers import Peers
+from services.orchestrator.steps import Steps
+from services.orchestrator.store import Acceptance, Store
+from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.unit_of_work import UnitOfWork
+from services.orchestrator.wire.requests import check_start, derived_payment_id, new_payment
+
+
+class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
+    """Starts a payment; a repeat answers with the payment that the first one started."""
+
+    request_type = StartPaymentRequest
+    response_type = StartPaymentResponse
+    starts_payment: ClassVar[bool] = True
+
+    def __init__(self, steps: Steps, outbox: TransitionOutbox, peers: Peers, *, quote_ttl: timedelta) -> None:
+        self._steps = steps
+        self._outbox = outbox
+        self._peers = peers
+        self._quote_ttl = quote_ttl
+
+    def validate(self, message: StartPaymentRequest) -> None:
+        """Refuse what cannot be started, whatever the state."""
+        check_start(message)
+
+    def payment_id(self, message: StartPaymentRequest, key: RequestKey) -> str:
+        """Return the id of the payment that it makes, the same for each repeat."""
+        return derived_payment_id(key)
+
+    def stored(self, message: StartPaymentRequest) -> bytes:
+        """Nothing: the plan has all but the payer's personal data, which is stored nowhere."""
+        return b""
+
+    async def accept(
+        self, store: Store, request: Request, message: StartPaymentRequest, *, payer_id: str | None, now: datetime
+    ) -> Acceptance:
+        """Write the request and the plan down."""
+        payment = new_payment(message, request.payment_id, quote_ttl=self._quote_ttl)
+        plan = await store.start(request, payment, now=now)
+        return Acceptance(found=True, is_new=plan is not None, plan=plan)
+
+    async def perform(self, work: UnitOfWork, request: Request, message: StartPaymentRequest) -> StartPaymentResponse:
+        """Start the payment, or go on from where a start before got to."""
+        plan = work.plan
+        if plan.stage is Stage.STARTING:
+            await self._steps.start(work, _payer(message))
+        await self._steps.end_if_due(work)  # a start that took too long ends here, before anybody could pay
+        await self._outbox.flush_outbox(work)
+        if plan.stage is not Stage.COLLECTING:
+            work.client_secret = ""
+        elif not work.client_secret:
+            work.client_secret = (await self._peers.gateway.secrets(plan.payment_id)).client_secret
+        session = PaymentSession(
+            payment=await self._outbox.payment(work),
+            quote=work.quote or await self._peers.pricing.quote(plan.quote_id or ""),
+            client_secret=work.client_secret,
+        )
+        return StartPaymentResponse(session=session)
+
+    def redact(self, answer: StartPaymentResponse) -> None:
+        """Take out what only the payer may have."""
+        answer.session.ClearField("client_secret")
+        answer.session.ClearField("next_action")
+
+    async def refresh(self, request: Request, answer: StartPaymentResponse) -> None:
+        """Fetch the secret anew, where the payer may still need it."""
+        if answer.session.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD:
+            answer.session.client_secret = (await self._peers.gateway.secrets(request.payment_id)).client_secret
+
+
+def _payer(message: StartPaymentRequest) -> payer_pb2.Payer | None:
+    """Return the payer's personal data; None where the request is carried on without its caller."""
+    if not message.HasField("payer"):
+        return None
+    payer = message.payer
+    return payer_pb2.Payer(payer_id=payer.payer_id, email=payer.email, name=payer.name, locale=payer.locale)

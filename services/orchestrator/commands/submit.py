@@ -1,0 +1,158 @@
+"""SubmitPayment: confirms the intent with the payer's method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import ClassVar, Final
+
+from batzen.orchestrator.v1.orchestrator_pb2 import SubmitPaymentRequest, SubmitPaymentResponse
+from batzen.type.v1 import payment_pb2
+from services.errors import FieldInvalid, ServiceError
+from services.orchestrator.commands.command import Command
+from services.orchestrator.domain import transitions
+from services.orchestrator.domain.errors import MethodRefused, PaymentState, SubmitExpired, SubmitRefused
+from services.orchestrator.domain.payment import SUBMITTABLE, Observation
+from services.orchestrator.domain.plan import Request, RequestKey
+from services.orchestrator.domain.policies import SUBMIT_AGE_MAX
+from services.orchestrator.peers import Peers
+from services.orchestrator.peers.refusals import REQUEST_EXPIRED, STRIPE_REFUSED
+from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.unit_of_work import UnitOfWork
+from services.runtime import crash_points
+from services.shared import fields
+from services.shared.refusals import Refusal
+
+METHOD_FIELDS: Final = frozenset({"payment_method_id", "confirmation_token_id"})
+METHOD_PARAMS: Final = frozenset({"payment_method", "confirmation_token", "payment_method_data", "source"})
+METHOD_CODES: Final = (
+    "payment_method_",
+    "confirmation_token_",
+    "card_",
+    "expired_card",
+    "incorrect_",
+    "invalid_expiry",
+)
+"""By these fields of ours, and parameters and beginnings of codes of Stripe's, it is the method that is refused. Any
+other refusal is no fault of the payer's, and another method would not help."""
+
+
+class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
+    """Submits the payer's method."""
+
+    request_type = SubmitPaymentRequest
+    response_type = SubmitPaymentResponse
+    age_max: ClassVar[timedelta | None] = SUBMIT_AGE_MAX
+    yields_to_urgent: ClassVar[bool] = True
+    """A submit of which nothing was heard may have been followed by a cancel, which then is what its payer wants."""
+
+    def __init__(self, outbox: TransitionOutbox, peers: Peers, *, now: Callable[[], datetime]) -> None:
+        self._outbox = outbox
+        self._peers = peers
+        self._now = now
+
+    def validate(self, message: SubmitPaymentRequest) -> None:
+        """Refuse what names no payment, or nothing to pay with."""
+        fields.payment_id(message.payment_id)
+        field = message.WhichOneof("method") or "payment_method_id"
+        fields.identifier(message.payment_method_id or message.confirmation_token_id, field=field)
+        if message.return_url:
+            fields.url(message.return_url, field="return_url")
+
+    def payment_id(self, message: SubmitPaymentRequest, key: RequestKey) -> str:
+        """Return the payment that is named."""
+        return message.payment_id
+
+    async def perform(self, work: UnitOfWork, request: Request, message: SubmitPaymentRequest) -> SubmitPaymentResponse:
+        """Confirm the intent; the payer's money moves here, at most once for a request."""
+        plan = work.plan
+        if not request.calling:
+            if plan.latest_snapshot.collection not in SUBMITTABLE:
+                raise PaymentState(state=plan.latest_snapshot.collection)
+            if request.send_before_time is not None and request.send_before_time <= self._now():
+                raise SubmitExpired
+            work.enqueue(transitions.submitted(plan.latest_snapshot), f"step:submit:{request.derived_id}")
+            await work.save("submit.begin", request=request)
+        confirming = self._peers.gateway.confirm_intent(
+            plan,
+            request_id=request.derived_id,
+            payment_method_id=message.payment_method_id,
+            confirmation_token_id=message.confirmation_token_id,
+            return_url=message.return_url or plan.return_url,
+            send_before_time=request.send_before_time,
+        )
+        try:
+            async with self._outbox.flushing(work):  # watchers see it while the bank decides
+                answer = await crash_points.call("submit.gateway", confirming)
+        except Refusal as refusal:
+            error = await self._refused(work, request, message, refusal)
+            await work.save("submit.refused")
+            await self._outbox.try_flush_outbox(work)
+            raise error from refusal
+        self._settle(work, answer.observation, request)
+        await work.save("submit.outcome")
+        await self._outbox.try_flush_outbox(work)
+        response = SubmitPaymentResponse(payment=await self._outbox.payment(work))
+        if answer.redirect_url is not None:
+            response.next_action.redirect_url = answer.redirect_url
+        return response
+
+    async def _refused(
+        self, work: UnitOfWork, request: Request, message: SubmitPaymentRequest, refusal: Refusal
+    ) -> ServiceError:
+        """Take a submit back that never reached a bank, and return what its caller hears.
+
+        Where something else was heard of the payment since, that is what holds: the payment is looked into.
+        """
+        latest = work.plan.latest_snapshot
+        if refusal.reason == REQUEST_EXPIRED:
+            # A gateway whose database lost its last commits may have sent it all the same.
+            work.apply(await self._sync(work))
+            latest = work.plan.latest_snapshot
+            if latest.is_unheard:
+                work.enqueue(transitions.submit_expired(latest), f"step:submit_expired:{request.derived_id}")
+            is_free = work.plan.latest_snapshot.collection in SUBMITTABLE
+            return SubmitExpired() if is_free else PaymentState(state=latest.collection)
+        if _is_of_the_method(refusal) and (latest.is_unheard or latest.collection in SUBMITTABLE):
+            code = refusal.metadata.get("code", refusal.reason.lower())
+            if latest.is_unheard:  # or that was recorded already, by a process that died over the answer
+                work.enqueue(transitions.method_refused(latest, code), f"step:submit_refused:{request.derived_id}")
+            return MethodRefused(code=code, field=refusal.field or message.WhichOneof("method"))
+        self._settle(work, await self._sync(work), request)
+        if refusal.reason == STRIPE_REFUSED:
+            return SubmitRefused(**refusal.metadata)
+        if refusal.status == "INVALID_ARGUMENT" and refusal.field == "return_url":
+            return FieldInvalid(field="return_url")
+        return PaymentState(state=work.plan.latest_snapshot.collection)
+
+    async def _sync(self, work: UnitOfWork) -> Observation:
+        sync = self._peers.gateway.sync_intent(work.plan.payment_id)
+        return (await crash_points.call("submit.sync", sync)).observation
+
+    def _settle(self, work: UnitOfWork, observation: Observation, request: Request) -> None:
+        """Apply what a submit led to, also when it led to where the payment stood before."""
+        work.apply(observation)
+        plan = work.plan
+        if plan.latest_snapshot.is_unheard:
+            settled = transitions.observed(plan.latest_snapshot, observation, cancel_outcome=plan.cancel_outcome)
+            work.enqueue(settled, f"step:submit_settled:{request.derived_id}")
+
+    def redact(self, answer: SubmitPaymentResponse) -> None:
+        """Take out what only the payer may have."""
+        answer.ClearField("next_action")
+
+    async def refresh(self, request: Request, answer: SubmitPaymentResponse) -> None:
+        """Say anew where the payer has to go."""
+        if answer.payment.state != payment_pb2.PAYMENT_STATE_REQUIRES_ACTION:
+            return
+        secrets = await self._peers.gateway.secrets(request.payment_id)
+        if secrets.redirect_url is not None:
+            answer.next_action.redirect_url = secrets.redirect_url
+
+
+def _is_of_the_method(refusal: Refusal) -> bool:
+    """Whether another method may be taken where this one was refused."""
+    if refusal.reason != STRIPE_REFUSED:
+        return refusal.status == "INVALID_ARGUMENT" and refusal.field in METHOD_FIELDS
+    param = refusal.metadata.get("param", "").partition("[")[0]
+    return param in METHOD_PARAMS or refusal.metadata.get("code", "").startswith(METHOD_CODES)

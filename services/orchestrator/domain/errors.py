@@ -1,0 +1,76 @@
+"""Why the command side refuses: one class a reason, its docstring the message that a caller reads."""
+
+from __future__ import annotations
+
+from services.errors import FailedPrecondition, InvalidRequest, NotFound, ServiceError
+
+
+class PaymentNotFound(NotFound):
+    """There is no such payment."""
+
+    reason = "PAYMENT_NOT_FOUND"
+
+
+class PaymentState(FailedPrecondition):
+    """The payment's state does not allow this; read it, then decide."""
+
+    reason = "PAYMENT_STATE"
+
+
+class AmountNotChargeable(InvalidRequest):
+    """Stripe cannot charge this total in this currency."""
+
+    reason = "AMOUNT_NOT_CHARGEABLE"
+
+
+class TooManySellers(InvalidRequest):
+    """This collection pays one seller; start a payment for each."""
+
+    reason = "TOO_MANY_SELLERS"
+
+
+class MethodRefused(FailedPrecondition):
+    """Stripe does not take this payment method; choose another."""
+
+    reason = "METHOD_REFUSED"
+
+
+class SubmitRefused(FailedPrecondition):
+    """Stripe refuses this for good, whatever the payment method; the metadata says why."""
+
+    reason = "SUBMIT_REFUSED"
+
+
+class SubmitExpired(FailedPrecondition):
+    """The submit did not reach Stripe in time and was given up; nothing was charged. Submit again, under a new id."""
+
+    reason = "SUBMIT_EXPIRED"
+
+
+class RefundableChanged(FailedPrecondition):
+    """The refundable balance is not what you saw; read the payment, then decide again."""
+
+    reason = "REFUNDABLE_CHANGED"
+
+
+class RefundExceedsRefundable(FailedPrecondition):
+    """More than what is refundable."""
+
+    reason = "REFUND_EXCEEDS_REFUNDABLE"
+
+
+class RefundRefused(FailedPrecondition):
+    """Stripe refuses this refund for good."""
+
+    reason = "REFUND_REFUSED"
+
+
+class NotOffered(ServiceError):
+    """This way of taking or collecting money is not offered by this version."""
+
+    status = "UNIMPLEMENTED"
+    reason = "NOT_OFFERED"
+
+
+class SellerPartNotCovered(NotOffered):
+    """The seller is due more than the payer pays; that the platform adds the rest is not offered by this version."""

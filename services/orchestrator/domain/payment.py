@@ -1,0 +1,135 @@
+"""What is true of a payment, and what was seen of it at Stripe."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import Final, TypedDict
+
+from services.shared.payment import Amounts, Attention, Method, PaymentError, StoredPart, from_json, to_json
+from services.shared.states import AttentionReason, Cause, IntentState, State
+
+NAMESPACE: Final = uuid.UUID("6b4f7c1e-58a3-4c0e-9a53-3b7f0f6d2b11")
+"""Of the ids we derive. Never changes: an id that is derived twice must be the same."""
+
+ENDED_WITHOUT_MONEY: Final = frozenset({State.FAILED, State.CANCELED, State.EXPIRED})
+TAKEN: Final = frozenset({State.AUTHORIZED, State.SUCCEEDED})
+"""Money is there, or held at the bank: the price was charged."""
+SUBMITTABLE: Final = frozenset({State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION})
+EXPIRABLE: Final = frozenset({State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION})
+"""Only while it is the payer's turn: a payment that is processing is never cancelled by a clock."""
+CANCELABLE: Final = frozenset(
+    {State.INITIALIZED, State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION, State.AUTHORIZED}
+)
+"""Also PROCESSING while nothing was heard of the submit: see `Snapshot.is_cancelable`."""
+
+SUBMITTED: Final = "SUBMITTED"
+"""Reason of a payment whose method was submitted and of which nothing was heard since."""
+OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
+"""Reason of a payment while Stripe does not say what became of a call."""
+OUTCOME_NOT_RECORDED_YET: Final = "OUTCOME_NOT_RECORDED_YET"
+"""Reason of a payment in an answer that was given while status was away; never recorded."""
+START_EXPIRED: Final = "START_EXPIRED"
+"""Reason of a payment whose start did not come to an intent in time."""
+
+
+class StoredSnapshot(TypedDict):
+    """A snapshot as it is stored; parts without the fields that have their default."""
+
+    collection: str
+    amounts: StoredPart
+    last_error: StoredPart | None
+    attentions: list[StoredPart]
+    cause: str
+    reason: str
+    method: StoredPart | None
+    attempt: int
+    decline_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that is true of a payment, as its next revision has it."""
+
+    collection: State = State.INITIALIZED
+    amounts: Amounts = field(default_factory=Amounts)
+    last_error: PaymentError | None = None
+    attentions: tuple[Attention, ...] = ()
+    """Each reason once: the gateway's first, then ours, the oldest first."""
+    cause: Cause = Cause.STEP
+    reason: str = ""
+    method: Method | None = None
+    attempt: int = 0
+    decline_count: int = 0
+
+    @property
+    def attention(self) -> Attention | None:
+        """All that needs an operator as one: the first reason, with the sentences of the others after its own."""
+        if not self.attentions:
+            return None
+        detail = " ".join(one.detail for one in self.attentions if one.detail)
+        return replace(self.attentions[0], detail=detail)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it is recorded as stuck."""
+        return any(one.reason == AttentionReason.STUCK for one in self.attentions)
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the newest thing on it is a submit of which nothing was heard."""
+        return self.collection is State.PROCESSING and self.reason == SUBMITTED
+
+    @property
+    def is_cancelable(self) -> bool:
+        """Whether a cancel may be tried. The gateway knows whether an unheard submit was sent, and decides."""
+        return self.collection in CANCELABLE or self.is_unheard
+
+    def to_json(self) -> StoredSnapshot:
+        """Return what `from_json` reads back."""
+        return StoredSnapshot(
+            collection=self.collection,
+            amounts=to_json(self.amounts),
+            last_error=to_json(self.last_error),
+            attentions=[to_json(one) for one in self.attentions],
+            cause=self.cause,
+            reason=self.reason,
+            method=to_json(self.method),
+            attempt=self.attempt,
+            decline_count=self.decline_count,
+        )
+
+    @classmethod
+    def from_json(cls, stored: StoredSnapshot) -> Snapshot:
+        """Read what `to_json` wrote; raises for what another version wrote that this one does not know."""
+        return cls(
+            collection=State(stored["collection"]),
+            amounts=from_json(Amounts, stored["amounts"]),
+            last_error=from_json(PaymentError, stored["last_error"]),
+            attentions=tuple(from_json(Attention, one) for one in stored["attentions"]),
+            cause=Cause(stored["cause"]),
+            reason=stored["reason"],
+            method=from_json(Method, stored["method"]),
+            attempt=stored["attempt"],
+            decline_count=stored["decline_count"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the gateway has seen of a payment; the meaning is batzen.gateway.v1.PaymentObservation's."""
+
+    mirror_version: int
+    attempt: int
+    intent_state: IntentState
+    outcome_unknown: bool
+    amounts: Amounts
+    last_error: PaymentError | None
+    method: Method | None
+    attention: Attention | None
+    decline_count: int
+
+
+def derived_id(payment_id: str, fact: str) -> uuid.UUID:
+    """Return the request id of what follows from `fact`: the same whoever derives it, however often."""
+    return uuid.uuid5(NAMESPACE, f"{payment_id}/{fact}")

@@ -1,0 +1,153 @@
+"""What is kept of a payment and of what callers asked for, as values."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from services.orchestrator.domain.payment import Snapshot, derived_id
+from services.orchestrator.domain.quote import QuoteState
+from services.shared.states import State
+
+
+class Stage(StrEnum):
+    """How far a plan has come."""
+
+    STARTING = "STARTING"
+    """Until there is something to pay with."""
+    COLLECTING = "COLLECTING"
+    ENDED = "ENDED"
+    """Nothing is collected any more; refunds and what Stripe reports still move the payment."""
+    REFUSED = "REFUSED"
+    """The start was refused: no payment was opened."""
+
+
+class DueFor(StrEnum):
+    """What a payment is due for: an EXPIRY must not hold up MONEY, however many there are."""
+
+    MONEY = "MONEY"
+    EXPIRY = "EXPIRY"
+    """Its payer's time is up, or it has to be looked at again, and nobody waits for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """What a request id is unique within."""
+
+    tenant_id: str
+    caller: str
+    method: str
+    request_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request of a caller, and what came of it."""
+
+    key: RequestKey
+    request_hash: bytes
+    payment_id: str
+    command: bytes
+    """What was asked for, as far as it may be stored."""
+    is_urgent: bool = False
+    """It is carried on before the other open requests of its payment."""
+    calling: bool = False
+    """It passed its checks, and others were or may have been called; from here on it is only carried on."""
+    send_before_time: datetime | None = None
+    """After this it is not sent to Stripe for a first time any more; None where it goes ahead at any age."""
+    answer: bytes | None = None
+    refusal: Mapping[str, object] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is final."""
+        return self.answer is not None or self.refusal is not None
+
+    @property
+    def derived_id(self) -> str:
+        """The request id under which others are called for it: derived from the caller's, and as unique."""
+        key = self.key
+        return str(derived_id(self.payment_id, f"{key.method}:{key.caller}:{key.request_id}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One revision that status still has to record."""
+
+    request_id: uuid.UUID
+    """Derived from payment and fact, so that the same fact is never recorded twice."""
+    fact: str
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteEnd:
+    """What pricing has to hear of one payment's quote."""
+
+    tenant_id: str
+    payment_id: str
+    quote_id: str
+    quote_state: QuoteState
+
+
+@dataclass(slots=True, kw_only=True)
+class NewPayment:
+    """What StartPayment writes down before anything else happens."""
+
+    payment_id: str
+    payer_id: str
+    quote_request: bytes
+    session_type: str
+    session_name: str
+    client_reference: str
+    return_url: str
+    seller_ids: tuple[str, ...]
+    booking_ids: tuple[str, ...]
+    labels: dict[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan(NewPayment):
+    """A payment's plan as its holder sees and changes it; nothing is kept until it is saved."""
+
+    tenant_id: str
+    stage: Stage
+    quote_id: str | None
+    currency_code: str | None
+    total_minor: int | None
+    platform_fee_minor: int | None
+    attempt: int
+    cancel_outcome: State | None
+    """What a cancelled intent will mean."""
+    observed_version: int
+    observation: bytes | None
+    mirror_version: int
+    latest_snapshot: Snapshot
+    """What was last put into the outbox: what the next transition starts from."""
+    revision: int
+    fence: int
+    work_class: DueFor
+    failures: int
+    """In a row, until now."""
+    expire_time: datetime | None
+    """When it is given up: while STARTING, when no intent is created any more; then, when its payer is gone."""
+    create_time: datetime
+    request_count: int
+    """How many requests were accepted, and answers of pricing to be heard; tells whether one came while it was held."""
+    quote_state: QuoteState | None
+    """What was decided of the quote."""
+    quote_unheard: QuoteState | None = None
+    """The same, while pricing has not heard of it."""
+    quote_problem: str | None = None
+    """What pricing answered to it that no operator was notified of."""
+    has_urgent_request: bool = False
+    """Whether an urgent request was accepted that has no answer yet."""
+    pending: list[Transition] = field(default_factory=list)
+    """The outbox, oldest first."""
+    rejected: list[str] = field(default_factory=list)
+    """The facts that status rejected, and that no operator was notified of yet."""
+    due_time: datetime | None = None
+    """When it is to be looked at next, as its holder decides on releasing it; None if nothing is to be done."""

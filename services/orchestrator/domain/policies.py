@@ -1,0 +1,76 @@
+"""What the command side decides by: how long it waits, how often it tries, when it gives up."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.orchestrator.domain.payment import EXPIRABLE, Snapshot
+from services.shared.states import Cause
+
+DECLINES_MAX: Final = 10
+"""Declines over all methods after which a payment is given up: more tries are how stolen cards are tested."""
+ABANDONED_AFTER: Final = timedelta(hours=24)
+"""How long an unfinished payment waits for a sign of life of its payer, unless a setting says otherwise."""
+DEBIT_FAILS_AFTER_MAX: Final = timedelta(days=30)
+"""The slowest debits say after up to 14 business days that they failed; then it is the payer's turn once more."""
+SUBMIT_AGE_MAX: Final = timedelta(minutes=5)
+"""How old a submit may be when it is first sent to Stripe. Who submitted it looks at the page for seconds, not for
+minutes; later they have paid otherwise, or given up, and a charge would be one that nobody expects. Cancels and refunds
+go ahead at any age: they take no money, and who asked for them relies on them."""
+START_AGE_MAX: Final = timedelta(minutes=15)
+"""How old a start may be when its intent is first asked for. No caller waits for longer than seconds, or repeats a
+start for longer than minutes; an intent that is made after that is made for nobody."""
+
+RETRY_FIRST: Final = timedelta(milliseconds=500)
+RETRY_MAX: Final = timedelta(minutes=1)
+"""Also how long after an outage the last of what waited for its end is tried."""
+PARKED_AFTER_TRIES: Final = 20
+"""Tries in a row, about 15 minutes, after which an operator is needed; the tries go on at `RETRY_MAX`."""
+LOOK_AGAIN_AFTER: Final = timedelta(hours=1)
+"""How often a payment is read again at Stripe that should long have come to an end there."""
+
+
+def life_max(abandoned_after: timedelta) -> timedelta:
+    """Return how long after its start a payer is waited for, whatever sign of life they give.
+
+    A debit may take its time to fail; then they have a whole turn.
+    """
+    return DEBIT_FAILS_AFTER_MAX + abandoned_after
+
+
+def quote_ttl(abandoned_after: timedelta) -> timedelta:
+    """Return how long a quote has to stand: as long as its payer may take, and what is decided after their last try.
+
+    What a quote holds is given back as soon as its payment ends, so a long time costs nothing.
+    """
+    return life_max(abandoned_after) + LOOK_AGAIN_AFTER
+
+
+def is_sign_of_life(before: Snapshot, after: Snapshot) -> bool:
+    """Whether the payer did something, or the turn came back to them.
+
+    What is seen at Stripe of a payment that waits for its payer is their doing. What we add by ourselves is not.
+    """
+    if after.is_unheard:
+        return True
+    return after.collection in EXPIRABLE and (after.cause is Cause.OBSERVATION or after.collection != before.collection)
+
+
+def is_worth_writing(expire_time: datetime | None, later: datetime, *, abandoned_after: timedelta) -> bool:
+    """Whether a sign of life that changes nothing else moves the end far enough to be written: by a twentieth."""
+    return expire_time is not None and later - expire_time > abandoned_after / 20
+
+
+def is_given_up(latest: Snapshot) -> bool:
+    """Whether no further method is taken: the bank will not change its mind, or somebody tries out stolen cards."""
+    if latest.collection not in EXPIRABLE:
+        return False
+    is_final = latest.last_error is not None and not latest.last_error.recoverable
+    return is_final or latest.decline_count >= DECLINES_MAX
+
+
+def retry_delay(tries: int) -> timedelta:
+    """Return how long to wait after `tries` failed ones in a row: doubling from `RETRY_FIRST` up to `RETRY_MAX`."""
+    doublings = min(tries, 20)
+    return min(RETRY_FIRST * (1 << doublings), RETRY_MAX)

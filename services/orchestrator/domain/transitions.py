@@ -1,0 +1,164 @@
+"""Snapshot → snapshot: what is true of a payment after each step of ours, and after each observation at Stripe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from services.orchestrator.domain.payment import (
+    ENDED_WITHOUT_MONEY,
+    OUTCOME_UNKNOWN,
+    START_EXPIRED,
+    SUBMITTED,
+    Observation,
+    Snapshot,
+)
+from services.orchestrator.domain.quote import OVER_LIMIT
+from services.shared.payment import Attention, PaymentError
+from services.shared.states import AttentionReason, Cause, IntentState, State
+
+COLLECTION_OF_INTENT: Final = {
+    IntentState.REQUIRES_PAYMENT_METHOD: State.REQUIRES_PAYMENT_METHOD,
+    IntentState.REQUIRES_CONFIRMATION: State.REQUIRES_PAYMENT_METHOD,
+    IntentState.REQUIRES_ACTION: State.REQUIRES_ACTION,
+    IntentState.PROCESSING: State.PROCESSING,
+    IntentState.REQUIRES_CAPTURE: State.AUTHORIZED,
+    IntentState.CANCELED: State.CANCELED,
+    IntentState.SUCCEEDED: State.SUCCEEDED,
+}
+"""How an intent stands at Stripe → how far the collection has come."""
+
+UNTIL_IT_MOVES: Final = frozenset({AttentionReason.STUCK})
+UNTIL_RESOLVED: Final = frozenset(
+    {
+        AttentionReason.LATE_MONEY,
+        AttentionReason.TRANSITION_REFUSED,
+        AttentionReason.COUPON_OVER_LIMIT,
+        AttentionReason.QUOTE_REFUSED,
+    }
+)
+"""Our own reasons for attention, by how long each stands: until the payment moves by itself again, or until an operator
+has resolved it. Every other reason is the gateway's, and stands as long as its newest observation gives it."""
+OURS: Final = UNTIL_IT_MOVES | UNTIL_RESOLVED
+
+
+def observed(before: Snapshot, seen: Observation, *, cancel_outcome: State | None) -> Snapshot:
+    """Return what is true after `seen`.
+
+    `cancel_outcome` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED. What is
+    paid stays paid: only the amounts move then. Money that comes after the payment ended without money is applied, and
+    needs an operator. The gateway's own attention goes when it is not seen any more.
+    """
+    collection = COLLECTION_OF_INTENT[seen.intent_state]
+    last_error, reason = seen.last_error, ""
+    attentions = tuple(one for one in moving(before).attentions if one.reason in OURS)
+    if seen.attention is not None:
+        attentions = (seen.attention, *attentions)
+    if before.collection is State.SUCCEEDED:
+        collection = State.SUCCEEDED
+    elif seen.outcome_unknown:
+        collection, reason = State.PROCESSING, OUTCOME_UNKNOWN
+        if before.collection in ENDED_WITHOUT_MONEY:
+            collection, reason = before.collection, before.reason
+    elif collection is State.CANCELED:
+        collection = before.collection if before.collection in ENDED_WITHOUT_MONEY else cancel_outcome or State.CANCELED
+        last_error = last_error or before.last_error
+    elif before.collection in ENDED_WITHOUT_MONEY:
+        if collection in (State.SUCCEEDED, State.AUTHORIZED, State.PROCESSING):
+            late = f"Money came after the payment was {before.collection}."
+            attentions = _with(attentions, Attention(reason=AttentionReason.LATE_MONEY, detail=late))
+        else:
+            collection = before.collection
+    if collection is State.FAILED and last_error is not None:
+        last_error = replace(last_error, recoverable=False)
+    return Snapshot(
+        collection=collection,
+        amounts=seen.amounts,
+        last_error=None if collection is State.SUCCEEDED else last_error,
+        attentions=attentions,
+        cause=Cause.OBSERVATION,
+        reason=reason,
+        method=seen.method or before.method,
+        attempt=seen.attempt,
+        decline_count=seen.decline_count,
+    )
+
+
+def opened(before: Snapshot, *, attempt: int) -> Snapshot:
+    """Return what is true once there is an intent that waits for a method."""
+    return replace(_step(before, State.REQUIRES_PAYMENT_METHOD), attempt=attempt)
+
+
+def submitted(before: Snapshot) -> Snapshot:
+    """Return what is true once a method was submitted and before anything was heard of it."""
+    return replace(_step(before, State.PROCESSING, reason=SUBMITTED), last_error=None)
+
+
+def refused(before: Snapshot, code: str) -> Snapshot:
+    """Return what is true when nothing can be collected, for good; `code` says why."""
+    error = PaymentError(code=code, message="This payment could not be set up.", recoverable=False)
+    return replace(_step(before, State.FAILED), last_error=error)
+
+
+def start_expired(before: Snapshot) -> Snapshot:
+    """Return what is true when a start came to nothing in time, and never will."""
+    return _step(before, State.EXPIRED, reason=START_EXPIRED)
+
+
+def method_refused(before: Snapshot, code: str) -> Snapshot:
+    """Return what is true when Stripe did not take the method itself: the payer's turn again, with another one."""
+    error = PaymentError(code=code, message="This payment method cannot be used. Choose another.", recoverable=True)
+    return replace(_step(before, State.REQUIRES_PAYMENT_METHOD), last_error=error)
+
+
+def submit_expired(before: Snapshot) -> Snapshot:
+    """Return what is true when a submit was given up that never reached Stripe: the payer's turn again."""
+    message = "Your payment could not be sent in time, and nothing was charged. Please pay again."
+    error = PaymentError(code="submit_expired", message=message, recoverable=True)
+    return replace(_step(before, State.REQUIRES_PAYMENT_METHOD), last_error=error)
+
+
+def paid_nothing(before: Snapshot) -> Snapshot:
+    """Return what is true of a payment over a total of zero: it succeeds without anybody being asked."""
+    return _step(before, State.SUCCEEDED, reason="NOTHING_TO_PAY")
+
+
+def parked(before: Snapshot, attention: Attention) -> Snapshot:
+    """Return what is true when an operator is needed, too for this."""
+    return replace(before, attentions=_with(before.attentions, attention), cause=Cause.STEP)
+
+
+def moving(before: Snapshot) -> Snapshot:
+    """Return what is true when the payment moves again: what stood only until then is gone."""
+    kept = tuple(one for one in before.attentions if one.reason not in UNTIL_IT_MOVES)
+    return replace(before, attentions=kept, cause=Cause.STEP)
+
+
+def _step(before: Snapshot, collection: State, *, reason: str = "") -> Snapshot:
+    return replace(moving(before), collection=collection, reason=reason)
+
+
+def _with(attentions: tuple[Attention, ...], new: Attention) -> tuple[Attention, ...]:
+    """Return the attentions with a new one, which takes the place of an older one of its reason."""
+    if any(one.reason == new.reason for one in attentions):
+        return tuple(new if one.reason == new.reason else one for one in attentions)
+    return (*attentions, new)
+
+
+def quote_problem(before: Snapshot, problem: str) -> Snapshot:
+    """Return what is true when pricing answered with what needs an operator, beside what needs one already.
+
+    `problem` is OVER_LIMIT, or the reason for which pricing refuses the quote's end.
+    """
+    if problem == OVER_LIMIT:
+        new = Attention(reason=AttentionReason.COUPON_OVER_LIMIT, detail="The payment used a coupon beyond its limit.")
+    else:
+        new = Attention(
+            reason=AttentionReason.QUOTE_REFUSED, detail=f"Pricing does not take the end of the quote: {problem}."
+        )
+    return parked(before, new)
+
+
+def has_changed(before: Snapshot, after: Snapshot) -> bool:
+    """Whether the two differ in more than what caused them."""
+    return replace(after, cause=before.cause) != before

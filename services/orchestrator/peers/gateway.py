@@ -1,0 +1,188 @@
+"""The gateway: intents and refunds at Stripe, and what was seen of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from batzen.gateway.v1 import intents_pb2, payer_pb2, refunds_pb2
+from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
+from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
+from services.errors import DependencyUnavailable, ServiceError
+from services.orchestrator.domain.errors import AmountNotChargeable
+from services.orchestrator.domain.payment import Observation, derived_id
+from services.orchestrator.domain.plan import Plan
+from services.orchestrator.peers.refusals import answered
+from services.orchestrator.wire.payments import observation
+from services.shared.refusals import Refusal
+from services.wire import money
+
+PEER: Final = "gateway"
+LIMITS_KEPT_S: Final = 600.0
+"""How long the limits of a currency are not asked for again. The gateway has the last word on each charge anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayAnswer:
+    """What the gateway answered about a payment."""
+
+    observation: Observation
+    client_secret: str = ""
+    redirect_url: str | None = None
+    """Where the payer has to go; empty when the browser's own library handles it, None when nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundAnswer:
+    """A refund that the gateway made, and the payment after it."""
+
+    refund_id: str
+    amount_minor: int
+    observation: Observation
+
+
+class Gateway:
+    """What is asked of the gateway."""
+
+    def __init__(self, *, intents: IntentServiceStub, refunds: RefundServiceStub) -> None:
+        self._intents = intents
+        self._refunds = refunds
+        self._limits: dict[str, tuple[float, intents_pb2.GetLimitsResponse]] = {}
+        """By currency, of which the gateway knows some 140, and the loop's time at which they were asked for."""
+
+    async def not_chargeable(self, total_minor: int, currency_code: str) -> ServiceError | None:
+        """Return why Stripe cannot charge a total; None if it can, or if the gateway cannot be asked right now."""
+        try:
+            limits = await self._limits_of(currency_code)
+        except Refusal as refusal:  # Stripe does not charge in this currency at all
+            refusal.field = "lines[0].unit_amount.currency_code"
+            return refusal
+        except DependencyUnavailable:
+            return None
+        least, most, step_minor = limits.minimum.amount_minor, limits.maximum.amount_minor, limits.step_minor
+        if least <= total_minor <= most and total_minor % step_minor == 0:
+            return None
+        return AmountNotChargeable(
+            field="lines",
+            total_minor=total_minor,
+            currency_code=currency_code,
+            minimum_minor=least,
+            maximum_minor=most,
+            step_minor=step_minor,
+        )
+
+    async def _limits_of(self, currency_code: str) -> intents_pb2.GetLimitsResponse:
+        now_s = asyncio.get_running_loop().time()
+        known = self._limits.get(currency_code)
+        if known is None or known[0] < now_s - LIMITS_KEPT_S:
+            call = self._intents.GetLimits(intents_pb2.GetLimitsRequest(currency_code=currency_code))
+            known = self._limits[currency_code] = (now_s, await answered(call, PEER))
+        return known[1]
+
+    async def create_intent(self, plan: Plan, payer: payer_pb2.Payer | None) -> GatewayAnswer:
+        """Create the intent of the plan's next attempt. `payer` is known only while the starting call runs."""
+        attempt = plan.attempt + 1
+        request = intents_pb2.CreateIntentRequest(
+            request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}")),
+            payment_id=plan.payment_id,
+            attempt=attempt,
+            payer=payer or payer_pb2.Payer(payer_id=plan.payer_id),
+            amount=money(plan.total_minor or 0, plan.currency_code or ""),
+            seller_id=plan.seller_ids[0],
+            application_fee=money(plan.platform_fee_minor or 0, plan.currency_code or ""),
+            description=plan.session_name,
+        )
+        if plan.expire_time is not None:
+            request.send_before_time.FromDatetime(plan.expire_time)
+        answer = await answered(self._intents.CreateIntent(request), PEER)
+        return GatewayAnswer(observation=observation(answer.observation), client_secret=answer.client_secret)
+
+    async def confirm_intent(
+        self,
+        plan: Plan,
+        *,
+        request_id: str,
+        payment_method_id: str,
+        confirmation_token_id: str,
+        return_url: str,
+        send_before_time: datetime | None,
+    ) -> GatewayAnswer:
+        """Confirm the current attempt's intent with a method; Stripe is not asked after `send_before_time`."""
+        request = intents_pb2.ConfirmIntentRequest(
+            request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, return_url=return_url
+        )
+        if payment_method_id:
+            request.payment_method_id = payment_method_id
+        else:
+            request.confirmation_token_id = confirmation_token_id
+        if send_before_time is not None:
+            request.send_before_time.FromDatetime(send_before_time)
+        answer = await answered(self._intents.ConfirmIntent(request), PEER)
+        return GatewayAnswer(observation=observation(answer.observation), redirect_url=_redirect_url(answer))
+
+    async def cancel_intent(self, plan: Plan, *, request_id: str, reason: str) -> GatewayAnswer:
+        """Cancel the current attempt's intent; `reason` names a CancelIntentRequest.Reason."""
+        request = intents_pb2.CancelIntentRequest(
+            request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, reason=f"REASON_{reason}"
+        )
+        answer = await answered(self._intents.CancelIntent(request), PEER)
+        return GatewayAnswer(observation=observation(answer.observation))
+
+    async def sync_intent(self, payment_id: str) -> GatewayAnswer:
+        """Have the gateway read the payment again at Stripe."""
+        answer = await answered(self._intents.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=payment_id)), PEER)
+        return GatewayAnswer(observation=observation(answer.observation), redirect_url=_redirect_url(answer))
+
+    async def intent(self, payment_id: str) -> GatewayAnswer:
+        """Return what the gateway knows, without a reading at Stripe."""
+        answer = await answered(self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), PEER)
+        return GatewayAnswer(observation=observation(answer.observation))
+
+    async def secrets(self, payment_id: str) -> GatewayAnswer:
+        """Fetch what only the payer may have: client secret and next action."""
+        request = intents_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True)
+        answer = await answered(self._intents.GetIntent(request), PEER)
+        return GatewayAnswer(
+            observation=observation(answer.observation),
+            client_secret=answer.client_secret,
+            redirect_url=_redirect_url(answer),
+        )
+
+    async def create_refund(
+        self,
+        plan: Plan,
+        *,
+        request_id: str,
+        amount_minor: int,
+        expected_refundable_minor: int,
+        reason: str,
+        reverse_transfer: bool,
+        refund_application_fee: bool,
+        actor_id: str,
+    ) -> RefundAnswer:
+        """Give money back; `reason` names a CreateRefundRequest's, by its whole name."""
+        currency = plan.currency_code or ""
+        request = refunds_pb2.CreateRefundRequest(
+            request_id=request_id,
+            payment_id=plan.payment_id,
+            amount=money(amount_minor, currency),
+            expected_refundable=money(expected_refundable_minor, currency),
+            reason=reason,
+            reverse_transfer=reverse_transfer,
+            refund_application_fee=refund_application_fee,
+            actor_id=actor_id,
+        )
+        answer = await answered(self._refunds.CreateRefund(request), PEER)
+        return RefundAnswer(
+            refund_id=answer.refund.refund_id,
+            amount_minor=answer.refund.amount.amount_minor,
+            observation=observation(answer.observation),
+        )
+
+
+def _redirect_url(
+    answer: intents_pb2.ConfirmIntentResponse | intents_pb2.SyncIntentResponse | intents_pb2.GetIntentResponse,
+) -> str | None:
+    return answer.next_action.redirect_url if answer.HasField("next_action") else None

@@ -1,0 +1,70 @@
+"""What a peer's failure means: refused for good, away for now, or one revision further than we knew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+
+import grpc
+from grpc import aio
+
+from services.errors import DependencyUnavailable, PeerUnavailable
+from services.runtime.rpc.error_status import refusal_of
+
+DEFINITE: Final = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+"""A call that ended so will end so again."""
+MISROUTED: Final = frozenset({"TENANT_NOT_SERVED", "NOT_IMPLEMENTED", "REQUEST_MALFORMED", "INTENT_NOT_FOUND"})
+"""Reasons of a peer that is the wrong one, of another release, or lost what it knew: a mistake of the deployment, or a
+database that was put back. It says nothing of what was asked, nor of earlier tries. An intent is read only where the
+gateway made one."""
+PASSING: Final = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+}
+"""What goes by itself. Anything else that is not definite is a mistake of a deployment, or of ours."""
+
+REQUEST_EXPIRED: Final = "REQUEST_EXPIRED"
+"""The gateway's refusal of what was too old to be sent to Stripe when it would have been; it never will be."""
+STRIPE_REFUSED: Final = "STRIPE_REFUSED"
+"""The gateway's refusal of what Stripe refused for good; metadata `code` and `param` are Stripe's."""
+REVISION_CONFLICT: Final = "REVISION_CONFLICT"
+"""Status's refusal of a transition that is not the payment's next."""
+
+Answer = TypeVar("Answer")
+_logger = logging.getLogger(__name__)
+
+
+class RevisionMoved(DependencyUnavailable):
+    """The payment is not at the revision we expected; the same call may be sent with the current one."""
+
+    def __init__(self, current_revision: int) -> None:
+        super().__init__(dependency="status")
+        self.current_revision = current_revision
+
+
+async def answered(call: Awaitable[Answer], peer: str) -> Answer:
+    """Return a peer's answer. Raises `Refusal` for good, `DependencyUnavailable` for now."""
+    try:
+        return await call
+    except aio.AioRpcError as error:
+        refusal = refusal_of(error)
+        # Without a reason it is not from a service of ours.
+        if error.code() in DEFINITE and refusal.reason and refusal.reason not in MISROUTED:
+            raise refusal from error
+        if refusal.reason == REVISION_CONFLICT:
+            raise RevisionMoved(int(refusal.metadata["current_revision"])) from error
+        # What should never come from a peer is not concluded from either: the work is tried again, and seen in the log.
+        level = logging.WARNING if error.code() in PASSING else logging.ERROR
+        _logger.log(level, "%s answered %s: %s", peer, error.code().name, error.details())
+        raise PeerUnavailable(dependency=peer) from error

@@ -1,0 +1,61 @@
+"""Status: what is true of each payment, revision by revision."""
+
+from __future__ import annotations
+
+from batzen.status.v1 import status_pb2
+from batzen.status.v1.status_pb2_grpc import StatusServiceStub
+from services.orchestrator.domain.payment import derived_id
+from services.orchestrator.domain.plan import Plan, Transition
+from services.orchestrator.peers.refusals import answered
+from services.orchestrator.wire.payments import snapshot_message
+from services.shared.refusals import Refusal
+from services.wire import money
+
+PEER = "status"
+
+
+class Status:
+    """What is asked of status."""
+
+    def __init__(self, stub: StatusServiceStub) -> None:
+        self._stub = stub
+
+    async def open_payment(self, plan: Plan) -> status_pb2.Payment:
+        """Open the payment in status; a repeat returns it as it stands."""
+        request = status_pb2.OpenPaymentRequest(
+            request_id=str(derived_id(plan.payment_id, "step:open:1")),
+            payment_id=plan.payment_id,
+            payer_id=plan.payer_id,
+            seller_ids=plan.seller_ids,
+            booking_ids=plan.booking_ids,
+            client_reference=plan.client_reference,
+            quote_id=plan.quote_id or "",
+            total=money(plan.total_minor or 0, plan.currency_code or ""),
+            labels=plan.labels,
+        )
+        return (await answered(self._stub.OpenPayment(request), PEER)).payment
+
+    async def record(self, plan: Plan, transition: Transition) -> status_pb2.RecordTransitionResponse:
+        """Write the payment's next revision. Raises `RevisionMoved` when it is not the next."""
+        request = status_pb2.RecordTransitionRequest(
+            request_id=str(transition.request_id),
+            payment_id=plan.payment_id,
+            expected_revision=plan.revision,
+            snapshot=snapshot_message(transition.snapshot),
+        )
+        return await answered(self._stub.RecordTransition(request), PEER)
+
+    async def is_open(self, payment_id: str) -> bool:
+        """Whether status has this payment."""
+        try:
+            await self.payment(payment_id)
+        except Refusal as refusal:
+            if refusal.status == "NOT_FOUND":
+                return False
+            raise
+        return True
+
+    async def payment(self, payment_id: str) -> status_pb2.Payment:
+        """Return a payment as it stands now."""
+        call = self._stub.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id))
+        return (await answered(call, PEER)).payment

@@ -1,0 +1,78 @@
+"""What is read of a payment: its plan, what its payer needs to go on, and what a refund would do."""
+
+from __future__ import annotations
+
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from services.errors import FieldInvalid
+from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, RefundExceedsRefundable
+from services.orchestrator.domain.plan import Plan, Stage
+from services.orchestrator.peers import Peers
+from services.orchestrator.store import Store
+from services.orchestrator.unit_of_work import HeldPayments
+from services.orchestrator.wire.requests import own_payer
+from services.orchestrator.wire.responses import for_payer
+from services.runtime.rpc import call_context
+from services.shared import fields
+from services.wire import amounts, money
+
+
+class Queries:
+    """Reads what callers ask for."""
+
+    def __init__(self, store: Store, payments: HeldPayments, peers: Peers) -> None:
+        self._store = store
+        self._payments = payments
+        self._peers = peers
+
+    async def plan(self, payment_id: str) -> Plan:
+        """Return the plan of a payment, which must be the payer's who asks."""
+        fields.payment_id(payment_id)
+        plan = await self._store.read(call_context.current_tenant(), payment_id, payer_id=own_payer())
+        if plan is None:
+            raise PaymentNotFound
+        return plan
+
+    async def plan_of_own(self, payment_id: str) -> Plan:
+        """Return the plan of a payment, and wait anew for its payer, if it is the payer who asks."""
+        plan = await self.plan(payment_id)
+        if own_payer() is not None:
+            await self._payments.payer_seen(plan)
+        return plan
+
+    async def session(self, payment_id: str) -> pb.PaymentSession:
+        """Return what the payer needs to go on."""
+        plan = await self.plan_of_own(payment_id)
+        session = pb.PaymentSession(payment=await self._peers.status.payment(plan.payment_id))
+        if plan.quote_id:
+            quote = await self._peers.pricing.quote(plan.quote_id)
+            session.quote.CopyFrom(quote if own_payer() is None else for_payer(quote))
+        if plan.stage is Stage.COLLECTING:
+            secrets = await self._peers.gateway.secrets(plan.payment_id)
+            session.client_secret = secrets.client_secret
+            if secrets.redirect_url is not None:
+                session.next_action.redirect_url = secrets.redirect_url
+        return session
+
+    async def refund_preview(self, request: pb.PreviewRefundRequest) -> pb.PreviewRefundResponse:
+        """Say what a refund would do."""
+        plan = await self.plan(request.payment_id)
+        payment = await self._peers.status.payment(plan.payment_id)
+        currency = plan.currency_code or ""
+        now = amounts(payment.snapshot)
+        if now.captured_minor == 0:
+            raise PaymentState(state=plan.latest_snapshot.collection)
+        amount_minor = now.refundable_minor
+        if request.HasField("amount"):
+            fields.money(request.amount, field="amount", least_minor=1)
+            if request.amount.currency_code != currency:
+                raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {currency}.")
+            amount_minor = request.amount.amount_minor
+        if amount_minor > now.refundable_minor:
+            raise RefundExceedsRefundable(refundable_minor=now.refundable_minor)
+        fee_minor = (plan.platform_fee_minor or 0) * amount_minor // (plan.total_minor or 1)
+        part = pb.SellerPart(
+            seller_id=plan.seller_ids[0], gross=money(amount_minor, currency), platform_fee=money(fee_minor, currency)
+        )
+        return pb.PreviewRefundResponse(
+            amount=money(amount_minor, currency), refundable=money(now.refundable_minor, currency), seller_parts=[part]
+        )

@@ -1,0 +1,114 @@
+"""What status has to record of a held payment: sent oldest first, kept until it is recorded, rejected for an operator.
+
+Nothing is sent that is not saved. A transition has an id that is derived from what made it so, so that sending it twice
+records it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from batzen.status.v1 import status_pb2
+from services.errors import DependencyUnavailable, PeerUnavailable
+from services.orchestrator.domain import transitions
+from services.orchestrator.domain.plan import Transition
+from services.orchestrator.peers.refusals import RevisionMoved
+from services.orchestrator.peers.status import Status
+from services.orchestrator.unit_of_work import UnitOfWork
+from services.orchestrator.wire.payments import snapshot
+from services.orchestrator.wire.responses import unrecorded_payment
+from services.runtime import crash_points
+from services.shared.payment import Attention
+from services.shared.refusals import Refusal
+from services.shared.states import AttentionReason
+
+_logger = logging.getLogger(__name__)
+
+
+class TransitionOutbox:
+    """Sends the outboxes of held payments."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    async def flush_outbox(self, work: UnitOfWork) -> None:
+        """Send the outbox to status, oldest first.
+
+        Raises `DependencyUnavailable` and keeps the rest when status is away. What status refuses for good is rejected
+        and needs an operator; what comes later is still sent.
+        """
+        if work.has_unsaved:
+            await work.save("say.outbox")
+        for transition in work.pending:
+            await self._record(work, transition)
+        if work.plan.rejected:
+            await self._notify_operator(work)
+
+    async def try_flush_outbox(self, work: UnitOfWork) -> None:
+        """Send the outbox as far as status can be reached; whoever holds the payment next sends the rest."""
+        try:
+            await self.flush_outbox(work)
+        except DependencyUnavailable:
+            _logger.warning("status has not recorded everything of %s yet", work.plan.payment_id)
+
+    @asynccontextmanager
+    async def flushing(self, work: UnitOfWork) -> AsyncIterator[None]:
+        """Send the outbox beside what is done inside, and leave when both are done."""
+        task = asyncio.create_task(self.try_flush_outbox(work))
+        try:
+            yield
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            await asyncio.wait({task})
+            failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            raise failure
+
+    async def payment(self, work: UnitOfWork) -> status_pb2.Payment:
+        """Return the payment as status has it; while status is away, as one whose outcome is not recorded yet."""
+        if work.has_pending:
+            return unrecorded_payment(work.plan)
+        return work.payment or await self._status.payment(work.plan.payment_id)
+
+    async def _record(self, work: UnitOfWork, transition: Transition) -> None:
+        """Have status record a transition, or reject it if status refuses it for good."""
+        plan = work.plan
+        try:
+            try:
+                answer = await crash_points.call("say.status", self._status.record(plan, transition))
+            except RevisionMoved as moved:
+                # Nobody but us writes, so the answer to an earlier one of ours was lost. Saving makes sure that it
+                # still is ours to go on.
+                plan.revision = moved.current_revision
+                await work.save("say.revision")
+                answer = await crash_points.call("say.status", self._status.record(plan, transition))
+        except Refusal as refusal:
+            if refusal.status == "NOT_FOUND":
+                raise PeerUnavailable(dependency="status") from refusal  # it was opened: status lost something
+            _logger.error("status refused %s of %s: %s", transition.fact, plan.payment_id, refusal.reason)
+            work.rejected(transition, refusal.reason)
+            await work.save("say.refused")
+            return
+        work.recorded(transition, answer)
+
+    async def _notify_operator(self, work: UnitOfWork) -> None:
+        """Record that something was rejected, on the ground of what status holds for true."""
+        plan = work.plan
+        truth = await self._status.payment(plan.payment_id)
+        # What needs an operator is ours to keep, whether status has it or not.
+        attentions = plan.latest_snapshot.attentions
+        plan.revision, plan.latest_snapshot = truth.revision, replace(snapshot(truth.snapshot), attentions=attentions)
+        detail = f"Status refused {', '.join(plan.rejected)}."
+        attention = Attention(reason=AttentionReason.TRANSITION_REFUSED, detail=detail)
+        work.enqueue(transitions.parked(plan.latest_snapshot, attention), f"refused:{plan.rejected[-1]}")
+        plan.rejected = []
+        await work.save("say.parked", operator_notified=True)
+        await self._record(work, work.pending[-1])
+        if plan.rejected:  # that, too: it is tried again, ever more seldom
+            raise PeerUnavailable(dependency="status")

@@ -1,0 +1,276 @@
+"""A held payment: its plan under a lease, and what its holder learned and has not saved yet.
+
+The plan and the outbox are saved before anything is asked of others that could not be asked again. Whoever takes the
+payment after the lease of a dead process goes on from what was saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from batzen.pricing.v1 import pricing_pb2
+from batzen.status.v1 import status_pb2
+from services.orchestrator.domain import policies, quote, transitions
+from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE, Observation, Snapshot, derived_id
+from services.orchestrator.domain.plan import DueFor, Plan, Request, Stage, Transition
+from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.store import Store
+from services.runtime.database.lease import Leases, patience
+from services.runtime.work.kinds import problem_of
+from services.shared.states import IntentState, State
+
+WAIT_MAX_S = 20.0
+"""How long to wait for a payment that somebody else holds, when no deadline says less."""
+
+
+class UnitOfWork:
+    """A held payment on its way: its plan, and what this holder learned and has not saved yet."""
+
+    def __init__(self, plan: Plan, store: Store, *, abandoned_after: timedelta, now: Callable[[], datetime]) -> None:
+        """Wait for a payer `abandoned_after` each sign of life."""
+        self.plan = plan
+        self._store = store
+        self._abandoned_after = abandoned_after
+        self._now = now
+        self._added: list[Transition] = []
+        self._recorded: list[Transition] = []
+        self._rejection: tuple[Transition, str] | None = None
+        self._quote_state: QuoteState | None = None
+        """What has become of the quote, if that is new."""
+        self._quote_operator_notified = False
+        """Whether the payment now asks for an operator over what pricing answered."""
+        self.payment: status_pb2.Payment | None = None
+        """As status last answered."""
+        self.quote: pricing_pb2.Quote | None = None
+        self.client_secret = ""
+
+    @property
+    def pending(self) -> list[Transition]:
+        """What status has not recorded yet, the oldest first."""
+        return [transition for transition in [*self.plan.pending, *self._added] if transition not in self._recorded]
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there is something that status has not recorded yet."""
+        return bool(self.pending)
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether something was enqueued that is not saved yet."""
+        return bool(self._added)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is up after which the payment is given up."""
+        return self.plan.expire_time is not None and self.plan.expire_time <= self._now()
+
+    def enqueue(self, snapshot: Snapshot, fact: str) -> None:
+        """Put what is true now into the outbox; `fact` names what made it so."""
+        pending = [*self.plan.pending, *self._added]
+        request_id = derived_id(self.plan.payment_id, fact)
+        if any(one.request_id == request_id for one in pending):
+            # It is so once more, before status has recorded the first time: another revision.
+            fact = f"{fact}:{self.plan.revision}:{len(pending)}"
+            request_id = derived_id(self.plan.payment_id, fact)
+        self._added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot))
+        if policies.is_sign_of_life(self.plan.latest_snapshot, snapshot):
+            self._keep_alive()
+        self.plan.latest_snapshot = snapshot
+        self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
+
+    def recorded(self, transition: Transition, answer: status_pb2.RecordTransitionResponse) -> None:
+        """Note that status has recorded a transition."""
+        self.plan.revision = max(self.plan.revision, answer.transition.revision)
+        self.payment = answer.payment
+        self._recorded.append(transition)
+
+    def rejected(self, transition: Transition, reason: str) -> None:
+        """Note that status refused a transition for good."""
+        self._rejection = (transition, reason)
+        self.plan.rejected.append(transition.fact)
+
+    def adopt(self, payment: status_pb2.Payment, snapshot: Snapshot) -> None:
+        """Go on from what status holds of a payment that a plan of which nothing is left has moved before."""
+        self.plan.revision, self.plan.latest_snapshot = payment.revision, snapshot
+        self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
+
+    def end_quote(self, state: QuoteState | None) -> None:
+        """Put into the outbox what has become of the quote, if that is new; pricing hears it in its own time."""
+        if state != self.plan.quote_state:
+            self._quote_state = self.plan.quote_state = state
+
+    def apply_quote_problem(self) -> None:
+        """Enqueue that what pricing answered to the quote's end needs an operator, if it does."""
+        plan = self.plan
+        if plan.quote_problem is None:
+            return
+        if plan.revision > 0:  # a payment that was never opened has nobody who looks
+            snapshot = transitions.quote_problem(plan.latest_snapshot, plan.quote_problem)
+            self.enqueue(snapshot, f"quote:{plan.quote_unheard}")
+        self._quote_operator_notified, plan.quote_problem = True, None
+
+    def begin_collecting(self, observation: Observation) -> None:
+        """Enqueue what follows from an intent that was just made: it waits for a method, whatever came of it since.
+
+        The payer's time begins; where the start came too late, it is up at once.
+        """
+        plan, was_late = self.plan, self.is_late
+        plan.attempt += 1
+        plan.stage, plan.expire_time = Stage.COLLECTING, waiting_ends(plan, self._abandoned_after, self._now())
+        if plan.latest_snapshot.collection != State.INITIALIZED:
+            pass  # it was made long ago, for a plan of which nothing is left
+        elif observation.intent_state is IntentState.REQUIRES_PAYMENT_METHOD:
+            # Nobody had the secret yet, so no call on it but the one that made it can be unanswered.
+            observation = replace(observation, outcome_unknown=False)
+        else:
+            opened = transitions.opened(plan.latest_snapshot, attempt=observation.attempt)
+            self.enqueue(opened, f"step:intent:{observation.attempt}")
+        self.apply(observation)
+        if was_late and plan.stage is Stage.COLLECTING:
+            plan.expire_time = self._now()
+
+    def apply(self, observation: Observation) -> None:
+        """Enqueue what follows from an observation, unless it is not newer than the last that was applied."""
+        plan = self.plan
+        if observation.mirror_version <= plan.mirror_version:
+            return
+        plan.mirror_version = observation.mirror_version
+        snapshot = transitions.observed(plan.latest_snapshot, observation, cancel_outcome=plan.cancel_outcome)
+        if transitions.has_changed(plan.latest_snapshot, snapshot):
+            self.enqueue(snapshot, f"mirror:{observation.mirror_version}")
+        if snapshot.collection is State.SUCCEEDED or snapshot.collection in ENDED_WITHOUT_MONEY:
+            self.end()
+
+    def end(self) -> None:
+        """Collect nothing any more."""
+        self.plan.stage, self.plan.expire_time = Stage.ENDED, None
+
+    def _keep_alive(self) -> None:
+        """Wait for the payer anew: they gave a sign of life, or the turn came back to them."""
+        plan = self.plan
+        if plan.stage is Stage.COLLECTING:
+            until = waiting_ends(plan, self._abandoned_after, self._now())
+            plan.expire_time = until if plan.expire_time is None else max(plan.expire_time, until)
+
+    async def save(
+        self, point: str, *, operator_notified: bool = False, request: Request | None = None, release: bool = False
+    ) -> None:
+        """Keep what was decided and learned so far; with `release` let the payment go, due when its plan says.
+
+        `operator_notified` says that the payment now asks for an operator over what status rejected.
+        """
+        plan, rejection = self.plan, self._rejection
+        if release:
+            plan.failures = 0
+            plan.due_time, plan.work_class = self._due()
+        await self._store.save(
+            plan,
+            point=point,
+            now=self._now(),
+            added=self._added,
+            recorded=[transition.request_id for transition in self._recorded],
+            rejection=(rejection[0].request_id, rejection[1]) if rejection else None,
+            operator_notified=operator_notified,
+            quote_state=self._quote_state,
+            quote_operator_notified=self._quote_operator_notified,
+            request=request,
+            release=release,
+        )
+        gone = [*self._recorded, *([rejection[0]] if rejection else [])]
+        plan.pending = [transition for transition in [*plan.pending, *self._added] if transition not in gone]
+        self._added, self._recorded, self._rejection = [], [], None
+        self._quote_state, self._quote_operator_notified = None, False
+
+    def _due(self) -> tuple[datetime | None, DueFor]:
+        """Return when a payment that is released in order is due again, and what for."""
+        plan = self.plan
+        if self.has_pending:
+            return self._now() + policies.RETRY_FIRST, DueFor.MONEY
+        # Whoever held it did not come to notify an operator, or to say that it moves again.
+        if plan.rejected or plan.quote_problem is not None or plan.latest_snapshot.is_stuck:
+            return self._now(), DueFor.MONEY
+        if plan.stage is not Stage.COLLECTING or plan.expire_time is None:
+            return None, DueFor.MONEY
+        # While it is not the payer's turn, what it comes to will be delivered.
+        if plan.latest_snapshot.collection not in EXPIRABLE:
+            return max(plan.expire_time, self._now()) + policies.LOOK_AGAIN_AFTER, DueFor.EXPIRY
+        if policies.is_given_up(plan.latest_snapshot):
+            return self._now(), DueFor.MONEY
+        return plan.expire_time, DueFor.EXPIRY
+
+
+class HeldPayments:
+    """The payments that this process holds, and those who wait for one."""
+
+    def __init__(self, store: Store, *, abandoned_after: timedelta, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._abandoned_after = abandoned_after
+        self._now = now
+        self._leases = Leases(_LeasedPlans(store, now=now), key_of=_key_of)
+
+    @asynccontextmanager
+    async def holding(self, plan: Plan) -> AsyncIterator[UnitOfWork]:
+        """Keep the lease while inside. On an error the payment is released as it was last saved, to be tried again."""
+        async with self._leases.holding(plan):
+            yield UnitOfWork(plan, self._store, abandoned_after=self._abandoned_after, now=self._now)
+
+    async def acquire(self, tenant_id: str, payment_id: str) -> Plan:
+        """Take a payment, waiting for whoever has it; raises `RequestInProgress` shortly before the deadline."""
+        return await self._leases.acquire((tenant_id, payment_id), until=patience(wait_max_s=WAIT_MAX_S))
+
+    async def acquire_or_answer(
+        self, request: Request, *, answer: Callable[[], Awaitable[Request | None]], until: float
+    ) -> tuple[Request, None] | tuple[None, Plan]:
+        """Wait until a request has its answer, or its payment is ours; raises `RequestInProgress` at `until`."""
+        key = (request.key.tenant_id, request.payment_id)
+        return await self._leases.acquire_or_answer(key, question=request.key, answer=answer, until=until)
+
+    def check_room(self, request: Request) -> None:
+        """Raise `TooManyCalls` if as many wait for the payment as may."""
+        self._leases.check_room((request.key.tenant_id, request.payment_id))
+
+    def answered(self, request: Request) -> None:
+        """Wake all who wait for the answer to a request."""
+        self._leases.answered(request.key)
+
+    async def payer_seen(self, plan: Plan) -> None:
+        """Wait anew for a payer who reads a payment that nobody holds, if it moves the end far enough to be written."""
+        until = waiting_ends(plan, self._abandoned_after, self._now())
+        is_turn = plan.stage is Stage.COLLECTING and plan.latest_snapshot.collection in EXPIRABLE
+        if is_turn and policies.is_worth_writing(plan.expire_time, until, abandoned_after=self._abandoned_after):
+            await self._store.keep_alive(plan, expire_time=until)
+
+
+class _LeasedPlans:
+    """The lease of a payment, as its rows have it."""
+
+    def __init__(self, store: Store, *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+
+    async def take(self, tenant_id: str, payment_id: str, /) -> Plan | None:
+        return await self._store.take(tenant_id, payment_id)
+
+    async def renew(self, plan: Plan, /) -> bool:
+        return await self._store.renew(plan)
+
+    async def release(self, plan: Plan, error: BaseException | None, /) -> None:
+        """What is saved stays; the rest is done again, at once where this process goes away, or after a rest."""
+        now, problem = self._now(), None
+        plan.due_time = now
+        if isinstance(error, Exception):
+            plan.failures += 1
+            plan.due_time, problem = now + policies.retry_delay(plan.failures), problem_of(error)
+        await self._store.release(plan, now=now, problem=problem)
+
+
+def waiting_ends(plan: Plan, abandoned_after: timedelta, now: datetime) -> datetime:
+    """Return how long the payer of a plan is waited for if they give a sign of life now."""
+    return min(now + abandoned_after, plan.create_time + policies.life_max(abandoned_after))
+
+
+def _key_of(plan: Plan) -> tuple[str, str]:
+    return plan.tenant_id, plan.payment_id

@@ -1,0 +1,61 @@
+"""What is true of a payment, and what was seen of it, as messages of the contracts and back."""
+
+from __future__ import annotations
+
+from batzen.gateway.v1 import observation_pb2
+from batzen.type.v1 import payment_pb2
+from services import wire
+from services.orchestrator.domain.payment import Observation, Snapshot
+from services.shared.states import Cause, IntentState, State
+
+
+def observation(message: observation_pb2.PaymentObservation) -> Observation:
+    """Read what the gateway has seen."""
+    return Observation(
+        mirror_version=message.mirror_version,
+        attempt=message.attempt,
+        intent_state=IntentState(observation_pb2.IntentState.Name(message.intent_state).removeprefix("INTENT_STATE_")),
+        outcome_unknown=message.outcome_unknown,
+        amounts=wire.amounts(message),
+        last_error=wire.last_error(message),
+        method=wire.method(message),
+        attention=wire.attention(message),
+        decline_count=message.decline_count,
+    )
+
+
+def delivered_observation(stored: bytes) -> Observation:
+    """Read an observation as the event sink stored it."""
+    return observation(observation_pb2.PaymentObservation.FromString(stored))
+
+
+def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
+    """Return the message of a snapshot."""
+    message = payment_pb2.PaymentSnapshot(
+        collection=f"PAYMENT_STATE_{snapshot.collection}",
+        cause=f"CAUSE_{snapshot.cause}",
+        reason=snapshot.reason,
+        attempt=snapshot.attempt,
+        decline_count=snapshot.decline_count,
+    )
+    wire.fill(message.amounts, snapshot.amounts)
+    wire.fill(message.last_error, snapshot.last_error)
+    wire.fill(message.attention, snapshot.attention)
+    wire.fill(message.method, snapshot.method)
+    return message
+
+
+def snapshot(message: payment_pb2.PaymentSnapshot) -> Snapshot:
+    """Read a snapshot, the other way round of `snapshot_message`."""
+    attention = wire.attention(message)
+    return Snapshot(
+        collection=State(payment_pb2.PaymentState.Name(message.collection).removeprefix("PAYMENT_STATE_")),
+        amounts=wire.amounts(message),
+        last_error=wire.last_error(message),
+        attentions=() if attention is None else (attention,),
+        cause=Cause(payment_pb2.PaymentSnapshot.Cause.Name(message.cause).removeprefix("CAUSE_")),
+        reason=message.reason,
+        method=wire.method(message),
+        attempt=message.attempt,
+        decline_count=message.decline_count,
+    )
