@@ -29,7 +29,8 @@ KNOW_PROTOBUF = re.compile(
     | (.*/)?servicers?(/.*)?        # the RPCs
     | .*_rpcs | event_sink          # parts of a servicer
     | (.*/)?peers(/.*)?             # the other services, on the calling side
-    | commands/.* | request_runner | queries | steps | unit_of_work | transition_outbox | syncs  # pass on what peers answered
+    | commands/.* | request_runner | queries | syncs  # pass on what peers answered
+    | steps | unit_of_work | transition_outbox        # likewise
     | deliveries/outbox             # calls the sink of the gateway's observations
     | quote_service                 # keeps quotes as they were answered
     | __main__ | seed               # wiring

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import asyncpg
 
@@ -247,7 +247,7 @@ def _rest(plan: Plan, now: datetime) -> timedelta | None:
     return None if plan.due_time is None else plan.due_time - now
 
 
-def _request_arguments(request: Request, now: datetime) -> tuple[Any, ...]:
+def _request_arguments(request: Request, now: datetime) -> tuple[object, ...]:
     key = request.key
     return (
         key.tenant_id, key.caller, key.method, key.request_id, request.request_hash, request.payment_id,
@@ -281,30 +281,48 @@ def _quote_end(row: asyncpg.Record) -> QuoteEnd:
 
 
 def _plan(row: asyncpg.Record) -> Plan:
-    values = cast("dict[str, Any]", dict(row))
-    for name in ("found", "accepted", "free"):
-        values.pop(name, None)
-    outbox = json.loads(values.pop("outbox"))
+    outbox = json.loads(row["outbox"])
     quote_unheard, quote_problem = outbox["quote"] or (None, None)
-    values |= {
-        "seller_ids": tuple(values["seller_ids"]),
-        "booking_ids": tuple(values["booking_ids"]),
-        "labels": json.loads(values["labels"]),
-        "stage": Stage(values["stage"]),
-        "work_class": DueFor(values["work_class"]),
-        "cancel_outcome": _word(State, values["cancel_outcome"]),
-        "quote_state": _word(QuoteState, values["quote_state"]),
-        "quote_unheard": _word(QuoteState, quote_unheard),
-        "quote_problem": quote_problem,
-        "latest_snapshot": Snapshot.from_json(json.loads(values["latest_snapshot"])),
-        "pending": [
+    return Plan(
+        tenant_id=row["tenant_id"],
+        payment_id=row["payment_id"],
+        payer_id=row["payer_id"],
+        quote_request=row["quote_request"],
+        session_type=row["session_type"],
+        session_name=row["session_name"],
+        client_reference=row["client_reference"],
+        return_url=row["return_url"],
+        seller_ids=tuple(row["seller_ids"]),
+        booking_ids=tuple(row["booking_ids"]),
+        labels=json.loads(row["labels"]),
+        stage=Stage(row["stage"]),
+        quote_id=row["quote_id"],
+        currency_code=row["currency_code"],
+        total_minor=row["total_minor"],
+        platform_fee_minor=row["platform_fee_minor"],
+        attempt=row["attempt"],
+        cancel_outcome=_word(State, row["cancel_outcome"]),
+        observed_version=row["observed_version"],
+        observation=row["observation"],
+        mirror_version=row["mirror_version"],
+        latest_snapshot=Snapshot.from_json(json.loads(row["latest_snapshot"])),
+        revision=row["revision"],
+        fence=row["fence"],
+        work_class=DueFor(row["work_class"]),
+        failures=row["failures"],
+        expire_time=row["expire_time"],
+        create_time=row["create_time"],
+        request_count=row["request_count"],
+        quote_state=_word(QuoteState, row["quote_state"]),
+        quote_unheard=_word(QuoteState, quote_unheard),
+        quote_problem=quote_problem,
+        has_urgent_request=outbox["has_urgent_request"],
+        pending=[
             Transition(request_id=uuid.UUID(request_id), fact=fact, snapshot=Snapshot.from_json(snapshot))
             for request_id, fact, snapshot in outbox["pending"]
         ],
-        "rejected": outbox["rejected"],
-        "has_urgent_request": outbox["has_urgent_request"],
-    }
-    return Plan(**values)
+        rejected=outbox["rejected"],
+    )
 
 
 def _word(kind: type[W], stored: str | None) -> W | None:

@@ -15,7 +15,7 @@ from services.orchestrator.peers import Peers
 from services.orchestrator.steps import Steps
 from services.orchestrator.transition_outbox import TransitionOutbox
 
-AnyCommand = Command[Any, Any]  # each has types of its own, which its request brings
+AnyCommand = Command[Any, Any]  # type: ignore[explicit-any]  # each has types of its own, which its request brings
 """A command whose types only itself knows."""
 
 
