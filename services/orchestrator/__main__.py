@@ -32,9 +32,9 @@ from services.orchestrator.queries import Queries
 from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.request_runner import DRAIN_S, RequestRunner
 from services.orchestrator.servicers.payments import OrchestratorServicer
-from services.orchestrator.statements import FORGET
 from services.orchestrator.steps import Steps
-from services.orchestrator.store import Store
+from services.orchestrator.storage.statements import FORGET
+from services.orchestrator.storage.store import Store
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.transition_outbox import TransitionOutbox

@@ -11,7 +11,7 @@ from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceServicer
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain.errors import PaymentNotFound
-from services.orchestrator.store import Store
+from services.orchestrator.storage.store import Store
 from services.runtime.rpc import call_context
 
 Context = aio.ServicerContext[observation_pb2.DeliverEventRequest, Awaitable[observation_pb2.DeliverEventResponse]]

@@ -7,7 +7,7 @@ from services.errors import FieldInvalid
 from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, RefundExceedsRefundable
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.peers import Peers
-from services.orchestrator.store import Store
+from services.orchestrator.storage.store import Store
 from services.orchestrator.unit_of_work import HeldPayments
 from services.orchestrator.wire.requests import own_payer
 from services.orchestrator.wire.responses import for_payer

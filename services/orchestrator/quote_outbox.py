@@ -14,7 +14,7 @@ from services.orchestrator.domain.plan import QuoteEnd
 from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_MAX
 from services.orchestrator.domain.quote import OVER_LIMIT, QuoteState
 from services.orchestrator.peers.pricing import Pricing
-from services.orchestrator.store import Store
+from services.orchestrator.storage.store import Store
 from services.runtime import crash_points
 from services.runtime.database.lease import LEASE
 from services.runtime.work.kinds import RetryPolicy, Work, WorkClass, WorkKind

@@ -33,7 +33,7 @@ from services.orchestrator.commands.registry import AnyCommand, Registry
 from services.orchestrator.domain.errors import PaymentNotFound
 from services.orchestrator.domain.plan import Plan, Request, Stage
 from services.orchestrator.steps import Steps
-from services.orchestrator.store import Store
+from services.orchestrator.storage.store import Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import WAIT_MAX_S, HeldPayments, UnitOfWork
 from services.orchestrator.wire.requests import own_payer, request_key

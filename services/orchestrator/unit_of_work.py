@@ -17,7 +17,7 @@ from services.orchestrator.domain import policies, quote, transitions
 from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE, Observation, Snapshot, derived_id
 from services.orchestrator.domain.plan import DueFor, Plan, Request, Stage, Transition
 from services.orchestrator.domain.quote import QuoteState
-from services.orchestrator.store import Store
+from services.orchestrator.storage.store import Store
 from services.runtime.database.lease import Leases, patience
 from services.runtime.work.kinds import problem_of
 from services.shared.states import IntentState, State

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from services.orchestrator.__main__ import Parts, wired
 from services.orchestrator.domain.plan import RequestKey
 from services.orchestrator.peers import Peers
-from services.orchestrator.store import Store
+from services.orchestrator.storage.store import Store
 from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import EVERYTHING

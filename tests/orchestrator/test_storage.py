@@ -17,8 +17,8 @@ from services.orchestrator.domain.plan import DueFor, NewPayment, Plan, QuoteEnd
 from services.orchestrator.domain.policies import RETRY_MAX
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.quote_outbox import QuoteOutbox
-from services.orchestrator.statements import FORGET
-from services.orchestrator.store import Acceptance, Store
+from services.orchestrator.storage.statements import FORGET
+from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.sweep import Sweep
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.lease import LEASE, LeaseLost

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 from google.protobuf.message import Message
 
 from services.orchestrator.domain.plan import Request, RequestKey
-from services.orchestrator.store import Acceptance, Store
+from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.unit_of_work import UnitOfWork
 
 RequestT = TypeVar("RequestT", bound=Message)

@@ -12,7 +12,7 @@ from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.plan import Request, RequestKey, Stage
 from services.orchestrator.peers import Peers
 from services.orchestrator.steps import Steps
-from services.orchestrator.store import Acceptance, Store
+from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.requests import check_start, derived_payment_id, new_payment

@@ -12,11 +12,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
-import asyncpg
-
-from services.orchestrator import statements
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import (
     DueFor,
@@ -25,18 +22,15 @@ from services.orchestrator.domain.plan import (
     QuoteEnd,
     Request,
     RequestKey,
-    Stage,
     Transition,
 )
 from services.orchestrator.domain.policies import START_AGE_MAX
 from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.storage import rows, statements
 from services.runtime.database.connections import DirectConnections
 from services.runtime.database.lease import LEASE, LeaseLost
 from services.runtime.process.clock import Clock
 from services.runtime.work.kinds import WorkClass
-from services.shared.states import State
-
-W = TypeVar("W", State, QuoteState)
 
 WORK_CLASSES: Final = {DueFor.MONEY: WorkClass.MONEY, DueFor.EXPIRY: WorkClass.EXPIRIES}
 """What a payment is due for → the engine's class of that work."""
@@ -74,7 +68,7 @@ class Store:
         )  # fmt: skip
         async with self._held.statement("start.plan") as connection:
             row = await connection.fetchrow(statements.START, *arguments)
-        return _plan(row) if row is not None else None
+        return rows.plan(row) if row is not None else None
 
     async def accept(self, request: Request, *, payer_id: str | None, point: str, now: datetime) -> Acceptance:
         """Write a request on a payment, of `payer_id` unless None, down and take the payment if it is free."""
@@ -88,20 +82,20 @@ class Store:
                 request.is_urgent,
             )
         return Acceptance(
-            found=bool(row["found"]), is_new=bool(row["accepted"]), plan=_plan(row) if row["free"] else None
+            found=bool(row["found"]), is_new=bool(row["accepted"]), plan=rows.plan(row) if row["free"] else None
         )
 
     async def take(self, tenant_id: str, payment_id: str) -> Plan | None:
         """Take a payment's lease for a caller who waits; None while somebody else holds it, or if there is none."""
         async with self._held.statement("lease.take") as connection:
             row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, self._clock.shift, LEASE)
-        return _plan(row) if row is not None else None
+        return rows.plan(row) if row is not None else None
 
     async def held(self, tenant_id: str, payment_id: str, *, fence: int) -> Plan | None:
         """Return the plan of a payment whose lease the engine took; None if it is somebody else's by now."""
         async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.HELD, tenant_id, payment_id, fence)
-        return _plan(row) if row is not None else None
+        return rows.plan(row) if row is not None else None
 
     async def renew(self, plan: Plan) -> bool:
         """Hold the payment for another `LEASE`; False if it was let go, or is somebody else's by now."""
@@ -183,13 +177,13 @@ class Store:
         """Return a caller's request."""
         async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.REQUEST, key.tenant_id, key.caller, key.method, key.request_id)
-        return _request(row) if row is not None else None
+        return rows.request(row) if row is not None else None
 
     async def open_requests(self, tenant_id: str, payment_id: str) -> list[Request]:
         """Return the requests on a payment that were accepted and have no answer yet: the urgent ones, then by age."""
         async with self._held.statement(None) as connection:
-            rows = await connection.fetch(statements.OPEN_REQUESTS, tenant_id, payment_id)
-        return [_request(row) for row in rows]
+            found = await connection.fetch(statements.OPEN_REQUESTS, tenant_id, payment_id)
+        return [rows.request(row) for row in found]
 
     async def keep_alive(self, plan: Plan, *, expire_time: datetime) -> None:
         """Let a payment that nobody holds wait for its payer until `expire_time`; who holds it decides by itself."""
@@ -215,7 +209,7 @@ class Store:
         """Return what pricing has to hear by whoever took the lease; None if it is somebody else's by now."""
         async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.QUOTE_END, tenant_id, payment_id, fence)
-        return _quote_end(row) if row is not None else None
+        return rows.quote_end(row) if row is not None else None
 
     async def quote_heard(self, one: QuoteEnd) -> None:
         """Forget what pricing has heard, unless something else has become of the quote since."""
@@ -239,7 +233,7 @@ class Store:
         """Return a plan without holding it; None if there is none, or it is not of `payer_id`."""
         async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.READ, tenant_id, payment_id, payer_id)
-        return _plan(row) if row is not None else None
+        return rows.plan(row) if row is not None else None
 
 
 def _rest(plan: Plan, now: datetime) -> timedelta | None:
@@ -253,77 +247,3 @@ def _request_arguments(request: Request, now: datetime) -> tuple[object, ...]:
         key.tenant_id, key.caller, key.method, key.request_id, request.request_hash, request.payment_id,
         request.command, now, request.send_before_time,
     )  # fmt: skip
-
-
-def _request(row: asyncpg.Record) -> Request:
-    return Request(
-        key=RequestKey(
-            tenant_id=row["tenant_id"], caller=row["caller"], method=row["method"], request_id=row["request_id"]
-        ),
-        request_hash=row["request_hash"],
-        payment_id=row["payment_id"],
-        command=row["command"],
-        is_urgent=row["is_urgent"],
-        calling=row["state"] == "CALLING",
-        send_before_time=row["send_before_time"],
-        answer=row["answer"],
-        refusal=json.loads(row["refusal"]) if row["refusal"] is not None else None,
-    )
-
-
-def _quote_end(row: asyncpg.Record) -> QuoteEnd:
-    return QuoteEnd(
-        tenant_id=row["tenant_id"],
-        payment_id=row["payment_id"],
-        quote_id=row["quote_id"],
-        quote_state=QuoteState(row["quote_state"]),
-    )
-
-
-def _plan(row: asyncpg.Record) -> Plan:
-    outbox = json.loads(row["outbox"])
-    quote_unheard, quote_problem = outbox["quote"] or (None, None)
-    return Plan(
-        tenant_id=row["tenant_id"],
-        payment_id=row["payment_id"],
-        payer_id=row["payer_id"],
-        quote_request=row["quote_request"],
-        session_type=row["session_type"],
-        session_name=row["session_name"],
-        client_reference=row["client_reference"],
-        return_url=row["return_url"],
-        seller_ids=tuple(row["seller_ids"]),
-        booking_ids=tuple(row["booking_ids"]),
-        labels=json.loads(row["labels"]),
-        stage=Stage(row["stage"]),
-        quote_id=row["quote_id"],
-        currency_code=row["currency_code"],
-        total_minor=row["total_minor"],
-        platform_fee_minor=row["platform_fee_minor"],
-        attempt=row["attempt"],
-        cancel_outcome=_word(State, row["cancel_outcome"]),
-        observed_version=row["observed_version"],
-        observation=row["observation"],
-        mirror_version=row["mirror_version"],
-        latest_snapshot=Snapshot.from_json(json.loads(row["latest_snapshot"])),
-        revision=row["revision"],
-        fence=row["fence"],
-        work_class=DueFor(row["work_class"]),
-        failures=row["failures"],
-        expire_time=row["expire_time"],
-        create_time=row["create_time"],
-        request_count=row["request_count"],
-        quote_state=_word(QuoteState, row["quote_state"]),
-        quote_unheard=_word(QuoteState, quote_unheard),
-        quote_problem=quote_problem,
-        has_urgent_request=outbox["has_urgent_request"],
-        pending=[
-            Transition(request_id=uuid.UUID(request_id), fact=fact, snapshot=Snapshot.from_json(snapshot))
-            for request_id, fact, snapshot in outbox["pending"]
-        ],
-        rejected=outbox["rejected"],
-    )
-
-
-def _word(kind: type[W], stored: str | None) -> W | None:
-    return None if stored is None else kind(stored)

@@ -1,0 +1,93 @@
+"""Rows as values of the domain."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TypeVar
+
+import asyncpg
+
+from services.orchestrator.domain.payment import Snapshot
+from services.orchestrator.domain.plan import DueFor, Plan, QuoteEnd, Request, RequestKey, Stage, Transition
+from services.orchestrator.domain.quote import QuoteState
+from services.shared.states import State
+
+W = TypeVar("W", State, QuoteState)
+
+
+def request(row: asyncpg.Record) -> Request:
+    """Return a caller's request."""
+    return Request(
+        key=RequestKey(
+            tenant_id=row["tenant_id"], caller=row["caller"], method=row["method"], request_id=row["request_id"]
+        ),
+        request_hash=row["request_hash"],
+        payment_id=row["payment_id"],
+        command=row["command"],
+        is_urgent=row["is_urgent"],
+        calling=row["state"] == "CALLING",
+        send_before_time=row["send_before_time"],
+        answer=row["answer"],
+        refusal=json.loads(row["refusal"]) if row["refusal"] is not None else None,
+    )
+
+
+def quote_end(row: asyncpg.Record) -> QuoteEnd:
+    """Return what pricing has to hear of a quote."""
+    return QuoteEnd(
+        tenant_id=row["tenant_id"],
+        payment_id=row["payment_id"],
+        quote_id=row["quote_id"],
+        quote_state=QuoteState(row["quote_state"]),
+    )
+
+
+def plan(row: asyncpg.Record) -> Plan:
+    """Return a plan with its outbox; raises for what another version wrote that this one does not know."""
+    outbox = json.loads(row["outbox"])
+    quote_unheard, quote_problem = outbox["quote"] or (None, None)
+    return Plan(
+        tenant_id=row["tenant_id"],
+        payment_id=row["payment_id"],
+        payer_id=row["payer_id"],
+        quote_request=row["quote_request"],
+        session_type=row["session_type"],
+        session_name=row["session_name"],
+        client_reference=row["client_reference"],
+        return_url=row["return_url"],
+        seller_ids=tuple(row["seller_ids"]),
+        booking_ids=tuple(row["booking_ids"]),
+        labels=json.loads(row["labels"]),
+        stage=Stage(row["stage"]),
+        quote_id=row["quote_id"],
+        currency_code=row["currency_code"],
+        total_minor=row["total_minor"],
+        platform_fee_minor=row["platform_fee_minor"],
+        attempt=row["attempt"],
+        cancel_outcome=_word(State, row["cancel_outcome"]),
+        observed_version=row["observed_version"],
+        observation=row["observation"],
+        mirror_version=row["mirror_version"],
+        latest_snapshot=Snapshot.from_json(json.loads(row["latest_snapshot"])),
+        revision=row["revision"],
+        fence=row["fence"],
+        work_class=DueFor(row["work_class"]),
+        failures=row["failures"],
+        expire_time=row["expire_time"],
+        create_time=row["create_time"],
+        request_count=row["request_count"],
+        quote_state=_word(QuoteState, row["quote_state"]),
+        quote_unheard=_word(QuoteState, quote_unheard),
+        quote_problem=quote_problem,
+        has_urgent_request=outbox["has_urgent_request"],
+        pending=[
+            Transition(request_id=uuid.UUID(request_id), fact=fact, snapshot=Snapshot.from_json(snapshot))
+            for request_id, fact, snapshot in outbox["pending"]
+        ],
+        rejected=outbox["rejected"],
+    )
+
+
+def _word(kind: type[W], stored: str | None) -> W | None:
+    return None if stored is None else kind(stored)
