@@ -10,9 +10,8 @@ import os
 import signal
 import sys
 from collections import Counter
-from dataclasses import fields
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from bench.database import TENANT
 from bench.light.tally import stamp
@@ -22,31 +21,37 @@ from services.runtime.process.lifecycle import run, until_terminated, utc_now
 from services.runtime.process.service import ProcessSettings
 from services.status.__main__ import SERVICE, read_settings, serving
 from services.status.domain.records import Transition
-from services.status.domain.snapshot import Snapshot
+from services.status.watches.hub import WatchHub
+from services.status.watches.watch import Update
+from services.status.wire.responses import transition_message
 
 LISTENING_S: Final = 0.3
 """Until the listener for hints is there, and with it the one reading of everything: it would find what is to come."""
 STANDARD_OUTPUT: Final = 1
 
-_FACTS: Final[dict[str, Any]] = {each.name: getattr(SNAPSHOT, each.name) for each in fields(Snapshot)}
-
 
 class _Publisher:
-    def __init__(self, feed: Any) -> None:
-        self._feed = feed
+    """Publishes as `RecordTransition` does: with the message that it answers with, serialised."""
+
+    def __init__(self, hub: WatchHub) -> None:
+        self._hub = hub
         self._revisions: Counter[int] = Counter()
+        self._message = transition_message(
+            Transition(
+                payment_id=payment_id(0), revision=1, snapshot=SNAPSHOT, record_time=utc_now(), request_id=REQUEST_ID
+            )
+        )
 
     def publish(self, number: int) -> None:
         """Hand over the next revision of a payment; all stand at 1 when this process starts."""
         revision = self._revisions[number] = self._revisions[number] + 1
-        transition = Transition(
-            payment_id=payment_id(number),
-            revision=revision + 1,
-            snapshot=Snapshot(**_FACTS | {"reason": stamp()}),
-            record_time=utc_now(),
-            request_id=REQUEST_ID,
+        message = self._message
+        message.payment_id, message.revision, message.snapshot.reason = payment_id(number), revision + 1, stamp()
+        message.record_time.GetCurrentTime()
+        update = Update(
+            message.payment_id, revision + 1, settled=message.settled, serialized=message.SerializeToString()
         )
-        self._feed.publish(TENANT, transition)
+        self._hub.publish(TENANT, update)
 
 
 async def _serve(settings: ProcessSettings, *, replies: int) -> None:

@@ -81,7 +81,7 @@ async def status_servicer(
         followers = Followers(log)
 
         def hear(tenant_id: str, payment_id: str) -> None:
-            hub.hear(tenant_id, payment_id)
+            hub.hint(tenant_id, payment_id)
             followers.wake(tenant_id)
 
         def missed() -> None:

@@ -28,7 +28,7 @@ from services.status.watches.hub import WatchHub
 from services.status.watches.many import Identify, ManyWatches
 from services.status.watches.send_queue import SendQueue, send_all
 from services.status.watches.single import OneWatch
-from services.status.watches.watch import Watch
+from services.status.watches.watch import Update, Watch
 from services.status.wire import requests
 from services.status.wire.responses import (
     MANY_HEARTBEAT,
@@ -107,12 +107,20 @@ class StatusServicer(StatusServiceServicer):
             now=self._now(),
         )
         recorded = await self._recorder.record(move)
+        response = recorded_response(recorded.payment, recorded.transition)
         if recorded.is_new:
-            self.hub.publish(move.tenant_id, recorded.transition)
-        else:  # whoever wrote it may not have come to say so
+            written = response.transition
+            update = Update(
+                written.payment_id,
+                written.revision,
+                settled=written.settled,
+                serialized=written.SerializeToString(),
+            )
+            self.hub.publish(move.tenant_id, update)
+        else:  # the call that wrote it may not have published it
             self.hub.moved(move.tenant_id, move.payment_id)
         self._followers.wake(move.tenant_id)
-        return recorded_response(recorded.payment, recorded.transition)
+        return response
 
     async def SetPaymentLabels(
         self, request: pb.SetPaymentLabelsRequest, context: Context

@@ -168,7 +168,7 @@ class _Tail:
         self._all = Filter(tenant_id=tenant_id)
         self._position = position
         self._followers: set[Follower] = set()
-        self._news = asyncio.Event()
+        self._woken = asyncio.Event()
         self._horizon = 0
         self._pending_s = PENDING_S
         self._task: asyncio.Task[None] | None = None
@@ -181,7 +181,7 @@ class _Tail:
             self._task.cancel()
 
     def wake(self) -> None:
-        self._news.set()
+        self._woken.set()
 
     def join(self, follower: Follower) -> bool:
         if follower.position < self._position:
@@ -207,8 +207,8 @@ class _Tail:
             await asyncio.sleep(GATHER_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._news.wait()
-            self._news.clear()
+                    await self._woken.wait()
+            self._woken.clear()
 
     async def _read(self) -> float:
         """Hand on everything that is new; return how soon to look again when nothing is heard."""

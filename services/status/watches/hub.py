@@ -1,38 +1,38 @@
-"""The hub: every watch gets every transition of its payment, once and in order.
+"""The watch hub: every watch gets every transition of its payment, once and in order.
 
-Only the history is the truth. What this process writes is handed over at once, if it is exactly the next revision; what
-other replicas write is hinted at and read, for all watches of all payments together; and every `resync_s` all watched
-payments are read, whatever was hinted. What a watch has to catch up with is read in the same way.
+Only the history is the truth. A watch is a number, its `tail`: the last revision that its stream was given. Each is in
+one of four groups, which no list but its tail, its topic and its send queue says:
+
+- *beginning*: registered, its payment not read yet. What is hinted meanwhile is kept as `Topic.hinted`.
+- *synced*: at its topic's revision. The next transition is offered to it as it commits.
+- *behind*: below its topic's revision, with room in its send queue. `CatchUp` reads the history for it, for all topics
+  together, from the tail that is furthest behind.
+- *starved*: below it, without room: its topic is in `SendQueue.starved`. It is behind once its reader made room.
+
+What this process writes is published to synced watches at once if it is exactly the next revision. What other replicas
+write is hinted at, and then read; every `resync_s` the hub asks what has moved, whatever was hinted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from services.errors import DependencyUnavailable, ServiceError, ShuttingDown
-from services.status.domain.errors import RevisionAhead, RevisionCompacted, TooManyWatches
-from services.status.domain.records import Payment, Transition, open_month
-from services.status.storage.rows import Unreadable
-from services.status.storage.store import Place, StatusStore
+from services.status.domain.errors import RevisionAhead, TooManyWatches
+from services.status.domain.records import Payment, open_month
+from services.status.storage.store import StatusStore
+from services.status.watches.catch_up import CatchUp
 from services.status.watches.send_queue import SendQueue, StreamLimits
-from services.status.watches.watch import NOT_BEGUN, Cancel, Form, Topic, Update, Watch
+from services.status.watches.watch import NOT_BEGUN, UNKNOWN_REVISION, Cancel, Form, Topic, Update, Watch
 
-FOLLOWED_AT_ONCE: Final = 500
-"""Payments looked at by one statement."""
-TRANSITIONS_AT_ONCE: Final = 500
-"""Transitions read by it, ~10 ms of the event loop."""
-RETRY_S: Final = 0.2
-"""Between two looks at a database that is away."""
 AGE_SPREAD: Final = 0.2
 """Streams end at 80 to 100 % of their age, so that those opened together do not resume together."""
 TICK_S: Final = 1.0
 """How exactly heartbeats and ages are kept, at most."""
-UNKNOWN_REVISION: Final = NOT_BEGUN - 1
-"""What a hint says, which names no revision."""
 
 
 class WatchHub:
@@ -55,39 +55,34 @@ class WatchHub:
         self._topics: dict[str, dict[str, Topic]] = {}
         """By tenant and payment."""
         self._watch_count = 0
-        self._unread: dict[Topic, None] = {}
-        self._wake = asyncio.Event()
+        self._catch_up = CatchUp(store, queue_max=self.limits.queue_max)
         self._lost = asyncio.Event()
 
-    # What moves.
-
-    def publish(self, tenant_id: str, transition: Transition) -> None:
+    def publish(self, tenant_id: str, update: Update) -> None:
         """Hand over what this process has just committed, to its own watches and as a hint to other replicas."""
-        self._announce(tenant_id, transition.payment_id)
-        topic = self._topic(tenant_id, transition.payment_id)
+        self._announce(tenant_id, update.payment_id)
+        topic = self._topic(tenant_id, update.payment_id)
         if topic is None:
             return
-        if topic.revision is not None and transition.revision == topic.revision + 1:
-            self._deliver(topic, transition)
-        else:
-            self._hint(topic, transition.revision)
+        if topic.revision is not None and update.revision == topic.revision + 1:
+            topic.deliver(update)
+        elif topic.hint(update.revision):
+            self._catch_up.add(topic)
 
     def moved(self, tenant_id: str, payment_id: str) -> None:
-        """Say, here and to other replicas, that a payment moved earlier, of which maybe nobody has heard."""
+        """Hint, here and to other replicas, at a payment that moved earlier, maybe without a hint."""
         self._announce(tenant_id, payment_id)
-        self.hear(tenant_id, payment_id)
+        self.hint(tenant_id, payment_id)
 
-    def hear(self, tenant_id: str, payment_id: str) -> None:
+    def hint(self, tenant_id: str, payment_id: str, revision: int = UNKNOWN_REVISION) -> None:
         """Take a hint that a payment has moved."""
         topic = self._topic(tenant_id, payment_id)
-        if topic is not None:
-            self._hint(topic, UNKNOWN_REVISION)
+        if topic is not None and topic.hint(revision):
+            self._catch_up.add(topic)
 
     def resync(self) -> None:
-        """See soon whether any hint was lost."""
+        """Ask soon what has moved: hints may have been lost."""
         self._lost.set()
-
-    # Who watches.
 
     def open_stream(
         self,
@@ -100,7 +95,7 @@ class WatchHub:
         send_queue = SendQueue(
             heartbeat=heartbeat,
             ended=ended,
-            on_room=self._read_for_starved,
+            on_room=self._catch_up.add_starved,
             on_tick=on_tick,
             limits=self.limits,
             age_s=self.limits.stream_age_max_s * random.uniform(1 - AGE_SPREAD, 1),  # noqa: S311 not a secret
@@ -150,9 +145,9 @@ class WatchHub:
         if topic.revision is None:
             topic.revision = payment.revision
             topic.open_month = open_month(payment.open_time)
-        known, topic.heard = max(payment.revision, topic.heard), 0
+        known, topic.hinted = max(payment.revision, topic.hinted), 0
         if start < topic.revision or known > topic.revision:
-            self._look(topic)
+            self._catch_up.add(topic)
 
     def drop(self, watch: Watch) -> None:
         """Forget a watch."""
@@ -163,16 +158,23 @@ class WatchHub:
         if not topic.watches:
             topics = self._topics[topic.tenant_id]
             del topics[topic.payment_id]
-            self._unread.pop(topic, None)
+            self._catch_up.drop(topic)
             watch.send_queue.starved.pop(topic, None)
             if not topics:
                 del self._topics[topic.tenant_id]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Read what has to be read, keep the clock, and end all streams when the process drains, while inside."""
+        """Run the hub's four loops while inside.
+
+        1. `CatchUp.run` reads the history for the watches that are behind.
+        2. `_resync` asks what has moved, in case a hint was lost.
+        3. `_tick` keeps heartbeats, ages and stalls of streams.
+        4. `_drain` ends all streams once the process drains.
+        """
+        loops = (self._catch_up.run(), self._resync(), self._tick(), self._drain())
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in (self._follow(), self._resync(), self._tick(), self._drain())]
+            tasks = [group.create_task(loop) for loop in loops]
             try:
                 yield
             finally:
@@ -187,89 +189,14 @@ class WatchHub:
         topics = self._topics.get(tenant_id)
         return None if topics is None else topics.get(payment_id)
 
-    def _deliver(self, topic: Topic, transition: Transition) -> None:
-        """Offer a transition to the watches that are right before it; the others are being read for."""
-        update = Update(transition)
-        revision = update.revision
-        if topic.revision is None or topic.revision < revision:
-            topic.revision = revision
-        for watch in topic.watches:
-            if watch.tail == revision - 1 or (watch.latest_only and watch.tail < revision):
-                watch.offer(update)
-
-    def _hint(self, topic: Topic, revision: int) -> None:
-        """Take in that a payment is said to have come to a revision."""
-        if topic.revision is None:  # its watches are about to begin
-            topic.heard = max(topic.heard, revision)
-        elif revision > topic.revision:
-            self._look(topic)
-
-    def _look(self, topic: Topic) -> None:
-        """See that the history is read for a topic, soon."""
-        self._unread[topic] = None
-        self._wake.set()
-
-    def _read_for_starved(self, send_queue: SendQueue) -> None:
-        for topic in send_queue.starved:
-            self._look(topic)
-        send_queue.starved.clear()
-
-    async def _follow(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._unread:
-                topics = list(self._unread)[:FOLLOWED_AT_ONCE]
-                for topic in topics:
-                    del self._unread[topic]
-                try:
-                    await self._read(topics)
-                except DependencyUnavailable:
-                    for topic in topics:
-                        self._look(topic)
-                    await asyncio.sleep(RETRY_S)
-
-    async def _read(self, topics: Sequence[Topic]) -> None:
-        """Read on for topics, each from where the first of its watches is that is behind and has room."""
-        readings = [_Reading(topic) for topic in topics if topic.watches]
-        if not readings:
-            return
-        each = self.limits.queue_max
-        try:
-            followed = await self._store.follow([one.place for one in readings], each=each, limit=TRANSITIONS_AT_ONCE)
-        except Unreadable:
-            if len(readings) > 1:  # the others are read without the one that it is
-                for reading in readings:
-                    await self._read([reading.topic])
-            else:
-                for watch in readings[0].topic.watches:
-                    watch.cancel(watch, Unreadable())
-            return
-        is_cut = len(followed) == TRANSITIONS_AT_ONCE
-        found: dict[tuple[str, str], list[Transition]] = {}
-        for tenant_id, transition in followed:
-            found.setdefault((tenant_id, transition.payment_id), []).append(transition)
-        for reading in readings:
-            transitions = found.get((reading.place.tenant_id, reading.place.payment_id), [])
-            self._hand_over(reading, transitions, is_cut=is_cut or len(transitions) == each)
-
-    def _hand_over(self, reading: _Reading, transitions: Sequence[Transition], *, is_cut: bool) -> None:
-        """Hand over what was read; `is_cut` says that there may be more."""
-        topic, revision = reading.topic, reading.revision
-        if transitions or not is_cut:  # what was there when it was read and did not come is not kept any more
-            oldest_revision = transitions[0].revision if transitions else revision + 1
-            for watch in topic.watches:
-                if reading.place.revision <= watch.needs_after(revision) < oldest_revision - 1:
-                    watch.tail = NOT_BEGUN
-                    watch.cancel(watch, RevisionCompacted(field="after_revision", oldest_revision=oldest_revision))
-        for transition in transitions:
-            self._deliver(topic, transition)
-        known = revision if topic.revision is None else topic.revision  # it may have moved on meanwhile
-        if is_cut or any(watch.wants(known) for watch in topic.watches):
-            self._look(topic)
-
     async def _resync(self) -> None:
-        """Look again and again at what has moved since the last look, and at all payments once hints may be lost."""
+        """Ask what has moved since the last time, every `resync_s`; about all payments once hints may be lost.
+
+        1. Wait for `resync_s`, or until hints may be lost.
+        2. Read the horizon: nothing before it will commit any more.
+        3. Hint at all topics, or at those that moved since the horizon of the round before.
+        4. Keep the horizon for the next round. If the database is away, that begins where this one did.
+        """
         since: int | None = None
         while True:
             with suppress(TimeoutError):
@@ -282,15 +209,14 @@ class WatchHub:
                 horizon = await self._store.horizon()
                 if since is None:
                     for topic in self._all_topics():
-                        self._hint(topic, UNKNOWN_REVISION)
+                        if topic.hint(UNKNOWN_REVISION):
+                            self._catch_up.add(topic)
                 else:
                     for tenant_id, payment_id, revision in await self._store.moved_since(since, list(self._topics)):
-                        moved = self._topic(tenant_id, payment_id)
-                        if moved is not None:
-                            self._hint(moved, revision)
+                        self.hint(tenant_id, payment_id, revision)
                 since = horizon
             except DependencyUnavailable:
-                continue  # from where it was
+                continue
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -305,22 +231,3 @@ class WatchHub:
         await self._draining.wait()
         for send_queue in self._send_queues:
             send_queue.end(ShuttingDown)
-
-
-class _Reading:
-    """A topic that is being read, as it was when that began: watches begin and transitions come meanwhile."""
-
-    __slots__ = ("place", "revision", "topic")
-
-    def __init__(self, topic: Topic) -> None:
-        assert topic.revision is not None, "only such topics are read"  # noqa: S101
-        assert topic.open_month is not None, "known since the first watch began"  # noqa: S101
-        needed = [watch.needs_after(topic.revision) for watch in topic.watches if watch.wants(topic.revision)]
-        self.topic = topic
-        self.revision = topic.revision
-        self.place = Place(
-            tenant_id=topic.tenant_id,
-            payment_id=topic.payment_id,
-            open_month=topic.open_month,
-            revision=min([*needed, topic.revision]),
-        )

@@ -55,7 +55,7 @@ async def send_all(
             send_queue.is_open = True
             while not send_queue.has_ended():
                 if (message := send_queue.take()) is None:
-                    await send_queue.news()
+                    await send_queue.woken()
                 else:
                     await write(message)
     except TimeoutError:
@@ -209,8 +209,8 @@ class SendQueue:
             return self._taken(self._heartbeat())
         return None
 
-    def news(self) -> asyncio.Future[None]:
-        """Return what is done once there may be something to take, or to end."""
+    def woken(self) -> asyncio.Future[None]:
+        """Return what is done once there may be a message to take, or the stream has to end."""
         self._waiter = self._loop.create_future()
         return self._waiter
 

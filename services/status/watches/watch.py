@@ -15,32 +15,48 @@ from services.errors import ServiceError
 from services.status.domain.records import Transition
 from services.status.domain.snapshot import is_settled
 from services.status.watches.send_queue import SendQueue
+from services.status.wire.responses import transition_message
 
 NOT_BEGUN: Final = 2**63
 """The tail of a watch that has not begun: no revision comes after it."""
 
-Form = Callable[[Transition], bytes]
-"""Writes a transition as a message of a kind of stream."""
+UNKNOWN_REVISION: Final = NOT_BEGUN - 1
+"""What a hint says that names no revision."""
+
+Form = Callable[[bytes], bytes]
+"""Makes a serialised transition a message of a kind of stream."""
 Cancel = Callable[["Watch", ServiceError], None]
 """Ends one watch of a stream for a reason."""
 
 
 class Update:
-    """One transition on its way to watches, written once for all streams of a form."""
+    """One transition on its way to watches: serialised once, and put into each form of stream once."""
 
-    __slots__ = ("_written", "revision", "settled", "transition")
+    __slots__ = ("_in_form", "payment_id", "revision", "serialized", "settled")
 
-    def __init__(self, transition: Transition) -> None:
-        self.transition = transition
-        self.revision = transition.revision
-        self.settled = is_settled(transition.snapshot)
-        self._written: dict[Form, bytes] = {}
+    def __init__(self, payment_id: str, revision: int, *, settled: bool, serialized: bytes) -> None:
+        """`serialized` is the message batzen.status.v1.Transition."""
+        self.payment_id = payment_id
+        self.revision = revision
+        self.settled = settled
+        self.serialized = serialized
+        self._in_form: dict[Form, bytes] = {}
+
+    @classmethod
+    def of(cls, transition: Transition) -> Update:
+        """Return the update that a transition of the history makes."""
+        return cls(
+            transition.payment_id,
+            transition.revision,
+            settled=is_settled(transition.snapshot),
+            serialized=transition_message(transition).SerializeToString(),
+        )
 
     def in_form(self, form: Form) -> bytes:
-        written = self._written.get(form)
-        if written is None:
-            written = self._written[form] = form(self.transition)
-        return written
+        message = self._in_form.get(form)
+        if message is None:
+            message = self._in_form[form] = form(self.serialized)
+        return message
 
 
 class Watch:
@@ -129,7 +145,7 @@ class Watch:
 class Topic:
     """The watches of one payment."""
 
-    __slots__ = ("heard", "open_month", "payment_id", "revision", "tenant_id", "watches")
+    __slots__ = ("hinted", "open_month", "payment_id", "revision", "tenant_id", "watches")
 
     def __init__(self, tenant_id: str, payment_id: str) -> None:
         self.tenant_id = tenant_id
@@ -139,5 +155,21 @@ class Topic:
         self.open_month: date | None = None
         self.revision: int | None = None
         """How far the payment is known to be; None until the first watch has begun."""
-        self.heard = 0
-        """How far it was said to be before that."""
+        self.hinted = 0
+        """The highest revision that was hinted at before that."""
+
+    def deliver(self, update: Update) -> None:
+        """Offer a transition to the watches that are right before it; the others are behind, and read for."""
+        revision = update.revision
+        if self.revision is None or self.revision < revision:
+            self.revision = revision
+        for watch in self.watches:
+            if watch.tail == revision - 1 or (watch.latest_only and watch.tail < revision):
+                watch.offer(update)
+
+    def hint(self, revision: int) -> bool:
+        """Take a hint that the payment has come to a revision; return whether the history has to be read for it."""
+        if self.revision is None:  # its watches are about to begin
+            self.hinted = max(self.hinted, revision)
+            return False
+        return revision > self.revision

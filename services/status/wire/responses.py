@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
+from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from batzen.status.v1 import status_pb2
@@ -59,7 +60,30 @@ def recorded_response(payment: Payment, transition: Transition) -> status_pb2.Re
     return response
 
 
-# What streams carry, written once for all of them.
+# What streams carry, written once for all of them. A transition is serialised once and put into the messages around it
+# as protobuf lays a field out: its tag, its length, its content.
+
+
+def _tag(message: type[Message], field: str) -> bytes:
+    return bytes([message.DESCRIPTOR.fields_by_name[field].number << 3 | _LENGTH_DELIMITED])
+
+
+def _within(tag: bytes, content: bytes) -> bytes:
+    """Return a message with the one field of a tag, which holds a message with this content."""
+    length, rest = b"", len(content)
+    while rest > _VARINT_BITS:
+        length += bytes([rest & _VARINT_BITS | _VARINT_MORE])
+        rest >>= 7
+    return tag + length + bytes([rest]) + content
+
+
+_LENGTH_DELIMITED: Final = 2
+_VARINT_BITS: Final = 0x7F
+_VARINT_MORE: Final = 0x80
+_RESPONSE_UPDATES: Final = _tag(status_pb2.WatchPaymentResponse, "updates")
+_UPDATES_TRANSITIONS: Final = _tag(status_pb2.WatchPaymentResponse.Updates, "transitions")
+_RESPONSE_EVENTS: Final = _tag(status_pb2.WatchManyResponse, "events")
+_EVENT_TRANSITION: Final = _tag(status_pb2.WatchManyResponse.Event, "transition")
 
 
 def watch_header(payment: Payment, *, with_payment: bool) -> bytes:
@@ -70,10 +94,9 @@ def watch_header(payment: Payment, *, with_payment: bool) -> bytes:
     return response.SerializeToString()
 
 
-def watch_update(transition: Transition) -> bytes:
-    response = status_pb2.WatchPaymentResponse()
-    _fill_transition(response.updates.transitions.add(), transition)
-    return response.SerializeToString()
+def watch_update(transition: bytes) -> bytes:
+    """Return the WatchPaymentResponse that carries a serialised Transition."""
+    return _within(_RESPONSE_UPDATES, _within(_UPDATES_TRANSITIONS, transition))
 
 
 def watch_heartbeat(revision: int) -> bytes:
@@ -91,10 +114,9 @@ def many_created(payment: Payment, *, with_payment: bool) -> bytes:
     return response.SerializeToString()
 
 
-def many_update(transition: Transition) -> bytes:
-    response = status_pb2.WatchManyResponse()
-    _fill_transition(response.events.add().transition, transition)
-    return response.SerializeToString()
+def many_update(transition: bytes) -> bytes:
+    """Return the WatchManyResponse that carries a serialised Transition."""
+    return _within(_RESPONSE_EVENTS, _within(_EVENT_TRANSITION, transition))
 
 
 def many_canceled(payment_id: str, *, error: ServiceError | None, resume_after_revision: int | None) -> bytes:
