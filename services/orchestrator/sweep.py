@@ -50,7 +50,7 @@ class Sweep:
             where=f"work_class = '{due_for}'",
             retry=RetryPolicy(tries_max=None, first_delay=RETRY_FIRST, delay_max=RETRY_MAX),
             handler=self.move,
-            lets_go=True,
+            handler_releases=True,
         )
 
     async def move(self, work: Work) -> None:

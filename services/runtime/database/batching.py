@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Carries out calls, together where it can. A caller that goes away takes back only what was not begun."""
+    """Carries out calls, together where it can. A caller that disconnects takes back only what was not begun."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from services.runtime import crash_points
 POOL_SIZE = 10
 """Connections per process. More commit no faster on one primary, and 200 must do for all processes and a rollout."""
 POOL_WAIT_S = 3.0
-"""For a free connection; longer means overload, and the caller should hear it while its deadline still runs."""
+"""For a free connection; longer means overload, and the caller should be refused while its deadline still runs."""
 CONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_MS = 5_000
 """No statement of ours takes 100 ms; this ends one whose plan or lock went wrong before the caller's deadline does."""

@@ -50,7 +50,7 @@ class ProcessSettings:
 
     @classmethod
     def read(cls, read: Reader, environ: Mapping[str, str], *, listen: str) -> Self:
-        """Read the settings; `listen` is where the service listens unless it is told otherwise."""
+        """Read the settings; `listen` is where the service listens by default."""
         return cls(
             listen=read("BATZEN_LISTEN", address, default=listen),
             health_listen=read("BATZEN_HEALTH_LISTEN", address, default=None),

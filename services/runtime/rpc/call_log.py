@@ -70,7 +70,7 @@ async def fail(call: ServedCall, error: BaseException) -> NoReturn:
         log_end(call, call.context.code())
         raise error
     if isinstance(error, aio.BaseError) and not isinstance(error, aio.UsageError):
-        log_end(call, grpc.StatusCode.CANCELLED)  # the caller went away in the middle of a read or a write
+        log_end(call, grpc.StatusCode.CANCELLED)  # the caller disconnected in the middle of a read or a write
         raise error
     if not isinstance(error, Exception):
         remaining_s = call_context.time_remaining()

@@ -1,4 +1,4 @@
-"""What a caller is told when a call fails: one answer for every exception there can be. And what a peer's answer says.
+"""What a caller gets when a call fails: one answer for every exception. And what a peer's failure means.
 
 A `ServiceError` says itself what it is. A peer's failure that a caller may retry is passed on as such. Anything else is
 a bug: the caller learns that there was one, and nothing about it.
@@ -49,7 +49,7 @@ OUT_OF_TIME: Final = Answer(
 
 
 def answer_to(error: Exception) -> Answer:
-    """Return what the caller is told about `error`."""
+    """Return what the caller gets for `error`."""
     if isinstance(error, ServiceError):
         return _from_service_error(error)
     if isinstance(error, TimeoutError):
@@ -87,7 +87,7 @@ def _from_service_error(error: ServiceError) -> Answer:
 
 
 def refusal_of(error: aio.AioRpcError) -> Refusal:
-    """Return what a peer said on a call that failed. Without a reason it was no service of the suite that spoke."""
+    """Return the refusal in a peer's failure; without a reason it came from elsewhere than a service of the suite."""
     reason, metadata, field = "", {}, None
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an aio error has what a call has

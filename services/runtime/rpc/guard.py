@@ -2,7 +2,7 @@
 
 It is wound around each handler once, when the server is built, since what grpc.aio calls an interceptor is asked anew
 for every call. A stream's handler may be an async generator or write to its context. We do the writing for a generator,
-so that it is closed in the task that ran it, even when its reader went away in the middle of a message.
+so that it is closed in the task that ran it, even when its reader disconnected in the middle of a message.
 
 A stream ends when its caller's token does, and soon after the server begins to drain, whatever its handler does.
 

@@ -4,8 +4,8 @@ One statement a second asks what is due, on a connection that also listens for o
 process costs. Whoever makes work due wakes the engine of its own process, and the others only when that one is busy.
 
 What becomes of a row whose handling
-- succeeds: it is let go, done;
-- raises `RetryLater`: it is let go and due again, and no failure is counted;
+- succeeds: it is released, done;
+- raises `RetryLater`: it is released and due again, and no failure is counted;
 - raises because this service's database is away: the same; if even that cannot be written, it is due when its lease
   ends;
 - raises anything else: it moves to the back, by its kind's `RetryPolicy`, and after the last try it is a dead letter;
@@ -51,7 +51,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """Works on the rows of some kinds, until it is told to stop."""
+    """Works on the rows of some kinds, until it is stopped."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class Engine:
                 return
             await self._failed(work, error)
         else:
-            if not kind.lets_go and await self._write(work, statements.finish(kind)):
+            if not kind.handler_releases and await self._write(work, statements.finish(kind)):
                 self.wake(kind.work_class)  # more came meanwhile
 
     async def _failed(self, work: Work, error: Exception) -> None:
@@ -260,7 +260,7 @@ class Engine:
         )
 
     async def _write(self, work: Work, statement: str, *arguments: object) -> Any:
-        """Let a row go; None if it is another's by now, or the database is away: then it is due when its lease ends."""
+        """Release a row; None if it is another's by now, or if the database is away: it is due when its lease ends."""
         try:
             async with self._held.statement(f"{work.kind.name}.end") as connection:
                 return await connection.fetchval(
@@ -275,7 +275,7 @@ class Engine:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             for kind in self._kinds:
-                mine = [work for work in self._running.values() if work.kind is kind and not kind.lets_go]
+                mine = [work for work in self._running.values() if work.kind is kind and not kind.handler_releases]
                 if not mine:
                     continue
                 keys = [list(column) for column in zip(*(work.key for work in mine), strict=True)]

@@ -24,7 +24,7 @@ class WorkClass(StrEnum):
     EVENTS = "events"
     """What Stripe reported."""
     DELIVERIES = "deliveries"
-    """What another service of ours has to hear."""
+    """What another service of ours has to get."""
     EXPIRIES = "expiries"
     """Payments whose payer is gone."""
     READS = "reads"
@@ -108,8 +108,8 @@ class WorkKind:
     handler: Handler
     where: str = "true"
     """Which rows of the table are of this kind."""
-    lets_go: bool = False
-    """The handler takes the lease over: it renews it, and lets the row go with a new fence and due time."""
+    handler_releases: bool = False
+    """The handler takes the lease over: it renews it, and releases the row with a new fence and due time."""
 
 
 class RetryLater(Exception):

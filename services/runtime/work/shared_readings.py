@@ -46,7 +46,7 @@ class SharedReadings(Generic[Answer]):
         self._things: dict[Hashable, _Thing[Answer]] = {}
 
     async def ask(self, key: Hashable, read: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Return what a reading says that begins from now on. It goes on when who asked goes away.
+        """Return what a reading says that begins from now on. It goes on when its caller disconnects.
 
         It runs for the tenant of who asked first, without a deadline: `read` has to have an end of its own. Raises
         `TooManyCalls` when as many wait for it as may, and `RequestInProgress` shortly before the deadline.
@@ -154,6 +154,6 @@ async def _answer(task: asyncio.Task[Answer]) -> Answer:
 
 
 def _retrieve(task: asyncio.Task[Answer]) -> None:
-    """Look at how a task ended, for when nobody waits for it any more; what is no answer is told to who asked."""
+    """Look at how a task ended, for when nobody waits for it any more; its failure reaches those who asked."""
     if not task.cancelled():
         task.exception()

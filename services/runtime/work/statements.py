@@ -74,7 +74,7 @@ RETURNING w.tenant_id, {", ".join(f"w.{column}::text AS {column}" for column in 
 
 
 def renew(kind: WorkKind) -> str:
-    """Hold the rows `$2` (tenants), `$3` (fences), `$4…` (keys) for another lease, unless they were let go."""
+    """Hold the rows `$2` (tenants), `$3` (fences), `$4…` (keys) for another lease, unless they were released."""
     types = ", ".join(f"${place}::{type}[]" for place, type in enumerate(kind.key.values(), start=4))
     same = " AND ".join(f"w.{column} = h.{column}" for column in ("tenant_id", "fence", *kind.key))
     until = f"now() + $1::interval + {_LEASE}"

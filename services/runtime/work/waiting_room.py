@@ -1,7 +1,7 @@
-"""Waiting for something that somebody else holds, woken by whoever lets it go instead of looking again and again.
+"""Waiting for something that somebody else holds, woken by its release instead of looking again and again.
 
 Those of this process who wait for one thing stand in line, and the first of them alone is woken when the thing is free.
-What another process lets go is found by looking: the first in line looks soon, then at growing intervals, those behind
+What another process releases is found by looking: the first in line looks soon, then at growing intervals, those behind
 it seldom. So a thing is looked at a few times a second, however many wait for it.
 """
 
@@ -15,10 +15,10 @@ from typing import Final
 from services.errors import TooManyCalls
 
 WAITING_MAX: Final = 128
-"""Calls of this process that wait for one thing, ~10 KB each; whoever comes then is told to come later."""
+"""Calls of this process that wait for one thing, ~10 KB each; a further one is refused."""
 LOOK_FIRST_S: Final = 0.05
 LOOK_MAX_S: Final = 0.5
-"""Between two looks of the first in line, doubled from one to the next: how late it may hear of another process."""
+"""Between two looks of the first in line, doubled from one to the next: how late another process' release is found."""
 LOOK_BEHIND_S: Final = 3.0
 """Between two looks of the others: what they asked for may have been answered by another process."""
 
@@ -38,7 +38,7 @@ class Place:
         return self._is_served
 
     def served(self) -> None:
-        """Say that the thing is this one's now: the next in line is woken when it is let go."""
+        """Say that the thing is this one's now: the next in line is woken when it is released."""
         self._is_served = True
 
     def wake(self) -> None:
