@@ -39,6 +39,7 @@ STARTS: Final = 40
 WARM_UP: Final = 64
 IDLE_S: Final = 4.0
 BETWEEN_STARTS_S: Final = 0.01
+ECHO: Final = "echo"
 SHOP: Final = "plain shop"
 SHOP_BEFORE: Final = "the same with every event"
 BESIDE: Final = {"before": SHOP_BEFORE, "after": SHOP}
@@ -166,11 +167,11 @@ class _Bench:
         return {name: (used_s - idle[name] * seconds) / count for name, used_s in meter.read().items()}
 
     async def _starts(self, arms: list[Arm]) -> dict[str, list[float]]:
-        """Start payments one at a time, the arms in turn; return what each start took without the stand-in's share.
+        """Start payments one at a time, the arms and echoes in turn; return what each start took without the stand-in.
 
         Webhooks are held meanwhile: what they cost would count as waiting.
         """
-        own: dict[str, list[float]] = {arm.name: [] for arm in arms}
+        own: dict[str, list[float]] = {name: [] for name in (ECHO, *(arm.name for arm in arms))}
         for arm in arms:
             await arm.sandbox.webhooks(hold=True)
         for _ in range(STARTS):
@@ -180,6 +181,8 @@ class _Bench:
                 await arm.till.start(self.known[arm.name][0])
                 took_s = time.perf_counter() - began
                 own[arm.name].append(took_s - sum(one["seconds"] for one in (await arm.sandbox.metrics()).values()))
+                await asyncio.sleep(BETWEEN_STARTS_S)
+                own[ECHO].append(await self._peer.echo())
                 await asyncio.sleep(BETWEEN_STARTS_S)
         for arm in arms:
             await arm.sandbox.webhooks()
@@ -261,7 +264,7 @@ def _goals(rounds: list[Round], taken: dict[str, Taken]) -> Figures:
         return [_services_s(one, arm) / one["echo"]["cpu_s"] for one in rounds]
 
     def starts(arm: str) -> list[float]:
-        return [_start_s(one, arm) / one["echo"]["p50_s"] for one in rounds]
+        return [_start_s(one, arm) / _start_s(one, ECHO) for one in rounds]
 
     def beside(value: Callable[[Round, str], float]) -> Callable[[str], list[float]]:
         return lambda arm: [value(one, arm) / value(one, BESIDE[arm]) for one in rounds]

@@ -57,14 +57,17 @@ class Peer:
             response_deserializer=status_pb2.Payment.FromString,
         )
 
+    async def echo(self) -> float:
+        """Return how long one call takes."""
+        payment = sample()
+        began = time.perf_counter()
+        await self._echo(payment, timeout=TIMEOUT_S)  # type: ignore[call-arg]
+        return time.perf_counter() - began
+
     async def echoes(self) -> Echoes:
         """Measure a round."""
         payment = sample()
-        waited = []
-        for _ in range(ALONE):
-            began = time.perf_counter()
-            await self._echo(payment, timeout=TIMEOUT_S)  # type: ignore[call-arg]
-            waited.append(time.perf_counter() - began)
+        waited = [await self.echo() for _ in range(ALONE)]
         used, began = process(self.child.pid), time.perf_counter()
         before = used()
         left = iter(range(TOGETHER))

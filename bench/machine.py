@@ -103,8 +103,13 @@ def process_and_children(pid: int) -> UsedSoFar:
     return used
 
 
+def main_thread(pid: int) -> UsedSoFar:
+    """Return the clock of a process's first thread."""
+    return lambda: _scheduled_s(pid)
+
+
 def _scheduled_s(pid: int) -> float:
-    """Return how long a process of one thread ran."""
+    """Return how long the first thread of a process ran."""
     return int((PROC / str(pid) / "schedstat").read_text().split()[0]) / 1e9
 
 

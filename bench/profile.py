@@ -17,7 +17,7 @@ from typing import Final
 from bench.arms import LOOPS, Arm, payers_of, running_suite_of, written
 from bench.counts import Taken, counted
 from bench.figures import Figures, Result, ms
-from bench.machine import process
+from bench.machine import Meter, main_thread, process
 from bench.shop import Payer
 from bench.trees import copy_here
 
@@ -57,24 +57,24 @@ async def profiled(say: Callable[[str], None], service: str) -> Result:
         say("statements are counted")
         taken = (await counted([arm], {arm.name: known}))[arm.name]
         say("sampling")
-        used_s, samples = await _sampled(arm, arm.pids[service], known, file)
+        used_s, main_s, samples = await _sampled(arm, arm.pids[service], known, file)
         return Result(
-            title=f"Where a payment's {ms(used_s / SAMPLED)} ms in {service} go",
-            tables=[*_shares(samples, used_s / SAMPLED, tree=tree), _statements(taken, service)],
+            title=f"Where a payment's {ms(used_s)} ms in {service} go: {ms(main_s)} in its main thread",
+            tables=[*_shares(samples, main_s, tree=tree), _statements(taken, service)],
             rounds=[{"samples": samples}],
         )
 
 
-async def _sampled(arm: Arm, pid: int, known: list[Payer], file: Path) -> tuple[float, dict[str, int]]:
-    clock = process(pid)
+async def _sampled(arm: Arm, pid: int, known: list[Payer], file: Path) -> tuple[float, float, dict[str, int]]:
+    meter = Meter({"process": process(pid), "main thread": main_thread(pid)})
     payers = payers_of(arm.till, known, SAMPLED)
     os.kill(pid, signal.SIGUSR1)
-    before = clock()
+    meter.start()
     await arm.pay(payers)
-    used_s = clock() - before
+    used = meter.read()
     os.kill(pid, signal.SIGUSR2)
     await written(file, within_s=WRITTEN_S)
-    return used_s, json.loads(await asyncio.to_thread(file.read_text))
+    return used["process"] / SAMPLED, used["main thread"] / SAMPLED, json.loads(await asyncio.to_thread(file.read_text))
 
 
 def _shares(samples: dict[str, int], each_s: float, *, tree: Path) -> list[Figures]:
@@ -101,8 +101,7 @@ def _shares(samples: dict[str, int], each_s: float, *, tree: Path) -> list[Figur
             "By layer, with what it calls of the standard library and of C",
             layers,
             LAYERS,
-            f"{total} samples of the main thread; ms are shares of the process, whose other threads are gRPC's and "
-            "the log's.",
+            f"{total} samples of the main thread. The others are gRPC's and the log's.",
         ),
         table("By function, with all below it", inclusive, FUNCTIONS),
         table("By function, without what it calls in Python", deepest, LAYERS),
