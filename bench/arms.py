@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -27,7 +28,7 @@ from bench.shop import CARD, TIMEOUT_S, Payer, Shop, clients_of_payers
 from local.environments import SERVICES, Stripe, sandbox_environment, sandbox_url
 from local.issuer import Issuer
 from local.ports import HOST, free_ports, variable
-from local.processes import Child, ProcessFailed
+from local.processes import Child, ProcessFailed, own_interpreter
 from sandbox.control import SandboxControl
 
 SETTINGS: Final = ("checkpoint_timeout = '1h'", "max_wal_size = '8GB'", "autovacuum = off")
@@ -147,7 +148,7 @@ async def _up(
             "up",
             environment={"PATH": os.environ["PATH"], "BATZEN_DATABASE_URL": url, **environment, **more},
             log_file=folder / f"{name}.log",
-            root=tree,
+            spawn=partial(own_interpreter, root=tree),
         )
         await child.start()
         try:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from bench.machine import process
 from bench.peers import ECHO, HOST, environment, sample
 from local.issuer import Issuer
 from local.ports import free_ports
-from local.processes import ROOT, Child
+from local.processes import ROOT, Child, own_interpreter
 from services.runtime.rpc.identity import SERVICE
 
 ALONE: Final = 600
@@ -104,7 +105,7 @@ async def running_peers(issuer: Issuer, *kinds: str, logs: Path, root: Path = RO
                 str(port),
                 environment=environment(issuer.jwks),
                 log_file=logs / f"{kind}.log",
-                root=root,
+                spawn=partial(own_interpreter, root=root),
             )
             await child.start()
             stack.push_async_callback(child.kill)

@@ -8,11 +8,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 from sqlalchemy.engine import make_url
 
 from local.files import locked, write_private
+
+ONE_AT_A_TIME: Final = "SELECT pg_advisory_lock(hashtext('batzen roles'))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ async def create_service_database(
     url = make_url(admin_url).set(drivername="postgresql")
     connection = await asyncpg.connect(url.render_as_string(hide_password=False))
     try:
+        await connection.execute(ONE_AT_A_TIME)  # until the connection closes: a role is changed by one at once
         for role in (owner, runtime):
             await _ensure_role(connection, role, password=secrets_of[role])
         # Whoever is no superuser must be a member of a role to make it an owner.

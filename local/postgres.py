@@ -20,7 +20,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -50,11 +50,13 @@ class EmbeddedPostgres:
     """The PostgreSQL server of one state directory.
 
     `start` is idempotent: a server that another living process runs for the same directory is used and left running;
-    one whose owner died is stopped and started again. Blocks: beside a running loop use `asyncio.to_thread`.
+    one whose owner died is stopped and started again. `settings` are PostgreSQL's, beside and before ours. Blocks:
+    beside a running loop use `asyncio.to_thread`.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
         self._directory = directory.absolute()
+        self._settings = dict(settings or {})
         self._user = unprivileged_user() if os.geteuid() == 0 else None
         self._place: Place | None = None
         self._owner_lock: IO[bytes] | None = None
@@ -201,13 +203,14 @@ class EmbeddedPostgres:
         for attempt in range(PORT_TRIES):
             remembered = int(port_file.read_text()) if attempt == 0 and port_file.exists() else None
             self._port = _free_port(preferred=remembered)
-            settings = {
+            settings: dict[str, str | int] = {
                 "listen_addresses": "127.0.0.1",
                 "port": self._port,
                 "unix_socket_directories": "",
                 "max_connections": MAX_CONNECTIONS,
                 "timezone": "UTC",
                 "log_timezone": "UTC",
+                **self._settings,
             }
             options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
             data = str(self._where().data)

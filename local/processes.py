@@ -8,9 +8,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, Protocol
 
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -35,6 +35,40 @@ class ProcessFailed(Exception):
     """A process of the suite ended when it should not; the message ends with its last words."""
 
 
+class Process(Protocol):
+    """A process that runs or has ended."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None:
+        """Negative for a signal; None while it runs."""
+
+    async def wait(self) -> int:
+        """Wait for the end, and return the exit code."""
+        ...
+
+
+Spawn = Callable[[Sequence[str], Mapping[str, str], IO[bytes]], Awaitable[Process]]
+"""Starts `module arguments…` under `local.child`, with an environment, logging to a file, in a group of its own."""
+
+
+async def own_interpreter(
+    command: Sequence[str], environment: Mapping[str, str], log: IO[bytes], *, root: Path = ROOT
+) -> Process:
+    """Start `python -m module arguments…` in a checkout."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "local.child", *command,
+        cwd=root,
+        env=environment,
+        stdin=asyncio.subprocess.PIPE,  # stays open as long as we live: see local/child.py
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C is for us; we stop them in order
+    )  # fmt: skip
+
+
 class Child:
     """`python -m module arguments…`, at most one at a time; start it again after it ended."""
 
@@ -45,15 +79,15 @@ class Child:
         environment: Mapping[str, str],
         log_file: Path,
         name: str | None = None,
-        root: Path = ROOT,
+        spawn: Spawn = own_interpreter,
     ) -> None:
         self.name = name or module
-        self._root = root
         self.environment = dict(environment)
         """For the next start."""
         self.log_file = log_file
-        self._command = [sys.executable, "-m", "local.child", module, *arguments]
-        self._process: asyncio.subprocess.Process | None = None
+        self._command = (module, *arguments)
+        self._spawn = spawn
+        self._process: Process | None = None
 
     @property
     def pid(self) -> int | None:
@@ -66,15 +100,7 @@ class Child:
             raise ProcessFailed(f"{self.name} runs already.")
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                cwd=self._root,
-                env=self.environment,
-                stdin=asyncio.subprocess.PIPE,  # stays open as long as we live: see local/child.py
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we stop them in order
-            )
+            self._process = await self._spawn(self._command, self.environment, log)
 
     async def wait(self) -> int:
         """Return the exit code once it has ended, negative for a signal; 0 if it never ran."""

@@ -35,7 +35,7 @@ from local.environments import (
 from local.issuer import DEFAULT_TENANT, SERVICE_TOKEN_LIFE, Issuer
 from local.ports import HOST
 from local.postgres import PostgresError
-from local.processes import ROOT, Child, ProcessFailed
+from local.processes import ROOT, Child, ProcessFailed, Spawn, own_interpreter
 from local.running import SuiteBusy, alone, begin_logs
 from local.storage import Storage, running_storage
 from sandbox.control import SandboxControl
@@ -171,12 +171,14 @@ async def running_suite(
     fresh: bool = True,
     extra: Mapping[str, Mapping[str, str]] | None = None,
     report: Report = lambda _name, _done: None,
+    spawn: Spawn = own_interpreter,
 ) -> AsyncIterator[Suite]:
     """Run the suite while inside; everything it keeps is in `directory`.
 
     Its databases are `<prefix><service>` on the embedded server of `directory`, on the one at `server_url`, or on a
     given `storage`; `fresh` empties them first, which the stand-in needs, since it forgets when it stops. `extra` adds
-    settings to the environment of a process, by its name. Raises `PostgresError`, `ProcessFailed` or `SuiteBusy`.
+    settings to the environment of a process, by its name; `spawn` starts each process. Raises `PostgresError`,
+    `ProcessFailed` or `SuiteBusy`.
     """
     directory = directory.absolute()  # noqa: ASYNC240 touches no disk
     stripe = stripe or Stripe.stand_in()
@@ -194,7 +196,7 @@ async def running_suite(
         def add(name: str, module: str, environment: Mapping[str, str]) -> Child:
             environment = {**environment, **(extra or {}).get(name, {})}
             children[name] = Child(
-                module, name=name, environment=environment, log_file=directory / "logs" / f"{name}.log"
+                module, name=name, environment=environment, log_file=directory / "logs" / f"{name}.log", spawn=spawn
             )
             return children[name]
 
@@ -216,7 +218,7 @@ async def running_suite(
                     service,
                     fresh=fresh,
                     migrations=ROOT / "services" / service / "migrations",
-                    migrate=partial(_migrate, service, log_file=directory / "logs" / f"{service}.log"),
+                    migrate=partial(_migrate, service, log_file=directory / "logs" / f"{service}.log", spawn=spawn),
                 )
                 report(f"{service} database", True)
                 environment = service_environment(
@@ -242,13 +244,14 @@ async def running_suite(
         )
 
 
-async def _migrate(service: str, database: ServiceDatabase, *, log_file: Path) -> None:
+async def _migrate(service: str, database: ServiceDatabase, *, log_file: Path, spawn: Spawn) -> None:
     migration = Child(
         f"services.{service}",
         "migrate",
         name=f"the migration of {service}",
         environment=migration_environment(database),
         log_file=log_file,
+        spawn=spawn,
     )
     await migration.run()
 

@@ -16,6 +16,7 @@ from local.databases import ServiceDatabase, create_service_database
 from local.postgres import EmbeddedPostgres
 from services.runtime.database.connections import role_of
 from services.runtime.database.migrations import migrate
+from tests.quick_postgres import quick_postgres
 
 SERVICES = Path(__file__).parents[1] / "services"
 SETTING_PREFIXES = ("BATZEN_", "STRIPE_", "PG")
@@ -79,14 +80,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """The server of this test process."""
-    with _enterable_folder() as folder, EmbeddedPostgres(folder / "postgres") as server:
+    with _enterable_folder() as folder, quick_postgres(folder / "postgres") as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[EmbeddedPostgres]:
     """A server for one test, which may stop and start it."""
-    with _enterable_folder() as folder, EmbeddedPostgres(folder / "postgres") as server:
+    with _enterable_folder() as folder, quick_postgres(folder / "postgres") as server:
         yield server
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from local.postgres import EmbeddedPostgres
 from local.storage import Storage
+from tests.quick_postgres import quick_postgres
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def server() -> Iterator[EmbeddedPostgres]:
     """A server for all suites here; not the tests' own, whose passwords a suite would change."""
     with tempfile.TemporaryDirectory(prefix="batzen-suite-") as folder:
         Path(folder).chmod(0o711)
-        with EmbeddedPostgres(Path(folder) / "postgres") as running:
+        with quick_postgres(Path(folder) / "postgres") as running:
             yield running
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from local.postgres import EmbeddedPostgres
+from tests.quick_postgres import quick_postgres
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from local.postgres import EmbeddedPostgres
+from tests.quick_postgres import quick_postgres
 
-with EmbeddedPostgres(Path(sys.argv[1])):
+with quick_postgres(Path(sys.argv[1])):
     print("up", flush=True)
     sys.stdin.read()
 """
@@ -27,7 +27,7 @@ class RestartablePostgres:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._owner: subprocess.Popen[str] | None = None
-        self.server = EmbeddedPostgres(directory)
+        self.server = quick_postgres(directory)
 
     def __enter__(self) -> Self:
         self.start()

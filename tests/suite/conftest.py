@@ -14,6 +14,7 @@ from local.environments import SERVICES
 from local.ports import free_ports
 from local.storage import Storage
 from local.suite import Suite, running_suite
+from tests.forking import ForkServer
 from tests.status.restarts import RestartablePostgres
 from tests.suite.journeys import PAYER, Traveller
 
@@ -43,7 +44,10 @@ async def suite(suite_folder: Path, suite_postgres: RestartablePostgres) -> Asyn
     storage = Storage(
         admin_url=suite_postgres.server.admin_url, passwords=suite_folder / "passwords.json", prefix="whole_"
     )
-    async with running_suite(suite_folder / "suite", ports=free_ports(), storage=storage) as running:
+    async with (
+        ForkServer() as forks,
+        running_suite(suite_folder / "suite", ports=free_ports(), storage=storage, spawn=forks.spawn) as running,
+    ):
         yield running
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from local.ports import free_ports
 from local.storage import Storage
 from local.suite import Suite, running_suite
+from tests.forking import ForkServer
 from tests.suite.journeys import JOURNEYS, PAUSE_S, Ends, Traveller
 
 SERVICES: Final = ("orchestrator", "pricing", "status", "gateway")
@@ -92,7 +93,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rigged(storage: Storage | None) -> AsyncIterator[Rig]:
+async def rigged(storage: Storage | None, forks: ForkServer) -> AsyncIterator[Rig]:
     """Run a suite that can be killed at its crash positions."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batzen-crash-")))
@@ -105,6 +106,7 @@ async def rigged(storage: Storage | None) -> AsyncIterator[Rig]:
                 ports=free_ports(),
                 storage=storage,
                 extra=dict.fromkeys(SERVICES, settings),
+                spawn=forks.spawn,
             )
         )
         rig = Rig(suite=suite, record=record, armed=armed)
@@ -136,20 +138,30 @@ async def record(rig: Rig) -> list[tuple[str, str]]:
 
 
 async def strike(rig: Rig, name: str, position: str) -> str | None:
-    """Take a journey with the process killed at `position`; return what went wrong, or None."""
+    """Take a journey with the process killed at `position`; return what went wrong, or None.
+
+    Which of two things comes first decides whether some journeys pass a position: then the others try.
+    """
+    for tried in (name, *(other for other in JOURNEYS if other != name)):
+        rig.armed.write_text(position)
+        try:
+            if await _struck(rig, tried) or position.startswith(BACKGROUND):
+                return None
+        except Exception as problem:  # noqa: BLE001 each position is judged by itself, and all are reported
+            rig.armed.unlink(missing_ok=True)
+            return f"{tried}: {type(problem).__name__}: {problem}"
+    return "was recorded, and not reached again"
+
+
+async def _struck(rig: Rig, name: str) -> bool:
+    """Take a journey, which has to end as it should if the armed position was reached; return whether it was."""
     journey, ends = JOURNEYS[name]
-    rig.armed.write_text(position)
-    try:
-        async with rig.travelling() as traveller:
-            payment_id = await journey(traveller)
-            if not await rig.was_struck(traveller, payment_id, ends):
-                is_background = position.startswith(BACKGROUND)
-                return None if is_background else "was recorded, and not reached again"
-            _, serving_again = await rig.next_death()
-            left_s = max(0.0, serving_again + SETTLED_WITHIN_S - time.monotonic())
-            await traveller.until(payment_id, ends.state, within_s=left_s)
-            await traveller.check(payment_id, ends)
-    except Exception as problem:  # noqa: BLE001 each position is judged by itself, and all are reported
-        rig.armed.unlink(missing_ok=True)
-        return f"{type(problem).__name__}: {problem}"
-    return None
+    async with rig.travelling() as traveller:
+        payment_id = await journey(traveller)
+        if not await rig.was_struck(traveller, payment_id, ends):
+            return False
+        _, serving_again = await rig.next_death()
+        left_s = max(0.0, serving_again + SETTLED_WITHIN_S - time.monotonic())
+        await traveller.until(payment_id, ends.state, within_s=left_s)
+        await traveller.check(payment_id, ends)
+    return True

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from local.postgres import EmbeddedPostgres
 from local.storage import Storage
+from tests.forking import ForkServer
+from tests.quick_postgres import quick_postgres
 from tests.suite.crashes import record, rigged, strike
 
-RIGS = 4
-"""Suites side by side: most of a crash is waiting for a start and for a lease to end."""
+RIGS = 6
+"""Suites side by side: most of a crash is waiting for a lease to end."""
 POSITIONS_MIN = 50
 """Fewer would mean that the recording does not see the journeys."""
 NOTHING_NEW = (":begin", ":before_commit", ":before")
@@ -38,14 +39,15 @@ async def strike_all(chosen: Callable[[str], bool]) -> None:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batzen-crash-")))
         folder.chmod(0o711)
-        server = EmbeddedPostgres(folder / "postgres")
+        server = quick_postgres(folder / "postgres")
         await asyncio.to_thread(server.start)
         stack.push_async_callback(asyncio.to_thread, server.stop)
         storages = [
             Storage(admin_url=server.admin_url, passwords=folder / "passwords.json", prefix=f"rig{number}_")
             for number in range(RIGS)
         ]
-        rigs = [await stack.enter_async_context(rigged(storage)) for storage in storages]
+        forks = await stack.enter_async_context(ForkServer())
+        rigs = await asyncio.gather(*(stack.enter_async_context(rigged(storage, forks)) for storage in storages))
         waiting = [(name, position) for name, position in await record(rigs[0]) if chosen(position)]
         assert len(waiting) >= POSITIONS_MIN
         problems: dict[str, str] = {}

@@ -235,10 +235,10 @@ async def test_who_has_a_line_in_it_watches_it_too(suite: Suite, traveller: Trav
 async def _second_attempt(suite: Suite, payment_id: str) -> str:
     """Take back the first intent and make a second, as the orchestrator would; return the second's client secret."""
     async with suite.client("service", sub="orchestrator") as orchestrator:
-        await orchestrator.gateway.CancelIntent(
+        await orchestrator.intents.CancelIntent(
             intents_pb2.CancelIntentRequest(request_id=new_request_id(), payment_id=payment_id, attempt=1)
         )
-        answer = await orchestrator.gateway.CreateIntent(
+        answer = await orchestrator.intents.CreateIntent(
             intents_pb2.CreateIntentRequest(
                 request_id=new_request_id(),
                 payment_id=payment_id,
