@@ -1,5 +1,8 @@
 """Tells pricing what has become of quotes: paid, or not to be paid. Nothing of a payment waits for it.
 
+Pricing hears it of a quote that holds uses of coupons, to spend them or give them back. For any other there is nothing
+that it could do: such a quote stays open until its time is over, whatever becomes of its payment.
+
 What is to be told was put into the outbox with what made it so. It is told outside of the payment's lease: pricing
 away or slow keeps no payment still. Two who tell the same at once, or in the wrong order, do no harm: pricing takes
 each once, and what was redeemed is never released. It is told until pricing has answered, however long that takes.

@@ -78,6 +78,7 @@ class Steps:
         work.quote = quote
         plan.quote_id, plan.currency_code = quote.quote_id, quote.currency_code
         plan.total_minor = quote.total.amount_minor
+        plan.quote_holds_uses = any(adjustment.held for adjustment in quote.adjustments)
         plan.platform_fee_minor = sum(seller.platform_share_minor for seller in quote.sellers)
         if plan.platform_fee_minor < 0:  # the seller gets what is charged less the fee, and never more
             raise SellerPartNotCovered(platform_share_minor=plan.platform_fee_minor)

@@ -98,7 +98,10 @@ class UnitOfWork:
         self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
 
     def end_quote(self, state: QuoteState | None) -> None:
-        """Put into the outbox what has become of the quote, if that is new; pricing hears it in its own time."""
+        """Decide what has become of the quote, if that is new.
+
+        Of a quote that holds uses pricing hears it, in its own time; of any other there is nothing that it could do.
+        """
         if state != self.plan.quote_state:
             self._quote_state = self.plan.quote_state = state
 

@@ -81,7 +81,7 @@ class Shop:
         self.clock = replica.world.clock
         self.pricing = pricing
 
-    async def coupon(self, *, uses_max: int = 1, **changes: Any) -> Coupon:
+    async def coupon(self, *, uses_max: int | None = 1, **changes: Any) -> Coupon:
         code = f"C{secrets.token_hex(6)}".upper()
         terms: dict[str, Any] = {"percent": "10", "funder": "FUNDER_SELLER"}
         discount = price_book_pb2.Discount(
@@ -99,6 +99,10 @@ class Shop:
 
     async def started(self, coupon: Coupon, **changes: Any) -> str:
         return await self.journeys.started(coupon_codes=[coupon.code], **changes)
+
+    async def paid(self) -> str:
+        """Return a payment that was paid with a coupon of its own."""
+        return await self.journeys.paid(coupon_codes=[(await self.coupon()).code])
 
     async def quote_state(self, payment_id: str) -> str:
         quote_id = (await self.journeys.plan(payment_id)).quote_id
@@ -169,10 +173,19 @@ async def test_the_quote_of_a_payment_of_nothing_is_redeemed(shop: Shop) -> None
     assert await shop.quote_state(payment_id) == "REDEEMED"
 
 
-async def test_the_quote_of_a_payment_without_a_coupon_is_redeemed_too(shop: Shop) -> None:
-    payment_id = await shop.journeys.paid()
-    await shop.replica.sweep()
-    assert await shop.quote_state(payment_id) == "REDEEMED"
+@pytest.mark.parametrize("end", ["SUCCEEDED", "CANCELED"])
+async def test_a_quote_that_holds_no_uses_stays_open_whatever_becomes_of_its_payment(end: str, shop: Shop) -> None:
+    """With a coupon that may be used without limit as well as with none: there is nothing to keep or give back."""
+    unlimited = await shop.coupon(uses_max=None)
+    for payment_id in (await shop.journeys.started(), await shop.started(unlimited)):
+        if end == "SUCCEEDED":
+            await shop.orchestrator.SubmitPayment(submit(payment_id))
+        else:
+            await shop.orchestrator.CancelPayment(cancel(payment_id))
+        assert state_of(await shop.journeys.payment(payment_id)) == end
+        assert (await shop.journeys.plan(payment_id)).pending_steps == []
+        assert await shop.outbox(payment_id) == []
+        assert await shop.quote_state(payment_id) == "OPEN"
 
 
 @pytest.mark.parametrize("end", ["CANCELED", "EXPIRED", "FAILED"])
@@ -373,10 +386,11 @@ async def test_a_success_does_not_wait_for_pricing_which_hears_of_it_later(world
 
 
 async def test_pricing_that_does_not_answer_keeps_no_payment_still(world: World, shop: Shop) -> None:
-    payment_id = await shop.journeys.paid()
+    payment_id = await shop.paid()
     async with pricing_stuck(world):
         telling = asyncio.create_task(shop.replica.tell())
-        refunded = (await shop.orchestrator.RefundPayment(refund(payment_id))).payment
+        asked = refund(payment_id, NET_MINOR, expected_refundable=chf(NET_MINOR))
+        refunded = (await shop.orchestrator.RefundPayment(asked)).payment
         assert state_of(refunded) == "REFUNDED"
         assert not telling.done()
     assert await telling == 1
@@ -434,7 +448,7 @@ async def tell(replica: Orchestrator, life: Life) -> None:
 
 
 async def test_two_who_tell_at_once_tell_each_quote_once(world: World, shop: Shop) -> None:
-    paid = [await shop.journeys.paid() for _ in range(3)]
+    paid = [await shop.paid() for _ in range(3)]
     async with world.orchestrator() as other:
         told = await asyncio.gather(shop.replica.tell(), other.tell())
     assert sum(told) == len(paid)
@@ -455,7 +469,7 @@ async def test_a_release_that_comes_after_the_redemption_changes_nothing(shop: S
 
 
 async def test_what_pricing_refuses_for_good_is_told_to_a_person(shop: Shop) -> None:
-    payment_id = await shop.journeys.paid()
+    payment_id = await shop.paid()
     await shop.change_outbox(payment_id, "quote_id = 'quote_unknown'")
     await shop.replica.sweep()
     payment = await shop.journeys.payment(payment_id)
@@ -465,7 +479,7 @@ async def test_what_pricing_refuses_for_good_is_told_to_a_person(shop: Shop) -> 
 
 
 async def test_telling_goes_on_by_itself(shop: Shop) -> None:
-    payment_id = await shop.journeys.paid()
+    payment_id = await shop.paid()
     async with shop.replica.parts.work.running(), asyncio.timeout(10):
         while (await shop.journeys.plan(payment_id)).pending_steps:
             pass

@@ -382,6 +382,7 @@ async def test_answers_are_forgotten_after_90_days_but_for_what_is_open(
 async def quoted_plan(store: Store, clock: Clock) -> Plan:
     plan = await held_plan(store, clock)
     plan.quote_id = f"quote_{plan.payment_id}"
+    plan.quote_holds_uses = True
     return plan
 
 
@@ -416,6 +417,16 @@ async def test_what_became_of_a_quote_is_due_until_pricing_has_heard_it(store: S
     assert again == one
     await store.quote_heard(again)
     clock.advance(RETRY_MAX)
+    assert await claimed(store, plan, clock) is None
+
+
+async def test_of_a_quote_that_holds_no_uses_there_is_nothing_to_be_heard(store: Store, clock: Clock) -> None:
+    plan = await quoted_plan(store, clock)
+    plan.quote_holds_uses = False
+    await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
+    kept = await store.read("main", plan.payment_id, payer_id=None)
+    assert kept is not None
+    assert (kept.quote_state, kept.quote_unheard) == ("REDEEMED", None)
     assert await claimed(store, plan, clock) is None
 
 

@@ -33,6 +33,8 @@ from tests.suite.journeys import AGAIN, PAID, PAUSE_S, RETURN_URL, TOTAL_MINOR, 
 PAYERS: Final = tuple(f"soak_payer_{number}" for number in range(3))
 PLAYERS: Final = 8
 """Payments that move at once."""
+COUPON_USES_MAX: Final = 1_000_000
+"""Of the coupon that every second payment uses: limited, so that its uses are counted, and never used up."""
 ABANDONED_AFTER_S: Final = 4
 CALL_TIMEOUT_S: Final = 3.0
 ANSWERED_WITHIN_S: Final = 90.0
@@ -207,7 +209,11 @@ class Troubles:
 class Player:
     """Plays plots, one after the other."""
 
-    def __init__(self, suite: Suite, shop: Client, payers: dict[str, Client], troubles: Troubles) -> None:
+    def __init__(
+        self, suite: Suite, shop: Client, payers: dict[str, Client], troubles: Troubles, *, coupon_code: str
+    ) -> None:
+        """Every second payment uses the coupon."""
+        self._coupon_code = coupon_code
         self.claims: list[Claim] = []
         self.ended: Counter[str] = Counter()
         self._suite = suite
@@ -265,6 +271,8 @@ class Player:
         payer = self._payers[plot.payer_id]
         traveller = Traveller(self._suite, self._shop, payer, self._sandbox, payer_id=plot.payer_id)
         request = traveller.start_request()
+        if number % 2:
+            request.coupon_codes.append(self._coupon_code)
         answers = await self._copies(
             plot.start_copies, lambda: self._shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S)
         )
@@ -402,8 +410,10 @@ async def soaking(
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(suite.client("service", sub="shop"))
         payers = {payer_id: await stack.enter_async_context(suite.client("payer", sub=payer_id)) for payer_id in PAYERS}
+        operator = Traveller(suite, shop, payers[PAYERS[0]], suite.sandbox)
+        coupon_code = await operator.put_coupon(uses_max=COUPON_USES_MAX)
         troubles = Troubles(suite, seed, restart_database=restart_database)
-        yield Player(suite, shop, payers, troubles), troubles
+        yield Player(suite, shop, payers, troubles, coupon_code=coupon_code), troubles
         del environment["BATZEN_ABANDONED_AFTER_S"]
         await suite.restart("orchestrator")
 

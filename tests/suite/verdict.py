@@ -28,7 +28,7 @@ class Kept:
     snapshot: Object
     settled: bool
     quote: str
-    """What pricing holds of its quote: REDEEMED, RELEASED, or nothing yet."""
+    """What pricing holds of its quote: REDEEMED, RELEASED, or nothing, as of one without a coupon."""
     history: Sequence[Object]
     """Revision, request id, state and snapshot of each transition, oldest first."""
 
@@ -75,7 +75,8 @@ def _problems_of(claim: Claim, kept: Kept, taken: Taken) -> Iterator[str]:
     yield from _problems_of_history(claim, kept)
     if not kept.settled:
         yield "not settled"
-    if kept.quote != ("REDEEMED" if kept.state in PAID else "RELEASED"):
+    end = "REDEEMED" if kept.state in PAID else "RELEASED"
+    if kept.quote != (end if claim.start.coupon_codes else ""):
         yield f"its quote is {kept.quote or 'open'}"
     if claim.paid and kept.state not in PAID:
         yield "said to be paid"

@@ -139,6 +139,8 @@ class Plan(NewPayment):
     """How many requests were accepted, and answers of pricing to be heard; tells whether one came while it was held."""
     quote_state: QuoteState | None
     """What was decided of the quote."""
+    quote_holds_uses: bool = False
+    """Whether the quote holds uses of coupons, so that pricing has to hear what was decided."""
     quote_unheard: QuoteState | None = None
     """The same, while pricing has not heard of it."""
     quote_problem: str | None = None

@@ -1,9 +1,11 @@
 -- expand
--- What pricing has to hear of a payment's quote: that it was paid, or that it will not be.
+-- What pricing has to hear of a payment's quote that holds uses of coupons: that it was paid, or that it will not be.
 
 -- The last that was decided of the quote; what was redeemed stays so.
 ALTER TABLE payments ADD COLUMN quote_state text
     CONSTRAINT payments_quote_state CHECK (quote_state IN ('REDEEMED', 'RELEASED'));
+-- Whether the quote holds uses; there is nothing to be heard of one that holds none.
+ALTER TABLE payments ADD COLUMN quote_holds_uses boolean NOT NULL DEFAULT false;
 
 CREATE TABLE quote_outbox (
     tenant_id   text        NOT NULL,

@@ -78,6 +78,7 @@ def plan(row: asyncpg.Record) -> Plan:
         create_time=row["create_time"],
         request_count=row["request_count"],
         quote_state=_word(QuoteState, row["quote_state"]),
+        quote_holds_uses=row["quote_holds_uses"],
         quote_unheard=_word(QuoteState, quote_unheard),
         quote_problem=quote_problem,
         has_urgent_request=outbox["has_urgent_request"],

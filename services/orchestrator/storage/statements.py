@@ -18,7 +18,7 @@ _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.s
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
     p.total_minor, p.platform_fee_minor, p.attempt, p.cancel_outcome, p.observed_version, p.observation,
     p.mirror_version, p.latest_snapshot, p.revision, p.fence, p.work_class, p.failures, p.expire_time, p.create_time,
-    p.request_count, p.quote_state"""
+    p.request_count, p.quote_state, p.quote_holds_uses"""
 _OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"
 
 
@@ -90,6 +90,7 @@ WITH held AS (
     UPDATE payments p SET ({", ".join(_MUTABLE)}) =
             ({", ".join(f"${number}" for number in range(4, 4 + len(_MUTABLE)))}),
         quote_state = coalesce($34, p.quote_state),
+        quote_holds_uses = $37,
         fence = p.fence + $17::boolean::integer,
         held_until = CASE WHEN $17 THEN '-infinity' ELSE p.held_until END,
         lapses = CASE WHEN $17 THEN 0 ELSE p.lapses END,
@@ -120,7 +121,7 @@ notified AS (
     WHERE $33 AND t.tenant_id = $1 AND t.payment_id = $2 AND t.refusal IS NOT NULL),
 quote AS (
     INSERT INTO quote_outbox AS q (tenant_id, payment_id, quote_id, quote_state, due_time, create_time)
-    SELECT $1, $2, $5, $34, now() + $16::interval, $23 FROM held WHERE $34::text IS NOT NULL
+    SELECT $1, $2, $5, $34, now() + $16::interval, $23 FROM held WHERE $34::text IS NOT NULL AND $37
     ON CONFLICT ON CONSTRAINT quote_outbox_pkey DO UPDATE
         SET quote_state = excluded.quote_state, attention = NULL, due_time = {due_now("$16::interval", "q")},
             failures = 0, problem = NULL, dead_time = NULL),

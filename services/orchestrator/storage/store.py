@@ -123,8 +123,8 @@ class Store:
         """Write the plan, the outbox and a request in one go; with `release` also let the payment go.
 
         `rejection` names a transition that status refused, and why; with `operator_notified` the payment asks for an
-        operator over all such. With `quote_state` pricing has to hear of the quote's end, and with
-        `quote_operator_notified` the payment asks for an operator over what it answered.
+        operator over all such. With `quote_state` the quote has come to its end, of which pricing has to hear if it
+        holds uses, and with `quote_operator_notified` the payment asks for an operator over what it answered.
 
         A request with answer or refusal is done by it; one without is marked as calling: what it asks for was decided
         and is now asked of others.
@@ -147,7 +147,7 @@ class Store:
             request.answer if request else None,
             json.dumps(request.refusal) if request and request.refusal is not None else None,
             plan.request_count, operator_notified, quote_state, quote_operator_notified and quote_state is None,
-            plan.work_class,
+            plan.work_class, plan.quote_holds_uses,
         )  # fmt: skip
         async with self._held.statement(point) as connection:
             due_for = await connection.fetchval(statements.SAVE, *arguments)
