@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -294,3 +295,35 @@ async def test_a_database_that_lost_a_transition_can_be_moved_on(
         again = await recorder.record(move(payment.payment_id))
 
     assert (again.is_new, again.transition.revision) == (True, 2)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "in batches"])
+async def test_a_request_that_races_at_every_revision_writes_once(
+    status: StatusServiceStub, database: ServiceDatabase, payment: pb.Payment, together: bool
+) -> None:
+    """Four replicas send one request id at every revision, while another moves the payment on under its feet."""
+    async with AsyncExitStack() as stack:
+        recorders = []
+        for number in range(5):
+            connections = DirectConnections(database.runtime_url, application_name=f"status-race-{number}", size=4)
+            recorders.append(Recorder(await stack.enter_async_context(connections), concurrency_max=4))
+        crowd = [(await status.OpenPayment(open_request())).payment.payment_id for _ in range(8 if together else 0)]
+        request_id, written = new_request_id(), []
+        for expected in range(1, 9):
+            same = [
+                recorder.record(move(payment.payment_id, expected=revision, request_id=request_id))
+                for recorder in recorders[:4]
+                for revision in (expected, expected + 1)
+            ]
+            others = [recorders[0].record(move(each, expected=expected)) for each in crowd]
+            on = recorders[4].record(move(payment.payment_id, expected=expected))
+            answers = await asyncio.gather(*same, on, *others, return_exceptions=True)
+            written += [answer.transition.revision for answer in answers[:8] if isinstance(answer, Recorded)]
+            stands_at = (await status.GetPayment(pb.GetPaymentRequest(payment_id=payment.payment_id))).payment.revision
+            while stands_at <= expected:  # lost every race: the next round begins one further on all the same
+                await recorders[4].record(move(payment.payment_id, expected=stands_at))
+                stands_at += 1
+    transitions = await history(status, payment.payment_id)
+    (once,) = [each.revision for each in transitions if each.request_id == request_id]
+    assert set(written) == {once}
+    assert [each.revision for each in transitions] == list(range(1, len(transitions) + 1))

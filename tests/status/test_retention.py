@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -113,6 +114,28 @@ async def test_what_was_written_before_its_month_was_made_moves_there(
     async with watch(status, payment_id, after_revision=0) as responses:
         await header(responses)
         assert await revisions(responses, upto=4) == [1, 2, 3, 4]
+
+
+async def test_a_request_that_is_repeated_while_its_month_is_made_writes_once(
+    own: ServiceDatabase, status: StatusServiceStub
+) -> None:
+    payment_id = await opened(status)
+    request = record_request(payment_id, expected=1, to=snapshot())
+    first = await status.RecordTransition(request)
+
+    async def repeat(expected: int) -> int:
+        again = pb.RecordTransitionRequest()
+        again.CopyFrom(request)
+        again.expected_revision = expected
+        return (await status.RecordTransition(again)).transition.revision
+
+    await asyncio.gather(*[repeat(1) for _ in range(50)])  # the statements are prepared on every connection
+    *revisions_written, made = await asyncio.gather(*[repeat(2) for _ in range(50)], maintained(own, BEGIN))
+    after = [await repeat(expected) for expected in (1, 2, 3)]
+
+    assert NOVEMBER in made.made
+    assert {*revisions_written, *after} == {first.transition.revision} == {2}
+    assert await rows_in(own, "transitions") == 2
 
 
 async def test_the_runtime_role_reaches_a_month_through_the_history_alone(own: ServiceDatabase) -> None:

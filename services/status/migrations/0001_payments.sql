@@ -57,6 +57,9 @@ CREATE TABLE payment_bookings (
 -- History in partitions by the month a payment was opened in, which is in every key, so that old months can be taken out
 -- whole; and an order of all history for feeds: `xid` tells a feed what may still commit late.
 --
+-- No index says that a request id writes one transition of a payment: the statement that moves a payment looks through the
+-- payment's own history, of about ten rows, under the revision it expects (`storage/statements.py`).
+--
 -- What has no partition of its own yet, or none any more, goes into `transitions_other`: a month that nobody prepared, and
 -- late moves of payments whose history was taken out. `python -m services.status maintain` makes and takes out months.
 CREATE TABLE transitions (
@@ -69,8 +72,7 @@ CREATE TABLE transitions (
   snapshot jsonb NOT NULL,
   record_time timestamptz NOT NULL,
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-  CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, open_month, revision),
-  CONSTRAINT transitions_request_key UNIQUE (tenant_id, payment_id, open_month, request_id)
+  CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, open_month, revision)
 ) PARTITION BY RANGE (open_month);
 
 -- The order of the feed is (xid, payment, revision). The transitions of one transaction are few, so that sorting them is
@@ -80,8 +82,7 @@ CREATE INDEX transitions_by_xid ON transitions (tenant_id, xid);
 -- Its constraints have names of their own, as those of the months do.
 CREATE TABLE transitions_other (
   LIKE transitions INCLUDING DEFAULTS,
-  CONSTRAINT transitions_other_pkey PRIMARY KEY (tenant_id, payment_id, open_month, revision),
-  CONSTRAINT transitions_other_request_key UNIQUE (tenant_id, payment_id, open_month, request_id)
+  CONSTRAINT transitions_other_pkey PRIMARY KEY (tenant_id, payment_id, open_month, revision)
 );
 ALTER TABLE transitions ATTACH PARTITION transitions_other DEFAULT;
 

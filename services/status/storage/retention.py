@@ -88,13 +88,14 @@ async def _make(connection: asyncpg.Connection, month: date, *, runtime_role: st
     """Make the partition of a month, with what was written of it before it was there."""
     name = _name(month)
     async with connection.transaction():
-        await connection.execute("LOCK TABLE transitions_other IN ACCESS EXCLUSIVE MODE")
+        # The whole history: a statement that was planned before the month was there would look for its rows in
+        # `transitions_other`, find none, and let a repeated request move the payment again.
+        await connection.execute("LOCK TABLE transitions IN ACCESS EXCLUSIVE MODE")
         await connection.execute(
             f"""
             CREATE TABLE {name} (
               LIKE transitions INCLUDING DEFAULTS,
-              CONSTRAINT {name}_pkey PRIMARY KEY (tenant_id, payment_id, open_month, revision),
-              CONSTRAINT {name}_request_key UNIQUE (tenant_id, payment_id, open_month, request_id)
+              CONSTRAINT {name}_pkey PRIMARY KEY (tenant_id, payment_id, open_month, revision)
             );
             CREATE INDEX {name}_by_xid ON {name} (tenant_id, xid);
             INSERT INTO {name} SELECT * FROM transitions_other WHERE open_month = '{month}';

@@ -33,7 +33,13 @@ WITH opened AS (
 SELECT {_PAYMENT} FROM opened
 """  # noqa: S608 our own column names
 
-# Moves a payment that stands at the expected revision and may go where it is told to; time never runs backwards.
+# Moves a payment that stands at the expected revision and may go where it is told to, unless the request did so before;
+# time never runs backwards.
+#
+# Why no two transitions of a payment have one request id, without an index that says so: a statement finds the payment
+# at the expected revision, or moves nothing. The transaction that made this revision committed its row of the history,
+# too, so the statement sees every transition up to there; and none comes after, since that would move the payment away
+# from the revision, which is compared again under the payment's lock. OFFSET 0 keeps it a look per payment, not a join.
 RECORD: Final = f"""
 WITH moved AS (
   UPDATE payments
@@ -42,6 +48,12 @@ WITH moved AS (
       complete_time = COALESCE(complete_time, CASE WHEN $9 THEN GREATEST(update_time, $8) END)
   WHERE tenant_id = $1 AND payment_id = $2 AND revision = $3
     AND collection = ANY (string_to_array(CASE WHEN total_amount_minor = 0 THEN $10 ELSE $11 END, ' '))
+    AND NOT EXISTS (
+      SELECT FROM transitions t
+      WHERE t.tenant_id = payments.tenant_id AND t.payment_id = payments.payment_id
+        AND t.open_month = payments.open_month AND t.request_id = $12
+      OFFSET 0
+    )
   RETURNING *
 ), history AS (
   INSERT INTO transitions (tenant_id, payment_id, open_month, revision, request_id, state, snapshot, record_time)
@@ -65,6 +77,12 @@ WITH asked AS (
   SELECT p.tenant_id, p.payment_id
   FROM payments p JOIN asked a ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id
   WHERE p.revision = a.expected_revision
+    AND NOT EXISTS (
+      SELECT FROM transitions t
+      WHERE t.tenant_id = p.tenant_id AND t.payment_id = p.payment_id
+        AND t.open_month = p.open_month AND t.request_id = a.request_id
+      OFFSET 0
+    )
   FOR UPDATE OF p SKIP LOCKED
 ), moved AS (
   UPDATE payments p

@@ -107,7 +107,6 @@ transitions = sa.Table(
     "transitions",
     metadata,
     _Transitions,
-    sa.UniqueConstraint("tenant_id", "payment_id", "open_month", "request_id", name="transitions_request_key"),
     postgresql_partition_by="RANGE (open_month)",
 )
 sa.Index("transitions_by_xid", transitions.c.tenant_id, transitions.c.xid)

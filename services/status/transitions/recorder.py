@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import asyncpg
-
 from services.errors import RequestIdReused
 from services.runtime.database.batching import Batcher
-from services.runtime.database.connections import DirectConnections, violated_constraint
+from services.runtime.database.connections import DirectConnections
 from services.shared.states import State
 from services.status.domain.errors import AmountsInconsistent, PaymentNotFound, RevisionConflict, TransitionIllegal
 from services.status.domain.records import Payment, Transition
@@ -31,8 +29,6 @@ KNOWN_MAX: Final = 10_000
 """Payments of which it is remembered how far this process has moved them, ~2 MB."""
 WRITE_TRIES: Final = 3
 """How often a transition is tried again because the payment moved between the write and the look at why it failed."""
-REQUEST_KEY: Final = "_request_key"
-"""How the name of the constraint ends that a request id writes one transition, in each partition of the history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +102,8 @@ class Recorder:
         """Return the payment as moved; None if the move did not apply."""
         if self._is_late(move):
             return None
-        try:
-            async with self._held.statement("status.record") as connection:
-                row: Mapping[str, Any] | None = await connection.fetchrow(statements.RECORD, *_arguments(move))
-        except asyncpg.UniqueViolationError as error:
-            # The same request again, at a revision it has read since; the whole statement was undone.
-            if not (violated_constraint(error) or "").endswith(REQUEST_KEY):
-                raise
-            return None
+        async with self._held.statement("status.record") as connection:
+            row: Mapping[str, Any] | None = await connection.fetchrow(statements.RECORD, *_arguments(move))
         if row is not None:
             self._remember(move, row)
         return row
