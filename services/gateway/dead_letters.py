@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import uuid
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.errors import FieldInvalid, RequestIdReused
+from services.errors import RequestIdReused
 from services.gateway.domain import DeadLetterNotFound, PageTokenInvalid
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
@@ -22,10 +21,11 @@ from services.runtime.work import dead_letters as letters
 from services.runtime.work.dead_letters import DeadLetter
 from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import WorkKind
+from services.shared import fields
+from services.shared.paging import position_in, token_for
 
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 200
-TOKEN_CHARACTERS_MAX: Final = 1_024
 REPLAYED_AT_ONCE_MAX: Final = 100
 WAIT_MAX_S: Final = 10.0
 """How long a replay is waited for when no deadline says less; what takes longer goes on without anybody waiting."""
@@ -63,16 +63,16 @@ class DeadLetters:
         self, tenant_id: str, *, page_size: int, page_token: str
     ) -> tuple[list[tuple[DeadLetter, Subject]], str]:
         """Return dead letters with what they are about, the oldest first, and the token of the next page."""
-        if not 0 <= page_size <= PAGE_SIZE_MAX:
-            raise FieldInvalid(field="page_size", detail=f"At most {PAGE_SIZE_MAX}.")
-        size = page_size or PAGE_SIZE_DEFAULT
-        after = _place_in(page_token) if page_token else None
+        size = fields.page_size(page_size, default=PAGE_SIZE_DEFAULT, at_most=PAGE_SIZE_MAX)
+        walk, after = f"dead letters {tenant_id}", None
+        if page_token:
+            after = position_in(page_token, walk=walk, parse=_parsed, invalid=PageTokenInvalid)
         found = await letters.dead_letters(
             self._connections, self._work.kinds, tenant_id=tenant_id, after=after, limit=size + 1
         )
         page = found[:size]
         subjects = await self._subjects(tenant_id, page)
-        token = _token_of(page[-1]) if len(found) > size else ""
+        token = token_for(_position(page[-1]), walk=walk) if len(found) > size else ""
         return [(letter, subjects.get(letter.dead_letter_id, Subject())) for letter in page], token
 
     async def replay(
@@ -205,22 +205,17 @@ def _patience_s() -> float:
     return WAIT_MAX_S if remaining_s is None else min(WAIT_MAX_S, remaining_s - ANSWER_MARGIN_S)
 
 
-def _token_of(letter: DeadLetter) -> str:
+def _position(letter: DeadLetter) -> str:
     time, name = letters.place_of(letter)
-    return base64.urlsafe_b64encode(json.dumps([time.isoformat(), name]).encode()).decode()
+    return json.dumps([time.isoformat(), name])
 
 
-def _place_in(token: str) -> tuple[datetime, str]:
-    try:
-        if len(token) > TOKEN_CHARACTERS_MAX:
-            raise ValueError("longer than any of ours")
-        time, name = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
-        place = datetime.fromisoformat(time)
-        if place.tzinfo is None or not isinstance(name, str) or not name.isprintable():
-            raise ValueError("not a place")
-    except (ValueError, TypeError, RecursionError) as error:
-        raise PageTokenInvalid(field="page_token") from error
-    return place, name
+def _parsed(position: str) -> tuple[datetime, str]:
+    """Read a place in the list; raises ValueError for what is none."""
+    match json.loads(position):
+        case [str() as time, str() as name] if name.isprintable() and datetime.fromisoformat(time).tzinfo is not None:
+            return datetime.fromisoformat(time), name
+    raise ValueError("not a place")
 
 
 _SUBJECTS: Final = """
