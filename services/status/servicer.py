@@ -13,15 +13,15 @@ from services.runtime.rpc.access import Access
 from services.runtime.rpc.call_context import current_access, current_caller, current_tenant
 from services.runtime.rpc.identity import Caller
 from services.shared import fields
+from services.shared.paging import position_in, token_for
 from services.shared.states import Cause, State
 from services.status.changes.followers import Follower, Followers
 from services.status.changes.log import ChangeLog, cursor_of, position_of
-from services.status.domain.errors import PaymentNotFound
+from services.status.domain.errors import PageTokenInvalid, PaymentNotFound
 from services.status.domain.filters import Filter
 from services.status.domain.records import Payment, open_month
 from services.status.domain.snapshot import Snapshot, is_settled
 from services.status.listing.listing import PaymentList
-from services.status.listing.paging import position_in, token_for
 from services.status.storage.store import Place, StatusStore
 from services.status.transitions.recorder import Move, Recorder
 from services.status.watches.hub import WatchHub
@@ -143,7 +143,7 @@ class StatusServicer(StatusServiceServicer):
         payment_id = fields.payment_id(request.payment_id)
         walk = f"transitions {current_tenant()} {payment_id} {revision}"
         if request.page_token:
-            revision = position_in(request.page_token, walk=walk, parse=_revision)
+            revision = position_in(request.page_token, walk=walk, parse=_revision, invalid=PageTokenInvalid)
         payment = await self._read(payment_id)
         transitions = await self._store.history(
             _place(payment, revision=revision), current_revision=payment.revision, limit=size + 1

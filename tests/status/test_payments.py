@@ -9,7 +9,7 @@ import pytest
 
 from batzen.status.v1 import status_pb2 as pb
 from batzen.type.v1 import money_pb2
-from services.status.listing.paging import token_for
+from services.shared.paging import token_for
 from tests.status.conftest import Replica, StatusServiceStub, move
 from tests.status.samples import (
     NOW,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from services.pricing.domain.errors import PageTokenInvalid
 from services.shared import fields
+from services.shared.paging import position_in, token_for
 
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 500
 """Answers of a few hundred KB at most."""
-TOKEN_CHARACTERS_MAX: Final = 1_024
 
 Key = tuple[str, int]
 """Of an entry: its id and its revision."""
@@ -31,29 +28,16 @@ def page_of(
     `question` is what was asked besides. Raises `FieldInvalid` or `PageTokenInvalid`.
     """
     size = fields.page_size(page_size, default=PAGE_SIZE_DEFAULT, at_most=PAGE_SIZE_MAX)
-    after = _key_in(page_token, question=question) if page_token else None
+    walk = json.dumps(list(question))
+    after = position_in(page_token, walk=walk, parse=_parsed, invalid=PageTokenInvalid) if page_token else None
     rest = [(key, thing) for key, thing in things if after is None or key > after]
     page = rest[:size]
-    token = _token_of(page[-1][0], question=question) if len(page) < len(rest) else ""
+    token = token_for(json.dumps(page[-1][0]), walk=walk) if len(page) < len(rest) else ""
     return [thing for _, thing in page], token
 
 
-def _token_of(key: Key, *, question: Sequence[object]) -> str:
-    return base64.urlsafe_b64encode(json.dumps([_digest(question), *key]).encode()).decode()
-
-
-def _key_in(token: str, *, question: Sequence[object]) -> Key:
-    try:
-        if len(token) > TOKEN_CHARACTERS_MAX:
-            raise ValueError("longer than any of ours")
-        content = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
-        digest, entry_id, revision = content
-    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
-        raise PageTokenInvalid(field="page_token") from error
-    if digest != _digest(question) or not isinstance(entry_id, str) or type(revision) is not int:
-        raise PageTokenInvalid(field="page_token")
-    return entry_id, revision
-
-
-def _digest(question: Sequence[object]) -> str:
-    return hashlib.sha256(json.dumps(list(question)).encode()).hexdigest()[:16]
+def _parsed(position: str) -> Key:
+    match json.loads(position):
+        case [str() as entry_id, int() as revision]:
+            return entry_id, revision
+    raise ValueError("not the key of an entry")

@@ -21,12 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.errors import DependencyUnavailable
 from services.runtime.database.connections import reading
+from services.shared.paging import position_in, token_for
 from services.status.domain.errors import CursorCompacted, CursorInvalid
 from services.status.domain.filters import Filter, Relation
 from services.status.domain.records import PAYMENT_ID, Payment
 from services.status.domain.snapshot import ENDS, Snapshot
 from services.status.listing.listing import covered_by
-from services.status.listing.paging import position_in, token_for
 from services.status.storage.rows import PAYMENT_COLUMNS, payment_from, snapshot_from
 from services.status.storage.tables import Xid8, compactions, payments, transitions
 

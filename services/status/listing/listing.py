@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.runtime.database.connections import reading, transaction
-from services.status.domain.errors import PaymentNotFound
+from services.shared.paging import position_in, token_for
+from services.status.domain.errors import PageTokenInvalid, PaymentNotFound
 from services.status.domain.filters import Filter
 from services.status.domain.records import PAYER, PAYMENT_ID, SELLER, Payment
 from services.status.domain.snapshot import NEVER_SETTLED
-from services.status.listing.paging import position_in, token_for
 from services.status.storage.rows import PAYMENT_COLUMNS, payment_from
 from services.status.storage.tables import payment_bookings, payment_sellers, payments
 
@@ -148,7 +148,7 @@ def _token(last: Payment, wanted: Filter) -> str:
 
 
 def _position(token: str, wanted: Filter) -> tuple[datetime, str]:
-    return position_in(token, walk=repr(wanted), parse=_parsed)
+    return position_in(token, walk=repr(wanted), parse=_parsed, invalid=PageTokenInvalid)
 
 
 def _parsed(position: str) -> tuple[datetime, str]:

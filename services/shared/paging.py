@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from services.errors import InvalidRequest
-from services.status.domain.errors import PageTokenInvalid
 
+TOKEN_CHARACTERS_MAX: Final = 1_024
+"""More than any token of ours has."""
 _MARK_BYTES: Final = 12
 """Enough that no token fits another walk by chance."""
 
@@ -26,7 +27,7 @@ def position_in(
     *,
     walk: str,
     parse: Callable[[str], Position],
-    invalid: type[InvalidRequest] = PageTokenInvalid,
+    invalid: type[InvalidRequest],
     field: str = "page_token",
 ) -> Position:
     """Return what `parse` makes of the position that `token_for` was given; raise `invalid` for other tokens.
@@ -34,11 +35,13 @@ def position_in(
     `parse` raises ValueError for what cannot be a position: a token can be forged, though nothing is gained by it.
     """
     try:
+        if len(token) > TOKEN_CHARACTERS_MAX:
+            raise ValueError("longer than any of ours")
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         mark, position = raw[:_MARK_BYTES], raw[_MARK_BYTES:].decode()
         if mark == _mark(position, walk):
             return parse(position)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     raise invalid(field=field)
 
