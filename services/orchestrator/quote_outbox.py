@@ -51,7 +51,7 @@ class QuoteOutbox:
             problem = await self._answer(one)
         except ServiceError:
             if work.failures + 1 >= PARKED_AFTER_TRIES:
-                _logger.error("pricing has not heard of %s in %d tries", one.quote_id, work.failures + 1)
+                _logger.error("the end of %s did not reach pricing in %d tries", one.quote_id, work.failures + 1)
             raise
         if problem is None:
             await self._store.quote_heard(one)
@@ -69,6 +69,6 @@ class QuoteOutbox:
         except Refusal as refusal:
             if refusal.reason == "QUOTE_REDEEMED":
                 return None  # money came late, and the word of it was quicker
-            _logger.error("pricing refused that %s is %s: %s", one.quote_id, one.quote_state, refusal.reason)
+            _logger.error("pricing rejected that %s is %s: %s", one.quote_id, one.quote_state, refusal.reason)
             return refusal.reason
         return None

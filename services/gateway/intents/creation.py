@@ -119,7 +119,7 @@ class Creation:
     async def _amended(self, asked: Asked, refused: Amendable) -> dict[str, Any]:
         """Put right what Stripe refused, and return what is asked for instead. Raises SellerNotPayable."""
         _logger.warning(
-            "the intent of %s is asked for anew: Stripe refused its %s: %s",
+            "the intent of %s is requested with a new key: Stripe refused its %s: %s",
             asked.payment_id,
             refused.param,
             refused.code,

@@ -320,7 +320,7 @@ class Provider:
             if is_settled(got):
                 return got
             if got.kind in outcomes.FUTILE_AT_ONCE:
-                _logger.error("Stripe, or what stands before it, does not let us: %r", got.error)
+                _logger.error("Stripe, or a proxy before it, denies access: %r", got.error)
                 return None
             _logger.warning("Stripe: try %d failed: %s %r", number + 1, got.kind.name, got.error)
             if number + 1 == TRIES_MAX or not got.may_try_again:

@@ -184,9 +184,9 @@ class StripeLimits:
             else:
                 breaker.failed(ticket, now=self._clock())
             if before is State.CLOSED and breaker.state is State.OPEN:
-                _logger.error("Stripe is away for calls of class %s: one at a time is tried", endpoint.share.name)
+                _logger.error("Stripe is unavailable for class %s; one call at a time is tried", endpoint.share.name)
             elif before is not State.CLOSED and breaker.state is State.CLOSED:
-                _logger.warning("Stripe is back for calls of class %s", endpoint.share.name)
+                _logger.warning("Stripe is available again for class %s", endpoint.share.name)
 
     async def _turn(self, endpoint: Endpoint, wait_max_s: float) -> None:
         if self._rates is None or self._account is None:

@@ -127,7 +127,7 @@ class PlatformAccount:
             try:
                 await self._verify(provider)
             except ServiceError as error:
-                _logger.warning("Nothing is asked of Stripe, since its account could not be read yet: %s", error)
+                _logger.warning("No call goes to Stripe, since the account could not be read yet: %s", error)
             except Exception as error:  # noqa: BLE001 told to the process, which ends with it
                 self._fail(error)
                 return

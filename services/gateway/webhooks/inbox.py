@@ -128,7 +128,7 @@ class Inbox:
             receipt = Receipt.PARKED
         elif event.action is Action.OPERATOR:
             receipt, note = Receipt.PARKED, "needs an operator"
-            _logger.error("an operator is needed", extra={"fields": {"type": event.type, "event_id": event.event_id}})
+            _logger.error("needs an operator", extra={"fields": {"type": event.type, "event_id": event.event_id}})
         elif event.action is Action.IGNORE:
             receipt = Receipt.IGNORED
         elif await self._is_known(tenant_id, event):
