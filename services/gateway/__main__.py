@@ -40,7 +40,7 @@ from services.gateway.stripe_api.limits import Rates, StripeLimits
 from services.gateway.stripe_api.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.sync.sweep import Looker
-from services.gateway.webhooks.endpoint import endpoints_of, make_app
+from services.gateway.webhooks.endpoint import Webhooks, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
 from services.gateway.webhooks.port import serving
 from services.runtime.database.connections import DirectConnections, make_engine
@@ -249,8 +249,8 @@ async def serve(settings: Settings) -> None:
         endpoints = endpoints_of(
             settings.tenant_id, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
         )
-        app = make_app(parts.inbox, endpoints=endpoints, now=clock.now)
-        await stack.enter_async_context(serving(app, listen=settings.webhook_listen))
+        webhooks = Webhooks(parts.inbox, endpoints=endpoints, now=clock.now)
+        await stack.enter_async_context(serving(webhooks, listen=settings.webhook_listen))
         await stack.enter_async_context(
             settings.process.server(
                 partial(add_gateway_services, parts.servicer),

@@ -17,7 +17,7 @@ import stripe
 from sqlalchemy.ext.asyncio import AsyncEngine
 from stripe import WebhookSignature
 
-from services.gateway.webhooks.endpoint import PLATFORM_PATH, endpoints_of, make_app
+from services.gateway.webhooks.endpoint import PLATFORM_PATH, Webhooks, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
 from services.gateway.webhooks.port import serving
 from services.gateway.webhooks.refusals import Refusals
@@ -71,9 +71,9 @@ class Sender:
 async def receiving(inbox: Inbox, *, clock: Clock) -> AsyncIterator[Sender]:
     """Serve the webhook endpoints of `inbox` on a free port while inside."""
     endpoints = endpoints_of("main", secrets=[SECRET, ROLLED_SECRET], connect_secrets=[CONNECT_SECRET])
-    app = make_app(inbox, endpoints=endpoints, now=clock.now)
-    async with serving(app, listen="127.0.0.1:0") as port:
-        sender = Sender(f"http://127.0.0.1:{port}", clock=clock, refusals=app.state.refusals)
+    webhooks = Webhooks(inbox, endpoints=endpoints, now=clock.now)
+    async with serving(webhooks, listen="127.0.0.1:0") as port:
+        sender = Sender(f"http://127.0.0.1:{port}", clock=clock, refusals=webhooks.refusals)
         try:
             yield sender
         finally:

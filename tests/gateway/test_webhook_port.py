@@ -67,8 +67,28 @@ SENT: dict[str, tuple[bytes, str]] = {
     "OPTIONS of all": (request(line="OPTIONS * HTTP/1.1"), "PATH_UNKNOWN"),
     **{
         method: (request(line=f"{method} {PLATFORM_PATH} HTTP/1.1"), "METHOD_NOT_ALLOWED")
-        for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "INVENTED")
+        for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE")
     },
+    "an invented method": (request(line=f"INVENTED {PLATFORM_PATH} HTTP/1.1"), "REQUEST_BROKEN"),
+    "a whole head that is too long": (request(*[f"X-A: {'a' * 4_000}"] * 5), "REQUEST_BROKEN"),
+    "a length and chunks": (request(JSON, CHUNKED, "Content-Length: 1"), "REQUEST_BROKEN"),
+    "chunks that are coded again": (request(JSON, "Transfer-Encoding: chunked, gzip"), "REQUEST_BROKEN"),
+    "a header in two lines": (request("X-A: b\r\n c"), "REQUEST_BROKEN"),
+    "bare line feeds": (request(JSON).replace(b"\r", b""), "REQUEST_BROKEN"),
+    "HTTP/1.2": (request(JSON, line=f"POST {PLATFORM_PATH} HTTP/1.2"), "REQUEST_BROKEN"),
+    "an endless name of a chunk": (
+        request(JSON, CHUNKED, body=b"1;" + b"a" * 600_000),
+        "BODY_TOO_LARGE|REQUEST_BROKEN",
+    ),
+    "an endless trailer": (request(JSON, CHUNKED, body=b"0\r\nx: " + b"a" * 600_000), "BODY_TOO_LARGE|REQUEST_BROKEN"),
+    "a signature in a trailer": (
+        request(JSON, CHUNKED, body=b"2\r\n{}\r\n0\r\nStripe-Signature: t=1,v1=aa\r\n\r\n"),
+        "SIGNATURE_MISSING",
+    ),
+    "an upgrade with a body": (
+        request(JSON, "Connection: Upgrade", "Upgrade: h2c", "Content-Length: 2", body=b"{}"),
+        "SIGNATURE_MISSING",
+    ),
     "a websocket": (
         request("Connection: Upgrade", "Upgrade: websocket", line=f"GET {PLATFORM_PATH} HTTP/1.1"),
         "METHOD_NOT_ALLOWED",
@@ -116,6 +136,40 @@ async def test_a_broken_rest_of_what_was_refused_counts_no_second_time(sender: S
     assert dict(sender.refusals.totals) == {"CONTENT_TYPE_NOT_JSON": 1}
 
 
+async def test_what_is_sent_before_the_answer_is_not_read_and_the_connection_ends_with_it(
+    sender: Sender, clock: Clock
+) -> None:
+    signed = signed_request(clock)
+
+    answer = await told(sender, signed + signed)
+
+    assert answer.count(b"HTTP/1.1 200 OK") == answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer
+    assert sender.refusals.totals == {}
+
+
+async def test_a_body_is_asked_for_where_its_sender_waits_for_that(sender: Sender) -> None:
+    reader, writer = await connected(sender)
+    writer.write(request(JSON, "Content-Length: 2", "Expect: 100-continue"))
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    writer.write(b"{}")
+
+    assert b"SIGNATURE_MISSING" in await reader.read()
+    writer.close()
+
+
+async def test_a_head_in_many_pieces_is_limited_too(sender: Sender) -> None:
+    reader, writer = await connected(sender)
+    writer.write(f"POST {PLATFORM_PATH} HTTP/1.1\r\n".encode())
+    for _ in range(20):
+        writer.write(b"x-a: " + b"a" * 1_000 + b"\r\n")
+        await writer.drain()
+
+    assert b"REQUEST_BROKEN" in await reader.read()
+    writer.close()
+
+
 async def test_a_body_that_is_cut_off_is_counted(sender: Sender) -> None:
     _, writer = await connected(sender)
     writer.write(request(JSON, "Content-Length: 10", body=b"{"))
@@ -129,10 +183,8 @@ async def test_a_second_request_whose_head_does_not_come_is_not_waited_for(
     sender: Sender, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_port, "HEAD_TIMEOUT_S", 0.05)
-    event = json.dumps(event_of({"id": "pi_1"}, "payment_intent.created", at=clock.now())).encode()
-    signed = f"Stripe-Signature: {signature_of(event, secret=SECRET, at=clock.now())}"
     reader, writer = await connected(sender)
-    writer.write(request(JSON, signed, f"Content-Length: {len(event)}", body=event))
+    writer.write(signed_request(clock))
     assert b"200 OK" in await reader.readuntil(b"}")
 
     writer.write(b"POST /webhooks/str")
@@ -202,6 +254,12 @@ def test_every_reason_in_the_code_has_a_documented_answer() -> None:
 
     assert raised <= set(ANSWERS)
     assert len(raised) > 8
+
+
+def signed_request(clock: Clock) -> bytes:
+    event = json.dumps(event_of({"id": "pi_1"}, "payment_intent.created", at=clock.now())).encode()
+    signed = f"Stripe-Signature: {signature_of(event, secret=SECRET, at=clock.now())}"
+    return request(JSON, signed, f"Content-Length: {len(event)}", body=event)
 
 
 async def told(sender: Sender, *parts: bytes) -> bytes:

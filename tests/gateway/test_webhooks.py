@@ -16,7 +16,6 @@ from grpc import aio
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.gateway.__main__ import Parts, gateway_parts
-from services.gateway.webhooks import endpoint as webhooks
 from services.gateway.webhooks import port as webhook_port
 from services.gateway.webhooks.endpoint import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
@@ -285,7 +284,7 @@ async def test_a_body_without_announced_length_is_cut_off_at_the_limit(sender: S
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(webhook_port, "BODY_TIMEOUT_S", 0.05)
     reader, writer = await _connected(sender)
 
     writer.write(_head("content-length: 10") + b"{")

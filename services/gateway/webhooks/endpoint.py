@@ -7,33 +7,25 @@ event of Stripe's is refused (`refusals.ANSWERS`) and changes nothing; a good on
 
 from __future__ import annotations
 
-import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
-
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from services.errors import DependencyUnavailable
 from services.gateway.webhooks import events, signature
 from services.gateway.webhooks.inbox import Inbox
-from services.gateway.webhooks.port import BROKEN
+from services.gateway.webhooks.port import BODY_BYTES_MAX, Answer, Head
 from services.gateway.webhooks.refusals import ANSWERS, Refusals
 from services.gateway.webhooks.signature import WebhookRefused
 from services.runtime.rpc import call_context
 
 PLATFORM_PATH: Final = "/webhooks/stripe"
 CONNECT_PATH: Final = "/webhooks/stripe/connect"
-BODY_BYTES_MAX: Final = 256 * 1024
-"""Stripe's events are 2 to 20 KB."""
-BODY_TIMEOUT_S: Final = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -56,42 +48,42 @@ def endpoints_of(tenant_id: str, *, secrets: Sequence[str], connect_secrets: Seq
     return [endpoint for endpoint in (platform, connect) if endpoint.secrets]
 
 
-def make_app(inbox: Inbox, *, endpoints: Sequence[Endpoint], now: Callable[[], datetime]) -> Starlette:
-    """Return the application that receives webhooks on exactly the paths of `endpoints`."""
-    refusals = Refusals()
-    routes = [
-        Route(endpoint.path, _Receiver(inbox, endpoint=endpoint, refusals=refusals, now=now).receive, methods=["POST"])
-        for endpoint in endpoints
-    ]
+class Webhooks:
+    """What is behind the port: exactly the paths of `endpoints`."""
 
-    async def not_served(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 as registered
-        reason = "PATH_UNKNOWN" if error.status_code == 404 else "METHOD_NOT_ALLOWED"
-        return _refused(request, reason, refusals=refusals, fields={}, headers=error.headers)
-
-    app = Starlette(routes=routes, exception_handlers={404: not_served, 405: not_served})
-    app.router.redirect_slashes = False
-    app.state.refusals = refusals
-    return app
-
-
-class _Receiver:
-    """Takes what arrives at one endpoint."""
-
-    def __init__(self, inbox: Inbox, *, endpoint: Endpoint, refusals: Refusals, now: Callable[[], datetime]) -> None:
+    def __init__(self, inbox: Inbox, *, endpoints: Sequence[Endpoint], now: Callable[[], datetime]) -> None:
+        self.refusals = Refusals()
         self._inbox = inbox
-        self._refusals = refusals
-        self._endpoint = endpoint
+        self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._now = now
 
-    async def receive(self, request: Request) -> Response:
+    def refusal(self, head: Head) -> Answer | None:
+        """Return why a request is refused whatever its body is; None if it is not."""
+        if head.path not in self._endpoints:
+            return self.refused("PATH_UNKNOWN")
+        if head.method != "POST":
+            return self.refused("METHOD_NOT_ALLOWED")
+        media_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            return self.refused("CONTENT_TYPE_NOT_JSON", head)
+        announced = head.headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced[:12]) > BODY_BYTES_MAX:
+            return self.refused("BODY_TOO_LARGE", head)
+        return None
+
+    def refused(self, reason: str, head: Head | None = None) -> Answer:
+        """Count a refusal, and return what is answered."""
+        endpoint = None if head is None else self._endpoints.get(head.path)
+        return self._refused(reason, {} if endpoint is None else _fields(endpoint))
+
+    async def receive(self, head: Head, body: bytes) -> Answer:
+        """Verify and store an event, and say what became of it."""
         started = time.perf_counter()
-        endpoint = self._endpoint
-        fields: dict[str, object] = {"method": f"POST {endpoint.path}", "tenant": endpoint.tenant_id}
+        endpoint = self._endpoints[head.path]
+        fields = _fields(endpoint)
         level = logging.INFO
         try:
-            body = await _body_of(request)
-            header = request.headers.get("stripe-signature")
+            header = head.headers.get("stripe-signature")
             now = self._now()
             # Header bytes reach us as latin-1, so this gives back what was sent.
             signed = None if header is None else header.encode("latin-1")
@@ -104,54 +96,31 @@ class _Receiver:
                     event, body=body, tenant_id=endpoint.tenant_id, is_connect=endpoint.is_connect, now=now
                 )
             fields["receipt"] = receipt.name
-            response: Response = JSONResponse({"receipt": receipt.name})
+            answer = Answer(status=HTTPStatus.OK, body=_json(receipt=receipt.name))
         except WebhookRefused as refusal:
-            return _refused(request, refusal.reason, refusals=self._refusals, fields=fields)
+            return self._refused(refusal.reason, fields)
         except DependencyUnavailable as error:
             level, fields["reason"], fields["cause"] = logging.ERROR, error.reason, repr(error.__cause__)[:200]
-            response = _answer(500, error.reason)
-        fields |= {"status": response.status_code, "duration_ms": round((time.perf_counter() - started) * 1000, 2)}
+            answer = _last(HTTPStatus.INTERNAL_SERVER_ERROR, error.reason)
+        fields |= {"status": int(answer.status), "duration_ms": round((time.perf_counter() - started) * 1000, 2)}
         _logger.log(level, "webhook", extra={"fields": fields})
-        return response
+        return answer
+
+    def _refused(self, reason: str, fields: Mapping[str, object]) -> Answer:
+        status, _ = ANSWERS[reason]
+        self.refusals.note(reason, fields={**fields, "status": status} if status else fields)
+        return _last(status, reason)
 
 
-def _refused(
-    request: Request,
-    reason: str,
-    *,
-    refusals: Refusals,
-    fields: Mapping[str, object],
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    if request.scope.get(BROKEN):  # and answered as that
-        reason = "REQUEST_BROKEN"
-    status_code, _ = ANSWERS[reason]
-    refusals.note(reason, fields={**fields, "status": status_code})
-    return _answer(status_code, reason, headers=headers)
+def _fields(endpoint: Endpoint) -> dict[str, object]:
+    return {"method": f"POST {endpoint.path}", "tenant": endpoint.tenant_id}
 
 
-def _answer(status_code: int, reason: str, *, headers: Mapping[str, str] | None = None) -> Response:
+def _last(status: int, reason: str) -> Answer:
     # Only Stripe keeps its connection: whoever is refused has to come again.
-    return JSONResponse({"reason": reason}, status_code=status_code, headers={**(headers or {}), "connection": "close"})
+    headers = b"allow: POST\r\n" if status == HTTPStatus.METHOD_NOT_ALLOWED else b""
+    return Answer(status=status, body=_json(reason=reason), is_last=True, headers=headers)
 
 
-async def _body_of(request: Request) -> bytes:
-    """Return the raw body, as it was signed."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise WebhookRefused("CONTENT_TYPE_NOT_JSON")
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced[:12]) > BODY_BYTES_MAX:
-        raise WebhookRefused("BODY_TOO_LARGE")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > BODY_BYTES_MAX:
-                    raise WebhookRefused("BODY_TOO_LARGE")
-    except TimeoutError:
-        raise WebhookRefused("BODY_TOO_SLOW") from None
-    except ClientDisconnect:
-        raise WebhookRefused("BODY_CUT_OFF") from None
-    return bytes(body)
+def _json(**values: str) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode()
