@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from batzen.pricing.v1 import pricing_pb2_grpc
 from batzen.status.v1 import status_pb2_grpc
 from services.access import TABLE
 from services.errors import CardNumberRefused, ServiceError
+from services.orchestrator.commands.command import Command
 from tests.contracts import COMMON_BELOW, reasons_of
 
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
@@ -88,6 +90,9 @@ def test_every_rpc_is_implemented_or_announced() -> None:
                     if getattr(servicer, method) is not getattr(generated, method)
                 }
 
+    # The orchestrator's commands become RPCs of their names when its servicer is made.
+    implemented["OrchestratorService"] |= {kind.request_type.__name__.removesuffix("Request") for kind in commands()}
+
     missing = {name: set(methods_of(generated)) - set(implemented[name]) for name, generated in GENERATED.items()}
 
     assert {name: gone for name, gone in missing.items() if gone} == {
@@ -128,6 +133,10 @@ def test_common_reasons_have_the_same_numbers_everywhere(package: str) -> None:
 
 def methods_of(generated: type) -> list[str]:
     return [name for name, value in vars(generated).items() if inspect.isfunction(value)]
+
+
+def commands() -> list[type[Command[Any, Any]]]:
+    return [kind for kind in Command.__subclasses__() if kind.__module__.startswith("services.")]
 
 
 def servicers() -> Iterator[type]:
