@@ -4,6 +4,7 @@ no longer than what the caller of ours has left.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -26,20 +27,20 @@ class TokenDirectory:
     """This service's own tokens, one file `<tenant>.jwt` per tenant, read again when replaced."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = str(path)
         self._known: dict[str, tuple[tuple[int, int], str]] = {}
 
     def token(self, tenant_id: str) -> str:
         """Return the token for a tenant; raise DependencyUnavailable if there is none that can be read."""
         if not is_tenant_id(tenant_id):
             raise ValueError(f"{tenant_id!r} cannot be a tenant")
-        path = self._path / f"{tenant_id}.jwt"
+        path = f"{self._path}/{tenant_id}.jwt"
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # at each call, and a third of what a Path takes for it
             stamp = (stat.st_mtime_ns, stat.st_ino)
             known = self._known.get(tenant_id)
             if known is None or known[0] != stamp:
-                known = (stamp, path.read_text(encoding="ascii").strip())
+                known = (stamp, Path(path).read_text(encoding="ascii").strip())
                 self._known[tenant_id] = known
         except (OSError, UnicodeDecodeError) as error:
             raise DependencyUnavailable(dependency="token") from error
