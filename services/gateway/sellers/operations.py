@@ -24,6 +24,7 @@ from services.gateway.domain import (
     StripeRefused,
     StripeUnavailable,
 )
+from services.gateway.sellers.recent import RecentAccounts
 from services.gateway.stripe_api import idempotency_keys
 from services.gateway.stripe_api.client import Provider, Unanswered
 from services.runtime import crash_points
@@ -69,6 +70,7 @@ class Sellers:
         self._connections = connections
         self._provider = provider
         self._now = now
+        self._recent = RecentAccounts(now=now)
 
     async def put(
         self,
@@ -121,9 +123,19 @@ class Sellers:
         return _account(row)
 
     async def payable(self, tenant_id: str, seller_id: str) -> SellerAccount:
-        """Return the account of a seller who can be paid; one who could not be is looked at again first."""
+        """Return the account of a seller who can be paid; one who could not be is looked at again first.
+
+        It may have been read up to `AGE_MAX` ago.
+        """
+        recent = self._recent.find(tenant_id, seller_id)
+        if recent is not None:
+            return recent
+        read_time, changes = self._now(), self._recent.changes
         account = await self.get(tenant_id, seller_id)
-        return await self.payable_now(tenant_id, seller_id) if account.missing else account
+        if account.missing:
+            return await self.payable_now(tenant_id, seller_id)
+        self._recent.keep(tenant_id, account, read_time=read_time, changes=changes)
+        return account
 
     async def payable_now(self, tenant_id: str, seller_id: str) -> SellerAccount:
         """Return the account of a seller who can be paid, as it is at Stripe now."""
@@ -224,6 +236,7 @@ class Sellers:
             if violated_constraint(error) != "seller_accounts_stripe_account_id":
                 raise
             raise SellerExists(field="stripe_account_id") from error
+        self._recent.drop(tenant_id, seller_id)
         return None if row is None else _account(row)
 
     async def _claim(self, tenant_id: str, request_id: uuid.UUID, request_hash: bytes) -> None:
@@ -261,6 +274,7 @@ class Sellers:
                 stripe_account_id,
                 self._now(),
             )
+        self._recent.drop(tenant_id, seller_id)
 
     async def _next(self, tenant_id: str, seller_id: str, generation: int, *, instead_of: str | None = None) -> None:
         """Begin the next generation, instead of an account that is gone or of a key that says no more.
@@ -277,6 +291,7 @@ class Sellers:
                 generation,
                 instead_of,
             )
+        self._recent.drop(tenant_id, seller_id)
 
 
 def _asked(seller_id: str, *, country_code: str, email: str) -> dict[str, Any]:
