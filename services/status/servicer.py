@@ -14,16 +14,15 @@ from services.runtime.rpc.call_context import current_access, current_caller, cu
 from services.runtime.rpc.identity import Caller
 from services.shared import fields
 from services.shared.paging import position_in, token_for
-from services.shared.states import Cause, State
 from services.status.changes.followers import Follower, Followers
 from services.status.changes.log import ChangeLog, cursor_of, position_of
 from services.status.domain.errors import PageTokenInvalid, PaymentNotFound
 from services.status.domain.filters import Filter
 from services.status.domain.records import Payment, open_month
-from services.status.domain.snapshot import Snapshot, is_settled
+from services.status.domain.snapshot import is_settled
 from services.status.listing.listing import PaymentList
 from services.status.storage.store import Place, StatusStore
-from services.status.transitions.recorder import Move, Recorder
+from services.status.transitions.recorder import Move, Recorder, just_recorded
 from services.status.watches.hub import WatchHub
 from services.status.watches.many import Identify, ManyWatches
 from services.status.watches.send_queue import SendQueue, send_all
@@ -32,6 +31,7 @@ from services.status.watches.watch import Update, Watch
 from services.status.wire import requests
 from services.status.wire.responses import (
     MANY_HEARTBEAT,
+    opened_response,
     payment_message,
     recorded_response,
     transition_message,
@@ -51,8 +51,6 @@ PAYMENTS_MAX: Final = 200
 COMMANDS_AT_ONCE: Final = 100
 """Of a WatchMany, before it is seen whether its caller reads; each may be answered with a payment of ~25 KB."""
 REVISIONS_END: Final = 2**63
-
-_OPENED: Final = Snapshot(collection=State.INITIALIZED, cause=Cause.STEP)
 
 
 class StatusServicer(StatusServiceServicer):
@@ -84,16 +82,26 @@ class StatusServicer(StatusServiceServicer):
         self._now = now
 
     async def OpenPayment(self, request: pb.OpenPaymentRequest, context: Context) -> pb.OpenPaymentResponse:
-        payment = await self._store.open(
-            requests.opening_of(request),
-            tenant_id=current_tenant(),
-            request_id=requests.request_id_of(request),
-            snapshot=_OPENED,
-            now=self._now(),
-        )
-        self.hub.moved(current_tenant(), payment.opening.payment_id)  # nobody watches it yet, but feeds do
-        self._followers.wake(current_tenant())
-        return pb.OpenPaymentResponse(payment=payment_message(payment))
+        tenant_id, now = current_tenant(), self._now()
+        opening, request_id = requests.opening_of(request), requests.request_id_of(request)
+        first = requests.first_transition_of(request) if request.HasField("first_transition") else None
+        opened = await self._store.open(opening, tenant_id=tenant_id, request_id=request_id, now=now, first=first)
+        payment, transition = opened.payment, None
+        if first is not None:
+            move = Move(
+                tenant_id=tenant_id,
+                payment_id=opening.payment_id,
+                request_id=first.request_id,
+                expected_revision=1,
+                snapshot=first.snapshot,
+                now=now,
+            )
+            with requests.within("first_transition"):
+                recorded = just_recorded(payment, move) if opened.is_new else await self._recorder.record(move)
+            payment, transition = recorded.payment, recorded.transition
+        self.hub.moved(tenant_id, opening.payment_id)  # nobody watches it yet, but feeds do
+        self._followers.wake(tenant_id)
+        return opened_response(payment, transition)
 
     async def RecordTransition(
         self, request: pb.RecordTransitionRequest, context: Context

@@ -47,6 +47,14 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstTransition:
+    """What goes with the opening of a payment as its revision 2."""
+
+    request_id: str
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
     """A payment as it stands at one revision."""
 

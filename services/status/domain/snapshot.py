@@ -63,6 +63,10 @@ class Snapshot:
     decline_count: int = 0
 
 
+OPENED: Final = Snapshot(collection=State.INITIALIZED, cause=Cause.STEP)
+"""What is true of every payment at revision 1."""
+
+
 def state_of(snapshot: Snapshot) -> State:
     """Return what a payment has come to; the rules are those of `STATE_RULES`, the first that applies."""
     amounts = snapshot.amounts

@@ -9,20 +9,27 @@ from services.status.storage.rows import PAYMENT_COLUMNS, TRANSITION_COLUMNS
 _PAYMENT: Final = ", ".join(PAYMENT_COLUMNS)
 _TRANSITION: Final = ", ".join(TRANSITION_COLUMNS)
 
-# Opens a payment at revision 1, unless its id is taken.
+# Opens a payment, unless its id is taken: at revision 1, or at 2 with a first transition, which then gives `collection`
+# and all that follows from it. $18 to $20 are the request, state and snapshot of revision 1; $21 is the request of
+# revision 2, or null; $22 says whether collecting has ended.
 OPEN: Final = f"""
 WITH opened AS (
   INSERT INTO payments (
     tenant_id, payment_id, open_month, revision, collection, state, settled, snapshot, payer_id, seller_ids,
     booking_ids, client_reference, quote_id, total_amount_minor, currency_code, labels, open_digest, open_time,
-    update_time
+    update_time, complete_time
   )
-  VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)
+  VALUES (
+    $1, $2, $3, CASE WHEN $21::uuid IS NULL THEN 1 ELSE 2 END, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+    $16, $17, $17, CASE WHEN $22::boolean THEN $17::timestamptz END
+  )
   ON CONFLICT ON CONSTRAINT payments_pkey DO NOTHING
   RETURNING *
 ), history AS (
   INSERT INTO transitions (tenant_id, payment_id, open_month, revision, request_id, state, snapshot, record_time)
-  SELECT tenant_id, payment_id, open_month, revision, $18, state, snapshot, open_time FROM opened
+  SELECT tenant_id, payment_id, open_month, 1, $18::uuid, $19, $20::jsonb, open_time FROM opened
+  UNION ALL
+  SELECT tenant_id, payment_id, open_month, 2, $21, state, snapshot, open_time FROM opened WHERE revision = 2
 ), sellers AS (
   INSERT INTO payment_sellers (tenant_id, seller_id, open_time, payment_id)
   SELECT tenant_id, unnest(seller_ids), open_time, payment_id FROM opened

@@ -10,8 +10,8 @@ from typing import Any, Final
 from services.runtime.database.batching import Batcher
 from services.runtime.database.connections import DirectConnections
 from services.status.domain.errors import PaymentExists, PaymentNotFound, RevisionCompacted
-from services.status.domain.records import Opening, Payment, Transition, open_month
-from services.status.domain.snapshot import Snapshot, is_settled, state_of
+from services.status.domain.records import FirstTransition, Opening, Payment, Transition, open_month
+from services.status.domain.snapshot import ENDS, OPENED, is_settled, state_of
 from services.status.storage import statements
 from services.status.storage.rows import labels_json, payment_from, snapshot_json, transition_from
 
@@ -34,6 +34,15 @@ class Place:
     revision: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What opening a payment came to."""
+
+    payment: Payment
+    is_new: bool
+    """False when it was opened before."""
+
+
 class StatusStore:
     """The payments of all tenants. Any method may raise DependencyUnavailable; the same call is safe to send again."""
 
@@ -44,12 +53,14 @@ class StatusStore:
         )
 
     async def open(
-        self, opening: Opening, *, tenant_id: str, request_id: str, snapshot: Snapshot, now: datetime
-    ) -> Payment:
-        """Open a payment at revision 1, and return it; or as it stands now, if it was opened before with the same.
+        self, opening: Opening, *, tenant_id: str, request_id: str, now: datetime, first: FirstTransition | None = None
+    ) -> Opened:
+        """Open a payment at revision 1, or at 2 with its first transition in the same commit, which has to be legal.
 
-        Raises PaymentExists if it was opened with other content.
+        Return it; or as it stands now, if it was opened before with the same. Raises PaymentExists if it was opened
+        with other content.
         """
+        snapshot = OPENED if first is None else first.snapshot
         digest = opening.digest()
         async with self._held.statement("status.open") as connection:
             row = await connection.fetchrow(
@@ -72,14 +83,18 @@ class StatusStore:
                 digest,
                 now,
                 request_id,
+                state_of(OPENED),
+                snapshot_json(OPENED),
+                None if first is None else first.request_id,
+                snapshot.collection in ENDS,
             )
         if row is not None:
-            return payment_from(row, snapshot=snapshot)
+            return Opened(payment=payment_from(row, snapshot=snapshot), is_new=True)
         opened = await self._row(statements.READ_OPENED, tenant_id, opening.payment_id)
         assert opened is not None, "a payment is never deleted"  # noqa: S101
         if opened["open_digest"] != digest:
             raise PaymentExists(field="payment_id")
-        return payment_from(opened)
+        return Opened(payment=payment_from(opened), is_new=False)
 
     async def read(self, payment_id: str, *, tenant_id: str) -> Payment:
         """Return a payment as it stands after the call began; raise PaymentNotFound."""

@@ -15,7 +15,8 @@ from services.errors import RequestIdReused
 from services.runtime.database.batching import Batcher
 from services.runtime.database.connections import DirectConnections
 from services.shared.states import State
-from services.status.domain.errors import AmountsInconsistent, PaymentNotFound, RevisionConflict, TransitionIllegal
+from services.status.domain.errors import PaymentNotFound, RevisionConflict
+from services.status.domain.moves import refuse_illegal
 from services.status.domain.records import Payment, Transition
 from services.status.domain.snapshot import ENDS, Snapshot, is_settled, legal_from, state_of
 from services.status.storage import statements
@@ -93,7 +94,7 @@ class Recorder:
             current_revision = row["revision"]
             if current_revision != move.expected_revision:
                 raise RevisionConflict(current_revision=current_revision)
-            _refuse_illegal(row, move.snapshot)
+            refuse_illegal(State(row["collection"]), move.snapshot, total_is_zero=row["total_amount_minor"] == 0)
             self._known.pop((move.tenant_id, move.payment_id), None)  # the database says otherwise, and is the truth
             write = self._write_one  # somebody held the payment, and only a statement of its own waits for them
         raise RevisionConflict(current_revision=current_revision)
@@ -171,7 +172,11 @@ def _arguments(move: Move) -> tuple[Any, ...]:
 
 
 def _recorded(row: Mapping[str, Any], move: Move) -> Recorded:
-    payment = payment_from(row, snapshot=move.snapshot)
+    return just_recorded(payment_from(row, snapshot=move.snapshot), move)
+
+
+def just_recorded(payment: Payment, move: Move) -> Recorded:
+    """Return what a move came to that has just written the newest revision of the payment."""
     transition = Transition(
         payment_id=move.payment_id,
         revision=payment.revision,
@@ -195,12 +200,3 @@ def _replayed(row: Mapping[str, Any], move: Move) -> Recorded:
     if written.snapshot != move.snapshot:
         raise RequestIdReused(field="request_id")
     return Recorded(transition=written, payment=payment_from(row), is_new=False)
-
-
-def _refuse_illegal(row: Mapping[str, Any], snapshot: Snapshot) -> None:
-    total = row["total_amount_minor"]
-    if row["collection"] in legal_from(snapshot, total_is_zero=total == 0):
-        return
-    if snapshot.collection is State.SUCCEEDED and total and not snapshot.amounts.captured_minor:
-        raise AmountsInconsistent(field="snapshot.amounts", detail="A success has captured something.")
-    raise TransitionIllegal(**{"from": row["collection"], "to": snapshot.collection})

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from services import wire
-from services.errors import FieldInvalid, FieldMissing, InvalidRequest, ServiceError
+from services.errors import FieldInvalid, FieldMissing, InvalidRequest, RequestIdReused, ServiceError
 from services.shared import fields
 from services.shared.states import Cause, State
 from services.status.domain.commands import Add, Command, Drop, Renew
 from services.status.domain.errors import AmountsInconsistent
 from services.status.domain.filters import Filter
-from services.status.domain.records import Opening
+from services.status.domain.moves import refuse_illegal
+from services.status.domain.records import FirstTransition, Opening
 from services.status.domain.snapshot import COLLECTIONS, Snapshot
 
 LINKS_MAX: Final = 100
@@ -57,7 +59,30 @@ def opening_of(request: status_pb2.OpenPaymentRequest) -> Opening:
     )
 
 
-def snapshot_of(request: status_pb2.RecordTransitionRequest) -> Snapshot:
+def first_transition_of(request: status_pb2.OpenPaymentRequest) -> FirstTransition:
+    """Return the transition that goes with the opening; raise what speaks against it on a payment at revision 1."""
+    with within("first_transition"):
+        first = FirstTransition(
+            request_id=request_id_of(request.first_transition), snapshot=snapshot_of(request.first_transition)
+        )
+        if first.request_id == request_id_of(request):
+            raise RequestIdReused(field="request_id")
+        refuse_illegal(State.INITIALIZED, first.snapshot, total_is_zero=request.total.amount_minor == 0)
+    return first
+
+
+@contextmanager
+def within(field: str) -> Iterator[None]:
+    """Name the fields of errors that are raised inside below a field."""
+    try:
+        yield
+    except ServiceError as error:
+        if error.field is not None:
+            error.field = f"{field}.{error.field}"
+        raise
+
+
+def snapshot_of(request: status_pb2.RecordTransitionRequest | status_pb2.FirstTransition) -> Snapshot:
     """Return the snapshot; raise AmountsInconsistent if its amounts cannot be true together."""
     if not request.HasField("snapshot"):
         raise FieldMissing(field="snapshot")

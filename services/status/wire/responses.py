@@ -53,6 +53,14 @@ def transition_message(transition: Transition) -> status_pb2.Transition:
     return message
 
 
+def opened_response(payment: Payment, first: Transition | None) -> status_pb2.OpenPaymentResponse:
+    response = status_pb2.OpenPaymentResponse()
+    _fill_payment(response.payment, payment)
+    if first is not None:
+        _fill_transition(response.first_transition, first)
+    return response
+
+
 def recorded_response(payment: Payment, transition: Transition) -> status_pb2.RecordTransitionResponse:
     response = status_pb2.RecordTransitionResponse()
     _fill_payment(response.payment, payment)
