@@ -179,7 +179,7 @@ class Client:
     def expect(
         self, payment_id: str, state: PaymentState, *, through: Collection[PaymentState] = (), timeout_s: float
     ) -> Expected:
-        """Say what a payment is about to become, to whoever watches it optimistically in this process.
+        """Announce what a payment is about to become to its optimistic watchers in this process.
 
         They are shown `state` as PROVISIONAL at once. The next revision ends that: it is the state, or a ROLLBACK; one
         in `through` is on the way and changes nothing. After `timeout_s`, or when the answer is withdrawn, the truth is

@@ -1,4 +1,4 @@
-"""What a refused call raises: one class per reason, one per status code, and what the server said about it.
+"""What a refused call raises: one class per reason, one per status code, and what the server answered.
 
     BatzenError
     ├── by code     NotFound, FailedPrecondition, Unavailable, …    what may be done about it

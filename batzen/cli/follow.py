@@ -51,7 +51,7 @@ class Journey:
 async def following(
     client: Client, payment_id: str, *, heard: Heard = lambda _update: None, after_revision: int | None = None
 ) -> AsyncIterator[Journey]:
-    """Follow a payment inside; `heard` is told each transition as it comes."""
+    """Follow a payment inside; `heard` is called with each transition as it comes."""
     journey = Journey(client, payment_id, heard=heard, after_revision=after_revision)
     try:
         yield journey

@@ -36,7 +36,7 @@ class Exit(IntEnum):
 
     OK = 0
     NOT_AS_WANTED = 1
-    """The payment did not end as wanted, or what was asked was refused."""
+    """The payment did not end as wanted, or the call was refused."""
     USAGE = 2
     UNREACHABLE = 3
     INTERRUPTED = 130

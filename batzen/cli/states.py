@@ -89,7 +89,7 @@ def _troubles(snapshot: PaymentSnapshot) -> list[Text]:
         parts.append(Text(snapshot.reason.lower().replace("_", " "), style="yellow"))
     if snapshot.HasField("attention"):
         parts.append(
-            Text(f"needs a person: {snapshot.attention.detail or snapshot.attention.reason}", style="bold red")
+            Text(f"needs an operator: {snapshot.attention.detail or snapshot.attention.reason}", style="bold red")
         )
     return parts
 

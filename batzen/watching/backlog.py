@@ -1,4 +1,4 @@
-"""What one reader has still to be told of a payment: each revision after its place, in order, in bounded memory. Pure.
+"""What one reader has still to be given of a payment: each revision after its place, in order, in bounded memory. Pure.
 
 A backlog takes what is offered if it is the very next revision. Where there is a gap or no room it is *behind*: it
 takes nothing more, and its reader reads the history from its own place on, whenever it gets there. So a slow reader
@@ -49,11 +49,11 @@ class Backlog:
         self.changed: Callable[[], None] = lambda: None
         """Called when there may be something to take or to read."""
         self.tail = after_revision
-        """The last revision in the queue, or told; None until the reader has a place."""
+        """The last revision in the queue, or delivered; None until the reader has a place."""
         self.is_opening = True
         """Whether it has yet to learn where the payment stands, from the stream."""
         self.is_over = False
-        """Whether the last update was told: the payment is settled, and that was asked for."""
+        """Whether the last update was delivered: the payment is settled, and the reader ends there."""
         self.error: Exception | None = None
         """What ended it; comes after what is in the queue."""
         self._until_settled = until_settled
@@ -84,7 +84,7 @@ class Backlog:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the server has taken the token of whom it is for. Until then it is told only what it reads itself."""
+        """Whether the server has taken the token of whom it is for. Until then it gets only what it reads itself."""
         return self.assertion is None or self.assertion.is_verified
 
     def take(self) -> Transition | None:
@@ -98,7 +98,7 @@ class Backlog:
         return update
 
     def offer(self, update: Transition) -> None:
-        """Take an update that was heard, if it is the next."""
+        """Take an update from the server, if it is the next."""
         if self.is_over:
             return
         was_behind = self.is_behind
@@ -132,7 +132,7 @@ class Backlog:
         self.changed()
 
     def read_first(self, *, known: int) -> None:
-        """Begin with a payment that this reader reads for itself; `known` is the newest revision heard of so far."""
+        """Begin with a payment that this reader reads for itself; `known` is the newest revision known so far."""
         self._reads_payment = True
         self.note(known)
 
@@ -162,7 +162,7 @@ class Backlog:
                 self._append(update)
 
     def fail(self, error: Exception) -> None:
-        """End it with an error, once what is in the queue was told; the first error stands."""
+        """End it with an error, once what is in the queue was delivered; the first error stands."""
         if self.error is None and not self.is_over:
             self.error = error
             self.changed()

@@ -1,4 +1,4 @@
-"""How a watcher stands with the server, for whoever wants to look, wait or follow; and for how long it stood so."""
+"""How a watcher stands with the server, to look at, wait for or follow; and for how long it stood so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ConnectionState(StrEnum):
     STREAMING = "STREAMING"
     """Everything that is watched is on a stream."""
     POLLING = "POLLING"
-    """There is no stream for something; the server is asked every now and then, and the stream is tried on."""
+    """Some watch has no stream: its payment is polled, and the stream is tried again."""
     CLOSED = "CLOSED"
     """The client was closed."""
 

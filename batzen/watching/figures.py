@@ -18,12 +18,12 @@ class Figures:
     received: int = 0
     """Transitions that were new, from streams and polls."""
     duplicates: int = 0
-    """Transitions that were heard before, and dropped."""
+    """Transitions that were received before, and dropped."""
     overflows: int = 0
     """Watches the server ended because this process read too slowly."""
     slow_readers: int = 0
     """Times that a reader here fell behind and had to read the history."""
     silences: int = 0
-    """Streams that were given up because nothing was heard."""
+    """Streams that were given up because they were silent."""
     polls: int = 0
-    """Payments asked for while there was no stream, each time counted."""
+    """Payments polled while there was no stream, each time counted."""

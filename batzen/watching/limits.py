@@ -40,7 +40,7 @@ class WatchLimits:
     reads_at_once: int = 16
     """Readings of history by readers that fell behind."""
     renew_every_s: float = 5.0
-    """How often those who assert for an end user are asked for a newer token."""
+    """How often a newer token of each end user is fetched."""
     seen_max: int = 10_000
     """Payments of which the last that was seen is remembered, ~1 KB each."""
 

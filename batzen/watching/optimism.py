@@ -64,7 +64,7 @@ class Optimism:
         return Update(update, Kind.ROLLBACK if is_denied and was_shown else Kind.TRUTH)
 
     def overlay(self) -> Update | None:
-        """Return what to show though no revision was heard; None if what is shown is still right."""
+        """Return what to show though no revision came; None if what is shown is still right."""
         truth, wanted = self._truth, self._expectation
         if truth is None or (self._after_revision is not None and truth.revision < self._after_revision):
             wanted = None

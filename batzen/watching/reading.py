@@ -1,4 +1,4 @@
-"""Reading a payment and its history by calls, and the iterator that hands a backlog to whoever watches."""
+"""Reading a payment and its history by calls, and the iterator that hands a backlog to its reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said and heard on one `WatchMany` stream. Pure: the stream itself is kept by `stream_connection.py`.
+"""What is sent and received on one `WatchMany` stream. Pure: the stream itself is kept by `stream_connection.py`.
 
 The contract: each Add is answered by one Created or one Canceled, and a watch ends with one Canceled. So a payment is
 added again only after its last watch on this stream was canceled, and after a Drop everything about the payment is
@@ -43,7 +43,7 @@ class Session:
     """The topics of one stream, and where their watches stand on it."""
 
     def __init__(self, *, figures: Figures, homeless: Callable[[Topic], None]) -> None:
-        """`homeless` is told of a topic that turned out to have no room on the stream."""
+        """`homeless` is called with a topic that turned out to have no room on the stream."""
         self.topics: dict[str, Topic] = {}
         self.changed: Callable[[], None] = lambda: None
         """Called when there may be something to say."""
@@ -91,7 +91,7 @@ class Session:
             self._to_drop[payment_id] = None
         self.changed()
 
-    # What is said.
+    # What is sent.
 
     def next_request(self, *, now: float) -> WatchManyRequest | None:
         """Return the next message to send; None if there is nothing to say now."""
@@ -149,7 +149,7 @@ class Session:
             del self._to_renew[token]
             yield WatchManyRequest.Command(renew=WatchManyRequest.Renew(assertion=token))
 
-    # What is heard.
+    # What is received.
 
     def lost(self) -> None:
         """Learn that the stream is gone: all topics have to be added to the next one."""

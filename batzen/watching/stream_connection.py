@@ -107,7 +107,7 @@ class StreamConnection:
         return end
 
     async def _read(self, call: Call, responses: AsyncIterator[WatchManyResponse]) -> errors.BatzenError:
-        """Take what is said to the end, or until nothing was watched for long, and return why it ended."""
+        """Take what is received to the end, or until nothing was watched for long, and return why it ended."""
         idle_since: float | None = None
         try:
             async with asyncio.timeout(self._limits.open_timeout_s) as silence:

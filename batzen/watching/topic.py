@@ -32,7 +32,7 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class Asked:
-    """In whose name the server was asked for a payment."""
+    """In whose name the payment was watched."""
 
     assertion: Assertion | None = None
     """None: the client itself."""
@@ -60,7 +60,7 @@ class Topic:
         """In whose name it is followed; None for the client itself."""
         self.readers: dict[Backlog, None] = {}
         self.heard: int | None = None
-        """The last revision that was heard; every reader has what is up to it, or knows that it has to read it."""
+        """The last revision that was received; every reader has what is up to it, or knows that it has to read it."""
         self.retry_at = 0.0
         """When to add it again, by the clock of `refused`."""
         self._backoff = backoff
@@ -117,7 +117,7 @@ class Topic:
                 self._fail(reader, error)
         return tokens
 
-    # What is heard, by stream or by poll.
+    # What is received, by stream or by poll.
 
     def opened(self, asked: Asked, *, revision: int, payment: Payment | None) -> None:
         """Learn that the server lets us follow the payment, and where it stands."""
@@ -142,7 +142,7 @@ class Topic:
         self._backoff.succeeded()
 
     def transition(self, update: Transition) -> None:
-        """Hand on what was heard, if it is new."""
+        """Hand on what was received, if it is new."""
         if self.heard is not None and update.revision <= self.heard:
             self._figures.duplicates += 1
             return

@@ -29,7 +29,7 @@ class WatchRegistry:
         saw: Callable[[Transition], None],
         began: Callable[[Session], None],
     ) -> None:
-        """`saw` is told each update that is new; `began` has to find a stream for a new session."""
+        """`saw` is called with each update that is new; `began` has to find a stream for a new session."""
         self.sessions: list[Session] = []
         self._limits = limits
         self._figures = figures

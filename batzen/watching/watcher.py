@@ -57,7 +57,7 @@ class Watcher:
         limits: WatchLimits | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        """`token` is asked for the caller's own token. `limits` and `chance` are for tests."""
+        """`token` returns the caller's own token. `limits` and `chance` are for tests."""
         self.connection = Connection(time.monotonic)
         """How it stands with the server."""
         self.figures = Figures()
@@ -117,7 +117,7 @@ class Watcher:
         through: Collection[PaymentState] = (),
         timeout_s: float,
     ) -> Expected:
-        """Show a state to whoever watches optimistically, until the truth comes; see `Client.expect`."""
+        """Show a state to optimistic watchers, until the truth comes; see `Client.expect`."""
         if state not in PHASES:
             raise ValueError("An expected state has to be one of PaymentState.")
         if not 0 < timeout_s <= EXPECTED_FOR_MAX_S:
@@ -138,7 +138,7 @@ class Watcher:
         return Expected(lambda: self._withdraw(expectation))
 
     async def close(self) -> None:
-        """End all watches; whoever still iterates gets `Cancelled`."""
+        """End all watches; a reader that still iterates gets `Cancelled`."""
         self._finish(errors.refused(grpc.StatusCode.CANCELLED, message="The client was closed."))
         for task in self._tasks:
             task.cancel()

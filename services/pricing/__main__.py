@@ -39,7 +39,7 @@ def read_settings(environ: Mapping[str, str]) -> ProcessSettings:
 
 
 async def serve(settings: ProcessSettings) -> None:
-    """Serve until the process is asked to end."""
+    """Serve until the process is terminated."""
     settings.arm()
     async with AsyncExitStack() as stack:
         engine = make_engine(settings.database_url, application_name=SERVICE)

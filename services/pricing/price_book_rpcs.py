@@ -1,4 +1,4 @@
-"""The part of the gRPC face that keeps the price book: List… for whoever may see prices, Put… for operators."""
+"""The part of the gRPC face that keeps the price book: List… for readers of prices, Put… for operators."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class QuoteService:
         self._room_to_hold = asyncio.Semaphore(HOLDS_MAX)
 
     async def create(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
-        """Return the quote that is asked for, or the one that this very request has made before.
+        """Return the quote of a request: a new one, or the one that this very request has made before.
 
         Raises what reading and pricing raise, `CouponExhausted`, `CouponPayerLimit`, `QuoteTooLarge` and
         `RequestIdReused`.

@@ -133,7 +133,7 @@ async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
 
 
 async def serve(settings: ProcessSettings) -> None:
-    """Serve until the process is asked to end."""
+    """Serve until the process is terminated."""
     settings.arm()
     async with serving(settings):
         await until_terminated()

@@ -16,7 +16,7 @@ from services.errors import RequestIdReused
 from services.pricing.storage.tables import requests
 from services.runtime.database.connections import transaction
 
-# Deletes what was asked before an instant, a batch at a time.
+# Deletes requests from before an instant, a batch at a time.
 FORGET: Final = """
 DELETE FROM requests WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM requests WHERE create_time < $1 ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
@@ -26,7 +26,7 @@ RETURNING 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request that changes something, told apart from every other."""
+    """A request that changes something, by what makes it and its repeats one."""
 
     tenant_id: str
     caller: str

@@ -79,7 +79,7 @@ class PriceBookStore:
             return await self._read(connection, tenant_id, revision=revision)
 
     async def locked(self, connection: AsyncConnection, tenant_id: str) -> LoadedBook:
-        """Return the book as it is, and let nobody else change it until the transaction ends."""
+        """Lock the book until the transaction ends, and return it."""
         first = insert(price_books).values(tenant_id=tenant_id, revision=0)
         await connection.execute(first.on_conflict_do_nothing())
         await connection.execute(

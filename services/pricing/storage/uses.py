@@ -150,7 +150,7 @@ class Uses:
 
 
 async def _lock(connection: AsyncConnection, key: tuple[str, str], *, now: datetime) -> None:
-    """Let nobody else count uses of the discount until the transaction ends, and give back what has expired."""
+    """Lock the discount's counter until the transaction ends, and give back what has expired."""
     await connection.exec_driver_sql(OPEN_COUNTER, key)
     await connection.exec_driver_sql(LOCK_COUNTER, key)
     await connection.exec_driver_sql(EXPIRE, (*key, now))

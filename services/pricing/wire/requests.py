@@ -55,7 +55,7 @@ COUPON_CODE = re.compile(r"[A-Z0-9-]{3,40}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteOrder:
-    """What CreateQuote is asked for."""
+    """What CreateQuote has to price."""
 
     request_id: uuid.UUID | None
     """None in a preview that names none."""
@@ -63,13 +63,13 @@ class QuoteOrder:
     ttl: timedelta
     preview: bool
     formats: Mapping[str, LocaleFormat]
-    """How each of the locales asked for writes the amounts."""
+    """How each locale of the request writes the amounts."""
 
 
 def read_create_quote(
     request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, Currency], now: datetime
 ) -> QuoteOrder:
-    """Return what is asked for; raise a `ServiceError` that names the first field at fault."""
+    """Return what the request says; raise a `ServiceError` that names the first field at fault."""
     request_id = None
     if request.request_id or not request.preview:
         request_id = fields.request_id(request.request_id)

@@ -28,7 +28,7 @@ PENDING_S: Final = 0.02
 PENDING_MAX_S: Final = 0.5
 """The same while nothing of it ends: each look waits twice as long as the one before."""
 RESYNC_S: Final = 1.5
-"""How soon to look again when nothing was heard: a hint may have been lost."""
+"""How soon to read again without a hint: one may have been lost."""
 RETRY_S: Final = 0.2
 """Between two looks at a database that is away."""
 
@@ -42,13 +42,13 @@ class Followers:
         self._group: asyncio.TaskGroup | None = None
 
     def wake(self, tenant_id: str) -> None:
-        """Say that something of a tenant's was committed."""
+        """Read soon for a tenant: something of it was committed."""
         tail = self._tails.get(tenant_id)
         if tail is not None:
             tail.wake()
 
     def wake_all(self) -> None:
-        """Say that something may have been committed of which nothing was heard."""
+        """Read soon for all tenants: hints may have been lost."""
         for tail in self._tails.values():
             tail.wake()
 
@@ -211,7 +211,7 @@ class _Tail:
             self._woken.clear()
 
     async def _read(self) -> float:
-        """Hand on everything that is new; return how soon to look again when nothing is heard."""
+        """Hand on everything that is new; return how soon to read again without a hint."""
         horizon, end = await self._log.horizon()
         is_all = False
         while not is_all:

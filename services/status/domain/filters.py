@@ -31,7 +31,7 @@ class Filter:
     """One of these; empty means any."""
     unsettled_only: bool = False
     own_of: str = ""
-    """Only what is this subject's own, in one of the roles `own_as`; empty means whoever's."""
+    """Only what is this subject's own, in one of the roles `own_as`; empty means anyone's."""
     own_as: tuple[str, ...] = ()
 
     def covers(self, payment: Payment) -> bool:

@@ -1,1 +1,1 @@
-"""Walks over payments in pages, and their labels. Nobody waits for it in a hurry."""
+"""Walks over payments in pages, and their labels; off the path of a payment."""

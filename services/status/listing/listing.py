@@ -1,4 +1,4 @@
-"""Walking over payments and changing their labels: what nobody waits for in a hurry, in SQLAlchemy Core."""
+"""Lists of payments and changes of their labels: off the path of a payment, so in SQLAlchemy Core."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ from services.runtime.database.connections import CONNECT_TIMEOUT_S, plain_dsn
 from services.status.domain.records import open_month
 
 MONTHS_AHEAD: Final = 3
-"""Months made beforehand, so that whoever runs this may forget it for a quarter."""
+"""Months made beforehand, so that the job may fail to run for a quarter."""
 HISTORY_MONTHS: Final = 24
 """Whole months of history kept after the one a payment was opened in; banks contest for up to 18 months."""
 LOCK_WAIT_MS: Final = 2_000
-"""For the history. Transitions queue behind whoever waits for it, so this gives up and is run again."""
+"""For the history. Transitions queue behind a lock that waits, so this gives up and is run again."""
 
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ async def _months(connection: asyncpg.Connection) -> set[date]:
 
 
 async def _unsorted(connection: asyncpg.Connection) -> set[date]:
-    """Return the months that nobody made in time, but not those that were taken out."""
+    """Return the months that were not made in time, but not those that were taken out."""
     rows = await connection.fetch(
         """
         SELECT DISTINCT open_month FROM transitions_other

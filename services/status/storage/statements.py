@@ -1,4 +1,4 @@
-"""The SQL of everything that somebody waits for; each is one statement that commits by itself."""
+"""The SQL on the path of a payment; each is one statement that commits by itself."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WITH opened AS (
 SELECT {_PAYMENT} FROM opened
 """  # noqa: S608 our own column names
 
-# Moves a payment that stands at the expected revision and may go where it is told to, unless the request did so before;
+# Moves a payment that stands at the expected revision and may make the move, unless the request did so before;
 # time never runs backwards.
 #
 # Why no two transitions of a payment have one request id, without an index that says so: a statement finds the payment
@@ -70,7 +70,7 @@ SELECT {_PAYMENT} FROM moved
 """  # noqa: S608 our own column names
 
 # The same for many payments at once, each at most once; the parameters are those of RECORD as arrays. A payment that
-# somebody else is just moving is left out, so that nobody waits for it here and no two batches wait for each other.
+# another statement is moving is left out, so that no batch waits for it and no two batches for each other.
 RECORD_MANY: Final = f"""
 WITH asked AS (
   SELECT * FROM unnest(

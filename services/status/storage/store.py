@@ -1,4 +1,4 @@
-"""Opening and reading payments: one statement each, straight on held connections, since everybody waits for them."""
+"""Opening and reading payments: one statement each, on direct connections, since a payment waits for them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from services.status.storage import statements
 from services.status.storage.rows import payment_from, snapshot_json, transition_from
 
 CONCURRENCY_MAX: Final = 4
-"""Statements on their way at once when some take long, as one does that waits for whoever holds its payment."""
+"""Statements on their way at once when some take long, as one does that waits for the lock of its payment."""
 BATCH_MAX: Final = 64
 """Transitions of one statement, ~5 ms. Larger ones save nothing more."""
 KNOWN_MAX: Final = 10_000
@@ -34,7 +34,7 @@ WRITE_TRIES: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A transition that is asked for."""
+    """A transition that a caller wants written."""
 
     tenant_id: str
     payment_id: str

@@ -38,7 +38,7 @@ Key = tuple[str, str]
 
 
 class Hints:
-    """Says which payments this process moved, and hears which others did."""
+    """Announces which payments this process moved, and listens to which others did."""
 
     def __init__(self, url: str, *, application_name: str) -> None:
         self._url = url
@@ -48,7 +48,7 @@ class Hints:
         self._wake = asyncio.Event()
 
     def announce(self, tenant_id: str, payment_id: str) -> None:
-        """Tell the other replicas, soon, that a payment has moved. Never waits, never fails."""
+        """Announce to the other replicas, soon, that a payment has moved. Never waits, never fails."""
         if len(self._announced) >= ANNOUNCED_MAX:
             self._announced.clear()
         self._announced[tenant_id, payment_id] = None
@@ -56,7 +56,7 @@ class Hints:
 
     @asynccontextmanager
     async def running(self, *, hear: Callable[[str, str], None], missed: Callable[[], None]) -> AsyncIterator[None]:
-        """Announce and listen while inside: `hear` each hint of others; `missed` says that some may be lost."""
+        """Announce and listen while inside: `hear` is called with each hint, `missed` when some may be lost."""
         async with asyncio.TaskGroup() as group:
             listen = partial(self._listen, hear=hear, missed=missed)
             tasks = [

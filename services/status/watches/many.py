@@ -72,7 +72,7 @@ class ManyWatches:
         self._watches: dict[str, Watch] = {}
         self._users: dict[str, _User] = {}
         self._user_of: dict[str, _User] = {}
-        """By payment, where a watch is for somebody else than the stream's caller."""
+        """By payment, where a watch is for an end user and not for the stream's caller."""
 
     def begin(self, send_queue: SendQueue) -> None:
         """Send to this send queue."""

@@ -35,7 +35,7 @@ class StreamLimits:
     write_grace_s: float = 0.25
     """How long a stream that has to end waits for its reader to take the message on its way."""
     stall_max_s: float = 30.0
-    """How long a reader may take nothing at all before it is told to resume later."""
+    """How long a reader may take nothing at all before its stream ends and it has to resume."""
     resync_s: float = 1.5
     """A lost hint is repaired within 2 s."""
 
@@ -121,7 +121,7 @@ class SendQueue:
         self.cut = asyncio.timeout(None)
         """Ends a write that its reader does not take, once the stream has to end."""
         self.is_open = False
-        """Whether somebody is writing what there is to send."""
+        """Whether a task is writing what there is to send."""
         self.starved: dict[Any, None] = {}  # an empty set takes four times as much
         """What waits for room."""
         self.emptied = 0
