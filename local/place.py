@@ -85,7 +85,7 @@ def _tried(command: list[str], *, user: pwd.struct_passwd) -> bool:
 def _folder_of_ours(*, key: Path, user: pwd.struct_passwd) -> Path:
     """Return the folder in the system's temporary folder that is ours for `key` and that `user` can enter."""
     for folder in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 the folder below is checked
-        ours = _own_folder(Path(folder), key=key)
+        ours = own_folder(Path(folder), key=key)
         if ours is not None and _enters(ours, user=user):
             return ours
     raise PostgresError(
@@ -94,7 +94,7 @@ def _folder_of_ours(*, key: Path, user: pwd.struct_passwd) -> Path:
     )
 
 
-def _own_folder(parent: Path, *, key: Path) -> Path | None:
+def own_folder(parent: Path, *, key: Path) -> Path | None:
     """Return the folder below `parent` that is ours for `key`; never one that another user made or may write to."""
     digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:12]
     for number in range(TEMPORARY_NAMES_MAX):

@@ -44,27 +44,27 @@ class SandboxControl:
 
     async def health(self) -> str:
         """Return the API version; raises httpx.ConnectError while the sandbox is not up."""
-        return str((await self._get("/health"))["api_version"])
+        return str((await self.get("/health"))["api_version"])
 
     async def reset(self) -> None:
         """Forget everything but the settings it was started with."""
-        await self._post("/reset")
+        await self.post("/reset")
 
     async def now(self) -> float:
         """Return the sandbox's clock in seconds since the epoch."""
-        return float((await self._get("/clock"))["now"])
+        return float((await self.get("/clock"))["now"])
 
     async def advance(self, seconds: float) -> int:
         """Move the clock on; returns how many things fell due and happened."""
-        return int((await self._post("/clock", advance_s=seconds))["ran"])
+        return int((await self.post("/clock", advance_s=seconds))["ran"])
 
     async def set_latency(self, ms: float) -> None:
         """Let every call of the API take this much longer, before its effect; 0 switches it off."""
-        await self._post("/latency", ms=ms)
+        await self.post("/latency", ms=ms)
 
     async def settle(self) -> int:
         """Let pending settlements and refunds settle now; returns how many did."""
-        return int((await self._post("/settle"))["ran"])
+        return int((await self.post("/settle"))["ran"])
 
     async def fault(
         self,
@@ -84,7 +84,7 @@ class SandboxControl:
         body: str | None = None,
     ) -> None:
         """Order a fault for "METHOD /path" (`*` matches anything); see sandbox/faults.py for the kinds."""
-        await self._post(
+        await self.post(
             "/faults",
             kind=str(kind),
             route=route,
@@ -103,30 +103,30 @@ class SandboxControl:
 
     async def faults(self) -> list[dict[str, Any]]:
         """Return the ordered faults with their `hits`."""
-        return list((await self._get("/faults"))["data"])
+        return list((await self.get("/faults"))["data"])
 
     async def clear_faults(self) -> None:
         await self._delete("/faults")
 
     async def until_paused(self, count: int = 1) -> None:
         """Wait until a `pause` fault holds so many requests."""
-        await self._post("/paused", count=count)
+        await self.post("/paused", count=count)
 
     async def resume(self) -> None:
         """Let requests held by a `pause` fault go on."""
-        await self._post("/resume")
+        await self.post("/resume")
 
     async def objects(self, object_type: str, **filters: str) -> list[dict[str, Any]]:
         """Return objects of a type in every account, oldest first; filter by field: `**{"metadata.payment_id": …}`."""
-        return list((await self._get("/objects", {"type": object_type} | filters))["data"])
+        return list((await self.get("/objects", {"type": object_type} | filters))["data"])
 
     async def counts(self) -> dict[str, int]:
         """Return how many objects there are of each type."""
-        return dict(await self._get("/counts"))
+        return dict(await self.get("/counts"))
 
     async def metrics(self) -> dict[str, dict[str, float]]:
         """Return {route: {count, seconds, seconds_max}}: time spent inside the sandbox."""
-        return dict(await self._get("/metrics"))
+        return dict(await self.get("/metrics"))
 
     async def clear_metrics(self) -> None:
         await self._delete("/metrics")
@@ -143,7 +143,7 @@ class SandboxControl:
         tamper: bool = False,
     ) -> None:
         """Set every webhook switch; a call without arguments switches all of them off."""
-        await self._post(
+        await self.post(
             "/webhooks",
             delay_s=delay_s,
             duplicate=duplicate,
@@ -156,22 +156,22 @@ class SandboxControl:
 
     async def endpoint(self, url: str, *, secrets: Sequence[str], enabled_events: Sequence[str] = ("*",)) -> None:
         """Register a webhook endpoint for every account, or replace the one at that URL (two secrets: rotation)."""
-        await self._post("/webhooks/endpoint", url=url, secrets=list(secrets), enabled_events=list(enabled_events))
+        await self.post("/webhooks/endpoint", url=url, secrets=list(secrets), enabled_events=list(enabled_events))
 
     async def release(self) -> int:
         """Deliver what `hold` collected; returns how much."""
-        return int((await self._post("/webhooks/release"))["released"])
+        return int((await self.post("/webhooks/release"))["released"])
 
     async def drain(self) -> None:
         """Wait until no delivery is under way, retries included; what is held stays held."""
-        await self._post("/webhooks/drain")
+        await self.post("/webhooks/drain")
 
     async def redeliver(self, event_id: str) -> None:
-        await self._post("/webhooks/redeliver", event=event_id)
+        await self.post("/webhooks/redeliver", event=event_id)
 
     async def deliveries(self) -> list[dict[str, Any]]:
         """Return every attempt: event, type, endpoint, attempt, outcome (status, error name or "dropped")."""
-        return list((await self._get("/webhooks/deliveries"))["data"])
+        return list((await self.get("/webhooks/deliveries"))["data"])
 
     async def authenticate(self, intent_id: str, *, succeed: bool) -> dict[str, Any]:
         """Find the 3-D Secure page an intent waits for and press its button, as the payer would; returns the intent."""
@@ -198,33 +198,33 @@ class SandboxControl:
 
         A declining `payment_method` says how `declined` is declined. `canceled` is what Stripe itself may do.
         """
-        return await self._post(f"/intents/{intent_id}/force", outcome=outcome, payment_method=payment_method)
+        return await self.post(f"/intents/{intent_id}/force", outcome=outcome, payment_method=payment_method)
 
     async def cancel(self, intent_id: str) -> dict[str, Any]:
         """Cancel as from the dashboard."""
-        return await self._post(f"/intents/{intent_id}/cancel")
+        return await self.post(f"/intents/{intent_id}/cancel")
 
     async def refund(self, intent_id: str, **params: Any) -> dict[str, Any]:
         """Refund as from the dashboard: `amount`, `reverse_transfer`, `refund_application_fee`, `metadata`."""
-        return await self._post(f"/intents/{intent_id}/refund", **params)
+        return await self.post(f"/intents/{intent_id}/refund", **params)
 
     async def dispute(
         self, intent_id: str, *, amount: int | None = None, reason: str = "fraudulent", inquiry: bool = False
     ) -> dict[str, Any]:
         """Let the payer's bank dispute an intent's charge, or only ask about it (`inquiry`); returns the dispute."""
-        return await self._post(f"/intents/{intent_id}/dispute", amount=amount, reason=reason, inquiry=inquiry)
+        return await self.post(f"/intents/{intent_id}/dispute", amount=amount, reason=reason, inquiry=inquiry)
 
     async def move_dispute(self, dispute_id: str, status: str) -> dict[str, Any]:
         """Take a dispute to its next status: `under_review`, `won`, `lost`, …; returns the dispute."""
-        return await self._post(f"/disputes/{dispute_id}", status=status)
+        return await self.post(f"/disputes/{dispute_id}", status=status)
 
     async def enable_account(self, account_id: str, *, enabled: bool) -> dict[str, Any]:
         """Let a connected account take payments, or stop it."""
-        return await self._post(f"/accounts/{account_id}", charges_enabled=enabled)
+        return await self.post(f"/accounts/{account_id}", charges_enabled=enabled)
 
     async def set_capability(self, account_id: str, name: str, *, active: bool) -> dict[str, Any]:
         """Switch one capability of a connected account, such as `transfers`."""
-        return await self._post(f"/accounts/{account_id}/capabilities/{name}", active=active)
+        return await self.post(f"/accounts/{account_id}/capabilities/{name}", active=active)
 
     async def disconnect_account(self, account_id: str) -> None:
         """Take a connected account away, as when its seller takes back the platform's access."""
@@ -263,10 +263,12 @@ class SandboxControl:
             raise Refused(f"No such payment_intent: '{intent_id}'", status=404)
         return found[0]
 
-    async def _get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
+    async def get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
+        """Read any of the control routes."""
         return _checked(await self._client.get(f"/_control{path}", params=params))
 
-    async def _post(self, path: str, **given: Any) -> dict[str, Any]:
+    async def post(self, path: str, **given: Any) -> dict[str, Any]:
+        """Call any of the control routes."""
         return _checked(await self._client.post(f"/_control{path}", json=given))
 
     async def _delete(self, path: str) -> None:

@@ -73,6 +73,11 @@ class Backlog:
         return Needs.NOTHING
 
     @property
+    def waiting(self) -> int:
+        """How many updates wait for the reader."""
+        return len(self._queue)
+
+    @property
     def is_ready(self) -> bool:
         """Whether there is something to tell, or it came to its end."""
         return bool(self._queue) or self.is_over or self.error is not None

@@ -57,6 +57,16 @@ class Session:
         self._room: int | None = None
         self._roles: dict[str, Principal] = {}
 
+    @property
+    def to_add(self) -> frozenset[str]:
+        """The payments that this stream has yet to be asked for."""
+        return frozenset(self._to_add)
+
+    @property
+    def added(self) -> frozenset[str]:
+        """The payments that this stream was asked for."""
+        return frozenset(self._watches)
+
     def has_room_for(self, topic: Topic) -> bool:
         """Return whether the stream takes another watch, as far as is known, and has none of the same payment.
 

@@ -109,6 +109,11 @@ class Watcher:
                 if not self._optimists[payment_id]:
                     del self._optimists[payment_id]
 
+    @property
+    def payment_ids(self) -> frozenset[str]:
+        """The payments that somebody watches."""
+        return frozenset(payment_id for session in self._registry.sessions for payment_id in session.topics)
+
     def expect(
         self,
         payment_id: str,

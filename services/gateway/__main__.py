@@ -141,6 +141,8 @@ class Parts:
     engine: AsyncEngine
     work: Engine
     store: Store
+    account: PlatformAccount
+    provider: Provider
     servicer: GatewayServicer
     ops: GatewayOpsServicer
     calls: Calls
@@ -206,6 +208,8 @@ async def gateway_parts(
             engine=engine,
             work=work,
             store=store,
+            account=account,
+            provider=provider,
             servicer=GatewayServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
                 store=store,
                 calls=calls,

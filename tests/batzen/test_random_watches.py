@@ -278,13 +278,13 @@ class Watching(RuleBasedStateMachine):
     @invariant()
     def nobody_costs_more_than_a_queue(self) -> None:
         for person in self.watching:
-            assert len(person.backlog._queue) <= QUEUE_MAX
+            assert person.backlog.waiting <= QUEUE_MAX
 
     @invariant()
     def no_payment_is_on_a_stream_twice(self) -> None:
         for wire in self.wires:
-            assert set(wire.session._to_add) <= set(wire.session.topics)
-            assert not set(wire.session._to_add) & set(wire.session._watches)
+            assert wire.session.to_add <= set(wire.session.topics)
+            assert not wire.session.to_add & wire.session.added
 
     def teardown(self) -> None:
         """In the end, when the world stands still, everybody has what there is."""

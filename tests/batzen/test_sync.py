@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from batzen import errors
-from batzen.client import Addresses
+from batzen.client import Addresses, Client
 from batzen.status.v1 import status_pb2 as pb
 from batzen.sync import ClientClosed, SyncClient
 from tests.batzen.conftest import Status
@@ -72,8 +72,8 @@ async def test_leaving_the_loop_ends_the_watch_and_not_the_client(status: Status
     assert batzen.call(_nobody_watches)
 
 
-async def _nobody_watches(client: object) -> bool:
-    return not any(session.topics for session in client.watcher._registry.sessions)  # type: ignore[attr-defined]
+async def _nobody_watches(client: Client) -> bool:
+    return not client.watcher.payment_ids
 
 
 async def test_a_refused_watch_raises(batzen: SyncClient) -> None:

@@ -80,7 +80,7 @@ def speaks(parts: Parts) -> bool:
     """Whether it would send something to Stripe for its tenant."""
     try:
         with call_context.acting_for("main"):
-            parts.servicer._provider._require()
+            parts.account.require()
     except StripeUnavailable:
         return False
     return True
@@ -160,7 +160,7 @@ async def test_no_process_settles_what_another_tenants_key_was_used_for(  # noqa
 
 async def test_work_of_another_tenant_that_comes_as_far_as_stripe_is_stopped_there(replica: Gateway) -> None:
     with call_context.acting_for("other"), pytest.raises(StripeUnavailable):
-        await replica.parts.servicer._provider.retrieve_intent("pi_1")
+        await replica.parts.provider.retrieve_intent("pi_1")
 
 
 # Whose key it has.

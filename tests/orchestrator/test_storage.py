@@ -34,9 +34,14 @@ ROWS_MAX = 1_000
 
 
 @pytest.fixture(scope="module")
-async def store(database: ServiceDatabase, clock: Clock) -> AsyncIterator[Store]:
+async def held(database: ServiceDatabase) -> AsyncIterator[DirectConnections]:
     async with DirectConnections(database.runtime_url, application_name="storage-tests", size=4) as held:
-        yield Store(held, clock=clock, wake=lambda _: None)
+        yield held
+
+
+@pytest.fixture
+def store(held: DirectConnections, clock: Clock) -> Store:
+    return Store(held, clock=clock, wake=lambda _: None)
 
 
 def request_of(payment_id: str, method: str = "StartPayment", **fields: object) -> Request:
@@ -80,24 +85,24 @@ async def released(store: Store, plan: Plan, clock: Clock, *, due_in: timedelta 
     await store.save(plan, point="test.save", now=clock.now(), release=True)
 
 
-async def is_due(store: Store, plan: Plan, clock: Clock) -> bool:
+async def is_due(held: DirectConnections, plan: Plan, clock: Clock) -> bool:
     """Whether the engine would take it now."""
-    async with store._held.statement(None) as connection:
+    async with held.statement(None) as connection:
         query = "SELECT due_time <= now() + $2 AND held_until <= now() + $2 FROM payments WHERE payment_id = $1"
         return bool(await connection.fetchval(query, plan.payment_id, clock.shift))
 
 
-async def test_a_new_payment_is_held_by_who_starts_it(store: Store, clock: Clock) -> None:
+async def test_a_new_payment_is_held_by_who_starts_it(store: Store, held: DirectConnections, clock: Clock) -> None:
     payment_id = new_payment_id()
     plan = await store.start(request_of(payment_id), payment_of(payment_id), now=clock.now())
     assert plan is not None
     assert plan.fence == 1
     assert (plan.labels, plan.booking_ids) == ({"note": "«ü»"}, ("booking_1", "booking_2"))
     assert await store.take("main", payment_id) is None
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
 
     clock.advance(LEASE)
-    assert await is_due(store, plan, clock)
+    assert await is_due(held, plan, clock)
     taken = await store.take("main", payment_id)
     assert taken is not None
     assert taken.fence == 2
@@ -198,49 +203,55 @@ async def _somebody_waits(connection: asyncpg.Connection) -> None:
         pass
 
 
-async def test_a_payment_is_due_when_its_plan_says(store: Store, clock: Clock) -> None:
+async def test_a_payment_is_due_when_its_plan_says(store: Store, held: DirectConnections, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     await released(store, plan, clock, due_in=HOUR)
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
     clock.advance(HOUR)
-    assert await is_due(store, plan, clock)
+    assert await is_due(held, plan, clock)
 
 
-async def test_a_payment_without_anything_to_do_is_never_due(store: Store, clock: Clock) -> None:
+async def test_a_payment_without_anything_to_do_is_never_due(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await held_plan(store, clock)
     await released(store, plan, clock)
     clock.advance(timedelta(days=365))
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
 
 
-async def test_what_is_delivered_makes_a_payment_due(store: Store, clock: Clock) -> None:
+async def test_what_is_delivered_makes_a_payment_due(store: Store, held: DirectConnections, clock: Clock) -> None:
     plan = await held_plan(store, clock)
     await released(store, plan, clock)
     assert await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
-    assert await is_due(store, plan, clock)
+    assert await is_due(held, plan, clock)
 
 
-async def test_what_is_delivered_while_it_is_held_makes_it_due_again(store: Store, clock: Clock) -> None:
+async def test_what_is_delivered_while_it_is_held_makes_it_due_again(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await held_plan(store, clock)
     await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
     await released(store, plan, clock, due_in=HOUR)
-    assert await is_due(store, plan, clock)
+    assert await is_due(held, plan, clock)
 
     taken = await store.take("main", plan.payment_id)
     assert taken is not None
     assert (taken.observed_version, taken.observation) == (3, b"three")
     taken.mirror_version = 3
     await released(store, taken, clock)
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
 
 
-async def test_what_was_applied_before_it_is_delivered_makes_nothing_due(store: Store, clock: Clock) -> None:
+async def test_what_was_applied_before_it_is_delivered_makes_nothing_due(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await held_plan(store, clock)
     plan.mirror_version = 3
     await released(store, plan, clock)
     assert await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
 
 
 async def test_the_newest_delivery_is_kept_in_whatever_order_they_come(store: Store, clock: Clock) -> None:
@@ -259,16 +270,20 @@ async def test_a_delivery_of_an_unknown_payment_or_of_another_tenants_is_not_tak
     assert not await store.observe("other", plan.payment_id, mirror_version=1, observation=b"")
 
 
-async def test_a_request_that_comes_while_it_is_held_makes_it_due_again(store: Store, clock: Clock) -> None:
+async def test_a_request_that_comes_while_it_is_held_makes_it_due_again(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await held_plan(store, clock)
     request = request_of(plan.payment_id, "CancelPayment")
     accepted = await store.accept(request, payer_id=None, point="test.accept", now=clock.now())
     assert accepted == Acceptance(found=True, is_new=True, plan=None)
     await released(store, plan, clock)
-    assert await is_due(store, plan, clock)
+    assert await is_due(held, plan, clock)
 
 
-async def test_a_request_that_is_open_keeps_a_payment_due_whoever_lets_it_go(store: Store, clock: Clock) -> None:
+async def test_a_request_that_is_open_keeps_a_payment_due_whoever_lets_it_go(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await held_plan(store, clock)
     left = request_of(plan.payment_id, "RefundPayment")
     await store.accept(left, payer_id=None, point="test.accept", now=clock.now())
@@ -278,17 +293,19 @@ async def test_a_request_that_is_open_keeps_a_payment_due_whoever_lets_it_go(sto
     taken.failures = 3
     taken.due_time = clock.now() + HOUR
     await store.release(taken, now=clock.now())  # it met an outage
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
 
     other = request_of(plan.payment_id, "SubmitPayment")
     taken = (await store.accept(other, payer_id=None, point="test.accept", now=clock.now())).plan
     assert taken is not None
     taken.due_time = None
     await store.save(taken, point="test.save", now=clock.now(), request=replace(other, answer=b"answer"), release=True)
-    assert await is_due(store, plan, clock)
+    assert await is_due(held, plan, clock)
 
 
-async def test_after_an_error_a_payment_rests_and_keeps_what_was_saved(store: Store, clock: Clock) -> None:
+async def test_after_an_error_a_payment_rests_and_keeps_what_was_saved(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await held_plan(store, clock)
     await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     await released(store, plan, clock)
@@ -301,18 +318,18 @@ async def test_after_an_error_a_payment_rests_and_keeps_what_was_saved(store: St
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.latest_snapshot.collection, kept.mirror_version, kept.failures) == ("INITIALIZED", 0, 1)
-    assert not await is_due(store, plan, clock)  # although something is to be applied: it would fail again
+    assert not await is_due(held, plan, clock)  # although something is to be applied: it would fail again
     assert await store.take("main", plan.payment_id) is not None
 
 
 async def test_after_an_error_a_payment_to_which_something_came_is_looked_at_at_once(
-    store: Store, clock: Clock
+    store: Store, held: DirectConnections, clock: Clock
 ) -> None:
     plan = await held_plan(store, clock)
     await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     plan.due_time = clock.now() + HOUR
     await store.release(plan, now=clock.now())
-    assert await is_due(store, plan, clock)
+    assert await is_due(held, plan, clock)
 
 
 async def test_a_request_is_accepted_for_its_payer_alone(store: Store, clock: Clock) -> None:
@@ -386,54 +403,60 @@ async def quoted_plan(store: Store, clock: Clock) -> Plan:
     return plan
 
 
-async def fence_of_engine(store: Store, kind: WorkKind, plan: Plan, clock: Clock) -> int | None:
+async def fence_of_engine(held: DirectConnections, kind: WorkKind, plan: Plan, clock: Clock) -> int | None:
     """Take the lease of a payment's row as the engine does; None if it is not due."""
-    async with store._held.statement(None) as connection:
+    async with held.statement(None) as connection:
         rows = await connection.fetch(claim(kind, tenants=False), clock.shift, ROWS_MAX)
     return next((row["fence"] for row in rows if row["payment_id"] == plan.payment_id), None)
 
 
-async def claimed(store: Store, plan: Plan, clock: Clock) -> QuoteEnd | None:
+async def claimed(store: Store, held: DirectConnections, plan: Plan, clock: Clock) -> QuoteEnd | None:
     """Return what pricing has to hear of a payment, held as by the engine; None if nothing is due."""
     kind = QuoteOutbox(store, pricing=None).kind  # type: ignore[arg-type]
-    fence = await fence_of_engine(store, kind, plan, clock)
+    fence = await fence_of_engine(held, kind, plan, clock)
     return None if fence is None else await store.quote_end("main", plan.payment_id, fence=fence)
 
 
-async def test_what_became_of_a_quote_is_due_until_pricing_has_heard_it(store: Store, clock: Clock) -> None:
+async def test_what_became_of_a_quote_is_due_until_pricing_has_heard_it(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await quoted_plan(store, clock)
     await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.quote_state, kept.quote_unheard, kept.quote_problem) == ("REDEEMED", "REDEEMED", None)
 
-    one = await claimed(store, plan, clock)
+    one = await claimed(store, held, plan, clock)
     assert one == QuoteEnd(
         tenant_id="main", payment_id=plan.payment_id, quote_id=plan.quote_id or "", quote_state=QuoteState.REDEEMED
     )
-    assert await claimed(store, plan, clock) is None
+    assert await claimed(store, held, plan, clock) is None
     clock.advance(2 * LEASE)  # whoever told it died
-    again = await claimed(store, plan, clock)
+    again = await claimed(store, held, plan, clock)
     assert again == one
     await store.quote_heard(again)
     clock.advance(RETRY_MAX)
-    assert await claimed(store, plan, clock) is None
+    assert await claimed(store, held, plan, clock) is None
 
 
-async def test_of_a_quote_that_holds_no_uses_there_is_nothing_to_be_heard(store: Store, clock: Clock) -> None:
+async def test_of_a_quote_that_holds_no_uses_there_is_nothing_to_be_heard(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await quoted_plan(store, clock)
     plan.quote_holds_uses = False
     await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.quote_state, kept.quote_unheard) == ("REDEEMED", None)
-    assert await claimed(store, plan, clock) is None
+    assert await claimed(store, held, plan, clock) is None
 
 
-async def test_what_was_heard_is_forgotten_unless_it_is_something_else_by_now(store: Store, clock: Clock) -> None:
+async def test_what_was_heard_is_forgotten_unless_it_is_something_else_by_now(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await quoted_plan(store, clock)
     await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.RELEASED)
-    told = await claimed(store, plan, clock)
+    told = await claimed(store, held, plan, clock)
     assert told is not None
     await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     await store.quote_heard(told)
@@ -442,39 +465,41 @@ async def test_what_was_heard_is_forgotten_unless_it_is_something_else_by_now(st
     assert kept is not None
     assert (kept.quote_unheard, kept.quote_problem) == ("REDEEMED", None)
     clock.advance(2 * LEASE)
-    again = await claimed(store, plan, clock)
+    again = await claimed(store, held, plan, clock)
     assert again is not None
     assert again.quote_state == "REDEEMED"
 
 
-async def test_what_pricing_answered_makes_a_payment_due_although_it_is_held(store: Store, clock: Clock) -> None:
+async def test_what_pricing_answered_makes_a_payment_due_although_it_is_held(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await quoted_plan(store, clock)
     await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
-    one = await claimed(store, plan, clock)
+    one = await claimed(store, held, plan, clock)
     assert one is not None
     await store.quote_problem(one, "OVER_LIMIT")
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
     await released(store, plan, clock)
-    assert await is_due(store, plan, clock)
+    assert await is_due(held, plan, clock)
 
     taken = await store.take("main", plan.payment_id)
     assert taken is not None
     assert (taken.quote_unheard, taken.quote_problem) == ("REDEEMED", "OVER_LIMIT")
     taken.due_time = None
     await store.save(taken, point="test.save", now=clock.now(), quote_operator_notified=True, release=True)
-    assert not await is_due(store, plan, clock)
+    assert not await is_due(held, plan, clock)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
     assert (kept.quote_state, kept.quote_unheard, kept.quote_problem) == ("REDEEMED", None, None)
 
 
-async def test_who_lost_the_lease_ends_no_quote(store: Store, clock: Clock) -> None:
+async def test_who_lost_the_lease_ends_no_quote(store: Store, held: DirectConnections, clock: Clock) -> None:
     slow = await quoted_plan(store, clock)
     clock.advance(LEASE)
     assert await store.take("main", slow.payment_id) is not None
     with pytest.raises(LeaseLost):
         await store.save(slow, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
-    assert await claimed(store, slow, clock) is None
+    assert await claimed(store, held, slow, clock) is None
 
 
 # What a payment is due for.
@@ -495,11 +520,11 @@ async def waiting_for_its_payer(store: Store, clock: Clock) -> Plan:
     return plan
 
 
-async def taken_for_its_end(store: Store, plan: Plan, clock: Clock) -> Plan:
+async def taken_for_its_end(store: Store, held: DirectConnections, plan: Plan, clock: Clock) -> Plan:
     """Return the plan of a payment whose end is due, held as by the engine."""
     clock.advance(HOUR)
     _, expiries = Sweep(store, None, None, None, None).kinds  # type: ignore[arg-type]
-    fence = await fence_of_engine(store, expiries, plan, clock)
+    fence = await fence_of_engine(held, expiries, plan, clock)
     assert fence is not None
     taken = await store.held("main", plan.payment_id, fence=fence)
     assert taken is not None
@@ -511,10 +536,10 @@ async def test_a_payment_that_is_started_is_due_for_money(store: Store, clock: C
 
 
 async def test_who_is_waited_for_takes_a_payment_for_money_and_the_sweep_for_what_it_was_due_for(
-    store: Store, clock: Clock
+    store: Store, held: DirectConnections, clock: Clock
 ) -> None:
     plan = await waiting_for_its_payer(store, clock)
-    swept = await taken_for_its_end(store, plan, clock)
+    swept = await taken_for_its_end(store, held, plan, clock)
     assert swept.work_class == DueFor.EXPIRY
     await store.release(swept, now=clock.now())  # it met an outage, and is still no more than an end
     assert await work_class(store, plan) == DueFor.EXPIRY
@@ -542,10 +567,10 @@ async def test_whatever_comes_to_a_payment_is_money(store: Store, clock: Clock) 
 @pytest.mark.parametrize("comes", ["observation", "request"])
 @pytest.mark.parametrize("ends", ["save", "release"])
 async def test_what_comes_while_an_end_is_at_work_is_money_afterwards(
-    comes: str, ends: str, store: Store, clock: Clock
+    comes: str, ends: str, store: Store, held: DirectConnections, clock: Clock
 ) -> None:
     plan = await waiting_for_its_payer(store, clock)
-    swept = await taken_for_its_end(store, plan, clock)
+    swept = await taken_for_its_end(store, held, plan, clock)
     if comes == "observation":
         await store.observe("main", plan.payment_id, mirror_version=3, observation=b"three")
     else:
@@ -558,9 +583,11 @@ async def test_what_comes_while_an_end_is_at_work_is_money_afterwards(
     assert await work_class(store, plan) == DueFor.MONEY
 
 
-async def test_an_end_of_which_status_has_not_heard_is_money(store: Store, clock: Clock) -> None:
+async def test_an_end_of_which_status_has_not_heard_is_money(
+    store: Store, held: DirectConnections, clock: Clock
+) -> None:
     plan = await waiting_for_its_payer(store, clock)
-    swept = await taken_for_its_end(store, plan, clock)
+    swept = await taken_for_its_end(store, held, plan, clock)
     swept.pending = [transition("expired", State.EXPIRED)]
     await store.release(swept, now=clock.now())
     assert await work_class(store, plan) == DueFor.MONEY

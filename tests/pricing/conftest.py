@@ -67,9 +67,14 @@ async def engine(database: ServiceDatabase) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture(scope="session")
-async def store(database: ServiceDatabase, engine: AsyncEngine) -> AsyncIterator[QuoteStore]:
+async def held(database: ServiceDatabase) -> AsyncIterator[DirectConnections]:
     async with DirectConnections(database.runtime_url, application_name="pricing-tests", size=4) as held:
-        yield QuoteStore(engine, held=held)
+        yield held
+
+
+@pytest.fixture(scope="session")
+def store(engine: AsyncEngine, held: DirectConnections) -> QuoteStore:
+    return QuoteStore(engine, held=held)
 
 
 @pytest.fixture(scope="session")

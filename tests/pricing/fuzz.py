@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
 from batzen.pricing.v1 import pricing_pb2
@@ -123,7 +124,7 @@ def any_message(kind: type[M]) -> st.SearchStrategy[M]:
 def _of(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     one: st.SearchStrategy[Any]
     if field.message_type is not None:
-        one = any_message(field.message_type._concrete_class)
+        one = any_message(GetMessageClass(field.message_type))
     elif field.enum_type is not None:
         one = ENUM
     else:

@@ -159,17 +159,16 @@ async def test_books_of_tenants_are_their_own(tenant: Tenant, pricing: Stub) -> 
 
 
 async def test_another_replica_never_quotes_from_an_old_book(tenant: Tenant, books: PriceBookStore) -> None:
-    """The server's copy is made older than the truth by hand, as another replica's change would."""
+    """A put leaves the server's copy older than the truth, as another replica's does."""
     await tenant.put(rate())
-    await tenant.quote(line(country="ES"))
-    old = await books.known(tenant.tenant_id)
-    await tenant.put(rate(rate_percent="20"), expected_revision=1)
-    for preview in (False, True):
-        books._loaded[tenant.tenant_id] = old
+    for revision, (preview, rate_percent, total_minor) in enumerate([(False, "20", 12_000), (True, "30", 13_000)], 1):
+        await tenant.quote(line(country="ES"))
+        await tenant.put(rate(rate_percent=rate_percent), expected_revision=revision)
+        assert (await books.known(tenant.tenant_id)).revision == revision
 
         quote = await tenant.quote(line(country="ES", tax_behavior=EXCLUSIVE), preview=preview)
 
-        assert quote.total == chf(12_000)
+        assert quote.total == chf(total_minor)
 
 
 async def test_the_same_put_changes_the_book_once(tenant: Tenant) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tomllib
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from services.pricing.domain.book import FeeBasis
 from services.pricing.seed import DATA, load_currencies
 from services.pricing.storage import tables
 from services.pricing.storage.idempotency import FORGET
-from services.pricing.storage.store import KEEP, REDEEM, QuoteStore
+from services.pricing.storage.store import KEEP, REDEEM
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from services.runtime.process.settings import SettingsError
@@ -99,8 +99,8 @@ def test_every_currency_that_stripe_charges_in_can_be_priced() -> None:
     assert {"XCG", "STN"} <= priced
 
 
-@contextmanager
-def noting(store: QuoteStore, engine: AsyncEngine) -> Iterator[list[str]]:
+@asynccontextmanager
+async def noting(held: DirectConnections, engine: AsyncEngine) -> AsyncIterator[list[str]]:
     """Note every statement that is sent to the database while inside."""
     sent: list[str] = []
 
@@ -110,35 +110,33 @@ def noting(store: QuoteStore, engine: AsyncEngine) -> Iterator[list[str]]:
     def note_too(*call: Any) -> None:
         sent.append(call[2])
 
-    held = tuple(store._held._free)  # the connections that quotes are kept over
     event.listen(engine.sync_engine, "before_cursor_execute", note_too)
-    for connection in held:
+    async with held.statement(None) as connection:  # which whoever is next, and alone, gets again
         connection.add_query_logger(note)
     try:
         yield sent
     finally:
         event.remove(engine.sync_engine, "before_cursor_execute", note_too)
-        for connection in held:
-            connection.remove_query_logger(note)
+        connection.remove_query_logger(note)
 
 
 async def test_a_quote_without_a_limited_discount_is_kept_in_one_round_trip(
-    pricing: Stub, store: QuoteStore, engine: AsyncEngine
+    pricing: Stub, held: DirectConnections, engine: AsyncEngine
 ) -> None:
     await pricing.CreateQuote(order())  # the price book is in memory from here on
 
-    with noting(store, engine) as sent:
+    async with noting(held, engine) as sent:
         await pricing.CreateQuote(order(locales=["de-CH"]))
 
     assert sent == [KEEP]
 
 
 async def test_a_quote_without_a_limited_discount_is_redeemed_in_one_round_trip(
-    pricing: Stub, store: QuoteStore, engine: AsyncEngine
+    pricing: Stub, held: DirectConnections, engine: AsyncEngine
 ) -> None:
     quote_id = (await pricing.CreateQuote(order())).quote.quote_id
 
-    with noting(store, engine) as sent:
+    async with noting(held, engine) as sent:
         await pricing.RedeemQuote(pricing_pb2.RedeemQuoteRequest(request_id=str(uuid.uuid4()), quote_id=quote_id))
 
     assert sent == [REDEEM]

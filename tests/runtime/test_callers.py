@@ -89,7 +89,7 @@ async def test_only_so_many_callers_are_known_and_none_with_a_call_under_way_is_
     under_way = await counted.enter(caller("first"), OWN)
     for number in range(100):
         counted.leave(await counted.enter(caller(f"payer_{number}"), OWN))
-    assert len(counted._known) == 10
+    assert counted.known_count == 10
     counted.leave(under_way)
 
 

@@ -240,17 +240,17 @@ def test_root_in_a_private_folder_uses_a_folder_of_its_own(private_directory: Pa
 
 @AS_ROOT
 def test_a_folder_somebody_else_made_is_never_used(private_directory: Path, tmp_path: Path) -> None:
-    made_before = place._own_folder(tmp_path, key=private_directory)
+    made_before = place.own_folder(tmp_path, key=private_directory)
     assert made_before is not None
     os.chown(made_before, pwd.getpwnam("nobody").pw_uid, -1)
 
-    used = place._own_folder(tmp_path, key=private_directory)
+    used = place.own_folder(tmp_path, key=private_directory)
 
     assert used is not None
     assert used != made_before
     used.rmdir()
     used.symlink_to(tmp_path)
-    assert place._own_folder(tmp_path, key=private_directory) not in (used, made_before)
+    assert place.own_folder(tmp_path, key=private_directory) not in (used, made_before)
 
 
 @AS_ROOT

@@ -98,7 +98,7 @@ async def test_nothing_is_kept_of_what_nobody_asks_for() -> None:
     source.going.set()
     await asyncio.gather(*await asked(readings, source, 3))
     async with asyncio.timeout(WITHIN_S):
-        while readings._things:  # noqa: ASYNC110 nobody is told
+        while readings.known_count:  # noqa: ASYNC110 nobody is told
             await asyncio.sleep(0.001)
 
 
@@ -155,7 +155,7 @@ async def test_what_is_kept_is_forgotten_in_time() -> None:
     source.going.set()
     await readings.ask("thing", source.read)
     async with asyncio.timeout(WITHIN_S):
-        while readings._kept:  # noqa: ASYNC110 nobody is told
+        while readings.kept_count:  # noqa: ASYNC110 nobody is told
             await asyncio.sleep(0.001)
     assert await readings.ask("thing", source.read) == 2
 

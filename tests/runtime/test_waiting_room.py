@@ -45,8 +45,7 @@ class Thing:
 async def thing() -> AsyncIterator[Thing]:
     thing = Thing(WaitingRoom())
     yield thing
-    assert not thing.room._lines
-    assert not thing.room._by_question
+    assert thing.room.is_empty
 
 
 async def in_line(thing: Thing, *names: str) -> list[asyncio.Task[bool]]:

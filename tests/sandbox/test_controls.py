@@ -161,9 +161,9 @@ async def test_what_does_not_exist_is_refused(control: SandboxControl, v1: Api) 
         (control.set_capability(customer.id, "transfers", active=False), 404),
         (control.disconnect_account("acct_nobody"), 404),
         (control.delete_customer("cus_nobody"), 404),
-        (control._post("/webhooks", colour="red"), 400),
-        (control._get("/objects"), 400),
-        (control._get("/nothing"), 404),
+        (control.post("/webhooks", colour="red"), 400),
+        (control.get("/objects"), 400),
+        (control.get("/nothing"), 404),
     ):
         with pytest.raises(Refused) as caught:
             await call

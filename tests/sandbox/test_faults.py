@@ -282,6 +282,6 @@ async def test_a_fault_after_a_decline_does_not_undo_it(v1: Api, control: Sandbo
 @pytest.mark.parametrize("wrong", [{"kind": "earthquake"}, {"kind": "slow", "colour": "red"}, {}])
 async def test_an_unknown_fault_is_refused(control: SandboxControl, wrong: dict[str, str]) -> None:
     with pytest.raises(Refused) as caught:
-        await control._post("/faults", **wrong)
+        await control.post("/faults", **wrong)
 
     assert caught.value.status == 400

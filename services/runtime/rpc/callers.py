@@ -46,6 +46,11 @@ class Callers:
         self._known: OrderedDict[Key, _Use] = OrderedDict()
         self._held_back = 0
 
+    @property
+    def known_count(self) -> int:
+        """How many callers are remembered."""
+        return len(self._known)
+
     async def enter(self, caller: Caller, access: Access) -> Key:
         """Let a call begin, which has to `leave`; raise `TooManyCalls` if its caller has too many already."""
         key = (caller.tenant_id, caller.subject, access.own_only)

@@ -45,6 +45,11 @@ class SharedReadings(Generic[Answer]):
         self._asking_max = asking_max
         self._things: dict[Hashable, _Thing[Answer]] = {}
 
+    @property
+    def known_count(self) -> int:
+        """How many things are remembered: those that are read, and those that were a moment ago."""
+        return len(self._things)
+
     async def ask(self, key: Hashable, read: Callable[[], Awaitable[Answer]]) -> Answer:
         """Return what a reading says that begins from now on. It goes on when its caller disconnects.
 
@@ -112,6 +117,11 @@ class KeptReadings(Generic[Answer]):
         self._kept_s = kept_s
         self._kept_max = kept_max
         self._kept: dict[Hashable, asyncio.Task[Answer]] = {}
+
+    @property
+    def kept_count(self) -> int:
+        """How many answers are kept, or on their way."""
+        return len(self._kept)
 
     async def ask(self, key: Hashable, read: Callable[[], Awaitable[Answer]]) -> Answer:
         """Return what was read at most `kept_s` ago. What failed is not kept."""

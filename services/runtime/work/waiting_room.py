@@ -73,6 +73,11 @@ class WaitingRoom:
         self._lines: dict[Hashable, dict[Place, None]] = {}
         self._by_question: dict[Hashable, dict[Place, None]] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody waits, and nothing is remembered of who did."""
+        return not self._lines and not self._by_question
+
     def check_room(self, thing: Hashable) -> None:
         """Raise `TooManyCalls` if as many wait for a thing as may."""
         if len(self._lines.get(thing, ())) >= self._waiting_max:

@@ -85,7 +85,7 @@ class Cluster:
         async with self._busy[replica]:
             await self._children[replica].kill()
             await asyncio.sleep(away_s)
-            await self._start(replica)
+            await self.start(replica)
 
     async def drain(self, replica: int, *, away_s: float) -> None:
         """End a replica as an update does, and start it again."""
@@ -93,7 +93,7 @@ class Cluster:
             code = await self._children[replica].stop()
             assert code == 0, f"a drained replica ended with {code}"
             await asyncio.sleep(away_s)
-            await self._start(replica)
+            await self.start(replica)
 
     async def freeze(self, replica: int, *, lasts_s: float) -> None:
         """Stop a replica where it stands, and let it go on as if nothing had been."""
@@ -200,7 +200,7 @@ class Cluster:
                 roads.append(Road(replica=index, link=link, stub=StatusServiceStub(channel)))
             yield roads
 
-    async def _start(self, replica: int) -> None:
+    async def start(self, replica: int) -> None:
         child = self._children[replica]
         await child.start()
         await child.until_serving(child.environment["BATZEN_HEALTH_LISTEN"])
@@ -236,7 +236,7 @@ async def running_cluster(folder: Path, *, replicas: int) -> AsyncIterator[Clust
         ]
         cluster = Cluster(postgres=postgres, database=database, children=children, issuer=issuer)
         try:
-            await asyncio.gather(*(cluster._start(index) for index in range(replicas)))
+            await asyncio.gather(*(cluster.start(index) for index in range(replicas)))
             yield cluster
         finally:
             await asyncio.gather(*(child.stop() for child in children))
