@@ -67,7 +67,7 @@ async def _started(api: Api, listener: socket.socket) -> uvicorn.Server:
     """Start uvicorn by hand: its own way takes over the process's signals and looks every 100 ms whether to stop."""
     config = uvicorn.Config(
         api,
-        http="h11",
+        http="httptools",
         lifespan="off",
         log_level="warning",
         access_log=False,
