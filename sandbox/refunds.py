@@ -244,11 +244,17 @@ def _return_fee(world: World, charge: Object, refund: Object) -> None:
 
 
 def _share(total: int, refund: Object, charge: Object, *, left: int) -> int:
-    """Return the part of `total` that goes with a refund: in proportion, half up, the last refund takes the rest."""
-    if charge["amount_refunded"] + refund["amount"] >= charge["amount"]:
-        return left
-    captured = charge["amount_captured"]
-    return min(left, int((2 * total * refund["amount"] + captured) // (2 * captured)))
+    """Return the part of `total` that goes with a refund: in proportion, half up over all that was refunded so far.
+
+    Stripe says "proportional", and nothing of rounding. This way the parts of refunds that add up to the charge add up
+    to exactly the total, in whatever steps, and a refund before that left the total alone takes nothing of it later.
+    """
+    captured, before = int(charge["amount_captured"]), int(charge["amount_refunded"])
+
+    def until(refunded: int) -> int:
+        return (2 * total * refunded + captured) // (2 * captured)
+
+    return min(left, until(before + int(refund["amount"])) - until(before))
 
 
 def _entry(world: World, source: Object, *, kind: str, amount: int) -> str:

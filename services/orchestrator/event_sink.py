@@ -33,19 +33,19 @@ class SinkServicer(GatewayEventSinkServiceServicer):
         ],
     ) -> observation_pb2.DeliverEventResponse:
         """Keep an observation, which makes the payment due."""
-        seen = request.observation
-        if not seen.payment_id:
+        observation = request.observation
+        if not observation.payment_id:
             raise FieldMissing(field="observation.payment_id")
-        if seen.mirror_version < 1:
+        if observation.mirror_version < 1:
             raise FieldMissing(field="observation.mirror_version")
-        if seen.intent_state not in INTENT_STATES:
+        if observation.intent_state not in INTENT_STATES:
             # Kept, it would stop everything else on the payment; refused, the gateway keeps it for an operator.
             raise FieldInvalid(field="observation.intent_state", detail="This version does not know it.")
         found = await self._store.observe(
             call_context.current_tenant(),
-            seen.payment_id,
-            mirror_version=seen.mirror_version,
-            observation=seen.SerializeToString(),
+            observation.payment_id,
+            mirror_version=observation.mirror_version,
+            observation=observation.SerializeToString(),
         )
         if not found:
             raise PaymentNotFound

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from services.errors import FieldInvalid
+from services.orchestrator.domain import refund, split
 from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, RefundExceedsRefundable
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.peers import Peers
 from services.orchestrator.storage.store import Store
 from services.orchestrator.unit_of_work import HeldPayments
 from services.orchestrator.wire.requests import own_payer
-from services.orchestrator.wire.responses import for_payer
+from services.orchestrator.wire.responses import for_payer, seller_part
 from services.runtime.rpc import call_context
 from services.shared import fields
 from services.wire import amounts, money
@@ -69,10 +70,12 @@ class Queries:
             amount_minor = request.amount.amount_minor
         if amount_minor > now.refundable_minor:
             raise RefundExceedsRefundable(refundable_minor=now.refundable_minor)
-        fee_minor = (plan.platform_fee_minor or 0) * amount_minor // (plan.total_minor or 1)
-        part = pb.SellerPart(
-            seller_id=plan.seller_ids[0], gross=money(amount_minor, currency), platform_fee=money(fee_minor, currency)
-        )
+        parts = split.with_refunded(plan.parts, now.refunded_minor + now.refund_pending_minor)
         return pb.PreviewRefundResponse(
-            amount=money(amount_minor, currency), refundable=money(now.refundable_minor, currency), seller_parts=[part]
+            amount=money(amount_minor, currency),
+            refundable=money(now.refundable_minor, currency),
+            seller_parts=[
+                seller_part(part.seller_id, part.gross_minor, part.fee_minor, currency)
+                for part in refund.by_part(amount_minor, parts)
+            ],
         )

@@ -1,11 +1,11 @@
-"""Tells pricing what has become of quotes: paid, or not to be paid. Nothing of a payment waits for it.
+"""Sends pricing what has become of quotes: paid, or not to be paid. Nothing of a payment waits for it.
 
 Pricing hears it of a quote that holds uses of coupons, to spend them or give them back. For any other there is nothing
 that it could do: such a quote stays open until its time is over, whatever becomes of its payment.
 
-What is to be told was put into the outbox with what made it so. It is told outside of the payment's lease: pricing
-away or slow keeps no payment still. Two who tell the same at once, or in the wrong order, do no harm: pricing takes
-each once, and what was redeemed is never released. It is told until pricing has answered, however long that takes.
+It was put into the outbox with what made it so, and is sent outside of the payment's lease: pricing that is
+away or slow holds up no payment. The same sent twice at once, or in the wrong order, does no harm: pricing takes
+each once, and what was redeemed is never released. It is sent until pricing answers, however long that takes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 
 class QuoteOutbox:
-    """Tells what is due."""
+    """Sends what is due."""
 
     def __init__(self, store: Store, pricing: Pricing) -> None:
         self._store = store
@@ -38,12 +38,12 @@ class QuoteOutbox:
             table="quote_outbox",
             key={"payment_id": "text"},
             retry=RetryPolicy(tries_max=None, first_delay=LEASE, delay_max=RETRY_MAX),
-            handler=self.tell,
+            handler=self.send,
         )
         """The outbox as work."""
 
-    async def tell(self, work: Work) -> None:
-        """Tell pricing of one, and keep what needs an operator."""
+    async def send(self, work: Work) -> None:
+        """Send one, and keep what needs an operator."""
         one = await self._store.quote_end(work.tenant_id, *work.key, fence=work.fence)
         if one is None:
             return
@@ -59,7 +59,7 @@ class QuoteOutbox:
             await self._store.quote_problem(one, problem)
 
     async def _answer(self, one: QuoteEnd) -> str | None:
-        """Tell pricing of one; return what needs an operator, None if nothing."""
+        """Send one; return what needs an operator, None if nothing."""
         names = {"payment_id": one.payment_id, "quote_id": one.quote_id}
         try:
             if one.quote_state is QuoteState.REDEEMED:
@@ -68,7 +68,7 @@ class QuoteOutbox:
             await crash_points.call("quote.release", self._pricing.release_quote(**names))
         except Refusal as refusal:
             if refusal.reason == "QUOTE_REDEEMED":
-                return None  # money came late, and the word of it was quicker
+                return None  # money came late, and was sent first
             _logger.error("pricing rejected that %s is %s: %s", one.quote_id, one.quote_state, refusal.reason)
             return refusal.reason
         return None

@@ -9,11 +9,12 @@ import logging
 
 from batzen.gateway.v1 import payer_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable
-from services.orchestrator.domain import policies, transitions
+from services.orchestrator.domain import policies, split, transitions
 from services.orchestrator.domain.errors import AmountNotChargeable, SellerPartNotCovered
 from services.orchestrator.domain.payment import EXPIRABLE, derived_id
-from services.orchestrator.domain.plan import Plan, Request, Stage
+from services.orchestrator.domain.plan import NextStep, Plan, Request, Stage
 from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.refusals import REQUEST_EXPIRED
 from services.orchestrator.transition_outbox import TransitionOutbox
@@ -79,7 +80,13 @@ class Steps:
         plan.quote_id, plan.currency_code = quote.quote_id, quote.currency_code
         plan.total_minor = quote.total.amount_minor
         plan.quote_holds_uses = any(adjustment.held for adjustment in quote.adjustments)
-        plan.platform_fee_minor = sum(seller.platform_share_minor for seller in quote.sellers)
+        parts = [
+            PaymentPart(
+                seller_id=seller.seller_id, gross_minor=seller.gross_minor, fee_minor=seller.platform_share_minor
+            )
+            for seller in quote.sellers
+        ]
+        plan.parts = split.with_total(parts, plan.total_minor)
         if plan.platform_fee_minor < 0:  # the seller gets what is charged less the fee, and never more
             raise SellerPartNotCovered(platform_share_minor=plan.platform_fee_minor)
 
@@ -149,7 +156,7 @@ class Steps:
     async def end_if_due(self, work: UnitOfWork) -> None:
         """Expire what its payer abandoned, give up what is declined for good, and look again at what takes too long."""
         plan = work.plan
-        if plan.stage is not Stage.COLLECTING:
+        if plan.next_step is not NextStep.EXPIRE:
             return
         if plan.latest_snapshot.collection not in EXPIRABLE:
             if work.is_late:

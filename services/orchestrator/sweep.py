@@ -1,6 +1,6 @@
 """Recovery: moves on every payment that is due.
 
-A payment is due when its lease ran out in somebody's hands, when something newer was delivered, when status has not
+A payment is due when the lease of a dead holder ran out, when something newer was delivered, when status has not
 heard everything, when a request on it is open, or when its payer's time is up. The engine (services/runtime/work) takes
 it; its lease is the payment's own, by which callers' requests go, too. Payments whose payer's time is up have slots of
 their own: however many they are, and however slow Stripe is with them, nobody who pays waits for them.
@@ -56,7 +56,7 @@ class Sweep:
     async def move(self, work: Work) -> None:
         """Do all that is to be done now on a payment that the engine took.
 
-        What fails while it is held is let go by its holder, to be tried again; the engine does so when it cannot even
+        What fails while it is held is released by its holder, to be tried again; the engine does so when it cannot even
         be read.
         """
         plan = await self._plan(work)
@@ -76,7 +76,7 @@ class Sweep:
             _logger.warning("%s is tried again: %s", plan.payment_id, error)
 
     async def _plan(self, work: Work) -> Plan | None:
-        """Return the plan of a payment; None if it is somebody else's by now."""
+        """Return the plan of a payment; None if it is another's by now."""
         try:
             return await self._store.held(work.tenant_id, *work.key, fence=work.fence)
         except ServiceError:

@@ -47,7 +47,7 @@ class Syncs:
         delivered. Services and operators have it read all the same. One that ended without money is read: money that
         came late, and whose webhook was lost, is seen by this alone.
         """
-        if plan.attempt == 0 or (call_context.current_access().own_only and is_over(plan)):
+        if not plan.has_intent or (call_context.current_access().own_only and is_over(plan)):
             return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.status.payment(plan.payment_id))
         key = (plan.tenant_id, plan.payment_id)
         entered = await self._callers.enter(call_context.current_caller(), call_context.current_access())

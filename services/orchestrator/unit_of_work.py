@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
-from services.orchestrator.domain import policies, quote, transitions
+from services.orchestrator.domain import policies, quote, split, transitions
 from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE, Observation, Snapshot, derived_id
-from services.orchestrator.domain.plan import DueFor, Plan, Request, Stage, Transition
+from services.orchestrator.domain.plan import AttemptKind, DueFor, NextStep, Plan, Request, Stage, Transition
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.storage.store import Store
 from services.runtime.database.lease import Leases, patience
@@ -23,7 +23,7 @@ from services.runtime.work.kinds import problem_of
 from services.shared.states import IntentState, State
 
 WAIT_MAX_S = 20.0
-"""How long to wait for a payment that somebody else holds, when no deadline says less."""
+"""How long to wait for a payment that another process or call holds, when no deadline says less."""
 
 
 class UnitOfWork:
@@ -64,8 +64,8 @@ class UnitOfWork:
 
     @property
     def is_late(self) -> bool:
-        """Whether the time is up after which the payment is given up."""
-        return self.plan.expire_time is not None and self.plan.expire_time <= self._now()
+        """Whether the time of the plan's next step has come."""
+        return self.plan.next_time is not None and self.plan.next_time <= self._now()
 
     def enqueue(self, snapshot: Snapshot, fact: str) -> None:
         """Put what is true now into the outbox; `fact` names what made it so."""
@@ -112,7 +112,7 @@ class UnitOfWork:
             return
         if plan.revision > 0:  # a payment that was never opened has nobody who looks
             snapshot = transitions.quote_problem(plan.latest_snapshot, plan.quote_problem)
-            self.enqueue(snapshot, f"quote:{plan.quote_unheard}")
+            self.enqueue(snapshot, f"quote:{plan.quote_pending}")
         self._quote_operator_notified, plan.quote_problem = True, None
 
     def begin_collecting(self, observation: Observation) -> None:
@@ -121,8 +121,9 @@ class UnitOfWork:
         The payer's time begins; where the start came too late, it is up at once.
         """
         plan, was_late = self.plan, self.is_late
-        plan.attempt += 1
-        plan.stage, plan.expire_time = Stage.COLLECTING, waiting_ends(plan, self._abandoned_after, self._now())
+        plan.attempt, plan.attempt_kind = plan.attempt + 1, AttemptKind.INTENT
+        plan.stage = Stage.COLLECTING
+        plan.next_step, plan.next_time = NextStep.EXPIRE, waiting_ends(plan, self._abandoned_after, self._now())
         if plan.latest_snapshot.collection != State.INITIALIZED:
             pass  # it was made long ago, for a plan of which nothing is left
         elif observation.intent_state is IntentState.REQUIRES_PAYMENT_METHOD:
@@ -133,7 +134,7 @@ class UnitOfWork:
             self.enqueue(opened, f"step:intent:{observation.attempt}")
         self.apply(observation)
         if was_late and plan.stage is Stage.COLLECTING:
-            plan.expire_time = self._now()
+            plan.next_time = self._now()
 
     def apply(self, observation: Observation) -> None:
         """Enqueue what follows from an observation, unless it is not newer than the last that was applied."""
@@ -141,6 +142,8 @@ class UnitOfWork:
         if observation.mirror_version <= plan.mirror_version:
             return
         plan.mirror_version = observation.mirror_version
+        amounts = observation.amounts
+        plan.parts = split.with_refunded(plan.parts, amounts.refunded_minor + amounts.refund_pending_minor)
         snapshot = transitions.observed(plan.latest_snapshot, observation, cancel_outcome=plan.cancel_outcome)
         if transitions.has_changed(plan.latest_snapshot, snapshot):
             self.enqueue(snapshot, f"mirror:{observation.mirror_version}")
@@ -149,19 +152,19 @@ class UnitOfWork:
 
     def end(self) -> None:
         """Collect nothing any more."""
-        self.plan.stage, self.plan.expire_time = Stage.ENDED, None
+        self.plan.stage, self.plan.next_step, self.plan.next_time = Stage.ENDED, None, None
 
     def _keep_alive(self) -> None:
         """Wait for the payer anew: they gave a sign of life, or the turn came back to them."""
         plan = self.plan
-        if plan.stage is Stage.COLLECTING:
+        if plan.next_step is NextStep.EXPIRE:
             until = waiting_ends(plan, self._abandoned_after, self._now())
-            plan.expire_time = until if plan.expire_time is None else max(plan.expire_time, until)
+            plan.next_time = until if plan.next_time is None else max(plan.next_time, until)
 
     async def save(
         self, point: str, *, operator_notified: bool = False, request: Request | None = None, release: bool = False
     ) -> None:
-        """Keep what was decided and learned so far; with `release` let the payment go, due when its plan says.
+        """Keep what was decided and learned so far; with `release` release the payment, due when its plan says.
 
         `operator_notified` says that the payment now asks for an operator over what status rejected.
         """
@@ -195,14 +198,14 @@ class UnitOfWork:
         # Whoever held it did not come to notify an operator, or to say that it moves again.
         if plan.rejected or plan.quote_problem is not None or plan.latest_snapshot.is_stuck:
             return self._now(), DueFor.MONEY
-        if plan.stage is not Stage.COLLECTING or plan.expire_time is None:
+        if plan.stage is not Stage.COLLECTING or plan.next_time is None:
             return None, DueFor.MONEY
         # While it is not the payer's turn, what it comes to will be delivered.
         if plan.latest_snapshot.collection not in EXPIRABLE:
-            return max(plan.expire_time, self._now()) + policies.LOOK_AGAIN_AFTER, DueFor.EXPIRY
+            return max(plan.next_time, self._now()) + policies.LOOK_AGAIN_AFTER, DueFor.EXPIRY
         if policies.is_given_up(plan.latest_snapshot):
             return self._now(), DueFor.MONEY
-        return plan.expire_time, DueFor.EXPIRY
+        return plan.next_time, DueFor.EXPIRY
 
 
 class HeldPayments:
@@ -243,8 +246,8 @@ class HeldPayments:
         """Wait anew for a payer who reads a payment that nobody holds, if it moves the end far enough to be written."""
         until = waiting_ends(plan, self._abandoned_after, self._now())
         is_turn = plan.stage is Stage.COLLECTING and plan.latest_snapshot.collection in EXPIRABLE
-        if is_turn and policies.is_worth_writing(plan.expire_time, until, abandoned_after=self._abandoned_after):
-            await self._store.keep_alive(plan, expire_time=until)
+        if is_turn and policies.is_worth_writing(plan.next_time, until, abandoned_after=self._abandoned_after):
+            await self._store.keep_alive(plan, next_time=until)
 
 
 class _LeasedPlans:

@@ -65,6 +65,24 @@ async def test_a_payment_is_started_paid_and_refunded(
     assert len(await journeys.charges(payment_id)) == 1
 
 
+async def test_what_a_refund_takes_of_the_fee_is_previewed_as_it_is_taken_in_whatever_steps(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.paid()
+    [charge] = await journeys.charges(payment_id)
+    gone_minor = 0
+    for amount_minor in (3, 3, 3, 3_333, 1, 2_222, None):
+        amount = None if amount_minor is None else chf(amount_minor)
+        preview = await orchestrator.PreviewRefund(pb.PreviewRefundRequest(payment_id=payment_id, amount=amount))
+        asked = refund(payment_id, preview.amount.amount_minor, expected_refundable=preview.refundable)
+        await orchestrator.RefundPayment(asked)
+        [fee] = await journeys.stripe.objects("application_fee", charge=charge["id"])
+        [part] = preview.seller_parts
+        assert part.platform_fee == chf(fee["amount_refunded"] - gone_minor)
+        gone_minor = fee["amount_refunded"]
+    assert gone_minor == FEE_MINOR
+
+
 async def test_what_was_asked_for_is_found_in_plan_and_status(journeys: Journeys, clock: Clock) -> None:
     earliest = clock.now()
     payment_id = await journeys.started(

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batzen.client import new_request_id
-from services.orchestrator.domain import policies, quote, transitions
+from services.orchestrator.domain import policies, quote, refund, split, transitions
 from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, Observation, Snapshot, derived_id
 from services.orchestrator.domain.plan import RequestKey
 from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.wire.requests import derived_payment_id
 from services.shared.payment import Amounts, Attention, Method, PaymentError
 from services.shared.states import Cause, IntentState, State
@@ -383,3 +384,62 @@ def test_the_ids_of_the_client_are_told_by_their_time() -> None:
     milliseconds = [one.int >> 80 for one in ids]
     assert milliseconds == sorted(milliseconds)
     assert abs(milliseconds[0] / 1000 - time.time()) < 60
+
+
+# Parts and refunds.
+
+
+@st.composite
+def refunds_of_a_payment(draw: st.DrawFn) -> tuple[list[PaymentPart], list[int]]:
+    """Return parts, and refunds that together give all of them back."""
+    grosses = draw(st.lists(st.integers(0, 2_000), min_size=1, max_size=5).filter(any))
+    parts = [
+        PaymentPart(seller_id=f"seller_{place}", gross_minor=gross_minor, fee_minor=draw(st.integers(0, gross_minor)))
+        for place, gross_minor in enumerate(grosses)
+    ]
+    left, amounts = sum(grosses), []
+    while left:
+        amounts.append(draw(st.integers(1, left)))
+        left -= amounts[-1]
+    return parts, amounts
+
+
+@settings(deadline=None)
+@given(refunds_of_a_payment())
+def test_refunds_in_whatever_steps_take_back_each_part_and_its_fee_exactly(
+    case: tuple[list[PaymentPart], list[int]],
+) -> None:
+    parts, amounts = case
+    gross, fees = [0] * len(parts), [0] * len(parts)
+    for amount_minor in amounts:
+        given_back = refund.by_part(amount_minor, parts)
+        assert sum(one.gross_minor for one in given_back) == amount_minor
+        assert all(min(one.gross_minor, one.fee_minor) >= 0 for one in given_back)
+        gross = [before + one.gross_minor for before, one in zip(gross, given_back, strict=True)]
+        fees = [before + one.fee_minor for before, one in zip(fees, given_back, strict=True)]
+        parts = [replace(part, refunded_minor=gone) for part, gone in zip(parts, gross, strict=True)]
+    assert gross == [part.gross_minor for part in parts]
+    assert fees == [part.fee_minor for part in parts]
+
+
+def test_a_refund_falls_to_the_parts_by_what_is_left_of_them_the_largest_remainder_up() -> None:
+    parts = [
+        PaymentPart(seller_id="s1", gross_minor=10_000, fee_minor=1_500),
+        PaymentPart(seller_id="s2", gross_minor=5_000, fee_minor=750),
+        PaymentPart(seller_id="s3", gross_minor=3_000, fee_minor=450),
+    ]
+    shares = refund.by_part(100, parts)
+    assert [one.gross_minor for one in shares] == [55, 28, 17]
+    assert [one.fee_minor for one in shares] == [8, 4, 3]
+
+
+def test_no_more_is_allocated_than_is_left() -> None:
+    part = PaymentPart(seller_id="s1", gross_minor=100, fee_minor=15, refunded_minor=60)
+    assert split.allocate(40, [part]) == [40]
+    with pytest.raises(ValueError, match="more than is left"):
+        split.allocate(41, [part])
+
+
+def test_what_rounding_adds_to_a_total_is_of_the_first_part() -> None:
+    parts = [PaymentPart(seller_id=name, gross_minor=33, fee_minor=0) for name in ("s1", "s2")]
+    assert [part.gross_minor for part in split.with_total(parts, 65)] == [32, 33]

@@ -424,7 +424,7 @@ async def test_what_became_of_a_quote_is_due_until_pricing_has_heard_it(
     await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.quote_state, kept.quote_unheard, kept.quote_problem) == ("REDEEMED", "REDEEMED", None)
+    assert (kept.quote_state, kept.quote_pending, kept.quote_problem) == ("REDEEMED", "REDEEMED", None)
 
     one = await claimed(store, held, plan, clock)
     assert one == QuoteEnd(
@@ -447,7 +447,7 @@ async def test_of_a_quote_that_holds_no_uses_there_is_nothing_to_be_heard(
     await store.save(plan, point="test.save", now=clock.now(), quote_state=QuoteState.REDEEMED)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.quote_state, kept.quote_unheard) == ("REDEEMED", None)
+    assert (kept.quote_state, kept.quote_pending) == ("REDEEMED", None)
     assert await claimed(store, held, plan, clock) is None
 
 
@@ -463,7 +463,7 @@ async def test_what_was_heard_is_forgotten_unless_it_is_something_else_by_now(
     await store.quote_problem(told, "LATE")
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.quote_unheard, kept.quote_problem) == ("REDEEMED", None)
+    assert (kept.quote_pending, kept.quote_problem) == ("REDEEMED", None)
     clock.advance(2 * LEASE)
     again = await claimed(store, held, plan, clock)
     assert again is not None
@@ -484,13 +484,13 @@ async def test_what_pricing_answered_makes_a_payment_due_although_it_is_held(
 
     taken = await store.take("main", plan.payment_id)
     assert taken is not None
-    assert (taken.quote_unheard, taken.quote_problem) == ("REDEEMED", "OVER_LIMIT")
+    assert (taken.quote_pending, taken.quote_problem) == ("REDEEMED", "OVER_LIMIT")
     taken.due_time = None
     await store.save(taken, point="test.save", now=clock.now(), quote_operator_notified=True, release=True)
     assert not await is_due(held, plan, clock)
     kept = await store.read("main", plan.payment_id, payer_id=None)
     assert kept is not None
-    assert (kept.quote_state, kept.quote_unheard, kept.quote_problem) == ("REDEEMED", None, None)
+    assert (kept.quote_state, kept.quote_pending, kept.quote_problem) == ("REDEEMED", None, None)
 
 
 async def test_who_lost_the_lease_ends_no_quote(store: Store, held: DirectConnections, clock: Clock) -> None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from services.orchestrator.domain.payment import Snapshot, derived_id
 from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.domain.split import PaymentPart
 from services.shared.states import State
 
 
@@ -31,6 +32,24 @@ class DueFor(StrEnum):
     MONEY = "MONEY"
     EXPIRY = "EXPIRY"
     """Its payer's time is up, or it has to be looked at again, and nobody waits for it."""
+
+
+class NextStep(StrEnum):
+    """What a plan does by itself when its time comes."""
+
+    GIVE_UP_START = "GIVE_UP_START"
+    """No intent is created any more."""
+    EXPIRE = "EXPIRE"
+    """Its payer is gone."""
+
+
+class AttemptKind(StrEnum):
+    """What a payer pays an attempt with."""
+
+    INTENT = "INTENT"
+    """An intent of ours, made before the payer pays."""
+    CHECKOUT_SESSION = "CHECKOUT_SESSION"
+    """A page of Stripe's, which makes the intent when the payer pays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +137,11 @@ class Plan(NewPayment):
     quote_id: str | None
     currency_code: str | None
     total_minor: int | None
-    platform_fee_minor: int | None
+    parts: tuple[PaymentPart, ...]
+    """Each seller's; none before it is priced."""
     attempt: int
+    """The current one, counted from 1; 0 before the first."""
+    attempt_kind: AttemptKind
     cancel_outcome: State | None
     """What a cancelled intent will mean."""
     observed_version: int
@@ -132,8 +154,10 @@ class Plan(NewPayment):
     work_class: DueFor
     failures: int
     """In a row, until now."""
-    expire_time: datetime | None
-    """When it is given up: while STARTING, when no intent is created any more; then, when its payer is gone."""
+    next_step: NextStep | None
+    """What its time brings, if nothing happens before; None if nothing."""
+    next_time: datetime | None
+    """When `next_step` is due."""
     create_time: datetime
     request_count: int
     """How many requests were accepted, and answers of pricing to be heard; tells whether one came while it was held."""
@@ -141,7 +165,7 @@ class Plan(NewPayment):
     """What was decided of the quote."""
     quote_holds_uses: bool = False
     """Whether the quote holds uses of coupons, so that pricing has to hear what was decided."""
-    quote_unheard: QuoteState | None = None
+    quote_pending: QuoteState | None = None
     """The same, while pricing has not heard of it."""
     quote_problem: str | None = None
     """What pricing answered to it that no operator was notified of."""
@@ -153,3 +177,13 @@ class Plan(NewPayment):
     """The facts that status rejected, and that no operator was notified of yet."""
     due_time: datetime | None = None
     """When it is to be looked at next, as its holder decides on releasing it; None if nothing is to be done."""
+
+    @property
+    def platform_fee_minor(self) -> int:
+        """What the platform keeps of all parts."""
+        return sum(part.fee_minor for part in self.parts)
+
+    @property
+    def has_intent(self) -> bool:
+        """Whether there is an intent at Stripe: an attempt of another kind has none until its payer pays."""
+        return self.attempt > 0 and (self.attempt_kind is AttemptKind.INTENT or self.mirror_version > 0)

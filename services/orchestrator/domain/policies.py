@@ -57,9 +57,9 @@ def is_sign_of_life(before: Snapshot, after: Snapshot) -> bool:
     return after.collection in EXPIRABLE and (after.cause is Cause.OBSERVATION or after.collection != before.collection)
 
 
-def is_worth_writing(expire_time: datetime | None, later: datetime, *, abandoned_after: timedelta) -> bool:
+def is_worth_writing(next_time: datetime | None, later: datetime, *, abandoned_after: timedelta) -> bool:
     """Whether a sign of life that changes nothing else moves the end far enough to be written: by a twentieth."""
-    return expire_time is not None and later - expire_time > abandoned_after / 20
+    return next_time is not None and later - next_time > abandoned_after / 20
 
 
 def is_given_up(latest: Snapshot) -> bool:

@@ -42,21 +42,21 @@ has resolved it. Every other reason is the gateway's, and stands as long as its 
 OURS: Final = UNTIL_IT_MOVES | UNTIL_RESOLVED
 
 
-def observed(before: Snapshot, seen: Observation, *, cancel_outcome: State | None) -> Snapshot:
-    """Return what is true after `seen`.
+def observed(before: Snapshot, observation: Observation, *, cancel_outcome: State | None) -> Snapshot:
+    """Return what is true after `observation`.
 
     `cancel_outcome` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED. What is
     paid stays paid: only the amounts move then. Money that comes after the payment ended without money is applied, and
-    needs an operator. The gateway's own attention goes when it is not seen any more.
+    needs an operator. The gateway's own attention goes when the observation does not have it.
     """
-    collection = COLLECTION_OF_INTENT[seen.intent_state]
-    last_error, reason = seen.last_error, ""
+    collection = COLLECTION_OF_INTENT[observation.intent_state]
+    last_error, reason = observation.last_error, ""
     attentions = tuple(one for one in moving(before).attentions if one.reason in OURS)
-    if seen.attention is not None:
-        attentions = (seen.attention, *attentions)
+    if observation.attention is not None:
+        attentions = (observation.attention, *attentions)
     if before.collection is State.SUCCEEDED:
         collection = State.SUCCEEDED
-    elif seen.outcome_unknown:
+    elif observation.outcome_unknown:
         collection, reason = State.PROCESSING, OUTCOME_UNKNOWN
         if before.collection in ENDED_WITHOUT_MONEY:
             collection, reason = before.collection, before.reason
@@ -73,14 +73,14 @@ def observed(before: Snapshot, seen: Observation, *, cancel_outcome: State | Non
         last_error = replace(last_error, recoverable=False)
     return Snapshot(
         collection=collection,
-        amounts=seen.amounts,
+        amounts=observation.amounts,
         last_error=None if collection is State.SUCCEEDED else last_error,
         attentions=attentions,
         cause=Cause.OBSERVATION,
         reason=reason,
-        method=seen.method or before.method,
-        attempt=seen.attempt,
-        decline_count=seen.decline_count,
+        method=observation.method or before.method,
+        attempt=observation.attempt,
+        decline_count=observation.decline_count,
     )
 
 

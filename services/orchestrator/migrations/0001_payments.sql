@@ -19,8 +19,10 @@ CREATE TABLE payments (
     quote_id        text,
     currency_code   text,
     total_minor     bigint,
-    platform_fee_minor bigint,
+    -- Each seller's part: gross, fee, what was transferred, taken back and refunded; none before it is priced.
+    parts           jsonb       NOT NULL DEFAULT '[]',
     attempt         integer     NOT NULL DEFAULT 0,
+    attempt_kind    text        NOT NULL DEFAULT 'INTENT' CONSTRAINT payments_attempt_kind CHECK (attempt_kind IN ('INTENT', 'CHECKOUT_SESSION')),
     -- What a cancelled intent will mean, written before it is cancelled.
     cancel_outcome  text        CONSTRAINT payments_cancel_outcome CHECK (cancel_outcome IN ('CANCELED', 'EXPIRED', 'FAILED')),
     -- The newest that was seen at Stripe and the newest that was applied.
@@ -30,7 +32,7 @@ CREATE TABLE payments (
     -- What was last put into the outbox for status: what the next transition starts from, not the truth.
     latest_snapshot jsonb       NOT NULL,
     revision        bigint      NOT NULL DEFAULT 0,
-    -- The payment as work (services/runtime/work): when somebody has to look at it next, and the lease of whoever moves it.
+    -- The payment as work (services/runtime/work): when it is looked at next, and the lease of whoever moves it.
     due_time        timestamptz,
     held_until      timestamptz NOT NULL DEFAULT '-infinity',
     fence           bigint      NOT NULL DEFAULT 0,
@@ -42,8 +44,9 @@ CREATE TABLE payments (
     work_class      text        NOT NULL DEFAULT 'MONEY' CONSTRAINT payments_work_class CHECK (work_class IN ('MONEY', 'EXPIRY')),
     -- Requests that were accepted, so that whoever lets the payment go sees that one more came.
     request_count   bigint      NOT NULL DEFAULT 0,
-    -- When it is given up: while STARTING, when its intent is not asked for any more; then, when its payer is gone.
-    expire_time     timestamptz,
+    -- What its time brings, if nothing happens before: no intent is created any more; or its payer is gone.
+    next_step       text        CONSTRAINT payments_next_step CHECK (next_step IN ('GIVE_UP_START', 'EXPIRE')),
+    next_time       timestamptz,
     create_time     timestamptz NOT NULL,
     CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)
 );
@@ -70,7 +73,7 @@ CREATE TABLE transitions (
 
 -- What is pending of a payment, and what status rejected and no operator was notified of. A function, because it reads anew:
 -- a subquery of the statement that takes the payment would read as of that statement's begin, which may be before the
--- last holder let go.
+-- last holder released it.
 CREATE FUNCTION outbox_of(tenant text, payment text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     RETURN (SELECT json_build_object(

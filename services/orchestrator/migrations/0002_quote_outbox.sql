@@ -15,7 +15,7 @@ CREATE TABLE quote_outbox (
     -- What pricing answered that needs an operator; nothing is due then, and the row goes when the payment says so.
     attention   text,
     create_time timestamptz NOT NULL,
-    -- The row as work (services/runtime/work): when pricing is told next.
+    -- The row as work (services/runtime/work): when pricing is called next.
     due_time    timestamptz,
     held_until  timestamptz NOT NULL DEFAULT '-infinity',
     fence       bigint      NOT NULL DEFAULT 0,

@@ -1,4 +1,4 @@
-"""The services behind this one, a file each: domain values in, domain values out, refusals told from outages.
+"""The services behind this one, a file each: domain values in, domain values out, refusals apart from outages.
 
 Protobuf on the calling side stops here, but for what is only passed on: a payment of status and a quote of pricing go
 into answers as they came. Every method raises `Refusal` for good, `DependencyUnavailable` for now.

@@ -91,11 +91,11 @@ class Gateway:
             payer=payer or payer_pb2.Payer(payer_id=plan.payer_id),
             amount=money(plan.total_minor or 0, plan.currency_code or ""),
             seller_id=plan.seller_ids[0],
-            application_fee=money(plan.platform_fee_minor or 0, plan.currency_code or ""),
+            application_fee=money(plan.platform_fee_minor, plan.currency_code or ""),
             description=plan.session_name,
         )
-        if plan.expire_time is not None:
-            request.send_before_time.FromDatetime(plan.expire_time)
+        if plan.next_time is not None:
+            request.send_before_time.FromDatetime(plan.next_time)
         answer = await answered(self._intents.CreateIntent(request), PEER)
         return GatewayAnswer(observation=observation(answer.observation), client_secret=answer.client_secret)
 

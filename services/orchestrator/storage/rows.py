@@ -9,8 +9,19 @@ from typing import TypeVar
 import asyncpg
 
 from services.orchestrator.domain.payment import Snapshot
-from services.orchestrator.domain.plan import DueFor, Plan, QuoteEnd, Request, RequestKey, Stage, Transition
+from services.orchestrator.domain.plan import (
+    AttemptKind,
+    DueFor,
+    NextStep,
+    Plan,
+    QuoteEnd,
+    Request,
+    RequestKey,
+    Stage,
+    Transition,
+)
 from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.domain.split import PaymentPart
 from services.shared.states import State
 
 W = TypeVar("W", State, QuoteState)
@@ -46,7 +57,7 @@ def quote_end(row: asyncpg.Record) -> QuoteEnd:
 def plan(row: asyncpg.Record) -> Plan:
     """Return a plan with its outbox; raises for what another version wrote that this one does not know."""
     outbox = json.loads(row["outbox"])
-    quote_unheard, quote_problem = outbox["quote"] or (None, None)
+    quote_pending, quote_problem = outbox["quote"] or (None, None)
     return Plan(
         tenant_id=row["tenant_id"],
         payment_id=row["payment_id"],
@@ -63,8 +74,9 @@ def plan(row: asyncpg.Record) -> Plan:
         quote_id=row["quote_id"],
         currency_code=row["currency_code"],
         total_minor=row["total_minor"],
-        platform_fee_minor=row["platform_fee_minor"],
+        parts=tuple(PaymentPart(**part) for part in json.loads(row["parts"])),
         attempt=row["attempt"],
+        attempt_kind=AttemptKind(row["attempt_kind"]),
         cancel_outcome=_word(State, row["cancel_outcome"]),
         observed_version=row["observed_version"],
         observation=row["observation"],
@@ -74,12 +86,13 @@ def plan(row: asyncpg.Record) -> Plan:
         fence=row["fence"],
         work_class=DueFor(row["work_class"]),
         failures=row["failures"],
-        expire_time=row["expire_time"],
+        next_step=None if row["next_step"] is None else NextStep(row["next_step"]),
+        next_time=row["next_time"],
         create_time=row["create_time"],
         request_count=row["request_count"],
         quote_state=_word(QuoteState, row["quote_state"]),
         quote_holds_uses=row["quote_holds_uses"],
-        quote_unheard=_word(QuoteState, quote_unheard),
+        quote_pending=_word(QuoteState, quote_pending),
         quote_problem=quote_problem,
         has_urgent_request=outbox["has_urgent_request"],
         pending=[

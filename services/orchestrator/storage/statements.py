@@ -1,4 +1,4 @@
-"""The statements of the command side, each with its name. What they mean is said where `store` runs them.
+"""The statements of the command side, each with its name. What they mean stands where `store` runs them.
 
 Leases and due times go by the database's clock: `now()` and how far it is moved, which is nothing outside of tests.
 Facts (when something was made, when a payer's time is up) go by the process's own.
@@ -6,19 +6,44 @@ Facts (when something was made, when a payer's time is up) go by the process's o
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Final
 
 from services.runtime.work.statements import LAPSES_COUNTED_MAX, due_now
 
+_PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A statement with named parameters, as PostgreSQL takes it: with numbered ones."""
+
+    text: str
+    names: tuple[str, ...]
+
+    def arguments(self, **values: object) -> list[object]:
+        """Return the values in the order of their numbers; raises KeyError for one that is missing."""
+        return [values[name] for name in self.names]
+
+
+def named(sql: str) -> Named:
+    """Return a statement in which each parameter stands as `:name`."""
+    names: dict[str, int] = {}
+    text = _PARAMETER.sub(lambda found: f"${names.setdefault(found[1], len(names) + 1)}", sql)
+    return Named(text=text, names=tuple(names))
+
+
 _MUTABLE: Final = (
-    "stage", "quote_id", "currency_code", "total_minor", "platform_fee_minor", "attempt", "cancel_outcome",
-    "mirror_version", "latest_snapshot", "revision", "failures", "expire_time",
+    "stage", "quote_id", "currency_code", "total_minor", "parts", "attempt", "cancel_outcome",
+    "mirror_version", "latest_snapshot", "revision", "failures", "next_step", "next_time",
+    "attempt_kind", "quote_holds_uses",
 )  # fmt: skip
 _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.session_type, p.session_name,
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
-    p.total_minor, p.platform_fee_minor, p.attempt, p.cancel_outcome, p.observed_version, p.observation,
-    p.mirror_version, p.latest_snapshot, p.revision, p.fence, p.work_class, p.failures, p.expire_time, p.create_time,
-    p.request_count, p.quote_state, p.quote_holds_uses"""
+    p.total_minor, p.parts, p.attempt, p.attempt_kind, p.cancel_outcome, p.observed_version, p.observation,
+    p.mirror_version, p.latest_snapshot, p.revision, p.fence, p.work_class, p.failures, p.next_step, p.next_time,
+    p.create_time, p.request_count, p.quote_state, p.quote_holds_uses"""
 _OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"
 
 
@@ -32,44 +57,48 @@ def _due_for(shift: str) -> str:
     return f"CASE WHEN p.due_time <= now() + {shift}::interval THEN p.work_class ELSE '' END AS due_for"
 
 
-START: Final = f"""
+START: Final = named(f"""
 WITH request AS (
     INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
         send_before_time)
-    SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8::timestamptz, $9::timestamptz
-    WHERE NOT EXISTS (SELECT FROM payments WHERE tenant_id = $1 AND payment_id = $6)
+    SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :payment_id, :command, 'RUNNING',
+        :now::timestamptz, :send_before_time::timestamptz
+    WHERE NOT EXISTS (SELECT FROM payments WHERE tenant_id = :tenant_id AND payment_id = :payment_id)
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1)
 INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
-    return_url, seller_ids, booking_ids, labels, stage, latest_snapshot, create_time, expire_time, fence,
-    held_until, due_time)
-SELECT $1, $6, $10, $11, $12, $13, $14, $15, $16, $17, $18, 'STARTING', $19, $8, $20, 1,
-    now() + $21::interval + $22::interval, now() + $21::interval + $22::interval FROM request
+    return_url, seller_ids, booking_ids, labels, stage, latest_snapshot, create_time, next_step, next_time,
+    fence, held_until, due_time)
+SELECT :tenant_id, :payment_id, :payer_id, :quote_request, :session_type, :session_name, :client_reference,
+    :return_url, :seller_ids, :booking_ids, :labels, 'STARTING', :latest_snapshot, :now, 'GIVE_UP_START', :start_ends,
+    1, now() + :shift::interval + :lease::interval, now() + :shift::interval + :lease::interval FROM request
 RETURNING {_COLUMNS},
     '{{"pending": [], "rejected": [], "quote": null, "has_urgent_request": false}}'::json AS outbox
-"""  # noqa: S608 our own column names
+""")  # noqa: S608 our own column names
 
-ACCEPT: Final = f"""
+ACCEPT: Final = named(f"""
 WITH target AS (
-    SELECT tenant_id, payment_id, held_until <= now() + $11::interval AS free FROM payments
-    WHERE tenant_id = $1 AND payment_id = $6 AND ($10::text IS NULL OR payer_id = $10) AND stage <> 'REFUSED'
+    SELECT tenant_id, payment_id, held_until <= now() + :shift::interval AS free FROM payments
+    WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND stage <> 'REFUSED'
+        AND (:payer_id::text IS NULL OR payer_id = :payer_id)
     FOR UPDATE),
 request AS (
     INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
         send_before_time, is_urgent)
-    SELECT $1, $2, $3, $4, $5, $6, $7, 'RUNNING', $8, $9, $13 FROM target
+    SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :payment_id, :command, 'RUNNING',
+        :now, :send_before_time, :is_urgent FROM target
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1),
 counted AS (
     UPDATE payments p SET request_count = p.request_count + 1, fence = p.fence + t.free::int, work_class = 'MONEY',
         lapses = p.lapses + (t.free AND p.held_until > '-infinity')::int,
-        held_until = CASE WHEN t.free THEN {_until("$11", "$12")} ELSE p.held_until END,
-        due_time = CASE WHEN t.free THEN {_until("$11", "$12")} ELSE p.due_time END
-    FROM request, target t WHERE p.tenant_id = $1 AND p.payment_id = $6
+        held_until = CASE WHEN t.free THEN {_until(":shift", ":lease")} ELSE p.held_until END,
+        due_time = CASE WHEN t.free THEN {_until(":shift", ":lease")} ELSE p.due_time END
+    FROM request, target t WHERE p.tenant_id = :tenant_id AND p.payment_id = :payment_id
     RETURNING t.free, {_COLUMNS}, {_OUTBOX})
 SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM request) AS accepted, counted.*
 FROM (SELECT 1) AS always LEFT JOIN counted ON true
-"""  # noqa: S608 our own column names
+""")  # noqa: S608 our own column names
 
 TAKE: Final = f"""
 UPDATE payments p SET fence = p.fence + 1, work_class = 'MONEY',
@@ -84,57 +113,62 @@ SELECT {_COLUMNS}, {_OUTBOX} FROM payments p
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fence = $3
 """  # noqa: S608 our own column names
 
-# A lease that is let go takes its fence with it, so that nobody who still goes by it finds anything.
-SAVE: Final = f"""
+# A lease that is released takes its fence with it, so that nobody who still goes by it finds anything.
+SAVE: Final = named(f"""
 WITH held AS (
     UPDATE payments p SET ({", ".join(_MUTABLE)}) =
-            ({", ".join(f"${number}" for number in range(4, 4 + len(_MUTABLE)))}),
-        quote_state = coalesce($34, p.quote_state),
-        quote_holds_uses = $37,
-        fence = p.fence + $17::boolean::integer,
-        held_until = CASE WHEN $17 THEN '-infinity' ELSE p.held_until END,
-        lapses = CASE WHEN $17 THEN 0 ELSE p.lapses END,
-        problem = CASE WHEN $17 THEN NULL ELSE p.problem END,
+            ({", ".join(f":{name}" for name in _MUTABLE)}),
+        quote_state = coalesce(:quote_state, p.quote_state),
+        fence = p.fence + :release::boolean::integer,
+        held_until = CASE WHEN :release THEN '-infinity' ELSE p.held_until END,
+        lapses = CASE WHEN :release THEN 0 ELSE p.lapses END,
+        problem = CASE WHEN :release THEN NULL ELSE p.problem END,
         (due_time, work_class) = (SELECT
-            CASE WHEN NOT $17 THEN p.due_time
-                ELSE now() + $16::interval + CASE WHEN is_more THEN interval '0' ELSE $18::interval END END,
-            CASE WHEN NOT $17 THEN p.work_class WHEN is_more THEN 'MONEY' ELSE $36 END
-            FROM (SELECT p.observed_version > $11 OR p.request_count > $32 OR EXISTS (
+            CASE WHEN NOT :release THEN p.due_time
+                ELSE now() + :shift::interval + CASE WHEN is_more THEN interval '0' ELSE :rest::interval END END,
+            CASE WHEN NOT :release THEN p.work_class WHEN is_more THEN 'MONEY' ELSE :work_class END
+            FROM (SELECT p.observed_version > :mirror_version OR p.request_count > :request_count OR EXISTS (
                 SELECT FROM requests r
-                WHERE r.tenant_id = $1 AND r.payment_id = $2 AND r.state <> 'DONE'
-                    AND (r.caller, r.method, r.request_id) IS DISTINCT FROM ($27, $28, $29)) AS is_more) AS more)
-    WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fence = $3
-    RETURNING {_due_for("$16")}),
+                WHERE r.tenant_id = :tenant_id AND r.payment_id = :payment_id AND r.state <> 'DONE'
+                    AND (r.caller, r.method, r.request_id) IS DISTINCT FROM (:caller, :method, :request_id)
+            ) AS is_more) AS more)
+    WHERE p.tenant_id = :tenant_id AND p.payment_id = :payment_id AND p.fence = :fence
+    RETURNING {_due_for(":shift")}),
 added AS (
     INSERT INTO transitions (tenant_id, payment_id, request_id, fact, snapshot, create_time)
-    SELECT $1, $2, a.request_id, a.fact, a.snapshot::jsonb, $23
-    FROM held, unnest($19::uuid[], $20::text[], $21::text[]) WITH ORDINALITY AS a (request_id, fact, snapshot, place)
+    SELECT :tenant_id, :payment_id, a.request_id, a.fact, a.snapshot::jsonb, :now
+    FROM held, unnest(:added_ids::uuid[], :added_facts::text[], :added_snapshots::text[])
+        WITH ORDINALITY AS a (request_id, fact, snapshot, place)
     ORDER BY a.place),
 recorded AS (
     DELETE FROM transitions t USING held
-    WHERE t.tenant_id = $1 AND t.payment_id = $2 AND t.request_id = ANY($22::uuid[])),
+    WHERE t.tenant_id = :tenant_id AND t.payment_id = :payment_id AND t.request_id = ANY(:recorded_ids::uuid[])),
 rejected AS (
-    UPDATE transitions t SET refusal = $24 FROM held
-    WHERE t.tenant_id = $1 AND t.payment_id = $2 AND t.request_id = $25),
+    UPDATE transitions t SET refusal = :rejection FROM held
+    WHERE t.tenant_id = :tenant_id AND t.payment_id = :payment_id AND t.request_id = :rejected_id),
 notified AS (
     UPDATE transitions t SET operator_notified = true FROM held
-    WHERE $33 AND t.tenant_id = $1 AND t.payment_id = $2 AND t.refusal IS NOT NULL),
+    WHERE :operator_notified AND t.tenant_id = :tenant_id AND t.payment_id = :payment_id AND t.refusal IS NOT NULL),
 quote AS (
     INSERT INTO quote_outbox AS q (tenant_id, payment_id, quote_id, quote_state, due_time, create_time)
-    SELECT $1, $2, $5, $34, now() + $16::interval, $23 FROM held WHERE $34::text IS NOT NULL AND $37
+    SELECT :tenant_id, :payment_id, :quote_id, :quote_state, now() + :shift::interval, :now
+    FROM held WHERE :quote_state::text IS NOT NULL AND :quote_holds_uses
     ON CONFLICT ON CONSTRAINT quote_outbox_pkey DO UPDATE
-        SET quote_state = excluded.quote_state, attention = NULL, due_time = {due_now("$16::interval", "q")},
+        SET quote_state = excluded.quote_state, attention = NULL, due_time = {due_now(":shift::interval", "q")},
             failures = 0, problem = NULL, dead_time = NULL),
 quote_notified AS (
     DELETE FROM quote_outbox q USING held
-    WHERE $35 AND q.tenant_id = $1 AND q.payment_id = $2 AND q.attention IS NOT NULL),
+    WHERE :quote_operator_notified AND q.tenant_id = :tenant_id AND q.payment_id = :payment_id
+        AND q.attention IS NOT NULL),
 answered AS (
-    UPDATE requests r SET state = CASE WHEN $30::bytea IS NULL AND $31::jsonb IS NULL THEN 'CALLING' ELSE 'DONE' END,
-        answer = $30, refusal = $31
+    UPDATE requests r SET
+        state = CASE WHEN :answer::bytea IS NULL AND :refusal::jsonb IS NULL THEN 'CALLING' ELSE 'DONE' END,
+        answer = :answer, refusal = :refusal
     FROM held
-    WHERE r.tenant_id = $26 AND r.caller = $27 AND r.method = $28 AND r.request_id = $29 AND r.state <> 'DONE')
+    WHERE r.tenant_id = :request_tenant_id AND r.caller = :caller AND r.method = :method
+        AND r.request_id = :request_id AND r.state <> 'DONE')
 SELECT due_for FROM held
-"""  # noqa: S608 our own column names
+""")  # noqa: S608 our own column names
 
 RELEASE: Final = f"""
 UPDATE payments p SET fence = p.fence + 1, held_until = '-infinity', lapses = 0, failures = $4,
@@ -160,9 +194,9 @@ SELECT * FROM requests WHERE tenant_id = $1 AND payment_id = $2 AND state <> 'DO
 ORDER BY NOT is_urgent, create_time LIMIT 100"""
 
 KEEP_ALIVE: Final = """
-UPDATE payments SET expire_time = $3
-WHERE tenant_id = $1 AND payment_id = $2 AND stage = 'COLLECTING' AND held_until <= now() + $4::interval
-    AND expire_time < $3"""
+UPDATE payments SET next_time = $3
+WHERE tenant_id = $1 AND payment_id = $2 AND next_step = 'EXPIRE' AND held_until <= now() + $4::interval
+    AND next_time < $3"""
 
 OBSERVE: Final = """
 WITH kept AS (

@@ -59,46 +59,55 @@ class Store:
 
     async def start(self, request: Request, payment: NewPayment, *, now: datetime) -> Plan | None:
         """Write request and plan down, held by the caller. None if the request id was used before."""
-        arguments = (
-            *_request_arguments(request, now),
-            payment.payer_id, payment.quote_request, payment.session_type, payment.session_name,
-            payment.client_reference, payment.return_url, list(payment.seller_ids), list(payment.booking_ids),
-            json.dumps(payment.labels), json.dumps(Snapshot().to_json()), now + START_AGE_MAX,
-            self._clock.shift, LEASE,
-        )  # fmt: skip
+        arguments = statements.START.arguments(
+            **_request_arguments(request, now),
+            payer_id=payment.payer_id,
+            quote_request=payment.quote_request,
+            session_type=payment.session_type,
+            session_name=payment.session_name,
+            client_reference=payment.client_reference,
+            return_url=payment.return_url,
+            seller_ids=list(payment.seller_ids),
+            booking_ids=list(payment.booking_ids),
+            labels=json.dumps(payment.labels),
+            latest_snapshot=json.dumps(Snapshot().to_json()),
+            start_ends=now + START_AGE_MAX,
+            shift=self._clock.shift,
+            lease=LEASE,
+        )
         async with self._held.statement("start.plan") as connection:
-            row = await connection.fetchrow(statements.START, *arguments)
+            row = await connection.fetchrow(statements.START.text, *arguments)
         return rows.plan(row) if row is not None else None
 
     async def accept(self, request: Request, *, payer_id: str | None, point: str, now: datetime) -> Acceptance:
         """Write a request on a payment, of `payer_id` unless None, down and take the payment if it is free."""
+        arguments = statements.ACCEPT.arguments(
+            **_request_arguments(request, now),
+            payer_id=payer_id,
+            is_urgent=request.is_urgent,
+            shift=self._clock.shift,
+            lease=LEASE,
+        )
         async with self._held.statement(point) as connection:
-            row = await connection.fetchrow(
-                statements.ACCEPT,
-                *_request_arguments(request, now),
-                payer_id,
-                self._clock.shift,
-                LEASE,
-                request.is_urgent,
-            )
+            row = await connection.fetchrow(statements.ACCEPT.text, *arguments)
         return Acceptance(
             found=bool(row["found"]), is_new=bool(row["accepted"]), plan=rows.plan(row) if row["free"] else None
         )
 
     async def take(self, tenant_id: str, payment_id: str) -> Plan | None:
-        """Take a payment's lease for a caller who waits; None while somebody else holds it, or if there is none."""
+        """Take a payment's lease for a caller that waits; None while another holds it, or if there is none."""
         async with self._held.statement("lease.take") as connection:
             row = await connection.fetchrow(statements.TAKE, tenant_id, payment_id, self._clock.shift, LEASE)
         return rows.plan(row) if row is not None else None
 
     async def held(self, tenant_id: str, payment_id: str, *, fence: int) -> Plan | None:
-        """Return the plan of a payment whose lease the engine took; None if it is somebody else's by now."""
+        """Return the plan of a payment whose lease the engine took; None if it is another's by now."""
         async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.HELD, tenant_id, payment_id, fence)
         return rows.plan(row) if row is not None else None
 
     async def renew(self, plan: Plan) -> bool:
-        """Hold the payment for another `LEASE`; False if it was let go, or is somebody else's by now."""
+        """Hold the payment for another `LEASE`; False if it was released, or is another's by now."""
         async with self._held.statement("lease.renew") as connection:
             status = await connection.execute(
                 statements.RENEW, plan.tenant_id, plan.payment_id, plan.fence, self._clock.shift, LEASE
@@ -120,7 +129,7 @@ class Store:
         request: Request | None = None,
         release: bool = False,
     ) -> None:
-        """Write the plan, the outbox and a request in one go; with `release` also let the payment go.
+        """Write the plan, the outbox and a request in one go; with `release` also release the payment.
 
         `rejection` names a transition that status refused, and why; with `operator_notified` the payment asks for an
         operator over all such. With `quote_state` the quote has come to its end, of which pricing has to hear if it
@@ -129,38 +138,64 @@ class Store:
         A request with answer or refusal is done by it; one without is marked as calling: what it asks for was decided
         and is now asked of others.
 
-        Raises `LeaseLost` and writes nothing when the payment is somebody else's by now. A released payment is due at
+        Raises `LeaseLost` and writes nothing when the payment is another's by now. A released payment is due at
         `plan.due_time`, or at once when something newer was delivered meanwhile or another request on it is open.
         """
         key = request.key if request is not None else None
-        arguments = (
-            plan.tenant_id, plan.payment_id, plan.fence,
-            plan.stage, plan.quote_id, plan.currency_code, plan.total_minor, plan.platform_fee_minor, plan.attempt,
-            plan.cancel_outcome, plan.mirror_version, json.dumps(plan.latest_snapshot.to_json()), plan.revision,
-            plan.failures, plan.expire_time,
-            self._clock.shift, release, _rest(plan, now),
-            [one.request_id for one in added], [one.fact for one in added],
-            [json.dumps(one.snapshot.to_json()) for one in added], list(recorded), now,
-            rejection[1] if rejection else None, rejection[0] if rejection else None,
-            key.tenant_id if key else None, key.caller if key else None, key.method if key else None,
-            key.request_id if key else None,
-            request.answer if request else None,
-            json.dumps(request.refusal) if request and request.refusal is not None else None,
-            plan.request_count, operator_notified, quote_state, quote_operator_notified and quote_state is None,
-            plan.work_class, plan.quote_holds_uses,
-        )  # fmt: skip
+        refused_id, refusal = rejection or (None, None)
+        arguments = statements.SAVE.arguments(
+            tenant_id=plan.tenant_id,
+            payment_id=plan.payment_id,
+            fence=plan.fence,
+            stage=plan.stage,
+            quote_id=plan.quote_id,
+            currency_code=plan.currency_code,
+            total_minor=plan.total_minor,
+            parts=json.dumps([part.to_json() for part in plan.parts]),
+            attempt=plan.attempt,
+            attempt_kind=plan.attempt_kind,
+            cancel_outcome=plan.cancel_outcome,
+            mirror_version=plan.mirror_version,
+            latest_snapshot=json.dumps(plan.latest_snapshot.to_json()),
+            revision=plan.revision,
+            failures=plan.failures,
+            next_step=plan.next_step,
+            next_time=plan.next_time,
+            request_count=plan.request_count,
+            work_class=plan.work_class,
+            added_ids=[one.request_id for one in added],
+            added_facts=[one.fact for one in added],
+            added_snapshots=[json.dumps(one.snapshot.to_json()) for one in added],
+            recorded_ids=list(recorded),
+            rejected_id=refused_id,
+            rejection=refusal,
+            operator_notified=operator_notified,
+            quote_state=quote_state,
+            quote_holds_uses=plan.quote_holds_uses,
+            quote_operator_notified=quote_operator_notified and quote_state is None,
+            request_tenant_id=key.tenant_id if key else None,
+            caller=key.caller if key else None,
+            method=key.method if key else None,
+            request_id=key.request_id if key else None,
+            answer=request.answer if request else None,
+            refusal=json.dumps(request.refusal) if request and request.refusal is not None else None,
+            release=release,
+            rest=_rest(plan, now),
+            shift=self._clock.shift,
+            now=now,
+        )
         async with self._held.statement(point) as connection:
-            due_for = await connection.fetchval(statements.SAVE, *arguments)
+            due_for = await connection.fetchval(statements.SAVE.text, *arguments)
         if due_for is None:
             raise LeaseLost
         if release:
             self._wake_for(due_for)
 
     async def release(self, plan: Plan, *, now: datetime, problem: str | None = None) -> None:
-        """Let a payment go as it was last saved: only `failures`, their `problem` and `due_time` are kept.
+        """Release a payment as it was last saved: only `failures`, their `problem` and `due_time` are kept.
 
         It is due earlier, at once, when something newer was delivered or asked since it was taken. What status
-        has not recorded yet makes it MONEY. Does nothing when the payment is somebody else's by now.
+        has not recorded yet makes it MONEY. Does nothing when the payment is another's by now.
         """
         async with self._held.statement("lease.release") as connection:
             due_for = await connection.fetchval(
@@ -185,11 +220,11 @@ class Store:
             found = await connection.fetch(statements.OPEN_REQUESTS, tenant_id, payment_id)
         return [rows.request(row) for row in found]
 
-    async def keep_alive(self, plan: Plan, *, expire_time: datetime) -> None:
-        """Let a payment that nobody holds wait for its payer until `expire_time`; who holds it decides by itself."""
+    async def keep_alive(self, plan: Plan, *, next_time: datetime) -> None:
+        """Let a payment that nobody holds wait for its payer until `next_time`; who holds it decides by itself."""
         async with self._held.statement("life.keep") as connection:
             await connection.execute(
-                statements.KEEP_ALIVE, plan.tenant_id, plan.payment_id, expire_time, self._clock.shift
+                statements.KEEP_ALIVE, plan.tenant_id, plan.payment_id, next_time, self._clock.shift
             )
 
     async def observe(self, tenant_id: str, payment_id: str, *, mirror_version: int, observation: bytes) -> bool:
@@ -206,7 +241,7 @@ class Store:
         return is_new is not None
 
     async def quote_end(self, tenant_id: str, payment_id: str, *, fence: int) -> QuoteEnd | None:
-        """Return what pricing has to hear by whoever took the lease; None if it is somebody else's by now."""
+        """Return what pricing has to hear by whoever took the lease; None if it is another's by now."""
         async with self._held.statement(None) as connection:
             row = await connection.fetchrow(statements.QUOTE_END, tenant_id, payment_id, fence)
         return rows.quote_end(row) if row is not None else None
@@ -237,13 +272,20 @@ class Store:
 
 
 def _rest(plan: Plan, now: datetime) -> timedelta | None:
-    """Return how long a payment rests that is let go: a span, since our clock is not the database's."""
+    """Return how long a payment rests that is released: a span, since our clock is not the database's."""
     return None if plan.due_time is None else plan.due_time - now
 
 
-def _request_arguments(request: Request, now: datetime) -> tuple[object, ...]:
+def _request_arguments(request: Request, now: datetime) -> dict[str, object]:
     key = request.key
-    return (
-        key.tenant_id, key.caller, key.method, key.request_id, request.request_hash, request.payment_id,
-        request.command, now, request.send_before_time,
-    )  # fmt: skip
+    return {
+        "tenant_id": key.tenant_id,
+        "caller": key.caller,
+        "method": key.method,
+        "request_id": key.request_id,
+        "request_hash": request.request_hash,
+        "payment_id": request.payment_id,
+        "command": request.command,
+        "send_before_time": request.send_before_time,
+        "now": now,
+    }

@@ -59,6 +59,13 @@ def unrecorded_payment(plan: Plan) -> status_pb2.Payment:
     )
 
 
+def seller_part(seller_id: str, gross_minor: int, fee_minor: int, currency: str) -> orchestrator_pb2.SellerPart:
+    """Return the message of a seller's part, of a payment or of a refund."""
+    return orchestrator_pb2.SellerPart(
+        seller_id=seller_id, gross=money(gross_minor, currency), platform_fee=money(fee_minor, currency)
+    )
+
+
 def payment_plan(plan: Plan) -> orchestrator_pb2.PaymentPlan:
     """Return what was asked for and how far it has come."""
     currency = plan.currency_code or ""
@@ -67,25 +74,19 @@ def payment_plan(plan: Plan) -> orchestrator_pb2.PaymentPlan:
         timing=orchestrator_pb2.TIMING_IMMEDIATE,
         collection=orchestrator_pb2.COLLECTION_ELEMENTS,
         quote_id=plan.quote_id or "",
-        seller_parts=[
-            orchestrator_pb2.SellerPart(
-                seller_id=plan.seller_ids[0],
-                gross=money(plan.total_minor or 0, currency),
-                platform_fee=money(plan.platform_fee_minor or 0, currency),
-            )
-        ],
+        seller_parts=[seller_part(part.seller_id, part.gross_minor, part.fee_minor, currency) for part in plan.parts],
         attempt=plan.attempt,
         mirror_version=plan.mirror_version,
         revision=plan.revision,
         pending_steps=[
             *(["start"] if plan.stage is Stage.STARTING else []),
             *(f"record {transition.fact}" for transition in plan.pending),
-            *([_QUOTE_STEPS[plan.quote_unheard]] if plan.quote_unheard else []),
+            *([_QUOTE_STEPS[plan.quote_pending]] if plan.quote_pending else []),
         ],
         create_time=timestamp(plan.create_time),
     )
-    if plan.expire_time is not None:
-        message.expire_time.CopyFrom(timestamp(plan.expire_time))
+    if plan.next_time is not None:
+        message.expire_time.CopyFrom(timestamp(plan.next_time))
     return message
 
 
