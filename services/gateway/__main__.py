@@ -23,7 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from batzen.gateway.v1 import ops_pb2_grpc
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.access import TABLE
-from services.gateway.call_log.engine import Calls, Operation
+from services.gateway.call_log.engine import Calls
+from services.gateway.call_log.store import CallStore
+from services.gateway.call_log.sweep import CallSweep
 from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters import DeadLetters
 from services.gateway.deliveries.outbox import Deliveries
@@ -33,8 +35,11 @@ from services.gateway.mirror.store import Store
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
 from services.gateway.sellers.operations import Sellers
-from services.gateway.servicers.gateway import GatewayServicer, add_gateway_services
+from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.ops import GatewayOpsServicer
+from services.gateway.servicers.refunds import RefundServicer
+from services.gateway.servicers.sellers import SellerServicer
+from services.gateway.servicers.services import GatewayServicers, add_gateway_services
 from services.gateway.stripe_api.client import TRY_TIMEOUT_S, Provider
 from services.gateway.stripe_api.limits import Rates, StripeLimits
 from services.gateway.stripe_api.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
@@ -142,10 +147,11 @@ class Parts:
     work: Engine
     store: Store
     account: PlatformAccount
-    provider: Provider
-    servicer: GatewayServicer
+    servicers: GatewayServicers
     ops: GatewayOpsServicer
     calls: Calls
+    call_store: CallStore
+    provider: Provider
     reader: MirrorReader
     sellers: Sellers
     inbox: Inbox
@@ -182,15 +188,20 @@ async def gateway_parts(
         await stack.enter_async_context(account.verifying(provider))
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id])
         store = Store(held, clock=clock, wake=work.wake)
-        operations: list[Operation] = [
-            CreateIntent(provider),
-            ConfirmIntent(provider),
-            CancelIntent(provider),
-            CreateRefund(provider),
-        ]
-        calls = Calls(store, operations, is_away=limits.is_away_for, now=now)
+        call_store = CallStore(held)
+        calls = Calls(
+            call_store,
+            [
+                CreateIntent(provider, store),
+                ConfirmIntent(provider, store),
+                CancelIntent(provider, store),
+                CreateRefund(provider, store),
+            ],
+            now=now,
+        )
         reader = MirrorReader(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
+        customers = Customers(held, provider, now=now)
         inbox = Inbox(
             held,
             reader,
@@ -201,7 +212,8 @@ async def gateway_parts(
             wake=work.wake,
         )
         deliveries = Deliveries(held, sink, now=now)
-        work.register(calls.work, inbox.work, deliveries.work, Looker(held, reader).work)
+        sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
+        work.register(sweep.work, inbox.work, deliveries.work, Looker(held, reader).work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         yield Parts(
             clock=clock,
@@ -209,19 +221,22 @@ async def gateway_parts(
             work=work,
             store=store,
             account=account,
-            provider=provider,
-            servicer=GatewayServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
-                store=store,
-                calls=calls,
-                reader=reader,
-                creation=Creation(store, calls, Customers(held, provider, now=now), sellers, now=now),
-                sellers=sellers,
-                provider=provider,
-                tenant_id=tenant_id,
-                now=now,
+            servicers=GatewayServicers(
+                intents=IntentServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
+                    payments=store,
+                    calls=calls,
+                    reader=reader,
+                    creation=Creation(store, call_store, calls, customers, sellers, now=now),
+                    provider=provider,
+                    tenant_id=tenant_id,
+                ),
+                refunds=RefundServicer(payments=store, calls=calls, tenant_id=tenant_id),
+                sellers=SellerServicer(sellers=sellers, tenant_id=tenant_id),  # type: ignore[abstract]  # as above
             ),
             ops=GatewayOpsServicer(DeadLetters(held, work, clock=clock)),  # type: ignore[abstract]  # as above
             calls=calls,
+            call_store=call_store,
+            provider=provider,
             reader=reader,
             sellers=sellers,
             inbox=inbox,
@@ -257,7 +272,7 @@ async def serve(settings: Settings) -> None:
         await stack.enter_async_context(serving(webhooks, listen=settings.webhook_listen))
         await stack.enter_async_context(
             settings.process.server(
-                partial(add_gateway_services, parts.servicer),
+                partial(add_gateway_services, parts.servicers),
                 partial(ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server, parts.ops),
                 access=TABLE,
                 engine=parts.engine,

@@ -13,7 +13,7 @@ from typing import Any, Final
 import asyncpg
 
 from services.errors import RequestIdReused
-from services.gateway.domain import DeadLetterNotFound, PageTokenInvalid
+from services.gateway.errors import DeadLetterNotFound, PageTokenInvalid
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
@@ -229,7 +229,8 @@ _SUBJECTS: Final = """
         SELECT event_id, type FROM events WHERE tenant_id = $1 AND subject = s.subject AND state = 'WAITING'
         ORDER BY create_time, receive_time LIMIT 1) AS e ON true
     UNION ALL
-    SELECT 'calls/' || c.call_id, c.call_id::text, c.operation, c.payment_id
+    SELECT 'calls/' || c.call_id, c.call_id::text, c.operation,
+        CASE WHEN c.subject_type = 'payment' THEN c.subject_id END
     FROM calls c WHERE c.tenant_id = $1 AND c.call_id = ANY($3::text[]::uuid[])
     UNION ALL
     SELECT 'deliveries/' || d.payment_id, d.payment_id, d.origin, d.payment_id

@@ -14,7 +14,7 @@ DELETE FROM calls WHERE ctid = ANY(ARRAY(
     SELECT c.ctid FROM calls c
     WHERE c.create_time < $1 AND c.state IN ('ACCEPTED', 'ANSWERED', 'REFUSED', 'WITHDRAWN') AND NOT EXISTS (
         SELECT FROM intents i
-        WHERE i.tenant_id = c.tenant_id AND i.payment_id = c.payment_id
+        WHERE i.tenant_id = c.tenant_id AND c.subject_type = 'payment' AND i.payment_id = c.subject_id
             AND i.mirrored ->> 'state' NOT IN ('SUCCEEDED', 'CANCELED'))
     ORDER BY c.create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
 RETURNING 1"""

@@ -23,7 +23,7 @@ from sandbox.control import SandboxControl
 from sandbox.serving import running
 from services.access import TABLE
 from services.gateway.__main__ import Parts, gateway_parts
-from services.gateway.servicers.gateway import add_gateway_services
+from services.gateway.servicers.services import add_gateway_services
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.server import running_server
@@ -119,7 +119,7 @@ async def running_gateway(
         await stack.enter_async_context(parts.work.running())
         server = await stack.enter_async_context(
             running_server(
-                partial(add_gateway_services, parts.servicer),
+                partial(add_gateway_services, parts.servicers),
                 partial(add_GatewayOpsServiceServicer_to_server, parts.ops),
                 address="127.0.0.1:0",
                 access=TABLE,

@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.gateway.call_log.engine import IN_FLIGHT_MAX
+from services.gateway.call_log.execution import IN_FLIGHT_MAX
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import (

@@ -18,11 +18,12 @@ from batzen.gateway.v1 import intents_pb2, refunds_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.gateway import domain
-from services.gateway.domain import StripeUnavailable
-from services.gateway.mirror.store import call_id_of
+from services.gateway.call_log import backoff
+from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL, call_id_of
+from services.gateway.errors import StripeUnavailable
 from services.gateway.stripe_api.client import Provider
 from services.runtime.database.connections import plain_dsn
+from services.runtime.database.lease import LEASE
 from services.runtime.work import engine
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink
@@ -90,7 +91,7 @@ async def test_an_answer_that_never_comes_leaves_the_outcome_unknown_until_it_is
     assert answer.observation.amounts.captured_minor == 0
     assert (await payments.seen(payment_id)).outcome_unknown
 
-    clock.advance(domain.SETTLE_FIRST)
+    clock.advance(backoff.SETTLE_FIRST)
     await replica.parts.work.once()
     heard = await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
     assert not heard.observation.outcome_unknown
@@ -290,7 +291,7 @@ async def test_a_create_that_stays_unknown_is_unavailable_and_ends_in_one_intent
     assert (await refusal(payments.gateway.CreateIntent(second)))[1] in ("ATTEMPT_OPEN", "STRIPE_UNAVAILABLE")
 
     await stripe.clear_faults()
-    clock.advance(domain.SETTLE_MAX)
+    clock.advance(backoff.SETTLE_MAX)
     await replica.parts.work.once()
 
     await delivered.hears(request.payment_id, lambda seen: seen.attempt == 1)
@@ -329,7 +330,7 @@ async def test_an_unanswered_refund_keeps_its_reservation_until_it_is_settled(
     assert answer.observation.amounts.refund_pending_minor == 4_000
     assert answer.observation.refundable_minor == AMOUNT_MINOR - 4_000
 
-    clock.advance(domain.SETTLE_FIRST)
+    clock.advance(backoff.SETTLE_FIRST)
     await replica.parts.work.once()
     heard = await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
     assert heard.observation.amounts.refund_pending_minor == 0
@@ -380,7 +381,7 @@ async def test_what_is_said_before_the_key_is_looked_at_frees_no_reservation_of_
     assert (await payments.gateway.CreateRefund(request)).refund.state == refunds_pb2.Refund.STATE_PENDING
 
     await stripe.fault(kind, route=REFUND, times=None)
-    clock.advance(domain.SETTLE_FIRST)
+    clock.advance(backoff.SETTLE_FIRST)
     await until_struck(stripe)
     again = payments.refund_request(payment_id, 5_000, expected_minor=AMOUNT_MINOR)
     assert (await refusal(payments.gateway.CreateRefund(again)))[0] in (
@@ -390,7 +391,7 @@ async def test_what_is_said_before_the_key_is_looked_at_frees_no_reservation_of_
     assert (await payments.seen(payment_id)).refundable_minor == 5_000
 
     await stripe.clear_faults()
-    clock.advance(domain.SETTLE_MAX)
+    clock.advance(backoff.SETTLE_MAX)
     await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 5_000)
     assert len(await payments.refunds(payment_id)) == 1
 
@@ -408,16 +409,16 @@ async def test_a_refund_that_was_promised_and_never_made_is_made_anew(
     for number in range(failures):  # each time Stripe repeats the failure, and has no such refund
         if number:
             await stripe.fault(Kind.SERVER_ERROR, route=REFUND, stored=True, should_retry=False)
-            clock.advance(domain.SETTLE_MAX)
+            clock.advance(backoff.SETTLE_MAX)
             await replica.parts.work.once()
-        clock.advance(domain.SETTLE_MAX)
+        clock.advance(backoff.SETTLE_MAX)
         await replica.parts.work.once()
         kept = (await payments.gateway.GetRefund(refunds_pb2.GetRefundRequest(refund_id=promised.refund_id))).refund
         assert kept.state in (
             refunds_pb2.Refund.STATE_PENDING,
             refunds_pb2.Refund.STATE_SUCCEEDED,
         )  # never given up in between
-    clock.advance(domain.SETTLE_MAX)
+    clock.advance(backoff.SETTLE_MAX)
     await replica.parts.work.once()
 
     await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
@@ -451,7 +452,7 @@ async def test_a_key_that_stripe_may_have_forgotten_is_looked_up_and_not_used_ag
     await payments.gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
 
     await stripe.advance(timedelta(days=2).total_seconds())
-    clock.advance(domain.IDEMPOTENCY_KEY_TTL)
+    clock.advance(IDEMPOTENCY_KEY_TTL)
     await replica.parts.work.once()
 
     await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 4_000)
@@ -488,7 +489,7 @@ async def test_a_lease_that_ran_out_is_taken_over_and_the_late_answer_is_thrown_
     late = asyncio.ensure_future(payments.gateway.ConfirmIntent(request))
     await until_struck(stripe)
 
-    clock.advance(domain.LEASE)  # as if the first process had stalled
+    clock.advance(LEASE)  # as if the first process had stalled
     async with start_gateway() as other, other.connect() as stub:
         taken_over = asyncio.ensure_future(stub.ConfirmIntent(request))
         await until_fence(replica, payment_id, at_least=3)
@@ -533,7 +534,7 @@ async def test_an_engine_that_cannot_look_once_looks_again(
     await owner.close()
     logging.getLogger(engine.__name__).removeHandler(said)
 
-    clock.advance(domain.SETTLE_FIRST)
+    clock.advance(backoff.SETTLE_FIRST)
     await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
 
 
@@ -643,11 +644,11 @@ async def test_a_call_that_was_withdrawn_is_taken_up_again_under_its_key_however
     payment_id = await payments.paid()
     request = payments.refund_request(payment_id, 600)
     key = f"refund.create:{call_id_of('main', 'refund.create', uuid.UUID(request.request_id))}"
-    for passed in (timedelta(0), domain.IDEMPOTENCY_KEY_TTL):
+    for passed in (timedelta(0), IDEMPOTENCY_KEY_TTL):
         clock.advance(passed)
         await stripe.fault(Kind.RATE_LIMIT, route=REFUND, times=TRIES)
         assert (await refusal(gateway.CreateRefund(request)))[1] == "STRIPE_RATE_LIMITED"
-        call = await replica.parts.store.call("main", "refund.create", uuid.UUID(request.request_id))
+        call = await replica.parts.call_store.call("main", "refund.create", uuid.UUID(request.request_id))
         assert call is not None
         assert (call.state, call.key) == ("WITHDRAWN", key)
 
@@ -660,13 +661,16 @@ async def test_a_call_that_was_withdrawn_is_taken_up_again_under_its_key_however
 @asynccontextmanager
 async def last_commits_lost(database: ServiceDatabase, payment_id: str) -> AsyncIterator[None]:
     """Put what the database holds of a payment back as it was before; as a standby does that had not got the last."""
-    tables = ("calls", "refunds", "intents", "payments")
+    tables = {"calls": "subject_id", "refunds": "payment_id", "intents": "payment_id", "payments": "payment_id"}
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
-    kept = {one: await owner.fetch(f"SELECT t FROM {one} t WHERE payment_id = $1", payment_id) for one in tables}
+    kept = {
+        table: await owner.fetch(f"SELECT t FROM {table} t WHERE {key} = $1", payment_id)
+        for table, key in tables.items()
+    }
     yield
     async with owner.transaction():
-        for one in tables:
-            await owner.execute(f"DELETE FROM {one} WHERE payment_id = $1", payment_id)
+        for one, key in tables.items():
+            await owner.execute(f"DELETE FROM {one} WHERE {key} = $1", payment_id)
         for one in reversed(tables):
             await owner.executemany(f"INSERT INTO {one} SELECT ($1::{one}).*", [(row["t"],) for row in kept[one]])
     await owner.close()

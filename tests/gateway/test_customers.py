@@ -13,7 +13,7 @@ from batzen.gateway.v1 import payer_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.gateway import domain
+from services.gateway.call_log import backoff
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import CREATE, SUCCEEDED, Payments, new_id, refusal, refused
@@ -94,7 +94,7 @@ async def test_a_customer_that_is_deleted_while_an_intents_making_is_unknown_sta
     assert await refusal(gateway.CreateIntent(request)) == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
     await stripe.delete_customer(customer_id)
 
-    clock.advance(domain.SETTLE_FIRST)
+    clock.advance(backoff.SETTLE_FIRST)
     await replica.parts.work.once()  # nobody who could say more of the payer is there
     answer = await gateway.CreateIntent(request)
 

@@ -137,13 +137,13 @@ async def test_a_call_that_cannot_be_settled_is_replayed_after_a_fix(  # noqa: P
     # As a release leaves it that writes what this one cannot read, after the last but one try.
     params = await owner.fetchval(
         """UPDATE calls c SET params = '[]', failures = 1000, due_time = now(), state = $2 FROM calls b
-           WHERE b.call_id = c.call_id AND c.payment_id = $1 AND c.state = 'UNKNOWN' RETURNING b.params""",
+           WHERE b.call_id = c.call_id AND c.subject_id = $1 AND c.state = 'UNKNOWN' RETURNING b.params""",
         payment_id,
         state,
     )
     await until(
         lambda: owner.fetchval(
-            "SELECT dead_time IS NOT NULL FROM calls WHERE payment_id = $1 AND operation = 'intent.confirm'", payment_id
+            "SELECT dead_time IS NOT NULL FROM calls WHERE subject_id = $1 AND operation = 'intent.confirm'", payment_id
         )
     )
     (letter,) = [one for one in (await letters(ops)).values() if one.payment_id == payment_id]
@@ -167,7 +167,7 @@ async def test_a_call_that_was_given_up_and_is_settled_by_a_reading_is_no_dead_l
     await stripe.clear_faults()
     await owner.execute(
         """UPDATE calls SET due_time = NULL, dead_time = now(), problem = 'TypeError'
-           WHERE payment_id = $1 AND state = 'UNKNOWN'""",
+           WHERE subject_id = $1 AND state = 'UNKNOWN'""",
         payment_id,
     )
 

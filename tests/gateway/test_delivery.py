@@ -25,15 +25,17 @@ from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.call_log import backoff
 from services.gateway.deliveries import outbox
 from services.gateway.deliveries.outbox import Deliveries, DeliveryRefused
-from services.gateway.domain import SUCCEEDED, Amounts, Observation
-from services.gateway.mirror.store import LeaseLost
+from services.gateway.mirror.observation import Observation
 from services.runtime.database.connections import DirectConnections, reading
+from services.runtime.database.lease import LeaseLost
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.work import dead_letters as letters
 from services.runtime.work.dead_letters import Depth
 from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass
+from services.shared.payment import Amounts
+from services.shared.states import IntentState
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.samples import new_id
@@ -147,7 +149,7 @@ def seen(before: Observation, captured_minor: int) -> Observation:
         before,
         mirror_version=before.mirror_version + 1,
         attempt=1,
-        intent_state=SUCCEEDED,
+        intent_state=IntentState.SUCCEEDED,
         amounts=Amounts(authorized_minor=10_000, captured_minor=captured_minor),
     )
 

@@ -11,14 +11,17 @@ import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import refunds_pb2
-from services.gateway import domain
-from services.gateway.disputes import domain as disputes
-from services.gateway.disputes.domain import Dispute, standing_of
+from services.gateway import codec
+from services.gateway.disputes.domain import UNREAD, Dispute, Standing, standing_of
+from services.gateway.intents.domain import Intent
 from services.gateway.mirror import attention
-from services.gateway.mirror.attention import Attention
+from services.gateway.mirror.observation import conclude
+from services.gateway.refunds.domain import Refund
+from services.shared.payment import Attention
+from services.shared.states import AttentionReason
 from tests.gateway.receiving import event_of
 from tests.gateway.samples import AMOUNT_MINOR, Payments, refusal
-from tests.gateway.test_domain import START, intent, observe, paid, refund
+from tests.gateway.test_domain import START, intent, paid, refund
 from tests.gateway.test_inbox import Place, place, quiet  # noqa: F401 fixtures
 
 DUE = datetime(2026, 12, 1, 18, tzinfo=UTC)
@@ -35,16 +38,16 @@ def dispute(standing: str, amount_minor: int = AMOUNT_MINOR, *, dispute_id: str 
 @pytest.mark.parametrize(
     ("standing", "open_minor", "lost_minor", "reason"),
     [
-        (disputes.OPEN, 4_000, 0, "DISPUTE_OPEN"),
-        (disputes.LOST, 0, 4_000, "DISPUTE_LOST"),
-        (disputes.INQUIRY, 0, 0, "INQUIRY_OPEN"),
-        (disputes.CLOSED, 0, 0, None),
+        (Standing.OPEN, 4_000, 0, "DISPUTE_OPEN"),
+        (Standing.LOST, 0, 4_000, "DISPUTE_LOST"),
+        (Standing.INQUIRY, 0, 0, "INQUIRY_OPEN"),
+        (Standing.CLOSED, 0, 0, None),
     ],
 )
 def test_a_dispute_takes_what_it_contests_while_it_is_open_and_when_it_is_lost(
     standing: str, open_minor: int, lost_minor: int, reason: str | None
 ) -> None:
-    seen = observe(START, [paid(disputed=True, disputes=(dispute(standing, 4_000),))], [])
+    seen = conclude(START, [paid(disputed=True, disputes=(dispute(standing, 4_000),))], [])
 
     assert (seen.amounts.disputed_open_minor, seen.amounts.disputed_lost_minor) == (open_minor, lost_minor)
     assert seen.refundable_minor == AMOUNT_MINOR - open_minor - lost_minor
@@ -53,11 +56,11 @@ def test_a_dispute_takes_what_it_contests_while_it_is_open_and_when_it_is_lost(
 
 def test_several_disputes_of_a_charge_are_all_counted_and_all_said() -> None:
     both = (
-        dispute(disputes.LOST, 1_000, dispute_id="dp_1"),
-        dispute(disputes.OPEN, 2_000, dispute_id="dp_2", evidence_due_time=DUE),
+        dispute(Standing.LOST, 1_000, dispute_id="dp_1"),
+        dispute(Standing.OPEN, 2_000, dispute_id="dp_2", evidence_due_time=DUE),
     )
 
-    seen = observe(START, [paid(disputed=True, disputes=both)], [])
+    seen = conclude(START, [paid(disputed=True, disputes=both)], [])
 
     assert (seen.amounts.disputed_open_minor, seen.amounts.disputed_lost_minor) == (2_000, 1_000)
     assert seen.attention == Attention(
@@ -70,19 +73,19 @@ def test_several_disputes_of_a_charge_are_all_counted_and_all_said() -> None:
 def test_a_charge_that_is_disputed_in_a_way_not_read_yet_needs_an_operator_and_gives_nothing_back() -> None:
     unread = paid(disputed=True)
 
-    assert observe(START, [unread], []).attention == disputes.UNREAD
+    assert conclude(START, [unread], []).attention == UNREAD
     assert not unread.may_be_refunded
 
 
 @pytest.mark.parametrize(
     ("standing", "is_refundable", "may"),
     [
-        (disputes.OPEN, False, False),
-        (disputes.OPEN, True, True),
-        (disputes.INQUIRY, True, True),
-        (disputes.INQUIRY, False, False),
-        (disputes.CLOSED, False, True),  # Stripe has the last word
-        (disputes.LOST, False, True),
+        (Standing.OPEN, False, False),
+        (Standing.OPEN, True, True),
+        (Standing.INQUIRY, True, True),
+        (Standing.INQUIRY, False, False),
+        (Standing.CLOSED, False, True),  # Stripe has the last word
+        (Standing.LOST, False, True),
     ],
 )
 def test_a_disputed_charge_is_refunded_only_while_stripe_says_that_it_can_be(
@@ -94,9 +97,9 @@ def test_a_disputed_charge_is_refunded_only_while_stripe_says_that_it_can_be(
 
 
 def test_what_a_bank_took_back_of_another_attempt_is_no_surplus_any_more() -> None:
-    contested = paid(2, disputed=True, disputes=(dispute(disputes.LOST, 4_000),))
+    contested = paid(2, disputed=True, disputes=(dispute(Standing.LOST, 4_000),))
 
-    seen = observe(START, [paid(1), contested], [refund(1_000, attempt=2)])
+    seen = conclude(START, [paid(1), contested], [refund(1_000, attempt=2)])
 
     assert (seen.amounts.surplus_minor, seen.amounts.disputed_lost_minor) == (5_000, 0)
 
@@ -104,16 +107,16 @@ def test_what_a_bank_took_back_of_another_attempt_is_no_surplus_any_more() -> No
 @pytest.mark.parametrize(
     ("status", "is_withdrawn", "standing"),
     [
-        ("needs_response", False, disputes.OPEN),
-        ("appeal_under_review", True, disputes.OPEN),
-        ("lost", True, disputes.LOST),
-        ("won", False, disputes.CLOSED),
-        ("warning_closed", False, disputes.CLOSED),
-        ("warning_under_review", False, disputes.INQUIRY),
-        ("prevented", True, disputes.LOST),
-        ("prevented", False, disputes.CLOSED),
-        ("a_state_to_come", True, disputes.OPEN),
-        ("a_state_to_come", False, disputes.INQUIRY),
+        ("needs_response", False, Standing.OPEN),
+        ("appeal_under_review", True, Standing.OPEN),
+        ("lost", True, Standing.LOST),
+        ("won", False, Standing.CLOSED),
+        ("warning_closed", False, Standing.CLOSED),
+        ("warning_under_review", False, Standing.INQUIRY),
+        ("prevented", True, Standing.LOST),
+        ("prevented", False, Standing.CLOSED),
+        ("a_state_to_come", True, Standing.OPEN),
+        ("a_state_to_come", False, Standing.INQUIRY),
     ],
 )
 def test_every_state_of_a_dispute_says_where_the_money_is(status: str, is_withdrawn: bool, standing: str) -> None:
@@ -126,10 +129,10 @@ def test_what_needs_an_operator_most_is_named_and_nothing_is_left_unsaid() -> No
     said = attention.combined(every)
 
     assert said is not None
-    assert said.reason == attention.DISPUTE_OPEN
+    assert said.reason == AttentionReason.DISPUTE_OPEN
     assert all(f"About {reason}." in said.detail for reason in attention.BY_URGENCY)
     assert attention.combined([]) is None
-    endless = attention.combined([Attention(reason=attention.SURPLUS, detail="x" * 400)] * 9)
+    endless = attention.combined([Attention(reason=AttentionReason.SURPLUS, detail="x" * 400)] * 9)
     assert endless is not None
     assert len(endless.detail) == attention.DETAIL_CHARACTERS_MAX
 
@@ -279,20 +282,20 @@ def test_a_refund_made_before_another_failed_does_not_stand_for_it() -> None:
     beside = replace(refund(5_000), stripe_refund_id="re_2", create_time=failed.create_time + timedelta(days=1))
     after = replace(refund(4_000), stripe_refund_id="re_3", create_time=failed.create_time + timedelta(days=2))
 
-    assert observe(START, [paid()], [failed, beside]).attention is not None
-    assert observe(START, [paid()], [failed, beside, after]).attention is None
+    assert conclude(START, [paid()], [failed, beside]).attention is not None
+    assert conclude(START, [paid()], [failed, beside, after]).attention is None
 
 
 def test_a_refund_that_stripe_never_took_was_promised_to_nobody() -> None:
-    assert observe(START, [paid()], [refund(4_000, state="FAILED")]).attention is None
+    assert conclude(START, [paid()], [refund(4_000, state="FAILED")]).attention is None
     canceled = replace(refund(4_000, state="CANCELED"), stripe_refund_id="re_1")
-    assert observe(START, [paid()], [canceled]).attention is not None
+    assert conclude(START, [paid()], [canceled]).attention is not None
 
 
 def test_what_is_kept_of_a_dispute_a_notice_and_a_failure_is_read_back() -> None:
 
-    kept = intent(disputes=(dispute(disputes.OPEN, evidence_due_time=DUE),), notices=(("prv_1", "review.opened"),))
+    kept = intent(disputes=(dispute(Standing.OPEN, evidence_due_time=DUE),), notices=(("prv_1", "review.opened"),))
     failed = replace(refund(1), fail_time=DUE)
 
-    assert domain.intent_from_json(domain.to_json(kept)) == kept
-    assert domain.refund_from_json(domain.to_json(failed)) == failed
+    assert codec.from_json(Intent, codec.to_json(kept)) == kept
+    assert codec.from_json(Refund, codec.to_json(failed)) == failed

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway import domain
-from services.gateway.domain import Facts, Intent, Method, Observation, PaymentError, Refund, advances, apply, observe
+from services.gateway import codec
+from services.gateway.call_log import backoff
+from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL
+from services.gateway.intents.domain import NEVER_BACK, RANK, Intent, IntentFacts, advances, apply, is_current
+from services.gateway.mirror.observation import Observation, conclude
+from services.gateway.refunds.domain import Refund, RefundState
+from services.shared.payment import Method, PaymentError
+from services.shared.states import IntentState
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 AMOUNT = 10_000
@@ -28,25 +34,25 @@ def intent(attempt: int = 1, **changes: object) -> Intent:
     return replace(made, **changes)  # type: ignore[arg-type]  # fields of an Intent
 
 
-def facts(state: str = domain.REQUIRES_PAYMENT_METHOD, **changes: object) -> Facts:
-    shown = Facts(
+def facts(state: str = IntentState.REQUIRES_PAYMENT_METHOD, **changes: object) -> IntentFacts:
+    shown = IntentFacts(
         intent_id="pi_1",
         state=state,
         amount_minor=AMOUNT,
         currency_code="CHF",
-        captured_minor=AMOUNT if state == domain.SUCCEEDED else 0,
-        capturable_minor=AMOUNT if state == domain.REQUIRES_CAPTURE else 0,
+        captured_minor=AMOUNT if state == IntentState.SUCCEEDED else 0,
+        capturable_minor=AMOUNT if state == IntentState.REQUIRES_CAPTURE else 0,
     )
-    return replace(shown, **changes)  # type: ignore[arg-type]  # fields of Facts
+    return replace(shown, **changes)  # type: ignore[arg-type]  # fields of IntentFacts
 
 
-def refund(amount_minor: int, *, state: str = domain.REFUND_SUCCEEDED, attempt: int = 1) -> Refund:
+def refund(amount_minor: int, *, state: str = RefundState.SUCCEEDED, attempt: int = 1) -> Refund:
     refund_id = f"refund_{attempt}_{amount_minor}_{state}"
     return Refund(refund_id=refund_id, attempt=attempt, amount_minor=amount_minor, create_time=NOW, state=state)
 
 
 def paid(attempt: int = 1, **changes: object) -> Intent:
-    return intent(attempt, state=domain.SUCCEEDED, captured_minor=AMOUNT, **changes)
+    return intent(attempt, state=IntentState.SUCCEEDED, captured_minor=AMOUNT, **changes)
 
 
 # What is seen of one intent.
@@ -66,16 +72,18 @@ def test_the_same_card_may_fail_to_authenticate_twice() -> None:
     failed = facts(error=DECLINED, error_mark="failed:pm_1")
 
     state = apply(intent(), failed, currency_code="CHF")
-    state = apply(state, facts(domain.REQUIRES_ACTION), currency_code="CHF")
+    state = apply(state, facts(IntentState.REQUIRES_ACTION), currency_code="CHF")
     state = apply(state, failed, currency_code="CHF")
 
     assert state.decline_count == 2
 
 
 def test_what_is_shown_in_part_does_not_erase_what_was_seen_in_full() -> None:
-    known = apply(intent(), facts(domain.SUCCEEDED, method=VISA, disputed=True, charge_id="ch_1"), currency_code="CHF")
+    known = apply(
+        intent(), facts(IntentState.SUCCEEDED, method=VISA, disputed=True, charge_id="ch_1"), currency_code="CHF"
+    )
 
-    after = apply(known, facts(domain.SUCCEEDED, method=ID_ALONE), currency_code="CHF")
+    after = apply(known, facts(IntentState.SUCCEEDED, method=ID_ALONE), currency_code="CHF")
 
     assert (after.method, after.disputed, after.charge_id) == (VISA, True, "ch_1")
 
@@ -89,11 +97,11 @@ def test_another_method_replaces_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("shown", [facts(amount_minor=1), facts(currency_code="EUR")])
-def test_another_amount_or_currency_than_asked_for_is_a_mismatch(shown: Facts) -> None:
+def test_another_amount_or_currency_than_asked_for_is_a_mismatch(shown: IntentFacts) -> None:
     after = apply(intent(), shown, currency_code="CHF")
 
     assert "10000 CHF" in after.mismatch
-    attention = observe(START, [after], []).attention
+    attention = conclude(START, [after], []).attention
     assert attention is not None
     assert attention.reason == "AMOUNT_MISMATCH"
     assert apply(after, facts(), currency_code="CHF").mismatch == ""
@@ -102,78 +110,78 @@ def test_another_amount_or_currency_than_asked_for_is_a_mismatch(shown: Facts) -
 # Which snapshots may be applied without a reading.
 
 
-@pytest.mark.parametrize("state", sorted(domain.RANK))
+@pytest.mark.parametrize("state", sorted(RANK))
 def test_whatever_follows_an_untouched_intent_advances_it(state: str) -> None:
-    assert advances(intent(), facts(state)) == (state != domain.REQUIRES_PAYMENT_METHOD)
+    assert advances(intent(), facts(state)) == (state != IntentState.REQUIRES_PAYMENT_METHOD)
 
 
-@pytest.mark.parametrize("state", sorted(domain.RANK))
+@pytest.mark.parametrize("state", sorted(RANK))
 def test_after_a_decline_only_what_is_never_left_backwards_advances(state: str) -> None:
     declined = intent(error=DECLINED, error_mark="ch_1")
 
-    assert advances(declined, facts(state)) == (state in domain.NEVER_BACK)
+    assert advances(declined, facts(state)) == (state in NEVER_BACK)
 
 
-@pytest.mark.parametrize("last", [domain.SUCCEEDED, domain.CANCELED])
-@pytest.mark.parametrize("state", sorted(domain.RANK))
+@pytest.mark.parametrize("last", [IntentState.SUCCEEDED, IntentState.CANCELED])
+@pytest.mark.parametrize("state", sorted(RANK))
 def test_nothing_advances_what_is_over(last: str, state: str) -> None:
     assert not advances(intent(state=last), facts(state))
 
 
 def test_a_snapshot_that_takes_back_money_or_changes_the_amount_does_not_advance() -> None:
-    held = intent(state=domain.REQUIRES_CAPTURE, captured_minor=500)
+    held = intent(state=IntentState.REQUIRES_CAPTURE, captured_minor=500)
 
-    assert advances(held, facts(domain.SUCCEEDED, captured_minor=500))
-    assert not advances(held, facts(domain.SUCCEEDED, captured_minor=499))
-    assert not advances(held, facts(domain.SUCCEEDED, amount_minor=1))
+    assert advances(held, facts(IntentState.SUCCEEDED, captured_minor=500))
+    assert not advances(held, facts(IntentState.SUCCEEDED, captured_minor=499))
+    assert not advances(held, facts(IntentState.SUCCEEDED, amount_minor=1))
 
 
 def test_a_method_of_which_only_the_id_is_shown_has_to_be_read_unless_it_is_known() -> None:
-    assert not advances(intent(), facts(domain.SUCCEEDED, method=ID_ALONE))
-    assert advances(intent(method=VISA), facts(domain.SUCCEEDED, method=ID_ALONE))
-    assert advances(intent(), facts(domain.SUCCEEDED, method=VISA))
+    assert not advances(intent(), facts(IntentState.SUCCEEDED, method=ID_ALONE))
+    assert advances(intent(method=VISA), facts(IntentState.SUCCEEDED, method=ID_ALONE))
+    assert advances(intent(), facts(IntentState.SUCCEEDED, method=VISA))
 
 
 def test_a_snapshot_says_nothing_new_only_when_nothing_it_shows_is_new() -> None:
-    known = apply(intent(), facts(domain.SUCCEEDED, method=VISA), currency_code="CHF")
+    known = apply(intent(), facts(IntentState.SUCCEEDED, method=VISA), currency_code="CHF")
 
-    assert domain.is_current(known, facts(domain.SUCCEEDED, method=ID_ALONE))
+    assert is_current(known, facts(IntentState.SUCCEEDED, method=ID_ALONE))
     for news in (
-        facts(domain.CANCELED),
-        facts(domain.SUCCEEDED, captured_minor=1),
-        facts(domain.SUCCEEDED, amount_minor=1),
-        facts(domain.SUCCEEDED, error_mark="ch_2"),
-        facts(domain.SUCCEEDED, refunded_minor=1),
-        facts(domain.SUCCEEDED, method=Method(payment_method_id="pm_2")),
+        facts(IntentState.CANCELED),
+        facts(IntentState.SUCCEEDED, captured_minor=1),
+        facts(IntentState.SUCCEEDED, amount_minor=1),
+        facts(IntentState.SUCCEEDED, error_mark="ch_2"),
+        facts(IntentState.SUCCEEDED, refunded_minor=1),
+        facts(IntentState.SUCCEEDED, method=Method(payment_method_id="pm_2")),
     ):
-        assert not domain.is_current(known, news)
+        assert not is_current(known, news)
 
 
 # What is true of the payment.
 
 
 def test_nothing_is_observed_before_an_intent_exists() -> None:
-    assert observe(START, [intent(intent_id="")], []) == START
+    assert conclude(START, [intent(intent_id="")], []) == START
 
 
 def test_a_version_says_something_new() -> None:
-    first = observe(START, [intent()], [])
-    again = observe(first, [intent()], [])
-    later = observe(again, [paid()], [])
+    first = conclude(START, [intent()], [])
+    again = conclude(first, [intent()], [])
+    later = conclude(again, [paid()], [])
 
     assert [one.mirror_version for one in (first, again, later)] == [1, 1, 2]
 
 
 def test_the_time_of_a_version_says_nothing_new() -> None:
-    kept = replace(observe(START, [intent()], []), observe_time=NOW)
+    kept = replace(conclude(START, [intent()], []), observe_time=NOW)
 
-    assert observe(kept, [intent()], []) == kept
+    assert conclude(kept, [intent()], []) == kept
 
 
 def test_an_unknown_outcome_is_news_and_its_end_too() -> None:
-    first = observe(START, [intent()], [])
-    unknown = observe(first, [intent()], [], outcome_unknown=True)
-    settled = observe(unknown, [intent()], [])
+    first = conclude(START, [intent()], [])
+    unknown = conclude(first, [intent()], [], outcome_unknown=True)
+    settled = conclude(unknown, [intent()], [])
 
     assert unknown.outcome_unknown
     assert not settled.outcome_unknown
@@ -181,8 +189,8 @@ def test_an_unknown_outcome_is_news_and_its_end_too() -> None:
 
 
 def test_what_was_held_stays_the_largest_amount_agreed_to() -> None:
-    held = observe(START, [intent(state=domain.REQUIRES_CAPTURE, capturable_minor=AMOUNT)], [])
-    partly = observe(held, [intent(state=domain.SUCCEEDED, captured_minor=4_000)], [])
+    held = conclude(START, [intent(state=IntentState.REQUIRES_CAPTURE, capturable_minor=AMOUNT)], [])
+    partly = conclude(held, [intent(state=IntentState.SUCCEEDED, captured_minor=4_000)], [])
 
     assert (held.amounts.authorized_minor, held.amounts.capturable_minor) == (AMOUNT, AMOUNT)
     assert (partly.amounts.authorized_minor, partly.amounts.captured_minor) == (AMOUNT, 4_000)
@@ -190,10 +198,10 @@ def test_what_was_held_stays_the_largest_amount_agreed_to() -> None:
 
 
 def test_the_attempt_that_took_money_first_keeps_counting() -> None:
-    canceled = intent(1, state=domain.CANCELED)
-    counted = observe(START, [canceled, paid(2)], [])
+    canceled = intent(1, state=IntentState.CANCELED)
+    counted = conclude(START, [canceled, paid(2)], [])
 
-    late = observe(counted, [paid(1), paid(2)], [refund(1_000, attempt=2)])
+    late = conclude(counted, [paid(1), paid(2)], [refund(1_000, attempt=2)])
 
     assert (counted.attempt, late.attempt) == (2, 2)
     assert (late.amounts.captured_minor, late.amounts.surplus_minor) == (AMOUNT, AMOUNT)
@@ -203,10 +211,10 @@ def test_the_attempt_that_took_money_first_keeps_counting() -> None:
 
 
 def test_money_taken_counts_before_money_held() -> None:
-    held = intent(1, state=domain.REQUIRES_CAPTURE, capturable_minor=AMOUNT)
-    before = observe(START, [held], [])
+    held = intent(1, state=IntentState.REQUIRES_CAPTURE, capturable_minor=AMOUNT)
+    before = conclude(START, [held], [])
 
-    after = observe(before, [held, paid(2)], [])
+    after = conclude(before, [held, paid(2)], [])
 
     assert (after.attempt, after.amounts.captured_minor) == (2, AMOUNT)
 
@@ -214,8 +222,8 @@ def test_money_taken_counts_before_money_held() -> None:
 def test_giving_surplus_back_is_no_refund_of_the_payment() -> None:
     both = [paid(1), paid(2)]
 
-    partly = observe(START, both, [refund(4_000, attempt=2)])
-    wholly = observe(partly, both, [refund(AMOUNT, attempt=2)])
+    partly = conclude(START, both, [refund(4_000, attempt=2)])
+    wholly = conclude(partly, both, [refund(AMOUNT, attempt=2)])
 
     assert (partly.amounts.surplus_minor, partly.amounts.refunded_minor) == (6_000, 0)
     assert (wholly.amounts.surplus_minor, wholly.attention) == (0, None)
@@ -224,23 +232,23 @@ def test_giving_surplus_back_is_no_refund_of_the_payment() -> None:
 def test_a_refund_that_failed_is_refundable_again() -> None:
     refunds = [
         refund(1_000),
-        refund(2_000, state=domain.REFUND_PENDING),
-        refund(3_000, state=domain.REFUND_FAILED),
-        refund(500, state=domain.REFUND_CANCELED),
+        refund(2_000, state=RefundState.PENDING),
+        refund(3_000, state=RefundState.FAILED),
+        refund(500, state=RefundState.CANCELED),
     ]
 
-    amounts = observe(START, [paid()], refunds)
+    amounts = conclude(START, [paid()], refunds)
 
     assert (amounts.amounts.refunded_minor, amounts.amounts.refund_pending_minor) == (1_000, 2_000)
     assert amounts.refundable_minor == AMOUNT - 3_000
 
 
 def test_declines_are_counted_over_all_attempts_and_success_clears_the_error() -> None:
-    first = intent(1, state=domain.CANCELED, decline_count=2, error=DECLINED)
+    first = intent(1, state=IntentState.CANCELED, decline_count=2, error=DECLINED)
     second = intent(2, decline_count=1, error=DECLINED)
 
-    trying = observe(START, [first, second], [])
-    done = observe(trying, [first, paid(2, decline_count=1, error=DECLINED)], [])
+    trying = conclude(START, [first, second], [])
+    done = conclude(trying, [first, paid(2, decline_count=1, error=DECLINED)], [])
 
     assert (trying.decline_count, trying.last_error) == (3, DECLINED)
     assert (done.decline_count, done.last_error) == (3, None)
@@ -249,7 +257,7 @@ def test_declines_are_counted_over_all_attempts_and_success_clears_the_error() -
 _INTENTS = st.lists(
     st.builds(
         lambda state, captured, capturable: (state, captured, capturable),
-        st.sampled_from(sorted(domain.RANK)),
+        st.sampled_from(sorted(RANK)),
         st.integers(0, AMOUNT),
         st.integers(0, AMOUNT),
     ),
@@ -273,7 +281,7 @@ def test_whatever_is_seen_money_is_neither_lost_nor_made(
             for number, (state, captured, capturable) in enumerate(shown, 1)
         ]
         refunds = [refund(amount, state=state, attempt=attempt) for attempt, amount, state in given_back]
-        before, known = known, observe(known, intents, refunds)
+        before, known = known, conclude(known, intents, refunds)
         amounts = known.amounts
 
         others = sum(one.captured_minor for one in intents if one.attempt != known.attempt)
@@ -293,18 +301,18 @@ def test_whatever_is_seen_money_is_neither_lost_nor_made(
         assert known.mirror_version == before.mirror_version + (
             replace(known, mirror_version=before.mirror_version) != before
         )
-        assert Observation.from_json(known.to_json()) == known
+        assert codec.from_json(Observation, codec.to_json(known)) == known
 
 
 def test_what_is_kept_is_read_back_as_it_was() -> None:
     kept = apply(intent(), facts(method=VISA, error=DECLINED, error_mark="ch_1"), currency_code="CHF")
     given_back = refund(1)
 
-    assert domain.intent_from_json(domain.to_json(kept)) == kept
-    assert domain.refund_from_json(domain.to_json(given_back)) == given_back
+    assert codec.from_json(Intent, codec.to_json(kept)) == kept
+    assert codec.from_json(Refund, codec.to_json(given_back)) == given_back
 
 
 def test_the_rest_between_tries_to_settle_doubles_up_to_its_bound() -> None:
-    assert [domain.settle_delay(tries).total_seconds() for tries in (0, 1, 2, 3)] == [1, 2, 4, 8]
-    assert domain.settle_delay(10_000) == domain.SETTLE_MAX
-    assert timedelta(hours=24) > domain.IDEMPOTENCY_KEY_TTL
+    assert [backoff.settle_delay(tries).total_seconds() for tries in (0, 1, 2, 3)] == [1, 2, 4, 8]
+    assert backoff.settle_delay(10_000) == backoff.SETTLE_MAX
+    assert timedelta(hours=24) > IDEMPOTENCY_KEY_TTL

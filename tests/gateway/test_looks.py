@@ -13,36 +13,38 @@ import pytest
 
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
-from services.gateway import domain
-from services.gateway.disputes import domain as disputes
-from services.gateway.domain import Intent, Refund
+from services.gateway.disputes.domain import Standing
+from services.gateway.intents.domain import RANK, Intent
+from services.gateway.mirror.observation import conclude
 from services.gateway.mirror.reading_times import RESTS, next_look
+from services.gateway.refunds.domain import Refund, RefundState
 from services.runtime.database.connections import plain_dsn
+from services.shared.states import IntentState
 from tests.clock import Clock
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import READ, SUCCEEDED, Payments
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_disputes import dispute
-from tests.gateway.test_domain import START, intent, observe, paid, refund
+from tests.gateway.test_domain import START, intent, paid, refund
 
 PATIENCE_S = 30
-CANCELED = intent(state=domain.CANCELED)
+CANCELED = intent(state=IntentState.CANCELED)
 CONTESTED = [
     paid(disputed=True, disputes=(dispute(standing),))
-    for standing in (disputes.OPEN, disputes.INQUIRY, disputes.LOST, disputes.CLOSED)
+    for standing in (Standing.OPEN, Standing.INQUIRY, Standing.LOST, Standing.CLOSED)
 ]
 
 
 def rest(intents: list[Intent], refunds: list[Refund] | None = None, *, looks: int = 0) -> timedelta | None:
-    return next_look(observe(START, intents, refunds or []), intents, refunds or [], looks=looks)
+    return next_look(conclude(START, intents, refunds or []), intents, refunds or [], looks=looks)
 
 
 @pytest.mark.parametrize(
     ("intents", "refunds"),
     [
-        *(([intent(state=state)], []) for state in domain.RANK if state not in (domain.SUCCEEDED, domain.CANCELED)),
+        *(([intent(state=state)], []) for state in RANK if state not in (IntentState.SUCCEEDED, IntentState.CANCELED)),
         ([CANCELED, intent(2)], []),
-        ([paid()], [refund(100, state=domain.REFUND_PENDING)]),
+        ([paid()], [refund(100, state=RefundState.PENDING)]),
         ([paid(disputed=True)], []),
         ([CONTESTED[0]], []),
         ([CONTESTED[1]], []),
@@ -64,7 +66,7 @@ def test_whatever_waits_for_stripe_is_looked_at_again(intents: list[Intent], ref
         ([intent(intent_id="")], []),  # the call that makes it is settled by itself
         ([CANCELED], []),
         ([paid()], []),
-        ([paid()], [refund(100), refund(50, state=domain.REFUND_FAILED)]),
+        ([paid()], [refund(100), refund(50, state=RefundState.FAILED)]),
         ([CONTESTED[2]], []),
         ([CONTESTED[3]], []),
         ([paid(1), paid(2)], [replace(refund(10_000, attempt=2), attempt=2)]),

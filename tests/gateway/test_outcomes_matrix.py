@@ -203,7 +203,7 @@ class Matrix:
     async def row(self, subject: Subject) -> str:
         async with self.replica.parts.engine.connect() as connection:
             found = await connection.execute(
-                sa.text("SELECT state FROM calls WHERE request_id = :request_id AND payment_id = :payment_id"),
+                sa.text("SELECT state FROM calls WHERE request_id = :request_id AND subject_id = :payment_id"),
                 {"request_id": subject.request.request_id, "payment_id": subject.payment_id},
             )
             return str(found.scalar_one())

@@ -11,7 +11,7 @@ from grpc import StatusCode
 
 from sandbox.control import SandboxControl
 from services.gateway.sellers import recent
-from services.gateway.sellers.operations import SellerAccount
+from services.gateway.sellers.domain import SellerAccount
 from services.gateway.sellers.recent import AGE_MAX, RecentAccounts
 from services.runtime.rpc import call_context
 from tests.clock import Clock

@@ -36,7 +36,7 @@ class Keeper:
             await forget(self.held, statement, now=self.clock.now() + after)
 
     async def calls(self, payment_id: str) -> list[str]:
-        rows = await self.owner.fetch("SELECT operation FROM calls WHERE payment_id = $1", payment_id)
+        rows = await self.owner.fetch("SELECT operation FROM calls WHERE subject_id = $1", payment_id)
         return sorted(row["operation"] for row in rows)
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from services.gateway.domain import StripeUnavailable
-from services.gateway.stripe_api.client import Provider, Unanswered
+from services.gateway.errors import StripeUnavailable
+from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.http_client import NEVER_SENT
+from services.gateway.stripe_api.outcomes import Unanswered
 
 TRY_S = 0.6
 CUSTOMER = b'{"id": "cus_1", "object": "customer"}'

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.gateway.domain import StripeRefused
-from services.gateway.stripe_api.client import Provider, facts_of
+from services.gateway.errors import StripeRefused
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.objects import intent_facts
 from services.gateway.webhooks import events
 
 UNFIT = r"a\u0000b\ud83dc"
@@ -73,7 +74,7 @@ def test_the_message_of_a_decline_is_bounded_and_tells_no_card_number(said: str,
         "last_payment_error": {"code": "card_declined", "message": said},
     }
 
-    error = facts_of(intent).error
+    error = intent_facts(intent).error
 
     assert error is not None
     assert error.message == kept

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.gateway.domain import StripeRateLimited, StripeUnavailable
+from services.gateway.errors import StripeRateLimited, StripeUnavailable
 from services.gateway.stripe_api.breaker import FAILURES_MAX
-from services.gateway.stripe_api.client import Provider, Unanswered
+from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.limits import NotSent, Rates, Share, StripeLimits, endpoint_of
+from services.gateway.stripe_api.outcomes import Unanswered
 
 NOWHERE = "http://127.0.0.1:9"
 CUSTOMERS = endpoint_of("post", "/v1/customers")

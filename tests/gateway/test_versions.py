@@ -13,15 +13,21 @@ from hypothesis import strategies as st
 from batzen.gateway.v1 import observation_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
-from services.gateway.domain import next_version
+from services.gateway.mirror.observation import next_version
 from services.runtime.database.connections import plain_dsn
 from tests.clock import Clock
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import Payments
 from tests.gateway.stubs import GatewayStubs
 
-BELONGING = ("refunds", "calls", "intents", "deliveries", "payments")
-"""Tables that say something of a payment."""
+BELONGING = {
+    "refunds": "payment_id",
+    "calls": "subject_id",
+    "intents": "payment_id",
+    "deliveries": "payment_id",
+    "payments": "payment_id",
+}
+"""Tables that say something of a payment, and by which column."""
 
 _TIMES = st.integers(0, 7_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 
@@ -47,15 +53,15 @@ def test_a_version_after_a_restore_is_above_those_that_were_forgotten(
 
 async def rows_of(connection: asyncpg.Connection, payment_id: str) -> dict[str, list[dict[str, Any]]]:
     return {
-        table: [dict(row) for row in await connection.fetch(f"SELECT * FROM {table} WHERE payment_id = $1", payment_id)]
-        for table in BELONGING
+        table: [dict(row) for row in await connection.fetch(f"SELECT * FROM {table} WHERE {key} = $1", payment_id)]
+        for table, key in BELONGING.items()
     }
 
 
 async def put_back(connection: asyncpg.Connection, payment_id: str, rows: dict[str, list[dict[str, Any]]]) -> None:
     """Make the rows of a payment what they were, as a restored database has them."""
-    for table in BELONGING:
-        await connection.execute(f"DELETE FROM {table} WHERE payment_id = $1", payment_id)
+    for table, key in BELONGING.items():
+        await connection.execute(f"DELETE FROM {table} WHERE {key} = $1", payment_id)
         for row in rows[table]:
             names, places = ", ".join(row), ", ".join(f"${number}" for number in range(1, len(row) + 1))
             await connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *row.values())

@@ -40,7 +40,7 @@ from sandbox.control import SandboxControl
 from sandbox.serving import running as running_sandbox
 from services.access import TABLE
 from services.gateway.__main__ import gateway_parts
-from services.gateway.servicers.gateway import add_gateway_services
+from services.gateway.servicers.services import add_gateway_services
 from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
@@ -118,7 +118,7 @@ class World:
             parts = await stack.enter_async_context(orchestrator_parts(self.database_url, **channels, clock=self.clock))
             server = await stack.enter_async_context(
                 self.serving(
-                    partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
+                    partial(add_OrchestratorServiceServicer_to_server, parts.servicers),
                     partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
                     address=address or f"{HOST}:{free_ports()['orchestrator']}",
                     limits=LIMITS,
@@ -373,7 +373,7 @@ async def _gateway(world: World, databases: dict[str, ServiceDatabase], sink: ai
         )
         await stack.enter_async_context(parts.work.running())
         await stack.enter_async_context(
-            world.serving(partial(add_gateway_services, parts.servicer), address=world.address("gateway"))
+            world.serving(partial(add_gateway_services, parts.servicers), address=world.address("gateway"))
         )
         async with world.channel(world.ports["gateway"], "shop") as channel:
             request = sellers_pb2.PutSellerAccountRequest(

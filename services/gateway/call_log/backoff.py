@@ -12,6 +12,9 @@ REST_MAX: Final = timedelta(seconds=30)
 """After a long outage everything is done within this, and meanwhile 1,000 waiting payments cost 33 tries a second."""
 WAIT_MAX: Final = timedelta(days=3)
 """As long as Stripe itself keeps sending an event."""
+SETTLE_FIRST: Final = timedelta(seconds=1)
+SETTLE_MAX: Final = timedelta(minutes=5)
+"""Between two tries to find out what became of a call."""
 
 
 def rest(waited: timedelta) -> timedelta | None:
@@ -22,3 +25,9 @@ def rest(waited: timedelta) -> timedelta | None:
     if waited >= WAIT_MAX:
         return None
     return jittered(min(max(waited / 2, REST_MIN), REST_MAX))
+
+
+def settle_delay(tries: int) -> timedelta:
+    """Return how long to rest before an unanswered call is tried again: doubling up to `SETTLE_MAX`."""
+    doublings = min(tries, 20)
+    return min(SETTLE_FIRST * (1 << doublings), SETTLE_MAX)

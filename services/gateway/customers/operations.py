@@ -18,9 +18,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from services.gateway.domain import StripeKeySpent, StripeRefused, StripeUnavailable
+from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.stripe_api import idempotency_keys
-from services.gateway.stripe_api.client import Provider, Unanswered
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.outcomes import Unanswered
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
 

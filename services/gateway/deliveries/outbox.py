@@ -19,8 +19,9 @@ from grpc import aio
 from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.errors import DependencyUnavailable
+from services.gateway import codec
 from services.gateway.call_log import backoff
-from services.gateway.domain import Observation
+from services.gateway.mirror.observation import Observation
 from services.gateway.wire.responses import to_proto
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
@@ -84,7 +85,7 @@ class Deliveries:
             row = await connection.fetchrow(_WANTED, work.tenant_id, payment_id)
         if row is None:
             return
-        observation = Observation.from_json(json.loads(row["observation"]))
+        observation = codec.from_json(Observation, json.loads(row["observation"]))
         await self._send(work.tenant_id, observation, origin=row["origin"], since=row["record_time"])
         async with self._connections.statement("deliver.done") as connection:
             await connection.execute(_DELIVERED, work.tenant_id, payment_id, observation.mirror_version)

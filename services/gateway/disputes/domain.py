@@ -8,29 +8,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from enum import StrEnum
+from typing import Final
 
-from services.gateway.mirror.attention import DISPUTE_LOST, DISPUTE_OPEN, INQUIRY_OPEN, Attention
+from services.shared.payment import Attention
+from services.shared.states import AttentionReason
 
-OPEN: Final = "OPEN"
-"""The money is withdrawn, and the outcome is open."""
-LOST: Final = "LOST"
-"""The money is gone."""
-INQUIRY: Final = "INQUIRY"
-"""The payer's bank asks; no money was moved."""
-CLOSED: Final = "CLOSED"
-"""It took nothing in the end."""
+
+class Standing(StrEnum):
+    """What a dispute means for the money."""
+
+    OPEN = "OPEN"
+    """The money is withdrawn, and the outcome is open."""
+    LOST = "LOST"
+    """The money is gone."""
+    INQUIRY = "INQUIRY"
+    """The payer's bank asks; no money was moved."""
+    CLOSED = "CLOSED"
+    """It took nothing in the end."""
+
 
 _STANDINGS: Final = {
-    "needs_response": OPEN,
-    "under_review": OPEN,
-    "appeal_needs_response": OPEN,
-    "appeal_under_review": OPEN,
-    "lost": LOST,
-    "won": CLOSED,
-    "warning_needs_response": INQUIRY,
-    "warning_under_review": INQUIRY,
-    "warning_closed": CLOSED,
+    "needs_response": Standing.OPEN,
+    "under_review": Standing.OPEN,
+    "appeal_needs_response": Standing.OPEN,
+    "appeal_under_review": Standing.OPEN,
+    "lost": Standing.LOST,
+    "won": Standing.CLOSED,
+    "warning_needs_response": Standing.INQUIRY,
+    "warning_under_review": Standing.INQUIRY,
+    "warning_closed": Standing.CLOSED,
 }
 """By the states that say by themselves where the money is."""
 
@@ -41,7 +48,7 @@ class Dispute:
 
     dispute_id: str
     status: str
-    standing: str
+    standing: Standing
     amount_minor: int
     """Contested, in the payment's currency; it may be more or less than the charge."""
     reason: str
@@ -49,37 +56,25 @@ class Dispute:
     evidence_due_time: datetime | None = None
     """None where no evidence is taken."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads back."""
-        due = self.evidence_due_time
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {**values, "evidence_due_time": due.isoformat() if due is not None else None}
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Dispute:
-        """Read what `to_json` wrote."""
-        due = stored["evidence_due_time"]
-        return cls(**{**stored, "evidence_due_time": datetime.fromisoformat(due) if due else None})
-
     def attention(self) -> Attention | None:
         """Return what an operator has to know of it."""
         what = f"{self.dispute_id} over {self.amount_minor} minor units ({self.reason})"
         due = f"; evidence is due by {self.evidence_due_time:%Y-%m-%d %H:%M} UTC" if self.evidence_due_time else ""
         match self.standing:
-            case "OPEN":
-                return Attention(reason=DISPUTE_OPEN, detail=f"Dispute {what} is open{due}.")
-            case "INQUIRY":
-                return Attention(reason=INQUIRY_OPEN, detail=f"The payer's bank inquires: {what}{due}.")
-            case "LOST":
-                return Attention(reason=DISPUTE_LOST, detail=f"Dispute {what} was lost.")
+            case Standing.OPEN:
+                return Attention(reason=AttentionReason.DISPUTE_OPEN, detail=f"Dispute {what} is open{due}.")
+            case Standing.INQUIRY:
+                return Attention(reason=AttentionReason.INQUIRY_OPEN, detail=f"The payer's bank inquires: {what}{due}.")
+            case Standing.LOST:
+                return Attention(reason=AttentionReason.DISPUTE_LOST, detail=f"Dispute {what} was lost.")
         return None
 
 
-UNREAD: Final = Attention(reason=DISPUTE_OPEN, detail="The charge is disputed; how, was not read yet.")
+UNREAD: Final = Attention(reason=AttentionReason.DISPUTE_OPEN, detail="The charge is disputed; how, was not read yet.")
 """While Stripe says so of a charge and its disputes were not shown."""
 
 
-def standing_of(status: str, *, is_withdrawn: bool) -> str:
+def standing_of(status: str, *, is_withdrawn: bool) -> Standing:
     """Return what a dispute's state means for the money.
 
     `is_withdrawn` says whether more was taken than given back because of it. That decides for a state that does not say
@@ -89,10 +84,10 @@ def standing_of(status: str, *, is_withdrawn: bool) -> str:
     if known is not None:
         return known
     if status == "prevented":
-        return LOST if is_withdrawn else CLOSED
-    return OPEN if is_withdrawn else INQUIRY
+        return Standing.LOST if is_withdrawn else Standing.CLOSED
+    return Standing.OPEN if is_withdrawn else Standing.INQUIRY
 
 
-def total_minor(disputes: tuple[Dispute, ...], standing: str) -> int:
+def total_minor(disputes: tuple[Dispute, ...], standing: Standing) -> int:
     """Return what disputes of one standing come to."""
     return sum(dispute.amount_minor for dispute in disputes if dispute.standing == standing)

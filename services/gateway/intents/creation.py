@@ -1,7 +1,7 @@
 """From what is asked of an intent to the intent: the seller's account, the payer's customer, the call.
 
 Stripe may refuse what was right before: a customer that somebody deleted, an account that its seller closed to us, a
-detail that it does not take. Such a call had no effect and is withdrawn; what was refused is put right, and the same
+detail that it does not take. Such a call had no effect and is discarded; what was refused is put right, and the same
 request makes the call anew. Whoever dies in between leaves no call, or one with its row: the repeat goes on from there.
 """
 
@@ -10,15 +10,20 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from services.errors import RequestIdReused
-from services.gateway.call_log.engine import CallResult, Calls
+from services.gateway import codec
+from services.gateway.call_log.call import CallState
+from services.gateway.call_log.engine import Calls
+from services.gateway.call_log.operation import CallResult
+from services.gateway.call_log.store import CallStore
 from services.gateway.customers.operations import Customers
-from services.gateway.domain import Amendable, SellerNotFound, SellerNotPayable, StripeKeySpent
-from services.gateway.intents import operations
+from services.gateway.errors import SellerNotFound, SellerNotPayable, StripeKeySpent
+from services.gateway.intents.operations import OPTIONAL, AmendableIntent, CreateIntent, CreateIntentParams
+from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.mirror.store import Store
 from services.gateway.sellers.operations import Sellers
 
@@ -29,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class IntentRequest:
     """What a caller asks of an intent."""
 
     tenant_id: str
@@ -47,56 +52,65 @@ class Asked:
     application_fee_minor: int
     description: str
     capture_manually: bool
-    send_before: dict[str, Any]
-    """When it is too late to ask Stripe for it, as a parameter of the call; empty if it never is."""
+    send_before_time: datetime | None
+    """When it is too late to ask Stripe for it; None if it never is."""
 
 
 class Creation:
     """Creates intents."""
 
     def __init__(
-        self, store: Store, calls: Calls, customers: Customers, sellers: Sellers, *, now: Callable[[], datetime]
+        self,
+        payments: Store,
+        call_store: CallStore,
+        calls: Calls,
+        customers: Customers,
+        sellers: Sellers,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
-        self._store = store
+        self._payments = payments
+        self._call_store = call_store
         self._calls = calls
         self._customers = customers
         self._sellers = sellers
         self._now = now
 
-    async def create(self, asked: Asked) -> CallResult:
+    async def create(self, asked: IntentRequest) -> CallResult[MirroredPayment]:
         """Create the intent, or return what came of that when it was asked before."""
         params = await self._params(asked)
         refused = None
         for _ in range(TRIES_MAX):
             try:
                 return await self._calls.make(
-                    operations.CreateIntent.name,
+                    CreateIntent,
                     tenant_id=asked.tenant_id,
-                    payment_id=asked.payment_id,
+                    subject_id=asked.payment_id,
                     request_id=asked.request_id,
                     request_hash=asked.request_hash,
                     params=params,
                 )
-            except Amendable as refusal:
+            except AmendableIntent as refusal:
                 refused = refusal
-                params |= await self._amended(asked, refusal)
+                params = await self._amended(asked, params, refusal)
         if refused is not None and refused.is_of_account:  # while it looks as if it could be paid
             raise SellerNotPayable(field="seller_id", missing=refused.code) from refused
         raise StripeKeySpent from refused
 
-    async def _params(self, asked: Asked) -> dict[str, Any]:
+    async def _params(self, asked: IntentRequest) -> CreateIntentParams:
         """Return what the call is made of, with a payment that is known."""
         try:
             account = await self._sellers.payable(asked.tenant_id, asked.seller_id)
         except (SellerNotFound, SellerNotPayable):
-            known = await self._store.call(asked.tenant_id, operations.CreateIntent.name, asked.request_id)
-            if known is None or known.state == "WITHDRAWN":  # nothing came of it
+            known = await self._call_store.call(asked.tenant_id, CreateIntent.name, asked.request_id)
+            if known is None or known.state is CallState.DISCARDED:  # nothing came of it
                 raise
-            if known.payment_id != asked.payment_id:
+            if known.subject_id != asked.payment_id:
                 raise RequestIdReused(field="request_id") from None
-            return dict(known.params)  # what was asked while the seller could be paid is answered all the same
+            # What was asked while the seller could be paid is answered all the same.
+            return codec.from_json(CreateIntentParams, known.params)
         customer_id = await self._customer(asked)
-        await self._store.begin(
+        await self._payments.begin(
             asked.tenant_id,
             asked.payment_id,
             payer_id=asked.payer_id,
@@ -104,19 +118,21 @@ class Creation:
             currency_code=asked.currency_code,
             now=self._now(),
         )
-        return {
-            "attempt": asked.attempt,
-            "amount_minor": asked.amount_minor,
-            "currency_code": asked.currency_code,
-            "application_fee_minor": asked.application_fee_minor,
-            "customer_id": customer_id,
-            "account_id": account.stripe_account_id,
-            "description": asked.description,
-            "capture_manually": asked.capture_manually,
-            **asked.send_before,
-        }
+        return CreateIntentParams(
+            attempt=asked.attempt,
+            amount_minor=asked.amount_minor,
+            currency_code=asked.currency_code,
+            application_fee_minor=asked.application_fee_minor,
+            customer_id=customer_id,
+            account_id=account.stripe_account_id,
+            description=asked.description,
+            capture_manually=asked.capture_manually,
+            send_before_time=asked.send_before_time,
+        )
 
-    async def _amended(self, asked: Asked, refused: Amendable) -> dict[str, Any]:
+    async def _amended(
+        self, asked: IntentRequest, params: CreateIntentParams, refused: AmendableIntent
+    ) -> CreateIntentParams:
         """Put right what Stripe refused, and return what is asked for instead. Raises SellerNotPayable."""
         _logger.warning(
             "the intent of %s is requested with a new key: Stripe refused its %s: %s",
@@ -126,14 +142,14 @@ class Creation:
         )
         if refused.is_of_account:
             account = await self._sellers.payable_now(asked.tenant_id, asked.seller_id)
-            return {"account_id": account.stripe_account_id}
-        if refused.param in operations.OPTIONAL:
-            return {refused.param: ""}
+            return replace(params, account_id=account.stripe_account_id)
+        if refused.param in OPTIONAL:
+            return replace(params, description="")
         # What was refused need not be what we asked for: the call may have been another copy's of this request.
-        await self._customers.forget(asked.tenant_id, asked.payer_id, refused.params["customer_id"])
-        return {"customer_id": await self._customer(asked)}
+        await self._customers.forget(asked.tenant_id, asked.payer_id, refused.customer_id)
+        return replace(params, customer_id=await self._customer(asked))
 
-    async def _customer(self, asked: Asked) -> str:
+    async def _customer(self, asked: IntentRequest) -> str:
         return await self._customers.ensure(
             asked.tenant_id, asked.payer_id, email=asked.email, name=asked.name, locale=asked.locale
         )

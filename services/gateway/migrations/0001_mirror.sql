@@ -71,7 +71,9 @@ CREATE TABLE calls (
     operation    text        NOT NULL,
     request_id   uuid        NOT NULL,
     request_hash bytea       NOT NULL,
-    payment_id   text        NOT NULL,
+    -- What it is made on: a payment, a seller.
+    subject_type text        NOT NULL,
+    subject_id   text        NOT NULL,
     params       jsonb       NOT NULL,
     state        text        NOT NULL
                  CONSTRAINT calls_state CHECK (state IN ('ACCEPTED', 'STARTED', 'UNKNOWN', 'WITHDRAWN', 'ANSWERED', 'REFUSED')),
@@ -94,14 +96,14 @@ CREATE TABLE calls (
     CONSTRAINT calls_request UNIQUE (tenant_id, operation, request_id)
 );
 
-CREATE INDEX calls_unknown ON calls (tenant_id, payment_id) WHERE state = 'UNKNOWN';
+CREATE INDEX calls_unknown ON calls (tenant_id, subject_id) WHERE state = 'UNKNOWN';
 CREATE INDEX calls_due ON calls (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX calls_dead ON calls (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
 -- Answered calls are kept for 90 days; this finds the older ones.
 CREATE INDEX calls_create_time ON calls (create_time) WHERE state IN ('ACCEPTED', 'WITHDRAWN', 'ANSWERED', 'REFUSED');
 
-CREATE INDEX calls_open ON calls (tenant_id, payment_id) WHERE state IN ('STARTED', 'UNKNOWN');
+CREATE INDEX calls_open ON calls (tenant_id, subject_id) WHERE state IN ('STARTED', 'UNKNOWN');
 
 -- What belongs to a payment, as it is now: volatile, so that each query in it sees what was committed until then, also
 -- when the statement around it began earlier and waited for the payment's row.
@@ -120,7 +122,8 @@ BEGIN
          FROM refunds r WHERE r.tenant_id = tenant AND r.payment_id = payment),
         'open_calls',
         (SELECT coalesce(json_agg(json_build_array(c.operation, c.request_id, c.state) ORDER BY c.create_time), '[]')
-         FROM calls c WHERE c.tenant_id = tenant AND c.payment_id = payment AND c.state IN ('STARTED', 'UNKNOWN')));
+         FROM calls c WHERE c.tenant_id = tenant AND c.subject_type = 'payment' AND c.subject_id = payment
+             AND c.state IN ('STARTED', 'UNKNOWN')));
 END $$;
 
 -- Work for the engine (services/runtime/work): the payments that wait for Stripe, to be read again from time to time.

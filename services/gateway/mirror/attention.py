@@ -6,41 +6,27 @@ A payment has one attention. The most urgent reason is named; the detail says al
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
-DISPUTE_OPEN: Final = "DISPUTE_OPEN"
-INQUIRY_OPEN: Final = "INQUIRY_OPEN"
-REFUND_FAILED: Final = "REFUND_FAILED"
-SURPLUS: Final = "SURPLUS"
-AMOUNT_MISMATCH: Final = "AMOUNT_MISMATCH"
-EVENT_NOT_HANDLED: Final = "EVENT_NOT_HANDLED"
-DISPUTE_LOST: Final = "DISPUTE_LOST"
+from services.shared.payment import Attention
+from services.shared.states import AttentionReason
 
 BY_URGENCY: Final = (
-    DISPUTE_OPEN,  # evidence has to be handed in by a date
-    INQUIRY_OPEN,
-    REFUND_FAILED,  # a payer waits for their money
-    SURPLUS,
-    AMOUNT_MISMATCH,
-    EVENT_NOT_HANDLED,
-    DISPUTE_LOST,  # nothing can be done about it at Stripe any more
+    AttentionReason.DISPUTE_OPEN,  # evidence has to be handed in by a date
+    AttentionReason.INQUIRY_OPEN,
+    AttentionReason.REFUND_FAILED,  # a payer waits for their money
+    AttentionReason.SURPLUS,
+    AttentionReason.AMOUNT_MISMATCH,
+    AttentionReason.EVENT_NOT_HANDLED,
+    AttentionReason.DISPUTE_LOST,  # nothing can be done about it at Stripe any more
 )
 DETAIL_CHARACTERS_MAX: Final = 500
 """Of all that is said at once. What does not fit is found at Stripe, where an operator has to go anyway."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
-    """Why an operator is needed."""
-
-    reason: str
-    detail: str = ""
-
-
 def combined(found: Iterable[Attention]) -> Attention | None:
     """Return one attention that says all that was found; None when nothing was."""
-    by_urgency = sorted(found, key=lambda one: BY_URGENCY.index(one.reason))
+    by_urgency = sorted(found, key=lambda one: BY_URGENCY.index(AttentionReason(one.reason)))
     if not by_urgency:
         return None
     detail = " ".join(one.detail for one in by_urgency)

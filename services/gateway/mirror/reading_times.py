@@ -10,8 +10,11 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
-from services.gateway.disputes import domain as disputes
-from services.gateway.domain import CANCELED, REFUND_PENDING, SUCCEEDED, Intent, Observation, Refund
+from services.gateway.disputes.domain import Standing
+from services.gateway.intents.domain import Intent
+from services.gateway.mirror.observation import Observation
+from services.gateway.refunds.domain import Refund, RefundState
+from services.shared.states import IntentState
 
 RESTS: Final = (
     timedelta(minutes=5),
@@ -35,14 +38,14 @@ def next_look(
     """Return how long to wait before a payment is read again; None when nothing of it waits for Stripe."""
     waits = (
         any(intent.intent_id and _waits(intent) for intent in intents)
-        or any(refund.state == REFUND_PENDING for refund in refunds)
+        or any(refund.state == RefundState.PENDING for refund in refunds)
         or observation.amounts.surplus_minor > 0
     )
     return rest_after(looks) if waits else None
 
 
 def _waits(intent: Intent) -> bool:
-    if intent.state not in (SUCCEEDED, CANCELED):
+    if intent.state not in (IntentState.SUCCEEDED, IntentState.CANCELED):
         return True
-    undecided = any(one.standing in (disputes.OPEN, disputes.INQUIRY) for one in intent.disputes)
+    undecided = any(one.standing in (Standing.OPEN, Standing.INQUIRY) for one in intent.disputes)
     return undecided or (intent.disputed and not intent.disputes)

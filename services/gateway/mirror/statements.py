@@ -9,9 +9,6 @@ from typing import Final
 
 from services.runtime.work.statements import demand
 
-_CALL: Final = """c.tenant_id, c.call_id, c.operation, c.request_id, c.request_hash, c.payment_id, c.params, c.state,
-    c.answer, c.tries, c.due_time, c.create_time, c.generation, c.key_time"""
-
 _PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.currency_code, p.observation, p.fence,
     mirror_of(p.tenant_id, p.payment_id) AS mirror"""
 """`mirror_of` reads anew. A subquery here would read as of the statement's begin, and a statement that waited for the
@@ -27,11 +24,12 @@ WITH target AS (
     SELECT tenant_id, payment_id, held_until <= now() + $9::interval AS free FROM payments
     WHERE tenant_id = $1 AND payment_id = $6 FOR UPDATE),
 call AS (
-    INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, payment_id, params, state, create_time)
-    SELECT $1, $2, $3, $4, $5, $6, $7, 'ACCEPTED', $8 FROM target
+    INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type, subject_id, params, state,
+        create_time)
+    SELECT $1, $2, $3, $4, $5, 'payment', $6, $7, 'ACCEPTED', $8 FROM target
     ON CONFLICT ON CONSTRAINT calls_request DO UPDATE SET state = 'ACCEPTED', params = excluded.params, tries = 0
         WHERE calls.state = 'WITHDRAWN' AND calls.request_hash = excluded.request_hash
-            AND calls.payment_id = excluded.payment_id
+            AND calls.subject_id = excluded.subject_id
     RETURNING create_time AS call_create_time, generation AS call_generation, key_time AS call_key_time),
 held AS (
     UPDATE payments p SET fence = p.fence + 1, held_until = now() + $9::interval + $10::interval
@@ -59,8 +57,8 @@ WITH held AS (
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING held_until),
 due AS (
     UPDATE calls SET due_time = held.held_until FROM held
-    WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL
-        AND calls.held_until = '-infinity')
+    WHERE tenant_id = $1 AND subject_type = 'payment' AND subject_id = $2 AND state = 'STARTED'
+        AND due_time IS NOT NULL AND calls.held_until = '-infinity')
 SELECT count(*) FROM held"""
 
 # A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew.
@@ -70,8 +68,8 @@ WITH held AS (
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 RETURNING 1),
 due AS (
     UPDATE calls SET due_time = now() + $4::interval FROM held
-    WHERE tenant_id = $1 AND payment_id = $2 AND state = 'STARTED' AND due_time IS NOT NULL
-        AND calls.held_until = '-infinity')
+    WHERE tenant_id = $1 AND subject_type = 'payment' AND subject_id = $2 AND state = 'STARTED'
+        AND due_time IS NOT NULL AND calls.held_until = '-infinity')
 SELECT count(*) FROM held"""
 
 SAVE: Final = f"""
@@ -122,14 +120,6 @@ delivery AS (
         {demand("$19::interval", "deliveries")}
     WHERE deliveries.wanted_version < excluded.wanted_version)
 SELECT count(*) FROM held"""  # noqa: S608 our own column names
-
-CALL: Final = f"""
-SELECT {_CALL} FROM calls c WHERE c.tenant_id = $1 AND c.operation = $2 AND c.request_id = $3
-"""  # noqa: S608 our own column names
-
-CALL_BY_ID: Final = f"""
-SELECT {_CALL} FROM calls c WHERE c.tenant_id = $1 AND c.call_id = $2
-"""  # noqa: S608 our own column names
 
 PAYMENT_OF: Final = """
 SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2)

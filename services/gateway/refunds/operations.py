@@ -3,156 +3,147 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from services.errors import RequestIdReused
-from services.gateway import domain
-from services.gateway.disputes.apply import apply_disputes
-from services.gateway.domain import (
+from services.gateway.call_log.call import Call, Params
+from services.gateway.call_log.operation import Operation, SubjectStore
+from services.gateway.codec import Json
+from services.gateway.errors import (
     ChargeDisputed,
-    Intent,
     IntentNotFound,
-    Refund,
     RefundableChanged,
     RefundExceedsRefundable,
     StripeRefused,
 )
-from services.gateway.intents.operations import apply_intent, observe, read_refused
-from services.gateway.mirror.store import Call, MirroredPayment
+from services.gateway.intents.domain import Intent
+from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.refunds.domain import Refund, RefundState
 from services.gateway.stripe_api.client import Provider
-from services.gateway.stripe_api.currencies import from_stripe, to_stripe
-
-Json = Mapping[str, Any]
+from services.gateway.stripe_api.currencies import to_stripe
+from services.gateway.stripe_api.objects import disputes_in, intent_facts, metadata, refund_facts
 
 CHARGE_DISPUTED: Final = "charge_disputed"
-STATES: Final = {
-    "pending": domain.REFUND_PENDING,
-    "requires_action": domain.REFUND_PENDING,
-    "succeeded": domain.REFUND_SUCCEEDED,
-    "failed": domain.REFUND_FAILED,
-    "canceled": domain.REFUND_CANCELED,
-}
 
 
-class CreateRefund:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRefundParams(Params):
+    """What is given back, as its caller saw the balance; `body` is what Stripe is asked for."""
+
+    refund_id: str
+    amount_minor: int
+    expected_refundable_minor: int
+    reverse_transfer: bool
+    refund_application_fee: bool
+    reason: str
+    actor_id: str
+    intent_id: str = ""
+    body: Json | None = None
+
+
+class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
     """Gives an amount of the attempt that counts back."""
 
     name = "refund.create"
+    params_type = CreateRefundParams
     retry_until_known = True
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment]) -> None:
+        super().__init__(payments)
         self._provider = provider
 
-    async def prepare(self, held: MirroredPayment, call: Call) -> dict[str, Any]:
+    async def prepare(self, payment: MirroredPayment, call: Call[CreateRefundParams]) -> CreateRefundParams:
         """Reserve the amount. The lease makes this the only refund that looks at the balance now."""
         asked = call.params
-        if asked["refund_id"] in held.refunds:  # made of the request, whose call is so old that it was forgotten
+        if asked.refund_id in payment.refunds:  # made of the request, whose call is so old that it was forgotten
             raise RequestIdReused(field="request_id")
-        intent = _refundable(held, asked)
-        body = {
+        intent = _refundable(payment, asked)
+        body: dict[str, object] = {
             "payment_intent": intent.intent_id,
-            "amount": to_stripe(asked["amount_minor"], held.currency_code),
+            "amount": to_stripe(asked.amount_minor, payment.currency_code),
             # Always said: by default Stripe would let the platform pay for what the seller keeps.
-            "reverse_transfer": asked["reverse_transfer"],
-            "refund_application_fee": asked["refund_application_fee"] and intent.application_fee_minor > 0,
-            "metadata": {"payment_id": held.payment_id, "refund_id": asked["refund_id"]},
+            "reverse_transfer": asked.reverse_transfer,
+            "refund_application_fee": asked.refund_application_fee and intent.application_fee_minor > 0,
+            "metadata": {"payment_id": payment.payment_id, "refund_id": asked.refund_id},
         }
-        if asked["reason"]:
-            body["reason"] = asked["reason"]
-        held.refunds[asked["refund_id"]] = Refund(
-            refund_id=asked["refund_id"],
+        if asked.reason:
+            body["reason"] = asked.reason
+        payment.refunds[asked.refund_id] = Refund(
+            refund_id=asked.refund_id,
             attempt=intent.attempt,
-            amount_minor=asked["amount_minor"],
+            amount_minor=asked.amount_minor,
             create_time=call.create_time,
-            actor_id=asked["actor_id"],
+            actor_id=asked.actor_id,
         )
-        observe(held)
-        return {**asked, "intent_id": intent.intent_id, "body": body}
+        payment.conclude()
+        return replace(asked, intent_id=intent.intent_id, body=body)
 
-    async def send(self, held: MirroredPayment, call: Call, *, is_repeat: bool) -> Json:
+    async def send(self, payment: MirroredPayment, call: Call[CreateRefundParams], *, is_repeat: bool) -> Json:
         """Ask for it."""
-        return await self._provider.create_refund(call.params["body"], key=call.key, is_repeat=is_repeat)
+        return await self._provider.create_refund(call.params.body or {}, key=call.key, is_repeat=is_repeat)
 
-    async def look_again(self, held: MirroredPayment, call: Call, refusal: StripeRefused) -> Json:
+    async def look_again(
+        self, payment: MirroredPayment, call: Call[CreateRefundParams], refusal: StripeRefused
+    ) -> Json:
         """Read all of the attempt; the balance may be another one, and the refund may even be there."""
-        asked, attempt = call.params, held.refunds[call.params["refund_id"]].attempt
-        intent = await read_refused(self._provider, held, call, refusal)
-        refunds = await self._provider.list_refunds(asked["intent_id"])
-        apply_intent(held, attempt, intent)
+        asked, attempt = call.params, payment.refunds[call.params.refund_id].attempt
+        intent = await self._provider.reread_intent(asked.intent_id, refusal)
+        refunds = await self._provider.list_refunds(asked.intent_id)
+        payment.apply_intent(attempt, intent_facts(intent))
         for refund in reversed(refunds):
-            apply_refund(held, attempt, refund)
-        if held.intents[attempt].disputed:
-            apply_disputes(held, attempt, await self._provider.list_disputes(held.intents[attempt].charge_id))
-        ours = _ours(refunds, asked["refund_id"])
+            payment.apply_refund(attempt, refund_facts(refund))
+        known = payment.intents[attempt]
+        if known.disputed:
+            shown = await self._provider.list_disputes(known.charge_id)
+            payment.apply_disputes(
+                attempt,
+                disputes_in(shown, currency_code=payment.currency_code, captured_minor=known.captured_minor),
+            )
+        ours = _ours(refunds, asked.refund_id)
         if ours is not None:
             return ours
-        kept = held.refunds[asked["refund_id"]]
-        held.refunds[kept.refund_id] = replace(kept, state=domain.REFUND_FAILED, failure_reason="refused")
-        observe(held)
+        kept = payment.refunds[asked.refund_id]
+        payment.refunds[kept.refund_id] = replace(kept, state=RefundState.FAILED, failure_reason="refused")
+        payment.conclude()
         if refusal.metadata["code"] == CHARGE_DISPUTED:
             raise ChargeDisputed from refusal
-        _refundable(held, asked)
+        _refundable(payment, asked)
         raise refusal
 
-    async def look_up(self, held: MirroredPayment, call: Call) -> Json | None:
+    async def look_up(self, payment: MirroredPayment, call: Call[CreateRefundParams]) -> Json | None:
         """Find the refund that carries our id. An account that does not know the intent has no say in what it lacks."""
-        await self._provider.retrieve_intent(call.params["intent_id"])
-        return _ours(await self._provider.list_refunds(call.params["intent_id"]), call.params["refund_id"])
+        await self._provider.retrieve_intent(call.params.intent_id)
+        return _ours(await self._provider.list_refunds(call.params.intent_id), call.params.refund_id)
 
-    def record(self, held: MirroredPayment, call: Call, answer: Json) -> dict[str, Any]:
+    def record(self, payment: MirroredPayment, call: Call[CreateRefundParams], answer: Json) -> Mapping[str, str]:
         """Mirror it."""
-        apply_refund(held, held.refunds[call.params["refund_id"]].attempt, answer)
-        return {"refund_id": call.params["refund_id"]}
+        payment.apply_refund(payment.refunds[call.params.refund_id].attempt, refund_facts(answer))
+        return {"refund_id": call.params.refund_id}
 
-    def discarded(self, held: MirroredPayment, call: Call) -> None:
+    def discarded(self, payment: MirroredPayment, call: Call[CreateRefundParams]) -> None:
         """Take the reservation back, as if it had never been."""
-        del held.refunds[call.params["refund_id"]]
-        observe(held)
+        del payment.refunds[call.params.refund_id]
+        payment.conclude()
 
-    def unknown(self, held: MirroredPayment) -> None:
-        """Keep the reservation: the amount may be on its way."""
+    # `unknown` changes nothing: the reservation stays, since the amount may be on its way.
 
 
-def _refundable(held: MirroredPayment, asked: Json) -> Intent:
+def _refundable(payment: MirroredPayment, asked: CreateRefundParams) -> Intent:
     """Return the attempt that is refunded; raise what forbids it."""
-    intent = held.intents.get(held.observation.attempt)
+    intent = payment.intents.get(payment.observation.attempt)
     if intent is None or not intent.intent_id:
         raise IntentNotFound
-    refundable_minor = held.observation.refundable_minor
-    if asked["expected_refundable_minor"] != refundable_minor:
+    refundable_minor = payment.observation.refundable_minor
+    if asked.expected_refundable_minor != refundable_minor:
         raise RefundableChanged(refundable_minor=refundable_minor, field="expected_refundable")
     if not intent.may_be_refunded:
         raise ChargeDisputed
-    if asked["amount_minor"] > refundable_minor:
+    if asked.amount_minor > refundable_minor:
         raise RefundExceedsRefundable(refundable_minor=refundable_minor, field="amount")
     return intent
 
 
 def _ours(refunds: Sequence[Json], refund_id: str) -> Json | None:
     """Return the refund that carries our id."""
-    return next((one for one in refunds if (one.get("metadata") or {}).get("refund_id") == refund_id), None)
-
-
-def apply_refund(held: MirroredPayment, attempt: int, refund: Json) -> None:
-    """Put a refund as Stripe showed it into the mirror; one that was made at Stripe's dashboard too."""
-    stripe_refund_id = str(refund["id"])
-    ours = (refund.get("metadata") or {}).get("refund_id")
-    known = next((one for one in held.refunds.values() if one.stripe_refund_id == stripe_refund_id), None)
-    if known is None and ours in held.refunds and not held.refunds[ours].stripe_refund_id:
-        known = held.refunds[ours]
-    if known is None:
-        known = Refund(
-            refund_id=f"refund_{stripe_refund_id.removeprefix('re_')}",
-            attempt=attempt,
-            amount_minor=from_stripe(int(refund["amount"]), str(refund["currency"])),
-            create_time=datetime.fromtimestamp(int(refund["created"]), UTC),
-        )
-    held.refunds[known.refund_id] = replace(
-        known,
-        stripe_refund_id=stripe_refund_id,
-        state=STATES.get(str(refund.get("status")), domain.REFUND_PENDING),
-        failure_reason=str(refund.get("failure_reason") or ""),
-    )
-    observe(held)
+    return next((one for one in refunds if metadata(one, "refund_id") == refund_id), None)

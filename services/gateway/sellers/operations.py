@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 
 from services.errors import RequestIdReused
-from services.gateway.domain import (
+from services.gateway.errors import (
     SellerExists,
     SellerNotFound,
     SellerNotPayable,
@@ -24,9 +23,11 @@ from services.gateway.domain import (
     StripeRefused,
     StripeUnavailable,
 )
+from services.gateway.sellers.domain import SellerAccount
 from services.gateway.sellers.recent import RecentAccounts
 from services.gateway.stripe_api import idempotency_keys
-from services.gateway.stripe_api.client import Provider, Unanswered
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.outcomes import Unanswered
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections, violated_constraint
 
@@ -39,28 +40,6 @@ _COLUMNS: Final = (
     "seller_id, generation, stripe_account_id, gone, charges_enabled, payouts_enabled, transfers_enabled, "
     "requirements_due"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SellerAccount:
-    """A seller's account, as last seen."""
-
-    seller_id: str
-    stripe_account_id: str
-    charges_enabled: bool
-    payouts_enabled: bool
-    transfers_enabled: bool
-    """It can receive its part of a charge."""
-    requirements_due: tuple[str, ...]
-    gone: bool
-    """It is not there any more, or closed to us."""
-
-    @property
-    def missing(self) -> str:
-        """What it needs for a destination charge and has not; empty when it can be paid."""
-        if self.gone:
-            return "account"
-        return "" if self.transfers_enabled else "transfers"
 
 
 class Sellers:
@@ -87,7 +66,7 @@ class Sellers:
 
         If the process dies in between, a repeat sends the same under the same key: Stripe makes one account.
         """
-        await self._claim(tenant_id, request_id, request_hash)
+        await self._claim(tenant_id, seller_id, request_id, request_hash)
         asked = _asked(seller_id, country_code=country_code, email=email)
         for _ in range(TRIES_MAX):
             row = await self._row(tenant_id, seller_id)
@@ -239,19 +218,20 @@ class Sellers:
         self._recent.drop(tenant_id, seller_id)
         return None if row is None else _account(row)
 
-    async def _claim(self, tenant_id: str, request_id: uuid.UUID, request_hash: bytes) -> None:
+    async def _claim(self, tenant_id: str, seller_id: str, request_id: uuid.UUID, request_hash: bytes) -> None:
         """Remember what was asked under a request id; raise RequestIdReused if it was something else."""
         async with self._connections.statement("seller.claim") as connection:
             await connection.execute(
-                """INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, payment_id, params,
-                       state, create_time)
-                   VALUES ($1, $2, 'seller.put', $3, $4, '', '{}', 'ANSWERED', $5)
+                """INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type,
+                       subject_id, params, state, create_time)
+                   VALUES ($1, $2, 'seller.put', $3, $4, 'seller', $6, '{}', 'ANSWERED', $5)
                    ON CONFLICT ON CONSTRAINT calls_request DO NOTHING""",
                 tenant_id,
                 uuid.uuid4(),
                 request_id,
                 request_hash,
                 self._now(),
+                seller_id,
             )
             kept = await connection.fetchval(
                 """SELECT request_hash FROM calls

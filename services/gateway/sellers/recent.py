@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from services.gateway.sellers.operations import SellerAccount
+from services.gateway.sellers.domain import SellerAccount
 
 AGE_MAX: Final = timedelta(seconds=5)
 KEPT_MAX: Final = 10_000

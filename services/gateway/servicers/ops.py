@@ -10,9 +10,10 @@ from batzen.gateway.v1 import ops_pb2
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceServicer
 from services.errors import FieldInvalid, FieldMissing
 from services.gateway.dead_letters import REPLAYED_AT_ONCE_MAX, DeadLetters
-from services.gateway.wire import requests
 from services.gateway.wire.responses import timestamp
+from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
+from services.shared import fields
 
 KINDS: Final = {
     "events": ops_pb2.DeadLetter.KIND_WEBHOOK_EVENT,
@@ -58,8 +59,8 @@ class GatewayOpsServicer(GatewayOpsServiceServicer):
         self, request: ops_pb2.ReplayDeadLettersRequest, context: Context
     ) -> ops_pb2.ReplayDeadLettersResponse:
         """Try what was given up again."""
-        request_id = requests.request_id(request.request_id)
-        actor_id = requests.identifier(request.actor_id, field="actor_id")
+        request_id = fields.request_id(request.request_id)
+        actor_id = fields.identifier(request.actor_id, field="actor_id")
         ids = list(request.dead_letter_ids)
         if not ids:
             raise FieldMissing(field="dead_letter_ids")
@@ -69,7 +70,7 @@ class GatewayOpsServicer(GatewayOpsServiceServicer):
             call_context.current_tenant(),
             ids,
             request_id=request_id,
-            request_hash=requests.request_hash(request),
+            request_hash=request_hash(request),
             actor_id=actor_id,
         )
         return ops_pb2.ReplayDeadLettersResponse(

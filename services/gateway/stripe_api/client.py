@@ -13,7 +13,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,25 +21,15 @@ from typing import Any, Final, cast
 
 import stripe
 
-from services.gateway.domain import (
-    PROCESSING,
-    UNRECOVERABLE,
-    Facts,
-    Method,
-    PaymentError,
-    StripeRateLimited,
-    StripeRefused,
-    StripeUnavailable,
-)
+from services.gateway.codec import Json
+from services.gateway.errors import StripeRateLimited, StripeRefused, StripeUnavailable
 from services.gateway.stripe_api import outcomes, stripe_ids
-from services.gateway.stripe_api.currencies import from_stripe
 from services.gateway.stripe_api.http_client import NEVER_SENT, StripeHttp
 from services.gateway.stripe_api.limits import Endpoint, NotSent, StripeLimits, endpoint_of
-from services.gateway.stripe_api.outcomes import Kind, Outcome
+from services.gateway.stripe_api.objects import parts, text, told
+from services.gateway.stripe_api.outcomes import Declined, Kind, Outcome, Unanswered
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.rpc import call_context
-from services.shared.cards import without_card_numbers
-from services.shared.text import storable
 
 TRY_TIMEOUT_S: Final = 8.0
 """Of one try. Stripe answers a confirm in 1 to 3 s; the bank may take longer, and then we ask again by the same key."""
@@ -53,8 +43,10 @@ TRIES_MAX: Final = 5
 PAUSE_FIRST_S: Final = 0.1
 PAUSE_MAX_S: Final = 2.0
 
-MESSAGE_CHARACTERS_MAX: Final = 500
-"""Of what Stripe says of a decline or a refusal; it goes into snapshots of the payment's history."""
+MISSING: Final = "resource_missing"
+"""Code of a refusal that names something which is not there."""
+THE_INTENT: Final = frozenset({"", "id", "intent", "payment_intent"})
+"""Parameters by which Stripe says that it is the intent which it does not know."""
 
 PAGE_SIZE: Final = 100
 """As long as Stripe lets it be."""
@@ -63,17 +55,6 @@ PAGES_MAX: Final = 20
 CLOCKS_APART_MAX: Final = timedelta(hours=1)
 """How far Stripe's clock may be from ours when we ask for what is newer than something of ours."""
 
-STATES: Final = {
-    "requires_payment_method": "REQUIRES_PAYMENT_METHOD",
-    "requires_confirmation": "REQUIRES_CONFIRMATION",
-    "requires_action": "REQUIRES_ACTION",
-    "processing": "PROCESSING",
-    "requires_capture": "REQUIRES_CAPTURE",
-    "canceled": "CANCELED",
-    "succeeded": "SUCCEEDED",
-}
-
-Json = Mapping[str, Any]
 Send = Callable[[], Awaitable[Any]]
 IsSound = Callable[[object], bool]
 """Whether a body is what was asked for."""
@@ -82,27 +63,6 @@ _logger = logging.getLogger(__name__)
 
 class KeyNotTaken(StartRefused):
     """Stripe does not take the key, or does not let it read its own account."""
-
-
-class Unanswered(Exception):
-    """Whether the call had an effect is not known."""
-
-    def __init__(self, *, is_replay: bool = False) -> None:
-        super().__init__()
-        self.is_replay = is_replay
-        """Stripe replays a failure it stored: asking by the same key again will never say more."""
-
-
-class NotExecuted(Exception):
-    """The call certainly had no effect, and its key will never say more."""
-
-
-class Declined(Exception):
-    """The bank said no: the intent as it is now."""
-
-    def __init__(self, intent: Json) -> None:
-        super().__init__()
-        self.intent = intent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +161,16 @@ class Provider:
         is_intent = partial(outcomes.is_object, of_type="payment_intent")
         return await self._get(_intent_path(intent_id), is_intent, expand=["latest_charge", "payment_method"])
 
+    async def reread_intent(self, intent_id: str, refusal: StripeRefused) -> Json:
+        """Read the intent of a call that Stripe refused.
+
+        An intent cannot be deleted, so Stripe that does not know it is another account, or none: nothing is concluded.
+        """
+        if refusal.metadata["code"] == MISSING and refusal.metadata["param"] in THE_INTENT:
+            _logger.error("Stripe does not know intent %s; is it the right account?", intent_id)
+            raise StripeUnavailable from refusal
+        return await self.retrieve_intent(intent_id)
+
     async def list_intents(self, customer_id: str, *, since: datetime) -> list[Json]:
         """Read a customer's intents since then. A list is up to date at once; a search is not, and is never asked."""
         begin = int((since - CLOCKS_APART_MAX).timestamp())
@@ -296,7 +266,7 @@ class Provider:
         found: list[Json] = []
         for _ in range(PAGES_MAX):
             page = await self._get(path, partial(outcomes.is_list, of_type=of_type), **params, limit=PAGE_SIZE)
-            found += page["data"]
+            found += parts(page, "data")
             if not page["has_more"]:
                 return found
             params["starting_after"] = found[-1]["id"]
@@ -348,38 +318,6 @@ def _intent_path(intent_id: str) -> str:
     return f"/v1/payment_intents/{stripe_ids.in_path(intent_id, stripe_ids.INTENT)}"
 
 
-def facts_of(intent: Json) -> Facts:
-    """Read a PaymentIntent as Stripe shows it, whether its charge and method are expanded or not."""
-    currency = str(intent["currency"])
-    charge = intent.get("latest_charge")
-    charge_object: Json = charge if isinstance(charge, Mapping) else {}
-    error = intent.get("last_payment_error")
-    # A state that Stripe invents later is one in which nothing is asked of us: it is looked at again.
-    state = STATES.get(str(intent["status"]), PROCESSING)
-    return Facts(
-        intent_id=str(intent["id"]),
-        state=state,
-        amount_minor=from_stripe(int(intent["amount"]), currency),
-        currency_code=currency.upper(),
-        captured_minor=from_stripe(int(intent.get("amount_received") or 0), currency),
-        capturable_minor=from_stripe(int(intent.get("amount_capturable") or 0), currency),
-        charge_id=str(charge_object.get("id") or (charge if isinstance(charge, str) else "") or ""),
-        refunded_minor=from_stripe(int(charge_object.get("amount_refunded") or 0), currency),
-        disputed=bool(charge_object.get("disputed")) if charge_object else None,
-        error=_error(error) if error and state != "SUCCEEDED" else None,
-        error_mark=_error_mark(error) if error else "",
-        method=_method(intent, charge_object, error),
-    )
-
-
-def redirect_of(intent: Json) -> str | None:
-    """Return where the payer has to go; empty when the browser's own library handles it, None when nowhere."""
-    action = intent.get("next_action")
-    if intent.get("status") != "requires_action" or not action:
-        return None
-    return str((action.get("redirect_to_url") or {}).get("url") or "")
-
-
 async def _now(reading: Awaitable[Json]) -> Json:
     """Read again what a replayed answer is about: it says how that stood when it was answered first."""
     try:
@@ -425,54 +363,7 @@ def _headers(headers: Any) -> dict[str, str]:
 def _refused(got: _Got) -> StripeRefused:
     error = outcomes.error_in(got.body) or {}
     return StripeRefused(
-        code=error.get("code") or error.get("type") or f"http_{got.status}",
-        param=error.get("param") or "",
-        detail=_told(error.get("message")),
-    )
-
-
-def _told(message: object) -> str:
-    """Return what Stripe says to people, as it may be kept and shown."""
-    return without_card_numbers(storable(str(message or ""), characters_max=MESSAGE_CHARACTERS_MAX))
-
-
-def _error(error: Json) -> PaymentError:
-    decline_code = str(error.get("decline_code") or "")
-    return PaymentError(
-        code=str(error.get("code") or "card_error"),
-        decline_code=decline_code,
-        message=_told(error.get("message")),
-        recoverable=decline_code not in UNRECOVERABLE,
-    )
-
-
-def _error_mark(error: Json) -> str:
-    method = error.get("payment_method")
-    method_id = method.get("id") if isinstance(method, Mapping) else method
-    return str(error.get("charge") or f"{error.get('code')}:{method_id}")
-
-
-def _method(intent: Json, charge: Json, error: Json | None) -> Method | None:
-    """Return what was paid with last: by the charge, the expanded method, or the error that it led to."""
-    given = intent.get("payment_method")
-    failed = (error or {}).get("payment_method")
-    if isinstance(given, Mapping):
-        method_id, details = str(given.get("id") or ""), given
-    elif given and charge.get("payment_method_details"):
-        method_id, details = str(given), charge["payment_method_details"]
-    elif isinstance(failed, Mapping):
-        method_id, details = str(failed.get("id") or ""), failed
-    elif given:
-        return Method(payment_method_id=str(given))
-    else:
-        return None
-    kind = str(details.get("type") or "")
-    card = details.get("card") or {} if kind == "card" else {}
-    return Method(
-        payment_method_id=method_id,
-        type=kind,
-        brand=str(card.get("brand") or ""),
-        last4=str(card.get("last4") or ""),
-        expire_month=int(card.get("exp_month") or 0),
-        expire_year=int(card.get("exp_year") or 0),
+        code=text(error, "code") or text(error, "type") or f"http_{got.status}",
+        param=text(error, "param"),
+        detail=told(error.get("message")),
     )

@@ -11,9 +11,30 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-Json = Mapping[str, Any]
+from services.gateway.codec import Json
+
+
+class Unanswered(Exception):
+    """Whether the call had an effect is not known."""
+
+    def __init__(self, *, is_replay: bool = False) -> None:
+        super().__init__()
+        self.is_replay = is_replay
+        """Stripe replays a failure it stored: asking by the same key again will never say more."""
+
+
+class NotExecuted(Exception):
+    """The call certainly had no effect, and its key will never say more."""
+
+
+class Declined(Exception):
+    """The bank said no: the intent as it is now."""
+
+    def __init__(self, intent: Json) -> None:
+        super().__init__()
+        self.intent = intent
 
 
 class Kind(enum.Enum):
@@ -158,4 +179,4 @@ def error_in(body: object) -> Json | None:
 def intent_in(body: object) -> Json | None:
     """Return the intent that came with an error."""
     intent = (error_in(body) or {}).get("payment_intent")
-    return intent if is_object(intent, of_type="payment_intent") else None
+    return intent if isinstance(intent, Mapping) and is_object(intent, of_type="payment_intent") else None

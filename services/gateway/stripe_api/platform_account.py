@@ -21,7 +21,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from services.errors import ServiceError
-from services.gateway.domain import StripeUnavailable
+from services.gateway.errors import StripeUnavailable
 from services.gateway.stripe_api.client import Provider
 from services.runtime.database.connections import DirectConnections, make_engine, transaction
 from services.runtime.process.lifecycle import StartRefused

@@ -22,7 +22,7 @@ import asyncpg
 
 from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.gateway.call_log import backoff
-from services.gateway.domain import IntentNotFound
+from services.gateway.errors import IntentNotFound
 from services.gateway.sellers.operations import Sellers
 from services.gateway.sync import is_current
 from services.gateway.sync.reader import MirrorReader

@@ -1,63 +1,153 @@
-"""Reads requests of the gateway: what is wrong with one is said with its field, before anything is written down."""
+"""Requests of the gateway as domain values: what is wrong with one is said with its field, before anything is written.
+
+What every service asks of a field is in services/shared/fields; here is what only the gateway's requests have.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import re
 import uuid
 from datetime import UTC, datetime
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from batzen.type.v1 import money_pb2
+from batzen.gateway.v1 import intents_pb2, refunds_pb2
 from services.errors import FieldInvalid, FieldMissing
-from services.shared.amounts import AMOUNT_MINOR_MAX
+from services.gateway.intents.creation import IntentRequest
+from services.gateway.intents.operations import CancelIntentParams, ConfirmIntentParams
+from services.gateway.refunds.operations import CreateRefundParams
+from services.gateway.stripe_api import currencies, stripe_ids
+from services.runtime.database.idempotency import request_hash
+from services.shared import fields
 
-ID_CHARACTERS_MAX: Final = 128
-EMAIL_CHARACTERS_MAX: Final = 320
 NAME_CHARACTERS_MAX: Final = 256
-LOCALE_CHARACTERS_MAX: Final = 35
-"""BCP 47 needs no more."""
 DESCRIPTION_CHARACTERS_MAX: Final = 500
-URL_CHARACTERS_MAX: Final = 2_000
 ATTEMPTS_MAX: Final = 100
+SEND_BEFORE: Final = "send_before_time"
+"""The field that says when it is too late; a repeat may say another, and is the same request."""
+REFUND_NAMESPACE: Final = uuid.UUID("0c6e5d1a-7d0e-4a56-9d2f-5a0f3e1f7c44")
 
-_ID: Final = re.compile(r"[!-~]+")
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
-_COUNTRY: Final = re.compile(r"[A-Z]{2}")
-_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def request_id(value: str) -> uuid.UUID:
-    """Return the request's id, a UUID."""
-    if not value:
-        raise FieldMissing(field="request_id")
-    try:
-        return uuid.UUID(value)
-    except ValueError:
-        raise FieldInvalid(field="request_id", detail="It is a UUID, made before the first try.") from None
-
-
-def request_hash(request: Any, *left_out: str) -> bytes:
-    """Return a hash of the fields that are set, but for the request id and those `left_out`."""
-    content = type(request)()
-    content.CopyFrom(request)
-    for name in ("request_id", *left_out):
-        if name in content.DESCRIPTOR.fields_by_name:
-            content.ClearField(name)
-    return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
+CANCEL_REASONS: Final = {
+    intents_pb2.CancelIntentRequest.REASON_UNSPECIFIED: "",
+    intents_pb2.CancelIntentRequest.REASON_REQUESTED: "requested_by_customer",
+    intents_pb2.CancelIntentRequest.REASON_ABANDONED: "abandoned",
+    intents_pb2.CancelIntentRequest.REASON_FRAUDULENT: "fraudulent",
+    intents_pb2.CancelIntentRequest.REASON_DUPLICATE: "duplicate",
+}
+REFUND_REASONS: Final = {
+    refunds_pb2.CreateRefundRequest.REASON_UNSPECIFIED: "",
+    refunds_pb2.CreateRefundRequest.REASON_REQUESTED_BY_PAYER: "requested_by_customer",
+    refunds_pb2.CreateRefundRequest.REASON_DUPLICATE: "duplicate",
+    refunds_pb2.CreateRefundRequest.REASON_FRAUDULENT: "fraudulent",
+}
 
 
-def identifier(value: str, *, field: str) -> str:
-    """Return an opaque id of 1 to 128 visible ASCII characters."""
-    if not value:
-        raise FieldMissing(field=field)
-    if len(value) > ID_CHARACTERS_MAX or not _ID.fullmatch(value):
-        raise FieldInvalid(field=field, detail=f"At most {ID_CHARACTERS_MAX} visible ASCII characters.")
-    return value
+def intent_request(request: intents_pb2.CreateIntentRequest, *, tenant_id: str) -> IntentRequest:
+    """Read what is asked of a new intent."""
+    request_id = fields.request_id(request.request_id)
+    payment_id = fields.identifier(request.payment_id, field="payment_id")
+    number = attempt(request.attempt)
+    payer_id = fields.identifier(request.payer.payer_id, field="payer.payer_id")
+    amount = fields.money(request.amount, is_set=request.HasField("amount"), field="amount", least_minor=1)
+    seller_id = fields.identifier(request.seller_id, field="seller_id")
+    fee = fields.money(
+        request.application_fee,
+        is_set=request.HasField("application_fee"),
+        field="application_fee",
+        least_minor=0,
+    )
+    if fee.currency_code != amount.currency_code:
+        raise FieldInvalid(field="application_fee.currency_code", detail="It is not that of the amount.")
+    if fee.amount_minor > amount.amount_minor:
+        raise FieldInvalid(field="application_fee.amount_minor", detail="It is more than the amount.")
+    payer = request.payer
+    if payer.email:
+        fields.email(payer.email, field="payer.email")
+    currencies.charge_to_stripe(amount.amount_minor, amount.currency_code)
+    currencies.to_stripe(fee.amount_minor, fee.currency_code, field="application_fee")
+    return IntentRequest(
+        tenant_id=tenant_id,
+        request_id=request_id,
+        # Who goes on after a crash knows the payer's id alone.
+        request_hash=request_hash(request, "payer", SEND_BEFORE) + payer_id.encode(),
+        payment_id=payment_id,
+        attempt=number,
+        payer_id=payer_id,
+        email=payer.email,
+        name=fields.text(payer.name, field="payer.name", characters_max=NAME_CHARACTERS_MAX),
+        locale=fields.text(payer.locale, field="payer.locale", characters_max=fields.LOCALE_CHARACTERS_MAX),
+        seller_id=seller_id,
+        amount_minor=amount.amount_minor,
+        currency_code=amount.currency_code,
+        application_fee_minor=fee.amount_minor,
+        description=fields.text(request.description, field="description", characters_max=DESCRIPTION_CHARACTERS_MAX),
+        capture_manually=request.capture_manually,
+        send_before_time=send_before(request),
+    )
+
+
+def confirm_params(request: intents_pb2.ConfirmIntentRequest) -> ConfirmIntentParams:
+    """Read with what an intent is confirmed."""
+    method_id = token_id = None
+    match request.WhichOneof("method"):
+        case "payment_method_id":
+            method_id = stripe_ids.read(request.payment_method_id, stripe_ids.PAYMENT_METHOD, field="payment_method_id")
+        case "confirmation_token_id":
+            token_id = stripe_ids.read(
+                request.confirmation_token_id, stripe_ids.CONFIRMATION_TOKEN, field="confirmation_token_id"
+            )
+        case _:
+            raise FieldMissing(field="payment_method_id")
+    return ConfirmIntentParams(
+        attempt=attempt(request.attempt),
+        payment_method_id=method_id,
+        confirmation_token_id=token_id,
+        return_url=fields.url(request.return_url, field="return_url"),
+        send_before_time=send_before(request),
+    )
+
+
+def cancel_params(request: intents_pb2.CancelIntentRequest) -> CancelIntentParams:
+    """Read why an intent is cancelled."""
+    reason = CANCEL_REASONS.get(request.reason)
+    if reason is None:
+        raise FieldInvalid(field="reason")
+    return CancelIntentParams(attempt=attempt(request.attempt), reason=reason)
+
+
+def refund_params(
+    request: refunds_pb2.CreateRefundRequest, *, tenant_id: str, currency_code: str
+) -> CreateRefundParams:
+    """Read what is given back of a payment in a currency."""
+    amount = fields.money(request.amount, is_set=request.HasField("amount"), field="amount", least_minor=1)
+    expected = fields.money(
+        request.expected_refundable,
+        is_set=request.HasField("expected_refundable"),
+        field="expected_refundable",
+        least_minor=0,
+    )
+    for field, value in (("amount", amount), ("expected_refundable", expected)):
+        if value.currency_code != currency_code:
+            raise FieldInvalid(field=f"{field}.currency_code", detail=f"The payment is in {currency_code}.")
+    currencies.to_stripe(amount.amount_minor, amount.currency_code)
+    reason = REFUND_REASONS.get(request.reason)
+    if reason is None:
+        raise FieldInvalid(field="reason")
+    for flag in ("reverse_transfer", "refund_application_fee"):
+        if not request.HasField(flag):
+            raise FieldMissing(field=flag)
+    if request.refund_application_fee and not request.reverse_transfer:
+        raise FieldInvalid(field="refund_application_fee", detail="It needs reverse_transfer.")
+    request_id = fields.request_id(request.request_id)
+    return CreateRefundParams(
+        refund_id=f"refund_{uuid.uuid5(REFUND_NAMESPACE, f'{tenant_id}/{request_id}').hex}",
+        amount_minor=amount.amount_minor,
+        expected_refundable_minor=expected.amount_minor,
+        reverse_transfer=request.reverse_transfer,
+        refund_application_fee=request.refund_application_fee,
+        reason=reason,
+        actor_id=fields.identifier(request.actor_id, field="actor_id"),
+    )
 
 
 def attempt(value: int) -> int:
@@ -69,62 +159,17 @@ def attempt(value: int) -> int:
     return value
 
 
-def money(value: money_pb2.Money, *, is_set: bool, field: str, least_minor: int) -> money_pb2.Money:
-    """Return an amount of at least `least_minor` with its currency."""
-    if not is_set:
-        raise FieldMissing(field=field)
-    if not _CURRENCY.fullmatch(value.currency_code):
-        raise FieldInvalid(field=f"{field}.currency_code", detail="Three upper case letters of ISO 4217.")
-    if not least_minor <= value.amount_minor <= AMOUNT_MINOR_MAX:
-        raise FieldInvalid(field=f"{field}.amount_minor", detail=f"{least_minor} to {AMOUNT_MINOR_MAX}.")
-    return value
+class _MaySayBefore(Protocol):
+    @property
+    def send_before_time(self) -> Timestamp: ...
+    def HasField(self, field_name: str) -> bool: ...
 
 
-def text(value: str, *, field: str, characters_max: int) -> str:
-    """Return a text that is not too long and that PostgreSQL can keep."""
-    if len(value) > characters_max or "\0" in value:
-        raise FieldInvalid(field=field, detail=f"At most {characters_max} characters, none of them NUL.")
-    return value
-
-
-def url(value: str, *, field: str) -> str:
-    """Return a URL that a payer's browser may be sent to: https, or http on loopback."""
-    if not value:
-        raise FieldMissing(field=field)
-    problem = FieldInvalid(field=field, detail="An https URL, or http on loopback.")
-    if len(value) > URL_CHARACTERS_MAX or not _ID.fullmatch(value):
-        raise problem
+def send_before(request: _MaySayBefore) -> datetime | None:
+    """Return when a call is too old to be sent; None where it may be sent at any time."""
+    if not request.HasField(SEND_BEFORE):
+        return None
     try:
-        parts = urlsplit(value)
-        host = parts.hostname
-    except ValueError:
-        raise problem from None
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)):
-        raise problem
-    return value
-
-
-def country(value: str) -> str:
-    """Return an ISO 3166-1 alpha-2 code."""
-    if not value:
-        raise FieldMissing(field="country_code")
-    if not _COUNTRY.fullmatch(value):
-        raise FieldInvalid(field="country_code", detail="Two upper case letters of ISO 3166-1.")
-    return value
-
-
-def email(value: str, *, field: str = "email") -> str:
-    """Return what looks like an e-mail address."""
-    if not value:
-        raise FieldMissing(field=field)
-    if len(value) > EMAIL_CHARACTERS_MAX or not _EMAIL.fullmatch(value):
-        raise FieldInvalid(field=field, detail="That is no e-mail address.")
-    return value
-
-
-def instant(value: Timestamp, *, field: str) -> datetime:
-    """Return an instant in UTC."""
-    try:
-        return value.ToDatetime(tzinfo=UTC)
+        return request.send_before_time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise FieldInvalid(field=field, detail="It is no instant of the years 1 to 9999.") from None
+        raise FieldInvalid(field=SEND_BEFORE, detail="It is no instant of the years 1 to 9999.") from None

@@ -9,8 +9,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.gateway.v1 import intents_pb2, observation_pb2, refunds_pb2, sellers_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
-from services.gateway.domain import Intent, Observation, Refund
-from services.gateway.sellers.operations import SellerAccount
+from services.gateway.intents.domain import Intent
+from services.gateway.mirror.observation import Observation
+from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.refunds.domain import Refund
+from services.gateway.sellers.domain import SellerAccount
 
 
 def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
@@ -47,13 +50,13 @@ def intent_to_proto(intent: Intent, *, currency_code: str) -> intents_pb2.Intent
     )
 
 
-def refund_to_proto(refund: Refund, *, payment_id: str, currency_code: str) -> refunds_pb2.Refund:
+def refund_to_proto(refund: Refund, *, payment: MirroredPayment) -> refunds_pb2.Refund:
     """Return the message of a refund."""
     return refunds_pb2.Refund(
         refund_id=refund.refund_id,
         stripe_refund_id=refund.stripe_refund_id,
-        payment_id=payment_id,
-        amount=money(refund.amount_minor, currency_code),
+        payment_id=payment.payment_id,
+        amount=money(refund.amount_minor, payment.currency_code),
         state=f"STATE_{refund.state}",
         failure_reason=refund.failure_reason,
         actor_id=refund.actor_id,

@@ -1,0 +1,207 @@
+"""One call under its subject's lease: started, sent, and what came of it kept. `run` is the path, the rest its steps.
+
+What happens if the process dies:
+- after `start`: it may have been sent. Its row is due when the lease ends, and the engine sends the same parameters
+  under the same key: Stripe does it once;
+- after Stripe answered and before that is recorded: the same; Stripe replays its answer;
+- after it was recorded: the caller's repeat is answered from the row.
+
+Stripe answers late, twice or never: late answers come under an old fence and are not recorded, the call is asked again;
+a repeated answer is the same one; while there is none the call is UNKNOWN and is asked again for ever, at growing
+intervals, and what it led to is delivered as an event.
+
+A call that certainly had no effect is discarded: whoever repeats the request takes it up again, under the same key, or
+under the next generation's if this key will never say more. What Stripe refuses although the mirror allowed it is
+read again before it is refused here, and the answer says what is true.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, Generic
+
+from services.errors import ServiceError
+from services.gateway import codec
+from services.gateway.call_log.backoff import settle_delay
+from services.gateway.call_log.call import Call, CallState
+from services.gateway.call_log.operation import CallResult, Operation, P, S
+from services.gateway.codec import Json
+from services.gateway.errors import (
+    Amendable,
+    RequestExpired,
+    StripeKeySpent,
+    StripeRateLimited,
+    StripeRefused,
+    StripeUnavailable,
+)
+from services.gateway.stripe_api.outcomes import NotExecuted, Unanswered
+from services.runtime import crash_points
+from services.runtime.database.lease import LEASE
+from services.shared import refusals
+from services.shared.refusals import Refusal
+
+IN_FLIGHT_MAX: Final = timedelta(minutes=2)
+"""How long Stripe may still be at work on what it was sent last; its own clients give up after 80 s."""
+SILENCE: Final = (StripeRateLimited, StripeUnavailable)
+"""It was not sent, or not read: nothing is known from it."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Execution(Generic[P, S]):
+    """Carries one call out."""
+
+    def __init__(
+        self,
+        operation: Operation[P, S],
+        subject: S,
+        call: Call[P],
+        *,
+        deliver: str | None,
+        release: bool,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`deliver` names what made us ask, where no caller is told; with `release` the subject is released after."""
+        self._operation = operation
+        self._subject = subject
+        self._call = call
+        self._deliver = deliver
+        self._release = release
+        self._now = now
+        self._may_have_been_sent = call.state is not CallState.ACCEPTED
+
+    async def run(self) -> CallResult[S]:
+        """Make the call and keep what came of it. Raises what it is refused with, or why it had no effect."""
+        if not self._may_have_been_sent:
+            await self._start()
+        try:
+            answer = await self._answer()
+        except Amendable:  # refused, so no try before this one had an effect either, nor will one by this key
+            await self._discard(with_new_key=True)
+            raise
+        except SILENCE:  # it was not sent this time; the times before may have had an effect
+            if not self._may_have_been_sent:
+                await self._discard()
+                raise
+            return await self._unknown(was_asked=False)
+        except Unanswered:
+            return await self._unknown()
+        except NotExecuted as nothing:
+            if self._operation.retry_until_known and self._call.state is CallState.UNKNOWN:
+                return await self._unknown(with_new_key=True)
+            await self._discard(with_new_key=True)
+            raise StripeKeySpent from nothing
+        return await self._record(answer)
+
+    async def _start(self) -> None:
+        """Write down exactly what is sent, before it is. Raises what forbids the call."""
+        try:
+            if self._too_late_by() is not None:
+                raise RequestExpired
+            params = await self._operation.prepare(self._subject, self._call)
+        except ServiceError as error:
+            await self._refuse(error, deliver=None)
+            raise
+        # Stripe's memory of the key begins now. After a failover that lost this the same key is used again.
+        now = self._now()
+        self._call = replace(self._call, params=params, state=CallState.STARTED, key_time=now, due_time=now + LEASE)
+        await self._save("start", release=False)
+
+    async def _answer(self) -> Json:
+        """Ask Stripe, and read again what it refuses although the mirror allowed it."""
+        try:
+            return await crash_points.call(f"{self._operation.name}.stripe", self._ask())
+        except StripeRefused as refusal:
+            return await self._look_again(refusal)
+
+    async def _ask(self) -> Json:
+        """Send by the key while Stripe remembers it; look up what is older, or what it will not say.
+
+        What was sent and not answered may never have got there. When it is too late for that it is not sent again, lest
+        it has its effect only now: once nothing of it can be on its way any more, it is looked up.
+        """
+        late = self._too_late_by()
+        if late is not None and late < IN_FLIGHT_MAX:
+            raise Unanswered
+        if late is None and not self._call.key_ends(self._now()):
+            try:
+                return await self._operation.send(self._subject, self._call, is_repeat=self._may_have_been_sent)
+            except Unanswered as silence:
+                if not silence.is_replay:
+                    raise
+        try:
+            found = await self._operation.look_up(self._subject, self._call)
+        except SILENCE as silence:
+            raise Unanswered from silence  # of what was sent, nothing is known
+        if found is None:
+            raise NotExecuted
+        return found
+
+    async def _look_again(self, refusal: StripeRefused) -> Json:
+        """Return what is there of a call that Stripe refused, or refuse it by what is true.
+
+        While what is true cannot be read the refusal is not kept: the same call brings it again.
+        """
+        step = self._operation.name
+        try:
+            looking = self._operation.look_again(self._subject, self._call, refusal)
+            return await crash_points.call(f"{step}.look_again", looking)
+        except SILENCE as silence:
+            if self._may_have_been_sent:  # somebody may have been told that it goes ahead
+                raise Unanswered from silence
+            raise
+        except ServiceError as truth:
+            # The caller is told of the refusal alone, so what was found is delivered.
+            deliver = self._deliver or (f"refused {step}" if self._subject.is_changed else None)
+            await self._refuse(truth, deliver=deliver)
+            raise
+
+    async def _record(self, answer: Json) -> CallResult[S]:
+        kept = self._operation.record(self._subject, self._call, answer)
+        self._call = replace(self._call, state=CallState.ANSWERED, answer=kept, due_time=None)
+        await self._save("record", deliver=self._deliver)
+        return CallResult(subject=self._subject, answer=kept, live=answer)
+
+    async def _discard(self, *, with_new_key: bool = False) -> None:
+        """Put a call aside that certainly had no effect, so that a repeat takes it up again."""
+        call = self._call.with_new_key(self._now()) if with_new_key else self._call
+        self._operation.discarded(self._subject, call)
+        self._call = replace(call, state=CallState.DISCARDED, due_time=None)
+        await self._save("withdraw", deliver=self._deliver)
+
+    async def _unknown(self, *, was_asked: bool = True, with_new_key: bool = False) -> CallResult[S]:
+        """Keep that the outcome is not known. Each time that Stripe was asked in vain it rests longer."""
+        now = self._now()
+        call = self._call.with_new_key(now) if with_new_key else self._call
+        self._operation.unknown(self._subject)
+        due_time = now + settle_delay(call.tries)
+        self._call = replace(call, state=CallState.UNKNOWN, tries=call.tries + was_asked, due_time=due_time)
+        await self._save("unknown")
+        _logger.warning("%s of %s is unknown, try %d", call.operation, call.subject_id, call.tries)
+        return CallResult(subject=self._subject, answer={}, live=None)
+
+    async def _refuse(self, error: ServiceError, *, deliver: str | None) -> None:
+        """Keep a refusal, to be the answer to each repeat."""
+        refusal = Refusal.from_json(refusals.to_json(error))
+        self._call = replace(self._call, state=CallState.REFUSED, refusal=refusal, due_time=None)
+        await self._save("refuse", deliver=deliver)
+
+    async def _save(self, step: str, *, deliver: str | None = None, release: bool | None = None) -> None:
+        await self._operation.subjects.save(
+            self._subject,
+            point=f"{self._operation.name}.{step}",
+            now=self._now(),
+            call=self._call.with_params(codec.to_json(self._call.params)),
+            release=self._release if release is None else release,
+            deliver=deliver,
+        )
+
+    def _too_late_by(self) -> timedelta | None:
+        """Return for how long Stripe may not hear of the call for a first time any more; None if it still may."""
+        if self._call.params.send_before_time is None:
+            return None
+        late = self._now() - self._call.params.send_before_time
+        return late if late >= timedelta(0) else None

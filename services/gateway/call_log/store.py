@@ -1,0 +1,80 @@
+"""The table of calls: read here; written by the store of their subject, in the statement that saves the subject."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from services.gateway.call_log.call import Call, CallState, StoredCall
+from services.runtime.database.connections import DirectConnections
+from services.shared import refusals
+from services.shared.refusals import Refusal
+
+
+class CallStore:
+    """Reads calls. Raises `DependencyUnavailable` when the database is away."""
+
+    def __init__(self, connections: DirectConnections) -> None:
+        self._connections = connections
+
+    async def call(self, tenant_id: str, operation: str, request_id: uuid.UUID) -> StoredCall | None:
+        """Return a call that was written down."""
+        async with self._connections.statement("call.read") as connection:
+            row = await connection.fetchrow(_CALL, tenant_id, operation, request_id)
+        return _stored(row) if row is not None else None
+
+    async def call_by_id(self, tenant_id: str, call_id: str) -> StoredCall | None:
+        """Return a call that was written down."""
+        async with self._connections.statement("call.read") as connection:
+            row = await connection.fetchrow(_CALL_BY_ID, tenant_id, uuid.UUID(call_id))
+        return _stored(row) if row is not None else None
+
+
+def arguments(call: StoredCall | None, *, now: datetime) -> tuple[object, ...]:
+    """Return what `saved` takes: a call's id, state, parameters, answer, tries, rest, generation and key time."""
+    if call is None:
+        return (None,) * 8
+    answer = refusals.to_json(call.refusal) if call.refusal is not None else call.answer
+    return (
+        call.call_id, call.state, json.dumps(call.params), None if answer is None else json.dumps(answer),
+        call.tries, call.due_time - now if call.due_time is not None else None, call.generation, call.key_time,
+    )  # fmt: skip
+
+
+def _stored(row: asyncpg.Record) -> StoredCall:
+    state = CallState(row["state"])
+    kept = json.loads(row["answer"] or "null")
+    is_refused = state is CallState.REFUSED
+    return Call(
+        tenant_id=row["tenant_id"],
+        call_id=row["call_id"],
+        operation=row["operation"],
+        request_id=row["request_id"],
+        request_hash=row["request_hash"],
+        subject_id=row["subject_id"],
+        params=json.loads(row["params"]),
+        state=state,
+        answer=None if is_refused else kept,
+        refusal=Refusal.from_json(kept) if is_refused else None,
+        tries=row["tries"],
+        due_time=row["due_time"],
+        create_time=row["create_time"],
+        generation=row["generation"],
+        key_time=row["key_time"],
+    )
+
+
+_COLUMNS: Final = """tenant_id, call_id, operation, request_id, request_hash, subject_id, params, state, answer, tries,
+    due_time, create_time, generation, key_time"""
+
+_CALL: Final = f"""
+SELECT {_COLUMNS} FROM calls WHERE tenant_id = $1 AND operation = $2 AND request_id = $3
+"""  # noqa: S608 our own column names
+
+_CALL_BY_ID: Final = f"""
+SELECT {_COLUMNS} FROM calls WHERE tenant_id = $1 AND call_id = $2
+"""  # noqa: S608 our own column names

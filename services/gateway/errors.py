@@ -1,0 +1,136 @@
+"""What the gateway refuses, and why: a class each, whose docstring is the message. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from services.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+
+
+class IntentNotFound(NotFound):
+    """The payment has no intent here."""
+
+    reason = "INTENT_NOT_FOUND"
+
+
+class WrongIntentState(FailedPrecondition):
+    """The intent does not allow this as it stands; read it again."""
+
+    reason = "INTENT_STATE"
+
+
+class AttemptOpen(FailedPrecondition):
+    """An earlier attempt of this payment may still take money; cancel it first."""
+
+    reason = "ATTEMPT_OPEN"
+
+
+class SellerNotFound(NotFound):
+    """The seller has no account here; put one first."""
+
+    reason = "SELLER_NOT_FOUND"
+
+
+class SellerNotPayable(FailedPrecondition):
+    """The seller's account cannot be paid now; the metadata says what is missing."""
+
+    reason = "SELLER_NOT_PAYABLE"
+
+
+class SellerExists(AlreadyExists):
+    """The seller already has another account."""
+
+    reason = "SELLER_EXISTS"
+
+
+class RefundNotFound(NotFound):
+    """There is no such refund."""
+
+    reason = "REFUND_NOT_FOUND"
+
+
+class RefundableChanged(FailedPrecondition):
+    """The refundable balance is not what you saw; read it again, then decide."""
+
+    reason = "REFUNDABLE_CHANGED"
+
+
+class RefundExceedsRefundable(FailedPrecondition):
+    """More than what is refundable."""
+
+    reason = "REFUND_EXCEEDS_REFUNDABLE"
+
+
+class ChargeDisputed(FailedPrecondition):
+    """Stripe does not refund a charge while it is disputed."""
+
+    reason = "CHARGE_DISPUTED"
+
+
+class DeadLetterNotFound(NotFound):
+    """There is no such dead letter; it may have been replayed already."""
+
+    reason = "DEAD_LETTER_NOT_FOUND"
+
+
+class PageTokenInvalid(InvalidRequest):
+    """The page token is none that this method made."""
+
+    reason = "PAGE_TOKEN_INVALID"
+
+
+class TenantNotServed(FailedPrecondition):
+    """This gateway has the key of another tenant's Stripe account."""
+
+    reason = "TENANT_NOT_SERVED"
+
+
+class RequestExpired(FailedPrecondition):
+    """It was not sent to Stripe in time, and will not be; nothing happened."""
+
+    reason = "REQUEST_EXPIRED"
+
+
+class StripeRefused(FailedPrecondition):
+    """Stripe refuses this for good; the metadata says why."""
+
+    reason = "STRIPE_REFUSED"
+
+
+class StripeUnavailable(Unavailable):
+    """Stripe is away or did not answer; nothing was concluded from that, send the same call again."""
+
+    reason = "STRIPE_UNAVAILABLE"
+    retry_after = timedelta(seconds=1)
+    was_retried = True
+
+
+class StripeKeySpent(StripeUnavailable):
+    """Stripe repeats a failure it has stored; send the same call again, which it will see as another."""
+
+    was_retried = False
+
+
+class Amendable(StripeKeySpent):
+    """Stripe refused a part of this that can be put right; send the same call again, which it will see as another."""
+
+    def __init__(self, refusal: StripeRefused) -> None:
+        super().__init__()
+        self.code = refusal.metadata.get("code", "")
+        """Why, in Stripe's words."""
+        self.param = refusal.metadata.get("param", "")
+        """Which part of what Stripe was asked for."""
+
+
+class StripeRateLimited(ResourceExhausted):
+    """Stripe's limit for this account is reached; send the same call again later."""
+
+    reason = "STRIPE_RATE_LIMITED"
+    retry_after = timedelta(seconds=2)

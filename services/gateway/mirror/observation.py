@@ -1,0 +1,128 @@
+"""What is true of a payment at Stripe, given what was last known of its intents and refunds. Pure.
+
+The attempt that counts is the first that took or holds money, else the latest. What another attempt took is surplus:
+booked, never dropped, and an operator is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from services.gateway.disputes.domain import UNREAD, Standing, total_minor
+from services.gateway.intents.domain import Intent
+from services.gateway.mirror.attention import combined
+from services.gateway.refunds.domain import ON_ITS_WAY, Refund, RefundState, owed_minor, refunded_minor
+from services.shared.payment import Amounts, Attention, Method, PaymentError
+from services.shared.states import AttentionReason, IntentState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """All that is known of a payment at Stripe at one moment."""
+
+    payment_id: str
+    mirror_version: int = 0
+    observe_time: datetime | None = None
+    """When this version was kept; None before the first."""
+    attempt: int = 0
+    intent_state: IntentState = IntentState.REQUIRES_PAYMENT_METHOD
+    outcome_unknown: bool = False
+    amounts: Amounts = field(default_factory=Amounts)
+    last_error: PaymentError | None = None
+    method: Method | None = None
+    attention: Attention | None = None
+    decline_count: int = 0
+
+    @property
+    def refundable_minor(self) -> int:
+        """What can still be given back, never below zero."""
+        return self.amounts.refundable_minor
+
+
+def conclude(
+    before: Observation, intents: Sequence[Intent], refunds: Sequence[Refund], *, outcome_unknown: bool = False
+) -> Observation:
+    """Return what is known now; its version is one higher than before if it says anything else than before.
+
+    `outcome_unknown` says that a call on an intent has no answer yet; what has ended cannot be changed by one.
+    """
+    asked = [intent for intent in sorted(intents, key=lambda intent: intent.attempt) if intent.intent_id]
+    if not asked:
+        return before
+    counting = _counting(asked, before)
+    given_back = {state: refunded_minor(refunds, counting.attempt, state) for state in ON_ITS_WAY}
+    surplus_minor = sum(_left_minor(intent, refunds) for intent in asked if intent is not counting)
+    held_minor = counting.captured_minor + counting.capturable_minor
+    after = Observation(
+        payment_id=before.payment_id,
+        mirror_version=before.mirror_version,
+        observe_time=before.observe_time,
+        attempt=counting.attempt,
+        intent_state=counting.state,
+        outcome_unknown=outcome_unknown and counting.state not in (IntentState.SUCCEEDED, IntentState.CANCELED),
+        amounts=Amounts(
+            authorized_minor=max(held_minor, before.amounts.authorized_minor),
+            capturable_minor=counting.capturable_minor,
+            captured_minor=counting.captured_minor,
+            refund_pending_minor=given_back[RefundState.PENDING],
+            refunded_minor=given_back[RefundState.SUCCEEDED],
+            disputed_open_minor=total_minor(counting.disputes, Standing.OPEN),
+            disputed_lost_minor=total_minor(counting.disputes, Standing.LOST),
+            surplus_minor=surplus_minor,
+        ),
+        last_error=None if counting.state == IntentState.SUCCEEDED else counting.error,
+        method=counting.method,
+        attention=combined(_concerns(asked, refunds, surplus_minor)),
+        decline_count=sum(intent.decline_count for intent in asked),
+    )
+    return after if after == before else replace(after, mirror_version=before.mirror_version + 1)
+
+
+def _counting(intents: Sequence[Intent], before: Observation) -> Intent:
+    """Return the attempt that counts: one that took money over one that holds it, and then the one that did already."""
+    took = [intent for intent in intents if intent.captured_minor]
+    holds = took or [intent for intent in intents if intent.capturable_minor]
+    counted = [intent for intent in holds if intent.attempt == before.attempt]
+    return (counted or holds or [intents[-1]])[0]
+
+
+def _left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
+    """Return what is still there of what an attempt took."""
+    contested = (total_minor(intent.disputes, standing) for standing in (Standing.OPEN, Standing.LOST))
+    return max(
+        0, intent.captured_minor - refunded_minor(refunds, intent.attempt, RefundState.SUCCEEDED) - sum(contested)
+    )
+
+
+def _concerns(intents: Sequence[Intent], refunds: Sequence[Refund], surplus_minor: int) -> Iterator[Attention]:
+    """Yield all that an operator has to know."""
+    for intent in intents:
+        for dispute in intent.disputes:
+            concern = dispute.attention()
+            if concern is not None:
+                yield concern
+        if intent.disputed and not intent.disputes:
+            yield UNREAD
+        if intent.mismatch:
+            yield Attention(reason=AttentionReason.AMOUNT_MISMATCH, detail=intent.mismatch)
+        for object_id, event_type in intent.notices:
+            detail = f"Stripe says {event_type} ({object_id}), about which nothing is done here."
+            yield Attention(reason=AttentionReason.EVENT_NOT_HANDLED, detail=detail)
+    if (unpaid_minor := owed_minor(refunds)) > 0:
+        which = ", ".join(f"{one.refund_id} ({one.amount_minor})" for one in refunds if one.is_returned)
+        detail = f"The payer did not get {unpaid_minor} minor units that were on their way back; failed: {which}."
+        yield Attention(reason=AttentionReason.REFUND_FAILED, detail=detail)
+    if surplus_minor > 0:
+        detail = f"{surplus_minor} minor units were taken on another attempt."
+        yield Attention(reason=AttentionReason.SURPLUS, detail=detail)
+
+
+def next_version(before: int, now: datetime) -> int:
+    """Return the version of an observation that is kept now: above all that were ever given to this payment.
+
+    That is the time in microseconds, or one more than before where a clock says less. A database that was restored to
+    an earlier moment has forgotten versions; the time has not.
+    """
+    return max(before + 1, int(now.timestamp() * 1_000_000))

@@ -1,0 +1,114 @@
+"""A payment as it was last known at Stripe, and how what Stripe shows changes it. Pure.
+
+Whoever holds the payment's lease changes it in memory; nothing is kept until it is saved.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from services.gateway.disputes.domain import Dispute
+from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
+from services.gateway.mirror.observation import Observation, conclude
+from services.gateway.refunds.domain import Refund, RefundFacts
+
+
+@dataclass(slots=True, kw_only=True)
+class MirroredPayment:
+    """A payment under its lease."""
+
+    tenant_id: str
+    payment_id: str
+    payer_id: str
+    seller_id: str
+    currency_code: str
+    observation: Observation
+    fence: int
+    intents: dict[int, Intent]
+    refunds: dict[str, Refund]
+    unsettled: bool
+    """A call on an intent has no answer yet."""
+    open_calls: list[tuple[str, uuid.UUID]]
+    """Operation and request of the calls that were started and have no answer, the oldest first."""
+    saved_version: int = 0
+    """The version in the tables."""
+    written: dict[object, object] = field(default_factory=dict)
+    """Intents and refunds as they are in the tables, so that only what changed is written."""
+
+    @property
+    def subject_id(self) -> str:
+        """What calls are made on."""
+        return self.payment_id
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it says anything else than what is in the tables."""
+        return self.observation.mirror_version != self.saved_version
+
+    @property
+    def latest(self) -> Intent | None:
+        """The attempt that was begun last."""
+        return self.intents[max(self.intents)] if self.intents else None
+
+    def intent_of(self, intent_id: str) -> Intent | None:
+        """Return the attempt whose intent this is."""
+        return next((one for one in self.intents.values() if one.intent_id == intent_id), None)
+
+    def has_refunds(self, attempt: int) -> bool:
+        """Whether a refund of an attempt is known."""
+        return any(one.attempt == attempt for one in self.refunds.values())
+
+    def apply_intent(self, attempt: int, facts: IntentFacts) -> None:
+        """Mirror an attempt's intent."""
+        self.intents[attempt] = apply(self.intents[attempt], facts, currency_code=self.currency_code)
+        self.conclude()
+
+    def apply_refund(self, attempt: int, facts: RefundFacts) -> None:
+        """Mirror a refund; one that was made at Stripe's dashboard too."""
+        known = self._refund_of(facts) or Refund(
+            refund_id=f"refund_{facts.stripe_refund_id.removeprefix('re_')}",
+            attempt=attempt,
+            amount_minor=facts.amount_minor,
+            create_time=facts.create_time,
+        )
+        self.refunds[known.refund_id] = replace(
+            known,
+            stripe_refund_id=facts.stripe_refund_id,
+            state=facts.state,
+            failure_reason=facts.failure_reason,
+        )
+        self.conclude()
+
+    def apply_disputes(self, attempt: int, shown: Iterable[Dispute]) -> None:
+        """Mirror all disputes of an attempt's charge. Stripe never takes one back, so none is forgotten."""
+        intent = self.intents[attempt]
+        known = {one.dispute_id: one for one in (*intent.disputes, *shown)}
+        contested = tuple(known[dispute_id] for dispute_id in sorted(known))
+        self.intents[attempt] = replace(intent, disputes=contested)
+        self.conclude()
+
+    def notice(self, object_id: str, event_type: str, *, about: Iterable[str], is_over: bool) -> None:
+        """Keep that Stripe said something that nothing is done about, with the attempt that `about` names."""
+        named = set(about)
+        intent = next((one for one in self.intents.values() if {one.intent_id, one.charge_id} & named), self.latest)
+        if intent is not None:
+            self.intents[intent.attempt] = noticed(intent, object_id, event_type, is_over=is_over)
+            self.conclude()
+
+    def conclude(self) -> None:
+        """Draw the conclusion from all that is known."""
+        self.observation = conclude(
+            self.observation,
+            list(self.intents.values()),
+            list(self.refunds.values()),
+            outcome_unknown=self.unsettled,
+        )
+
+    def _refund_of(self, facts: RefundFacts) -> Refund | None:
+        for one in self.refunds.values():
+            if one.stripe_refund_id == facts.stripe_refund_id:
+                return one
+        claimed = self.refunds.get(facts.refund_id)
+        return claimed if claimed is not None and not claimed.stripe_refund_id else None
