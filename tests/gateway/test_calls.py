@@ -26,7 +26,7 @@ from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
 from services.runtime.work import engine
 from tests.clock import Clock
-from tests.gateway.conftest import Gateway, Sink
+from tests.gateway.conftest import CALL_TIMEOUT_S, Gateway, Sink
 from tests.gateway.samples import (
     AMOUNT_MINOR,
     CANCEL,
@@ -528,11 +528,13 @@ async def test_an_engine_that_cannot_look_once_looks_again(
     logging.getLogger(engine.__name__).addHandler(said)
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
     await owner.execute("ALTER TABLE calls RENAME TO calls_away")  # no outage: nothing that an engine reckons with
-    async with asyncio.timeout(10):
-        await said.event.wait()
-    await owner.execute("ALTER TABLE calls_away RENAME TO calls")
-    await owner.close()
-    logging.getLogger(engine.__name__).removeHandler(said)
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            await said.event.wait()
+    finally:
+        await owner.execute("ALTER TABLE calls_away RENAME TO calls")
+        await owner.close()
+        logging.getLogger(engine.__name__).removeHandler(said)
 
     clock.advance(backoff.SETTLE_FIRST)
     await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)

@@ -1,0 +1,202 @@
+"""What Stripe knows a call by, to the byte: another key or body, and what was made before is made a second time."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.gateway import codec
+from services.gateway.call_log.call import Call, Params, call_id_of
+from services.gateway.call_log.operation import Operation
+from services.gateway.intents.domain import Intent
+from services.gateway.intents.operations import (
+    CancelIntent,
+    CancelIntentParams,
+    ConfirmIntent,
+    ConfirmIntentParams,
+    CreateIntent,
+    CreateIntentParams,
+)
+from services.gateway.mirror.observation import Observation
+from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.refunds.operations import CreateRefund, CreateRefundParams
+from services.gateway.stripe_api.idempotency_keys import idempotency_key
+from services.shared.states import IntentState
+
+REQUEST_ID = uuid.UUID("00000000-0000-4000-8000-000000000001")
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def payment(*intents: Intent) -> MirroredPayment:
+    held = MirroredPayment(
+        tenant_id="main",
+        payment_id="pay_1",
+        payer_id="payer_1",
+        seller_id="seller_1",
+        currency_code="CHF",
+        observation=Observation(payment_id="pay_1"),
+        fence=1,
+        intents={one.attempt: one for one in intents},
+        refunds={},
+        unsettled=False,
+        open_calls=[],
+    )
+    held.conclude()
+    return held
+
+
+def attempt(state: IntentState) -> Intent:
+    captured_minor = 5_000 if state == IntentState.SUCCEEDED else 0
+    return Intent(
+        attempt=1,
+        amount_minor=5_000,
+        application_fee_minor=750,
+        create_time=NOW,
+        intent_id="pi_1",
+        state=state,
+        captured_minor=captured_minor,
+    )
+
+
+CREATE = {
+    "attempt": 1,
+    "amount_minor": 5_000,
+    "currency_code": "CHF",
+    "application_fee_minor": 750,
+    "customer_id": "cus_1",
+    "account_id": "acct_1",
+    "description": "Lesson",
+    "capture_manually": True,
+}
+CONFIRM = {"attempt": 1, "return_url": "https://shop.example/return"}
+CANCEL = {"attempt": 1, "reason": "abandoned"}
+REFUND = {
+    "refund_id": "refund_1",
+    "amount_minor": 1_000,
+    "expected_refundable_minor": 5_000,
+    "reverse_transfer": True,
+    "refund_application_fee": True,
+    "reason": "duplicate",
+    "actor_id": "anna",
+}
+SENT = [
+    (
+        CreateIntent,
+        CREATE,
+        payment(),
+        "intent.create:6f938eeb-5071-5cc0-a7c5-2723404d4046",
+        '{"amount": 5000, "currency": "chf", "customer": "cus_1", "transfer_data": {"destination": "acct_1"}, '
+        '"automatic_payment_methods": {"enabled": true}, "metadata": {"payment_id": "pay_1", "attempt": "1", '
+        '"call_id": "6f938eeb-5071-5cc0-a7c5-2723404d4046"}, "application_fee_amount": 750, "description": "Lesson", '
+        '"capture_method": "manual"}',
+    ),
+    (
+        ConfirmIntent,
+        CONFIRM | {"payment_method_id": "pm_1"},
+        payment(attempt(IntentState.REQUIRES_PAYMENT_METHOD)),
+        "intent.confirm:f6331b6c-b55f-51a1-9281-7a2f8f3fca8c",
+        '{"return_url": "https://shop.example/return", "expand": ["latest_charge", "payment_method"], '
+        '"payment_method": "pm_1"}',
+    ),
+    (
+        ConfirmIntent,
+        CONFIRM | {"confirmation_token_id": "ctoken_1"},
+        payment(attempt(IntentState.REQUIRES_PAYMENT_METHOD)),
+        "intent.confirm:f6331b6c-b55f-51a1-9281-7a2f8f3fca8c",
+        '{"return_url": "https://shop.example/return", "expand": ["latest_charge", "payment_method"], '
+        '"confirmation_token": "ctoken_1"}',
+    ),
+    (
+        CancelIntent,
+        CANCEL,
+        payment(attempt(IntentState.REQUIRES_ACTION)),
+        "intent.cancel:b792fdf9-7cea-5eac-b0d7-881ddb8a5623",
+        '{"cancellation_reason": "abandoned"}',
+    ),
+    (
+        CreateRefund,
+        REFUND,
+        payment(attempt(IntentState.SUCCEEDED)),
+        "refund.create:caaed44d-716a-5e3b-b11a-1ed9909f99e5",
+        '{"payment_intent": "pi_1", "amount": 1000, "reverse_transfer": true, "refund_application_fee": true, '
+        '"metadata": {"payment_id": "pay_1", "refund_id": "refund_1"}, "reason": "duplicate"}',
+    ),
+]
+
+
+def call_of(operation: type[Operation[Any, Any]], params: Params) -> Call[Any]:
+    return Call(
+        tenant_id="main",
+        call_id=call_id_of("main", operation.name, REQUEST_ID),
+        operation=operation.name,
+        request_id=REQUEST_ID,
+        request_hash=b"",
+        subject_id="pay_1",
+        params=params,
+        create_time=NOW,
+    )
+
+
+@pytest.mark.parametrize(("kind", "stored", "held", "key", "body"), SENT)
+async def test_what_is_sent_and_under_which_key_stays_as_it_was(
+    kind: Any, stored: dict[str, object], held: MirroredPayment, key: str, body: str
+) -> None:
+    call = call_of(kind, codec.from_json(kind.params_type, stored))
+
+    prepared = await kind(None, None).prepare(held, call)
+
+    assert json.dumps(prepared.body) == body
+    assert call.key == key
+
+
+def test_keys_are_made_as_they_were() -> None:
+    call = call_of(CreateRefund, Params())
+    assert call.key == "refund.create:caaed44d-716a-5e3b-b11a-1ed9909f99e5"
+    assert call.with_new_key(NOW).key == f"{call.key}:1"
+    assert (
+        idempotency_key("account.create", "main", "seller_1", 1)
+        == "account.create:6e22211e-3c75-5546-9364-cdc3c32c4fc8"
+    )
+    assert (
+        idempotency_key("customer.create", "main", "payer_1", 1)
+        == "customer.create:a6b13278-c169-5d04-afa0-1a6d848046f0"
+    )
+
+
+BEFORE = {"send_before_time": "2026-11-20T12:00:00+00:00"}
+"""As rows of calls hold their parameters, before `prepare` and after."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [
+        (CreateIntentParams, CREATE),
+        (CreateIntentParams, CREATE | BEFORE | {"body": {"amount": 5_000, "metadata": {"attempt": "1"}}}),
+        (ConfirmIntentParams, CONFIRM | BEFORE | {"payment_method_id": "pm_1"}),
+        (ConfirmIntentParams, CONFIRM | {"payment_method_id": "pm_1", "intent_id": "pi_1", "body": {"expand": ["a"]}}),
+        (CancelIntentParams, CANCEL | {"intent_id": "pi_1", "body": {}}),
+        (CreateRefundParams, REFUND | {"intent_id": "pi_1", "body": {"amount": 1_000}}),
+    ],
+)
+def test_parameters_that_were_written_down_are_read_and_written_as_they_are(
+    kind: type[Params], stored: dict[str, object]
+) -> None:
+    read = codec.from_json(kind, stored)
+
+    written = json.loads(json.dumps(codec.to_json(read)))
+
+    assert written.items() >= stored.items()
+    assert codec.from_json(kind, written) == read
+
+
+def test_a_field_of_a_later_release_is_passed_over_and_one_of_another_type_is_not() -> None:
+    assert codec.from_json(CancelIntentParams, CANCEL | {"later": 1}) == codec.from_json(CancelIntentParams, CANCEL)
+    for attempt_number in ("1", True, 1.0, [1]):
+        with pytest.raises(TypeError):
+            codec.from_json(CancelIntentParams, CANCEL | {"attempt": attempt_number})
+    with pytest.raises(TypeError):
+        codec.from_json(CancelIntentParams, {"attempt": 1})
