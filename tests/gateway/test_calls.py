@@ -524,7 +524,7 @@ async def test_an_engine_that_cannot_look_once_looks_again(
     await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
     assert (await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
 
-    said = Said("could not be looked at")
+    said = Said("could not be claimed")
     logging.getLogger(engine.__name__).addHandler(said)
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
     await owner.execute("ALTER TABLE calls RENAME TO calls_away")  # no outage: nothing that an engine reckons with
