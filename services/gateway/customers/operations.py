@@ -16,8 +16,9 @@ import json
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from services.gateway.codec import Json
 from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.stripe_api import idempotency_keys
 from services.gateway.stripe_api.client import Provider
@@ -69,7 +70,7 @@ class Customers:
                 customer_id,
             )
 
-    async def _make(self, tenant_id: str, payer_id: str, details: dict[str, Any]) -> str | None:
+    async def _make(self, tenant_id: str, payer_id: str, details: Json) -> str | None:
         """Make the customer of the current generation; None when another generation has to be tried."""
         async with self._connections.statement("customer.begin") as connection:
             row = await connection.fetchrow(
@@ -115,7 +116,7 @@ class Customers:
             )
         return None if recorded is None else str(recorded)  # gone again already, and somebody makes the next
 
-    async def _next(self, tenant_id: str, payer_id: str, generation: int, *, details: dict[str, Any] | None) -> None:
+    async def _next(self, tenant_id: str, payer_id: str, generation: int, *, details: Json | None) -> None:
         """Let the next try use the next key; nothing happens when somebody else has seen to that.
 
         Without `details` whoever comes next says again what is known of the person.
@@ -131,8 +132,8 @@ class Customers:
             )
 
 
-def _details(payer_id: str, *, email: str, name: str, locale: str) -> dict[str, Any]:
-    details: dict[str, Any] = {"metadata": {"payer_id": payer_id}}
+def _details(payer_id: str, *, email: str, name: str, locale: str) -> Json:
+    details: dict[str, object] = {"metadata": {"payer_id": payer_id}}
     if email:
         details["email"] = email
     if name:
@@ -142,7 +143,7 @@ def _details(payer_id: str, *, email: str, name: str, locale: str) -> dict[str, 
     return details
 
 
-def _dropped(sent: dict[str, Any], param: str) -> list[str]:
+def _dropped(sent: Json, param: str) -> list[str]:
     """Return what to leave out after a refusal: the detail that it names, or all of them if it names none."""
     given: list[str] = [name for name in OPTIONAL if name in sent]
     named = param.partition("[")[0]

@@ -8,13 +8,14 @@ paid, until another is put.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
 from services.errors import RequestIdReused
+from services.gateway.codec import Json
 from services.gateway.errors import (
     SellerExists,
     SellerNotFound,
@@ -27,6 +28,7 @@ from services.gateway.sellers.domain import SellerAccount
 from services.gateway.sellers.recent import RecentAccounts
 from services.gateway.stripe_api import idempotency_keys
 from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.objects import seller_account
 from services.gateway.stripe_api.outcomes import Unanswered
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections, violated_constraint
@@ -80,7 +82,7 @@ class Sellers:
                     raise SellerExists(field="stripe_account_id")
                 return await self.get(tenant_id, seller_id)
             if stripe_account_id:
-                account: Mapping[str, Any] | None = await self._read(stripe_account_id)
+                account: Json | None = await self._read(stripe_account_id)
             else:
                 account = await self._make(tenant_id, seller_id, generation, asked)
             recorded = None if account is None else await self._record(tenant_id, seller_id, account)
@@ -158,12 +160,10 @@ class Sellers:
             )
         return gone is False
 
-    async def _read(self, stripe_account_id: str) -> Mapping[str, Any]:
+    async def _read(self, stripe_account_id: str) -> Json:
         return await crash_points.call("seller.read.stripe", self._provider.retrieve_account(stripe_account_id))
 
-    async def _make(
-        self, tenant_id: str, seller_id: str, generation: int, asked: dict[str, Any]
-    ) -> Mapping[str, Any] | None:
+    async def _make(self, tenant_id: str, seller_id: str, generation: int, asked: Json) -> Json | None:
         """Make the account of a generation; None when another generation has to be tried."""
         key = idempotency_keys.idempotency_key("account.create", tenant_id, seller_id, generation)
         try:
@@ -195,8 +195,9 @@ class Sellers:
                 seller_id,
             )
 
-    async def _record(self, tenant_id: str, seller_id: str, account: Mapping[str, Any]) -> SellerAccount | None:
-        """Mirror an account as it was just seen; None if the seller has another by now."""
+    async def _record(self, tenant_id: str, seller_id: str, shown: Json) -> SellerAccount | None:
+        """Mirror an account as Stripe shows it now; None if the seller has another by now."""
+        account = seller_account(shown, seller_id=seller_id)
         try:
             async with self._connections.statement("seller.record") as connection:
                 row = await connection.fetchrow(
@@ -207,8 +208,11 @@ class Sellers:
                         RETURNING {_COLUMNS}""",  # noqa: S608 our own names
                     tenant_id,
                     seller_id,
-                    str(account["id"]),
-                    *_seen(account),
+                    account.stripe_account_id,
+                    account.charges_enabled,
+                    account.payouts_enabled,
+                    account.transfers_enabled,
+                    list(account.requirements_due),
                     self._now(),
                 )
         except asyncpg.UniqueViolationError as error:
@@ -274,7 +278,7 @@ class Sellers:
         self._recent.drop(tenant_id, seller_id)
 
 
-def _asked(seller_id: str, *, country_code: str, email: str) -> dict[str, Any]:
+def _asked(seller_id: str, *, country_code: str, email: str) -> Json:
     """The platform answers for losses and fees, Stripe for the seller's papers; the seller sees Stripe's own pages."""
     return {
         "country": country_code,
@@ -287,13 +291,6 @@ def _asked(seller_id: str, *, country_code: str, email: str) -> dict[str, Any]:
         "capabilities": {"card_payments": {"requested": True}, "transfers": {"requested": True}},
         "metadata": {"seller_id": seller_id},
     }
-
-
-def _seen(account: Mapping[str, Any]) -> tuple[bool, bool, bool, list[str]]:
-    requirements = account.get("requirements") or {}
-    due = [str(one) for one in requirements.get("currently_due") or ()]
-    can_receive = (account.get("capabilities") or {}).get("transfers") == "active"
-    return bool(account.get("charges_enabled")), bool(account.get("payouts_enabled")), can_receive, due
 
 
 def _account(row: asyncpg.Record) -> SellerAccount:

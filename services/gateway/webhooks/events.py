@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from services.gateway.codec import Json
 from services.gateway.webhooks.signature import WebhookRefused
 from services.shared.text import storable_json
 
@@ -122,7 +122,7 @@ class Event:
     """By Stripe's clock, in whole seconds: no order can be made of it alone."""
     subject: str
     """What it is about, so that events of one thing are found together: an intent where the object belongs to one."""
-    object: Mapping[str, Any]
+    object: Json
     """The object as it was at `create_time`."""
 
     @property
@@ -193,13 +193,13 @@ def read(body: bytes) -> Event:
     )
 
 
-def stripe_ids(held: Mapping[str, Any]) -> list[str]:
+def stripe_ids(held: Json) -> list[str]:
     """Return the ids under which the payment of an object may be stored, the likeliest first."""
     found = [id_of(held.get("payment_intent")), id_of(held.get("id")), id_of(held.get("charge"))]
     return [stripe_id for stripe_id in found if stripe_id is not None]
 
 
-def _subject(held: Mapping[str, Any]) -> str | None:
+def _subject(held: Json) -> str | None:
     return next(iter(stripe_ids(held)), None)
 
 
@@ -216,7 +216,7 @@ def _text(value: object, pattern: re.Pattern[str]) -> str:
     return value
 
 
-def _object_of(body: bytes) -> dict[str, Any]:
+def _object_of(body: bytes) -> Json:
     try:
         values = json.loads(storable_json(body).decode())
     except UnicodeDecodeError:

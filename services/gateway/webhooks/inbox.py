@@ -24,6 +24,7 @@ from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailabl
 from services.gateway.call_log import backoff
 from services.gateway.errors import IntentNotFound
 from services.gateway.sellers.operations import Sellers
+from services.gateway.stripe_api.objects import metadata
 from services.gateway.sync import is_current
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.webhooks import events
@@ -62,7 +63,7 @@ class Receipt(enum.Enum):
     IGNORED = "IGNORED"
     """Stored; it says nothing that we need."""
     PARKED = "PARKED"
-    """Stored for a person to look at: it does not belong here."""
+    """Stored, and it needs an operator: it does not belong here."""
 
 
 STATES: Final = {
@@ -251,7 +252,7 @@ class Inbox:
         if waited < EARLY_MAX and rest is not None:
             raise RetryLater(rest)
         for event in run.waiting:
-            claimed = (event.object.get("metadata") or {}).get("payment_id")
+            claimed = metadata(event.object, "payment_id")
             if claimed:
                 raise PaymentUnknown(f"{event.type} {event.subject} claims {claimed}")
         return "no payment of ours"
