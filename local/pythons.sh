@@ -3,7 +3,7 @@
 set -euo pipefail
 uv=$1 state=$2 found=0
 quick=(tests/runtime/test_logs.py tests/runtime/test_settings.py tests/runtime/test_shutdown.py tests/runtime/test_server.py
-  tests/gateway/test_domain.py tests/gateway/test_signature.py tests/gateway/test_webhook_port.py
+  tests/gateway/test_domain.py tests/gateway/test_signature.py tests/gateway/test_webhook_port.py tests/gateway/test_stripe_http.py
   tests/orchestrator/test_rules.py tests/status/test_rules.py tests/pricing/test_worked_examples.py)
 for version in 3.12 3.13 3.14; do
   for python in "$(command -v "python$version" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
