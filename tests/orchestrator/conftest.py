@@ -118,7 +118,7 @@ class World:
             parts = await stack.enter_async_context(orchestrator_parts(self.database_url, **channels, clock=self.clock))
             server = await stack.enter_async_context(
                 self.serving(
-                    partial(add_OrchestratorServiceServicer_to_server, parts.servicers),
+                    partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
                     partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
                     address=address or f"{HOST}:{free_ports()['orchestrator']}",
                     limits=LIMITS,
