@@ -25,7 +25,6 @@ from bench.shop import Payer
 COUNTED: Final = 48
 STATISTICS_S: Final = 12.0
 """PostgreSQL's own counts are up to 10 s late where a connection rests."""
-RELOADED_S: Final = 0.5
 _MARK: Final = "@@"
 _RECORD: Final = re.compile(rf"^{_MARK}", re.MULTILINE)
 _STATEMENT: Final = re.compile(r"(?P<database>[^@]*)@LOG:  (?:execute [^:]*|statement): (?P<sql>.*)", re.DOTALL)
@@ -133,7 +132,7 @@ async def _count(arm: Arm, known: Sequence[Payer]) -> Taken:
     )
     connection = await asyncpg.connect(url)
     try:
-        await asyncio.sleep(RELOADED_S)
+        await asyncio.sleep(STATISTICS_S)  # or what came before would be taken for idle
         counting = _Counting(arm, connection)
         began = await counting.tally()
         await asyncio.sleep(STATISTICS_S)
