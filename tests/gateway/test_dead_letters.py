@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -19,6 +18,7 @@ from sandbox.faults import Kind
 from services.gateway import dead_letters
 from services.gateway.servicers.ops import KINDS
 from services.runtime.database.connections import plain_dsn
+from tests.eventually import eventually
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import CONFIRM, SUCCEEDED, Payments, new_id, new_request_id, refusal, refused
@@ -37,12 +37,6 @@ async def owner(database: ServiceDatabase) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(plain_dsn(database.owner_url))
     yield connection
     await connection.close()
-
-
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not await condition():  # noqa: ASYNC110 the database tells nobody
-            await asyncio.sleep(0.02)
 
 
 async def letters(ops: GatewayOpsServiceStub) -> dict[str, pb.DeadLetter]:
@@ -79,7 +73,9 @@ async def dead_event(replica: Gateway, owner: asyncpg.Connection, claim: str) ->
             intent["id"],
         )
     )
-    await until(lambda: owner.fetchval("SELECT dead_time IS NOT NULL FROM event_runs WHERE subject = $1", intent["id"]))
+    await eventually(
+        lambda: owner.fetchval("SELECT dead_time IS NOT NULL FROM event_runs WHERE subject = $1", intent["id"])
+    )
     return str(intent["id"])
 
 
@@ -146,7 +142,7 @@ async def test_a_call_that_cannot_be_settled_is_replayed_after_a_fix(  # noqa: P
         payment_id,
         state,
     )
-    await until(
+    await eventually(
         lambda: owner.fetchval(
             "SELECT dead_time IS NOT NULL FROM calls WHERE subject_id = $1 AND operation = 'intent.confirm'", payment_id
         )

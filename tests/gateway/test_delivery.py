@@ -38,6 +38,7 @@ from services.shared.payment import Amounts
 from services.shared.states import IntentState
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.eventually import eventually
 from tests.gateway.samples import new_id
 
 PATIENCE_S = 30
@@ -185,9 +186,10 @@ async def working(
 
 
 async def depth_is(held: DirectConnections, engine: Engine, says: Callable[[Depth], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not says(await letters.depth(held, engine.kinds[0])):  # noqa: ASYNC110 the database tells nobody
-            await asyncio.sleep(0.01)
+    async def says_so() -> bool:
+        return says(await letters.depth(held, engine.kinds[0]))
+
+    await eventually(says_so)
 
 
 def is_done(depth: Depth) -> bool:

@@ -28,6 +28,7 @@ from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, Work
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.eventually import eventually
 from tests.gateway.conftest import Gateway, Sink, running_gateway
 from tests.gateway.receiving import CONNECT_SECRET, SECRET, Sender, count, event_of, receiving, stored
 from tests.gateway.samples import (
@@ -78,9 +79,11 @@ class Place:
     async def idle(self) -> None:
         """Wait until nothing is left to be done."""
         engine = self.gateway.parts.engine
-        async with asyncio.timeout(PATIENCE_S):
-            while await count(engine, BUSY_RUNS) or await count(engine, BUSY_DELIVERIES):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+
+        async def is_idle() -> bool:
+            return not await count(engine, BUSY_RUNS) and not await count(engine, BUSY_DELIVERIES)
+
+        await eventually(is_idle)
         assert await count(engine, "events WHERE state = 'WAITING'") == 0
 
     async def state_of(self, event: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +20,7 @@ from services.gateway.refunds.domain import Refund, RefundState
 from services.runtime.database.connections import plain_dsn
 from services.shared.states import IntentState
 from tests.clock import Clock
+from tests.eventually import eventually
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import READ, SUCCEEDED, Payments
 from tests.gateway.stubs import GatewayStubs
@@ -98,9 +98,11 @@ class Rows:
         await self.connection.execute(due, payment_id)
 
     async def until(self, payment_id: str, is_so: Callable[[asyncpg.Record | None], bool]) -> asyncpg.Record | None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not is_so(row := await self.of(payment_id)):  # noqa: ASYNC110 rows of another connection
-                await asyncio.sleep(0.05)
+        async def found() -> list[asyncpg.Record | None]:
+            row = await self.of(payment_id)
+            return [row] if is_so(row) else []
+
+        [row] = await eventually(found)
         return row
 
 

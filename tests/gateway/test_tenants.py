@@ -32,6 +32,7 @@ from services.runtime.process.settings import SettingsError
 from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, REFUND, Payments, new_id, refused
 from tests.gateway.stubs import GatewayStubs
@@ -296,9 +297,7 @@ async def test_nothing_is_asked_of_stripe_before_the_account_was_read(
                 stripe_account_id="",
             )
         await stripe.clear_faults()
-        async with asyncio.timeout(20):
-            while not speaks(parts):  # noqa: ASYNC110 a task of the process
-                await asyncio.sleep(0.01)
+        await eventually(lambda: speaks(parts))
 
 
 async def test_a_wrong_account_that_is_seen_only_later_ends_the_process(

@@ -16,6 +16,7 @@ from services.gateway.webhooks import refusals
 from services.gateway.webhooks.endpoint import PLATFORM_PATH
 from services.gateway.webhooks.refusals import ANSWERS, LINES_MAX, WINDOW_S, Refusals
 from tests.clock import Clock
+from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.receiving import SECRET, Sender, event_of, receiving, signature_of
 
@@ -240,9 +241,7 @@ async def test_the_number_is_said_though_nothing_comes_any_more(
 
     Refusals().note("PATH_UNKNOWN", fields={})
 
-    async with asyncio.timeout(PATIENCE_S):
-        while not any("without a line" in record.message for record in caplog.records):  # noqa: ASYNC110 a timer of it
-            await asyncio.sleep(0.01)
+    await eventually(lambda: any("without a line" in record.message for record in caplog.records))
 
 
 def test_every_reason_in_the_code_has_a_documented_answer() -> None:
@@ -279,9 +278,7 @@ async def told(sender: Sender, *parts: bytes) -> bytes:
 
 
 async def counted(sender: Sender, reason: str) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not sender.refusals.totals[reason]:  # noqa: ASYNC110 the server is in this process
-            await asyncio.sleep(0.01)
+    await eventually(lambda: sender.refusals.totals[reason])
 
 
 async def connected(sender: Sender) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

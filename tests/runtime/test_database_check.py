@@ -21,6 +21,7 @@ from services.runtime.database.check import DatabaseUnfit, wait_for_database
 from services.runtime.database.connections import make_engine, transaction
 from services.runtime.database.migrations import migrate, wait_for_schema
 from tests.conftest import Databases
+from tests.eventually import persistently
 from tests.pooling import needs_pooler, pooler
 
 SAMPLE = Path(__file__).parent / "migrations_sample"
@@ -148,7 +149,7 @@ async def test_a_migration_through_such_a_pooler_is_refused_too(pooled: Callable
     url = pooled(pool_mode="transaction", owner=True)
 
     with pytest.raises(DatabaseUnfit, match=r"use pool_mode = session"):
-        await _when_up(lambda: migrate(url, SAMPLE, runtime_role="x"))
+        await persistently(lambda: migrate(url, SAMPLE, runtime_role="x"), again=OSError)  # while it starts
 
 
 @needs_pooler
@@ -192,13 +193,3 @@ async def test_a_poolers_own_refusals_are_refusals(part: str, pooled: Callable[.
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(DatabaseUnfit):
             await wait_for_database(url, timeout_s=60)
-
-
-async def _when_up(ask: Callable[[], Any]) -> None:
-    """Ask again while the pooler does not listen yet."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            try:
-                return await ask()
-            except OSError:
-                await asyncio.sleep(0.05)

@@ -10,6 +10,7 @@ import pytest
 from services.errors import TooManyCalls
 from services.runtime.rpc import call_context
 from services.runtime.work.shared_readings import KeptReadings, SharedReadings
+from tests.eventually import eventually
 
 WITHIN_S = 10.0
 PAUSE_S = 0.05
@@ -97,9 +98,7 @@ async def test_nothing_is_kept_of_what_nobody_asks_for() -> None:
     readings, source = SharedReadings[int](pause_s=PAUSE_S), Source()
     source.going.set()
     await asyncio.gather(*await asked(readings, source, 3))
-    async with asyncio.timeout(WITHIN_S):
-        while readings.known_count:  # noqa: ASYNC110 nobody is told
-            await asyncio.sleep(0.001)
+    await eventually(lambda: not readings.known_count)
 
 
 async def test_a_reading_goes_on_when_who_asked_goes_away() -> None:
@@ -154,9 +153,7 @@ async def test_what_is_kept_is_forgotten_in_time() -> None:
     readings, source = KeptReadings[int](kept_s=PAUSE_S), Source()
     source.going.set()
     await readings.ask("thing", source.read)
-    async with asyncio.timeout(WITHIN_S):
-        while readings.kept_count:  # noqa: ASYNC110 nobody is told
-            await asyncio.sleep(0.001)
+    await eventually(lambda: not readings.kept_count)
     assert await readings.ask("thing", source.read) == 2
 
 

@@ -22,6 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from batzen._channel import make_channel
 from local.issuer import Issuer
+from tests.eventually import eventually
 from tests.refusals import details_of, reason_of
 from tests.runtime.echo import SERVICE, bearer
 
@@ -62,15 +63,8 @@ class Process:
 
 async def appeared(path: Path) -> str:
     """Return the text of a file that another process makes."""
-
-    def wait() -> str:
-        for _ in range(2_000):
-            if path.exists():
-                return path.read_text()
-            time.sleep(0.01)  # there is no event to wait for
-        raise TimeoutError(path)
-
-    return await asyncio.to_thread(wait)
+    await eventually(path.exists)
+    return path.read_text()
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from services.runtime.work import statements
 from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import SLOTS, Backoff, RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 from tests.conftest import Databases
+from tests.eventually import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 30
@@ -139,13 +140,6 @@ class Diary:
             await self._news.wait_for(condition)
 
 
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    """Ask again until it is true."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not await condition():  # noqa: ASYNC110 the database tells nobody
-            await asyncio.sleep(0.02)
-
-
 async def demand(admin: asyncpg.Connection, *names: str, tenant_id: str = "main") -> None:
     await admin.execute(
         f"""INSERT INTO errands (tenant_id, name, due_time) SELECT $2, n, now() FROM unnest($3::text[]) n
@@ -157,7 +151,7 @@ async def demand(admin: asyncpg.Connection, *names: str, tenant_id: str = "main"
 
 
 async def idle(admin: asyncpg.Connection) -> None:
-    await until(lambda: admin.fetchval("SELECT count(*) = 0 FROM errands WHERE due_time IS NOT NULL"))
+    await eventually(lambda: admin.fetchval("SELECT count(*) = 0 FROM errands WHERE due_time IS NOT NULL"))
 
 
 async def test_due_work_is_done_once_and_is_then_done(database: ServiceDatabase, admin: asyncpg.Connection) -> None:
@@ -427,10 +421,12 @@ async def test_the_database_going_away_in_the_middle_never_makes_a_dead_letter(
     await demand(admin, "a")
     kind = errands(diary, retry=RetryPolicy(tries_max=1, first_delay=timedelta(seconds=1)))
     async with engine_on(database.runtime_url, kind, clock=clock) as (engine, held), engine.running():
-        async with asyncio.timeout(PATIENCE_S):
-            while await admin.fetchval("SELECT due_time IS NOT NULL FROM errands"):
-                clock.shift += timedelta(minutes=1)  # past whatever lease could not be let go
-                await asyncio.sleep(0.05)
+
+        async def is_done() -> bool:
+            clock.shift += timedelta(minutes=1)  # past whatever lease could not be let go
+            return bool(await admin.fetchval("SELECT due_time IS NULL FROM errands"))
+
+        await eventually(is_done)
         assert await letters.dead_letters(held, [kind], tenant_id="main", after=None, limit=10) == []
     assert await admin.fetchval("SELECT failures FROM errands") == 0
 
@@ -480,9 +476,9 @@ async def test_what_runs_long_stays_with_who_runs_it(database: ServiceDatabase, 
     diary = Diary(wait)
     await demand(admin, "a")
     async with engine_on(database.runtime_url, errands(diary)) as (engine, _), engine.running():
-        await until(lambda: admin.fetchval("SELECT held_until > '-infinity' FROM errands"))
+        await eventually(lambda: admin.fetchval("SELECT held_until > '-infinity' FROM errands"))
         taken = await admin.fetchval("SELECT held_until FROM errands")
-        await until(lambda: admin.fetchval("SELECT held_until > $1 FROM errands", taken))
+        await eventually(lambda: admin.fetchval("SELECT held_until > $1 FROM errands", taken))
         assert await admin.fetchval("SELECT due_time = held_until AND fence = 1 FROM errands")
         go_on.set()
         await idle(admin)
@@ -564,7 +560,7 @@ async def test_an_engine_hears_of_work_that_another_process_makes_due(
         engine.running(),
     ):
         listening = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test-work' AND state = 'idle'"
-        await until(lambda: superuser.fetchval(listening))
+        await eventually(lambda: superuser.fetchval(listening))
         await demand(admin, "a")
         elsewhere.wake(WorkClass.EVENTS)
         await diary.until(lambda: diary.done == ["a"])
@@ -591,7 +587,9 @@ async def test_an_idle_engine_makes_one_statement_a_poll(
         async with engine.running():
             for _ in range(3):
                 before = await superuser.fetchval(last)
-                await until(lambda before=before: superuser.fetchval(f"SELECT ({last}) IS DISTINCT FROM $1", before))
+                await eventually(
+                    lambda before=before: superuser.fetchval(f"SELECT ({last}) IS DISTINCT FROM $1", before)
+                )
         assert held.count == 0
 
 

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Final
 from local.ports import free_ports
 from local.storage import Storage
 from local.suite import Suite, running_suite
+from tests.eventually import eventually
 from tests.forking import ForkServer
-from tests.suite.journeys import JOURNEYS, PAUSE_S, Ends, Traveller
+from tests.suite.journeys import JOURNEYS, Ends, Traveller
 
 SERVICES: Final = ("orchestrator", "pricing", "status", "gateway")
 SETTLED_WITHIN_S: Final = 10.0
@@ -67,13 +68,11 @@ class Rig:
     async def was_struck(self, traveller: Traveller, payment_id: str, ends: Ends) -> bool:
         """Wait until the armed position was reached, or the journey has settled without; disarm it then."""
         settled = asyncio.ensure_future(traveller.until(payment_id, ends.state, within_s=RECORDED_WITHIN_S))
-        until = time.monotonic() + RECORDED_WITHIN_S
         try:
-            while self.armed.exists() and time.monotonic() < until:
-                if settled.done():
-                    # What is seen as done was committed a moment ago; the position after it is yet to be passed.
-                    until = min(until, time.monotonic() + PASSED_WITHIN_S)
-                await asyncio.sleep(PAUSE_S)
+            await eventually(lambda: not self.armed.exists() or settled.done(), within_s=2 * RECORDED_WITHIN_S)
+            # What is seen as done was committed a moment ago; the position after it is yet to be passed.
+            with contextlib.suppress(AssertionError):
+                await eventually(lambda: not self.armed.exists(), within_s=PASSED_WITHIN_S)
         finally:
             settled.cancel()
             await asyncio.wait({settled})
@@ -92,8 +91,16 @@ class Rig:
         return list(dict.fromkeys(lines))
 
 
+def ports_of_each(count: int) -> list[dict[str, int]]:
+    """Return free ports for suites that start at once; none is another's, too."""
+    while True:
+        ports = [free_ports() for _ in range(count)]
+        if len({port for one in ports for port in one.values()}) == sum(map(len, ports)):
+            return ports
+
+
 @asynccontextmanager
-async def rigged(storage: Storage | None, forks: ForkServer) -> AsyncIterator[Rig]:
+async def rigged(storage: Storage, forks: ForkServer, *, ports: Mapping[str, int]) -> AsyncIterator[Rig]:
     """Run a suite that can be killed at its crash positions."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batzen-crash-")))
@@ -103,7 +110,7 @@ async def rigged(storage: Storage | None, forks: ForkServer) -> AsyncIterator[Ri
         suite = await stack.enter_async_context(
             running_suite(
                 folder / "suite",
-                ports=free_ports(),
+                ports=ports,
                 storage=storage,
                 extra=dict.fromkeys(SERVICES, settings),
                 spawn=forks.spawn,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from batzen.type.v1 import money_pb2, payment_pb2
 from local.suite import Suite
 from sandbox.control import SandboxControl
 from services.runtime.database.connections import plain_dsn
+from tests.eventually import eventually, persistently
 
 SELLER: Final = "seller_1"
 PAYER: Final = "payer_1"
@@ -170,16 +170,16 @@ class Traveller:
 
     async def until(self, payment_id: str, state: str, *, within_s: float) -> None:
         """Wait until a payment has come to a state, and nothing of it is left to be done."""
-        until = time.monotonic() + within_s
-        while True:
-            payment = await self.payment(payment_id)
-            reached = state_name(payment.state)
+        stands = ""
+
+        async def has_come() -> bool:
+            nonlocal stands
+            reached = state_name((await self.payment(payment_id)).state)
             left = await self.left_to_do() if reached == state else ["the payment"]
-            if reached == state and not left:
-                return
-            if time.monotonic() > until:
-                raise AssertionError(f"{payment_id} is {reached}, not {state}; left: {left}")
-            await asyncio.sleep(PAUSE_S)
+            stands = f"{payment_id} is {reached}, not {state}; left: {left}"
+            return reached == state and not left
+
+        await eventually(has_come, within_s=within_s, what=lambda: stands)
 
     async def left_to_do(self) -> list[str]:
         """Return what is still on somebody's list: due payments, unheard transitions, open requests, calls, events."""
@@ -264,27 +264,11 @@ WHERE held_count <> (SELECT count(*) FROM discount_uses u
 
 async def stubbornly(call: Callable[[], Awaitable[Answer]]) -> Answer:
     """Repeat a call, the same each time, until it is answered or refused for good."""
-    until = time.monotonic() + ANSWERED_WITHIN_S
-    while True:
-        try:
-            return await call()
-        except AGAIN:
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(PAUSE_S)
+    return await persistently(call, again=AGAIN, within_s=ANSWERED_WITHIN_S)
 
 
 def state_name(state: payment_pb2.PaymentState) -> str:
     return payment_pb2.PaymentState.Name(state).removeprefix("PAYMENT_STATE_")
-
-
-async def eventually(is_so: Callable[[], Awaitable[object]], *, within_s: float, what: str) -> None:
-    """Wait until `is_so` answers something true; raise AssertionError, saying `what` is not so, if it never does."""
-    until = time.monotonic() + within_s
-    while not await is_so():
-        if time.monotonic() > until:
-            raise AssertionError(f"not within {within_s:.0f} s: {what}")
-        await asyncio.sleep(PAUSE_S)
 
 
 # The journeys: each returns the payment it led to.

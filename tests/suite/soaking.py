@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -28,7 +27,8 @@ from local.environments import SERVICES
 from local.suite import Suite
 from sandbox.control import Refused
 from sandbox.faults import Kind
-from tests.suite.journeys import AGAIN, PAID, PAUSE_S, RETURN_URL, TOTAL_MINOR, Traveller, state_name
+from tests.eventually import persistently
+from tests.suite.journeys import AGAIN, PAID, RETURN_URL, TOTAL_MINOR, Traveller, state_name
 
 PAYERS: Final = tuple(f"soak_payer_{number}" for number in range(3))
 PLAYERS: Final = 8
@@ -254,18 +254,13 @@ class Player:
 
     async def persist(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """Make a call until it is answered or refused for good."""
-        until = time.monotonic() + ANSWERED_WITHIN_S
-        while True:
-            try:
-                answer = await call()
-            except (*AGAIN, errors.Cancelled) as failure:
-                self._troubles.told[f"calls that ended {failure.code.name}"] += 1
-                if time.monotonic() > until:
-                    raise
-                await asyncio.sleep(PAUSE_S)
-            else:
-                await self._troubles.step()
-                return answer
+
+        def note(failure: errors.BatzenError) -> None:
+            self._troubles.told[f"calls that ended {failure.code.name}"] += 1
+
+        answer = await persistently(call, again=(*AGAIN, errors.Cancelled), within_s=ANSWERED_WITHIN_S, noting=note)
+        await self._troubles.step()
+        return answer
 
     async def _start(self, number: int, plot: Plot) -> tuple[Claim, str]:
         payer = self._payers[plot.payer_id]

@@ -17,7 +17,7 @@ import pytest
 from local.storage import Storage
 from tests.forking import ForkServer
 from tests.quick_postgres import quick_postgres
-from tests.suite.crashes import record, rigged, strike
+from tests.suite.crashes import ports_of_each, record, rigged, strike
 
 RIGS = 6
 """Suites side by side: most of a crash is waiting for a lease to end."""
@@ -47,7 +47,12 @@ async def strike_all(chosen: Callable[[str], bool]) -> None:
             for number in range(RIGS)
         ]
         forks = await stack.enter_async_context(ForkServer())
-        rigs = await asyncio.gather(*(stack.enter_async_context(rigged(storage, forks)) for storage in storages))
+        async with asyncio.TaskGroup() as group:
+            starting = [
+                group.create_task(stack.enter_async_context(rigged(storage, forks, ports=ports)))
+                for storage, ports in zip(storages, ports_of_each(RIGS), strict=True)
+            ]
+        rigs = [rig.result() for rig in starting]
         waiting = [(name, position) for name, position in await record(rigs[0]) if chosen(position)]
         assert len(waiting) >= POSITIONS_MIN
         problems: dict[str, str] = {}

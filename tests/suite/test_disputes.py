@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 
 from batzen import errors
-from tests.suite.journeys import TOTAL_MINOR, Traveller, eventually, pay, state_name
+from tests.eventually import eventually
+from tests.suite.journeys import TOTAL_MINOR, Traveller, pay, state_name
 
 SETTLED_WITHIN_S: Final = 15.0
 CONTESTED_MINOR: Final = 6_000

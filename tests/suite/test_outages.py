@@ -19,16 +19,16 @@ from batzen.type.v1 import money_pb2, payment_pb2
 from local.environments import SERVICES
 from local.suite import Suite
 from sandbox.faults import Kind
+from tests.eventually import eventually, persistently
 from tests.status.restarts import RestartablePostgres
 from tests.suite.journeys import (
     AGAIN,
+    ANSWERED_WITHIN_S,
     CALL_TIMEOUT_S,
-    PAUSE_S,
     REFUND_MINOR,
     TOTAL_MINOR,
     Ends,
     Traveller,
-    eventually,
     pay,
     state_name,
     stubbornly,
@@ -181,15 +181,17 @@ class Clocked:
         self.failed = 0
 
     async def ask(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        while True:
+        async def clocked() -> Answer:
             began = time.monotonic()
             try:
                 return await call()
-            except AGAIN:
-                self.failed += 1
             finally:
                 self.longest_s = max(self.longest_s, time.monotonic() - began)
-            await asyncio.sleep(PAUSE_S)
+
+        def note(_: Exception) -> None:
+            self.failed += 1
+
+        return await persistently(clocked, again=AGAIN, within_s=ANSWERED_WITHIN_S, noting=note)
 
 
 async def test_a_database_that_is_restarted_under_payments_in_flight_is_found_again(

@@ -7,8 +7,9 @@ from typing import Final
 import asyncpg
 
 from services.runtime.database.connections import plain_dsn
+from tests.eventually import eventually
 from tests.gateway.test_versions import put_back, rows_of
-from tests.suite.journeys import REFUND_MINOR, TOTAL_MINOR, Traveller, eventually, pay
+from tests.suite.journeys import REFUND_MINOR, TOTAL_MINOR, Traveller, pay
 
 SETTLED_WITHIN_S: Final = 15.0
 

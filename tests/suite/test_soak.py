@@ -18,8 +18,9 @@ from typing import Final
 import pytest
 
 from local.suite import Suite
+from tests.eventually import eventually
 from tests.status.restarts import RestartablePostgres
-from tests.suite.journeys import Traveller, eventually
+from tests.suite.journeys import Traveller
 from tests.suite.soaking import ABANDONED_AFTER_S, Player, Plot, Troubles, play_all, soaking
 from tests.suite.verdict import problems
 

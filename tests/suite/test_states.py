@@ -15,7 +15,8 @@ from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2
 from local.suite import Suite
-from tests.suite.journeys import PAYER, REFUND_MINOR, RETURN_URL, SELLER, TOTAL_MINOR, Traveller, eventually, state_name
+from tests.eventually import eventually
+from tests.suite.journeys import PAYER, REFUND_MINOR, RETURN_URL, SELLER, TOTAL_MINOR, Traveller, state_name
 
 SETTLED_WITHIN_S: Final = 15.0
 STATES: Final = frozenset(

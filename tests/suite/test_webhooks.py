@@ -19,6 +19,7 @@ from sandbox.delivery import sign
 from sandbox.faults import Kind
 from services.gateway.webhooks.signature import TOLERANCE_S
 from services.runtime.database.connections import plain_dsn
+from tests.eventually import eventually
 from tests.suite.journeys import (
     REFUND_MINOR,
     RETURN_URL,
@@ -26,7 +27,6 @@ from tests.suite.journeys import (
     Ends,
     Traveller,
     call_off,
-    eventually,
     pay,
     pay_in_browser,
 )

@@ -7,14 +7,12 @@ BATZEN_HISTORY_SEED=7/3 BATZEN_HISTORY_SECONDS=1 …    one round alone, whose s
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Final
 
 import pytest
@@ -22,6 +20,7 @@ from grpc import aio
 
 from batzen._channel import streaming
 from batzen.status.v1 import status_pb2 as pb
+from tests.eventually import persistently
 from tests.status.conftest import move
 from tests.status.history.harness.cluster import Cluster
 from tests.status.history.harness.round import Outcome, Size, play_round
@@ -87,11 +86,7 @@ async def test_a_feed_skips_nothing_when_the_database_has_crashed(cluster: Clust
 
 
 async def until_it_works(call: Callable[[], Awaitable[Any]]) -> Any:
-    async with asyncio.timeout(20):
-        while True:
-            with suppress(aio.AioRpcError):
-                return await call()
-            await asyncio.sleep(0.05)
+    return await persistently(call, again=aio.AioRpcError)
 
 
 def assert_all_is_well(outcome: Outcome, size: Size) -> None:
