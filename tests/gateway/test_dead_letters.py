@@ -63,7 +63,7 @@ async def dead_event(replica: Gateway, owner: asyncpg.Connection, claim: str) ->
         assert await sender.send(event) == "ACCEPTED"
     # As if it had waited for its payment, and its last but one try had been.
     # In one statement and while nobody works on it, or the engine counts a try of its own on top.
-    await until(
+    await eventually(
         lambda: owner.fetchval(
             """WITH run AS (
                    UPDATE event_runs SET failures = 11, due_time = now() - interval '1 s'
