@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 WITHIN_S: Final = 20.0
 """Far more than anything takes that is waited for; a machine may be busy with other things."""
@@ -19,14 +19,26 @@ PAUSE_S: Final = 0.03
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    is_so: Callable[[], T | Awaitable[T]], *, within_s: float = WITHIN_S, what: str | Callable[[], str] = ""
-) -> T:
+    is_so: Callable[[], Awaitable[T]], *, within_s: float = WITHIN_S, what: str | Callable[[], str] = ""
+) -> T: ...
+
+
+@overload
+async def eventually(
+    is_so: Callable[[], T], *, within_s: float = WITHIN_S, what: str | Callable[[], str] = ""
+) -> T: ...
+
+
+async def eventually(
+    is_so: Callable[[], Any], *, within_s: float = WITHIN_S, what: str | Callable[[], str] = ""
+) -> Any:
     """Wait until `is_so` returns something true, and return that; AssertionError, saying `what` is not so, if never."""
     until = time.monotonic() + within_s
     while True:
         found = is_so()
-        answer: T = await found if inspect.isawaitable(found) else found
+        answer = await found if inspect.isawaitable(found) else found
         if answer:
             return answer
         if time.monotonic() > until:
