@@ -16,7 +16,8 @@ from services.orchestrator.domain.plan import NextStep, Plan, Request, Stage
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.peers import Peers
-from services.orchestrator.peers.refusals import REQUEST_EXPIRED
+from services.orchestrator.peers.gateway import GatewayAnswer
+from services.orchestrator.peers.refusals import REQUEST_EXPIRED, RevisionMoved
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.payments import delivered_observation, snapshot
@@ -36,42 +37,42 @@ class Steps:
         self._peers = peers
 
     async def start(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> None:
-        """Quote, open, create the intent: from whatever was reached to COLLECTING, or to the end of the plan.
+        """Quote, create the intent, open: from whatever was reached to COLLECTING, or to the end of the plan.
 
-        Each of the steps can be asked again and answers the same: the quote by its request id, the opened payment and
-        the intent by ids derived from the payment. No money moves here. That the payment was opened is saved when the
-        next step fails, so that it can be recorded as stuck. Raises `Refusal` when pricing or status refuses what was
-        asked for, `SellerPartNotCovered` when the seller would not get what the quote says, `AmountNotChargeable` when
-        Stripe cannot charge it; the plan ends there and no payment was opened.
+        Each of the steps can be asked again and answers the same: the quote by its request id, the intent and the
+        opened payment by ids derived from the payment. No money moves here. So nothing is saved in between: who goes
+        on after a crash asks for all of it again, and hears from status how far the payment came (ADR 13).
+
+        The payment is opened together with its first transition, once there is an intent that waits for a method.
+        While the gateway does not answer it is opened without, and that is saved, so that it can be seen, and be
+        recorded as stuck. Raises `Refusal` when pricing or status refuses what was asked for, `SellerPartNotCovered`
+        when the seller would not get what the quote says, `AmountNotChargeable` when Stripe cannot charge it; the plan
+        ends there and no payment was opened. If there is an intent then, it takes no money: nobody has its secret.
 
         A start that is too old when it gets here ends EXPIRED: no intent is made for it any more, and the payer's time
         with one that was made before, and of which nobody heard, is up.
         """
         plan = work.plan
+        made: GatewayAnswer | Refusal | None = None
         try:
             await self._price(work)
             await self._refuse_what_cannot_be_charged(plan)
-            work.payment = await crash_points.call("start.open", self._peers.status.open_payment(plan))
+            if plan.total_minor:
+                made = await self._create_intent(work, payer)
+            await self._open(work, made)
         except (Refusal, SellerPartNotCovered, AmountNotChargeable):
             plan.stage = Stage.REFUSED
             if work.quote is not None:
                 work.end_quote(QuoteState.RELEASED)
             raise
-        is_first_time = plan.revision == 0
-        if work.payment.revision > max(plan.revision, 1) and not plan.pending:
-            work.adopt(work.payment, snapshot(work.payment.snapshot))
-        plan.revision = max(plan.revision, 1)
-        if plan.total_minor == 0:
+        if made is None:
             self._charge_nothing(work)
+        elif isinstance(made, Refusal):
+            self._end_refused(work, made)
         else:
-            try:
-                await self._create_intent(work, payer)
-            except DependencyUnavailable:
-                if is_first_time:
-                    await work.save("start.opened")
-                raise
+            work.client_secret = made.client_secret
+            work.begin_collecting(made.observation)
             self.apply_delivered(work)
-        await work.save("start.intent")
 
     async def _price(self, work: UnitOfWork) -> None:
         plan = work.plan
@@ -109,22 +110,41 @@ class Steps:
             work.enqueue(transitions.paid_nothing(latest), "step:nothing_to_pay:1")
         work.end()
 
-    async def _create_intent(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> None:
-        plan = work.plan
+    async def _create_intent(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> GatewayAnswer | Refusal:
+        """Return the intent, or why there will never be one."""
         try:
-            answer = await crash_points.call("start.gateway", self._peers.gateway.create_intent(plan, payer))
+            return await crash_points.call("start.gateway", self._peers.gateway.create_intent(work.plan, payer))
         except Refusal as refusal:
-            if refusal.reason == REQUEST_EXPIRED:
-                work.enqueue(transitions.start_expired(plan.latest_snapshot), "step:start_expired:1")
-            else:
-                # Its words may name what is Stripe's, and are not for the payer.
-                _logger.warning("%s is not set up: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
-                code = refusal.reason.lower() or "refused"
-                work.enqueue(transitions.refused(plan.latest_snapshot, code), "step:refused:1")
-            work.end()
-            return
-        work.client_secret = answer.client_secret
-        work.begin_collecting(answer.observation)
+            return refusal
+        except DependencyUnavailable:
+            if work.plan.revision == 0:
+                await self._open(work, None)
+                await work.save("start.opened")
+            raise
+
+    async def _open(self, work: UnitOfWork, made: GatewayAnswer | Refusal | None) -> None:
+        """Open the payment, and go on from what status holds of it if it was opened before."""
+        plan = work.plan
+        first = None if made is None or isinstance(made, Refusal) else work.first_transition(made.observation)
+        opening = self._peers.status.open_payment(plan, first)
+        try:
+            work.payment = await crash_points.call("start.open", opening)
+        except RevisionMoved:  # it was opened before, and is past revision 1
+            work.payment = await crash_points.call("start.open", self._peers.status.open_payment(plan, None))
+        if work.payment.revision > max(plan.revision, 1) and not plan.pending:
+            work.adopt(work.payment, snapshot(work.payment.snapshot))
+        plan.revision = max(plan.revision, 1)
+
+    def _end_refused(self, work: UnitOfWork, refusal: Refusal) -> None:
+        plan = work.plan
+        if refusal.reason == REQUEST_EXPIRED:
+            work.enqueue(transitions.start_expired(plan.latest_snapshot), "step:start_expired:1")
+        else:
+            # Its words may name what is Stripe's, and are not for the payer.
+            _logger.warning("%s is not set up: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
+            code = refusal.reason.lower() or "refused"
+            work.enqueue(transitions.refused(plan.latest_snapshot, code), "step:refused:1")
+        work.end()
 
     def apply_delivered(self, work: UnitOfWork) -> None:
         """Apply what gateway and pricing have brought since the last time; before the start is done it waits."""
@@ -140,6 +160,8 @@ class Steps:
         plan = work.plan
         if plan.failures < policies.PARKED_AFTER_TRIES or plan.latest_snapshot.is_stuck or plan.revision == 0:
             return
+        if work.has_pending:
+            await self._outbox.try_flush_outbox(work)  # its answer may have more than the plan
         attention = Attention(reason=AttentionReason.STUCK, detail=f"It did not move in {plan.failures} tries.")
         parked = transitions.parked(plan.latest_snapshot, attention)
         work.enqueue(parked, f"step:stuck:{plan.mirror_version}:{plan.revision}")

@@ -1,7 +1,15 @@
 """What status has to record of a held payment: sent oldest first, kept until it is recorded, rejected for an operator.
 
-Nothing is sent that is not saved. A transition has an id that is derived from what made it so, so that sending it twice
-records it once.
+A transition has an id that is derived from what made it so, so that sending it twice records it once. Steps are saved
+before they are sent. What follows from an observation may be sent first and saved with the answer
+(`UnitOfWork.may_record_first`), since whoever comes after a crash derives it again. In between the process may die
+
+- before status has it: nobody heard of it, and the next holder hears the observation again, or a newer one;
+- after status has it, before it is saved: the next holder hears so from status, goes on from there, and applies the
+  observation to that: the same one changes nothing, a newer one is the next revision;
+- or stand still, and be overtaken: half a lease after it last held the payment for certain it saves first, and finds
+  the lease lost. If it stands still right there, status takes it only at the revision that it was derived from, where
+  it is true; the other holder is told `RevisionMoved`, and goes on from there.
 """
 
 from __future__ import annotations
@@ -38,13 +46,18 @@ class TransitionOutbox:
     async def flush_outbox(self, work: UnitOfWork) -> None:
         """Send the outbox to status, oldest first.
 
-        Raises `DependencyUnavailable` and keeps the rest when status is away. What status refuses for good is rejected
+        Raises `DependencyUnavailable` and saves the rest when status is away. What status refuses for good is rejected
         and needs an operator; what comes later is still sent.
         """
-        if work.has_unsaved:
+        if work.has_unsaved and not work.may_record_first:
             await work.save("say.outbox")
-        for transition in work.pending:
-            await self._record(work, transition)
+        try:
+            while work.has_pending:
+                await self._record(work, work.pending[0])
+        except DependencyUnavailable:
+            if work.has_unsaved:
+                await work.save("say.outbox")
+            raise
         if work.plan.rejected:
             await self._notify_operator(work)
 
@@ -83,6 +96,11 @@ class TransitionOutbox:
             try:
                 answer = await crash_points.call("say.status", self._status.record(plan, transition))
             except RevisionMoved as moved:
+                if work.is_unsaved(transition):
+                    truth = await self._status.payment(plan.payment_id)
+                    work.rebase(truth, snapshot(truth.snapshot))
+                    await work.save("say.revision")
+                    return
                 # Nobody but us writes, so the answer to an earlier one of ours was lost. Saving makes sure that it
                 # still is ours to go on.
                 plan.revision = moved.current_revision
@@ -91,11 +109,15 @@ class TransitionOutbox:
         except Refusal as refusal:
             if refusal.status == "NOT_FOUND":
                 raise PeerUnavailable(dependency="status") from refusal  # it was opened: status lost something
+            if work.is_unsaved(transition):
+                await work.save("say.outbox")
             _logger.error("status refused %s of %s: %s", transition.fact, plan.payment_id, refusal.reason)
             work.rejected(transition, refusal.reason)
             await work.save("say.refused")
             return
         work.recorded(transition, answer)
+        if answer.payment.revision > plan.revision:
+            work.rebase(answer.payment, snapshot(answer.payment.snapshot))
 
     async def _notify_operator(self, work: UnitOfWork) -> None:
         """Record that something was rejected, on the ground of what status holds for true."""

@@ -1,7 +1,7 @@
 """A held payment: its plan under a lease, and what its holder learned and has not saved yet.
 
 The plan and the outbox are saved before anything is asked of others that could not be asked again. Whoever takes the
-payment after the lease of a dead process goes on from what was saved.
+payment after the lease of a dead process goes on from what was saved, and from what status answers (`rebase`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE,
 from services.orchestrator.domain.plan import AttemptKind, DueFor, NextStep, Plan, Request, Stage, Transition
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.storage.store import Store
-from services.runtime.database.lease import Leases, patience
+from services.runtime.database.lease import LEASE, Leases, patience
 from services.runtime.work.kinds import problem_of
 from services.shared.states import IntentState, State
 
 WAIT_MAX_S = 20.0
 """How long to wait for a payment that another process or call holds, when no deadline says less."""
+CERTAINLY_HELD_FOR = LEASE / 2
+"""After the last statement that named our fence. Whoever stood still for longer may have been overtaken, and saves
+before anything else, which tells."""
 
 
 class UnitOfWork:
@@ -35,9 +38,13 @@ class UnitOfWork:
         self._store = store
         self._abandoned_after = abandoned_after
         self._now = now
+        self._held_time = now()
+        """When the payment was ours for certain."""
         self._added: list[Transition] = []
         self._recorded: list[Transition] = []
         self._rejection: tuple[Transition, str] | None = None
+        self._observation: Observation | None = None
+        """The newest that was applied since the last save."""
         self._quote_state: QuoteState | None = None
         """What has become of the quote, if that is new."""
         self._quote_operator_notified = False
@@ -63,11 +70,26 @@ class UnitOfWork:
         return bool(self._added)
 
     @property
+    def may_record_first(self) -> bool:
+        """Whether what was enqueued since the last save may be recorded by status before it is saved.
+
+        It must be one transition that whoever goes on from the last save derives again, under the same id and with the
+        same snapshot. And they must hear from status first: they do while something is pending as it was saved, since
+        they send that, and its answer has the payment as it stands (ADR 13).
+        """
+        is_held = self._now() < self._held_time + CERTAINLY_HELD_FOR
+        return is_held and bool(self.plan.pending) and len(self._added) == 1 and self._added[0].is_derived
+
+    def is_unsaved(self, transition: Transition) -> bool:
+        """Whether a transition was enqueued since the last save."""
+        return transition in self._added
+
+    @property
     def is_late(self) -> bool:
         """Whether the time of the plan's next step has come."""
         return self.plan.next_time is not None and self.plan.next_time <= self._now()
 
-    def enqueue(self, snapshot: Snapshot, fact: str) -> None:
+    def enqueue(self, snapshot: Snapshot, fact: str, *, is_derived: bool = False) -> None:
         """Put what is true now into the outbox; `fact` names what made it so."""
         pending = [*self.plan.pending, *self._added]
         request_id = derived_id(self.plan.payment_id, fact)
@@ -75,7 +97,7 @@ class UnitOfWork:
             # It is so once more, before status has recorded the first time: another revision.
             fact = f"{fact}:{self.plan.revision}:{len(pending)}"
             request_id = derived_id(self.plan.payment_id, fact)
-        self._added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot))
+        self._added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot, is_derived=is_derived))
         if policies.is_sign_of_life(self.plan.latest_snapshot, snapshot):
             self._keep_alive()
         self.plan.latest_snapshot = snapshot
@@ -97,6 +119,22 @@ class UnitOfWork:
         self.plan.revision, self.plan.latest_snapshot = payment.revision, snapshot
         self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
 
+    def rebase(self, payment: status_pb2.Payment, snapshot: Snapshot) -> None:
+        """Go on from what status holds, where a holder before us had it record more than was saved, and died.
+
+        What was observed since the last save is applied anew, on the ground of that; attention that is ours stays.
+        A step that waits in the outbox keeps its snapshot: it was decided on, and is sent as it is.
+        """
+        plan = self.plan
+        if not all(one.is_derived and self.is_unsaved(one) for one in self.pending):
+            plan.revision = payment.revision
+            return
+        self._added = []
+        self.adopt(payment, replace(snapshot, attentions=plan.latest_snapshot.attentions or snapshot.attentions))
+        self.payment = payment
+        if self._observation is not None:
+            self._follow(self._observation)
+
     def end_quote(self, state: QuoteState | None) -> None:
         """Decide what has become of the quote, if that is new.
 
@@ -115,6 +153,22 @@ class UnitOfWork:
             self.enqueue(snapshot, f"quote:{plan.quote_pending}")
         self._quote_operator_notified, plan.quote_problem = True, None
 
+    def first_transition(self, observation: Observation) -> Transition | None:
+        """Return what is recorded as the payment is opened, once its intent waits for a method.
+
+        None where it is not as plain. It is not saved before: who goes on after a crash derives it again.
+        """
+        plan = self.plan
+        is_waiting = observation.intent_state is IntentState.REQUIRES_PAYMENT_METHOD and not observation.outcome_unknown
+        if not is_waiting or plan.latest_snapshot != Snapshot():
+            return None
+        fact = f"step:intent:{observation.attempt}"
+        return Transition(
+            request_id=derived_id(plan.payment_id, fact),
+            fact=fact,
+            snapshot=transitions.opened(plan.latest_snapshot, attempt=observation.attempt),
+        )
+
     def begin_collecting(self, observation: Observation) -> None:
         """Enqueue what follows from an intent that was just made: it waits for a method, whatever came of it since.
 
@@ -125,7 +179,7 @@ class UnitOfWork:
         plan.stage = Stage.COLLECTING
         plan.next_step, plan.next_time = NextStep.EXPIRE, waiting_ends(plan, self._abandoned_after, self._now())
         if plan.latest_snapshot.collection != State.INITIALIZED:
-            pass  # it was made long ago, for a plan of which nothing is left
+            pass  # it was recorded when the payment was opened, or long ago, for a plan of which nothing is left
         elif observation.intent_state is IntentState.REQUIRES_PAYMENT_METHOD:
             # Nobody had the secret yet, so no call on it but the one that made it can be unanswered.
             observation = replace(observation, outcome_unknown=False)
@@ -141,12 +195,18 @@ class UnitOfWork:
         plan = self.plan
         if observation.mirror_version <= plan.mirror_version:
             return
-        plan.mirror_version = observation.mirror_version
+        plan.mirror_version, self._observation = observation.mirror_version, observation
         amounts = observation.amounts
         plan.parts = split.with_refunded(plan.parts, amounts.refunded_minor + amounts.refund_pending_minor)
+        self._follow(observation)
+
+    def _follow(self, observation: Observation) -> None:
+        plan = self.plan
         snapshot = transitions.observed(plan.latest_snapshot, observation, cancel_outcome=plan.cancel_outcome)
         if transitions.has_changed(plan.latest_snapshot, snapshot):
-            self.enqueue(snapshot, f"mirror:{observation.mirror_version}")
+            # What a cancelled intent means was decided beside it; all else follows from the observation alone.
+            is_derived = snapshot.collection not in ENDED_WITHOUT_MONEY
+            self.enqueue(snapshot, f"mirror:{observation.mirror_version}", is_derived=is_derived)
         if snapshot.collection is State.SUCCEEDED or snapshot.collection in ENDED_WITHOUT_MONEY:
             self.end()
 
@@ -176,8 +236,8 @@ class UnitOfWork:
             plan,
             point=point,
             now=self._now(),
-            added=self._added,
-            recorded=[transition.request_id for transition in self._recorded],
+            added=[transition for transition in self._added if transition not in self._recorded],
+            recorded=[transition.request_id for transition in self._recorded if transition not in self._added],
             rejection=(rejection[0].request_id, rejection[1]) if rejection else None,
             operator_notified=operator_notified,
             quote_state=self._quote_state,
@@ -189,6 +249,7 @@ class UnitOfWork:
         plan.pending = [transition for transition in [*plan.pending, *self._added] if transition not in gone]
         self._added, self._recorded, self._rejection = [], [], None
         self._quote_state, self._quote_operator_notified = None, False
+        self._observation, self._held_time = None, self._now()
 
     def _due(self) -> tuple[datetime | None, DueFor]:
         """Return when a payment that is released in order is due again, and what for."""

@@ -90,7 +90,6 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             await self._outbox.try_flush_outbox(work)
             raise error from refusal
         self._settle(work, answer.observation, request)
-        await work.save("submit.outcome")
         await self._outbox.try_flush_outbox(work)
         response = SubmitPaymentResponse(payment=await self._outbox.payment(work))
         if answer.redirect_url is not None:

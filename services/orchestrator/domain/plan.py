@@ -100,6 +100,8 @@ class Transition:
     """Derived from payment and fact, so that the same fact is never recorded twice."""
     fact: str
     snapshot: Snapshot
+    is_derived: bool = False
+    """Whoever goes on from what was saved before it comes to the same: it may be recorded before it is saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,11 @@ class Status:
     def __init__(self, stub: StatusServiceStub) -> None:
         self._stub = stub
 
-    async def open_payment(self, plan: Plan) -> status_pb2.Payment:
-        """Open the payment in status; a repeat returns it as it stands."""
+    async def open_payment(self, plan: Plan, first: Transition | None) -> status_pb2.Payment:
+        """Open the payment in status, with its first transition if there is one; a repeat returns it as it stands.
+
+        Raises `RevisionMoved` when it was opened before, and has another first transition.
+        """
         request = status_pb2.OpenPaymentRequest(
             request_id=str(derived_id(plan.payment_id, "step:open:1")),
             payment_id=plan.payment_id,
@@ -33,6 +36,9 @@ class Status:
             total=money(plan.total_minor or 0, plan.currency_code or ""),
             labels=plan.labels,
         )
+        if first is not None:
+            request.first_transition.request_id = str(first.request_id)
+            request.first_transition.snapshot.CopyFrom(snapshot_message(first.snapshot))
         return (await answered(self._stub.OpenPayment(request), PEER)).payment
 
     async def record(self, plan: Plan, transition: Transition) -> status_pb2.RecordTransitionResponse:
