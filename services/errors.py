@@ -14,8 +14,8 @@
 
 A class is one reason. Its docstring is the message a caller reads: what is wrong, then what to do, without internals.
 What varies goes into `metadata`, under keys that are never removed. Whatever else is raised is a bug and reaches the
-caller as an opaque INTERNAL. Each service keeps its own classes beside the rules that raise them, in its `domain.py`;
-below the tree stand those that any server of the suite may answer with.
+caller as an opaque INTERNAL. Each service keeps its own classes with its rules, in `domain/errors.py` (the gateway in
+`errors.py`, for all its resources); here stand those that any server of the suite may answer with.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import services
+from batzen.cli.changing import REASONS
 from batzen.gateway.v1 import (
     checkout_pb2_grpc,
     disputes_pb2_grpc,
@@ -22,12 +23,15 @@ from batzen.gateway.v1 import (
     transfers_pb2_grpc,
 )
 from batzen.gateway.v1 import ops_pb2_grpc as gateway_ops_pb2_grpc
+from batzen.gateway.v1.refunds_pb2 import CreateRefundRequest
 from batzen.orchestrator.v1 import notifications_pb2_grpc, orchestrator_pb2_grpc
 from batzen.orchestrator.v1 import ops_pb2_grpc as orchestrator_ops_pb2_grpc
+from batzen.orchestrator.v1.orchestrator_pb2 import RefundPaymentRequest
 from batzen.pricing.v1 import pricing_pb2_grpc
 from batzen.status.v1 import status_pb2_grpc
 from services.access import TABLE
 from services.errors import CardNumberRefused, ServiceError
+from services.gateway.wire.requests import REFUND_REASONS
 from services.orchestrator.commands.command import Command
 from tests.contracts import COMMON_BELOW, reasons_of
 
@@ -129,6 +133,14 @@ def test_common_reasons_have_the_same_numbers_everywhere(package: str) -> None:
         common.items()
         <= {reason: number for reason, number in reasons_of("orchestrator").items() if number < COMMON_BELOW}.items()
     )
+
+
+def test_a_refund_reason_is_the_same_for_caller_gateway_stripe_and_operator() -> None:
+    reasons = dict(RefundPaymentRequest.Reason.items())
+
+    assert reasons == dict(CreateRefundRequest.Reason.items())  # passed on by name
+    assert set(REFUND_REASONS) == set(reasons.values())
+    assert set(REASONS.values()) == set(reasons.values()) - {RefundPaymentRequest.REASON_UNSPECIFIED}
 
 
 def methods_of(generated: type) -> list[str]:

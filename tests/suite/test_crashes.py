@@ -7,6 +7,7 @@ the begin of a transaction, before its commit and before a call nothing does, so
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -35,6 +36,12 @@ async def test_killed_where_nothing_new_lasts_each_journey_ends_as_it_should() -
     await strike_all(lambda position: position.endswith(NOTHING_NEW))
 
 
+def points_of_submit() -> set[str]:
+    """Return the crash points that ARCHITECTURE.md names on the way of SubmitPayment."""
+    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
+    return set(re.findall(r"^\| [A-Z] \| [^|]+ \| `([a-z_.]+)` \|", text, re.MULTILINE))
+
+
 async def strike_all(chosen: Callable[[str], bool]) -> None:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batzen-crash-")))
@@ -55,6 +62,7 @@ async def strike_all(chosen: Callable[[str], bool]) -> None:
         rigs = [rig.result() for rig in starting]
         waiting = [(name, position) for name, position in await record(rigs[0]) if chosen(position)]
         assert len(waiting) >= POSITIONS_MIN
+        assert points_of_submit() <= {position.partition(":")[0] for position in rigs[0].positions()}
         problems: dict[str, str] = {}
 
         async def work(number: int) -> None:
