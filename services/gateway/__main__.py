@@ -226,7 +226,7 @@ async def gateway_parts(
                     payments=store,
                     calls=calls,
                     reader=reader,
-                    creation=Creation(store, call_store, calls, customers, sellers, now=now),
+                    creation=Creation(call_store, calls, customers, sellers),
                     provider=provider,
                     tenant_id=tenant_id,
                 ),

@@ -17,7 +17,7 @@ from typing import Final
 
 from services.errors import FailedPrecondition, RequestIdReused
 from services.gateway import codec
-from services.gateway.call_log.call import OPEN, Call, CallState, StoredCall, call_id_of
+from services.gateway.call_log.call import OPEN, Call, CallState, Q, StoredCall, call_id_of
 from services.gateway.call_log.execution import Execution
 from services.gateway.call_log.operation import AnyOperation, CallResult, Operation, P, S, SubjectStore
 from services.gateway.call_log.store import CallStore
@@ -51,8 +51,12 @@ class Calls:
         request_id: uuid.UUID,
         request_hash: bytes,
         params: P,
+        new_subject: S | None = None,
     ) -> CallResult[S]:
-        """Make a call, or return what came of it when it was made before. It goes on if its caller disconnects."""
+        """Make a call, or return what came of it when it was made before. It goes on if its caller disconnects.
+
+        `new_subject` is written down with the call, unless the subject is known.
+        """
         call: StoredCall = Call(
             tenant_id=tenant_id,
             call_id=call_id_of(tenant_id, kind.name, request_id),
@@ -64,7 +68,7 @@ class Calls:
             create_time=self._now(),
         )
         operation: Operation[P, S] = self._operations[kind.name]
-        return await asyncio.shield(detached(self._make(operation, call), name=kind.name))
+        return await asyncio.shield(detached(self._make(operation, call, new_subject), name=kind.name))
 
     async def carry_on(self, known: StoredCall, *, deliver: str) -> bool:
         """Find out what came of a call without an answer, and deliver it; False while its subject is not free."""
@@ -79,7 +83,7 @@ class Calls:
             await self._carry_out(operation, subject, current, deliver=deliver)
         return True
 
-    async def settle_open(self, subjects: SubjectStore[S], subject: S, *, but: StoredCall | None = None) -> None:
+    async def settle_open(self, subjects: SubjectStore[S], subject: S, *, but: Call[P] | None = None) -> None:
         """Ask what came of calls on a held subject that have no answer, before anything is concluded or done.
 
         What they led to is delivered. Raises StripeUnavailable while one stays unknown.
@@ -103,17 +107,34 @@ class Calls:
                 raise StripeUnavailable
             subject.open_calls.remove((name, request_id))
 
-    async def _make(self, operation: Operation[P, S], call: StoredCall) -> CallResult[S]:
+    async def _make(self, operation: Operation[P, S], call: StoredCall, new_subject: S | None) -> CallResult[S]:
         until = patience(wait_max_s=WAIT_MAX_S)
-        operation.subjects.leases.check_room((call.tenant_id, call.subject_id))  # or it would be written down, too
+        subjects = operation.subjects
+        subjects.leases.check_room((call.tenant_id, call.subject_id))  # or it would be written down, too
+        at_once = await self._started_at_once(operation, call, new_subject)
+        if at_once is None and new_subject is not None:
+            await subjects.begin(new_subject, now=self._now())
         while True:
-            accepted = await operation.subjects.accept(call, now=self._now())
             try:
+                if at_once is not None:
+                    execution, at_once = at_once, None
+                    return await self._finish(operation, execution)
+                accepted = await subjects.accept(call, now=self._now())
                 if accepted.call is not None and accepted.subject is not None:
                     return await self._carry_out(operation, accepted.subject, accepted.call, deliver=None)
                 return await self._join(operation, call, until=until)
             except (LeaseLost, _Discarded):
                 continue  # what Stripe answered under an old fence is thrown away, and asked again
+
+    async def _started_at_once(
+        self, operation: Operation[P, S], call: StoredCall, new_subject: S | None
+    ) -> Execution[P, S] | None:
+        """Start a call on a subject that is new, or that nobody took since it was saved here; None if it is neither."""
+        subject = operation.subjects.recent(call.tenant_id, call.subject_id) or new_subject
+        if subject is None:
+            return None
+        execution = self._execution(operation, subject, call, deliver=None, release=True)
+        return execution if await execution.start_at_once() else None
 
     async def _join(self, operation: Operation[P, S], call: StoredCall, *, until: float) -> CallResult[S]:
         """Wait for whoever works on the subject; then return what came of the call, or carry it on."""
@@ -154,13 +175,17 @@ class Calls:
     async def _carry_out(
         self, operation: Operation[P, S], subject: S, call: StoredCall, *, deliver: str | None
     ) -> CallResult[S]:
+        return await self._finish(operation, self._execution(operation, subject, call, deliver=deliver, release=True))
+
+    async def _finish(self, operation: Operation[P, S], execution: Execution[P, S]) -> CallResult[S]:
+        """Carry a call out whose subject is held, and wake those who wait for its answer."""
         leases = operation.subjects.leases
         try:
-            async with leases.holding(subject):
-                await self.settle_open(operation.subjects, subject, but=call)
-                return await self._execution(operation, subject, call, deliver=deliver, release=True).run()
+            async with leases.holding(execution.subject):
+                await self.settle_open(operation.subjects, execution.subject, but=execution.call)
+                return await execution.run()
         finally:
-            leases.answered(_question(call))
+            leases.answered(_question(execution.call))
 
     def _execution(
         self, operation: Operation[P, S], subject: S, call: StoredCall, *, deliver: str | None, release: bool
@@ -173,6 +198,6 @@ class Calls:
             await operation.subjects.save(subject, point="call.release", now=self._now(), release=True)
 
 
-def _question(call: StoredCall) -> tuple[str, str, uuid.UUID]:
+def _question(call: Call[Q]) -> tuple[str, str, uuid.UUID]:
     """Return what those wait for who wait for a call's answer."""
     return call.tenant_id, call.operation, call.request_id

@@ -26,7 +26,7 @@ from typing import Final, Generic
 from services.errors import ServiceError
 from services.gateway import codec
 from services.gateway.call_log.backoff import settle_delay
-from services.gateway.call_log.call import Call, CallState
+from services.gateway.call_log.call import Call, CallState, StoredCall
 from services.gateway.call_log.operation import CallResult, Operation, P, S
 from services.gateway.codec import Json
 from services.gateway.errors import (
@@ -66,8 +66,8 @@ class Execution(Generic[P, S]):
     ) -> None:
         """`deliver` names what made us ask, where no caller is told; with `release` the subject is released after."""
         self._operation = operation
-        self._subject = subject
-        self._call = call
+        self.subject = subject
+        self.call = call
         self._deliver = deliver
         self._release = release
         self._now = now
@@ -75,7 +75,7 @@ class Execution(Generic[P, S]):
 
     async def run(self) -> CallResult[S]:
         """Make the call and keep what came of it. Raises what it is refused with, or why it had no effect."""
-        if not self._may_have_been_sent:
+        if self.call.state is CallState.ACCEPTED:
             await self._start()
         try:
             answer = await self._answer()
@@ -90,25 +90,42 @@ class Execution(Generic[P, S]):
         except Unanswered:
             return await self._unknown()
         except NotExecuted as nothing:
-            if self._operation.retry_until_known and self._call.state is CallState.UNKNOWN:
+            if self._operation.retry_until_known and self.call.state is CallState.UNKNOWN:
                 return await self._unknown(with_new_key=True)
             await self._discard(with_new_key=True)
             raise StripeKeySpent from nothing
         return await self._record(answer)
 
+    async def start_at_once(self) -> bool:
+        """Write the call down as started, and take its subject, if that is still what it was computed from.
+
+        False if it is not, or if the subject as it is known forbids the call: then nothing is written, and the call
+        is accepted first, and forbidden by what is true under the lease.
+        """
+        try:
+            await self._prepare()
+        except ServiceError:
+            return False
+        return await self._operation.subjects.start(
+            self.subject, self._stored(), point=f"{self._operation.name}.start", now=self._now()
+        )
+
     async def _start(self) -> None:
         """Write down exactly what is sent, before it is. Raises what forbids the call."""
         try:
-            if self._too_late_by() is not None:
-                raise RequestExpired
-            params = await self._operation.prepare(self._subject, self._call)
+            await self._prepare()
         except ServiceError as error:
             await self._refuse(error, deliver=None)
             raise
+        await self._save("start", release=False)
+
+    async def _prepare(self) -> None:
+        if self._too_late_by() is not None:
+            raise RequestExpired
+        params = await self._operation.prepare(self.subject, self.call)
         # Stripe's memory of the key begins now. After a failover that lost this the same key is used again.
         now = self._now()
-        self._call = replace(self._call, params=params, state=CallState.STARTED, key_time=now, due_time=now + LEASE)
-        await self._save("start", release=False)
+        self.call = replace(self.call, params=params, state=CallState.STARTED, key_time=now, due_time=now + LEASE)
 
     async def _answer(self) -> Json:
         """Ask Stripe, and read again what it refuses although the mirror allowed it."""
@@ -126,14 +143,14 @@ class Execution(Generic[P, S]):
         late = self._too_late_by()
         if late is not None and late < IN_FLIGHT_MAX:
             raise Unanswered
-        if late is None and not self._call.key_ends(self._now()):
+        if late is None and not self.call.key_ends(self._now()):
             try:
-                return await self._operation.send(self._subject, self._call, is_repeat=self._may_have_been_sent)
+                return await self._operation.send(self.subject, self.call, is_repeat=self._may_have_been_sent)
             except Unanswered as silence:
                 if not silence.is_replay:
                     raise
         try:
-            found = await self._operation.look_up(self._subject, self._call)
+            found = await self._operation.look_up(self.subject, self.call)
         except SILENCE as silence:
             raise Unanswered from silence  # of what was sent, nothing is known
         if found is None:
@@ -147,7 +164,7 @@ class Execution(Generic[P, S]):
         """
         step = self._operation.name
         try:
-            looking = self._operation.look_again(self._subject, self._call, refusal)
+            looking = self._operation.look_again(self.subject, self.call, refusal)
             return await crash_points.call(f"{step}.look_again", looking)
         except SILENCE as silence:
             if self._may_have_been_sent:  # somebody may have been told that it goes ahead
@@ -155,53 +172,56 @@ class Execution(Generic[P, S]):
             raise
         except ServiceError as truth:
             # The caller is told of the refusal alone, so what was found is delivered.
-            deliver = self._deliver or (f"refused {step}" if self._subject.is_changed else None)
+            deliver = self._deliver or (f"refused {step}" if self.subject.is_changed else None)
             await self._refuse(truth, deliver=deliver)
             raise
 
     async def _record(self, answer: Json) -> CallResult[S]:
-        kept = self._operation.record(self._subject, self._call, answer)
-        self._call = replace(self._call, state=CallState.ANSWERED, answer=kept, due_time=None)
+        kept = self._operation.record(self.subject, self.call, answer)
+        self.call = replace(self.call, state=CallState.ANSWERED, answer=kept, due_time=None)
         await self._save("record", deliver=self._deliver)
-        return CallResult(subject=self._subject, answer=kept, live=answer)
+        return CallResult(subject=self.subject, answer=kept, live=answer)
 
     async def _discard(self, *, with_new_key: bool = False) -> None:
         """Put a call aside that certainly had no effect, so that a repeat takes it up again."""
-        call = self._call.with_new_key(self._now()) if with_new_key else self._call
-        self._operation.discarded(self._subject, call)
-        self._call = replace(call, state=CallState.DISCARDED, due_time=None)
+        call = self.call.with_new_key(self._now()) if with_new_key else self.call
+        self._operation.discarded(self.subject, call)
+        self.call = replace(call, state=CallState.DISCARDED, due_time=None)
         await self._save("withdraw", deliver=self._deliver)
 
     async def _unknown(self, *, was_asked: bool = True, with_new_key: bool = False) -> CallResult[S]:
         """Keep that the outcome is not known. Each time that Stripe was asked in vain it rests longer."""
         now = self._now()
-        call = self._call.with_new_key(now) if with_new_key else self._call
-        self._operation.unknown(self._subject)
+        call = self.call.with_new_key(now) if with_new_key else self.call
+        self._operation.unknown(self.subject)
         due_time = now + settle_delay(call.tries)
-        self._call = replace(call, state=CallState.UNKNOWN, tries=call.tries + was_asked, due_time=due_time)
+        self.call = replace(call, state=CallState.UNKNOWN, tries=call.tries + was_asked, due_time=due_time)
         await self._save("unknown")
         _logger.warning("%s of %s is unknown, try %d", call.operation, call.subject_id, call.tries)
-        return CallResult(subject=self._subject, answer={}, live=None)
+        return CallResult(subject=self.subject, answer={}, live=None)
 
     async def _refuse(self, error: ServiceError, *, deliver: str | None) -> None:
         """Keep a refusal, to be the answer to each repeat."""
         refusal = Refusal.from_json(refusals.to_json(error))
-        self._call = replace(self._call, state=CallState.REFUSED, refusal=refusal, due_time=None)
+        self.call = replace(self.call, state=CallState.REFUSED, refusal=refusal, due_time=None)
         await self._save("refuse", deliver=deliver)
 
     async def _save(self, step: str, *, deliver: str | None = None, release: bool | None = None) -> None:
         await self._operation.subjects.save(
-            self._subject,
+            self.subject,
             point=f"{self._operation.name}.{step}",
             now=self._now(),
-            call=self._call.with_params(codec.to_json(self._call.params)),
+            call=self._stored(),
             release=self._release if release is None else release,
             deliver=deliver,
         )
 
+    def _stored(self) -> StoredCall:
+        return self.call.with_params(codec.to_json(self.call.params))
+
     def _too_late_by(self) -> timedelta | None:
         """Return for how long Stripe may not hear of the call for a first time any more; None if it still may."""
-        if self._call.params.send_before_time is None:
+        if self.call.params.send_before_time is None:
             return None
-        late = self._now() - self._call.params.send_before_time
+        late = self._now() - self.call.params.send_before_time
         return late if late >= timedelta(0) else None

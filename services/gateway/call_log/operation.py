@@ -55,6 +55,19 @@ class SubjectStore(Protocol[S]):
 
     leases: Leases[S]
 
+    def recent(self, tenant_id: str, subject_id: str) -> S | None:
+        """Return a subject as this process saved and released it last, if it still knows, to be used with `start`."""
+
+    async def begin(self, subject: S, *, now: datetime) -> None:
+        """Make a subject known, unless it is."""
+
+    async def start(self, subject: S, call: StoredCall, *, point: str, now: datetime) -> bool:
+        """Write a subject down with a call on it that is started, and hold it, in one statement.
+
+        False, and nothing is written, unless the subject is still as `recent` returned it and free, or new and not
+        there yet; and unless the call's request is new.
+        """
+
     async def accept(self, call: StoredCall, *, now: datetime) -> Accepted[S]:
         """Write a call down, or take one up again that was discarded, and take its subject if that is free.
 

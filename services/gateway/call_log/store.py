@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -34,15 +35,27 @@ class CallStore:
         return _stored(row) if row is not None else None
 
 
-def arguments(call: StoredCall | None, *, now: datetime) -> tuple[object, ...]:
-    """Return what `saved` takes: a call's id, state, parameters, answer, tries, rest, generation and key time."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallArguments:
+    """What is written of a call; NULL throughout where there is none."""
+
+    started: tuple[object, ...] = (None,) * 6
+    """Id, state, parameters, generation, key time, rest."""
+    answer: str | None = None
+    tries: int | None = None
+
+
+def arguments(call: StoredCall | None, *, now: datetime) -> CallArguments:
+    """Return what the statements that save a call take."""
     if call is None:
-        return (None,) * 8
+        return CallArguments()
     answer = refusals.to_json(call.refusal) if call.refusal is not None else call.answer
-    return (
-        call.call_id, call.state, json.dumps(call.params), None if answer is None else json.dumps(answer),
-        call.tries, call.due_time - now if call.due_time is not None else None, call.generation, call.key_time,
-    )  # fmt: skip
+    rest = call.due_time - now if call.due_time is not None else None
+    return CallArguments(
+        started=(call.call_id, call.state, json.dumps(call.params), call.generation, call.key_time, rest),
+        answer=None if answer is None else json.dumps(answer),
+        tries=call.tries,
+    )
 
 
 def _stored(row: asyncpg.Record) -> StoredCall:

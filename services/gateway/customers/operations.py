@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -30,6 +31,8 @@ OPTIONAL: Final = ("email", "name", "preferred_locales")
 """What a customer is made without when Stripe does not take it: no payment waits for a person's details."""
 TRIES_MAX: Final = 6
 """Generations of one call: one for each optional detail, and some that Stripe knows from before a lost commit."""
+KNOWN_MAX: Final = 10_000
+"""Customers' ids kept in memory, ~0.3 KB each; the one that was learned first goes first, and is read again."""
 
 _logger = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class Customers:
         self._connections = connections
         self._provider = provider
         self._now = now
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def ensure(self, tenant_id: str, payer_id: str, *, email: str, name: str, locale: str) -> str:
         """Return the payer's customer id, making the customer when there is none.
@@ -48,19 +52,26 @@ class Customers:
         What was first known of the person is kept until Stripe has it: first payments at once, and whoever goes on
         after a crash and knows no more than the id, make the same one.
         """
-        async with self._connections.statement(None) as connection:
-            known = await connection.fetchval(
-                "SELECT customer_id FROM customers WHERE tenant_id = $1 AND payer_id = $2", tenant_id, payer_id
-            )
+        known = self._known.get((tenant_id, payer_id))
+        if known is not None:
+            return known
         details = _details(payer_id, email=email, name=name, locale=locale)
         for _ in range(TRIES_MAX):
-            known = known or await self._make(tenant_id, payer_id, details)
-            if known is not None:
-                return str(known)
+            made = await self._make(tenant_id, payer_id, details)
+            if made is not None:
+                self._remember(tenant_id, payer_id, made)
+                return made
         raise StripeKeySpent
+
+    def _remember(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
+        """Keep a customer's id, which does not change until the customer is gone, and that Stripe says."""
+        self._known[tenant_id, payer_id] = customer_id
+        while len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
 
     async def forget(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
         """Forget a customer that is gone at Stripe; nothing happens when the payer has another by now."""
+        self._known.pop((tenant_id, payer_id), None)
         async with self._connections.statement("customer.forget") as connection:
             await connection.execute(
                 """UPDATE customers SET customer_id = NULL, generation = generation + 1
@@ -74,10 +85,16 @@ class Customers:
         """Make the customer of the current generation; None when another generation has to be tried."""
         async with self._connections.statement("customer.begin") as connection:
             row = await connection.fetchrow(
-                """INSERT INTO customers AS c (tenant_id, payer_id, details, create_time) VALUES ($1, $2, $3, $4)
-                   ON CONFLICT ON CONSTRAINT customers_pkey DO UPDATE
-                   SET details = CASE WHEN c.customer_id IS NULL THEN coalesce(c.details, excluded.details) END
-                   RETURNING generation, details, customer_id""",
+                """WITH known AS (
+                       SELECT generation, details, customer_id FROM customers
+                       WHERE tenant_id = $1 AND payer_id = $2 AND customer_id IS NOT NULL),
+                   begun AS (
+                       INSERT INTO customers AS c (tenant_id, payer_id, details, create_time)
+                       SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM known)
+                       ON CONFLICT ON CONSTRAINT customers_pkey DO UPDATE
+                       SET details = CASE WHEN c.customer_id IS NULL THEN coalesce(c.details, excluded.details) END
+                       RETURNING generation, details, customer_id)
+                   SELECT * FROM known UNION ALL SELECT * FROM begun""",
                 tenant_id,
                 payer_id,
                 json.dumps(details),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -24,7 +23,6 @@ from services.gateway.customers.operations import Customers
 from services.gateway.errors import SellerNotFound, SellerNotPayable, StripeKeySpent
 from services.gateway.intents.operations import OPTIONAL, AmendableIntent, CreateIntent, CreateIntentParams
 from services.gateway.mirror.payment import MirroredPayment
-from services.gateway.mirror.store import Store
 from services.gateway.sellers.operations import Sellers
 
 TRIES_MAX: Final = 4
@@ -61,20 +59,15 @@ class Creation:
 
     def __init__(
         self,
-        payments: Store,
         call_store: CallStore,
         calls: Calls,
         customers: Customers,
         sellers: Sellers,
-        *,
-        now: Callable[[], datetime],
     ) -> None:
-        self._payments = payments
         self._call_store = call_store
         self._calls = calls
         self._customers = customers
         self._sellers = sellers
-        self._now = now
 
     async def create(self, asked: IntentRequest) -> CallResult[MirroredPayment]:
         """Create the intent, or return what came of that when it was asked before."""
@@ -89,6 +82,13 @@ class Creation:
                     request_id=asked.request_id,
                     request_hash=asked.request_hash,
                     params=params,
+                    new_subject=MirroredPayment.new(
+                        asked.tenant_id,
+                        asked.payment_id,
+                        payer_id=asked.payer_id,
+                        seller_id=asked.seller_id,
+                        currency_code=asked.currency_code,
+                    ),
                 )
             except AmendableIntent as refusal:
                 refused = refusal
@@ -110,14 +110,6 @@ class Creation:
             # What was asked while the seller could be paid is answered all the same.
             return codec.from_json(CreateIntentParams, known.params)
         customer_id = await self._customer(asked)
-        await self._payments.begin(
-            asked.tenant_id,
-            asked.payment_id,
-            payer_id=asked.payer_id,
-            seller_id=asked.seller_id,
-            currency_code=asked.currency_code,
-            now=self._now(),
-        )
         return CreateIntentParams(
             attempt=asked.attempt,
             amount_minor=asked.amount_minor,

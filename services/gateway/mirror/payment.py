@@ -8,11 +8,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 from services.gateway.disputes.domain import Dispute
 from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
 from services.gateway.mirror.observation import Observation, conclude
 from services.gateway.refunds.domain import Refund, RefundFacts
+
+NEW: Final = 0
+"""The fence of a payment that is not in the tables yet; of one that is it is made of a time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +41,38 @@ class MirroredPayment:
     written: dict[object, object] = field(default_factory=dict)
     """Intents and refunds as they are in the tables, so that only what changed is written."""
 
+    @classmethod
+    def new(cls, tenant_id: str, payment_id: str, *, payer_id: str, seller_id: str, currency_code: str) -> Self:
+        """Return a payment of which nothing was asked yet."""
+        return cls(
+            tenant_id=tenant_id,
+            payment_id=payment_id,
+            payer_id=payer_id,
+            seller_id=seller_id,
+            currency_code=currency_code,
+            observation=Observation(payment_id=payment_id),
+            fence=NEW,
+            intents={},
+            refunds={},
+            unsettled=False,
+            open_calls=[],
+        )
+
+    def copy(self) -> Self:
+        """Return another of the same content, so that what is changed on one is not seen on the other."""
+        return replace(
+            self,
+            intents=dict(self.intents),
+            refunds=dict(self.refunds),
+            open_calls=list(self.open_calls),
+            written=dict(self.written),
+        )
+
+    def mark_saved(self) -> None:
+        """Take what it says now for what is in the tables."""
+        self.written = dict[object, object](self.intents.items()) | dict[object, object](self.refunds.items())
+        self.saved_version = self.observation.mirror_version
+
     @property
     def subject_id(self) -> str:
         """What calls are made on."""
@@ -51,6 +87,12 @@ class MirroredPayment:
     def latest(self) -> Intent | None:
         """The attempt that was begun last."""
         return self.intents[max(self.intents)] if self.intents else None
+
+    @property
+    def stripe_ids(self) -> list[str]:
+        """Stripe's ids of all that belongs to it: intents, charges, refunds."""
+        intents = [one for intent in self.intents.values() for one in (intent.intent_id, intent.charge_id)]
+        return [one for one in (*intents, *(refund.stripe_refund_id for refund in self.refunds.values())) if one]
 
     def intent_of(self, intent_id: str) -> Intent | None:
         """Return the attempt whose intent this is."""

@@ -14,6 +14,9 @@ _PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.curre
 """`mirror_of` reads anew. A subquery here would read as of the statement's begin, and a statement that waited for the
 row of a payment would find the payment as it is now beside intents and refunds as they were."""
 
+_NEXT_FENCE: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+"""Of a lease that begins: a fence comes once, also where a restore has set the row back to an earlier one."""
+
 BEGIN: Final = """
 INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, create_time)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -32,7 +35,8 @@ call AS (
             AND calls.subject_id = excluded.subject_id
     RETURNING create_time AS call_create_time, generation AS call_generation, key_time AS call_key_time),
 held AS (
-    UPDATE payments p SET fence = p.fence + 1, held_until = now() + $9::interval + $10::interval
+    UPDATE payments p SET fence = greatest(p.fence + 1, {_NEXT_FENCE}),
+        held_until = now() + $9::interval + $10::interval
     FROM call, target t WHERE t.free AND p.tenant_id = $1 AND p.payment_id = $6
     RETURNING {_PAYMENT})
 SELECT (SELECT count(*) FROM target) AS found, call.*, held.*
@@ -40,9 +44,17 @@ FROM (SELECT 1) AS always LEFT JOIN call ON true LEFT JOIN held ON true
 """  # noqa: S608 our own column names
 
 TAKE: Final = f"""
-UPDATE payments p SET fence = p.fence + 1, held_until = now() + $3::interval + $4::interval
+UPDATE payments p SET fence = greatest(p.fence + 1, {_NEXT_FENCE}), held_until = now() + $3::interval + $4::interval
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.held_until <= now() + $3::interval
 RETURNING {_PAYMENT}
+"""  # noqa: S608 our own column names
+
+FIND: Final = f"""
+SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payment_id = (
+    SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2)
+    UNION ALL
+    SELECT payment_id FROM refunds WHERE tenant_id = $1 AND stripe_refund_id = $2
+    LIMIT 1)
 """  # noqa: S608 our own column names
 
 READ: Final = f"""
@@ -72,23 +84,18 @@ due AS (
         AND due_time IS NOT NULL AND calls.held_until = '-infinity')
 SELECT count(*) FROM held"""
 
-SAVE: Final = f"""
-WITH held AS (
-    UPDATE payments SET observation = $4, mirror_version = $5,
-        held_until = CASE WHEN $6::boolean THEN '-infinity' ELSE held_until END, fence = fence + $6::boolean::integer
-    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3
-    RETURNING 1),
+_MIRROR: Final = """
 look AS (
     INSERT INTO looks (tenant_id, payment_id, due_time)
-    SELECT $1, $2, now() + $19::interval + $22::interval FROM held WHERE $22::interval IS NOT NULL
+    SELECT $1, $2, now() + $10::interval + $11::interval FROM held WHERE $11::interval IS NOT NULL
     ON CONFLICT ON CONSTRAINT looks_pkey DO UPDATE SET looks = 0, due_time = excluded.due_time
-    WHERE $23::boolean),
+    WHERE $12::boolean),
 at_rest AS (
-    DELETE FROM looks USING held WHERE tenant_id = $1 AND payment_id = $2 AND $22::interval IS NULL),
+    DELETE FROM looks USING held WHERE tenant_id = $1 AND payment_id = $2 AND $11::interval IS NULL),
 intent AS (
     INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, mirrored, create_time)
     SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), i.mirrored, i.create_time
-    FROM held, jsonb_to_recordset($7) AS i (attempt integer, intent_id text, charge_id text, mirrored jsonb,
+    FROM held, jsonb_to_recordset($6) AS i (attempt integer, intent_id text, charge_id text, mirrored jsonb,
         create_time timestamptz)
     ON CONFLICT ON CONSTRAINT intents_pkey
     DO UPDATE SET intent_id = excluded.intent_id, charge_id = excluded.charge_id, mirrored = excluded.mirrored),
@@ -97,29 +104,71 @@ refund AS (
         failure_reason, actor_id, create_time, fail_time)
     SELECT $1, $2, r.refund_id, r.attempt, r.amount_minor, r.state, nullif(r.stripe_refund_id, ''), r.failure_reason,
         r.actor_id, r.create_time, r.fail_time
-    FROM held, jsonb_to_recordset($8) AS r (refund_id text, attempt integer, amount_minor bigint, state text,
+    FROM held, jsonb_to_recordset($7) AS r (refund_id text, attempt integer, amount_minor bigint, state text,
         stripe_refund_id text, failure_reason text, actor_id text, create_time timestamptz, fail_time timestamptz)
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
         failure_reason = excluded.failure_reason, fail_time = excluded.fail_time),
 gone_intent AS (
-    DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($15::integer[])),
+    DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($8::integer[])),
 gone_refund AS (
-    DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($16::text[])),
+    DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($9::text[]))"""
+"""What is written of a payment whose row `held` has found: $1 to $12 are the arguments of `store.mirror_arguments`."""
+
+SAVE: Final = f"""
+WITH held AS (
+    UPDATE payments SET observation = $4, mirror_version = $5,
+        held_until = CASE WHEN $19::boolean THEN '-infinity' ELSE held_until END,
+        fence = fence + $19::boolean::integer
+    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3
+    RETURNING 1),
+{_MIRROR},
 call AS (
-    UPDATE calls SET state = $10, params = $11, answer = $12, tries = $13,
-        due_time = now() + $19::interval + $14::interval, dead_time = NULL, generation = $17, key_time = $18
-    FROM held WHERE tenant_id = $1 AND call_id = $9),
+    UPDATE calls SET state = $14, params = $15, answer = $20, tries = $21,
+        due_time = now() + $10::interval + $18::interval, dead_time = NULL, generation = $16, key_time = $17
+    FROM held WHERE tenant_id = $1 AND call_id = $13),
 delivery AS (
     INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time, due_time)
-    SELECT $1, $2, $5, $4, $20, $21, now() + $19::interval FROM held WHERE $20::text IS NOT NULL
+    SELECT $1, $2, $5, $4, $22, $23, now() + $10::interval FROM held WHERE $22::text IS NOT NULL
     ON CONFLICT ON CONSTRAINT deliveries_pkey DO UPDATE SET
         wanted_version = excluded.wanted_version, observation = excluded.observation, origin = excluded.origin,
         record_time = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
             THEN deliveries.record_time ELSE excluded.record_time END,
-        {demand("$19::interval", "deliveries")}
+        {demand("$10::interval", "deliveries")}
     WHERE deliveries.wanted_version < excluded.wanted_version)
 SELECT count(*) FROM held"""  # noqa: S608 our own column names
+
+_STARTED_CALL: Final = """
+    INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type, subject_id, params, state,
+        generation, key_time, due_time, create_time)
+    SELECT $1, $13, $19, $20, $21, 'payment', $2, $15, $14, $16, $17, now() + $10::interval + $18::interval, $22"""
+
+START: Final = f"""
+WITH target AS (
+    SELECT FROM payments
+    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 AND held_until <= now() + $10::interval FOR UPDATE),
+call AS (
+    {_STARTED_CALL} FROM target ON CONFLICT ON CONSTRAINT calls_request DO NOTHING RETURNING 1),
+held AS (
+    UPDATE payments SET observation = $4, mirror_version = $5,
+        fence = greatest(fence + 1, {_NEXT_FENCE}), held_until = now() + $10::interval + $23::interval
+    FROM call WHERE tenant_id = $1 AND payment_id = $2
+    RETURNING fence),
+{_MIRROR}
+SELECT fence FROM held"""  # noqa: S608 our own column names
+
+START_NEW: Final = f"""
+WITH held AS (
+    INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, mirror_version, fence,
+        held_until, create_time)
+    SELECT $1, $2, $24, $25, $26, $4, $5, {_NEXT_FENCE}, now() + $10::interval + $23::interval, $22
+    WHERE $3::bigint = 0
+    ON CONFLICT ON CONSTRAINT payments_pkey DO NOTHING
+    RETURNING fence),
+call AS (
+    {_STARTED_CALL} FROM held),
+{_MIRROR}
+SELECT fence FROM held"""  # noqa: S608 our own column names
 
 PAYMENT_OF: Final = """
 SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2)

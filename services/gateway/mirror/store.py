@@ -16,14 +16,15 @@ import asyncpg
 
 from services.gateway import codec
 from services.gateway.call_log import store as call_rows
-from services.gateway.call_log.call import CallState, StoredCall
+from services.gateway.call_log.call import OPEN, CallState, StoredCall
 from services.gateway.call_log.operation import Accepted
 from services.gateway.errors import IntentNotFound
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror import statements
 from services.gateway.mirror.observation import Observation, next_version
-from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.mirror.payment import NEW, MirroredPayment
 from services.gateway.mirror.reading_times import next_look
+from services.gateway.mirror.recent import RecentPayments
 from services.gateway.refunds.domain import Refund
 from services.runtime.database.connections import DirectConnections
 from services.runtime.database.lease import LEASE, LeaseLost, Leases
@@ -39,17 +40,17 @@ class Store:
         self._connections = connections
         self._clock = clock
         self._wake = wake
+        self._recent = RecentPayments()
         self.leases: Leases[MirroredPayment] = Leases(self, key_of=lambda held: (held.tenant_id, held.payment_id))
 
-    async def begin(
-        self, tenant_id: str, payment_id: str, *, payer_id: str, seller_id: str, currency_code: str, now: datetime
-    ) -> None:
+    async def begin(self, payment: MirroredPayment, *, now: datetime) -> None:
         """Make a payment known, unless it is."""
-        observation = json.dumps(codec.to_json(Observation(payment_id=payment_id)))
+        observation = json.dumps(codec.to_json(Observation(payment_id=payment.payment_id)))
         async with self._connections.statement("intent.begin") as connection:
             await connection.execute(
-                statements.BEGIN, tenant_id, payment_id, payer_id, seller_id, currency_code, observation, now
-            )
+                statements.BEGIN, payment.tenant_id, payment.payment_id, payment.payer_id, payment.seller_id,
+                payment.currency_code, observation, now,
+            )  # fmt: skip
 
     async def accept(self, call: StoredCall, *, now: datetime) -> Accepted[MirroredPayment]:
         """Write a call down, or take one up again that was discarded, and take its payment if that is free.
@@ -83,6 +84,12 @@ class Store:
         """Return a payment without holding it."""
         async with self._connections.statement("payment.read") as connection:
             row = await connection.fetchrow(statements.READ, tenant_id, payment_id)
+        return _payment(row) if row is not None else None
+
+    async def find(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
+        """Return the payment that an intent, charge or refund of Stripe's belongs to, without holding it."""
+        async with self._connections.statement("payment.find") as connection:
+            row = await connection.fetchrow(statements.FIND, tenant_id, stripe_id)
         return _payment(row) if row is not None else None
 
     async def require(self, tenant_id: str, payment_id: str) -> MirroredPayment:
@@ -131,20 +138,53 @@ class Store:
         `deliver` names what made us look, when the orchestrator has to be told. Raises `LeaseLost` and writes nothing
         when the payment is another's by now.
         """
-        if payment.is_changed:
-            version = next_version(payment.saved_version, now)
-            payment.observation = replace(payment.observation, mirror_version=version, observe_time=now)
-        for refund in payment.refunds.values():
-            if refund.is_returned and refund.fail_time is None:
-                payment.refunds[refund.refund_id] = replace(refund, fail_time=now)
-        arguments = _save_arguments(payment, call, now=now, release=release, shift=self._clock.shift, deliver=deliver)
+        _stamp(payment, now)
+        call_arguments = call_rows.arguments(call, now=now)
         async with self._connections.statement(point) as connection:
-            saved = await connection.fetchval(statements.SAVE, *arguments)
+            saved = await connection.fetchval(
+                statements.SAVE, *_mirror_arguments(payment, self._clock.shift), *call_arguments.started,
+                release, call_arguments.answer, call_arguments.tries, deliver, now,
+            )  # fmt: skip
         if not saved:
             raise LeaseLost
         if deliver is not None:
             self._wake(WorkClass.DELIVERIES)
-        payment.written, payment.saved_version = _written(payment), payment.observation.mirror_version
+        payment.mark_saved()
+        if release and (call is None or call.state not in OPEN):
+            self._recent.put(payment, fence=payment.fence + 1)
+
+    def recent(self, tenant_id: str, payment_id: str) -> MirroredPayment | None:
+        """Return a payment as it was last saved and released here, if nothing on it was open then."""
+        return self._recent.get((tenant_id, payment_id))
+
+    def recent_of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
+        """Do as `recent` for the payment that an intent, charge or refund of Stripe's belongs to."""
+        return self._recent.of(tenant_id, stripe_id)
+
+    async def start(self, payment: MirroredPayment, call: StoredCall, *, point: str, now: datetime) -> bool:
+        """Write a payment down with a call on it that is started, and hold it, in one statement.
+
+        False, and nothing is written, unless the payment is still as `recent` returned it and free, or new and not
+        there yet; and unless the call's request is new.
+        """
+        _stamp(payment, now)
+        is_new = payment.fence == NEW
+        identity = (payment.payer_id, payment.seller_id, payment.currency_code) if is_new else ()
+        async with self._connections.statement(point) as connection:
+            try:
+                fence = await connection.fetchval(
+                    statements.START_NEW if is_new else statements.START,
+                    *_mirror_arguments(payment, self._clock.shift), *call_rows.arguments(call, now=now).started,
+                    call.operation, call.request_id, call.request_hash, call.create_time, LEASE, *identity,
+                )  # fmt: skip
+            except asyncpg.UniqueViolationError:  # the request is known, of another payment
+                fence = None
+        self._recent.forget((payment.tenant_id, payment.payment_id))
+        if fence is None:
+            return False
+        payment.fence = fence
+        payment.mark_saved()
+        return True
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
         """Return the payment that an intent, charge or refund of Stripe's belongs to."""
@@ -159,15 +199,18 @@ class Store:
         return found
 
 
-def _save_arguments(
-    payment: MirroredPayment,
-    call: StoredCall | None,
-    *,
-    now: datetime,
-    release: bool,
-    shift: timedelta,
-    deliver: str | None,
-) -> tuple[object, ...]:
+def _stamp(payment: MirroredPayment, now: datetime) -> None:
+    """Give what is about to be saved its version and its times."""
+    if payment.is_changed:
+        version = next_version(payment.saved_version, now)
+        payment.observation = replace(payment.observation, mirror_version=version, observe_time=now)
+    for refund in payment.refunds.values():
+        if refund.is_returned and refund.fail_time is None:
+            payment.refunds[refund.refund_id] = replace(refund, fail_time=now)
+
+
+def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[object, ...]:
+    """Return $1 to $12 of the statements that write a payment."""
     rest = next_look(payment.observation, payment.intents.values(), payment.refunds.values(), looks=0)
     intents = [
         {
@@ -181,20 +224,14 @@ def _save_arguments(
         if payment.written.get(one.attempt) != one
     ]
     refunds = [codec.to_json(one) for one in payment.refunds.values() if payment.written.get(one.refund_id) != one]
-    call_id, state, params, answer, tries, call_rest, generation, key_time = call_rows.arguments(call, now=now)
     return (
         payment.tenant_id, payment.payment_id, payment.fence,
-        json.dumps(codec.to_json(payment.observation)), payment.observation.mirror_version, release,
+        json.dumps(codec.to_json(payment.observation)), payment.observation.mirror_version,
         json.dumps(intents), json.dumps(refunds),
-        call_id, state, params, answer, tries, call_rest,
         [key for key in payment.written if key not in payment.intents and isinstance(key, int)],
         [key for key in payment.written if key not in payment.refunds and isinstance(key, str)],
-        generation, key_time, shift, deliver, now, rest, payment.is_changed,
+        shift, rest, payment.is_changed,
     )  # fmt: skip
-
-
-def _written(payment: MirroredPayment) -> dict[object, object]:
-    return dict(payment.intents.items()) | dict(payment.refunds.items())
 
 
 def _payment(row: asyncpg.Record) -> MirroredPayment:
@@ -217,5 +254,5 @@ def _payment(row: asyncpg.Record) -> MirroredPayment:
             for operation, _, state in mirror["open_calls"]
         ),
     )
-    payment.written, payment.saved_version = _written(payment), payment.observation.mirror_version
+    payment.mark_saved()
     return payment

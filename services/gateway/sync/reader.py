@@ -32,10 +32,13 @@ class MirrorReader:
         """Return the payment that an intent, charge or refund of Stripe's belongs to."""
         return await self._store.payment_of(tenant_id, stripe_id)
 
+    def recent_of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
+        """Return the payment of something of Stripe's as this process saved it last, if it still knows."""
+        return self._store.recent_of(tenant_id, stripe_id)
+
     async def mirror_of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
         """Return the payment that an intent, charge or refund of Stripe's belongs to, as it was last known."""
-        payment_id = await self._store.payment_of(tenant_id, stripe_id)
-        return None if payment_id is None else await self._store.read(tenant_id, payment_id)
+        return await self._store.find(tenant_id, stripe_id)
 
     async def resync(self, tenant_id: str, payment_id: str, *, origin: str, with_disputes: bool = False) -> Observation:
         """Read a payment's intents, refunds and disputes at Stripe and apply what they show.

@@ -23,6 +23,7 @@ import asyncpg
 from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.gateway.call_log import backoff
 from services.gateway.errors import IntentNotFound
+from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.sellers.operations import Sellers
 from services.gateway.stripe_api.objects import metadata
 from services.gateway.sync import is_current
@@ -132,14 +133,13 @@ class Inbox:
             _logger.error("needs an operator", extra={"fields": {"type": event.type, "event_id": event.event_id}})
         elif event.action is Action.IGNORE:
             receipt = Receipt.IGNORED
+        elif (payment := self._recent(tenant_id, event)) is not None:
+            return await self._receive_known(event, payment, body=body, now=now)
         elif await self._is_known(tenant_id, event):
             receipt = Receipt.ALREADY_APPLIED
         else:
             receipt = Receipt.ACCEPTED
-        row = (
-            tenant_id, event.event_id, event.type, event.account, event.api_version, event.subject, body,
-            STATES[receipt], note, event.create_time, now, None if receipt is Receipt.ACCEPTED else now,
-        )  # fmt: skip
+        row = _row(event, receipt, tenant_id=tenant_id, note=note, body=body, now=now)
         if receipt is Receipt.ACCEPTED:
             async with self._connections.statement("webhook.store") as connection:
                 is_stored = await connection.fetchval(_STORE_AND_DEMAND, *row, self._clock.shift) is not None
@@ -148,6 +148,23 @@ class Inbox:
             async with self._connections.statement("webhook.store") as connection:
                 is_stored = await connection.fetchval(_STORE, *row) is not None
         return receipt if is_stored else Receipt.DUPLICATE
+
+    async def _receive_known(self, event: Event, payment: MirroredPayment, *, body: bytes, now: datetime) -> Receipt:
+        """Store an event that says what this process saved of a payment, as done if that is in the tables.
+
+        A database that lost it in a restore has an older fence: then the event waits, and is worked on.
+        """
+        row = _row(event, Receipt.ALREADY_APPLIED, tenant_id=payment.tenant_id, note="", body=body, now=now)
+        async with self._connections.statement("webhook.store") as connection:
+            stored = await connection.fetchrow(
+                _STORE_IF_KNOWN, *row, self._clock.shift, payment.payment_id, payment.fence
+            )
+        if stored is None:
+            return Receipt.DUPLICATE
+        if stored["state"] == STATES[Receipt.ALREADY_APPLIED]:
+            return Receipt.ALREADY_APPLIED
+        self._wake(WorkClass.EVENTS)
+        return Receipt.ACCEPTED
 
     async def process(self, work: Work) -> None:
         """Bring the mirror up to the events that wait for one subject, and mark them done."""
@@ -165,6 +182,13 @@ class Inbox:
             if run.is_whole:
                 return
         raise RetryLater(backoff.REST_MIN)
+
+    def _recent(self, tenant_id: str, event: Event) -> MirroredPayment | None:
+        """Return the payment of an event as this process saved it last, if that says what the event shows."""
+        if event.action is Action.ACCOUNT or event.api_version != self._api_version:
+            return None
+        payment = self._reader.recent_of(tenant_id, event.subject)
+        return payment if payment is not None and is_current.is_current(payment, event.object) else None
 
     async def _is_known(self, tenant_id: str, event: Event) -> bool:
         if event.action is Action.ACCOUNT or event.api_version != self._api_version:
@@ -275,29 +299,63 @@ class Inbox:
         return ""
 
 
-_STORE: Final = """
+def _row(
+    event: Event, receipt: Receipt, *, tenant_id: str, note: str, body: bytes, now: datetime
+) -> tuple[object, ...]:
+    return (
+        tenant_id, event.event_id, event.type, event.account, event.api_version, event.subject, body,
+        STATES[receipt], note, event.create_time, now, None if receipt is Receipt.ACCEPTED else now,
+    )  # fmt: skip
+
+
+_INSERT: Final = """
     INSERT INTO events (tenant_id, event_id, type, account, api_version, subject, body, state, note, create_time,
-        receive_time, done_time)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        receive_time, done_time)"""
+
+_UNLESS_KNOWN: Final = """
     ON CONFLICT ON CONSTRAINT events_pkey DO UPDATE SET
         type = excluded.type, account = excluded.account, api_version = excluded.api_version,
         subject = excluded.subject, body = excluded.body, state = excluded.state, note = excluded.note,
         create_time = excluded.create_time, receive_time = excluded.receive_time, done_time = excluded.done_time
     WHERE (events.state = 'PARKED' AND excluded.state <> 'PARKED')
         OR (events.state = 'IGNORED' AND events.note = '' AND excluded.state IN ('WAITING', 'DONE'))
-    RETURNING tenant_id, subject
+    RETURNING tenant_id, subject, state
 """
 """Nothing is stored twice; but one that was put aside where it arrived first (at the wrong endpoint, under the wrong
 key, by a release that did not know its type) and never worked on is taken over by an arrival that is to be worked on.
 """
 
+_STORE: Final = f"""
+    {_INSERT}
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    {_UNLESS_KNOWN}
+"""
+
+_DEMAND: Final = f"""
+    INSERT INTO event_runs (tenant_id, subject, create_time, due_time)
+    SELECT tenant_id, subject, $11, now() + $13::interval FROM stored WHERE state = 'WAITING'
+    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET {demand("$13::interval", "event_runs")}
+"""  # noqa: S608 our own statement
+
 _STORE_AND_DEMAND: Final = f"""
     WITH stored AS ({_STORE})
-    INSERT INTO event_runs (tenant_id, subject, create_time, due_time)
-    SELECT tenant_id, subject, $11, now() + $13::interval FROM stored
-    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET {demand("$13::interval", "event_runs")}
+    {_DEMAND}
     RETURNING subject
+"""
+
+_STORE_IF_KNOWN: Final = f"""
+    WITH known AS (
+        SELECT count(*) = 1 AS is_here FROM payments WHERE tenant_id = $1 AND payment_id = $14 AND fence >= $15),
+    stored AS (
+        {_INSERT}
+        SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN is_here THEN $8 ELSE 'WAITING' END, $9, $10, $11,
+            CASE WHEN is_here THEN $12::timestamptz END
+        FROM known
+        {_UNLESS_KNOWN}),
+    demanded AS ({_DEMAND})
+    SELECT state FROM stored
 """  # noqa: S608 our own statement
+"""Fences grow with the time: one that is not older than the release's is of a row that holds what was released."""
 
 _WAITING: Final = """
     SELECT body, receive_time FROM events WHERE tenant_id = $1 AND subject = $2 AND state = 'WAITING'
