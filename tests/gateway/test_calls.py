@@ -488,11 +488,13 @@ async def test_a_lease_that_ran_out_is_taken_over_and_the_late_answer_is_thrown_
     request = payments.confirm_request(payment_id)
     late = asyncio.ensure_future(payments.gateway.ConfirmIntent(request))
     await until_struck(stripe)
+    held = await replica.parts.store.read("main", payment_id)
+    assert held is not None
 
     clock.advance(LEASE)  # as if the first process had stalled
     async with start_gateway() as other, other.connect() as stub:
         taken_over = asyncio.ensure_future(stub.ConfirmIntent(request))
-        await until_fence(replica, payment_id, at_least=3)
+        await until_fence(replica, payment_id, above=held.fence)
         await stripe.resume()
         answers = await asyncio.gather(late, taken_over)
 
@@ -508,12 +510,12 @@ async def until_struck(stripe: SandboxControl) -> None:
             continue
 
 
-async def until_fence(replica: Gateway, payment_id: str, *, at_least: int) -> None:
-    """Wait until the payment's lease was taken that often."""
+async def until_fence(replica: Gateway, payment_id: str, *, above: int) -> None:
+    """Wait until the payment was taken under another lease."""
     async with asyncio.timeout(10):
         while True:
             held = await replica.parts.store.read("main", payment_id)
-            if held is not None and held.fence >= at_least:
+            if held is not None and held.fence > above:
                 return
 
 

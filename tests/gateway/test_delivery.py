@@ -26,6 +26,7 @@ from services.gateway.call_log import backoff
 from services.gateway.deliveries import outbox
 from services.gateway.deliveries.outbox import Deliveries, DeliveryRefused
 from services.gateway.mirror.observation import Observation
+from services.gateway.mirror.payment import MirroredPayment
 from services.runtime.database.connections import DirectConnections, reading
 from services.runtime.database.lease import LeaseLost
 from services.runtime.rpc import call_context
@@ -157,9 +158,8 @@ def seen(before: Observation, captured_minor: int) -> Observation:
 
 async def record(parts: Parts, payment_id: str, *captured_minor: int) -> None:
     """Have the mirror see that so much was captured, one after the other, as readings do."""
-    await parts.store.begin(
-        "main", payment_id, payer_id="payer", seller_id="seller", currency_code="CHF", now=datetime.now(UTC)
-    )
+    payment = MirroredPayment.new("main", payment_id, payer_id="payer", seller_id="seller", currency_code="CHF")
+    await parts.store.begin(payment, now=datetime.now(UTC))
     for one in captured_minor:
         held = await parts.store.take("main", payment_id)
         assert held is not None

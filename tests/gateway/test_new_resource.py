@@ -18,7 +18,7 @@ from services.errors import NotFound, RequestIdReused
 from services.gateway.call_log import store as call_rows
 from services.gateway.call_log.call import Call, Params, StoredCall
 from services.gateway.call_log.engine import Calls
-from services.gateway.call_log.operation import Accepted, CallResult, Operation
+from services.gateway.call_log.operation import Accepted, CallResult, Operation, SubjectStore
 from services.gateway.call_log.sweep import CallSweep
 from services.gateway.codec import Json
 from services.gateway.errors import StripeRateLimited, StripeUnavailable
@@ -96,7 +96,7 @@ class OpenWallet(Operation[OpenWalletParams, Wallet]):
         return {"customer_id": subject.customer_id}
 
 
-class Wallets:
+class Wallets(SubjectStore[Wallet]):
     """The table of wallets."""
 
     def __init__(self, connections: DirectConnections) -> None:
@@ -162,6 +162,7 @@ class Wallets:
         release: bool = False,
         deliver: str | None = None,
     ) -> None:
+        written = call_rows.arguments(call, now=now)
         async with self._connections.statement(point) as connection:
             saved = await connection.fetchval(
                 """WITH held AS (
@@ -169,8 +170,8 @@ class Wallets:
                            held_until = CASE WHEN $5::boolean THEN '-infinity' ELSE held_until END
                        WHERE tenant_id = $1 AND wallet_id = $2 AND fence = $3 RETURNING 1),
                    call AS (
-                       UPDATE calls SET state = $7, params = $8, answer = $9, tries = $10,
-                           due_time = now() + $11::interval, generation = $12, key_time = $13
+                       UPDATE calls SET state = $7, params = $8, answer = $12, tries = $13,
+                           due_time = now() + $11::interval, generation = $9, key_time = $10
                        FROM held WHERE tenant_id = $1 AND call_id = $6)
                    SELECT count(*) FROM held""",
                 wallet.tenant_id,
@@ -178,7 +179,9 @@ class Wallets:
                 wallet.fence,
                 wallet.customer_id,
                 release,
-                *call_rows.arguments(call, now=now),
+                *written.started,
+                written.answer,
+                written.tries,
             )
         if not saved:
             raise LeaseLost

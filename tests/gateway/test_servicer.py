@@ -296,6 +296,8 @@ async def test_a_disputed_charge_is_not_refunded(
     async with connected(database) as connection:
         disputed = "UPDATE intents SET mirrored = jsonb_set(mirrored, '{disputed}', 'true') WHERE payment_id = $1"
         await connection.execute(disputed, payment_id)
+        # As whoever changes a payment does: it was taken for that.
+        await connection.execute("UPDATE payments SET fence = fence + 1 WHERE payment_id = $1", payment_id)
 
     assert await refusal(gateway.CreateRefund(payments.refund_request(payment_id, 100))) == (
         StatusCode.FAILED_PRECONDITION,

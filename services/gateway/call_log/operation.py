@@ -51,15 +51,20 @@ class Accepted(Generic[S]):
 
 
 class SubjectStore(Protocol[S]):
-    """The tables of the subjects of one kind. Raises `DependencyUnavailable` when the database is away."""
+    """The tables of the subjects of one kind. Raises `DependencyUnavailable` when the database is away.
+
+    What has a body here is for subjects that calls may start on at once; others inherit it.
+    """
 
     leases: Leases[S]
 
     def recent(self, tenant_id: str, subject_id: str) -> S | None:
         """Return a subject as this process saved and released it last, if it still knows, to be used with `start`."""
+        return None
 
     async def begin(self, subject: S, *, now: datetime) -> None:
         """Make a subject known, unless it is."""
+        raise NotImplementedError
 
     async def start(self, subject: S, call: StoredCall, *, point: str, now: datetime) -> bool:
         """Write a subject down with a call on it that is started, and hold it, in one statement.
@@ -67,6 +72,7 @@ class SubjectStore(Protocol[S]):
         False, and nothing is written, unless the subject is still as `recent` returned it and free, or new and not
         there yet; and unless the call's request is new.
         """
+        return False
 
     async def accept(self, call: StoredCall, *, now: datetime) -> Accepted[S]:
         """Write a call down, or take one up again that was discarded, and take its subject if that is free.

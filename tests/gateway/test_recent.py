@@ -1,0 +1,210 @@
+"""A process starts a call on what it saved last without reading it, and never on what has moved since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from grpc import StatusCode, aio
+
+from batzen.gateway.v1 import intents_pb2, payer_pb2
+from local.databases import ServiceDatabase
+from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.mirror.recent import RecentPayments
+from services.runtime.database.connections import DirectConnections
+from tests.gateway.conftest import Gateway, Sink
+from tests.gateway.receiving import event_of, receiving
+from tests.gateway.samples import AMOUNT_MINOR, SUCCEEDED, Payments, new_id, reason_of, refusal
+from tests.gateway.stubs import GatewayStubs
+from tests.gateway.test_races import connected
+
+
+@pytest.fixture
+async def other(start_gateway: Callable[[], Any]) -> AsyncIterator[GatewayStubs]:
+    """Another replica on the same database."""
+    async with start_gateway() as running, running.connect() as stub:
+        yield stub
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | None]]:
+    """Collect the points of the statements that are made inside; each commits by itself."""
+    made: list[str | None] = []
+    statement = DirectConnections.statement
+    with monkeypatch.context() as patch:
+
+        def counting(self: DirectConnections, point: str | None) -> Any:
+            made.append(point)
+            return statement(self, point)
+
+        patch.setattr(DirectConnections, "statement", counting)
+        yield made
+
+
+def known_payer() -> payer_pb2.Payer:
+    return payer_pb2.Payer(payer_id=new_id("payer"), email="payer@example.org", name="Ada")
+
+
+async def test_a_payment_takes_five_statements_and_two_more_for_a_new_payer(
+    replica: Gateway, gateway: GatewayStubs, payments: Payments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payer = known_payer()
+    await payments.created(payer=payer)  # the seller's account is known from here on
+
+    with counted(monkeypatch) as made:
+        payment_id = await payments.created(payer=payer)
+        assert made == ["intent.create.start", "intent.create.record"]
+        made.clear()
+        await gateway.ConfirmIntent(payments.confirm_request(payment_id))
+        assert made == ["intent.confirm.start", "intent.confirm.record"]
+        made.clear()
+        (paid,) = await payments.intents(payment_id)
+        async with receiving(replica.parts.inbox, clock=replica.parts.clock) as sender:
+            await sender.send(event_of(paid, "payment_intent.succeeded", at=replica.parts.clock.now()))
+        assert made == ["webhook.store"]
+        made.clear()
+        await payments.created(payer=known_payer())
+        assert made[:2] == ["customer.begin", "customer.create.record"]
+        assert len(made) == 4
+
+
+async def test_a_refund_and_a_cancel_start_at_once_too(
+    gateway: GatewayStubs, payments: Payments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid, created = await payments.paid(), await payments.created()
+
+    with counted(monkeypatch) as made:
+        await gateway.CreateRefund(payments.refund_request(paid, 100))
+        await gateway.CancelIntent(payments.cancel_request(created))
+
+    refund = ["payment.read", "refund.create.start", "refund.create.record"]
+    assert made == [*refund, "intent.cancel.start", "intent.cancel.record"]
+
+
+async def test_what_another_process_did_is_seen_before_anything_is_asked_of_stripe(
+    gateway: GatewayStubs, other: GatewayStubs, payments: Payments
+) -> None:
+    payment_id = await payments.paid()
+    await other.CreateRefund(payments.refund_request(payment_id, AMOUNT_MINOR))
+
+    again = payments.refund_request(payment_id, AMOUNT_MINOR)  # as the copy here would allow
+    assert await refusal(gateway.CreateRefund(again)) == (StatusCode.FAILED_PRECONDITION, "REFUNDABLE_CHANGED")
+
+
+async def test_confirms_at_once_in_two_processes_that_both_know_the_payment_charge_once(
+    gateway: GatewayStubs, other: GatewayStubs, payments: Payments
+) -> None:
+    payment_id = await payments.created()
+    for each in (other, gateway):  # both have saved it last at some time
+        await each.SyncIntent(intents_pb2.SyncIntentRequest(payment_id=payment_id))
+
+    async def confirm(stub: GatewayStubs) -> str:
+        try:
+            await stub.ConfirmIntent(payments.confirm_request(payment_id))
+        except aio.AioRpcError as refused:
+            return reason_of(refused)
+        return "paid"
+
+    outcomes = await asyncio.gather(*(confirm(stub) for stub in (gateway, other, gateway, other)))
+
+    assert sorted(outcomes) == ["INTENT_STATE", "INTENT_STATE", "INTENT_STATE", "paid"]
+    assert len(await payments.charges(payment_id)) == 1
+
+
+async def test_a_repeat_under_a_known_payment_is_answered_and_makes_no_second_call(
+    gateway: GatewayStubs, payments: Payments
+) -> None:
+    payment_id = await payments.paid()
+    request = payments.refund_request(payment_id, 100)
+    first = await gateway.CreateRefund(request)
+
+    assert await gateway.CreateRefund(request) == first
+    assert await refusal(
+        gateway.CreateRefund(payments.refund_request(payment_id, 200, request_id=request.request_id))
+    ) == (
+        StatusCode.ALREADY_EXISTS,
+        "REQUEST_ID_REUSED",
+    )
+
+
+async def test_a_request_of_another_payment_starts_none(gateway: GatewayStubs, payments: Payments) -> None:
+    first = payments.create_request()
+    await gateway.CreateIntent(first)
+    second = payments.create_request(request_id=first.request_id)
+
+    assert (await refusal(gateway.CreateIntent(second)))[1] == "REQUEST_ID_REUSED"
+    assert await payments.intents(second.payment_id) == []
+
+
+async def test_a_payment_that_a_restore_took_back_is_read(
+    gateway: GatewayStubs, payments: Payments, database: ServiceDatabase
+) -> None:
+    """What the copy says of a refund was lost with the last commits; the row has an earlier fence."""
+    payment_id = await payments.paid()
+    async with connected(database) as connection:
+        before = await snapshot(connection, payment_id)
+        await gateway.CreateRefund(payments.refund_request(payment_id, 400))
+        await restore(connection, payment_id, before)
+
+    stale = payments.refund_request(payment_id, 100, expected_minor=AMOUNT_MINOR - 400)
+    assert (await refusal(gateway.CreateRefund(stale)))[1] == "REFUNDABLE_CHANGED"
+
+
+async def test_an_event_about_what_a_restore_took_back_is_worked_on(
+    replica: Gateway, gateway: GatewayStubs, payments: Payments, database: ServiceDatabase, delivered: Sink
+) -> None:
+    payment_id = await payments.created()
+    async with connected(database) as connection:
+        before = await snapshot(connection, payment_id)
+        await gateway.ConfirmIntent(payments.confirm_request(payment_id))
+        await restore(connection, payment_id, before)
+
+    (paid,) = await payments.intents(payment_id)
+    async with receiving(replica.parts.inbox, clock=replica.parts.clock) as sender:
+        await sender.send(event_of(paid, "payment_intent.succeeded", at=replica.parts.clock.now()))
+
+    await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+
+
+async def snapshot(connection: asyncpg.Connection, payment_id: str) -> dict[str, list[asyncpg.Record]]:
+    """Return the rows of a payment."""
+    return {
+        table: await connection.fetch(f"SELECT * FROM {table} WHERE payment_id = $1", payment_id)
+        for table in ("payments", "intents", "refunds", "looks")
+    }
+
+
+async def restore(connection: asyncpg.Connection, payment_id: str, rows: dict[str, list[asyncpg.Record]]) -> None:
+    """Put the rows of a payment back to what they were, as a database does that lost its last commits."""
+    async with connection.transaction():
+        await connection.execute("DELETE FROM calls WHERE subject_id = $1 AND state <> 'ANSWERED'", payment_id)
+        for table, kept in rows.items():
+            await connection.execute(f"DELETE FROM {table} WHERE payment_id = $1", payment_id)
+            for row in kept:
+                places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+                await connection.execute(f"INSERT INTO {table} VALUES ({places})", *row.values())
+
+
+def test_the_copies_are_bounded_and_found_by_stripes_ids() -> None:
+    recent = RecentPayments(size_max=2)
+    for number in range(3):
+        recent.put(a_payment(f"pay_{number}"), fence=number)
+
+    assert recent.get(("main", "pay_0")) is None
+    kept = recent.get(("main", "pay_2"))
+    assert kept is not None
+    assert kept.fence == 2
+    kept.intents.clear()
+    again = recent.get(("main", "pay_2"))
+    assert again is not None
+    assert again.fence == 2
+    recent.forget(("main", "pay_2"))
+    assert recent.get(("main", "pay_2")) is None
+
+
+def a_payment(payment_id: str) -> MirroredPayment:
+    return MirroredPayment.new("main", payment_id, payer_id="payer", seller_id="seller", currency_code="CHF")
