@@ -143,7 +143,8 @@ class RequestRunner:
             raise PaymentNotFound
         if not accepted.is_new or accepted.plan is None:
             return await self._repeated(command, request, message)
-        return await self._carry_out(command, accepted.plan, request, message)
+        request = replace(request, calling=accepted.is_step_taken)
+        return await self._carry_out(command, accepted.plan, request, message, is_step_taken=accepted.is_step_taken)
 
     async def _repeated(self, command: Command[RequestT, ResponseT], request: Request, message: RequestT) -> ResponseT:
         """Answer a request that was written down before, here or elsewhere, carrying it on if nobody does."""
@@ -178,12 +179,20 @@ class RequestRunner:
         return first if first.done else None
 
     async def _carry_out(
-        self, command: Command[RequestT, ResponseT], plan: Plan, request: Request, message: RequestT
+        self,
+        command: Command[RequestT, ResponseT],
+        plan: Plan,
+        request: Request,
+        message: RequestT,
+        *,
+        is_step_taken: bool = False,
     ) -> ResponseT:
         async with self._payments.holding(plan) as work:
-            if plan.has_urgent_request and command.yields_to_urgent:
+            if is_step_taken:
+                work.keep_alive()
+            elif plan.has_urgent_request and command.yields_to_urgent:
                 await self._finish(work, only_urgent=True)
-            answer = await self._answer(work, command, request, message, release=True)
+            answer = await self._answer(work, command, request, message, release=True, is_step_taken=is_step_taken)
         self._payments.answered(request)
         return answer
 
@@ -195,15 +204,13 @@ class RequestRunner:
         message: RequestT,
         *,
         release: bool,
+        is_step_taken: bool = False,
     ) -> ResponseT:
         """Do what a request asks for and keep its answer, or the refusal if it stands for good."""
         point = f"{command.point}.answer"
         try:
-            if work.plan.stage is Stage.STARTING and not command.starts_payment:
-                await self._steps.start(work, None)
-            self._steps.apply_delivered(work)
-            if work.has_pending:
-                await self._outbox.try_flush_outbox(work)
+            if not is_step_taken:
+                await self._prepare(work, command)
             answer = await command.perform(work, request, message)
         except ServiceError as refusal:
             if isinstance(refusal, TRANSIENT):
@@ -221,3 +228,11 @@ class RequestRunner:
             stored = kept_answer.SerializeToString(deterministic=True)
             await work.save(point, request=replace(request, answer=stored), release=release)
         return answer
+
+    async def _prepare(self, work: UnitOfWork, command: Command[RequestT, ResponseT]) -> None:
+        """Do what comes before a request that nothing was done for when it was written down."""
+        if work.plan.stage is Stage.STARTING and not command.starts_payment:
+            await self._steps.start(work, None)
+        self._steps.apply_delivered(work)
+        if work.has_pending:
+            await self._outbox.try_flush_outbox(work)

@@ -99,7 +99,7 @@ class UnitOfWork:
             request_id = derived_id(self.plan.payment_id, fact)
         self._added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot, is_derived=is_derived))
         if policies.is_sign_of_life(self.plan.latest_snapshot, snapshot):
-            self._keep_alive()
+            self.keep_alive()
         self.plan.latest_snapshot = snapshot
         self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
 
@@ -214,7 +214,7 @@ class UnitOfWork:
         """Collect nothing any more."""
         self.plan.stage, self.plan.next_step, self.plan.next_time = Stage.ENDED, None, None
 
-    def _keep_alive(self) -> None:
+    def keep_alive(self) -> None:
         """Wait for the payer anew: they gave a sign of life, or the turn came back to them."""
         plan = self.plan
         if plan.next_step is NextStep.EXPIRE:

@@ -22,7 +22,7 @@ from tests.orchestrator.samples import DECLINED, OPENED, PAID, cancel, new_id, r
 
 BACK_MINOR = 1_000
 CEILINGS = {
-    "statements": ["start", "save", "accept", "save", "save"],
+    "statements": ["start", "save", "accept", "save"],
     "pricing": ["create_quote"],
     "gateway": ["not_chargeable", "create_intent", "confirm_intent"],
     "status": ["open_payment", "record", "record"],

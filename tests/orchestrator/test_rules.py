@@ -107,6 +107,14 @@ def test_the_same_observation_twice_says_nothing_new(before: Snapshot, observati
 
 @settings(deadline=None)
 @given(before=snapshots)
+def test_what_a_submit_changes_of_a_stored_snapshot_is_what_it_makes_true(before: Snapshot) -> None:
+    before = replace(before, attentions=(), reason="OUTCOME_UNKNOWN", cause=Cause.OBSERVATION)
+    changed = {**before.to_json(), **transitions.submitted_changes()}
+    assert changed == transitions.submitted(before).to_json()
+
+
+@settings(deadline=None)
+@given(before=snapshots)
 def test_a_snapshot_is_kept_as_it_is(before: Snapshot) -> None:
     assert Snapshot.from_json(before.to_json()) == before
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from services.orchestrator.domain.plan import Request, RequestKey
+from services.orchestrator.domain.plan import FirstStep, Request, RequestKey
 from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.unit_of_work import UnitOfWork
 
@@ -56,7 +56,14 @@ class Command(ABC, Generic[RequestT, ResponseT]):
         self, store: Store, request: Request, message: RequestT, *, payer_id: str | None, now: datetime
     ) -> Acceptance:
         """Write a request down, unless it is known or its payment is not `payer_id`'s, and take the payment if free."""
-        return await store.accept(request, payer_id=payer_id, point=f"{self.point}.accept", now=now)
+        first_step = self.first_step(request)
+        return await store.accept(
+            request, payer_id=payer_id, point=f"{self.point}.accept", now=now, first_step=first_step
+        )
+
+    def first_step(self, request: Request) -> FirstStep | None:
+        """Return what is saved with the request where the payment waits for nothing else; `perform` then goes on."""
+        return None
 
     @abstractmethod
     async def perform(self, work: UnitOfWork, request: Request, message: RequestT) -> ResponseT:

@@ -12,8 +12,8 @@ from services.errors import FieldInvalid, ServiceError
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain import transitions
 from services.orchestrator.domain.errors import MethodRefused, PaymentState, SubmitExpired, SubmitRefused
-from services.orchestrator.domain.payment import SUBMITTABLE, Observation
-from services.orchestrator.domain.plan import Request, RequestKey
+from services.orchestrator.domain.payment import SUBMITTABLE, Observation, derived_id
+from services.orchestrator.domain.plan import FirstStep, Request, RequestKey
 from services.orchestrator.domain.policies import SUBMIT_AGE_MAX
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.refusals import REQUEST_EXPIRED, STRIPE_REFUSED
@@ -63,6 +63,16 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         """Return the payment that is named."""
         return message.payment_id
 
+    def first_step(self, request: Request) -> FirstStep:
+        """Return that a method was submitted."""
+        fact = f"step:submit:{request.derived_id}"
+        return FirstStep(
+            fact=fact,
+            request_id=derived_id(request.payment_id, fact),
+            collections=SUBMITTABLE,
+            changes=transitions.submitted_changes(),
+        )
+
     async def perform(self, work: UnitOfWork, request: Request, message: SubmitPaymentRequest) -> SubmitPaymentResponse:
         """Confirm the intent; the payer's money moves here, at most once for a request."""
         plan = work.plan
@@ -71,7 +81,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
                 raise PaymentState(state=plan.latest_snapshot.collection)
             if request.send_before_time is not None and request.send_before_time <= self._now():
                 raise SubmitExpired
-            work.enqueue(transitions.submitted(plan.latest_snapshot), f"step:submit:{request.derived_id}")
+            work.enqueue(transitions.submitted(plan.latest_snapshot), self.first_step(request).fact)
             await work.save("submit.begin", request=request)
         confirming = self._peers.gateway.confirm_intent(
             plan,

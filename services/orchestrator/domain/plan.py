@@ -105,6 +105,23 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStep:
+    """What a request does first, decided by the payment's collection alone, so that it is saved with the request."""
+
+    fact: str
+    request_id: uuid.UUID
+    """Of the transition: derived from payment and fact."""
+    collections: frozenset[State]
+    """It is taken from these."""
+    changes: Mapping[str, object]
+    """What it changes of the stored snapshot of a payment that needs nobody's attention."""
+
+    def transition(self, snapshot: Snapshot) -> Transition:
+        """Return what status has to record of it."""
+        return Transition(request_id=self.request_id, fact=self.fact, snapshot=snapshot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteEnd:
     """What pricing has to hear of one payment's quote."""
 

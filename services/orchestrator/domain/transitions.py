@@ -94,6 +94,17 @@ def submitted(before: Snapshot) -> Snapshot:
     return replace(_step(before, State.PROCESSING, reason=SUBMITTED), last_error=None)
 
 
+def submitted_changes() -> dict[str, object]:
+    """Return what `submitted` changes of the stored snapshot of a payment that needs nobody's attention."""
+    stored = submitted(Snapshot()).to_json()
+    return {
+        "collection": stored["collection"],
+        "reason": stored["reason"],
+        "last_error": stored["last_error"],
+        "cause": stored["cause"],
+    }
+
+
 def refused(before: Snapshot, code: str) -> Snapshot:
     """Return what is true when nothing can be collected, for good; `code` says why."""
     error = PaymentError(code=code, message="This payment could not be set up.", recoverable=False)

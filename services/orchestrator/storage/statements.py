@@ -76,26 +76,43 @@ RETURNING {_COLUMNS},
     '{{"pending": [], "rejected": [], "quote": null, "has_urgent_request": false}}'::json AS outbox
 """)  # noqa: S608 our own column names
 
+# Takes the first step of a request with it, where the payment waits for nothing else: nobody holds it, nothing was
+# delivered that is not applied, nothing is pending, nobody has to be told of anything, and no urgent request is open.
+# All that is looked at after the row is locked, the outbox by a function that reads anew.
 ACCEPT: Final = named(f"""
 WITH target AS (
-    SELECT tenant_id, payment_id, held_until <= now() + :shift::interval AS free FROM payments
+    SELECT tenant_id, payment_id, held_until <= now() + :shift::interval AS free,
+        stage = 'COLLECTING' AND observed_version <= mirror_version
+            AND latest_snapshot ->> 'collection' = ANY(:step_from::text[])
+            AND latest_snapshot -> 'attentions' = '[]' AS is_plain
+    FROM payments
     WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND stage <> 'REFUSED'
         AND (:payer_id::text IS NULL OR payer_id = :payer_id)
     FOR UPDATE),
+locked AS MATERIALIZED (SELECT free, is_plain, outbox_of(tenant_id, payment_id)::jsonb AS outbox FROM target),
+step AS MATERIALIZED (
+    SELECT free, outbox, free AND coalesce(is_plain, false)
+        AND outbox -> 'pending' = '[]' AND outbox -> 'rejected' = '[]' AND outbox #>> '{{quote,1}}' IS NULL
+        AND NOT (outbox ->> 'has_urgent_request')::boolean AS is_taken
+    FROM locked),
 request AS (
     INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
         send_before_time, is_urgent)
-    SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :payment_id, :command, 'RUNNING',
-        :now, :send_before_time, :is_urgent FROM target
+    SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :payment_id, :command,
+        CASE WHEN is_taken THEN 'CALLING' ELSE 'RUNNING' END, :now, :send_before_time, :is_urgent FROM step
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1),
 counted AS (
-    UPDATE payments p SET request_count = p.request_count + 1, fence = p.fence + t.free::int, work_class = 'MONEY',
-        lapses = p.lapses + (t.free AND p.held_until > '-infinity')::int,
-        held_until = CASE WHEN t.free THEN {_until(":shift", ":lease")} ELSE p.held_until END,
-        due_time = CASE WHEN t.free THEN {_until(":shift", ":lease")} ELSE p.due_time END
-    FROM request, target t WHERE p.tenant_id = :tenant_id AND p.payment_id = :payment_id
-    RETURNING t.free, {_COLUMNS}, {_OUTBOX})
+    UPDATE payments p SET request_count = p.request_count + 1, fence = p.fence + s.free::int, work_class = 'MONEY',
+        lapses = p.lapses + (s.free AND p.held_until > '-infinity')::int,
+        held_until = CASE WHEN s.free THEN {_until(":shift", ":lease")} ELSE p.held_until END,
+        due_time = CASE WHEN s.free THEN {_until(":shift", ":lease")} ELSE p.due_time END,
+        latest_snapshot = CASE WHEN s.is_taken THEN p.latest_snapshot || :step_changes::jsonb ELSE p.latest_snapshot END
+    FROM request, step s WHERE p.tenant_id = :tenant_id AND p.payment_id = :payment_id
+    RETURNING s.free, s.is_taken, {_COLUMNS}, s.outbox),
+added AS (
+    INSERT INTO transitions (tenant_id, payment_id, request_id, fact, snapshot, create_time)
+    SELECT :tenant_id, :payment_id, :step_id::uuid, :step_fact::text, latest_snapshot, :now FROM counted WHERE is_taken)
 SELECT (SELECT count(*) FROM target) AS found, (SELECT count(*) FROM request) AS accepted, counted.*
 FROM (SELECT 1) AS always LEFT JOIN counted ON true
 """)  # noqa: S608 our own column names

@@ -17,6 +17,7 @@ from typing import Final
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import (
     DueFor,
+    FirstStep,
     NewPayment,
     Plan,
     QuoteEnd,
@@ -46,6 +47,8 @@ class Acceptance:
     """Whether the request id was not used before."""
     plan: Plan | None
     """The payment's, if it is held now."""
+    is_step_taken: bool = False
+    """Whether the request's first step was saved with it."""
 
 
 class Store:
@@ -79,19 +82,33 @@ class Store:
             row = await connection.fetchrow(statements.START.text, *arguments)
         return rows.plan(row) if row is not None else None
 
-    async def accept(self, request: Request, *, payer_id: str | None, point: str, now: datetime) -> Acceptance:
-        """Write a request on a payment, of `payer_id` unless None, down and take the payment if it is free."""
+    async def accept(
+        self, request: Request, *, payer_id: str | None, point: str, now: datetime, first_step: FirstStep | None = None
+    ) -> Acceptance:
+        """Write a request on a payment, of `payer_id` unless None, down and take the payment if it is free.
+
+        Where the payment waits for nothing else, the request's first step is saved with it: the request is calling, and
+        what the step makes true is in the outbox.
+        """
         arguments = statements.ACCEPT.arguments(
             **_request_arguments(request, now),
             payer_id=payer_id,
             is_urgent=request.is_urgent,
             shift=self._clock.shift,
             lease=LEASE,
+            step_from=list(first_step.collections) if first_step else None,
+            step_changes=json.dumps(first_step.changes) if first_step else None,
+            step_id=first_step.request_id if first_step else None,
+            step_fact=first_step.fact if first_step else None,
         )
         async with self._held.statement(point) as connection:
             row = await connection.fetchrow(statements.ACCEPT.text, *arguments)
+        plan = rows.plan(row) if row["free"] else None
+        is_step_taken = bool(row["is_taken"])
+        if plan is not None and first_step is not None and is_step_taken:
+            plan.pending = [first_step.transition(plan.latest_snapshot)]
         return Acceptance(
-            found=bool(row["found"]), is_new=bool(row["accepted"]), plan=rows.plan(row) if row["free"] else None
+            found=bool(row["found"]), is_new=bool(row["accepted"]), plan=plan, is_step_taken=is_step_taken
         )
 
     async def take(self, tenant_id: str, payment_id: str) -> Plan | None:
