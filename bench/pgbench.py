@@ -1,4 +1,4 @@
-"""pgbench with the very statement that records a transition: what PostgreSQL and a client in C make of it.
+"""pgbench with the very statement that records a transition: what PostgreSQL and a client in C can do with it.
 
 Each client has payments of its own, walks through them, and knows at what revision each stands, as the service's
 callers do. So every statement moves a payment.

@@ -1,7 +1,7 @@
 """Checkouts that are measured: one of an earlier revision, and a copy of this one as it stands.
 
-Each is in a folder of its own, with stubs of its own contracts, and runs with this environment. A tree is spoken to by
-what it says to everybody: `batzen up`, the file that writes, and its RPCs.
+Each is in a folder of its own, with stubs of its own contracts, and runs with this environment. A tree is used only
+by what is public of any: `batzen up`, the file that this writes, and the RPCs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from local.processes import ROOT
 
 
 class NoSuchRevision(Exception):
-    """The revision is not in this repository, or this is none; name another with `--before`."""
+    """The revision is not in this repository, or this folder is no repository; name another with `--before`."""
 
 
 async def check_out(revision: str, folder: Path) -> None:

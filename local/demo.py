@@ -17,12 +17,12 @@ from batzen.cli.authentication import NotAuthenticated, Outcome
 from batzen.cli.output import print_json
 from batzen.client import Client
 from batzen.errors import BatzenError
+from local.command_lines import logs_command
 from local.demo_view import WIDTH_MAX, DemoView, Shown, document
 from local.environments import Stripe
 from local.player import Player, Record, add_seller, playing
 from local.ports import free_ports
 from local.progress import Progress
-from local.say import logs_command
 from local.suite import Suite, running_suite
 
 ABANDONED_AFTER_S: Final = 5

@@ -56,12 +56,12 @@ class DemoView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._current: Shown | None = None
-        self._told = 0
+        self._printed = 0
         self._live: Live | None = None
 
     def begin(self, shown: Shown) -> None:
         """Turn to a payment, which may have moved already."""
-        self._current, self._told = shown, 0
+        self._current, self._printed = shown, 0
         if self._console.is_terminal:
             self._live = Live(_panel(shown), console=self._console, refresh_per_second=REFRESH_PER_S)
             self._live.start()
@@ -70,15 +70,15 @@ class DemoView:
             self.changed(shown)
 
     def changed(self, shown: Shown) -> None:
-        """Show what is new, if this payment is the one that is looked at."""
+        """Show what is new, if this payment is the one on the screen."""
         if shown is not self._current:
             return
         if self._live is not None:
             self._live.update(_panel(shown))
             return
-        for event in shown.record.happened[self._told :]:
+        for event in shown.record.happened[self._printed :]:
             self._console.print(_line(shown.record, event), soft_wrap=True)
-        self._told = len(shown.record.happened)
+        self._printed = len(shown.record.happened)
 
     def end(self, shown: Shown) -> None:
         """Leave a payment as it stands now."""

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import make_url
 
+from local.command_lines import command_line, short
 from local.environments import SERVICES, Stripe
 from local.files import write_private
 from local.issuer import TOKEN_LIFE
@@ -22,7 +23,6 @@ from local.player import add_seller
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
-from local.say import command_line, short
 from local.suite import Suite, running_suite
 
 SUBJECTS: Final = {"operator": "operator_1", "service": "shop", "payer": "payer_1", "seller": "seller_1"}

@@ -1,4 +1,4 @@
-"""What a server under measurement is told, line by line: `pub RATE SECONDS PAYMENTS`, `quit`.
+"""The commands of a server under measurement, one a line of its standard input: `pub RATE SECONDS PAYMENTS`, `quit`.
 
 `pub` is answered by `DONE count lag_ms seconds`: how many changes were published, how far behind the publisher fell at
 worst, and how long it took.
@@ -54,7 +54,7 @@ async def publish_steadily(publish: Publish, *, per_s: float, seconds: float, pa
 
 
 async def controlled(publish: Publish, *, replies: int = 1) -> None:
-    """Do what standard input says, until it says `quit` or ends. `replies` is the file descriptor for answers."""
+    """Carry out the commands of standard input, until `quit` or its end. `replies` is a file descriptor."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[list[str]] = asyncio.Queue()
 
@@ -75,4 +75,4 @@ async def controlled(publish: Publish, *, replies: int = 1) -> None:
             case ["quit"]:
                 return
             case other:
-                raise SystemExit(f"what does {' '.join(other)} mean?")
+                raise SystemExit(f"unknown command: {' '.join(other)}")

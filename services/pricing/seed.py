@@ -16,7 +16,7 @@ from services.pricing.wire.entries import Entry, EntryKind, tax_rate_id
 
 DATA = Path(__file__).parent / "data"
 ACTOR: Final = "seed"
-"""Who is named for what came with the service."""
+"""The actor of each entry that came with the service."""
 
 
 def load_currencies() -> dict[str, Currency]:

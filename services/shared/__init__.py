@@ -1,1 +1,1 @@
-"""Pure value objects and checks that several services need, said once."""
+"""Pure value objects and checks that several services need, each in one place."""

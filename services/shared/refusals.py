@@ -1,4 +1,4 @@
-"""A refusal as a value: what a service said before, or a service behind this one says, raised again word for word."""
+"""A refusal as a value: of an earlier request, or of a service behind this one, raised again word for word."""
 
 from __future__ import annotations
 

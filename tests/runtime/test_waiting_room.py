@@ -1,4 +1,4 @@
-"""Waiting in line: who is woken, who looks, and what remains when somebody goes away."""
+"""Waiting in line: which task is woken, which ones look, and what is left when one is cancelled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WITHIN_S = 10.0
 
 
 class Thing:
-    """What is held by one at a time, and how often somebody looked."""
+    """A resource that one task holds at a time; it counts how often tasks looked whether it is free."""
 
     def __init__(self, room: WaitingRoom) -> None:
         self.room = room
@@ -36,7 +36,7 @@ class Thing:
                 if not await place.until_worth_a_look(until):
                     return False
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self.is_free = True
         self.room.wake("thing")
 
@@ -60,7 +60,7 @@ async def in_line(thing: Thing, *names: str) -> list[asyncio.Task[bool]]:
 async def test_those_who_wait_are_served_in_the_order_they_came(thing: Thing) -> None:
     tasks = await in_line(thing, "first", "second", "third")
     for task in tasks:
-        thing.let_go()
+        thing.release()
         async with asyncio.timeout(WITHIN_S):
             assert await task
     assert thing.taken_by == ["first", "second", "third"]
@@ -69,7 +69,7 @@ async def test_those_who_wait_are_served_in_the_order_they_came(thing: Thing) ->
 async def test_one_is_woken_and_the_others_do_not_look(thing: Thing) -> None:
     tasks = await in_line(thing, *(str(number) for number in range(100)))
     looks = thing.looks
-    thing.let_go()
+    thing.release()
     async with asyncio.timeout(WITHIN_S):
         assert await tasks[0]
     assert thing.looks <= looks + 5  # the first one's own looks; the others' come after seconds
@@ -78,7 +78,7 @@ async def test_one_is_woken_and_the_others_do_not_look(thing: Thing) -> None:
 
 async def test_what_another_process_lets_go_is_found_by_the_first_in_line(thing: Thing) -> None:
     first, second = await in_line(thing, "first", "second")
-    thing.is_free = True  # and nobody here is told
+    thing.is_free = True  # and no task here is woken
     async with asyncio.timeout(WITHIN_S):
         assert await first
     await stopped([second])
@@ -86,7 +86,7 @@ async def test_what_another_process_lets_go_is_found_by_the_first_in_line(thing:
 
 async def test_one_who_goes_away_when_it_is_woken_wakes_the_next(thing: Thing) -> None:
     first, second = await in_line(thing, "first", "second")
-    thing.let_go()
+    thing.release()
     first.cancel()
     async with asyncio.timeout(WITHIN_S):
         assert await second

@@ -1,4 +1,4 @@
-"""How long work rests that waits for somebody else: Stripe, the orchestrator, a call of ours on the same payment."""
+"""How long work rests that waits for others: Stripe, the orchestrator, a call of ours on the same payment."""
 
 from __future__ import annotations
 

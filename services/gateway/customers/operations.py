@@ -131,12 +131,12 @@ class Customers:
                 generation,
                 customer["id"],
             )
-        return None if recorded is None else str(recorded)  # gone again already, and somebody makes the next
+        return None if recorded is None else str(recorded)  # gone again already: the next generation is made elsewhere
 
     async def _next(self, tenant_id: str, payer_id: str, generation: int, *, details: Json | None) -> None:
-        """Let the next try use the next key; nothing happens when somebody else has seen to that.
+        """Let the next try use the next key; nothing happens when another try has done so.
 
-        Without `details` whoever comes next says again what is known of the person.
+        Without `details` the next try brings what is known of the person.
         """
         async with self._connections.statement("customer.next") as connection:
             await connection.execute(

@@ -1,1 +1,1 @@
-"""Tells the orchestrator what was observed while no caller was there to be told. Knows nothing of Stripe."""
+"""Delivers to the orchestrator what was observed and no caller got as an answer. Knows nothing of Stripe."""

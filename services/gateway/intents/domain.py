@@ -33,7 +33,7 @@ CONFIRMABLE: Final = frozenset(
 CANCELABLE: Final = CONFIRMABLE | {IntentState.REQUIRES_CAPTURE}
 
 NOTICES_MAX: Final = 10
-"""Of one attempt: what Stripe said about it that nothing is done about. The oldest gives way."""
+"""Of one attempt: events that nothing is done about. The oldest gives way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Intent:
     disputes: tuple[Dispute, ...] = ()
     """Of its charge; empty also while `disputed` is all that was shown."""
     notices: tuple[tuple[str, str], ...] = ()
-    """What Stripe said about it that nothing is done about: an object's id and the type of the last event around it."""
+    """Events about it that nothing is done about: an object's id and the type of the last event around it."""
 
     @property
     def may_be_refunded(self) -> bool:
@@ -96,7 +96,7 @@ class Intent:
 
 
 def noticed(before: Intent, object_id: str, event_type: str, *, is_over: bool) -> Intent:
-    """Return the attempt after Stripe said something about it that nothing is done about, or that this is over."""
+    """Return the attempt after an event that nothing is done about, or after what that was about is over."""
     others = tuple(one for one in before.notices if one[0] != object_id)
     notices = others if is_over else (*others, (object_id, event_type))
     return replace(before, notices=notices[-NOTICES_MAX:])

@@ -263,7 +263,7 @@ class Sellers:
     async def _next(self, tenant_id: str, seller_id: str, generation: int, *, instead_of: str | None = None) -> None:
         """Begin the next generation, instead of an account that is gone or of a key that says no more.
 
-        Nothing happens when somebody else has seen to that.
+        Nothing happens when another try has done so.
         """
         async with self._connections.statement("seller.next") as connection:
             await connection.execute(

@@ -1,1 +1,1 @@
-"""The gRPC face, one file a proto service: reads a request, has it done, writes what is true now. Decides nothing."""
+"""The RPCs, one file a proto service: each reads a request, has it carried out, answers. Decides nothing."""

@@ -1,4 +1,4 @@
-"""SellerService: reads a request, has the account put or found, writes what is known of it."""
+"""SellerService: reads a request, has the account stored or read, answers with it."""
 
 from __future__ import annotations
 

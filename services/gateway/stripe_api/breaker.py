@@ -1,7 +1,7 @@
-"""A circuit breaker: what is away is not asked by everybody again and again. Pure; time is what the caller says.
+"""A circuit breaker: while a dependency is away, calls fail at once instead of trying it one by one. Pure.
 
-It opens after so many failures in a row. Then nobody asks, until after a while one does, the probe: an answer closes
-it, another failure lets it rest for longer.
+It opens after so many failures in a row, and admits no call until it has rested. Then it admits one, the probe: an
+answer closes the breaker, another failure lets it rest for longer. The time comes from the caller.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Final
 FAILURES_MAX: Final = 10
 """In a row, whichever calls they are of. One call makes at most five tries, so it does not open it alone."""
 ORDINARY: Final = 0
-"""The ticket of everybody but probes."""
+"""The ticket of every call that is no probe."""
 REST_FIRST_S: Final = 1.0
 REST_MAX_S: Final = 10.0
-"""Doubled from one probe to the next. So long after it is back, the last of what waited knows at the latest."""
+"""Each rest is twice as long as the one before, up to this: the longest until a dependency that is back is tried."""
 
 
 class State(enum.Enum):
-    """Who may ask."""
+    """Which calls are admitted."""
 
     CLOSED = enum.auto()
-    """Everybody."""
+    """All."""
     OPEN = enum.auto()
-    """Nobody, until the rest is over."""
+    """None, until the rest is over."""
     PROBING = enum.auto()
-    """The one who asks now, and nobody else."""
+    """None: the probe is on its way."""
 
 
 class Breaker:
-    """The state of one thing that may be away."""
+    """Whether one dependency is tried."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Breaker:
         self.state = State.CLOSED
 
     def would_admit(self, *, now: float) -> bool:
-        """Whether someone who came now might ask."""
+        """Whether a call would be admitted."""
         return self.state is State.CLOSED or (self.state is State.OPEN and now >= self._rested)
 
     def admit(self, *, now: float) -> int | None:
-        """Return a ticket to ask with, None if nobody may. What came of it is said by one of the three below."""
+        """Admit a call and return its ticket, or None. Its outcome is reported by one of the methods below."""
         if not self.would_admit(now=now):
             return None
         if self.state is State.CLOSED:
@@ -64,18 +64,18 @@ class Breaker:
         return self._probes
 
     def answered(self) -> None:
-        """Say that there was an answer, whatever it says."""
+        """Report an answer, whatever it says."""
         self.state, self._failures, self._rests = State.CLOSED, 0, 0
 
     def failed(self, ticket: int, *, now: float) -> None:
-        """Say that there was none. Of one who asked before it opened, that says nothing about the probe."""
+        """Report that there was none. Of a call from before the breaker opened, this is no outcome of the probe."""
         self._failures += 1
         if self._is_probe(ticket) or (self.state is State.CLOSED and self._failures >= self._failures_max):
             rest_s = min(self._rest_first_s * (1 << min(self._rests, 16)), self._rest_max_s)
             self.state, self._rested, self._rests = State.OPEN, now + rest_s, self._rests + 1
 
     def abandoned(self, ticket: int, *, now: float) -> None:
-        """Say that who asked went away before there was anything to say; somebody else may probe in its place."""
+        """Report that a call ended before it had an outcome; the next one is a probe in its place."""
         if self._is_probe(ticket):
             self.state, self._rested = State.OPEN, now
 

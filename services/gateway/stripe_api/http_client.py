@@ -1,4 +1,4 @@
-"""What carries calls to Stripe: the SDK on aiohttp, told to try once, to follow nothing and to keep no cookies.
+"""What carries calls to Stripe: the SDK on aiohttp, set to try once, follow no redirect and keep no cookies.
 
 `NEVER_SENT` are the failures after which nothing of a request can have reached Stripe. Any other failure is silence,
 also that of a connection which Stripe closed while it was idle: that it did so before it read the request is not known.
@@ -44,7 +44,7 @@ class StripeHttp(stripe.AIOHTTPClient):
                     keepalive_timeout=IDLE_S,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # The whole try is timed by who makes it.
+                # `client` limits the time of the whole try.
                 timeout=aiohttp.ClientTimeout(total=None, connect=try_timeout_s * CONNECT_SHARE),
                 proxy=_proxy_to(base),
             )

@@ -30,7 +30,7 @@ class NotExecuted(Exception):
 
 
 class Declined(Exception):
-    """The bank said no: the intent as it is now."""
+    """The bank declined: the intent as it is now."""
 
     def __init__(self, intent: Json) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Outcome(enum.Enum):
     REFUSED = enum.auto()
     """For good: nothing happened, and the same call will be refused again."""
     NOTHING_HAPPENED = enum.auto()
-    """Nothing was executed, and nothing is said of what was asked: the same call may be sent again."""
+    """Nothing was executed, and the answer says nothing about the call: the same may be sent again."""
     UNKNOWN = enum.auto()
     """It may have had an effect: what it reserved stays reserved, and it is asked again under the same key."""
     READ = enum.auto()
@@ -101,7 +101,7 @@ CALLS: Final[Mapping[Kind, tuple[Outcome, Outcome, Outcome]]] = {
 the key stays so, however often it is asked: what says nothing then has to be read."""
 
 FUTILE_AT_ONCE: Final = frozenset({Kind.NO_ACCESS, Kind.NO_ENDPOINT})
-"""Not tried again within one call: somebody has to mend a deployment first."""
+"""Not tried again within one call: a deployment has to be mended first."""
 AWAY: Final = FUTILE_AT_ONCE | {Kind.FAILURE, Kind.UNREADABLE, Kind.SILENCE, Kind.UNSENT}
 """What says nothing about the call, and something about Stripe: it does not answer, or not us."""
 
@@ -114,7 +114,7 @@ _BY_STATUS: Final = {
     409: Kind.KEY_IN_USE,
     429: Kind.LIMIT,
 }
-"""What is said before the parameters are looked at, whoever says it."""
+"""Answers from before the parameters were looked at, by Stripe or by a proxy."""
 
 
 def conclusion(kind: Kind, *, is_repeat: bool, is_replayed: bool) -> Outcome:

@@ -1,1 +1,1 @@
-"""Keeps the mirror true without a call of ours: readings at Stripe, and whether a snapshot says anything new."""
+"""Keeps the mirror current where no call of ours does: readings at Stripe, and which snapshots show anything new."""

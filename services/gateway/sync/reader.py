@@ -20,7 +20,7 @@ from services.runtime.database.lease import patience
 
 
 class MirrorReader:
-    """Keeps the mirror true. Everything it does is done under the payment's lease, so nothing overlaps."""
+    """Keeps the mirror current. It works under the payment's lease, so that nothing overlaps."""
 
     def __init__(self, store: Store, calls: Calls, provider: Provider, *, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -58,7 +58,7 @@ class MirrorReader:
         before = payment.observation.mirror_version
         latest: Json | None = None
         async with self._store.leases.holding(payment):
-            with suppress(StripeUnavailable):  # what stays unknown is said to be, and the reading goes on
+            with suppress(StripeUnavailable):  # what stays unknown is observed as unknown, and the reading goes on
                 await self._calls.settle_open(self._store, payment)
             for attempt in sorted(payment.intents):
                 if not payment.intents[attempt].intent_id:
@@ -87,7 +87,7 @@ class MirrorReader:
     async def notice(
         self, tenant_id: str, payment_id: str, shown: Json, event_type: str, *, is_over: bool, origin: str
     ) -> None:
-        """Keep with a payment that Stripe said something about it that nothing is done about, or that this is over."""
+        """Keep with a payment an event of Stripe's that nothing is done about, or that what it was about is over."""
         payment = await self._acquire(tenant_id, payment_id)
         before = payment.observation.mirror_version
         about = [one for one in (reference(shown, "payment_intent"), reference(shown, "charge")) if one]

@@ -1,4 +1,4 @@
-"""Reads payments again that wait for Stripe, when their time has come. What it finds is delivered like any news.
+"""Reads payments again that wait for Stripe, when their time has come. Whatever it finds is delivered.
 
 `Store.save` keeps a row for each payment that is not at rest, due when it is to be read next, in the statement that
 keeps what was seen; so there is none without. If the process dies in a reading, the row is due when its lease ends.
@@ -16,7 +16,7 @@ from services.runtime.database.connections import DirectConnections
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, jittered
 
 RETRY: Final = RetryPolicy(tries_max=None, first_delay=timedelta(minutes=5), delay_max=RESTS[-1])
-"""A payment that cannot be read today may be read tomorrow, when somebody has mended why."""
+"""A payment that cannot be read today may be read tomorrow, when the cause is mended."""
 AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
 """What Stripe, or another call on the same payment, raises for now: no failure of the look."""
 

@@ -1,4 +1,4 @@
-"""Requests of the gateway as domain values: what is wrong with one is said with its field, before anything is written.
+"""Requests of the gateway as domain values; a wrong one is refused with its field's name before anything is written.
 
 What every service asks of a field is in services/shared/fields; here is what only the gateway's requests have.
 """

@@ -1,4 +1,4 @@
-"""What is true of a payment, and what was seen of it at Stripe."""
+"""What is true of a payment, and what was observed of it at Stripe."""
 
 from __future__ import annotations
 

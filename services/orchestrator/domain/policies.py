@@ -20,7 +20,7 @@ minutes; later they have paid otherwise, or given up, and a charge would be one 
 go ahead at any age: they take no money, and who asked for them relies on them."""
 START_AGE_MAX: Final = timedelta(minutes=15)
 """How old a start may be when its intent is first asked for. No caller waits for longer than seconds, or repeats a
-start for longer than minutes; an intent that is made after that is made for nobody."""
+start for longer than minutes; an intent that is made after that has no payer."""
 
 RETRY_FIRST: Final = timedelta(milliseconds=500)
 RETRY_MAX: Final = timedelta(minutes=1)
@@ -63,7 +63,7 @@ def is_worth_writing(next_time: datetime | None, later: datetime, *, abandoned_a
 
 
 def is_given_up(latest: Snapshot) -> bool:
-    """Whether no further method is taken: the bank will not change its mind, or somebody tries out stolen cards."""
+    """Whether no further method is taken: the bank will not change its mind, or stolen cards are being tried."""
     if latest.collection not in EXPIRABLE:
         return False
     is_final = latest.last_error is not None and not latest.last_error.recoverable

@@ -1,4 +1,4 @@
-"""The gateway: intents and refunds at Stripe, and what was seen of them."""
+"""The gateway: intents and refunds at Stripe, and what was observed of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is true of a payment, and what was seen of it, as messages of the contracts and back."""
+"""What is true of a payment, and what was observed of it, as messages of the contracts and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.shared.states import Cause, IntentState, State
 
 
 def observation(message: observation_pb2.PaymentObservation) -> Observation:
-    """Read what the gateway has seen."""
+    """Read an observation of the gateway's."""
     return Observation(
         mirror_version=message.mirror_version,
         attempt=message.attempt,

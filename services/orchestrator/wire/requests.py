@@ -1,4 +1,4 @@
-"""Reads requests: what is wrong with one is said with its field, before anything is written down."""
+"""Reads requests; one that is wrong is refused with the name of its field, before anything is written down."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Batcher(Generic[Item, Answer]):
         return future
 
     def _overtake_soon(self) -> None:
-        """See after a while whether to go beside what is on its way, where somebody waits and a slot is free."""
+        """See after a while whether to go beside what is on its way, where a call waits and a slot is free."""
         if self._waiting and self._overtaking is None and len(self._begun_at) < self._concurrency_max:
             self._overtaking = self._loop.call_later(PATIENCE_S, self._overtake)
 

@@ -1,4 +1,4 @@
-"""Waiting for something that somebody else holds, woken by its release instead of looking again and again.
+"""Waiting for something that another holds, woken by its release instead of looking again and again.
 
 Those of this process who wait for one thing stand in line, and the first of them alone is woken when the thing is free.
 What another process releases is found by looking: the first in line looks soon, then at growing intervals, those behind

@@ -96,7 +96,7 @@ class Recorder:
                 raise RevisionConflict(current_revision=current_revision)
             refuse_illegal(State(row["collection"]), move.snapshot, total_is_zero=row["total_amount_minor"] == 0)
             self._known.pop((move.tenant_id, move.payment_id), None)  # the database says otherwise, and is the truth
-            write = self._write_one  # somebody held the payment, and only a statement of its own waits for them
+            write = self._write_one  # another held the payment, and only a statement of its own waits for that
         raise RevisionConflict(current_revision=current_revision)
 
     async def _write_one(self, move: Move) -> Mapping[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Paths and commands as the person at the terminal would type them."""
+"""Paths and commands as they are typed at the terminal."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ __all__ = ["command_line", "logs_command", "short"]
 
 
 def logs_command(folder: Path) -> str:
-    """Return the command that shows what the processes said."""
+    """Return the command that shows the logs of the processes."""
     return f"{command_line()} logs --folder {short(folder)}"
