@@ -28,7 +28,7 @@ from bench.shop import CARD, TIMEOUT_S, Payer, Shop, clients_of_payers
 from local.environments import SERVICES, Stripe, sandbox_environment, sandbox_url
 from local.issuer import Issuer
 from local.ports import HOST, free_ports, variable
-from local.processes import Child, ProcessFailed, own_interpreter
+from local.processes import Child, ProcessFailed, last_lines, own_interpreter
 from sandbox.control import SandboxControl
 
 SETTINGS: Final = ("checkpoint_timeout = '1h'", "max_wal_size = '8GB'", "autovacuum = off")
@@ -45,6 +45,7 @@ LOOK_S: Final = 0.2
 QUIET_CORES: Final = 0.06
 """Used by all processes of an arm together: more than when nothing is asked of it, less than any work."""
 QUIET_LOOKS: Final = 2
+LOG_TAIL_LINES: Final = 20
 AMOUNT_MINOR: Final = 10_000
 FEE_MINOR: Final = 1_000
 SHOP: Final = "shop"
@@ -177,8 +178,9 @@ def _services_below(pid: int) -> dict[str, int]:
 class PlainTill:
     """Pays at the plain shop, over HTTP."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, *, log_file: Path) -> None:
         self._client = client
+        self._log_file = log_file
         self._numbers = iter(range(10**9))
 
     def new_payer(self) -> Payer:
@@ -186,14 +188,16 @@ class PlainTill:
 
     async def start(self, payer: Payer) -> str:
         new = {"payer_id": payer.payer_id, "amount": AMOUNT_MINOR, "fee": FEE_MINOR, "currency": "chf"}
-        answer = await self._client.post("/payments", json=new)
-        answer.raise_for_status()
-        return str(answer.json()["payment_id"])
+        return str((await self._post("/payments", new))["payment_id"])
 
     async def submit(self, payer: Payer, payment_id: str) -> None:
-        answer = await self._client.post(f"/payments/{payment_id}/submit", json={"payment_method": CARD})
-        answer.raise_for_status()
-        assert answer.json()["state"] == "succeeded", answer.json()
+        answer = await self._post(f"/payments/{payment_id}/submit", {"payment_method": CARD})
+        assert answer["state"] == "succeeded", answer
+
+    async def _post(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
+        answer = await self._client.post(path, json=body)
+        assert answer.is_success, "\n".join(last_lines(self._log_file, count=LOG_TAIL_LINES))
+        return dict(answer.json())
 
 
 @asynccontextmanager
@@ -234,7 +238,7 @@ async def running_plain_shop(*, name: str, folder: Path, every_event: bool) -> A
         assert sandbox.pid is not None
         yield Arm(
             name=name,
-            till=PlainTill(await stack.enter_async_context(client)),
+            till=PlainTill(await stack.enter_async_context(client), log_file=shop.log_file),
             pids={SHOP: shop.pid},
             sandbox=control,
             sandbox_pid=sandbox.pid,
