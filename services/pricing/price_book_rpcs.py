@@ -1,4 +1,4 @@
-"""The part of the gRPC face that keeps the price book: List… for readers of prices, Put… for operators."""
+"""The RPCs that keep the price book: List… for readers of prices, Put… for operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gRPC face of pricing. Roles are checked before a call comes here."""
+"""The RPCs of pricing. Roles are checked before a call comes here."""
 
 from __future__ import annotations
 

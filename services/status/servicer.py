@@ -1,4 +1,4 @@
-"""The gRPC face of the service: reads the request, asks store, list, hub or log, writes the answer."""
+"""The RPCs of status: each reads its request, calls store, list, hub or log, and answers."""
 
 from __future__ import annotations
 
