@@ -53,7 +53,8 @@ async def _move(orchestrator: Client, payment: Payment, collection: PaymentState
     request = RecordTransitionRequest(
         request_id=new_request_id(), payment_id=payment.payment_id, expected_revision=revision, snapshot=snapshot
     )
-    await orchestrator.status.RecordTransition(request)
+    # A channel that met nobody rests before it looks again; how long, is gRPC's business and not the watch's.
+    await orchestrator.status.RecordTransition(request, wait_for_ready=True)
 
 
 async def test_a_watch_goes_on_where_it_was_when_status_is_killed(
