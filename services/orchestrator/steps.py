@@ -6,8 +6,10 @@ Everything that is asked of others carries an id derived from the payment, so as
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 
 from batzen.gateway.v1 import payer_pb2
+from batzen.pricing.v1 import pricing_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable
 from services.orchestrator.domain import policies, split, transitions
 from services.orchestrator.domain.errors import AmountNotChargeable, SellerPartNotCovered
@@ -36,7 +38,13 @@ class Steps:
         self._outbox = outbox
         self._peers = peers
 
-    async def start(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> None:
+    async def quote(self, quote_request: bytes) -> pricing_pb2.Quote:
+        """Have the lines of a start priced; the same bytes give the same quote."""
+        return await crash_points.call("start.quote", self._peers.pricing.create_quote(quote_request))
+
+    async def start(
+        self, work: UnitOfWork, payer: payer_pb2.Payer | None, *, quoting: Awaitable[pricing_pb2.Quote] | None = None
+    ) -> None:
         """Quote, create the intent, open: from whatever was reached to COLLECTING, or to the end of the plan.
 
         Each of the steps can be asked again and answers the same: the quote by its request id, the intent and the
@@ -49,13 +57,15 @@ class Steps:
         when the seller would not get what the quote says, `AmountNotChargeable` when Stripe cannot charge it; the plan
         ends there and no payment was opened. If there is an intent then, it takes no money: nobody has its secret.
 
+        `quoting` is the quote of a start that was asked for already.
+
         A start that is too old when it gets here ends EXPIRED: no intent is made for it any more, and the payer's time
         with one that was made before, and of which nobody heard, is up.
         """
         plan = work.plan
         made: GatewayAnswer | Refusal | None = None
         try:
-            await self._price(work)
+            self._price(work, await (quoting or self.quote(plan.quote_request)))
             await self._refuse_what_cannot_be_charged(plan)
             if plan.total_minor:
                 made = await self._create_intent(work, payer)
@@ -74,9 +84,8 @@ class Steps:
             work.begin_collecting(made.observation)
             self.apply_delivered(work)
 
-    async def _price(self, work: UnitOfWork) -> None:
+    def _price(self, work: UnitOfWork, quote: pricing_pb2.Quote) -> None:
         plan = work.plan
-        quote = await crash_points.call("start.quote", self._peers.pricing.create_quote(plan.quote_request))
         work.quote = quote
         plan.quote_id, plan.currency_code = quote.quote_id, quote.currency_code
         plan.total_minor = quote.total.amount_minor

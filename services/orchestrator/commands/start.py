@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import ClassVar
 
 from batzen.gateway.v1 import payer_pb2
 from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession, StartPaymentRequest, StartPaymentResponse
+from batzen.pricing.v1 import pricing_pb2
 from batzen.type.v1 import payment_pb2
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.plan import Request, RequestKey, Stage
@@ -30,6 +32,8 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         self._outbox = outbox
         self._peers = peers
         self._quote_ttl = quote_ttl
+        self._quoting: dict[str, asyncio.Task[pricing_pb2.Quote]] = {}
+        """The quotes of payments whose rows were just written, until their start takes them."""
 
     def validate(self, message: StartPaymentRequest) -> None:
         """Refuse what cannot be started, whatever the state."""
@@ -46,16 +50,36 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
     async def accept(
         self, store: Store, request: Request, message: StartPaymentRequest, *, payer_id: str | None, now: datetime
     ) -> Acceptance:
-        """Write the request and the plan down."""
+        """Write the request and the plan down, and have the lines priced beside that.
+
+        Neither needs the other. A repeat gets the quote that the first got, since both ask for it under an id that is
+        derived from the payment; where the row is refused, nobody looks at the answer. If the row is never written, by
+        the first or by a repeat, the quote stands until its time is over, and what it holds is given back then. So
+        that no coupon waits for that, a start with coupons is priced once its row is written.
+        """
         payment = new_payment(message, request.payment_id, quote_ttl=self._quote_ttl)
-        plan = await store.start(request, payment, now=now)
+        if message.coupon_codes:
+            plan = await store.start(request, payment, now=now)
+        else:
+            quoting = asyncio.create_task(self._steps.quote(payment.quote_request))
+            quoting.add_done_callback(_looked_at)
+            try:
+                plan = await store.start(request, payment, now=now)
+            except BaseException:
+                quoting.cancel()
+                raise
+            if plan is None:
+                quoting.cancel()
+            else:
+                self._quoting[payment.payment_id] = quoting
         return Acceptance(found=True, is_new=plan is not None, plan=plan)
 
     async def perform(self, work: UnitOfWork, request: Request, message: StartPaymentRequest) -> StartPaymentResponse:
         """Start the payment, or go on from where a start before got to."""
         plan = work.plan
+        quoting = self._quoting.pop(plan.payment_id, None)
         if plan.stage is Stage.STARTING:
-            await self._steps.start(work, _payer(message))
+            await self._steps.start(work, _payer(message), quoting=quoting)
         await self._steps.end_if_due(work)  # a start that took too long ends here, before anybody could pay
         await self._outbox.flush_outbox(work)
         if plan.stage is not Stage.COLLECTING:
@@ -78,6 +102,12 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         """Fetch the secret anew, where the payer may still need it."""
         if answer.session.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD:
             answer.session.client_secret = (await self._peers.gateway.secrets(request.payment_id)).client_secret
+
+
+def _looked_at(quoting: asyncio.Task[pricing_pb2.Quote]) -> None:
+    """Take note of an error that nobody waits for, or asyncio logs it."""
+    if not quoting.cancelled():
+        quoting.exception()
 
 
 def _payer(message: StartPaymentRequest) -> payer_pb2.Payer | None:
