@@ -3,7 +3,8 @@
 A call goes through the rooms in this order, and crosses each once: `servicers` (with `wire`: a request becomes typed
 parameters) → `call_log` (written down, under the subject's lease) → an operation of `intents` or `refunds` (what is
 sent) → `stripe_api` → the operation again (what the answer says) → `mirror` (what is kept). What happens at Stripe
-without a call of ours comes in through `webhooks` and `sync`; what no caller was told goes out through `deliveries`.
+without a call of ours comes in through `webhooks` and `sync`; what no caller gets as an answer goes out by
+`deliveries`.
 
 Adding a resource of Stripe's, in six steps; `tests/gateway/test_new_resource.py` takes them for one that is none:
 

@@ -113,13 +113,13 @@ class StripeUnavailable(Unavailable):
 
 
 class StripeKeySpent(StripeUnavailable):
-    """Stripe repeats a failure it has stored; send the same call again, which it will see as another."""
+    """Stripe repeats a failure that it has stored; send the same call again, which Stripe will see as another."""
 
     was_retried = False
 
 
 class Amendable(StripeKeySpent):
-    """Stripe refused a part of this that can be put right; send the same call again, which it will see as another."""
+    """Stripe refused a part of this that can be amended; send the same call again, which Stripe will see as another."""
 
     def __init__(self, refusal: StripeRefused) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ before they are sent. What follows from an observation may be sent first and sav
   observation to that: the same one changes nothing, a newer one is the next revision;
 - or stand still, and be overtaken: half a lease after it last held the payment for certain it saves first, and finds
   the lease lost. If it stands still right there, status takes it only at the revision that it was derived from, where
-  it is true; the other holder is told `RevisionMoved`, and goes on from there.
+  it is true; the other holder gets `RevisionMoved`, and goes on from there.
 """
 
 from __future__ import annotations

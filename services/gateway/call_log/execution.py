@@ -64,7 +64,7 @@ class Execution(Generic[P, S]):
         release: bool,
         now: Callable[[], datetime],
     ) -> None:
-        """`deliver` names what made us ask, where no caller is told; with `release` the subject is released after."""
+        """`deliver` names what made us ask, where no caller waits; with `release` the subject is released after."""
         self._operation = operation
         self.subject = subject
         self.call = call
@@ -167,11 +167,11 @@ class Execution(Generic[P, S]):
             looking = self._operation.look_again(self.subject, self.call, refusal)
             return await crash_points.call(f"{step}.look_again", looking)
         except SILENCE as silence:
-            if self._may_have_been_sent:  # somebody may have been told that it goes ahead
+            if self._may_have_been_sent:  # a caller may have been answered that it goes ahead
                 raise Unanswered from silence
             raise
         except ServiceError as truth:
-            # The caller is told of the refusal alone, so what was found is delivered.
+            # The caller gets the refusal alone, so what was found is delivered.
             deliver = self._deliver or (f"refused {step}" if self.subject.is_changed else None)
             await self._refuse(truth, deliver=deliver)
             raise

@@ -33,7 +33,7 @@ class Subject(Protocol):
 
     @property
     def is_changed(self) -> bool:
-        """Whether it says anything else than what was saved."""
+        """Whether it differs from what was saved."""
 
 
 P = TypeVar("P", bound=Params)
@@ -98,8 +98,8 @@ class SubjectStore(Protocol[S]):
     ) -> None:
         """Write what changed of a subject, and a call; with `release` also release the subject.
 
-        `deliver` names what led to a change that no caller is told of. Raises `LeaseLost`, and writes nothing, when
-        the subject is another's by now.
+        `deliver` names what led to a change that no caller gets as an answer. Raises `LeaseLost`, and writes nothing,
+        when the subject is another's by now.
         """
 
 
@@ -121,7 +121,7 @@ class Operation(ABC, Generic[P, S]):
     """`intent.confirm`; part of the idempotency key."""
     params_type: type[P]
     retry_until_known = False
-    """Whether a caller is told that it goes ahead while its outcome is unknown: then it is not given up silently."""
+    """Whether a caller is answered that the call goes ahead while its outcome is unknown: then it is not given up."""
 
     def __init__(self, subjects: SubjectStore[S]) -> None:
         self.subjects = subjects
@@ -136,7 +136,7 @@ class Operation(ABC, Generic[P, S]):
 
     @abstractmethod
     async def look_up(self, subject: S, call: Call[P]) -> Json | None:
-        """Find out what a call led to whose key says no more; None if it had no effect."""
+        """Read at Stripe what a call led to whose key says no more; None if it had no effect."""
 
     async def look_again(self, subject: S, call: Call[P], refusal: StripeRefused) -> Json:
         """Put what is true into the subject after Stripe refused what the mirror allowed.

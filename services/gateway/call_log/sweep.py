@@ -58,4 +58,4 @@ class CallSweep:
             _logger.info("%s of %s: %s", call.operation, call.subject_id, error.reason)
             return
         if not was_free:
-            raise RetryLater(REST_MIN)  # somebody works on the subject, and may settle it
+            raise RetryLater(REST_MIN)  # another call works on the subject, and may settle this one

@@ -1,4 +1,4 @@
-"""Telling the orchestrator what was seen when no caller is there to be told. Never lost: kept with the mirror.
+"""Delivering to the orchestrator what was observed and no caller got as an answer. Never lost: kept with the mirror.
 
 An observation is complete in itself, so only the newest of a payment is kept and delivered; it covers those before. The
 orchestrator being away is waited out; a delivery that it refuses is tried a few times and then needs an operator.

@@ -1,6 +1,6 @@
 """From what is asked of an intent to the intent: the seller's account, the payer's customer, the call.
 
-Stripe may refuse what was right before: a customer that somebody deleted, an account that its seller closed to us, a
+Stripe may refuse what was right before: a customer that was deleted there, an account that its seller closed to us, a
 detail that it does not take. Such a call had no effect and is discarded; what was refused is put right, and the same
 request makes the call anew. Whoever dies in between leaves no call, or one with its row: the repeat goes on from there.
 """

@@ -36,7 +36,7 @@ EXPANDED: Final = ["latest_charge", "payment_method"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateIntentParams(Params):
-    """What is asked of a new intent; `body` is what Stripe is asked for."""
+    """What a new intent is to be; `body` is what Stripe is sent."""
 
     attempt: int
     amount_minor: int
@@ -72,7 +72,7 @@ class CancelIntentParams(Params):
 
 
 class AmendableIntent(Amendable):
-    """Stripe refused a part of this that can be put right; send the same call again, which it will see as another."""
+    """Stripe refused a part of this that can be amended; send the same call again, which Stripe will see as another."""
 
     def __init__(self, refusal: StripeRefused, *, customer_id: str, is_of_account: bool) -> None:
         super().__init__(refusal)
@@ -93,7 +93,7 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
         self._provider = provider
 
     async def prepare(self, payment: MirroredPayment, call: Call[CreateIntentParams]) -> CreateIntentParams:
-        """Check the attempt, and write down exactly what Stripe is asked for."""
+        """Check the attempt, and return exactly what Stripe is sent."""
         asked, latest = call.params, payment.latest
         if latest is not None and latest.state != IntentState.CANCELED:
             raise AttemptOpen(attempt=latest.attempt, intent_state=latest.state)
@@ -111,7 +111,7 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
         return replace(asked, body=_intent_body(payment, call))
 
     async def send(self, payment: MirroredPayment, call: Call[CreateIntentParams], *, is_repeat: bool) -> Json:
-        """Create it. Raises AmendableIntent for what is refused and may be asked for otherwise."""
+        """Create it. Raises AmendableIntent for a refusal that another body may avoid."""
         try:
             return await self._provider.create_intent(call.params.body or {}, key=call.key, is_repeat=is_repeat)
         except StripeRefused as refusal:
@@ -129,7 +129,7 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
         raise refusal
 
     async def look_up(self, payment: MirroredPayment, call: Call[CreateIntentParams]) -> Json | None:
-        """Find the intent that carries this call's id among the customer's."""
+        """Find the intent with this call's id in its metadata among the customer's."""
         try:
             found = await self._provider.list_intents(call.params.customer_id, since=call.create_time)
         except StripeRefused as refusal:
@@ -204,7 +204,7 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         _settle(payment, is_settled=True)
 
     def unknown(self, payment: MirroredPayment) -> None:
-        """Say that money may be on its way."""
+        """Keep that money may be on its way."""
         _settle(payment, is_settled=False)
 
 
@@ -236,7 +236,7 @@ class CancelIntent(Operation[CancelIntentParams, MirroredPayment]):
     async def look_again(
         self, payment: MirroredPayment, call: Call[CancelIntentParams], refusal: StripeRefused
     ) -> Json:
-        """Read the intent: somebody else may have cancelled it, or it may have taken money."""
+        """Read the intent: it may have been cancelled at Stripe, or have taken money."""
         intent = await self._provider.reread_intent(call.params.intent_id, refusal)
         state = _apply_settled(payment, call.params.attempt, intent)
         if state == IntentState.CANCELED:
@@ -259,12 +259,12 @@ class CancelIntent(Operation[CancelIntentParams, MirroredPayment]):
         _settle(payment, is_settled=True)
 
     def unknown(self, payment: MirroredPayment) -> None:
-        """Say that it may be cancelled or not."""
+        """Keep that it may be cancelled or not."""
         _settle(payment, is_settled=False)
 
 
 def _intent_body(payment: MirroredPayment, call: Call[CreateIntentParams]) -> Json:
-    """Return what Stripe is asked for. Stripe compares it under one key: the same call always gives the same."""
+    """Return what Stripe is sent. Stripe compares bodies under one key, so the same call always gives the same body."""
     asked = call.params
     body: dict[str, object] = {
         "amount": charge_to_stripe(asked.amount_minor, payment.currency_code),
@@ -290,7 +290,7 @@ def _intent_body(payment: MirroredPayment, call: Call[CreateIntentParams]) -> Js
 
 
 def _amendable(refusal: StripeRefused, asked: CreateIntentParams) -> AmendableIntent | None:
-    """Tell what may be asked for otherwise: a customer that is gone, an account, a detail that may be left out."""
+    """Return what can be amended of a refused call: a customer that is gone, an account, a detail; None if nothing."""
     code, param = refusal.metadata.get("code", ""), refusal.metadata.get("param", "")
     is_of_account = param.startswith(DESTINATION) or code in NOT_PAYABLE
     is_of_customer = param == "customer" and code == MISSING

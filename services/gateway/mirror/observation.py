@@ -1,7 +1,7 @@
 """What is true of a payment at Stripe, given what was last known of its intents and refunds. Pure.
 
 The attempt that counts is the first that took or holds money, else the latest. What another attempt took is surplus:
-booked, never dropped, and an operator is asked for.
+booked, never dropped, and an operator is needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Observation:
     payment_id: str
     mirror_version: int = 0
     observe_time: datetime | None = None
-    """When this version was kept; None before the first."""
+    """When this version was saved; None before the first."""
     attempt: int = 0
     intent_state: IntentState = IntentState.REQUIRES_PAYMENT_METHOD
     outcome_unknown: bool = False
@@ -46,14 +46,14 @@ def conclude(
 ) -> Observation:
     """Return what is known now; its version is one higher than before if it says anything else than before.
 
-    `outcome_unknown` says that a call on an intent has no answer yet; what has ended cannot be changed by one.
+    `outcome_unknown`: a call on an intent has no answer yet. An intent that has ended is not changed by such a call.
     """
-    asked = [intent for intent in sorted(intents, key=lambda intent: intent.attempt) if intent.intent_id]
-    if not asked:
+    made = [intent for intent in sorted(intents, key=lambda intent: intent.attempt) if intent.intent_id]
+    if not made:
         return before
-    counting = _counting(asked, before)
+    counting = _counting(made, before)
     given_back = {state: refunded_minor(refunds, counting.attempt, state) for state in ON_ITS_WAY}
-    surplus_minor = sum(_left_minor(intent, refunds) for intent in asked if intent is not counting)
+    surplus_minor = sum(_left_minor(intent, refunds) for intent in made if intent is not counting)
     held_minor = counting.captured_minor + counting.capturable_minor
     after = Observation(
         payment_id=before.payment_id,
@@ -74,8 +74,8 @@ def conclude(
         ),
         last_error=None if counting.state == IntentState.SUCCEEDED else counting.error,
         method=counting.method,
-        attention=combined(_concerns(asked, refunds, surplus_minor)),
-        decline_count=sum(intent.decline_count for intent in asked),
+        attention=combined(_concerns(made, refunds, surplus_minor)),
+        decline_count=sum(intent.decline_count for intent in made),
     )
     return after if after == before else replace(after, mirror_version=before.mirror_version + 1)
 
@@ -89,7 +89,7 @@ def _counting(intents: Sequence[Intent], before: Observation) -> Intent:
 
 
 def _left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
-    """Return what is still there of what an attempt took."""
+    """Return what the platform still has of what an attempt took."""
     contested = (total_minor(intent.disputes, standing) for standing in (Standing.OPEN, Standing.LOST))
     return max(
         0, intent.captured_minor - refunded_minor(refunds, intent.attempt, RefundState.SUCCEEDED) - sum(contested)
@@ -97,7 +97,7 @@ def _left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
 
 
 def _concerns(intents: Sequence[Intent], refunds: Sequence[Refund], surplus_minor: int) -> Iterator[Attention]:
-    """Yield all that an operator has to know."""
+    """Yield everything that needs an operator."""
     for intent in intents:
         for dispute in intent.disputes:
             concern = dispute.attention()

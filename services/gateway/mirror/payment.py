@@ -80,7 +80,7 @@ class MirroredPayment:
 
     @property
     def is_changed(self) -> bool:
-        """Whether it says anything else than what is in the tables."""
+        """Whether its observation differs from the one in the tables."""
         return self.observation.mirror_version != self.saved_version
 
     @property
@@ -108,7 +108,7 @@ class MirroredPayment:
         self.conclude()
 
     def apply_refund(self, attempt: int, facts: RefundFacts) -> None:
-        """Mirror a refund; one that was made at Stripe's dashboard too."""
+        """Mirror a refund, also one that was made in Stripe's dashboard."""
         known = self._refund_of(facts) or Refund(
             refund_id=f"refund_{facts.stripe_refund_id.removeprefix('re_')}",
             attempt=attempt,
@@ -132,7 +132,7 @@ class MirroredPayment:
         self.conclude()
 
     def notice(self, object_id: str, event_type: str, *, about: Iterable[str], is_over: bool) -> None:
-        """Keep that Stripe said something that nothing is done about, with the attempt that `about` names."""
+        """Keep an event that nothing is done about, with the attempt whose ids are in `about`."""
         named = set(about)
         intent = next((one for one in self.intents.values() if {one.intent_id, one.charge_id} & named), self.latest)
         if intent is not None:
@@ -140,7 +140,7 @@ class MirroredPayment:
             self.conclude()
 
     def conclude(self) -> None:
-        """Draw the conclusion from all that is known."""
+        """Derive the observation anew from all that is known."""
         self.observation = conclude(
             self.observation,
             list(self.intents.values()),

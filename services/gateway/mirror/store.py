@@ -1,7 +1,7 @@
 """Tables of the mirror: payments with their lease, intents, refunds; and the calls on them. One statement per method.
 
 Only whoever holds a payment's lease writes it; `save` writes nothing under an older fence and says so. What is saved
-because of something that no caller is told about is delivered: delivery and mirror commit together.
+for a reason that no caller gets as an answer is delivered: delivery and mirror commit together.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Store:
 
         Attempts and refunds that are gone from the payment are removed.
 
-        `deliver` names what made us look, when the orchestrator has to be told. Raises `LeaseLost` and writes nothing
+        `deliver` names what made us look, when the orchestrator has to get it. Raises `LeaseLost` and writes nothing
         when the payment is another's by now.
         """
         _stamp(payment, now)
