@@ -1,5 +1,5 @@
 -- expand
--- What Stripe told us, raw, and what the orchestrator still has to be told.
+-- Stripe's events, raw, and what is to be delivered to the orchestrator.
 
 CREATE TABLE events (
     tenant_id    text        NOT NULL,
@@ -45,7 +45,7 @@ CREATE INDEX event_runs_dead ON event_runs (tenant_id, dead_time) WHERE dead_tim
 CREATE TABLE deliveries (
     tenant_id         text        NOT NULL,
     payment_id        text        NOT NULL,
-    -- The newest observation that no caller was told about; an older one is covered by it.
+    -- The newest observation that no caller got as an answer; an older one is covered by it.
     wanted_version    bigint      NOT NULL,
     observation       jsonb       NOT NULL,
     origin            text        NOT NULL,
