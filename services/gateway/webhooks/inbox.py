@@ -28,12 +28,11 @@ from services.gateway.sellers.operations import Sellers
 from services.gateway.stripe_api.objects import metadata
 from services.gateway.sync import is_current
 from services.gateway.sync.reader import MirrorReader
-from services.gateway.webhooks import events
+from services.gateway.webhooks import events, statements
 from services.gateway.webhooks.events import Action, Event
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
-from services.runtime.work.statements import demand
 
 RETRY: Final = RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=1))
 EARLY_MAX: Final = timedelta(minutes=10)
@@ -142,11 +141,11 @@ class Inbox:
         row = _row(event, receipt, tenant_id=tenant_id, note=note, body=body, now=now)
         if receipt is Receipt.ACCEPTED:
             async with self._connections.statement("webhook.store") as connection:
-                is_stored = await connection.fetchval(_STORE_AND_DEMAND, *row, self._clock.shift) is not None
+                is_stored = await connection.fetchval(statements.STORE_AND_DEMAND, *row, self._clock.shift) is not None
             self._wake(WorkClass.EVENTS)
         else:
             async with self._connections.statement("webhook.store") as connection:
-                is_stored = await connection.fetchval(_STORE, *row) is not None
+                is_stored = await connection.fetchval(statements.STORE, *row) is not None
         return receipt if is_stored else Receipt.DUPLICATE
 
     async def _receive_known(self, event: Event, payment: MirroredPayment, *, body: bytes, now: datetime) -> Receipt:
@@ -157,7 +156,7 @@ class Inbox:
         row = _row(event, Receipt.ALREADY_APPLIED, tenant_id=payment.tenant_id, note="", body=body, now=now)
         async with self._connections.statement("webhook.store") as connection:
             stored = await connection.fetchrow(
-                _STORE_IF_KNOWN, *row, self._clock.shift, payment.payment_id, payment.fence
+                statements.STORE_IF_KNOWN, *row, self._clock.shift, payment.payment_id, payment.fence
             )
         if stored is None:
             return Receipt.DUPLICATE
@@ -198,7 +197,9 @@ class Inbox:
 
     async def _run(self, tenant_id: str, subject: str) -> _Run:
         async with self._connections.statement(None) as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(_WAITING, tenant_id, subject, EVENTS_AT_ONCE_MAX + 1)
+            rows: list[asyncpg.Record] = await connection.fetch(
+                statements.WAITING, tenant_id, subject, EVENTS_AT_ONCE_MAX + 1
+            )
         found = rows[:EVENTS_AT_ONCE_MAX]
         return _Run(
             waiting=tuple(events.read(row["body"]) for row in found),
@@ -211,7 +212,7 @@ class Inbox:
         done = [event.event_id for event in run.waiting]
         state = "IGNORED" if note else "DONE"
         async with self._connections.statement("webhook.done") as connection:
-            await connection.execute(_DONE, tenant_id, done, state, note, self._now())
+            await connection.execute(statements.DONE, tenant_id, done, state, note, self._now())
 
     async def _apply(self, tenant_id: str, run: _Run) -> str:
         """Make true what the events of a run say; returns why nothing was done, or nothing."""
@@ -306,64 +307,3 @@ def _row(
         tenant_id, event.event_id, event.type, event.account, event.api_version, event.subject, body,
         STATES[receipt], note, event.create_time, now, None if receipt is Receipt.ACCEPTED else now,
     )  # fmt: skip
-
-
-_INSERT: Final = """
-    INSERT INTO events (tenant_id, event_id, type, account, api_version, subject, body, state, note, create_time,
-        receive_time, done_time)"""
-
-_UNLESS_KNOWN: Final = """
-    ON CONFLICT ON CONSTRAINT events_pkey DO UPDATE SET
-        type = excluded.type, account = excluded.account, api_version = excluded.api_version,
-        subject = excluded.subject, body = excluded.body, state = excluded.state, note = excluded.note,
-        create_time = excluded.create_time, receive_time = excluded.receive_time, done_time = excluded.done_time
-    WHERE (events.state = 'PARKED' AND excluded.state <> 'PARKED')
-        OR (events.state = 'IGNORED' AND events.note = '' AND excluded.state IN ('WAITING', 'DONE'))
-    RETURNING tenant_id, subject, state
-"""
-"""Nothing is stored twice; but one that was put aside where it arrived first (at the wrong endpoint, under the wrong
-key, by a release that did not know its type) and never worked on is taken over by an arrival that is to be worked on.
-"""
-
-_STORE: Final = f"""
-    {_INSERT}
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    {_UNLESS_KNOWN}
-"""
-
-_DEMAND: Final = f"""
-    INSERT INTO event_runs (tenant_id, subject, create_time, due_time)
-    SELECT tenant_id, subject, $11, now() + $13::interval FROM stored WHERE state = 'WAITING'
-    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET {demand("$13::interval", "event_runs")}
-"""  # noqa: S608 our own statement
-
-_STORE_AND_DEMAND: Final = f"""
-    WITH stored AS ({_STORE})
-    {_DEMAND}
-    RETURNING subject
-"""
-
-_STORE_IF_KNOWN: Final = f"""
-    WITH known AS (
-        SELECT count(*) = 1 AS is_here FROM payments WHERE tenant_id = $1 AND payment_id = $14 AND fence >= $15),
-    stored AS (
-        {_INSERT}
-        SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN is_here THEN $8 ELSE 'WAITING' END, $9, $10, $11,
-            CASE WHEN is_here THEN $12::timestamptz END
-        FROM known
-        {_UNLESS_KNOWN}),
-    demanded AS ({_DEMAND})
-    SELECT state FROM stored
-"""  # noqa: S608 our own statement
-"""Fences grow with the time: one that is not older than the release's is of a row that holds what was released."""
-
-_WAITING: Final = """
-    SELECT body, receive_time FROM events WHERE tenant_id = $1 AND subject = $2 AND state = 'WAITING'
-    ORDER BY create_time, receive_time
-    LIMIT $3
-"""
-
-_DONE: Final = """
-    UPDATE events SET state = $3, note = $4, done_time = $5
-    WHERE tenant_id = $1 AND event_id = ANY($2::text[]) AND state = 'WAITING'
-"""

@@ -1,0 +1,67 @@
+"""The statements of the inbox, each with its name. What they mean is said where `inbox` runs them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.runtime.work.statements import demand
+
+_INSERT: Final = """
+    INSERT INTO events (tenant_id, event_id, type, account, api_version, subject, body, state, note, create_time,
+        receive_time, done_time)"""
+
+_UNLESS_KNOWN: Final = """
+    ON CONFLICT ON CONSTRAINT events_pkey DO UPDATE SET
+        type = excluded.type, account = excluded.account, api_version = excluded.api_version,
+        subject = excluded.subject, body = excluded.body, state = excluded.state, note = excluded.note,
+        create_time = excluded.create_time, receive_time = excluded.receive_time, done_time = excluded.done_time
+    WHERE (events.state = 'PARKED' AND excluded.state <> 'PARKED')
+        OR (events.state = 'IGNORED' AND events.note = '' AND excluded.state IN ('WAITING', 'DONE'))
+    RETURNING tenant_id, subject, state
+"""
+"""Nothing is stored twice; but one that was put aside where it arrived first (at the wrong endpoint, under the wrong
+key, by a release that did not know its type) and never worked on is taken over by an arrival that is to be worked on.
+"""
+
+STORE: Final = f"""
+    {_INSERT}
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    {_UNLESS_KNOWN}
+"""
+
+_DEMAND: Final = f"""
+    INSERT INTO event_runs (tenant_id, subject, create_time, due_time)
+    SELECT tenant_id, subject, $11, now() + $13::interval FROM stored WHERE state = 'WAITING'
+    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET {demand("$13::interval", "event_runs")}
+"""  # noqa: S608 our own statement
+
+STORE_AND_DEMAND: Final = f"""
+    WITH stored AS ({STORE})
+    {_DEMAND}
+    RETURNING subject
+"""
+
+STORE_IF_KNOWN: Final = f"""
+    WITH known AS (
+        SELECT count(*) = 1 AS is_here FROM payments WHERE tenant_id = $1 AND payment_id = $14 AND fence >= $15),
+    stored AS (
+        {_INSERT}
+        SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN is_here THEN $8 ELSE 'WAITING' END, $9, $10, $11,
+            CASE WHEN is_here THEN $12::timestamptz END
+        FROM known
+        {_UNLESS_KNOWN}),
+    demanded AS ({_DEMAND})
+    SELECT state FROM stored
+"""  # noqa: S608 our own statement
+"""Fences grow with the time: one that is not older than the release's is of a row that holds what was released."""
+
+WAITING: Final = """
+    SELECT body, receive_time FROM events WHERE tenant_id = $1 AND subject = $2 AND state = 'WAITING'
+    ORDER BY create_time, receive_time
+    LIMIT $3
+"""
+
+DONE: Final = """
+    UPDATE events SET state = $3, note = $4, done_time = $5
+    WHERE tenant_id = $1 AND event_id = ANY($2::text[]) AND state = 'WAITING'
+"""
