@@ -6,9 +6,9 @@ What happens if the process dies:
 - after Stripe answered and before that is recorded: the same; Stripe replays its answer;
 - after it was recorded: the caller's repeat is answered from the row.
 
-Stripe answers late, twice or never: late answers come under an old fence and are not recorded, the call is asked again;
-a repeated answer is the same one; while there is none the call is UNKNOWN and is asked again for ever, at growing
-intervals, and what it led to is delivered as an event.
+Stripe answers late, twice or never: late answers come under an old fence and are not recorded, the call is sent again;
+a repeated answer is the same one; while there is none the call is UNKNOWN and is sent again for ever, at growing
+intervals, and what it led to is delivered.
 
 A call that certainly had no effect is discarded: whoever repeats the request takes it up again, under the same key, or
 under the next generation's if this key will never say more. What Stripe refuses although the mirror allowed it is
@@ -183,7 +183,7 @@ class Execution(Generic[P, S]):
         return CallResult(subject=self.subject, answer=kept, live=answer)
 
     async def _discard(self, *, with_new_key: bool = False) -> None:
-        """Put a call aside that certainly had no effect, so that a repeat takes it up again."""
+        """Discard a call that certainly had no effect, so that a repeat takes it up again."""
         call = self.call.with_new_key(self._now()) if with_new_key else self.call
         self._operation.discarded(self.subject, call)
         self.call = replace(call, state=CallState.DISCARDED, due_time=None)
@@ -220,7 +220,7 @@ class Execution(Generic[P, S]):
         return self.call.with_params(codec.to_json(self.call.params))
 
     def _too_late_by(self) -> timedelta | None:
-        """Return for how long Stripe may not hear of the call for a first time any more; None if it still may."""
+        """Return how long ago it became too late to send the call for a first time; None if it is not."""
         if self.call.params.send_before_time is None:
             return None
         late = self._now() - self.call.params.send_before_time

@@ -1,4 +1,4 @@
-"""Rules of one attempt's intent: what it says after Stripe showed it, and whether a snapshot says anything new. Pure.
+"""Rules of one attempt's intent: what Stripe's object changes of it, and whether a snapshot shows anything new. Pure.
 
 An attempt is one intent.
 """
@@ -22,7 +22,7 @@ RANK: Final = {
     IntentState.CANCELED: 5,
     IntentState.SUCCEEDED: 5,
 }
-"""An intent that moves to a higher rank advanced; one that moves down may do so too, but only a reading says that."""
+"""A move to a higher rank is an advance. An intent may move down, too, which only a reading can tell."""
 
 NEVER_BACK: Final = frozenset({IntentState.REQUIRES_CAPTURE, IntentState.CANCELED, IntentState.SUCCEEDED})
 """An intent that was here never asks for a method again."""

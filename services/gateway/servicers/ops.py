@@ -1,4 +1,4 @@
-"""The operators' face of the gateway: reads a request, has it done, writes what came of it."""
+"""GatewayOpsService, for operators: reads a request, has it carried out, answers what came of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS: Final = {
     "deliveries": ops_pb2.DeadLetter.KIND_DELIVERY,
     "calls": ops_pb2.DeadLetter.KIND_UNSETTLED_CALL,
 }
-"""What a kind of work is called in the contract."""
+"""Kind of due work → its name in the contract."""
 
 Context = aio.ServicerContext[Any, Any]
 

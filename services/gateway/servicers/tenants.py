@@ -7,7 +7,7 @@ from services.runtime.rpc import call_context
 
 
 def served_tenant(tenant_id: str) -> str:
-    """Return the caller's tenant if it is `tenant_id`, whose key we have; whatever asks Stripe asks for this one."""
+    """Return the caller's tenant if it is `tenant_id`, whose key this process has: Stripe is called for no other."""
     if call_context.current_tenant() != tenant_id:
         raise TenantNotServed
     return tenant_id
