@@ -18,7 +18,7 @@ from services.gateway.mirror.recent import RecentPayments
 from services.runtime.database.connections import DirectConnections
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.receiving import event_of, receiving
-from tests.gateway.samples import AMOUNT_MINOR, SUCCEEDED, Payments, new_id, reason_of, refusal
+from tests.gateway.samples import AMOUNT_MINOR, REQUIRES_ACTION, SUCCEEDED, Payments, new_id, reason_of, refusal
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_races import connected
 
@@ -168,6 +168,66 @@ async def test_an_event_about_what_a_restore_took_back_is_worked_on(
         await sender.send(event_of(paid, "payment_intent.succeeded", at=replica.parts.clock.now()))
 
     await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+
+
+async def test_an_event_about_what_a_restore_took_back_is_worked_on_though_another_process_held_the_payment_since(
+    replica: Gateway,
+    other: GatewayStubs,
+    payments: Payments,
+    database: ServiceDatabase,
+    delivered: Sink,
+) -> None:
+    """Whoever held it left a newer fence, and had read nothing at Stripe."""
+    payment_id = await payments.created()
+    async with connected(database) as connection:
+        before = await snapshot(connection, payment_id)
+        await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id))
+        await restore(connection, payment_id, before)
+    assert (await refusal(other.CancelIntent(payments.cancel_request(payment_id, attempt=2))))[1] == "INTENT_NOT_FOUND"
+
+    (paid,) = await payments.intents(payment_id)
+    async with receiving(replica.parts.inbox, clock=replica.parts.clock) as sender:
+        await sender.send(event_of(paid, "payment_intent.succeeded", at=replica.parts.clock.now()))
+
+    await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+
+
+async def test_an_event_that_says_again_what_was_true_before_another_process_moved_the_payment_is_worked_on(
+    replica: Gateway,
+    other: GatewayStubs,
+    payments: Payments,
+    delivered: Sink,
+) -> None:
+    """The payer fails to authenticate the same card twice: the copy is of the first time, the row of the second try."""
+    payment_id = await payments.created()
+    await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id, "threeDSecure2Required"))
+    failed = await payments.stripe.authenticate(await payments.intent_id(payment_id), succeed=False)
+    await payments.synced(payment_id)
+    card = failed["last_payment_error"]["payment_method"]["id"]
+    again = payments.confirm_request(payment_id, payment_method_id=card)
+    assert (await other.ConfirmIntent(again)).observation.intent_state == REQUIRES_ACTION
+
+    shown = await payments.stripe.authenticate(await payments.intent_id(payment_id), succeed=False)
+    async with receiving(replica.parts.inbox, clock=replica.parts.clock) as sender:
+        await sender.send(event_of(shown, "payment_intent.payment_failed", at=replica.parts.clock.now()))
+
+    await delivered.hears(payment_id, lambda seen: seen.decline_count == 2)
+
+
+async def test_an_event_is_not_done_on_the_word_of_a_payment_that_somebody_works_on(
+    replica: Gateway, payments: Payments
+) -> None:
+    """What they saw at Stripe may be older than the event, and they are about to save it."""
+    payment_id, parts = await payments.paid(), replica.parts
+    (paid,) = await payments.intents(payment_id)
+    held = await parts.store.take("main", payment_id)
+    assert held is not None
+    async with parts.store.leases.holding(held), receiving(parts.inbox, clock=parts.clock) as sender:
+        event = event_of(paid, "payment_intent.succeeded", at=parts.clock.now())
+        assert await sender.send(event) == "ACCEPTED"
+        await parts.store.save(held, point="test.release", now=parts.clock.now(), release=True)
+        again = event_of(paid, "payment_intent.succeeded", at=parts.clock.now())
+        assert await sender.send(again) == "ALREADY_APPLIED"
 
 
 async def snapshot(connection: asyncpg.Connection, payment_id: str) -> dict[str, list[asyncpg.Record]]:

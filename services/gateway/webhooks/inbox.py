@@ -132,10 +132,8 @@ class Inbox:
             _logger.error("needs an operator", extra={"fields": {"type": event.type, "event_id": event.event_id}})
         elif event.action is Action.IGNORE:
             receipt = Receipt.IGNORED
-        elif (payment := self._recent(tenant_id, event)) is not None:
+        elif (payment := await self._showing(tenant_id, event)) is not None:
             return await self._receive_known(event, payment, body=body, now=now)
-        elif await self._is_known(tenant_id, event):
-            receipt = Receipt.ALREADY_APPLIED
         else:
             receipt = Receipt.ACCEPTED
         row = _row(event, receipt, tenant_id=tenant_id, note=note, body=body, now=now)
@@ -149,9 +147,9 @@ class Inbox:
         return receipt if is_stored else Receipt.DUPLICATE
 
     async def _receive_known(self, event: Event, payment: MirroredPayment, *, body: bytes, now: datetime) -> Receipt:
-        """Store an event that says what this process saved of a payment, as done if that is in the tables.
+        """Store an event that says what a payment was seen to say, as done if it still does and nobody works on it.
 
-        A database that lost it in a restore has an older fence: then the event waits, and is worked on.
+        If it was taken since, or set back by a restore, its fence is another: then the event waits, and is worked on.
         """
         row = _row(event, Receipt.ALREADY_APPLIED, tenant_id=payment.tenant_id, note="", body=body, now=now)
         async with self._connections.statement("webhook.store") as connection:
@@ -182,18 +180,14 @@ class Inbox:
                 return
         raise RetryLater(backoff.REST_MIN)
 
-    def _recent(self, tenant_id: str, event: Event) -> MirroredPayment | None:
-        """Return the payment of an event as this process saved it last, if that says what the event shows."""
+    async def _showing(self, tenant_id: str, event: Event) -> MirroredPayment | None:
+        """Return the payment of an event, if that says what the event shows: as this process saved it last, or read."""
         if event.action is Action.ACCOUNT or event.api_version != self._api_version:
             return None
         payment = self._reader.recent_of(tenant_id, event.subject)
+        if payment is None or not is_current.is_current(payment, event.object):
+            payment = await self._reader.mirror_of(tenant_id, event.subject)
         return payment if payment is not None and is_current.is_current(payment, event.object) else None
-
-    async def _is_known(self, tenant_id: str, event: Event) -> bool:
-        if event.action is Action.ACCOUNT or event.api_version != self._api_version:
-            return False
-        held = await self._reader.mirror_of(tenant_id, event.subject)
-        return held is not None and is_current.is_current(held, event.object)
 
     async def _run(self, tenant_id: str, subject: str) -> _Run:
         async with self._connections.statement(None) as connection:

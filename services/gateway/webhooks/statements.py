@@ -43,7 +43,8 @@ STORE_AND_DEMAND: Final = f"""
 
 STORE_IF_KNOWN: Final = f"""
     WITH known AS (
-        SELECT count(*) = 1 AS is_here FROM payments WHERE tenant_id = $1 AND payment_id = $14 AND fence >= $15),
+        SELECT count(*) = 1 AS is_here FROM payments
+        WHERE tenant_id = $1 AND payment_id = $14 AND fence = $15 AND held_until <= now() + $13::interval),
     stored AS (
         {_INSERT}
         SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN is_here THEN $8 ELSE 'WAITING' END, $9, $10, $11,
@@ -53,7 +54,9 @@ STORE_IF_KNOWN: Final = f"""
     demanded AS ({_DEMAND})
     SELECT state FROM stored
 """  # noqa: S608 our own statement
-"""Fences grow with the time: one that is not older than the release's is of a row that holds what was released."""
+"""Only the same fence says that the row is what was compared. A newer one is of a row that was moved on since, from
+where the event may say that it came back; or, after a restore, of one that was set back and taken by somebody who read
+nothing. And whoever holds the row may be about to save what they saw at Stripe before the event."""
 
 WAITING: Final = """
     SELECT body, receive_time FROM events WHERE tenant_id = $1 AND subject = $2 AND state = 'WAITING'
