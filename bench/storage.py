@@ -109,13 +109,14 @@ class _Bench:
             held = DirectConnections(self._database.runtime_url, application_name="bench", size=CONNECTIONS)
             await stack.enter_async_context(held)
             recorders = [Recorder(held) for _ in range(count)]
-            announce: Announce = lambda *_: None  # noqa: E731 nobody to tell
+            nothing: Callable[..., None] = lambda *_: None  # noqa: E731 nobody to tell
+            announce: Announce = nothing
             if announced:
                 environment = self._callers.environment(self._database, port=next(iter(free_ports().values())))
                 log = self._postgres.directory / "status.log"
                 await stack.enter_async_context(serving(python("bench.servers.ours", log), environment=environment))
                 hints = Hints(self._database.runtime_url, application_name="bench")
-                await stack.enter_async_context(hints.running(hear=lambda *_: None, missed=lambda: None))
+                await stack.enter_async_context(hints.running(hear=nothing, missed=nothing, unannounced=nothing))
                 announce = hints.announce
             return await self._recorded(recorders, announce, loops=loops)
 

@@ -37,6 +37,7 @@ from services.status.storage.store import StatusStore
 from services.status.transitions.recorder import Recorder
 from services.status.watches.hints import Hints
 from services.status.watches.hub import WatchHub
+from services.status.watches.presence import HELLO_EVERY_S
 from services.status.watches.send_queue import StreamLimits
 
 SERVICE: Final = "status"
@@ -68,6 +69,7 @@ async def status_servicer(
     draining: asyncio.Event,
     now: Callable[[], datetime],
     limits: StreamLimits = STREAM_LIMITS,
+    hello_every_s: float = HELLO_EVERY_S,
 ) -> AsyncIterator[StatusServicer]:
     """Build the service on its database; its streams are fed while inside. `verify` knows tokens of end users."""
     async with AsyncExitStack() as stack:
@@ -75,7 +77,7 @@ async def status_servicer(
             DirectConnections(database_url, application_name=SERVICE, size=DIRECT_CONNECTIONS)
         )
         store = StatusStore(held)
-        hints = Hints(database_url, application_name=SERVICE)
+        hints = Hints(database_url, application_name=SERVICE, hello_every_s=hello_every_s)
         hub = WatchHub(store, announce=hints.announce, draining=draining, limits=limits)
         log = ChangeLog(engine)
         followers = Followers(log)
@@ -88,9 +90,13 @@ async def status_servicer(
             hub.resync()
             followers.wake_all()
 
+        def unannounced() -> None:
+            hub.look_again()
+            followers.wake_all()
+
         await stack.enter_async_context(hub.running())
         await stack.enter_async_context(followers.running())
-        await stack.enter_async_context(hints.running(hear=hear, missed=missed))
+        await stack.enter_async_context(hints.running(hear=hear, missed=missed, unannounced=unannounced))
         yield StatusServicer(
             store=store,
             recorder=Recorder(held),

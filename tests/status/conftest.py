@@ -24,6 +24,7 @@ from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.limits import Limits
 from services.runtime.rpc.server import running_server
 from services.status.__main__ import LIMITS, STREAM_LIMITS, status_servicer
+from services.status.watches.presence import HELLO_EVERY_S
 from services.status.watches.send_queue import StreamLimits
 from tests.conftest import Databases
 from tests.status.samples import NOW, open_request, record_request
@@ -78,6 +79,7 @@ async def running_replica(
     feed_limits: StreamLimits = STREAM_LIMITS,
     limits: Limits = LIMITS,
     now: Callable[[], datetime] = lambda: NOW,
+    hello_every_s: float = HELLO_EVERY_S,
 ) -> AsyncIterator[Replica]:
     """Serve status on a database while inside."""
     draining = asyncio.Event()
@@ -93,6 +95,7 @@ async def running_replica(
                 draining=draining,
                 now=now,
                 limits=feed_limits,
+                hello_every_s=hello_every_s,
             )
         )
         server = await serving.enter_async_context(

@@ -129,21 +129,6 @@ async def test_invented_hints_change_nothing(
         assert await revisions(responses, upto=2) == [2]
 
 
-async def test_other_replicas_are_told_of_an_opening_for_their_feeds(
-    status: StatusServiceStub, database: ServiceDatabase
-) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    connection = await asyncpg.connect(plain_dsn(database.runtime_url))
-    try:
-        await connection.add_listener(CHANNEL, lambda *hint: heard.put_nowait(hint[-1]))
-        payment_id = (await status.OpenPayment(open_request())).payment.payment_id
-        async with asyncio.timeout(5):
-            while payment_id not in await heard.get():
-                pass
-    finally:
-        await connection.close()
-
-
 async def test_a_listener_that_is_cut_off_reads_again_what_it_missed(
     status: StatusServiceStub, other: Replica, payment: pb.Payment, postgres: EmbeddedPostgres
 ) -> None:

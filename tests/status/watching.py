@@ -12,8 +12,6 @@ from batzen.status.v1 import status_pb2 as pb
 from tests.status.conftest import StatusServiceStub
 from tests.status.samples import Refusal, refusal_of
 
-SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe", 0))
-"""What a caller takes before it reads."""
 Responses = AsyncIterator[pb.WatchPaymentResponse]
 
 SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe", 0))

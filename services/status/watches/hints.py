@@ -2,6 +2,7 @@
 
 A hint carries no truth and may be lost: whoever hears it reads the history, and reads everything again after a gap. The
 announcements of one moment travel together. A NOTIFY inside the writing transaction would cut commits to a third.
+Nothing is announced while no other replica listens (`presence.py`).
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 
 import asyncpg
 
 from services.runtime.database.connections import DRIVER_ERRORS, connect_held, is_unavailable
+from services.status.watches.presence import HELLO_EVERY_S, Presence
 
 CHANNEL: Final = "status_hints"
+HELLO_CHANNEL: Final = "status_hellos"
+NOTIFY: Final = "SELECT pg_notify($1, $2)"
 PAYLOAD_BYTES_MAX: Final = 7_900
 """PostgreSQL takes less than 8,000."""
 GATHER_S: Final = 0.001
@@ -40,25 +43,37 @@ Key = tuple[str, str]
 class Hints:
     """Announces which payments this process moved, and listens to which others did."""
 
-    def __init__(self, url: str, *, application_name: str) -> None:
+    def __init__(self, url: str, *, application_name: str, hello_every_s: float = HELLO_EVERY_S) -> None:
         self._url = url
         self._application_name = application_name
-        self._origin = uuid.uuid4().hex
+        self._heartbeat_s = min(LISTEN_HEARTBEAT_S, hello_every_s)
+        self._presence = Presence(hello_every_s=hello_every_s)
         self._announced: dict[Key, None] = {}
         self._wake = asyncio.Event()
 
     def announce(self, tenant_id: str, payment_id: str) -> None:
-        """Announce to the other replicas, soon, that a payment has moved. Never waits, never fails."""
+        """Announce to the other replicas, soon, that a payment has moved, if there are any. Never waits, never fails.
+
+        It is called after the commit: who comes to listen later finds the move in the history.
+        """
+        if not self._presence.may_be_heard():
+            return
         if len(self._announced) >= ANNOUNCED_MAX:
             self._announced.clear()
         self._announced[tenant_id, payment_id] = None
         self._wake.set()
 
     @asynccontextmanager
-    async def running(self, *, hear: Callable[[str, str], None], missed: Callable[[], None]) -> AsyncIterator[None]:
-        """Announce and listen while inside: `hear` is called with each hint, `missed` when some may be lost."""
+    async def running(
+        self, *, hear: Callable[[str, str], None], missed: Callable[[], None], unannounced: Callable[[], None]
+    ) -> AsyncIterator[None]:
+        """Announce and listen while inside.
+
+        `hear` is called with each hint, `missed` when any may be lost, whatever the database has been through, and
+        `unannounced` when another replica moved payments before it knew that anybody listens.
+        """
         async with asyncio.TaskGroup() as group:
-            listen = partial(self._listen, hear=hear, missed=missed)
+            listen = partial(self._listen, hear=hear, missed=missed, unannounced=unannounced)
             tasks = [
                 group.create_task(self._for_ever("announce", self._announce)),
                 group.create_task(self._for_ever("listen", listen)),
@@ -75,8 +90,8 @@ class Hints:
             self._wake.clear()
             announced, self._announced = self._announced, {}
             try:
-                for payload in payloads_of(announced, origin=self._origin):
-                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+                for payload in payloads_of(announced, origin=self._presence.origin):
+                    await connection.execute(NOTIFY, CHANNEL, payload)
             except BaseException:
                 self._announced = announced | self._announced
                 self._wake.set()
@@ -84,24 +99,51 @@ class Hints:
             await asyncio.sleep(GATHER_S)
 
     async def _listen(
-        self, connection: asyncpg.Connection, *, hear: Callable[[str, str], None], missed: Callable[[], None]
+        self,
+        connection: asyncpg.Connection,
+        *,
+        hear: Callable[[str, str], None],
+        missed: Callable[[], None],
+        unannounced: Callable[[], None],
     ) -> None:
+        woken = asyncio.Event()
+
         def heard(_: object, __: int, ___: str, payload: object) -> None:
             hint = json.loads(str(payload))
-            if hint["origin"] != self._origin:
+            if hint["origin"] != self._presence.origin:
                 for tenant_id, payment_id in hint["moved"]:
                     hear(tenant_id, payment_id)
 
-        ended = asyncio.Event()
-        connection.add_termination_listener(lambda _: ended.set())
-        await connection.add_listener(CHANNEL, heard)
-        missed()
-        while not ended.is_set():
-            try:
-                async with asyncio.timeout(LISTEN_HEARTBEAT_S):
-                    await ended.wait()
-            except TimeoutError:
-                await connection.execute("SELECT 1")
+        def heard_hello(_: object, __: int, ___: str, payload: object) -> None:
+            if connection.is_closed():  # what it had still read proves no longer that this process listens
+                return
+            if self._presence.hear(str(payload)):
+                unannounced()
+            woken.set()
+
+        connection.add_termination_listener(lambda _: woken.set())
+        self._presence.begin()
+        try:
+            await connection.add_listener(CHANNEL, heard)
+            await connection.add_listener(HELLO_CHANNEL, heard_hello)
+            missed()
+            while not connection.is_closed():
+                self._presence.forget_gone()
+                await self._say_something(connection)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._heartbeat_s):
+                        await woken.wait()
+                woken.clear()
+        finally:
+            self._presence.end()
+
+    async def _say_something(self, connection: asyncpg.Connection) -> None:
+        """Say hello if it is due; find out in any case whether the server is still there."""
+        if self._presence.is_due():
+            with suppress(asyncpg.PostgresError):  # one that takes no NOTIFY may still deliver those of others
+                await self._presence.say(partial(connection.execute, NOTIFY, HELLO_CHANNEL))
+        else:
+            await connection.execute("SELECT 1")
 
     async def _for_ever(self, purpose: str, use: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
         """Use one connection after the other, each once the one before was lost."""

@@ -56,7 +56,8 @@ class WatchHub:
         """By tenant and payment."""
         self._watch_count = 0
         self._catch_up = CatchUp(store, queue_max=self.limits.queue_max)
-        self._lost = asyncio.Event()
+        self._may_have_moved = asyncio.Event()
+        self._hints_lost = False
 
     def publish(self, tenant_id: str, update: Update) -> None:
         """Hand over what this process has just committed, to its own watches and as a hint to other replicas."""
@@ -81,8 +82,13 @@ class WatchHub:
             self._catch_up.add(topic)
 
     def resync(self) -> None:
-        """Ask soon what has moved: hints may have been lost."""
-        self._lost.set()
+        """Ask soon about all payments: hints may have been lost."""
+        self._hints_lost = True
+        self._may_have_moved.set()
+
+    def look_again(self) -> None:
+        """Ask soon what has moved since the last time: another replica moved payments without a hint."""
+        self._may_have_moved.set()
 
     def open_stream(
         self,
@@ -192,7 +198,7 @@ class WatchHub:
     async def _resync(self) -> None:
         """Ask what has moved since the last time, every `resync_s`; about all payments once hints may be lost.
 
-        1. Wait for `resync_s`, or until hints may be lost.
+        1. Wait for `resync_s`, or until something may have moved without a hint.
         2. Read the horizon: nothing before it will commit any more.
         3. Hint at all topics, or at those that moved since the horizon of the round before.
         4. Keep the horizon for the next round. If the database is away, that begins where this one did.
@@ -201,10 +207,11 @@ class WatchHub:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.limits.resync_s):
-                    await self._lost.wait()
-            if self._lost.is_set():
+                    await self._may_have_moved.wait()
+            self._may_have_moved.clear()
+            if self._hints_lost:
                 since = None  # the database may have crashed, and have begun to count again from an earlier number
-                self._lost.clear()
+                self._hints_lost = False
             try:
                 horizon = await self._store.horizon()
                 if since is None:
