@@ -111,7 +111,7 @@ def wired(
 ) -> Parts:
     """Put the parts together around what keeps and what is called."""
     payments = HeldPayments(store, abandoned_after=abandoned_after, now=clock.now)
-    outbox = TransitionOutbox(peers.status)
+    outbox = TransitionOutbox(peers.status, peers.gateway)
     steps = Steps(outbox, peers)
     commands = all_commands(steps, outbox, peers, quote_ttl=quote_ttl(abandoned_after), now=clock.now)
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)

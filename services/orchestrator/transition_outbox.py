@@ -6,7 +6,8 @@ before they are sent. What follows from an observation may be sent first and sav
 
 - before status has it: nobody heard of it, and the next holder hears the observation again, or a newer one;
 - after status has it, before it is saved: the next holder hears so from status, goes on from there, and applies the
-  observation to that: the same one changes nothing, a newer one is the next revision;
+  newest observation of the gateway's to that: the same one changes nothing, a newer one is the next revision. What it
+  holds itself may be older, and would take the payment back;
 - or stand still, and be overtaken: half a lease after it last held the payment for certain it saves first, and finds
   the lease lost. If it stands still right there, status takes it only at the revision that it was derived from, where
   it is true; the other holder gets `RevisionMoved`, and goes on from there.
@@ -23,7 +24,9 @@ from dataclasses import replace
 from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable
 from services.orchestrator.domain import transitions
+from services.orchestrator.domain.payment import Observation
 from services.orchestrator.domain.plan import Transition
+from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.refusals import RevisionMoved
 from services.orchestrator.peers.status import Status
 from services.orchestrator.unit_of_work import UnitOfWork
@@ -40,8 +43,9 @@ _logger = logging.getLogger(__name__)
 class TransitionOutbox:
     """Sends the outboxes of held payments."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, gateway: Gateway) -> None:
         self._status = status
+        self._gateway = gateway
 
     async def flush_outbox(self, work: UnitOfWork) -> None:
         """Send the outbox to status, oldest first.
@@ -49,15 +53,15 @@ class TransitionOutbox:
         Raises `DependencyUnavailable` and saves the rest when status is away. What status refuses for good is rejected
         and needs an operator; what comes later is still sent.
         """
-        if work.has_unsaved and not work.may_record_first:
-            await work.save("say.outbox")
-        try:
-            while work.has_pending:
-                await self._record(work, work.pending[0])
-        except DependencyUnavailable:
-            if work.has_unsaved:
+        while work.has_pending:
+            if work.has_unsaved and not work.may_record_first:
                 await work.save("say.outbox")
-            raise
+            try:
+                await self._record(work, work.pending[0])
+            except DependencyUnavailable:
+                if work.has_unsaved:
+                    await work.save("say.outbox")
+                raise
         if work.plan.rejected:
             await self._notify_operator(work)
 
@@ -96,9 +100,9 @@ class TransitionOutbox:
             try:
                 answer = await crash_points.call("say.status", self._status.record(plan, transition))
             except RevisionMoved as moved:
-                if work.is_unsaved(transition):
+                if work.is_superseded():
                     truth = await self._status.payment(plan.payment_id)
-                    work.rebase(truth, snapshot(truth.snapshot))
+                    work.rebase(truth, snapshot(truth.snapshot), await self._newest(work))
                     await work.save("say.revision")
                     return
                 # Nobody but us writes, so the answer to an earlier one of ours was lost. Saving makes sure that it
@@ -115,9 +119,22 @@ class TransitionOutbox:
             work.rejected(transition, refusal.reason)
             await work.save("say.refused")
             return
+        if answer.payment.revision == answer.transition.revision:
+            work.recorded(transition, answer)
+            return
+        # It was recorded before, and status has more. What is newest is asked first: without it, this stays pending.
+        newest = await self._newest(work) if work.is_superseded(recorded=transition) else None
         work.recorded(transition, answer)
-        if answer.payment.revision > plan.revision:
-            work.rebase(answer.payment, snapshot(answer.payment.snapshot))
+        work.rebase(answer.payment, snapshot(answer.payment.snapshot), newest)
+
+    async def _newest(self, work: UnitOfWork) -> Observation | None:
+        """Return the newest that the gateway has seen of a payment; None of one that has no intent."""
+        if not work.has_seen_intent:
+            return None
+        try:
+            return (await crash_points.call("say.newest", self._gateway.intent(work.plan.payment_id))).observation
+        except Refusal as refusal:  # no caller asked for that, so it is no answer to any
+            raise PeerUnavailable(dependency="gateway") from refusal
 
     async def _notify_operator(self, work: UnitOfWork) -> None:
         """Record that something was rejected, on the ground of what status holds for true."""

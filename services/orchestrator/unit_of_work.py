@@ -15,7 +15,16 @@ from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from services.orchestrator.domain import policies, quote, split, transitions
 from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE, Observation, Snapshot, derived_id
-from services.orchestrator.domain.plan import AttemptKind, DueFor, NextStep, Plan, Request, Stage, Transition
+from services.orchestrator.domain.plan import (
+    OBSERVED,
+    AttemptKind,
+    DueFor,
+    NextStep,
+    Plan,
+    Request,
+    Stage,
+    Transition,
+)
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.storage.store import Store
 from services.runtime.database.lease import LEASE, Leases, patience
@@ -119,21 +128,36 @@ class UnitOfWork:
         self.plan.revision, self.plan.latest_snapshot = payment.revision, snapshot
         self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
 
-    def rebase(self, payment: status_pb2.Payment, snapshot: Snapshot) -> None:
+    @property
+    def has_seen_intent(self) -> bool:
+        """Whether there is an intent of which the gateway can say what was seen."""
+        return self.plan.has_intent or self._observation is not None
+
+    def is_superseded(self, *, recorded: Transition | None = None) -> bool:
+        """Whether all that is pending beside `recorded` follows from observations: the newest one has all of that."""
+        return all(one.follows_observation for one in self.pending if one is not recorded)
+
+    def rebase(self, payment: status_pb2.Payment, snapshot: Snapshot, newest: Observation | None) -> None:
         """Go on from what status holds, where a holder before us had it record more than was saved, and died.
 
-        What was observed since the last save is applied anew, on the ground of that; attention that is ours stays.
-        A step that waits in the outbox keeps its snapshot: it was decided on, and is sent as it is.
+        Status does not say of which observation it has that, and what we hold may be older. So what follows from the
+        `newest` that the gateway has takes the place of what follows from ours; attention that is ours stays. A step
+        that waits in the outbox was decided on, and is sent as it is; so is all while the gateway has forgotten what
+        was applied.
         """
         plan = self.plan
-        if not all(one.is_derived and self.is_unsaved(one) for one in self.pending):
+        is_forgotten = newest is not None and newest.mirror_version < plan.mirror_version
+        if is_forgotten or not self.is_superseded():
             plan.revision = payment.revision
             return
+        was_seen = self._observation is not None or self.has_pending
+        self._recorded += self.pending
         self._added = []
         self.adopt(payment, replace(snapshot, attentions=plan.latest_snapshot.attentions or snapshot.attentions))
         self.payment = payment
-        if self._observation is not None:
-            self._follow(self._observation)
+        if newest is not None and (was_seen or newest.mirror_version > plan.mirror_version):
+            self._see(newest)
+            self._follow(newest, after_revision=payment.revision)
 
     def end_quote(self, state: QuoteState | None) -> None:
         """Decide what has become of the quote, if that is new.
@@ -195,18 +219,30 @@ class UnitOfWork:
         plan = self.plan
         if observation.mirror_version <= plan.mirror_version:
             return
+        self._see(observation)
+        self._follow(observation)
+
+    def _see(self, observation: Observation) -> None:
+        plan = self.plan
         plan.mirror_version, self._observation = observation.mirror_version, observation
         amounts = observation.amounts
         plan.parts = split.with_refunded(plan.parts, amounts.refunded_minor + amounts.refund_pending_minor)
-        self._follow(observation)
 
-    def _follow(self, observation: Observation) -> None:
+    def _follow(self, observation: Observation, *, after_revision: int | None = None) -> None:
+        """Enqueue what follows from an observation.
+
+        With `after_revision` it is said of what status held then: the same may have been recorded before, and have
+        been followed by something older.
+        """
         plan = self.plan
         snapshot = transitions.observed(plan.latest_snapshot, observation, cancel_outcome=plan.cancel_outcome)
         if transitions.has_changed(plan.latest_snapshot, snapshot):
+            fact = f"{OBSERVED}{observation.mirror_version}"
+            if after_revision is not None:
+                fact = f"{fact}:{after_revision}"
             # What a cancelled intent means was decided beside it; all else follows from the observation alone.
             is_derived = snapshot.collection not in ENDED_WITHOUT_MONEY
-            self.enqueue(snapshot, f"mirror:{observation.mirror_version}", is_derived=is_derived)
+            self.enqueue(snapshot, fact, is_derived=is_derived)
         if snapshot.collection is State.SUCCEEDED or snapshot.collection in ENDED_WITHOUT_MONEY:
             self.end()
 

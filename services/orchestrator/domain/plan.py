@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from services.orchestrator.domain.payment import Snapshot, derived_id
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
 from services.shared.states import State
+
+OBSERVED: Final = "mirror:"
+"""What the fact of a transition begins with that follows from an observation; its version comes next."""
 
 
 class Stage(StrEnum):
@@ -102,6 +106,11 @@ class Transition:
     snapshot: Snapshot
     is_derived: bool = False
     """Whoever goes on from what was saved before it comes to the same: it may be recorded before it is saved."""
+
+    @property
+    def follows_observation(self) -> bool:
+        """Whether it follows from an observation, so that what follows from a newer one takes its place."""
+        return self.fact.startswith(OBSERVED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
