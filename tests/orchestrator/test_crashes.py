@@ -80,6 +80,28 @@ async def test_a_submit_that_died(
         assert (await journeys.plan(payment_id)).pending_steps == [], life.place
 
 
+async def test_a_submit_that_died_after_it_applied_what_was_delivered_before(
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    """A card was declined in the browser, and nobody has applied it yet: the submit is a step of its own then."""
+    for life in lives():
+        session = (await orchestrator.StartPayment(start())).session
+        payment_id = session.payment.payment_id
+        await journeys.stripe.browser_confirm(session.client_secret, payment_method=DECLINED)
+        await journeys.deliver(await journeys.synced(payment_id))
+        asked = submit(payment_id)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
+        if is_swept:
+            await replica.sweep()
+        assert state_of((await orchestrator.SubmitPayment(asked)).payment) == "SUCCEEDED", life.place
+        await replica.sweep()
+        declined = [*OPENED, OPENED[-1]]
+        assert await journeys.states(payment_id) == [*declined, "PROCESSING", "SUCCEEDED"], life.place
+        assert len(await journeys.charges(payment_id)) == 1, life.place
+        assert not (await journeys.payment(payment_id)).snapshot.HasField("attention"), life.place
+
+
 async def test_a_declined_submit_that_died(
     is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
