@@ -18,9 +18,11 @@ from batzen.gateway.v1 import intents_pb2, refunds_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
+from services.errors import FieldInvalid
 from services.gateway.call_log import backoff
 from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL, call_id_of
 from services.gateway.errors import StripeUnavailable
+from services.gateway.refunds.operations import CreateRefund
 from services.gateway.stripe_api.client import Provider
 from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
@@ -592,6 +594,50 @@ async def test_the_same_request_reaches_stripe_under_the_same_key_after_the_last
         await gateway.CreateIntent(creating)
     await gateway.CreateIntent(creating)
     assert len(await payments.intents(another)) == 1
+
+
+async def test_a_create_whose_payment_is_lost_while_stripe_works_is_made_again_under_the_same_key(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, database: ServiceDatabase
+) -> None:
+    await payments.created()  # the seller's account is known from here on
+    await stripe.fault(Kind.PAUSE, route=CREATE)
+    request = payments.create_request()
+    async with last_commits_lost(database, request.payment_id):
+        creating = asyncio.ensure_future(gateway.CreateIntent(request))
+        await until_struck(stripe)
+    await stripe.resume()
+
+    assert (await creating).client_secret
+    assert len(await payments.intents(request.payment_id)) == 1
+
+
+async def test_a_call_whose_answer_is_refused_by_a_rule_of_ours_is_asked_for_again(
+    replica: Gateway, payments: Payments, clock: Clock, database: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer was kept, so the call is not done: it fails, and in the end an operator hears of it."""
+    payment_id, stripe = await payments.paid(), payments.stripe
+    await stripe.fault(Kind.RESET, route=REFUND, after=True, times=TRIES)
+    request = payments.refund_request(payment_id, 4_000)
+    await payments.gateway.CreateRefund(request)
+    with monkeypatch.context() as patch:
+        patch.setattr(CreateRefund, "record", refusing)
+        clock.advance(backoff.SETTLE_FIRST)
+        await replica.parts.work.once()
+        owner = await asyncpg.connect(plain_dsn(database.owner_url))
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            while not (row := await owner.fetchrow(OF_REQUEST, uuid.UUID(request.request_id)))["failures"]:
+                continue
+        await owner.close()
+
+    assert row["state"] == "UNKNOWN"
+    assert row["due_time"] is not None
+
+
+OF_REQUEST = "SELECT state, due_time, failures FROM calls WHERE request_id = $1"
+
+
+def refusing(*_: object) -> Any:
+    raise FieldInvalid(field="amount")
 
 
 @pytest.mark.parametrize("kind", [Kind.SERVER_ERROR, Kind.LOCK_TIMEOUT, Kind.RATE_LIMIT])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.errors import ServiceError
 from services.gateway.stripe_api import currencies
 from services.gateway.stripe_api.currencies import AmountNotChargeable, AmountNotRepresentable, CurrencyUnknown
 
@@ -43,6 +44,13 @@ def test_what_stripe_cannot_express_is_refused_with_the_step(amount_minor: int, 
 def test_an_amount_of_stripe_without_an_iso_value_is_never_rounded(currency: str) -> None:
     with pytest.raises(AmountNotRepresentable):
         currencies.from_stripe(550, currency)
+
+
+def test_an_amount_of_stripe_in_a_currency_that_is_not_known_is_no_refusal() -> None:
+    """Whoever asked did nothing wrong, and money may have moved."""
+    with pytest.raises(AmountNotRepresentable) as caught:
+        currencies.from_stripe(550, "xxx")
+    assert not isinstance(caught.value, ServiceError)
 
 
 @pytest.mark.parametrize("currency_code", ["XXX", "chf", "", "BTC", "IRR"])

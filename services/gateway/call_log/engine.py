@@ -112,13 +112,13 @@ class Calls:
         subjects = operation.subjects
         subjects.leases.check_room((call.tenant_id, call.subject_id))  # or it would be written down, too
         at_once = await self._started_at_once(operation, call, new_subject)
-        if at_once is None and new_subject is not None:
-            await subjects.begin(new_subject, now=self._now())
         while True:
             try:
                 if at_once is not None:
                     execution, at_once = at_once, None
                     return await self._finish(operation, execution)
+                if new_subject is not None:  # each time: a database that lost its last commits may have lost it, too
+                    await subjects.begin(new_subject, now=self._now())
                 accepted = await subjects.accept(call, now=self._now())
                 if accepted.call is not None and accepted.subject is not None:
                     return await self._carry_out(operation, accepted.subject, accepted.call, deliver=None)

@@ -9,6 +9,7 @@ from typing import Final
 
 from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.gateway.call_log.backoff import REST_MIN, SETTLE_FIRST, SETTLE_MAX, settle_delay
+from services.gateway.call_log.call import OPEN
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.store import CallStore
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
@@ -54,8 +55,11 @@ class CallSweep:
         except TRANSIENT as error:
             _logger.info("%s of %s waits: %s", call.operation, call.subject_id, error.reason)
             raise RetryLater(settle_delay(call.tries)) from error
-        except ServiceError as error:  # kept as the call's answer
-            _logger.info("%s of %s: %s", call.operation, call.subject_id, error.reason)
+        except ServiceError as error:
+            left = await self._store.call_by_id(work.tenant_id, work.key[0])
+            if left is not None and left.state in OPEN:
+                raise  # a failure: let go as done, the call would never be asked for again
+            _logger.info("%s of %s: %s", call.operation, call.subject_id, error.reason)  # kept as the call's answer
             return
         if not was_free:
             raise RetryLater(REST_MIN)  # another call works on the subject, and may settle this one

@@ -74,7 +74,10 @@ class AmountNotChargeable(InvalidRequest):
 
 
 class AmountNotRepresentable(ValueError):
-    """Stripe named an amount that has no exact ISO 4217 value: a fact to look at, never one to round."""
+    """Stripe named an amount that has no exact ISO 4217 value: a fact to look at, never one to round.
+
+    Nor is it a refusal of ours: whoever asked did nothing wrong, and money may have moved.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +125,11 @@ def charge_to_stripe(amount_minor: int, currency_code: str, *, field: str = "amo
 def from_stripe(amount: int, currency: str) -> int:
     """Return the ISO minor units of one of Stripe's amounts, exactly; `currency` as Stripe writes it, in lower case.
 
-    Raises CurrencyUnknown, and AmountNotRepresentable for what has no exact value (5.50 ISK).
+    Raises AmountNotRepresentable for what has no exact value (5.50 ISK), or is in a currency that is not known here.
     """
-    unit = _unit(currency.upper(), field="currency")
+    unit = _UNITS.get(currency.upper())
+    if unit is None:
+        raise AmountNotRepresentable(f"{currency} is no currency that Stripe charges in")
     amount_minor, rest = divmod(amount * unit.minor, unit.stripe)
     if rest:
         raise AmountNotRepresentable(f"{amount} {currency} of Stripe's units is no whole number of minor units")

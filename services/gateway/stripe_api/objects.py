@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from services.errors import InvalidRequest
 from services.gateway.codec import Json
 from services.gateway.disputes.domain import Dispute, standing_of
 from services.gateway.intents.domain import IntentFacts
@@ -166,7 +165,7 @@ def _disputed_minor(shown: Json, *, currency_code: str, captured_minor: int) -> 
         return captured_minor
     try:
         return amount(shown, "amount")
-    except (InvalidRequest, AmountNotRepresentable):
+    except AmountNotRepresentable:
         return captured_minor
 
 

@@ -5,7 +5,6 @@ Most do: they follow an answer that we had. Such an event is done as soon as it 
 
 from __future__ import annotations
 
-from services.errors import InvalidRequest
 from services.gateway.codec import Json
 from services.gateway.intents import domain
 from services.gateway.intents.domain import Intent
@@ -25,7 +24,7 @@ def is_current(payment: MirroredPayment, shown: Json) -> bool:
                 return _is_refund_current(payment, shown)
             case "charge":
                 return _is_charge_current(payment, shown)
-    except (LookupError, AttributeError, TypeError, ValueError, InvalidRequest):
+    except (LookupError, AttributeError, TypeError, ValueError):
         return False  # not as we know such objects: whoever works on the event finds out what is wrong
     return False
 
