@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 
 from local.databases import ServiceDatabase, create_service_database
@@ -20,6 +21,10 @@ from tests.quick_postgres import quick_postgres
 
 SERVICES = Path(__file__).parents[1] / "services"
 SETTING_PREFIXES = ("BATZEN_", "STRIPE_", "PG")
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 MakeDatabase = Callable[[str], Awaitable[ServiceDatabase]]
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batzen.client import new_request_id
@@ -69,7 +69,6 @@ def seen(intent_state: str, **fields: object) -> Observation:
     return Observation(intent_state=IntentState(intent_state), **(ours | fields))  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
 @given(
     before=snapshots,
     observation=observations,
@@ -86,7 +85,6 @@ def test_what_is_observed_is_a_move_that_status_allows(
     assert target is origin or target in MOVES[origin]
 
 
-@settings(deadline=None)
 @given(before=snapshots, observation=observations)
 def test_money_that_was_taken_stays_taken(before: Snapshot, observation: Observation) -> None:
     paid = replace(before, collection=State.SUCCEEDED)
@@ -95,7 +93,6 @@ def test_money_that_was_taken_stays_taken(before: Snapshot, observation: Observa
     assert after.amounts == observation.amounts
 
 
-@settings(deadline=None)
 @given(before=snapshots, observation=observations)
 def test_the_same_observation_twice_says_nothing_new(before: Snapshot, observation: Observation) -> None:
     once = transitions.observed(before, observation, cancel_outcome=None)
@@ -105,7 +102,6 @@ def test_the_same_observation_twice_says_nothing_new(before: Snapshot, observati
     assert not transitions.has_changed(once, again)
 
 
-@settings(deadline=None)
 @given(before=snapshots)
 def test_what_a_submit_changes_of_a_stored_snapshot_is_what_it_makes_true(before: Snapshot) -> None:
     before = replace(before, attentions=(), reason="OUTCOME_UNKNOWN", cause=Cause.OBSERVATION)
@@ -113,7 +109,6 @@ def test_what_a_submit_changes_of_a_stored_snapshot_is_what_it_makes_true(before
     assert changed == transitions.submitted(before).to_json()
 
 
-@settings(deadline=None)
 @given(before=snapshots)
 def test_a_snapshot_is_kept_as_it_is(before: Snapshot) -> None:
     assert Snapshot.from_json(before.to_json()) == before
@@ -412,7 +407,6 @@ def refunds_of_a_payment(draw: st.DrawFn) -> tuple[list[PaymentPart], list[int]]
     return parts, amounts
 
 
-@settings(deadline=None)
 @given(refunds_of_a_payment())
 def test_refunds_in_whatever_steps_take_back_each_part_and_its_fee_exactly(
     case: tuple[list[PaymentPart], list[int]],

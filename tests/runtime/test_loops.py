@@ -43,12 +43,13 @@ async def test_a_step_that_takes_too_long_is_stopped() -> None:
 
 async def test_a_loop_runs_beside_its_block_and_ends_with_it() -> None:
     turns: asyncio.Queue[None] = asyncio.Queue()
+    before = asyncio.all_tasks()
 
     async with asyncio.timeout(WITHIN_S):
         async with repeating(lambda: turns.put(None), name="the step", every_s=0):
             await turns.get()
             await turns.get()
-    assert [task for task in asyncio.all_tasks() if "repeat" in str(task.get_coro())] == []
+    assert [task for task in asyncio.all_tasks() - before if "repeat" in str(task.get_coro())] == []
 
 
 async def test_a_loop_that_rests_first_does_nothing_in_a_block_that_is_short() -> None:
