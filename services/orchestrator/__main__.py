@@ -24,6 +24,7 @@ from services.access import TABLE
 from services.orchestrator.commands.registry import Registry, all_commands
 from services.orchestrator.domain.policies import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.event_sink import SinkServicer
+from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.pricing import Pricing
@@ -38,7 +39,6 @@ from services.orchestrator.storage.store import Store
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.transition_outbox import TransitionOutbox
-from services.orchestrator.unit_of_work import HeldPayments
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting

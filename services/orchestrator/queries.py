@@ -7,9 +7,9 @@ from services.errors import FieldInvalid
 from services.orchestrator.domain import refund, split
 from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, RefundExceedsRefundable
 from services.orchestrator.domain.plan import Plan, Stage
+from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.peers import Peers
 from services.orchestrator.storage.store import Store
-from services.orchestrator.unit_of_work import HeldPayments
 from services.orchestrator.wire.requests import own_payer
 from services.orchestrator.wire.responses import for_payer, seller_part
 from services.runtime.rpc import call_context

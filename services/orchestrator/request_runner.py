@@ -32,10 +32,11 @@ from services.orchestrator.commands.command import Command, RequestT, ResponseT
 from services.orchestrator.commands.registry import AnyCommand, Registry
 from services.orchestrator.domain.errors import PaymentNotFound
 from services.orchestrator.domain.plan import Plan, Request, Stage
+from services.orchestrator.held_payments import WAIT_MAX_S, HeldPayments
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import Store
 from services.orchestrator.transition_outbox import TransitionOutbox
-from services.orchestrator.unit_of_work import WAIT_MAX_S, HeldPayments, UnitOfWork
+from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.requests import own_payer, request_key
 from services.runtime.database.idempotency import detached, request_hash
 from services.runtime.database.lease import patience

@@ -17,11 +17,11 @@ import logging
 from services.errors import ServiceError
 from services.orchestrator.domain.plan import DueFor, Plan
 from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
+from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import WORK_CLASSES, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
-from services.orchestrator.unit_of_work import HeldPayments
 from services.runtime.work.kinds import RetryPolicy, Work, WorkKind
 
 _logger = logging.getLogger(__name__)

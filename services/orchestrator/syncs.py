@@ -11,10 +11,10 @@ from typing import Final
 from batzen.orchestrator.v1 import orchestrator_pb2
 from services.orchestrator.domain.payment import TAKEN
 from services.orchestrator.domain.plan import Plan, Stage
+from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.peers import Peers
 from services.orchestrator.steps import Steps
 from services.orchestrator.transition_outbox import TransitionOutbox
-from services.orchestrator.unit_of_work import HeldPayments
 from services.runtime import crash_points
 from services.runtime.rpc import call_context
 from services.runtime.rpc.callers import Callers
