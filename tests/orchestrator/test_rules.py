@@ -442,6 +442,14 @@ def test_no_more_is_allocated_than_is_left() -> None:
         split.allocate(41, [part])
 
 
+@pytest.mark.parametrize(("refunded_minor", "of_part"), [(0, (100, 15)), (90, (10, 1)), (110, (0, 0))])
+def test_what_was_taken_beyond_the_total_is_of_no_part(refunded_minor: int, of_part: tuple[int, int]) -> None:
+    """Stripe took 120 where 100 were asked for: an operator sees what a refund of the rest does."""
+    part = PaymentPart(seller_id="s1", gross_minor=100, fee_minor=15, refunded_minor=refunded_minor)
+    [given_back] = refund.by_part(120 - refunded_minor, [part])
+    assert (given_back.gross_minor, given_back.fee_minor) == of_part
+
+
 def test_what_rounding_adds_to_a_total_is_of_the_first_part() -> None:
     parts = [PaymentPart(seller_id=name, gross_minor=33, fee_minor=0) for name in ("s1", "s2")]
     assert [part.gross_minor for part in split.with_total(parts, 65)] == [32, 33]

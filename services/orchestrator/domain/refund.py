@@ -20,7 +20,11 @@ class RefundPart:
 
 
 def by_part(amount_minor: int, parts: Sequence[PaymentPart]) -> tuple[RefundPart, ...]:
-    """Return what a refund takes from each part, in their order."""
+    """Return what a refund takes from each part, in their order.
+
+    What Stripe took beyond the total is of no part, and goes back last.
+    """
+    of_parts_minor = min(amount_minor, sum(part.left_minor for part in parts))
     return tuple(
         RefundPart(
             seller_id=part.seller_id,
@@ -29,7 +33,7 @@ def by_part(amount_minor: int, parts: Sequence[PaymentPart]) -> tuple[RefundPart
                 part.fee_minor, before_minor=part.refunded_minor, amount_minor=gross_minor, whole_minor=part.gross_minor
             ),
         )
-        for part, gross_minor in zip(parts, allocate(amount_minor, parts), strict=True)
+        for part, gross_minor in zip(parts, allocate(of_parts_minor, parts), strict=True)
     )
 
 

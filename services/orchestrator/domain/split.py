@@ -34,6 +34,11 @@ class PaymentPart:
     refunded_minor: int = 0
     """What of the gross went back to the payer, or is on its way."""
 
+    @property
+    def left_minor(self) -> int:
+        """What of the gross is left; 0 also where more went back, as of a payment that took more than its total."""
+        return max(0, self.gross_minor - self.refunded_minor)
+
     def to_json(self) -> StoredPart:
         """Return what `PaymentPart(**stored)` reads back."""
         return StoredPart(
@@ -66,7 +71,7 @@ def allocate(amount_minor: int, parts: Sequence[PaymentPart]) -> list[int]:
     The largest remainders are rounded up, the earlier of equal ones first. So no part gives back more than it has, none
     gets anything, and refunds that add up to the whole take from each exactly its gross. Needs an amount that is left.
     """
-    left = [part.gross_minor - part.refunded_minor for part in parts]
+    left = [part.left_minor for part in parts]
     whole = sum(left)
     if not 0 <= amount_minor <= whole:
         raise ValueError("more than is left of the parts")
