@@ -44,11 +44,13 @@ class Syncs:
         """Read a payment again, and return it as it stands afterwards.
 
         One that was paid and is over is not read for its payer: nothing changes for them any more that is not
-        delivered. Services and operators have it read all the same. One that ended without money is read: money that
-        came late, and whose webhook was lost, is seen by this alone.
+        delivered, unless status has lost what it recorded of it. Services and operators have it read all the same. One
+        that ended without money is read: money that came late, and whose webhook was lost, is seen by this alone.
         """
         if not plan.has_intent or (call_context.current_access().own_only and is_over(plan)):
-            return orchestrator_pb2.SyncPaymentResponse(payment=await self._peers.status.payment(plan.payment_id))
+            payment = await self._peers.status.payment(plan.payment_id)
+            if payment.revision >= plan.revision or not plan.has_intent:
+                return orchestrator_pb2.SyncPaymentResponse(payment=payment)
         key = (plan.tenant_id, plan.payment_id)
         entered = await self._callers.enter(call_context.current_caller(), call_context.current_access())
         try:
@@ -69,8 +71,8 @@ class Syncs:
             work.apply(answer.observation)
             self._steps.apply_delivered(work)
             await self._outbox.flush_outbox(work)
+            response = orchestrator_pb2.SyncPaymentResponse(payment=await self._outbox.payment(work))
             await work.save("sync.release", release=True)
-        response = orchestrator_pb2.SyncPaymentResponse(payment=await self._outbox.payment(work))
         if answer.redirect_url is not None:
             response.next_action.redirect_url = answer.redirect_url
         return response

@@ -88,10 +88,20 @@ class TransitionOutbox:
             raise failure
 
     async def payment(self, work: UnitOfWork) -> status_pb2.Payment:
-        """Return the payment as status has it; while status is away, as one whose outcome is not recorded yet."""
-        if work.has_pending:
+        """Return the payment as status has it; while status is away, as one whose outcome is not recorded yet.
+
+        Where status has less than it once answered, as with a database that lost its last commits, the newest is
+        recorded again: nobody else would.
+        """
+        if work.payment is None and not work.has_pending:
+            work.payment = await self._status.payment(work.plan.payment_id)
+            if work.payment.revision < work.plan.revision:
+                _logger.error("status lost what it recorded of %s, which is recorded again", work.plan.payment_id)
+                work.repeat(work.payment)
+                await self.try_flush_outbox(work)
+        if work.has_pending or work.payment is None:
             return unrecorded_payment(work.plan)
-        return work.payment or await self._status.payment(work.plan.payment_id)
+        return work.payment
 
     async def _record(self, work: UnitOfWork, transition: Transition) -> None:
         """Have status record a transition, or reject it if status refuses it for good."""

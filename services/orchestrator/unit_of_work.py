@@ -155,6 +155,13 @@ class UnitOfWork:
             self._see(newest)
             self._follow(newest, after_revision=payment.revision)
 
+    def repeat(self, payment: status_pb2.Payment) -> None:
+        """Enqueue once more what is true, of which status has less than it had."""
+        plan = self.plan
+        fact = f"step:repeat:{plan.revision}:{payment.revision}"
+        plan.revision = payment.revision
+        self.enqueue(plan.latest_snapshot, fact)
+
     def end_quote(self, state: QuoteState | None) -> None:
         """Decide what has become of the quote, if that is new.
 

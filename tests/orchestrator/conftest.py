@@ -77,6 +77,7 @@ class World:
     clock: Clock
     database_url: str
     pricing_database: ServiceDatabase
+    status_database: ServiceDatabase
     gateway_database: ServiceDatabase
     stripe: SandboxControl
 
@@ -310,6 +311,7 @@ async def world(
         clock=clock,
         database_url=database.runtime_url,
         pricing_database=made["pricing"],
+        status_database=made["status"],
         gateway_database=made["gateway"],
         stripe=stripe,
     )

@@ -14,6 +14,8 @@ import asyncpg
 import pytest
 
 from batzen.gateway.v1 import observation_pb2
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from services.errors import PeerUnavailable
 from services.orchestrator.__main__ import Parts
@@ -23,9 +25,9 @@ from services.orchestrator.peers import Peers
 from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
 from tests.eventually import eventually
-from tests.orchestrator.conftest import Journeys, Orchestrator
+from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import Died, ask, parts_of
-from tests.orchestrator.samples import OPENED, PAID, THREE_D_SECURE, VISA, state_of, submit
+from tests.orchestrator.samples import OPENED, PAID, THREE_D_SECURE, VISA, cancel, state_of, submit
 from tests.orchestrator.test_recorded_first import away, nothing_is_wrong, with_saved, with_status
 
 STATES = {THREE_D_SECURE: [*OPENED, "PROCESSING", "REQUIRES_ACTION"], VISA: PAID}
@@ -157,3 +159,44 @@ async def test_a_database_that_lost_a_submit_takes_nothing_back(
     await replica.sweep()
     assert await journeys.states(payment_id) == STATES[card]
     await nothing_is_wrong(journeys, payment_id, "")
+
+
+async def status_loses_the_last(world: World, payment_id: str) -> None:
+    """Put a payment in status back by one revision, as a failover to a standby that lagged does."""
+    async with connected(world.status_database) as connection:
+        await connection.execute(
+            "DELETE FROM transitions t USING payments p WHERE p.payment_id = $1 AND t.payment_id = p.payment_id "
+            "AND t.revision = p.revision",
+            payment_id,
+        )
+        await connection.execute(
+            "UPDATE payments p SET revision = t.revision, collection = t.state, state = t.state, settled = false, "
+            "snapshot = t.snapshot, complete_time = NULL "
+            "FROM transitions t WHERE p.payment_id = $1 AND t.payment_id = $1 AND t.revision = p.revision - 1",
+            payment_id,
+        )
+
+
+@pytest.mark.parametrize("role", ["payer", "service"])
+async def test_what_status_lost_is_recorded_again_when_the_payment_is_synced(
+    role: str, world: World, replica: Orchestrator, as_payer: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.paid()
+    await status_loses_the_last(world, payment_id)
+    assert await journeys.states(payment_id) == PAID[:-1]
+    stub = as_payer if role == "payer" else journeys.orchestrator
+    answer = await stub.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id))
+    assert state_of(answer.payment) == "SUCCEEDED"
+    assert await journeys.states(payment_id) == PAID
+    await replica.sweep()
+    assert await journeys.states(payment_id) == PAID
+    await nothing_is_wrong(journeys, payment_id, "")
+
+
+async def test_a_cancel_of_what_is_cancelled_records_again_what_status_lost(world: World, journeys: Journeys) -> None:
+    payment_id = await journeys.started()
+    await journeys.orchestrator.CancelPayment(cancel(payment_id))
+    await status_loses_the_last(world, payment_id)
+    answer = await journeys.orchestrator.CancelPayment(cancel(payment_id))
+    assert state_of(answer.payment) == "CANCELED"
+    assert await journeys.states(payment_id) == [*OPENED, "CANCELED"]
