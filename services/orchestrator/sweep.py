@@ -7,7 +7,7 @@ their own: however many they are, and however slow Stripe is with them, nobody w
 
 No payment is given up. What cannot be moved is tried on, ever more seldom, up to once in `RETRY_MAX`; what went wrong
 last stands in its row. After `PARKED_AFTER_TRIES` failures an operator is needed: the payment says so itself (attention
-`STUCK`), or, where its row cannot even be read, an ERROR in the log at each further try.
+`STUCK`), or, where its row cannot even be read or status does not record it, an ERROR in the log at each further try.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import WORK_CLASSES, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.unit_of_work import UnitOfWork
 from services.runtime.work.kinds import RetryPolicy, Work, WorkKind
 
 _logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Sweep:
         plan = await self._plan(work)
         if plan is None:
             return
+        held: UnitOfWork | None = None
         try:
             async with self._payments.holding(plan) as held:
                 await self._steps.park_if_stuck(held)
@@ -72,7 +74,12 @@ class Sweep:
                 await self._outbox.flush_outbox(held)
                 await self._steps.unpark_if_moving(held)
                 await held.save("sweep.release", release=True)
-        except ServiceError as error:
+        except Exception as error:
+            is_told = plan.revision > 0 and held is not None and not held.has_pending
+            if plan.failures > PARKED_AFTER_TRIES and not is_told:
+                _logger.error("%s does not move, cannot say so, and needs an operator: %s", plan.payment_id, error)
+            if not isinstance(error, ServiceError):
+                raise
             _logger.warning("%s is tried again: %s", plan.payment_id, error)
 
     async def _plan(self, work: Work) -> Plan | None:

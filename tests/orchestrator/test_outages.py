@@ -11,9 +11,11 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_MAX
+from services.orchestrator.wire.requests import derived_payment_id
 from services.runtime.database.connections import plain_dsn
 from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.crash_injection import shop_key
 from tests.orchestrator.samples import (
     CANCEL,
     CONFIRM,
@@ -182,6 +184,43 @@ async def test_what_is_stuck_twice_while_status_is_away_moves_in_the_end(
     payment = await journeys.payment(payment_id)
     assert (state_of(payment), payment.snapshot.HasField("attention")) == ("REQUIRES_PAYMENT_METHOD", False)
     assert (await journeys.plan(payment_id)).pending_steps == []
+
+
+async def test_an_operator_hears_of_what_cannot_be_started(
+    world: World, clock: Clock, database: ServiceDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is nothing in status that could say so."""
+    asked = start()
+    async with world.orchestrator(away=frozenset({"pricing"})) as cut_off, cut_off.connect() as stub:
+        await refused(stub.StartPayment(asked))
+        payment_id = derived_payment_id(shop_key(asked))
+        await update(database, payment_id, f"failures = {PARKED_AFTER_TRIES - 1}")
+        for is_told in (False, True, True):
+            caplog.clear()
+            clock.advance(RETRY_MAX)
+            assert await cut_off.move() == 1
+            assert bool(errors_of(payment_id, caplog)) is is_told
+
+
+async def test_an_operator_hears_of_what_status_does_not_record(
+    world: World, replica: Orchestrator, journeys: Journeys, database: ServiceDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    payment_id = await journeys.started()
+    async with world.orchestrator(away=frozenset({"status"})) as cut_off, cut_off.connect() as stub:
+        await stub.SubmitPayment(submit(payment_id))
+        await update(database, payment_id, f"failures = {PARKED_AFTER_TRIES}")
+        world.clock.advance(RETRY_MAX)
+        await cut_off.move()
+        assert errors_of(payment_id, caplog)
+    caplog.clear()
+    world.clock.advance(RETRY_MAX)
+    await replica.sweep()
+    assert errors_of(payment_id, caplog) == []
+    assert state_of(await journeys.payment(payment_id)) == "SUCCEEDED"
+
+
+def errors_of(payment_id: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelname == "ERROR" and payment_id in one.getMessage()]
 
 
 async def test_a_gateway_whose_database_lost_a_payment_ends_nothing_and_an_operator_hears_of_it(
