@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import asyncpg
@@ -13,6 +13,7 @@ from grpc import StatusCode, aio
 
 from batzen.gateway.v1 import intents_pb2, payer_pb2
 from local.databases import ServiceDatabase
+from services.errors import DependencyUnavailable
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.mirror.recent import RecentPayments
 from services.runtime.database.connections import DirectConnections
@@ -229,6 +230,53 @@ async def test_an_event_is_not_done_on_the_word_of_a_payment_that_somebody_works
         await parts.store.save(held, point="test.release", now=parts.clock.now(), release=True)
         again = event_of(paid, "payment_intent.succeeded", at=parts.clock.now())
         assert await sender.send(again) == "ALREADY_APPLIED"
+
+
+@pytest.mark.parametrize("point", ["intent.create.start", "intent.confirm.start", "refund.create.start"])
+async def test_a_start_that_committed_and_said_nothing_has_its_effect_once(
+    gateway: GatewayStubs, payments: Payments, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """The call is held under a lease that nobody here knows of; it ends, and whoever comes then carries the call on."""
+    call = {
+        "intent.create.start": lambda: gateway.CreateIntent(creating),
+        "intent.confirm.start": lambda: gateway.ConfirmIntent(confirming),
+        "refund.create.start": lambda: gateway.CreateRefund(refunding),
+    }[point]
+    creating = payments.create_request()
+    if point != "intent.create.start":
+        await gateway.CreateIntent(creating)
+    confirming = payments.confirm_request(creating.payment_id)
+    if point == "refund.create.start":
+        await gateway.ConfirmIntent(confirming)
+    refunding = payments.refund_request(creating.payment_id, 4_000)
+
+    with silent_once(monkeypatch, point) as broken:
+        answer = await call()  # sent again by the channel
+
+    assert broken == [point]
+    assert answer.observation.mirror_version
+    assert len(await payments.intents(creating.payment_id)) == 1
+    assert len(await payments.charges(creating.payment_id)) == (point != "intent.create.start")
+    assert len(await payments.refunds(creating.payment_id)) == (point == "refund.create.start")
+    assert not answer.observation.outcome_unknown
+
+
+@contextmanager
+def silent_once(monkeypatch: pytest.MonkeyPatch, lost: str) -> Iterator[list[str]]:
+    """Have the connection break once after the statement of a point was committed; that is in the list then."""
+    statement, broken = DirectConnections.statement, list[str]()
+    with monkeypatch.context() as patch:
+
+        @asynccontextmanager
+        async def breaking(self: DirectConnections, point: str | None) -> AsyncIterator[asyncpg.Connection]:
+            async with statement(self, point) as connection:
+                yield connection
+            if point == lost and not broken:
+                broken.append(point)
+                raise DependencyUnavailable(dependency="database")
+
+        patch.setattr(DirectConnections, "statement", breaking)
+        yield broken
 
 
 async def snapshot(connection: asyncpg.Connection, payment_id: str) -> dict[str, list[asyncpg.Record]]:
