@@ -44,6 +44,7 @@ from tests.gateway.samples import (
 )
 from tests.gateway.stubs import GatewayStubs
 
+LIST = "GET /v1/payment_intents"
 TRIES = 5
 """Of one call, see services/gateway/stripe_api/client.py."""
 
@@ -193,6 +194,28 @@ async def test_a_stored_failure_of_a_create_is_looked_up_by_the_customers_list(
 
     (intent,) = await payments.intents(request.payment_id)
     assert answer.client_secret == intent["client_secret"]
+
+
+async def test_a_stored_failure_of_a_create_whose_customer_is_gone_stands_in_nobodys_way(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    await stripe.fault(Kind.SERVER_ERROR, route=CREATE, stored=True)
+    await stripe.fault(Kind.MISSING, route=LIST, status=400, code="resource_missing", param="customer", times=None)
+
+    assert (await gateway.CreateIntent(payments.create_request())).client_secret
+
+
+async def test_a_list_that_stripe_refuses_says_nothing_of_a_create(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    request = payments.create_request()
+    await stripe.fault(Kind.SERVER_ERROR, route=CREATE, after=True, stored=True)
+    await stripe.fault(Kind.INVALID, route=LIST, times=None)
+    assert await refusal(gateway.CreateIntent(request)) == (StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")
+    await stripe.clear_faults()
+
+    assert (await gateway.CreateIntent(request)).client_secret
+    assert len(await payments.intents(request.payment_id)) == 1
 
 
 @pytest.mark.parametrize("route", [CREATE, REFUND], ids=["create", "refund"])

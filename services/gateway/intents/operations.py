@@ -130,12 +130,8 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
 
     async def look_up(self, payment: MirroredPayment, call: Call[CreateIntentParams]) -> Json | None:
         """Find the intent with this call's id in its metadata among the customer's."""
-        try:
-            found = await self._provider.list_intents(call.params.customer_id, since=call.create_time)
-        except StripeRefused as refusal:
-            if refusal.metadata.get("code") != MISSING:
-                raise
-            return None  # gone with its customer: nobody has the secret of an intent that was never answered
+        # One whose customer is gone is gone, too: nobody has the secret of an intent that was never answered.
+        found = await self._provider.list_intents(call.params.customer_id, since=call.create_time)
         return next((intent for intent in found if metadata(intent, "call_id") == str(call.call_id)), None)
 
     def record(self, payment: MirroredPayment, call: Call[CreateIntentParams], answer: Json) -> Mapping[str, str]:

@@ -172,11 +172,23 @@ class Provider:
         return await self.retrieve_intent(intent_id)
 
     async def list_intents(self, customer_id: str, *, since: datetime) -> list[Json]:
-        """Read a customer's intents since then. A list is up to date at once; a search is not, and is never asked."""
+        """Read a customer's intents since then; none of one who is gone.
+
+        A list is up to date at once; a search is not, and is never asked.
+        """
         begin = int((since - CLOCKS_APART_MAX).timestamp())
-        return await self._all(
-            "/v1/payment_intents", of_type="payment_intent", customer=customer_id, created={"gte": begin}
-        )
+        try:
+            return await self._all(
+                "/v1/payment_intents",
+                of_type="payment_intent",
+                may_be_missing=True,
+                customer=customer_id,
+                created={"gte": begin},
+            )
+        except StripeRefused as refusal:
+            if (refusal.metadata["code"], refusal.metadata["param"]) == (MISSING, "customer"):
+                return []
+            raise StripeUnavailable from refusal
 
     async def create_refund(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Create a refund."""
@@ -261,11 +273,12 @@ class Provider:
             return got.object
         raise StripeRateLimited if is_limited else StripeUnavailable
 
-    async def _all(self, path: str, *, of_type: str, **params: Any) -> list[Json]:
+    async def _all(self, path: str, *, of_type: str, may_be_missing: bool = False, **params: Any) -> list[Json]:
         """Read every page of a list. One that goes on after `PAGES_MAX` says nothing about what is not in it."""
         found: list[Json] = []
+        is_page = partial(outcomes.is_list, of_type=of_type)
         for _ in range(PAGES_MAX):
-            page = await self._get(path, partial(outcomes.is_list, of_type=of_type), **params, limit=PAGE_SIZE)
+            page = await self._get(path, is_page, may_be_missing=may_be_missing, **params, limit=PAGE_SIZE)
             found += parts(page, "data")
             if not page["has_more"]:
                 return found
