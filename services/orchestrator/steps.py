@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 
 from batzen.gateway.v1 import payer_pb2
 from batzen.pricing.v1 import pricing_pb2
-from services.errors import DependencyUnavailable, PeerUnavailable
+from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator.domain import policies, split, transitions
 from services.orchestrator.domain.errors import AmountNotChargeable, SellerPartNotCovered
 from services.orchestrator.domain.payment import EXPIRABLE, derived_id
@@ -19,7 +19,7 @@ from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.gateway import GatewayAnswer
-from services.orchestrator.peers.refusals import REQUEST_EXPIRED, RevisionMoved
+from services.orchestrator.peers.refusals import PAYMENT_EXISTS, REQUEST_EXPIRED, RevisionMoved
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.payments import delivered_observation, snapshot
@@ -55,7 +55,8 @@ class Steps:
         While the gateway does not answer it is opened without, and that is saved, so that it can be seen, and be
         recorded as stuck. Raises `Refusal` when pricing or status refuses what was asked for, `SellerPartNotCovered`
         when the seller would not get what the quote says, `AmountNotChargeable` when Stripe cannot charge it; the plan
-        ends there and no payment was opened. If there is an intent then, it takes no money: nobody has its secret.
+        ends there and no payment was opened. One that a try before had opened fails instead. If there is an intent,
+        it takes no money: nobody has its secret.
 
         `quoting` is the quote of a start that was asked for already.
 
@@ -70,7 +71,10 @@ class Steps:
             if plan.total_minor:
                 made = await self._create_intent(work, payer)
             await self._open(work, made)
-        except (Refusal, SellerPartNotCovered, AmountNotChargeable):
+        except (Refusal, SellerPartNotCovered, AmountNotChargeable) as refusal:
+            if await self._was_opened(work, refusal):
+                self._end_refused(work, refusal)
+                return
             plan.stage = Stage.REFUSED
             if work.quote is not None:
                 work.end_quote(QuoteState.RELEASED)
@@ -144,7 +148,25 @@ class Steps:
             work.adopt(work.payment, snapshot(work.payment.snapshot))
         plan.revision = max(plan.revision, 1)
 
-    def _end_refused(self, work: UnitOfWork, refusal: Refusal) -> None:
+    async def _was_opened(self, work: UnitOfWork, refusal: ServiceError) -> bool:
+        """Whether the payment of a start that is refused is open already, and everybody sees it: then it fails.
+
+        It is open when a try before came further. It is refused now where pricing has lost the quote of that try, and
+        makes another one, or none. All but the quote and its total is the same then; else it is somebody else's.
+        """
+        plan = work.plan
+        if plan.revision == 0 and refusal.reason != PAYMENT_EXISTS:
+            return False
+        payment = await self._peers.status.payment(plan.payment_id)
+        asked = (plan.payer_id, set(plan.seller_ids), plan.client_reference)
+        if (payment.payer_id, set(payment.seller_ids), payment.client_reference) != asked:
+            return False
+        work.payment = payment
+        if work.payment.revision > plan.revision and not plan.pending:
+            work.adopt(work.payment, snapshot(work.payment.snapshot))
+        return True
+
+    def _end_refused(self, work: UnitOfWork, refusal: ServiceError) -> None:
         plan = work.plan
         if refusal.reason == REQUEST_EXPIRED:
             work.enqueue(transitions.start_expired(plan.latest_snapshot), "step:start_expired:1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
 import pytest
 
 from batzen.orchestrator.v1.orchestrator_pb2 import StartPaymentRequest
@@ -14,9 +15,10 @@ from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable
 from services.orchestrator.domain.policies import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.wire.requests import derived_payment_id, new_payment
+from services.runtime.database.connections import plain_dsn
 from services.shared.refusals import Refusal
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Life, ask, mortal_orchestrator, parts_of, shop_key
+from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator, parts_of, shop_key
 from tests.orchestrator.samples import OPENED, TOTAL_MINOR, refused, start
 
 
@@ -107,3 +109,26 @@ async def test_a_start_with_a_coupon_is_priced_once_its_row_is_there(replica: Or
         with pytest.raises(Refusal):
             await ask(parts, asked)
     assert [name for name, _ in life.asked][:2] == ["start", "create_quote"]
+
+
+async def test_a_start_whose_quote_was_lost_after_its_payment_was_opened_fails_where_everybody_sees_it(
+    world: World, replica: Orchestrator, journeys: Journeys
+) -> None:
+    """The process dies before the answer is saved, and pricing fails over: it makes another quote."""
+    for life in lives():
+        asked = start()
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
+        if life.place == "after open_payment":
+            break
+    payment_id = derived_payment_id(shop_key(asked))
+    connection = await asyncpg.connect(plain_dsn(world.pricing_database.owner_url))
+    try:
+        await connection.execute(
+            "DELETE FROM quotes WHERE quote_id = $1",
+            (await journeys.payment(payment_id)).quote_id,
+        )
+    finally:
+        await connection.close()
+    await replica.sweep()
+    assert await journeys.states(payment_id) == [*OPENED, "FAILED"]

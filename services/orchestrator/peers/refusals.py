@@ -38,6 +38,8 @@ REQUEST_EXPIRED: Final = "REQUEST_EXPIRED"
 """The gateway's refusal of what was too old to be sent to Stripe when it would have been; it never will be."""
 STRIPE_REFUSED: Final = "STRIPE_REFUSED"
 """The gateway's refusal of what Stripe refused for good; metadata `code` and `param` are Stripe's."""
+PAYMENT_EXISTS: Final = "PAYMENT_EXISTS"
+"""Status's refusal of a payment that was opened with other content."""
 REVISION_CONFLICT: Final = "REVISION_CONFLICT"
 """Status's refusal of a transition that is not the payment's next."""
 
