@@ -22,7 +22,7 @@ from services.orchestrator.domain.policies import (
 from services.runtime.database.connections import plain_dsn
 from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     CONFIRM,
     CREATE,
@@ -117,11 +117,8 @@ async def test_a_submit_that_reached_stripe_is_settled_at_any_age(
     """The process died before it heard of it, and so did whoever could have told."""
     payment_id = await journeys.started()
     asked = submit(payment_id)
-    for life in lives():
-        async with mortal_orchestrator(replica, life) as (parts, _):
-            await ask(parts, asked)
-        if life.place == "after confirm_intent":
-            break
+    async with mortal_orchestrator(replica, Life(ends_at="after confirm_intent")) as (parts, _):
+        await ask(parts, asked)
     assert len(await journeys.charges(payment_id)) == 1
     clock.advance(timedelta(hours=1))
     await replica.sweep()
@@ -152,14 +149,11 @@ async def test_a_submit_that_a_gateway_forgot_to_have_sent_is_not_said_to_have_c
     """As with a failover to a standby that did not have the last commits yet, of which nobody hears for long."""
     connection = await asyncpg.connect(plain_dsn(world.gateway_database.owner_url))
     try:
-        for life in lives():
-            payment_id = await journeys.started()
-            asked = submit(payment_id)
-            rows = await rows_of(connection, payment_id)
-            async with mortal_orchestrator(replica, life) as (parts, _):
-                await ask(parts, asked)
-            if life.place == "after confirm_intent":
-                break
+        payment_id = await journeys.started()
+        asked = submit(payment_id)
+        rows = await rows_of(connection, payment_id)
+        async with mortal_orchestrator(replica, Life(ends_at="after confirm_intent")) as (parts, _):
+            await ask(parts, asked)
         await put_back(connection, payment_id, rows)
     finally:
         await connection.close()
