@@ -321,6 +321,24 @@ async def test_held_connection_broken_in_use_is_unavailable_and_replaced(
         assert await connection.fetchval("SELECT 1") == 1
 
 
+async def test_a_server_that_denies_a_connection_is_unavailable_until_it_grants_one(
+    database: ServiceDatabase, postgres: EmbeddedPostgres
+) -> None:
+    role = role_of(database.runtime_url)
+    admin = await asyncpg.connect(postgres.admin_url)
+    async with DirectConnections(database.runtime_url, application_name="test", size=1) as held:
+        try:
+            await admin.execute(f'ALTER ROLE "{role}" NOLOGIN')
+            with pytest.raises(DependencyUnavailable):
+                async with held.statement(None):
+                    pass
+        finally:
+            await admin.execute(f'ALTER ROLE "{role}" LOGIN')
+            await admin.close()
+        async with held.statement(None) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
 async def test_held_connection_that_fell_silent_is_given_up(database: ServiceDatabase) -> None:
     async with DirectConnections(
         database.runtime_url, application_name="test", size=1, statement_timeout_ms=50

@@ -209,7 +209,12 @@ class DirectConnections:
             connection = self._free.pop()
             if not connection.is_closed():
                 return connection
-        return await self._connect()
+        try:
+            return await self._connect()
+        except asyncpg.PostgresError as error:
+            # Whatever a server says to who connects (a password that is being replaced, a right that was taken for a
+            # while, too many connections) is said of now: no loop ends for it, and the next call asks again.
+            raise DependencyUnavailable(dependency="database") from error
 
 
 async def connect_held(
