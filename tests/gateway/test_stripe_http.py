@@ -84,7 +84,11 @@ async def unknown_name() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def plain_where_tls_is_wanted() -> AsyncIterator[str]:
-    async with await asyncio.start_server(lambda _, writer: writer.write(ANSWER), "127.0.0.1", 0) as server:
+    def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(ANSWER)
+        writer.close()  # since Python 3.12 a server that ends waits for its connections
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
