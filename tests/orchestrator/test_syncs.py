@@ -25,6 +25,8 @@ from tests.orchestrator.samples import (
 
 READ = "GET /v1/payment_intents/{intent}"
 MANY = 60
+EXPERIMENTS = 5
+"""With a payment each, of which one is enough that nothing reads: one that is read again for its payer always is."""
 
 
 async def readings(journeys: Journeys) -> int:
@@ -38,11 +40,14 @@ def sync(payment_id: str) -> pb.SyncPaymentRequest:
 async def test_a_payment_that_was_paid_is_not_read_again_for_its_payer(
     as_payer: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
-    paid = await journeys.paid()
-    await journeys.stripe.clear_metrics()
-    for _ in range(5):
-        assert (await as_payer.SyncPayment(sync(paid))).payment == await journeys.payment(paid)
-    assert await readings(journeys) < 5  # the stand-in counts what due work reads of other payments, too
+    for _ in range(EXPERIMENTS):  # the stand-in counts what due work reads of other payments, too
+        paid = await journeys.paid()
+        await journeys.stripe.clear_metrics()
+        for _ in range(5):
+            assert (await as_payer.SyncPayment(sync(paid))).payment == await journeys.payment(paid)
+        if await readings(journeys) == 0:
+            return
+    raise AssertionError("each payment was read again")
 
 
 async def test_money_that_came_late_without_a_webhook_is_seen_when_its_payer_asks(
