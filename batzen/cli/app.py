@@ -15,6 +15,7 @@ import typer
 import batzen
 from batzen.cli import changing, connection, dead_letters, logs, pay, reading
 from batzen.cli.output import Session, tell_token
+from batzen.version import build
 
 EPILOG = """Where the suite is and who asks: options here, else BATZEN_TOKEN and
 BATZEN_ORCHESTRATOR_ADDRESS and its like, else the file .batzen/connection.json that `make up` writes, in this folder or
@@ -46,6 +47,12 @@ class Role(StrEnum):
     SELLER = "seller"
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"batzen {build()}")
+        raise typer.Exit
+
+
 @app.callback()
 def connect(
     context: typer.Context,
@@ -59,6 +66,9 @@ def connect(
     pricing: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,
     status: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,
     gateway: Annotated[str | None, typer.Option(metavar="HOST:PORT", show_default=False)] = None,
+    version: Annotated[  # noqa: ARG001 its callback reads it
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Version and commit, and no more.")
+    ] = False,
 ) -> None:
     """Take the options in front of the command; what they say is looked up when the command needs it."""
     addresses = {"orchestrator": orchestrator, "pricing": pricing, "status": status, "gateway": gateway}

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from batzen.cli.app import app
 from batzen.cli.cards import CARDS, payment_method_id
+from batzen.version import build
 
 COMMANDS = (
     "pay",
@@ -35,6 +36,13 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def batzen(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(app, list(arguments), env={**WIDE, **environment})
+
+
+def test_it_says_its_version_and_commit() -> None:
+    said = batzen("--version")
+
+    assert said.exit_code == 0
+    assert said.output == f"batzen {build()}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from batzen.version import VERSION, checked_out
+from tests.batzen.repository import commit_all
+
 ROOT = Path(__file__).parents[2]
-SOURCES = ("batzen", "pyproject.toml", "LICENSE")
+SOURCES = ("batzen", "pyproject.toml", "setup.py", "LICENSE")
 IMPORT_ALL = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
 
 
@@ -24,11 +27,12 @@ def _run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as `make wheel` does, from a copy."""
+    """Built as `make wheel` does, from a copy that is a repository of its own."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
+    commit_all(folder)
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation")
     built = _run(*pip, "--wheel-dir", "dist", ".", cwd=folder)
     assert built.returncode == 0, built.stderr
@@ -118,3 +122,14 @@ def test_the_extra_is_what_the_command_line_imports(wheel: Path, tmp_path: Path)
 
     assert {requirement.name for requirement in extra} == {"typer", "rich"}
     assert all(requirement.specifier.contains(distribution(requirement.name).version) for requirement in extra)
+
+
+def test_it_says_its_version_and_the_commit_that_it_was_built_from(wheel: Path, environment: Path) -> None:
+    commit = checked_out(wheel.parents[1])
+    said = _run(
+        environment / "bin" / "python", "-I", "-c", "from batzen.version import build; print(build())", cwd=environment
+    )
+
+    assert wheel.name.startswith(f"batzen-{VERSION}-")
+    assert len(commit) == len("0" * 40)
+    assert said.stdout.strip() == f"{VERSION} (commit {commit})"

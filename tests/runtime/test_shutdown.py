@@ -21,6 +21,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from batzen._channel import make_channel
+from batzen.version import build
 from local.issuer import Issuer
 from tests.eventually import eventually
 from tests.refusals import details_of, reason_of
@@ -112,6 +113,7 @@ async def test_streams_end_with_where_to_resume_and_the_process_with_0(tmp_path:
     assert seconds < EXIT_S_MAX
     assert [entry["message"] for entry in log if entry["message"] != "call"][-1] == "Ended"
     assert {entry["service"] for entry in log} == {"test"}
+    assert (log[0]["message"], log[0]["version"], log[0]["commit"]) == ("Starting", build().version, build().commit)
 
 
 async def test_a_unary_call_under_way_is_answered(tmp_path: Path) -> None:

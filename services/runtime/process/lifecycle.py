@@ -18,6 +18,7 @@ from typing import Final
 
 import uvloop
 
+from batzen.version import build
 from services.runtime.process.logs import json_logs
 
 COLLECTED_AFTER: Final = (50_000, 20, 100)
@@ -44,6 +45,7 @@ def run(main: Callable[[], Awaitable[None]], *, service: str, log_level: str = "
     The first signal ends `until_terminated`, or cancels `main` if it has not come that far; the second cancels `main`.
     """
     with json_logs(service=service, level=log_level):
+        _logger.info("Starting", extra={"fields": {"version": build().version, "commit": build().commit}})
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_supervised(main))
