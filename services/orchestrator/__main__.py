@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,9 +44,10 @@ from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
 from services.runtime.process.clock import Clock
 from services.runtime.process.lifecycle import until_terminated
-from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, command_line
-from services.runtime.process.settings import address, directory, reading, whole_number
-from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from services.runtime.process.program import Program
+from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings
+from services.runtime.process.settings import Reader, address, directory, whole_number
+from services.runtime.rpc.channels import TOKENS_DOC, TokenDirectory, peer_channel
 from services.runtime.rpc.limits import Limits
 from services.runtime.work.engine import Engine
 
@@ -71,20 +72,23 @@ class Settings:
     abandoned_after: timedelta
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
-        with reading(environ) as read:
-            abandoned_after_s = read(
-                "BATZEN_ABANDONED_AFTER_S", whole_number(at_least=1, at_most=30 * DAY_S), default=None
-            )
-            return cls(
-                process=ProcessSettings.read(read, environ, listen="127.0.0.1:7001"),
-                token_directory=read("BATZEN_TOKEN_DIRECTORY", directory),
-                pricing_address=read("BATZEN_PRICING_ADDRESS", address),
-                status_address=read("BATZEN_STATUS_ADDRESS", address),
-                gateway_address=read("BATZEN_GATEWAY_ADDRESS", address),
-                abandoned_after=ABANDONED_AFTER if abandoned_after_s is None else timedelta(seconds=abandoned_after_s),
-            )
+    def read(cls, read: Reader) -> Self:
+        """Read the settings."""
+        return cls(
+            process=ProcessSettings.read(read, listen="127.0.0.1:7001"),
+            token_directory=read("BATZEN_TOKEN_DIRECTORY", directory, doc=TOKENS_DOC),
+            pricing_address=read("BATZEN_PRICING_ADDRESS", address, doc="Where pricing is called."),
+            status_address=read("BATZEN_STATUS_ADDRESS", address, doc="Where status is called."),
+            gateway_address=read("BATZEN_GATEWAY_ADDRESS", address, doc="Where the gateway is called."),
+            abandoned_after=timedelta(
+                seconds=read(
+                    "BATZEN_ABANDONED_AFTER_S",
+                    whole_number(at_least=1, at_most=30 * DAY_S),
+                    default=int(ABANDONED_AFTER.total_seconds()),
+                    doc="After how many seconds without a payer's step a payment is cancelled.",
+                )
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +173,7 @@ async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
     settings.process.arm()
     async with AsyncExitStack() as stack:
-        engine = make_engine(settings.process.database_url, application_name=SERVICE, pool_size=2)
+        engine = make_engine(settings.process.database_url.current(), application_name=SERVICE, pool_size=2)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         tokens = TokenDirectory(settings.token_directory)
@@ -179,7 +183,7 @@ async def serve(settings: Settings) -> None:
         ]
         parts = await stack.enter_async_context(
             orchestrator_parts(
-                settings.process.database_url,
+                settings.process.database_url.current(),
                 pricing=pricing,
                 status=status,
                 gateway=gateway,
@@ -208,10 +212,7 @@ async def serve(settings: Settings) -> None:
         await until_terminated()
 
 
+PROGRAM: Final = Program(service=SERVICE, migrations=MIGRATIONS, read=Settings.read, serve=serve)
+
 if __name__ == "__main__":
-    command_line(
-        sys.argv[1:],
-        service=SERVICE,
-        migrations=MIGRATIONS,
-        serve=lambda environ: partial(serve, Settings.from_environ(environ)),
-    )
+    PROGRAM.main(sys.argv[1:])

@@ -17,10 +17,13 @@ from services.runtime.rpc.call_log import AUTHORIZATION, BEARER
 from services.runtime.rpc.identity import TOKEN_BYTES_MAX, is_tenant_id
 from services.runtime.rpc.tls import TlsFiles
 
-__all__ = ["PEER_TIMEOUT_S", "TokenDirectory", "peer_channel", "streaming"]
+__all__ = ["PEER_TIMEOUT_S", "TOKENS_DOC", "TokenDirectory", "peer_channel", "streaming"]
 
 PEER_TIMEOUT_S: Final = 10.0
 """Of a call to a peer that has no deadline of its own, as in a job."""
+
+TOKENS_DOC: Final = "Where this service's own tokens are, `<tenant>.jwt` each; the files are followed."
+"""What BATZEN_TOKEN_DIRECTORY means."""
 
 
 class TokenDirectory:
