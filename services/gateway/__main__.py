@@ -287,6 +287,7 @@ async def serve(settings: Settings) -> None:
     settings.process.arm(stripe_key=settings.stripe_key.current())
     clock = Clock()
     async with AsyncExitStack() as stack:
+        stack.enter_context(settings.process.observed(SERVICE))
         tokens = TokenDirectory(settings.token_directory)
         orchestrator = await stack.enter_async_context(
             peer_channel(settings.orchestrator_address, tokens=tokens, tls=settings.process.tls)

@@ -173,6 +173,7 @@ async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
     settings.process.arm()
     async with AsyncExitStack() as stack:
+        stack.enter_context(settings.process.observed(SERVICE))
         engine = make_engine(settings.process.database_url.current(), application_name=SERVICE, pool_size=2)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)

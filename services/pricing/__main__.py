@@ -41,6 +41,7 @@ async def serve(settings: ProcessSettings) -> None:
     """Serve until the process is terminated."""
     settings.arm()
     async with AsyncExitStack() as stack:
+        stack.enter_context(settings.observed(SERVICE))
         engine = make_engine(settings.database_url.current(), application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         held = await stack.enter_async_context(

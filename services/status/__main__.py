@@ -162,8 +162,9 @@ async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
 async def serve(settings: ProcessSettings) -> None:
     """Serve until the process is terminated."""
     settings.arm()
-    async with serving(settings):
-        await until_terminated()
+    with settings.observed(SERVICE):
+        async with serving(settings):
+            await until_terminated()
 
 
 async def maintain_history(settings: MaintenanceSettings, _: Sequence[str]) -> None:

@@ -94,12 +94,11 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         fields = getattr(record, "fields", None)
+        entry.update(call_context.log_fields())
         if fields:
             entry.update(fields)
         else:
             entry["logger"] = record.name
-        if "correlation_id" not in entry and (correlation := call_context.correlation_id()):
-            entry["correlation_id"] = correlation
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)[-TEXT_CHARACTERS_MAX:]
         line = _encode(entry)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.runtime import crash_points
 from services.runtime.database.connections import ping, role_of
+from services.runtime.observability import tracing
 from services.runtime.process.followed import Followed, once
 from services.runtime.process.lifecycle import utc_now
 from services.runtime.process.settings import Reader, address, flag, one_of, part_of_one, path, secret_text, text
@@ -72,7 +73,10 @@ class ProcessSettings:
                 doc="The collector that traces are sent to (OTLP over gRPC); without it nothing is traced.",
             ),
             trace_ratio=read(
-                "BATZEN_TRACE_RATIO", part_of_one(), default=0.1, doc="Which part of the correlation ids is traced."
+                "BATZEN_TRACE_RATIO",
+                part_of_one(),
+                default=tracing.RATIO,
+                doc="Which part of the correlation ids is traced.",
             ),
             error_tracking_dsn=once(
                 read.secret(
@@ -111,6 +115,12 @@ class ProcessSettings:
         crash_points.configure(
             record=self.crash_record, armed=self.crash_file, production=self.production, stripe_key=stripe_key
         )
+
+    @contextmanager
+    def observed(self, service: str) -> Generator[None]:
+        """Record and report what the settings say while inside."""
+        with tracing.exporting(self.otlp_endpoint, service=service, ratio=self.trace_ratio):
+            yield
 
     def verifier(self) -> TokenVerifier:
         """Return what checks the tokens of callers."""

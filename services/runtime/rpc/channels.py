@@ -12,6 +12,7 @@ from grpc import aio
 
 from batzen._channel import make_channel, streaming
 from services.errors import DependencyUnavailable
+from services.runtime.observability.spans import peer_call
 from services.runtime.rpc import call_context
 from services.runtime.rpc.call_log import AUTHORIZATION, BEARER
 from services.runtime.rpc.identity import TOKEN_BYTES_MAX, is_tenant_id
@@ -68,4 +69,5 @@ def peer_channel(
         metadata=metadata,
         remaining_s=call_context.time_remaining,
         credentials=None if tls is None else tls.channel_credentials(),
+        observe=peer_call,
     )

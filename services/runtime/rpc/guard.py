@@ -37,7 +37,7 @@ from services.errors import (
 )
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import Allow, admit
-from services.runtime.rpc.call_log import ServedCall, begin, fail, log_end
+from services.runtime.rpc.call_log import ServedCall, admitted, begin, fail, log_end
 from services.runtime.rpc.callers import Callers
 from services.runtime.rpc.identity import Caller, TokenVerifier
 from services.runtime.rpc.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, Limits
@@ -178,8 +178,7 @@ class Guard:
         if call.token is None:
             raise Unauthenticated
         caller = await self._verifier.verify(call.token)
-        call.token = None  # a stream may last, and has many like it
-        call.caller = caller
+        admitted(call, caller)
         call_context.admitted(caller, admit(rule, caller))
         return caller
 
