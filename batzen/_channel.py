@@ -58,6 +58,21 @@ _SERVICE_CONFIG: Final = json.dumps(
 )
 
 
+class Observed(Protocol):
+    """A call that somebody looks at from its beginning to its end."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What is sent with it, besides all else."""
+
+    def follow(self, call: aio.Call) -> None:
+        """Take the call, which has begun."""
+
+
+Observe = Callable[[str], Observed | None]
+"""Asked for each unary call by the full name of its method; None: nobody looks. A stream outlives what opened it."""
+
+
 def make_channel(
     address: str,
     *,
@@ -65,14 +80,15 @@ def make_channel(
     metadata: Callable[[], Metadata],
     remaining_s: Callable[[], float | None] = lambda: None,
     credentials: grpc.ChannelCredentials | None = None,
+    observe: Observe | None = None,
     options: Sequence[tuple[str, int | str]] = (),
 ) -> aio.Channel:
     """Return a channel to `address`, for `async with`; plaintext without `credentials`.
 
     `timeout_s` is the deadline of every unary call that names none; none is later than what `remaining_s` says is left
     of the call being served, less `HOP_MARGIN_S`. Streams have only that and what they are called with. `metadata` is
-    asked for each call and must not block; what a call is given with the same key takes its place. `options` override
-    ours and are for tests.
+    asked for each call and must not block; what a call is given with the same key takes its place. `observe` is asked
+    who looks at a call. `options` override ours and are for tests.
     """
     ours: list[tuple[str, int | str]] = [
         ("grpc.keepalive_time_ms", _ms(KEEPALIVE_S)),
@@ -89,7 +105,7 @@ def make_channel(
         inner = aio.insecure_channel(address, options=merged)
     else:
         inner = aio.secure_channel(address, credentials, options=merged)
-    return _Channel(inner, timeout_s=timeout_s, metadata=metadata, remaining_s=remaining_s)
+    return _Channel(inner, timeout_s=timeout_s, metadata=metadata, remaining_s=remaining_s, observe=observe)
 
 
 class Stream(Protocol[Response_co]):
@@ -119,14 +135,21 @@ class _Channel(aio.Channel):
         timeout_s: float,
         metadata: Callable[[], Metadata],
         remaining_s: Callable[[], float | None],
+        observe: Observe | None,
     ) -> None:
         self._inner: Any = inner  # the stubs below it do not know _registered_method
         self._timeout_s = timeout_s
         self._metadata = metadata
         self._remaining_s = remaining_s
+        self._observe = observe
 
-    def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
-        return self._prepared(self._inner.unary_unary(*args, **kwargs), timeout_s=self._timeout_s)
+    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self._prepared(
+            self._inner.unary_unary(method, *args, **kwargs),
+            timeout_s=self._timeout_s,
+            observe=self._observe,
+            method=method,
+        )
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
         return self._prepared(self._inner.unary_stream(*args, **kwargs), timeout_s=None)
@@ -137,7 +160,9 @@ class _Channel(aio.Channel):
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
         return self._prepared(self._inner.stream_stream(*args, **kwargs), timeout_s=None)
 
-    def _prepared(self, start: Callable[..., Any], *, timeout_s: float | None) -> Any:
+    def _prepared(
+        self, start: Callable[..., Any], *, timeout_s: float | None, observe: Observe | None = None, method: str = ""
+    ) -> Any:
         own_metadata, own_remaining_s, default_s = self._metadata, self._remaining_s, timeout_s
 
         def call(
@@ -152,7 +177,12 @@ class _Channel(aio.Channel):
             if metadata is not None:
                 replaced = {key for key, _ in metadata}
                 given = (*(pair for pair in given if pair[0] not in replaced), *metadata)
-            return start(request, timeout=timeout_s, metadata=given, **kwargs)
+            observed = None if observe is None else observe(method)
+            if observed is None:
+                return start(request, timeout=timeout_s, metadata=given, **kwargs)
+            started = start(request, timeout=timeout_s, metadata=(*observed.metadata, *given), **kwargs)
+            observed.follow(started)
+            return started
 
         return call
 

@@ -24,6 +24,7 @@ from typing import Final, Self, Unpack
 import grpc
 
 from batzen._channel import Metadata, make_channel
+from batzen._tracing import callers_span
 from batzen._translation import TranslatingChannel
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
 from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceStub
@@ -95,7 +96,13 @@ class Client:
 
         def channel(address: str) -> TranslatingChannel:
             return TranslatingChannel(
-                make_channel(address, timeout_s=timeout_s, metadata=self._metadata, credentials=credentials)
+                make_channel(
+                    address,
+                    timeout_s=timeout_s,
+                    metadata=self._metadata,
+                    credentials=credentials,
+                    observe=callers_span,
+                )
             )
 
         channels = [

@@ -17,6 +17,13 @@ from services.gateway.webhooks.events import subscribed_types
 
 SERVICES: Final = ("gateway", "pricing", "status", "orchestrator")
 """The one that takes longest to start comes first."""
+CALLED: Final[Mapping[str, tuple[str, ...]]] = {
+    "gateway": ("orchestrator",),
+    "pricing": (),
+    "status": (),
+    "orchestrator": ("pricing", "status", "gateway"),
+}
+"""Which others a service calls."""
 OURS: Final = ("BATZEN_", "STRIPE_", "PG")
 """Settings of the person at the terminal are for `make up` and `make demo`, not for the processes below them."""
 STAND_IN_RATE: Final = "100000"
@@ -77,15 +84,15 @@ def service_environment(
         "BATZEN_ENVIRONMENT": "development",
         "BATZEN_LISTEN": f"{HOST}:{ports[service]}",
         "BATZEN_HEALTH_LISTEN": f"{HOST}:{ports[f'{service}-health']}",
-        "BATZEN_METRICS_LISTEN": f"{HOST}:{ports[f'{service}-metrics']}",
         "BATZEN_REFLECTION": "1",
         "BATZEN_RUNTIME_DATABASE_URL": database.runtime_url,
         "BATZEN_JWKS": str(jwks),
         "BATZEN_TOKEN_ISSUER": ISSUER,
         "BATZEN_TOKEN_AUDIENCE": AUDIENCE,
-        "BATZEN_TOKEN_DIRECTORY": str(tokens / service),
     }
-    environment |= {f"BATZEN_{peer.upper()}_ADDRESS": f"{HOST}:{ports[peer]}" for peer in SERVICES if peer != service}
+    if CALLED[service]:
+        environment["BATZEN_TOKEN_DIRECTORY"] = str(tokens / service)
+    environment |= {f"BATZEN_{peer.upper()}_ADDRESS": f"{HOST}:{ports[peer]}" for peer in CALLED[service]}
     if service == "gateway":
         environment |= {
             "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",

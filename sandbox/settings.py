@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 _SETTLE_DELAY_S = 0.05  # Long enough that `charge.updated` comes visibly after the answer, short enough for a demo.
 _RETRY_BACKOFF_S = 0.2  # First pause between deliveries of one event; doubles. Stripe waits hours, nobody here can.
@@ -30,7 +31,7 @@ class Settings:
         host, _, port = environ.get("BATZEN_SANDBOX_LISTEN", "127.0.0.1:7200").rpartition(":")
         if host not in ("127.0.0.1", "localhost", "[::1]"):
             raise ValueError("BATZEN_SANDBOX_LISTEN must name a loopback address: the sandbox checks no secrets.")
-        secrets = environ.get("BATZEN_SANDBOX_WEBHOOK_SECRET", "")
+        secrets = _secret(environ, "BATZEN_SANDBOX_WEBHOOK_SECRET")
         url = environ.get("BATZEN_SANDBOX_WEBHOOK_URL") or None
         if url and not secrets:
             raise ValueError("BATZEN_SANDBOX_WEBHOOK_SECRET is needed beside BATZEN_SANDBOX_WEBHOOK_URL.")
@@ -47,6 +48,17 @@ class Settings:
             / 1000,
             check_answers=environ.get("BATZEN_SANDBOX_CHECK_ANSWERS", "0") == "1",
         )
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str:
+    """Return a secret, which may stand in a file instead."""
+    file = environ.get(f"{name}_FILE", "")
+    if not file:
+        return environ.get(name, "")
+    try:
+        return Path(file).read_text().strip()
+    except OSError as error:
+        raise ValueError(f"{name}_FILE names a file that cannot be read.") from error
 
 
 def _listed(text: str) -> tuple[str, ...]:

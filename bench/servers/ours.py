@@ -19,6 +19,7 @@ from bench.sample import REQUEST_ID, SNAPSHOT
 from bench.servers.control import controlled, payment_id
 from services.runtime.process.lifecycle import run, until_terminated, utc_now
 from services.runtime.process.service import ProcessSettings
+from services.runtime.process.settings import settings_from
 from services.status.__main__ import SERVICE, read_settings, serving
 from services.status.domain.records import Transition
 from services.status.watches.hub import WatchHub
@@ -69,4 +70,4 @@ if __name__ == "__main__":
     answers = os.dup(STANDARD_OUTPUT)
     log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, STANDARD_OUTPUT)  # a service logs there
-    run(partial(_serve, read_settings(os.environ), replies=answers), service=SERVICE)
+    run(partial(_serve, settings_from(os.environ, read_settings), replies=answers), service=SERVICE)

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,28 +48,26 @@ from services.gateway.webhooks.endpoint import Webhooks, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
 from services.gateway.webhooks.port import serving
 from services.runtime.database.connections import DirectConnections, make_engine
-from services.runtime.database.engine_pool import EnginePool
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
-from services.runtime.observability.metrics import OFF, Meter
-from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.clock import Clock
+from services.runtime.process.followed import Followed
 from services.runtime.process.lifecycle import StartRefused, fail, until_terminated
-from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, command_line
+from services.runtime.process.program import Command, Program
+from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, read_owner_url, read_production
 from services.runtime.process.settings import (
+    Form,
     Reader,
     Secret,
     address,
     directory,
     each_of,
-    one_of,
-    reading,
+    secret_text,
     text,
     whole_number,
 )
-from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from services.runtime.rpc.channels import TOKENS_DOC, TokenDirectory, peer_channel
 from services.runtime.work.engine import Engine
-from services.runtime.work.sampling import sampling, waiting_work
 
 SERVICE: Final = "gateway"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -97,48 +94,85 @@ class Settings:
     webhook_listen: str
     token_directory: Path
     orchestrator_address: str
-    stripe_key: str = field(repr=False)
+    stripe_key: Followed[str]
     stripe_base: str | None
     stripe_rates: Rates
     tenant_id: str
-    webhook_secrets: tuple[str, ...] = field(repr=False)
-    connect_webhook_secrets: tuple[str, ...] = field(repr=False)
+    webhook_secrets: Followed[tuple[str, ...]]
+    connect_webhook_secrets: Followed[tuple[str, ...]] | None
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
-        with reading(environ) as read:
-            process = ProcessSettings.read(read, environ, listen="127.0.0.1:7004")
+    def read(cls, read: Reader) -> Self:
+        """Read the settings."""
+        process = ProcessSettings.read(read, listen="127.0.0.1:7004")
+        return cls(
+            process=process,
+            webhook_listen=read(
+                "BATZEN_WEBHOOK_LISTEN", address, default="127.0.0.1:7104", doc="Where webhooks (HTTP) are taken."
+            ),
+            token_directory=read("BATZEN_TOKEN_DIRECTORY", directory, doc=TOKENS_DOC),
+            orchestrator_address=read("BATZEN_ORCHESTRATOR_ADDRESS", address, doc="Where the orchestrator is called."),
+            stripe_key=read.secret(
+                "STRIPE_API_KEY",
+                stripe_key(is_live=process.production),
+                doc="Stripe's secret or restricted key, of a live mode in production and of a test mode elsewhere.",
+            ),
+            stripe_base=read(
+                "STRIPE_API_BASE", text, default=None, shown="https://api.stripe.com", doc="Where Stripe is called."
+            ),
+            stripe_rates=stripe_rates(read, is_live=process.production),
+            tenant_id=read_tenant(read),
+            webhook_secrets=read.secret(
+                "BATZEN_STRIPE_WEBHOOK_SECRETS",
+                each_of(secret_text),
+                doc="What the events of our own account may be signed with; two while one takes the other's place.",
+            ),
+            connect_webhook_secrets=read.secret(
+                "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS",
+                each_of(secret_text),
+                default=None,
+                doc="The same for the events of connected accounts; without it their path does not exist.",
+            ),
+        )
 
-            def stripe_key(value: str) -> str:
-                if process.production and not value.startswith(LIVE_KEYS):
-                    raise ValueError("is no live key (sk_live_…, rk_live_…), and BATZEN_ENVIRONMENT is production")
-                if not process.production and value.startswith(LIVE_KEYS):
-                    raise ValueError("is a live key, and BATZEN_ENVIRONMENT is not production")
-                if not process.production and not value.startswith(TEST_KEYS):
-                    raise ValueError("is no test key (sk_test_…, rk_test_…)")
-                return Secret(value)
 
-            return cls(
-                process=process,
-                webhook_listen=read("BATZEN_WEBHOOK_LISTEN", address, default="127.0.0.1:7104"),
-                token_directory=read("BATZEN_TOKEN_DIRECTORY", directory),
-                orchestrator_address=read("BATZEN_ORCHESTRATOR_ADDRESS", address),
-                stripe_key=read("STRIPE_API_KEY", stripe_key),
-                stripe_base=read("STRIPE_API_BASE", text, default=None),
-                stripe_rates=stripe_rates(read, is_live=process.production),
-                tenant_id=read("BATZEN_TENANT", text, default=TENANT),
-                webhook_secrets=read("BATZEN_STRIPE_WEBHOOK_SECRETS", each_of(Secret)),
-                connect_webhook_secrets=read("BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS", each_of(Secret), default=()),
-            )
+def read_tenant(read: Reader) -> str:
+    """Read whose Stripe account the key opens."""
+    return read("BATZEN_TENANT", text, default=TENANT, doc="The tenant whose Stripe account the key opens.")
+
+
+def stripe_key(*, is_live: bool) -> Form[str]:
+    """Return the form of a key of the mode."""
+
+    def parse(value: str) -> str:
+        if is_live and not value.startswith(LIVE_KEYS):
+            raise ValueError("is no live key (sk_live_…, rk_live_…), and BATZEN_ENVIRONMENT is production")
+        if not is_live and value.startswith(LIVE_KEYS):
+            raise ValueError("is a live key, and BATZEN_ENVIRONMENT is not production")
+        if not is_live and not value.startswith(TEST_KEYS):
+            raise ValueError("is no test key (sk_test_…, rk_test_…)")
+        return Secret(value)
+
+    return Form(parse, "`sk_…` or `rk_…`")
 
 
 def stripe_rates(read: Reader, *, is_live: bool) -> Rates:
     """Read how many calls a second this process may make: what Stripe takes, divided by the number of replicas."""
     calls_per_s = whole_number(at_least=1, at_most=STRIPE_RATE_MAX)
     return Rates(
-        account=read("BATZEN_STRIPE_RATE", calls_per_s, default=STRIPE_RATE_LIVE if is_live else STRIPE_RATE_TEST),
-        endpoint=read("BATZEN_STRIPE_ENDPOINT_RATE", calls_per_s, default=STRIPE_ENDPOINT_RATE),
+        account=read(
+            "BATZEN_STRIPE_RATE",
+            calls_per_s,
+            default=STRIPE_RATE_LIVE if is_live else STRIPE_RATE_TEST,
+            shown=f"{STRIPE_RATE_LIVE} in production, {STRIPE_RATE_TEST} elsewhere",
+            doc="Calls a second that this process sends to Stripe: what the account may, divided by the replicas.",
+        ),
+        endpoint=read(
+            "BATZEN_STRIPE_ENDPOINT_RATE",
+            calls_per_s,
+            default=STRIPE_ENDPOINT_RATE,
+            doc="The same of one of Stripe's endpoints.",
+        ),
     )
 
 
@@ -173,7 +207,6 @@ async def gateway_parts(
     tenant_id: str = TENANT,
     try_timeout_s: float = TRY_TIMEOUT_S,
     stripe_limits: StripeLimits | None = None,
-    meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the gateway on its database, which must be migrated or about to be. Without limits nothing waits."""
     now = clock.now
@@ -191,8 +224,7 @@ async def gateway_parts(
         )
         stack.push_async_callback(provider.close)
         await stack.enter_async_context(account.verifying(provider))
-        show_pools(meter, held, EnginePool(engine))
-        work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id], meter=meter)
+        work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id])
         store = Store(held, clock=clock, wake=work.wake)
         call_store = CallStore(held)
         calls = Calls(
@@ -221,8 +253,6 @@ async def gateway_parts(
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
         work.register(sweep.work, inbox.work, deliveries.work, Looker(held, reader).work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
-        waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
-        await stack.enter_async_context(sampling(meter, waiting))
         yield Parts(
             clock=clock,
             engine=engine,
@@ -254,29 +284,32 @@ async def gateway_parts(
 
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
-    settings.process.arm(stripe_key=settings.stripe_key)
+    settings.process.arm(stripe_key=settings.stripe_key.current())
     clock = Clock()
     async with AsyncExitStack() as stack:
-        meter = await stack.enter_async_context(settings.process.metering())
+        stack.enter_context(settings.process.observed(SERVICE))
         tokens = TokenDirectory(settings.token_directory)
         orchestrator = await stack.enter_async_context(
             peer_channel(settings.orchestrator_address, tokens=tokens, tls=settings.process.tls)
         )
         parts = await stack.enter_async_context(
             gateway_parts(
-                settings.process.database_url,
+                settings.process.database_url.current(),
                 sink=GatewayEventSinkServiceStub(orchestrator),
-                stripe_key=settings.stripe_key,
+                stripe_key=settings.stripe_key.current(),
                 stripe_base=settings.stripe_base,
                 tenant_id=settings.tenant_id,
                 stripe_limits=StripeLimits(settings.stripe_rates, clock=time.monotonic),
                 clock=clock,
-                meter=meter,
             )
         )
         await stack.enter_async_context(parts.work.running())
         endpoints = endpoints_of(
-            settings.tenant_id, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
+            settings.tenant_id,
+            secrets=settings.webhook_secrets.current(),
+            connect_secrets=()
+            if settings.connect_webhook_secrets is None
+            else settings.connect_webhook_secrets.current(),
         )
         webhooks = Webhooks(parts.inbox, endpoints=endpoints, now=clock.now)
         await stack.enter_async_context(serving(webhooks, listen=settings.webhook_listen))
@@ -286,28 +319,42 @@ async def serve(settings: Settings) -> None:
                 partial(ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server, parts.ops),
                 access=TABLE,
                 engine=parts.engine,
-                meter=meter,
             )
         )
         await until_terminated()
 
 
-async def repin_tenant(arguments: Sequence[str]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepinSettings:
+    """What is needed to move a tenant to another account."""
+
+    owner_url: str = field(repr=False)
+    tenant_id: str
+    livemode: bool
+
+    @classmethod
+    def read(cls, read: Reader) -> Self:
+        """Read the settings."""
+        return cls(owner_url=read_owner_url(read), tenant_id=read_tenant(read), livemode=read_production(read))
+
+
+async def repin_tenant(settings: RepinSettings, arguments: Sequence[str]) -> None:
     """Do `repin acct_…`: let the next processes take a key of that account for BATZEN_TENANT."""
     if len(arguments) != 1 or not ACCOUNT_ID.fullmatch(arguments[0]):
         raise StartRefused("usage: python -m services.gateway repin acct_…")
-    with reading(os.environ) as read:
-        owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
-        tenant_id = read("BATZEN_TENANT", text, default=TENANT)
-        livemode = read("BATZEN_ENVIRONMENT", one_of("development", "production")) == "production"
-    _logger.info(await repin(owner_url, tenant_id=tenant_id, account_id=arguments[0], livemode=livemode))
+    said = await repin(
+        settings.owner_url, tenant_id=settings.tenant_id, account_id=arguments[0], livemode=settings.livemode
+    )
+    _logger.info(said)
 
+
+PROGRAM: Final = Program(
+    service=SERVICE,
+    migrations=MIGRATIONS,
+    read=Settings.read,
+    serve=serve,
+    commands={"repin": Command(read=RepinSettings.read, run=repin_tenant)},
+)
 
 if __name__ == "__main__":
-    command_line(
-        sys.argv[1:],
-        service=SERVICE,
-        migrations=MIGRATIONS,
-        serve=lambda environ: partial(serve, Settings.from_environ(environ)),
-        commands={"repin": repin_tenant},
-    )
+    PROGRAM.main(sys.argv[1:])

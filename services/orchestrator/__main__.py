@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,16 +42,14 @@ from services.orchestrator.transition_outbox import TransitionOutbox
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
-from services.runtime.observability.metrics import OFF, Meter
-from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.clock import Clock
 from services.runtime.process.lifecycle import until_terminated
-from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, command_line
-from services.runtime.process.settings import address, directory, reading, whole_number
-from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from services.runtime.process.program import Program
+from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings
+from services.runtime.process.settings import Reader, address, directory, whole_number
+from services.runtime.rpc.channels import TOKENS_DOC, TokenDirectory, peer_channel
 from services.runtime.rpc.limits import Limits
 from services.runtime.work.engine import Engine
-from services.runtime.work.sampling import sampling, waiting_work
 
 SERVICE: Final = "orchestrator"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -74,20 +72,23 @@ class Settings:
     abandoned_after: timedelta
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
-        with reading(environ) as read:
-            abandoned_after_s = read(
-                "BATZEN_ABANDONED_AFTER_S", whole_number(at_least=1, at_most=30 * DAY_S), default=None
-            )
-            return cls(
-                process=ProcessSettings.read(read, environ, listen="127.0.0.1:7001"),
-                token_directory=read("BATZEN_TOKEN_DIRECTORY", directory),
-                pricing_address=read("BATZEN_PRICING_ADDRESS", address),
-                status_address=read("BATZEN_STATUS_ADDRESS", address),
-                gateway_address=read("BATZEN_GATEWAY_ADDRESS", address),
-                abandoned_after=ABANDONED_AFTER if abandoned_after_s is None else timedelta(seconds=abandoned_after_s),
-            )
+    def read(cls, read: Reader) -> Self:
+        """Read the settings."""
+        return cls(
+            process=ProcessSettings.read(read, listen="127.0.0.1:7001"),
+            token_directory=read("BATZEN_TOKEN_DIRECTORY", directory, doc=TOKENS_DOC),
+            pricing_address=read("BATZEN_PRICING_ADDRESS", address, doc="Where pricing is called."),
+            status_address=read("BATZEN_STATUS_ADDRESS", address, doc="Where status is called."),
+            gateway_address=read("BATZEN_GATEWAY_ADDRESS", address, doc="Where the gateway is called."),
+            abandoned_after=timedelta(
+                seconds=read(
+                    "BATZEN_ABANDONED_AFTER_S",
+                    whole_number(at_least=1, at_most=30 * DAY_S),
+                    default=int(ABANDONED_AFTER.total_seconds()),
+                    doc="After how many seconds without a payer's step a payment is cancelled.",
+                )
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,6 @@ async def orchestrator_parts(
     gateway: aio.Channel,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
-    meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
     async with AsyncExitStack() as stack:
@@ -159,16 +159,13 @@ async def orchestrator_parts(
             status=Status(StatusServiceStub(status)),
             gateway=Gateway(intents=IntentServiceStub(gateway), refunds=RefundServiceStub(gateway)),
         )
-        show_pools(meter, held)
-        work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
+        work = Engine(database_url, held, clock=clock, application_name=SERVICE)
         store = Store(held, clock=clock, wake=work.wake)
         parts = wired(store, peers, work, clock=clock, abandoned_after=abandoned_after)
         work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
-        waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
-        await stack.enter_async_context(sampling(meter, waiting))
         yield parts
 
 
@@ -176,8 +173,8 @@ async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
     settings.process.arm()
     async with AsyncExitStack() as stack:
-        meter = await stack.enter_async_context(settings.process.metering())
-        engine = make_engine(settings.process.database_url, application_name=SERVICE, pool_size=2)
+        stack.enter_context(settings.process.observed(SERVICE))
+        engine = make_engine(settings.process.database_url.current(), application_name=SERVICE, pool_size=2)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         tokens = TokenDirectory(settings.token_directory)
@@ -187,13 +184,12 @@ async def serve(settings: Settings) -> None:
         ]
         parts = await stack.enter_async_context(
             orchestrator_parts(
-                settings.process.database_url,
+                settings.process.database_url.current(),
                 pricing=pricing,
                 status=status,
                 gateway=gateway,
                 clock=Clock(),
                 abandoned_after=settings.abandoned_after,
-                meter=meter,
             )
         )
         await stack.enter_async_context(parts.work.running(grace_s=DRAIN_S))
@@ -212,16 +208,12 @@ async def serve(settings: Settings) -> None:
                 access=TABLE,
                 engine=engine,
                 limits=LIMITS,
-                meter=meter,
             )
         )
         await until_terminated()
 
 
+PROGRAM: Final = Program(service=SERVICE, migrations=MIGRATIONS, read=Settings.read, serve=serve)
+
 if __name__ == "__main__":
-    command_line(
-        sys.argv[1:],
-        service=SERVICE,
-        migrations=MIGRATIONS,
-        serve=lambda environ: partial(serve, Settings.from_environ(environ)),
-    )
+    PROGRAM.main(sys.argv[1:])

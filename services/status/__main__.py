@@ -7,27 +7,25 @@ makes the months of history to come and takes out those that are old.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from services.access import TABLE
 from services.runtime.database.connections import DirectConnections, make_engine
-from services.runtime.database.engine_pool import EnginePool
 from services.runtime.database.migrations import wait_for_schema
-from services.runtime.observability.metrics import OFF, Meter
-from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.lifecycle import until_terminated, utc_now
-from services.runtime.process.service import SCHEMA_WAIT_S, OwnerSettings, ProcessSettings, command_line
-from services.runtime.process.settings import reading, whole_number
+from services.runtime.process.program import Command, Program
+from services.runtime.process.service import SCHEMA_WAIT_S, OwnerSettings, ProcessSettings
+from services.runtime.process.settings import Reader, whole_number
 from services.runtime.rpc.access import admit
 from services.runtime.rpc.identity import Caller
 from services.runtime.rpc.limits import Limits
@@ -57,10 +55,30 @@ LIMITS: Final = Limits(
 )
 
 
-def read_settings(environ: Mapping[str, str]) -> ProcessSettings:
-    """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
-    with reading(environ) as read:
-        return ProcessSettings.read(read, environ, listen="127.0.0.1:7003")
+def read_settings(read: Reader) -> ProcessSettings:
+    """Read the settings."""
+    return ProcessSettings.read(read, listen="127.0.0.1:7003")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceSettings:
+    """What is needed to look after the months of history."""
+
+    owner: OwnerSettings
+    history_months: int
+
+    @classmethod
+    def read(cls, read: Reader) -> Self:
+        """Read the settings."""
+        return cls(
+            owner=OwnerSettings.read(read),
+            history_months=read(
+                "BATZEN_HISTORY_MONTHS",
+                whole_number(at_least=1, at_most=1_200),
+                default=HISTORY_MONTHS,
+                doc="How many months of history are kept of payments that are settled.",
+            ),
+        )
 
 
 @asynccontextmanager
@@ -73,14 +91,12 @@ async def status_servicer(
     now: Callable[[], datetime],
     limits: StreamLimits = STREAM_LIMITS,
     hello_every_s: float = HELLO_EVERY_S,
-    meter: Meter = OFF,
 ) -> AsyncIterator[StatusServicer]:
     """Build the service on its database; its streams are fed while inside. `verify` knows tokens of end users."""
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(
             DirectConnections(database_url, application_name=SERVICE, size=DIRECT_CONNECTIONS)
         )
-        show_pools(meter, held, EnginePool(engine))
         store = StatusStore(held)
         hints = Hints(database_url, application_name=SERVICE, hello_every_s=hello_every_s)
         hub = WatchHub(store, announce=hints.announce, draining=draining, limits=limits)
@@ -121,19 +137,13 @@ async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
     draining = asyncio.Event()
     verifier = settings.verifier()
     async with AsyncExitStack() as stack:
-        meter = await stack.enter_async_context(settings.metering())
-        engine = make_engine(settings.database_url, application_name=SERVICE)
+        engine = make_engine(settings.database_url.current(), application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         await check_order(engine, timeout_s=SCHEMA_WAIT_S)
         servicer = await stack.enter_async_context(
             status_servicer(
-                settings.database_url,
-                engine=engine,
-                verify=verifier.verify,
-                draining=draining,
-                now=utc_now,
-                meter=meter,
+                settings.database_url.current(), engine=engine, verify=verifier.verify, draining=draining, now=utc_now
             )
         )
         await stack.enter_async_context(
@@ -144,7 +154,6 @@ async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
                 engine=engine,
                 limits=LIMITS,
                 draining=draining,
-                meter=meter,
             )
         )
         yield servicer
@@ -153,22 +162,26 @@ async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
 async def serve(settings: ProcessSettings) -> None:
     """Serve until the process is terminated."""
     settings.arm()
-    async with serving(settings):
-        await until_terminated()
+    with settings.observed(SERVICE):
+        async with serving(settings):
+            await until_terminated()
 
 
-async def maintain_history(owner: OwnerSettings) -> None:
+async def maintain_history(settings: MaintenanceSettings, _: Sequence[str]) -> None:
     """Make the months to come, and take out those that are old and settled."""
-    with reading(os.environ) as read:
-        history_months = read("BATZEN_HISTORY_MONTHS", whole_number(at_least=1, at_most=1_200), default=HISTORY_MONTHS)
-    await maintain(owner.owner_url, runtime_role=owner.runtime_role, now=utc_now(), history_months=history_months)
+    owner = settings.owner
+    await maintain(
+        owner.owner_url, runtime_role=owner.runtime_role, now=utc_now(), history_months=settings.history_months
+    )
 
+
+PROGRAM: Final = Program(
+    service=SERVICE,
+    migrations=MIGRATIONS,
+    read=read_settings,
+    serve=serve,
+    maintain=Command(read=MaintenanceSettings.read, run=maintain_history),
+)
 
 if __name__ == "__main__":
-    command_line(
-        sys.argv[1:],
-        service=SERVICE,
-        migrations=MIGRATIONS,
-        serve=lambda environ: partial(serve, read_settings(environ)),
-        maintain=maintain_history,
-    )
+    PROGRAM.main(sys.argv[1:])

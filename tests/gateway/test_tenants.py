@@ -28,7 +28,7 @@ from services.gateway.stripe_api import platform_account
 from services.gateway.stripe_api.client import KeyNotTaken
 from services.gateway.stripe_api.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
 from services.runtime.database.connections import plain_dsn
-from services.runtime.process.settings import SettingsError
+from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.conftest import Databases
@@ -350,8 +350,8 @@ def test_live_keys_are_for_production_and_test_keys_for_elsewhere(
     }
 
     if problem is None:
-        assert Settings.from_environ(environ).stripe_key == key
+        assert settings_from(environ, Settings.read).stripe_key.current() == key
     else:
         with pytest.raises(SettingsError, match=f"^STRIPE_API_KEY {problem}") as caught:
-            Settings.from_environ(environ)
+            settings_from(environ, Settings.read)
         assert key not in str(caught.value).replace(f"{key}…", "")

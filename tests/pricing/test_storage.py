@@ -26,7 +26,7 @@ from services.pricing.storage.idempotency import FORGET
 from services.pricing.storage.store import KEEP, REDEEM
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
-from services.runtime.process.settings import SettingsError
+from services.runtime.process.settings import SettingsError, settings_from
 from tests.pricing.conftest import Stub
 from tests.pricing.samples import BOOK, NOW, order
 from tests.schema import schema_differences
@@ -169,7 +169,7 @@ def test_every_rate_names_the_page_it_was_read_from() -> None:
 
 def test_missing_settings_are_named_all_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
-        read_settings({})
+        settings_from({}, read_settings)
 
     assert [problem.split()[0] for problem in refused.value.problems] == [
         "BATZEN_RUNTIME_DATABASE_URL",

@@ -23,7 +23,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from batzen._channel import make_channel
 from local.issuer import Issuer
-from services.runtime.process.settings import SettingsError
+from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.rpc.tls import TlsFiles
 from tests.runtime.echo import SERVICE, bearer, echo, refusal, serving, unary
 
@@ -138,7 +138,7 @@ def test_settings_name_all_three_files_or_none(tmp_path: Path) -> None:
         "BATZEN_TLS_AUTHORITY": str(files.authority),
     }
 
-    assert TlsFiles.from_environ(environ) == files
-    assert TlsFiles.from_environ({}) is None
+    assert settings_from(environ, TlsFiles.read) == files
+    assert settings_from({}, TlsFiles.read) is None
     with pytest.raises(SettingsError, match="BATZEN_TLS_KEY is not set"):
-        TlsFiles.from_environ(environ | {"BATZEN_TLS_KEY": ""})
+        settings_from(environ | {"BATZEN_TLS_KEY": ""}, TlsFiles.read)

@@ -117,6 +117,15 @@ def test_secrets_are_not_shown() -> None:
     assert "whsec" not in repr(settings)
 
 
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("whsec_a\n")
+    environment = {"BATZEN_SANDBOX_WEBHOOK_SECRET_FILE": str(tmp_path / "secret")}
+
+    assert Settings.from_environ(environment).webhook_secrets == ("whsec_a",)
+    with pytest.raises(ValueError, match="BATZEN_SANDBOX_WEBHOOK_SECRET_FILE"):
+        Settings.from_environ({"BATZEN_SANDBOX_WEBHOOK_SECRET_FILE": str(tmp_path / "none")})
+
+
 async def test_what_keeps_it_from_running_is_one_line() -> None:
     async with _serving() as (_, control):
         other = await _start(BATZEN_SANDBOX_LISTEN=control.base_url.removeprefix("http://"))

@@ -7,7 +7,7 @@ import pytest
 
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import plain_dsn
-from services.runtime.process.settings import SettingsError
+from services.runtime.process.settings import SettingsError, settings_from
 from services.shared.states import State
 from services.status.__main__ import read_settings
 from services.status.domain.snapshot import Snapshot, is_settled, legal_from, state_of
@@ -87,7 +87,7 @@ async def test_moving_a_payment_touches_no_index_unless_it_settles(
 
 def test_missing_settings_are_named_all_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
-        read_settings({})
+        settings_from({}, read_settings)
 
     assert [problem.split()[0] for problem in refused.value.problems] == [
         "BATZEN_RUNTIME_DATABASE_URL",

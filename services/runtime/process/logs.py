@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from services.runtime.observability.metrics import Tally
 from services.runtime.rpc import call_context
 from services.shared.text import storable
 
@@ -41,8 +40,6 @@ TEXT_CHARACTERS_MAX: Final = 16_384
 """Of a traceback; longer ones keep their end, where the error is."""
 
 
-DROPPED: Final = Tally()
-"""Lines that did not fit."""
 OURS: Final = ("services", "batzen", "sandbox", "local", "bench", "tests", "__main__")
 """Loggers below these names log at the level that is asked for; all others are those of libraries."""
 LIBRARY_LEVEL: Final = logging.WARNING
@@ -97,12 +94,11 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         fields = getattr(record, "fields", None)
+        entry.update(call_context.log_fields())
         if fields:
             entry.update(fields)
         else:
             entry["logger"] = record.name
-        if "correlation_id" not in entry and (correlation := call_context.correlation_id()):
-            entry["correlation_id"] = correlation
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)[-TEXT_CHARACTERS_MAX:]
         line = _encode(entry)
@@ -159,7 +155,6 @@ class _Lines:
     def append(self, line: str) -> None:
         if len(self._waiting) >= LINES_WAITING_MAX:
             self._dropped += 1
-            DROPPED.add()
             return
         self._waiting.append(line)
         if not self._filled.is_set():

@@ -1,12 +1,10 @@
-"""What every service process shares: the settings all of them read, its server, its schema, its command line."""
+"""What every service process shares: the settings all of them read, and its server."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,15 +12,12 @@ from typing import Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from batzen.version import build
 from services.runtime import crash_points
-from services.runtime.database.connections import UNAVAILABLE, ping, role_of
-from services.runtime.database.migrations import migrate
-from services.runtime.observability.metrics import OFF, Meter
-from services.runtime.observability.process_metrics import DATABASE_UNAVAILABLE, LINES_DROPPED, observed_process
-from services.runtime.process.lifecycle import run, utc_now
-from services.runtime.process.logs import DROPPED
-from services.runtime.process.settings import Reader, Secret, address, flag, one_of, reading, text
+from services.runtime.database.connections import ping, role_of
+from services.runtime.observability import tracing
+from services.runtime.process.followed import Followed, once
+from services.runtime.process.lifecycle import utc_now
+from services.runtime.process.settings import Reader, address, flag, one_of, part_of_one, path, secret_text, text
 from services.runtime.rpc.access import Allow
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
@@ -33,8 +28,6 @@ from services.runtime.rpc.tls import TlsFiles
 SCHEMA_WAIT_S: Final = 60.0
 """How long a service waits for the migration that is started beside it."""
 
-_logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
@@ -42,9 +35,12 @@ class ProcessSettings:
 
     listen: str
     health_listen: str | None
-    reflected: bool
     metrics_listen: str | None
-    database_url: str = field(repr=False)
+    otlp_endpoint: str | None
+    trace_ratio: float
+    error_tracking_dsn: str | None = field(repr=False)
+    reflected: bool
+    database_url: Followed[str]
     jwks: str
     token_issuer: str
     token_audience: str
@@ -54,21 +50,64 @@ class ProcessSettings:
     crash_file: Path | None
 
     @classmethod
-    def read(cls, read: Reader, environ: Mapping[str, str], *, listen: str) -> Self:
+    def read(cls, read: Reader, *, listen: str) -> Self:
         """Read the settings; `listen` is where the service listens by default."""
         return cls(
-            listen=read("BATZEN_LISTEN", address, default=listen),
-            health_listen=read("BATZEN_HEALTH_LISTEN", address, default=None),
-            metrics_listen=read("BATZEN_METRICS_LISTEN", address, default=None),
-            reflected=read("BATZEN_REFLECTION", flag, default=False),
-            database_url=read("BATZEN_RUNTIME_DATABASE_URL", Secret),
-            jwks=read("BATZEN_JWKS", text),
-            token_issuer=read("BATZEN_TOKEN_ISSUER", text),
-            token_audience=read("BATZEN_TOKEN_AUDIENCE", text),
-            tls=TlsFiles.from_environ(environ),
-            production=read("BATZEN_ENVIRONMENT", one_of("development", "production")) == "production",
-            crash_record=read("BATZEN_CRASH_RECORD", Path, default=None),
-            crash_file=read("BATZEN_CRASH_FILE", Path, default=None),
+            listen=read("BATZEN_LISTEN", address, default=listen, doc="Where calls (gRPC) are taken."),
+            health_listen=read(
+                "BATZEN_HEALTH_LISTEN",
+                address,
+                default=None,
+                doc="Where gRPC health checks are answered without TLS and token; without it no port is opened.",
+            ),
+            metrics_listen=read(
+                "BATZEN_METRICS_LISTEN",
+                address,
+                default=None,
+                doc="Where Prometheus reads `/metrics` (HTTP); without it no port is opened.",
+            ),
+            otlp_endpoint=read(
+                "BATZEN_OTLP_ENDPOINT",
+                address,
+                default=None,
+                doc="The collector that traces are sent to (OTLP over gRPC); without it nothing is traced.",
+            ),
+            trace_ratio=read(
+                "BATZEN_TRACE_RATIO",
+                part_of_one(),
+                default=tracing.RATIO,
+                doc="Which part of the correlation ids is traced.",
+            ),
+            error_tracking_dsn=once(
+                read.secret(
+                    "BATZEN_ERROR_TRACKING_DSN",
+                    secret_text,
+                    default=None,
+                    is_followed=False,
+                    doc="Where unexpected errors are reported to (Sentry's protocol); without it to nobody.",
+                )
+            ),
+            reflected=read("BATZEN_REFLECTION", flag, default=False, doc="Whether the server describes its own RPCs."),
+            database_url=read.secret(
+                "BATZEN_RUNTIME_DATABASE_URL",
+                secret_text,
+                doc="The service's database, `postgresql+asyncpg://role:password@host/name`, by the role that serves.",
+            ),
+            jwks=read(
+                "BATZEN_JWKS",
+                text,
+                doc="The public keys of the tokens' issuer (JWKS): a file, which is followed, or an http(s) address.",
+            ),
+            token_issuer=read("BATZEN_TOKEN_ISSUER", text, doc="The `iss` that every token must have."),
+            token_audience=read("BATZEN_TOKEN_AUDIENCE", text, doc="The `aud` that every token must have."),
+            tls=TlsFiles.read(read),
+            production=read_production(read),
+            crash_record=read(
+                "BATZEN_CRASH_RECORD", path, default=None, doc="For tests: where reached crash points are written."
+            ),
+            crash_file=read(
+                "BATZEN_CRASH_FILE", path, default=None, doc="For tests: names the crash point at which to die."
+            ),
         )
 
     def arm(self, *, stripe_key: str | None = None) -> None:
@@ -77,22 +116,15 @@ class ProcessSettings:
             record=self.crash_record, armed=self.crash_file, production=self.production, stripe_key=stripe_key
         )
 
+    @contextmanager
+    def observed(self, service: str) -> Generator[None]:
+        """Record and report what the settings say while inside."""
+        with tracing.exporting(self.otlp_endpoint, service=service, ratio=self.trace_ratio):
+            yield
+
     def verifier(self) -> TokenVerifier:
         """Return what checks the tokens of callers."""
         return TokenVerifier(KeySet(self.jwks), issuer=self.token_issuer, audience=self.token_audience, now=utc_now)
-
-    def metering(self) -> AbstractAsyncContextManager[Meter]:
-        """Return the meter of this process, whose figures can be asked for while inside if the settings say where."""
-        built = build()
-        return observed_process(
-            listen=self.metrics_listen,
-            version=built.version,
-            commit=built.commit,
-            certificates={}
-            if self.tls is None
-            else {"certificate": self.tls.certificate, "authority": self.tls.authority},
-            counts={LINES_DROPPED: DROPPED.counts, DATABASE_UNAVAILABLE: UNAVAILABLE.counts},
-        )
 
     def server(
         self,
@@ -102,7 +134,6 @@ class ProcessSettings:
         verifier: TokenVerifier | None = None,
         limits: Limits | None = None,
         draining: asyncio.Event | None = None,
-        meter: Meter = OFF,
     ) -> AbstractAsyncContextManager[RunningServer]:
         """Return the server of this process; it is ready while its database answers."""
         return running_server(
@@ -117,7 +148,6 @@ class ProcessSettings:
             probe=partial(ping, engine),
             reflected=self.reflected,
             tls=self.tls,
-            meter=meter,
         )
 
 
@@ -126,53 +156,42 @@ class OwnerSettings:
     """What is needed to change a schema."""
 
     owner_url: str = field(repr=False)
-    runtime_role: str
+    runtime_url: str = field(repr=False)
+
+    @property
+    def runtime_role(self) -> str:
+        """The role that serves, and is given its rights."""
+        return role_of(self.runtime_url)
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises `SettingsError` naming all that are missing or wrong."""
-        with reading(environ) as read:
-            owner_url = read("BATZEN_OWNER_DATABASE_URL", Secret)
-            runtime_url = read("BATZEN_RUNTIME_DATABASE_URL", Secret)
-        return cls(owner_url=owner_url, runtime_role=role_of(runtime_url))
+    def read(cls, read: Reader) -> Self:
+        """Read the settings."""
+        return cls(
+            owner_url=read_owner_url(read),
+            runtime_url=read.secret(
+                "BATZEN_RUNTIME_DATABASE_URL",
+                secret_text,
+                is_followed=False,
+                doc="As for serving; only the name of its role is used, which is given its rights.",
+            ).current(),
+        )
 
 
-def command_line(
-    arguments: list[str],
-    *,
-    service: str,
-    migrations: Path,
-    serve: Callable[[Mapping[str, str]], Callable[[], Awaitable[None]]],
-    maintain: Callable[[OwnerSettings], Awaitable[None]] | None = None,
-    commands: Mapping[str, Callable[[Sequence[str]], Awaitable[None]]] | None = None,
-) -> None:
-    """Do what the command line says: serve, `migrate`, or `maintain` if the service has something to look after.
+def read_owner_url(read: Reader) -> str:
+    """Read the address of the database for who changes its schema."""
+    return read.secret(
+        "BATZEN_OWNER_DATABASE_URL",
+        secret_text,
+        is_followed=False,
+        doc="The service's database by the role that owns the schema; no serving process has it.",
+    ).current()
 
-    `serve` reads the environment and returns what to run. What is maintained is looked after by `migrate`, too.
-    `commands` are an operator's, by name; each gets the arguments after it.
-    """
-    commands = commands or {}
 
-    async def migrate_and_maintain() -> None:
-        owner = OwnerSettings.from_environ(os.environ)
-        applied = await migrate(owner.owner_url, migrations, runtime_role=owner.runtime_role)
-        _logger.info("Applied %s", ", ".join(applied) or "nothing, all is there")
-        if maintain is not None:
-            await maintain(owner)
-
-    async def maintain_alone() -> None:
-        assert maintain is not None, "matched below"  # noqa: S101
-        await maintain(OwnerSettings.from_environ(os.environ))
-
-    match arguments:
-        case []:
-            run(serve(os.environ), service=service)
-        case ["migrate"]:
-            run(migrate_and_maintain, service=service)
-        case ["maintain"] if maintain is not None:
-            run(maintain_alone, service=service)
-        case [name, *rest] if name in commands:
-            run(partial(commands[name], rest), service=service)
-        case _:
-            names = ["migrate", *(["maintain"] if maintain is not None else []), *commands]
-            raise SystemExit(f"usage: python -m services.{service} [{'|'.join(names)}]")
+def read_production(read: Reader) -> bool:
+    """Read whether real money moves."""
+    environment = read(
+        "BATZEN_ENVIRONMENT",
+        one_of("development", "production"),
+        doc="Live keys of Stripe's are taken in production alone, and no others there.",
+    )
+    return environment == "production"

@@ -15,6 +15,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
+from services.runtime.observability import tracing
+from services.runtime.observability.trace_context import Origin, follow_up
+from services.runtime.observability.tracing import Trace
 from services.runtime.rpc.access import Access
 from services.runtime.rpc.identity import Caller
 from services.shared.cards import holds_card_number
@@ -34,6 +37,8 @@ class _Served:
     caller: Caller | None = None
     access: Access | None = None
     tenant_id: str | None = None
+    trace: Trace | None = None
+    payment_id: str | None = None
 
 
 _served: ContextVar[_Served | None] = ContextVar("served", default=None)
@@ -70,6 +75,49 @@ def correlation_id() -> str | None:
     return None if served is None else served.correlation
 
 
+def current_trace() -> Trace | None:
+    """Return the call or run under which spans are recorded here; None where none are."""
+    served = _served.get()
+    return None if served is None else served.trace
+
+
+def log_fields() -> dict[str, str]:
+    """Return what every line about this call or run carries."""
+    served = _served.get()
+    if served is None:
+        return {}
+    fields = {"correlation_id": served.correlation}
+    if served.trace is not None:
+        fields["trace_id"] = f"{served.trace.span.trace_id:032x}"
+    if served.payment_id is not None:
+        fields["payment_id"] = served.payment_id
+    return fields
+
+
+def about(payment_id: str, *, origin: str | None = None) -> None:
+    """Say which payment this call or run turns out to be about: once it is known to be one, or that it may be.
+
+    `origin` is what its row keeps of what made it so. Does nothing outside of both.
+    """
+    served = _served.get()
+    if served is None:
+        return
+    served.payment_id = payment_id
+    if served.trace is not None:
+        served.trace.attributes["batzen.payment_id"] = payment_id
+        read = Origin.read(origin)
+        if read is not None:
+            served.trace.link(read.span)
+
+
+def origin() -> str | None:
+    """Return what a row keeps of the call or run that makes it due, for `following`; None while tracing is off."""
+    served = _served.get()
+    if served is None or not tracing.is_on():
+        return None
+    return str(Origin(served.correlation, None if served.trace is None else served.trace.span.span_id))
+
+
 def time_remaining() -> float | None:
     """Return the seconds left until the current call's deadline, negative if it has passed; None without one."""
     served = _served.get()
@@ -82,11 +130,36 @@ def time_remaining() -> float | None:
 def acting_for(tenant_id: str, *, correlation: str | None = None) -> Generator[None]:
     """Act for a tenant outside of any call: no caller, no deadline, and `correlation` or a new id.
 
-    For due work, and for work that goes on after its call was answered. A correlation id that is not sane is replaced.
+    For work that goes on after its call was answered, which stays in the trace of the call. A correlation id that is
+    not sane is replaced.
     """
-    token = _served.set(_Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id))
+    outer = _served.get()
+    served = _Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id)
+    if outer is not None and outer.correlation == correlation:
+        served.trace, served.payment_id = outer.trace, outer.payment_id
+    token = _served.set(served)
     try:
         yield
+    finally:
+        _served.reset(token)
+
+
+@contextmanager
+def following(tenant_id: str, *, origin: str | None, correlation: str | None = None) -> Generator[Trace | None]:
+    """Act for a tenant in a trace of its own, which is linked to `origin` and recorded when that is.
+
+    For due work: `origin` is what its row says. Without one it is decided anew, by `correlation` or a new id.
+    """
+    read = Origin.read(origin)
+    if read is not None and correlation is None:
+        correlation = follow_up(read.correlation)
+    served = _Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id)
+    served.trace = tracing.begin(served.correlation)
+    if served.trace is not None and read is not None:
+        served.trace.link(read.span)
+    token = _served.set(served)
+    try:
+        yield served.trace
     finally:
         _served.reset(token)
 
@@ -101,10 +174,12 @@ def sane_correlation(candidate: str | None) -> str:
 # What the server sets as a call is let in. Each call has a task and hence a context of its own; nothing is reset.
 
 
-def begin(*, correlation: str, remaining_s: float | None) -> None:
-    """Note the correlation id and the deadline of the call this task serves."""
+def begin(*, correlation: str, remaining_s: float | None) -> Trace | None:
+    """Note the correlation id and the deadline of the call this task serves, and decide whether it is recorded."""
     deadline = None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
-    _served.set(_Served(correlation, deadline))
+    trace = tracing.begin(correlation)
+    _served.set(_Served(correlation, deadline, trace=trace))
+    return trace
 
 
 def admitted(caller: Caller, access: Access) -> None:

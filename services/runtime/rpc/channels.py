@@ -12,15 +12,19 @@ from grpc import aio
 
 from batzen._channel import make_channel, streaming
 from services.errors import DependencyUnavailable
+from services.runtime.observability.spans import peer_call
 from services.runtime.rpc import call_context
 from services.runtime.rpc.call_log import AUTHORIZATION, BEARER
 from services.runtime.rpc.identity import TOKEN_BYTES_MAX, is_tenant_id
 from services.runtime.rpc.tls import TlsFiles
 
-__all__ = ["PEER_TIMEOUT_S", "TokenDirectory", "peer_channel", "streaming"]
+__all__ = ["PEER_TIMEOUT_S", "TOKENS_DOC", "TokenDirectory", "peer_channel", "streaming"]
 
 PEER_TIMEOUT_S: Final = 10.0
 """Of a call to a peer that has no deadline of its own, as in a job."""
+
+TOKENS_DOC: Final = "Where this service's own tokens are, `<tenant>.jwt` each; the files are followed."
+"""What BATZEN_TOKEN_DIRECTORY means."""
 
 
 class TokenDirectory:
@@ -65,4 +69,5 @@ def peer_channel(
         metadata=metadata,
         remaining_s=call_context.time_remaining,
         credentials=None if tls is None else tls.channel_credentials(),
+        observe=peer_call,
     )

@@ -35,11 +35,9 @@ from services.errors import (
     TooManyStreams,
     Unauthenticated,
 )
-from services.runtime.observability.metrics import OFF, Meter
-from services.runtime.observability.process_metrics import RPC_IN_FLIGHT, MethodMetrics
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import Allow, admit
-from services.runtime.rpc.call_log import ServedCall, begin, fail, log_end
+from services.runtime.rpc.call_log import ServedCall, admitted, begin, fail, log_end
 from services.runtime.rpc.callers import Callers
 from services.runtime.rpc.identity import Caller, TokenVerifier
 from services.runtime.rpc.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, Limits
@@ -54,26 +52,17 @@ class Guard:
     """Winds the common protection around handlers; one per server."""
 
     def __init__(
-        self,
-        *,
-        verifier: TokenVerifier,
-        limits: Limits,
-        draining: asyncio.Event,
-        now: Callable[[], datetime],
-        meter: Meter = OFF,
+        self, *, verifier: TokenVerifier, limits: Limits, draining: asyncio.Event, now: Callable[[], datetime]
     ) -> None:
         self._verifier = verifier
         self._limits = limits
         self._draining = draining
         self._now = now
-        self._meter = meter
         self._streams_by_caller: Counter[tuple[str, str]] = Counter()
         self._open_streams: set[asyncio.Timeout] = set()
         self._callers = Callers(limits, clock=asyncio.get_running_loop().time)
         self._running = 0
         self._idle = asyncio.Event()
-        in_flight = meter.gauge(RPC_IN_FLIGHT)
-        meter.read_when_asked(lambda: in_flight.set(self._running))
 
     def wrap(self, method: str, handler: Handler, *, rule: Allow) -> Handler:
         """Return `handler` of the full `method`, protected, for callers that `rule` lets in."""
@@ -108,10 +97,9 @@ class Guard:
         parse = _parser(handler)
         serialize = handler.response_serializer or _as_it_is
         deadline_required = not handler.request_streaming
-        metrics = MethodMetrics(self._meter, method, is_stream=False)
 
         async def serve(received: Any, context: Context) -> bytes:
-            call = begin(method, context, metrics)
+            call = begin(method, context)
             self._running += 1
             try:
                 if deadline_required:
@@ -136,10 +124,9 @@ class Guard:
     def _streaming(self, method: str, handler: Handler, behavior: Callable[..., Any], rule: Allow) -> Handler:
         parse = _parser(handler)
         run = partial(_run_generator, behavior) if inspect.isasyncgenfunction(behavior) else behavior
-        metrics = MethodMetrics(self._meter, method, is_stream=True)
 
         async def serve(received: Any, context: Context) -> None:
-            call = begin(method, context, metrics)
+            call = begin(method, context)
             self._running += 1
             ending = asyncio.timeout(None)
             try:
@@ -147,7 +134,6 @@ class Guard:
                 correlation = ((call_context.CORRELATION_KEY, call.correlation),)
                 context.set_trailing_metadata(correlation)
                 self._enter(caller, ending)
-                metrics.stream(1)
                 try:
                     async with ending:
                         ending.reschedule(self._expires_at(caller))
@@ -155,7 +141,6 @@ class Guard:
                         await context.send_initial_metadata(correlation)
                         await run(parse(received), context)
                 finally:
-                    metrics.stream(-1)
                     self._leave(caller, ending)
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
                 await fail(call, self._ended(ending) or error)
@@ -166,10 +151,8 @@ class Guard:
         return _handler(handler, serve, send=_serializer(handler))
 
     def _unwritten(self, method: str, handler: Handler, rule: Allow) -> Handler:
-        metrics = MethodMetrics(self._meter, method, is_stream=handler.response_streaming)
-
         async def serve(_: Any, context: Context) -> NoReturn:
-            call = begin(method, context, metrics)
+            call = begin(method, context)
             try:
                 await self._admit(call, rule)
                 raise NotImplementedYet
@@ -195,8 +178,7 @@ class Guard:
         if call.token is None:
             raise Unauthenticated
         caller = await self._verifier.verify(call.token)
-        call.token = None  # a stream may last, and has many like it
-        call.caller = caller
+        admitted(call, caller)
         call_context.admitted(caller, admit(rule, caller))
         return caller
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
-from services.runtime.process.settings import file, reading
+from services.runtime.process.settings import Reader, file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +19,26 @@ class TlsFiles:
     authority: Path
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> TlsFiles | None:
-        """Return the files named by BATZEN_TLS_CERTIFICATE, _KEY and _AUTHORITY; None if none of them is set."""
-        names = ("BATZEN_TLS_CERTIFICATE", "BATZEN_TLS_KEY", "BATZEN_TLS_AUTHORITY")
-        if not any(environ.get(name, "").strip() for name in names):
-            return None
-        with reading(environ) as read:
-            return cls(certificate=read(names[0], file), key=read(names[1], file), authority=read(names[2], file))
+    def read(cls, read: Reader) -> TlsFiles | None:
+        """Return the files that are set; None if none of them is."""
+        files = {
+            "BATZEN_TLS_CERTIFICATE": read(
+                "BATZEN_TLS_CERTIFICATE",
+                file,
+                default=None,
+                doc="This process's certificate, PEM. All three files are followed; without them TLS is off.",
+            ),
+            "BATZEN_TLS_KEY": read("BATZEN_TLS_KEY", file, default=None, doc="The certificate's key, PEM."),
+            "BATZEN_TLS_AUTHORITY": read(
+                "BATZEN_TLS_AUTHORITY", file, default=None, doc="By whom the other side must be certified, PEM."
+            ),
+        }
+        certificate, key, authority = files.values()
+        if certificate and key and authority:
+            return cls(certificate=certificate, key=key, authority=authority)
+        for name in (name for name in files if any(files.values()) and not read.is_set(name)):
+            read.refuse(name, "is not set, and others of BATZEN_TLS_… are")
+        return None
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """Return credentials that demand a certificate of the caller, and that follow the files."""

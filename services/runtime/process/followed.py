@@ -1,0 +1,97 @@
+"""A value that may change while the process runs: it stands in a file, which somebody replaces.
+
+The file is looked at whenever the value is asked for, which takes a microsecond or two. Kubernetes replaces a
+mounted file by pointing the link `..data` of its directory elsewhere; a stat follows links, and sees that as well as a
+rename. What cannot be read in the middle of a replacement leaves the value that was there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+FILE_BYTES_MAX: Final = 64 * 1024
+"""More than any key, URL or list of them has; a wrong path must not bring gigabytes in."""
+
+T = TypeVar("T")
+Stamp = tuple[int, int, int]
+"""When, which and how large: what differs between a file and the one that took its place."""
+_logger = logging.getLogger(__name__)
+
+
+def stamp_of(path: str | Path) -> Stamp:
+    """Return what tells the file from another under its path. Raises OSError where there is none."""
+    stat = os.stat(path)
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
+class Followed(Generic[T]):
+    """A value as it is now; this one stays what it is."""
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def current(self) -> T:
+        """Return the value as it is now. Never raises."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Followed(…)"
+
+
+class FollowedFile(Followed[T]):
+    """What `parse` makes of a file's text, without the white space around it."""
+
+    def __init__(self, path: Path, parse: Callable[[str], T], *, name: str) -> None:
+        """Read the file; `name` is what logs call the value. Raises ValueError with the end of a sentence about it."""
+        self._path = str(path)
+        self._parse = parse
+        self._name = name
+        self._stamp = self._missed = (0, 0, 0)
+        try:
+            self._stamp = stamp_of(path)
+            super().__init__(self._read())
+        except OSError as error:
+            raise ValueError(f"names a file that cannot be read: {error.strerror}") from error
+
+    def current(self) -> T:
+        """Return the value as the file has it; the one known until now if nothing good is in the file."""
+        try:
+            stamp = stamp_of(self._path)
+        except OSError:
+            stamp = (0, 0, 0)
+        if stamp not in (self._stamp, self._missed):
+            self._take(stamp)
+        return self._value
+
+    def _take(self, stamp: Stamp) -> None:
+        try:
+            self._value = self._read()
+        except (OSError, ValueError) as error:
+            self._missed = stamp  # said once of each file
+            problem = error.strerror if isinstance(error, OSError) else error
+            _logger.warning("%s keeps its value, since its file %s", self._name, problem)
+            return
+        self._stamp, self._missed = stamp, (0, 0, 0)
+        _logger.info("%s was read anew", self._name)
+
+    def _read(self) -> T:
+        with open(self._path, "rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise ValueError(f"has more than {FILE_BYTES_MAX} bytes")
+        try:
+            text = content.decode().strip()
+        except UnicodeDecodeError:
+            raise ValueError("is not UTF-8") from None  # its message shows what is in there
+        if not text:
+            raise ValueError("is empty")
+        return self._parse(text)
+
+
+def once(value: Followed[T] | None) -> T | None:
+    """Return a value as it is at the start, for what is used once."""
+    return None if value is None else value.current()
