@@ -84,6 +84,7 @@ def service_environment(
         "BATZEN_ENVIRONMENT": "development",
         "BATZEN_LISTEN": f"{HOST}:{ports[service]}",
         "BATZEN_HEALTH_LISTEN": f"{HOST}:{ports[f'{service}-health']}",
+        "BATZEN_METRICS_LISTEN": f"{HOST}:{ports[f'{service}-metrics']}",
         "BATZEN_REFLECTION": "1",
         "BATZEN_RUNTIME_DATABASE_URL": database.runtime_url,
         "BATZEN_JWKS": str(jwks),

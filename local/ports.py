@@ -19,6 +19,10 @@ FIXED: Final[Mapping[str, int]] = {
     "pricing-health": 7302,
     "status-health": 7303,
     "gateway-health": 7304,
+    "orchestrator-metrics": 7201,
+    "pricing-metrics": 7202,
+    "status-metrics": 7203,
+    "gateway-metrics": 7204,
 }
 """Each can be set by BATZEN_<NAME>_PORT, such as BATZEN_WEBHOOKS_PORT."""
 FREE: Final = range(8_192, 20_000)

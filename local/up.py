@@ -112,6 +112,10 @@ async def _keep_up(suite: Suite, console: Console) -> None:
         await asyncio.wait(tasks)
 
 
+def _ports(suite: Suite, service: str) -> str:
+    return f"health {suite.ports[f'{service}-health']}, http://{HOST}:{suite.ports[f'{service}-metrics']}/metrics"
+
+
 def _tell(console: Console, suite: Suite, *, file: Path, ready_s: float) -> None:
     console.print(
         Text.assemble(
@@ -123,7 +127,7 @@ def _tell(console: Console, suite: Suite, *, file: Path, ready_s: float) -> None
     table.add_column()
     table.add_column(style="dim", ratio=1)
     for service in reversed(SERVICES):
-        table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", f"health {suite.ports[f'{service}-health']}")
+        table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", _ports(suite, service))
     table.add_row("  webhooks", suite.webhook_url, "where Stripe posts its events")
     if suite.stripe.is_stand_in:
         table.add_row("  stand-in", suite.sandbox_url, "for Stripe, unless STRIPE_API_KEY=sk_test_…")

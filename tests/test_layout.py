@@ -65,7 +65,7 @@ def imported(tree: ast.Module) -> set[str]:
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_has_the_same_rooms(service: str) -> None:
     home = ROOT / "services" / service
-    for path in ("__init__.py", "__main__.py", "migrations", "wire/requests.py", "wire/responses.py"):
+    for path in ("__init__.py", "__main__.py", "metrics.py", "migrations", "wire/requests.py", "wire/responses.py"):
         assert (home / path).exists(), path
     assert (home / "domain").is_dir() or any(home.rglob("domain.py"))  # the gateway has one a resource
     assert (home / "servicers").is_dir() != (home / "servicer.py").exists()

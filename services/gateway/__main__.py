@@ -48,8 +48,11 @@ from services.gateway.webhooks.endpoint import Webhooks, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
 from services.gateway.webhooks.port import serving
 from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.engine_pool import EnginePool
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.clock import Clock
 from services.runtime.process.followed import Followed
 from services.runtime.process.lifecycle import StartRefused, fail, until_terminated
@@ -68,6 +71,7 @@ from services.runtime.process.settings import (
 )
 from services.runtime.rpc.channels import TOKENS_DOC, TokenDirectory, peer_channel
 from services.runtime.work.engine import Engine
+from services.runtime.work.sampling import sampling, waiting_work
 
 SERVICE: Final = "gateway"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -207,6 +211,7 @@ async def gateway_parts(
     tenant_id: str = TENANT,
     try_timeout_s: float = TRY_TIMEOUT_S,
     stripe_limits: StripeLimits | None = None,
+    meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the gateway on its database, which must be migrated or about to be. Without limits nothing waits."""
     now = clock.now
@@ -224,7 +229,8 @@ async def gateway_parts(
         )
         stack.push_async_callback(provider.close)
         await stack.enter_async_context(account.verifying(provider))
-        work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id])
+        show_pools(meter, held, EnginePool(engine))
+        work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id], meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
         call_store = CallStore(held)
         calls = Calls(
@@ -253,6 +259,8 @@ async def gateway_parts(
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
         work.register(sweep.work, inbox.work, deliveries.work, Looker(held, reader).work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
+        waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
+        await stack.enter_async_context(sampling(meter, waiting))
         yield Parts(
             clock=clock,
             engine=engine,
@@ -288,6 +296,7 @@ async def serve(settings: Settings) -> None:
     clock = Clock()
     async with AsyncExitStack() as stack:
         stack.enter_context(settings.process.observed(SERVICE))
+        meter = await stack.enter_async_context(settings.process.metering())
         tokens = TokenDirectory(settings.token_directory)
         orchestrator = await stack.enter_async_context(
             peer_channel(settings.orchestrator_address, tokens=tokens, tls=settings.process.tls)
@@ -301,6 +310,7 @@ async def serve(settings: Settings) -> None:
                 tenant_id=settings.tenant_id,
                 stripe_limits=StripeLimits(settings.stripe_rates, clock=time.monotonic),
                 clock=clock,
+                meter=meter,
             )
         )
         await stack.enter_async_context(parts.work.running())
@@ -319,6 +329,7 @@ async def serve(settings: Settings) -> None:
                 partial(ops_pb2_grpc.add_GatewayOpsServiceServicer_to_server, parts.ops),
                 access=TABLE,
                 engine=parts.engine,
+                meter=meter,
             )
         )
         await until_terminated()

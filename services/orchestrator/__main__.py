@@ -42,6 +42,8 @@ from services.orchestrator.transition_outbox import TransitionOutbox
 from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.clock import Clock
 from services.runtime.process.lifecycle import until_terminated
 from services.runtime.process.program import Program
@@ -50,6 +52,7 @@ from services.runtime.process.settings import Reader, address, directory, whole_
 from services.runtime.rpc.channels import TOKENS_DOC, TokenDirectory, peer_channel
 from services.runtime.rpc.limits import Limits
 from services.runtime.work.engine import Engine
+from services.runtime.work.sampling import sampling, waiting_work
 
 SERVICE: Final = "orchestrator"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -148,6 +151,7 @@ async def orchestrator_parts(
     gateway: aio.Channel,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
+    meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
     async with AsyncExitStack() as stack:
@@ -159,13 +163,16 @@ async def orchestrator_parts(
             status=Status(StatusServiceStub(status)),
             gateway=Gateway(intents=IntentServiceStub(gateway), refunds=RefundServiceStub(gateway)),
         )
-        work = Engine(database_url, held, clock=clock, application_name=SERVICE)
+        show_pools(meter, held)
+        work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
         parts = wired(store, peers, work, clock=clock, abandoned_after=abandoned_after)
         work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
+        waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
+        await stack.enter_async_context(sampling(meter, waiting))
         yield parts
 
 
@@ -174,6 +181,7 @@ async def serve(settings: Settings) -> None:
     settings.process.arm()
     async with AsyncExitStack() as stack:
         stack.enter_context(settings.process.observed(SERVICE))
+        meter = await stack.enter_async_context(settings.process.metering())
         engine = make_engine(settings.process.database_url.current(), application_name=SERVICE, pool_size=2)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
@@ -190,6 +198,7 @@ async def serve(settings: Settings) -> None:
                 gateway=gateway,
                 clock=Clock(),
                 abandoned_after=settings.abandoned_after,
+                meter=meter,
             )
         )
         await stack.enter_async_context(parts.work.running(grace_s=DRAIN_S))
@@ -208,6 +217,7 @@ async def serve(settings: Settings) -> None:
                 access=TABLE,
                 engine=engine,
                 limits=LIMITS,
+                meter=meter,
             )
         )
         await until_terminated()

@@ -16,8 +16,10 @@ from services.pricing.storage.idempotency import FORGET
 from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.engine_pool import EnginePool
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
+from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.lifecycle import until_terminated, utc_now
 from services.runtime.process.program import Program
 from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings
@@ -42,11 +44,13 @@ async def serve(settings: ProcessSettings) -> None:
     settings.arm()
     async with AsyncExitStack() as stack:
         stack.enter_context(settings.observed(SERVICE))
+        meter = await stack.enter_async_context(settings.metering())
         engine = make_engine(settings.database_url.current(), application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         held = await stack.enter_async_context(
             DirectConnections(settings.database_url.current(), application_name=SERVICE, size=DIRECT_CONNECTIONS)
         )
+        show_pools(meter, held, EnginePool(engine))
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         await stack.enter_async_context(forgetting(held, (FORGET,), now=utc_now))
         currencies = load_currencies()
@@ -63,6 +67,7 @@ async def serve(settings: ProcessSettings) -> None:
                 access=TABLE,
                 engine=engine,
                 limits=LIMITS,
+                meter=meter,
             )
         )
         await until_terminated()

@@ -21,7 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from batzen.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from services.access import TABLE
 from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.engine_pool import EnginePool
 from services.runtime.database.migrations import wait_for_schema
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.lifecycle import until_terminated, utc_now
 from services.runtime.process.program import Command, Program
 from services.runtime.process.service import SCHEMA_WAIT_S, OwnerSettings, ProcessSettings
@@ -91,12 +94,14 @@ async def status_servicer(
     now: Callable[[], datetime],
     limits: StreamLimits = STREAM_LIMITS,
     hello_every_s: float = HELLO_EVERY_S,
+    meter: Meter = OFF,
 ) -> AsyncIterator[StatusServicer]:
     """Build the service on its database; its streams are fed while inside. `verify` knows tokens of end users."""
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(
             DirectConnections(database_url, application_name=SERVICE, size=DIRECT_CONNECTIONS)
         )
+        show_pools(meter, held, EnginePool(engine))
         store = StatusStore(held)
         hints = Hints(database_url, application_name=SERVICE, hello_every_s=hello_every_s)
         hub = WatchHub(store, announce=hints.announce, draining=draining, limits=limits)
@@ -137,13 +142,19 @@ async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
     draining = asyncio.Event()
     verifier = settings.verifier()
     async with AsyncExitStack() as stack:
+        meter = await stack.enter_async_context(settings.metering())
         engine = make_engine(settings.database_url.current(), application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         await check_order(engine, timeout_s=SCHEMA_WAIT_S)
         servicer = await stack.enter_async_context(
             status_servicer(
-                settings.database_url.current(), engine=engine, verify=verifier.verify, draining=draining, now=utc_now
+                settings.database_url.current(),
+                engine=engine,
+                verify=verifier.verify,
+                draining=draining,
+                now=utc_now,
+                meter=meter,
             )
         )
         await stack.enter_async_context(
@@ -154,6 +165,7 @@ async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
                 engine=engine,
                 limits=LIMITS,
                 draining=draining,
+                meter=meter,
             )
         )
         yield servicer

@@ -21,6 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from services.errors import DependencyUnavailable
 from services.runtime import crash_points
+from services.runtime.observability.metrics import Tally
+from services.runtime.observability.process_metrics import Occupancy
 
 POOL_SIZE = 10
 """Connections per process. More commit no faster on one primary, and 200 must do for all processes and a rollout."""
@@ -51,6 +53,9 @@ UNAVAILABLE_STATES = (
 
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """Everything asyncpg raises when a server goes away under it."""
+
+UNAVAILABLE = Tally()
+"""How often the database was away or too busy for who used it."""
 
 _AFTER_COMMIT = "batzen.after_commit"
 
@@ -158,7 +163,10 @@ class DirectConnections:
             statement_timeout_ms=statement_timeout_ms,
             lock_timeout_ms=lock_timeout_ms,
         )
+        self._size = size
         self._room = asyncio.Semaphore(size)
+        self._entered = 0
+        self._waiting = 0
         self._free: list[asyncpg.Connection] = []
 
     async def __aenter__(self) -> Self:
@@ -170,6 +178,10 @@ class DirectConnections:
         while self._free:
             await self._free.pop().close(timeout=CONNECT_TIMEOUT_S)
 
+    def occupancy(self) -> Occupancy:
+        """Say how the connections are used."""
+        return Occupancy(busy=self._entered, idle=len(self._free), waiting=self._waiting, size=self._size)
+
     @asynccontextmanager
     async def statement(self, point: str | None) -> AsyncIterator[asyncpg.Connection]:
         """Yield a connection for one statement, which commits by itself.
@@ -179,6 +191,7 @@ class DirectConnections:
         """
         with unavailable_as_service_error():
             await self._enter()
+            self._entered += 1
             try:
                 connection = await self._connection()
                 if point is not None:
@@ -195,14 +208,19 @@ class DirectConnections:
                 if point is not None:
                     crash_points.reach(f"{point}:after_commit")
             finally:
+                self._entered -= 1
                 self._room.release()
 
     async def _enter(self) -> None:
         if not self._room.locked():  # no timer where nobody waits
             await self._room.acquire()
             return
-        async with asyncio.timeout(POOL_WAIT_S):
-            await self._room.acquire()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(POOL_WAIT_S):
+                await self._room.acquire()
+        finally:
+            self._waiting -= 1
 
     async def _connection(self) -> asyncpg.Connection:
         while self._free:
@@ -214,6 +232,7 @@ class DirectConnections:
         except asyncpg.PostgresError as error:
             # Whatever a server says to who connects (a password that is being replaced, a right that was taken for a
             # while, too many connections) is said of now: no loop ends for it, and the next call asks again.
+            UNAVAILABLE.add()
             raise DependencyUnavailable(dependency="database") from error
 
 
@@ -241,6 +260,7 @@ def unavailable_as_service_error() -> Iterator[None]:
         yield
     except (sa.exc.DBAPIError, sa.exc.TimeoutError, *DRIVER_ERRORS) as error:
         if is_unavailable(error):
+            UNAVAILABLE.add()
             raise DependencyUnavailable(dependency="database") from error
         raise
 

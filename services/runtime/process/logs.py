@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from services.runtime.observability.metrics import Tally
 from services.runtime.rpc import call_context
 from services.shared.text import storable
 
@@ -40,6 +41,8 @@ TEXT_CHARACTERS_MAX: Final = 16_384
 """Of a traceback; longer ones keep their end, where the error is."""
 
 
+DROPPED: Final = Tally()
+"""Lines that did not fit."""
 OURS: Final = ("services", "batzen", "sandbox", "local", "bench", "tests", "__main__")
 """Loggers below these names log at the level that is asked for; all others are those of libraries."""
 LIBRARY_LEVEL: Final = logging.WARNING
@@ -155,6 +158,7 @@ class _Lines:
     def append(self, line: str) -> None:
         if len(self._waiting) >= LINES_WAITING_MAX:
             self._dropped += 1
+            DROPPED.add()
             return
         self._waiting.append(line)
         if not self._filled.is_set():

@@ -12,11 +12,15 @@ from typing import Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from batzen.version import build
 from services.runtime import crash_points
-from services.runtime.database.connections import ping, role_of
+from services.runtime.database.connections import UNAVAILABLE, ping, role_of
 from services.runtime.observability import tracing
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.process_metrics import DATABASE_UNAVAILABLE, LINES_DROPPED, observed_process
 from services.runtime.process.followed import Followed, once
 from services.runtime.process.lifecycle import utc_now
+from services.runtime.process.logs import DROPPED
 from services.runtime.process.settings import Reader, address, flag, one_of, part_of_one, path, secret_text, text
 from services.runtime.rpc.access import Allow
 from services.runtime.rpc.identity import TokenVerifier
@@ -126,6 +130,19 @@ class ProcessSettings:
         """Return what checks the tokens of callers."""
         return TokenVerifier(KeySet(self.jwks), issuer=self.token_issuer, audience=self.token_audience, now=utc_now)
 
+    def metering(self) -> AbstractAsyncContextManager[Meter]:
+        """Return the meter of this process, whose figures can be asked for while inside if the settings say where."""
+        built = build()
+        return observed_process(
+            listen=self.metrics_listen,
+            version=built.version,
+            commit=built.commit,
+            certificates={}
+            if self.tls is None
+            else {"certificate": self.tls.certificate, "authority": self.tls.authority},
+            counts={LINES_DROPPED: DROPPED.counts, DATABASE_UNAVAILABLE: UNAVAILABLE.counts},
+        )
+
     def server(
         self,
         *registrations: Registration,
@@ -134,6 +151,7 @@ class ProcessSettings:
         verifier: TokenVerifier | None = None,
         limits: Limits | None = None,
         draining: asyncio.Event | None = None,
+        meter: Meter = OFF,
     ) -> AbstractAsyncContextManager[RunningServer]:
         """Return the server of this process; it is ready while its database answers."""
         return running_server(
@@ -148,6 +166,7 @@ class ProcessSettings:
             probe=partial(ping, engine),
             reflected=self.reflected,
             tls=self.tls,
+            meter=meter,
         )
 
 

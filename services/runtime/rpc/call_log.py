@@ -1,4 +1,4 @@
-"""One call being served: how it begins, how it ends, the one log line that says both, and its span if it is recorded.
+"""One call being served: how it begins, how it ends, its log line, its figures, and its span if it is recorded.
 
 Whether it is recorded follows from its correlation id alone, so that nobody who calls can have their own decision
 carried through the suite. Where a caller says which span they call under, that is heard once they are known, and of
@@ -20,6 +20,7 @@ from grpc import aio
 
 from services.errors import ServiceError
 from services.runtime.observability import tracing
+from services.runtime.observability.process_metrics import UNCOUNTED, MethodMetrics
 from services.runtime.observability.trace_context import TRACEPARENT, SpanRef
 from services.runtime.observability.tracing import Kind, Trace
 from services.runtime.rpc import call_context
@@ -63,12 +64,13 @@ class ServedCall:
     correlation: str
     context: Context
     token: str | None
+    metrics: MethodMetrics
     caller: Caller | None = None
     trace: Trace | None = None
     traceparent: str | None = None
 
 
-def begin(method: str, context: Context) -> ServedCall:
+def begin(method: str, context: Context, metrics: MethodMetrics = UNCOUNTED) -> ServedCall:
     """Read what the metadata says; from here on the call's task knows its correlation id, deadline and trace."""
     correlation = token = traceparent = None
     for key, value in context.invocation_metadata() or ():
@@ -86,6 +88,7 @@ def begin(method: str, context: Context) -> ServedCall:
         correlation=correlation,
         context=context,
         token=token,
+        metrics=metrics,
         trace=trace,
         traceparent=None if trace is None else traceparent,
     )
@@ -144,7 +147,9 @@ async def abort(call: ServedCall, answer: Answer, *, cause: Exception | None = N
 def log_end(
     call: ServedCall, code: grpc.StatusCode, *, reason: str | None = None, cause: Exception | None = None
 ) -> None:
-    """Log who called what, and how it ended; write its span."""
+    """Count the call, and log who called what, and how it ended; write its span."""
+    seconds = time.perf_counter() - call.started
+    call.metrics.ended(code, reason, seconds=seconds)
     if tracing.is_on():
         _end_span(call, code, reason)
     level = _LEVELS.get(code, logging.INFO)
@@ -153,7 +158,7 @@ def log_end(
     fields: dict[str, Any] = {
         "method": call.method,
         "code": code.name,
-        "duration_ms": round((time.perf_counter() - call.started) * 1000, 2),
+        "duration_ms": round(seconds * 1000, 2),
         "correlation_id": call.correlation,
         "peer": call.context.peer(),
     }

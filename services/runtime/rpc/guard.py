@@ -35,6 +35,8 @@ from services.errors import (
     TooManyStreams,
     Unauthenticated,
 )
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.process_metrics import RPC_IN_FLIGHT, MethodMetrics
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import Allow, admit
 from services.runtime.rpc.call_log import ServedCall, admitted, begin, fail, log_end
@@ -52,17 +54,26 @@ class Guard:
     """Winds the common protection around handlers; one per server."""
 
     def __init__(
-        self, *, verifier: TokenVerifier, limits: Limits, draining: asyncio.Event, now: Callable[[], datetime]
+        self,
+        *,
+        verifier: TokenVerifier,
+        limits: Limits,
+        draining: asyncio.Event,
+        now: Callable[[], datetime],
+        meter: Meter = OFF,
     ) -> None:
         self._verifier = verifier
         self._limits = limits
         self._draining = draining
         self._now = now
+        self._meter = meter
         self._streams_by_caller: Counter[tuple[str, str]] = Counter()
         self._open_streams: set[asyncio.Timeout] = set()
         self._callers = Callers(limits, clock=asyncio.get_running_loop().time)
         self._running = 0
         self._idle = asyncio.Event()
+        in_flight = meter.gauge(RPC_IN_FLIGHT)
+        meter.read_when_asked(lambda: in_flight.set(self._running))
 
     def wrap(self, method: str, handler: Handler, *, rule: Allow) -> Handler:
         """Return `handler` of the full `method`, protected, for callers that `rule` lets in."""
@@ -97,9 +108,10 @@ class Guard:
         parse = _parser(handler)
         serialize = handler.response_serializer or _as_it_is
         deadline_required = not handler.request_streaming
+        metrics = MethodMetrics(self._meter, method, is_stream=False)
 
         async def serve(received: Any, context: Context) -> bytes:
-            call = begin(method, context)
+            call = begin(method, context, metrics)
             self._running += 1
             try:
                 if deadline_required:
@@ -124,9 +136,10 @@ class Guard:
     def _streaming(self, method: str, handler: Handler, behavior: Callable[..., Any], rule: Allow) -> Handler:
         parse = _parser(handler)
         run = partial(_run_generator, behavior) if inspect.isasyncgenfunction(behavior) else behavior
+        metrics = MethodMetrics(self._meter, method, is_stream=True)
 
         async def serve(received: Any, context: Context) -> None:
-            call = begin(method, context)
+            call = begin(method, context, metrics)
             self._running += 1
             ending = asyncio.timeout(None)
             try:
@@ -134,6 +147,7 @@ class Guard:
                 correlation = ((call_context.CORRELATION_KEY, call.correlation),)
                 context.set_trailing_metadata(correlation)
                 self._enter(caller, ending)
+                metrics.stream(1)
                 try:
                     async with ending:
                         ending.reschedule(self._expires_at(caller))
@@ -141,6 +155,7 @@ class Guard:
                         await context.send_initial_metadata(correlation)
                         await run(parse(received), context)
                 finally:
+                    metrics.stream(-1)
                     self._leave(caller, ending)
             except BaseException as error:  # noqa: BLE001 the one place that answers for every failure
                 await fail(call, self._ended(ending) or error)
@@ -151,8 +166,10 @@ class Guard:
         return _handler(handler, serve, send=_serializer(handler))
 
     def _unwritten(self, method: str, handler: Handler, rule: Allow) -> Handler:
+        metrics = MethodMetrics(self._meter, method, is_stream=handler.response_streaming)
+
         async def serve(_: Any, context: Context) -> NoReturn:
-            call = begin(method, context)
+            call = begin(method, context, metrics)
             try:
                 await self._admit(call, rule)
                 raise NotImplementedYet

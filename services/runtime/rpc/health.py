@@ -61,6 +61,11 @@ class Health(health_pb2_grpc.HealthServicer):
             self._status[STARTUP] = _SERVING
         self._set_readiness(_SERVING if is_ready else _NOT_SERVING)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process takes calls."""
+        return self._status[READINESS] == _SERVING
+
     def drain(self) -> None:
         """Say that this process takes no more calls, and end all watches."""
         self._draining = True

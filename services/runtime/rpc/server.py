@@ -21,6 +21,8 @@ from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.process_metrics import READY
 from services.runtime.rpc import health as health_module
 from services.runtime.rpc.access import Allow, check_table
 from services.runtime.rpc.guard import Guard
@@ -59,6 +61,7 @@ async def running_server(
     health_address: str | None = None,
     reflected: bool = False,
     tls: TlsFiles | None = None,
+    meter: Meter = OFF,
 ) -> AsyncIterator[RunningServer]:
     """Serve while inside. Port 0 lets the system choose.
 
@@ -69,8 +72,10 @@ async def running_server(
     limits = limits or Limits()
     handlers = _collected(registrations)
     check_table(access, methods=[f"/{service}/{name}" for service, methods in handlers.items() for name in methods])
-    guard = Guard(verifier=verifier, limits=limits, draining=draining, now=now)
+    guard = Guard(verifier=verifier, limits=limits, draining=draining, now=now, meter=meter)
     health = Health(handlers)
+    ready = meter.gauge(READY)
+    meter.read_when_asked(lambda: ready.set(health.is_ready))
 
     server = aio.server(options=limits.options())
     for service, methods in handlers.items():

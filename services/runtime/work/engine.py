@@ -32,6 +32,8 @@ from services.runtime.database.connections import (
     is_unavailable,
     unavailable_as_service_error,
 )
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.work_metrics import Outcome, WorkMetrics
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
 from services.runtime.work import statements
@@ -61,6 +63,7 @@ class Engine:
         clock: Clock,
         application_name: str,
         tenants: Sequence[str] | None = None,
+        meter: Meter = OFF,
     ) -> None:
         """With `tenants` only their rows are worked on; the others are another process's."""
         self._url = url
@@ -68,6 +71,7 @@ class Engine:
         self._clock = clock
         self._application_name = application_name
         self._tenants = None if tenants is None else list(tenants)
+        self._metrics = WorkMetrics(meter)
         self._kinds: tuple[WorkKind, ...] = ()
         self._next_due = ""
         self._claims: dict[WorkKind, str] = {}
@@ -92,6 +96,7 @@ class Engine:
         bound = self._tenants is not None
         self._next_due = statements.next_due(kinds, tenants=bound)
         self._claims = {kind: statements.claim(kind, tenants=bound) for kind in kinds}
+        self._metrics.begin(kind.name for kind in kinds)
 
     @contextlib.asynccontextmanager
     async def running(self, *, grace_s: float = GRACE_S) -> AsyncIterator[None]:
@@ -231,15 +236,18 @@ class Engine:
         try:
             await kind.handler(work)
         except RetryLater as later:
+            self._metrics.ran(kind.name, Outcome.LATER)
             await self._write(work, statements.put_back(kind), later.delay)
             self._look_in(kind.work_class, later.delay.total_seconds())
         except Exception as error:  # noqa: BLE001 whatever it is, it is written down and the others go on
             if _is_database_away(error):
                 _logger.warning("%s waits for the database: %s", work.name, error)
+                self._metrics.ran(kind.name, Outcome.AWAY)
                 await self._write(work, statements.put_back(kind), jittered(AWAY_DELAY))
                 return
             await self._failed(work, error)
         else:
+            self._metrics.ran(kind.name, Outcome.DONE)
             if not kind.handler_releases and await self._write(work, statements.finish(kind)):
                 self.wake(kind.work_class)  # more came meanwhile
 
@@ -249,6 +257,7 @@ class Engine:
         if delay is not None:
             delay = jittered(delay)
         is_dead = await self._write(work, statements.fail(work.kind), delay, problem)
+        self._metrics.ran(work.kind.name, Outcome.DEAD if is_dead else Outcome.FAILED)
         fields = {"event": "work.dead" if is_dead else "work.failed", "work": work.name, "problem": problem}
         _logger.log(
             logging.ERROR if is_dead else logging.WARNING,

@@ -43,6 +43,34 @@ def next_due(kinds: Sequence[WorkKind], *, tenants: bool) -> str:
     return f"SELECT {columns}"
 
 
+def waiting(kinds: Sequence[WorkKind], *, tenants: bool) -> str:
+    """Return for each kind how many rows are due and free, since how many seconds the first is, and how many are dead.
+
+    At most `$2` of a tenant are counted, each found by an index of its own table, so that no count costs what all rows
+    there are would. With `tenants` only rows of the tenants in `$3` count.
+    """
+    now = "now() + $1::interval"
+    parts = []
+    for kind in kinds:
+        of_tenant = f"FROM {kind.table} w WHERE w.tenant_id = tenants.tenant_id AND ({kind.where})"
+        due = (
+            f"(WITH RECURSIVE {_tenants(kind, '$3' if tenants else None)}"  # noqa: S608 our own names
+            f" SELECT count(*) AS due, extract(epoch FROM {now} - min(d.due_time))::float8 AS oldest_s"
+            f" FROM tenants CROSS JOIN LATERAL (SELECT w.due_time {of_tenant}"
+            f" AND w.due_time <= {now} AND w.held_until <= {now} ORDER BY w.due_time LIMIT $2) d)"
+        )
+        dead = (
+            f"(WITH RECURSIVE {_tenants(kind, '$3' if tenants else None, column='dead_time')}"  # noqa: S608
+            f" SELECT count(*) AS dead FROM tenants CROSS JOIN LATERAL"
+            f" (SELECT w.dead_time {of_tenant} AND w.dead_time IS NOT NULL ORDER BY w.dead_time LIMIT $2) d)"
+        )
+        parts.append(
+            f"SELECT '{kind.name}' AS kind, a.due, coalesce(a.oldest_s, 0) AS oldest_s, b.dead"  # noqa: S608
+            f" FROM {due} a, {dead} b"
+        )
+    return " UNION ALL ".join(parts)
+
+
 def claim(kind: WorkKind, *, tenants: bool) -> str:
     """Take up to `$2` due rows under a lease, by turns of their tenants, the longest waiting first.
 
@@ -115,12 +143,15 @@ UPDATE {kind.table} w SET held_until = '-infinity', lapses = 0, failures = w.fai
 WHERE {_row(kind, 6)} RETURNING w.dead_time IS NOT NULL"""  # noqa: S608 our own names
 
 
-def _tenants(kind: WorkKind, known: str | None) -> str:
-    """Return the CTE of the tenants whose rows are looked at: those in `known`, or all, found by skipping ahead."""
+def _tenants(kind: WorkKind, known: str | None, *, column: str = "due_time") -> str:
+    """Return the CTE of the tenants whose rows are looked at: those in `known`, or all, found by skipping ahead.
+
+    All are those with a row that has the `column`, by the index on it.
+    """
     if known is not None:
         return f"tenants (tenant_id) AS (SELECT unnest({known}::text[]))"
     first = (
-        f"SELECT w.tenant_id FROM {kind.table} w WHERE w.due_time IS NOT NULL AND ({kind.where})"  # noqa: S608
+        f"SELECT w.tenant_id FROM {kind.table} w WHERE w.{column} IS NOT NULL AND ({kind.where})"  # noqa: S608
         "{} ORDER BY w.tenant_id LIMIT 1"
     )
     return (
