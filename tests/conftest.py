@@ -85,19 +85,19 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """The server of this test process."""
-    with _enterable_folder() as folder, quick_postgres(folder / "postgres") as server:
+    with enterable_folder() as folder, quick_postgres(folder / "postgres") as server:
         yield server
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[EmbeddedPostgres]:
     """A server for one test, which may stop and start it."""
-    with _enterable_folder() as folder, quick_postgres(folder / "postgres") as server:
+    with enterable_folder() as folder, quick_postgres(folder / "postgres") as server:
         yield server
 
 
 @contextmanager
-def _enterable_folder() -> Iterator[Path]:
+def enterable_folder() -> Iterator[Path]:
     """Make a folder that PostgreSQL's unprivileged user may enter, unlike pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="batzen-tests-"))
     folder.chmod(0o711)

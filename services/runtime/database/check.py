@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 import asyncpg
-from sqlalchemy.engine import make_url
 
 from services.errors import DependencyUnavailable
 from services.runtime.database.connections import (
@@ -26,6 +25,7 @@ from services.runtime.database.connections import (
     connect_held,
     is_unavailable,
 )
+from services.runtime.database.servers import place_of
 from services.runtime.process.lifecycle import StartRefused
 
 VERSION_MIN: Final = 150_000
@@ -74,7 +74,7 @@ async def wait_for_database(url: str, *, timeout_s: float) -> None:
                 raise DependencyUnavailable(dependency="database") from error
             if now - said >= SAY_EVERY_S:
                 said = now
-                _logger.warning("Waiting for the database %s: %s", _place(url), _words(error))
+                _logger.warning("Waiting for the database %s: %s", place_of(url), _words(error))
             await asyncio.sleep(POLL_S)
         else:
             return
@@ -91,9 +91,9 @@ async def refuse_unfit(url: str, *, needs_timeouts: bool = True) -> None:
             what = _what_is_unfit(error)
             if what is None:
                 raise
-            raise DatabaseUnfit(f"The database {_place(url)} cannot be used: {what} (docs/database.md)") from error
+            raise DatabaseUnfit(f"The database {place_of(url)} cannot be used: {what} (docs/database.md)") from error
         except _Unfit as unfit:
-            raise DatabaseUnfit(f"The database {_place(url)} cannot be used: {unfit} (docs/database.md)") from None
+            raise DatabaseUnfit(f"The database {place_of(url)} cannot be used: {unfit} (docs/database.md)") from None
 
 
 class _Unfit(Exception):
@@ -166,11 +166,6 @@ def _what_is_unfit(error: asyncpg.PostgresError) -> str | None:
     if state.startswith(REFUSED_STATES) or (state == POOLER_STATE and any(one in words for one in POOLER_REFUSALS)):
         return words
     return None
-
-
-def _place(url: str) -> str:
-    made = make_url(url)
-    return f"{made.host}:{made.port or 5432}/{made.database}"
 
 
 def _words(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 Whatever keeps the database from answering (it restarts, is full, took too long) becomes `DependencyUnavailable`, which
 a caller may send again; everything else is the statement's own fault and passes through. Connections that a restart
-broke are found before their next use, without a round trip, and made again.
+broke are found before their next use, without a round trip, and made again; those to a server that was demoted, or
+that says nothing any more, are given up all at once, so that the next ones go to whoever leads now (`servers.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from services.errors import DependencyUnavailable
 from services.runtime import crash_points
+from services.runtime.database.servers import connect_writing
 from services.runtime.observability.metrics import Tally
 from services.runtime.observability.process_metrics import Occupancy
 
@@ -44,12 +46,15 @@ UNAVAILABLE_STATES = (
     "57P",  # shut down, crashed, starting
     "57014",  # statement_timeout
     "55P03",  # lock_timeout
-    "25006",  # a server that only reads, as a standby does until it is promoted
+    "25006",  # a server that only reads: it was demoted, or is about to be promoted
     "25P03",  # idle in transaction for too long
     "40001",  # serialisation failure
     "40P01",  # deadlock
 )
 """Prefixes of SQLSTATE after which the same call may succeed; in each of them the transaction is gone."""
+
+DEMOTED_STATE = "25006"
+"""What a server says that only reads to whoever writes."""
 
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """Everything asyncpg raises when a server goes away under it."""
@@ -75,13 +80,16 @@ def make_engine(
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         hide_parameters=True,  # they hold what nobody should read in a log
-        connect_args=_connect_arguments(
+        async_creator=partial(
+            connect_held,
+            url,
             application_name=application_name,
             statement_timeout_ms=statement_timeout_ms,
             lock_timeout_ms=lock_timeout_ms,
         ),
     )
     sa.event.listen(engine.sync_engine, "checkout", _refuse_broken)
+    sa.event.listen(engine.sync_engine, "handle_error", _give_up)
     return engine
 
 
@@ -198,9 +206,11 @@ class DirectConnections:
                     crash_points.reach(f"{point}:before_commit")
                 try:
                     yield connection
-                except TimeoutError:
-                    # Nothing comes from it any more, and its next user would first wait, without end, for what is due.
+                except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
+                    # Nothing comes from its server any more, or it leads no more: that is true of the others, too.
                     connection.terminate()
+                    while self._free:
+                        self._free.pop().terminate()
                     raise
                 finally:
                     if not connection.is_closed():
@@ -244,13 +254,13 @@ async def connect_held(
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     bare: bool = False,
 ) -> asyncpg.Connection:
-    """Connect through asyncpg alone, for whoever keeps the connection to itself; `bare` sends no settings."""
+    """Connect to the server that takes writes, for whoever keeps the connection to itself; `bare` sends no settings."""
     if bare:
-        return await asyncpg.connect(plain_dsn(url), timeout=CONNECT_TIMEOUT_S)
+        return await connect_writing(url, timeout_s=CONNECT_TIMEOUT_S)
     arguments = _connect_arguments(
         application_name=application_name, statement_timeout_ms=statement_timeout_ms, lock_timeout_ms=lock_timeout_ms
     )
-    return await asyncpg.connect(plain_dsn(url), **arguments)
+    return await connect_writing(url, timeout_s=CONNECT_TIMEOUT_S, **arguments)
 
 
 @contextmanager
@@ -308,7 +318,6 @@ def role_of(url: str) -> str:
 
 def _connect_arguments(*, application_name: str, statement_timeout_ms: int, lock_timeout_ms: int) -> dict[str, Any]:
     return {
-        "timeout": CONNECT_TIMEOUT_S,
         "command_timeout": statement_timeout_ms / 1_000 + COMMAND_GRACE_S,
         "server_settings": {
             "application_name": application_name,
@@ -324,3 +333,10 @@ def _refuse_broken(adapted: Any, *_: object) -> None:
     """Make the pool replace a connection whose end asyncpg has already seen."""
     if adapted.driver_connection.is_closed():
         raise sa.exc.DisconnectionError
+
+
+def _give_up(context: sa.engine.ExceptionContext) -> None:
+    """Have the pool make all of its connections again once a server says that it leads no more, or says nothing."""
+    error = context.original_exception
+    if isinstance(error, TimeoutError) or getattr(error, "sqlstate", None) == DEMOTED_STATE:
+        context.is_disconnect = context.invalidate_pool_on_disconnect = True

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.errors import DependencyUnavailable
 from services.runtime.database.check import SAY_EVERY_S, refuse_unfit, wait_for_database
-from services.runtime.database.connections import CONNECT_TIMEOUT_S, plain_dsn, reading
+from services.runtime.database.connections import connect_held, reading
 
 FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 RUNTIME_ROLE = re.compile(r"(?<!:):runtime_role\b")
@@ -103,7 +103,7 @@ async def migrate(owner_url: str, directory: Path, *, runtime_role: str, contrac
     """
     migrations = load(directory)
     await refuse_unfit(owner_url, needs_timeouts=False)
-    connection = await asyncpg.connect(plain_dsn(owner_url), timeout=CONNECT_TIMEOUT_S)
+    connection = await connect_held(owner_url, application_name="migrate", bare=True)
     try:
         # Waiting for another process that migrates has no limit; waiting for a table has one.
         await connection.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from batzen.version import build
 from services.runtime import crash_points
 from services.runtime.database.connections import UNAVAILABLE, ping, role_of
+from services.runtime.database.servers import database_url
 from services.runtime.observability import tracing
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.observability.process_metrics import DATABASE_UNAVAILABLE, LINES_DROPPED, observed_process
@@ -94,7 +95,7 @@ class ProcessSettings:
             reflected=read("BATZEN_REFLECTION", flag, default=False, doc="Whether the server describes its own RPCs."),
             database_url=read.secret(
                 "BATZEN_RUNTIME_DATABASE_URL",
-                secret_text,
+                database_url,
                 doc="The service's database, `postgresql+asyncpg://role:password@host/name`, by the role that serves.",
             ),
             jwks=read(
@@ -189,7 +190,7 @@ class OwnerSettings:
             owner_url=read_owner_url(read),
             runtime_url=read.secret(
                 "BATZEN_RUNTIME_DATABASE_URL",
-                secret_text,
+                database_url,
                 is_followed=False,
                 doc="As for serving; only the name of its role is used, which is given its rights.",
             ).current(),
@@ -200,7 +201,7 @@ def read_owner_url(read: Reader) -> str:
     """Read the address of the database for who changes its schema."""
     return read.secret(
         "BATZEN_OWNER_DATABASE_URL",
-        secret_text,
+        database_url,
         is_followed=False,
         doc="The service's database by the role that owns the schema; no serving process has it.",
     ).current()

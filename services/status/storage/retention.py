@@ -13,7 +13,7 @@ from typing import Final
 
 import asyncpg
 
-from services.runtime.database.connections import CONNECT_TIMEOUT_S, plain_dsn
+from services.runtime.database.connections import connect_held
 from services.status.domain.records import open_month
 
 MONTHS_AHEAD: Final = 3
@@ -43,7 +43,7 @@ async def maintain(
 
     Raises `asyncpg.LockNotAvailableError` when the history was in use for too long.
     """
-    connection = await asyncpg.connect(plain_dsn(owner_url), timeout=CONNECT_TIMEOUT_S)
+    connection = await connect_held(owner_url, application_name="maintain", bare=True)
     try:
         await connection.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
         this_month = open_month(now)
