@@ -47,7 +47,7 @@ from services.gateway.sync.sweep import Looker
 from services.gateway.webhooks.endpoint import Webhooks, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
 from services.gateway.webhooks.port import serving
-from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.connections import DatabaseUrl, DirectConnections, make_engine
 from services.runtime.database.engine_pool import EnginePool
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
@@ -202,7 +202,7 @@ class Parts:
 
 @asynccontextmanager
 async def gateway_parts(
-    database_url: str,
+    database_url: DatabaseUrl,
     *,
     sink: GatewayEventSinkServiceStub,
     stripe_key: str,
@@ -303,7 +303,7 @@ async def serve(settings: Settings) -> None:
         )
         parts = await stack.enter_async_context(
             gateway_parts(
-                settings.process.database_url.current(),
+                settings.process.database_url,
                 sink=GatewayEventSinkServiceStub(orchestrator),
                 stripe_key=settings.stripe_key.current(),
                 stripe_base=settings.stripe_base,
@@ -315,11 +315,7 @@ async def serve(settings: Settings) -> None:
         )
         await stack.enter_async_context(parts.work.running())
         endpoints = endpoints_of(
-            settings.tenant_id,
-            secrets=settings.webhook_secrets.current(),
-            connect_secrets=()
-            if settings.connect_webhook_secrets is None
-            else settings.connect_webhook_secrets.current(),
+            settings.tenant_id, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
         )
         webhooks = Webhooks(parts.inbox, endpoints=endpoints, now=clock.now)
         await stack.enter_async_context(serving(webhooks, listen=settings.webhook_listen))

@@ -39,7 +39,7 @@ from services.orchestrator.storage.store import Store
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.transition_outbox import TransitionOutbox
-from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.connections import DatabaseUrl, DirectConnections, make_engine
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.database.request_expiry import forgetting
 from services.runtime.observability.metrics import OFF, Meter
@@ -144,7 +144,7 @@ def wired(
 
 @asynccontextmanager
 async def orchestrator_parts(
-    database_url: str,
+    database_url: DatabaseUrl,
     *,
     pricing: aio.Channel,
     status: aio.Channel,
@@ -182,7 +182,7 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(settings.process.observed(SERVICE))
         meter = await stack.enter_async_context(settings.process.metering())
-        engine = make_engine(settings.process.database_url.current(), application_name=SERVICE, pool_size=2)
+        engine = make_engine(settings.process.database_url, application_name=SERVICE, pool_size=2)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         tokens = TokenDirectory(settings.token_directory)
@@ -192,7 +192,7 @@ async def serve(settings: Settings) -> None:
         ]
         parts = await stack.enter_async_context(
             orchestrator_parts(
-                settings.process.database_url.current(),
+                settings.process.database_url,
                 pricing=pricing,
                 status=status,
                 gateway=gateway,

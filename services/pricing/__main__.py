@@ -45,10 +45,10 @@ async def serve(settings: ProcessSettings) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(settings.observed(SERVICE))
         meter = await stack.enter_async_context(settings.metering())
-        engine = make_engine(settings.database_url.current(), application_name=SERVICE)
+        engine = make_engine(settings.database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         held = await stack.enter_async_context(
-            DirectConnections(settings.database_url.current(), application_name=SERVICE, size=DIRECT_CONNECTIONS)
+            DirectConnections(settings.database_url, application_name=SERVICE, size=DIRECT_CONNECTIONS)
         )
         show_pools(meter, held, EnginePool(engine))
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.status.v1.status_pb2_grpc import add_StatusServiceServicer_to_server
 from services.access import TABLE
-from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.database.connections import DatabaseUrl, DirectConnections, make_engine
 from services.runtime.database.engine_pool import EnginePool
 from services.runtime.database.migrations import wait_for_schema
 from services.runtime.observability.metrics import OFF, Meter
@@ -86,7 +86,7 @@ class MaintenanceSettings:
 
 @asynccontextmanager
 async def status_servicer(
-    database_url: str,
+    database_url: DatabaseUrl,
     *,
     engine: AsyncEngine,
     verify: Callable[[str], Awaitable[Caller]],
@@ -143,13 +143,13 @@ async def serving(settings: ProcessSettings) -> AsyncIterator[StatusServicer]:
     verifier = settings.verifier()
     async with AsyncExitStack() as stack:
         meter = await stack.enter_async_context(settings.metering())
-        engine = make_engine(settings.database_url.current(), application_name=SERVICE)
+        engine = make_engine(settings.database_url, application_name=SERVICE)
         stack.push_async_callback(engine.dispose)
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         await check_order(engine, timeout_s=SCHEMA_WAIT_S)
         servicer = await stack.enter_async_context(
             status_servicer(
-                settings.database_url.current(),
+                settings.database_url,
                 engine=engine,
                 verify=verifier.verify,
                 draining=draining,

@@ -22,11 +22,14 @@ from services.gateway.webhooks.inbox import Inbox
 from services.gateway.webhooks.port import serving
 from services.gateway.webhooks.refusals import Refusals
 from services.runtime.database.connections import reading
+from services.runtime.process.followed import Followed
 from tests.clock import Clock
 
 SECRET = "whsec_platform"
 ROLLED_SECRET = "whsec_platform_before"
 CONNECT_SECRET = "whsec_connect"
+PLATFORM_SECRETS = Followed((SECRET, ROLLED_SECRET))
+CONNECT_SECRETS = Followed((CONNECT_SECRET,))
 
 
 class Sender:
@@ -68,9 +71,15 @@ class Sender:
 
 
 @asynccontextmanager
-async def receiving(inbox: Inbox, *, clock: Clock) -> AsyncIterator[Sender]:
+async def receiving(
+    inbox: Inbox,
+    *,
+    clock: Clock,
+    platform: Followed[tuple[str, ...]] = PLATFORM_SECRETS,
+    connect: Followed[tuple[str, ...]] = CONNECT_SECRETS,
+) -> AsyncIterator[Sender]:
     """Serve the webhook endpoints of `inbox` on a free port while inside."""
-    endpoints = endpoints_of("main", secrets=[SECRET, ROLLED_SECRET], connect_secrets=[CONNECT_SECRET])
+    endpoints = endpoints_of("main", secrets=platform, connect_secrets=connect)
     webhooks = Webhooks(inbox, endpoints=endpoints, now=clock.now)
     async with serving(webhooks, listen="127.0.0.1:0") as port:
         sender = Sender(f"http://127.0.0.1:{port}", clock=clock, refusals=webhooks.refusals)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from services.gateway.webhooks import port as webhook_port
 from services.gateway.webhooks.endpoint import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
 from services.runtime.database.connections import DirectConnections
+from services.runtime.process.followed import Followed, FollowedFile
+from services.runtime.process.settings import each_of, secret_text
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.receiving import (
@@ -33,6 +36,7 @@ from tests.gateway.receiving import (
     signature_of,
     stored,
 )
+from tests.mounts import Mount
 
 INTENT = {"id": "pi_1", "object": "payment_intent"}
 DUE = "event_runs WHERE due_time IS NOT NULL"
@@ -193,9 +197,37 @@ async def test_connected_accounts_have_an_endpoint_and_secrets_of_their_own(send
     assert (refused.status_code, refused.json()) == (400, {"reason": "SIGNATURE_MISMATCH"})
 
 
+@pytest.mark.parametrize(("path", "account"), [(PLATFORM_PATH, {}), (CONNECT_PATH, {"account": "acct_1"})])
+async def test_a_secret_is_rolled_in_its_file_while_events_arrive_and_none_is_refused(
+    parts: Parts, clock: Clock, tmp_path: Path, path: str, account: dict[str, str]
+) -> None:
+    mount = Mount(tmp_path / "stripe", {"secrets": "whsec_1"})
+    secrets = FollowedFile(mount.path("secrets"), each_of(secret_text).parse, name="SECRETS")
+
+    def event() -> dict[str, Any]:
+        return event_of({"id": "acct_1", "object": "account"}, "account.updated", at=clock.now(), **account)
+
+    async with receiving(parts.inbox, clock=clock, platform=secrets, connect=secrets) as sender:
+
+        async def take(secret: str) -> None:
+            await asyncio.gather(*(sender.send(event(), path=path, secret=secret) for _ in range(4)))
+
+        await take("whsec_1")
+        mount.replace({"secrets": "whsec_1,whsec_2\n"})
+        await take("whsec_1")
+        await take("whsec_2")
+        for nothing_good in ({}, {"secrets": ""}, {"secrets": " , "}):
+            mount.replace(nothing_good)
+            await take("whsec_2")
+        mount.replace({"secrets": "whsec_2"})
+        await take("whsec_2")
+        refused = await sender.post(json.dumps(event()).encode(), path=path, secret="whsec_1")
+        assert refused.json() == {"reason": "SIGNATURE_MISMATCH"}
+
+
 def test_an_endpoint_without_a_secret_does_not_exist() -> None:
-    assert [endpoint.path for endpoint in endpoints_of("main", secrets=[SECRET])] == [PLATFORM_PATH]
-    assert SECRET not in repr(endpoints_of("main", secrets=[SECRET]))
+    assert [endpoint.path for endpoint in endpoints_of("main", secrets=Followed((SECRET,)))] == [PLATFORM_PATH]
+    assert SECRET not in repr(endpoints_of("main", secrets=Followed((SECRET,))))
 
 
 async def test_each_request_leaves_one_line_without_its_body(

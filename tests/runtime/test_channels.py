@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from local.issuer import Issuer
 from services.errors import DependencyUnavailable, NotFound, PeerUnavailable, ServiceError, ShuttingDown
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
+from tests.mounts import Mount
 from tests.refusals import reason_of
 from tests.runtime.echo import SERVICE, echo, refusal, serving, unary, watch
 
@@ -145,22 +145,21 @@ async def test_what_outlives_a_call_leaves_its_deadline_and_caller_behind(issuer
 
 
 def test_a_renewed_token_is_read_and_a_missing_one_is_a_dependency_away(tmp_path: Path) -> None:
-    tokens = TokenDirectory(tmp_path)
-    path = tmp_path / "main.jwt"
-    with pytest.raises(DependencyUnavailable):
-        tokens.token("main")
-    path.write_text("first\n")
-    assert tokens.token("main") == "first"
-
-    path.write_text("second")
-    os.utime(path, ns=(1, 1))
-    assert tokens.token("main") == "second"
-
-    for content in ("", "x" * 5000, "é"):
-        path.write_text(content)
-        os.utime(path, ns=(len(content), 2))
+    mount = Mount(tmp_path / "tokens", {})
+    tokens = TokenDirectory(tmp_path / "tokens")
+    nothing_good: list[dict[str, str]] = [{}, {"main.jwt": ""}, {"main.jwt": "x" * 5000}, {"main.jwt": "é"}]
+    for files in nothing_good:
+        mount.replace(files)
         with pytest.raises(DependencyUnavailable):
             tokens.token("main")
+
+    mount.replace({"main.jwt": "first\n"})
+    assert tokens.token("main") == "first"
+    mount.replace({"main.jwt": "second"})
+    assert tokens.token("main") == "second"
+    for files in nothing_good:  # as in the middle of being replaced: the token that we have may still be good
+        mount.replace(files)
+        assert tokens.token("main") == "second"
     with pytest.raises(ValueError, match="tenant"):
         tokens.token("../main")
 

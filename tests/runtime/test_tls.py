@@ -33,9 +33,9 @@ HELLO = StringValue(value="hello")
 class Authority:
     """Certifies whoever asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "authority") -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.certificate = self._signed(self.name, self.key.public_key(), is_authority=True)
 
     def certify(self, folder: Path) -> TlsFiles:
@@ -105,7 +105,7 @@ async def test_only_who_is_certified_by_the_authority_may_call(issuer: Issuer, t
     )
     nobody = grpc.ssl_channel_credentials(root_certificates=server_files.authority.read_bytes())
     async with serving(issuer, {"Echo": unary(echo)}, tls=server_files) as service:
-        async with calling(issuer, service.address, client_files.channel_credentials()) as call:
+        async with calling(issuer, service.address, client_files.load().for_channel()) as call:
             assert await call(HELLO) == HELLO
         for credentials in (stranger, nobody):
             async with calling(issuer, service.address, credentials) as call:

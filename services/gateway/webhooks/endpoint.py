@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
@@ -22,6 +22,7 @@ from services.gateway.webhooks.inbox import Inbox
 from services.gateway.webhooks.port import BODY_BYTES_MAX, Answer, Head
 from services.gateway.webhooks.refusals import ANSWERS, Refusals
 from services.gateway.webhooks.signature import WebhookRefused
+from services.runtime.process.followed import Followed
 from services.runtime.rpc import call_context
 
 PLATFORM_PATH: Final = "/webhooks/stripe"
@@ -38,14 +39,17 @@ class Endpoint:
     tenant_id: str
     is_connect: bool
     """It gets the events of connected accounts, and nothing else; any other endpoint gets none of those."""
-    secrets: tuple[str, ...] = field(repr=False)
+    secrets: Followed[tuple[str, ...]]
 
 
-def endpoints_of(tenant_id: str, *, secrets: Sequence[str], connect_secrets: Sequence[str] = ()) -> list[Endpoint]:
+def endpoints_of(
+    tenant_id: str, *, secrets: Followed[tuple[str, ...]], connect_secrets: Followed[tuple[str, ...]] | None = None
+) -> list[Endpoint]:
     """Return the endpoints of a tenant; one without a secret does not exist."""
-    platform = Endpoint(path=PLATFORM_PATH, tenant_id=tenant_id, is_connect=False, secrets=tuple(secrets))
-    connect = Endpoint(path=CONNECT_PATH, tenant_id=tenant_id, is_connect=True, secrets=tuple(connect_secrets))
-    return [endpoint for endpoint in (platform, connect) if endpoint.secrets]
+    endpoints = [Endpoint(path=PLATFORM_PATH, tenant_id=tenant_id, is_connect=False, secrets=secrets)]
+    if connect_secrets is not None:
+        endpoints.append(Endpoint(path=CONNECT_PATH, tenant_id=tenant_id, is_connect=True, secrets=connect_secrets))
+    return endpoints
 
 
 class Webhooks:
@@ -87,7 +91,7 @@ class Webhooks:
             now = self._now()
             # Header bytes reach us as latin-1, so this gives back what was sent.
             signed = None if header is None else header.encode("latin-1")
-            signature.verify(body, header=signed, secrets=endpoint.secrets, now=now)
+            signature.verify(body, header=signed, secrets=endpoint.secrets.current(), now=now)
             event = events.read(body)
             fields |= {"correlation_id": event.event_id, "event_id": event.event_id, "event_type": event.type}
             # What the event leads to is found in the logs by the event's id.

@@ -4,13 +4,17 @@ Whatever keeps the database from answering (it restarts, is full, took too long)
 a caller may send again; everything else is the statement's own fault and passes through. Connections that a restart
 broke are found before their next use, without a round trip, and made again; those to a server that was demoted, or
 that says nothing any more, are given up all at once, so that the next ones go to whoever leads now (`servers.py`).
+
+A database's address, with the password in it, may be followed: whoever connects asks for it as it is then. What is
+connected stays connected. While a password is being replaced, its file and the server change at different moments; so a
+login that is refused is tried again by the address that the file had before.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +29,7 @@ from services.runtime import crash_points
 from services.runtime.database.servers import connect_writing
 from services.runtime.observability.metrics import Tally
 from services.runtime.observability.process_metrics import Occupancy
+from services.runtime.process.followed import Followed
 
 POOL_SIZE = 10
 """Connections per process. More commit no faster on one primary, and 200 must do for all processes and a rollout."""
@@ -46,6 +51,7 @@ UNAVAILABLE_STATES = (
     "57P",  # shut down, crashed, starting
     "57014",  # statement_timeout
     "55P03",  # lock_timeout
+    "28",  # a login refused: the password is being replaced, and was good at the start
     "25006",  # a server that only reads: it was demoted, or is about to be promoted
     "25P03",  # idle in transaction for too long
     "40001",  # serialisation failure
@@ -62,11 +68,14 @@ DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 UNAVAILABLE = Tally()
 """How often the database was away or too busy for who used it."""
 
+DatabaseUrl = str | Followed[str]
+"""`postgresql+asyncpg://…`, as it is or as it is now."""
+
 _AFTER_COMMIT = "batzen.after_commit"
 
 
 def make_engine(
-    url: str,
+    url: DatabaseUrl,
     *,
     application_name: str,
     pool_size: int = POOL_SIZE,
@@ -75,7 +84,7 @@ def make_engine(
 ) -> AsyncEngine:
     """Return an engine for `postgresql+asyncpg://…`. Nothing connects yet; `dispose` it at the end."""
     engine = create_async_engine(
-        url,
+        url if isinstance(url, str) else url.current(),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
@@ -157,7 +166,7 @@ class DirectConnections:
 
     def __init__(
         self,
-        url: str,
+        url: DatabaseUrl,
         *,
         application_name: str,
         size: int,
@@ -247,7 +256,7 @@ class DirectConnections:
 
 
 async def connect_held(
-    url: str,
+    url: DatabaseUrl,
     *,
     application_name: str,
     statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
@@ -255,12 +264,19 @@ async def connect_held(
     bare: bool = False,
 ) -> asyncpg.Connection:
     """Connect to the server that takes writes, for whoever keeps the connection to itself; `bare` sends no settings."""
-    if bare:
-        return await connect_writing(url, timeout_s=CONNECT_TIMEOUT_S)
-    arguments = _connect_arguments(
-        application_name=application_name, statement_timeout_ms=statement_timeout_ms, lock_timeout_ms=lock_timeout_ms
-    )
-    return await connect_writing(url, timeout_s=CONNECT_TIMEOUT_S, **arguments)
+    arguments: dict[str, Any] = {}
+    if not bare:
+        arguments = _connect_arguments(
+            application_name=application_name,
+            statement_timeout_ms=statement_timeout_ms,
+            lock_timeout_ms=lock_timeout_ms,
+        )
+    now, *before = (url,) if isinstance(url, str) else url.candidates()
+    for one in (now, *before) if before else ():
+        with suppress(asyncpg.InvalidAuthorizationSpecificationError):
+            return await connect_writing(one, timeout_s=CONNECT_TIMEOUT_S, **arguments)
+    # Once more: the server may have changed between the two.
+    return await connect_writing(now, timeout_s=CONNECT_TIMEOUT_S, **arguments)
 
 
 @contextmanager

@@ -38,6 +38,12 @@ class Followed(Generic[T]):
         """Return the value as it is now. Never raises."""
         return self._value
 
+    def candidates(self) -> tuple[T, ...]:
+        """Return the value as it is now and, if there was one, the value before: while one takes the other's place,
+        whoever checks it may know either.
+        """
+        return (self.current(),)
+
     def __repr__(self) -> str:
         return "Followed(…)"
 
@@ -50,7 +56,9 @@ class FollowedFile(Followed[T]):
         self._path = str(path)
         self._parse = parse
         self._name = name
-        self._stamp = self._missed = (0, 0, 0)
+        self._unfit: Stamp | None = None
+        self._complaint: str | None = None
+        self._before: tuple[T, ...] = ()
         try:
             self._stamp = stamp_of(path)
             super().__init__(self._read())
@@ -61,22 +69,29 @@ class FollowedFile(Followed[T]):
         """Return the value as the file has it; the one known until now if nothing good is in the file."""
         try:
             stamp = stamp_of(self._path)
-        except OSError:
-            stamp = (0, 0, 0)
-        if stamp not in (self._stamp, self._missed):
-            self._take(stamp)
+            if stamp not in (self._stamp, self._unfit):
+                self._take(self._read(), stamp=stamp)
+        except OSError as error:  # asked for again at the next use: it is being replaced, or we are out of files
+            self._complain(f"cannot be read: {error.strerror}")
+        except ValueError as error:
+            self._unfit = stamp  # is not looked into again
+            self._complain(str(error))
         return self._value
 
-    def _take(self, stamp: Stamp) -> None:
-        try:
-            self._value = self._read()
-        except (OSError, ValueError) as error:
-            self._missed = stamp  # said once of each file
-            problem = error.strerror if isinstance(error, OSError) else error
-            _logger.warning("%s keeps its value, since its file %s", self._name, problem)
-            return
-        self._stamp, self._missed = stamp, (0, 0, 0)
-        _logger.info("%s was read anew", self._name)
+    def candidates(self) -> tuple[T, ...]:
+        return (self.current(), *self._before)
+
+    def _take(self, value: T, *, stamp: Stamp) -> None:
+        self._stamp, self._unfit, self._complaint = stamp, None, None
+        if value != self._value:
+            self._value, self._before = value, (self._value,)
+            _logger.info("%s was read anew", self._name)
+
+    def _complain(self, problem: str) -> None:
+        """Say once what is the matter, for as long as it is."""
+        if problem != self._complaint:
+            self._complaint = problem
+            _logger.warning("%s stays what it is, since its file %s", self._name, problem)
 
     def _read(self) -> T:
         with open(self._path, "rb") as file:

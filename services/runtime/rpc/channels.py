@@ -4,7 +4,7 @@ no longer than what the caller of ours has left.
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +13,12 @@ from grpc import aio
 from batzen._channel import make_channel, streaming
 from services.errors import DependencyUnavailable
 from services.runtime.observability.spans import peer_call
+from services.runtime.process.followed import FollowedFile
 from services.runtime.rpc import call_context
 from services.runtime.rpc.call_log import AUTHORIZATION, BEARER
 from services.runtime.rpc.identity import TOKEN_BYTES_MAX, is_tenant_id
 from services.runtime.rpc.tls import TlsFiles
+from services.runtime.rpc.tls_channel import TlsChannel
 
 __all__ = ["PEER_TIMEOUT_S", "TOKENS_DOC", "TokenDirectory", "peer_channel", "streaming"]
 
@@ -31,26 +33,28 @@ class TokenDirectory:
     """This service's own tokens, one file `<tenant>.jwt` per tenant, read again when replaced."""
 
     def __init__(self, path: Path) -> None:
-        self._path = str(path)
-        self._known: dict[str, tuple[tuple[int, int], str]] = {}
+        self._path = path
+        self._known: dict[str, FollowedFile[str]] = {}
 
     def token(self, tenant_id: str) -> str:
-        """Return the token for a tenant; raise DependencyUnavailable if there is none that can be read."""
+        """Return the token for a tenant, the last that could be read. Raises DependencyUnavailable if none ever was."""
+        known = self._known.get(tenant_id)
+        if known is not None:
+            return known.current()
         if not is_tenant_id(tenant_id):
             raise ValueError(f"{tenant_id!r} cannot be a tenant")
-        path = f"{self._path}/{tenant_id}.jwt"
         try:
-            stat = os.stat(path)  # at each call, and a third of what a Path takes for it
-            stamp = (stat.st_mtime_ns, stat.st_ino)
-            known = self._known.get(tenant_id)
-            if known is None or known[0] != stamp:
-                known = (stamp, Path(path).read_text(encoding="ascii").strip())
-                self._known[tenant_id] = known
-        except (OSError, UnicodeDecodeError) as error:
+            known = FollowedFile(self._path / f"{tenant_id}.jwt", _token, name=f"Our token for tenant {tenant_id}")
+        except ValueError as error:
             raise DependencyUnavailable(dependency="token") from error
-        if not 0 < len(known[1]) <= TOKEN_BYTES_MAX:
-            raise DependencyUnavailable(dependency="token")
-        return known[1]
+        self._known[tenant_id] = known
+        return known.current()
+
+
+def _token(text: str) -> str:
+    if len(text) > TOKEN_BYTES_MAX or not text.isascii():
+        raise ValueError("has no token in it")
+    return text
 
 
 def peer_channel(
@@ -63,11 +67,12 @@ def peer_channel(
         correlation = call_context.correlation_id()
         return (authorization,) if correlation is None else (authorization, (call_context.CORRELATION_KEY, correlation))
 
-    return make_channel(
+    make = partial(
+        make_channel,
         address,
         timeout_s=timeout_s,
         metadata=metadata,
         remaining_s=call_context.time_remaining,
-        credentials=None if tls is None else tls.channel_credentials(),
         observe=peer_call,
     )
+    return make() if tls is None else TlsChannel(tls, make)

@@ -27,6 +27,7 @@ import asyncpg
 from services.errors import DependencyUnavailable
 from services.runtime.database.connections import (
     DRIVER_ERRORS,
+    DatabaseUrl,
     DirectConnections,
     connect_held,
     is_unavailable,
@@ -57,7 +58,7 @@ class Engine:
 
     def __init__(
         self,
-        url: str,
+        url: DatabaseUrl,
         held: DirectConnections,
         *,
         clock: Clock,

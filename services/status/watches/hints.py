@@ -17,7 +17,7 @@ from typing import Final
 
 import asyncpg
 
-from services.runtime.database.connections import DRIVER_ERRORS, connect_held, is_unavailable
+from services.runtime.database.connections import DRIVER_ERRORS, DatabaseUrl, connect_held, is_unavailable
 from services.status.watches.presence import HELLO_EVERY_S, Presence
 
 CHANNEL: Final = "status_hints"
@@ -43,7 +43,7 @@ Key = tuple[str, str]
 class Hints:
     """Announces which payments this process moved, and listens to which others did."""
 
-    def __init__(self, url: str, *, application_name: str, hello_every_s: float = HELLO_EVERY_S) -> None:
+    def __init__(self, url: DatabaseUrl, *, application_name: str, hello_every_s: float = HELLO_EVERY_S) -> None:
         self._url = url
         self._application_name = application_name
         self._heartbeat_s = min(LISTEN_HEARTBEAT_S, hello_every_s)
