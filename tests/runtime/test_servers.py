@@ -39,6 +39,7 @@ PASSWORD: Final = "of_the_pair"
 PORT_OF_SERVER: Final = "SELECT inet_server_port()"
 WRITE: Final = "CREATE TABLE never ()"
 QUICK_MS: Final = 500
+GIVES_UP_S: Final = 0.5
 SAMPLE: Final = Path(__file__).parent / "migrations_sample"
 
 
@@ -111,24 +112,24 @@ class Pair:
             f"?host=127.0.0.1,127.0.0.1&port={ports}&target_session_attrs=read-write"
         )
 
+    async def prepare(self, *statements: str) -> None:
+        """Carry out statements on the first, as its administrator."""
+        for statement in statements:
+            await _execute(self._first.admin_url, statement)
+
+    async def says(self, query: str, value: object) -> bool:
+        """Whether the first answers so."""
+        admin = await asyncpg.connect(self._first.admin_url)
+        try:
+            return bool(await admin.fetchval(query) == value)
+        finally:
+            await admin.close()
+
     async def demote_first(self, *, demoted: bool = True) -> None:
         """Have the first refuse writes from now on, on the connections there are, too; or take them again."""
         setting = "on" if demoted else "off"
-        await _execute(self._first.admin_url, f"ALTER SYSTEM SET default_transaction_read_only = {setting}")
-        await _execute(self._first.admin_url, "SELECT pg_reload_conf()")
-
-        async def is_done() -> bool:
-            return await _only_reads(self._first.admin_url) is demoted
-
-        await eventually(is_done)
-
-
-async def _only_reads(url: str) -> bool:
-    connection = await asyncpg.connect(url)
-    try:
-        return bool(await connection.fetchval("SHOW default_transaction_read_only") == "on")
-    finally:
-        await connection.close()
+        await self.prepare(f"ALTER SYSTEM SET default_transaction_read_only = {setting}", "SELECT pg_reload_conf()")
+        await eventually(lambda: self.says("SHOW default_transaction_read_only", setting))
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +257,40 @@ async def test_a_leader_that_falls_silent_is_left_by_all_its_connections_at_once
         assert await asyncio.gather(pool_port(engine), pool_port(engine)) == [pair.ports[1]] * 2
         await ping(engine)  # which waits for less long than a connection may take
     await engine.dispose()
+
+
+async def test_a_commit_that_no_standby_has_is_seen_by_nobody_when_its_caller_gives_up(pair: Pair) -> None:
+    """PostgreSQL ends such a wait when the statement is canceled: a repeat would be answered with what may be lost."""
+    await pair.prepare("CREATE TABLE facts (fact text)", f"GRANT ALL ON facts TO {ROLE}")
+    engine = make_engine(pair.url, application_name="test")
+    async with DirectConnections(pair.url, application_name="test", size=2) as held:
+        assert await asyncio.gather(held_port(held), pool_port(engine)) == [pair.ports[0]] * 2
+        await pair.prepare("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+        await eventually(lambda: pair.says("SHOW synchronous_standby_names", "nobody"))
+
+        for write in (_note(held), _note_in(engine)):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(GIVES_UP_S):
+                    await write
+
+        waiting = "SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        await eventually(lambda: pair.says(waiting, True))  # were they canceled, they would wait no more
+        assert await pair.says("SELECT count(*) FROM facts", 0)
+
+        await pair.prepare("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+        await eventually(lambda: pair.says("SELECT count(*) FROM facts", 2))
+        assert await asyncio.gather(held_port(held), pool_port(engine)) == [pair.ports[0]] * 2
+    await engine.dispose()
+
+
+async def _note(held: DirectConnections) -> None:
+    async with held.statement("book.store") as connection:
+        await connection.execute("INSERT INTO facts VALUES ('held')")
+
+
+async def _note_in(engine: AsyncEngine) -> None:
+    async with transaction(engine, "book.store") as connection:
+        await connection.exec_driver_sql("INSERT INTO facts VALUES ('pool')")
 
 
 async def test_what_a_server_has_against_us_is_told_before_that_another_is_away(pair: Pair) -> None:

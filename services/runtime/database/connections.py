@@ -215,6 +215,9 @@ class DirectConnections:
                     crash_points.reach(f"{point}:before_commit")
                 try:
                     yield connection
+                except asyncio.CancelledError:
+                    connection.terminate()  # before asyncpg cancels the statement: see _give_up
+                    raise
                 except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
                     # Nothing comes from its server any more, or it leads no more: that is true of the others, too.
                     connection.terminate()
@@ -352,7 +355,20 @@ def _refuse_broken(adapted: Any, *_: object) -> None:
 
 
 def _give_up(context: sa.engine.ExceptionContext) -> None:
-    """Have the pool make all of its connections again once a server says that it leads no more, or says nothing."""
+    """Have the pool make its connections again once a server says that it leads no more, or says nothing.
+
+    A statement that nobody waits for any more is left to end by itself. asyncpg would have the server cancel it, which
+    ends a commit's wait for its standbys, too: the commit is seen from then on, a repeat is answered with it, and if
+    the leader dies, what was acknowledged is gone.
+    """
     error = context.original_exception
+    connection = context.connection
+    if (
+        isinstance(error, TimeoutError | asyncio.CancelledError)
+        and connection is not None
+        and not connection.invalidated
+    ):
+        driver: Any = connection.connection.driver_connection
+        driver.terminate()
     if isinstance(error, TimeoutError) or getattr(error, "sqlstate", None) == DEMOTED_STATE:
         context.is_disconnect = context.invalidate_pool_on_disconnect = True
