@@ -134,11 +134,14 @@ class Suite:
     def pid(self, process: str) -> int | None:
         return self._children[process].pid
 
+    async def launch(self, process: str) -> None:
+        """Start what was stopped or killed; that it runs does not mean that it serves."""
+        await self._children[process].start()
+
     async def start(self, process: str) -> None:
         """Start what was stopped or killed, and wait until it serves. Raises `ProcessFailed`."""
-        child = self._children[process]
-        await child.start()
-        await _until_ready(child, self.ports)
+        await self.launch(process)
+        await _until_ready(self._children[process], self.ports)
 
     async def stop(self, process: str) -> int:
         """End a process in order, and return its exit code."""

@@ -55,7 +55,7 @@ from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.clock import Clock
 from services.runtime.process.followed import Followed
-from services.runtime.process.lifecycle import StartRefused, fail, until_terminated
+from services.runtime.process.lifecycle import StartRefused, until_terminated
 from services.runtime.process.program import Command, Program
 from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings, read_owner_url, read_production
 from services.runtime.process.settings import (
@@ -222,7 +222,7 @@ async def gateway_parts(
             DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
-        account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now, fail=fail)
+        account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now)
         limits = stripe_limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
         provider = Provider(
             stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s, require=account.require, limits=limits

@@ -38,9 +38,10 @@ from services.orchestrator.storage.store import Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.requests import own_payer, request_key
-from services.runtime.database.idempotency import detached, request_hash
+from services.runtime.database.idempotency import request_hash
 from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
+from services.runtime.work.loops import detached
 from services.shared import refusals
 from services.shared.refusals import Refusal
 
@@ -81,7 +82,7 @@ class RequestRunner:
         running = self._running.get(key)
         if running is None:
             with call_context.acting_for(request.key.tenant_id, correlation=call_context.correlation_id()):
-                task = detached(self._first_run(command, request, message, payer_id=payer_id), name=f"a {command.name}")
+                task = detached(self._first_run(command, request, message, payer_id=payer_id), name=command.name)
             self._running[key] = (request.request_hash, cast("asyncio.Task[Message]", task))
             task.add_done_callback(lambda _: self._running.pop(key, None))
         else:

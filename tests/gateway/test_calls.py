@@ -26,7 +26,7 @@ from services.gateway.refunds.operations import CreateRefund
 from services.gateway.stripe_api.client import Provider
 from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
-from services.runtime.work import engine
+from services.runtime.work import loops
 from tests.clock import Clock
 from tests.gateway.conftest import CALL_TIMEOUT_S, Gateway, Sink
 from tests.gateway.samples import (
@@ -551,8 +551,8 @@ async def test_an_engine_that_cannot_look_once_looks_again(
     await stripe.fault(Kind.RESET, route=CONFIRM, after=True, times=TRIES)
     assert (await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation.outcome_unknown
 
-    said = Said("could not be claimed")
-    logging.getLogger(engine.__name__).addHandler(said)
+    said = Said("due_work failed")
+    logging.getLogger(loops.__name__).addHandler(said)
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
     await owner.execute("ALTER TABLE calls RENAME TO calls_away")  # no outage: nothing that an engine reckons with
     try:
@@ -561,7 +561,7 @@ async def test_an_engine_that_cannot_look_once_looks_again(
     finally:
         await owner.execute("ALTER TABLE calls_away RENAME TO calls")
         await owner.close()
-        logging.getLogger(engine.__name__).removeHandler(said)
+        logging.getLogger(loops.__name__).removeHandler(said)
 
     clock.advance(backoff.SETTLE_FIRST)
     await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)

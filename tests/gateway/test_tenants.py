@@ -307,7 +307,7 @@ async def test_a_wrong_account_that_is_seen_only_later_ends_the_process(
         pass
     failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
     monkeypatch.setattr(platform_account, "RETRY_FIRST_S", 0.01)
-    monkeypatch.setattr("services.gateway.__main__.fail", failed.set_result)
+    monkeypatch.setattr("services.runtime.process.ending.fail", failed.set_result)
     await stripe.fault(Kind.SERVER_ERROR, route=OWN_ACCOUNT, times=1)
 
     async with start(empty, stripe_key=key_of("theirs")) as parts, asyncio.timeout(20):

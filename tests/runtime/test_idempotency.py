@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-
-import pytest
-
 from batzen.status.v1 import status_pb2
-from services.errors import DependencyUnavailable
-from services.runtime.database.idempotency import detached, request_hash
+from services.runtime.database.idempotency import request_hash
 
 
 def opening(**changes: object) -> status_pb2.OpenPaymentRequest:
@@ -38,16 +32,3 @@ def test_the_request_itself_is_left_as_it_is() -> None:
     request = opening()
     request_hash(request, "payment_id")
     assert request == opening()
-
-
-@pytest.mark.parametrize(
-    ("error", "logged"), [(ValueError("a bug"), ["the work failed"]), (DependencyUnavailable(), [])]
-)
-async def test_only_a_bug_is_logged_of_work_that_nobody_waits_for(
-    error: Exception, logged: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    async def work() -> None:
-        raise error
-
-    await asyncio.wait({detached(work(), name="the work")})
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == logged

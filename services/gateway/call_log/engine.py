@@ -22,8 +22,8 @@ from services.gateway.call_log.execution import Execution
 from services.gateway.call_log.operation import AnyOperation, CallResult, Operation, P, S, SubjectStore
 from services.gateway.call_log.store import CallStore
 from services.gateway.errors import Amendable, StripeUnavailable
-from services.runtime.database.idempotency import detached
 from services.runtime.database.lease import LeaseLost, patience
+from services.runtime.work.loops import detached
 
 WAIT_MAX_S: Final = 10.0
 """How long to wait for a subject when no deadline says less."""

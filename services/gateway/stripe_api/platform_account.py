@@ -10,12 +10,12 @@ whatever needs Stripe is answered STRIPE_UNAVAILABLE, and work that needs Stripe
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from services.gateway.stripe_api.client import Provider
 from services.runtime.database.connections import DirectConnections, make_engine, transaction
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.rpc import call_context
+from services.runtime.work.loops import repeating
 
 LIVE_KEYS: Final = ("sk_live_", "rk_live_")
 TEST_KEYS: Final = ("sk_test_", "rk_test_")
@@ -74,13 +75,11 @@ class PlatformAccount:
         tenant_id: str,
         livemode: bool,
         now: Callable[[], datetime],
-        fail: Callable[[Exception], None],
     ) -> None:
         self._connections = connections
         self._tenant_id = tenant_id
         self._livemode = livemode
         self._now = now
-        self._fail = fail
         self._is_verified = False
 
     def require(self) -> None:
@@ -112,26 +111,21 @@ class PlatformAccount:
         if self._is_verified:
             yield
             return
-        task = asyncio.create_task(self._until_verified(provider))
-        try:
+        async with repeating(
+            partial(self._verified, provider),
+            name="account_verification",
+            every_s=RETRY_FIRST_S,
+            retry_s=RETRY_FIRST_S,
+            retry_max_s=RETRY_MAX_S,
+            rests_first=True,
+        ):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
 
-    async def _until_verified(self, provider: Provider) -> None:
-        pause_s = RETRY_FIRST_S
-        while not self._is_verified:
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, RETRY_MAX_S)
-            try:
-                await self._verify(provider)
-            except ServiceError as error:
-                _logger.warning("No call goes to Stripe, since the account could not be read yet: %s", error)
-            except Exception as error:  # noqa: BLE001 told to the process, which ends with it
-                self._fail(error)
-                return
+    async def _verified(self, provider: Provider) -> bool:
+        """Verify the account; False, since it is not asked for again."""
+        await self._verify(provider)
         _logger.info("Stripe answers")
+        return False
 
     async def _verify(self, provider: Provider) -> None:
         opened = Account(account_id=await provider.own_account_id(), livemode=self._livemode)

@@ -19,6 +19,8 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from services.runtime.work.loops import detached
+
 HEAD_BYTES_MAX: Final = 16 * 1024
 HEAD_TIMEOUT_S: Final = 5.0
 """For the request line and headers of a request, from its first byte or that of the connection."""
@@ -256,7 +258,7 @@ class _Connection(asyncio.Protocol):
             return
         self._is_whole = True
         self._expect(None)
-        task = self._loop.create_task(self._serve(self._head, bytes(self._body)))
+        task = detached(self._serve(self._head, bytes(self._body)), name="webhook")
         self._connections.tasks.add(task)
         task.add_done_callback(self._connections.tasks.discard)
 

@@ -18,6 +18,7 @@ from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.requests import check_start, derived_payment_id, new_payment
+from services.runtime.work.loops import detached
 
 
 class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
@@ -61,8 +62,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         if message.coupon_codes:
             plan = await store.start(request, payment, now=now)
         else:
-            quoting = asyncio.create_task(self._steps.quote(payment.quote_request))
-            quoting.add_done_callback(_looked_at)
+            quoting = detached(self._steps.quote(payment.quote_request), name="quoting")
             try:
                 plan = await store.start(request, payment, now=now)
             except BaseException:
@@ -102,12 +102,6 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         """Fetch the secret anew, where the payer may still need it."""
         if answer.session.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD:
             answer.session.client_secret = (await self._peers.gateway.secrets(request.payment_id)).client_secret
-
-
-def _looked_at(quoting: asyncio.Task[pricing_pb2.Quote]) -> None:
-    """Take note of an error that nobody waits for, or asyncio logs it."""
-    if not quoting.cancelled():
-        quoting.exception()
 
 
 def _payer(message: StartPaymentRequest) -> payer_pb2.Payer | None:

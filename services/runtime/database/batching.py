@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from services.errors import DependencyUnavailable
+from services.runtime.work.loops import detached
 
 WAITING_MAX: Final = 20_000
 """Calls that wait for their batch, as many as a server lets wait to be picked up."""
@@ -99,7 +100,7 @@ class Batcher(Generic[Item, Answer]):
 
     def _drain_soon(self, slot: object) -> None:
         self._begun_at[slot] = self._loop.time()
-        task = asyncio.create_task(self._drain(slot), context=Context())  # it belongs to none of the calls
+        task = detached(self._drain(slot), name="batch", context=Context())  # it belongs to none of the calls
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
 

@@ -22,7 +22,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from services.errors import DependencyUnavailable, RequestInProgress, ServiceError, Unavailable
 from services.runtime.rpc import call_context
-from services.runtime.work.loops import repeat
+from services.runtime.work.loops import detached, repeat
 from services.runtime.work.waiting_room import WaitingRoom
 
 LEASE: Final = timedelta(seconds=3)
@@ -83,7 +83,7 @@ class Leases(Generic[H]):
 
         Inside, the row is saved and released. On an error it is released as it was last saved.
         """
-        renewing = asyncio.create_task(self._renew(held))
+        renewing = detached(self._renew(held), name="lease_renewal")
         try:
             yield
         except LeaseLost:
@@ -154,9 +154,11 @@ class Leases(Generic[H]):
     async def _renew(self, held: H) -> None:
         await repeat(
             partial(self._store.renew, held),
-            name=f"renewing the lease of {self._key_of(held)[1]}",
+            name="lease_renewal",
+            subject=self._key_of(held)[1],
             every_s=self._renew_every_s,
             rests_first=True,
+            is_vital=False,  # the lease ends by itself, and who holds the row finds that out as it writes
         )
 
 

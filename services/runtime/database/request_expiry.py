@@ -40,7 +40,7 @@ async def forgetting(
     async with AsyncExitStack() as loops:
         for statement in statements:
             step = partial(_forget, held, statement, now=now)
-            await loops.enter_async_context(repeating(step, name="forgetting old rows", every_s=every_s))
+            await loops.enter_async_context(repeating(step, name="forgetting", every_s=every_s))
         yield
 
 

@@ -14,6 +14,7 @@ from cryptography import x509
 
 from services.runtime.observability.metrics import OFF, Meter, Metric, counter, gauge, histogram, one_of, up_to
 from services.runtime.observability.metrics_port import serving_metrics
+from services.runtime.work.loops import repeating
 
 METHODS_MAX: Final = 64
 """Of one process; the orchestrator has most, 26."""
@@ -178,17 +179,21 @@ async def observed_process(
         meter.read_when_asked(_Expiries(meter, certificates).read)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(serving_metrics(meter, listen=listen))
-        lagging = asyncio.create_task(_look_at_lag(meter))
-        stack.callback(lagging.cancel)
+        await stack.enter_async_context(repeating(_LagWatch(meter).look, name="event_loop_lag", every_s=0.0))
         yield meter
 
 
-async def _look_at_lag(meter: Meter) -> None:
-    lag, loop = meter.histogram(LOOP_LAG), asyncio.get_running_loop()
-    while True:
+class _LagWatch:
+    """Looks at how late the event loop is."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._lag = meter.histogram(LOOP_LAG)
+
+    async def look(self) -> None:
+        loop = asyncio.get_running_loop()
         wanted = loop.time() + LAG_EVERY_S
         await asyncio.sleep(LAG_EVERY_S)
-        lag.observe(max(0.0, loop.time() - wanted))
+        self._lag.observe(max(0.0, loop.time() - wanted))
 
 
 class _Expiries:

@@ -14,6 +14,7 @@ from services.runtime.observability import tracing
 from services.runtime.observability.trace_context import TRACEPARENT, SpanRef
 from services.runtime.observability.tracing import Kind, Trace, Value
 from services.runtime.rpc import call_context
+from services.runtime.work.loops import detached
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -40,7 +41,7 @@ class PeerCall:
 
     def follow(self, call: aio.Call) -> None:
         """Write the span when the call has ended."""
-        task = asyncio.create_task(self._followed(call))
+        task = detached(self._followed(call), name="spans")
         _FOLLOWING.add(task)
         task.add_done_callback(_FOLLOWING.discard)
 

@@ -19,15 +19,14 @@ from typing import Final
 import uvloop
 
 from batzen.version import build
+from services.runtime.process.ending import BackgroundFailed, StartRefused, fail, state
 from services.runtime.process.logs import json_logs
+
+__all__ = ["StartRefused", "fail", "run", "until_terminated", "utc_now"]
 
 COLLECTED_AFTER: Final = (50_000, 20, 100)
 """Objects made until the youngest are looked at, and how often that until the older are. With Python's own 700 and 10
 a process with 5,000 streams spends half of its time on looking at them."""
-
-
-class StartRefused(Exception):
-    """Something outside of this process forbids it to serve; the text says what to change, without a secret."""
 
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -52,6 +51,8 @@ def run(main: Callable[[], Awaitable[None]], *, service: str, log_level: str = "
         except StartRefused as error:
             _logger.error("Not started: %s", error)
             raise SystemExit(1) from error
+        except BackgroundFailed as error:
+            raise SystemExit(1) from error
         except Exception as error:
             _logger.exception("Failed")
             raise SystemExit(1) from error
@@ -63,53 +64,35 @@ async def until_terminated() -> None:
     gc.collect()
     gc.freeze()  # what was made at the start stays: no collection looks at it again
     gc.set_threshold(*COLLECTED_AFTER)
-    _state.is_serving = True
+    state.is_serving = True
     try:
-        await _state.terminated.wait()
+        await state.terminated.wait()
     finally:
-        _state.is_serving = False
-    if _state.failure is not None:
-        raise _state.failure
-
-
-def fail(error: Exception) -> None:
-    """End the process in order, as failed by `error`: for what turns out to be wrong while it serves."""
-    _state.failure = error
-    _state.terminated.set()
-
-
-class _State:
-    """What the signal handlers and `until_terminated` share; there is one process, hence one."""
-
-    def __init__(self) -> None:
-        self.terminated = asyncio.Event()
-        self.is_serving = False
-        self.failure: Exception | None = None
-
-
-_state = _State()
+        state.is_serving = False
+    if state.failure is not None:
+        raise state.failure
 
 
 async def _supervised(main: Callable[[], Awaitable[None]]) -> None:
-    _state.terminated.clear()
-    _state.failure = None
+    state.terminated.clear()
+    state.failure = None
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(main())
 
     def terminate(name: str) -> None:
-        if _state.is_serving and not _state.terminated.is_set():
+        if state.is_serving and not state.terminated.is_set():
             _logger.info("Ending in order, by %s", name)
         else:
             _logger.warning("Ending at once, by %s", name)
             task.cancel()
-        _state.terminated.set()
+        state.terminated.set()
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, terminate, number.name)
     try:
         await task
     except asyncio.CancelledError:
-        if not _state.terminated.is_set():
+        if not state.terminated.is_set():
             raise
     finally:
         for number in _SIGNALS:

@@ -18,7 +18,12 @@ from services.runtime.database.connections import UNAVAILABLE, ping, role_of
 from services.runtime.database.servers import database_url
 from services.runtime.observability import tracing
 from services.runtime.observability.metrics import OFF, Meter
-from services.runtime.observability.process_metrics import DATABASE_UNAVAILABLE, LINES_DROPPED, observed_process
+from services.runtime.observability.process_metrics import (
+    BACKGROUND_FAILURES,
+    DATABASE_UNAVAILABLE,
+    LINES_DROPPED,
+    observed_process,
+)
 from services.runtime.process.followed import Followed, once
 from services.runtime.process.lifecycle import utc_now
 from services.runtime.process.logs import DROPPED
@@ -29,6 +34,7 @@ from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.limits import Limits
 from services.runtime.rpc.server import Registration, RunningServer, running_server
 from services.runtime.rpc.tls import TlsFiles
+from services.runtime.work.loops import failure_counts
 
 SCHEMA_WAIT_S: Final = 60.0
 """How long a service waits for the migration that is started beside it."""
@@ -141,7 +147,11 @@ class ProcessSettings:
             certificates={}
             if self.tls is None
             else {"certificate": self.tls.certificate, "authority": self.tls.authority},
-            counts={LINES_DROPPED: DROPPED.counts, DATABASE_UNAVAILABLE: UNAVAILABLE.counts},
+            counts={
+                LINES_DROPPED: DROPPED.counts,
+                DATABASE_UNAVAILABLE: UNAVAILABLE.counts,
+                BACKGROUND_FAILURES: lambda: {(task,): count for task, count in failure_counts().items()},
+            },
         )
 
     def server(

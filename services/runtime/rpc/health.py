@@ -2,10 +2,12 @@
 
 `liveness`   the event loop turns; never asks the database, which a restart would not mend
 `startup`    the first probe has succeeded
-`readiness`  the probe succeeds and the process is not draining; so do `""` and the full name of each service
+`readiness`  the probe succeeds, no loop of the process is failing (services/runtime/work/loops.py) and it is not
+             draining; so do `""` and the full name of each service
 
-Readiness falls after several failures in a row and rises with the first success, so that one slow ping takes no replica
-away. Watches end when the process drains: an open one would hold up the server's stop.
+Readiness falls after several failures of the probe in a row and rises with the first success, so that one slow ping
+takes no replica away. A loop that fails takes it away at once: nobody else does that work here. Watches end when
+the process drains: an open one would hold up the server's stop.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.runtime.work import loops
 
 if TYPE_CHECKING:
     Context = aio.ServicerContext[Any, Any]
@@ -51,15 +55,15 @@ class Health(health_pb2_grpc.HealthServicer):
             LIVENESS: _SERVING
         }
         self._changed = asyncio.Event()
+        self._probe_succeeds = False
         self._draining = False
 
     def ready(self, is_ready: bool, /) -> None:
-        """Set what depends on the probe. Draining is final: afterwards nothing is ready any more."""
-        if self._draining:
-            return
-        if is_ready:
+        """Set what depends on the probe."""
+        self._probe_succeeds = is_ready
+        if is_ready and not self._draining:
             self._status[STARTUP] = _SERVING
-        self._set_readiness(_SERVING if is_ready else _NOT_SERVING)
+        self.refresh()
 
     @property
     def is_ready(self) -> bool:
@@ -67,11 +71,14 @@ class Health(health_pb2_grpc.HealthServicer):
         return self._status[READINESS] == _SERVING
 
     def drain(self) -> None:
-        """Say that this process takes no more calls, and end all watches."""
+        """Say that this process takes no more calls, and end all watches. That is final."""
         self._draining = True
-        self._set_readiness(_NOT_SERVING)
+        self.refresh()
 
-    def _set_readiness(self, status: int) -> None:
+    def refresh(self) -> None:
+        """Look again at all that readiness depends on."""
+        is_ready = self._probe_succeeds and not loops.failing() and not self._draining
+        status = _SERVING if is_ready else _NOT_SERVING
         self._status.update(dict.fromkeys(self._readiness_names, status))
         self._changed.set()
         self._changed = asyncio.Event()
@@ -100,34 +107,37 @@ class Health(health_pb2_grpc.HealthServicer):
 async def probed(
     health: Health, probe: Probe | None, *, interval_s: float = PROBE_INTERVAL_S, timeout_s: float = PROBE_TIMEOUT_S
 ) -> AsyncIterator[None]:
-    """Keep readiness up to date while inside; without a probe the process is ready at once."""
-    if probe is None:
-        health.ready(True)
-        yield
-        return
-    task = asyncio.create_task(_probe_for_ever(health, probe, interval_s=interval_s, timeout_s=timeout_s))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _probe_for_ever(health: Health, probe: Probe, *, interval_s: float, timeout_s: float) -> None:
-    failures = 0
-    while True:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await probe()
-        except Exception as error:  # noqa: BLE001 the top of a worker: whatever a probe raises means not ready
-            failures += 1
-            if failures == FAILURES_TO_UNREADY:
-                health.ready(False)
-                _logger.warning("Not ready, the probe failed %d times: %r", failures, error)
-        else:
-            if failures >= FAILURES_TO_UNREADY:
-                _logger.info("Ready again")
-            failures = 0
+    """Keep readiness up to date while inside; without a probe only a loop that fails takes it away."""
+    with loops.telling(health.refresh):
+        if probe is None:
             health.ready(True)
-        await asyncio.sleep(interval_s)
+            yield
+            return
+        once = _Probing(health, probe, timeout_s=timeout_s).once
+        async with loops.repeating(once, name="readiness_probe", every_s=interval_s):
+            yield
+
+
+class _Probing:
+    """Asks the probe, and tells what it says. Whatever it raises means not ready, and is no failure of the asking."""
+
+    def __init__(self, health: Health, probe: Probe, *, timeout_s: float) -> None:
+        self._health = health
+        self._probe = probe
+        self._timeout_s = timeout_s
+        self._failures = 0
+
+    async def once(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._probe()
+        except Exception as error:  # noqa: BLE001 see above
+            self._failures += 1
+            if self._failures == FAILURES_TO_UNREADY:
+                self._health.ready(False)
+                _logger.warning("Not ready, the probe failed %d times: %r", self._failures, error)
+        else:
+            if self._failures >= FAILURES_TO_UNREADY:
+                _logger.info("Ready again")
+            self._failures = 0
+            self._health.ready(True)

@@ -18,6 +18,7 @@ from typing import Any, Final
 import jwt
 
 from services.errors import DependencyUnavailable
+from services.runtime.work.loops import detached
 
 ALGORITHMS: Final = frozenset({"ES256", "RS256", "EdDSA"})
 """Signatures with a key pair only."""
@@ -103,7 +104,7 @@ class KeySet:
 
     def _read_address_once(self) -> asyncio.Task[None]:
         if self._reading is None:
-            self._reading = asyncio.create_task(self._read_address())
+            self._reading = detached(self._read_address(), name="key_reading")
             self._reading.add_done_callback(self._forget_reading)
         return self._reading
 

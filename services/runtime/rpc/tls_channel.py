@@ -17,6 +17,7 @@ import grpc
 from grpc import aio
 
 from services.runtime.rpc.tls import FollowedTls, TlsFiles
+from services.runtime.work.loops import detached
 
 RECHECK_S: Final = 1.0
 """Between two looks at the files, at the beginning of a call."""
@@ -90,7 +91,7 @@ class TlsChannel(aio.Channel):
 
     def _end(self, old: aio.Channel) -> None:
         del self._old[old]
-        closing = asyncio.ensure_future(old.close())
+        closing = detached(old.close(), name="channel_closing")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 

@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
 from services.runtime.work import statements
 from services.runtime.work.kinds import SLOTS, RetryLater, Work, WorkClass, WorkKind, jittered, problem_of
+from services.runtime.work.loops import detached, repeating
 
 POLL_S: Final = 1.0
 """Between two looks at what is due when nothing wakes us: how late work may start whose wake-up was lost."""
@@ -85,6 +86,7 @@ class Engine:
         self._notifying: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self._is_running = False
+        self._poll_at = 0.0
 
     @property
     def kinds(self) -> Sequence[WorkKind]:
@@ -103,24 +105,30 @@ class Engine:
     async def running(self, *, grace_s: float = GRACE_S) -> AsyncIterator[None]:
         """Work while inside. On leaving nothing new is begun, and what runs gets `grace_s` to end."""
         self._is_running = True
-        loops = [asyncio.create_task(self._run()), asyncio.create_task(self._renew())]
         try:
-            yield
+            async with repeating(self._renew, name="work_renewal", every_s=RENEW_EVERY_S, rests_first=True):
+                try:
+                    async with repeating(self._look, name="due_work", every_s=self._until_woken):
+                        try:
+                            yield
+                        finally:
+                            self._is_running = False
+                finally:
+                    await self._come_to_an_end(grace_s)
         finally:
-            self._is_running = False
-            loops[0].cancel()
-            await asyncio.wait(loops[:1])
-            if self._running:
-                _, late = await asyncio.wait(self._running, timeout=grace_s)
-                for task in late:
-                    task.cancel()
-                if late:
-                    await asyncio.wait(late)
-            loops[1].cancel()
-            await asyncio.wait({loops[1], *([self._notifying] if self._notifying else [])})
+            if self._notifying is not None:
+                await asyncio.wait({self._notifying})
             for timer in self._timers:
                 timer.cancel()
             self._disconnect()
+
+    async def _come_to_an_end(self, grace_s: float) -> None:
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     def wake(self, work_class: WorkClass) -> None:
         """Have due work of a class looked at now: here, or by other processes when all slots are taken here."""
@@ -130,7 +138,7 @@ class Engine:
             return
         self._to_notify.add(work_class)
         if self._notifying is None or self._notifying.done():
-            self._notifying = asyncio.create_task(self._notify())
+            self._notifying = detached(self._notify(), name="work_notification")
 
     async def once(self) -> int:
         """Work on what is due now, to its end, and return how many rows that were. For tests and commands."""
@@ -146,29 +154,22 @@ class Engine:
     def _room(self, work_class: WorkClass) -> int:
         return SLOTS[work_class] - self._taken[work_class]
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        poll_at = loop.time()
-        while True:
-            self._woken.clear()
-            due: list[WorkKind] = []
-            try:
-                if self._to_look:
-                    classes, self._to_look = self._to_look, set()
-                    due = [kind for kind in self._kinds if kind.work_class in classes]
-                if loop.time() >= poll_at:
-                    poll_at = loop.time() + POLL_S
-                    due = await self._poll()
-                for kind in due:
-                    await self._claim(kind)
-            except DependencyUnavailable as error:
-                _logger.warning("due work waits for the database: %s", error)
-            except Exception:
-                # Whatever it is, a loop that ended here would leave all that is due to nobody.
-                _logger.exception("due work could not be claimed")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(poll_at):
-                    await self._woken.wait()
+    async def _look(self) -> None:
+        """Begin what is due: of all kinds at each poll, between two of those that somebody woke us for."""
+        now = asyncio.get_running_loop().time()
+        classes, self._to_look = self._to_look, set()
+        due: list[WorkKind] = [kind for kind in self._kinds if kind.work_class in classes]
+        if now >= self._poll_at:
+            self._poll_at = now + POLL_S
+            due = await self._poll()
+        await _for_each(due, self._claim)
+
+    async def _until_woken(self) -> None:
+        """Wait for who wakes us, and until the next poll at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._poll_at):
+                await self._woken.wait()
+        self._woken.clear()
 
     async def _poll(self) -> list[WorkKind]:
         """Return the kinds that have something due, and set a timer for what is due before the next poll."""
@@ -210,7 +211,7 @@ class Engine:
             if row["lapses"]:
                 _logger.warning("the lease of %s ran out %d times in a row", work.name, row["lapses"])
             self._taken[kind.work_class] += 1
-            task = asyncio.create_task(self._work(work))
+            task = detached(self._work(work), name="work")
             self._running[task] = work
             task.add_done_callback(self._ended)
         if len(rows) == room:
@@ -281,23 +282,18 @@ class Engine:
             return None
 
     async def _renew(self) -> None:
-        """Hold what takes long; one statement for all rows of a kind."""
-        while True:
-            await asyncio.sleep(RENEW_EVERY_S)
-            for kind in self._kinds:
-                mine = [work for work in self._running.values() if work.kind is kind and not kind.handler_releases]
-                if not mine:
-                    continue
-                keys = [list(column) for column in zip(*(work.key for work in mine), strict=True)]
-                arguments = ([work.tenant_id for work in mine], [work.fence for work in mine], *keys)
-                try:
-                    async with self._held.statement(None) as connection:
-                        await connection.execute(statements.renew(kind), self._clock.shift, *arguments)
-                except DependencyUnavailable as error:
-                    _logger.warning("the leases of %s could not be renewed: %s", kind.name, error)
-                except Exception:
-                    # A loop that ended here would have other processes begin what runs here.
-                    _logger.exception("the leases of %s could not be renewed", kind.name)
+        """Hold what takes long."""
+        await _for_each(self._kinds, self._renew_kind)
+
+    async def _renew_kind(self, kind: WorkKind) -> None:
+        """Do so for all rows of a kind, by one statement."""
+        mine = [work for work in self._running.values() if work.kind is kind and not kind.handler_releases]
+        if not mine:
+            return
+        keys = [list(column) for column in zip(*(work.key for work in mine), strict=True)]
+        arguments = ([work.tenant_id for work in mine], [work.fence for work in mine], *keys)
+        async with self._held.statement(None) as connection:
+            await connection.execute(statements.renew(kind), self._clock.shift, *arguments)
 
     def _look_in(self, work_class: WorkClass, delay_s: float) -> None:
         """Look at a class again when a row of it that was just seen will be due."""
@@ -339,6 +335,18 @@ class Engine:
 
     def _arguments(self) -> list[object]:
         return [self._clock.shift, *([self._tenants] if self._tenants is not None else [])]
+
+
+async def _for_each(kinds: Iterable[WorkKind], act: Callable[[WorkKind], Awaitable[object]]) -> None:
+    """Act for each kind, also after one failed: none of them waits for another. Raises the first failure then."""
+    failure: Exception | None = None
+    for kind in kinds:
+        try:
+            await act(kind)
+        except Exception as error:  # noqa: BLE001 raised below
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 def _is_database_away(error: Exception) -> bool:

@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from services.errors import RequestInProgress, TooManyCalls
 from services.runtime.rpc import call_context
+from services.runtime.work.loops import detached
 
 ASKING_MAX: Final = 128
 """Calls of this process that wait for one reading."""
@@ -61,8 +62,7 @@ class SharedReadings(Generic[Answer]):
         if thing.next is None:
             is_free = thing.running is None and (thing.ended is None or loop.time() >= thing.ended + self._pause_s)
             with call_context.acting_for(call_context.current_tenant(), correlation=call_context.correlation_id()):
-                task = asyncio.create_task(self._read(key, thing, read))
-            task.add_done_callback(_retrieve)
+                task = detached(self._read(key, thing, read), name="reading")
             if is_free:
                 thing.running = task
                 return await _answer(task)
@@ -128,8 +128,7 @@ class KeptReadings(Generic[Answer]):
         task = self._kept.get(key)
         if task is None:
             with call_context.acting_for(call_context.current_tenant(), correlation=call_context.correlation_id()):
-                task = asyncio.create_task(self._read(key, read))
-            task.add_done_callback(_retrieve)
+                task = detached(self._read(key, read), name="reading")
             if len(self._kept) >= self._kept_max:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = task
@@ -161,9 +160,3 @@ async def _answer(task: asyncio.Task[Answer]) -> Answer:
     if not done:
         raise RequestInProgress
     return task.result()
-
-
-def _retrieve(task: asyncio.Task[Answer]) -> None:
-    """Look at how a task ended, for when nobody waits for it any more; its failure reaches those who asked."""
-    if not task.cancelled():
-        task.exception()

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from services.errors import DependencyUnavailable
+from services.runtime.work.loops import detached, repeat
 from services.status.changes.log import Change, ChangeLog, Head, Position, cursor_of
 from services.status.domain.errors import CursorCompacted
 from services.status.domain.filters import Filter
@@ -39,7 +40,7 @@ class Followers:
     def __init__(self, log: ChangeLog) -> None:
         self._log = log
         self._tails: dict[str, _Tail] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._is_running = False
 
     def wake(self, tenant_id: str) -> None:
         """Read soon for a tenant: something of it was committed."""
@@ -55,23 +56,21 @@ class Followers:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read for the streams while inside."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                yield
-            finally:
-                self._group = None
-                for tail in self._tails.values():
-                    tail.stop()
+        self._is_running = True
+        try:
+            yield
+        finally:
+            self._is_running = False
+            await asyncio.gather(*(tail.stop() for tail in self._tails.values()), return_exceptions=True)
 
     def join(self, follower: Follower) -> bool:
         """Hand new changes to a stream from now on; False if it is not as far as the others and has to read on."""
-        assert self._group is not None, "streams end before this does"  # noqa: S101
+        assert self._is_running, "streams end before this does"  # noqa: S101
         tail = self._tails.get(follower.wanted.tenant_id)
         if tail is None:
             tail = _Tail(self._log, follower.wanted.tenant_id, position=follower.position)
             self._tails[follower.wanted.tenant_id] = tail
-            tail.start(self._group)
+            tail.start()
         return tail.join(follower)
 
     def leave(self, follower: Follower) -> None:
@@ -171,14 +170,18 @@ class _Tail:
         self._woken = asyncio.Event()
         self._horizon = 0
         self._pending_s = PENDING_S
+        self._wait_s = RESYNC_S
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, group: asyncio.TaskGroup) -> None:
-        self._task = group.create_task(self._run())
+    def start(self) -> None:
+        loop = repeat(self._read, name="feed", every_s=self._until_woken, retry_s=RETRY_S)
+        self._task = detached(loop, name="feed")
 
-    def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+    def stop(self) -> asyncio.Task[None]:
+        """Stop reading, and return what ends then."""
+        assert self._task is not None, "it was started"  # noqa: S101
+        self._task.cancel()
+        return self._task
 
     def wake(self) -> None:
         self._woken.set()
@@ -194,23 +197,23 @@ class _Tail:
         self._followers.discard(follower)
         return not self._followers
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                wait_s = await self._read()
-            except (CursorCompacted, Unreadable):  # each stream finds out for itself
-                wait_s = RETRY_S
-                for follower in tuple(self._followers):
-                    follower.fall_back()
-            except DependencyUnavailable:
-                wait_s = RETRY_S
-            await asyncio.sleep(GATHER_S)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._woken.wait()
-            self._woken.clear()
+    async def _read(self) -> None:
+        """Hand on everything that is new."""
+        try:
+            self._wait_s = await self._read_on()
+        except (CursorCompacted, Unreadable):  # each stream finds out for itself
+            self._wait_s = RETRY_S
+            for follower in tuple(self._followers):
+                follower.fall_back()
 
-    async def _read(self) -> float:
+    async def _until_woken(self) -> None:
+        await asyncio.sleep(GATHER_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_s):
+                await self._woken.wait()
+        self._woken.clear()
+
+    async def _read_on(self) -> float:
         """Hand on everything that is new; return how soon to read again without a hint."""
         horizon, end = await self._log.horizon()
         is_all = False

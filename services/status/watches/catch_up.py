@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from services.errors import DependencyUnavailable
+from services.runtime.work.loops import repeating
 from services.status.domain.errors import RevisionCompacted
 from services.status.domain.records import Transition
 from services.status.storage.rows import Unreadable
@@ -47,28 +48,29 @@ class CatchUp:
         """Read no more for a topic, which has no watch any more."""
         self._behind.pop(topic, None)
 
-    async def run(self) -> None:
-        """Read for ever.
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Read while inside."""
+        return repeating(self._read_on, name="watch_catch_up", every_s=self._wake.wait, retry_s=RETRY_S)
 
-        1. Wait until a topic is behind, and take the `TOPICS_AT_ONCE` that have waited longest.
+    async def _read_on(self) -> None:
+        """Read until no topic is behind.
+
+        1. Take the `TOPICS_AT_ONCE` that have waited longest.
         2. Read each from the lowest tail of its watches that have room, with one statement.
         3. Cancel the watches whose next transition is not kept any more, and deliver the others theirs.
-        4. Add the topic again if there may be more, or a watch fell behind meanwhile. If the database is away, add all
-           again and wait for `RETRY_S`.
+        4. Add the topic again if there may be more, or a watch fell behind meanwhile; all if the reading failed.
         """
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._behind:
-                topics = list(self._behind)[:TOPICS_AT_ONCE]
+        self._wake.clear()
+        while self._behind:
+            topics = list(self._behind)[:TOPICS_AT_ONCE]
+            for topic in topics:
+                del self._behind[topic]
+            try:
+                await self._read(topics)
+            except Exception:
                 for topic in topics:
-                    del self._behind[topic]
-                try:
-                    await self._read(topics)
-                except DependencyUnavailable:
-                    for topic in topics:
-                        self.add(topic)
-                    await asyncio.sleep(RETRY_S)
+                    self.add(topic)
+                raise
 
     async def _read(self, topics: Sequence[Topic]) -> None:
         readings = [_Reading(topic) for topic in topics if topic.watches]

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Final
 
 import asyncpg
 
+from services.errors import DependencyUnavailable
 from services.runtime.database.connections import DRIVER_ERRORS, DatabaseUrl, connect_held, is_unavailable
+from services.runtime.work.loops import repeating
 from services.status.watches.presence import HELLO_EVERY_S, Presence
 
 CHANNEL: Final = "status_hints"
@@ -34,8 +35,6 @@ LISTEN_HEARTBEAT_S: Final = 2.0
 """How long a listener that lost its server without a word goes on believing in it."""
 RECONNECT_S: Final = 0.2
 
-_logger = logging.getLogger(__name__)
-
 Key = tuple[str, str]
 """Tenant and payment."""
 
@@ -49,7 +48,10 @@ class Hints:
         self._heartbeat_s = min(LISTEN_HEARTBEAT_S, hello_every_s)
         self._presence = Presence(hello_every_s=hello_every_s)
         self._announced: dict[Key, None] = {}
-        self._wake = asyncio.Event()
+        self._to_announce = asyncio.Event()
+        self._to_say = asyncio.Event()
+        self._announcer: asyncpg.Connection | None = None
+        self._listener: asyncpg.Connection | None = None
 
     def announce(self, tenant_id: str, payment_id: str) -> None:
         """Announce to the other replicas, soon, that a payment has moved, if there are any. Never waits, never fails.
@@ -61,7 +63,7 @@ class Hints:
         if len(self._announced) >= ANNOUNCED_MAX:
             self._announced.clear()
         self._announced[tenant_id, payment_id] = None
-        self._wake.set()
+        self._to_announce.set()
 
     @asynccontextmanager
     async def running(
@@ -72,42 +74,60 @@ class Hints:
         `hear` is called with each hint, `missed` when any may be lost, whatever the database has been through, and
         `unannounced` when another replica moved payments before it knew that anybody listens.
         """
-        async with asyncio.TaskGroup() as group:
-            listen = partial(self._listen, hear=hear, missed=missed, unannounced=unannounced)
-            tasks = [
-                group.create_task(self._for_ever("announce", self._announce)),
-                group.create_task(self._for_ever("listen", listen)),
-            ]
-            try:
+        listen = partial(self._listen, hear=hear, missed=missed, unannounced=unannounced)
+        try:
+            async with (
+                repeating(self._announce, name="hints_said", every_s=self._until_announced, retry_s=RECONNECT_S),
+                repeating(listen, name="hints_heard", every_s=self._until_woken, retry_s=RECONNECT_S),
+            ):
                 yield
-            finally:
-                for task in tasks:
-                    task.cancel()
+        finally:
+            self._stop_announcing()
+            self._stop_listening()
 
-    async def _announce(self, connection: asyncpg.Connection) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            announced, self._announced = self._announced, {}
-            try:
+    async def _announce(self) -> None:
+        """Announce what waits to be, on a connection that is kept."""
+        announced, self._announced = self._announced, {}
+        try:
+            with _hints_are_dispensable():
+                if self._announcer is None:
+                    self._announcer = await self._connect("announce")
                 for payload in payloads_of(announced, origin=self._presence.origin):
-                    await connection.execute(NOTIFY, CHANNEL, payload)
-            except BaseException:
-                self._announced = announced | self._announced
-                self._wake.set()
-                raise
-            await asyncio.sleep(GATHER_S)
+                    await self._announcer.execute(NOTIFY, CHANNEL, payload)
+        except BaseException:
+            self._announced = announced | self._announced
+            self._stop_announcing()
+            raise
+
+    async def _until_announced(self) -> None:
+        await asyncio.sleep(GATHER_S)
+        await self._to_announce.wait()
+        self._to_announce.clear()
+
+    def _stop_announcing(self) -> None:
+        if self._announcer is not None:
+            self._announcer.terminate()
+            self._announcer = None
 
     async def _listen(
-        self,
-        connection: asyncpg.Connection,
-        *,
-        hear: Callable[[str, str], None],
-        missed: Callable[[], None],
-        unannounced: Callable[[], None],
+        self, *, hear: Callable[[str, str], None], missed: Callable[[], None], unannounced: Callable[[], None]
     ) -> None:
-        woken = asyncio.Event()
+        """Listen on a connection that is kept, and say something on it."""
+        try:
+            with _hints_are_dispensable():
+                if self._listener is None:
+                    self._listener = await self._connect("listen")
+                    await self._begin_to_listen(self._listener, hear=hear, unannounced=unannounced)
+                    missed()
+                self._presence.forget_gone()
+                await self._say_something(self._listener)
+        except BaseException:
+            self._stop_listening()
+            raise
 
+    async def _begin_to_listen(
+        self, connection: asyncpg.Connection, *, hear: Callable[[str, str], None], unannounced: Callable[[], None]
+    ) -> None:
         def heard(_: object, __: int, ___: str, payload: object) -> None:
             hint = json.loads(str(payload))
             if hint["origin"] != self._presence.origin:
@@ -119,23 +139,24 @@ class Hints:
                 return
             if self._presence.hear(str(payload)):
                 unannounced()
-            woken.set()
+            self._to_say.set()
 
-        connection.add_termination_listener(lambda _: woken.set())
+        connection.add_termination_listener(lambda _: self._to_say.set())
         self._presence.begin()
-        try:
-            await connection.add_listener(CHANNEL, heard)
-            await connection.add_listener(HELLO_CHANNEL, heard_hello)
-            missed()
-            while not connection.is_closed():
-                self._presence.forget_gone()
-                await self._say_something(connection)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._heartbeat_s):
-                        await woken.wait()
-                woken.clear()
-        finally:
-            self._presence.end()
+        await connection.add_listener(CHANNEL, heard)
+        await connection.add_listener(HELLO_CHANNEL, heard_hello)
+
+    async def _until_woken(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._heartbeat_s):
+                await self._to_say.wait()
+        self._to_say.clear()
+
+    def _stop_listening(self) -> None:
+        self._presence.end()
+        if self._listener is not None:
+            self._listener.terminate()
+            self._listener = None
 
     async def _say_something(self, connection: asyncpg.Connection) -> None:
         """Say hello if it is due; find out in any case whether the server is still there."""
@@ -145,33 +166,23 @@ class Hints:
         else:
             await connection.execute("SELECT 1")
 
-    async def _for_ever(self, purpose: str, use: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
-        """Use one connection after the other, each once the one before was lost."""
-        is_lost = False
-        while True:
-            try:
-                connection = await connect_held(
-                    self._url,
-                    application_name=f"{self._application_name}-{purpose}",
-                    statement_timeout_ms=STATEMENT_TIMEOUT_MS,
-                )
-                if is_lost:
-                    _logger.info("Can %s hints again", purpose)
-                is_lost = False
-                try:
-                    await use(connection)
-                finally:
-                    connection.terminate()
-                reason = "the server ended the connection"
-            except DRIVER_ERRORS as error:
-                # Whatever the server has against hints, the process does without them. The rest is a misuse of ours.
-                if not (isinstance(error, asyncpg.PostgresError) or is_unavailable(error)):
-                    raise
-                reason = type(error).__name__
-            if not is_lost:
-                _logger.warning("Cannot %s hints, connecting again: %s", purpose, reason)
-            is_lost = True
-            await asyncio.sleep(RECONNECT_S)
+    async def _connect(self, purpose: str) -> asyncpg.Connection:
+        return await connect_held(
+            self._url,
+            application_name=f"{self._application_name}-{purpose}",
+            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+        )
+
+
+@contextmanager
+def _hints_are_dispensable() -> Iterator[None]:
+    """Take whatever the server has against hints for an outage: the process does without. A misuse of ours passes."""
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        if not (isinstance(error, asyncpg.PostgresError) or is_unavailable(error)):
+            raise
+        raise DependencyUnavailable(dependency="database") from error
 
 
 def payloads_of(announced: Iterable[Key], *, origin: str) -> Iterator[str]:

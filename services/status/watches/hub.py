@@ -18,10 +18,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
-from services.errors import DependencyUnavailable, ServiceError, ShuttingDown
+from services.errors import ServiceError, ShuttingDown
+from services.runtime.work.loops import repeating
 from services.status.domain.errors import RevisionAhead, TooManyWatches
 from services.status.domain.records import Payment, open_month
 from services.status.storage.store import StatusStore
@@ -58,6 +59,8 @@ class WatchHub:
         self._catch_up = CatchUp(store, queue_max=self.limits.queue_max)
         self._may_have_moved = asyncio.Event()
         self._hints_lost = False
+        self._since: int | None = None
+        """The horizon of the last resync: what may have moved since was begun at it or later."""
 
     def publish(self, tenant_id: str, update: Update) -> None:
         """Hand over what this process has just committed, to its own watches and as a hint to other replicas."""
@@ -173,19 +176,20 @@ class WatchHub:
     async def running(self) -> AsyncIterator[None]:
         """Run the hub's four loops while inside.
 
-        1. `CatchUp.run` reads the history for the watches that are behind.
+        1. `CatchUp.running` reads the history for the watches that are behind.
         2. `_resync` asks what has moved, in case a hint was lost.
         3. `_tick` keeps heartbeats, ages and stalls of streams.
         4. `_drain` ends all streams once the process drains.
         """
-        loops = (self._catch_up.run(), self._resync(), self._tick(), self._drain())
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(loop) for loop in loops]
-            try:
-                yield
-            finally:
-                for task in tasks:
-                    task.cancel()
+        async with AsyncExitStack() as loops:
+            for loop in (
+                self._catch_up.running(),
+                repeating(self._resync, name="watch_resync", every_s=self._until_resync, rests_first=True),
+                repeating(self._tick, name="stream_clock", every_s=self._tick_s, rests_first=True),
+                repeating(self._drain, name="stream_drain", every_s=0.0),
+            ):
+                await loops.enter_async_context(loop)
+            yield
 
     def _all_topics(self) -> Iterator[Topic]:
         for topics in self._topics.values():
@@ -196,45 +200,45 @@ class WatchHub:
         return None if topics is None else topics.get(payment_id)
 
     async def _resync(self) -> None:
-        """Ask what has moved since the last time, every `resync_s`; about all payments once hints may be lost.
+        """Ask what has moved since the last time; about all payments once hints may be lost.
 
-        1. Wait for `resync_s`, or until something may have moved without a hint.
-        2. Read the horizon: nothing before it will commit any more.
-        3. Hint at all topics, or at those that moved since the horizon of the round before.
-        4. Keep the horizon for the next round. If the database is away, that begins where this one did.
+        1. Read the horizon: nothing before it will commit any more.
+        2. Hint at all topics, or at those that moved since the horizon of the round before.
+        3. Keep the horizon for the next round. If the database is away, that begins where this one did.
         """
-        since: int | None = None
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.limits.resync_s):
-                    await self._may_have_moved.wait()
-            self._may_have_moved.clear()
-            if self._hints_lost:
-                since = None  # the database may have crashed, and have begun to count again from an earlier number
-                self._hints_lost = False
-            try:
-                horizon = await self._store.horizon()
-                if since is None:
-                    for topic in self._all_topics():
-                        if topic.hint(UNKNOWN_REVISION):
-                            self._catch_up.add(topic)
-                else:
-                    for tenant_id, payment_id, revision in await self._store.moved_since(since, list(self._topics)):
-                        self.hint(tenant_id, payment_id, revision)
-                since = horizon
-            except DependencyUnavailable:
-                continue
+        if self._hints_lost:
+            self._since = None  # the database may have crashed, and have begun to count again from an earlier number
+            self._hints_lost = False
+        horizon = await self._store.horizon()
+        if self._since is None:
+            for topic in self._all_topics():
+                if topic.hint(UNKNOWN_REVISION):
+                    self._catch_up.add(topic)
+        else:
+            for tenant_id, payment_id, revision in await self._store.moved_since(self._since, list(self._topics)):
+                self.hint(tenant_id, payment_id, revision)
+        self._since = horizon
+
+    async def _until_resync(self) -> None:
+        """Wait for `resync_s`, or until something may have moved without a hint."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.resync_s):
+                await self._may_have_moved.wait()
+        self._may_have_moved.clear()
+
+    @property
+    def _tick_s(self) -> float:
+        limits = self.limits
+        return min(TICK_S, limits.heartbeat_s / 4, limits.stream_age_max_s / 4, limits.stall_max_s / 4)
 
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        tick_s = min(TICK_S, self.limits.heartbeat_s / 4, self.limits.stream_age_max_s / 4, self.limits.stall_max_s / 4)
-        while True:
-            await asyncio.sleep(tick_s)
-            now = loop.time()
-            for send_queue in tuple(self._send_queues):
-                send_queue.tick(now)
+        now = asyncio.get_running_loop().time()
+        for send_queue in tuple(self._send_queues):
+            send_queue.tick(now)
 
-    async def _drain(self) -> None:
+    async def _drain(self) -> bool:
+        """End all streams once the process drains; False, since that happens once."""
         await self._draining.wait()
         for send_queue in self._send_queues:
             send_queue.end(ShuttingDown)
+        return False
