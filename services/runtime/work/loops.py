@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 from services.errors import ServiceError
 from services.runtime.process import ending
@@ -43,6 +43,17 @@ Rest = float | Callable[[], Awaitable[object]]
 _logger = logging.getLogger(__name__)
 
 
+class _How(TypedDict, total=False):
+    """What else `repeat` is told."""
+
+    retry_s: float
+    retry_max_s: float
+    rests_first: bool
+    timeout_s: float
+    subject: str
+    is_vital: bool
+
+
 async def repeat(
     step: Step,
     *,
@@ -59,8 +70,8 @@ async def repeat(
 
     `name` is the loop's in the log and in metrics, one of a few; what varies goes into `subject`. After expected
     trouble the rest is `retry_s`, if given, and twice as long each time up to `retry_max_s`. `timeout_s` limits a step
-    that does not limit itself. A loop that is not `is_vital` belongs to a call or a row: its failures are logged and
-    counted, and tried again as expected trouble is.
+    that does not limit itself. A loop that is not `is_vital` belongs to a call or a row, or only tells how things are:
+    its failures are logged and counted, and tried again as expected trouble is.
     """
     loop = _Loop(name, subject, is_vital=is_vital)
     try:
@@ -91,7 +102,7 @@ async def repeat(
 
 
 @asynccontextmanager
-async def repeating(step: Step, *, name: str, every_s: Rest, **how: Any) -> AsyncIterator[None]:
+async def repeating(step: Step, *, name: str, every_s: Rest, **how: Unpack[_How]) -> AsyncIterator[None]:
     """`repeat` a step while inside; at the end it is cancelled and waited for."""
     task = detached(repeat(step, name=name, every_s=every_s, **how), name=name)
     try:

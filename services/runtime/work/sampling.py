@@ -41,7 +41,8 @@ async def sampling(meter: Meter, *looks: Look, every_s: float = SAMPLE_EVERY_S) 
             await look()
         sample_time.set(time.time())
 
-    async with repeating(step, name="metrics", every_s=every_s, timeout_s=SAMPLE_TIMEOUT_S):
+    # Not vital: figures that are missing are seen by their age, and no payment waits for them.
+    async with repeating(step, name="metrics", every_s=every_s, timeout_s=SAMPLE_TIMEOUT_S, is_vital=False):
         yield
 
 
