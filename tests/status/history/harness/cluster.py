@@ -229,7 +229,11 @@ async def running_cluster(folder: Path, *, replicas: int) -> AsyncIterator[Clust
                 "services.status",
                 name=f"replica {index}",
                 environment=environment
-                | {"BATZEN_LISTEN": f"{HOST}:{next(free)}", "BATZEN_HEALTH_LISTEN": f"{HOST}:{next(free)}"},
+                | {
+                    "BATZEN_LISTEN": f"{HOST}:{next(free)}",
+                    "BATZEN_HEALTH_LISTEN": f"{HOST}:{next(free)}",
+                    "BATZEN_METRICS_LISTEN": f"{HOST}:{next(free)}",
+                },
                 log_file=folder / f"replica-{index}.log",
             )
             for index in range(replicas)
