@@ -98,6 +98,8 @@ class Api:
     async def _dispatch(self, call: Call) -> Answer:
         raw = forms.read(_text(call.encoded))
         secret_key, by_browser = _key(call, raw)
+        if secret_key in self.sandbox.revoked_keys:
+            raise ApiError("Expired API Key provided.", status=401, code="api_key_expired")
         self._check_version(call)
         operation, ids = self.sandbox.router.find(call.method, call.path)
         call.template = f"{call.method} {operation.name.split(' ', 1)[1]}"

@@ -62,6 +62,10 @@ class SandboxControl:
         """Let every call of the API take this much longer, before its effect; 0 switches it off."""
         await self.post("/latency", ms=ms)
 
+    async def revoke_key(self, key: str) -> None:
+        """Have a secret or restricted key taken no more."""
+        await self.post("/keys/revoke", key=key)
+
     async def settle(self) -> int:
         """Let pending settlements and refunds settle now; returns how many did."""
         return int((await self.post("/settle"))["ran"])

@@ -37,6 +37,7 @@ class Controls:
             ("GET", "/clock", self.clock),
             ("POST", "/clock", self.advance),
             ("POST", "/latency", self.latency),
+            ("POST", "/keys/revoke", self.revoke),
             ("POST", "/settle", self.settle),
             ("GET", "/faults", self.faults),
             ("POST", "/faults", self.add_fault),
@@ -84,6 +85,11 @@ class Controls:
     async def latency(self, request: Request, given: dict[str, Any]) -> Any:
         """Add `ms` to every answer of the API, before the effect."""
         self._sandbox.latency_s = float(given["ms"]) / 1000
+        return {}
+
+    async def revoke(self, request: Request, given: dict[str, Any]) -> Any:
+        """Take a secret or restricted `key` no more, as after it was rolled or expired."""
+        self._sandbox.revoked_keys.add(given["key"])
         return {}
 
     async def settle(self, request: Request, given: dict[str, Any]) -> Any:

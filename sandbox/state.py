@@ -73,6 +73,7 @@ class Sandbox:
         self._paused = 0
         self._paused_more = asyncio.Event()
         self.accounts: dict[str, Account] = {}
+        self.revoked_keys: set[str] = set()
         self.default_endpoint = self._configured_endpoint()
 
     def account(self, secret_key: str) -> Account:
@@ -124,6 +125,7 @@ class Sandbox:
         before, self.delivery = self.delivery, Delivery(self.settings, self.chance)
         self.agenda.clear()
         self.accounts.clear()
+        self.revoked_keys.clear()
         self.faults.clear()
         self.metrics = Metrics()
         self.latency_s = 0.0

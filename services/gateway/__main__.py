@@ -40,6 +40,7 @@ from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.servicers.services import GatewayServicers, add_gateway_services
 from services.gateway.stripe_api.client import TRY_TIMEOUT_S, Provider
+from services.gateway.stripe_api.key_rotation import KeyRotation
 from services.gateway.stripe_api.limits import Rates, StripeLimits
 from services.gateway.stripe_api.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
 from services.gateway.sync.reader import MirrorReader
@@ -292,7 +293,8 @@ async def gateway_parts(
 
 async def serve(settings: Settings) -> None:
     """Serve until the process is asked to end."""
-    settings.process.arm(stripe_key=settings.stripe_key.current())
+    stripe_key = settings.stripe_key.current()
+    settings.process.arm(stripe_key=stripe_key)
     clock = Clock()
     async with AsyncExitStack() as stack:
         stack.enter_context(settings.process.observed(SERVICE))
@@ -305,7 +307,7 @@ async def serve(settings: Settings) -> None:
             gateway_parts(
                 settings.process.database_url,
                 sink=GatewayEventSinkServiceStub(orchestrator),
-                stripe_key=settings.stripe_key.current(),
+                stripe_key=stripe_key,
                 stripe_base=settings.stripe_base,
                 tenant_id=settings.tenant_id,
                 stripe_limits=StripeLimits(settings.stripe_rates, clock=time.monotonic),
@@ -313,6 +315,8 @@ async def serve(settings: Settings) -> None:
                 meter=meter,
             )
         )
+        rotation = KeyRotation(settings.stripe_key, parts.provider, parts.account, in_use=stripe_key, meter=meter)
+        await stack.enter_async_context(rotation.following())
         await stack.enter_async_context(parts.work.running())
         endpoints = endpoints_of(
             settings.tenant_id, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets

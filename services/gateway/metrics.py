@@ -34,6 +34,10 @@ STRIPE_BREAKER: Final = gauge(
     "1 while calls of a class are not sent, since Stripe is known to be away.",
     one_of("share", "pay", "return", "read", "reconcile"),
 )
+STRIPE_KEY_REFUSED: Final = gauge(
+    "batzen_stripe_key_refused",
+    "1 while the file of STRIPE_API_KEY has a key that is not used, since it opens another account or none; 0 else.",
+)
 PAYMENTS_UNKNOWN: Final = gauge(
     "batzen_payments_unknown",
     "Calls that were sent to Stripe, and of which the outcome is not known after a minute. Each replica counts all:"

@@ -65,7 +65,7 @@ def test_what_cannot_be_used_leaves_the_value_and_is_said_once_without_it(
         assert [followed.current() for _ in range(3)] == [1, 1, 1]
 
     assert len(caplog.records) == 1
-    assert caplog.records[0].getMessage().startswith("VALUE stays what it is, since its file ")
+    assert caplog.records[0].getMessage().startswith("VALUE stays what it is, since the new one ")
     assert "hunter2" not in caplog.text
 
     mount.replace({"value": "2"})

@@ -29,6 +29,7 @@ from services.runtime.rpc.jwks import (
     FILE_RECHECK_S,
     KeySet,
 )
+from tests.mounts import Mount
 from tests.runtime.echo import NOW
 
 GOOD: dict[str, Any] = {
@@ -202,6 +203,27 @@ async def test_a_new_key_is_taken_at_once_and_an_old_one_withdrawn_soon(tmp_path
     time_s += FILE_RECHECK_S
     with pytest.raises(Unauthenticated):
         await verifier.verify(old)
+
+
+async def test_mounted_keys_are_followed_and_no_token_is_refused_meanwhile(tmp_path: Path) -> None:
+    issuer = Issuer(tmp_path / "issuer", now=lambda: NOW)
+    mount = Mount(tmp_path / "mounted", {"jwks.json": issuer.jwks.read_bytes()})
+    keys = KeySet(str(mount.path("jwks.json")), clock=lambda: 0.0)  # looked at for an unknown key alone
+    verifier = TokenVerifier(keys, issuer=ISSUER, audience=AUDIENCE, now=lambda: NOW)
+    old = issuer.mint("payer_1", roles={"payer"})
+    await verifier.verify(old)
+
+    issuer.rotate()
+    new = issuer.mint("payer_1", roles={"payer"})
+    for nothing_good in ({}, {"jwks.json": ""}):
+        mount.replace(nothing_good)
+        with pytest.raises(Unauthenticated):
+            await verifier.verify(new)
+        await verifier.verify(old)
+    mount.replace({"jwks.json": issuer.jwks.read_bytes()})
+
+    for token in (new, old):
+        await verifier.verify(token)
 
 
 async def test_a_broken_key_file_leaves_the_known_keys_in_use(signer: Signer) -> None:

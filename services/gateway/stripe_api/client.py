@@ -106,22 +106,31 @@ class Provider:
         self._try_timeout_s = try_timeout_s
         self._limits = limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
         self._http = StripeHttp(base=api_base or stripe.DEFAULT_API_BASE, try_timeout_s=try_timeout_s)
-        self._client = stripe.StripeClient(
-            api_key,
+        self._client_of = partial(
+            stripe.StripeClient,
             http_client=self._http,
             max_network_retries=0,
             base_addresses={"api": api_base} if api_base else {},
         )
+        self._client = self._client_of(api_key)
+
+    def use(self, api_key: str) -> None:
+        """Send what begins from now on by another key of the same account; what was sent is not asked for again."""
+        self._client = self._client_of(api_key)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close_async()
 
-    async def own_account_id(self) -> str:
-        """Read whose key this is, in one try. Raises KeyNotTaken for good, StripeUnavailable for now."""
+    async def own_account_id(self, api_key: str | None = None) -> str:
+        """Read whose key this is, ours if no other is given, in one try.
+
+        Raises KeyNotTaken for good, StripeUnavailable for now.
+        """
+        client = self._client if api_key is None else self._client_of(api_key)
         try:
             async with asyncio.timeout(self._try_timeout_s):
-                return str((await self._client.raw_request_async("get", "/v1/account")).data["id"])
+                return str((await client.raw_request_async("get", "/v1/account")).data["id"])
         except stripe.AuthenticationError as error:
             raise KeyNotTaken("Stripe does not take STRIPE_API_KEY: it is wrong, expired or revoked.") from error
         except stripe.PermissionError as error:

@@ -127,8 +127,19 @@ class PlatformAccount:
         _logger.info("Stripe answers")
         return False
 
+    async def verify_key(self, provider: Provider, key: str) -> None:
+        """Return if a key, of our mode, opens the tenant's account, so that it may be used in the place of another.
+
+        Raises `WrongAccount`, `AccountTaken` or the provider's `KeyNotTaken`, or a `ServiceError` if that is not known.
+        """
+        await self._compare(await provider.own_account_id(key))
+
     async def _verify(self, provider: Provider) -> None:
-        opened = Account(account_id=await provider.own_account_id(), livemode=self._livemode)
+        await self._compare(await provider.own_account_id())
+        self._is_verified = True
+
+    async def _compare(self, account_id: str) -> None:
+        opened = Account(account_id=account_id, livemode=self._livemode)
         pinned, other_tenant_id = await self._pin(opened)
         if pinned is not None and pinned != opened:
             raise WrongAccount(
@@ -140,7 +151,6 @@ class PlatformAccount:
                 f"STRIPE_API_KEY opens account {opened}, which is that of tenant {other_tenant_id}, and BATZEN_TENANT "
                 f"is {self._tenant_id}. One account is one tenant's."
             )
-        self._is_verified = True
 
     async def _pin(self, opened: Account) -> tuple[Account | None, str | None]:
         """Pin the account unless the tenant has one; return what is pinned, and which other tenant has this account.

@@ -91,7 +91,7 @@ class FollowedFile(Followed[T]):
         """Say once what is the matter, for as long as it is."""
         if problem != self._complaint:
             self._complaint = problem
-            _logger.warning("%s stays what it is, since its file %s", self._name, problem)
+            _logger.warning("%s stays what it is, since the new one %s", self._name, problem)
 
     def _read(self) -> T:
         with open(self._path, "rb") as file:
