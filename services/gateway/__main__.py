@@ -30,6 +30,7 @@ from services.gateway.dead_letters import DeadLetters
 from services.gateway.deliveries.outbox import Deliveries
 from services.gateway.intents.creation import Creation
 from services.gateway.intents.operations import CancelIntent, ConfirmIntent, CreateIntent
+from services.gateway.metrics import STRIPE_KEY_REFUSED
 from services.gateway.mirror.store import Store
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
@@ -315,7 +316,13 @@ async def serve(settings: Settings) -> None:
                 meter=meter,
             )
         )
-        rotation = KeyRotation(settings.stripe_key, parts.provider, parts.account, in_use=stripe_key, meter=meter)
+        rotation = KeyRotation(
+            settings.stripe_key,
+            parts.provider,
+            parts.account,
+            in_use=stripe_key,
+            is_refused=meter.gauge(STRIPE_KEY_REFUSED),
+        )
         await stack.enter_async_context(rotation.following())
         await stack.enter_async_context(parts.work.running())
         endpoints = endpoints_of(

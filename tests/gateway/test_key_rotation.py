@@ -35,7 +35,11 @@ class Rotated:
         self.meter = Meter()
         key = FollowedFile(self.mount.path("api-key"), key_form(is_live=False).parse, name="STRIPE_API_KEY")
         self._rotation = KeyRotation(
-            key, replica.parts.provider, replica.parts.account, in_use=in_use, meter=self.meter
+            key,
+            replica.parts.provider,
+            replica.parts.account,
+            in_use=in_use,
+            is_refused=self.meter.gauge(STRIPE_KEY_REFUSED),
         )
 
     async def becomes(self, content: str) -> None:

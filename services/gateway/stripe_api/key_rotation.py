@@ -13,10 +13,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from services.gateway.metrics import STRIPE_KEY_REFUSED
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.platform_account import PlatformAccount
-from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.metrics import Gauge
 from services.runtime.process.followed import Followed
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.work.loops import repeating
@@ -39,7 +38,7 @@ class KeyRotation:
         account: PlatformAccount,
         *,
         in_use: str,
-        meter: Meter = OFF,
+        is_refused: Gauge,
     ) -> None:
         self._key = key
         self._provider = provider
@@ -47,7 +46,7 @@ class KeyRotation:
         self._in_use = in_use
         self._refused: str | None = None
         self._looks = 0
-        self._is_refused = meter.gauge(STRIPE_KEY_REFUSED)
+        self._is_refused = is_refused
         self._is_refused.set(0)
 
     @asynccontextmanager
