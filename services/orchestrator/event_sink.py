@@ -41,6 +41,7 @@ class SinkServicer(GatewayEventSinkServiceServicer):
         if observation.intent_state not in INTENT_STATES:
             # Kept, it would stop everything else on the payment; refused, the gateway keeps it for an operator.
             raise FieldInvalid(field="observation.intent_state", detail="This version does not know it.")
+        call_context.about(observation.payment_id)
         found = await self._store.observe(
             call_context.current_tenant(),
             observation.payment_id,

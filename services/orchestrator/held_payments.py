@@ -12,6 +12,7 @@ from services.orchestrator.domain.plan import Plan, Request, Stage
 from services.orchestrator.storage.store import Store
 from services.orchestrator.unit_of_work import UnitOfWork, waiting_ends
 from services.runtime.database.lease import Leases, patience
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import problem_of
 
 WAIT_MAX_S = 20.0
@@ -30,6 +31,7 @@ class HeldPayments:
     @asynccontextmanager
     async def holding(self, plan: Plan) -> AsyncIterator[UnitOfWork]:
         """Keep the lease while inside. On an error the payment is released as it was last saved, to be tried again."""
+        call_context.about(plan.payment_id, origin=plan.trace_context)
         async with self._leases.holding(plan):
             yield UnitOfWork(plan, self._store, abandoned_after=self._abandoned_after, now=self._now)
 

@@ -79,6 +79,7 @@ class RequestRunner:
         """
         request, payer_id = self._request_from(command, message), own_payer()
         key = (request.key, payer_id)
+        call_context.about(request.payment_id)
         running = self._running.get(key)
         if running is None:
             with call_context.acting_for(request.key.tenant_id, correlation=call_context.correlation_id()):

@@ -74,6 +74,11 @@ def payment_id(value: str, *, field: str = "payment_id") -> str:
     return value
 
 
+def is_payment_id(value: str) -> bool:
+    """Whether it can be a payment's id."""
+    return _PAYMENT_ID.fullmatch(value) is not None
+
+
 def reference(value: str, *, field: str, required: bool = False) -> str:
     """Return an opaque text of a caller, in any script, of at most 128 printable characters."""
     if required and not value:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from local.issuer import Issuer
 from services.errors import NotFound
-from services.runtime.observability import span_export, tracing
+from services.runtime.observability import span_export
 from services.runtime.observability.spans import span
 from services.runtime.observability.trace_context import SpanRef, trace_id_of
 from services.runtime.observability.tracing import SAYABLE, UNSAYABLE, Kind, recording, said
@@ -228,33 +228,74 @@ async def test_work_that_goes_on_after_its_call_stays_in_its_trace(issuer: Issue
     assert parent_of(written.named("later")) == id_of(written.named("Echo"))
 
 
+def run(origin: str | None, correlation: str | None = None, *, name: str = "run") -> AbstractContextManager[Any]:
+    return call_context.following("main", origin=origin, name=name, kind=Kind.CONSUMER, correlation=correlation)
+
+
+def links_of(one: ReadableSpan) -> list[tuple[int, int]]:
+    return [(link.context.trace_id, link.context.span_id) for link in one.links]
+
+
 def test_due_work_is_a_trace_of_its_own_linked_to_what_made_it_due() -> None:
     with recorded() as written:
-        with call_context.following("main", origin=None, correlation="order-7") as origin:
-            assert origin is not None
+        with run(None, "order-7", name="origin"):
             row = call_context.origin()
-            tracing.end(origin, "origin", Kind.INTERNAL)
-        with call_context.following("main", origin=row) as run:
-            assert run is not None
-            tracing.end(run, "run", Kind.CONSUMER)
+        with run(row):
+            pass
     (first, then) = written.named("origin"), written.named("run")
 
     assert trace_of(first) != trace_of(then)
-    assert [(link.context.trace_id, link.context.span_id) for link in then.links] == [(trace_of(first), id_of(first))]
+    assert links_of(then) == [(trace_of(first), id_of(first))]
 
 
-@pytest.mark.parametrize("number", range(4))
+def is_recorded() -> bool:
+    return call_context.current_trace() is not None
+
+
+@pytest.mark.parametrize("number", range(6))
 def test_due_work_is_recorded_when_what_made_it_due_is(number: int) -> None:
     with recorded(ratio=0.5):
-        with call_context.following("main", origin=None, correlation=f"order-{number}") as origin:
-            row = call_context.origin()
-        assert row is not None
+        with run(None, f"order-{number}"):
+            row, expected = call_context.origin(), is_recorded()
         for _ in range(8):
-            with call_context.following("main", origin=row) as run:
-                assert (run is None) is (origin is None)
+            with run(row):
+                assert is_recorded() is expected
                 again = call_context.origin()
-            with call_context.following("main", origin=again) as next_run:
-                assert (next_run is None) is (origin is None)
+            with run(again):
+                assert is_recorded() is expected
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_an_event_is_recorded_when_the_payment_is_that_it_turns_out_to_be_about(number: int) -> None:
+    with recorded(ratio=0.5) as written:
+        with run(None, f"order-{number}", name="payment"):
+            payment, expected = call_context.origin(), is_recorded()
+        for event in range(8):
+            with run(None, f"evt_{event}"):
+                call_context.about("pay_1", origin=payment)
+                row = call_context.origin()
+                assert is_recorded() is expected
+                assert call_context.log_fields()["correlation_id"] == f"evt_{event}"  # by which its lines are found
+            with run(row):
+                assert is_recorded() is expected
+    spans = written.spans()
+
+    assert len(spans) == (17 if expected else 0)
+    origins = {id_of(one) for one in spans}
+    assert all(span_id in origins for one in spans for _, span_id in links_of(one))
+
+
+def test_a_log_line_names_trace_and_payment_beside_the_correlation_id() -> None:
+    with recorded(), run(None, CORRELATION):
+        call_context.about("pay_1")
+        assert call_context.log_fields() == {
+            "correlation_id": CORRELATION,
+            "trace_id": CORRELATION,
+            "payment_id": "pay_1",
+        }
+    with run(None, CORRELATION):
+        assert call_context.log_fields() == {"correlation_id": CORRELATION}
+    assert call_context.log_fields() == {}
 
 
 MARKED = {
@@ -279,7 +320,7 @@ def test_what_is_no_id_name_or_code_is_withheld() -> None:
 
 
 def test_no_exported_span_holds_a_marked_value() -> None:
-    with recorded() as written, call_context.following("main", origin=None):
+    with recorded() as written, run(None):
         with span("step") as attributes:
             assert attributes is not None
             attributes.update(MARKED | {"payer.email": "payer@example.org"})

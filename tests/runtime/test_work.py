@@ -42,6 +42,7 @@ CREATE TABLE errands (
     lapses     integer     NOT NULL DEFAULT 0,
     problem    text,
     dead_time  timestamptz,
+    trace_context text,
     PRIMARY KEY (tenant_id, name)
 );
 CREATE INDEX errands_due ON errands (tenant_id, due_time) WHERE due_time IS NOT NULL;

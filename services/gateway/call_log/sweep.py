@@ -12,7 +12,9 @@ from services.gateway.call_log.backoff import REST_MIN, SETTLE_FIRST, SETTLE_MAX
 from services.gateway.call_log.call import OPEN
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.store import CallStore
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.shared.fields import is_payment_id
 
 RETRY: Final = RetryPolicy(tries_max=40, first_delay=timedelta(seconds=1), delay_max=SETTLE_MAX)
 """Of a call whose settling raises what it should not, for about three hours; then it needs an operator. While Stripe
@@ -48,6 +50,8 @@ class CallSweep:
         call = await self._store.call_by_id(work.tenant_id, work.key[0])
         if call is None:
             return
+        if is_payment_id(call.subject_id):
+            call_context.about(call.subject_id)
         if self._is_away(call.operation):
             raise RetryLater(SETTLE_FIRST)  # this was no try
         try:

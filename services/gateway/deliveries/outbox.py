@@ -25,6 +25,7 @@ from services.gateway.mirror.observation import Observation
 from services.gateway.wire.responses import to_proto
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
+from services.runtime.rpc import call_context
 from services.runtime.rpc.error_status import refusal_of
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
@@ -81,6 +82,7 @@ class Deliveries:
     async def deliver(self, work: Work) -> None:
         """Deliver the newest observation of a payment; nothing if it was delivered."""
         (payment_id,) = work.key
+        call_context.about(payment_id)
         async with self._connections.statement(None) as connection:
             row = await connection.fetchrow(_WANTED, work.tenant_id, payment_id)
         if row is None:

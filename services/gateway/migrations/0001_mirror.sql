@@ -24,6 +24,8 @@ CREATE TABLE payments (
     -- The lease under which Stripe is called and read for this payment.
     fence          bigint      NOT NULL DEFAULT 0,
     held_until     timestamptz NOT NULL DEFAULT '-infinity',
+    -- Of the last call that was made on it: what Stripe reports then is traced with that.
+    trace_context  text,
     create_time    timestamptz NOT NULL,
     CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)
 );
@@ -88,6 +90,7 @@ CREATE TABLE calls (
     lapses       integer     NOT NULL DEFAULT 0,
     problem      text,
     dead_time    timestamptz,
+    trace_context text,
     create_time  timestamptz NOT NULL,
     -- How often it was begun anew under another key, and when the last time.
     generation   integer     NOT NULL DEFAULT 0,
@@ -139,6 +142,7 @@ CREATE TABLE looks (
     lapses     integer     NOT NULL DEFAULT 0,
     problem    text,
     dead_time  timestamptz,
+    trace_context text,
     CONSTRAINT looks_pkey PRIMARY KEY (tenant_id, payment_id)
 );
 

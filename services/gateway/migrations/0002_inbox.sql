@@ -35,6 +35,7 @@ CREATE TABLE event_runs (
     lapses       integer     NOT NULL DEFAULT 0,
     problem      text,
     dead_time    timestamptz,
+    trace_context text,
     CONSTRAINT event_runs_pkey PRIMARY KEY (tenant_id, subject)
 );
 
@@ -60,6 +61,7 @@ CREATE TABLE deliveries (
     lapses       integer     NOT NULL DEFAULT 0,
     problem      text,
     dead_time    timestamptz,
+    trace_context text,
     CONSTRAINT deliveries_pkey PRIMARY KEY (tenant_id, payment_id)
 );
 

@@ -36,6 +36,8 @@ class MirroredPayment:
     """A call on an intent has no answer yet."""
     open_calls: list[tuple[str, uuid.UUID]]
     """Operation and request of the calls that were started and have no answer, the oldest first."""
+    trace_context: str | None = None
+    """Of the last call that was made on it."""
     saved_version: int = 0
     """The version in the tables."""
     written: dict[object, object] = field(default_factory=dict)

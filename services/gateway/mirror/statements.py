@@ -10,7 +10,7 @@ from typing import Final
 from services.runtime.work.statements import demand
 
 _PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.currency_code, p.observation, p.fence,
-    mirror_of(p.tenant_id, p.payment_id) AS mirror"""
+    p.trace_context, mirror_of(p.tenant_id, p.payment_id) AS mirror"""
 """`mirror_of` reads anew. A subquery here would read as of the statement's begin, and a statement that waited for the
 row of a payment would find the payment as it is now beside intents and refunds as they were."""
 
@@ -28,15 +28,16 @@ WITH target AS (
     WHERE tenant_id = $1 AND payment_id = $6 FOR UPDATE),
 call AS (
     INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type, subject_id, params, state,
-        create_time)
-    SELECT $1, $2, $3, $4, $5, 'payment', $6, $7, 'ACCEPTED', $8 FROM target
-    ON CONFLICT ON CONSTRAINT calls_request DO UPDATE SET state = 'ACCEPTED', params = excluded.params, tries = 0
+        create_time, trace_context)
+    SELECT $1, $2, $3, $4, $5, 'payment', $6, $7, 'ACCEPTED', $8, $11 FROM target
+    ON CONFLICT ON CONSTRAINT calls_request DO UPDATE SET state = 'ACCEPTED', params = excluded.params, tries = 0,
+        trace_context = excluded.trace_context
         WHERE calls.state = 'WITHDRAWN' AND calls.request_hash = excluded.request_hash
             AND calls.subject_id = excluded.subject_id
     RETURNING create_time AS call_create_time, generation AS call_generation, key_time AS call_key_time),
 held AS (
     UPDATE payments p SET fence = greatest(p.fence + 1, {_NEXT_FENCE}),
-        held_until = now() + $9::interval + $10::interval
+        held_until = now() + $9::interval + $10::interval, trace_context = coalesce($11, p.trace_context)
     FROM call, target t WHERE t.free AND p.tenant_id = $1 AND p.payment_id = $6
     RETURNING {_PAYMENT})
 SELECT (SELECT count(*) FROM target) AS found, call.*, held.*
@@ -86,9 +87,10 @@ SELECT count(*) FROM held"""
 
 _MIRROR: Final = """
 look AS (
-    INSERT INTO looks (tenant_id, payment_id, due_time)
-    SELECT $1, $2, now() + $10::interval + $11::interval FROM held WHERE $11::interval IS NOT NULL
-    ON CONFLICT ON CONSTRAINT looks_pkey DO UPDATE SET looks = 0, due_time = excluded.due_time
+    INSERT INTO looks (tenant_id, payment_id, due_time, trace_context)
+    SELECT $1, $2, now() + $10::interval + $11::interval, held.trace_context FROM held WHERE $11::interval IS NOT NULL
+    ON CONFLICT ON CONSTRAINT looks_pkey DO UPDATE SET looks = 0, due_time = excluded.due_time,
+        trace_context = excluded.trace_context
     WHERE $12::boolean),
 at_rest AS (
     DELETE FROM looks USING held WHERE tenant_id = $1 AND payment_id = $2 AND $11::interval IS NULL),
@@ -121,27 +123,29 @@ WITH held AS (
         held_until = CASE WHEN $19::boolean THEN '-infinity' ELSE held_until END,
         fence = fence + $19::boolean::integer
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3
-    RETURNING 1),
+    RETURNING trace_context),
 {_MIRROR},
 call AS (
     UPDATE calls SET state = $14, params = $15, answer = $20, tries = $21,
         due_time = now() + $10::interval + $18::interval, dead_time = NULL, generation = $16, key_time = $17
     FROM held WHERE tenant_id = $1 AND call_id = $13),
 delivery AS (
-    INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time, due_time)
-    SELECT $1, $2, $5, $4, $22, $23, now() + $10::interval FROM held WHERE $22::text IS NOT NULL
+    INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time, due_time,
+        trace_context)
+    SELECT $1, $2, $5, $4, $22, $23, now() + $10::interval, $24 FROM held WHERE $22::text IS NOT NULL
     ON CONFLICT ON CONSTRAINT deliveries_pkey DO UPDATE SET
         wanted_version = excluded.wanted_version, observation = excluded.observation, origin = excluded.origin,
         record_time = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
             THEN deliveries.record_time ELSE excluded.record_time END,
+        trace_context = excluded.trace_context,
         {demand("$10::interval", "deliveries")}
     WHERE deliveries.wanted_version < excluded.wanted_version)
 SELECT count(*) FROM held"""  # noqa: S608 our own column names
 
 _STARTED_CALL: Final = """
     INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type, subject_id, params, state,
-        generation, key_time, due_time, create_time)
-    SELECT $1, $13, $19, $20, $21, 'payment', $2, $15, $14, $16, $17, now() + $10::interval + $18::interval, $22"""
+        generation, key_time, due_time, create_time, trace_context)
+    SELECT $1, $13, $19, $20, $21, 'payment', $2, $15, $14, $16, $17, now() + $10::interval + $18::interval, $22, $24"""
 
 START: Final = f"""
 WITH target AS (
@@ -151,20 +155,21 @@ call AS (
     {_STARTED_CALL} FROM target ON CONFLICT ON CONSTRAINT calls_request DO NOTHING RETURNING 1),
 held AS (
     UPDATE payments SET observation = $4, mirror_version = $5,
-        fence = greatest(fence + 1, {_NEXT_FENCE}), held_until = now() + $10::interval + $23::interval
+        fence = greatest(fence + 1, {_NEXT_FENCE}), held_until = now() + $10::interval + $23::interval,
+        trace_context = coalesce($24, payments.trace_context)
     FROM call WHERE tenant_id = $1 AND payment_id = $2
-    RETURNING fence),
+    RETURNING fence, trace_context),
 {_MIRROR}
 SELECT fence FROM held"""  # noqa: S608 our own column names
 
 START_NEW: Final = f"""
 WITH held AS (
     INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, mirror_version, fence,
-        held_until, create_time)
-    SELECT $1, $2, $24, $25, $26, $4, $5, {_NEXT_FENCE}, now() + $10::interval + $23::interval, $22
+        held_until, create_time, trace_context)
+    SELECT $1, $2, $25, $26, $27, $4, $5, {_NEXT_FENCE}, now() + $10::interval + $23::interval, $22, $24
     WHERE $3::bigint = 0
     ON CONFLICT ON CONSTRAINT payments_pkey DO NOTHING
-    RETURNING fence),
+    RETURNING fence, trace_context),
 call AS (
     {_STARTED_CALL} FROM held),
 {_MIRROR}

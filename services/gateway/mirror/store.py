@@ -29,6 +29,7 @@ from services.gateway.refunds.domain import Refund
 from services.runtime.database.connections import DirectConnections
 from services.runtime.database.lease import LEASE, LeaseLost, Leases
 from services.runtime.process.clock import Clock
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import WorkClass
 
 
@@ -61,6 +62,7 @@ class Store:
             row = await connection.fetchrow(
                 statements.ACCEPT, call.tenant_id, call.call_id, call.operation, call.request_id, call.request_hash,
                 call.subject_id, json.dumps(call.params), now, self._clock.shift, LEASE,
+                call_context.origin(),
             )  # fmt: skip
         if not row["found"]:
             raise IntentNotFound
@@ -144,6 +146,7 @@ class Store:
             saved = await connection.fetchval(
                 statements.SAVE, *_mirror_arguments(payment, self._clock.shift), *call_arguments.started,
                 release, call_arguments.answer, call_arguments.tries, deliver, now,
+                call_context.origin(),
             )  # fmt: skip
         if not saved:
             raise LeaseLost
@@ -170,12 +173,14 @@ class Store:
         _stamp(payment, now)
         is_new = payment.fence == NEW
         identity = (payment.payer_id, payment.seller_id, payment.currency_code) if is_new else ()
+        trace_context = call_context.origin()
         async with self._connections.statement(point) as connection:
             try:
                 fence = await connection.fetchval(
                     statements.START_NEW if is_new else statements.START,
                     *_mirror_arguments(payment, self._clock.shift), *call_rows.arguments(call, now=now).started,
-                    call.operation, call.request_id, call.request_hash, call.create_time, LEASE, *identity,
+                    call.operation, call.request_id, call.request_hash, call.create_time, LEASE, trace_context,
+                    *identity,
                 )  # fmt: skip
             except asyncpg.UniqueViolationError:  # the request is known, of another payment
                 fence = None
@@ -183,6 +188,7 @@ class Store:
         if fence is None:
             return False
         payment.fence = fence
+        payment.trace_context = trace_context or payment.trace_context
         payment.mark_saved()
         return True
 
@@ -246,6 +252,7 @@ def _payment(row: asyncpg.Record) -> MirroredPayment:
         currency_code=row["currency_code"],
         observation=codec.from_json(Observation, json.loads(row["observation"])),
         fence=row["fence"],
+        trace_context=row["trace_context"],
         intents={one.attempt: one for one in intents},
         refunds={one.refund_id: one for one in refunds},
         open_calls=[(operation, uuid.UUID(request_id)) for operation, request_id, _ in mirror["open_calls"]],

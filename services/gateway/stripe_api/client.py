@@ -9,6 +9,7 @@ Stripe's own retries are off. Amounts are converted here: everything behind hold
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random
 import sys
@@ -28,6 +29,9 @@ from services.gateway.stripe_api.http_client import NEVER_SENT, StripeHttp
 from services.gateway.stripe_api.limits import Endpoint, NotSent, StripeLimits, endpoint_of
 from services.gateway.stripe_api.objects import parts, text, told
 from services.gateway.stripe_api.outcomes import Declined, Kind, Outcome, Unanswered
+from services.runtime.observability.spans import span
+from services.runtime.observability.tracing import Kind as SpanKind
+from services.runtime.observability.tracing import Value
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.rpc import call_context
 
@@ -73,6 +77,7 @@ class _Got:
     body: Any = None
     status: int | None = None
     is_replayed: bool = False
+    stripe_request_id: str = ""
     may_try_again: bool = True
     error: Exception | None = None
 
@@ -252,7 +257,8 @@ class Provider:
             is_limited = is_limited or got.kind is Kind.LIMIT
             return outcome in (Outcome.ANSWERED, Outcome.DECLINED)
 
-        got = await self._try(endpoint_of("post", path), send, is_settled, partial(outcomes.is_object, of_type=of_type))
+        is_sound = partial(outcomes.is_object, of_type=of_type)
+        got = await self._try(endpoint_of("post", path), send, is_settled, is_sound, key=key)
         if got is not None:
             return got
         if is_repeat:
@@ -296,7 +302,13 @@ class Provider:
         raise StripeUnavailable
 
     async def _try(
-        self, endpoint: Endpoint, send: Send, is_settled: Callable[[_Got], bool], is_sound: IsSound
+        self,
+        endpoint: Endpoint,
+        send: Send,
+        is_settled: Callable[[_Got], bool],
+        is_sound: IsSound,
+        *,
+        key: str | None = None,
     ) -> _Got | None:
         """Try until what came back settles it, and return that; None when there is no time or no use in more."""
         self._require()
@@ -308,7 +320,10 @@ class Provider:
             left_s = until - loop.time()
             if left_s <= 0:
                 return None
-            got = await self._once(endpoint, send, left_s=left_s, is_sound=is_sound)
+            with span(f"stripe {endpoint.name}", SpanKind.CLIENT) as said:
+                got = await self._once(endpoint, send, left_s=left_s, is_sound=is_sound)
+                if said is not None:
+                    said.update(_said(got, number=number + 1, key=key))
             if is_settled(got):
                 return got
             if got.kind in outcomes.FUTILE_AT_ONCE:
@@ -357,7 +372,9 @@ async def _got(send: Send, *, seconds: float, is_sound: IsSound) -> _Got:
         return _Got(
             kind=Kind.ANSWER if is_sound(response.data) else Kind.UNREADABLE,
             body=response.data,
+            status=response.code,
             is_replayed=headers.get("idempotent-replayed") == "true",
+            stripe_request_id=headers.get("request-id", ""),
         )
     except (stripe.APIConnectionError, TimeoutError) as error:
         kind = Kind.UNSENT if isinstance(error.__cause__, NEVER_SENT) else Kind.SILENCE
@@ -370,12 +387,27 @@ async def _got(send: Send, *, seconds: float, is_sound: IsSound) -> _Got:
             body=error.json_body,
             status=error.http_status,
             is_replayed=headers.get("idempotent-replayed") == "true",
+            stripe_request_id=headers.get("request-id", ""),
             may_try_again=kind is not Kind.FAILURE or headers.get("stripe-should-retry") != "false",
             error=error,
         )
     except Exception as error:  # whatever the client makes of a body that it cannot read
         _logger.exception("an answer of Stripe's could not be read")
         return _Got(kind=Kind.UNREADABLE, error=error)
+
+
+def _said(got: _Got, *, number: int, key: str | None) -> dict[str, Value]:
+    """Return what a try's span says: how it went, and what Stripe's support finds it by. Nothing of what was sent."""
+    said: dict[str, Value] = {"batzen.try": number, "batzen.outcome": got.kind.name}
+    if got.status is not None:
+        said["http.response.status_code"] = got.status
+    if got.stripe_request_id:
+        said["stripe.request_id"] = got.stripe_request_id
+    if key is not None:
+        said["batzen.idempotency_key_hash"] = hashlib.sha256(key.encode()).hexdigest()[:16]
+    if got.kind not in (Kind.ANSWER, Kind.DECLINE):
+        said["error.type"] = got.kind.name
+    return said
 
 
 def _headers(headers: Any) -> dict[str, str]:

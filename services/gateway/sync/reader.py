@@ -17,6 +17,7 @@ from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.objects import disputes_in, intent_facts, reference, refund_facts
 from services.runtime import crash_points
 from services.runtime.database.lease import patience
+from services.runtime.rpc import call_context
 
 
 class MirrorReader:
@@ -120,7 +121,9 @@ class MirrorReader:
             await self._store.require(tenant_id, payment_id)
 
         until = patience(wait_max_s=WAIT_MAX_S)
-        return await self._store.leases.acquire((tenant_id, payment_id), until=until, check=check)
+        payment = await self._store.leases.acquire((tenant_id, payment_id), until=until, check=check)
+        call_context.about(payment_id, origin=payment.trace_context)
+        return payment
 
     async def _save(self, payment: MirroredPayment, before: int, *, origin: str) -> None:
         is_new = payment.observation.mirror_version > before

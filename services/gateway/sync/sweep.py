@@ -13,6 +13,7 @@ from services.errors import Aborted, ResourceExhausted, Unavailable
 from services.gateway.mirror.reading_times import RESTS, rest_after
 from services.gateway.sync.reader import MirrorReader
 from services.runtime.database.connections import DirectConnections
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, jittered
 
 RETRY: Final = RetryPolicy(tries_max=None, first_delay=timedelta(minutes=5), delay_max=RESTS[-1])
@@ -43,6 +44,7 @@ class Looker:
     async def look(self, work: Work) -> None:
         """Read a payment again; the next look is later, unless something has changed, or it has come to rest."""
         (payment_id,) = work.key
+        call_context.about(payment_id)
         try:
             await self._reader.resync(work.tenant_id, payment_id, origin="look")
         except AWAY as error:

@@ -22,6 +22,7 @@ from services.gateway.webhooks.inbox import Inbox
 from services.gateway.webhooks.port import BODY_BYTES_MAX, Answer, Head
 from services.gateway.webhooks.refusals import ANSWERS, Refusals
 from services.gateway.webhooks.signature import WebhookRefused
+from services.runtime.observability.tracing import Kind
 from services.runtime.process.followed import Followed
 from services.runtime.rpc import call_context
 
@@ -95,7 +96,10 @@ class Webhooks:
             event = events.read(body)
             fields |= {"correlation_id": event.event_id, "event_id": event.event_id, "event_type": event.type}
             # What the event leads to is found in the logs by the event's id.
-            with call_context.acting_for(endpoint.tenant_id, correlation=event.event_id):
+            with call_context.following(
+                endpoint.tenant_id, origin=None, correlation=event.event_id, name="webhook", kind=Kind.SERVER
+            ) as said:
+                said["batzen.event_type"] = event.type
                 receipt = await self._inbox.receive(
                     event, body=body, tenant_id=endpoint.tenant_id, is_connect=endpoint.is_connect, now=now
                 )

@@ -32,6 +32,7 @@ from services.gateway.webhooks import events, statements
 from services.gateway.webhooks.events import Action, Event
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
 RETRY: Final = RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=1))
@@ -139,7 +140,12 @@ class Inbox:
         row = _row(event, receipt, tenant_id=tenant_id, note=note, body=body, now=now)
         if receipt is Receipt.ACCEPTED:
             async with self._connections.statement("webhook.store") as connection:
-                is_stored = await connection.fetchval(statements.STORE_AND_DEMAND, *row, self._clock.shift) is not None
+                is_stored = (
+                    await connection.fetchval(
+                        statements.STORE_AND_DEMAND, *row, self._clock.shift, call_context.origin()
+                    )
+                    is not None
+                )
             self._wake(WorkClass.EVENTS)
         else:
             async with self._connections.statement("webhook.store") as connection:
@@ -154,7 +160,12 @@ class Inbox:
         row = _row(event, Receipt.ALREADY_APPLIED, tenant_id=payment.tenant_id, note="", body=body, now=now)
         async with self._connections.statement("webhook.store") as connection:
             stored = await connection.fetchrow(
-                statements.STORE_IF_KNOWN, *row, self._clock.shift, payment.payment_id, payment.fence
+                statements.STORE_IF_KNOWN,
+                *row,
+                self._clock.shift,
+                call_context.origin(),
+                payment.payment_id,
+                payment.fence,
             )
         if stored is None:
             return Receipt.DUPLICATE
@@ -187,6 +198,8 @@ class Inbox:
         payment = self._reader.recent_of(tenant_id, event.subject)
         if payment is None or not is_current.is_current(payment, event.object):
             payment = await self._reader.mirror_of(tenant_id, event.subject)
+        if payment is not None:
+            call_context.about(payment.payment_id, origin=payment.trace_context)
         return payment if payment is not None and is_current.is_current(payment, event.object) else None
 
     async def _run(self, tenant_id: str, subject: str) -> _Run:
@@ -216,6 +229,7 @@ class Inbox:
         payment_id = await self._payment_of(tenant_id, run.waiting)
         if payment_id is None:
             return self._early(run)
+        call_context.about(payment_id)
         try:
             await self._notice(tenant_id, payment_id, run.waiting)
             snapshots = [event for event in run.waiting if event.action is not Action.NOTICE]

@@ -30,9 +30,10 @@ STORE: Final = f"""
 """
 
 _DEMAND: Final = f"""
-    INSERT INTO event_runs (tenant_id, subject, create_time, due_time)
-    SELECT tenant_id, subject, $11, now() + $13::interval FROM stored WHERE state = 'WAITING'
-    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET {demand("$13::interval", "event_runs")}
+    INSERT INTO event_runs (tenant_id, subject, create_time, due_time, trace_context)
+    SELECT tenant_id, subject, $11, now() + $13::interval, $14::text FROM stored WHERE state = 'WAITING'
+    ON CONFLICT ON CONSTRAINT event_runs_pkey DO UPDATE SET {demand("$13::interval", "event_runs")},
+        trace_context = excluded.trace_context
 """  # noqa: S608 our own statement
 
 STORE_AND_DEMAND: Final = f"""
@@ -44,7 +45,7 @@ STORE_AND_DEMAND: Final = f"""
 STORE_IF_KNOWN: Final = f"""
     WITH known AS (
         SELECT count(*) = 1 AS is_here FROM payments
-        WHERE tenant_id = $1 AND payment_id = $14 AND fence = $15 AND held_until <= now() + $13::interval),
+        WHERE tenant_id = $1 AND payment_id = $15 AND fence = $16 AND held_until <= now() + $13::interval),
     stored AS (
         {_INSERT}
         SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN is_here THEN $8 ELSE 'WAITING' END, $9, $10, $11,

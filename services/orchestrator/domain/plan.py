@@ -203,6 +203,8 @@ class Plan(NewPayment):
     """The outbox, oldest first."""
     rejected: list[str] = field(default_factory=list)
     """The facts that status rejected, and that no operator was notified of yet."""
+    trace_context: str | None = None
+    """Of what made it due last."""
     due_time: datetime | None = None
     """When it is to be looked at next, as its holder decides on releasing it; None if nothing is to be done."""
 

@@ -40,6 +40,7 @@ CREATE TABLE payments (
     lapses          integer     NOT NULL DEFAULT 0,
     problem         text,
     dead_time       timestamptz,
+    trace_context   text,
     -- What it is due for: EXPIRY when only its payer's time is up or it has to be looked at again, MONEY for all else.
     work_class      text        NOT NULL DEFAULT 'MONEY' CONSTRAINT payments_work_class CHECK (work_class IN ('MONEY', 'EXPIRY')),
     -- Requests that were accepted, so that whoever lets the payment go sees that one more came.

@@ -23,6 +23,7 @@ CREATE TABLE quote_outbox (
     lapses      integer     NOT NULL DEFAULT 0,
     problem     text,
     dead_time   timestamptz,
+    trace_context text,
     CONSTRAINT quote_outbox_pkey PRIMARY KEY (tenant_id, payment_id)
 );
 

@@ -92,6 +92,7 @@ def plan(row: asyncpg.Record) -> Plan:
         request_count=row["request_count"],
         quote_state=_word(QuoteState, row["quote_state"]),
         quote_holds_uses=row["quote_holds_uses"],
+        trace_context=row["trace_context"],
         quote_pending=_word(QuoteState, quote_pending),
         quote_problem=quote_problem,
         has_urgent_request=outbox["has_urgent_request"],

@@ -43,7 +43,7 @@ _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.s
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
     p.total_minor, p.parts, p.attempt, p.attempt_kind, p.cancel_outcome, p.observed_version, p.observation,
     p.mirror_version, p.latest_snapshot, p.revision, p.fence, p.work_class, p.failures, p.next_step, p.next_time,
-    p.create_time, p.request_count, p.quote_state, p.quote_holds_uses"""
+    p.create_time, p.request_count, p.quote_state, p.quote_holds_uses, p.trace_context"""
 _OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"
 
 
@@ -68,10 +68,11 @@ WITH request AS (
     RETURNING 1)
 INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
     return_url, seller_ids, booking_ids, labels, stage, latest_snapshot, create_time, next_step, next_time,
-    fence, held_until, due_time)
+    trace_context, fence, held_until, due_time)
 SELECT :tenant_id, :payment_id, :payer_id, :quote_request, :session_type, :session_name, :client_reference,
     :return_url, :seller_ids, :booking_ids, :labels, 'STARTING', :latest_snapshot, :now, 'GIVE_UP_START', :start_ends,
-    1, now() + :shift::interval + :lease::interval, now() + :shift::interval + :lease::interval FROM request
+    :trace_context, 1, now() + :shift::interval + :lease::interval, now() + :shift::interval + :lease::interval
+FROM request
 RETURNING {_COLUMNS},
     '{{"pending": [], "rejected": [], "quote": null, "has_urgent_request": false}}'::json AS outbox
 """)  # noqa: S608 our own column names
@@ -81,7 +82,7 @@ RETURNING {_COLUMNS},
 # All that is looked at after the row is locked, the outbox by a function that reads anew.
 ACCEPT: Final = named(f"""
 WITH target AS (
-    SELECT tenant_id, payment_id, held_until <= now() + :shift::interval AS free,
+    SELECT tenant_id, payment_id, held_until <= now() + :shift::interval AS free, trace_context AS led_by,
         stage = 'COLLECTING' AND observed_version <= mirror_version
             AND latest_snapshot ->> 'collection' = ANY(:step_from::text[])
             AND latest_snapshot -> 'attentions' = '[]' AS is_plain
@@ -89,9 +90,9 @@ WITH target AS (
     WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND stage <> 'REFUSED'
         AND (:payer_id::text IS NULL OR payer_id = :payer_id)
     FOR UPDATE),
-locked AS MATERIALIZED (SELECT free, is_plain, outbox_of(tenant_id, payment_id)::jsonb AS outbox FROM target),
+locked AS MATERIALIZED (SELECT free, is_plain, led_by, outbox_of(tenant_id, payment_id)::jsonb AS outbox FROM target),
 step AS MATERIALIZED (
-    SELECT free, outbox, free AND coalesce(is_plain, false)
+    SELECT free, outbox, led_by, free AND coalesce(is_plain, false)
         AND outbox -> 'pending' = '[]' AND outbox -> 'rejected' = '[]' AND outbox #>> '{{quote,1}}' IS NULL
         AND NOT (outbox ->> 'has_urgent_request')::boolean AS is_taken
     FROM locked),
@@ -107,9 +108,11 @@ counted AS (
         lapses = p.lapses + (s.free AND p.held_until > '-infinity')::int,
         held_until = CASE WHEN s.free THEN {_until(":shift", ":lease")} ELSE p.held_until END,
         due_time = CASE WHEN s.free THEN {_until(":shift", ":lease")} ELSE p.due_time END,
-        latest_snapshot = CASE WHEN s.is_taken THEN p.latest_snapshot || :step_changes::jsonb ELSE p.latest_snapshot END
+        latest_snapshot = CASE WHEN s.is_taken THEN p.latest_snapshot || :step_changes::jsonb
+            ELSE p.latest_snapshot END,
+        trace_context = coalesce(:trace_context, p.trace_context)
     FROM request, step s WHERE p.tenant_id = :tenant_id AND p.payment_id = :payment_id
-    RETURNING s.free, s.is_taken, {_COLUMNS}, s.outbox),
+    RETURNING s.free, s.is_taken, s.led_by, {_COLUMNS}, s.outbox),
 added AS (
     INSERT INTO transitions (tenant_id, payment_id, request_id, fact, snapshot, create_time)
     SELECT :tenant_id, :payment_id, :step_id::uuid, :step_fact::text, latest_snapshot, :now FROM counted WHERE is_taken)
@@ -167,12 +170,13 @@ notified AS (
     UPDATE transitions t SET operator_notified = true FROM held
     WHERE :operator_notified AND t.tenant_id = :tenant_id AND t.payment_id = :payment_id AND t.refusal IS NOT NULL),
 quote AS (
-    INSERT INTO quote_outbox AS q (tenant_id, payment_id, quote_id, quote_state, due_time, create_time)
-    SELECT :tenant_id, :payment_id, :quote_id, :quote_state, now() + :shift::interval, :now
+    INSERT INTO quote_outbox AS q (tenant_id, payment_id, quote_id, quote_state, due_time, create_time,
+        trace_context)
+    SELECT :tenant_id, :payment_id, :quote_id, :quote_state, now() + :shift::interval, :now, :trace_context
     FROM held WHERE :quote_state::text IS NOT NULL AND :quote_holds_uses
     ON CONFLICT ON CONSTRAINT quote_outbox_pkey DO UPDATE
         SET quote_state = excluded.quote_state, attention = NULL, due_time = {due_now(":shift::interval", "q")},
-            failures = 0, problem = NULL, dead_time = NULL),
+            failures = 0, problem = NULL, dead_time = NULL, trace_context = excluded.trace_context),
 quote_notified AS (
     DELETE FROM quote_outbox q USING held
     WHERE :quote_operator_notified AND q.tenant_id = :tenant_id AND q.payment_id = :payment_id
@@ -218,7 +222,7 @@ WHERE tenant_id = $1 AND payment_id = $2 AND next_step = 'EXPIRE' AND held_until
 OBSERVE: Final = """
 WITH kept AS (
     UPDATE payments SET observed_version = $3, observation = $4, due_time = least(due_time, now() + $5::interval),
-        work_class = 'MONEY'
+        work_class = 'MONEY', trace_context = coalesce($6, trace_context)
     WHERE tenant_id = $1 AND payment_id = $2 AND observed_version < $3 AND mirror_version < $3
     RETURNING 1)
 SELECT EXISTS (SELECT FROM kept) FROM payments WHERE tenant_id = $1 AND payment_id = $2"""
@@ -240,7 +244,7 @@ DELETE FROM quote_outbox WHERE tenant_id = $1 AND payment_id = $2 AND quote_stat
 QUOTE_PROBLEM: Final = """
 WITH payment AS (
     UPDATE payments SET request_count = request_count + 1, due_time = least(due_time, now() + $5::interval),
-        work_class = 'MONEY'
+        work_class = 'MONEY', trace_context = coalesce($6, trace_context)
     WHERE tenant_id = $1 AND payment_id = $2
     RETURNING tenant_id, payment_id)
 UPDATE quote_outbox q SET attention = $4, due_time = NULL FROM payment p

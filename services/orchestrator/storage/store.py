@@ -31,6 +31,7 @@ from services.orchestrator.storage import rows, statements
 from services.runtime.database.connections import DirectConnections
 from services.runtime.database.lease import LEASE, LeaseLost
 from services.runtime.process.clock import Clock
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import WorkClass
 
 WORK_CLASSES: Final = {DueFor.MONEY: WorkClass.MONEY, DueFor.EXPIRY: WorkClass.EXPIRIES}
@@ -103,6 +104,7 @@ class Store:
         )
         async with self._held.statement(point) as connection:
             row = await connection.fetchrow(statements.ACCEPT.text, *arguments)
+        call_context.about(request.payment_id, origin=row["led_by"])
         plan = rows.plan(row) if row["free"] else None
         is_step_taken = bool(row["is_taken"])
         if plan is not None and first_step is not None and is_step_taken:
@@ -200,6 +202,7 @@ class Store:
             rest=_rest(plan, now),
             shift=self._clock.shift,
             now=now,
+            trace_context=call_context.origin(),
         )
         async with self._held.statement(point) as connection:
             due_for = await connection.fetchval(statements.SAVE.text, *arguments)
@@ -251,7 +254,13 @@ class Store:
         """
         async with self._held.statement("sink.observation") as connection:
             is_new = await connection.fetchval(
-                statements.OBSERVE, tenant_id, payment_id, mirror_version, observation, self._clock.shift
+                statements.OBSERVE,
+                tenant_id,
+                payment_id,
+                mirror_version,
+                observation,
+                self._clock.shift,
+                call_context.origin(),
             )
         if is_new:
             self._wake(WorkClass.MONEY)
@@ -272,7 +281,13 @@ class Store:
         """Keep what pricing answered that needs an operator, and make the payment due, which says so."""
         async with self._held.statement("quote.problem") as connection:
             await connection.execute(
-                statements.QUOTE_PROBLEM, one.tenant_id, one.payment_id, one.quote_state, problem, self._clock.shift
+                statements.QUOTE_PROBLEM,
+                one.tenant_id,
+                one.payment_id,
+                one.quote_state,
+                problem,
+                self._clock.shift,
+                call_context.origin(),
             )
         self._wake(WorkClass.MONEY)
 
@@ -305,4 +320,5 @@ def _request_arguments(request: Request, now: datetime) -> dict[str, object]:
         "command": request.command,
         "send_before_time": request.send_before_time,
         "now": now,
+        "trace_context": call_context.origin(),
     }

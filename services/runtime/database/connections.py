@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +29,8 @@ from services.runtime import crash_points
 from services.runtime.database.servers import connect_writing
 from services.runtime.observability.metrics import Tally
 from services.runtime.observability.process_metrics import Occupancy
+from services.runtime.observability.spans import NOTHING, span
+from services.runtime.observability.tracing import Kind, Value
 from services.runtime.process.followed import Followed
 
 POOL_SIZE = 10
@@ -116,7 +118,7 @@ async def transaction(engine: AsyncEngine, point: str) -> AsyncIterator[AsyncCon
     `point` names the crash positions `:begin`, `:before_commit` and `:after_commit`. Raises `DependencyUnavailable`
     when the database is away; if that happens at the commit, the outcome is unknown and the same call settles it.
     """
-    with unavailable_as_service_error():
+    with unavailable_as_service_error(), _span(point):
         async with engine.connect() as connection:
             waiting: list[Callable[[], None]] = []
             facts = connection.info  # asked for once: on a connection found broken it would connect again
@@ -131,6 +133,13 @@ async def transaction(engine: AsyncEngine, point: str) -> AsyncIterator[AsyncCon
             crash_points.reach(f"{point}:after_commit")
             for act in waiting:
                 act()
+
+
+def _span(point: str | None) -> AbstractContextManager[dict[str, Value] | None]:
+    """What commits is a span; a read is not, since it leaves nothing and there are many."""
+    if point is None:
+        return NOTHING
+    return span(f"commit {point}", Kind.CLIENT, {"db.system.name": "postgresql", "db.operation.name": point})
 
 
 def after_commit(connection: AsyncConnection, act: Callable[[], None]) -> None:
@@ -206,7 +215,7 @@ class DirectConnections:
         Its crash positions are those of a `transaction`; None for a read, which leaves nothing that could be half done.
         Raises `DependencyUnavailable` as a `transaction` does.
         """
-        with unavailable_as_service_error():
+        with unavailable_as_service_error(), _span(point):
             await self._enter()
             self._entered += 1
             try:

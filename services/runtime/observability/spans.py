@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _FOLLOWING: Final[set[asyncio.Task[None]]] = set()
 """Of calls under way; without it they might be collected."""
+NOTHING: Final = nullcontext[None]()
+"""The span of what is not recorded."""
 
 
 class PeerCall:
@@ -64,17 +67,20 @@ def peer_call(method: str) -> PeerCall | None:
     return None if trace is None else PeerCall(method, trace)
 
 
-@contextmanager
-def span(name: str, kind: Kind = Kind.INTERNAL) -> Generator[dict[str, Value] | None]:
+def span(
+    name: str, kind: Kind = Kind.INTERNAL, facts: Mapping[str, Value] = MappingProxyType({})
+) -> AbstractContextManager[dict[str, Value] | None]:
     """Write what is done inside as a span of the current call or run; yields its attributes, None if not recorded.
 
     It has failed if it raises, or if `error.type` is among its attributes.
     """
     trace = call_context.current_trace()
-    if trace is None:
-        yield None
-        return
-    started_ns, attributes = time.time_ns(), dict[str, Value]()
+    return NOTHING if trace is None else _written(trace, name, kind, facts)
+
+
+@contextmanager
+def _written(trace: Trace, name: str, kind: Kind, facts: Mapping[str, Value]) -> Generator[dict[str, Value]]:
+    started_ns, attributes = time.time_ns(), dict(facts)
     try:
         yield attributes
     except BaseException as error:

@@ -17,7 +17,7 @@ from typing import Final
 
 from services.runtime.observability import tracing
 from services.runtime.observability.trace_context import Origin, follow_up
-from services.runtime.observability.tracing import Trace
+from services.runtime.observability.tracing import Kind, Trace, Value
 from services.runtime.rpc.access import Access
 from services.runtime.rpc.identity import Caller
 from services.shared.cards import holds_card_number
@@ -39,6 +39,10 @@ class _Served:
     tenant_id: str | None = None
     trace: Trace | None = None
     payment_id: str | None = None
+    lineage: str | None = None
+    """Of a run: the correlation id that its trace goes by, and what it makes due; None where that is its own."""
+    is_free: bool = False
+    """Of a run: nothing said what made it due, so that what it turns out to be about may."""
 
 
 _served: ContextVar[_Served | None] = ContextVar("served", default=None)
@@ -75,6 +79,12 @@ def correlation_id() -> str | None:
     return None if served is None else served.correlation
 
 
+def sent_correlation() -> str | None:
+    """Return the correlation id that a call to a peer carries: that of the trace."""
+    served = _served.get()
+    return None if served is None else served.lineage or served.correlation
+
+
 def current_trace() -> Trace | None:
     """Return the call or run under which spans are recorded here; None where none are."""
     served = _served.get()
@@ -97,15 +107,21 @@ def log_fields() -> dict[str, str]:
 def about(payment_id: str, *, origin: str | None = None) -> None:
     """Say which payment this call or run turns out to be about: once it is known to be one, or that it may be.
 
-    `origin` is what its row keeps of what made it so. Does nothing outside of both.
+    `origin` is what its row keeps of what made it so. A run that nothing else made due follows it from here on: it is
+    recorded when that is. Does nothing outside of both.
     """
     served = _served.get()
     if served is None:
         return
     served.payment_id = payment_id
+    if not tracing.is_on():
+        return
+    read = Origin.read(origin)
+    if served.is_free and read is not None:
+        served.is_free, served.lineage = False, follow_up(read.correlation)
+        served.trace = tracing.begin(served.lineage)
     if served.trace is not None:
         served.trace.attributes["batzen.payment_id"] = payment_id
-        read = Origin.read(origin)
         if read is not None:
             served.trace.link(read.span)
 
@@ -115,7 +131,9 @@ def origin() -> str | None:
     served = _served.get()
     if served is None or not tracing.is_on():
         return None
-    return str(Origin(served.correlation, None if served.trace is None else served.trace.span.span_id))
+    return str(
+        Origin(served.lineage or served.correlation, None if served.trace is None else served.trace.span.span_id)
+    )
 
 
 def time_remaining() -> float | None:
@@ -145,23 +163,34 @@ def acting_for(tenant_id: str, *, correlation: str | None = None) -> Generator[N
 
 
 @contextmanager
-def following(tenant_id: str, *, origin: str | None, correlation: str | None = None) -> Generator[Trace | None]:
-    """Act for a tenant in a trace of its own, which is linked to `origin` and recorded when that is.
+def following(
+    tenant_id: str, *, origin: str | None, name: str, kind: Kind, correlation: str | None = None
+) -> Generator[dict[str, Value]]:
+    """Act for a tenant in a trace of its own, whose first span this is; yields what is to be said of it.
 
-    For due work: `origin` is what its row says. Without one it is decided anew, by `correlation` or a new id.
+    It is linked to `origin`, what the row of due work says, and recorded when that is. Without one that is decided
+    anew, by `correlation` or a new id, or by what the run turns out to be `about`.
     """
     read = Origin.read(origin)
     if read is not None and correlation is None:
         correlation = follow_up(read.correlation)
-    served = _Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id)
+    served = _Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id, is_free=read is None)
     served.trace = tracing.begin(served.correlation)
     if served.trace is not None and read is not None:
         served.trace.link(read.span)
+    said: dict[str, Value] = {}
     token = _served.set(served)
     try:
-        yield served.trace
+        yield said
+    except BaseException as error:
+        said.setdefault("error.type", type(error).__name__)
+        raise
     finally:
         _served.reset(token)
+        if served.trace is not None:
+            of_run = {"batzen.tenant": tenant_id, "batzen.correlation_id": served.correlation}
+            served.trace.attributes |= of_run | said
+            tracing.end(served.trace, name, kind, is_failed="error.type" in said)
 
 
 def sane_correlation(candidate: str | None) -> str:

@@ -64,7 +64,7 @@ def peer_channel(
 
     def metadata() -> tuple[tuple[str, str], ...]:
         authorization = (AUTHORIZATION, BEARER + tokens.token(call_context.current_tenant()))
-        correlation = call_context.correlation_id()
+        correlation = call_context.sent_correlation()
         return (authorization,) if correlation is None else (authorization, (call_context.CORRELATION_KEY, correlation))
 
     make = partial(

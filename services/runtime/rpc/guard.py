@@ -44,6 +44,7 @@ from services.runtime.rpc.callers import Callers
 from services.runtime.rpc.identity import Caller, TokenVerifier
 from services.runtime.rpc.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, Limits
 from services.runtime.rpc.texts import check_texts
+from services.shared.fields import is_payment_id
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -241,6 +242,8 @@ def _as_it_is(message: Any) -> Any:
 def _parser(handler: Handler) -> Callable[[Any], Any]:
     """Return what makes requests of what was received: of bytes, or of a stream of them.
 
+    A request that names a payment says what its call is about, for log and trace.
+
     grpc is not told to parse: what it cannot parse it answers itself, with nothing that says why.
     """
     deserialize = handler.request_deserializer
@@ -253,6 +256,9 @@ def _parser(handler: Handler) -> Callable[[Any], Any]:
         except DecodeError as error:
             raise RequestMalformed from error
         check_texts(request, received)
+        payment_id = getattr(request, "payment_id", None)
+        if payment_id and is_payment_id(payment_id):
+            call_context.about(payment_id)
         return request
 
     return partial(_Requests, parse) if handler.request_streaming else parse

@@ -8,7 +8,8 @@ A table of work has these columns beside its own:
     failures   integer     NOT NULL DEFAULT 0,           -- in a row
     lapses     integer     NOT NULL DEFAULT 0,           -- leases in a row that ran out, not released
     problem    text,                                     -- of the last failure
-    dead_time  timestamptz                               -- since when it waits for an operator: a dead letter
+    dead_time  timestamptz,                              -- since when it waits for an operator: a dead letter
+    trace_context text                                   -- of what made it due last (`call_context.origin`)
 
 and two indexes, `(tenant_id, due_time) WHERE due_time IS NOT NULL` and `(tenant_id, dead_time) WHERE dead_time IS NOT
 NULL`.

@@ -34,6 +34,7 @@ from services.runtime.database.connections import (
     unavailable_as_service_error,
 )
 from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.tracing import Kind, Value
 from services.runtime.observability.work_metrics import Outcome, WorkMetrics
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
@@ -207,6 +208,7 @@ class Engine:
                 key=tuple(row[column] for column in kind.key),
                 fence=row["fence"],
                 failures=row["failures"],
+                trace_context=row["trace_context"],
             )
             if row["lapses"]:
                 _logger.warning("the lease of %s ran out %d times in a row", work.name, row["lapses"])
@@ -226,14 +228,18 @@ class Engine:
 
     async def _work(self, work: Work) -> None:
         try:
-            with call_context.acting_for(work.tenant_id):
-                await self._attempt(work)
+            with call_context.following(
+                work.tenant_id, origin=work.trace_context, name=f"work {work.kind.name}", kind=Kind.CONSUMER
+            ) as said:
+                said["batzen.work"], said["batzen.attempt"] = work.kind.name, work.failures + 1
+                said.update(await self._attempt(work))
         except asyncio.CancelledError:
             await self._write(work, statements.put_back(work.kind), timedelta(0))
         except Exception:
             _logger.exception("%s could not be released; it is due when its lease ends", work.name)
 
-    async def _attempt(self, work: Work) -> None:
+    async def _attempt(self, work: Work) -> dict[str, Value]:
+        """Work on a row once, release it, and return what its span says of how that went."""
         kind = work.kind
         try:
             await kind.handler(work)
@@ -241,17 +247,19 @@ class Engine:
             self._metrics.ran(kind.name, Outcome.LATER)
             await self._write(work, statements.put_back(kind), later.delay)
             self._look_in(kind.work_class, later.delay.total_seconds())
+            return {"batzen.outcome": "LATER"}
         except Exception as error:  # noqa: BLE001 whatever it is, it is written down and the others go on
             if _is_database_away(error):
                 _logger.warning("%s waits for the database: %s", work.name, error)
                 self._metrics.ran(kind.name, Outcome.AWAY)
                 await self._write(work, statements.put_back(kind), jittered(AWAY_DELAY))
-                return
+                return {"batzen.outcome": "DATABASE_AWAY"}
             await self._failed(work, error)
-        else:
-            self._metrics.ran(kind.name, Outcome.DONE)
-            if not kind.handler_releases and await self._write(work, statements.finish(kind)):
-                self.wake(kind.work_class)  # more came meanwhile
+            return {"batzen.outcome": "FAILED", "error.type": type(error).__name__}
+        self._metrics.ran(kind.name, Outcome.DONE)
+        if not kind.handler_releases and await self._write(work, statements.finish(kind)):
+            self.wake(kind.work_class)  # more came meanwhile
+        return {"batzen.outcome": "DONE"}
 
     async def _failed(self, work: Work, error: Exception) -> None:
         problem = problem_of(error)

@@ -80,6 +80,8 @@ class Work:
     fence: int
     failures: int
     """In a row, until now."""
+    trace_context: str | None = None
+    """Of what made it due."""
 
     @property
     def name(self) -> str:

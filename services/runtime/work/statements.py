@@ -97,7 +97,7 @@ UPDATE {kind.table} w SET fence = w.fence + 1, held_until = {now} + {_LEASE}, du
     lapses = w.lapses + (w.held_until > '-infinity')::integer
 FROM chosen c WHERE {same}
 RETURNING w.tenant_id, {", ".join(f"w.{column}::text AS {column}" for column in kind.key)},
-    w.fence, w.failures, w.lapses
+    w.fence, w.failures, w.lapses, w.trace_context
 """  # noqa: S608 our own names
 
 
