@@ -1,0 +1,220 @@
+"""One payment is one connected graph of traces, from a caller to the bank and back, in every process of the suite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from opentelemetry import context, trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Span as ApiSpan
+
+from batzen import errors
+from local.environments import SERVICES
+from local.ports import free_ports
+from local.storage import Storage
+from local.suite import Suite, running_suite
+from tests.eventually import eventually
+from tests.forking import ForkServer
+from tests.status.restarts import RestartablePostgres
+from tests.suite.collector import Collector, Span, collecting, pieces
+from tests.suite.journeys import PAYER, SELLER, Traveller
+
+SETTLED_WITHIN_S: Final = 20.0
+THREE_DS: Final = "pm_card_threeDSecure2Required"
+CARD: Final = "4242424242424242"
+
+OF_THE_START: Final = frozenset({
+    "orchestrator server OrchestratorService/StartPayment", "orchestrator client commit start.plan",
+    "orchestrator client PricingService/CreateQuote", "pricing server PricingService/CreateQuote",
+    "orchestrator client IntentService/CreateIntent", "gateway server IntentService/CreateIntent",
+    "gateway client stripe POST payment_intents",
+    "orchestrator client StatusService/OpenPayment", "status server StatusService/OpenPayment",
+})  # fmt: skip
+OF_THE_SUBMIT: Final = frozenset({
+    "orchestrator server OrchestratorService/SubmitPayment",
+    "orchestrator client IntentService/ConfirmIntent", "gateway server IntentService/ConfirmIntent",
+    "gateway client stripe POST payment_intents one confirm",
+    "orchestrator client StatusService/RecordTransition", "status server StatusService/RecordTransition",
+})  # fmt: skip
+OF_WHAT_THE_BANK_SAID: Final = frozenset({
+    "gateway server webhook", "gateway consumer work events", "gateway consumer work deliveries",
+    "gateway client GatewayEventSinkService/DeliverEvent", "orchestrator server GatewayEventSinkService/DeliverEvent",
+    "orchestrator consumer work payments", "orchestrator client StatusService/RecordTransition",
+    "status server StatusService/RecordTransition",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A service that keeps traces of its own."""
+
+    spans: InMemorySpanExporter
+    provider: TracerProvider
+
+    def begin(self, name: str) -> ApiSpan:
+        return self.provider.get_tracer("shop").start_span(name)
+
+    @contextmanager
+    def under(self, span: ApiSpan) -> Iterator[None]:
+        """Call inside under a span."""
+        token = context.attach(trace.set_span_in_context(span))
+        try:
+            yield
+        finally:
+            context.detach(token)
+
+    def written(self) -> list[Span]:
+        return [
+            Span(
+                service="shop",
+                name=one.name,
+                kind="internal",
+                trace_id=f"{one.get_span_context().trace_id:032x}",  # type: ignore[union-attr]
+                span_id=f"{one.get_span_context().span_id:016x}",  # type: ignore[union-attr]
+                parent_id="",
+                links=(),
+                attributes={},
+            )
+            for one in self.spans.get_finished_spans()
+        ]
+
+
+@pytest.fixture
+def caller() -> Caller:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return Caller(exporter, provider)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A suite whose spans all go to a collector."""
+
+    suite: Suite
+    collector: Collector
+    traveller: Traveller
+
+    async def until_told(self, payment_id: str, *titles: str) -> list[Span]:
+        """Wait until spans of these titles arrived of the traces of a payment; return all of those traces."""
+
+        def found() -> list[Span]:
+            spans = self.of_payment(payment_id)
+            return spans if set(titles) <= {one.title for one in spans} else []
+
+        return await eventually(
+            found,
+            within_s=SETTLED_WITHIN_S,
+            what=lambda: f"{set(titles) - {one.title for one in self.of_payment(payment_id)}}",
+        )
+
+    def of_payment(self, payment_id: str) -> list[Span]:
+        spans = self.collector.spans()
+        traces = {one.trace_id for one in spans if one.attributes.get("batzen.payment_id") == payment_id}
+        return [one for one in spans if one.trace_id in traces]
+
+    def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what each service has logged."""
+        for service in SERVICES:
+            for line in (self.suite.logs / f"{service}.log").read_text().splitlines():
+                yield service, json.loads(line)
+
+
+@pytest.fixture(scope="module")
+async def traced(suite_folder: Path, suite_postgres: RestartablePostgres) -> AsyncIterator[Traced]:
+    storage = Storage(
+        admin_url=suite_postgres.server.admin_url, passwords=suite_folder / "traced.json", prefix="traced_"
+    )
+    async with (
+        collecting() as (collector, address),
+        ForkServer() as forks,
+        running_suite(
+            suite_folder / "traced",
+            ports=free_ports(),
+            storage=storage,
+            spawn=forks.spawn,
+            extra={name: {"BATZEN_OTLP_ENDPOINT": address, "BATZEN_TRACE_RATIO": "1"} for name in SERVICES},
+        ) as suite,
+        suite.client("service", sub="shop") as shop,
+        suite.client("payer", sub=PAYER) as payer,
+    ):
+        traveller = Traveller(suite, shop, payer, suite.sandbox)
+        await traveller.put_seller()
+        yield Traced(suite, collector, traveller)
+
+
+async def test_one_payment_is_one_connected_graph(traced: Traced, caller: Caller) -> None:
+    traveller, checkout = traced.traveller, caller.begin("checkout")
+    with caller.under(checkout):
+        payment_id = (await traveller.start()).payment.payment_id
+    await traveller.submit(payment_id, THREE_DS)
+    await traveller.sandbox.authenticate((await traveller.intent_of(payment_id))["id"], succeed=True)
+    with caller.under(checkout):
+        await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)  # the webhook alone takes it there
+    checkout.end()
+    expected = OF_THE_START | OF_THE_SUBMIT | OF_WHAT_THE_BANK_SAID
+    spans = [*await traced.until_told(payment_id, *expected), *caller.written()]
+
+    trace_id = f"{checkout.get_span_context().trace_id:032x}"
+    by_trace: dict[str, set[str]] = {}
+    for one in spans:
+        by_trace.setdefault(one.trace_id, set()).add(one.title)
+    assert by_trace[trace_id] >= OF_THE_START | {"shop internal checkout"}
+    (of_submit,) = [titles for titles in by_trace.values() if "gateway server IntentService/ConfirmIntent" in titles]
+    assert of_submit >= OF_THE_SUBMIT
+    assert not of_submit & OF_THE_START  # a payer's browser has no say in whose trace it is
+    assert by_trace[trace_id].isdisjoint(OF_WHAT_THE_BANK_SAID - OF_THE_SUBMIT)
+
+    known = {one.span_id for one in spans}
+    assert [one.title for one in spans if one.parent_id and one.parent_id not in known] == []
+    assert len(pieces(spans)) == 1, [[one.title for one in piece] for piece in pieces(spans)]
+
+
+async def test_nothing_of_the_payer_and_no_secret_is_exported(traced: Traced) -> None:
+    traveller = traced.traveller
+    session = await traveller.start()
+    payment_id = session.payment.payment_id
+    await traveller.submit(payment_id, "pm_card_visa")
+    with pytest.raises(errors.InvalidArgument):
+        await traveller.submit(payment_id, CARD)
+    await traced.until_told(payment_id, *OF_THE_SUBMIT)
+    intent = await traveller.intent_of(payment_id)
+    marked = {
+        "e-mail address of the payer": "payer@example.ch",
+        "their name": "Pia Payer",
+        "their card": CARD,
+        "e-mail address of the seller": "seller@example.ch",
+        "id of the payer": PAYER,
+        "id of the seller": SELLER,
+        "secret of the intent": session.client_secret,
+        "end of any secret": "_secret_",
+        "id of the intent": intent["id"],
+        "id of the customer": intent["customer"],
+        "any token": "eyJ",
+        "key of Stripe": traced.suite.stripe.api_key,
+        "secret of webhooks": traced.suite.stripe.webhook_secrets,
+        "any password": "postgresql://",
+    }
+
+    assert payment_id in traced.collector.text
+    assert [what for what, value in marked.items() if value in traced.collector.text] == []
+
+
+async def test_a_line_of_the_log_leads_to_its_trace_and_back(traced: Traced) -> None:
+    payment_id = (await traced.traveller.start()).payment.payment_id
+    spans = await traced.until_told(payment_id, *OF_THE_START)
+    (start,) = [one for one in spans if one.name.endswith("/StartPayment")]
+    lines = [(service, line) for service, line in traced.lines() if line.get("trace_id") == start.trace_id]
+
+    assert {service for service, _ in lines} == set(SERVICES)
+    assert {line["correlation_id"] for _, line in lines} == {start.attributes["batzen.correlation_id"]}
+    assert {service for service, line in lines if line.get("payment_id") == payment_id} >= {
+        "orchestrator", "gateway", "status",
+    }  # fmt: skip
