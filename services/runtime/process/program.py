@@ -18,6 +18,8 @@ from services.runtime.process.settings import Declaration, Reader, declared_by, 
 SERVE: Final = "serve"
 """What is done without a word on the command line."""
 MIGRATE: Final = "migrate"
+CONTRACT: Final = "--contract"
+"""After `migrate`: also takes away what the release before needed, once nothing of it runs."""
 MAINTAIN: Final = "maintain"
 
 S = TypeVar("S")
@@ -53,8 +55,11 @@ class Program(Generic[S]):
                 command: Command[Any] = self._serving()
             case [name, *rest] if name in others and (name in self.commands or not rest):
                 command = others[name]
+            case [name, option] if (name, option) == (MIGRATE, CONTRACT):
+                command = others[MIGRATE]
             case _:
-                raise SystemExit(f"usage: python -m services.{self.service} [{'|'.join(others)}]")
+                usage = "|".join(f"{MIGRATE} [{CONTRACT}]" if name == MIGRATE else name for name in others)
+                raise SystemExit(f"usage: python -m services.{self.service} [{usage}]")
         run(partial(self._run, command, environ, arguments[1:]), service=self.service)
 
     def declarations(self) -> dict[str, tuple[Declaration, ...]]:
@@ -80,9 +85,11 @@ class Program(Generic[S]):
         def read(reader: Reader) -> tuple[OwnerSettings, Any]:
             return OwnerSettings.read(reader), self.maintain and self.maintain.read(reader)
 
-        async def change(settings: tuple[OwnerSettings, Any], _: Sequence[str]) -> None:
+        async def change(settings: tuple[OwnerSettings, Any], options: Sequence[str]) -> None:
             owner, maintained = settings
-            applied = await migrate(owner.owner_url, self.migrations, runtime_role=owner.runtime_role)
+            applied = await migrate(
+                owner.owner_url, self.migrations, runtime_role=owner.runtime_role, contract=CONTRACT in options
+            )
             _logger.info("Applied %s", ", ".join(applied) or "nothing, all is there")
             if self.maintain is not None:
                 await self.maintain.run(maintained, ())
