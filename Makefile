@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test test-pythons soak check format protos bench wheel clean lock baseline
+.PHONY: demo up test test-pythons soak check deploy-check format protos bench wheel clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
@@ -35,6 +35,12 @@ check: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.docs --check
+	$(BIN)/python -m tests.deploy
+
+# Images and manifests: what renders is valid, safe and ours, and every check can fail.
+deploy-check: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/deploy.stamp
+	$(BIN)/python -m tests.deploy
+	$(BIN)/python -m pytest -q -m deploy tests/deploy
 
 format: $(STATE)/dev.stamp
 	$(BIN)/ruff format .
@@ -83,6 +89,13 @@ $(STATE)/bench.stamp: requirements/bench.txt bench/node/package-lock.json | $(ST
 	@mkdir -p $(STATE)/node && cp bench/node/package.json bench/node/package-lock.json bench/node/.npmrc $(STATE)/node
 	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/node --ignore-scripts --no-audit --no-fund --silent; \
 	  else echo "No npm on this machine: nothing will be measured beside Node."; fi
+	@touch $@
+
+$(STATE)/deploy.stamp: deploy/tools/checks.txt deploy/tools/kubectl.txt deploy/tools/kubectl.sh | $(STATE)/dev.stamp
+	@echo "Installing what checks the manifests (once) ..."
+	@$(PYTHON) -m venv $(STATE)/tools/manifests
+	@$(STATE)/tools/manifests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@PYTHON=$(BIN)/python deploy/tools/kubectl.sh $(STATE)/tools
 	@touch $@
 
 $(STATE)/stubs.stamp: $(PROTOS) | $(STATE)/local.stamp

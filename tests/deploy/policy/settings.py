@@ -1,0 +1,99 @@
+"""The settings in the manifests are the services' own: every name known, each required one there, every value taken."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from services.runtime.process.program import MAINTAIN, MIGRATE, SERVE, Program
+from services.runtime.process.service import OwnerSettings
+from services.runtime.process.settings import FILE, Declaration, SettingsError, settings_from
+from tests.deploy.manifests import Manifests, Pod, dig
+from tests.deploy.policy.rule import rule
+from tests.settings import PROGRAMS
+
+BY_SERVICE: Final[dict[str, Program[Any]]] = {program.service: program for program in PROGRAMS}
+NOT_OURS: Final = {"PGSSLMODE", "PGSSLROOTCERT"}
+"""Read by the database's driver."""
+SECRETS: Final = Path("/run/secrets/batzen")
+
+
+def declared(pod: Pod, container: dict) -> tuple[Declaration, ...]:
+    """Return the settings of what a container does."""
+    words = container.get("command", [])[3:]
+    return BY_SERVICE[pod.service].declarations().get(words[0] if words else SERVE, ())
+
+
+def sample(name: str, *, is_live: bool) -> str:
+    """Return what might stand in the file of a secret."""
+    kind = "live" if is_live else "test"
+    if name.endswith("_DATABASE_URL"):
+        return "postgresql+asyncpg://role:word@host/name"
+    return f"sk_{kind}_0" if name == "STRIPE_API_KEY" else "sample"
+
+
+def our_containers(manifests: Manifests) -> Iterator[tuple[Pod, dict]]:
+    for pod in manifests.suite:
+        for container in pod.containers:
+            if container.get("name") in ("server", "task"):
+                yield pod, container
+
+
+@rule
+def settings_are_known(manifests: Manifests) -> Iterator[str]:
+    for pod, container in our_containers(manifests):
+        ones = declared(pod, container)
+        known = {one.name for one in ones} | {one.name + FILE for one in ones if one.is_secret} | NOT_OURS
+        for name in {*manifests.environment(container)} - known:
+            yield f"{pod.name} is told {name}, which it does not read"
+        given = [one["name"] for one in dig(container, "env", default=[])]
+        yield from (f"{pod.name} is told {name} twice" for name in {one for one in given if given.count(one) > 1})
+
+
+@rule
+def secret_settings_are_files(manifests: Manifests) -> Iterator[str]:
+    for pod, container in our_containers(manifests):
+        environment = manifests.environment(container)
+        for one in declared(pod, container):
+            if one.is_secret and one.name in environment:
+                yield f"{pod.name} has {one.name} in its environment"
+
+
+@rule
+def settings_are_accepted(manifests: Manifests) -> Iterator[str]:
+    """Reads them as the process would, with something sensible in each file that is mounted."""
+    if manifests.overlay.startswith("bare"):  # the overlay says who issues tokens
+        return
+    for pod, container in our_containers(manifests):
+        with tempfile.TemporaryDirectory() as folder:
+            environ = _in(Path(folder), manifests.environment(container), is_live=manifests.is_production)
+            words = container.get("command", [])[3:]
+            try:
+                settings_from(environ, _reader(pod.service, words[0] if words else SERVE))
+            except SettingsError as error:
+                yield f"{pod.name} would not start: {error}"
+
+
+def _reader(service: str, command: str) -> Any:
+    program = BY_SERVICE[service]
+    if command == MIGRATE:
+        return OwnerSettings.read
+    return program.maintain.read if command == MAINTAIN and program.maintain else program.read
+
+
+def _in(folder: Path, environment: dict[str, str], *, is_live: bool) -> dict[str, str]:
+    """Return the environment with the mounted files in `folder`."""
+    environ = {}
+    for name, value in environment.items():
+        if value.startswith(f"{SECRETS}/"):
+            there = folder / Path(value).relative_to(SECRETS)
+            if name.endswith("_DIRECTORY"):
+                there.mkdir(parents=True, exist_ok=True)
+            else:
+                there.parent.mkdir(parents=True, exist_ok=True)
+                there.write_text(sample(name.removesuffix(FILE), is_live=is_live))
+            value = str(there)  # noqa: PLW2901
+        environ[name] = value
+    return environ
