@@ -24,6 +24,9 @@ BUILT_IN: Final = {
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
 }
+VALIDATORS: Final = {api: Draft202012Validator(schema) for api, schema in SCHEMAS.items()}
+_VALIDATED: Final[dict[str, list[str]]] = {}
+"""What was validated already: a mutation changes one object."""
 
 
 @rule
@@ -37,10 +40,13 @@ def kinds_are_known(manifests: Manifests) -> Iterator[str]:
 @rule
 def operators_objects_have_their_form(manifests: Manifests) -> Iterator[str]:
     for one in manifests.documents:
-        schema = SCHEMAS.get((one.get("apiVersion", ""), one.get("kind", "")))
-        if schema is not None:
-            for error in Draft202012Validator(schema).iter_errors(one):
-                yield f"{called(one)} {error.json_path}: {error.message[:160]}"
+        validator = VALIDATORS.get((one.get("apiVersion", ""), one.get("kind", "")))
+        if validator is None:
+            continue
+        key = repr(one)
+        if key not in _VALIDATED:
+            _VALIDATED[key] = [f"{error.json_path}: {error.message[:160]}" for error in validator.iter_errors(one)]
+        yield from (f"{called(one)} {fault}" for fault in _VALIDATED[key])
 
 
 @rule

@@ -8,7 +8,6 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any, Final
 
 from services.access import TABLE
@@ -114,15 +113,27 @@ def _decided(manifests: Manifests, direction: str) -> set[Flow]:
     policies, places = manifests.of("NetworkPolicy"), endpoints(manifests)
     key = repr((direction, policies, places))
     if key not in _DECIDED:
-        ours = [one for one in places if one.namespace == OURS]
-        pairs = product(ours, places) if direction == "Egress" else product(places, ours)
-        _DECIDED[key] = {
-            (source.name, target.name, port)
-            for source, target in pairs
-            for port in PORTS
-            if _passes(policies, source, target, port, direction=direction)
-        }
+        _DECIDED[key] = set(_evaluated(policies, places, direction))
     return _DECIDED[key]
+
+
+def _evaluated(policies: Sequence[Any], places: Sequence[Endpoint], direction: str) -> Iterator[Flow]:
+    """Yield what the policies of one side let through; a pod that none of them selects is free on that side."""
+    peers = "to" if direction == "Egress" else "from"
+    for subject in (one for one in places if one.namespace == OURS):
+        ruling = [
+            policy["spec"]
+            for policy in policies
+            if direction in dig(policy, "spec", "policyTypes", default=["Ingress"])
+            and _selects(dig(policy, "spec", "podSelector", default={}), subject.labels)
+        ]
+        parts = [part for spec in ruling for part in spec.get(direction.lower()) or []] if ruling else [{}]
+        for other in places:
+            source, target = (subject, other) if direction == "Egress" else (other, subject)
+            opened = [part for part in parts if not part.get(peers) or any(_is_peer(one, other) for one in part[peers])]
+            for port in PORTS:
+                if any(_is_at(part, target, port) for part in opened):
+                    yield source.name, target.name, port
 
 
 def wanted(manifests: Manifests) -> set[Flow]:
@@ -202,25 +213,11 @@ def policies_name_real_ports(manifests: Manifests) -> Iterator[str]:
             yield f"{called(policy)} does not say of which direction it is"
 
 
-def _passes(policies: Sequence[Any], source: Endpoint, target: Endpoint, port: int, *, direction: str) -> bool:
-    """Whether the policies of one side let it; that side is free if none selects it."""
-    subject, other, peers = (source, target, "to") if direction == "Egress" else (target, source, "from")
-    ruling = [
-        policy["spec"]
-        for policy in policies
-        if direction in dig(policy, "spec", "policyTypes", default=["Ingress"])
-        and _selects(dig(policy, "spec", "podSelector", default={}), subject.labels)
-    ]
-    parts = [part for spec in ruling for part in spec.get(direction.lower()) or []]
-    return not ruling or any(_matches(part, peers, other, target, port) for part in parts)
-
-
-def _matches(part: Any, peers: str, other: Endpoint, target: Endpoint, port: int) -> bool:
+def _is_at(part: Any, target: Endpoint, port: int) -> bool:
     at = part.get("ports")
-    if at and not any(one.get("port") in (None, port) or target.ports.get(str(one.get("port"))) == port for one in at):
-        return False
-    who = part.get(peers)
-    return not who or any(_is_peer(one, other) for one in who)
+    return not at or any(
+        one.get("port") in (None, port) or target.ports.get(str(one.get("port"))) == port for one in at
+    )
 
 
 def _is_peer(peer: Any, other: Endpoint) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from services.runtime.process.service import OwnerSettings
 from services.runtime.process.settings import FILE, Declaration, SettingsError, settings_from
 from tests.deploy.manifests import Manifests, Pod, dig
 from tests.deploy.policy.rule import rule
+from tests.runtime.test_tls import Authority
 from tests.settings import PROGRAMS
 
 BY_SERVICE: Final[dict[str, Program[Any]]] = {program.service: program for program in PROGRAMS}
@@ -26,12 +28,21 @@ def declared(pod: Pod, container: dict) -> tuple[Declaration, ...]:
     return BY_SERVICE[pod.service].declarations().get(words[0] if words else SERVE, ())
 
 
-def sample(name: str, *, is_live: bool) -> str:
-    """Return what might stand in the file of a secret."""
-    kind = "live" if is_live else "test"
+def sample(name: str, *, is_live: bool) -> bytes:
+    """Return what might stand in the file of a setting."""
     if name.endswith("_DATABASE_URL"):
-        return "postgresql+asyncpg://role:word@host/name"
-    return f"sk_{kind}_0" if name == "STRIPE_API_KEY" else "sample"
+        return b"postgresql+asyncpg://role:word@host/name"
+    if name.startswith("BATZEN_TLS_"):
+        return _pem()["key" if name.endswith("_KEY") else "certificate"]
+    return (b"sk_live_0" if is_live else b"sk_test_0") if name == "STRIPE_API_KEY" else b"sample"
+
+
+@cache
+def _pem() -> dict[str, bytes]:
+    """Return a certificate that certifies itself, and its key."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = Authority().certify(Path(folder))
+        return {"certificate": files.certificate.read_bytes(), "key": files.key.read_bytes()}
 
 
 def our_containers(manifests: Manifests) -> Iterator[tuple[Pod, dict]]:
@@ -67,13 +78,23 @@ def settings_are_accepted(manifests: Manifests) -> Iterator[str]:
     if manifests.overlay.startswith("bare"):  # the overlay says who issues tokens
         return
     for pod, container in our_containers(manifests):
-        with tempfile.TemporaryDirectory() as folder:
-            environ = _in(Path(folder), manifests.environment(container), is_live=manifests.is_production)
-            words = container.get("command", [])[3:]
-            try:
-                settings_from(environ, _reader(pod.service, words[0] if words else SERVE))
-            except SettingsError as error:
-                yield f"{pod.name} would not start: {error}"
+        words = container.get("command", [])[3:]
+        environment = tuple(sorted(manifests.environment(container).items()))
+        problem = problem_of(pod.service, words[0] if words else SERVE, environment, manifests.is_production)
+        if problem:
+            yield f"{pod.name} would not start: {problem}"
+
+
+@cache
+def problem_of(service: str, command: str, environment: tuple[tuple[str, str], ...], is_live: bool) -> str | None:
+    """Return what a process says of its settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        environ = _in(Path(folder), environment, is_live=is_live)
+        try:
+            settings_from(environ, _reader(service, command))
+        except SettingsError as error:
+            return str(error)
+    return None
 
 
 def _reader(service: str, command: str) -> Any:
@@ -83,17 +104,15 @@ def _reader(service: str, command: str) -> Any:
     return program.maintain.read if command == MAINTAIN and program.maintain else program.read
 
 
-def _in(folder: Path, environment: dict[str, str], *, is_live: bool) -> dict[str, str]:
+def _in(folder: Path, environment: Iterable[tuple[str, str]], *, is_live: bool) -> dict[str, str]:
     """Return the environment with the mounted files in `folder`."""
     environ = {}
-    for name, value in environment.items():
-        if value.startswith(f"{SECRETS}/"):
-            there = folder / Path(value).relative_to(SECRETS)
-            if name.endswith("_DIRECTORY"):
-                there.mkdir(parents=True, exist_ok=True)
-            else:
-                there.parent.mkdir(parents=True, exist_ok=True)
-                there.write_text(sample(name.removesuffix(FILE), is_live=is_live))
-            value = str(there)  # noqa: PLW2901
-        environ[name] = value
+    for name, value in environment:
+        there = folder / Path(value).relative_to(SECRETS) if value.startswith(f"{SECRETS}/") else None
+        if there and name.endswith("_DIRECTORY"):
+            there.mkdir(parents=True, exist_ok=True)
+        elif there:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_bytes(sample(name.removesuffix(FILE), is_live=is_live))
+        environ[name] = value if there is None else str(there)
     return environ
