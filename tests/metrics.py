@@ -76,10 +76,13 @@ class Figures:
 
     def __getitem__(self, name: str) -> float:
         """Return a figure without labels, or the sum of all series of one with labels."""
-        values = [value for (other, _), value in self.samples.items() if other == name]
-        if not values:
+        if not any(other == name for other, _ in self.samples):
             raise KeyError(name)
-        return sum(values)
+        return self.total(name)
+
+    def total(self, name: str) -> float:
+        """Return the sum of all series of a figure; 0 if it has none."""
+        return sum(value for (other, _), value in self.samples.items() if other == name)
 
     def of(self, name: str, **labels: str) -> float:
         """Return the series of a figure that says this; 0 if there is none."""

@@ -50,7 +50,11 @@ class _Publisher:
         message.payment_id, message.revision, message.snapshot.reason = payment_id(number), revision + 1, stamp()
         message.record_time.GetCurrentTime()
         update = Update(
-            message.payment_id, revision + 1, settled=message.settled, serialized=message.SerializeToString()
+            message.payment_id,
+            revision + 1,
+            settled=message.settled,
+            serialized=message.SerializeToString(),
+            recorded_at=message.record_time.ToNanoseconds() / 1e9,
         )
         self._hub.publish(TENANT, update)
 

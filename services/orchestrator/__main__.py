@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
@@ -25,6 +25,12 @@ from services.orchestrator.commands.registry import Registry, all_commands
 from services.orchestrator.domain.policies import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.event_sink import SinkServicer
 from services.orchestrator.held_payments import HeldPayments
+from services.orchestrator.metrics import (
+    ATTENTION_COUNTED_MAX,
+    UNCOUNTED,
+    WAITING_COUNTED_MAX,
+    OrchestratorMetrics,
+)
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.pricing import Pricing
@@ -114,11 +120,17 @@ class Parts:
 
 
 def wired(
-    store: Store, peers: Peers, work: Engine, *, clock: Clock, abandoned_after: timedelta = ABANDONED_AFTER
+    store: Store,
+    peers: Peers,
+    work: Engine,
+    *,
+    clock: Clock,
+    abandoned_after: timedelta = ABANDONED_AFTER,
+    metrics: OrchestratorMetrics = UNCOUNTED,
 ) -> Parts:
     """Put the parts together around what keeps and what is called."""
-    payments = HeldPayments(store, abandoned_after=abandoned_after, now=clock.now)
-    outbox = TransitionOutbox(peers.status, peers.gateway)
+    payments = HeldPayments(store, abandoned_after=abandoned_after, now=clock.now, metrics=metrics)
+    outbox = TransitionOutbox(peers.status, peers.gateway, now=clock.now, metrics=metrics)
     steps = Steps(outbox, peers)
     commands = all_commands(steps, outbox, peers, quote_ttl=quote_ttl(abandoned_after), now=clock.now)
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
@@ -133,13 +145,21 @@ def wired(
         commands=commands,
         runner=runner,
         syncs=syncs,
-        sweep=Sweep(store, payments, steps, outbox, runner),
+        sweep=Sweep(store, payments, steps, outbox, runner, metrics=metrics),
         quote_outbox=QuoteOutbox(store, peers.pricing),
         servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
             commands, runner, Queries(store, payments, peers), syncs
         ),
         sink=SinkServicer(store),
     )
+
+
+async def look_at_waiting(store: Store, metrics: OrchestratorMetrics, *, now: Callable[[], datetime]) -> None:
+    """Look up what waits for status and for an operator, and show it."""
+    pending, oldest_time = await store.outbox_waiting(at_most=WAITING_COUNTED_MAX)
+    oldest_s = 0.0 if oldest_time is None else max(0.0, (now() - oldest_time).total_seconds())
+    attention = await store.attention(at_most=ATTENTION_COUNTED_MAX)
+    metrics.waits(pending=pending, oldest_s=oldest_s, attention=attention)
 
 
 @asynccontextmanager
@@ -166,13 +186,16 @@ async def orchestrator_parts(
         show_pools(meter, held)
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
-        parts = wired(store, peers, work, clock=clock, abandoned_after=abandoned_after)
+        metrics = OrchestratorMetrics(meter)
+        parts = wired(store, peers, work, clock=clock, abandoned_after=abandoned_after, metrics=metrics)
         work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
-        await stack.enter_async_context(sampling(meter, waiting))
+        await stack.enter_async_context(
+            sampling(meter, waiting, partial(look_at_waiting, store, metrics, now=clock.now))
+        )
         yield parts
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from services.orchestrator.domain import policies
 from services.orchestrator.domain.payment import EXPIRABLE
 from services.orchestrator.domain.plan import Plan, Request, Stage
+from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.storage.store import Store
 from services.orchestrator.unit_of_work import UnitOfWork, waiting_ends
 from services.runtime.database.lease import Leases, patience
@@ -22,8 +23,16 @@ WAIT_MAX_S = 20.0
 class HeldPayments:
     """The payments that this process holds, and those who wait for one."""
 
-    def __init__(self, store: Store, *, abandoned_after: timedelta, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        abandoned_after: timedelta,
+        now: Callable[[], datetime],
+        metrics: OrchestratorMetrics = UNCOUNTED,
+    ) -> None:
         self._store = store
+        self._metrics = metrics
         self._abandoned_after = abandoned_after
         self._now = now
         self._leases = Leases(_LeasedPlans(store, now=now), key_of=_key_of)
@@ -33,7 +42,9 @@ class HeldPayments:
         """Keep the lease while inside. On an error the payment is released as it was last saved, to be tried again."""
         call_context.about(plan.payment_id, origin=plan.trace_context)
         async with self._leases.holding(plan):
-            yield UnitOfWork(plan, self._store, abandoned_after=self._abandoned_after, now=self._now)
+            yield UnitOfWork(
+                plan, self._store, abandoned_after=self._abandoned_after, now=self._now, metrics=self._metrics
+            )
 
     async def acquire(self, tenant_id: str, payment_id: str) -> Plan:
         """Take a payment, waiting for whoever has it; raises `RequestInProgress` shortly before the deadline."""

@@ -7,13 +7,19 @@ books: what was paid is in status, and at Stripe.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from services.runtime.observability.metrics import Metric, counter, gauge, histogram, one_of, up_to
+from services.orchestrator.domain.payment import Snapshot
+from services.runtime.observability.metrics import OFF, OTHER, Meter, Metric, counter, gauge, histogram, one_of, up_to
 from services.shared.states import AttentionReason, State
 
 CURRENCIES_MAX: Final = 48
 """With a series of their own; a price book has a handful."""
+WAITING_COUNTED_MAX: Final = 10_000
+"""Rows of the outbox that are counted."""
+ATTENTION_COUNTED_MAX: Final = 1_000
+"""Payments that are counted of those that need an operator. Each of them is read."""
 ENDS: Final = (State.SUCCEEDED, State.FAILED, State.CANCELED, State.EXPIRED)
 
 DECLINE_CODES: Final = (
@@ -58,7 +64,8 @@ DECLINES: Final = counter(
 )
 OUTBOX_PENDING: Final = gauge(
     "batzen_transition_outbox_pending",
-    "Transitions that status has not recorded yet; at most 10000 are counted. Each replica counts all: use max().",
+    f"Transitions that status has not recorded yet; at most {WAITING_COUNTED_MAX} are counted."
+    " Each replica counts all: use max().",
 )
 OUTBOX_OLDEST: Final = gauge(
     "batzen_transition_outbox_oldest_seconds",
@@ -71,7 +78,8 @@ RECOVERIES: Final = counter(
 )
 ATTENTION: Final = gauge(
     "batzen_attention_payments",
-    "Payments that need an operator, by why; at most 10000 are counted. Each replica counts all: use max().",
+    f"Payments that need an operator, by why; at most {ATTENTION_COUNTED_MAX} are counted."
+    " Each replica counts all: use max().",
     one_of("kind", *AttentionReason),
 )
 WEBHOOK_TO_STATUS: Final = histogram(
@@ -85,3 +93,62 @@ METRICS: Final[tuple[Metric, ...]] = (
     PAYMENTS_STARTED, PAYMENTS_ENDED, CAPTURED, REFUNDED, REFUNDS_FAILED, DECLINES, OUTBOX_PENDING, OUTBOX_OLDEST,
     RECOVERIES, ATTENTION, WEBHOOK_TO_STATUS,
 )  # fmt: skip
+
+
+class OrchestratorMetrics:
+    """What is counted in one process."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.is_on = meter.is_on
+        self._started = meter.counter(PAYMENTS_STARTED)
+        self._ended = meter.counter(PAYMENTS_ENDED)
+        self._captured = meter.counter(CAPTURED)
+        self._refunded = meter.counter(REFUNDED)
+        self._refunds_failed = meter.counter(REFUNDS_FAILED)
+        self._declines = meter.counter(DECLINES)
+        self._outbox_pending = meter.gauge(OUTBOX_PENDING)
+        self._outbox_oldest = meter.gauge(OUTBOX_OLDEST)
+        self._recoveries = meter.counter(RECOVERIES)
+        self._attention = meter.gauge(ATTENTION)
+        self._to_status = meter.histogram(WEBHOOK_TO_STATUS)
+
+    def opened(self, *, currency: str | None) -> None:
+        """Count a payment that was opened, once that is saved."""
+        self._started.add(currency or OTHER)
+
+    def moved(self, before: Snapshot, now: Snapshot, *, currency: str | None) -> None:
+        """Count what became true of a payment between two saves, once the later one is made."""
+        if not self.is_on or before is now:
+            return
+        if now.collection is not before.collection and now.collection in ENDS:
+            self._ended.add(now.collection)
+        captured = now.amounts.captured_minor - before.amounts.captured_minor
+        refunded = now.amounts.refunded_minor - before.amounts.refunded_minor
+        declines = now.decline_count - before.decline_count
+        if captured > 0:
+            self._captured.add(currency or OTHER, amount=captured)
+        if refunded > 0:
+            self._refunded.add(currency or OTHER, amount=refunded)
+        elif refunded < 0:
+            self._refunds_failed.add(currency or OTHER, amount=-refunded)
+        if declines > 0:
+            error = now.last_error
+            self._declines.add(error.decline_code or error.code if error is not None else OTHER, amount=declines)
+
+    def recovered(self, *, is_moved: bool) -> None:
+        """Count a payment that due work carried on, or tried to."""
+        self._recoveries.add("moved" if is_moved else "failed")
+
+    def recorded(self, *, seconds: float) -> None:
+        """Note that status recorded what was delivered, so long after the gateway had kept it."""
+        self._to_status.observe(max(0.0, seconds))
+
+    def waits(self, *, pending: int, oldest_s: float, attention: Mapping[str, int]) -> None:
+        """Show what waits for status, and what waits for an operator."""
+        self._outbox_pending.set(pending)
+        self._outbox_oldest.set(oldest_s)
+        for reason in AttentionReason:
+            self._attention.set(attention.get(reason, 0), reason)
+
+
+UNCOUNTED: Final = OrchestratorMetrics(OFF)

@@ -18,6 +18,7 @@ from services.errors import ServiceError
 from services.orchestrator.domain.plan import DueFor, Plan
 from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
 from services.orchestrator.held_payments import HeldPayments
+from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import WORK_CLASSES, Store
@@ -32,13 +33,21 @@ class Sweep:
     """Moves what is due."""
 
     def __init__(
-        self, store: Store, payments: HeldPayments, steps: Steps, outbox: TransitionOutbox, runner: RequestRunner
+        self,
+        store: Store,
+        payments: HeldPayments,
+        steps: Steps,
+        outbox: TransitionOutbox,
+        runner: RequestRunner,
+        *,
+        metrics: OrchestratorMetrics = UNCOUNTED,
     ) -> None:
         self._store = store
         self._payments = payments
         self._steps = steps
         self._outbox = outbox
         self._runner = runner
+        self._metrics = metrics
         self.kinds = [self._kind("payments", DueFor.MONEY), self._kind("expiries", DueFor.EXPIRY)]
         """The payments as work: the same is done with all, in slots of the class that they are due for."""
 
@@ -74,7 +83,9 @@ class Sweep:
                 await self._outbox.flush_outbox(held)
                 await self._steps.unpark_if_moving(held)
                 await held.save("sweep.release", release=True)
+            self._metrics.recovered(is_moved=True)
         except Exception as error:
+            self._metrics.recovered(is_moved=False)
             is_told = plan.revision > 0 and held is not None and not held.has_pending
             if plan.failures > PARKED_AFTER_TRIES and not is_told:
                 _logger.error("%s does not move, cannot say so, and needs an operator: %s", plan.payment_id, error)

@@ -17,20 +17,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 
 from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable
 from services.orchestrator.domain import transitions
 from services.orchestrator.domain.payment import Observation
-from services.orchestrator.domain.plan import Transition
+from services.orchestrator.domain.plan import Plan, Transition
+from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.refusals import RevisionMoved
 from services.orchestrator.peers.status import Status
 from services.orchestrator.unit_of_work import UnitOfWork
-from services.orchestrator.wire.payments import snapshot
+from services.orchestrator.wire.payments import observed_at, snapshot
 from services.orchestrator.wire.responses import unrecorded_payment
 from services.runtime import crash_points
 from services.shared.payment import Attention
@@ -43,9 +45,18 @@ _logger = logging.getLogger(__name__)
 class TransitionOutbox:
     """Sends the outboxes of held payments."""
 
-    def __init__(self, status: Status, gateway: Gateway) -> None:
+    def __init__(
+        self,
+        status: Status,
+        gateway: Gateway,
+        *,
+        now: Callable[[], datetime],
+        metrics: OrchestratorMetrics = UNCOUNTED,
+    ) -> None:
         self._status = status
         self._gateway = gateway
+        self._now = now
+        self._metrics = metrics
 
     async def flush_outbox(self, work: UnitOfWork) -> None:
         """Send the outbox to status, oldest first.
@@ -131,11 +142,18 @@ class TransitionOutbox:
             return
         if answer.payment.revision == answer.transition.revision:
             work.recorded(transition, answer)
+            self._count(plan, transition)
             return
         # It was recorded before, and status has more. What is newest is asked first: without it, this stays pending.
         newest = await self._newest(work) if work.is_superseded(recorded=transition) else None
         work.recorded(transition, answer)
         work.rebase(answer.payment, snapshot(answer.payment.snapshot), newest)
+
+    def _count(self, plan: Plan, transition: Transition) -> None:
+        """Count how long it took to record what was delivered, if it was."""
+        if self._metrics.is_on and plan.observation is not None and transition.follows(plan.observed_version):
+            age = self._now() - observed_at(plan.observation)
+            self._metrics.recorded(seconds=age.total_seconds())
 
     async def _newest(self, work: UnitOfWork) -> Observation | None:
         """Return the newest that the gateway has seen of a payment; None of one that has no intent."""

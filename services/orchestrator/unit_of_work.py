@@ -25,6 +25,7 @@ from services.orchestrator.domain.plan import (
     Transition,
 )
 from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.storage.store import Store
 from services.runtime.database.lease import LEASE
 from services.shared.states import IntentState, State
@@ -37,12 +38,23 @@ before anything else, which tells."""
 class UnitOfWork:
     """A held payment on its way: its plan, and what this holder learned and has not saved yet."""
 
-    def __init__(self, plan: Plan, store: Store, *, abandoned_after: timedelta, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        *,
+        abandoned_after: timedelta,
+        now: Callable[[], datetime],
+        metrics: OrchestratorMetrics = UNCOUNTED,
+    ) -> None:
         """Wait for a payer `abandoned_after` each sign of life."""
         self.plan = plan
         self._store = store
         self._abandoned_after = abandoned_after
         self._now = now
+        self._metrics = metrics
+        self._saved = (plan.latest_snapshot, plan.revision)
+        """As the row has it."""
         self._held_time = now()
         """When the payment was ours for certain."""
         self._added: list[Transition] = []
@@ -284,11 +296,20 @@ class UnitOfWork:
             request=request,
             release=release,
         )
+        self._count()
         gone = [*self._recorded, *([rejection[0]] if rejection else [])]
         plan.pending = [transition for transition in [*plan.pending, *self._added] if transition not in gone]
         self._added, self._recorded, self._rejection = [], [], None
         self._quote_state, self._quote_operator_notified = None, False
         self._observation, self._held_time = None, self._now()
+
+    def _count(self) -> None:
+        """Count what the save just made true for everybody."""
+        plan, (snapshot, revision) = self.plan, self._saved
+        self._saved = (plan.latest_snapshot, plan.revision)
+        if revision == 0 and plan.revision > 0:
+            self._metrics.opened(currency=plan.currency_code)
+        self._metrics.moved(snapshot, plan.latest_snapshot, currency=plan.currency_code)
 
     def _due(self) -> tuple[datetime | None, DueFor]:
         """Return when a payment that is released in order is due again, and what for."""

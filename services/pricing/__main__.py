@@ -10,6 +10,7 @@ from typing import Final
 
 from batzen.pricing.v1 import pricing_pb2_grpc
 from services.access import TABLE
+from services.pricing.metrics import PricingMetrics
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.storage.idempotency import FORGET
@@ -60,6 +61,7 @@ async def serve(settings: ProcessSettings) -> None:
             books=PriceBookStore(engine, seed=load_entries(), currencies=currencies),
             currencies=currencies,
             now=utc_now,
+            metrics=PricingMetrics(meter),
         )
         await stack.enter_async_context(
             settings.server(

@@ -21,6 +21,7 @@ from services.pricing.domain.errors import CouponExhausted, CouponPayerLimit, Qu
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import Discount
+from services.pricing.metrics import UNCOUNTED, PricingMetrics
 from services.pricing.storage.price_books import LoadedBook, PriceBookStore
 from services.pricing.storage.store import QuoteStore, RequestKey, StoredQuote
 from services.pricing.storage.uses import Holder, NoUseLeft, Uses
@@ -51,6 +52,7 @@ class QuoteService:
         books: PriceBookStore,
         currencies: Mapping[str, Currency],
         now: Callable[[], datetime],
+        metrics: PricingMetrics = UNCOUNTED,
     ) -> None:
         """Price in the `currencies`, by code, at the instants that `now` tells, in UTC."""
         self._store = store
@@ -58,6 +60,7 @@ class QuoteService:
         self._price_books = books
         self._currencies = currencies
         self._now = now
+        self._metrics = metrics
         self._room_to_hold = asyncio.Semaphore(HOLDS_MAX)
 
     async def create(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
@@ -143,6 +146,7 @@ class QuoteService:
         if kept is None:
             return None
         if kept.quote_id == quote_id:
+            self._metrics.created()
             return quote
         if not _same_body(kept, request):
             raise RequestIdReused(field="request_id")

@@ -14,6 +14,7 @@ from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldMissing
 from services.pricing.domain.currency import Currency
 from services.pricing.domain.errors import QuoteNotFound
+from services.pricing.metrics import UNCOUNTED, PricingMetrics
 from services.pricing.price_book_rpcs import PriceBookRpcs
 from services.pricing.quote_service import QuoteService
 from services.pricing.storage.idempotency import Request, answer_once
@@ -50,11 +51,14 @@ class PricingServicer(PriceBookRpcs):
         books: PriceBookStore,
         currencies: Mapping[str, Currency],
         now: Callable[[], datetime],
+        metrics: PricingMetrics = UNCOUNTED,
     ) -> None:
-        uses = Uses(engine)
+        uses = Uses(engine, metrics=metrics)
         super().__init__(engine, books=books, uses=uses, currencies=currencies, now=now)
         self._store = store
-        self._quote_service = QuoteService(store, uses=uses, books=books, currencies=currencies, now=now)
+        self._quote_service = QuoteService(
+            store, uses=uses, books=books, currencies=currencies, now=now, metrics=metrics
+        )
 
     async def CreateQuote(
         self, request: pricing_pb2.CreateQuoteRequest, context: Context

@@ -35,6 +35,7 @@ from services.runtime.rpc.limits import Limits
 from services.status.changes.followers import Followers
 from services.status.changes.log import ChangeLog, check_order
 from services.status.listing.listing import PaymentList
+from services.status.metrics import FEED_BEHIND, StatusMetrics
 from services.status.servicer import StatusServicer
 from services.status.storage.retention import HISTORY_MONTHS, maintain
 from services.status.storage.store import StatusStore
@@ -104,9 +105,12 @@ async def status_servicer(
         show_pools(meter, held, EnginePool(engine))
         store = StatusStore(held)
         hints = Hints(database_url, application_name=SERVICE, hello_every_s=hello_every_s)
-        hub = WatchHub(store, announce=hints.announce, draining=draining, limits=limits)
+        metrics = StatusMetrics(meter, now=now)
+        hub = WatchHub(store, announce=hints.announce, draining=draining, limits=limits, metrics=metrics)
         log = ChangeLog(engine)
         followers = Followers(log)
+        behind = meter.gauge(FEED_BEHIND)
+        meter.read_when_asked(lambda: behind.set(followers.behind_s()))
 
         def hear(tenant_id: str, payment_id: str) -> None:
             hub.hint(tenant_id, payment_id)
@@ -125,7 +129,7 @@ async def status_servicer(
         await stack.enter_async_context(hints.running(hear=hear, missed=missed, unannounced=unannounced))
         yield StatusServicer(
             store=store,
-            recorder=Recorder(held),
+            recorder=Recorder(held, metrics=metrics),
             payments=PaymentList(engine),
             log=log,
             hub=hub,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -86,6 +87,8 @@ class StatusServicer(StatusServiceServicer):
         opening, request_id = requests.opening_of(request), requests.request_id_of(request)
         first = requests.first_transition_of(request) if request.HasField("first_transition") else None
         opened = await self._store.open(opening, tenant_id=tenant_id, request_id=request_id, now=now, first=first)
+        if opened.is_new:
+            self.hub.metrics.opened(tenant_id, opened.payment)
         payment, transition = opened.payment, None
         if first is not None:
             move = Move(
@@ -123,6 +126,7 @@ class StatusServicer(StatusServiceServicer):
                 written.revision,
                 settled=written.settled,
                 serialized=written.SerializeToString(),
+                recorded_at=recorded.transition.record_time.timestamp(),
             )
             self.hub.publish(move.tenant_id, update)
         else:  # the call that wrote it may not have published it
@@ -178,7 +182,7 @@ class StatusServicer(StatusServiceServicer):
     # time. They write bytes, since what goes to many was serialised once.
 
     async def WatchPayment(self, request: pb.WatchPaymentRequest, context: Context) -> None:  # type: ignore[override]
-        after_revision = None
+        after_revision, began = None, time.perf_counter()
         if request.HasField("after_revision"):
             after_revision = requests.revision(request.after_revision, field="after_revision", at_least=0)
         one = OneWatch(context.write)
@@ -196,6 +200,7 @@ class StatusServicer(StatusServiceServicer):
             del request  # nothing of a stream's beginning is kept: it may last, and has many like it
             try:
                 await self._begin(one, watch, after_revision=after_revision)
+                self.hub.metrics.began(seconds=time.perf_counter() - began)
                 await send_all(send_queue, one.write)
             finally:
                 self.hub.drop(watch)

@@ -47,6 +47,7 @@ from services.pricing.servicer import PricingServicer
 from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine, plain_dsn
+from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.process.lifecycle import utc_now
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.rpc.identity import TokenVerifier
@@ -103,7 +104,7 @@ class World:
 
     @asynccontextmanager
     async def orchestrator(
-        self, *, address: str | None = None, away: frozenset[str] = frozenset()
+        self, *, address: str | None = None, away: frozenset[str] = frozenset(), meter: Meter = OFF
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
         async with AsyncExitStack() as stack:
@@ -116,13 +117,16 @@ class World:
                 )
                 for service in ("pricing", "status", "gateway")
             }
-            parts = await stack.enter_async_context(orchestrator_parts(self.database_url, **channels, clock=self.clock))
+            parts = await stack.enter_async_context(
+                orchestrator_parts(self.database_url, **channels, clock=self.clock, meter=meter)
+            )
             server = await stack.enter_async_context(
                 self.serving(
                     partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
                     partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
                     address=address or f"{HOST}:{free_ports()['orchestrator']}",
                     limits=LIMITS,
+                    meter=meter,
                 )
             )
             yield Orchestrator(world=self, parts=parts, port=server.port, held=held)

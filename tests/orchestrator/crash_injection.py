@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from services.orchestrator.__main__ import Parts, wired
 from services.orchestrator.domain.plan import RequestKey
+from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.peers import Peers
 from services.orchestrator.storage.store import Store
 from services.runtime.database.lease import LEASE
@@ -79,10 +80,12 @@ class Mortal:
 
 
 @asynccontextmanager
-async def mortal_orchestrator(replica: Orchestrator, life: Life) -> AsyncIterator[tuple[Parts, Engine]]:
+async def mortal_orchestrator(
+    replica: Orchestrator, life: Life, *, metrics: OrchestratorMetrics = UNCOUNTED
+) -> AsyncIterator[tuple[Parts, Engine]]:
     """Give what the replica is made of to one with a `life`; when the block ends, so have its leases."""
     store: Any = Mortal(replica.parts.store, life)
-    parts = parts_of(replica, store=store, peers=mortal_peers(replica, life))
+    parts = parts_of(replica, store=store, peers=mortal_peers(replica, life), metrics=metrics)
     with suppress(Died), call_context.acting_for("main"):
         yield parts, replica.engine(*parts.sweep.kinds)
     replica.world.clock.advance(LEASE)
@@ -95,9 +98,12 @@ def mortal_peers(replica: Orchestrator, life: Life) -> Peers:
     return Peers(**mortal)
 
 
-def parts_of(replica: Orchestrator, *, store: Store, peers: Peers | None = None) -> Parts:
+def parts_of(
+    replica: Orchestrator, *, store: Store, peers: Peers | None = None, metrics: OrchestratorMetrics = UNCOUNTED
+) -> Parts:
     """Return an orchestrator without a port, with another store, beside a replica."""
-    return wired(store, peers or replica.parts.peers, replica.parts.work, clock=replica.world.clock)
+    world = replica.world
+    return wired(store, peers or replica.parts.peers, replica.parts.work, clock=world.clock, metrics=metrics)
 
 
 async def ask(parts: Parts, asked: Any) -> Message:

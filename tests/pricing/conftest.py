@@ -16,11 +16,13 @@ from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, Issuer
 from services.access import TABLE
 from services.pricing.__main__ import LIMITS
+from services.pricing.metrics import PricingMetrics
 from services.pricing.seed import load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine
+from services.runtime.observability.metrics import Meter
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.server import RunningServer, running_server
@@ -83,10 +85,24 @@ def books(engine: AsyncEngine) -> PriceBookStore:
 
 
 @pytest.fixture(scope="session")
+def meter() -> Meter:
+    """What the server counts."""
+    return Meter()
+
+
+@pytest.fixture(scope="session")
 async def server(
-    engine: AsyncEngine, store: QuoteStore, books: PriceBookStore, issuer: Issuer, session_clock: Clock
+    *,
+    engine: AsyncEngine,
+    store: QuoteStore,
+    books: PriceBookStore,
+    issuer: Issuer,
+    session_clock: Clock,
+    meter: Meter,
 ) -> AsyncIterator[RunningServer]:
-    servicer = PricingServicer(engine, store=store, books=books, currencies=CURRENCIES, now=session_clock)
+    servicer = PricingServicer(
+        engine, store=store, books=books, currencies=CURRENCIES, now=session_clock, metrics=PricingMetrics(meter)
+    )
     async with running_server(
         partial(pricing_pb2_grpc.add_PricingServiceServicer_to_server, servicer),
         address="127.0.0.1:0",

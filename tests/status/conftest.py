@@ -19,6 +19,7 @@ from local.databases import ServiceDatabase
 from local.issuer import AUDIENCE, ISSUER, TOKEN_LIFE, Issuer
 from services.access import TABLE
 from services.runtime.database.connections import make_engine
+from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.limits import Limits
@@ -80,6 +81,7 @@ async def running_replica(
     limits: Limits = LIMITS,
     now: Callable[[], datetime] = lambda: NOW,
     hello_every_s: float = HELLO_EVERY_S,
+    meter: Meter = OFF,
 ) -> AsyncIterator[Replica]:
     """Serve status on a database while inside."""
     draining = asyncio.Event()
@@ -96,6 +98,7 @@ async def running_replica(
                 now=now,
                 limits=feed_limits,
                 hello_every_s=hello_every_s,
+                meter=meter,
             )
         )
         server = await serving.enter_async_context(
@@ -107,6 +110,7 @@ async def running_replica(
                 draining=draining,
                 now=now,
                 limits=limits,
+                meter=meter,
             )
         )
         yield Replica(port=server.port, issuer=issuer, drain=serving.aclose)

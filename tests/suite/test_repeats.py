@@ -55,7 +55,11 @@ async def second_address(suite: Suite) -> AsyncIterator[str]:
     """Where a second orchestrator listens, beside that of the suite and on the same database."""
     ports = free_ports()
     address, health_address = f"{HOST}:{ports['orchestrator']}", f"{HOST}:{ports['orchestrator-health']}"
-    environment = suite.env_for("orchestrator") | {"BATZEN_LISTEN": address, "BATZEN_HEALTH_LISTEN": health_address}
+    environment = suite.env_for("orchestrator") | {
+        "BATZEN_LISTEN": address,
+        "BATZEN_HEALTH_LISTEN": health_address,
+        "BATZEN_METRICS_LISTEN": "",
+    }
     second = Child("services.orchestrator", environment=environment, log_file=suite.logs / "orchestrator.second.log")
     await second.start()
     try:

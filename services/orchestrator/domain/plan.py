@@ -112,6 +112,10 @@ class Transition:
         """Whether it follows from an observation, so that what follows from a newer one takes its place."""
         return self.fact.startswith(OBSERVED)
 
+    def follows(self, mirror_version: int) -> bool:
+        """Whether it follows from the observation of this version."""
+        return self.fact == f"{OBSERVED}{mirror_version}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstStep:

@@ -55,6 +55,8 @@ CREATE TABLE payments (
 CREATE INDEX payments_due_money ON payments (tenant_id, due_time) WHERE due_time IS NOT NULL AND work_class = 'MONEY';
 CREATE INDEX payments_due_expiry ON payments (tenant_id, due_time) WHERE due_time IS NOT NULL AND work_class = 'EXPIRY';
 CREATE INDEX payments_dead ON payments (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+-- Those that need an operator, the oldest first: none of the others is in it.
+CREATE INDEX payments_attention ON payments (tenant_id, create_time) WHERE latest_snapshot -> 'attentions' <> '[]';
 CREATE INDEX payments_client_reference ON payments (tenant_id, client_reference) WHERE client_reference <> '';
 
 CREATE TABLE transitions (

@@ -250,6 +250,20 @@ WITH payment AS (
 UPDATE quote_outbox q SET attention = $4, due_time = NULL FROM payment p
 WHERE q.tenant_id = p.tenant_id AND q.payment_id = p.payment_id AND q.quote_state = $3"""
 
+# What status has not recorded yet. The table holds that and little else, so a count of it, up to $1, costs what waits.
+OUTBOX_WAITING: Final = """
+SELECT count(*) AS pending, min(create_time) AS oldest_time
+FROM (SELECT create_time FROM transitions WHERE refusal IS NULL LIMIT $1) AS t"""
+
+# In the order of the index of those that need an operator, which no other index has: so it is the one that is used.
+ATTENTION: Final = """
+SELECT a ->> 'reason' AS reason, count(*) AS payments
+FROM (
+    SELECT latest_snapshot -> 'attentions' AS attentions FROM payments
+    WHERE latest_snapshot -> 'attentions' <> '[]' ORDER BY tenant_id, create_time LIMIT $1) AS p,
+    jsonb_array_elements(p.attentions) AS a
+GROUP BY 1"""
+
 FORGET: Final = """
 DELETE FROM requests WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM requests WHERE create_time < $1 AND state = 'DONE'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from batzen.gateway.v1 import observation_pb2
 from batzen.type.v1 import payment_pb2
 from services import wire
@@ -22,6 +24,11 @@ def observation(message: observation_pb2.PaymentObservation) -> Observation:
         attention=wire.attention(message),
         decline_count=message.decline_count,
     )
+
+
+def observed_at(stored: bytes) -> datetime:
+    """Return when the gateway kept an observation that it delivered."""
+    return observation_pb2.PaymentObservation.FromString(stored).observe_time.ToDatetime(UTC)
 
 
 def delivered_observation(stored: bytes) -> Observation:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.pricing.domain.errors import QuoteRedeemed
 from services.pricing.domain.terms import Discount
+from services.pricing.metrics import UNCOUNTED, PricingMetrics
 from services.pricing.storage.statements import (
     COUNT,
     COUNTS,
@@ -32,7 +34,7 @@ from services.pricing.storage.statements import (
     TAKEN_BY_PAYER,
     USES_OF_QUOTE,
 )
-from services.runtime.database.connections import reading
+from services.runtime.database.connections import after_commit, reading
 
 OPEN, HELD, REDEEMED, RELEASED, EXPIRED = "OPEN", "HELD", "REDEEMED", "RELEASED", "EXPIRED"
 
@@ -69,8 +71,9 @@ class Holder:
 class Uses:
     """The uses in PostgreSQL."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, metrics: PricingMetrics = UNCOUNTED) -> None:
         self._engine = engine
+        self._metrics = metrics
 
     async def hold(
         self, connection: AsyncConnection, discounts: Iterable[Discount], *, holder: Holder, now: datetime
@@ -101,7 +104,8 @@ class Uses:
         if earlier.state == REDEEMED:
             return earlier
         over_limit = False
-        for discount_id in await _discounts_of(connection, tenant_id, quote_id):
+        discount_ids = await _discounts_of(connection, tenant_id, quote_id)
+        for discount_id in discount_ids:
             key = (tenant_id, discount_id)
             await _lock(connection, key, now=now)
             before = await _set_state(connection, key, quote_id, to=REDEEMED)
@@ -111,6 +115,8 @@ class Uses:
                 over_limit |= bool(found.scalar_one())
         outcome = Outcome(state=REDEEMED, over_limit=over_limit)
         await connection.exec_driver_sql(KEEP_OUTCOME, (tenant_id, quote_id, REDEEMED, over_limit))
+        if discount_ids:
+            after_commit(connection, partial(self._metrics.redeemed, over_limit=over_limit))
         return outcome
 
     async def release(
@@ -127,13 +133,16 @@ class Uses:
             return RELEASED
         if now >= expire_time:
             return EXPIRED
-        for discount_id in await _discounts_of(connection, tenant_id, quote_id):
+        discount_ids = await _discounts_of(connection, tenant_id, quote_id)
+        for discount_id in discount_ids:
             key = (tenant_id, discount_id)
             await _lock(connection, key, now=now)
             before = await _set_state(connection, key, quote_id, to=RELEASED)
             if before == HELD:  # or somebody whose clock is later has given it back as expired
                 await connection.exec_driver_sql(COUNT, (*key, -1, 0))
         await connection.exec_driver_sql(KEEP_OUTCOME, (tenant_id, quote_id, RELEASED, False))
+        if discount_ids:
+            after_commit(connection, self._metrics.released)
         return RELEASED
 
     async def outcome(self, *, tenant_id: str, quote_id: str) -> Outcome:

@@ -42,6 +42,10 @@ class Followers:
         self._tails: dict[str, _Tail] = {}
         self._is_running = False
 
+    def behind_s(self) -> float:
+        """Return for how long a feed has not seen the head of its log, the longest of all that are followed."""
+        return max((tail.behind_s() for tail in self._tails.values()), default=0.0)
+
     def wake(self, tenant_id: str) -> None:
         """Read soon for a tenant: something of it was committed."""
         tail = self._tails.get(tenant_id)
@@ -169,6 +173,8 @@ class _Tail:
         self._followers: set[Follower] = set()
         self._woken = asyncio.Event()
         self._horizon = 0
+        self._behind_since: float | None = None
+        """Since when it does not see the head: the log cannot be read, or what began on the server does not end."""
         self._pending_s = PENDING_S
         self._wait_s = RESYNC_S
         self._task: asyncio.Task[None] | None = None
@@ -185,6 +191,15 @@ class _Tail:
 
     def wake(self) -> None:
         self._woken.set()
+
+    def behind_s(self) -> float:
+        return 0.0 if self._behind_since is None else asyncio.get_running_loop().time() - self._behind_since
+
+    def _see_head(self, is_seen: bool) -> None:
+        if is_seen:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = asyncio.get_running_loop().time()
 
     def join(self, follower: Follower) -> bool:
         if follower.position < self._position:
@@ -203,8 +218,12 @@ class _Tail:
             self._wait_s = await self._read_on()
         except (CursorCompacted, Unreadable):  # each stream finds out for itself
             self._wait_s = RETRY_S
+            self._see_head(False)
             for follower in tuple(self._followers):
                 follower.fall_back()
+        except DependencyUnavailable:
+            self._see_head(False)
+            raise
 
     async def _until_woken(self) -> None:
         await asyncio.sleep(GATHER_S)
@@ -226,5 +245,6 @@ class _Tail:
                 for follower in tuple(self._followers):
                     follower.offer([each for each in changes if follower.wanted.covers(each.payment)], self._position)
         is_stuck, self._horizon = horizon == self._horizon, horizon
+        self._see_head(horizon == end or not is_stuck)
         self._pending_s = min(2 * self._pending_s, PENDING_MAX_S) if is_stuck else PENDING_S
         return self._pending_s if horizon < end else RESYNC_S

@@ -19,6 +19,7 @@ from services.status.domain.errors import PaymentNotFound, RevisionConflict
 from services.status.domain.moves import refuse_illegal
 from services.status.domain.records import Payment, Transition
 from services.status.domain.snapshot import ENDS, Snapshot, is_settled, legal_from, state_of
+from services.status.metrics import UNCOUNTED, StatusMetrics
 from services.status.storage import statements
 from services.status.storage.rows import payment_from, snapshot_json, transition_from
 
@@ -58,8 +59,15 @@ class Recorded:
 class Recorder:
     """Writes transitions. Any call may raise DependencyUnavailable and is safe to send again."""
 
-    def __init__(self, held: DirectConnections, *, concurrency_max: int = CONCURRENCY_MAX) -> None:
+    def __init__(
+        self,
+        held: DirectConnections,
+        *,
+        concurrency_max: int = CONCURRENCY_MAX,
+        metrics: StatusMetrics = UNCOUNTED,
+    ) -> None:
         self._held = held
+        self._metrics = metrics
         self._write = Batcher(
             one=self._write_one,
             many=self._write_many,
@@ -84,7 +92,9 @@ class Recorder:
         for _ in range(WRITE_TRIES):
             moved = await write(move)
             if moved is not None:
-                return _recorded(moved, move)
+                recorded = _recorded(moved, move)
+                self._metrics.recorded(move.tenant_id, recorded.payment)
+                return recorded
             # In a snapshot of its own: whoever was quicker has committed, or is about to.
             row = await self._look_up(move)
             if row is None:

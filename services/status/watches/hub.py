@@ -25,6 +25,7 @@ from services.errors import ServiceError, ShuttingDown
 from services.runtime.work.loops import repeating
 from services.status.domain.errors import RevisionAhead, TooManyWatches
 from services.status.domain.records import Payment, open_month
+from services.status.metrics import UNCOUNTED, WATCH_STREAMS_OPEN, WATCHES_OPEN, StatusMetrics
 from services.status.storage.store import StatusStore
 from services.status.watches.catch_up import CatchUp
 from services.status.watches.send_queue import SendQueue, StreamLimits
@@ -46,9 +47,11 @@ class WatchHub:
         announce: Callable[[str, str], None],
         draining: asyncio.Event,
         limits: StreamLimits | None = None,
+        metrics: StatusMetrics = UNCOUNTED,
     ) -> None:
         """`announce` tells other replicas that a payment moved."""
         self.limits = limits or StreamLimits()
+        self.metrics = metrics
         self._store = store
         self._announce = announce
         self._draining = draining
@@ -61,6 +64,9 @@ class WatchHub:
         self._hints_lost = False
         self._since: int | None = None
         """The horizon of the last resync: what may have moved since was begun at it or later."""
+        watches_open, streams_open = metrics.meter.gauge(WATCHES_OPEN), metrics.meter.gauge(WATCH_STREAMS_OPEN)
+        metrics.meter.read_when_asked(lambda: watches_open.set(self._watch_count))
+        metrics.meter.read_when_asked(lambda: streams_open.set(len(self._send_queues)))
 
     def publish(self, tenant_id: str, update: Update) -> None:
         """Hand over what this process has just committed, to its own watches and as a hint to other replicas."""
@@ -108,6 +114,7 @@ class WatchHub:
             on_tick=on_tick,
             limits=self.limits,
             age_s=self.limits.stream_age_max_s * random.uniform(1 - AGE_SPREAD, 1),  # noqa: S311 not a secret
+            metrics=self.metrics,
         )
         if self._draining.is_set():
             send_queue.end(ShuttingDown)
@@ -149,7 +156,7 @@ class WatchHub:
         start = payment.revision if after_revision is None else after_revision
         if start > payment.revision:
             raise RevisionAhead(field="after_revision", current_revision=payment.revision)
-        watch.start(start)
+        watch.start(start, live_after=payment.revision)
         topic = watch.topic
         if topic.revision is None:
             topic.revision = payment.revision

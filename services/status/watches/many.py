@@ -5,6 +5,7 @@ A command that cannot be carried out closes its watch and leaves the stream and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -111,6 +112,7 @@ class ManyWatches:
             self._hub.drop(watch)
 
     async def _add(self, adds: Collection[Add]) -> None:
+        began = time.perf_counter()
         registered = []
         for add in adds:
             self._end(add.payment_id)
@@ -122,6 +124,7 @@ class ManyWatches:
                 registered.append(add)
         if registered:
             await self._begin_all(registered)
+            self._hub.metrics.began(seconds=time.perf_counter() - began)
 
     async def _begin_all(self, adds: Sequence[Add]) -> None:
         """Begin what was registered, with one reading unless one of the payments is not to be read."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from services.errors import ServiceError
 from services.status.domain.errors import StreamTooOld, WatchOverflow
+from services.status.metrics import UNCOUNTED, StatusMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,17 @@ async def send_all(
 
     Raises the reason when the stream has to end, also while its reader takes nothing.
     """
+    try:
+        await _send_all(send_queue, write, beside=beside)
+    except BaseException as error:
+        send_queue.metrics.ended(error)
+        raise
+    send_queue.metrics.ended(None)
+
+
+async def _send_all(
+    send_queue: SendQueue, write: Callable[[bytes], Awaitable[None]], *, beside: Coroutine[Any, Any, None] | None
+) -> None:
     task = None if beside is None else asyncio.create_task(beside)
     if task is not None:
         task.add_done_callback(lambda done: _end_with(send_queue, done))
@@ -58,6 +70,7 @@ async def send_all(
                     await send_queue.woken()
                 else:
                     await write(message)
+                    send_queue.written()
     except TimeoutError:
         if not send_queue.cut.expired():
             raise
@@ -90,13 +103,16 @@ class SendQueue:
         "_on_room",
         "_on_tick",
         "_pieces",
+        "_recorded_at",
         "_room",
         "_taken_at",
         "_waiter",
+        "_writing_of",
         "cut",
         "emptied",
         "is_open",
         "limits",
+        "metrics",
         "starved",
     )
 
@@ -109,6 +125,7 @@ class SendQueue:
         on_tick: Callable[[], None] | None,
         limits: StreamLimits,
         age_s: float,
+        metrics: StatusMetrics = UNCOUNTED,
     ) -> None:
         """Make an empty one.
 
@@ -118,6 +135,7 @@ class SendQueue:
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         self.limits = limits
+        self.metrics = metrics
         self.cut = asyncio.timeout(None)
         """Ends a write that its reader does not take, once the stream has to end."""
         self.is_open = False
@@ -131,6 +149,8 @@ class SendQueue:
         self._on_room = on_room
         self._on_tick = on_tick
         self._pieces: list[bytes] = []
+        self._recorded_at: float | None = None
+        self._writing_of: float | None = None
         self._bytes = 0
         self._latest: dict[object, bytes] = {}
         self._waiter: asyncio.Future[None] | None = None
@@ -168,6 +188,16 @@ class SendQueue:
         """Send a message in place of the one of this key, if that still waits."""
         self._latest[key] = piece
         self._wake()
+
+    def carries(self, recorded_at: float) -> None:
+        """Note when a transition was recorded that waits now; of all that wait, the oldest counts."""
+        if self._recorded_at is None:
+            self._recorded_at = recorded_at
+
+    def written(self) -> None:
+        """Note that what was taken last was written."""
+        if self._writing_of is not None:
+            self.metrics.written(recorded_at=self._writing_of)
 
     def seal(self, key: object) -> None:
         """Send what waits of this key before whatever is put next."""
@@ -251,6 +281,7 @@ class SendQueue:
         return self._taken(message)
 
     def _taken(self, message: bytes) -> bytes:
+        self._writing_of, self._recorded_at = self._recorded_at, None
         self._taken_at = now = self._loop.time()
         self._heartbeat_at = now + self.limits.heartbeat_s
         return message

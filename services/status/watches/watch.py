@@ -32,14 +32,15 @@ Cancel = Callable[["Watch", ServiceError], None]
 class Update:
     """One transition on its way to watches: serialised once, and put into each form of stream once."""
 
-    __slots__ = ("_in_form", "payment_id", "revision", "serialized", "settled")
+    __slots__ = ("_in_form", "payment_id", "recorded_at", "revision", "serialized", "settled")
 
-    def __init__(self, payment_id: str, revision: int, *, settled: bool, serialized: bytes) -> None:
-        """`serialized` is the message batzen.status.v1.Transition."""
+    def __init__(self, payment_id: str, revision: int, *, settled: bool, serialized: bytes, recorded_at: float) -> None:
+        """`serialized` is the message batzen.status.v1.Transition; `recorded_at` is in seconds of Unix time."""
         self.payment_id = payment_id
         self.revision = revision
         self.settled = settled
         self.serialized = serialized
+        self.recorded_at = recorded_at
         self._in_form: dict[Form, bytes] = {}
 
     @classmethod
@@ -50,6 +51,7 @@ class Update:
             transition.revision,
             settled=is_settled(transition.snapshot),
             serialized=transition_message(transition).SerializeToString(),
+            recorded_at=transition.record_time.timestamp(),
         )
 
     def in_form(self, form: Form) -> bytes:
@@ -68,6 +70,7 @@ class Watch:
         "cancel",
         "form",
         "latest_only",
+        "live_after",
         "send_queue",
         "tail",
         "topic",
@@ -93,11 +96,14 @@ class Watch:
         """Whether the stream ends in order with the transition that settles the payment."""
         self.tail = NOT_BEGUN
         """The last revision that the send queue was given, or that the watch resumes after."""
+        self.live_after = NOT_BEGUN
+        """How far the payment had come when the watch began: what comes after that happens while it watches."""
         self._emptied = -1
         self._queued_after = 0
 
-    def start(self, revision: int) -> None:
-        """Begin right after a revision."""
+    def start(self, revision: int, *, live_after: int) -> None:
+        """Begin right after a revision; the payment has come to `live_after`."""
+        self.live_after = live_after
         self.tail = self._queued_after = revision
         self._emptied = self.send_queue.emptied
 
@@ -133,6 +139,8 @@ class Watch:
             self.send_queue.starved[self.topic] = None
             return
         self.tail = update.revision
+        if update.revision > self.live_after:
+            self.send_queue.carries(update.recorded_at)
         if self.latest_only:
             self.send_queue.replace(self, update.in_form(self.form))
         else:
