@@ -9,9 +9,10 @@ import logging
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
@@ -30,7 +31,7 @@ from services.gateway.dead_letters import DeadLetters
 from services.gateway.deliveries.outbox import Deliveries
 from services.gateway.intents.creation import Creation
 from services.gateway.intents.operations import CancelIntent, ConfirmIntent, CreateIntent
-from services.gateway.metrics import STRIPE_KEY_REFUSED
+from services.gateway.metrics import STRIPE_KEY_REFUSED, UNKNOWN_AFTER_S, GatewayMetrics
 from services.gateway.mirror.store import Store
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
@@ -200,6 +201,21 @@ class Parts:
     sellers: Sellers
     inbox: Inbox
     deliveries: Deliveries
+    metrics: GatewayMetrics
+
+
+async def look_at_unanswered(
+    calls: CallStore, inbox: Inbox, metrics: GatewayMetrics, *, tenant_id: str, now: Callable[[], datetime]
+) -> None:
+    """Look up what Stripe did not answer, and what it reported that waits, and show it."""
+    count, first_time = await calls.unknown(tenant_id, sent_before=now() - timedelta(seconds=UNKNOWN_AFTER_S))
+    metrics.unknown(calls=count, oldest_s=_age_s(first_time, now()))
+    pending, oldest_time = await inbox.waiting(tenant_id)
+    metrics.webhooks.waits(pending=pending, oldest_s=_age_s(oldest_time, now()))
+
+
+def _age_s(time: datetime | None, now: datetime) -> float:
+    return 0.0 if time is None else max(0.0, (now - time).total_seconds())
 
 
 @asynccontextmanager
@@ -226,8 +242,15 @@ async def gateway_parts(
         await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
         account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now)
         limits = stripe_limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
+        metrics = GatewayMetrics(meter)
+        metrics.stripe.show(limits)
         provider = Provider(
-            stripe_key, api_base=stripe_base, try_timeout_s=try_timeout_s, require=account.require, limits=limits
+            stripe_key,
+            api_base=stripe_base,
+            try_timeout_s=try_timeout_s,
+            require=account.require,
+            limits=limits,
+            metrics=metrics.stripe,
         )
         stack.push_async_callback(provider.close)
         await stack.enter_async_context(account.verifying(provider))
@@ -256,13 +279,15 @@ async def gateway_parts(
             livemode=is_live(stripe_key),
             clock=clock,
             wake=work.wake,
+            metrics=metrics.webhooks,
         )
-        deliveries = Deliveries(held, sink, now=now)
+        deliveries = Deliveries(held, sink, now=now, metrics=metrics.deliveries)
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
         work.register(sweep.work, inbox.work, deliveries.work, Looker(held, reader).work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
-        await stack.enter_async_context(sampling(meter, waiting))
+        unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
+        await stack.enter_async_context(sampling(meter, waiting, unanswered))
         yield Parts(
             clock=clock,
             engine=engine,
@@ -289,6 +314,7 @@ async def gateway_parts(
             sellers=sellers,
             inbox=inbox,
             deliveries=deliveries,
+            metrics=metrics,
         )
 
 
@@ -328,7 +354,7 @@ async def serve(settings: Settings) -> None:
         endpoints = endpoints_of(
             settings.tenant_id, secrets=settings.webhook_secrets, connect_secrets=settings.connect_webhook_secrets
         )
-        webhooks = Webhooks(parts.inbox, endpoints=endpoints, now=clock.now)
+        webhooks = Webhooks(parts.inbox, endpoints=endpoints, now=clock.now, metrics=parts.metrics.webhooks)
         await stack.enter_async_context(serving(webhooks, listen=settings.webhook_listen))
         await stack.enter_async_context(
             settings.process.server(

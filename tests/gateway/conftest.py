@@ -24,6 +24,7 @@ from sandbox.serving import running
 from services.access import TABLE
 from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.servicers.services import add_gateway_services
+from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.server import running_server
@@ -101,7 +102,14 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    database_url: str, *, stripe_key: str, stripe_base: str, sink_address: str, issuer: Issuer, clock: Clock
+    database_url: str,
+    *,
+    stripe_key: str,
+    stripe_base: str,
+    sink_address: str,
+    issuer: Issuer,
+    clock: Clock,
+    meter: Meter = OFF,
 ) -> AsyncIterator[Gateway]:
     """Serve the gateway on a database while inside, and do its due work."""
     async with AsyncExitStack() as stack:
@@ -114,6 +122,7 @@ async def running_gateway(
                 stripe_base=stripe_base,
                 clock=clock,
                 try_timeout_s=TRY_TIMEOUT_S,
+                meter=meter,
             )
         )
         await stack.enter_async_context(parts.work.running())

@@ -19,6 +19,7 @@ from stripe import WebhookSignature
 
 from services.gateway.webhooks.endpoint import PLATFORM_PATH, Webhooks, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
+from services.gateway.webhooks.metrics import UNCOUNTED, WebhookMetrics
 from services.gateway.webhooks.port import serving
 from services.gateway.webhooks.refusals import Refusals
 from services.runtime.database.connections import reading
@@ -77,10 +78,11 @@ async def receiving(
     clock: Clock,
     platform: Followed[tuple[str, ...]] = PLATFORM_SECRETS,
     connect: Followed[tuple[str, ...]] = CONNECT_SECRETS,
+    metrics: WebhookMetrics = UNCOUNTED,
 ) -> AsyncIterator[Sender]:
     """Serve the webhook endpoints of `inbox` on a free port while inside."""
     endpoints = endpoints_of("main", secrets=platform, connect_secrets=connect)
-    webhooks = Webhooks(inbox, endpoints=endpoints, now=clock.now)
+    webhooks = Webhooks(inbox, endpoints=endpoints, now=clock.now, metrics=metrics)
     async with serving(webhooks, listen="127.0.0.1:0") as port:
         sender = Sender(f"http://127.0.0.1:{port}", clock=clock, refusals=webhooks.refusals)
         try:

@@ -24,6 +24,7 @@ from services.gateway.call_log.backoff import WAIT_MAX
 from services.gateway.sync import is_current
 from services.gateway.webhooks.endpoint import CONNECT_PATH
 from services.gateway.webhooks.inbox import EARLY_MAX, Inbox, PaymentUnknown
+from services.runtime.observability.metrics import Meter
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, Work
 from tests.clock import Clock
@@ -61,6 +62,7 @@ class Place:
     sink: Sink
     sender: Sender
     clock: Clock
+    meter: Meter
 
     @property
     def inbox(self) -> Inbox:
@@ -106,7 +108,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 async def place(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
-    clock, sink, server = Clock(), Sink(), aio.server()
+    clock, sink, server, meter = Clock(), Sink(), aio.server(), Meter()
     add_GatewayEventSinkServiceServicer_to_server(sink, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -122,12 +124,16 @@ async def place(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
                 sink_address=f"127.0.0.1:{port}",
                 issuer=Issuer(tmp_path_factory.mktemp("inbox") / "keys", now=clock.now),
                 clock=clock,
+                meter=meter,
             )
         )
-        sender = await stack.enter_async_context(receiving(gateway.parts.inbox, clock=clock))
+        webhooks = gateway.parts.metrics.webhooks
+        sender = await stack.enter_async_context(receiving(gateway.parts.inbox, clock=clock, metrics=webhooks))
         payments = Payments(await stack.enter_async_context(gateway.connect()), stripe)
         await payments.prepare_seller()
-        yield Place(gateway=gateway, payments=payments, stripe=stripe, sink=sink, sender=sender, clock=clock)
+        yield Place(
+            gateway=gateway, payments=payments, stripe=stripe, sink=sink, sender=sender, clock=clock, meter=meter
+        )
     await server.stop(None)
     await databases.drop(database)
 

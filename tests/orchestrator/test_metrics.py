@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import asyncpg
 import pytest
@@ -30,6 +28,7 @@ from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
 from tests.orchestrator.samples import DECLINED, TOTAL_MINOR, VISA, Clock, refund, start, submit
 from tests.orchestrator.test_news import paid_at_stripe
+from tests.rows_read import rows_read
 
 ROWS = 100_000
 """Payments of a small shop's year; a statement that reads them all takes longer than all the others of a payment."""
@@ -229,17 +228,3 @@ async def test_a_look_at_what_is_due_does_not_read_what_is_not(counting: Countin
     found = {row["kind"]: row["due"] for row in await full.fetch(look, timedelta(0), COUNTED_MAX)}
     assert found == {"payments": ROWS // 1_000, "expiries": 0, "quote_ends": 0}
     assert await rows_read(full, look, timedelta(0), COUNTED_MAX) <= ROWS // 100
-
-
-async def rows_read(connection: asyncpg.Connection, statement: str, *arguments: object) -> int:
-    """Return how many rows the scans of a statement looked at, those that they threw away as well."""
-    [explained] = await connection.fetchrow(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
-    return _rows_of(json.loads(explained)[0]["Plan"])
-
-
-def _rows_of(plan: dict[str, Any]) -> int:
-    scanned = 0
-    if "Relation Name" in plan:
-        looked_at = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
-        scanned = int(looked_at * plan["Actual Loops"])
-    return scanned + sum(_rows_of(child) for child in plan.get("Plans", []))

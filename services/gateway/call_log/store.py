@@ -34,6 +34,12 @@ class CallStore:
             row = await connection.fetchrow(_CALL_BY_ID, tenant_id, uuid.UUID(call_id))
         return _stored(row) if row is not None else None
 
+    async def unknown(self, tenant_id: str, *, sent_before: datetime) -> tuple[int, datetime | None]:
+        """Return how many calls were sent before then and have no answer, and when the first of them was made."""
+        async with self._connections.statement(None) as connection:
+            row = await connection.fetchrow(UNKNOWN, tenant_id, sent_before)
+        return row["calls"], row["first_time"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallArguments:
@@ -91,3 +97,9 @@ SELECT {_COLUMNS} FROM calls WHERE tenant_id = $1 AND operation = $2 AND request
 _CALL_BY_ID: Final = f"""
 SELECT {_COLUMNS} FROM calls WHERE tenant_id = $1 AND call_id = $2
 """  # noqa: S608 our own column names
+
+# By the index of those calls: there are as many as are on their way, and few beside them.
+UNKNOWN: Final = """
+SELECT count(*) AS calls, min(create_time) AS first_time FROM calls
+WHERE tenant_id = $1 AND state IN ('STARTED', 'UNKNOWN') AND create_time < $2
+"""

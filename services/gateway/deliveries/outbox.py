@@ -21,6 +21,7 @@ from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.errors import DependencyUnavailable
 from services.gateway import codec
 from services.gateway.call_log import backoff
+from services.gateway.deliveries.metrics import UNCOUNTED, DeliveryMetrics
 from services.gateway.mirror.observation import Observation
 from services.gateway.wire.responses import to_proto
 from services.runtime import crash_points
@@ -61,11 +62,17 @@ class Deliveries:
     """Makes the deliveries that `Store.save` wrote down."""
 
     def __init__(
-        self, connections: DirectConnections, sink: GatewayEventSinkServiceStub, *, now: Callable[[], datetime]
+        self,
+        connections: DirectConnections,
+        sink: GatewayEventSinkServiceStub,
+        *,
+        now: Callable[[], datetime],
+        metrics: DeliveryMetrics = UNCOUNTED,
     ) -> None:
         self._connections = connections
         self._sink = sink
         self._now = now
+        self._metrics = metrics
 
     @property
     def work(self) -> WorkKind:
@@ -91,6 +98,7 @@ class Deliveries:
         await self._send(work.tenant_id, observation, origin=row["origin"], since=row["record_time"])
         async with self._connections.statement("deliver.done") as connection:
             await connection.execute(_DELIVERED, work.tenant_id, payment_id, observation.mirror_version)
+        self._metrics.delivered(seconds=(self._now() - row["record_time"]).total_seconds())
 
     async def _send(self, tenant_id: str, observation: Observation, *, origin: str, since: datetime) -> None:
         """Call the sink. Raises `RetryLater` when it is away, `DeliveryRefused` when it does not want this."""

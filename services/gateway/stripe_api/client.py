@@ -27,6 +27,7 @@ from services.gateway.errors import StripeRateLimited, StripeRefused, StripeUnav
 from services.gateway.stripe_api import outcomes, stripe_ids
 from services.gateway.stripe_api.http_client import NEVER_SENT, StripeHttp
 from services.gateway.stripe_api.limits import Endpoint, NotSent, StripeLimits, endpoint_of
+from services.gateway.stripe_api.metrics import UNCOUNTED, StripeMetrics
 from services.gateway.stripe_api.objects import parts, text, told
 from services.gateway.stripe_api.outcomes import Declined, Kind, Outcome, Unanswered
 from services.runtime.observability.spans import span
@@ -105,11 +106,13 @@ class Provider:
         try_timeout_s: float = TRY_TIMEOUT_S,
         require: Callable[[], None] = lambda: None,
         limits: StripeLimits | None = None,
+        metrics: StripeMetrics = UNCOUNTED,
     ) -> None:
         stripe.enable_telemetry = False  # or it writes an id into the user's configuration folder
         self._require = require
         self._try_timeout_s = try_timeout_s
         self._limits = limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
+        self._metrics = metrics
         self._http = StripeHttp(base=api_base or stripe.DEFAULT_API_BASE, try_timeout_s=try_timeout_s)
         self._client_of = partial(
             stripe.StripeClient,
@@ -338,16 +341,21 @@ class Provider:
 
     async def _once(self, endpoint: Endpoint, send: Send, *, left_s: float, is_sound: IsSound) -> _Got:
         """Try once when it is our turn. What is not sent is like a limit of Stripe's, or no connection."""
-        began = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with self._limits.sending(endpoint, wait_max_s=left_s) as sending:
-                waited_s = asyncio.get_running_loop().time() - began
+                sent = loop.time()
+                waited_s = sent - began
+                self._metrics.waited(seconds=waited_s)
                 seconds = max(min(self._try_timeout_s, left_s - waited_s), 0.0)
                 got = await _got(send, seconds=seconds, is_sound=is_sound)
+                self._metrics.tried(endpoint.name, got.kind, seconds=loop.time() - sent)
                 if got.kind is not Kind.SILENCE or seconds >= TELLING_S:
                     sending.is_answered = got.is_replayed or got.kind not in outcomes.AWAY
                 return got
         except NotSent as reason:
+            self._metrics.not_sent(endpoint.name)
             return _Got(kind=Kind.UNSENT if reason.is_away else Kind.LIMIT, may_try_again=False, error=reason)
 
 

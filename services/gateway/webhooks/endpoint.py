@@ -19,6 +19,7 @@ from typing import Final
 from services.errors import DependencyUnavailable
 from services.gateway.webhooks import events, signature
 from services.gateway.webhooks.inbox import Inbox
+from services.gateway.webhooks.metrics import FAILED, UNCOUNTED, WebhookMetrics
 from services.gateway.webhooks.port import BODY_BYTES_MAX, Answer, Head
 from services.gateway.webhooks.refusals import ANSWERS, Refusals
 from services.gateway.webhooks.signature import WebhookRefused
@@ -56,8 +57,16 @@ def endpoints_of(
 class Webhooks:
     """What is behind the port: exactly the paths of `endpoints`."""
 
-    def __init__(self, inbox: Inbox, *, endpoints: Sequence[Endpoint], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        endpoints: Sequence[Endpoint],
+        now: Callable[[], datetime],
+        metrics: WebhookMetrics = UNCOUNTED,
+    ) -> None:
         self.refusals = Refusals()
+        self._metrics = metrics
         self._inbox = inbox
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._now = now
@@ -79,7 +88,7 @@ class Webhooks:
     def refused(self, reason: str, head: Head | None = None) -> Answer:
         """Count a refusal, and return what is answered."""
         endpoint = None if head is None else self._endpoints.get(head.path)
-        return self._refused(reason, {} if endpoint is None else _fields(endpoint))
+        return self._refused(reason, endpoint, {} if endpoint is None else _fields(endpoint))
 
     async def receive(self, head: Head, body: bytes) -> Answer:
         """Verify and store an event, and say what became of it."""
@@ -103,18 +112,21 @@ class Webhooks:
                 receipt = await self._inbox.receive(
                     event, body=body, tenant_id=endpoint.tenant_id, is_connect=endpoint.is_connect, now=now
                 )
+            self._metrics.received(event.type, receipt.name.lower())
             fields["receipt"] = receipt.name
             answer = Answer(status=HTTPStatus.OK, body=_json(receipt=receipt.name))
         except WebhookRefused as refusal:
-            return self._refused(refusal.reason, fields)
+            return self._refused(refusal.reason, endpoint, fields)
         except DependencyUnavailable as error:
+            self._metrics.received(str(fields.get("event_type")), FAILED)
             level, fields["reason"], fields["cause"] = logging.ERROR, error.reason, repr(error.__cause__)[:200]
             answer = _last(HTTPStatus.INTERNAL_SERVER_ERROR, error.reason)
         fields |= {"status": int(answer.status), "duration_ms": round((time.perf_counter() - started) * 1000, 2)}
         _logger.log(level, "webhook", extra={"fields": fields})
         return answer
 
-    def _refused(self, reason: str, fields: Mapping[str, object]) -> Answer:
+    def _refused(self, reason: str, endpoint: Endpoint | None, fields: Mapping[str, object]) -> Answer:
+        self._metrics.refused(reason, is_connect=None if endpoint is None else endpoint.is_connect)
         status, _ = ANSWERS[reason]
         self.refusals.note(reason, fields={**fields, "status": status} if status else fields)
         return _last(status, reason)

@@ -30,6 +30,7 @@ from services.gateway.sync import is_current
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.webhooks import events, statements
 from services.gateway.webhooks.events import Action, Event
+from services.gateway.webhooks.metrics import OLDEST_OF_MAX, UNCOUNTED, WebhookMetrics
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
@@ -100,6 +101,7 @@ class Inbox:
         livemode: bool,
         clock: Clock,
         wake: Callable[[WorkClass], None],
+        metrics: WebhookMetrics = UNCOUNTED,
     ) -> None:
         """`wake` is called when events became due."""
         self._connections = connections
@@ -110,6 +112,7 @@ class Inbox:
         self._clock = clock
         self._now = clock.now
         self._wake = wake
+        self._metrics = metrics
 
     @property
     def work(self) -> WorkKind:
@@ -220,6 +223,14 @@ class Inbox:
         state = "IGNORED" if note else "DONE"
         async with self._connections.statement("webhook.done") as connection:
             await connection.execute(statements.DONE, tenant_id, done, state, note, self._now())
+        if not note:
+            self._metrics.applied(created=run.waiting[0].create_time, received=run.since, now=self._now())
+
+    async def waiting(self, tenant_id: str) -> tuple[int, datetime | None]:
+        """Return of how many subjects events wait, and when the oldest of those was received."""
+        async with self._connections.statement(None) as connection:
+            row = await connection.fetchrow(statements.WAITING_SUBJECTS, tenant_id, OLDEST_OF_MAX)
+        return row["pending"], row["oldest_time"]
 
     async def _apply(self, tenant_id: str, run: _Run) -> str:
         """Make true what the events of a run say; returns why nothing was done, or nothing."""

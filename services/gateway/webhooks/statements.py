@@ -69,3 +69,14 @@ DONE: Final = """
     UPDATE events SET state = $3, note = $4, done_time = $5
     WHERE tenant_id = $1 AND event_id = ANY($2::text[]) AND state = 'WAITING'
 """
+
+# Subjects of which events wait, and when the oldest of those events was received: of the first $2, each by the index of
+# the events that wait. A subject that was given up is none of them.
+WAITING_SUBJECTS: Final = """
+    SELECT (SELECT count(*) FROM event_runs WHERE tenant_id = $1 AND due_time IS NOT NULL) AS pending,
+        (SELECT min(oldest.receive_time) FROM (
+            SELECT (SELECT min(e.receive_time) FROM events e
+                WHERE e.tenant_id = $1 AND e.subject = r.subject AND e.state = 'WAITING') AS receive_time
+            FROM event_runs r WHERE r.tenant_id = $1 AND r.due_time IS NOT NULL
+            ORDER BY r.due_time LIMIT $2) AS oldest) AS oldest_time
+"""
