@@ -26,6 +26,10 @@ CONNECT_TIMEOUT_S: Final = 2.0
 """Of one try to connect; a server with much to do answers late, and to begin anew is more work for it."""
 RECONNECT_MIN_S: Final = 0.1
 RECONNECT_MAX_S: Final = 5.0
+RESOLVE_EVERY_S: Final = 1.0
+"""At least this long between two look-ups of a name, which the end of a connection asks for. gRPC's own 30 s keep a
+new replica from being found by whoever loses the old ones meanwhile. No answer is kept for longer, whatever its TTL
+says."""
 ATTEMPTS_MAX: Final = 4
 HOP_MARGIN_S: Final = 0.05
 """What a server keeps of its caller's time, to answer after its own call timed out."""
@@ -98,6 +102,7 @@ def make_channel(
         ("grpc.initial_reconnect_backoff_ms", _ms(RECONNECT_MIN_S)),
         ("grpc.min_reconnect_backoff_ms", _ms(CONNECT_TIMEOUT_S)),  # is that, whatever its name says
         ("grpc.max_reconnect_backoff_ms", _ms(RECONNECT_MAX_S)),
+        ("grpc.dns_min_time_between_resolutions_ms", _ms(RESOLVE_EVERY_S)),
         ("grpc.service_config", _SERVICE_CONFIG),
     ]
     merged = list((dict(ours) | dict(options)).items())

@@ -261,6 +261,12 @@ class Cluster:
             await self._remove(old)
         self.told.restarts += 1
 
+    async def take_away(self, service: str) -> None:
+        """End all pods of a service before there is a new one, as no rolling update does."""
+        for old in list(self._pods[service]):
+            await self._remove(old)
+        await asyncio.gather(*(self._add(service) for _ in range(REPLICAS)))
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Run while inside, `REPLICAS` pods of each."""
@@ -321,17 +327,17 @@ async def _balancer(port: int, ready: Callable[[], Sequence[str]], pod_port: int
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        ends = [writer]
         try:
             addresses = ready()
-            inner_reader, inner_writer = await asyncio.open_connection(
-                addresses[next(turns) % len(addresses)], pod_port
-            )
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_pass_on(reader, inner_writer))
-                group.create_task(_pass_on(inner_reader, writer))
-        except (OSError, ZeroDivisionError):
-            writer.close()
+            pod_reader, pod_writer = await asyncio.open_connection(addresses[next(turns) % len(addresses)], pod_port)
+            ends.append(pod_writer)
+            await asyncio.gather(_pass_on(reader, pod_writer), _pass_on(pod_reader, writer))
+        except (OSError, ZeroDivisionError, asyncio.CancelledError):
+            pass  # no pod is ready, or it went as we came, or it is over: the caller finds the connection closed
         finally:
+            for end in ends:
+                end.transport.abort()
             tasks.discard(task)
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
@@ -349,4 +355,4 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         while data := await reader.read(65_536):
             writer.write(data)
             await writer.drain()
-    writer.close()
+        writer.write_eof()

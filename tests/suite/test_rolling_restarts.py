@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import secrets
 import sys
 import time
 from collections import Counter
@@ -39,7 +40,6 @@ from tests.suite.soaking import (
     COUPON_USES_MAX,
     DECLINED,
     GOOD,
-    PAYERS,
     Act,
     Claim,
     Player,
@@ -113,6 +113,7 @@ class Payers(Player):
         super().__init__(suite, shop, payers, Untroubled(suite, SEED, restart_database=None), coupon_code=coupon_code)
         self._load = load
         self._clients = payers
+        self.payer_ids = tuple(payers)
 
     async def persist(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
@@ -128,7 +129,7 @@ class Payers(Player):
                 self._load.late_s.append(time.time() - update.record_time.ToNanoseconds() / 1e9)
 
 
-def plot(number: int) -> Plot:
+def plot(number: int, payer_ids: Sequence[str]) -> Plot:
     """Return what is tried with a payment: to its end, and by one caller at a time, so that no rival is refused."""
     chance = random.Random(f"{SEED}/plot/{number}")
     endings: Sequence[tuple[Act, ...]] = (
@@ -140,7 +141,7 @@ def plot(number: int) -> Plot:
         (Act(kind="cancel"),),
     )
     return Plot(
-        payer_id=chance.choice(PAYERS),
+        payer_id=chance.choice(payer_ids),
         start_copies=1,
         acts=chance.choice(endings),
         refunds_minor=(2_500,) if chance.random() < 0.3 else (),
@@ -156,7 +157,7 @@ async def play(players: Payers, until: asyncio.Event) -> None:
     async def one_after_the_other() -> None:
         while not until.is_set():
             number = next(numbers)
-            await players.play(number, plot(number))
+            await players.play(number, plot(number, players.payer_ids))
 
     await asyncio.gather(*(one_after_the_other() for _ in range(PLAYING)))
 
@@ -235,12 +236,34 @@ async def test_rolling_restarts_fail_no_call_and_cost_no_watcher_anything(
     suite: Suite, traveller: Traveller, say: Say
 ) -> None:
     say(f"BATZEN_ROLLING_SEED={SEED} BATZEN_ROLLING_RESTARTS={RESTARTS}\n")
-    await rolled(suite, traveller, say, rounds=RESTARTS)
+    load = Load()
+    wrongs = await under_load(suite, traveller, load, lambda cluster: roll_all(cluster, RESTARTS), say)
+    assert load.failures == []
+    assert wrongs == []
 
 
-async def rolled(suite: Suite, traveller: Traveller, say: Say, *, rounds: int) -> None:
-    """Roll each service so many times under load, and judge what came of it."""
-    load, enough, over = Load(), asyncio.Event(), asyncio.Event()
+@pytest.mark.soak
+async def test_an_update_that_takes_all_pods_away_is_seen_by_callers_and_costs_no_payment(
+    suite: Suite, traveller: Traveller, say: Say
+) -> None:
+    load = Load()
+    wrongs = await under_load(suite, traveller, load, lambda cluster: cluster.take_away("status"), say)
+    assert any("status.GetPayment" in failure for failure in load.failures)
+    assert wrongs == []
+
+
+def test_a_feed_that_left_something_out_is_seen() -> None:
+    assert unbroken({"pay_1": [1, 2, 4], "pay_2": [3, 4], "pay_3": [2, 1]}) == [
+        "the feed has [1, 2, 4] of pay_1",
+        "the feed has [2, 1] of pay_3",
+    ]
+
+
+async def under_load(
+    suite: Suite, traveller: Traveller, load: Load, act: Callable[[Cluster], Awaitable[None]], say: Say
+) -> list[str]:
+    """Do something to a cluster under load; return what is wrong then, but for the calls that failed."""
+    enough, over = asyncio.Event(), asyncio.Event()
     coupon_code = await traveller.put_coupon(uses_max=COUPON_USES_MAX)
     read_of = (await traveller.start()).payment.payment_id
     async with AsyncExitStack() as stack:
@@ -251,14 +274,17 @@ async def rolled(suite: Suite, traveller: Traveller, say: Say, *, rounds: int) -
             return await stack.enter_async_context(made)
 
         shop, operator = await client("service", "shop"), await client("operator", "clerk")
-        payers = {payer_id: await client("payer", payer_id) for payer_id in PAYERS}
+        run = secrets.token_hex(3)  # judged are the payments of its own payers
+        payers = {
+            name: await client("payer", name) for name in (f"rolling_{run}_{number}" for number in range(PLAYING))
+        }
         players = Payers(load, suite, shop, payers, coupon_code=coupon_code)
         async with asyncio.TaskGroup() as group:
             feed = group.create_task(follow(load, shop, over))
             playing = group.create_task(play(players, enough))
             for _ in range(READING):
                 group.create_task(read(load, shop, operator, read_of, enough))
-            await roll_all(cluster, rounds)
+            await act(cluster)
             enough.set()
             await playing
             async with asyncio.timeout(SETTLED_WITHIN_S):
@@ -273,10 +299,7 @@ async def rolled(suite: Suite, traveller: Traveller, say: Say, *, rounds: int) -
 
         await eventually(is_quiet, within_s=SETTLED_WITHIN_S, what=lambda: f"nothing is left to do, but {left}")
         tell(say, cluster, load, players)
-        assert load.failures == []
-        assert cluster.told.wrongs == []
-        assert await problems(suite, players.claims) == []
-        assert unbroken(feed.result()) == []
+        return [*cluster.told.wrongs, *await problems(suite, players.claims), *unbroken(feed.result())]
 
 
 async def roll_all(cluster: Cluster, rounds: int) -> None:
