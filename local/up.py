@@ -28,6 +28,8 @@ from local.suite import Suite, running_suite
 SUBJECTS: Final = {"operator": "operator_1", "service": "shop", "payer": "payer_1", "seller": "seller_1"}
 """Whose token of each role is made."""
 RENEW_S: Final = TOKEN_LIFE.total_seconds() / 4
+WATCHED_BY: Final = ("BATZEN_OTLP_ENDPOINT", "BATZEN_TRACE_RATIO", "BATZEN_ERROR_TRACKING_DSN")
+"""Settings of the services that `make up` takes from its own environment."""
 RESTARTS_MAX: Final = 5
 """In one run, for each process: enough for somebody who tries what a crash does, and an end for one that cannot run."""
 
@@ -47,7 +49,7 @@ async def stay_up(
             prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
             stripe=stripe,
             fresh=stripe.is_stand_in,
-            extra={"orchestrator": {"BATZEN_ABANDONED_AFTER_S": str(abandoned_after_s)}} if abandoned_after_s else {},
+            extra=_extra(environ, abandoned_after_s=abandoned_after_s),
             report=progress.report,
         ) as suite:
             if stripe.is_stand_in:
@@ -62,6 +64,15 @@ async def stay_up(
                 finally:
                     console.print("\nStopping …", style="dim")
     return 0
+
+
+def _extra(environ: Mapping[str, str], *, abandoned_after_s: int | None) -> dict[str, dict[str, str]]:
+    """Return what the person at the terminal passes on to the services: who watches them, and how long they wait."""
+    watched = {name: environ[name] for name in WATCHED_BY if environ.get(name, "").strip()}
+    extra = {service: dict(watched) for service in SERVICES}
+    if abandoned_after_s:
+        extra["orchestrator"]["BATZEN_ABANDONED_AFTER_S"] = str(abandoned_after_s)
+    return extra
 
 
 @asynccontextmanager

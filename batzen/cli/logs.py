@@ -6,7 +6,8 @@ import heapq
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -33,7 +34,11 @@ batzen logs                                    (all services, the last lines)
 
 batzen logs gateway --follow
 
-batzen logs --correlation 3f2a…                (all that one call caused)"""
+batzen logs --correlation 3f2a…                (all that one call caused)
+
+batzen logs --payment pay_0Ab…                 (one payment, through all services)"""
+PENDING_MAX: Final = 5_000
+"""Lines that are kept while a payment is followed, since a later one may tell that they are about it."""
 
 Line = dict[str, Any]
 
@@ -49,6 +54,10 @@ def logs(
     level: Annotated[str, typer.Option(help="This level and above: DEBUG, INFO, WARNING, ERROR.")] = "INFO",
     correlation: Annotated[
         str | None, typer.Option(metavar="ID", show_default=False, help="Only what belongs to this correlation id.")
+    ] = None,
+    payment: Annotated[
+        str | None,
+        typer.Option(metavar="ID", show_default=False, help="Only what is about this payment, in every service."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(show_default=False, help="Where the logs are. Default: those of `make up`.")
@@ -78,16 +87,55 @@ def logs(
         return importance >= LEVELS.index(level.upper()) and correlation in (None, line.get("correlation_id"))
 
     tails = [_Tail(path) for path in files]
-    for line in [line for line in _merged(tails) if wanted(line)][-lines:] if lines else []:
+    following = None if payment is None else Following(payment)
+
+    def news() -> list[Line]:
+        come = _merged(tails)
+        return [line for line in (come if following is None else following.concerned(come)) if wanted(line)]
+
+    for line in news()[-lines:] if lines else []:
         _show(line, as_json=as_json, traces=traces)
     try:
         while follow:
             time.sleep(POLL_S)
-            for line in _merged(tails):
-                if wanted(line):
-                    _show(line, as_json=as_json, traces=traces)
+            for line in news():
+                _show(line, as_json=as_json, traces=traces)
     except KeyboardInterrupt:
         raise typer.Exit(int(Exit.OK)) from None
+
+
+class Following:
+    """What is about one payment: lines that name it, and those of a call that does and that name no other.
+
+    A call often learns which payment it is about at its end, when services that it asked have logged theirs already.
+    """
+
+    def __init__(self, payment_id: str) -> None:
+        self._payment_id = payment_id
+        self._correlations: set[str] = set()
+        self._pending: deque[Line] = deque(maxlen=PENDING_MAX)
+
+    def concerned(self, come: Iterable[Line]) -> list[Line]:
+        """Return, of the lines that came and of those before, what is now known to be about the payment."""
+        lines = [*self._pending, *come]
+        self._pending.clear()
+        self._correlations |= {
+            str(line["correlation_id"])
+            for line in lines
+            if line.get("payment_id") == self._payment_id and "correlation_id" in line
+        }
+        found = []
+        for line in lines:
+            if self._is_concerned(line):
+                found.append(line)
+            elif "payment_id" not in line and "correlation_id" in line:
+                self._pending.append(line)
+        return found
+
+    def _is_concerned(self, line: Line) -> bool:
+        if "payment_id" in line:
+            return bool(line["payment_id"] == self._payment_id)
+        return line.get("correlation_id") in self._correlations
 
 
 class _Tail:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from batzen.cli.app import app
 from batzen.cli.cards import CARDS, payment_method_id
+from batzen.cli.logs import Following
 from batzen.version import build
 
 COMMANDS = (
@@ -141,6 +142,33 @@ def test_logs_are_merged_by_time_and_filtered(nowhere: Path) -> None:
     assert shown("--correlation", "wanted") == ["at 3"]
     assert {"at 2", "no json"} == set(shown("gateway"))
     assert shown("--level", "ERROR") == ["at 2"]
+
+
+def test_the_lines_of_one_payment_are_found_in_every_service(nowhere: Path) -> None:
+    def line(second: int, service: str, correlation: str, payment: str | None = None) -> str:
+        fields = {"time": f"2030-05-01T12:00:{second:02}.000+00:00", "service": service, "message": f"at {second}"}
+        about = {} if payment is None else {"payment_id": payment}
+        return json.dumps({"level": "INFO", **fields, "correlation_id": correlation, **about}) + "\n"
+
+    (nowhere / "pricing.log").write_text(line(1, "pricing", "start") + line(2, "pricing", "of-another"))
+    (nowhere / "status.log").write_text(line(3, "status", "start", "pay_1") + line(4, "status", "of-another", "pay_2"))
+    (nowhere / "gateway.log").write_text(line(5, "gateway", "evt_1", "pay_1") + line(6, "gateway", "start", "pay_2"))
+    (nowhere / "orchestrator.log").write_text(line(7, "orchestrator", "start", "pay_1") + "no json\n")
+
+    output = batzen("logs", "--folder", str(nowhere), "--json", "--payment", "pay_1").output
+    assert [json.loads(text)["message"] for text in output.splitlines()] == ["at 1", "at 3", "at 5", "at 7"]
+
+
+def test_a_line_that_turns_out_to_be_about_the_payment_is_shown_late() -> None:
+    following = Following("pay_1")
+    early, other = {"correlation_id": "start", "message": "quoted"}, {"correlation_id": "x", "message": "other"}
+
+    assert following.concerned([early, other]) == []
+    named = {"correlation_id": "start", "payment_id": "pay_1", "message": "started"}
+    assert following.concerned([named]) == [early, named]
+    assert following.concerned([{"correlation_id": "start", "message": "later"}]) == [
+        {"correlation_id": "start", "message": "later"}
+    ]
 
 
 def test_cards_have_names_and_ids() -> None:

@@ -112,6 +112,7 @@ class Webhooks:
                 receipt = await self._inbox.receive(
                     event, body=body, tenant_id=endpoint.tenant_id, is_connect=endpoint.is_connect, now=now
                 )
+                fields |= call_context.log_fields()
             self._metrics.received(event.type, receipt.name.lower())
             fields["receipt"] = receipt.name
             answer = Answer(status=HTTPStatus.OK, body=_json(receipt=receipt.name))

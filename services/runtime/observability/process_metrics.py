@@ -59,6 +59,14 @@ LOOP_LAG: Final = histogram(
 LINES_DROPPED: Final = counter(
     "batzen_log_lines_dropped_total", "Log lines that were dropped, since their reader was too slow."
 )
+SPANS_DROPPED: Final = counter(
+    "batzen_trace_spans_dropped_total",
+    "Spans that were lost, since the collector was away or too slow; where nothing is traced there are none.",
+)
+REPORTS_DROPPED: Final = counter(
+    "batzen_error_reports_dropped_total",
+    "Reports of unexpected errors that were not made, since there were too many, or not taken; see the log for those.",
+)
 BACKGROUND_FAILURES: Final = counter(
     "batzen_background_failures_total",
     "Failures of a task beside the calls, after each of which it is tried again.",
@@ -85,6 +93,7 @@ SAMPLE_TIME: Final = gauge(
 
 METRICS: Final[tuple[Metric, ...]] = (
     RPC_REQUESTS, RPC_DURATION, RPC_REFUSALS, RPC_IN_FLIGHT, STREAMS_OPEN, BUILD_INFO, READY, LOOP_LAG, LINES_DROPPED,
+    SPANS_DROPPED, REPORTS_DROPPED,
     BACKGROUND_FAILURES, CERTIFICATE_EXPIRY, CONNECTIONS, CONNECTIONS_MAX, DATABASE_UNAVAILABLE, SAMPLE_TIME,
 )  # fmt: skip
 

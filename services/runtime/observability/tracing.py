@@ -103,6 +103,7 @@ class _Tracing:
     def __init__(self) -> None:
         self.write: Sink | None = None
         self.bound = 0
+        self.exported: Exported | None = None
 
 
 _tracing = _Tracing()
@@ -186,13 +187,18 @@ def new_span_id() -> int:
     return random.getrandbits(64) or 1  # tells spans apart, guards nothing
 
 
+def dropped() -> Mapping[tuple[str, ...], int]:
+    """Return how many spans were lost, as `Meter.follow` takes it."""
+    return {(): 0 if _tracing.exported is None else _tracing.exported.dropped}
+
+
 @contextmanager
 def recording(exporter: SpanExporter, *, service: str, ratio: float) -> Generator[Exported]:
     """Record `ratio` of what begins while inside, and hand it to `exporter` from a thread of its own."""
     from services.runtime.observability.span_export import Exported  # noqa: PLC0415 it imports the SDK
 
     exported = Exported(exporter, service=service)
-    _tracing.write, _tracing.bound = exported.write, bound_of(ratio)
+    _tracing.write, _tracing.bound, _tracing.exported = exported.write, bound_of(ratio), exported
     try:
         yield exported
     finally:

@@ -16,12 +16,14 @@ from batzen.version import build
 from services.runtime import crash_points
 from services.runtime.database.connections import UNAVAILABLE, ping, role_of
 from services.runtime.database.servers import database_url
-from services.runtime.observability import tracing
+from services.runtime.observability import error_tracking, tracing
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.observability.process_metrics import (
     BACKGROUND_FAILURES,
     DATABASE_UNAVAILABLE,
     LINES_DROPPED,
+    REPORTS_DROPPED,
+    SPANS_DROPPED,
     observed_process,
 )
 from services.runtime.process.followed import Followed, once
@@ -130,7 +132,11 @@ class ProcessSettings:
     @contextmanager
     def observed(self, service: str) -> Generator[None]:
         """Record and report what the settings say while inside."""
-        with tracing.exporting(self.otlp_endpoint, service=service, ratio=self.trace_ratio):
+        environment = "production" if self.production else "development"
+        with (
+            error_tracking.tracking(self.error_tracking_dsn, service=service, environment=environment),
+            tracing.exporting(self.otlp_endpoint, service=service, ratio=self.trace_ratio),
+        ):
             yield
 
     def verifier(self) -> TokenVerifier:
@@ -149,6 +155,8 @@ class ProcessSettings:
             else {"certificate": self.tls.certificate, "authority": self.tls.authority},
             counts={
                 LINES_DROPPED: DROPPED.counts,
+                SPANS_DROPPED: tracing.dropped,
+                REPORTS_DROPPED: error_tracking.DROPPED.counts,
                 DATABASE_UNAVAILABLE: UNAVAILABLE.counts,
                 BACKGROUND_FAILURES: lambda: {(task,): count for task, count in failure_counts().items()},
             },
