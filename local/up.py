@@ -49,7 +49,7 @@ async def stay_up(
             prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
             stripe=stripe,
             fresh=stripe.is_stand_in,
-            extra=_extra(environ, abandoned_after_s=abandoned_after_s),
+            extra=passed_on(environ, abandoned_after_s=abandoned_after_s),
             report=progress.report,
         ) as suite:
             if stripe.is_stand_in:
@@ -66,7 +66,7 @@ async def stay_up(
     return 0
 
 
-def _extra(environ: Mapping[str, str], *, abandoned_after_s: int | None) -> dict[str, dict[str, str]]:
+def passed_on(environ: Mapping[str, str], *, abandoned_after_s: int | None) -> dict[str, dict[str, str]]:
     """Return what the person at the terminal passes on to the services: who watches them, and how long they wait."""
     watched = {name: environ[name] for name in WATCHED_BY if environ.get(name, "").strip()}
     extra = {service: dict(watched) for service in SERVICES}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from services.errors import NotFound
 from services.runtime.observability import span_export
 from services.runtime.observability.spans import span
 from services.runtime.observability.trace_context import SpanRef, trace_id_of
-from services.runtime.observability.tracing import SAYABLE, UNSAYABLE, Kind, recording, said
+from services.runtime.observability.tracing import SAYABLE, UNSAYABLE, Kind, exporting, recording, said
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from tests.runtime.echo import SERVICE, bearer, echo, refusal, serving, unary, watch
@@ -380,6 +381,16 @@ async def test_a_collector_that_is_away_costs_the_spans_alone(issuer: Issuer) ->
                 assert await served.unary()(HELLO) == HELLO
             exported.flush()
             assert (exported.written, exported.dropped) == (3, 3)
+
+
+async def test_nobody_at_the_address_costs_the_spans_alone(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(span_export, "FLUSH_S", 0.05)
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        async with serving(issuer, {"Echo": unary(echo)}) as served:
+            with exporting(f"127.0.0.1:{reserved.getsockname()[1]}", service="tests", ratio=1):
+                for _ in range(3):
+                    assert await served.unary()(HELLO) == HELLO
 
 
 def test_a_process_without_traces_does_not_load_the_sdk() -> None:

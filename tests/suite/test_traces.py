@@ -150,6 +150,27 @@ async def traced(suite_folder: Path, suite_postgres: RestartablePostgres) -> Asy
         yield Traced(suite, collector, traveller)
 
 
+def span_of(span_id: str, *, parent: str = "", links: tuple[str, ...] = ()) -> Span:
+    return Span(
+        service="s",
+        name="n",
+        kind="server",
+        trace_id="t",
+        span_id=span_id,
+        parent_id=parent,
+        links=links,
+        attributes={},
+    )
+
+
+def test_what_hangs_together_by_nothing_falls_apart() -> None:
+    whole = [span_of("a"), span_of("b", parent="a"), span_of("c", links=("b",)), span_of("d", parent="c")]
+
+    assert len(pieces(whole)) == 1
+    assert len(pieces([*whole[:2], span_of("c"), whole[3]])) == 2  # a link is missing
+    assert len(pieces([*whole[:1], *whole[2:]])) == 2  # a span is
+
+
 async def test_one_payment_is_one_connected_graph(traced: Traced, caller: Caller) -> None:
     traveller, checkout = traced.traveller, caller.begin("checkout")
     with caller.under(checkout):
