@@ -26,6 +26,7 @@ from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import SLOTS, Backoff, RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.runtime.spans import id_of, parent_of, recorded, trace_of
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 30
@@ -283,6 +284,32 @@ async def test_a_row_is_never_worked_on_twice_at_once(database: ServiceDatabase,
         await diary.until(lambda: len(diary.done) >= 3 * len(names))
     assert overlaps == []
     assert len(diary.done) == 3 * len(names)
+
+
+async def test_a_run_is_a_span_that_says_how_it_went_linked_to_what_its_row_names(
+    database: ServiceDatabase, admin: asyncpg.Connection
+) -> None:
+    async def act(work: Work) -> None:
+        if work.key[0] == "poison":
+            raise ValueError("it is poison")
+        if work.key[0] == "later":
+            raise RetryLater(timedelta(hours=1))
+
+    await demand(admin, "good", "poison", "later")
+    await admin.execute("UPDATE errands SET trace_context = $1 || '/00000000000000' || left(md5(name), 2)", "c" * 32)
+    with recorded() as written:
+        async with engine_on(database.runtime_url, errands(act)) as (engine, _):
+            assert await engine.once() == 3
+    runs = [one for one in written.spans() if one.name == "work errands"]
+    said = [dict(one.attributes or {}) for one in runs]
+
+    assert sorted(str(one["batzen.outcome"]) for one in said) == ["DONE", "FAILED", "LATER"]
+    assert [one["error.type"] for one in said if one["batzen.outcome"] == "FAILED"] == ["ValueError"]
+    assert {one["batzen.work"] for one in said} == {"errands"}
+    assert {f"{link.context.trace_id:x}" for one in runs for link in one.links} == {"c" * 32}
+    assert len({trace_of(one) for one in runs} | {int("c" * 32, 16)}) == 4
+    ends = [one for one in written.spans() if one.name == "commit errands.end"]
+    assert {parent_of(one) for one in ends} == {id_of(one) for one in runs}
 
 
 async def test_a_failure_moves_a_row_to_the_back_and_the_others_go_on(
