@@ -34,6 +34,7 @@ from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
 from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceStub
+from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2 import Transition
@@ -76,6 +77,7 @@ class Client:
     transfers: TransferServiceStub
     disputes: DisputeServiceStub
     gateway_ops: GatewayOpsServiceStub
+    orchestrator_ops: OrchestratorOpsServiceStub
 
     def __init__(
         self,
@@ -111,6 +113,7 @@ class Client:
         ]
         self._channels = channels
         self.orchestrator = OrchestratorServiceStub(channels[0])
+        self.orchestrator_ops = OrchestratorOpsServiceStub(channels[0])
         self.pricing = PricingServiceStub(channels[1])
         self.status = StatusServiceStub(channels[2])
         self.intents = IntentServiceStub(channels[3])

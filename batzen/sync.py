@@ -69,6 +69,7 @@ class SyncClient:
         self.transfers = SyncStub(self._client.transfers, self._wait)
         self.disputes = SyncStub(self._client.disputes, self._wait)
         self.gateway_ops = SyncStub(self._client.gateway_ops, self._wait)
+        self.orchestrator_ops = SyncStub(self._client.orchestrator_ops, self._wait)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -37,7 +37,7 @@ TABLE: Final[dict[str, Allow]] = (
     )
     | _methods(
         "batzen.orchestrator.v1.OrchestratorOpsService",
-        {_OPERATORS: "ListStuckPayments ResolvePayment"},
+        {_OPERATORS: "ListStuckPayments ResolvePayment PauseStarts ResumeStarts ListStartSwitches"},
     )
     | _methods(
         "batzen.orchestrator.v1.NotificationService",

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import batzen
-from batzen.cli import changing, connection, dead_letters, logs, pay, reading
+from batzen.cli import changing, connection, dead_letters, logs, pay, reading, starts
 from batzen.cli.output import Session, tell_token
 from batzen.version import build
 
@@ -87,6 +87,7 @@ app.command(epilog=changing.REFUND_EPILOG)(changing.refund)
 seller_app.command("add", epilog=changing.SELLER_EPILOG)(changing.add_seller)
 app.add_typer(seller_app, name="seller")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(starts.app, name="starts")
 app.command(epilog=logs.EPILOG)(logs.logs)
 
 

@@ -38,8 +38,10 @@ from services.orchestrator.peers.status import Status
 from services.orchestrator.queries import Queries
 from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.request_runner import DRAIN_S, RequestRunner
+from services.orchestrator.servicers.ops import OrchestratorOpsServicer
 from services.orchestrator.servicers.payments import OrchestratorServicer
 from services.orchestrator.steps import Steps
+from services.orchestrator.storage.start_switches import StartSwitchStore
 from services.orchestrator.storage.statements import FORGET
 from services.orchestrator.storage.store import Store
 from services.orchestrator.sweep import Sweep
@@ -117,10 +119,13 @@ class Parts:
     quote_outbox: QuoteOutbox
     servicer: OrchestratorServicer
     sink: SinkServicer
+    start_switches: StartSwitchStore
+    ops: OrchestratorOpsServicer
 
 
 def wired(
     store: Store,
+    start_switches: StartSwitchStore,
     peers: Peers,
     work: Engine,
     *,
@@ -151,6 +156,8 @@ def wired(
             commands, runner, Queries(store, payments, peers), syncs
         ),
         sink=SinkServicer(store),
+        start_switches=start_switches,
+        ops=OrchestratorOpsServicer(start_switches, now=clock.now),  # type: ignore[abstract]  # others only announced
     )
 
 
@@ -187,16 +194,27 @@ async def orchestrator_parts(
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
         metrics = OrchestratorMetrics(meter)
-        parts = wired(store, peers, work, clock=clock, abandoned_after=abandoned_after, metrics=metrics)
+        switches = StartSwitchStore(held)
+        parts = wired(store, switches, peers, work, clock=clock, abandoned_after=abandoned_after, metrics=metrics)
         work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
         await stack.enter_async_context(
-            sampling(meter, waiting, partial(look_at_waiting, store, metrics, now=clock.now))
+            sampling(
+                meter,
+                waiting,
+                partial(look_at_waiting, store, metrics, now=clock.now),
+                partial(look_at_switches, switches, metrics),
+            )
         )
         yield parts
+
+
+async def look_at_switches(switches: StartSwitchStore, metrics: OrchestratorMetrics) -> None:
+    """Show whose new payments are stopped."""
+    metrics.starts(paused=await switches.paused())
 
 
 async def serve(settings: Settings) -> None:
@@ -231,7 +249,7 @@ async def serve(settings: Settings) -> None:
                 partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
                 partial(
                     ops_pb2_grpc.add_OrchestratorOpsServiceServicer_to_server,
-                    ops_pb2_grpc.OrchestratorOpsServiceServicer(),  # type: ignore[abstract]
+                    parts.ops,
                 ),
                 partial(
                     notifications_pb2_grpc.add_NotificationServiceServicer_to_server,

@@ -20,6 +20,8 @@ WAITING_COUNTED_MAX: Final = 10_000
 """Rows of the outbox that are counted."""
 ATTENTION_COUNTED_MAX: Final = 1_000
 """Payments that are counted of those that need an operator. Each of them is read."""
+TENANTS_MAX: Final = 100
+"""Whose new payments were ever stopped."""
 ENDS: Final = (State.SUCCEEDED, State.FAILED, State.CANCELED, State.EXPIRED)
 
 DECLINE_CODES: Final = (
@@ -89,9 +91,15 @@ WEBHOOK_TO_STATUS: Final = histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300, 600),
 )
 
+STARTS_PAUSED: Final = gauge(
+    "batzen_starts_paused",
+    "1 while an operator stops new payments of a tenant, 0 since it takes them again. Each replica says it: use max().",
+    up_to(TENANTS_MAX, "tenant", "each tenant that ever stopped them"),
+)
+
 METRICS: Final[tuple[Metric, ...]] = (
     PAYMENTS_STARTED, PAYMENTS_ENDED, CAPTURED, REFUNDED, REFUNDS_FAILED, DECLINES, OUTBOX_PENDING, OUTBOX_OLDEST,
-    RECOVERIES, ATTENTION, WEBHOOK_TO_STATUS,
+    RECOVERIES, ATTENTION, WEBHOOK_TO_STATUS, STARTS_PAUSED,
 )  # fmt: skip
 
 
@@ -111,6 +119,7 @@ class OrchestratorMetrics:
         self._recoveries = meter.counter(RECOVERIES)
         self._attention = meter.gauge(ATTENTION)
         self._to_status = meter.histogram(WEBHOOK_TO_STATUS)
+        self._starts_paused = meter.gauge(STARTS_PAUSED)
 
     def opened(self, *, currency: str | None) -> None:
         """Count a payment that was opened, once that is saved."""
@@ -149,6 +158,11 @@ class OrchestratorMetrics:
         self._outbox_oldest.set(oldest_s)
         for reason in AttentionReason:
             self._attention.set(attention.get(reason, 0), reason)
+
+    def starts(self, *, paused: Mapping[str, bool]) -> None:
+        """Show of tenants whether their new payments are stopped."""
+        for tenant_id, is_paused in paused.items():
+            self._starts_paused.set(is_paused, tenant_id)
 
 
 UNCOUNTED: Final = OrchestratorMetrics(OFF)

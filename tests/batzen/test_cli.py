@@ -22,6 +22,9 @@ COMMANDS = (
     "seller add",
     "dead-letters list",
     "dead-letters replay",
+    "starts pause",
+    "starts resume",
+    "starts show",
     "logs",
     "token",
 )

@@ -26,6 +26,10 @@ from batzen.gateway.v1.observation_pb2_grpc import (
     add_GatewayEventSinkServiceServicer_to_server,
 )
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.orchestrator.v1.ops_pb2_grpc import (
+    OrchestratorOpsServiceStub,
+    add_OrchestratorOpsServiceServicer_to_server,
+)
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import (
     OrchestratorServiceStub,
     add_OrchestratorServiceServicer_to_server,
@@ -124,6 +128,7 @@ class World:
                 self.serving(
                     partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
                     partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
+                    partial(add_OrchestratorOpsServiceServicer_to_server, parts.ops),
                     address=address or f"{HOST}:{free_ports()['orchestrator']}",
                     limits=LIMITS,
                     meter=meter,
@@ -161,6 +166,13 @@ class Orchestrator:
     ) -> AsyncIterator[OrchestratorServiceStub]:
         async with self.world.channel(self.port, subject, roles=roles, tenant=tenant) as channel:
             yield OrchestratorServiceStub(channel)
+
+    @asynccontextmanager
+    async def connect_ops(
+        self, subject: str = "anna", *, roles: Sequence[str] = ("operator",), tenant: str = "main"
+    ) -> AsyncIterator[OrchestratorOpsServiceStub]:
+        async with self.world.channel(self.port, subject, roles=roles, tenant=tenant) as channel:
+            yield OrchestratorOpsServiceStub(channel)
 
     def engine(self, *kinds: WorkKind) -> Engine:
         """Return an engine of some kinds alone, which a test runs once."""

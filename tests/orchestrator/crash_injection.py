@@ -102,8 +102,8 @@ def parts_of(
     replica: Orchestrator, *, store: Store, peers: Peers | None = None, metrics: OrchestratorMetrics = UNCOUNTED
 ) -> Parts:
     """Return an orchestrator without a port, with another store, beside a replica."""
-    world = replica.world
-    return wired(store, peers or replica.parts.peers, replica.parts.work, clock=world.clock, metrics=metrics)
+    world, ours = replica.world, replica.parts
+    return wired(store, ours.start_switches, peers or ours.peers, ours.work, clock=world.clock, metrics=metrics)
 
 
 async def ask(parts: Parts, asked: Any) -> Message:

@@ -11,7 +11,8 @@ from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession, StartPayment
 from batzen.pricing.v1 import pricing_pb2
 from batzen.type.v1 import payment_pb2
 from services.orchestrator.commands.command import Command
-from services.orchestrator.domain.plan import Request, RequestKey, Stage
+from services.orchestrator.domain.errors import StartsPaused
+from services.orchestrator.domain.plan import NewPayment, Plan, Request, RequestKey, Stage
 from services.orchestrator.peers import Peers
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import Acceptance, Store
@@ -35,6 +36,8 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         self._quote_ttl = quote_ttl
         self._quoting: dict[str, asyncio.Task[pricing_pb2.Quote]] = {}
         """The quotes of payments whose rows were just written, until their start takes them."""
+        self._paused: set[str] = set()
+        """Tenants whose last new payment was refused, since they take none."""
 
     def validate(self, message: StartPaymentRequest) -> None:
         """Refuse what cannot be started, whatever the state."""
@@ -56,15 +59,16 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         Neither needs the other. A repeat gets the quote that the first got, since both ask for it under an id that is
         derived from the payment; where the row is refused, nobody looks at the answer. If the row is never written, by
         the first or by a repeat, the quote stands until its time is over, and what it holds is given back then. So
-        that no coupon waits for that, a start with coupons is priced once its row is written.
+        that no coupon waits for that, a start with coupons is priced once its row is written; so is one of a tenant
+        that took no new payments when it was last asked, whose row is probably not written.
         """
         payment = new_payment(message, request.payment_id, quote_ttl=self._quote_ttl)
-        if message.coupon_codes:
-            plan = await store.start(request, payment, now=now)
+        if message.coupon_codes or request.key.tenant_id in self._paused:
+            plan = await self._written(store, request, payment, now=now)
         else:
             quoting = detached(self._steps.quote(payment.quote_request), name="quoting")
             try:
-                plan = await store.start(request, payment, now=now)
+                plan = await self._written(store, request, payment, now=now)
             except BaseException:
                 quoting.cancel()
                 raise
@@ -73,6 +77,17 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
             else:
                 self._quoting[payment.payment_id] = quoting
         return Acceptance(found=True, is_new=plan is not None, plan=plan)
+
+    async def _written(self, store: Store, request: Request, payment: NewPayment, *, now: datetime) -> Plan | None:
+        tenant_id = request.key.tenant_id
+        try:
+            plan = await store.start(request, payment, now=now)
+        except StartsPaused:
+            self._paused.add(tenant_id)
+            raise
+        if plan is not None:
+            self._paused.discard(tenant_id)
+        return plan
 
     async def perform(self, work: UnitOfWork, request: Request, message: StartPaymentRequest) -> StartPaymentResponse:
         """Start the payment, or go on from where a start before got to."""

@@ -47,6 +47,18 @@ class SubmitExpired(FailedPrecondition):
     reason = "SUBMIT_EXPIRED"
 
 
+class StartsPaused(FailedPrecondition):
+    """New payments are not taken at the moment; those that were started go on. The metadata says what may be shown."""
+
+    reason = "STARTS_PAUSED"
+
+
+class PageTokenInvalid(InvalidRequest):
+    """The page token is none that this method made."""
+
+    reason = "PAGE_TOKEN_INVALID"
+
+
 class RefundableChanged(FailedPrecondition):
     """The refundable balance is not what you saw; read the payment, then decide again."""
 

@@ -111,3 +111,32 @@ CREATE TABLE requests (
 
 CREATE INDEX requests_running ON requests (tenant_id, payment_id) WHERE state <> 'DONE';
 CREATE INDEX requests_create_time ON requests (create_time);
+
+-- Whether new payments of a tenant are stopped, looked at by the statement that writes one; and all that was ever said of it.
+CREATE TABLE start_switches (
+    tenant_id         text        NOT NULL,
+    revision          bigint      NOT NULL,
+    paused            boolean     NOT NULL,
+    public_message    text        NOT NULL,
+    expected_end_time timestamptz,
+    CONSTRAINT start_switches_pkey PRIMARY KEY (tenant_id)
+);
+REVOKE DELETE, TRUNCATE ON start_switches FROM :runtime_role;
+
+CREATE TABLE start_switch_changes (
+    tenant_id         text        NOT NULL,
+    revision          bigint      NOT NULL,
+    caller            text        NOT NULL,
+    method            text        NOT NULL,
+    request_id        uuid        NOT NULL,
+    request_hash      bytea       NOT NULL,
+    paused            boolean     NOT NULL,
+    actor_id          text        NOT NULL,
+    reason            text        NOT NULL,
+    public_message    text        NOT NULL,
+    expected_end_time timestamptz,
+    create_time       timestamptz NOT NULL,
+    CONSTRAINT start_switch_changes_pkey PRIMARY KEY (tenant_id, revision),
+    CONSTRAINT start_switch_changes_request UNIQUE (tenant_id, caller, method, request_id)
+);
+REVOKE UPDATE, DELETE, TRUNCATE ON start_switch_changes FROM :runtime_role;

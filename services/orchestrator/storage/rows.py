@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import asyncpg
 
+from services.orchestrator.domain.errors import StartsPaused
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import (
     AttemptKind,
@@ -42,6 +44,15 @@ def request(row: asyncpg.Record) -> Request:
         answer=row["answer"],
         refusal=json.loads(row["refusal"]) if row["refusal"] is not None else None,
     )
+
+
+def starts_paused(row: asyncpg.Record) -> StartsPaused:
+    """Return why no payment is started, with what an operator said of it."""
+    said = {"public_message": row["public_message"]} if row["public_message"] else {}
+    end: datetime | None = row["expected_end_time"]
+    if end is not None:
+        said["expected_end_time"] = end.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return StartsPaused(**said)
 
 
 def quote_end(row: asyncpg.Record) -> QuoteEnd:

@@ -57,24 +57,32 @@ def _due_for(shift: str) -> str:
     return f"CASE WHEN p.due_time <= now() + {shift}::interval THEN p.work_class ELSE '' END AS due_for"
 
 
+# Beside the payment's row comes what somebody needs who did not write one: whether it was there before, and whether the
+# tenant takes no new ones. Both are as of the statement's begin, as is what the row was written by.
 START: Final = named(f"""
-WITH request AS (
+WITH paused AS (
+    SELECT public_message, expected_end_time FROM start_switches WHERE tenant_id = :tenant_id AND paused),
+request AS (
     INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
         send_before_time)
     SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :payment_id, :command, 'RUNNING',
         :now::timestamptz, :send_before_time::timestamptz
     WHERE NOT EXISTS (SELECT FROM payments WHERE tenant_id = :tenant_id AND payment_id = :payment_id)
+        AND NOT EXISTS (SELECT FROM paused)
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
-    RETURNING 1)
-INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name, client_reference,
-    return_url, seller_ids, booking_ids, labels, stage, latest_snapshot, create_time, next_step, next_time,
-    trace_context, fence, held_until, due_time)
+    RETURNING 1),
+payment AS (INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name,
+    client_reference, return_url, seller_ids, booking_ids, labels, stage, latest_snapshot, create_time, next_step,
+    next_time, trace_context, fence, held_until, due_time)
 SELECT :tenant_id, :payment_id, :payer_id, :quote_request, :session_type, :session_name, :client_reference,
     :return_url, :seller_ids, :booking_ids, :labels, 'STARTING', :latest_snapshot, :now, 'GIVE_UP_START', :start_ends,
     :trace_context, 1, now() + :shift::interval + :lease::interval, now() + :shift::interval + :lease::interval
 FROM request
 RETURNING {_COLUMNS},
-    '{{"pending": [], "rejected": [], "quote": null, "has_urgent_request": false}}'::json AS outbox
+    '{{"pending": [], "rejected": [], "quote": null, "has_urgent_request": false}}'::json AS outbox)
+SELECT EXISTS (SELECT FROM payments WHERE tenant_id = :tenant_id AND payment_id = :payment_id) AS was_there,
+    paused.public_message, paused.expected_end_time, payment.*
+FROM (SELECT 1) AS always LEFT JOIN payment ON true LEFT JOIN paused ON true
 """)  # noqa: S608 our own column names
 
 # Takes the first step of a request with it, where the payment waits for nothing else: nobody holds it, nothing was

@@ -62,7 +62,10 @@ class Store:
         self._wake = wake
 
     async def start(self, request: Request, payment: NewPayment, *, now: datetime) -> Plan | None:
-        """Write request and plan down, held by the caller. None if the request id was used before."""
+        """Write request and plan down, held by the caller. None if the request id was used before.
+
+        Raises `StartsPaused` for a new one while an operator stops them.
+        """
         arguments = statements.START.arguments(
             **_request_arguments(request, now),
             payer_id=payment.payer_id,
@@ -81,7 +84,11 @@ class Store:
         )
         async with self._held.statement("start.plan") as connection:
             row = await connection.fetchrow(statements.START.text, *arguments)
-        return rows.plan(row) if row is not None else None
+        if row["payment_id"] is not None:
+            return rows.plan(row)
+        if row["public_message"] is not None and not row["was_there"]:
+            raise rows.starts_paused(row)
+        return None
 
     async def accept(
         self, request: Request, *, payer_id: str | None, point: str, now: datetime, first_step: FirstStep | None = None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, cast
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from batzen.orchestrator.v1 import orchestrator_pb2
+from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain.errors import NotOffered, TooManySellers
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import NewPayment, RequestKey
+from services.orchestrator.domain.start_switch import StartSwitch
 from services.runtime.rpc import call_context
 from services.runtime.rpc.identity import PAYER
 from services.shared import fields
@@ -23,6 +25,9 @@ TYPE_CHARACTERS_MAX: Final = 64
 REASON_CHARACTERS_MAX: Final = 200
 LINES_MAX: Final = 1_000
 BOOKINGS_MAX: Final = 100
+WHY_CHARACTERS_MAX: Final = 500
+PUBLIC_MESSAGE_CHARACTERS_MAX: Final = 200
+"""It goes with each refusal, in a header of HTTP/2."""
 
 _BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no letters that look like digits
 
@@ -133,3 +138,43 @@ def derived_payment_id(key: RequestKey) -> str:
     if key.request_id.version == 7:
         number = key.request_id.int >> 80 << 80 | number & (1 << 80) - 1
     return "pay_" + "".join(_BASE32[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def paused_starts(request: ops_pb2.PauseStartsRequest, *, now: datetime) -> StartSwitch:
+    """Return what an operator says who stops new payments; refuse what is wrong."""
+    end = None
+    if request.HasField("expected_end_time"):
+        end = _instant(request.expected_end_time, field="expected_end_time")
+    return StartSwitch(
+        paused=True,
+        actor_id=fields.identifier(request.actor_id, field="actor_id"),
+        reason=_why(request.reason),
+        create_time=now,
+        public_message=fields.text(
+            request.public_message, field="public_message", characters_max=PUBLIC_MESSAGE_CHARACTERS_MAX
+        ),
+        expected_end_time=end,
+    )
+
+
+def resumed_starts(request: ops_pb2.ResumeStartsRequest, *, now: datetime) -> StartSwitch:
+    """Return what an operator says who takes new payments again; refuse what is wrong."""
+    return StartSwitch(
+        paused=False,
+        actor_id=fields.identifier(request.actor_id, field="actor_id"),
+        reason=_why(request.reason),
+        create_time=now,
+    )
+
+
+def _why(reason: str) -> str:
+    if not reason:
+        raise FieldMissing(field="reason")
+    return fields.text(reason, field="reason", characters_max=WHY_CHARACTERS_MAX)
+
+
+def _instant(value: Timestamp, *, field: str) -> datetime:
+    try:
+        return value.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise FieldInvalid(field=field, detail="It is no instant of the years 1 to 9999.") from None

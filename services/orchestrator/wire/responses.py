@@ -7,13 +7,14 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
-from batzen.orchestrator.v1 import orchestrator_pb2
+from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from services.orchestrator.domain.payment import OUTCOME_NOT_RECORDED_YET
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.domain.start_switch import StartSwitch
 from services.orchestrator.wire.payments import snapshot_message
 from services.shared.states import State
 from services.wire import money, timestamp
@@ -114,3 +115,16 @@ def _copy(message: M, names: tuple[str, ...]) -> M:
             copied.ClearField(field.name)
     copied.DiscardUnknownFields()
     return copied
+
+
+def start_switch(switch: StartSwitch) -> ops_pb2.StartSwitch:
+    """Return what an operator said of new payments."""
+    end = switch.expected_end_time
+    return ops_pb2.StartSwitch(
+        paused=switch.paused,
+        create_time=timestamp(switch.create_time),
+        actor_id=switch.actor_id,
+        reason=switch.reason,
+        public_message=switch.public_message,
+        expected_end_time=None if end is None else timestamp(end),
+    )

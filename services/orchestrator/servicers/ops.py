@@ -1,0 +1,63 @@
+"""OrchestratorOpsService, for operators: the switch that stops new payments."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from grpc import aio
+
+from batzen.orchestrator.v1 import ops_pb2 as pb
+from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceServicer
+from services.orchestrator.domain.errors import PageTokenInvalid
+from services.orchestrator.storage.start_switches import StartSwitchStore
+from services.orchestrator.wire.requests import paused_starts, request_key, resumed_starts
+from services.orchestrator.wire.responses import start_switch
+from services.runtime.database.idempotency import request_hash
+from services.runtime.rpc import call_context
+from services.shared import fields
+from services.shared.paging import position_in, token_for
+
+PAGE_SIZE_DEFAULT: Final = 50
+PAGE_SIZE_MAX: Final = 200
+
+PauseContext: TypeAlias = aio.ServicerContext[pb.PauseStartsRequest, Awaitable[pb.PauseStartsResponse]]
+ResumeContext: TypeAlias = aio.ServicerContext[pb.ResumeStartsRequest, Awaitable[pb.ResumeStartsResponse]]
+ListContext: TypeAlias = aio.ServicerContext[pb.ListStartSwitchesRequest, Awaitable[pb.ListStartSwitchesResponse]]
+
+
+class OrchestratorOpsServicer(OrchestratorOpsServiceServicer):
+    """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
+
+    def __init__(self, start_switches: StartSwitchStore, *, now: Callable[[], datetime]) -> None:
+        self._start_switches = start_switches
+        self._now = now
+
+    async def PauseStarts(self, request: pb.PauseStartsRequest, context: PauseContext) -> pb.PauseStartsResponse:
+        """Stop new payments of the operator's tenant."""
+        switch = paused_starts(request, now=self._now())
+        turned = await self._start_switches.turn(request_key(request), request_hash(request), switch)
+        return pb.PauseStartsResponse(start_switch=start_switch(turned))
+
+    async def ResumeStarts(self, request: pb.ResumeStartsRequest, context: ResumeContext) -> pb.ResumeStartsResponse:
+        """Take them again."""
+        switch = resumed_starts(request, now=self._now())
+        turned = await self._start_switches.turn(request_key(request), request_hash(request), switch)
+        return pb.ResumeStartsResponse(start_switch=start_switch(turned))
+
+    async def ListStartSwitches(
+        self, request: pb.ListStartSwitchesRequest, context: ListContext
+    ) -> pb.ListStartSwitchesResponse:
+        """Return what was said of them, the newest first."""
+        tenant_id = call_context.current_tenant()
+        size = fields.page_size(request.page_size, default=PAGE_SIZE_DEFAULT, at_most=PAGE_SIZE_MAX)
+        walk, before = f"start switches {tenant_id}", None
+        if request.page_token:
+            before = position_in(request.page_token, walk=walk, parse=int, invalid=PageTokenInvalid)
+        found = await self._start_switches.page(tenant_id, before=before, limit=size + 1)
+        page = found[:size]
+        return pb.ListStartSwitchesResponse(
+            start_switches=[start_switch(switch) for _, switch in page],
+            next_page_token=token_for(str(page[-1][0]), walk=walk) if len(found) > size else "",
+        )
