@@ -197,7 +197,7 @@ CERTIFICATE: Final = of(
 ISSUER: Final = {
     "oneOf": [of("selfSigned", selfSigned=of()), of("ca", ca=of("secretName", secretName=NAME))],
 }
-REMOTE: Final = of("key", key=TEXT, property=TEXT)
+REMOTE: Final = of("key property", key=TEXT, property=TEXT)
 EXTERNAL_SECRET: Final = of(
     "secretStoreRef target",
     refreshInterval=DURATION,
@@ -210,7 +210,7 @@ EXTERNAL_SECRET: Final = of(
         template=of("data", type=one_of("kubernetes.io/basic-auth", "Opaque"), data=LABELS),
     ),
     data=several(of("secretKey remoteRef", secretKey=TEXT, remoteRef=REMOTE)),
-    dataFrom=several(of("extract", extract=REMOTE)),
+    dataFrom=several(of("extract", extract=of("key", key=TEXT))),
 )
 HTTP_ROUTE: Final = of(
     "parentRefs hostnames rules",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.deploy.manifests import Manifests
 from tests.deploy.policy import apis, availability, network, pods, ports, references, release, secrets, settings
-from tests.deploy.policy.rule import RULES
+from tests.deploy.policy.rule import RULES, Rule
 
 __all__ = ["MODULES", "findings"]
 
@@ -16,4 +16,11 @@ MODULES = (apis, availability, network, pods, ports, references, release, secret
 
 def findings(manifests: Manifests) -> list[str]:
     """Return every fault, with the rule that found it."""
-    return [f"{name}: {fault}" for name, rule in RULES.items() for fault in rule(manifests)]
+    return [f"{name}: {fault}" for name, rule in RULES.items() for fault in _faults(rule, manifests)]
+
+
+def _faults(rule: Rule, manifests: Manifests) -> list[str]:
+    try:
+        return list(rule(manifests))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [f"cannot read the manifests: {error!r}"]  # something is missing, or is of another form

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from services.gateway.webhooks.port import STOP_GRACE_S
 from services.orchestrator.request_runner import DRAIN_S
+from services.runtime.database.connections import POOL_SIZE
 from services.runtime.process.logs import CLOSE_S
 from services.runtime.process.service import SCHEMA_WAIT_S
 from services.runtime.rpc.limits import LAST_WORDS_S, Limits
@@ -21,6 +22,8 @@ START_S = 10.0
 CHECK_ORDER_S = {"status": SCHEMA_WAIT_S}
 """Status also waits for the order of its history."""
 REPLICAS_MIN = 2
+CONNECTIONS = POOL_SIZE + 10
+"""Of a process: its pool, up to 8 it holds, one that listens, one that migrates beside it."""
 DOMAIN_FIGURES = {
     "orchestrator": "batzen_transition_outbox_oldest_seconds",
     "status": "batzen_watches_open",
@@ -66,6 +69,15 @@ def liveness_is_patient(manifests: Manifests) -> Iterator[str]:
         probe = dig(pod.spec, "containers", 0, "livenessProbe", default={})
         if probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3) < 20:
             yield f"{pod.name} is killed for a pause of seconds"
+
+
+@rule
+def readiness_is_noticed_soon(manifests: Manifests) -> Iterator[str]:
+    """A pod that drains, or has no database, is to get no calls within seconds."""
+    for pod in manifests.servers:
+        probe = dig(pod.spec, "containers", 0, "readinessProbe", default={})
+        if probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3) > 5:
+            yield f"{pod.name} gets calls for long after it said that it is not ready"
 
 
 @rule
@@ -157,6 +169,12 @@ def _scaler_faults(one: dict, service: str) -> Iterator[str]:
         behavior = dig(spec, "behavior", default={})
         figures = [dig(metric, "resource", "name", default="") for metric in spec.get("metrics", [])]
         texts = [dig(metric, "pods", "metric", "name", default="") for metric in spec.get("metrics", [])]
+        targets = [
+            dig(metric, "resource", "target", "averageUtilization") or dig(metric, "pods", "target", "averageValue")
+            for metric in spec.get("metrics", [])
+        ]
+        if None in targets or not 50 <= int(dig(spec, "metrics", 0, "resource", "target", "averageUtilization")) <= 80:
+            yield f"{called(one)} has no target for a figure: {targets}"
     if "cpu" not in figures:
         yield f"{called(one)} does not look at the CPU"
     if not any(DOMAIN_FIGURES[service] in text for text in texts):
@@ -185,6 +203,22 @@ def databases_survive_a_node(manifests: Manifests) -> Iterator[str]:
             "failoverQuorum": True,
         }:
             yield f"{called(one)} may acknowledge what a failover loses"
+        service = name_of(one).removesuffix("-database")
+        scaler = manifests.find("HorizontalPodAutoscaler", service) or manifests.find("ScaledObject", service)
+        needed = CONNECTIONS * (bounds(scaler)[1] + 1) + CONNECTIONS if scaler else 0
+        if int(dig(spec, "postgresql", "parameters", "max_connections", default=100)) < needed:
+            yield f"{called(one)} takes fewer than {needed} connections"
+        role = f"batzen_{service}_runtime"
+        statements = dig(spec, "bootstrap", "initdb", "postInitApplicationSQL", default=[])
+        if statements != [
+            f"CREATE ROLE {role} NOLOGIN",
+            f"REVOKE ALL ON DATABASE batzen_{service} FROM PUBLIC",
+            f"GRANT CONNECT ON DATABASE batzen_{service} TO {role}",
+        ] or [user.get("name") for user in dig(spec, "managed", "roles", default=[])] != [role]:
+            yield f"{called(one)} lets in others than its two roles"
+        for what in ("cpu", "memory"):
+            if dig(spec, "resources", "requests", what) is None or dig(spec, "resources", "limits", what) is None:
+                yield f"{called(one)} does not state its {what}"
         if dig(spec, "postgresql", "parameters", "synchronous_commit") != "on":
             yield f"{called(one)} acknowledges before it is on disk"
         if dig(spec, "affinity", "podAntiAffinityType") != "required":

@@ -49,6 +49,7 @@ def _outside(name: str, namespace: str, labels: Mapping[str, str], **namespace_l
     )
 
 
+PRIVATE: Final = ("10.1.2.3", "100.64.1.2", "127.0.0.2", "172.16.3.4", "192.168.5.6", "fd00::1", "fe80::1")
 NEIGHBOURS: Final = (
     Endpoint("caller", OURS, {"batzen/caller": "true"}),
     Endpoint("stranger", OURS, {}),
@@ -61,10 +62,15 @@ NEIGHBOURS: Final = (
     _outside("system", "kube-system", {}),
     _outside("operator", "cnpg-system", {NAME: "cloudnative-pg"}),
     _outside("ingress", "ingress", {}, batzen__webhooks="true"),
+    _outside("another prometheus", "other", {NAME: "prometheus"}),
+    _outside("another collector", "other", {NAME: "opentelemetry-collector"}),
+    _outside("other names", "other", {"k8s-app": "kube-dns"}),
+    _outside("another operator", "other", {NAME: "cloudnative-pg"}),
+    _outside("beside the operator", "cnpg-system", {}),
     Endpoint("internet", "", address="198.51.100.7"),
     Endpoint("internet by IPv6", "", address="2001:db8::7"),
     Endpoint("metadata of the cloud", "", address="169.254.169.254"),
-    Endpoint("the operator's network", "", address="10.1.2.3"),
+    *(Endpoint(f"a private address, {one}", "", address=one) for one in PRIVATE),
 )
 
 
@@ -179,6 +185,15 @@ def what_is_let_in_is_what_is_called(manifests: Manifests) -> Iterator[str]:
     actual = received(manifests)
     yield from (f"{target} may be reached by {source} at {port}" for source, target, port in sorted(actual - right))
     yield from (f"{target} may not be reached by {source} at {port}" for source, target, port in sorted(right - actual))
+
+
+@rule
+def names_are_asked_by_both_protocols(manifests: Manifests) -> Iterator[str]:
+    for policy in manifests.of("NetworkPolicy"):
+        for part in dig(policy, "spec", "egress", default=[]):
+            protocols = {one.get("protocol", "TCP") for one in part.get("ports", []) if one.get("port") == 53}
+            if protocols not in (set(), {"UDP", "TCP"}):
+                yield f"{called(policy)} lets names be asked by {protocols} alone"
 
 
 @rule

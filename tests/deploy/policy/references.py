@@ -18,6 +18,11 @@ def names_are_unique(manifests: Manifests) -> Iterator[str]:
 
 
 @rule
+def all_have_a_name(manifests: Manifests) -> Iterator[str]:
+    yield from (f"a {one.get('kind')} has no name" for one in manifests.documents if not name_of(one))
+
+
+@rule
 def all_is_in_the_namespace(manifests: Manifests) -> Iterator[str]:
     for one in manifests.documents:
         if one["kind"] not in CLUSTER_WIDE and dig(one, "metadata", "namespace") != "batzen":
@@ -144,6 +149,9 @@ def monitored_ports_are_there(manifests: Manifests) -> Iterator[str]:
     for monitor in manifests.of("PodMonitor"):
         pods = manifests.selected(dig(monitor, "spec", "selector", "matchLabels", default={}))
         for endpoint in dig(monitor, "spec", "podMetricsEndpoints", default=[]):
+            labels = [one.get("targetLabel") for one in endpoint.get("relabelings", [])]
+            if "service" not in labels or not dig(monitor, "spec", "jobLabel"):
+                yield f"{called(monitor)} does not say whose its figures are"
             if any(endpoint.get("port") not in pod.ports.values() for pod in pods):
                 yield f"{called(monitor)} reads the port {endpoint.get('port')}, which is not declared"
     monitored = [dig(one, "spec", "selector", "matchLabels") for one in manifests.of("PodMonitor")]
@@ -159,6 +167,11 @@ def certificates_have_their_issuer(manifests: Manifests) -> Iterator[str]:
         if manifests.find("Issuer", issuer) is None:
             yield f"{called(certificate)} is issued by {issuer}, which is not there"
     for issuer in manifests.of("Issuer"):
+        authority = [o for o in manifests.of("Certificate") if dig(o, "spec", "secretName") == "batzen-ca"]
+        if [(dig(o, "spec", "isCA"), "cert sign" in dig(o, "spec", "usages", default=[])) for o in authority] != [
+            (True, True)
+        ]:
+            yield f"{called(issuer)} cannot certify"
         secret = dig(issuer, "spec", "ca", "secretName")
         if secret is not None and secret not in manifests.secret_keys:
             yield f"{called(issuer)} signs with {secret}, which is not there"
@@ -173,11 +186,15 @@ def databases_have_logins_and_backups(manifests: Manifests) -> Iterator[str]:
         wanted = [dig(cluster, "spec", "bootstrap", "initdb", "secret", "name")]
         wanted += [dig(one, "passwordSecret", "name") for one in dig(cluster, "spec", "managed", "roles", default=[])]
         for name in wanted:
-            if manifests.secret_keys.get(name) != {"username", "password"}:
+            login = next((o for o in manifests.of("ExternalSecret") if dig(o, "spec", "target", "name") == name), {})
+            is_login = dig(login, "spec", "target", "template", "type") == "kubernetes.io/basic-auth"
+            if not is_login or manifests.secret_keys.get(name) != {"username", "password"}:
                 yield f"{called(cluster)} wants the login {name}"
         if not any(dig(one, "spec", "cluster", "name") == name_of(cluster) for one in manifests.of("ScheduledBackup")):
             yield f"{called(cluster)} is not backed up"
         stores = [dig(one, "parameters", "barmanObjectName") for one in dig(cluster, "spec", "plugins", default=[])]
+        if [one.get("isWALArchiver") for one in dig(cluster, "spec", "plugins", default=[])] != [True]:
+            yield f"{called(cluster)} archives nothing between backups"
         if not stores or any(manifests.find("ObjectStore", name) is None for name in stores):
             yield f"{called(cluster)} archives to no ObjectStore"
     for store in manifests.of("ObjectStore"):

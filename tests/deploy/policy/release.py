@@ -86,7 +86,8 @@ def migrations_are_of_this_release(manifests: Manifests) -> Iterator[str]:
             if not dig(pod.owner, "spec", "ttlSecondsAfterFinished"):
                 yield f"{pod.name} stays, and the next release's cannot take its name"
             notes = dig(pod.owner, "metadata", "annotations", default={})
-            if int(notes.get("argocd.argoproj.io/sync-wave", 0)) >= 0:
+            hook = [notes.get(f"argocd.argoproj.io/{key}") for key in ("hook", "hook-delete-policy")]
+            if hook != ["Sync", "BeforeHookCreation"] or int(notes.get("argocd.argoproj.io/sync-wave", 0)) >= 0:
                 yield f"{pod.name} does not come before the Deployments"
 
 

@@ -50,9 +50,16 @@ def secrets_are_files(manifests: Manifests) -> Iterator[str]:
                     yield f"{pod.name} mounts {mount.get('name')} by subPath: it would stay as it was at the start"
                 if "secret" in pod.volumes.get(mount.get("name"), {}) and mount.get("readOnly") is not True:
                     yield f"{pod.name} may write to {mount.get('name')}"
+
+
+@rule
+def secret_volumes_are_needed_and_private(manifests: Manifests) -> Iterator[str]:
+    for pod in manifests.pods:
         for name, volume in pod.volumes.items():
             if "secret" not in volume:
                 continue
+            if not dig(volume, "secret", "secretName"):
+                yield f"{pod.name} mounts no Secret as {name}"
             if dig(volume, "secret", "optional") is not False:
                 yield f"{pod.name} starts without the Secret of {name}"
             if dig(volume, "secret", "defaultMode", default=0o644) & 0o007:

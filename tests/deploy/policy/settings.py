@@ -59,6 +59,9 @@ def settings_are_known(manifests: Manifests) -> Iterator[str]:
         known = {one.name for one in ones} | {one.name + FILE for one in ones if one.is_secret} | NOT_OURS
         for name in {*manifests.environment(container)} - known:
             yield f"{pod.name} is told {name}, which it does not read"
+        for one in dig(container, "env", default=[]):
+            if "value" not in one and "valueFrom" not in one:
+                yield f"{pod.name} is told no {one['name']}"
         given = [one["name"] for one in dig(container, "env", default=[])]
         yield from (f"{pod.name} is told {name} twice" for name in {one for one in given if given.count(one) > 1})
 
