@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test test-pythons soak check deploy-check format protos bench wheel clean lock baseline
+.PHONY: demo up test test-pythons soak check deploy-check format protos bench wheel image clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
@@ -57,12 +57,16 @@ wheel: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build batzen.egg-info && ls dist/*.whl
 
+# The images of the last commit, into a store of their own; deploy/images/README.md says from what.
+image: $(STATE)/local.stamp $(STATE)/sbom.stamp
+	@$(BIN)/python -m deploy.images
+
 # A change that breaks the contracts is allowed before 1.0 and needs a line in CHANGELOG.md.
 baseline: $(STATE)/dev.stamp
 	$(BIN)/buf build -o protos/baseline.binpb
 
 lock: $(STATE)/dev.stamp
-	cd requirements && for set in runtime local dev bench; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
+	cd requirements && for set in runtime local dev bench sandbox postgres image sbom; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $$set.in -o $$set.txt; done
 
 clean:

@@ -1,0 +1,13 @@
+"""What tests of the deployment share."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.deploy.images import Images, make_images, skip_without
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    skip_without("buildah", "podman", "mmdebstrap")
+    return make_images()
