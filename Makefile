@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test test-pythons soak check deploy-check format protos bench wheel image clean lock baseline
+.PHONY: demo up test test-pythons soak check deploy-check format protos bench wheel image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
@@ -60,6 +60,10 @@ wheel: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 # The images of the last commit, into a store of their own; deploy/images/README.md says from what.
 image: $(STATE)/local.stamp $(STATE)/sbom.stamp
 	@$(BIN)/python -m deploy.images
+
+# The same as `make up`, out of the images of the last commit, as the local overlay of deploy/kubernetes runs them.
+up-images: $(STATE)/dev.stamp $(STATE)/stubs.stamp image
+	@$(BIN)/python -m deploy.podman
 
 # A change that breaks the contracts is allowed before 1.0 and needs a line in CHANGELOG.md.
 baseline: $(STATE)/dev.stamp

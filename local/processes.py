@@ -133,7 +133,7 @@ class Child:
 
     async def until_serving(self, health_address: str) -> None:
         """Return once its health says SERVING; raise `ProcessFailed` if it ends before, or takes too long."""
-        await self.until(_serving(health_address))
+        await self.until(serving(health_address))
 
     async def until(self, ready: asyncio.Task[None]) -> None:
         """Return once `ready` does; raise `ProcessFailed` if the process ends before, or `READY_TIMEOUT_S` pass."""
@@ -184,7 +184,9 @@ def _readable(line: str) -> str:
         return line
 
 
-def _serving(health_address: str) -> asyncio.Task[None]:
+def serving(health_address: str) -> asyncio.Task[None]:
+    """Return what is done once the health there says SERVING; cancel it to wait no longer."""
+
     async def watch() -> None:
         options = [
             ("grpc.initial_reconnect_backoff_ms", CONNECT_RETRY_MS),

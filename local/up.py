@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,18 +13,14 @@ from rich.text import Text
 from sqlalchemy.engine import make_url
 
 from local.command_lines import command_line, short
+from local.connection_file import SUBJECTS, written
 from local.environments import SERVICES, Stripe
-from local.files import write_private
-from local.issuer import TOKEN_LIFE
 from local.player import add_seller
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
 from local.suite import Suite, running_suite
 
-SUBJECTS: Final = {"operator": "operator_1", "service": "shop", "payer": "payer_1", "seller": "seller_1"}
-"""Whose token of each role is made."""
-RENEW_S: Final = TOKEN_LIFE.total_seconds() / 4
 WATCHED_BY: Final = ("BATZEN_OTLP_ENDPOINT", "BATZEN_TRACE_RATIO", "BATZEN_ERROR_TRACKING_DSN")
 """Settings of the services that `make up` takes from its own environment."""
 RESTARTS_MAX: Final = 5
@@ -55,7 +48,13 @@ async def stay_up(
             if stripe.is_stand_in:
                 async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
                     await add_seller(batzen, SUBJECTS["seller"])
-            async with _written(suite) as file:
+            async with written(
+                suite.directory,
+                addresses=suite.addresses,
+                issuer=suite.issuer,
+                logs=suite.logs,
+                has_seller=stripe.is_stand_in,
+            ) as file:
                 ready_s = progress.elapsed_s
                 progress.close()
                 _tell(console, suite, file=file, ready_s=ready_s)
@@ -73,34 +72,6 @@ def passed_on(environ: Mapping[str, str], *, abandoned_after_s: int | None) -> d
     if abandoned_after_s:
         extra["orchestrator"]["BATZEN_ABANDONED_AFTER_S"] = str(abandoned_after_s)
     return extra
-
-
-@asynccontextmanager
-async def _written(suite: Suite) -> AsyncIterator[Path]:
-    """Keep the file that the command line reads while inside, with tokens that do not expire."""
-    file = suite.directory / "connection.json"
-
-    def write() -> None:
-        document = {
-            "addresses": asdict(suite.addresses),
-            "tokens": {role: suite.token(role, sub=subject) for role, subject in SUBJECTS.items()},
-            "logs": str(suite.logs),
-            "seller_id": SUBJECTS["seller"] if suite.stripe.is_stand_in else None,
-        }
-        write_private(file, json.dumps(document, indent=2))
-
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
-            write()
-
-    write()
-    renewing = asyncio.create_task(renew())
-    try:
-        yield file
-    finally:
-        renewing.cancel()
-        file.unlink(missing_ok=True)
 
 
 async def _keep_up(suite: Suite, console: Console) -> None:

@@ -28,9 +28,9 @@ PROCESSES_MAX: Final = 4_096
 class ToolMissing(Exception):
     """A program is not on this machine; the text says how to get it."""
 
-    def __init__(self, name: str) -> None:
-        how = f"apt-get install --no-install-recommends {' '.join(PACKAGES.read_text().split())}"
-        super().__init__(f"{name} is not on this machine. On Debian: {how}")
+    def __init__(self, name: str, how: str | None = None) -> None:
+        how = how or f"on Debian apt-get install --no-install-recommends {' '.join(PACKAGES.read_text().split())}"
+        super().__init__(f"{name} is not on this machine: {how}")
 
 
 class ToolFailed(Exception):
@@ -71,7 +71,8 @@ class Store:
 
     def podman_command(self, *arguments: str | Path) -> list[str]:
         """Return the command line of podman, to be run with `environ`."""
-        return ["podman", *self._globals, *map(str, arguments)]
+        networks = ("--network-config-dir", str(self.home / "networks"))
+        return ["podman", *self._globals, *networks, *map(str, arguments)]
 
     def image_id(self, name: str) -> str | None:
         """Return the id of an image, or None if it is not here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from deploy.images.build import LOCAL_TAG, RECORD, build
 from deploy.images.parts import write_list
 from deploy.images.settings import Settings
 from deploy.images.tools import PACKAGES, Store
+from tests.deploy.times import took
 
 
 def skip_without(*programs: str) -> None:
@@ -61,6 +63,9 @@ class Images:
 def make_images() -> Images:
     """Build the images as `make image` does; a second time from the layers that are there."""
     store = Store()
-    built = build(store, Settings.from_environ(os.environ), keep_layers=True)
+    begun = time.monotonic()
+    built = build(
+        store, Settings.from_environ(os.environ), keep_layers=True, report=lambda step: took(begun, f"so far, {step}")
+    )
     write_list(store, built, built.images[0])
     return Images(store=store, record=json.loads((store.home / RECORD).read_text()))

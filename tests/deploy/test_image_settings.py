@@ -55,5 +55,5 @@ def test_without_a_builder_the_command_says_so_and_makes_nothing(tmp_path: Path)
     said = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
 
     assert said.returncode == 1
-    assert said.stderr.startswith("buildah is not on this machine. On Debian: apt-get install ")
+    assert said.stderr.startswith("buildah is not on this machine: on Debian apt-get install ")
     assert said.stdout == ""

@@ -1,0 +1,79 @@
+"""`make up-images`: the images on this machine as the local overlay runs them, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from deploy.images.tools import Store, ToolFailed, ToolMissing
+from deploy.podman.pods import Pods, running_pods
+from deploy.podman.transform import HOST
+from local import interrupt
+from local.command_lines import command_line, short
+from local.connection_file import written
+from local.environments import SERVICES
+from local.ports import PortError, fixed_ports
+from local.processes import ROOT
+from local.progress import Progress
+from local.running import SuiteBusy
+
+STATE: Final = ROOT / ".batzen"
+
+
+async def stay_up(store: Store) -> int:
+    """Run the pods until interrupted. Raises what keeps them from running."""
+    console = Console(highlight=False)
+    with Progress(console, title="Starting the images") as progress:
+        async with (
+            running_pods(
+                store.home / "pods", ports=fixed_ports(os.environ, {}), store=store, report=progress.report
+            ) as pods,
+            written(STATE, addresses=pods.addresses, issuer=pods.issuer, logs=pods.logs, has_seller=True) as file,
+        ):
+            ready_s = progress.elapsed_s
+            progress.close()
+            _tell(console, pods, file=file, ready_s=ready_s)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                console.print("\nStopping …", style="dim")
+    return 0
+
+
+def _tell(console: Console, pods: Pods, *, file: Path, ready_s: float) -> None:
+    console.print(f"[green]●[/] [bold]The images are up[/]   [dim]ready after {ready_s:.1f} s[/]")
+    for service in reversed(SERVICES):
+        health, metrics = (pods.ports[f"{service}-{kind}"] for kind in ("health", "metrics"))
+        console.print(
+            f"  [cyan]{service:13}[/] {HOST}:{pods.ports[service]}   [dim]health {health}, metrics {metrics}[/]"
+        )
+    console.print(f"  [cyan]{'stand-in':13}[/] {HOST}:{pods.ports['sandbox']}   [dim]for Stripe[/]")
+    console.print(f"  [cyan]{'tokens':13}[/] {short(file)}")
+    podman = " ".join(pods.store.podman_command("logs", "--follow", "status-server"))
+    console.print(
+        f"  [cyan]{'logs':13}[/] CONTAINERS_CONF={pods.store.environ['CONTAINERS_CONF']} {podman}", soft_wrap=True
+    )
+    console.print("\n[bold]Try, in another terminal:[/]")
+    for arguments in ('pay --amount "100.00 CHF"', 'pay --amount "80.00 CHF" --card 3ds --3ds succeed', "list"):
+        console.print(f"  {command_line()} {arguments}", soft_wrap=True)
+    console.print(
+        "\n[dim]Ctrl-C stops everything and takes it away. Tokens between the services are good for 12 hours.[/]"
+    )
+
+
+def main() -> int:
+    """Run; 1 with the reason if that cannot be."""
+    try:
+        return interrupt.run(stay_up(Store()), is_endless=True)
+    except (ToolMissing, ToolFailed, SuiteBusy, PortError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

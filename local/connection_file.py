@@ -1,0 +1,49 @@
+"""The file that lets the command line find a suite that stays up, with tokens that do not expire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from batzen.client import Addresses
+from local.files import write_private
+from local.issuer import TOKEN_LIFE, Issuer
+
+SUBJECTS: Final = {"operator": "operator_1", "service": "shop", "payer": "payer_1", "seller": "seller_1"}
+"""Whose token of each role is made."""
+RENEW_S: Final = TOKEN_LIFE.total_seconds() / 4
+
+
+@asynccontextmanager
+async def written(
+    directory: Path, *, addresses: Addresses, issuer: Issuer, logs: Path, has_seller: bool
+) -> AsyncIterator[Path]:
+    """Keep `connection.json` in the directory while inside, and its tokens fresh."""
+    file = directory / "connection.json"
+
+    def write() -> None:
+        document = {
+            "addresses": asdict(addresses),
+            "tokens": {role: issuer.mint(subject, roles={role}) for role, subject in SUBJECTS.items()},
+            "logs": str(logs),
+            "seller_id": SUBJECTS["seller"] if has_seller else None,
+        }
+        write_private(file, json.dumps(document, indent=2))
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            write()
+
+    write()
+    renewing = asyncio.create_task(renew())
+    try:
+        yield file
+    finally:
+        renewing.cancel()
+        file.unlink(missing_ok=True)
