@@ -12,17 +12,20 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 RELAY: Final = """
-import socket, sys, threading
+import os, socket, sys, threading
 there = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-def out():
+def inwards():
+    while data := os.read(0, 65536):
+        there.sendall(data)
+    there.shutdown(socket.SHUT_WR)
+threading.Thread(target=inwards, daemon=True).start()
+with open(1, "wb") as answers:
     while data := there.recv(65536):
-        sys.stdout.buffer.raw.write(data)
-threading.Thread(target=out, daemon=True).start()
-while data := sys.stdin.buffer.raw.read(65536):
-    there.sendall(data)
-there.shutdown(socket.SHUT_WR)
+        answers.write(data)
+        answers.flush()
+os._exit(0)
 """
-"""Runs inside: what it reads goes to the port, what the port answers it writes, until either end is closed."""
+"""Runs inside: what it reads goes to the port, what the port answers it writes, until the port is closed."""
 CHUNK_BYTES: Final = 65_536
 CONNECTIONS_MAX: Final = 64
 """At once, each a process: a person's browser opens six."""
