@@ -239,3 +239,17 @@ async def test_a_line_of_the_log_leads_to_its_trace_and_back(traced: Traced) -> 
     assert {service for service, line in lines if line.get("payment_id") == payment_id} >= {
         "orchestrator", "gateway", "status",
     }  # fmt: skip
+
+
+async def test_no_span_hangs_in_the_air(traced: Traced) -> None:
+    of_others = {one.trace_id for one in traced.collector.spans()}
+    payment_id = (await traced.traveller.start()).payment.payment_id
+    await traced.traveller.submit(payment_id, "pm_card_visa")
+    await traced.until_told(payment_id, "gateway server webhook", *OF_THE_SUBMIT)
+
+    def hanging() -> list[str]:
+        spans = [one for one in traced.collector.spans() if one.trace_id not in of_others]
+        known = {"", *(one.span_id for one in spans)}
+        return [one.title for one in spans if one.parent_id not in known]
+
+    await eventually(lambda: not hanging(), within_s=SETTLED_WITHIN_S, what=lambda: f"these have a parent: {hanging()}")

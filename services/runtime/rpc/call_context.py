@@ -1,7 +1,7 @@
 """What is known about the call being served, for whatever runs inside it: caller, reach, correlation, time left.
 
-Kept in context variables, which a task started inside a call inherits. Work that outlives its call, and due work, which
-belong to no call, run inside `acting_for`.
+Kept in context variables, which a task started inside a call inherits. Work that outlives its call runs inside
+`acting_for`, due work and events of Stripe's, which belong to no call, inside `following`.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def log_fields() -> dict[str, str]:
 def about(payment_id: str, *, origin: str | None = None) -> None:
     """Say which payment this call or run turns out to be about: once it is known to be one, or that it may be.
 
-    `origin` is what its row keeps of what made it so. A run that nothing else made due follows it from here on: it is
-    recorded when that is. Does nothing outside of both.
+    `origin` is what its row keeps of what made it so. A run that nothing else made due, and that is not recorded by its
+    own id, follows it from here on: it is recorded when that is. Does nothing outside of both.
     """
     served = _served.get()
     if served is None:
@@ -117,7 +117,7 @@ def about(payment_id: str, *, origin: str | None = None) -> None:
     if not tracing.is_on():
         return
     read = Origin.read(origin)
-    if served.is_free and read is not None:
+    if served.is_free and served.trace is None and read is not None:
         served.is_free, served.lineage = False, follow_up(read.correlation)
         served.trace = tracing.begin(served.lineage)
     if served.trace is not None:
@@ -154,7 +154,7 @@ def acting_for(tenant_id: str, *, correlation: str | None = None) -> Generator[N
     outer = _served.get()
     served = _Served(sane_correlation(correlation), deadline=None, tenant_id=tenant_id)
     if outer is not None and outer.correlation == correlation:
-        served.trace, served.payment_id = outer.trace, outer.payment_id
+        served.trace, served.lineage, served.payment_id = outer.trace, outer.lineage, outer.payment_id
     token = _served.set(served)
     try:
         yield
