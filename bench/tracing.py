@@ -163,8 +163,8 @@ def _figures(rounds: list[Round]) -> Figures:
         notes=(
             f"Medians of {len(rounds)} rounds, in brackets the smallest and the largest. {LOOPS} payments at once, "
             "with webhooks and all that follows from them, less what is used idle; export included, the collector not. "
-            "The second row is the noise: both are the same. All others stand beside the mean of the first two; the last "
-            "is computed, since what a tenth adds is less than the noise of a busy machine. "
+            "The second row is the noise: both are the same. All others stand beside the mean of the first two; the "
+            "last is computed, since what a tenth adds is less than the noise of a busy machine. "
             f"All together {min(cores):.1f} to {max(cores):.1f} cores of the machine were in use.",
         ),
         is_for_summary=False,
