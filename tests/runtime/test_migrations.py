@@ -14,9 +14,18 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from local.databases import ServiceDatabase
-from services.runtime.database.connections import make_engine, plain_dsn, role_of
-from services.runtime.database.migrations import MigrationError, SchemaBehind, load, migrate, wait_for_schema
+from local.environments import SERVICES
+from services.runtime.database.connections import LOCK_TIMEOUT_MS, DirectConnections, make_engine, plain_dsn, role_of
+from services.runtime.database.migrations import (
+    LOCK_WAIT_MS,
+    MigrationError,
+    SchemaBehind,
+    load,
+    migrate,
+    wait_for_schema,
+)
 from tests.conftest import Databases
+from tests.eventually import eventually
 from tests.schema import schema_differences
 
 SAMPLE = Path(__file__).parent / "migrations_sample"
@@ -133,6 +142,55 @@ async def test_runtime_role_writes_rows_and_changes_no_schema(empty: ServiceData
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await _execute(empty.runtime_url, statement)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_the_runtime_role_of_a_service_owns_nothing_and_makes_nothing(databases: Databases, service: str) -> None:
+    database = await databases.create(service)
+    try:
+        owned = "SELECT array_agg(relname) FROM pg_class WHERE relowner = current_user::regrole"
+        assert await _execute(database.runtime_url, owned) is None
+        makes = (
+            "SELECT has_database_privilege(current_database(), 'CREATE, TEMPORARY')"
+            " OR bool_or(has_schema_privilege(oid, 'CREATE')) FROM pg_namespace WHERE nspname !~ '^pg_temp'"
+        )
+        assert await _execute(database.runtime_url, makes) is False
+        tables = "SELECT string_agg(format('DROP TABLE %I', relname), ';') FROM pg_class WHERE relkind IN ('r', 'p')"
+        drops = str(await _execute(database.owner_url, f"{tables} AND relnamespace = 'public'::regnamespace"))
+        for drop in drops.split(";"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await _execute(database.runtime_url, drop)
+    finally:
+        await databases.drop(database)
+
+
+async def test_a_migration_that_waits_for_a_table_gives_up_before_the_requests_behind_it_do(
+    empty: ServiceDatabase, directory: Path
+) -> None:
+    assert LOCK_WAIT_MS < LOCK_TIMEOUT_MS
+    await _migrate(empty, directory)
+    (directory / "0003_notes.sql").write_text("-- expand\nALTER TABLE bookings ADD COLUMN other text;\n")
+    holder = await asyncpg.connect(plain_dsn(empty.runtime_url))
+    try:
+        async with holder.transaction():
+            await holder.fetch("SELECT * FROM bookings")  # for as long as the transaction goes on
+            migrating = asyncio.create_task(_migrate(empty, directory))
+            await eventually(lambda: _is_waited_for(empty))
+            async with (  # behind the migration, and not for too long
+                DirectConnections(empty.runtime_url, application_name="test", size=1) as held,
+                held.statement(None) as connection,
+            ):
+                assert await connection.fetch("SELECT * FROM bookings") == []
+            with pytest.raises(MigrationError, match=r"0003_notes: .*lock timeout"):
+                await migrating
+    finally:
+        await holder.close()
+    assert await _migrate(empty, directory) == ["notes"]
+
+
+async def _is_waited_for(database: ServiceDatabase) -> bool:
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bookings'::regclass"
+    return bool(await _execute(database.owner_url, waits))
 
 
 async def test_append_only_table_takes_no_change_from_the_runtime_role(empty: ServiceDatabase) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,15 @@ async def traveller(suite: Suite) -> AsyncIterator[Traveller]:
         for process in SERVICES:
             if suite.pid(process) is None:
                 await suite.start(process)
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        with capsys.disabled():
+            sys.stderr.write(f"\n{text}")
+
+    return say
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,223 +12,21 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import secrets
-import sys
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 import pytest
 
-from batzen import errors
-from batzen.client import Client
-from batzen.gateway.v1 import sellers_pb2
-from batzen.orchestrator.v1 import orchestrator_pb2
-from batzen.pricing.v1 import pricing_pb2
-from batzen.status.v1 import status_pb2
 from local.environments import SERVICES
 from local.suite import Suite
-from tests.eventually import eventually
-from tests.name_server import name_server
-from tests.suite.cluster import REPLICAS, Cluster
-from tests.suite.journeys import AGAIN, SELLER, Traveller
-from tests.suite.soaking import (
-    ASKING,
-    CALL_TIMEOUT_S,
-    COUPON_USES_MAX,
-    DECLINED,
-    GOOD,
-    Act,
-    Claim,
-    Player,
-    Plot,
-    Troubles,
-)
-from tests.suite.verdict import problems
+from tests.suite.cluster import Cluster
+from tests.suite.cluster_load import Load, Say, unbroken, under_load
+from tests.suite.journeys import Traveller
 
 SEED: Final = int(os.environ.get("BATZEN_ROLLING_SEED") or random.SystemRandom().randrange(1_000_000))
 RESTARTS: Final = int(os.environ.get("BATZEN_ROLLING_RESTARTS") or 20)
 """Of each service."""
-PRE_STOP_S: Final = 1.0
-"""In place of the manifests' 10: here a name's new addresses are known as soon as they are asked for."""
 ALL_AT_ONCE_EVERY: Final = 5
 """Rounds in which all services are rolled at once, as a release does it; in the others one after the other."""
-PLAYING: Final = 3
-READING: Final = 2
-PAUSE_S: Final = 0.1
-SETTLED_WITHIN_S: Final = 90.0
-FAILURES: Final = (*AGAIN, errors.Cancelled)
-
-Answer = TypeVar("Answer")
-Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    def say(text: str) -> None:
-        with capsys.disabled():
-            sys.stderr.write(f"\n{text}")
-
-    return say
-
-
-class Load:
-    """Calls that are counted, and how long each took."""
-
-    def __init__(self) -> None:
-        self.failures: list[str] = []
-        self.calls: Counter[str] = Counter()
-        self.slowest_s: Counter[str] = Counter()
-        self.late_s: list[float] = []
-        """How long after its commit each update reached its watcher."""
-        self.gaps_s: list[float] = []
-        """How long the feed was without a stream, each time it lost one."""
-
-    async def counted(self, what: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Make a call once, and note how it went. What it raises passes."""
-        begun = time.monotonic()
-        try:
-            return await call()
-        except FAILURES as failure:
-            self.failures.append(f"{time.strftime('%H:%M:%S')} {what}: {failure!r}")
-            raise
-        finally:
-            self.calls[what] += 1
-            self.slowest_s[what] = max(self.slowest_s[what], time.monotonic() - begun)  # type: ignore[assignment]
-
-
-class Untroubled(Troubles):
-    """Nothing goes wrong but what the cluster does."""
-
-    async def step(self) -> None:
-        self.steps += 1
-
-
-class Payers(Player):
-    """Players who take note of each call that fails, and then go on as stubbornly as ever."""
-
-    def __init__(self, load: Load, suite: Suite, shop: Client, payers: dict[str, Client], *, coupon_code: str) -> None:
-        super().__init__(suite, shop, payers, Untroubled(suite, SEED, restart_database=None), coupon_code=coupon_code)
-        self._load = load
-        self._clients = payers
-        self.payer_ids = tuple(payers)
-
-    async def persist(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        try:
-            return await self._load.counted("a payment's step", call)
-        except FAILURES:
-            return await super().persist(call)
-
-    async def _watch(self, claim: Claim) -> None:
-        watching = self._clients[claim.payer_id].watch(claim.payment_id, after_revision=0, until_settled=True)
-        async with watching as updates:
-            async for update in updates:
-                claim.revisions.append(update.revision)
-                self._load.late_s.append(time.time() - update.record_time.ToNanoseconds() / 1e9)
-
-
-def plot(number: int, payer_ids: Sequence[str]) -> Plot:
-    """Return what is tried with a payment: to its end, and by one caller at a time, so that no rival is refused."""
-    chance = random.Random(f"{SEED}/plot/{number}")
-    endings: Sequence[tuple[Act, ...]] = (
-        (Act(kind="submit", card=GOOD),),
-        (Act(kind="submit", card=GOOD),),
-        (Act(kind="submit", card=ASKING),),
-        (Act(kind="browser", card=GOOD),),
-        (Act(kind="submit", card=DECLINED), Act(kind="submit", card=GOOD)),
-        (Act(kind="cancel"),),
-    )
-    return Plot(
-        payer_id=chance.choice(payer_ids),
-        start_copies=1,
-        acts=chance.choice(endings),
-        refunds_minor=(2_500,) if chance.random() < 0.3 else (),
-        rivals=False,
-        late_money=False,
-    )
-
-
-async def play(players: Payers, until: asyncio.Event) -> None:
-    """Take payments to their end, `PLAYING` at a time, until it is enough."""
-    numbers = iter(range(sys.maxsize))
-
-    async def one_after_the_other() -> None:
-        while not until.is_set():
-            number = next(numbers)
-            await players.play(number, plot(number, players.payer_ids))
-
-    await asyncio.gather(*(one_after_the_other() for _ in range(PLAYING)))
-
-
-async def read(load: Load, shop: Client, operator: Client, payment_id: str, until: asyncio.Event) -> None:
-    """Read from each service again and again."""
-    one = status_pb2.GetPaymentRequest(payment_id=payment_id)
-    reads: dict[str, Callable[[], Awaitable[object]]] = {
-        "status.GetPayment": lambda: shop.status.GetPayment(one, timeout=CALL_TIMEOUT_S),
-        "status.ListTransitions": lambda: shop.status.ListTransitions(
-            status_pb2.ListTransitionsRequest(payment_id=payment_id), timeout=CALL_TIMEOUT_S
-        ),
-        "orchestrator.GetPaymentPlan": lambda: operator.orchestrator.GetPaymentPlan(
-            orchestrator_pb2.GetPaymentPlanRequest(payment_id=payment_id), timeout=CALL_TIMEOUT_S
-        ),
-        "pricing.ListTaxRates": lambda: operator.pricing.ListTaxRates(
-            pricing_pb2.ListTaxRatesRequest(), timeout=CALL_TIMEOUT_S
-        ),
-        "gateway.GetSellerAccount": lambda: shop.sellers.GetSellerAccount(
-            sellers_pb2.GetSellerAccountRequest(seller_id=SELLER), timeout=CALL_TIMEOUT_S
-        ),
-    }
-    while not until.is_set():
-        for what, call in reads.items():
-            try:
-                await load.counted(what, call)
-            except FAILURES:
-                continue
-        await waited(until, PAUSE_S)
-
-
-async def follow(load: Load, shop: Client, until: asyncio.Event) -> dict[str, list[int]]:
-    """Follow all payments by the feed, which goes on after its cursor; return the revisions of each as they came."""
-    seen: dict[str, list[int]] = {}
-    cursor, lost_at = "", None
-    while True:
-        call = shop.status.WatchPayments(status_pb2.WatchPaymentsRequest(cursor=cursor))
-        try:
-            async for message in call:
-                if lost_at is not None:
-                    load.gaps_s.append(time.monotonic() - lost_at)
-                    lost_at = None
-                for change in message.changes:
-                    revisions = seen.setdefault(change.payment.payment_id, [])
-                    if change.payment.revision not in revisions:  # at least once
-                        revisions.append(change.payment.revision)
-                cursor = message.cursor or cursor
-                if until.is_set():
-                    call.cancel()
-                    return seen
-        except FAILURES:
-            lost_at = time.monotonic() if lost_at is None else lost_at
-
-
-async def waited(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
-
-
-@asynccontextmanager
-async def in_a_cluster(suite: Suite) -> AsyncIterator[Cluster]:
-    """Run pods in place of the suite's processes."""
-    for service in SERVICES:
-        await suite.stop(service)
-    async with name_server() as names:
-        cluster = Cluster(suite, names, pre_stop_s=PRE_STOP_S)
-        async with cluster.running():
-            yield cluster
 
 
 @pytest.mark.soak
@@ -236,7 +34,7 @@ async def test_rolling_restarts_fail_no_call_and_cost_no_watcher_anything(
     suite: Suite, traveller: Traveller, say: Say
 ) -> None:
     say(f"BATZEN_ROLLING_SEED={SEED} BATZEN_ROLLING_RESTARTS={RESTARTS}\n")
-    load = Load()
+    load = Load(SEED)
     wrongs = await under_load(suite, traveller, load, lambda cluster: roll_all(cluster, RESTARTS), say)
     assert load.failures == []
     assert wrongs == []
@@ -246,7 +44,7 @@ async def test_rolling_restarts_fail_no_call_and_cost_no_watcher_anything(
 async def test_an_update_that_takes_all_pods_away_is_seen_by_callers_and_costs_no_payment(
     suite: Suite, traveller: Traveller, say: Say
 ) -> None:
-    load = Load()
+    load = Load(SEED)
     wrongs = await under_load(suite, traveller, load, lambda cluster: cluster.take_away("status"), say)
     assert any("status.GetPayment" in failure for failure in load.failures)
     assert wrongs == []
@@ -259,49 +57,6 @@ def test_a_feed_that_left_something_out_is_seen() -> None:
     ]
 
 
-async def under_load(
-    suite: Suite, traveller: Traveller, load: Load, act: Callable[[Cluster], Awaitable[None]], say: Say
-) -> list[str]:
-    """Do something to a cluster under load; return what is wrong then, but for the calls that failed."""
-    enough, over = asyncio.Event(), asyncio.Event()
-    coupon_code = await traveller.put_coupon(uses_max=COUPON_USES_MAX)
-    read_of = (await traveller.start()).payment.payment_id
-    async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(in_a_cluster(suite))
-
-        async def client(role: str, sub: str) -> Client:
-            made = Client(token=suite.token(role, sub=sub), addresses=cluster.addresses)
-            return await stack.enter_async_context(made)
-
-        shop, operator = await client("service", "shop"), await client("operator", "clerk")
-        run = secrets.token_hex(3)  # judged are the payments of its own payers
-        payers = {
-            name: await client("payer", name) for name in (f"rolling_{run}_{number}" for number in range(PLAYING))
-        }
-        players = Payers(load, suite, shop, payers, coupon_code=coupon_code)
-        async with asyncio.TaskGroup() as group:
-            feed = group.create_task(follow(load, shop, over))
-            playing = group.create_task(play(players, enough))
-            for _ in range(READING):
-                group.create_task(read(load, shop, operator, read_of, enough))
-            await act(cluster)
-            enough.set()
-            await playing
-            async with asyncio.timeout(SETTLED_WITHIN_S):
-                await players.until_all_is_watched()
-            over.set()
-        await suite.sandbox.drain()
-        left: list[str] = []
-
-        async def is_quiet() -> bool:
-            left[:] = await traveller.left_to_do()
-            return not left
-
-        await eventually(is_quiet, within_s=SETTLED_WITHIN_S, what=lambda: f"nothing is left to do, but {left}")
-        tell(say, cluster, load, players)
-        return [*cluster.told.wrongs, *await problems(suite, players.claims), *unbroken(feed.result())]
-
-
 async def roll_all(cluster: Cluster, rounds: int) -> None:
     """Roll each service once a round."""
     chance = random.Random(f"{SEED}/rounds")
@@ -312,25 +67,3 @@ async def roll_all(cluster: Cluster, rounds: int) -> None:
         else:
             for service in order:
                 await cluster.roll(service)
-
-
-def unbroken(feed: dict[str, list[int]]) -> list[str]:
-    """Return the payments of which the feed left out a revision, from the first that it has, or changed their order."""
-    return [
-        f"the feed has {revisions} of {payment_id}"
-        for payment_id, revisions in feed.items()
-        if revisions != list(range(revisions[0], revisions[0] + len(revisions)))
-    ]
-
-
-def tell(say: Say, cluster: Cluster, load: Load, players: Payers) -> None:
-    told, late = cluster.told, sorted(load.late_s)
-    say(f"{told.restarts} rolling restarts of {REPLICAS} pods each, {len(players.claims)} payments")
-    say(f"a pod was ready after {min(told.starts_s):.1f} to {max(told.starts_s):.1f} s")
-    say(f"one ended within {max(told.ends_s):.2f} s of SIGTERM")
-    say(f"{load.calls.total()} calls, {len(load.failures)} failed")
-    say("slowest: " + ", ".join(f"{what} {seconds:.2f} s" for what, seconds in sorted(load.slowest_s.items())))
-    say(f"{len(late)} updates came {late[len(late) // 2]:.3f} s (p50), {late[-1]:.3f} s (at most) after their commit")
-    gaps = sorted(load.gaps_s)
-    say(f"the feed lost its stream {len(gaps)} times, for {gaps[-1] if gaps else 0:.3f} s at most")
-    say("\n".join([*load.failures[:20], *told.wrongs[:20]]) + "\n")

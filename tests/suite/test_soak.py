@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import random
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -35,15 +34,6 @@ SETTLED_WITHIN_S: Final = 90.0
 REPLAYED: Final = 10
 
 Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    def say(text: str) -> None:
-        with capsys.disabled():
-            sys.stderr.write(f"\n{text}")
-
-    return say
 
 
 async def test_a_short_soak_comes_right(suite: Suite, traveller: Traveller) -> None:

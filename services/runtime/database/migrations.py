@@ -34,8 +34,9 @@ FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 RUNTIME_ROLE = re.compile(r"(?<!:):runtime_role\b")
 ADVISORY_LOCK = 0x62_61_74_7A_65_6E
 """One migration at a time in a database; the number spells `batzen`."""
-LOCK_WAIT_MS = 10_000
-"""For a table that requests hold. Requests queue behind a waiting migration, so it gives up and is started again."""
+LOCK_WAIT_MS = 2_000
+"""For a table that requests hold. Requests queue behind a migration that waits, so it gives up before the first of them
+would (`LOCK_TIMEOUT_MS`), and is started again."""
 SCHEMA_POLL_S = 0.2
 
 RECORD = """
