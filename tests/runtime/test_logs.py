@@ -134,6 +134,25 @@ def test_a_reader_that_stalls_stalls_nobody_and_what_is_dropped_is_counted(monke
     assert entries[-1]["lines"] == 2
 
 
+def test_a_write_that_fails_ends_no_log_and_its_lines_are_counted() -> None:
+    written: list[str] = []
+    failed = threading.Event()
+
+    def write(text: str) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a bug")
+        written.append(text)
+
+    with json_logs(service="pricing", write=write):
+        logger.info("lost")
+        assert failed.wait(10)
+        logger.info("kept")
+    lines = [json.loads(line) for line in "".join(written).splitlines()]
+    assert [line["message"] for line in lines] == ["kept", "log lines were dropped"]
+    assert lines[1]["lines"] == 1
+
+
 def test_the_log_is_as_before_afterwards() -> None:
     root = logging.getLogger()
     before = root.handlers[:], root.level

@@ -182,11 +182,18 @@ class _Lines:
     def _flush(self) -> None:
         waiting = self._waiting
         lines = [waiting.popleft() for _ in range(len(waiting))]
-        if self._dropped:
-            lines.append(_encode({"level": "ERROR", "message": "log lines were dropped", "lines": self._dropped}))
+        dropped, said = self._dropped, []
+        if dropped:
+            said = [_encode({"level": "ERROR", "message": "log lines were dropped", "lines": dropped})]
             self._dropped = 0
-        if lines:
-            self._write("\n".join(lines) + "\n")
+        if not lines and not said:
+            return
+        try:
+            self._write("\n".join([*lines, *said]) + "\n")
+        except Exception:  # noqa: BLE001 a thread that ended here would end the log, and nobody would hear of it
+            self._dropped += dropped + len(lines)
+            for _ in lines:
+                DROPPED.add()
 
 
 def _write_out(text: str) -> None:
