@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from services.gateway.webhooks.port import STOP_GRACE_S
 from services.orchestrator.request_runner import DRAIN_S
-from services.runtime.database.connections import POOL_SIZE
 from services.runtime.process.logs import CLOSE_S
 from services.runtime.process.service import SCHEMA_WAIT_S
 from services.runtime.rpc.limits import LAST_WORDS_S, Limits
 from services.runtime.work.engine import GRACE_S
 from tests.deploy.manifests import Manifests, called, dig, name_of
 from tests.deploy.policy.rule import rule
+from tests.metrics import metrics_of
 
 SPARE_S = 5.0
 PRE_STOP_MIN_S = 5
@@ -22,8 +22,8 @@ START_S = 10.0
 CHECK_ORDER_S = {"status": SCHEMA_WAIT_S}
 """Status also waits for the order of its history."""
 REPLICAS_MIN = 2
-CONNECTIONS = POOL_SIZE + 10
-"""Of a process: its pool, up to 8 it holds, one that listens, one that migrates beside it."""
+CONNECTIONS = 40
+"""Of a process at most, as docs/database.md has it."""
 DOMAIN_FIGURES = {
     "orchestrator": "batzen_transition_outbox_oldest_seconds",
     "status": "batzen_watches_open",
@@ -184,6 +184,13 @@ def _scaler_faults(one: dict, service: str) -> Iterator[str]:
         (policy.get("value"), policy.get("periodSeconds")) for policy in down.get("policies", [])
     ] != [(1, 60)]:
         yield f"{called(one)} takes pods, and their streams, faster than one a minute"
+
+
+@rule
+def figures_of_scaling_are_there(_: Manifests) -> Iterator[str]:
+    for service, figure in DOMAIN_FIGURES.items():
+        if figure not in {metric.name for metric in metrics_of(service)}:
+            yield f"{service} has no figure {figure}"
 
 
 @rule
