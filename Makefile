@@ -99,11 +99,12 @@ $(STATE)/bench.stamp: requirements/bench.txt bench/node/package-lock.json | $(ST
 	  else echo "No npm on this machine: nothing will be measured beside Node."; fi
 	@touch $@
 
-$(STATE)/deploy.stamp: deploy/tools/checks.txt deploy/tools/kubectl.txt deploy/tools/kubectl.sh | $(STATE)/dev.stamp
+$(STATE)/deploy.stamp: deploy/tools/checks.txt deploy/tools/kubectl.txt deploy/tools/kubectl.sh deploy/tools/prometheus.sh | $(STATE)/dev.stamp
 	@echo "Installing what checks the manifests (once) ..."
 	@$(PYTHON) -m venv $(STATE)/tools/manifests
 	@$(STATE)/tools/manifests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@PYTHON=$(BIN)/python deploy/tools/kubectl.sh $(STATE)/tools
+	@command -v promtool amtool > /dev/null || deploy/tools/prometheus.sh $(STATE)/tools || echo "Rules are not tested: no promtool."
 	@touch $@
 
 $(STATE)/stubs.stamp: $(PROTOS) | $(STATE)/local.stamp

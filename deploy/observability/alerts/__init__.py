@@ -1,0 +1,14 @@
+"""The alerts that stand on a threshold, by what they are about; the objectives' are in `slos.py`.
+
+Numbers are minutes and shares that the old specification or a guarantee names, or several times what is measured.
+A scrape every 15 s is assumed: a window has at least four points.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deploy.observability.alerts import calls, money, process, streams, stripe
+from deploy.observability.rule import Group
+
+GROUPS: Final[tuple[Group, ...]] = (money.GROUP, stripe.GROUP, streams.GROUP, calls.GROUP, process.GROUP)

@@ -1,0 +1,400 @@
+"""For each alert, series that fire it and series that do not, both close to its threshold.
+
+Values are promtool's: `0+3x40` begins at 0 and grows by 3 each interval, 40 times; `_` is no sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from deploy.observability.alerts.process import MEMORY_MIB_MAX
+from deploy.observability.rule import SERVICES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is scraped, and whether an alert fires then."""
+
+    fires: bool
+    at: str
+    series: Mapping[str, str]
+    begins_s: int = 0
+    """When what the alert tells begins; it does not fire before that has lasted."""
+
+
+def fires(at: str, series: Mapping[str, str], *, begins_s: int = 0) -> Case:
+    """The alert fires at a time, and has not before it lasted as long as its rule says."""
+    return Case(fires=True, at=at, series=series, begins_s=begins_s)
+
+
+def rests(at: str, series: Mapping[str, str]) -> Case:
+    """The alert does not fire."""
+    return Case(fires=False, at=at, series=series)
+
+
+def _histogram(metric: str, *, le: Mapping[str, str], labels: str = "") -> dict[str, str]:
+    """Return the buckets of a histogram, whose last one is that of all."""
+    comma = "," if labels else ""
+    buckets = {f'{metric}_bucket{{{labels}{comma}le="{bound}"}}': values for bound, values in le.items()}
+    every = f"{metric}_count{{{labels}}}" if labels else f"{metric}_count"
+    return {**buckets, every: le["+Inf"]}
+
+
+def _calls(**codes: str) -> dict[str, str]:
+    labels = 'job="orchestrator",method="OrchestratorService/StartPayment"'
+    return {f'batzen_rpc_requests_total{{{labels},code="{code}"}}': values for code, values in codes.items()}
+
+
+def _replicas(**values: str) -> dict[str, str]:
+    return {f'batzen_build_info{{job="{job}",version="1",commit="a"}}': series for job, series in values.items()}
+
+
+def _one_in(intervals: int) -> str:
+    """Return a counter that grows by one in so many intervals."""
+    return " ".join(f"{count}x{intervals - 1}" for count in range(20))
+
+
+def _traffic(*spells: tuple[int, float, float], code: str = "UNAVAILABLE") -> dict[str, str]:
+    """Return calls in spells of so many intervals, in each of which so many are made and so many fail."""
+    made, failed = [0.0], [0.0]
+    for intervals, calls, failures in spells:
+        for _ in range(intervals):
+            made.append(made[-1] + calls - failures)
+            failed.append(failed[-1] + failures)
+    return _calls(**{"OK": _values(made), code: _values(failed)})
+
+
+def _values(samples: list[float]) -> str:
+    return " ".join(f"{sample:.4f}" for sample in samples)
+
+
+def _stripe_calls(**outcomes: str) -> dict[str, str]:
+    labels = 'job="gateway",operation="POST payment_intents one confirm"'
+    return {
+        f'batzen_stripe_calls_total{{{labels},outcome="{outcome}"}}': values for outcome, values in outcomes.items()
+    }
+
+
+def _succeeded(values: str) -> dict[str, str]:
+    return {'batzen_payments_ended_total{job="orchestrator",state="SUCCEEDED"}': values}
+
+
+def _received(values: str) -> dict[str, str]:
+    return {'batzen_webhooks_received_total{job="gateway",type="charge.refunded",outcome="accepted"}': values}
+
+
+def _ends(**reasons: str) -> dict[str, str]:
+    return {f'batzen_watch_ends_total{{job="status",reason="{reason}"}}': values for reason, values in reasons.items()}
+
+
+def _memory(service: str, mib: float) -> dict[str, str]:
+    return {f'process_resident_memory_bytes{{job="{service}",instance="a"}}': f"{mib * 1024**2:.0f}x100"}
+
+
+def _versions(*versions: str) -> dict[str, str]:
+    return {
+        f'batzen_build_info{{job="status",instance="{version}",version="{version}",commit="c"}}': "1x400"
+        for version in versions
+    }
+
+
+def _quantile(metric: str, threshold: float, labels: str = "", *, quantile: float = 0.95) -> tuple[Case, Case]:
+    """Return cases in which a percentile is 1.25 times a threshold, and 0.8 times."""
+    return tuple(  # type: ignore[return-value]
+        make(
+            "12m",
+            _histogram(
+                metric,
+                labels=labels,
+                le={"0.0": "0x80", f"{threshold * factor / quantile:.6f}": "0+100x80", "+Inf": "0+100x80"},
+            ),
+        )
+        for make, factor in ((fires, 1.25), (rests, 0.8))
+    )
+
+
+def _duration(job: str, method: str, threshold: float) -> tuple[Case, ...]:
+    metric = "batzen_rpc_duration_seconds"
+    return (
+        *_quantile(metric, threshold, f'job="{job}",method="{method}"'),
+        # Another method may take its time.
+        rests("12m", _histogram(metric, labels=f'job="{job}",method="Other"', le={"9.0": "0x80", "+Inf": "0+100x80"})),
+    )
+
+
+ALL_SEEN: Final = dict.fromkeys(SERVICES, "1x60")
+
+OBJECTIVES: Final[dict[str, tuple[Case, ...]]] = {
+    "payment-calls": (
+        fires("1h20m", _traffic((36, 1000, 18))),
+        rests("1h20m", _traffic((36, 1000, 5))),
+    ),
+    "webhook-to-status": (
+        fires(
+            "1h20m",
+            _histogram(
+                "batzen_webhook_to_status_seconds", le={"30.0": "0+83x36", "60.0": "0+99x36", "+Inf": "0+100x36"}
+            ),
+        ),
+        rests(
+            "1h20m",
+            _histogram(
+                "batzen_webhook_to_status_seconds", le={"10.0": "0+5x36", "30.0": "0+95x36", "+Inf": "0+100x36"}
+            ),
+        ),
+    ),
+    "watch-lag": (
+        fires(
+            "1h20m", _histogram("batzen_watch_lag_seconds", le={"1.0": "0+83x36", "5.0": "0+99x36", "+Inf": "0+100x36"})
+        ),
+        rests(
+            "1h20m", _histogram("batzen_watch_lag_seconds", le={"0.5": "0+5x36", "1.0": "0+95x36", "+Inf": "0+100x36"})
+        ),
+    ),
+}
+"""For each objective, events that spend its budget 17 times too fast, and events that spend it five times too fast."""
+CASES: Final[dict[str, tuple[Case, ...]]] = {
+    # Two and a half minutes between samples, a thousand calls in each interval unless they are few.
+    "BatzenBudgetBurnsFast": (
+        # An hour at 18 times the budget, after six that were good.
+        fires("7h", _traffic((144, 1000, 0), (26, 1000, 18))),
+        # Six hours at 7.5 times.
+        fires("6h30m", _traffic((158, 1000, 7.5)), begins_s=150),
+        # An hour at 12, five minutes at 18; and an hour at 16, five minutes at 12.
+        rests("7h", _traffic((144, 1000, 0), (22, 1000, 11), (4, 1000, 18))),
+        rests("7h", _traffic((144, 1000, 0), (20, 1000, 17), (6, 1000, 12))),
+        # Six hours at 5, half an hour at 7.5; and the other way round.
+        rests("7h", _traffic((155, 1000, 4.8), (15, 1000, 7.5))),
+        rests("7h", _traffic((155, 1000, 7.5), (15, 1000, 5))),
+        # Few calls: four failures in an hour are enough, two are not.
+        fires("7h", _traffic((144, 10, 0), (26, 10, 4 / 24))),
+        rests("7h", _traffic((144, 5, 0), (26, 5, 2 / 24))),
+        # The same of six hours.
+        fires("6h30m", _traffic((158, 3.5, 4 / 144))),
+        rests("6h30m", _traffic((158, 1.75, 2 / 144))),
+        # What a caller did wrong is no failure of ours.
+        rests("7h", _traffic((170, 1000, 18), code="INVALID_ARGUMENT")),
+    ),
+    # Half an hour between samples.
+    "BatzenBudgetBurnsSlowly": (
+        # A day at four times the budget, after three good ones with more traffic.
+        fires("4d", _traffic((144, 2000, 0), (50, 1000, 4))),
+        # Three days at 1.3 times.
+        fires("4d", _traffic((194, 1000, 1.3)), begins_s=3 * 1800),
+        # A day at 2.6, two hours at 4; and the other way round.
+        rests("4d", _traffic((144, 2000, 0), (43, 1000, 2.5), (7, 1000, 4))),
+        rests("4d", _traffic((144, 2000, 0), (43, 1000, 4), (7, 1000, 2.5))),
+        # Three days at 0.75, six hours at 1.3; and the other way round.
+        rests("4d", _traffic((179, 1000, 0.7), (15, 1000, 1.3))),
+        rests("4d", _traffic((179, 1000, 1.3), (15, 1000, 0.7))),
+        # Few calls: four failures in a day are enough, two are not.
+        fires("4d", _traffic((144, 90, 0), (50, 21, 4 / 48))),
+        rests("100h", _traffic((144, 90, 0), (58, 10.5, 2 / 48))),
+        # The same of three days.
+        fires("4d", _traffic((194, 21, 4 / 144))),
+        rests("4d", _traffic((194, 10.5, 2 / 144))),
+    ),
+    # Money
+    "BatzenOutcomeUnknown": (
+        fires("3m", {'batzen_payments_unknown_oldest_seconds{job="gateway"}': "700x20"}),
+        rests("10m", {'batzen_payments_unknown_oldest_seconds{job="gateway"}': "500x60"}),
+    ),
+    "BatzenTransitionsNotRecorded": (
+        fires("3m", {'batzen_transition_outbox_oldest_seconds{job="orchestrator"}': "150x20"}),
+        rests("10m", {'batzen_transition_outbox_oldest_seconds{job="orchestrator"}': "100x60"}),
+    ),
+    "BatzenWorkLate": (
+        fires("8m", {'batzen_work_oldest_due_seconds{job="gateway",kind="event"}': "400x60"}),
+        rests("10m", {'batzen_work_oldest_due_seconds{job="gateway",kind="event"}': "250x60"}),
+    ),
+    "BatzenWorkPilesUp": (
+        fires("15m", {'batzen_work_due{job="gateway",kind="event"}': "1300x100"}),
+        rests("15m", {'batzen_work_due{job="gateway",kind="event"}': "900x100"}),
+    ),
+    "BatzenDeadLetters": (
+        fires("3m", {'batzen_dead_letters{job="gateway",kind="event"}': "1x20"}),
+        rests("10m", {'batzen_dead_letters{job="gateway",kind="event"}': "0x60"}),
+    ),
+    "BatzenAttention": (
+        fires("8m", {'batzen_attention_payments{job="orchestrator",kind="LATE_MONEY"}': "1x40"}),
+        rests("10m", {'batzen_attention_payments{job="orchestrator",kind="LATE_MONEY"}': "0x60"}),
+    ),
+    "BatzenRecoveriesFail": (
+        fires(
+            "8m",
+            {
+                'batzen_recoveries_total{outcome="moved"}': "0+8x40",
+                'batzen_recoveries_total{outcome="failed"}': "0+2x40",
+            },
+        ),
+        rests(
+            "8m",
+            {
+                'batzen_recoveries_total{outcome="moved"}': "0+95x40",
+                'batzen_recoveries_total{outcome="failed"}': "0+5x40",
+            },
+        ),
+        # Three of seven failed: too few to say.
+        rests(
+            "8m",
+            {
+                'batzen_recoveries_total{outcome="moved"}': "0 4x40",
+                'batzen_recoveries_total{outcome="failed"}': "0 3x40",
+            },
+        ),
+        fires(
+            "8m",
+            {
+                'batzen_recoveries_total{outcome="moved"}': "0 8x40",
+                'batzen_recoveries_total{outcome="failed"}': "0 5x40",
+            },
+        ),
+    ),
+    "BatzenStatesSlow": (
+        *_quantile("batzen_payment_state_seconds", 5, 'state="PROCESSING"'),
+        rests(
+            "12m",
+            _histogram(
+                "batzen_payment_state_seconds", labels='state="REQUIRES_ACTION"', le={"9.0": "0x80", "+Inf": "0+100x80"}
+            ),
+        ),
+    ),
+    # Stripe
+    "BatzenStripeAway": (
+        fires("3m", {'batzen_stripe_breaker_open{job="gateway",share="pay"}': "1x20"}),
+        rests("10m", {'batzen_stripe_breaker_open{job="gateway",share="pay"}': "0x60"}),
+    ),
+    "BatzenStripeKeyRefused": (
+        fires("3m", {'batzen_stripe_key_refused{job="gateway"}': "1x20"}),
+        rests("10m", {'batzen_stripe_key_refused{job="gateway"}': "0x60"}),
+    ),
+    "BatzenStripeErrors": (
+        fires("8m", _stripe_calls(answer="0+94x60", silence="0+3x60", failure="0+3x60")),
+        rests("12m", _stripe_calls(answer="0+96x60", silence="0+4x60", refusal="0+5x60")),
+        # Two in five minutes are too few to say, four are not.
+        rests("12m", _stripe_calls(answer="0+1x60", silence=_one_in(9))),
+        fires("12m", _stripe_calls(answer="0+1x60", silence=_one_in(5))),
+    ),
+    "BatzenStripeRateWaits": _quantile("batzen_stripe_rate_wait_seconds", 0.5),
+    "BatzenWebhookSignaturesInvalid": (
+        fires("4m", {'batzen_webhook_signature_failures_total{endpoint="platform"}': "0 6x60"}),
+        rests("10m", {'batzen_webhook_signature_failures_total{endpoint="platform"}': _one_in(5)}),
+    ),
+    "BatzenWebhooksStopped": (
+        fires("10m", _succeeded("0 12x200") | _received("5x200")),
+        fires("10m", _succeeded("0 12x200")),
+        rests("10m", _succeeded("0 12x200") | _received("0 1x200")),
+        # A quiet night: eight payments without a webhook say nothing.
+        rests("20m", _succeeded("0 8x200")),
+    ),
+    "BatzenWebhooksLate": _quantile("batzen_webhook_lag_seconds", 60),
+    "BatzenInboxOld": (
+        fires("3m", {'batzen_webhook_inbox_oldest_seconds{job="gateway"}': "150x20"}),
+        rests("10m", {'batzen_webhook_inbox_oldest_seconds{job="gateway"}': "100x60"}),
+    ),
+    "BatzenInboxDeep": (
+        fires("8m", {'batzen_webhook_inbox_pending{job="gateway"}': "1300x60"}),
+        rests("10m", {'batzen_webhook_inbox_pending{job="gateway"}': "900x60"}),
+    ),
+    # Streams
+    "BatzenWatchesUnstable": (
+        fires("8m", _ends(left="0+94x60", WATCH_OVERFLOW="0+3x60", DEPENDENCY_UNAVAILABLE="0+3x60")),
+        rests("12m", _ends(left="0+96x60", WATCH_OVERFLOW="0+4x60", SHUTTING_DOWN="0+4x60")),
+        rests("8m", _ends(left="0 12x60", other="0 3x60")),
+        fires("8m", _ends(left="0 20x60", other="0 8x60")),
+    ),
+    "BatzenWatchesOpenSlowly": _quantile("batzen_watch_first_update_seconds", 0.3),
+    "BatzenStateUpdatesSlow": _quantile("batzen_watch_lag_seconds", 0.05),
+    "BatzenFeedBehind": (
+        fires("3m", {'batzen_feed_behind_seconds{job="status"}': "75x20"}),
+        rests("10m", {'batzen_feed_behind_seconds{job="status"}': "50x60"}),
+    ),
+    # Calls
+    "BatzenCallsFail": (
+        fires("4m", _calls(OK="0+10x60", UNAVAILABLE="0+1x60", INTERNAL=_one_in(2))),
+        rests("10m", _calls(OK="0+10x60", UNAVAILABLE="0+1x60", NOT_FOUND="0+10x60")),
+    ),
+    "BatzenStartSlow": _duration("orchestrator", "OrchestratorService/StartPayment", 0.5),
+    "BatzenStatusReadsSlow": _duration("status", "StatusService/GetPayment", 0.1),
+    # Processes
+    "BatzenServiceUnseen": (
+        *(
+            fires("3m", _replicas(**{job: values for job, values in ALL_SEEN.items() if job != gone}))
+            for gone in SERVICES
+        ),
+        rests("10m", _replicas(**ALL_SEEN)),
+    ),
+    "BatzenReplicaUnseen": (
+        fires("8m", {'up{job="status",instance="a"}': "0x40"}),
+        rests("10m", {'up{job="status",instance="a"}': "1x60", 'up{job="somebody-else",instance="a"}': "0x60"}),
+    ),
+    "BatzenNoReplicaReady": (
+        fires(
+            "2m", {'batzen_ready{job="status",instance="a"}': "0x20", 'batzen_ready{job="status",instance="b"}': "0x20"}
+        ),
+        rests(
+            "10m",
+            {'batzen_ready{job="status",instance="a"}': "0x60", 'batzen_ready{job="status",instance="b"}': "1x60"},
+        ),
+    ),
+    "BatzenReplicaNotReady": (
+        fires(
+            "8m", {'batzen_ready{job="status",instance="a"}': "0x60", 'batzen_ready{job="status",instance="b"}': "1x60"}
+        ),
+        rests("10m", {'batzen_ready{job="status",instance="a"}': "1x60"}),
+    ),
+    "BatzenDatabaseAway": (
+        fires("3m", {'batzen_database_unavailable_total{job="status"}': "0+5x40"}),
+        rests("10m", {'batzen_database_unavailable_total{job="status"}': "7x60"}),
+        # A failover of half a minute.
+        rests("2m", {'batzen_database_unavailable_total{job="status"}': "0 0 9 18x60"}),
+    ),
+    "BatzenConnectionsScarce": (
+        fires("4m", {'batzen_database_connections{job="status",instance="a",state="waiting"}': "10x60"}),
+        rests("10m", {'batzen_database_connections{job="status",instance="a",state="waiting"}': "7x60"}),
+        rests("10m", {'batzen_database_connections{job="status",instance="a",state="busy"}': "16x60"}),
+    ),
+    "BatzenFiguresOld": (
+        fires("3m30s", {'batzen_sample_timestamp_seconds{job="gateway"}': "0x60"}, begins_s=135),
+        # Ninety seconds behind the time, all the while.
+        rests("10m", {'batzen_sample_timestamp_seconds{job="gateway"}': "-90+15x60"}),
+    ),
+    "BatzenBackgroundTaskFails": (
+        fires("6m", {'batzen_background_failures_total{job="status",task="hints"}': "0 3x60"}),
+        rests("10m", {'batzen_background_failures_total{job="status",task="hints"}': "0 2x60"}),
+    ),
+    "BatzenRestarts": (
+        fires("6m", {'process_start_time_seconds{job="status",instance="a"}': "1 2 3 4x60"}),
+        rests("6m", {'process_start_time_seconds{job="status",instance="a"}': "1 2 3x60"}),
+    ),
+    "BatzenEventLoopLags": _quantile("batzen_event_loop_lag_seconds", 0.1, 'job="status",instance="a"', quantile=0.99),
+    "BatzenMemoryHigh": (
+        *(fires("15m", _memory(service, mib)) for service, mib in MEMORY_MIB_MAX.items()),
+        *(rests("15m", _memory(service, mib * 0.7)) for service, mib in MEMORY_MIB_MAX.items()),
+    ),
+    "BatzenLogLinesDropped": (
+        fires("6m", {'batzen_log_lines_dropped_total{job="status",instance="a"}': "0 0 40x60"}),
+        rests("10m", {'batzen_log_lines_dropped_total{job="status",instance="a"}': "40x60"}),
+    ),
+    "BatzenCertificateExpires": (
+        # Promtool's time begins at 0.
+        fires(
+            "8m",
+            {'batzen_certificate_expiry_timestamp_seconds{job="status",instance="a",file="certificate"}': "12000x60"},
+        ),
+        rests(
+            "10m",
+            {'batzen_certificate_expiry_timestamp_seconds{job="status",instance="a",file="certificate"}': "18000x60"},
+        ),
+        # No certificate at all.
+        rests(
+            "10m", {'batzen_certificate_expiry_timestamp_seconds{job="status",instance="a",file="certificate"}': "0x60"}
+        ),
+    ),
+    "BatzenVersionSkew": (
+        fires("80m", _versions("1", "2")),
+        rests("80m", _versions("1")),
+    ),
+}
