@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,11 +14,17 @@ from cryptography import x509
 from google.protobuf.wrappers_pb2 import StringValue
 
 from batzen._channel import streaming
+from batzen.version import build
 from local.issuer import Issuer
-from services.errors import FieldInvalid
+from services.errors import DependencyUnavailable, FieldInvalid
+from services.runtime.database.connections import unavailable_as_service_error
 from services.runtime.observability import metrics_port, process_metrics
 from services.runtime.observability.metrics import OFF, OTHER, Meter, counter, gauge, histogram, one_of, up_to
 from services.runtime.observability.process_metrics import Occupancy, observed_process, show_pools
+from services.runtime.process import logs
+from services.runtime.process.service import ProcessSettings
+from services.runtime.process.settings import reading
+from services.runtime.work.loops import detached
 from tests.eventually import eventually
 from tests.metrics import CATALOGUE, Figures, scraped
 from tests.runtime.echo import SERVICE, echo, refusal, serving, unary, watch
@@ -277,3 +284,33 @@ async def test_pools_are_shown_together() -> None:
 async def test_without_a_place_to_listen_nothing_is_measured() -> None:
     async with observed_process(listen=None, version="1", commit="", certificates={}, counts={}) as meter:
         assert not meter.is_on
+
+
+async def test_what_a_process_counts_itself_is_among_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {
+        "BATZEN_ENVIRONMENT": "development",
+        "BATZEN_RUNTIME_DATABASE_URL": "postgresql+asyncpg://role:word@127.0.0.1:9/nowhere",
+        "BATZEN_JWKS": "/nowhere",
+        "BATZEN_TOKEN_ISSUER": "issuer",
+        "BATZEN_TOKEN_AUDIENCE": "audience",
+        "BATZEN_METRICS_LISTEN": "127.0.0.1:0",
+    }
+    with reading(environ) as read:
+        settings = ProcessSettings.read(read, listen="127.0.0.1:0")
+
+    async def fail() -> None:
+        raise ValueError("a bug")
+
+    async with settings.metering() as meter:
+        with pytest.raises(DependencyUnavailable), unavailable_as_service_error():
+            raise ConnectionRefusedError
+        with pytest.raises(ValueError, match="a bug"):
+            await detached(fail(), name="the task")
+        monkeypatch.setattr(logs, "LINES_WAITING_MAX", 0)
+        with logs.json_logs(service="test", write=lambda _: None):
+            logging.getLogger("services").error("does not fit")
+        now = await figures(meter)
+    assert now["batzen_database_unavailable_total"] == 1
+    assert now.of("batzen_background_failures_total", task="the task") == 1
+    assert now["batzen_log_lines_dropped_total"] == 1
+    assert now.says("batzen_build_info", "version") == {build().version}

@@ -86,15 +86,11 @@ CONNECTIONS_MAX: Final = gauge("batzen_database_connections_max", "How many conn
 DATABASE_UNAVAILABLE: Final = counter(
     "batzen_database_unavailable_total", "Uses of the database that ended because it was away or too busy."
 )
-SAMPLE_TIME: Final = gauge(
-    "batzen_sample_timestamp_seconds",
-    "When the figures that are looked up in the database were last looked up: the older, the less they say.",
-)
 
 METRICS: Final[tuple[Metric, ...]] = (
     RPC_REQUESTS, RPC_DURATION, RPC_REFUSALS, RPC_IN_FLIGHT, STREAMS_OPEN, BUILD_INFO, READY, LOOP_LAG, LINES_DROPPED,
     SPANS_DROPPED, REPORTS_DROPPED,
-    BACKGROUND_FAILURES, CERTIFICATE_EXPIRY, CONNECTIONS, CONNECTIONS_MAX, DATABASE_UNAVAILABLE, SAMPLE_TIME,
+    BACKGROUND_FAILURES, CERTIFICATE_EXPIRY, CONNECTIONS, CONNECTIONS_MAX, DATABASE_UNAVAILABLE,
 )  # fmt: skip
 
 

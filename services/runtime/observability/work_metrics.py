@@ -54,7 +54,12 @@ DEAD_LETTERS: Final = gauge(
     _KIND,
 )
 
-METRICS: Final[tuple[Metric, ...]] = (WORK_DUE, WORK_OLDEST, WORK_RUNS, DEAD_LETTERS)
+SAMPLE_TIME: Final = gauge(
+    "batzen_sample_timestamp_seconds",
+    "When the figures that are looked up in the database were last looked up: the older, the less they say.",
+)
+
+METRICS: Final[tuple[Metric, ...]] = (WORK_DUE, WORK_OLDEST, WORK_RUNS, DEAD_LETTERS, SAMPLE_TIME)
 
 
 class WorkMetrics:

@@ -13,8 +13,7 @@ from typing import Final
 
 from services.runtime.database.connections import DirectConnections
 from services.runtime.observability.metrics import Meter
-from services.runtime.observability.process_metrics import SAMPLE_TIME
-from services.runtime.observability.work_metrics import COUNTED_MAX, WorkMetrics
+from services.runtime.observability.work_metrics import COUNTED_MAX, SAMPLE_TIME, WorkMetrics
 from services.runtime.process.clock import Clock
 from services.runtime.work import statements
 from services.runtime.work.kinds import WorkKind

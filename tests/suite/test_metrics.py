@@ -1,0 +1,98 @@
+"""Every figure that is declared is there in the running service, and moves when what it counts happens."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp
+import pytest
+
+from local.environments import SERVICES
+from local.ports import HOST
+from local.suite import Suite
+from services.runtime.observability.metrics import Kind, Metric
+from tests.eventually import eventually
+from tests.metrics import Figures, metrics_of
+from tests.suite.journeys import Traveller, pay, pay_and_refund, pay_with_3ds, pay_with_a_coupon
+
+ELSEWHERE: Final = {
+    "batzen_rpc_refusals_total": "tests/runtime/test_metrics.py",
+    "batzen_log_lines_dropped_total": "tests/runtime/test_metrics.py",
+    "batzen_background_failures_total": "tests/runtime/test_metrics.py",
+    "batzen_database_unavailable_total": "tests/runtime/test_metrics.py",
+    "batzen_work_runs_total": "tests/runtime/test_work_metrics.py",
+    "batzen_payments_refunds_failed_minor_total": "tests/orchestrator/test_metrics.py",
+    "batzen_recoveries_total": "tests/orchestrator/test_metrics.py",
+    "batzen_webhook_to_status_seconds": "tests/orchestrator/test_metrics.py",
+    "batzen_watch_ends_total": "tests/status/test_metrics.py",
+    "batzen_webhook_refusals_total": "tests/gateway/test_metrics.py",
+    "batzen_webhook_signature_failures_total": "tests/gateway/test_metrics.py",
+    "batzen_webhook_lag_seconds": "tests/gateway/test_metrics.py",
+    "batzen_webhook_apply_seconds": "tests/gateway/test_metrics.py",
+    "batzen_delivery_seconds": "tests/gateway/test_metrics.py",
+}
+"""Counters and histograms that an everyday journey need not move, and where they are shown to."""
+
+
+async def answered(suite: Suite, service: str) -> bytes:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{HOST}:{suite.ports[f'{service}-metrics']}/metrics") as answer,
+    ):
+        assert answer.status == 200
+        return await answer.read()
+
+
+async def figures(suite: Suite) -> dict[str, Figures]:
+    return {service: Figures.read(await answered(suite, service)) for service in SERVICES}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_exports_what_is_declared_for_it_and_nothing_else(suite: Suite, service: str) -> None:
+    families = [
+        line.split() for line in (await answered(suite, service)).decode().splitlines() if line.startswith("# TYPE")
+    ]
+    exported = {(name, kind) for _, _, name, kind in families if name.startswith("batzen_")}
+    declared = {(metric.name, str(metric.kind)) for metric in metrics_of(service)}
+    if suite.env_for(service).get("BATZEN_TLS_CERTIFICATE") is None:
+        declared -= {("batzen_certificate_expiry_timestamp_seconds", "gauge")}
+    assert exported == declared
+
+
+async def test_each_figure_moves_when_what_it_counts_happens(suite: Suite, traveller: Traveller) -> None:
+    before = await figures(suite)
+    declined = (await traveller.start()).payment.payment_id
+    await traveller.submit(declined, "pm_card_chargeDeclined")
+    async with traveller.shop.watch(declined) as updates:
+        await anext(aiter(updates))
+        for journey in (pay, pay_with_3ds, pay_and_refund, pay_with_a_coupon):
+            await journey(traveller)
+        await traveller.cancel(declined)
+        await eventually(lambda: is_told(suite, before))
+    now = await figures(suite)
+    still = {metric.name for service in SERVICES for metric in metrics_of(service) if counts(metric)}
+    for service in SERVICES:
+        for metric in metrics_of(service):
+            name = metric.name if metric.kind is Kind.COUNTER else f"{metric.name}_count"
+            if now[service].total(name) > before[service].total(name):
+                still.discard(metric.name)
+    assert still <= set(ELSEWHERE)
+
+
+async def is_told(suite: Suite, before: dict[str, Figures]) -> bool:
+    """Whether all is counted that comes later than the answer of a journey."""
+    now = await figures(suite)
+    told = "batzen_watch_lag_seconds_count"
+    redeemed = "batzen_quote_redemptions_total"
+    return now["status"].total(told) > before["status"].total(told) and now["pricing"].total(redeemed) > before[
+        "pricing"
+    ].total(redeemed)
+
+
+def counts(metric: Metric) -> bool:
+    """Whether a figure only grows; what a gauge shows is tested where it is made to show it."""
+    return metric.kind is not Kind.GAUGE
+
+
+async def test_no_figure_is_said_to_move_elsewhere_that_is_not_there() -> None:
+    assert set(ELSEWHERE) <= {metric.name for service in SERVICES for metric in metrics_of(service)}
