@@ -20,6 +20,7 @@ from local.environments import SERVICES
 BENCHES: Final = {
     "cost": "what a payment costs before and after a change, beside a shop without guarantees",
     "tracing": "what traces cost a payment, off, at 10 % and of every call",
+    "metrics": "what metrics cost a payment, and what a scrape takes",
     "payments": "a payment from its start to its success, through the whole suite",
     "floods": "a well-behaved caller while somebody floods the server",
     "waiting": "StartPayment while others wait, or ask again and again",

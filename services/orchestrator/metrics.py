@@ -32,10 +32,12 @@ DECLINE_CODES: Final = (
     "invalid_expiry_year", "invalid_number", "invalid_pin", "issuer_not_available", "lost_card",
     "merchant_blacklist", "mobile_device_authentication_required", "new_account_information_available",
     "no_action_taken", "not_permitted", "offline_pin_required", "online_or_offline_pin_required", "pickup_card",
-    "pin_try_exceeded", "previously_declined_do_not_retry", "processing_error", "reenter_transaction",
+    "pin_try_exceeded", "processing_error", "reenter_transaction",
     "restricted_card", "revocation_of_all_authorizations", "revocation_of_authorization", "security_violation",
     "service_not_allowed", "stolen_card", "stop_payment_order", "testmode_decline", "transaction_not_allowed",
     "try_again_later", "withdrawal_count_limit_exceeded",
+    # Without a decline code the error's own code counts.
+    "card_declined", "payment_intent_authentication_failure",
 )  # fmt: skip
 """Those that Stripe documents; https://docs.stripe.com/declines/codes."""
 
@@ -61,7 +63,7 @@ REFUNDS_FAILED: Final = counter(
 )
 DECLINES: Final = counter(
     "batzen_payment_declines_total",
-    "Confirms that were declined, by Stripe's decline code." + _MISSES,
+    "Confirms that were declined, by Stripe's decline code, or its error code where there is none." + _MISSES,
     one_of("code", *DECLINE_CODES),
 )
 OUTBOX_PENDING: Final = gauge(

@@ -10,6 +10,7 @@ import pytest
 
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
+from sandbox import cards
 from services.orchestrator.__main__ import look_at_waiting
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.policies import RETRY_MAX
@@ -228,3 +229,9 @@ async def test_a_look_at_what_is_due_does_not_read_what_is_not(counting: Countin
     found = {row["kind"]: row["due"] for row in await full.fetch(look, timedelta(0), COUNTED_MAX)}
     assert found == {"payments": ROWS // 1_000, "expiries": 0, "quote_ends": 0}
     assert await rows_read(full, look, timedelta(0), COUNTED_MAX) <= ROWS // 100
+
+
+def test_each_decline_of_the_stand_in_has_a_series_of_its_own() -> None:
+    declines = [one for one in vars(cards).values() if isinstance(one, cards.Decline)]
+    assert len(declines) > 3
+    assert {one.decline_code or one.code for one in declines} <= set(DECLINE_CODES)

@@ -18,6 +18,8 @@ from tests.suite.journeys import Traveller, pay, pay_and_refund, pay_with_3ds, p
 ELSEWHERE: Final = {
     "batzen_rpc_refusals_total": "tests/runtime/test_metrics.py",
     "batzen_log_lines_dropped_total": "tests/runtime/test_metrics.py",
+    "batzen_trace_spans_dropped_total": "tests/runtime/test_tracing.py",
+    "batzen_error_reports_dropped_total": "tests/runtime/test_error_tracking.py",
     "batzen_background_failures_total": "tests/runtime/test_metrics.py",
     "batzen_database_unavailable_total": "tests/runtime/test_metrics.py",
     "batzen_work_runs_total": "tests/runtime/test_work_metrics.py",
