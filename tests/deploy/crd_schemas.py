@@ -123,7 +123,14 @@ CLUSTER: Final = of(
     ),
     bootstrap=of(
         "initdb",
-        initdb=of("database owner secret", database=TEXT, owner=TEXT, secret=REF, postInitApplicationSQL=several(TEXT)),
+        initdb=of(
+            "encoding database owner secret",
+            encoding={"const": "UTF8"},
+            database=TEXT,
+            owner=TEXT,
+            secret=REF,
+            postInitApplicationSQL=several(TEXT),
+        ),
     ),
     managed=of(
         "roles",
