@@ -88,7 +88,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def complaints(suite: Suite, service: str) -> str:
     """Return the last lines of a service's log that are not everyday ones."""
-    lines = (suite.logs / f"{service}.log").read_text(errors="replace").splitlines()
+    log = suite.logs / f"{service}.log"
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []  # what fails may be the suite's end
     return "\n".join([line for line in lines if not _is_everyday(line)][-LINES_TOLD_MAX:])
 
 
