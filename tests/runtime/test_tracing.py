@@ -350,10 +350,14 @@ class Stuck(SpanExporter):
 
 
 class Away(SpanExporter):
-    """A collector that cannot be reached; in the worst way."""
+    """A collector that cannot be reached, for as long as it is away; in the worst way."""
+
+    is_away = True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        raise ConnectionError("nobody there")
+        if self.is_away:
+            raise ConnectionError("nobody there")
+        return SpanExportResult.SUCCESS
 
 
 async def test_a_collector_that_hangs_holds_up_no_call_and_no_end(
@@ -385,6 +389,21 @@ async def test_a_collector_that_is_away_costs_the_spans_alone(issuer: Issuer) ->
                 assert await served.unary()(HELLO) == HELLO
             exported.flush()
             assert (exported.written, exported.dropped) == (3, 3)
+
+
+def test_the_log_says_once_that_the_collector_is_away_and_once_that_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    collector = Away()
+    with recording(collector, service="tests", ratio=1) as exported:
+        for is_away in (False, True, True, True, False, False):
+            collector.is_away = is_away
+            with run(None):
+                pass
+            exported.flush()
+
+    said = [record.getMessage() for record in caplog.records if record.name == span_export.__name__]
+    assert said == ["The trace collector is away: ConnectionError", "The trace collector is back"]
 
 
 async def test_nobody_at_the_address_costs_the_spans_alone(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,8 @@ _logger = logging.getLogger(__name__)
 
 def collector(endpoint: str) -> SpanExporter:
     """Return what sends to the OTLP collector at `host:port`, in the cluster and in plaintext, as health is."""
+    # It would say so of every try, for as long as the collector is away; `_Counting` says when that begins and ends.
+    logging.getLogger(OTLPSpanExporter.__module__.rpartition(".")[0]).setLevel(logging.CRITICAL)
     return OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=EXPORT_S)
 
 
@@ -148,15 +150,21 @@ class _Counting(SpanExporter):
         self._inner = inner
         self.taken = 0
         self.failed = 0
+        self._is_away = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.taken += len(spans)
-        result = SpanExportResult.FAILURE
         try:
             result = self._inner.export(spans)
-        finally:
-            if result is not SpanExportResult.SUCCESS:
-                self.failed += len(spans)
+        except Exception as error:  # noqa: BLE001 whatever an exporter raises, it is the spans that are lost
+            result, why = SpanExportResult.FAILURE, type(error).__name__
+        else:
+            why = result.name
+        if result is not SpanExportResult.SUCCESS:
+            self.failed += len(spans)
+        if (result is SpanExportResult.SUCCESS) is self._is_away:
+            self._is_away = not self._is_away
+            _logger.warning("The trace collector %s", f"is away: {why}" if self._is_away else "is back")
         return result
 
     def shutdown(self) -> None:
