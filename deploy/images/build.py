@@ -91,9 +91,14 @@ def build(
             shutil.rmtree(context)
         built = Built(commit=commit, base=base, images=(services, sandbox, postgres))
         (store.home / RECORD).write_text(json.dumps(asdict(built), indent=2) + "\n")
-    if services.packed_bytes > PACKED_BYTES_MAX:
-        raise TooLarge(f"{SERVICES} has {services.packed_bytes:,} bytes packed, and {PACKED_BYTES_MAX:,} at most.")
+    check_size(services)
     return built
+
+
+def check_size(image: Image) -> None:
+    """Raise `TooLarge` for an image that has more than is promised."""
+    if image.packed_bytes > PACKED_BYTES_MAX:
+        raise TooLarge(f"{image.name} has {image.packed_bytes:,} bytes packed, and {PACKED_BYTES_MAX:,} at most.")
 
 
 class _Maker:
