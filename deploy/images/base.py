@@ -48,7 +48,7 @@ class Base:
 def find_base(store: Store, settings: Settings, *, archive: Path | None = None) -> Base:
     """Fetch the base that the settings name, or make one from `archive`, or from an archive that is made first."""
     if settings.base is not None:
-        store.buildah("pull", "--quiet", settings.base)
+        store.buildah("pull", "--quiet", "--policy", "missing", settings.base)  # a digest is never newer
         return _asked(store, settings.base)
     file = archive or made_archive(store, settings)
     with tempfile.TemporaryDirectory(dir=store.home) as folder:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from batzen.version import VERSION
+from deploy.images.base import NAME, find_base
 from deploy.images.build import LOCAL_TAG, PACKED_BYTES_MAX, POSTGRES, SANDBOX, SERVICES, build
 from deploy.images.settings import Settings
 from deploy.images.tools import Store, ToolFailed
@@ -134,6 +135,19 @@ def test_the_list_of_parts_has_every_wheel_with_its_hash_and_the_packages_of_deb
     assert {part["hashes"][0]["content"] for part in wheels} <= hashes
     assert {"libc6", "openssl", "ca-certificates", "tzdata"} <= packages
     assert listed["metadata"]["component"]["hashes"][0]["content"] == images.id(SERVICES)
+
+
+def test_a_base_that_is_named_by_digest_is_taken_as_it_is(images: Images) -> None:
+    """One that is here already, for want of a registry."""
+    [known] = json.loads(images.store.podman("image", "inspect", NAME))
+    pinned = Settings.from_environ({"BATZEN_IMAGE_BASE": f"{NAME}@{known['Digest']}"})
+
+    base = find_base(images.store, pinned)
+
+    assert base.reference == pinned.base
+    assert list(base.python) == images.record["base"]["python"]
+    with pytest.raises(ToolFailed):
+        find_base(images.store, Settings.from_environ({"BATZEN_IMAGE_BASE": f"{NAME}@sha256:{'0' * 64}"}))
 
 
 def test_the_same_base_and_commit_give_the_same_ids(images: Images, tmp_path: Path) -> None:
