@@ -24,7 +24,7 @@ test: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 test-pythons: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	@local/pythons.sh $(BIN)/uv $(STATE)
 
-soak: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+soak: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/patroni.stamp
 	$(BIN)/python -m pytest -q -m soak
 
 check: $(STATE)/dev.stamp $(STATE)/stubs.stamp
@@ -70,7 +70,7 @@ baseline: $(STATE)/dev.stamp
 	$(BIN)/buf build -o protos/baseline.binpb
 
 lock: $(STATE)/dev.stamp
-	cd requirements && for set in runtime local dev bench sandbox postgres image sbom; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
+	cd requirements && for set in runtime local dev bench sandbox postgres image sbom patroni; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $$set.in -o $$set.txt; done
 
 clean:
@@ -105,6 +105,15 @@ $(STATE)/deploy.stamp: deploy/tools/checks.txt deploy/tools/kubectl.txt deploy/t
 	@$(STATE)/tools/manifests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@PYTHON=$(BIN)/python deploy/tools/kubectl.sh $(STATE)/tools
 	@command -v promtool amtool > /dev/null || deploy/tools/prometheus.sh $(STATE)/tools || echo "Rules are not tested: no promtool."
+	@touch $@
+
+# The database cluster of the failover soak, by a Python that an unprivileged user can reach; it also needs etcd.
+$(STATE)/patroni.stamp: requirements/patroni.txt | $(STATE)/dev.stamp
+	@echo "Installing what the database cluster runs on (once) ..."
+	@command -v etcd > /dev/null || echo "No etcd on this machine: failover is not tried. apt-get install etcd-server"
+	@rm -rf $(STATE)/patroni
+	@$(BIN)/uv pip install --quiet --python "$$($(BIN)/python -m tests.suite.patroni)" --target $(STATE)/patroni \
+	  --require-hashes -r $<
 	@touch $@
 
 $(STATE)/stubs.stamp: $(PROTOS) | $(STATE)/local.stamp

@@ -31,7 +31,8 @@ from bench.sample import SNAPSHOT
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import DirectConnections, make_engine, plain_dsn, reading
 from services.runtime.process.lifecycle import utc_now
-from services.status.changes.log import XID_END, ChangeLog, Position
+from services.status.changes.cursors import XID_END, Position
+from services.status.changes.log import ChangeLog
 from services.status.domain.filters import Filter
 from services.status.listing.listing import PaymentList
 from services.status.storage.store import Place, StatusStore

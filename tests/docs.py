@@ -14,7 +14,7 @@ from typing import Final
 from services.access import TABLE
 from services.gateway.webhooks import events, refusals
 from services.status.domain.state_tables import render_tables
-from tests import metrics, settings
+from tests import metrics, settings, sharding_rules
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
 from tests.pricing import printed as pricing
@@ -50,6 +50,7 @@ PRINTED: Final = {
     "docs/settings.md": {"settings": settings.tables},
     "docs/gateway.md": {"subscriptions": events.table, "refusals": refusals.table},
     "docs/metrics.md": {"metrics": metrics.table},
+    "docs/scaling.md": {"sharding": sharding_rules.table},
     "docs/vocabularies.md": {"words": batzen.words, "nearest": batzen.nearest},
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }

@@ -15,8 +15,9 @@ from services.runtime.rpc.call_context import current_access, current_caller, cu
 from services.runtime.rpc.identity import Caller
 from services.shared import fields
 from services.shared.paging import position_in, token_for
+from services.status.changes.cursors import ONLY, cursor_of, positions_of
 from services.status.changes.followers import Follower, Followers
-from services.status.changes.log import ChangeLog, cursor_of, position_of
+from services.status.changes.log import ChangeLog, begin_of
 from services.status.domain.errors import PageTokenInvalid, PaymentNotFound
 from services.status.domain.filters import Filter
 from services.status.domain.records import Payment, open_month
@@ -172,7 +173,7 @@ class StatusServicer(StatusServiceServicer):
         cursor = ""
         if not request.page_token:  # before the list is read: what happens in between then comes twice, not never
             head = await self._log.head(wanted.tenant_id)
-            cursor = cursor_of(head.position, tenant_id=wanted.tenant_id)
+            cursor = cursor_of({ONLY: head.position}, tenant_id=wanted.tenant_id)
         page, next_page_token = await self._payments.page(wanted, size=size, token=request.page_token)
         return pb.ListPaymentsResponse(
             payments=map(payment_message, page), next_page_token=next_page_token, cursor=cursor
@@ -232,7 +233,7 @@ class StatusServicer(StatusServiceServicer):
         head = await self._log.head(wanted.tenant_id)
         begin = head.position
         if request.cursor:
-            begin = position_of(request.cursor, tenant_id=wanted.tenant_id, head=head)
+            begin = begin_of(positions_of(request.cursor, tenant_id=wanted.tenant_id), head)
         follower = Follower(
             self._followers, log=self._log, wanted=wanted, position=begin, until=head if closes else None
         )

@@ -43,8 +43,12 @@ class TcpProxy:
 
     def close(self) -> None:
         """Break off all connections, and let nobody through."""
-        self._to_port = None
+        self.lead_nowhere()
         self.cut()
+
+    def lead_nowhere(self) -> None:
+        """Let nobody new through."""
+        self._to_port = None
 
     def lead_to(self, port: int) -> None:
         """Let new connections through, to this port."""

@@ -16,7 +16,9 @@ from batzen.status.v1 import status_pb2 as pb
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.runtime.database.connections import make_engine, plain_dsn
-from services.status.changes.log import ChangeLog, OrderBroken, Position, check_order, cursor_of
+from services.shared.paging import TOKEN_CHARACTERS_MAX
+from services.status.changes.cursors import ONLY, SHARDS_MAX, XID_END, Position, cursor_of, positions_of
+from services.status.changes.log import ChangeLog, OrderBroken, check_order
 from services.status.domain.filters import Filter
 from services.status.watches.send_queue import StreamLimits
 from tests.conftest import MakeDatabase
@@ -419,12 +421,23 @@ async def test_a_history_from_another_server_does_not_start(make_database: MakeD
 async def test_a_cursor_that_is_none_of_ours_is_refused(replica: Replica) -> None:
     async with tenant(replica, "feed_cursor") as status, tenant(replica, "feed_other") as other:
         foreign = (await other.ListPayments(list_request())).cursor
-        ahead = cursor_of(Position(2**62), tenant_id="feed_cursor")
-        nonsense = cursor_of(Position(5, "pay_1", 3), tenant_id="feed_cursor")
-        for cursor in ("x", "=" * 40, foreign, foreign + "x", ahead, nonsense):
+        ahead = cursor_of({ONLY: Position(2**62)}, tenant_id="feed_cursor")
+        nonsense = cursor_of({ONLY: Position(5, "pay_1", 3)}, tenant_id="feed_cursor")
+        elsewhere = cursor_of({ONLY: Position(5), ONLY + 1: Position(5)}, tenant_id="feed_cursor")
+        for cursor in ("x", "=" * 40, foreign, foreign + "x", ahead, nonsense, elsewhere):
             async with feed(status, cursor=cursor) as changes:
                 refusal = await refused(changes.next())
             assert (refusal.code, refusal.reason, refusal.field) == ("INVALID_ARGUMENT", "CURSOR_INVALID", "cursor")
+
+
+def test_a_cursor_has_room_for_a_position_on_each_server() -> None:
+    longest = Position(XID_END - 1, f"pay_{'Z' * 26}", XID_END - 1)
+    positions = dict.fromkeys(range(SHARDS_MAX), longest)
+
+    cursor = cursor_of(positions, tenant_id="main")
+
+    assert positions_of(cursor, tenant_id="main") == positions
+    assert len(cursor) <= TOKEN_CHARACTERS_MAX
 
 
 async def test_a_feed_that_makes_no_sense_is_refused(status: StatusServiceStub) -> None:

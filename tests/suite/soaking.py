@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeVar
 
@@ -136,6 +138,8 @@ class Claim:
     refund_ids: set[str] = field(default_factory=set)
     revisions: list[int] = field(default_factory=list)
     """Those that its watcher was sent, in the order in which they came."""
+    facts: set[tuple[int, str, datetime]] = field(default_factory=set)
+    """The same as revision, request id and time of record: written again, it would be another."""
 
 
 class Troubles:
@@ -206,6 +210,13 @@ class Troubles:
         self.told[f"faults of kind {kind}"] += 1
 
 
+class Calm(Troubles):
+    """No trouble but what somebody else makes."""
+
+    async def step(self) -> None:
+        self.steps += 1
+
+
 class Player:
     """Plays plots, one after the other."""
 
@@ -216,6 +227,8 @@ class Player:
         self._coupon_code = coupon_code
         self.claims: list[Claim] = []
         self.ended: Counter[str] = Counter()
+        self.answers: list[tuple[float, str]] = []
+        """When each call was answered, by the monotonic clock, and with what kind of message."""
         self._suite = suite
         self._shop = shop
         self._payers = payers
@@ -259,6 +272,7 @@ class Player:
             self._troubles.told[f"calls that ended {failure.code.name}"] += 1
 
         answer = await persistently(call, again=(*AGAIN, errors.Cancelled), within_s=ANSWERED_WITHIN_S, noting=note)
+        self.answers.append((time.monotonic(), type(answer).__name__))
         await self._troubles.step()
         return answer
 
@@ -382,6 +396,8 @@ class Player:
         async with payer.watch(claim.payment_id, after_revision=0, until_settled=True) as updates:
             async for update in updates:
                 claim.revisions.append(update.revision)
+                recorded = update.record_time.ToDatetime(UTC)
+                claim.facts.add((update.revision, update.request_id, recorded))
 
 
 @contextmanager
@@ -396,7 +412,11 @@ def _definite() -> Iterator[None]:
 
 @asynccontextmanager
 async def soaking(
-    suite: Suite, seed: int, *, restart_database: Callable[[], Awaitable[None]] | None = None
+    suite: Suite,
+    seed: int,
+    *,
+    restart_database: Callable[[], Awaitable[None]] | None = None,
+    troubles_of: type[Troubles] = Troubles,
 ) -> AsyncIterator[tuple[Player, Troubles]]:
     """Make a shop, payers who soon abandon what they do not pay, and trouble."""
     environment = suite.env_for("orchestrator")
@@ -407,7 +427,7 @@ async def soaking(
         payers = {payer_id: await stack.enter_async_context(suite.client("payer", sub=payer_id)) for payer_id in PAYERS}
         operator = Traveller(suite, shop, payers[PAYERS[0]], suite.sandbox)
         coupon_code = await operator.put_coupon(uses_max=COUPON_USES_MAX)
-        troubles = Troubles(suite, seed, restart_database=restart_database)
+        troubles = troubles_of(suite, seed, restart_database=restart_database)
         yield Player(suite, shop, payers, troubles, coupon_code=coupon_code), troubles
         del environment["BATZEN_ABANDONED_AFTER_S"]
         await suite.restart("orchestrator")

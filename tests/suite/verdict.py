@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
-from tests.suite.journeys import ENDED_WITHOUT_MONEY, PAID
-from tests.suite.soaking import Claim
+from tests.eventually import eventually
+from tests.suite.journeys import ENDED_WITHOUT_MONEY, PAID, Traveller
+from tests.suite.soaking import ABANDONED_AFTER_S, Claim, Player, Troubles
 
 Object = Mapping[str, Any]
+
+SETTLED_WITHIN_S: Final = 90.0
+"""After the last trouble. What failed many times in a row is tried again after a minute."""
+REPLAYED: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +37,7 @@ class Kept:
     quote: str
     """What pricing holds of its quote: REDEEMED, RELEASED, or nothing, as of one without a coupon."""
     history: Sequence[Object]
-    """Revision, request id, state and snapshot of each transition, oldest first."""
+    """Revision, request id, time of record, state and snapshot of each transition, oldest first."""
 
     def minor(self, name: str) -> int:
         return _minor(self.snapshot, name)
@@ -62,6 +69,33 @@ async def problems(suite: Suite, claims: Sequence[Claim]) -> list[str]:
         *_sums(kept, taken),
         *[problem async for problem in _lost_webhooks(suite)],
     ]
+
+
+async def comes_right(suite: Suite, traveller: Traveller, player: Player, troubles: Troubles) -> None:
+    """Wait until nothing is left to do, the expiry of what was abandoned included; then look at everything."""
+    await troubles.end()
+    with contextlib.suppress(TimeoutError):  # what was not settled by then is told below
+        async with asyncio.timeout(SETTLED_WITHIN_S + ABANDONED_AFTER_S):
+            await player.until_all_is_watched()
+    await suite.sandbox.drain()
+    await _until_nothing_is_left(traveller)
+
+    assert await problems(suite, player.claims) == []
+    for claim in player.claims[:: max(1, len(player.claims) // REPLAYED)]:
+        assert await player.replay(claim) == (claim.payment_id, "REQUEST_ID_REUSED")
+
+
+async def _until_nothing_is_left(traveller: Traveller) -> None:
+    left: list[str] = []
+
+    async def is_quiet() -> bool:
+        left[:] = await traveller.left_to_do()
+        return not left
+
+    try:
+        await eventually(is_quiet, within_s=SETTLED_WITHIN_S, what="nothing is left to do")
+    except AssertionError as late:
+        raise AssertionError(f"{late}, but {left}") from late
 
 
 def _strays(claims: Sequence[Claim], kept: Mapping[str, Kept], taken: Mapping[str, Taken]) -> Iterator[str]:
@@ -121,6 +155,9 @@ def _problems_of_history(claim: Claim, kept: Kept) -> Iterator[str]:
         yield f"revisions {revisions}, now {kept.revision}"
     if len({transition["request_id"] for transition in kept.history}) != len(kept.history):
         yield "one request wrote two transitions"
+    kept_facts = {(one["revision"], str(one["request_id"]), one["record_time"]) for one in kept.history}
+    if not claim.facts <= kept_facts:
+        yield f"its watcher saw {claim.facts - kept_facts}, which is gone"
     if claim.revisions != revisions[: len(claim.revisions)]:
         yield f"its watcher saw {claim.revisions} of {revisions}"
     collections = [transition["snapshot"]["collection"] for transition in kept.history]
@@ -179,7 +216,7 @@ async def _kept(suite: Suite, payers: Sequence[str]) -> dict[str, Kept]:
     history = defaultdict(list)
     for move in moves:
         history[move["payment_id"]].append(
-            {name: move[name] for name in ("revision", "request_id", "state")}
+            {name: move[name] for name in ("revision", "request_id", "record_time", "state")}
             | {"snapshot": json.loads(move["snapshot"])}
         )
     return {

@@ -13,7 +13,8 @@ from typing import Final
 
 from services.errors import DependencyUnavailable
 from services.runtime.work.loops import detached, repeat
-from services.status.changes.log import Change, ChangeLog, Head, Position, cursor_of
+from services.status.changes.cursors import ONLY, Position, cursor_of
+from services.status.changes.log import Change, ChangeLog, Head
 from services.status.domain.errors import CursorCompacted
 from services.status.domain.filters import Filter
 from services.status.storage.rows import Unreadable
@@ -103,7 +104,7 @@ class Follower:
 
     def heartbeat(self) -> bytes:
         """Write a sign of life, which says how far the stream has come."""
-        return cursor_message(cursor_of(self.position, tenant_id=self.wanted.tenant_id))
+        return cursor_message(cursor_of({ONLY: self.position}, tenant_id=self.wanted.tenant_id))
 
     async def run(self, send_queue: SendQueue) -> None:
         """Fill the send queue for as long as the stream lasts."""

@@ -3,9 +3,6 @@
 The order is (transaction, payment, revision), and only transactions before the horizon are looked at, the oldest that
 may still commit: nothing will ever come before a cursor that was given out. What it costs: while a transaction that
 writes hangs open on the database server, feeds wait for it (watches of single payments do not).
-
-A cursor names a transaction that is in the history, never the horizon: after a crash, PostgreSQL gives the numbers of
-transactions that left no trace again, and what commits under them would lie before the cursor.
 """
 
 from __future__ import annotations
@@ -14,40 +11,24 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.errors import DependencyUnavailable
 from services.runtime.database.connections import reading
-from services.shared.paging import position_in, token_for
+from services.status.changes.cursors import ONLY, Position
 from services.status.domain.errors import CursorCompacted, CursorInvalid
 from services.status.domain.filters import Filter, Relation
-from services.status.domain.records import PAYMENT_ID, Payment
+from services.status.domain.records import Payment
 from services.status.domain.snapshot import ENDS, Snapshot
 from services.status.listing.listing import covered_by
 from services.status.storage.rows import PAYMENT_COLUMNS, payment_from, snapshot_from
 from services.status.storage.tables import Xid8, compactions, payments, transitions
 
-XID_END: Final = 2**63
-"""PostgreSQL would take 292,000 years to get there at a million a second."""
-REVISIONS_END: Final = 2**63
 RETRY_S: Final = 0.2
 """Between two looks at a database that is away as the process begins."""
-
-
-class Position(NamedTuple):
-    """A place in the order of the feed."""
-
-    xid: int
-    payment_id: str = ""
-    revision: int = 0
-
-    @classmethod
-    def after(cls, xid: int) -> Position:
-        """Return the place after all that a transaction did."""
-        return cls(xid + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +147,18 @@ class ChangeLog:
         return [_change(row) for row in rows]
 
 
+def begin_of(positions: Mapping[int, Position], head: Head) -> Position:
+    """Return where a feed of this database goes on; raise CursorInvalid or CursorCompacted."""
+    if set(positions) != {ONLY}:
+        raise CursorInvalid(field="cursor")
+    position = positions[ONLY]
+    if position.xid > head.end:
+        raise CursorInvalid(field="cursor")
+    if position.xid <= head.compacted:
+        raise CursorCompacted(field="cursor")
+    return position
+
+
 async def check_order(engine: AsyncEngine, *, timeout_s: float) -> None:
     """Raise OrderBroken if the history cannot be continued in order on this database server.
 
@@ -184,21 +177,6 @@ async def check_order(engine: AsyncEngine, *, timeout_s: float) -> None:
             break
     if is_broken:
         raise OrderBroken
-
-
-def cursor_of(position: Position, *, tenant_id: str) -> str:
-    """Return the opaque form of a position."""
-    return token_for(f"{position.xid} {position.payment_id} {position.revision}", walk=_walk(tenant_id))
-
-
-def position_of(cursor: str, *, tenant_id: str, head: Head) -> Position:
-    """Return the position of a cursor; raise CursorInvalid or CursorCompacted."""
-    position = position_in(cursor, walk=_walk(tenant_id), parse=_parsed, invalid=CursorInvalid, field="cursor")
-    if position.xid > head.end:
-        raise CursorInvalid(field="cursor")
-    if position.xid <= head.compacted:
-        raise CursorCompacted(field="cursor")
-    return position
 
 
 _XMIN: Final = sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot(), type_=Xid8)
@@ -258,17 +236,3 @@ def _change(row: Mapping[Any, Any]) -> Change:
         ),
         before=None if row["before_snapshot"] is None else snapshot_from(row["before_snapshot"]),
     )
-
-
-def _walk(tenant_id: str) -> str:
-    return f"changes {tenant_id}"
-
-
-def _parsed(text: str) -> Position:
-    xid, payment_id, revision = text.split(" ")
-    position = Position(int(xid), payment_id, int(revision))
-    if not (0 <= position.xid < XID_END and 0 <= position.revision < REVISIONS_END):
-        raise ValueError("no position of ours")
-    if payment_id and not PAYMENT_ID.fullmatch(payment_id):
-        raise ValueError("no payment of ours")
-    return position

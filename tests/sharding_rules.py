@@ -1,0 +1,157 @@
+"""Where each table would lie if rows lay on several servers, and every exception to the rules, each with its reason.
+
+docs/scaling.md prints this; tests/test_sharding.py holds schema and statements to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tests.sharding import Spread
+
+EVERYWHERE: Final = ""
+"""In place of a column: a small table that every server has whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exempt:
+    """A statement that one server does not answer alone."""
+
+    spread: Spread
+    reason: str
+
+
+TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "status": {
+        "payments": "payment_id",
+        "transitions": "payment_id",
+        "payment_sellers": "payment_id",
+        "payment_bookings": "payment_id",
+        "compactions": EVERYWHERE,
+    },
+    "orchestrator": {
+        "payments": "payment_id",
+        "transitions": "payment_id",
+        "requests": "payment_id",
+        "quote_outbox": "payment_id",
+    },
+    "gateway": {
+        "payments": "payment_id",
+        "intents": "payment_id",
+        "refunds": "payment_id",
+        "deliveries": "payment_id",
+        "looks": "payment_id",
+        "calls": "subject_id",
+        "events": "subject",
+        "event_runs": "subject",
+        "customers": "payer_id",
+        "seller_accounts": "seller_id",
+        "replays": "request_id",
+        "stripe_accounts": EVERYWHERE,
+    },
+}
+"""The distribution column of each table. Pricing is not split: all uses of a coupon are counted in one row."""
+
+KEYS: Final[Mapping[str, str]] = {
+    "requests_pkey": "a claim table keyed by (caller, method, request_id) says the payment, and commits before the row",
+    "calls_pkey": "the subject joins the key: the id is made of operation and request, which have one subject",
+    "calls_request": "the subject joins the key: whoever repeats a request names the same payment, seller or payer",
+    "events_pkey": "the subject joins the key: what an event is about is read from its body, and is the same each time",
+    "intents_intent_id": "a claim table keyed by Stripe's id says the payment; the intent's metadata says it, too",
+    "refunds_refund_id": "a claim table keyed by the refund's id, which commits before the refund",
+    "refunds_stripe_refund_id": "a claim table keyed by Stripe's id; the refund's metadata says the payment, too",
+    "seller_accounts_stripe_account_id": "a claim table keyed by Stripe's id says the seller",
+}
+"""Unique keys without the distribution column, and what would hold each of them."""
+
+_EACH_BY_ITSELF: Final = "each server is asked for its own, by a loop that nobody waits for"
+_BY_CLAIM: Final = "asked by another id: the claim table keyed by it says which server has the row"
+_WITH_SUBJECT: Final = "the caller knows the subject, which joins the condition with the key"
+_SPLIT: Final = "what is asked at once is split by server"
+_OPERATOR: Final = "an operator's, or a start's: every server is asked"
+
+STATEMENTS: Final[Mapping[str, Exempt]] = {
+    # Status.
+    "status.storage.statements.RECORD_MANY": Exempt(
+        Spread.MANY, "a batch is grouped by server: one that is away fails its own group alone"
+    ),
+    "status.storage.statements.LOOK_UP_MANY": Exempt(Spread.MANY, _SPLIT),
+    "status.storage.statements.READ_MANY": Exempt(Spread.MANY, _SPLIT),
+    "status.storage.statements.FOLLOW": Exempt(Spread.MANY, _SPLIT),
+    "status.storage.statements.MOVED_SINCE": Exempt(
+        Spread.EVERY, "transaction numbers are a server's own: one horizon and one position for each"
+    ),
+    "status.changes.log._IS_ORDER_BROKEN": Exempt(Spread.EVERY, _OPERATOR),
+    "status.storage.retention._is_awaited": Exempt(Spread.EVERY, _OPERATOR),
+    "status.storage.retention._unsorted": Exempt(Spread.EVERY, _OPERATOR),
+    # Orchestrator.
+    "orchestrator.storage.statements.REQUEST": Exempt(Spread.EVERY, _BY_CLAIM),
+    "orchestrator.storage.statements.SAVE": Exempt(
+        Spread.EVERY, "its request is found by its key alone; with the payment in that key it is one server's"
+    ),
+    "orchestrator.storage.statements.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    # Gateway.
+    "gateway.call_log.store._CALL": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.call_log.store._CALL_BY_ID": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.mirror.statements.SAVE": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.mirror.statements.FIND": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.mirror.statements.PAYMENT_OF": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.mirror.statements.REFUND": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.webhooks.statements.DONE": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.webhooks.statements.STORE_IF_KNOWN": Exempt(
+        Spread.MANY, "the event and its payment: two statements, the payment's fence looked at first"
+    ),
+    "gateway.sellers.operations._claim": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.sellers.operations._is_there": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.sellers.operations.read_again": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.dead_letters._SUBJECTS": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.stripe_api.platform_account._WITHOUT_ANSWER": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.retention.CALLS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.retention.DELIVERIES": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.retention.EVENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.retention.EVENT_RUNS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    # The engine of due work.
+    "work.next_due": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "work.claim": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "work.renew": Exempt(Spread.MANY, _SPLIT),
+    "work.renew(calls)": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "work.finish(calls)": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "work.put_back(calls)": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "work.fail(calls)": Exempt(Spread.EVERY, _WITH_SUBJECT),
+}
+"""Every other statement names one payment, or one of whatever its tables lie by."""
+
+PARTS: Final = frozenset({"gateway.webhooks.statements._INSERT", "gateway.webhooks.statements._DEMAND"})
+"""Parts of statements, which look like whole ones."""
+
+BUILT: Final[Mapping[str, str]] = {
+    "status.listing.listing": "a page of a list: of every server, merged by (open_time, payment_id)",
+    "status.changes.log": "a page of the feed: a position for each server",
+    "status.storage.retention": "partitions of months, by the owner's role on each server",
+    "gateway.dead_letters": "names the row",
+    "gateway.sellers.operations": "names the seller",
+}
+"""Modules that put statements together as they run, which no constant shows."""
+
+FUNCTIONS: Final[Mapping[str, str]] = {
+    "outbox_of": "is given the payment, and would be called where that lies",
+    "mirror_of": "is given the payment, and would be called where that lies",
+}
+"""Functions in the database that read tables; a plan does not show what they read."""
+
+
+def table() -> str:
+    """Return tables and exceptions as Markdown."""
+    lines = ["| service | by | tables |", "| --- | --- | --- |"]
+    for service, tables in TABLES.items():
+        for column in dict.fromkeys(tables.values()):
+            names = ", ".join(f"`{name}`" for name, by in tables.items() if by == column)
+            lines.append(f"| {service} | {f'`{column}`' if column else 'on every server'} | {names} |")
+    lines += ["", "| unique without it | held by |", "| --- | --- |"]
+    lines += [f"| `{name}` | {reason} |" for name, reason in KEYS.items()]
+    lines += ["", "| statement | servers | how it would be asked |", "| --- | --- | --- |"]
+    lines += [f"| `{name}` | {one.spread.name.lower()} | {one.reason} |" for name, one in STATEMENTS.items()]
+    lines += [f"| `{name}`, built | | {reason} |" for name, reason in BUILT.items()]
+    return "\n".join(lines) + "\n"
