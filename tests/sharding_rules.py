@@ -36,6 +36,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "transitions": "payment_id",
         "requests": "payment_id",
         "quote_outbox": "payment_id",
+        "start_switches": EVERYWHERE,
+        "start_switch_changes": EVERYWHERE,
     },
     "gateway": {
         "payments": "payment_id",
@@ -70,6 +72,7 @@ _EACH_BY_ITSELF: Final = "each server is asked for its own, by a loop that nobod
 _BY_CLAIM: Final = "asked by another id: the claim table keyed by it says which server has the row"
 _WITH_SUBJECT: Final = "the caller knows the subject, which joins the condition with the key"
 _SPLIT: Final = "what is asked at once is split by server"
+_FIGURE: Final = "a figure: the sum, or the oldest, of what each server says"
 _OPERATOR: Final = "an operator's, or a start's: every server is asked"
 
 STATEMENTS: Final[Mapping[str, Exempt]] = {
@@ -91,8 +94,12 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.storage.statements.SAVE": Exempt(
         Spread.EVERY, "its request is found by its key alone; with the payment in that key it is one server's"
     ),
+    "orchestrator.storage.statements.ATTENTION": Exempt(Spread.EVERY, _FIGURE),
+    "orchestrator.storage.statements.OUTBOX_WAITING": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.statements.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     # Gateway.
+    "gateway.call_log.store.UNKNOWN": Exempt(Spread.EVERY, _FIGURE),
+    "gateway.webhooks.statements.WAITING_SUBJECTS": Exempt(Spread.EVERY, _FIGURE),
     "gateway.call_log.store._CALL": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.call_log.store._CALL_BY_ID": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.mirror.statements.SAVE": Exempt(Spread.EVERY, _WITH_SUBJECT),
