@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.process.followed import FILE_BYTES_MAX, Followed, FollowedFile
+from services.runtime.process.followed import FILE_BYTES_MAX, Followed, FollowedFile, unfit
 from tests.mounts import Mount
 
 
@@ -64,12 +64,15 @@ def test_what_cannot_be_used_leaves_the_value_and_is_said_once_without_it(
     with caplog.at_level(logging.INFO):
         assert [followed.current() for _ in range(3)] == [1, 1, 1]
 
+    assert followed.is_unfit
+    assert unfit()["VALUE"]
     assert len(caplog.records) == 1
     assert caplog.records[0].getMessage().startswith("VALUE stays what it is, since the new one ")
     assert "hunter2" not in caplog.text
 
     mount.replace({"value": "2"})
     assert followed.candidates() == (2, 1)
+    assert not followed.is_unfit
 
 
 def test_a_value_without_a_file_stays() -> None:

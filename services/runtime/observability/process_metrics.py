@@ -14,6 +14,7 @@ from cryptography import x509
 
 from services.runtime.observability.metrics import OFF, Meter, Metric, counter, gauge, histogram, one_of, up_to
 from services.runtime.observability.metrics_port import serving_metrics
+from services.runtime.process.followed import unfit
 from services.runtime.work.loops import repeating
 
 METHODS_MAX: Final = 64
@@ -77,6 +78,11 @@ CERTIFICATE_EXPIRY: Final = gauge(
     "When the first certificate of a file expires, where TLS is ours and no mesh's.",
     one_of("file", "certificate", "authority"),
 )
+SECRET_UNFIT: Final = gauge(
+    "batzen_secret_unfit",
+    "1 while the file of a secret is missing or cannot be used, so that the value before it is; 0 else.",
+    up_to(16, "setting", "each secret of the service that stands in a file, such as `STRIPE_API_KEY`"),
+)
 CONNECTIONS: Final = gauge(
     "batzen_database_connections",
     "Connections to the database: in use, or open and free; waiting is who waits for one.",
@@ -90,7 +96,7 @@ DATABASE_UNAVAILABLE: Final = counter(
 METRICS: Final[tuple[Metric, ...]] = (
     RPC_REQUESTS, RPC_DURATION, RPC_REFUSALS, RPC_IN_FLIGHT, STREAMS_OPEN, BUILD_INFO, READY, LOOP_LAG, LINES_DROPPED,
     SPANS_DROPPED, REPORTS_DROPPED,
-    BACKGROUND_FAILURES, CERTIFICATE_EXPIRY, CONNECTIONS, CONNECTIONS_MAX, DATABASE_UNAVAILABLE,
+    BACKGROUND_FAILURES, CERTIFICATE_EXPIRY, SECRET_UNFIT, CONNECTIONS, CONNECTIONS_MAX, DATABASE_UNAVAILABLE,
 )  # fmt: skip
 
 
@@ -180,6 +186,13 @@ async def observed_process(
     meter.gauge(BUILD_INFO).set(1, version, commit)
     for metric, read in counts.items():
         meter.follow(metric, read)
+    secret_unfit = meter.gauge(SECRET_UNFIT)
+
+    def show_secrets() -> None:
+        for name, is_unfit in unfit().items():
+            secret_unfit.set(is_unfit, name)
+
+    meter.read_when_asked(show_secrets)
     if certificates:
         meter.read_when_asked(_Expiries(meter, certificates).read)
     async with AsyncExitStack() as stack:

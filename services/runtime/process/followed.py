@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 FILE_BYTES_MAX: Final = 64 * 1024
 """More than any key, URL or list of them has; a wrong path must not bring gigabytes in."""
@@ -26,6 +27,34 @@ def stamp_of(path: str | Path) -> Stamp:
     """Return what tells the file from another under its path. Raises OSError where there is none."""
     stat = os.stat(path)
     return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
+class Watched(Protocol):
+    """Something of files that are followed."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def is_unfit(self) -> bool:
+        """Whether what is in the files now cannot be used, so that something older is."""
+
+
+_WATCHED: Final[WeakSet[Watched]] = WeakSet()
+
+
+def watch_fitness(watched: Watched) -> None:
+    """Have `unfit` tell of it for as long as it is there."""
+    _WATCHED.add(watched)
+
+
+def unfit() -> Mapping[str, bool]:
+    """Return by name whether what files say now cannot be used."""
+    found: dict[str, bool] = {}
+    for one in list(_WATCHED):
+        found[one.name] = found.get(one.name, False) or one.is_unfit
+    return found
 
 
 class Followed(Generic[T]):
@@ -55,7 +84,7 @@ class FollowedFile(Followed[T]):
         """Read the file; `name` is what logs call the value. Raises ValueError with the end of a sentence about it."""
         self._path = str(path)
         self._parse = parse
-        self._name = name
+        self.name = name
         self._unfit: Stamp | None = None
         self._complaint: str | None = None
         self._before: tuple[T, ...] = ()
@@ -64,12 +93,21 @@ class FollowedFile(Followed[T]):
             super().__init__(self._read())
         except OSError as error:
             raise ValueError(f"names a file that cannot be read: {error.strerror}") from error
+        watch_fitness(self)
+
+    @property
+    def is_unfit(self) -> bool:
+        """Whether the file cannot be used as it is now, so that the value is an older one's."""
+        self.current()
+        return self._complaint is not None
 
     def current(self) -> T:
         """Return the value as the file has it; the one known until now if nothing good is in the file."""
         try:
             stamp = stamp_of(self._path)
-            if stamp not in (self._stamp, self._unfit):
+            if stamp == self._stamp:
+                self._complaint = None  # it is the good one again
+            elif stamp != self._unfit:
                 self._take(self._read(), stamp=stamp)
         except OSError as error:  # asked for again at the next use: it is being replaced, or we are out of files
             self._complain(f"cannot be read: {error.strerror}")
@@ -85,13 +123,13 @@ class FollowedFile(Followed[T]):
         self._stamp, self._unfit, self._complaint = stamp, None, None
         if value != self._value:
             self._value, self._before = value, (self._value,)
-            _logger.info("%s was read anew", self._name)
+            _logger.info("%s was read anew", self.name)
 
     def _complain(self, problem: str) -> None:
         """Say once what is the matter, for as long as it is."""
         if problem != self._complaint:
             self._complaint = problem
-            _logger.warning("%s stays what it is, since the new one %s", self._name, problem)
+            _logger.warning("%s stays what it is, since the new one %s", self.name, problem)
 
     def _read(self) -> T:
         with open(self._path, "rb") as file:

@@ -44,7 +44,7 @@ class TokenDirectory:
         if not is_tenant_id(tenant_id):
             raise ValueError(f"{tenant_id!r} cannot be a tenant")
         try:
-            known = FollowedFile(self._path / f"{tenant_id}.jwt", _token, name=f"Our token for tenant {tenant_id}")
+            known = FollowedFile(self._path / f"{tenant_id}.jwt", _token, name="BATZEN_TOKEN_DIRECTORY")
         except ValueError as error:
             raise DependencyUnavailable(dependency="token") from error
         self._known[tenant_id] = known

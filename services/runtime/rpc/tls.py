@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from services.runtime.process.followed import Stamp, stamp_of
+from services.runtime.process.followed import Stamp, stamp_of, watch_fitness
 from services.runtime.process.settings import Reader, file
 
 _logger = logging.getLogger(__name__)
@@ -116,7 +116,14 @@ class FollowedTls:
         self._paths = paths
         self._stamp = paths.stamp()
         self._unfit: tuple[Stamp, ...] | None = None
+        self.name = "BATZEN_TLS_CERTIFICATE"
         self.files = paths.load()
+        watch_fitness(self)
+
+    @property
+    def is_unfit(self) -> bool:
+        """Whether the files could not be used when they were last looked at."""
+        return self._unfit is not None
 
     def changed(self) -> PemFiles | None:
         """Return the files if they are others than those known until now, which they then are."""
