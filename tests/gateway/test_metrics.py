@@ -56,8 +56,12 @@ async def test_a_call_at_stripe_is_counted_with_what_came_back_and_how_long_it_t
         calls, operation=confirm, outcome="answer"
     )
     assert answered == 1
+    tries = sum(
+        now.of(calls, operation=confirm, outcome=outcome) - before.of(calls, operation=confirm, outcome=outcome)
+        for outcome in now.says(calls, "outcome")
+    )
     timed = "batzen_stripe_call_duration_seconds_count"
-    assert now.of(timed, operation=confirm) - before.of(timed, operation=confirm) == 1
+    assert now.of(timed, operation=confirm) - before.of(timed, operation=confirm) == tries  # a slow one is tried again
     assert now["batzen_stripe_rate_wait_seconds_count"] > before["batzen_stripe_rate_wait_seconds_count"]
     assert now.says("batzen_stripe_breaker_open", "share") == {"pay", "return", "read", "reconcile"}
     assert now["batzen_stripe_breaker_open"] == 0
