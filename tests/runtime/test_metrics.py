@@ -181,6 +181,20 @@ async def _is_answered(port: int) -> bool:
         return False
 
 
+async def test_a_figure_that_cannot_be_read_is_logged_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    meter, failures = Meter(), [ValueError("a bug")]
+
+    def read() -> None:
+        if failures:
+            raise failures.pop()
+
+    meter.read_when_asked(read)
+    async with open_port(meter) as port:
+        assert not await _is_answered(port)
+        assert await _is_answered(port)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 async def test_the_port_ends_with_connections_open() -> None:
     async with asyncio.timeout(WITHIN_S):
         async with open_port(Meter()) as port:

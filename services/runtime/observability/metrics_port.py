@@ -50,6 +50,9 @@ async def serving_metrics(meter: Meter, *, listen: str) -> AsyncIterator[int]:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             _logger.debug("a scrape did not come to its end")
             writer.transport.abort()  # closed, it would wait for a reader that does not read
+        except Exception:
+            _logger.exception("a scrape was not answered")
+            writer.transport.abort()
         finally:
             del connections[task]
 
