@@ -149,6 +149,15 @@ async def test_what_forbids_the_process_to_serve_ends_it_at_once(ended: Callable
     assert ended() is refused
 
 
+async def test_a_rest_that_fails_ends_the_process(ended: Callable[[], Exception | None]) -> None:
+    async def rest() -> None:
+        raise ValueError("a bug")
+
+    async with repeating(Steps(None), name="the_step", every_s=rest), asyncio.timeout(WITHIN_S):
+        await ending.state.terminated.wait()
+    assert isinstance(ended(), ValueError)
+
+
 async def test_a_loop_of_a_row_harms_nobody_else(ended: Callable[[], Exception | None]) -> None:
     steps = Steps(*bugs(2 * FAILURES_MAX))
     before = failure_counts().get("the_row", 0)

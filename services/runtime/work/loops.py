@@ -97,6 +97,8 @@ async def repeat(
                     return
                 rest = every_s
             await _rest(rest)
+    except Exception as error:  # noqa: BLE001 what a loop waits for between its steps can only fail by a bug of ours
+        await _end_process(error)
     finally:
         loop.leave()
 
