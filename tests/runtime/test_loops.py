@@ -149,6 +149,38 @@ async def test_what_forbids_the_process_to_serve_ends_it_at_once(ended: Callable
     assert ended() is refused
 
 
+@pytest.mark.usefixtures("at_once")
+async def test_a_step_that_waited_for_something_cancelled_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    steps = Steps()
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
+
+    async def step() -> None:
+        if not caplog.records:
+            await cancelled
+        await steps()
+
+    async with repeating(step, name="the_step", every_s=0), asyncio.timeout(WITHIN_S):
+        await steps.succeeded.wait()
+    assert "CancelledError" in caplog.records[0].getMessage()
+
+
+async def test_what_a_step_fails_with_as_it_is_ended_ends_no_process(ended: Callable[[], Exception | None]) -> None:
+    begun = asyncio.Event()
+
+    async def step() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("a connection that was closed under it")
+
+    async with repeating(step, name="the_step", every_s=0), asyncio.timeout(WITHIN_S):
+        await begun.wait()
+    assert ended() is None
+    assert failing() == frozenset()
+
+
 async def test_a_rest_that_fails_ends_the_process(ended: Callable[[], Exception | None]) -> None:
     async def rest() -> None:
         raise ValueError("a bug")

@@ -86,7 +86,9 @@ async def repeat(
                 rest = every_s if retry_s is None else _growing(retry_s, loop.troubles, retry_max_s or retry_s)
             except ending.StartRefused as error:
                 await _end_process(error)
-            except Exception as error:  # noqa: BLE001 the top of a loop: whatever it is, it is judged by the rule above
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_asked_to_end():  # then whatever it met is of no matter
+                    raise asyncio.CancelledError from error
                 loop.failure(error)
                 if loop.is_given_up:
                     await _end_process(ending.BackgroundFailed(name))
@@ -212,6 +214,12 @@ class _Loop:
 def _growing(first_s: float, times: int, max_s: float) -> float:
     """Return `first_s`, doubled with each time after the first."""
     return min(first_s * 2.0 ** min(times - 1, 32), max_s)
+
+
+def _is_asked_to_end() -> bool:
+    """Whether this task is cancelled itself, and not something that its step waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _end_process(error: Exception) -> None:
