@@ -100,7 +100,9 @@ class Cluster:
     async def launch(self, service: str) -> Pod:
         """Start a new pod of a service."""
         environment = self._suite.env_for(service) | {
-            f"BATZEN_{peer.upper()}_ADDRESS": self._target(peer) for peer in SERVICES if peer != service
+            name: self._target(peer)
+            for peer in SERVICES
+            if (name := f"BATZEN_{peer.upper()}_ADDRESS") in self._suite.env_for(service)
         }
         pod = Pod(
             service,

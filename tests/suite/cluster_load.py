@@ -253,6 +253,7 @@ def tell(say: Say, cluster: Cluster, load: Load, players: Payers) -> None:
     told, late = cluster.told, sorted(load.late_s)
     say(f"{told.restarts} rolling restarts of {REPLICAS} pods each, {len(players.claims)} payments")
     say(f"a pod was ready after {min(told.starts_s):.1f} to {max(told.starts_s):.1f} s")
+    say(f"{told.started_again} containers ended before they were ready, and were started again")
     say(f"one ended within {max(told.ends_s):.2f} s of SIGTERM")
     say(f"{load.calls.total()} calls, {len(load.failures)} failed")
     say("slowest: " + ", ".join(f"{what} {seconds:.2f} s" for what, seconds in sorted(load.slowest_s.items())))

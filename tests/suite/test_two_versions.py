@@ -70,7 +70,7 @@ class NextRelease:
     def made(cls, suite: Suite, root: Path) -> Self:
         """Make the tree."""
         for part in ("services", "batzen"):
-            shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, root / part)
         for service in SERVICES:
             migrations = root / "services" / service / "migrations"
             number = len(load(migrations)) + 1
