@@ -8,7 +8,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test test-pythons soak check deploy-check format protos bench wheel image up-images clean lock baseline
+.PHONY: demo up test test-pythons soak check deploy-check format pictures protos bench wheel image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
@@ -46,6 +46,12 @@ format: $(STATE)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m tests.docs --write
+
+# Dashboards as pictures in .batzen/pictures: a suite takes payments, and a Prometheus of its own answers each panel.
+pictures: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	@test -d $(STATE)/tools/pictures || $(PYTHON) -m venv $(STATE)/tools/pictures
+	@$(STATE)/tools/pictures/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/tools/pictures.txt
+	$(BIN)/python -m pytest -q -m soak tests/suite/test_dashboards.py
 
 protos: $(STATE)/stubs.stamp
 

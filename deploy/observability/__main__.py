@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from deploy.observability import alerts, slos
+from deploy.observability.dashboards import DASHBOARDS
+from deploy.observability.panels import grafana
 from deploy.observability.rule import Group, Node, rule_file, yaml
 
 HOME: Final = Path(__file__).parent
@@ -30,7 +32,8 @@ def files() -> Mapping[Path, str]:
             "spec": rule_file(GROUPS),
         },
     }
-    return {path: PRINTED_BY + yaml(tree) for path, tree in rules.items()}
+    boards = {COMPONENT / f"dashboards/{board.uid}.json": grafana(board) for board in DASHBOARDS}
+    return {path: PRINTED_BY + yaml(tree) for path, tree in rules.items()} | boards
 
 
 def main(arguments: list[str]) -> None:

@@ -261,6 +261,10 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             ),
         ),
     ),
+    "BatzenStartsPaused": (
+        fires("1m", {'batzen_starts_paused{job="orchestrator",tenant="main"}': "1x20"}),
+        rests("1m", {'batzen_starts_paused{job="orchestrator",tenant="main"}': "0x20"}),
+    ),
     # Stripe
     "BatzenStripeAway": (
         fires("3m", {'batzen_stripe_breaker_open{job="gateway",share="pay"}': "1x20"}),

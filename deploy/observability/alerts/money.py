@@ -68,5 +68,12 @@ and sum(increase(batzen_recoveries_total[15m])) > 10""",
             lasting="5m",
             summary="5 % of the payments stay {{ $labels.state }} for more than {{ $value | humanizeDuration }}",
         ),
+        Alert(
+            name="BatzenStartsPaused",
+            severity=Severity.INFO,
+            expr="max by (tenant) (batzen_starts_paused) > 0",
+            lasting="0s",
+            summary="New payments of {{ $labels.tenant }} are paused by an operator",
+        ),
     ],
 )

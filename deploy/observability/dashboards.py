@@ -1,0 +1,287 @@
+"""The dashboards: one that says whether all is well, and one for each room that an alert leads into.
+
+What each replica counts for all is shown by its maximum, what each counts for itself by the sum.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deploy.observability.alerts.calls import FAILED
+from deploy.observability.panels import RATE, Dashboard, Unit, lines, quantiles
+from deploy.observability.rule import JOBS
+
+STARTED: Final = "sum(increase(batzen_payments_started_total[1h]))"
+SUCCEEDED: Final = 'sum(increase(batzen_payments_ended_total{state="SUCCEEDED"}[1h]))'
+
+OVERVIEW: Final = Dashboard(
+    uid="batzen-overview",
+    title="overview",
+    panels=[
+        lines(
+            "Payments a minute",
+            Unit.COUNT,
+            (f"sum(rate(batzen_payments_started_total[{RATE}])) * 60", "started"),
+            (f"sum by (state) (rate(batzen_payments_ended_total[{RATE}])) * 60", "{{state}}"),
+        ),
+        lines(
+            "Conversion over an hour",
+            Unit.SHARE,
+            (f"{SUCCEEDED} / ({STARTED} > 0)", "succeeded, of those started"),
+            says="Payments that succeeded in the last hour, beside those that were started in it.",
+        ),
+        lines(
+            "Captured and refunded over an hour, minor units",
+            Unit.COUNT,
+            ("sum by (currency) (increase(batzen_payments_captured_minor_total[1h]))", "captured {{currency}}"),
+            ("sum by (currency) (increase(batzen_payments_refunded_minor_total[1h]))", "refunded {{currency}}"),
+            says="No books: what a process had counted when it died is missing.",
+        ),
+        lines(
+            "Declines over an hour",
+            Unit.COUNT,
+            ("topk(8, sum by (code) (increase(batzen_payment_declines_total[1h])) > 0)", "{{code}}"),
+        ),
+        lines(
+            "Budgets burn",
+            Unit.COUNT,
+            ("batzen:slo_burn_rate:1h", "{{slo}}, 1 h"),
+            ("batzen:slo_burn_rate:6h", "{{slo}}, 6 h"),
+            limit=1,
+            says="1 spends the budget of 30 days in exactly 30 days.",
+        ),
+        lines("Replicas that are ready", Unit.COUNT, ("sum by (job) (batzen_ready)", "{{job}}")),
+        lines(
+            "Calls that fail, a minute",
+            Unit.COUNT,
+            (f"sum by (job) (rate(batzen_rpc_requests_total{FAILED}[{RATE}])) * 60", "{{job}}"),
+            limit=5,
+        ),
+        lines(
+            "Needs an operator",
+            Unit.COUNT,
+            ("max by (kind) (batzen_attention_payments)", "{{kind}}"),
+            ("max by (job, kind) (batzen_dead_letters)", "dead letter: {{job}} {{kind}}"),
+        ),
+        lines(
+            "Outcomes that are unknown",
+            Unit.COUNT,
+            ("max(batzen_payments_unknown)", "calls"),
+            ("max(batzen_payments_unknown_oldest_seconds) / 60", "age of the oldest, minutes"),
+            limit=10,
+        ),
+    ],
+)
+
+CALLS: Final = Dashboard(
+    uid="batzen-calls",
+    title="calls",
+    across=2,
+    panels=[
+        lines(
+            "Calls a second",
+            Unit.PER_SECOND,
+            (f"sum by (job) (rate(batzen_rpc_requests_total[{RATE}]))", "{{job}}"),
+        ),
+        lines(
+            "Calls that fail by our fault",
+            Unit.PER_SECOND,
+            (
+                f"sum by (job, method, code) (rate(batzen_rpc_requests_total{FAILED}[{RATE}])) > 0",
+                "{{method}} {{code}}",
+            ),
+            (f"sum(rate(batzen_rpc_requests_total{FAILED}[{RATE}]))", "all"),
+        ),
+        quantiles("Orchestrator", "batzen_rpc_duration_seconds", by="method", matchers='job="orchestrator"', limit=0.5),
+        quantiles("Status", "batzen_rpc_duration_seconds", by="method", matchers='job="status"', limit=0.1),
+        quantiles("Gateway", "batzen_rpc_duration_seconds", by="method", matchers='job="gateway"'),
+        quantiles("Pricing", "batzen_rpc_duration_seconds", by="method", matchers='job="pricing"'),
+        lines(
+            "Refusals by reason",
+            Unit.PER_SECOND,
+            (f"topk(10, sum by (reason) (rate(batzen_rpc_refusals_total[{RATE}])))", "{{reason}}"),
+        ),
+        lines("In flight", Unit.COUNT, ("sum by (job) (batzen_rpc_in_flight)", "{{job}}")),
+    ],
+)
+
+MONEY: Final = Dashboard(
+    uid="batzen-money",
+    title="money",
+    panels=[
+        lines(
+            "What waits",
+            Unit.COUNT,
+            ("max(batzen_webhook_inbox_pending)", "inbox of webhooks"),
+            ("max(batzen_transition_outbox_pending)", "outbox of transitions"),
+            ("max(batzen_payments_unknown)", "unknown outcomes"),
+        ),
+        lines(
+            "For how long",
+            Unit.SECONDS,
+            ("max(batzen_webhook_inbox_oldest_seconds)", "inbox of webhooks"),
+            ("max(batzen_transition_outbox_oldest_seconds)", "outbox of transitions"),
+            ("max(batzen_payments_unknown_oldest_seconds)", "unknown outcomes"),
+            limit=120,
+        ),
+        lines("Work that is due", Unit.COUNT, ("max by (job, kind) (batzen_work_due)", "{{job}} {{kind}}")),
+        lines(
+            "Work that is late",
+            Unit.SECONDS,
+            ("max by (job, kind) (batzen_work_oldest_due_seconds)", "{{job}} {{kind}}"),
+            limit=300,
+        ),
+        lines(
+            "What became of work",
+            Unit.PER_SECOND,
+            (f"sum by (job, outcome) (rate(batzen_work_runs_total[{RATE}])) > 0", "{{job}} {{outcome}}"),
+        ),
+        lines("Dead letters", Unit.COUNT, ("max by (job, kind) (batzen_dead_letters)", "{{job}} {{kind}}")),
+        lines("Payments that need an operator", Unit.COUNT, ("max by (kind) (batzen_attention_payments)", "{{kind}}")),
+        lines(
+            "Payments that were carried on",
+            Unit.PER_SECOND,
+            (f"sum by (outcome) (rate(batzen_recoveries_total[{RATE}]))", "{{outcome}}"),
+        ),
+        quantiles(
+            "Time in states that wait for us",
+            "batzen_payment_state_seconds",
+            by="state",
+            matchers='state=~"INITIALIZED|PROCESSING"',
+            limit=5,
+        ),
+        quantiles("From a webhook to status", "batzen_webhook_to_status_seconds", limit=30),
+        lines(
+            "Quotes",
+            Unit.PER_SECOND,
+            (f"sum(rate(batzen_quotes_created_total[{RATE}]))", "made"),
+            (f"sum by (outcome) (rate(batzen_quote_redemptions_total[{RATE}]))", "{{outcome}}"),
+        ),
+        lines(
+            "Transitions recorded",
+            Unit.PER_SECOND,
+            (f"sum by (state) (rate(batzen_transitions_recorded_total[{RATE}])) > 0", "{{state}}"),
+        ),
+    ],
+)
+
+STRIPE: Final = Dashboard(
+    uid="batzen-stripe",
+    title="Stripe",
+    panels=[
+        lines(
+            "Tries by what came back",
+            Unit.PER_SECOND,
+            (f"sum by (outcome) (rate(batzen_stripe_calls_total[{RATE}]))", "{{outcome}}"),
+        ),
+        quantiles("Tries by operation", "batzen_stripe_call_duration_seconds", by="operation"),
+        quantiles("Waiting for a turn", "batzen_stripe_rate_wait_seconds", limit=0.5),
+        lines(
+            "Known to be away",
+            Unit.COUNT,
+            ("max by (share) (batzen_stripe_breaker_open)", "{{share}}"),
+            ("max(batzen_stripe_key_refused)", "the mounted key is refused"),
+        ),
+        lines(
+            "Webhooks by what became of them",
+            Unit.PER_SECOND,
+            (f"sum by (outcome) (rate(batzen_webhooks_received_total[{RATE}]))", "{{outcome}}"),
+        ),
+        lines(
+            "Webhooks by type",
+            Unit.PER_SECOND,
+            (f"topk(8, sum by (type) (rate(batzen_webhooks_received_total[{RATE}])) > 0)", "{{type}}"),
+        ),
+        quantiles("From Stripe's making an event until it is applied", "batzen_webhook_lag_seconds", limit=60),
+        quantiles("From an event's arrival until it is applied", "batzen_webhook_apply_seconds"),
+        lines(
+            "Refused at the webhook port, over 5 minutes",
+            Unit.COUNT,
+            ("sum by (endpoint) (increase(batzen_webhook_signature_failures_total[5m]))", "signature at {{endpoint}}"),
+            limit=5,
+        ),
+    ],
+)
+
+STREAMS: Final = Dashboard(
+    uid="batzen-streams",
+    title="streams",
+    panels=[
+        lines(
+            "Open",
+            Unit.COUNT,
+            ("sum(batzen_watches_open)", "watches"),
+            ("sum(batzen_watch_streams_open)", "streams"),
+        ),
+        lines("Streams by method", Unit.COUNT, ("sum by (method) (batzen_streams_open)", "{{method}}")),
+        lines(
+            "Ends by reason",
+            Unit.PER_SECOND,
+            (f"sum by (reason) (rate(batzen_watch_ends_total[{RATE}]))", "{{reason}}"),
+        ),
+        quantiles("From a call until its watch sees the payment", "batzen_watch_first_update_seconds", limit=0.3),
+        quantiles("From a transition to its watchers", "batzen_watch_lag_seconds", limit=0.05),
+        lines("Feeds behind their log", Unit.SECONDS, ("max(batzen_feed_behind_seconds)", "the longest"), limit=60),
+    ],
+)
+
+PROCESSES: Final = Dashboard(
+    uid="batzen-processes",
+    title="processes and databases",
+    panels=[
+        lines("Ready", Unit.COUNT, ("batzen_ready", "{{job}} {{instance}}")),
+        lines(
+            "Processor, cores",
+            Unit.COUNT,
+            (f"rate(process_cpu_seconds_total{{{JOBS}}}[{RATE}])", "{{job}} {{instance}}"),
+        ),
+        lines("Memory", Unit.BYTES, (f"process_resident_memory_bytes{{{JOBS}}}", "{{job}} {{instance}}")),
+        quantiles("The event loop is late", "batzen_event_loop_lag_seconds", by="job, instance", limit=0.1),
+        lines(
+            "Database connections",
+            Unit.COUNT,
+            ("sum by (job, state) (batzen_database_connections)", "{{job}} {{state}}"),
+        ),
+        lines(
+            "Share of the connections that are in use",
+            Unit.SHARE,
+            (
+                'sum by (job) (batzen_database_connections{state="busy"})'
+                " / sum by (job) (batzen_database_connections_max)",
+                "{{job}}",
+            ),
+        ),
+        lines(
+            "Database away, uses a second",
+            Unit.PER_SECOND,
+            (f"sum by (job) (rate(batzen_database_unavailable_total[{RATE}]))", "{{job}}"),
+        ),
+        lines(
+            "Background tasks that failed, over 15 minutes",
+            Unit.COUNT,
+            (
+                "sum by (job) (increase(batzen_background_failures_total[15m])) or max by (job) (0 * batzen_ready)",
+                "{{job}}",
+            ),
+        ),
+        lines(
+            "Age of what was looked up in the database",
+            Unit.SECONDS,
+            ("time() - max by (job) (batzen_sample_timestamp_seconds)", "{{job}}"),
+            limit=120,
+        ),
+        lines(
+            "Log lines dropped, over 15 minutes",
+            Unit.COUNT,
+            ("sum by (job) (increase(batzen_log_lines_dropped_total[15m]))", "{{job}}"),
+        ),
+        lines(
+            "Versions",
+            Unit.COUNT,
+            ("count by (job, version, commit) (batzen_build_info)", "{{job}} {{version}} {{commit}}"),
+        ),
+        lines("Open files", Unit.COUNT, (f"process_open_fds{{{JOBS}}}", "{{job}} {{instance}}")),
+    ],
+)
+
+DASHBOARDS: Final = (OVERVIEW, CALLS, MONEY, STRIPE, STREAMS, PROCESSES)
