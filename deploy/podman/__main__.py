@@ -1,16 +1,20 @@
-"""`make up-images`: the images on this machine as the local overlay runs them, until Ctrl-C."""
+"""`make up-images`: the images on this machine as the local overlay runs them, until Ctrl-C.
+
+`python -m deploy.podman logs --follow status-server` and the like, meanwhile, are commands of podman to these pods.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
-from deploy.images.tools import Store, ToolFailed, ToolMissing
+from deploy.images.tools import Store, ToolFailed, ToolMissing, require
 from deploy.podman.pods import Pods, running_pods
 from deploy.podman.transform import HOST
 from local import interrupt
@@ -54,10 +58,8 @@ def _tell(console: Console, pods: Pods, *, file: Path, ready_s: float) -> None:
         )
     console.print(f"  [cyan]{'stand-in':13}[/] {HOST}:{pods.ports['sandbox']}   [dim]for Stripe[/]")
     console.print(f"  [cyan]{'tokens':13}[/] {short(file)}")
-    podman = " ".join(pods.store.podman_command("logs", "--follow", "status-server"))
-    console.print(
-        f"  [cyan]{'logs':13}[/] CONTAINERS_CONF={pods.store.environ['CONTAINERS_CONF']} {podman}", soft_wrap=True
-    )
+    logs = f"{short(Path(sys.executable))} -m deploy.podman logs --follow status-server"
+    console.print(f"  [cyan]{'logs':13}[/] {logs}   [dim]podman's other commands likewise[/]", soft_wrap=True)
     console.print("\n[bold]Try, in another terminal:[/]")
     for arguments in ('pay --amount "100.00 CHF"', 'pay --amount "80.00 CHF" --card 3ds --3ds succeed', "list"):
         console.print(f"  {command_line()} {arguments}", soft_wrap=True)
@@ -67,8 +69,12 @@ def _tell(console: Console, pods: Pods, *, file: Path, ready_s: float) -> None:
 
 
 def main() -> int:
-    """Run; 1 with the reason if that cannot be."""
+    """Run, 1 with the reason if that cannot be; or do what podman is asked to with our store."""
     try:
+        if arguments := sys.argv[1:]:
+            require("podman")
+            store = Store()
+            return subprocess.call(store.podman_command(*arguments), env={**os.environ, **store.environ})
         return interrupt.run(stay_up(Store()), is_endless=True)
     except (ToolMissing, ToolFailed, SuiteBusy, PortError) as error:
         print(error, file=sys.stderr)

@@ -23,14 +23,20 @@ def rendered(folder: Path) -> list[dict[str, Any]]:
     kubectl = shutil.which("kubectl", path=os.pathsep.join((os.environ.get("PATH", ""), str(TOOLS))))
     if kubectl is None:
         raise ToolMissing("kubectl", "`make deploy-check` fetches it")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    forget(folder)
     for name in ("kubernetes", "observability"):  # what is watched lies beside, and is rendered with it
         if (DEPLOY / name).exists():
-            shutil.copytree(DEPLOY / name, folder / name, ignore=shutil.ignore_patterns("generated"))
+            copied = shutil.ignore_patterns("generated")
+            shutil.copytree(DEPLOY / name, folder / name, ignore=copied, dirs_exist_ok=True)
     generate(generated(folder))
     text = run([kubectl, "kustomize", overlay(folder)])
     return [document for document in yaml.safe_load_all(text) if document]
+
+
+def forget(folder: Path) -> None:
+    """Remove what was rendered, and its secrets; what else lies in `folder` stays."""
+    shutil.rmtree(folder / "kubernetes", ignore_errors=True)
 
 
 def overlay(folder: Path) -> Path:

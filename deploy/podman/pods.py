@@ -24,7 +24,7 @@ from batzen.client import Addresses, Client
 from deploy.images.build import LOCAL_TAG, POSTGRES
 from deploy.images.tools import Store, ToolFailed, require
 from deploy.podman.forward import forwarding
-from deploy.podman.overlay import generated, rendered
+from deploy.podman.overlay import forget, generated, rendered
 from deploy.podman.transform import HOST, Plan, Pod, plan
 from local.connection_file import SUBJECTS
 from local.environments import SERVICES, addresses
@@ -77,7 +77,7 @@ class Pods:
 
     async def play(self, pod: Pod) -> None:
         """Start a pod; that it runs does not mean that it serves."""
-        file = self.folder / f"{pod.name}.yaml"
+        file = self.folder / "kubernetes" / f"{pod.name}.yaml"
         file.write_text(yaml.safe_dump_all(pod.documents))
         file.chmod(0o600)
         await self.podman("play", "kube", "--quiet", "--network", NETWORK, str(file))
@@ -155,11 +155,11 @@ async def running_pods(
         stack.push_async_callback(_end, pods)
         await pods.podman("network", "create", NETWORK)
 
-        await _step(report, "PostgreSQL", pods.play, [wanted.server(DATABASE)])
-        await _step(report, "its answer", lambda _: pods.until_database_answers(), [DATABASE])
+        await _step(report, "pod of PostgreSQL", pods.play, [wanted.server(DATABASE)])
+        await _step(report, "PostgreSQL", lambda _: pods.until_database_answers(), [DATABASE])
         await _step(report, "migrations", pods.run_to_end, wanted.jobs)
-        await _step(report, "services", pods.play, [wanted.server(service) for service in SERVICES])
-        await _step(report, "their health", pods.until_ready, SERVICES)
+        await _step(report, "pods of the services", pods.play, [wanted.server(service) for service in SERVICES])
+        await _step(report, "services", pods.until_ready, SERVICES)
         execute = store.podman_command("exec", "--interactive", "gateway-sandbox")
         await stack.enter_async_context(
             forwarding(
@@ -191,6 +191,7 @@ async def _end(pods: Pods) -> None:
                 await pods.stop(service)
     await pods.keep_logs()
     await _clear(pods)
+    forget(pods.folder)
 
 
 async def _clear(pods: Pods) -> None:

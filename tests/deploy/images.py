@@ -61,11 +61,9 @@ class Images:
 
 
 def make_images() -> Images:
-    """Build the images as `make image` does; a second time from the layers that are there."""
+    """Build the images as `make image` does."""
     store = Store()
     begun = time.monotonic()
-    built = build(
-        store, Settings.from_environ(os.environ), keep_layers=True, report=lambda step: took(begun, f"so far, {step}")
-    )
+    built = build(store, Settings.from_environ(os.environ), report=lambda step: took(begun, f"so far, {step}"))
     write_list(store, built, built.images[0])
     return Images(store=store, record=json.loads((store.home / RECORD).read_text()))
