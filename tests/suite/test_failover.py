@@ -12,7 +12,7 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +34,7 @@ from tests.eventually import eventually, persistently
 from tests.forking import ForkServer
 from tests.suite.journeys import PAYER, Traveller
 from tests.suite.patroni import Node, PatroniCluster, make_cluster, needs_patroni
-from tests.suite.soaking import Calm, Player, Plot, Troubles, play_all, soaking
+from tests.suite.soaking import PLAYERS, Calm, Player, Plot, Troubles, play_all, soaking
 from tests.suite.verdict import comes_right, problems
 
 SEED: Final = int(os.environ.get("BATZEN_SOAK_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -46,6 +46,8 @@ GOES_ON_WITHIN_S: Final = 60.0
 """Of an outage; what is promised as the time to recover."""
 CUT_ANSWERS: Final = 40
 """Writes that are answered while no standby hears of them, in the control."""
+CALLS_THAT_FAIL: Final = 4 * PLAYERS
+"""So that each payer repeated a call that waits for a standby."""
 ZOMBIE_PATIENCE_S: Final = 60.0
 
 Say = Callable[[str], None]
@@ -87,6 +89,11 @@ class Load:
         what = lambda: f"{wanted - len(self.answered_at)} of {answers} more answers"  # noqa: E731
         await eventually(is_enough, within_s=GOES_ON_WITHIN_S + answers, what=what)
 
+    @property
+    def failed(self) -> int:
+        """How many calls were not answered."""
+        return sum(count for what, count in self.troubles.told.items() if what.startswith("calls that ended"))
+
     def gap_s(self, since: float) -> float:
         """Return the longest time in which no write was answered, from a moment on."""
         moments = [since, *(at for at in self.answered_at if at > since)]
@@ -123,6 +130,24 @@ async def cluster_of_three(*, is_synchronous: bool) -> AsyncIterator[PatroniClus
         folder = Path(name)
         folder.chmod(0o711)
         yield make_cluster(folder, is_synchronous=is_synchronous)
+
+
+@asynccontextmanager
+async def linked_cluster(*, is_synchronous: bool) -> AsyncIterator[tuple[PatroniCluster, Mapping[str, TcpProxy]]]:
+    """A running cluster whose standbys come to each server over a link that can be cut."""
+    async with cluster_of_three(is_synchronous=is_synchronous) as cluster, AsyncExitStack() as stack:
+        links: dict[str, TcpProxy] = {}
+        for node in cluster.nodes.values():
+            links[node.name] = await stack.enter_async_context(TcpProxy.to(node.port))
+            cluster.replication_ports[node.name] = links[node.name].port
+        await stack.enter_async_context(cluster.running())
+        yield cluster, links
+
+
+def cut_off(link: TcpProxy) -> None:
+    """Let nothing through any more, without a word to either side."""
+    link.fall_silent()
+    link.lead_nowhere()
 
 
 @asynccontextmanager
@@ -212,20 +237,32 @@ def _not_fed(load: Load) -> list[str]:
     ]
 
 
+async def test_what_no_standby_has_is_acknowledged_to_nobody(say: Say) -> None:
+    """Standbys are cut off for longer than callers wait, so that each asks again; then the leader dies.
+
+    Were a commit canceled that waits for a standby, a repeat would be answered with it.
+    """
+    async with linked_cluster(is_synchronous=True) as (cluster, links), loaded(cluster) as load:
+        await load.goes_on(ANSWERED_BEFORE)
+        leader, began = await cluster.leader(), time.monotonic()
+
+        cut_off(links[leader.name])
+        failed = load.failed
+        await eventually(lambda: load.failed - failed >= CALLS_THAT_FAIL, within_s=GOES_ON_WITHIN_S)
+        cluster.kill(leader)
+        await load.goes_on(ANSWERED_AFTER)
+        say(f"standbys cut off, then leader killed: {load.gap_s(began):5.1f} s without an answered write\n")
+        await load.stop()
+        await comes_right(load.suite, load.traveller, load.player, load.troubles)
+
+
 async def test_what_looks_for_lost_facts_finds_them(say: Say) -> None:
     """The control: replication waits for nobody, and its link is cut for a while before the leader dies."""
-    async with cluster_of_three(is_synchronous=False) as cluster, AsyncExitStack() as stack:
-        links: dict[str, TcpProxy] = {}
-        for node in cluster.nodes.values():
-            links[node.name] = await stack.enter_async_context(TcpProxy.to(node.port))
-            cluster.replication_ports[node.name] = links[node.name].port
-        await stack.enter_async_context(cluster.running())
-        load = await stack.enter_async_context(loaded(cluster))
+    async with linked_cluster(is_synchronous=False) as (cluster, links), loaded(cluster) as load:
         await load.goes_on(ANSWERED_BEFORE)
         leader = await cluster.leader()
 
-        links[leader.name].fall_silent()
-        links[leader.name].lead_nowhere()
+        cut_off(links[leader.name])
         began = time.monotonic()
         await load.goes_on(CUT_ANSWERS)
         cut_s = time.monotonic() - began
