@@ -240,7 +240,7 @@ def _not_fed(load: Load) -> list[str]:
 async def test_what_no_standby_has_is_acknowledged_to_nobody(say: Say) -> None:
     """Standbys are cut off for longer than callers wait, so that each asks again; then the leader dies.
 
-    Were a commit canceled that waits for a standby, a repeat would be answered with it.
+    The control below is the same fault where commits wait for nobody.
     """
     async with linked_cluster(is_synchronous=True) as (cluster, links), loaded(cluster) as load:
         await load.goes_on(ANSWERED_BEFORE)
