@@ -38,7 +38,7 @@ check: $(STATE)/dev.stamp $(STATE)/stubs.stamp
 	$(BIN)/python -m tests.deploy
 
 # Images and manifests: what renders is valid, safe and ours, and every check can fail.
-deploy-check: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/deploy.stamp
+deploy-check: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/deploy.stamp $(STATE)/sbom.stamp
 	$(BIN)/python -m tests.deploy
 	$(BIN)/python -m pytest -q -m deploy tests/deploy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.images.build import Built, Image
-from deploy.images.tools import Store, ToolFailed, run
+from deploy.images.tools import Store, ToolFailed, ToolMissing, run
 from local.processes import ROOT
 
 PYTHON: Final = ROOT / ".batzen" / "sbom" / "bin" / "python"
@@ -20,7 +20,9 @@ LISTER: Final = Path(__file__).with_name("sbom.py")
 
 
 def write_list(store: Store, built: Built, image: Image) -> Path:
-    """Write `<image>.cdx.json` beside the store, and return where it is. Raises `ToolFailed`."""
+    """Write `<image>.cdx.json` beside the store, and return where it is. Raises `ToolMissing` or `ToolFailed`."""
+    if not PYTHON.exists():
+        raise ToolMissing("what lists the parts of an image", "`make image` makes its environment")
     container = store.buildah("from", "--pull-never", image.id).strip()
     try:
         inside = ("run", "--isolation", "chroot", container, "--")
