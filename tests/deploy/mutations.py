@@ -231,6 +231,12 @@ RULED: Final[dict[str, Change]] = {
     "a migration of another release": lambda p: put(
         p("Job", "status-migrate-0001"), "metadata", "name", to="status-migrate"
     ),
+    "a migration beside the Deployments": lambda p: drop(
+        p("Job", "status-migrate-0001"), "metadata", "annotations", "argocd.argoproj.io/sync-wave"
+    ),
+    "an account after the migration": lambda p: drop(
+        p("ServiceAccount", "status"), "metadata", "annotations", "argocd.argoproj.io/sync-wave"
+    ),
     "a contraction by itself": lambda p: put(p("CronJob", "gateway-contract"), "spec", "suspend", to=False),
     "a migration that contracts": lambda p: p.container("gateway-migrate-0002", "Job")["command"].append("--contract"),
     "history that nobody maintains": lambda p: p.remove("CronJob", "status-maintain"),

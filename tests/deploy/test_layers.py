@@ -55,6 +55,7 @@ EQUIVALENT = {
     r"Certificate/.* spec\.(commonName|usages\.\d|dnsNames\.[123])": "of no effect on what is checked; longer names",
     r"ExternalSecret/.* spec\.refreshInterval": "an hour where nothing is said",
     r"HTTPRoute/.* spec\.rules\.0\.backendRefs\.0\.group": "the core group where nothing is said",
+    r"PodMonitor/databases .*": "the operator's figures, beside ours",
     r"PodMonitor/.* spec\.(sampleLimit|podMetricsEndpoints\.0\.scrapeTimeout)": "a guard of Prometheus",
     r"NetworkPolicy/(callers|callers-out|metrics|traces|webhooks) .*matchLabels\.app\..*": "only servers have the port",
     r"NetworkPolicy/(default-deny|names|databases) spec\.(podSelector|policyTypes\.1)": "all pods; another says it",

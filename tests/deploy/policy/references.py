@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from tests.deploy.manifests import COMPONENT, SERVER, Manifests, Pod, called, dig, name_of
 from tests.deploy.policy.rule import rule
 
+OF_DATABASES = {"matchLabels": {"cnpg.io/podRole": "instance"}}
+"""Selects pods that the operator of the databases makes."""
 CLUSTER_WIDE = ("Namespace",)
 
 
@@ -111,6 +113,8 @@ def scalers_have_their_target(manifests: Manifests) -> Iterator[str]:
 def selectors_select_servers(manifests: Manifests) -> Iterator[str]:
     for one in manifests.of("Service", "PodMonitor", "PodDisruptionBudget"):
         selector = dig(one, "spec", "selector", default={})
+        if selector == OF_DATABASES:
+            continue
         labels = selector if one["kind"] == "Service" else selector.get("matchLabels", {})
         selected = manifests.selected(labels)
         if not selected:
@@ -147,6 +151,8 @@ def routes_have_their_backend(manifests: Manifests) -> Iterator[str]:
 @rule
 def monitored_ports_are_there(manifests: Manifests) -> Iterator[str]:
     for monitor in manifests.of("PodMonitor"):
+        if dig(monitor, "spec", "selector") == OF_DATABASES:
+            continue
         pods = manifests.selected(dig(monitor, "spec", "selector", "matchLabels", default={}))
         for endpoint in dig(monitor, "spec", "podMetricsEndpoints", default=[]):
             labels = [one.get("targetLabel") for one in endpoint.get("relabelings", [])]

@@ -10,7 +10,7 @@ from services.gateway.__main__ import STRIPE_ENDPOINT_RATE, STRIPE_RATE_LIVE, ST
 from tests.deploy.manifests import SERVICES, Manifests, called, dig, name_of
 from tests.deploy.policy.availability import bounds
 from tests.deploy.policy.rule import rule
-from tests.deploy.rendering import ROOT
+from tests.deploy.rendering import ROOT, Document
 
 DIGEST: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 LOCAL: Final = {"localhost/batzen:local", "localhost/batzen-sandbox:local", "postgres:16"}
@@ -87,8 +87,32 @@ def migrations_are_of_this_release(manifests: Manifests) -> Iterator[str]:
                 yield f"{pod.name} stays, and the next release's cannot take its name"
             notes = dig(pod.owner, "metadata", "annotations", default={})
             hook = [notes.get(f"argocd.argoproj.io/{key}") for key in ("hook", "hook-delete-policy")]
-            if hook != ["Sync", "BeforeHookCreation"] or int(notes.get("argocd.argoproj.io/sync-wave", 0)) >= 0:
-                yield f"{pod.name} does not come before the Deployments"
+            if hook != ["Sync", "BeforeHookCreation"]:
+                yield f"{pod.name} is {hook}: another release could not replace it"
+
+
+@rule
+def what_a_migration_needs_comes_before_it(manifests: Manifests) -> Iterator[str]:
+    """Waves of Argo CD: one begins when all of the one before is there and well."""
+    for pod in manifests.pods:
+        if pod.kind != "Job":
+            continue
+        needed = [manifests.find("Namespace", "batzen"), manifests.find("ServiceAccount", pod.service)]
+        needed += [one for one in manifests.of("ExternalSecret") if dig(one, "spec", "target", "name") in pod.secrets]
+        needed += [manifests.find("Cluster", f"{pod.service}-database")] if manifests.of("Cluster") else []
+        for one in needed:
+            if one is None or wave(one) >= wave(pod.owner):
+                yield f"{pod.name} does not come after {one and called(one)}"
+        for server in manifests.servers:
+            if wave(server.owner) <= wave(pod.owner):
+                yield f"{server.name} does not come after {pod.name}"
+    for one in manifests.documents:
+        if one["kind"] != "Namespace" and wave(one) <= wave(manifests.find("Namespace", "batzen") or {}):
+            yield f"{called(one)} comes before its namespace"
+
+
+def wave(document: Document) -> int:
+    return int(dig(document, "metadata", "annotations", "argocd.argoproj.io/sync-wave", default=0))
 
 
 @rule
