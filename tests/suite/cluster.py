@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Self
 
@@ -35,12 +35,15 @@ PRE_STOP_S: Final = 1.0
 class Cluster:
     """The four services as deployments, in place of the suite's own processes."""
 
-    def __init__(self, suite: Suite, names: NameServer, *, pre_stop_s: float) -> None:
+    def __init__(
+        self, suite: Suite, names: NameServer, *, pre_stop_s: float, settings: Mapping[str, Mapping[str, str]]
+    ) -> None:
         self.told = Told()
         self.manifests = {service: Manifest.of(service) for service in SERVICES}
         self._suite = suite
         self._names = names
         self._pre_stop_s = pre_stop_s
+        self._settings = settings
         self.roots = dict.fromkeys(SERVICES, ROOT)
         """The code that new pods of a service run."""
         self._pods: dict[str, list[Pod]] = {service: [] for service in SERVICES}
@@ -104,6 +107,7 @@ class Cluster:
             for peer in SERVICES
             if (name := f"BATZEN_{peer.upper()}_ADDRESS") in self._suite.env_for(service)
         }
+        environment |= self._settings.get(service, {})
         pod = Pod(
             service,
             self.manifests[service],
@@ -179,11 +183,11 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 @asynccontextmanager
-async def in_a_cluster(suite: Suite) -> AsyncIterator[Cluster]:
-    """Run pods in place of the suite's processes."""
+async def in_a_cluster(suite: Suite, **settings: Mapping[str, str]) -> AsyncIterator[Cluster]:
+    """Run pods in place of the suite's processes; `settings` are further ones of a service, by its name."""
     for service in SERVICES:
         await suite.stop(service)
     async with name_server() as names:
-        cluster = Cluster(suite, names, pre_stop_s=PRE_STOP_S)
+        cluster = Cluster(suite, names, pre_stop_s=PRE_STOP_S, settings=settings)
         async with cluster.running():
             yield cluster

@@ -220,6 +220,8 @@ class Calm(Troubles):
 class Player:
     """Plays plots, one after the other."""
 
+    call_timeout_s: float = CALL_TIMEOUT_S
+
     def __init__(
         self, suite: Suite, shop: Client, payers: dict[str, Client], troubles: Troubles, *, coupon_code: str
     ) -> None:
@@ -255,12 +257,14 @@ class Player:
 
     async def replay(self, claim: Claim) -> tuple[str, str]:
         """Start a payment again under its old request id; return the payment it names, and why another body is not."""
-        again = await self.persist(lambda: self._shop.orchestrator.StartPayment(claim.start, timeout=CALL_TIMEOUT_S))
+        again = await self.persist(
+            lambda: self._shop.orchestrator.StartPayment(claim.start, timeout=self.call_timeout_s)
+        )
         other = orchestrator_pb2.StartPaymentRequest()
         other.CopyFrom(claim.start)
         other.lines[0].unit_amount.amount_minor += 1
         try:
-            await self.persist(lambda: self._shop.orchestrator.StartPayment(other, timeout=CALL_TIMEOUT_S))
+            await self.persist(lambda: self._shop.orchestrator.StartPayment(other, timeout=self.call_timeout_s))
         except errors.AlreadyExists as refusal:
             return again.session.payment.payment_id, refusal.reason
         return again.session.payment.payment_id, "answered"
@@ -283,7 +287,7 @@ class Player:
         if number % 2:
             request.coupon_codes.append(self._coupon_code)
         answers = await self._copies(
-            plot.start_copies, lambda: self._shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S)
+            plot.start_copies, lambda: self._shop.orchestrator.StartPayment(request, timeout=self.call_timeout_s)
         )
         [payment_id] = {answer.session.payment.payment_id for answer in answers}
         claim = Claim(number=number, payment_id=payment_id, payer_id=plot.payer_id, start=request)
@@ -318,7 +322,7 @@ class Player:
         payer = self._payers[claim.payer_id]
         with _definite():
             answers = await self._copies(
-                act.copies, lambda: payer.orchestrator.SubmitPayment(request, timeout=CALL_TIMEOUT_S)
+                act.copies, lambda: payer.orchestrator.SubmitPayment(request, timeout=self.call_timeout_s)
             )
             claim.paid = claim.paid or any(state_name(answer.payment.state) in PAID for answer in answers)
             url = next((answer.next_action.redirect_url for answer in answers if answer.next_action.redirect_url), "")
@@ -346,14 +350,16 @@ class Player:
     async def _sync(self, claim: Claim) -> None:
         payer = self._payers[claim.payer_id]
         request = orchestrator_pb2.SyncPaymentRequest(payment_id=claim.payment_id)
-        answer = await self.persist(lambda: payer.orchestrator.SyncPayment(request, timeout=CALL_TIMEOUT_S))
+        answer = await self.persist(lambda: payer.orchestrator.SyncPayment(request, timeout=self.call_timeout_s))
         claim.paid = claim.paid or state_name(answer.payment.state) in PAID
 
     async def _cancel(self, claim: Claim, act: Act) -> None:
         request = orchestrator_pb2.CancelPaymentRequest(request_id=new_request_id(), payment_id=claim.payment_id)
         payer = self._payers[claim.payer_id]
         with _definite():
-            await self._copies(act.copies, lambda: payer.orchestrator.CancelPayment(request, timeout=CALL_TIMEOUT_S))
+            await self._copies(
+                act.copies, lambda: payer.orchestrator.CancelPayment(request, timeout=self.call_timeout_s)
+            )
             claim.canceled = True
 
     async def _refund(self, claim: Claim, plot: Plot, payment: status_pb2.Payment) -> None:
@@ -378,7 +384,9 @@ class Player:
             actor_id="clerk",
         )
         with _definite():
-            answer = await self.persist(lambda: self._shop.orchestrator.RefundPayment(request, timeout=CALL_TIMEOUT_S))
+            answer = await self.persist(
+                lambda: self._shop.orchestrator.RefundPayment(request, timeout=self.call_timeout_s)
+            )
             claim.refund_ids.add(answer.refund_id)
 
     async def _late_money(self, claim: Claim) -> None:
@@ -389,7 +397,7 @@ class Player:
 
     async def _payment(self, claim: Claim) -> status_pb2.Payment:
         request = status_pb2.GetPaymentRequest(payment_id=claim.payment_id)
-        return (await self.persist(lambda: self._shop.status.GetPayment(request, timeout=CALL_TIMEOUT_S))).payment
+        return (await self.persist(lambda: self._shop.status.GetPayment(request, timeout=self.call_timeout_s))).payment
 
     async def _watch(self, claim: Claim) -> None:
         payer = self._payers[claim.payer_id]
