@@ -176,6 +176,29 @@ async def test_a_seller_is_added_once_and_a_price_is_shown(up: Up) -> None:
     assert (code, quote["total"]["amount_minor"]) == (0, "10000")
 
 
+async def test_an_operator_stops_new_payments_and_takes_them_again(up: Up) -> None:
+    _, begun = await up.batzen("pay", "--amount", "5 CHF", "--card", "insufficient", "--json")
+
+    code, said = await up.batzen("starts", "pause", "--reason", "INC-7", "--message", "Back at noon.", "--for", "2h")
+    assert code == 0, said
+    for shown in ("New payments are stopped.", "INC-7", "Back at noon."):
+        assert shown in said
+    code, refused = await up.batzen("pay", "--amount", "5 CHF", "--json")
+    assert (code, refused["error"]["reason"]) == (1, "STARTS_PAUSED")
+    assert refused["error"]["metadata"]["public_message"] == "Back at noon."
+    code, told = await up.batzen("pay", "--amount", "5 CHF")
+    assert code == 1
+    assert "Back at noon." in told
+    assert (await up.batzen("pay", "--payment", begun["payment_id"], "--json"))[0] == 0
+    assert (await up.batzen("starts", "show"))[0] == 1
+
+    assert (await up.batzen("starts", "resume", "--reason", "over"))[0] == 0
+    code, switches = await up.batzen("starts", "show", "--json")
+    assert (code, [one.get("paused", False) for one in switches]) == (0, [False, True])
+    assert (await up.batzen("pay", "--amount", "5 CHF", "--json"))[0] == 0
+    assert (await up.batzen("starts", "pause", "--reason", "x", "--for", "soon"))[0] == 2
+
+
 async def test_a_refusal_is_exit_code_1_and_names_the_call_in_the_logs(up: Up) -> None:
     code, said = await up.batzen("refund", "pay_00000000000000000000000000", "--json")
 
