@@ -89,6 +89,13 @@ def _ends(**reasons: str) -> dict[str, str]:
     return {f'batzen_watch_ends_total{{job="status",reason="{reason}"}}': values for reason, values in reasons.items()}
 
 
+def _lost(*, spans: str, reports: str) -> dict[str, str]:
+    return {
+        'batzen_trace_spans_dropped_total{job="status",instance="a"}': spans,
+        'batzen_error_reports_dropped_total{job="status",instance="a"}': reports,
+    }
+
+
 def _memory(service: str, mib: float) -> dict[str, str]:
     return {f'process_resident_memory_bytes{{job="{service}",instance="a"}}': f"{mib * 1024**2:.0f}x100"}
 
@@ -382,6 +389,11 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         fires("6m", {'batzen_log_lines_dropped_total{job="status",instance="a"}': "0 0 40x60"}),
         rests("10m", {'batzen_log_lines_dropped_total{job="status",instance="a"}': "40x60"}),
     ),
+    "BatzenTelemetryLost": (
+        fires("6m", _lost(spans="0 0 40x60", reports="0x60")),
+        fires("6m", _lost(spans="0x60", reports="0 0 40x60")),
+        rests("10m", _lost(spans="40x60", reports="40x60")),
+    ),
     "BatzenCertificateExpires": (
         # Promtool's time begins at 0.
         fires(
@@ -396,6 +408,10 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         rests(
             "10m", {'batzen_certificate_expiry_timestamp_seconds{job="status",instance="a",file="certificate"}': "0x60"}
         ),
+    ),
+    "BatzenSecretUnfit": (
+        fires("8m", {'batzen_secret_unfit{job="gateway",setting="STRIPE_API_KEY"}': "1x60"}),
+        rests("10m", {'batzen_secret_unfit{job="gateway",setting="STRIPE_API_KEY"}': "0x60"}),
     ),
     "BatzenVersionSkew": (
         fires("80m", _versions("1", "2")),

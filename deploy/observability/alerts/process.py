@@ -103,11 +103,26 @@ GROUP: Final = Group(
             summary='{{ $labels.job }} {{ $labels.instance }} dropped {{ $value | printf "%.0f" }} lines of its log',
         ),
         Alert(
+            name="BatzenTelemetryLost",
+            severity=Severity.INFO,
+            expr="""sum by (job) (increase(batzen_trace_spans_dropped_total[15m]))
+  + sum by (job) (increase(batzen_error_reports_dropped_total[15m])) > 0""",
+            lasting="0s",
+            summary='{{ $labels.job }} lost {{ $value | printf "%.0f" }} spans or reports of errors',
+        ),
+        Alert(
             name="BatzenCertificateExpires",
             severity=Severity.PAGE,
             expr="min by (job, instance) (batzen_certificate_expiry_timestamp_seconds > 0) - time() < 14400",
             lasting="5m",
             summary="{{ $labels.job }} {{ $labels.instance }}: its certificate ends in {{ $value | humanizeDuration }}",
+        ),
+        Alert(
+            name="BatzenSecretUnfit",
+            severity=Severity.TICKET,
+            expr="max by (job, setting) (batzen_secret_unfit) > 0",
+            lasting="5m",
+            summary="{{ $labels.job }}: the file of {{ $labels.setting }} cannot be used, the value before is",
         ),
         Alert(
             name="BatzenVersionSkew",
