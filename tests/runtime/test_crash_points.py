@@ -122,7 +122,10 @@ def test_crash_points_are_refused_where_real_money_moves(
         (r"(engine|conn|connection)\.(begin|begin_twophase)\(", {"database/connections.py"}),
         (r"engine\.connect\(", {"database/connections.py"}),
         (r"\bcreate_async_engine\(", {"database/connections.py"}),
-        (r"\basyncpg\.(connect|create_pool)\(", {"database/connections.py", "database/migrations.py", *AS_OWNER}),
+        (
+            r"\basyncpg\.(connect|create_pool)\(",
+            {"database/connections.py", "database/migrations.py", "database/servers.py", *AS_OWNER},
+        ),
         (r"(conn|connection)\.transaction\(", {"database/migrations.py", *AS_OWNER}),
     ],
 )
