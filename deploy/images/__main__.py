@@ -17,8 +17,7 @@ from local.command_lines import short
 def main() -> int:
     """Build, and say so; 1 with the reason if that cannot be."""
     parser = ArgumentParser(prog="python -m deploy.images", description=__doc__)
-    parser.add_argument("--keep-layers", action="store_true", help="the next build is quicker, the store larger")
-    options = parser.parse_args()
+    parser.parse_args()
     begun = time.monotonic()
 
     def report(step: str) -> None:
@@ -26,7 +25,7 @@ def main() -> int:
 
     store = Store()
     try:
-        built = build(store, Settings.from_environ(os.environ), keep_layers=options.keep_layers, report=report)
+        built = build(store, Settings.from_environ(os.environ), report=report)
         report(f"parts of the services' image, {short(write_list(store, built, built.images[0]))}")
     except (ToolMissing, ToolFailed, TooLarge, ImageSettingRefused) as error:
         print(error, file=sys.stderr)

@@ -61,12 +61,11 @@ def build(
     settings: Settings,
     *,
     archive: Path | None = None,
-    keep_layers: bool = False,
     report: Report = lambda _: None,
 ) -> Built:
     """Build all images and record them beside the store. Raises `ToolMissing`, `ToolFailed` or `TooLarge`.
 
-    `archive` takes the place of the base's archive. `keep_layers` makes the next build quicker, and the store larger.
+    `archive` takes the place of the base's archive.
     """
     require("buildah")
     store.home.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -86,8 +85,7 @@ def build(
             postgres = make.image(POSTGRES, recipe="Containerfile.postgres", on=base.reference)
         finally:
             store.buildah("rm", "--all")
-            if not keep_layers:
-                store.buildah("rmi", "--prune", "--force")
+            store.buildah("rmi", "--prune", "--force")
             shutil.rmtree(context)
         built = Built(commit=commit, base=base, images=(services, sandbox, postgres))
         (store.home / RECORD).write_text(json.dumps(asdict(built), indent=2) + "\n")
@@ -115,8 +113,9 @@ class _Maker:
         """Build one image on another, named by id or digest, and pack it."""
         labels = [f"--label=org.opencontainers.image.{key}={value}" for key, value in self._labels(name, on).items()]
         tags = [f"--tag=localhost/{name}:{tag}" for tag in (self._commit.version, LOCAL_TAG)]
+        # A layer that is kept from an older build has its name in the history, and so in the id.
         # Files of the year 1970 are the same in each build. The format of docker would name the container of the build.
-        how = ("--isolation=chroot", "--pull-never", "--timestamp=0", "--format=oci", "--layers")
+        how = ("--isolation=chroot", "--pull-never", "--timestamp=0", "--format=oci", "--layers", "--no-cache")
         recipe_file = self._context / "deploy" / "images" / recipe
         self._store.buildah(
             "bud", "--quiet", *how, *labels, *tags, f"--build-arg=BASE={on}", "--file", recipe_file, self._context
