@@ -20,6 +20,8 @@ from services.orchestrator.domain.plan import RequestKey
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.wire.requests import derived_payment_id
+from services.shared import fields
+from services.shared.cards import holds_card_number
 from services.shared.payment import Amounts, Attention, Method, PaymentError
 from services.shared.states import Cause, IntentState, State
 from services.status.domain.snapshot import MOVES
@@ -350,6 +352,14 @@ def test_a_quote_stands_for_as_long_as_any_payment_may_wait_for_its_payer() -> N
 
 def start_of(request_id: str, *, caller: str = "shop", tenant_id: str = "main") -> RequestKey:
     return RequestKey(tenant_id=tenant_id, caller=caller, method="StartPayment", request_id=uuid.UUID(request_id))
+
+
+def test_no_payments_id_passes_for_the_number_of_a_card() -> None:
+    unlucky = "00000001-0000-4000-8000-000000723b4f"
+    assert holds_card_number("pay_7gx4390425705705rwmepw3bg4"), "what it would be called"
+    payment_id = derived_payment_id(start_of(unlucky))
+    assert not holds_card_number(payment_id)
+    assert payment_id == derived_payment_id(start_of(unlucky)) == fields.payment_id(payment_id)
 
 
 def test_a_payments_id_is_made_of_its_start_for_ever() -> None:

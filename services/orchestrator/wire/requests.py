@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, cast
+from uuid import UUID
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,6 +20,7 @@ from services.orchestrator.domain.start_switch import StartSwitch
 from services.runtime.rpc import call_context
 from services.runtime.rpc.identity import PAYER
 from services.shared import fields
+from services.shared.cards import holds_card_number
 
 NAME_CHARACTERS_MAX: Final = 200
 TYPE_CHARACTERS_MAX: Final = 64
@@ -29,6 +31,9 @@ WHY_CHARACTERS_MAX: Final = 500
 PUBLIC_MESSAGE_CHARACTERS_MAX: Final = 200
 """It goes with each refusal, in a header of HTTP/2."""
 
+DIGESTS_MAX: Final = 8
+"""Tried for a payment's id. One id of some millions has digits that pass for a card's number; it would be refused
+wherever it is sent, so the next digest is taken."""
 _BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no letters that look like digits
 
 
@@ -134,9 +139,19 @@ def derived_payment_id(key: RequestKey) -> str:
     first ten characters, its millisecond, so that the ids of one time stand together; all else is a hash.
     """
     name = "\0".join((key.tenant_id, key.caller, str(key.request_id)))
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
-    if key.request_id.version == 7:
-        number = key.request_id.int >> 80 << 80 | number & (1 << 80) - 1
+    digest = name.encode()
+    for _ in range(DIGESTS_MAX):
+        digest = hashlib.sha256(digest).digest()
+        payment_id = _payment_id(digest, key.request_id)
+        if not holds_card_number(payment_id):
+            break
+    return payment_id
+
+
+def _payment_id(digest: bytes, request_id: UUID) -> str:
+    number = int.from_bytes(digest[:16], "big")
+    if request_id.version == 7:
+        number = request_id.int >> 80 << 80 | number & (1 << 80) - 1
     return "pay_" + "".join(_BASE32[number >> shift & 31] for shift in range(125, -1, -5))
 
 
