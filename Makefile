@@ -113,6 +113,13 @@ $(STATE)/deploy.stamp: deploy/tools/checks.txt deploy/tools/kubectl.txt deploy/t
 	@command -v promtool amtool > /dev/null || deploy/tools/prometheus.sh $(STATE)/tools || echo "Rules are not tested: no promtool."
 	@touch $@
 
+# What lists the parts of an image has an environment of its own: its library is nothing of the suite's.
+$(STATE)/sbom.stamp: requirements/sbom.txt | $(BIN)/python
+	@echo "Installing what lists the parts of an image (once) ..."
+	@$(PYTHON) -m venv $(STATE)/sbom
+	@$(STATE)/sbom/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # The database cluster of the failover soak, by a Python that an unprivileged user can reach; it also needs etcd.
 $(STATE)/patroni.stamp: requirements/patroni.txt | $(STATE)/dev.stamp
 	@echo "Installing what the database cluster runs on (once) ..."
