@@ -284,6 +284,8 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "BatzenStripeErrors": (
         fires("8m", _stripe_calls(answer="0+94x60", silence="0+3x60", failure="0+3x60")),
         rests("12m", _stripe_calls(answer="0+96x60", silence="0+4x60", refusal="0+5x60")),
+        # While Stripe is known to be away hardly anything is sent.
+        fires("12m", _stripe_calls(answer="0x60", silence=_one_in(3), not_sent="0+100x60")),
         # Two in five minutes are too few to say, four are not.
         rests("12m", _stripe_calls(answer="0+1x60", silence=_one_in(9))),
         fires("12m", _stripe_calls(answer="0+1x60", silence=_one_in(5))),

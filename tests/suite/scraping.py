@@ -66,6 +66,15 @@ class Prometheus:
         except httpx.TransportError:
             return False
 
+    async def sees_all(self) -> bool:
+        """Return whether every service is scraped, and the alert on what is not has noticed."""
+        seen = await self.ask("count(batzen_build_info)")
+        return (
+            bool(seen)
+            and int(seen[0]["value"][1]) >= len(SERVICES)
+            and "BatzenServiceUnseen" not in await self.firing()
+        )
+
     async def ask(self, expr: str) -> list[dict[str, Any]]:
         """Return the series that an expression has now. AssertionError where Prometheus does not take it."""
         answer = await self._client.get("/api/v1/query", params={"query": expr})
@@ -110,6 +119,7 @@ async def scraping(suite: Suite, groups: Sequence[Group], folder: Path) -> Async
     prometheus = Prometheus(f"http://{address}")
     try:
         await eventually(prometheus.is_up, within_s=WITHIN_S, what=(folder / "prometheus.log").read_text)
+        await eventually(prometheus.sees_all, within_s=WITHIN_S, what="every service is scraped, and known to be")
         yield prometheus
     finally:
         await prometheus.close()

@@ -30,7 +30,7 @@ GROUP: Final = Group(
             name="BatzenStripeErrors",
             severity=Severity.TICKET,
             expr=f"""sum(rate(batzen_stripe_calls_total{UNANSWERED}[5m]))
-  / sum(rate(batzen_stripe_calls_total[5m])) > 0.05
+  / sum(rate(batzen_stripe_calls_total{{outcome!="not_sent"}}[5m])) > 0.05
 and sum(increase(batzen_stripe_calls_total{UNANSWERED}[5m])) > 3""",
             lasting="5m",
             summary="{{ $value | humanizePercentage }} of the calls of Stripe have no answer",
