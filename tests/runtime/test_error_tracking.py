@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import json
 import logging
@@ -21,6 +23,7 @@ from services.runtime.observability import error_tracking
 from services.runtime.observability.error_tracking import tracking
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.rpc import call_context
+from tests.eventually import eventually
 from tests.runtime.echo import SERVICE, echo, refusal, serving, unary
 from tests.runtime.spans import recorded
 
@@ -96,6 +99,25 @@ def report_one(text: str = "a failure", *arguments: object) -> None:
         raise RuntimeError("of " + MARKED[0])
     except RuntimeError:
         logger.exception(text, *arguments)
+
+
+async def test_what_asyncio_says_of_a_task_that_nobody_looked_at_is_not_reported_with_its_text() -> None:
+    """It puts the error's text, and what a callback was given, into the message itself."""
+
+    async def fail() -> None:
+        raise RuntimeError("of " + MARKED[1])
+
+    def fail_with(text: str) -> None:
+        raise RuntimeError(text)
+
+    with sinking() as (sink, dsn), tracking(dsn, service="pricing", environment="production"):
+        await asyncio.wait({asyncio.create_task(fail())})
+        gc.collect()
+        asyncio.get_running_loop().call_soon(fail_with, MARKED[1])
+        await eventually(lambda: len(sink.bodies) == 2)
+
+    assert {report["logger"] for report in sink.reports} == {"asyncio"}
+    assert MARKED[1] not in sink.text
 
 
 async def test_a_bug_is_reported_once_with_where_it_was_and_nothing_that_was_sent(issuer: Issuer) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from batzen.version import build
 from services.runtime.observability.metrics import Tally
 from services.runtime.process.lifecycle import StartRefused
+from services.runtime.process.logs import OURS
 from services.runtime.rpc import call_context
 from services.runtime.rpc.buckets import Bucket
 
@@ -113,7 +114,8 @@ class _Reporter(logging.Handler):
         for one in report["exception"]["values"]:
             one["value"] = ""
         report["logger"] = record.name
-        # As it stands in the code: what was put into it may be anything.
-        report["logentry"] = {"message": record.msg if isinstance(record.msg, str) else ""}
+        # As it stands in our code: what was put into it may be anything, and asyncio has done so before it logs.
+        is_ours = record.name.partition(".")[0] in OURS
+        report["logentry"] = {"message": record.msg if is_ours and isinstance(record.msg, str) else ""}
         report["tags"] = {"service": self._service, "commit": build().commit, **call_context.log_fields()}
         return report
