@@ -29,6 +29,13 @@ class Mount:
             link = self.folder / name
             if not link.is_symlink():
                 link.symlink_to(f"..data/{name}")
+        self._point_at(made.name)
+
+    def put_back(self) -> None:
+        """Show the very files again that were there before the last replacement."""
+        self._point_at(f"..{self._generation - 1:04}")
+
+    def _point_at(self, name: str) -> None:
         temporary = self.folder / "..data_tmp"
-        temporary.symlink_to(made.name)
+        temporary.symlink_to(name)
         os.replace(temporary, self.folder / "..data")

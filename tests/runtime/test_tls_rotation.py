@@ -17,7 +17,7 @@ from batzen._channel import make_channel
 from local.issuer import Issuer
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
-from services.runtime.rpc.tls import TlsFiles
+from services.runtime.rpc.tls import FollowedTls, TlsFiles
 from services.runtime.rpc.tls_channel import DRAIN_S, RECHECK_S, TlsChannel
 from tests.eventually import eventually
 from tests.mounts import Mount
@@ -158,6 +158,19 @@ async def test_files_that_do_not_go_with_each_other_leave_the_certificate_there_
         client.mount.replace(good)
         server.mount.replace(good)
         await caller.sees(client.serial)
+
+
+def test_files_that_are_the_good_ones_again_are_not_unfit_any_more(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path / "process", Authority())
+    followed = FollowedTls(certificates.files)
+    certificates.mount.replace(dict.fromkeys(FILES, "no certificate"))
+    assert followed.changed() is None
+    assert followed.is_unfit
+
+    certificates.mount.put_back()
+
+    assert followed.changed() is None
+    assert not followed.is_unfit
 
 
 async def test_a_call_under_way_ends_on_the_old_channel_which_is_closed_later(issuer: Issuer, tmp_path: Path) -> None:

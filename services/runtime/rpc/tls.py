@@ -129,7 +129,10 @@ class FollowedTls:
         """Return the files if they are others than those known until now, which they then are."""
         try:
             stamp = self._paths.stamp()
-            if stamp in (self._stamp, self._unfit):
+            if stamp == self._stamp:
+                self._unfit = None  # they are the good ones again
+                return None
+            if stamp == self._unfit:
                 return None
             files = self._paths.load()
         except OSError:  # in the middle of being replaced
