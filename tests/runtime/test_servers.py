@@ -77,6 +77,8 @@ def test_servers_of_a_url(url: str, servers: list[tuple[str, int]]) -> None:
         (SEVERAL.format("a,b", "1,x"), "each host needs a port, a number"),
         (SEVERAL.format("a,", "1,2"), "empty"),
         (SEVERAL.format("a,b", "1,2").replace("@/", "@c/"), "names a host after the @ and another in host="),
+        (SEVERAL.format("a,b", "1,65536"), "each host needs a port, a number"),
+        ("postgresql+asyncpg://role:word@a/batzen?sslmode=required", "another sslmode than disable"),
         ("postgresql+asyncpg://role:word@c:5/batzen?port=6", "names a port after the @ and another in port="),
         (SEVERAL.format("a,b", "1,2").replace("read-write", "any"), "lacks target_session_attrs=read-write"),
         ("postgresql+asyncpg://role:word@/batzen?host=a,b&port=1,2", "lacks target_session_attrs=read-write"),

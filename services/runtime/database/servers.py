@@ -21,6 +21,10 @@ from sqlalchemy.exc import ArgumentError
 from services.runtime.process.settings import Form, Secret
 
 PORT: Final = 5432
+PORT_MAX: Final = 65_535
+PORT_DIGITS_MAX: Final = 5
+TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""PostgreSQL's own. Of another, as of a port that is none, the driver would complain at the next connection only."""
 DRIVERS: Final = ("postgresql+asyncpg", "postgresql")
 WRITING: Final = "read-write"
 NEXT_AFTER_S: Final = 0.25
@@ -40,8 +44,10 @@ def servers_of(url: str) -> Sequence[tuple[str, int]]:
     ports = _in_one_place("port", made.port, made.query.get("port")) or [str(PORT)] * len(hosts)
     if not all(hosts) or any(host.count(":") == 1 for host in hosts):
         raise ValueError("has a host that is empty or has its port with it: write ?host=h1,h2&port=5432,5432")
-    if len(ports) != len(hosts) or not all(port.isascii() and port.isdigit() for port in ports):
+    if len(ports) != len(hosts) or not all(_is_port(port) for port in ports):
         raise ValueError(f"names {len(hosts)} hosts and {len(ports)} ports: each host needs a port, a number")
+    if made.query.get("sslmode", TLS_MODES[0]) not in TLS_MODES:
+        raise ValueError(f"has another sslmode than {', '.join(TLS_MODES)}")
     if made.query.get("target_session_attrs", WRITING if len(hosts) == 1 else None) != WRITING:
         raise ValueError(f"lacks target_session_attrs={WRITING}, without which some take a standby for the leader")
     return [(host, int(port)) for host, port in zip(hosts, ports, strict=True)]
@@ -125,6 +131,10 @@ def _made(url: str) -> URL:
     if made.drivername not in DRIVERS:
         raise ValueError(f"does not begin with {DRIVERS[0]}://")
     return made
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text[: PORT_DIGITS_MAX + 1]) <= PORT_MAX
 
 
 def _in_one_place(name: str, after_at: object, in_query: str | tuple[str, ...] | None) -> list[str]:
