@@ -123,6 +123,23 @@ async def test_a_password_that_is_neither_the_new_nor_the_one_before_is_refused(
         await load.call()
 
 
+async def test_a_login_that_another_database_refuses_leads_not_back_to_the_one_before(
+    databases: Databases, database: ServiceDatabase, tmp_path: Path
+) -> None:
+    mount = Mount(tmp_path / "database", {"runtime-url": database.runtime_url})
+    load = Load(FollowedFile(mount.path("runtime-url"), str, name="BATZEN_RUNTIME_DATABASE_URL"))
+    await load.call()
+    elsewhere = await databases.create("elsewhere", migrations=SAMPLE)
+
+    mount.replace({"runtime-url": with_password(elsewhere.runtime_url, "guessed")})
+    with pytest.raises(DependencyUnavailable):
+        await load.call()
+
+    mount.replace({"runtime-url": elsewhere.runtime_url})
+    await load.call()
+    await databases.drop(elsewhere)
+
+
 async def test_a_listener_that_lost_its_connection_comes_back_by_the_new_password(
     databases: Databases, postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:

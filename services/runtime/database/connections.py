@@ -7,7 +7,7 @@ that says nothing any more, are given up all at once, so that the next ones go t
 
 A database's address, with the password in it, may be followed: whoever connects asks for it as it is then. What is
 connected stays connected. While a password is being replaced, its file and the server change at different moments; so a
-login that is refused is tried again by the address that the file had before.
+login that is refused is tried again by the address that the file had before, if that names the same database.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from services.errors import DependencyUnavailable
 from services.runtime import crash_points
-from services.runtime.database.servers import connect_writing
+from services.runtime.database.servers import connect_writing, place_of
 from services.runtime.observability.metrics import Tally
 from services.runtime.observability.process_metrics import Occupancy
 from services.runtime.observability.spans import NOTHING, span
@@ -284,6 +284,8 @@ async def connect_held(
             lock_timeout_ms=lock_timeout_ms,
         )
     now, *before = (url,) if isinstance(url, str) else url.candidates()
+    # Never another database: what is written there would be missed in the one that the file names.
+    before = [one for one in before if place_of(one) == place_of(now)]
     for one in (now, *before) if before else ():
         with suppress(asyncpg.InvalidAuthorizationSpecificationError):
             return await connect_writing(one, timeout_s=CONNECT_TIMEOUT_S, **arguments)
