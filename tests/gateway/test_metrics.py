@@ -15,6 +15,7 @@ from services.gateway.__main__ import look_at_unanswered
 from services.gateway.call_log.store import UNKNOWN
 from services.gateway.errors import StripeUnavailable
 from services.gateway.metrics import UNKNOWN_AFTER_S
+from services.gateway.stripe_api.breaker import REST_MAX_S
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.limits import Share, StripeLimits, endpoint_of
 from services.gateway.stripe_api.metrics import StripeMetrics
@@ -142,7 +143,8 @@ async def nothing_is_unknown(place: Place) -> bool:
 async def test_what_is_not_sent_is_counted_and_the_breaker_shown() -> None:
     meter = Meter()
     metrics = StripeMetrics(meter)
-    limits = StripeLimits(None, clock=lambda: 0.0, failures_max=1)
+    clock_s = [0.0]
+    limits = StripeLimits(None, clock=lambda: clock_s[0], failures_max=1)
     metrics.show(limits)
     provider = Provider("sk_test_nowhere", api_base=NOWHERE, limits=limits, metrics=metrics)
     async with limits.sending(endpoint_of("get", "/v1/refunds"), wait_max_s=0.0) as sending:
@@ -155,6 +157,12 @@ async def test_what_is_not_sent_is_counted_and_the_breaker_shown() -> None:
     assert now.of("batzen_stripe_breaker_open", share="read") == 1
     assert now.of("batzen_stripe_breaker_open", share="pay") == 0
     assert now.says("batzen_stripe_breaker_open", "share") == {share.name.lower() for share in Share}
+    # A quiet night: the rest is over, and no call has come to be the probe.
+    clock_s[0] = 2 * REST_MAX_S
+    assert Figures.read(await meter.text()).of("batzen_stripe_breaker_open", share="read") == 1
+    async with limits.sending(endpoint_of("get", "/v1/refunds"), wait_max_s=0.0) as sending:
+        sending.is_answered = True
+    assert Figures.read(await meter.text()).of("batzen_stripe_breaker_open", share="read") == 0
 
 
 @pytest.fixture(scope="module")

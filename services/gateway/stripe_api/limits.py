@@ -158,6 +158,10 @@ class StripeLimits:
         """Whether a call of this class would not be sent now, since Stripe is known to be away."""
         return not self._breakers[share].would_admit(now=self._clock())
 
+    def is_silent(self, share: Share) -> bool:
+        """Whether nothing of this class was answered lately; also between a rest and its probe, which may be long."""
+        return self._breakers[share].state is not State.CLOSED
+
     def is_away_for(self, operation: str) -> bool:
         """Whether a call of this operation would not be sent now."""
         return self.is_away(Share.PAY if operation in _PAYING else Share.RETURN)

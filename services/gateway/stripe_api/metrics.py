@@ -32,7 +32,7 @@ STRIPE_RATE_WAIT: Final = histogram(
 )
 STRIPE_BREAKER: Final = gauge(
     "batzen_stripe_breaker_open",
-    "1 while calls of a class are not sent, since Stripe is known to be away.",
+    "1 from when Stripe is known to be away, and calls of a class are only probed, until one of them is answered.",
     one_of("share", *(share.name.lower() for share in Share)),
 )
 
@@ -62,12 +62,12 @@ class StripeMetrics:
         self._calls.add(operation, NOT_SENT)
 
     def show(self, limits: StripeLimits) -> None:
-        """Show for which classes of calls Stripe is known to be away."""
+        """Show which classes of calls Stripe does not answer: until it does, however seldom one is sent."""
         breaker = self._meter.gauge(STRIPE_BREAKER)
 
         def read() -> None:
             for share in Share:
-                breaker.set(limits.is_away(share), share.name.lower())
+                breaker.set(limits.is_silent(share), share.name.lower())
 
         self._meter.read_when_asked(read)
 
