@@ -155,6 +155,9 @@ RULED: Final[dict[str, Change]] = {
     ),
     "replicas together": lambda p: drop(p.spec("status"), "topologySpreadConstraints"),
     "a spread that counts old pods": lambda p: drop(p.spec("status"), "topologySpreadConstraints", 0, "matchLabelKeys"),
+    "a spread over hosts that take nobody": lambda p: drop(
+        p.spec("status"), "topologySpreadConstraints", 0, "nodeTaintsPolicy"
+    ),
     "a budget of nobody": lambda p: put(p("PodDisruptionBudget", "status"), "spec", "maxUnavailable", to=0),
     "one replica": lambda p: put(p("HorizontalPodAutoscaler", "status"), "spec", "minReplicas", to=1),
     "a scaler without its own figure": lambda p: drop(p("HorizontalPodAutoscaler", "status"), "spec", "metrics", 1),

@@ -104,6 +104,8 @@ def replicas_stand_apart(manifests: Manifests) -> Iterator[str]:
             own = labels.get("app.kubernetes.io/name") == pod.service or "app.kubernetes.io/name" in keys
             if one.get("maxSkew") != 1 or not own or not labels or not labels.items() <= pod.labels.items():
                 yield f"{pod.name} is not spread by its own pods"
+            if one.get("nodeTaintsPolicy") != "Honor":
+                yield f"{pod.name}: a tainted host counts as an empty one, and no third replica finds a place"
             if "pod-template-hash" not in keys:
                 yield f"{pod.name}: the pods of a rollout are counted with those they replace"
 
