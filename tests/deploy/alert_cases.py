@@ -295,14 +295,34 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         fires("4m", {'batzen_webhook_signature_failures_total{endpoint="platform"}': "0 6x60"}),
         rests("10m", {'batzen_webhook_signature_failures_total{endpoint="platform"}': _one_in(5)}),
     ),
+    "BatzenWebhooksRefused": (
+        fires("4m", {'batzen_webhook_signature_failures_total{endpoint="platform"}': "0 7x60"}),
+        fires("4m", {'batzen_webhook_signature_failures_total{endpoint="platform"}': "0 7x60"} | _received("5x60")),
+        rests("10m", {'batzen_webhook_signature_failures_total{endpoint="platform"}': "0 4x60"}),
+        # Somebody tries, while Stripe's own arrive.
+        rests("4m", {'batzen_webhook_signature_failures_total{endpoint="platform"}': "0 90x60"} | _received("0 1x60")),
+    ),
     "BatzenWebhooksStopped": (
         fires("10m", _succeeded("0 12x200") | _received("5x200")),
         fires("10m", _succeeded("0 12x200")),
         rests("10m", _succeeded("0 12x200") | _received("0 1x200")),
+        # The last of them arrived forty minutes before twelve payments.
+        fires("50m", _succeeded("0x160 12x100") | _received("0 1x300")),
         # A quiet night: eight payments without a webhook say nothing.
         rests("20m", _succeeded("0 8x200")),
+        # A quiet night, in which one payment each ten minutes says it after some hours.
+        fires("2h20m", _succeeded(_one_in(40))),
+        rests("3h", _succeeded(_one_in(40)) | _received("0 1x800")),
     ),
-    "BatzenWebhooksLate": _quantile("batzen_webhook_lag_seconds", 60),
+    "BatzenWebhooksLate": (
+        *_quantile("batzen_webhook_lag_seconds", 60),
+        rests(
+            "12m", _histogram("batzen_webhook_lag_seconds", le={"60.0": "0x80", "300.0": "0 17x80", "+Inf": "0 17x80"})
+        ),
+        fires(
+            "12m", _histogram("batzen_webhook_lag_seconds", le={"60.0": "0x80", "300.0": "0 25x80", "+Inf": "0 25x80"})
+        ),
+    ),
     "BatzenInboxOld": (
         fires("3m", {'batzen_webhook_inbox_oldest_seconds{job="gateway"}': "150x20"}),
         rests("10m", {'batzen_webhook_inbox_oldest_seconds{job="gateway"}': "100x60"}),
@@ -328,6 +348,13 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "BatzenCallsFail": (
         fires("4m", _calls(OK="0+10x60", UNAVAILABLE="0+1x60", INTERNAL=_one_in(2))),
         rests("10m", _calls(OK="0+10x60", UNAVAILABLE="0+1x60", NOT_FOUND="0+10x60")),
+    ),
+    "BatzenCallsTimeOut": (
+        fires("8m", _calls(OK="0+4x60", DEADLINE_EXCEEDED="0+6x60")),
+        rests("12m", _calls(OK="0+6x60", DEADLINE_EXCEEDED="0+4x60")),
+        # A caller with no patience, at night.
+        rests("12m", _calls(OK="0x60", DEADLINE_EXCEEDED=_one_in(5))),
+        fires("12m", _calls(OK="0x60", DEADLINE_EXCEEDED=_one_in(2))),
     ),
     "BatzenStartSlow": _duration("orchestrator", "OrchestratorService/StartPayment", 0.5),
     "BatzenStatusReadsSlow": _duration("status", "StatusService/GetPayment", 0.1),
@@ -361,8 +388,10 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "BatzenDatabaseAway": (
         fires("3m", {'batzen_database_unavailable_total{job="status"}': "0+5x40"}),
         rests("10m", {'batzen_database_unavailable_total{job="status"}': "7x60"}),
-        # A failover of half a minute.
+        # A failover of half a minute, also while it is still in the window.
         rests("2m", {'batzen_database_unavailable_total{job="status"}': "0 0 9 18x60"}),
+        rests("90s", {'batzen_database_unavailable_total{job="status"}': "0 0 9 18x60"}),
+        rests("105s", {'batzen_database_unavailable_total{job="status"}': "0 0 9 18 27x60"}),
     ),
     "BatzenConnectionsScarce": (
         fires("4m", {'batzen_database_connections{job="status",instance="a",state="waiting"}': "10x60"}),

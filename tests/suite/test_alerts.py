@@ -126,7 +126,7 @@ async def test_webhooks_that_nobody_signed_are_told(traveller: Traveller, promet
 
     posting = asyncio.create_task(until_told())
     try:
-        await fire(prometheus, "BatzenWebhookSignaturesInvalid")
+        await fire(prometheus, "BatzenWebhookSignaturesInvalid", "BatzenWebhooksRefused")
     finally:
         posting.cancel()
         await asyncio.wait({posting})
