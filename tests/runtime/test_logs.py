@@ -153,6 +153,25 @@ def test_a_write_that_fails_ends_no_log_and_its_lines_are_counted() -> None:
     assert lines[1]["lines"] == 1
 
 
+class Unprintable:
+    """What cannot be put into a line."""
+
+    def __str__(self) -> str:
+        raise AttributeError("nothing to say")
+
+
+def test_a_line_that_cannot_be_made_fails_nobody_who_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    written: list[str] = []
+
+    with json_logs(service="pricing", write=written.append):
+        logger.info("it is %s", Unprintable())
+        logger.info("it is %(here)s", {"there": 1})
+        logger.info("all is well")
+
+    assert [json.loads(line)["message"] for line in "".join(written).splitlines()] == ["all is well"]
+    assert capsys.readouterr().err.count("Logging error") == 2
+
+
 def test_the_log_is_as_before_afterwards() -> None:
     root = logging.getLogger()
     before = root.handlers[:], root.level
