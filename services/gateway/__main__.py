@@ -158,6 +158,8 @@ def stripe_key(*, is_live: bool) -> Form[str]:
             raise ValueError("is a live key, and BATZEN_ENVIRONMENT is not production")
         if not is_live and not value.startswith(TEST_KEYS):
             raise ValueError("is no test key (sk_test_…, rk_test_…)")
+        if not value.isascii() or not value.isprintable() or " " in value:  # two keys, which no request could carry
+            raise ValueError("has a character that no key has")
         return Secret(value)
 
     return Form(parse, "`sk_…` or `rk_…`")

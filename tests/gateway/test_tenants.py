@@ -332,6 +332,9 @@ async def test_a_wrong_account_that_is_seen_only_later_ends_the_process(
         ("development", "rk_live_1", "is a live key"),
         ("development", "pk_test_1", "is no test key"),
         ("development", "whsec_1", "is no test key"),
+        ("development", "sk_test_1\nsk_test_2", "has a character that no key has"),
+        ("development", "sk_test_1 sk_test_2", "has a character that no key has"),
+        ("production", "sk_live_1\x00", "has a character that no key has"),
     ],
 )
 def test_live_keys_are_for_production_and_test_keys_for_elsewhere(
