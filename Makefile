@@ -131,6 +131,7 @@ $(STATE)/patroni.stamp: requirements/patroni.txt | $(STATE)/dev.stamp
 
 $(STATE)/stubs.stamp: $(PROTOS) | $(STATE)/local.stamp
 	@echo "Making the stubs ..."
+	@find batzen -name '*_pb2*.py*' -delete
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. --grpc_python_out=. \
 	  --mypy_grpc_out=only_async,quiet:. $(PROTOS)
 	@touch $@
