@@ -30,10 +30,11 @@ class CallersSpan:
 
 def callers_span(_method: str) -> CallersSpan | None:
     """Return the span that is current; None if there is none, or it is not recorded."""
-    trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None:
+    # While another thread imports it for the first time the module is there, and nothing in it.
+    current: Any = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
+    if current is None:
         return None
-    span = trace.get_current_span().get_span_context()
+    span = current().get_span_context()
     if not span.is_valid or not span.trace_flags.sampled:
         return None
     trace_id = f"{span.trace_id:032x}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 from opentelemetry import context, trace
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, SpanContext, TraceFlags
@@ -33,4 +36,10 @@ def test_a_call_under_none_that_is_recorded_carries_nothing(current: SpanContext
         assert callers_span("/any/Method") is None
     finally:
         context.detach(token)
+    assert callers_span("/any/Method") is None
+
+
+def test_a_call_while_another_thread_imports_opentelemetry_carries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", ModuleType("opentelemetry.trace"))
+
     assert callers_span("/any/Method") is None

@@ -12,7 +12,7 @@ A *loop* (`repeat`, `repeating`) does one step again and again while its process
 *Detached* work (`detached`) belongs to a call or to a row, and not to the process: its failure reaches whoever waits,
 is logged and counted whether anybody does or not, and nothing else ends with it.
 
-Every task of `services/` is made here; tests/runtime/test_background.py names the few that are not, and why.
+Every task of `services/` is made here; tests/runtime/test_loops.py names the few that are not, and why.
 """
 
 from __future__ import annotations
