@@ -160,10 +160,13 @@ async def test_files_that_do_not_go_with_each_other_leave_the_certificate_there_
         await caller.sees(client.serial)
 
 
-def test_files_that_are_the_good_ones_again_are_not_unfit_any_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("files", [{}, dict.fromkeys(FILES, "no certificate")])
+def test_files_that_are_gone_or_wrong_are_unfit_until_the_good_ones_are_there_again(
+    files: dict[str, str], tmp_path: Path
+) -> None:
     certificates = Certificates(tmp_path / "process", Authority())
     followed = FollowedTls(certificates.files)
-    certificates.mount.replace(dict.fromkeys(FILES, "no certificate"))
+    certificates.mount.replace(files)
     assert followed.changed() is None
     assert followed.is_unfit
 

@@ -116,6 +116,7 @@ class FollowedTls:
         self._paths = paths
         self._stamp = paths.stamp()
         self._unfit: tuple[Stamp, ...] | None = None
+        self._is_missing = False
         self.name = "BATZEN_TLS_CERTIFICATE"
         self.files = paths.load()
         watch_fitness(self)
@@ -123,19 +124,21 @@ class FollowedTls:
     @property
     def is_unfit(self) -> bool:
         """Whether the files could not be used when they were last looked at."""
-        return self._unfit is not None
+        return self._is_missing or self._unfit is not None
 
     def changed(self) -> PemFiles | None:
         """Return the files if they are others than those known until now, which they then are."""
         try:
             stamp = self._paths.stamp()
+            self._is_missing = False
             if stamp == self._stamp:
                 self._unfit = None  # they are the good ones again
                 return None
             if stamp == self._unfit:
                 return None
             files = self._paths.load()
-        except OSError:  # in the middle of being replaced
+        except OSError:  # in the middle of being replaced, or gone for good: then the figure stays
+            self._is_missing = True
             return None
         except ValueError as error:
             self._unfit = stamp  # is not looked into again
