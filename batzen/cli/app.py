@@ -19,7 +19,7 @@ from batzen.version import build
 
 EPILOG = """Where the suite is and who asks: options here, else BATZEN_TOKEN and
 BATZEN_ORCHESTRATOR_ADDRESS and its like, else the file .batzen/connection.json that `make up` writes, in this folder or
-one above.
+one above. A suite with mutual TLS also asks for BATZEN_TLS_CERTIFICATE, BATZEN_TLS_KEY and BATZEN_TLS_AUTHORITY, files.
 
 In the examples `batzen` is short for `python -m batzen`; in a checkout that is `.batzen/venv/bin/python -m batzen`.
 

@@ -12,9 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
+
 from batzen.client import Addresses, Client
 
 FILE: Final = Path(".batzen/connection.json")
+TLS: Final = ("BATZEN_TLS_AUTHORITY", "BATZEN_TLS_KEY", "BATZEN_TLS_CERTIFICATE")
+"""Files, named as the services name them: a suite that has them takes no call without."""
 ROLES: Final = ("operator", "service", "payer", "seller")
 
 
@@ -28,6 +32,8 @@ class Connection:
 
     addresses: Addresses
     token: str = field(repr=False, default="")
+    credentials: grpc.ChannelCredentials | None = field(repr=False, default=None)
+    """Of mutual TLS; plaintext without."""
     file: Path | None = None
     """Re-read at each call where the token comes from it: `make up` renews it."""
     role: str = ROLES[0]
@@ -38,7 +44,7 @@ class Connection:
     def client(self) -> Client:
         """Return a client; use it with `async with`. Raises `NotConnected` without a token."""
         self.checked_token()
-        return Client(token=self._newest_token, addresses=self.addresses)
+        return Client(token=self._newest_token, addresses=self.addresses, credentials=self.credentials)
 
     def checked_token(self) -> str:
         """Return the token; raise `NotConnected` if there is none."""
@@ -79,11 +85,26 @@ def find(
     return Connection(
         addresses=replace(known, **{**named, **given}),
         token=token or from_file,
+        credentials=_credentials(environ),
         file=path if token is None and from_file else None,
         role=role,
         logs=Path(written["logs"]) if "logs" in written else None,
         seller_id=written.get("seller_id") or None,
     )
+
+
+def _credentials(environ: Mapping[str, str]) -> grpc.ChannelCredentials | None:
+    files = {name: environ.get(name, "").strip() for name in TLS}
+    if not any(files.values()):
+        return None
+    missing = [name for name, file in files.items() if not file]
+    if missing:
+        raise NotConnected(f"TLS needs {' and '.join(missing)}, too.")
+    try:
+        authority, key, certificate = (Path(file).read_bytes() for file in files.values())
+    except OSError as error:
+        raise NotConnected(f"A file of TLS cannot be read: {error}") from error
+    return grpc.ssl_channel_credentials(authority, key, certificate)
 
 
 def _named(environ: Mapping[str, str]) -> Path | None:

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from google.protobuf.wrappers_pb2 import StringValue
 
 from batzen._channel import make_channel
+from batzen.cli.connection import NotConnected, find
 from local.issuer import Issuer
 from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.rpc.tls import TlsFiles
@@ -114,6 +115,27 @@ async def test_only_who_is_certified_by_the_authority_may_call(issuer: Issuer, t
             grpc.StatusCode.UNAVAILABLE,
             grpc.StatusCode.DEADLINE_EXCEEDED,
         )
+
+
+async def test_the_command_line_has_the_same_settings(issuer: Issuer, tmp_path: Path) -> None:
+    files = Authority().certify(tmp_path)
+    environ = {
+        "BATZEN_TLS_CERTIFICATE": str(files.certificate),
+        "BATZEN_TLS_KEY": str(files.key),
+        "BATZEN_TLS_AUTHORITY": str(files.authority),
+    }
+    credentials = find(environ=environ, start=tmp_path).credentials
+    assert credentials is not None
+    async with (
+        serving(issuer, {"Echo": unary(echo)}, tls=files) as service,
+        calling(issuer, service.address, credentials) as call,
+    ):
+        assert await call(HELLO) == HELLO
+    assert find(environ={}, start=tmp_path).credentials is None
+    with pytest.raises(NotConnected, match="BATZEN_TLS_KEY"):
+        find(environ=environ | {"BATZEN_TLS_KEY": ""}, start=tmp_path)
+    with pytest.raises(NotConnected, match="cannot be read"):
+        find(environ=environ | {"BATZEN_TLS_KEY": str(tmp_path / "nowhere")}, start=tmp_path)
 
 
 async def test_a_replaced_certificate_is_shown_to_the_next_connection(issuer: Issuer, tmp_path: Path) -> None:
