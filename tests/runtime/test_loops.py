@@ -85,6 +85,15 @@ async def test_trouble_is_said_once_and_a_failure_each_time(caplog: pytest.LogCa
     assert levels == [logging.WARNING, logging.ERROR, logging.ERROR, logging.INFO]
 
 
+async def test_what_never_failed_is_counted_from_0() -> None:
+    steps = Steps()
+    async with repeating(steps, name="the_step_that_never_fails", every_s=0), asyncio.timeout(WITHIN_S):
+        await steps.succeeded.wait()
+
+    assert failure_counts()["the_step_that_never_fails"] == 0
+    assert "the_step_that_never_fails" in failure_counts()
+
+
 @pytest.mark.usefixtures("at_once")
 async def test_nothing_is_ready_from_a_failure_to_the_next_success() -> None:
     health, steps, seen = Health(["a.Service"]), Steps(*bugs(1)), list[bool]()

@@ -169,6 +169,7 @@ class _Loop:
         self.troubles = 0
         self.failures = 0
         """Both in a row. Trouble between two failures is no success, and ends no row of theirs."""
+        _state.counts[name] += 0  # a series that begins with the first failure hides it from every rate
 
     @property
     def is_given_up(self) -> bool:
