@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -19,11 +20,23 @@ from services.runtime.database.connections import DirectConnections, make_engine
 from services.runtime.process.clock import Clock
 from services.runtime.process.followed import FollowedFile
 from services.runtime.work.engine import Engine
+from services.runtime.work.kinds import RetryPolicy, Work, WorkClass, WorkKind
 from tests.conftest import Databases
 from tests.eventually import eventually
 from tests.mounts import Mount
 
 SAMPLE = Path(__file__).parent / "migrations_sample"
+
+
+async def none_is_due(work: Work) -> None:
+    raise AssertionError(work)
+
+
+DELIVERIES = WorkKind(
+    name="deliveries", work_class=WorkClass.DELIVERIES, table="deliveries", key={"payment_id": "text"},
+    retry=RetryPolicy(tries_max=None, first_delay=timedelta(seconds=1)),
+    handler=none_is_due,
+)  # fmt: skip
 CALLS = 5
 """By either way to the database, in each state of the rotation."""
 
@@ -151,6 +164,7 @@ async def test_a_listener_that_lost_its_connection_comes_back_by_the_new_passwor
 
     async with DirectConnections(url, application_name="test", size=1) as held:
         work = Engine(url, held, clock=Clock(), application_name="test")
+        work.register(DELIVERIES)
         async with work.running():
             before = await eventually(lambda: admin.fetchval(listening, database.name))
             await alter(postgres, role_of(database.runtime_url), "second")
