@@ -269,7 +269,10 @@ async def test_what_looks_for_lost_facts_finds_them(say: Say) -> None:
         cluster.kill(leader)
         await cluster.leader(other_than=leader)
 
-        found = await problems(load.suite, load.player.claims)
+        # The one elected may not take writes yet.
+        found = await persistently(
+            lambda: problems(load.suite, load.player.claims), again=(OSError,), within_s=GOES_ON_WITHIN_S
+        )
         lost = [problem for problem in found if "acknowledged and is not" in problem or "which is gone" in problem]
         say(f"{CUT_ANSWERS} writes answered in {cut_s:.1f} s without a standby: {len(lost)} payments lack a fact\n")
         assert lost, found
