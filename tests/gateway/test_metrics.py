@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+import sqlalchemy as sa
 
 from sandbox.faults import Kind
-from services.errors import DependencyUnavailable
 from services.gateway.__main__ import look_at_unanswered
 from services.gateway.call_log.store import UNKNOWN
 from services.gateway.errors import StripeUnavailable
@@ -110,13 +110,11 @@ async def test_what_stripe_did_not_sign_is_counted_by_endpoint(place: Place) -> 
     assert now.of(refusals, reason="SIGNATURE_MISMATCH") - before.of(refusals, reason="SIGNATURE_MISMATCH") == 1
 
 
-async def test_what_cannot_be_stored_is_counted_as_failed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(*_: object, **__: object) -> None:
-        raise DependencyUnavailable(dependency="database")
-
-    monkeypatch.setattr(place.inbox, "receive", away)
+async def test_what_cannot_be_stored_is_counted_as_failed(place: Place) -> None:
     event = event_of({"id": "x", "object": "x"}, "payment_intent.processing", at=place.clock.now())
-    assert (await place.sender.post(json.dumps(event).encode())).status_code == 500
+    async with place.gateway.parts.engine.begin() as connection:
+        await connection.execute(sa.text("LOCK TABLE events IN EXCLUSIVE MODE"))
+        assert (await place.sender.post(json.dumps(event).encode())).status_code == 500
     now = await figures(place)
     assert now.of("batzen_webhooks_received_total", type="payment_intent.processing", outcome="failed") == 1
 
