@@ -26,11 +26,14 @@ SERVICES = (
     "_customer_service",
     "_dispute_service",
     "_event_service",
+    "_mandate_service",
     "_payment_intent_service",
     "_payment_method_service",
     "_refund_service",
     "_transfer_service",
     "_webhook_endpoint_service",
+    "checkout/_session_line_item_service",
+    "checkout/_session_service",
 )
 RESOURCES = {
     "Account": "_account",
@@ -42,9 +45,13 @@ RESOURCES = {
     "Dispute": "_dispute",
     "ErrorObject": "_error_object",
     "Event": "_event",
+    "LineItem": "_line_item",
+    "Mandate": "_mandate",
     "PaymentIntent": "_payment_intent",
     "PaymentMethod": "_payment_method",
+    "Price": "_price",
     "Refund": "_refund",
+    "Session": "checkout/_session",  # the only one of that name that a modelled resource refers to
     "Transfer": "_transfer",
     "TransferReversal": "_transfer_reversal",
     "WebhookEndpoint": "_webhook_endpoint",

@@ -3,6 +3,7 @@
 Requests are always checked (sandbox/forms.py does it while decoding); answers are checked when the setting says so.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -15,7 +16,7 @@ from sandbox.derive import Document, Schema, derive, package_folder, versions
 from sandbox.errors import ApiError
 from sandbox.forms import Decoder
 
-_FORMAT = 2  # Raised when sandbox/derive.py changes what it writes, so that an older cache is not read.
+_RECIPE_LENGTH = 12  # hexadecimal digits: enough for the few versions of one file
 RESOURCE_OF = {
     "account": "Account",
     "application_fee": "ApplicationFee",
@@ -111,7 +112,9 @@ def load() -> ApiSchema:
     """Return the schema of the installed `stripe` package, from the system's temporary folder if it is there."""
     folder = package_folder()
     package, _ = versions(folder)
-    cached = Path(tempfile.gettempdir()) / f"batzen-sandbox-{os.getuid()}" / f"stripe-{package}-{_FORMAT}.json"
+    # Named by what derives it too: two checkouts side by side, or one and its next version, each find their own.
+    recipe = hashlib.sha256(Path(derive.__code__.co_filename).read_bytes()).hexdigest()[:_RECIPE_LENGTH]
+    cached = Path(tempfile.gettempdir()) / f"batzen-sandbox-{os.getuid()}" / f"stripe-{package}-{recipe}.json"
     document = _read(cached)
     if document is None:
         document = derive(folder)
