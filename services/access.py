@@ -31,7 +31,7 @@ TABLE: Final[dict[str, Allow]] = (
         {
             # The calling service answers for price and booking: a payer's token can never name a price.
             _SERVICES: """StartPayment GetPaymentPlan AttachBooking CapturePayment RetryPayment ReschedulePayment
-                PreviewRefund RefundPayment""",
+                PreviewRefund RefundPayment FindPayments""",
             _PAYERS: "GetPaymentSession SubmitPayment SyncPayment CancelPayment PreservePayment ResumePayment",
         },
     )
