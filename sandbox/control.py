@@ -254,12 +254,21 @@ class SandboxControl:
             _check(answer)
         return dict(answer.json())
 
+    async def pay_session(self, url: str, *, payment_method: str = "pm_card_visa", email: str = "") -> str:
+        """Pay on the hosted page at a session's `url`, as the payer would; returns where the browser is sent.
+
+        That is the shop, or the bank's page for `answer_3ds`. A decline is a `Refused` with status 402.
+        """
+        answer = await self._client.post(url, data={"payment_method": payment_method, "email": email})
+        return _location(answer)
+
+    async def come_back(self, url: str) -> str:
+        """Open the page a bank sent the payer back to; returns where that sends the browser, "" if it is to stay."""
+        return _location(await self._client.get(url))
+
     async def answer_3ds(self, url: str, *, succeed: bool) -> str:
         """Press a button of the 3-D Secure page at `url`; returns where the browser is sent, "" if nowhere."""
-        answer = await self._client.post(url, data={"outcome": "complete" if succeed else "fail"})
-        if not answer.has_redirect_location:
-            _check(answer)
-        return str(answer.headers.get("location", ""))
+        return _location(await self._client.post(url, data={"outcome": "complete" if succeed else "fail"}))
 
     async def _intent(self, intent_id: str) -> dict[str, Any]:
         found = await self.objects("payment_intent", id=intent_id)
@@ -277,6 +286,12 @@ class SandboxControl:
 
     async def _delete(self, path: str) -> None:
         _checked(await self._client.delete(f"/_control{path}"))
+
+
+def _location(answer: httpx.Response) -> str:
+    if not answer.has_redirect_location:
+        _check(answer)
+    return str(answer.headers.get("location", ""))
 
 
 def _checked(answer: httpx.Response) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
             raise ApiError(f"The parameter `{name}` is only allowed together with `confirm=true`.", param=name)
     if "customer" in params:
         world.referred("customer", params["customer"], param="customer")
-    _check_split(world, params, amount=params["amount"])
+    check_split(world, params, amount=params["amount"])
     automatic = _automatic(params)
     if confirm:
         lifecycle.check_return_url(automatic, params)
@@ -61,9 +61,7 @@ def update(world: World, params: dict[str, Any], intent_id: str) -> Object:
     if "customer" in params:
         world.referred("customer", params["customer"], param="customer")
     fee = params.get("application_fee_amount", intent["application_fee_amount"])
-    _check_split(
-        world, {"transfer_data": intent["transfer_data"], "application_fee_amount": fee or None}, amount=amount
-    )
+    check_split(world, {"transfer_data": intent["transfer_data"], "application_fee_amount": fee or None}, amount=amount)
     method = _method(world, params, customer_id=customer_id)
     before = intent["customer"]
     intent.update({name: params[name] or None for name in ("description", "receipt_email") if name in params})
@@ -140,7 +138,7 @@ def _automatic(params: dict[str, Any]) -> Object:
     return {"allow_redirects": given.get("allow_redirects", "always"), "enabled": True}
 
 
-def _check_split(world: World, params: dict[str, Any], *, amount: int) -> None:
+def check_split(world: World, params: dict[str, Any], *, amount: int) -> None:
     data, fee = params.get("transfer_data"), params.get("application_fee_amount")
     if fee is not None and fee < 0:
         raise ApiError(

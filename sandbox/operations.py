@@ -9,7 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox import accounts, charging, customers, disputes, events, hooks, intents, lifecycle, methods, refunds
+from sandbox import (
+    accounts,
+    charging,
+    checkout,
+    customers,
+    disputes,
+    events,
+    hooks,
+    intents,
+    lifecycle,
+    methods,
+    refunds,
+    session_lines,
+    sessions,
+)
 from sandbox.errors import ApiError, not_modelled
 from sandbox.world import Object, World
 
@@ -32,9 +46,11 @@ class Operation:
             path = prefix + name
             if path in self.modelled:
                 continue
-            if not isinstance(value, dict) or not any(known.startswith(f"{path}.") for known in self.modelled):
+            inner = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+            if not inner or not any(known.startswith(f"{path}.") for known in self.modelled):
                 raise not_modelled(f"the parameter `{path}` of {self.name.upper()}")
-            self.check_modelled(value, f"{path}.")
+            for item in inner:
+                self.check_modelled(item, f"{path}.")
 
 
 def _by_id(object_type: str) -> Callable[..., Object]:
@@ -71,7 +87,7 @@ OPERATIONS = (
     ),
     _operation(
         "post /v1/payment_intents/{intent}/confirm",
-        intents.confirm,
+        checkout.confirm_intent,
         "payment_method return_url off_session error_on_requires_action receipt_email setup_future_usage "
         "use_stripe_sdk expand",
     ),
@@ -80,7 +96,25 @@ OPERATIONS = (
         lifecycle.capture,
         "amount_to_capture application_fee_amount transfer_data.amount metadata expand",
     ),
-    _operation("post /v1/payment_intents/{intent}/cancel", lifecycle.cancel, "cancellation_reason expand"),
+    _operation("post /v1/payment_intents/{intent}/cancel", checkout.cancel_intent, "cancellation_reason expand"),
+    _operation(
+        "post /v1/checkout/sessions",
+        sessions.create,
+        """cancel_url client_reference_id customer customer_email expand expires_at locale metadata mode submit_type
+        success_url ui_mode setup_intent_data
+        line_items.metadata line_items.price_data.currency line_items.price_data.product_data.description
+        line_items.price_data.product_data.images line_items.price_data.product_data.metadata
+        line_items.price_data.product_data.name line_items.price_data.tax_behavior line_items.price_data.unit_amount
+        line_items.quantity
+        payment_intent_data.application_fee_amount payment_intent_data.capture_method payment_intent_data.description
+        payment_intent_data.metadata payment_intent_data.receipt_email payment_intent_data.setup_future_usage
+        payment_intent_data.statement_descriptor_suffix payment_intent_data.transfer_data
+        payment_intent_data.transfer_group""",
+    ),
+    _operation("get /v1/checkout/sessions", sessions.list_all, f"{_DATED} customer payment_intent status"),
+    _operation("get /v1/checkout/sessions/{session}", sessions.retrieve, "expand"),
+    _operation("post /v1/checkout/sessions/{session}/expire", sessions.expire, "expand"),
+    _operation("get /v1/checkout/sessions/{session}/line_items", session_lines.list_all, _LIST),
     _operation("get /v1/charges", charging.list_charges, f"{_DATED} customer payment_intent transfer_group"),
     _operation("get /v1/charges/{charge}", _by_id("charge"), "expand"),
     _operation("post /v1/charges/{charge}", charging.update, "description metadata receipt_email expand"),

@@ -4,31 +4,16 @@ from html import escape
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from sandbox import forms, lifecycle
 from sandbox.currencies import shown
 from sandbox.errors import ApiError
+from sandbox.html import message, page
 from sandbox.state import Sandbox
 from sandbox.world import Cause, Object, World
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #8888; --good: #0a6b3d; --bad: #9b1c1c; }
-* { box-sizing: border-box; }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem;
-  font: 1rem/1.5 system-ui, sans-serif; }
-main { width: min(26rem, 100%); padding: 1.5rem; border: 1px solid var(--line); border-radius: .75rem; }
-h1 { font-size: 1.25rem; margin: 0 0 .25rem; }
-p { margin: 0 0 1rem; }
-dl { display: grid; grid-template-columns: auto 1fr; gap: .25rem 1rem; margin: 0 0 1.5rem; }
-dt { opacity: .75; }
-dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-form { display: grid; gap: .75rem; }
-button { font: inherit; font-weight: 600; min-height: 2.75rem; border-radius: .5rem; cursor: pointer;
-  border: 2px solid transparent; color: #fff; background: var(--good); }
-button[value=fail] { color: inherit; background: none; border-color: var(--bad); }
-button:focus-visible { outline: 3px solid Highlight; outline-offset: 2px; }
-"""
+_TITLE = "3-D Secure (test)"
 
 
 class Authentication:
@@ -41,17 +26,17 @@ class Authentication:
         try:
             _, intent = self._find(request, request.query_params.get("client_secret", ""))
         except ApiError as refusal:
-            return _message("Nothing to authenticate", refusal.message, status=refusal.status)
+            return message("Nothing to authenticate", refusal.message, status=refusal.status)
         if intent["status"] != "requires_action":
-            return _message("Nothing to authenticate", "This payment does not wait for authentication.", status=409)
-        return _html(_question(intent))
+            return message("Nothing to authenticate", "This payment does not wait for authentication.", status=409)
+        return page(_question(intent), title=_TITLE)
 
     async def decide(self, request: Request) -> Response:
         """Complete or fail; redirects to the return URL with what Stripe appends, or says so where there is none."""
         form = forms.read((await request.body()).decode())
         outcome = form.get("outcome", "")
         if outcome not in ("complete", "fail"):
-            return _message("Bad request", "`outcome` must be `complete` or `fail`.", status=400)
+            return message("Bad request", "`outcome` must be `complete` or `fail`.", status=400)
         try:
             given = form.get("client_secret") or request.query_params.get("client_secret", "")
             world, intent = self._find(request, str(given))
@@ -59,9 +44,9 @@ class Authentication:
             world.cause = Cause()
             lifecycle.authenticate(world, intent, succeed=outcome == "complete")
         except ApiError as refusal:
-            return _message("Nothing to authenticate", refusal.message, status=409 if refusal.status == 400 else 404)
+            return message("Nothing to authenticate", refusal.message, status=409 if refusal.status == 400 else 404)
         if return_url is None:
-            return _message("Done", "You can close this page.", status=200)
+            return message("Done", "You can close this page.", status=200)
         return RedirectResponse(returned(intent, return_url), status_code=303)
 
     def _find(self, request: Request, client_secret: str) -> tuple[World, Object]:
@@ -102,16 +87,3 @@ def _question(intent: Object) -> str:
 <button name="outcome" value="complete">Complete authentication</button>
 <button name="outcome" value="fail">Fail authentication</button>
 </form>"""
-
-
-def _message(title: str, text: str, *, status: int) -> Response:
-    return _html(f"<h1>{escape(title)}</h1>\n<p>{escape(text)}</p>", status=status)
-
-
-def _html(content: str, *, status: int = 200) -> Response:
-    document = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>3-D Secure (test)</title><style>{_STYLE}</style></head><body><main>
-{content}
-</main></body></html>"""
-    return HTMLResponse(document, status_code=status, headers={"Cache-Control": "no-store"})

@@ -17,15 +17,18 @@ from sandbox.errors import ApiError
 from sandbox.forms import Decoder
 
 _RECIPE_LENGTH = 12  # hexadecimal digits: enough for the few versions of one file
+_WITHOUT_METHOD_TYPES = ("post /v1/payment_intents", "post /v1/setup_intents", "post /v1/checkout/sessions")
 RESOURCE_OF = {
     "account": "Account",
     "application_fee": "ApplicationFee",
     "balance_transaction": "BalanceTransaction",
     "charge": "Charge",
+    "checkout.session": "Session",
     "customer": "Customer",
     "dispute": "Dispute",
     "event": "Event",
     "fee_refund": "ApplicationFeeRefund",
+    "item": "LineItem",
     "payment_intent": "PaymentIntent",
     "payment_method": "PaymentMethod",
     "refund": "Refund",
@@ -50,7 +53,7 @@ class ApiSchema:
 
     def decode(self, operation: str, raw: dict[str, Any]) -> dict[str, Any]:
         """Return typed parameters of an operation ("post /v1/…"); raises ApiError (400)."""
-        if "payment_method_types" in raw and operation.startswith("post /v1/payment_intents"):
+        if "payment_method_types" in raw and operation.startswith(_WITHOUT_METHOD_TYPES):
             raise ApiError(
                 "The parameter `payment_method_types` is no longer supported; use `automatic_payment_methods`, "
                 "`allowed_payment_method_types` or `excluded_payment_method_types`.",

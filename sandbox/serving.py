@@ -14,6 +14,7 @@ from starlette.routing import Route
 from sandbox import schema
 from sandbox.app import Api
 from sandbox.controls import Controls
+from sandbox.hosted import HostedPage
 from sandbox.page import Authentication
 from sandbox.settings import Settings
 from sandbox.state import Sandbox
@@ -52,11 +53,14 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Sandbox]:
 def build(sandbox: Sandbox) -> Api:
     """Return the application over a sandbox's state."""
     authentication = Authentication(sandbox)
+    hosted = HostedPage(sandbox)
     controls = Controls(sandbox)
     rest = Starlette(
         routes=[
             Route("/3ds/{intent}", authentication.show, methods=["GET"]),
             Route("/3ds/{intent}", authentication.decide, methods=["POST"]),
+            Route("/c/pay/{session}", hosted.show, methods=["GET"]),
+            Route("/c/pay/{session}", hosted.pay, methods=["POST"]),
             *controls.routes(),
         ]
     )

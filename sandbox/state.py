@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sandbox import hooks
+from sandbox import checkout, hooks
 from sandbox.clock import Agenda, Clock
 from sandbox.delivery import Delivery
 from sandbox.errors import ApiError, missing
@@ -149,6 +149,7 @@ class Sandbox:
             base_url=lambda: self.base_url,
             publish=self._publish,
         )
+        world.followers.append(checkout.follow)
         if self.default_endpoint is not None:
             hooks.register_configured(world, self.default_endpoint)
         return Account(world=world, keys=IdempotencyKeys(self.clock))

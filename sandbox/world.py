@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.cards import Card
 from sandbox.clock import Agenda, Clock
-from sandbox.errors import missing
+from sandbox.errors import ApiError, missing
 from sandbox.settings import Settings
 
 Object = dict[str, Any]
@@ -19,19 +19,28 @@ _PREFIX = {
     "application_fee": "fee",
     "balance_transaction": "txn",
     "charge": "ch",
+    "checkout.session": "cs_test",
     "customer": "cus",
     "dispute": "dp",
     "event": "evt",
     "fee_refund": "fr",
+    "item": "li",
     "payment_intent": "pi",
     "payment_method": "pm",
+    "price": "price",
+    "product": "prod",
     "refund": "re",
     "transfer": "tr",
     "transfer_reversal": "trr",
     "webhook_endpoint": "we",
 }
+_ID_LENGTH = 24  # characters after the prefix
+_ID_LENGTH_OF = {"checkout.session": 58}
 # Lists are filtered by these; without an index each list would walk every object of a long benchmark.
-_INDEXED = ("payment_intent", "charge", "customer", "source")
+_INDEXED = ("payment_intent", "setup_intent", "charge", "customer", "source")
+_METADATA_KEYS_MAX = 50
+_METADATA_KEY_MAX = 40  # characters, as the next
+_METADATA_VALUE_MAX = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +78,9 @@ class World:
         self.used_up: set[str] = set()  # payment methods charged once without a customer
         self.secrets: dict[str, tuple[str, ...]] = {}  # webhook endpoint id → its signing secrets, newest first
         self.settled: set[str] = set()  # charges whose balance transaction exists
+        self.parts: dict[tuple[str, str], list[Object]] = {}  # (id, field) → a list shown only when it is expanded
+        self.intent_data: dict[str, Object] = {}  # checkout session id → what its intent will be made of
+        self.followers: list[Callable[[World, str, Object], None]] = []  # told of each event, after it is recorded
         self._objects: dict[str, Object] = {}
         self._by_type: dict[str, dict[str, Object]] = {}
         self._by_field: dict[tuple[str, str, str], dict[str, Object]] = {}
@@ -76,7 +88,7 @@ class World:
         self._publish = publish
 
     def new_id(self, object_type: str) -> str:
-        return f"{_PREFIX[object_type]}_{self.token(24)}"
+        return f"{_PREFIX[object_type]}_{self.token(_ID_LENGTH_OF.get(object_type, _ID_LENGTH))}"
 
     def token(self, length: int) -> str:
         """Return random letters and digits."""
@@ -150,6 +162,8 @@ class World:
         }
         self.add(event)
         event["pending_webhooks"] = self._publish(self, event)
+        for follow in self.followers:
+            follow(self, event_type, obj)
 
     def later(self, delay_s: float, action: Callable[[], None], *, label: str) -> None:
         """Do something by itself after a while: its events name no request."""
@@ -174,8 +188,26 @@ def snapshot(value: Any) -> Any:
 
 
 def merge_metadata(current: Object, change: Object | str) -> Object:
-    """Return metadata after an update: keys merge, an empty value deletes its key, "" as a whole clears everything."""
+    """Return metadata after an update: keys merge, an empty value deletes its key, "" as a whole clears everything.
+
+    Raises ApiError (400) beyond Stripe's limits. Its words for too many keys are our own.
+    """
     if isinstance(change, str):
         return {}
-    merged = current | change
-    return {key: value for key, value in merged.items() if value != ""}
+    for key, value in change.items():
+        if len(key) > _METADATA_KEY_MAX:
+            raise ApiError(
+                f"Metadata keys can have up to {_METADATA_KEY_MAX} characters, but you passed in a key that is "
+                f"{len(key)} characters. Invalid key: {key}",
+                param="metadata",
+            )
+        if len(value) > _METADATA_VALUE_MAX:
+            raise ApiError(
+                f"Metadata values can have up to {_METADATA_VALUE_MAX} characters, but you passed in a value that is "
+                f"{len(value)} characters. Invalid value: {value}",
+                param=f"metadata[{key}]",
+            )
+    merged = {key: value for key, value in (current | change).items() if value != ""}
+    if len(merged) > _METADATA_KEYS_MAX:
+        raise ApiError(f"You can have up to {_METADATA_KEYS_MAX} metadata keys.", param="metadata")
+    return merged

@@ -96,3 +96,16 @@ async def seller(v1: Api) -> str:
         }
     )
     return str(account.id)
+
+
+async def opened(v1: Api, **params: Any) -> Any:
+    """Open a Checkout Session over 100 CHF, as the parameters say; one that is None is left out."""
+    price = {"currency": "chf", "unit_amount": 10_000, "product_data": {"name": "A lesson"}}
+    given = {
+        "mode": "payment",
+        "line_items": [{"price_data": price, "quantity": 1}],
+        "success_url": "https://shop.example/done?session={CHECKOUT_SESSION_ID}",
+        "cancel_url": "https://shop.example/cart",
+        **params,
+    }
+    return await v1.checkout.sessions.create_async({key: value for key, value in given.items() if value is not None})

@@ -111,7 +111,7 @@ async def test_a_parameter_stripe_does_not_know_is_refused(v1: Api, params: dict
     [
         ("GET", "/v1/payouts", {}),
         ("GET", "/v1/payment_intents/search", {}),
-        ("POST", "/v1/checkout/sessions", {"mode": "payment"}),
+        ("POST", "/v1/checkout/sessions", {"mode": "subscription"}),
         ("POST", "/v1/payment_intents/pi_1/increment_authorization", {"amount": "500"}),
         ("POST", "/v1/payment_intents", {"amount": "500", "currency": "chf", "confirmation_token": "ctoken_1"}),
         ("POST", "/v1/payment_intents", {"amount": "500", "currency": "chf", "transfer_data[destination]": "acct_1",

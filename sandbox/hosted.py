@@ -1,0 +1,149 @@
+"""The hosted page of a Checkout Session, at the session's `url`: a person picks a test card and pays, or turns back."""
+
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from sandbox import checkout, forms
+from sandbox.cards import CARDS, Authentication, Card
+from sandbox.currencies import shown
+from sandbox.errors import ApiError
+from sandbox.html import message, page
+from sandbox.session_lines import LINE_ITEMS
+from sandbox.state import Sandbox
+from sandbox.world import Cause, Object, World
+
+_TITLE = "Checkout (test)"
+_PLACEHOLDER = "{CHECKOUT_SESSION_ID}"  # what the caller writes into `success_url` in the session's place
+_SHORTHAND = "pm_card_visa_chargeDeclined"  # a second name of the declining cards
+
+
+class HostedPage:
+    """GET shows what is to be paid, POST pays with a test payment method; both need nothing but the session's id."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def show(self, request: Request) -> Response:
+        """Show an open session; a payer who comes back from their bank to a complete one is sent on to the shop."""
+        try:
+            world, session = self._find(request)
+        except ApiError as refusal:
+            return message("No such page", refusal.message, status=refusal.status)
+        if session["status"] == "complete" and "payment_intent" in request.query_params:
+            return _sent_on(session)
+        if session["status"] != "open":
+            return _over(session)
+        return _form(world, session, problem=_last_problem(world, session))
+
+    async def pay(self, request: Request) -> Response:
+        """Pay; answers with the way to the bank or the shop, with 402 and the page again after a decline."""
+        given = forms.read((await request.body()).decode())
+        method = str(given.get("payment_method", ""))
+        try:
+            world, session = self._find(request)
+        except ApiError as refusal:
+            return message("No such page", refusal.message, status=refusal.status)
+        if session["status"] != "open":
+            return _over(session)
+        if method not in CARDS:
+            return _form(world, session, problem="Choose a payment method.", status=400)
+        world.cause = Cause()
+        try:
+            intent = checkout.pay(world, session, payment_method=method, email=str(given.get("email", "")) or None)
+        except ApiError as refusal:
+            return _form(world, session, problem=refusal.message, status=refusal.status)
+        if intent["next_action"] is not None:
+            return RedirectResponse(intent["next_action"]["redirect_to_url"]["url"], status_code=303)
+        return _sent_on(session)
+
+    def _find(self, request: Request) -> tuple[World, Object]:
+        world, session = self._sandbox.locate(request.path_params["session"])
+        if session["object"] != "checkout.session":
+            raise ApiError("There is no such Checkout Session.", status=404)
+        return world, session
+
+
+def _sent_on(session: Object) -> Response:
+    return RedirectResponse(session["success_url"].replace(_PLACEHOLDER, session["id"]), status_code=303)
+
+
+def _over(session: Object) -> Response:
+    if session["status"] == "complete":
+        return message("All done here", "This page has done its work. You can close it.", status=410)
+    return message("This page has expired", "Nothing was paid here. Go back to the shop and try again.", status=410)
+
+
+def _last_problem(world: World, session: Object) -> str | None:
+    intent = world.find(session["payment_intent"]) if session["payment_intent"] else None
+    error = intent["last_payment_error"] if intent else None
+    return str(error["message"]) if error else None
+
+
+def _form(world: World, session: Object, *, problem: str | None, status: int = 200) -> Response:
+    amount = _money(session["amount_total"], session["currency"])
+    alert = f'<p role="alert">{escape(problem)}</p>\n' if problem else ""
+    back = f'\n<p class="back"><a href="{escape(session["cancel_url"])}">Back to the shop</a></p>'
+    content = f"""<h1>Pay {amount}</h1>
+<p>A test page; no money moves.</p>
+{alert}{_table(world, session, amount)}
+<form method="post">
+{_email(session)}<label>Payment method
+<select name="payment_method">
+{_options()}
+</select></label>
+<button>Pay {amount}</button>
+</form>{back if session["cancel_url"] else ""}"""
+    return page(content, title=_TITLE, status=status)
+
+
+def _table(world: World, session: Object, amount: str) -> str:
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(_named(item))}</th><td>{_money(item["amount_total"], item["currency"])}</td></tr>'
+        for item in world.parts.get((session["id"], LINE_ITEMS), [])
+    )
+    total = f'<tfoot><tr><th scope="row">Total</th><td>{amount}</td></tr></tfoot>'
+    return f"<table><tbody>\n{rows}\n</tbody>{total}</table>"
+
+
+def _named(item: Object) -> str:
+    quantity = item["quantity"]
+    return f"{quantity} x {item['description']}" if quantity > 1 else str(item["description"])
+
+
+def _email(session: Object) -> str:
+    """Ask for an address unless the shop gave one."""
+    if session["customer"] is not None:
+        return ""
+    known = escape(session["customer_email"] or "", quote=True)
+    return f'<label>E-mail\n<input type="email" name="email" autocomplete="email" value="{known}"></label>\n'
+
+
+def _options() -> str:
+    groups: dict[str, list[str]] = {}
+    for method_id, card in CARDS.items():
+        if not method_id.startswith(_SHORTHAND):
+            groups.setdefault(_outcome(card), []).append(f'<option value="{method_id}">{escape(_label(card))}</option>')
+    return "\n".join(
+        f'<optgroup label="{escape(outcome)}">{"".join(options)}</optgroup>' for outcome, options in groups.items()
+    )
+
+
+def _outcome(card: Card) -> str:
+    if card.authentication is not Authentication.NEVER:
+        return "Asks for 3-D Secure"
+    if card.decline is not None:
+        return "Is declined"
+    return "Pays" if card.dispute is None else "Pays, and is disputed"
+
+
+def _label(card: Card) -> str:
+    name = f"{card.brand.capitalize()} {card.funding} {card.last4}"
+    if card.decline is None:
+        return name
+    return f"{name}: {card.decline.decline_code or card.decline.code}"
+
+
+def _money(amount: int, currency: str) -> str:
+    return escape(shown(amount, currency=currency).upper())

@@ -1,0 +1,194 @@
+"""Checkout Sessions as objects: create, retrieve, list, expire. How one is paid is in checkout.py.
+
+Marked (U): what Stripe's documentation does not say and nobody here could ask it.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from sandbox import checkout, customers, intents, session_lines
+from sandbox.answers import page
+from sandbox.errors import ApiError, not_modelled
+from sandbox.world import Object, World, merge_metadata
+
+_LIFE_MIN_S = 30 * 60
+_LIFE_MAX_S = 24 * 3600
+_CLOCK_SLACK_S = 5  # a caller's "in 30 minutes" is a moment old by the time it is read (U)
+_URL_MAX = 5000  # characters
+_REFERENCE_MAX = 200  # characters of `client_reference_id`
+_OF_PAYMENT = "payment_intent_data"
+_OF_SETUP = "setup_intent_data"
+
+
+def create(world: World, params: dict[str, Any]) -> Object:
+    """Open a session; its intent comes into being when the payer first tries to pay."""
+    mode = params.get("mode")
+    if mode is None:
+        raise ApiError("You must provide a `mode`.", code="parameter_missing", param="mode")
+    if mode != "payment":
+        raise not_modelled(f"Checkout Sessions with `mode={mode}`")
+    if params.get("ui_mode", "hosted_page") != "hosted_page":
+        raise not_modelled("Checkout Sessions on a page of the caller's own")
+    _check_urls(params)
+    expires_at = _expires_at(world, params)
+    if len(params.get("client_reference_id", "")) > _REFERENCE_MAX:
+        raise ApiError(
+            f"Invalid string: client_reference_id must be at most {_REFERENCE_MAX} characters.",
+            param="client_reference_id",
+        )
+    _check_payer(world, params)
+    metadata = merge_metadata({}, params.get("metadata", {}))
+    if _OF_SETUP in params:
+        raise ApiError(f"You can not pass `{_OF_SETUP}` in `payment` mode.", param=_OF_SETUP)
+    items = session_lines.make(world, params.get("line_items", []))
+    amount, currency = session_lines.total(items)
+    data = _intent_data(world, params, amount=amount)
+    session = _new(world, params, amount=amount, currency=currency) | {"expires_at": expires_at, "metadata": metadata}
+    world.add(session)
+    world.parts[session["id"], session_lines.LINE_ITEMS] = [world.add(item) for item in items]
+    world.intent_data[session["id"]] = data
+    checkout.arm(world, session)
+    return session
+
+
+def retrieve(world: World, _params: dict[str, Any], session_id: str) -> Object:
+    return world.get("checkout.session", session_id)
+
+
+def list_all(world: World, params: dict[str, Any]) -> Object:
+    found = list(world.all("checkout.session"))
+    for field in ("payment_intent", "customer"):
+        if field in params:
+            found = world.by_field("checkout.session", field=field, value=params[field])
+            break
+    wanted = {name: params[name] for name in ("payment_intent", "customer", "status") if name in params}
+    return page(
+        found,
+        params,
+        url="/v1/checkout/sessions",
+        keep=lambda session: all(session[name] == value for name, value in wanted.items()),
+    )
+
+
+def expire(world: World, _params: dict[str, Any], session_id: str) -> Object:
+    """End an open session before its time."""
+    session = world.get("checkout.session", session_id)
+    if session["status"] != "open":
+        raise ApiError(
+            'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of '
+            f"`{session['status']}`."
+        )
+    checkout.expire(world, session)
+    return session
+
+
+def _check_urls(params: dict[str, Any]) -> None:
+    if "success_url" not in params:
+        raise ApiError("Missing required param: success_url.", code="parameter_missing", param="success_url")
+    for name in ("success_url", "cancel_url"):
+        url = params.get(name)
+        if url is None:
+            continue
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ApiError("Not a valid URL", code="url_invalid", param=name)
+        if len(url) > _URL_MAX:
+            raise ApiError(f"Invalid string: {name} must be at most {_URL_MAX} characters.", param=name)
+
+
+def _expires_at(world: World, params: dict[str, Any]) -> int:
+    now = world.clock.seconds()
+    given: int = params.get("expires_at", now + _LIFE_MAX_S)
+    if given < now + _LIFE_MIN_S - _CLOCK_SLACK_S:
+        raise ApiError(
+            "The `expires_at` timestamp must be at least 30 minutes from Checkout Session creation.", param="expires_at"
+        )
+    if given > now + _LIFE_MAX_S + _CLOCK_SLACK_S:
+        raise ApiError(
+            "The `expires_at` timestamp must be less than 24 hours from Checkout Session creation.", param="expires_at"
+        )
+    return given
+
+
+def _check_payer(world: World, params: dict[str, Any]) -> None:
+    if "customer" in params:
+        world.referred("customer", params["customer"], param="customer")
+        if "customer_email" in params:
+            raise ApiError(
+                "You may only specify one of these parameters: customer, customer_email.", param="customer_email"
+            )
+    customers.check_email(params.get("customer_email"))
+
+
+def _intent_data(world: World, params: dict[str, Any], *, amount: int) -> Object:
+    """Return what the session's intent will be made of; refuses now what would be refused then."""
+    data: Object = dict(params.get(_OF_PAYMENT, {}))
+    intents.check_split(world, data, amount=amount)
+    data["metadata"] = merge_metadata({}, data.get("metadata", {}))
+    return data
+
+
+def _new(world: World, params: dict[str, Any], *, amount: int, currency: str) -> Object:
+    session_id = world.new_id("checkout.session")
+    return {
+        "id": session_id,
+        "object": "checkout.session",
+        "adaptive_pricing": {"enabled": False},
+        "after_expiration": None,
+        "allow_promotion_codes": None,
+        "amount_subtotal": amount,
+        "amount_total": amount,
+        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "billing_address_collection": None,
+        "cancel_url": params.get("cancel_url"),
+        "client_reference_id": params.get("client_reference_id"),
+        "client_secret": None,
+        "collected_information": None,
+        "consent": None,
+        "consent_collection": None,
+        "created": world.clock.seconds(),
+        "currency": currency,
+        "currency_conversion": None,
+        "custom_fields": [],
+        "custom_text": {"after_submit": None, "shipping_address": None, "submit": None}
+        | {"terms_of_service_acceptance": None},
+        "customer": params.get("customer"),
+        "customer_account": None,
+        "customer_creation": "if_required",
+        "customer_details": None,
+        "customer_email": params.get("customer_email"),
+        "discounts": [],
+        "expires_at": 0,
+        "integration_identifier": None,
+        "invoice": None,
+        "invoice_creation": None,
+        "livemode": False,
+        "locale": params.get("locale"),
+        "managed_payments": {"enabled": False},
+        "metadata": {},
+        "mode": params["mode"],
+        "origin_context": None,
+        "payment_intent": None,
+        "payment_link": None,
+        "payment_method_collection": "if_required",
+        "payment_method_configuration_details": None,
+        "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
+        "payment_method_types": ["card"],
+        "payment_status": "unpaid",
+        "permissions": None,
+        "phone_number_collection": {"enabled": False},
+        "recovered_from": None,
+        "saved_payment_method_options": None,
+        "setup_intent": None,
+        "shipping_address_collection": None,
+        "shipping_cost": None,
+        "shipping_options": [],
+        "status": "open",
+        "submit_type": params.get("submit_type"),
+        "subscription": None,
+        "success_url": params["success_url"],
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "ui_mode": "hosted_page",
+        "url": checkout.page_url(world, session_id),
+        "wallet_options": None,
+    }
