@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.gateway.v1 import observation_pb2
@@ -75,3 +76,17 @@ def fill_instant(message: Timestamp, instant: datetime) -> None:
     since = instant - _EPOCH
     message.seconds = since.days * 86_400 + since.seconds
     message.nanos = since.microseconds * 1_000
+
+
+def instant(message: Message, name: str) -> datetime | None:
+    """Return the instant of a field, None where it is not set."""
+    if not message.HasField(name):
+        return None
+    stored: Timestamp = getattr(message, name)
+    return stored.ToDatetime(UTC)
+
+
+def fill_optional_instant(message: Message, name: str, value: datetime | None) -> None:
+    """Write an instant into a field of a message; nothing for None."""
+    if value is not None:
+        fill_instant(getattr(message, name), value)

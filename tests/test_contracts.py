@@ -39,7 +39,7 @@ PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
     "OrchestratorService": """AttachBooking CapturePayment RetryPayment ReschedulePayment PreservePayment
-        ResumePayment""",
+        ResumePayment FindPayments""",
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "IntentService": "CaptureIntent",
@@ -73,11 +73,12 @@ GENERATED = {
 
 # Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
 ANNOUNCED_REASONS = {
-    "orchestrator": """CAPTURE_EXCEEDS_CAPTURABLE LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND""",
+    "orchestrator": """CAPTURE_EXCEEDS_CAPTURABLE LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND CAPTURE_NOT_REPEATABLE
+        BOOKING_HAS_PAYMENT BOOKING_NOT_PAYABLE ATTEMPT_OPEN METADATA_TOO_LARGE TOO_MANY_BOOKINGS""",
     "status": "",
     "gateway": """CAPTURE_EXCEEDS_CAPTURABLE CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
         PAYMENT_METHOD_NOT_FOUND TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
-        DISPUTE_CLOSED RECONCILIATION_NOT_FOUND
+        DISPUTE_CLOSED RECONCILIATION_NOT_FOUND METADATA_TOO_LARGE CAPTURE_NOT_REPEATABLE METHOD_IN_USE
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired
 }

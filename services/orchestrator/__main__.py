@@ -23,6 +23,7 @@ from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
 from services.orchestrator.commands.registry import Registry, all_commands
 from services.orchestrator.domain.policies import ABANDONED_AFTER, quote_ttl
+from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
 from services.orchestrator.event_sink import SinkServicer
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.metrics import (
@@ -111,6 +112,7 @@ class Parts:
     work: Engine
     payments: HeldPayments
     steps: Steps
+    due_steps: DueSteps
     outbox: TransitionOutbox
     commands: Registry
     runner: RequestRunner
@@ -137,7 +139,8 @@ def wired(
     payments = HeldPayments(store, abandoned_after=abandoned_after, now=clock.now, metrics=metrics)
     outbox = TransitionOutbox(peers.status, peers.gateway, now=clock.now, metrics=metrics)
     steps = Steps(outbox, peers)
-    commands = all_commands(steps, outbox, peers, quote_ttl=quote_ttl(abandoned_after), now=clock.now)
+    due_steps = all_due_steps(steps, peers)
+    commands = all_commands(steps, due_steps, outbox, peers, quote_ttl=quote_ttl(abandoned_after), now=clock.now)
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
     syncs = Syncs(payments, steps, outbox, peers)
     return Parts(
@@ -146,11 +149,12 @@ def wired(
         work=work,
         payments=payments,
         steps=steps,
+        due_steps=due_steps,
         outbox=outbox,
         commands=commands,
         runner=runner,
         syncs=syncs,
-        sweep=Sweep(store, payments, steps, outbox, runner, metrics=metrics),
+        sweep=Sweep(store, payments, steps, outbox, runner, due_steps=due_steps, metrics=metrics),
         quote_outbox=QuoteOutbox(store, peers.pricing),
         servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
             commands, runner, Queries(store, payments, peers), syncs

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from services.orchestrator.domain import policies
+from services.orchestrator.domain.agenda import waiting_ends
 from services.orchestrator.domain.payment import EXPIRABLE
 from services.orchestrator.domain.plan import Plan, Request, Stage
 from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.storage.store import Store
-from services.orchestrator.unit_of_work import UnitOfWork, waiting_ends
+from services.orchestrator.unit_of_work import UnitOfWork
 from services.runtime.database.lease import Leases, patience
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import problem_of

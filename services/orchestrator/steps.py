@@ -13,8 +13,8 @@ from batzen.pricing.v1 import pricing_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator.domain import policies, split, transitions
 from services.orchestrator.domain.errors import AmountNotChargeable, SellerPartNotCovered
-from services.orchestrator.domain.payment import EXPIRABLE, derived_id
-from services.orchestrator.domain.plan import NextStep, Plan, Request, Stage
+from services.orchestrator.domain.payment import derived_id
+from services.orchestrator.domain.plan import Plan, Request, Stage
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.peers import Peers
@@ -205,21 +205,6 @@ class Steps:
         if plan.latest_snapshot.is_stuck:
             work.enqueue(transitions.moving(plan.latest_snapshot), f"step:moving:{plan.mirror_version}:{plan.revision}")
             await self._outbox.flush_outbox(work)
-
-    async def end_if_due(self, work: UnitOfWork) -> None:
-        """Expire what its payer abandoned, give up what is declined for good, and look again at what takes too long."""
-        plan = work.plan
-        if plan.next_step is not NextStep.EXPIRE:
-            return
-        if plan.latest_snapshot.collection not in EXPIRABLE:
-            if work.is_late:
-                sync = self._peers.gateway.sync_intent(plan.payment_id)
-                work.apply((await crash_points.call("late.sync", sync)).observation)
-            return
-        if policies.is_given_up(plan.latest_snapshot):
-            await self.cancel(work, cancel_outcome=State.FAILED, reason="FRAUDULENT")
-        elif work.is_late:
-            await self.cancel(work, cancel_outcome=State.EXPIRED, reason="ABANDONED")
 
     async def cancel(
         self, work: UnitOfWork, *, cancel_outcome: State, reason: str, request: Request | None = None

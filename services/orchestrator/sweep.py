@@ -17,6 +17,7 @@ import logging
 from services.errors import ServiceError
 from services.orchestrator.domain.plan import DueFor, Plan
 from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
+from services.orchestrator.due_steps.registry import DueSteps
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.request_runner import RequestRunner
@@ -40,11 +41,13 @@ class Sweep:
         outbox: TransitionOutbox,
         runner: RequestRunner,
         *,
+        due_steps: DueSteps,
         metrics: OrchestratorMetrics = UNCOUNTED,
     ) -> None:
         self._store = store
         self._payments = payments
         self._steps = steps
+        self._due_steps = due_steps
         self._outbox = outbox
         self._runner = runner
         self._metrics = metrics
@@ -79,7 +82,7 @@ class Sweep:
                 # Requests come first: the one that started the payment is what finishes its start.
                 await self._runner.finish(held)
                 self._steps.apply_delivered(held)
-                await self._steps.end_if_due(held)
+                await self._due_steps.take(held)
                 await self._outbox.flush_outbox(held)
                 await self._steps.unpark_if_moving(held)
                 await held.save("sweep.release", release=True)

@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
-from services.orchestrator.domain import policies, quote, split, transitions
+from services.orchestrator.domain import agenda, attempts, policies, quote, split, transitions
 from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE, Observation, Snapshot, derived_id
 from services.orchestrator.domain.plan import (
     OBSERVED,
-    AttemptKind,
     DueFor,
     NextStep,
     Plan,
@@ -115,9 +114,11 @@ class UnitOfWork:
             fact = f"{fact}:{self.plan.revision}:{len(pending)}"
             request_id = derived_id(self.plan.payment_id, fact)
         self._added.append(Transition(request_id=request_id, fact=fact, snapshot=snapshot, is_derived=is_derived))
-        if policies.is_sign_of_life(self.plan.latest_snapshot, snapshot):
+        before, self.plan.latest_snapshot = self.plan.latest_snapshot, snapshot
+        if policies.is_sign_of_life(before, snapshot):
             self.keep_alive()
-        self.plan.latest_snapshot = snapshot
+        if before.collection is not snapshot.collection:
+            self.plan_next()
         self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
 
     def recorded(self, transition: Transition, answer: status_pb2.RecordTransitionResponse) -> None:
@@ -214,9 +215,10 @@ class UnitOfWork:
         The payer's time begins; where the start came too late, it is up at once.
         """
         plan, was_late = self.plan, self.is_late
-        plan.attempt, plan.attempt_kind = plan.attempt + 1, AttemptKind.INTENT
+        plan.attempt, plan.attempt_kind = plan.attempt + 1, attempts.next_attempt(plan).kind
         plan.stage = Stage.COLLECTING
-        plan.next_step, plan.next_time = NextStep.EXPIRE, waiting_ends(plan, self._abandoned_after, self._now())
+        until = agenda.waiting_ends(plan, self._abandoned_after, self._now())
+        plan.next_step, plan.next_time = NextStep.EXPIRE, until
         if plan.latest_snapshot.collection != State.INITIALIZED:
             pass  # it was recorded when the payment was opened, or long ago, for a plan of which nothing is left
         elif observation.intent_state is IntentState.REQUIRES_PAYMENT_METHOD:
@@ -269,8 +271,18 @@ class UnitOfWork:
         """Wait for the payer anew: they gave a sign of life, or the turn came back to them."""
         plan = self.plan
         if plan.next_step is NextStep.EXPIRE:
-            until = waiting_ends(plan, self._abandoned_after, self._now())
+            until = agenda.waiting_ends(plan, self._abandoned_after, self._now())
             plan.next_time = until if plan.next_time is None else max(plan.next_time, until)
+
+    def plan_next(self) -> None:
+        """Plan what is done by itself, as the collection stands now. A payer who is waited for is not waited less."""
+        plan = self.plan
+        due = agenda.appointment(plan, abandoned_after=self._abandoned_after, now=self._now())
+        if due is None:
+            return
+        is_longer = due.step is NextStep.EXPIRE is plan.next_step and plan.next_time is not None
+        plan.next_time = max(due.time, plan.next_time) if is_longer and plan.next_time is not None else due.time
+        plan.next_step = due.step
 
     async def save(
         self, point: str, *, operator_notified: bool = False, request: Request | None = None, release: bool = False
@@ -321,14 +333,9 @@ class UnitOfWork:
             return self._now(), DueFor.MONEY
         if plan.stage is not Stage.COLLECTING or plan.next_time is None:
             return None, DueFor.MONEY
-        # While it is not the payer's turn, what it comes to will be delivered.
-        if plan.latest_snapshot.collection not in EXPIRABLE:
-            return max(plan.next_time, self._now()) + policies.LOOK_AGAIN_AFTER, DueFor.EXPIRY
         if policies.is_given_up(plan.latest_snapshot):
             return self._now(), DueFor.MONEY
-        return plan.next_time, DueFor.EXPIRY
-
-
-def waiting_ends(plan: Plan, abandoned_after: timedelta, now: datetime) -> datetime:
-    """Return how long the payer of a plan is waited for if they give a sign of life now."""
-    return min(now + abandoned_after, plan.create_time + policies.life_max(abandoned_after))
+        # While it is not the payer's turn, what it comes to will be delivered.
+        if plan.next_step is NextStep.EXPIRE and plan.latest_snapshot.collection not in EXPIRABLE:
+            return max(plan.next_time, self._now()) + policies.LOOK_AGAIN_AFTER, DueFor.EXPIRY
+        return plan.next_time, agenda.DUE_FOR[plan.next_step] if plan.next_step else DueFor.MONEY

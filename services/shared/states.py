@@ -54,6 +54,17 @@ class IntentState(StrEnum):
     SUCCEEDED = "SUCCEEDED"
 
 
+class AttemptKind(StrEnum):
+    """What a payer pays an attempt with."""
+
+    INTENT = "INTENT"
+    """An intent of ours, made before the payer pays."""
+    CHECKOUT_SESSION = "CHECKOUT_SESSION"
+    """A page of Stripe's, which makes the intent when the payer pays."""
+    SETUP_INTENT = "SETUP_INTENT"
+    """An intent of ours that keeps a method, and takes no money."""
+
+
 class AttentionReason(StrEnum):
     """Why a payment needs an operator."""
 

@@ -11,12 +11,12 @@ import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import refunds_pb2
-from services.gateway import codec
 from services.gateway.disputes.domain import UNREAD, Dispute, Standing, standing_of
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror import attention
 from services.gateway.mirror.observation import conclude
 from services.gateway.refunds.domain import Refund
+from services.shared import codec
 from services.shared.payment import Attention
 from services.shared.states import AttentionReason
 from tests.gateway.receiving import event_of

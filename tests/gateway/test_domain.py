@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway import codec
 from services.gateway.call_log import backoff
 from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL
 from services.gateway.intents.domain import NEVER_BACK, RANK, Intent, IntentFacts, advances, apply, is_current
 from services.gateway.mirror.observation import Observation, conclude
 from services.gateway.refunds.domain import Refund, RefundState
+from services.shared import codec
 from services.shared.payment import Method, PaymentError
 from services.shared.states import IntentState
 

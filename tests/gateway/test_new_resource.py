@@ -20,7 +20,6 @@ from services.gateway.call_log.call import Call, Params, StoredCall
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.operation import Accepted, CallResult, Operation, SubjectStore
 from services.gateway.call_log.sweep import CallSweep
-from services.gateway.codec import Json
 from services.gateway.errors import StripeRateLimited, StripeUnavailable
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.objects import text
@@ -28,6 +27,7 @@ from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.lease import LEASE, LeaseLost, Leases
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import Work
+from services.shared.codec import Json
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import new_id
 

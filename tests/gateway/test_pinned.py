@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from services.gateway import codec
 from services.gateway.call_log.call import Call, Params, call_id_of
 from services.gateway.call_log.operation import Operation
 from services.gateway.intents.domain import Intent
@@ -25,6 +24,7 @@ from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.operations import CreateRefund, CreateRefundParams
 from services.gateway.stripe_api.idempotency_keys import idempotency_key
+from services.shared import codec
 from services.shared.states import IntentState
 
 REQUEST_ID = uuid.UUID("00000000-0000-4000-8000-000000000001")

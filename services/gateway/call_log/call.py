@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Generic, Self, TypeVar
 
-from services.gateway.codec import Json
+from services.shared.codec import Json
 from services.shared.refusals import Refusal
 
 IDEMPOTENCY_KEY_TTL: Final = timedelta(hours=23)

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Final
 
 from services.errors import FailedPrecondition, RequestIdReused
-from services.gateway import codec
 from services.gateway.call_log.call import OPEN, Call, CallState, Q, StoredCall, call_id_of
 from services.gateway.call_log.execution import Execution
 from services.gateway.call_log.operation import AnyOperation, CallResult, Operation, P, S, SubjectStore
@@ -24,6 +23,7 @@ from services.gateway.call_log.store import CallStore
 from services.gateway.errors import Amendable, StripeUnavailable
 from services.runtime.database.lease import LeaseLost, patience
 from services.runtime.work.loops import detached
+from services.shared import codec
 
 WAIT_MAX_S: Final = 10.0
 """How long to wait for a subject when no deadline says less."""

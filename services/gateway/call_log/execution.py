@@ -24,11 +24,9 @@ from datetime import datetime, timedelta
 from typing import Final, Generic
 
 from services.errors import ServiceError
-from services.gateway import codec
 from services.gateway.call_log.backoff import settle_delay
 from services.gateway.call_log.call import Call, CallState, StoredCall
 from services.gateway.call_log.operation import CallResult, Operation, P, S
-from services.gateway.codec import Json
 from services.gateway.errors import (
     Amendable,
     RequestExpired,
@@ -40,7 +38,8 @@ from services.gateway.errors import (
 from services.gateway.stripe_api.outcomes import NotExecuted, Unanswered
 from services.runtime import crash_points
 from services.runtime.database.lease import LEASE
-from services.shared import refusals
+from services.shared import codec, refusals
+from services.shared.codec import Json
 from services.shared.refusals import Refusal
 
 IN_FLIGHT_MAX: Final = timedelta(minutes=2)

@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from services.gateway.call_log.call import Call, Params, StoredCall
-from services.gateway.codec import Json
 from services.gateway.errors import StripeRefused
 from services.runtime.database.lease import Leases
+from services.shared.codec import Json
 
 
 class Subject(Protocol):

@@ -19,13 +19,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from services.gateway.codec import Json
 from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.stripe_api import idempotency_keys
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.outcomes import Unanswered
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
+from services.shared.codec import Json
 
 OPTIONAL: Final = ("email", "name", "preferred_locales")
 """What a customer is made without when Stripe does not take it: no payment waits for a person's details."""

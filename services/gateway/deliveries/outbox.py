@@ -19,7 +19,6 @@ from grpc import aio
 from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.errors import DependencyUnavailable
-from services.gateway import codec
 from services.gateway.call_log import backoff
 from services.gateway.deliveries.metrics import UNCOUNTED, DeliveryMetrics
 from services.gateway.mirror.observation import Observation
@@ -29,6 +28,7 @@ from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc import call_context
 from services.runtime.rpc.error_status import refusal_of
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.shared import codec
 
 RETRY: Final = RetryPolicy(tries_max=8, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=5))
 TIMEOUT_S: Final = 3.0

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Final
 
 from services.errors import RequestIdReused
-from services.gateway import codec
 from services.gateway.call_log.call import CallState
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.operation import CallResult
@@ -24,6 +23,7 @@ from services.gateway.errors import SellerNotFound, SellerNotPayable, StripeKeyS
 from services.gateway.intents.operations import OPTIONAL, AmendableIntent, CreateIntent, CreateIntentParams
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.sellers.operations import Sellers
+from services.shared import codec
 
 TRIES_MAX: Final = 4
 """Of one request: the customer, the description, the account, and once more for what happened meanwhile."""

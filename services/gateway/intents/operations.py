@@ -9,7 +9,6 @@ from typing import Final
 from services.errors import FieldInvalid
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
-from services.gateway.codec import Json
 from services.gateway.errors import (
     Amendable,
     AttemptOpen,
@@ -23,6 +22,7 @@ from services.gateway.stripe_api.client import MISSING, Provider
 from services.gateway.stripe_api.currencies import charge_to_stripe, to_stripe
 from services.gateway.stripe_api.objects import intent_facts, metadata, text
 from services.gateway.stripe_api.outcomes import Declined
+from services.shared.codec import Json
 from services.shared.states import IntentState
 
 DESTINATION: Final = "transfer_data"

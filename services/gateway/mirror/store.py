@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from services.gateway import codec
 from services.gateway.call_log import store as call_rows
 from services.gateway.call_log.call import OPEN, CallState, StoredCall
 from services.gateway.call_log.operation import Accepted
@@ -31,6 +30,7 @@ from services.runtime.database.lease import LEASE, LeaseLost, Leases
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import WorkClass
+from services.shared import codec
 
 
 class Store:

@@ -9,7 +9,6 @@ from typing import Final
 from services.errors import RequestIdReused
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
-from services.gateway.codec import Json
 from services.gateway.errors import (
     ChargeDisputed,
     IntentNotFound,
@@ -23,6 +22,7 @@ from services.gateway.refunds.domain import Refund, RefundState
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.objects import disputes_in, intent_facts, metadata, refund_facts
+from services.shared.codec import Json
 
 CHARGE_DISPUTED: Final = "charge_disputed"
 

@@ -15,7 +15,6 @@ from typing import Final
 import asyncpg
 
 from services.errors import RequestIdReused
-from services.gateway.codec import Json
 from services.gateway.errors import (
     SellerExists,
     SellerNotFound,
@@ -32,6 +31,7 @@ from services.gateway.stripe_api.objects import seller_account
 from services.gateway.stripe_api.outcomes import Unanswered
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections, violated_constraint
+from services.shared.codec import Json
 
 GONE: Final = frozenset({"account_invalid", "resource_missing"})
 """Codes with which Stripe refuses what names an account that is not there, or is closed to us."""

@@ -12,7 +12,6 @@ from batzen.gateway.v1.intents_pb2_grpc import IntentServiceServicer
 from services.errors import FieldMissing
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.operation import CallResult
-from services.gateway.codec import Json
 from services.gateway.errors import IntentNotFound, StripeUnavailable, WrongIntentState
 from services.gateway.intents.creation import Creation
 from services.gateway.intents.domain import CONFIRMABLE
@@ -31,6 +30,7 @@ from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
 from services.runtime.work.shared_readings import KeptReadings, SharedReadings
 from services.shared import fields
+from services.shared.codec import Json
 from services.shared.states import IntentState
 
 SECRETS_KEPT_S: Final = 2.0

@@ -22,7 +22,6 @@ from typing import Any, Final, cast
 
 import stripe
 
-from services.gateway.codec import Json
 from services.gateway.errors import StripeRateLimited, StripeRefused, StripeUnavailable
 from services.gateway.stripe_api import outcomes, stripe_ids
 from services.gateway.stripe_api.http_client import NEVER_SENT, StripeHttp
@@ -35,6 +34,7 @@ from services.runtime.observability.tracing import Kind as SpanKind
 from services.runtime.observability.tracing import Value
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.rpc import call_context
+from services.shared.codec import Json
 
 TRY_TIMEOUT_S: Final = 8.0
 """Of one try. Stripe answers a confirm in 1 to 3 s; the bank may take longer, and then we ask again by the same key."""

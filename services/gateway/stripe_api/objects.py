@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from services.gateway.codec import Json
 from services.gateway.disputes.domain import Dispute, standing_of
 from services.gateway.intents.domain import IntentFacts
 from services.gateway.refunds.domain import RefundFacts, RefundState
 from services.gateway.sellers.domain import SellerAccount
 from services.gateway.stripe_api.currencies import AmountNotRepresentable, from_stripe
 from services.shared.cards import without_card_numbers
+from services.shared.codec import Json
 from services.shared.payment import Method, PaymentError
 from services.shared.states import IntentState
 from services.shared.text import storable

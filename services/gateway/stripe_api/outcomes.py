@@ -13,7 +13,7 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
-from services.gateway.codec import Json
+from services.shared.codec import Json
 
 
 class Unanswered(Exception):

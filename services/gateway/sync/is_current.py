@@ -5,12 +5,12 @@ Most do: they follow an answer that we had. Such an event is done as soon as it 
 
 from __future__ import annotations
 
-from services.gateway.codec import Json
 from services.gateway.intents import domain
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import ON_ITS_WAY
 from services.gateway.stripe_api.objects import REFUND_STATES, amount, intent_facts, refund_facts
+from services.shared.codec import Json
 from services.shared.states import IntentState
 
 

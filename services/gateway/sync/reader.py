@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import datetime
 
 from services.gateway.call_log.engine import WAIT_MAX_S, Calls
-from services.gateway.codec import Json
 from services.gateway.errors import IntentNotFound, StripeUnavailable
 from services.gateway.intents.domain import IntentFacts, advances, is_current
 from services.gateway.mirror.observation import Observation
@@ -18,6 +17,7 @@ from services.gateway.stripe_api.objects import disputes_in, intent_facts, refer
 from services.runtime import crash_points
 from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
+from services.shared.codec import Json
 
 
 class MirrorReader:

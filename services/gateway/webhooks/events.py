@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.gateway.codec import Json
 from services.gateway.webhooks.signature import WebhookRefused
+from services.shared.codec import Json
 from services.shared.text import storable_json
 
 CREATED_MAX = 253_402_300_799

@@ -11,6 +11,7 @@ from services.orchestrator.commands.command import Command
 from services.orchestrator.commands.refund import RefundPayment
 from services.orchestrator.commands.start import StartPayment
 from services.orchestrator.commands.submit import SubmitPayment
+from services.orchestrator.due_steps.registry import DueSteps
 from services.orchestrator.peers import Peers
 from services.orchestrator.steps import Steps
 from services.orchestrator.transition_outbox import TransitionOutbox
@@ -33,11 +34,17 @@ class Registry:
 
 
 def all_commands(
-    steps: Steps, outbox: TransitionOutbox, peers: Peers, *, quote_ttl: timedelta, now: Callable[[], datetime]
+    steps: Steps,
+    due_steps: DueSteps,
+    outbox: TransitionOutbox,
+    peers: Peers,
+    *,
+    quote_ttl: timedelta,
+    now: Callable[[], datetime],
 ) -> Registry:
     """Return the commands of this service."""
     return Registry(
-        StartPayment(steps, outbox, peers, quote_ttl=quote_ttl),
+        StartPayment(steps, due_steps, outbox, peers, quote_ttl=quote_ttl),
         SubmitPayment(outbox, peers, now=now),
         CancelPayment(steps, outbox),
         RefundPayment(outbox, peers),

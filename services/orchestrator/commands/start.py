@@ -13,6 +13,7 @@ from batzen.type.v1 import payment_pb2
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.errors import StartsPaused
 from services.orchestrator.domain.plan import NewPayment, Plan, Request, RequestKey, Stage
+from services.orchestrator.due_steps.registry import DueSteps
 from services.orchestrator.peers import Peers
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import Acceptance, Store
@@ -29,8 +30,11 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
     response_type = StartPaymentResponse
     starts_payment: ClassVar[bool] = True
 
-    def __init__(self, steps: Steps, outbox: TransitionOutbox, peers: Peers, *, quote_ttl: timedelta) -> None:
+    def __init__(
+        self, steps: Steps, due_steps: DueSteps, outbox: TransitionOutbox, peers: Peers, *, quote_ttl: timedelta
+    ) -> None:
         self._steps = steps
+        self._due_steps = due_steps
         self._outbox = outbox
         self._peers = peers
         self._quote_ttl = quote_ttl
@@ -95,7 +99,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         quoting = self._quoting.pop(plan.payment_id, None)
         if plan.stage is Stage.STARTING:
             await self._steps.start(work, _payer(message), quoting=quoting)
-        await self._steps.end_if_due(work)  # a start that took too long ends here, before anybody could pay
+        await self._due_steps.take(work)  # a start that took too long ends here, before anybody could pay
         await self._outbox.flush_outbox(work)
         if plan.stage is not Stage.COLLECTING:
             work.client_secret = ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import Final, TypedDict
+from datetime import datetime
+from typing import Final, NotRequired, TypedDict
 
 from services.shared.payment import Amounts, Attention, Method, PaymentError, StoredPart, from_json, to_json
-from services.shared.states import AttentionReason, Cause, IntentState, State
+from services.shared.states import AttemptKind, AttentionReason, Cause, IntentState, State
 
 NAMESPACE: Final = uuid.UUID("6b4f7c1e-58a3-4c0e-9a53-3b7f0f6d2b11")
 """Of the ids we derive. Never changes: an id that is derived twice must be the same."""
@@ -45,6 +46,10 @@ class StoredSnapshot(TypedDict):
     method: StoredPart | None
     attempt: int
     decline_count: int
+    charge_time: NotRequired[str | None]
+    hold_expire_time: NotRequired[str | None]
+    recovery_count: NotRequired[int]
+    recovered_from: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,13 @@ class Snapshot:
     method: Method | None = None
     attempt: int = 0
     decline_count: int = 0
+    charge_time: datetime | None = None
+    """When a scheduled payment is charged next."""
+    hold_expire_time: datetime | None = None
+    """When what is held lapses unless it is captured before."""
+    recovery_count: int = 0
+    """How often it was picked up again."""
+    recovered_from: str = ""
 
     @property
     def attention(self) -> Attention | None:
@@ -97,6 +109,10 @@ class Snapshot:
             method=to_json(self.method),
             attempt=self.attempt,
             decline_count=self.decline_count,
+            charge_time=_stored(self.charge_time),
+            hold_expire_time=_stored(self.hold_expire_time),
+            recovery_count=self.recovery_count,
+            recovered_from=self.recovered_from,
         )
 
     @classmethod
@@ -112,6 +128,10 @@ class Snapshot:
             method=from_json(Method, stored["method"]),
             attempt=stored["attempt"],
             decline_count=stored["decline_count"],
+            charge_time=_instant(stored.get("charge_time")),
+            hold_expire_time=_instant(stored.get("hold_expire_time")),
+            recovery_count=stored.get("recovery_count", 0),
+            recovered_from=stored.get("recovered_from", ""),
         )
 
 
@@ -128,6 +148,24 @@ class Observation:
     method: Method | None
     attention: Attention | None
     decline_count: int
+    attempt_kind: AttemptKind = AttemptKind.INTENT
+    is_setup: bool = False
+    """It keeps a method; that it succeeded says that the method is kept."""
+    hold_expire_time: datetime | None = None
+    can_capture_again: bool = False
+    hold_lapsed: bool = False
+    """What was held was let go by Stripe, since nobody captured it in time."""
+    session_expire_time: datetime | None = None
+    advice_code: str = ""
+    mandate_id: str = ""
+
+
+def _stored(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
+def _instant(stored: str | None) -> datetime | None:
+    return None if stored is None else datetime.fromisoformat(stored)
 
 
 def derived_id(payment_id: str, fact: str) -> uuid.UUID:

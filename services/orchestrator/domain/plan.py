@@ -9,10 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.payment import Snapshot, derived_id
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
-from services.shared.states import State
+from services.orchestrator.domain.terms import Collection, Terms
+from services.shared.states import AttemptKind, State
 
 OBSERVED: Final = "mirror:"
 """What the fact of a transition begins with that follows from an observation; its version comes next."""
@@ -45,15 +47,16 @@ class NextStep(StrEnum):
     """No intent is created any more."""
     EXPIRE = "EXPIRE"
     """Its payer is gone."""
-
-
-class AttemptKind(StrEnum):
-    """What a payer pays an attempt with."""
-
-    INTENT = "INTENT"
-    """An intent of ours, made before the payer pays."""
-    CHECKOUT_SESSION = "CHECKOUT_SESSION"
-    """A page of Stripe's, which makes the intent when the payer pays."""
+    CHARGE = "CHARGE"
+    """A scheduled payment is charged, without its payer."""
+    CAPTURE = "CAPTURE"
+    """What is held is captured."""
+    WARN_HOLD = "WARN_HOLD"
+    """An operator is told that a hold is about to lapse."""
+    RELEASE = "RELEASE"
+    """A hold is released before it lapses."""
+    LOOK = "LOOK"
+    """What should be over at Stripe by now is read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +161,8 @@ class NewPayment:
     seller_ids: tuple[str, ...]
     booking_ids: tuple[str, ...]
     labels: dict[str, str]
+    terms: Terms = field(default_factory=Terms)
+    course: Course = field(default_factory=Course)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,5 +224,10 @@ class Plan(NewPayment):
 
     @property
     def has_intent(self) -> bool:
-        """Whether there is an intent at Stripe: an attempt of another kind has none until its payer pays."""
-        return self.attempt > 0 and (self.attempt_kind is AttemptKind.INTENT or self.mirror_version > 0)
+        """Whether there is an attempt of which the gateway can say how it stands."""
+        return self.attempt > 0
+
+    @property
+    def collection(self) -> Collection:
+        """How the payer's method is collected now."""
+        return self.course.collection or self.terms.collection

@@ -49,7 +49,7 @@ def observed(before: Snapshot, observation: Observation, *, cancel_outcome: Stat
     paid stays paid: only the amounts move then. Money that comes after the payment ended without money is applied, and
     needs an operator. The gateway's own attention goes when the observation does not have it.
     """
-    collection = COLLECTION_OF_INTENT[observation.intent_state]
+    collection = _collection_of(observation)
     last_error, reason = observation.last_error, ""
     attentions = tuple(one for one in moving(before).attentions if one.reason in OURS)
     if observation.attention is not None:
@@ -81,7 +81,18 @@ def observed(before: Snapshot, observation: Observation, *, cancel_outcome: Stat
         method=observation.method or before.method,
         attempt=observation.attempt,
         decline_count=observation.decline_count,
+        charge_time=before.charge_time,
+        hold_expire_time=observation.hold_expire_time,
+        recovery_count=before.recovery_count,
+        recovered_from=before.recovered_from,
     )
+
+
+def _collection_of(observation: Observation) -> State:
+    """Return how far the collection has come by how the attempt stands: a setup keeps a method to be charged later."""
+    if observation.is_setup and observation.intent_state is IntentState.SUCCEEDED:
+        return State.SCHEDULED
+    return COLLECTION_OF_INTENT[observation.intent_state]
 
 
 def opened(before: Snapshot, *, attempt: int) -> Snapshot:

@@ -14,6 +14,9 @@ CREATE TABLE payments (
     seller_ids      text[]      NOT NULL,
     booking_ids     text[]      NOT NULL,
     labels          jsonb       NOT NULL,
+    -- When and how it is to be collected, as the caller asked; and what has come of that so far.
+    terms           jsonb       NOT NULL DEFAULT '{}',
+    course          jsonb       NOT NULL DEFAULT '{}',
     -- How far the plan has come.
     stage           text        NOT NULL CONSTRAINT payments_stage CHECK (stage IN ('STARTING', 'COLLECTING', 'ENDED', 'REFUSED')),
     quote_id        text,
@@ -22,7 +25,7 @@ CREATE TABLE payments (
     -- Each seller's part: gross, fee, what was transferred, taken back and refunded; none before it is priced.
     parts           jsonb       NOT NULL DEFAULT '[]',
     attempt         integer     NOT NULL DEFAULT 0,
-    attempt_kind    text        NOT NULL DEFAULT 'INTENT' CONSTRAINT payments_attempt_kind CHECK (attempt_kind IN ('INTENT', 'CHECKOUT_SESSION')),
+    attempt_kind    text        NOT NULL DEFAULT 'INTENT' CONSTRAINT payments_attempt_kind CHECK (attempt_kind IN ('INTENT', 'CHECKOUT_SESSION', 'SETUP_INTENT')),
     -- What a cancelled intent will mean, written before it is cancelled.
     cancel_outcome  text        CONSTRAINT payments_cancel_outcome CHECK (cancel_outcome IN ('CANCELED', 'EXPIRED', 'FAILED')),
     -- The newest that was seen at Stripe and the newest that was applied.
@@ -45,8 +48,9 @@ CREATE TABLE payments (
     work_class      text        NOT NULL DEFAULT 'MONEY' CONSTRAINT payments_work_class CHECK (work_class IN ('MONEY', 'EXPIRY')),
     -- Requests that were accepted, so that whoever lets the payment go sees that one more came.
     request_count   bigint      NOT NULL DEFAULT 0,
-    -- What its time brings, if nothing happens before: no intent is created any more; or its payer is gone.
-    next_step       text        CONSTRAINT payments_next_step CHECK (next_step IN ('GIVE_UP_START', 'EXPIRE')),
+    -- What its time brings, if nothing happens before.
+    next_step       text        CONSTRAINT payments_next_step CHECK (next_step IN
+                        ('GIVE_UP_START', 'EXPIRE', 'CHARGE', 'CAPTURE', 'WARN_HOLD', 'RELEASE', 'LOOK')),
     next_time       timestamptz,
     create_time     timestamptz NOT NULL,
     CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)

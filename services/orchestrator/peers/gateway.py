@@ -11,6 +11,7 @@ from batzen.gateway.v1 import intents_pb2, payer_pb2, refunds_pb2
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from services.errors import DependencyUnavailable, ServiceError
+from services.orchestrator.domain.attempts import next_attempt
 from services.orchestrator.domain.errors import AmountNotChargeable
 from services.orchestrator.domain.payment import Observation, derived_id
 from services.orchestrator.domain.plan import Plan
@@ -30,6 +31,8 @@ class GatewayAnswer:
 
     observation: Observation
     client_secret: str = ""
+    checkout_url: str = ""
+    """The hosted page, while it is open."""
     redirect_url: str | None = None
     """Where the payer has to go; empty when the browser's own library handles it, None when nothing is to be done."""
 
@@ -83,7 +86,7 @@ class Gateway:
 
     async def create_intent(self, plan: Plan, payer: payer_pb2.Payer | None) -> GatewayAnswer:
         """Create the intent of the plan's next attempt. `payer` is known only while the starting call runs."""
-        attempt = plan.attempt + 1
+        attempt, wanted = plan.attempt + 1, next_attempt(plan)
         request = intents_pb2.CreateIntentRequest(
             request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}")),
             payment_id=plan.payment_id,
@@ -93,6 +96,9 @@ class Gateway:
             seller_id=plan.seller_ids[0],
             application_fee=money(plan.platform_fee_minor, plan.currency_code or ""),
             description=plan.session_name,
+            capture_manually=wanted.capture_manually,
+            setup_only=wanted.setup_only,
+            keep_method=plan.terms.keep_method,
         )
         if plan.next_time is not None:
             request.send_before_time.FromDatetime(plan.next_time)

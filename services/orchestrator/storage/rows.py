@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import asyncpg
 
+from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.errors import StartsPaused
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import (
-    AttemptKind,
     DueFor,
     NextStep,
     Plan,
@@ -24,7 +24,9 @@ from services.orchestrator.domain.plan import (
 )
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
-from services.shared.states import State
+from services.orchestrator.domain.terms import Terms
+from services.shared import codec
+from services.shared.states import AttemptKind, State
 
 W = TypeVar("W", State, QuoteState)
 
@@ -81,6 +83,8 @@ def plan(row: asyncpg.Record) -> Plan:
         seller_ids=tuple(row["seller_ids"]),
         booking_ids=tuple(row["booking_ids"]),
         labels=json.loads(row["labels"]),
+        terms=codec.from_json(Terms, json.loads(row["terms"])),
+        course=codec.from_json(Course, json.loads(row["course"])),
         stage=Stage(row["stage"]),
         quote_id=row["quote_id"],
         currency_code=row["currency_code"],

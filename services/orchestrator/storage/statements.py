@@ -37,13 +37,13 @@ def named(sql: str) -> Named:
 _MUTABLE: Final = (
     "stage", "quote_id", "currency_code", "total_minor", "parts", "attempt", "cancel_outcome",
     "mirror_version", "latest_snapshot", "revision", "failures", "next_step", "next_time",
-    "attempt_kind", "quote_holds_uses",
+    "attempt_kind", "quote_holds_uses", "course",
 )  # fmt: skip
 _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.session_type, p.session_name,
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
     p.total_minor, p.parts, p.attempt, p.attempt_kind, p.cancel_outcome, p.observed_version, p.observation,
     p.mirror_version, p.latest_snapshot, p.revision, p.fence, p.work_class, p.failures, p.next_step, p.next_time,
-    p.create_time, p.request_count, p.quote_state, p.quote_holds_uses, p.trace_context"""
+    p.create_time, p.request_count, p.quote_state, p.quote_holds_uses, p.trace_context, p.terms, p.course"""
 _OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"
 
 
@@ -73,10 +73,11 @@ request AS (
     RETURNING 1),
 payment AS (INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_request, session_type, session_name,
     client_reference, return_url, seller_ids, booking_ids, labels, stage, latest_snapshot, create_time, next_step,
-    next_time, trace_context, fence, held_until, due_time)
+    next_time, trace_context, terms, course, fence, held_until, due_time)
 SELECT :tenant_id, :payment_id, :payer_id, :quote_request, :session_type, :session_name, :client_reference,
     :return_url, :seller_ids, :booking_ids, :labels, 'STARTING', :latest_snapshot, :now, 'GIVE_UP_START', :start_ends,
-    :trace_context, 1, now() + :shift::interval + :lease::interval, now() + :shift::interval + :lease::interval
+    :trace_context, :terms, :course, 1, now() + :shift::interval + :lease::interval,
+    now() + :shift::interval + :lease::interval
 FROM request
 RETURNING {_COLUMNS},
     '{{"pending": [], "rejected": [], "quote": null, "has_urgent_request": false}}'::json AS outbox)

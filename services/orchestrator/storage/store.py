@@ -33,6 +33,7 @@ from services.runtime.database.lease import LEASE, LeaseLost
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import WorkClass
+from services.shared import codec
 
 WORK_CLASSES: Final = {DueFor.MONEY: WorkClass.MONEY, DueFor.EXPIRY: WorkClass.EXPIRIES}
 """What a payment is due for → the engine's class of that work."""
@@ -77,6 +78,8 @@ class Store:
             seller_ids=list(payment.seller_ids),
             booking_ids=list(payment.booking_ids),
             labels=json.dumps(payment.labels),
+            terms=json.dumps(codec.to_json(payment.terms)),
+            course=json.dumps(codec.to_json(payment.course)),
             latest_snapshot=json.dumps(Snapshot().to_json()),
             start_ends=now + START_AGE_MAX,
             shift=self._clock.shift,
@@ -187,6 +190,7 @@ class Store:
             failures=plan.failures,
             next_step=plan.next_step,
             next_time=plan.next_time,
+            course=json.dumps(codec.to_json(plan.course)),
             request_count=plan.request_count,
             work_class=plan.work_class,
             added_ids=[one.request_id for one in added],

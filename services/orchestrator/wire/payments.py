@@ -8,7 +8,7 @@ from batzen.gateway.v1 import observation_pb2
 from batzen.type.v1 import payment_pb2
 from services import wire
 from services.orchestrator.domain.payment import Observation, Snapshot
-from services.shared.states import Cause, IntentState, State
+from services.shared.states import AttemptKind, Cause, IntentState, State
 
 
 def observation(message: observation_pb2.PaymentObservation) -> Observation:
@@ -23,7 +23,21 @@ def observation(message: observation_pb2.PaymentObservation) -> Observation:
         method=wire.method(message),
         attention=wire.attention(message),
         decline_count=message.decline_count,
+        attempt_kind=_attempt_kind(message.attempt_kind),
+        is_setup=message.is_setup,
+        hold_expire_time=wire.instant(message, "hold_expire_time"),
+        can_capture_again=message.can_capture_again,
+        hold_lapsed=message.hold_lapsed,
+        session_expire_time=wire.instant(message, "session_expire_time"),
+        advice_code=message.advice_code,
+        mandate_id=message.mandate_id,
     )
+
+
+def _attempt_kind(kind: int) -> AttemptKind:
+    """Return the kind of an attempt; a gateway of before knew of intents alone."""
+    name = observation_pb2.AttemptKind.Name(kind)
+    return AttemptKind.INTENT if kind == 0 else AttemptKind(name.removeprefix("ATTEMPT_KIND_"))
 
 
 def observed_at(stored: bytes) -> datetime:
@@ -44,7 +58,11 @@ def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
         reason=snapshot.reason,
         attempt=snapshot.attempt,
         decline_count=snapshot.decline_count,
+        recovery_count=snapshot.recovery_count,
+        recovered_from=snapshot.recovered_from,
     )
+    wire.fill_optional_instant(message, "charge_time", snapshot.charge_time)
+    wire.fill_optional_instant(message, "hold_expire_time", snapshot.hold_expire_time)
     wire.fill(message.amounts, snapshot.amounts)
     wire.fill(message.last_error, snapshot.last_error)
     wire.fill(message.attention, snapshot.attention)
@@ -65,4 +83,8 @@ def snapshot(message: payment_pb2.PaymentSnapshot) -> Snapshot:
         method=wire.method(message),
         attempt=message.attempt,
         decline_count=message.decline_count,
+        charge_time=wire.instant(message, "charge_time"),
+        hold_expire_time=wire.instant(message, "hold_expire_time"),
+        recovery_count=message.recovery_count,
+        recovered_from=message.recovered_from,
     )

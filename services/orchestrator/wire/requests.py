@@ -13,10 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldInvalid, FieldMissing
-from services.orchestrator.domain.errors import NotOffered, TooManySellers
+from services.orchestrator.domain.course import Course
+from services.orchestrator.domain.errors import TooManySellers
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import NewPayment, RequestKey
 from services.orchestrator.domain.start_switch import StartSwitch
+from services.orchestrator.wire.terms import check_terms, terms
 from services.runtime.rpc import call_context
 from services.runtime.rpc.identity import PAYER
 from services.shared import fields
@@ -83,7 +85,7 @@ def check_start(request: orchestrator_pb2.StartPaymentRequest) -> None:
     if request.cancel_url:
         fields.url(request.cancel_url, field="cancel_url")
     fields.labels(request.labels)
-    _check_offered(request)
+    check_terms(request)
     sellers = _seller_ids(request)
     if len(sellers) > 1:
         raise TooManySellers(field="lines", sellers=len(sellers))
@@ -111,24 +113,13 @@ def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str, 
         seller_ids=_seller_ids(request),
         booking_ids=tuple(request.booking_ids),
         labels=dict(request.labels),
+        terms=terms(request),
+        course=Course(),
     )
 
 
 def _seller_ids(request: orchestrator_pb2.StartPaymentRequest) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.seller_id for line in request.lines))
-
-
-def _check_offered(request: orchestrator_pb2.StartPaymentRequest) -> None:
-    if request.timing not in (orchestrator_pb2.TIMING_UNSPECIFIED, orchestrator_pb2.TIMING_IMMEDIATE):
-        if request.timing not in orchestrator_pb2.Timing.values():
-            raise FieldInvalid(field="timing")
-        raise NotOffered(field="timing")
-    if request.HasField("charge_time"):
-        raise FieldInvalid(field="charge_time", detail="Only a scheduled payment has one.")
-    if request.collection not in orchestrator_pb2.Collection.values():
-        raise FieldInvalid(field="collection")
-    if request.collection != orchestrator_pb2.COLLECTION_ELEMENTS:
-        raise NotOffered(field="collection")
 
 
 def derived_payment_id(key: RequestKey) -> str:

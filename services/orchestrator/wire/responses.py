@@ -12,12 +12,12 @@ from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from services.orchestrator.domain.payment import OUTCOME_NOT_RECORDED_YET
-from services.orchestrator.domain.plan import Plan, Stage
+from services.orchestrator.domain.plan import NextStep, Plan, Stage
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.start_switch import StartSwitch
 from services.orchestrator.wire.payments import snapshot_message
 from services.shared.states import State
-from services.wire import money, timestamp
+from services.wire import fill_optional_instant, money, timestamp
 
 M = TypeVar("M", bound=Message)
 
@@ -72,8 +72,8 @@ def payment_plan(plan: Plan) -> orchestrator_pb2.PaymentPlan:
     currency = plan.currency_code or ""
     message = orchestrator_pb2.PaymentPlan(
         payment_id=plan.payment_id,
-        timing=orchestrator_pb2.TIMING_IMMEDIATE,
-        collection=orchestrator_pb2.COLLECTION_ELEMENTS,
+        timing=f"TIMING_{plan.terms.timing}",
+        collection=f"COLLECTION_{plan.collection}",
         quote_id=plan.quote_id or "",
         seller_parts=[seller_part(part.seller_id, part.gross_minor, part.fee_minor, currency) for part in plan.parts],
         attempt=plan.attempt,
@@ -85,9 +85,15 @@ def payment_plan(plan: Plan) -> orchestrator_pb2.PaymentPlan:
             *([_QUOTE_STEPS[plan.quote_pending]] if plan.quote_pending else []),
         ],
         create_time=timestamp(plan.create_time),
+        booking_ids=plan.booking_ids,
+        next_step=plan.next_step or "",
+        time_zone=plan.terms.time_zone,
+        charge_tries=plan.course.charge_tries,
     )
-    if plan.next_time is not None:
-        message.expire_time.CopyFrom(timestamp(plan.next_time))
+    if plan.next_step in (NextStep.GIVE_UP_START, NextStep.EXPIRE):
+        fill_optional_instant(message, "expire_time", plan.next_time)
+    fill_optional_instant(message, "next_time", plan.next_time)
+    fill_optional_instant(message, "preserve_time", plan.course.preserve_time)
     return message
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -61,6 +62,10 @@ class Snapshot:
     method: Method | None = None
     attempt: int = 0
     decline_count: int = 0
+    charge_time: datetime | None = None
+    hold_expire_time: datetime | None = None
+    recovery_count: int = 0
+    recovered_from: str = ""
 
 
 OPENED: Final = Snapshot(collection=State.INITIALIZED, cause=Cause.STEP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from services.errors import DependencyUnavailable
@@ -54,6 +55,10 @@ def snapshot_json(snapshot: Snapshot) -> str:
         "method": to_json(snapshot.method),
         "attempt": snapshot.attempt or None,
         "decline_count": snapshot.decline_count or None,
+        "charge_time": _stored(snapshot.charge_time),
+        "hold_expire_time": _stored(snapshot.hold_expire_time),
+        "recovery_count": snapshot.recovery_count or None,
+        "recovered_from": snapshot.recovered_from or None,
     }
     return _dumps({name: value for name, value in facts.items() if value is not None})
 
@@ -89,7 +94,19 @@ def _snapshot(fields: dict[str, Any]) -> Snapshot:
         method=from_json(Method, fields.get("method")),
         attempt=fields.get("attempt", 0),
         decline_count=fields.get("decline_count", 0),
+        charge_time=_instant(fields.get("charge_time")),
+        hold_expire_time=_instant(fields.get("hold_expire_time")),
+        recovery_count=fields.get("recovery_count", 0),
+        recovered_from=fields.get("recovered_from", ""),
     )
+
+
+def _stored(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
+def _instant(stored: str | None) -> datetime | None:
+    return None if stored is None else datetime.fromisoformat(stored)
 
 
 def payment_from(row: Mapping[Any, Any], *, snapshot: Snapshot | None = None) -> Payment:

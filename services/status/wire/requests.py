@@ -99,6 +99,8 @@ def snapshot_of(request: status_pb2.RecordTransitionRequest | status_pb2.FirstTr
         raise FieldInvalid(field="snapshot.attempt", detail="It is negative.")
     if message.decline_count < 0:
         raise FieldInvalid(field="snapshot.decline_count", detail="It is negative.")
+    if message.recovery_count < 0:
+        raise FieldInvalid(field="snapshot.recovery_count", detail="It is negative.")
     amounts = wire.amounts(message)
     contradiction = amounts.contradiction()
     if contradiction is not None:
@@ -115,6 +117,10 @@ def snapshot_of(request: status_pb2.RecordTransitionRequest | status_pb2.FirstTr
         method=wire.method(message),
         attempt=message.attempt,
         decline_count=message.decline_count,
+        charge_time=wire.instant(message, "charge_time"),
+        hold_expire_time=wire.instant(message, "hold_expire_time"),
+        recovery_count=message.recovery_count,
+        recovered_from=message.recovered_from,
     )
 
 

@@ -204,3 +204,7 @@ def _fill_snapshot(message: payment_pb2.PaymentSnapshot, snapshot: Snapshot) -> 
     wire.fill(message.method, snapshot.method)
     message.attempt = snapshot.attempt
     message.decline_count = snapshot.decline_count
+    wire.fill_optional_instant(message, "charge_time", snapshot.charge_time)
+    wire.fill_optional_instant(message, "hold_expire_time", snapshot.hold_expire_time)
+    message.recovery_count = snapshot.recovery_count
+    message.recovered_from = snapshot.recovered_from

@@ -1,4 +1,4 @@
-"""Dataclasses as JSON and back, by the types that they declare: the one way in which the gateway stores them. Pure.
+"""Dataclasses as JSON and back, by the types that they declare: the one way in which they are stored whole. Pure.
 
 A field that is None is left out, and one that is missing has its default: a row of an older release is read. A field
 that is not known any more is passed over. A value of another type raises, before anything is concluded from it.

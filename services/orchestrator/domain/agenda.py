@@ -1,0 +1,66 @@
+"""What a plan does by itself when its time comes: one table, by where the collection stands. Pure.
+
+A collection that is not in the table waits for others, and keeps what was planned before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.orchestrator.domain.payment import EXPIRABLE
+from services.orchestrator.domain.plan import DueFor, NextStep, Plan, Stage
+from services.orchestrator.domain.policies import life_max
+from services.shared.states import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appointment:
+    """What is due, and when."""
+
+    step: NextStep
+    time: datetime
+
+
+def waiting_ends(plan: Plan, abandoned_after: timedelta, now: datetime) -> datetime:
+    """Return how long the payer of a plan is waited for if they give a sign of life now.
+
+    What they asked to be waited for counts beside that; nobody is waited for beyond the life of a turn.
+    """
+    begin = plan.course.turn_time or plan.create_time
+    until = min(now + abandoned_after, begin + life_max(abandoned_after))
+    return max(until, plan.course.preserve_time) if plan.course.preserve_time else until
+
+
+def _expiry(plan: Plan, abandoned_after: timedelta, now: datetime) -> Appointment:
+    return Appointment(step=NextStep.EXPIRE, time=waiting_ends(plan, abandoned_after, now))
+
+
+DUE_FOR: Final[Mapping[NextStep, DueFor]] = {
+    NextStep.GIVE_UP_START: DueFor.MONEY,
+    NextStep.EXPIRE: DueFor.EXPIRY,
+    NextStep.CHARGE: DueFor.MONEY,
+    NextStep.CAPTURE: DueFor.MONEY,
+    NextStep.RELEASE: DueFor.MONEY,
+    NextStep.WARN_HOLD: DueFor.EXPIRY,
+    NextStep.LOOK: DueFor.EXPIRY,
+}
+"""What a payment is due for when its next step is: nobody waits for an EXPIRY."""
+
+Rule = Callable[[Plan, timedelta, datetime], Appointment | None]
+RULES: Final[Mapping[State, Rule]] = dict.fromkeys(EXPIRABLE, _expiry)
+"""Where the collection stands → what is planned as it comes to stand there."""
+
+
+def appointment(plan: Plan, *, abandoned_after: timedelta, now: datetime) -> Appointment | None:
+    """Return what the plan does next by itself, of a plan whose collection just came to stand where it does."""
+    if plan.stage is not Stage.COLLECTING:
+        return None
+    rule = RULES.get(plan.latest_snapshot.collection)
+    if rule is not None:
+        return rule(plan, abandoned_after, now)
+    if plan.next_step is None or plan.next_time is None:
+        return None
+    return Appointment(step=plan.next_step, time=plan.next_time)

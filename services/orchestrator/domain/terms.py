@@ -1,0 +1,54 @@
+"""What a caller asked for with a start, beside what is priced. It never changes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+DEFAULT_ZONE: Final = "Europe/Zurich"
+
+
+class Timing(StrEnum):
+    """When the money is taken."""
+
+    IMMEDIATE = "IMMEDIATE"
+    MANUAL_CAPTURE = "MANUAL_CAPTURE"
+    SCHEDULED = "SCHEDULED"
+
+
+class Collection(StrEnum):
+    """How the payer's method is collected."""
+
+    CHECKOUT = "CHECKOUT"
+    ELEMENTS = "ELEMENTS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The terms of one payment. A field that is added has a default: it is stored as JSON."""
+
+    timing: Timing = Timing.IMMEDIATE
+    collection: Collection = Collection.ELEMENTS
+    """As the start asked for it; `Course.collection` is how it is now."""
+    cancel_url: str = ""
+    locale: str = ""
+    time_zone: str = DEFAULT_ZONE
+    """Of the seller: the plan of tries keeps its local time."""
+    capture_time: datetime | None = None
+    """When the rest of a hold is captured by itself."""
+    release_before_lapse: bool = False
+    """A hold is released before it would lapse."""
+    keep_method: bool = False
+    """The method that pays is kept for later charges."""
+    checkout_type: str = ""
+    cart_line_ids: tuple[str, ...] = ()
+    checkout_description: str = ""
+    checkout_expires_after_s: int | None = None
+    """None for Stripe's own limit."""
+
+    @property
+    def checkout_expires_after(self) -> timedelta | None:
+        """After how long a hosted page ends by itself."""
+        return None if self.checkout_expires_after_s is None else timedelta(seconds=self.checkout_expires_after_s)

@@ -1,0 +1,28 @@
+"""All steps that plans take by themselves."""
+
+from __future__ import annotations
+
+from services.orchestrator.domain.plan import NextStep
+from services.orchestrator.due_steps.due_step import DueStep
+from services.orchestrator.due_steps.expire import Expire
+from services.orchestrator.peers import Peers
+from services.orchestrator.steps import Steps
+from services.orchestrator.unit_of_work import UnitOfWork
+
+
+class DueSteps:
+    """Takes the step whose time has come."""
+
+    def __init__(self, *steps: DueStep) -> None:
+        self._steps: dict[NextStep | None, DueStep] = {one.step: one for one in steps}
+
+    async def take(self, work: UnitOfWork) -> None:
+        """Take a held payment's next step if it is due; what that plans is due in its own time."""
+        step = self._steps.get(work.plan.next_step)
+        if step is not None and step.is_due(work):
+            await step.take(work)
+
+
+def all_due_steps(steps: Steps, peers: Peers) -> DueSteps:
+    """Return the steps of this service."""
+    return DueSteps(Expire(steps, peers))
