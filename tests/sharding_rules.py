@@ -61,6 +61,7 @@ KEYS: Final[Mapping[str, str]] = {
     "calls_pkey": "the subject joins the key: the id is made of operation and request, which have one subject",
     "calls_request": "the subject joins the key: whoever repeats a request names the same payment, seller or payer",
     "events_pkey": "the subject joins the key: what an event is about is read from its body, and is the same each time",
+    "intents_session_id": "as `intents_intent_id`; the session's metadata says the payment, too",
     "intents_intent_id": "a claim table keyed by Stripe's id says the payment; the intent's metadata says it, too",
     "refunds_refund_id": "a claim table keyed by the refund's id, which commits before the refund",
     "refunds_stripe_refund_id": "a claim table keyed by Stripe's id; the refund's metadata says the payment, too",

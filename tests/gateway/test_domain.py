@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.gateway.call_log import backoff
 from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL
-from services.gateway.intents.domain import NEVER_BACK, RANK, Intent, IntentFacts, advances, apply, is_current
+from services.gateway.intents.domain import NEVER_BACK, RANK, Hold, Intent, IntentFacts, advances, apply, is_current
 from services.gateway.mirror.observation import Observation, conclude
 from services.gateway.refunds.domain import Refund, RefundState
 from services.shared import codec
@@ -23,6 +23,7 @@ AMOUNT = 10_000
 VISA = Method(payment_method_id="pm_1", type="card", brand="visa", last4="4242", expire_month=4, expire_year=2030)
 ID_ALONE = Method(payment_method_id="pm_1")
 DECLINED = PaymentError(code="card_declined", decline_code="insufficient_funds", message="No.")
+HOLD = Hold(expire_time=NOW + timedelta(days=7))
 START = Observation(payment_id="pay_1")
 
 
@@ -42,6 +43,7 @@ def facts(state: str = IntentState.REQUIRES_PAYMENT_METHOD, **changes: object) -
         currency_code="CHF",
         captured_minor=AMOUNT if state == IntentState.SUCCEEDED else 0,
         capturable_minor=AMOUNT if state == IntentState.REQUIRES_CAPTURE else 0,
+        hold=HOLD if state == IntentState.REQUIRES_CAPTURE else None,
     )
     return replace(shown, **changes)  # type: ignore[arg-type]  # fields of IntentFacts
 

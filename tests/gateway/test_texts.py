@@ -11,7 +11,7 @@ import pytest
 
 from services.gateway.errors import StripeRefused
 from services.gateway.stripe_api.client import Provider
-from services.gateway.stripe_api.objects import intent_facts
+from services.gateway.stripe_api.intent_objects import intent_facts
 from services.gateway.webhooks import events
 
 UNFIT = r"a\u0000b\ud83dc"

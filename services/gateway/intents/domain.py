@@ -1,17 +1,19 @@
 """Rules of one attempt's intent: what Stripe's object changes of it, and whether a snapshot shows anything new. Pure.
 
-An attempt is one intent.
+An attempt is one intent, one setup intent, or one hosted page, which makes its intent when the payer pays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from services.gateway.disputes.domain import Dispute, Standing
 from services.shared.payment import Method, PaymentError
-from services.shared.states import IntentState
+from services.shared.states import AttemptKind, IntentState
 
 RANK: Final = {
     IntentState.REQUIRES_PAYMENT_METHOD: 0,
@@ -36,16 +38,43 @@ NOTICES_MAX: Final = 10
 """Of one attempt: events that nothing is done about. The oldest gives way."""
 
 
+class SessionState(StrEnum):
+    """How a hosted page stands."""
+
+    OPEN = "OPEN"
+    COMPLETE = "COMPLETE"
+    """The payer finished; whether money came is said by its intent alone."""
+    EXPIRED = "EXPIRED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """An amount that is held and waits to be captured."""
+
+    expire_time: datetime
+    """When it lapses by itself."""
+    can_capture_again: bool = False
+    """A part may be captured, and more later. Else a capture releases what it leaves."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentFacts:
-    """One PaymentIntent as Stripe showed it, in ISO minor units."""
+    """One PaymentIntent or SetupIntent as Stripe showed it, in ISO minor units."""
 
     intent_id: str
     state: IntentState
-    amount_minor: int
-    currency_code: str
-    captured_minor: int
-    capturable_minor: int
+    amount_minor: int = 0
+    currency_code: str = ""
+    captured_minor: int = 0
+    capturable_minor: int = 0
+    is_setup: bool = False
+    """It is a SetupIntent, which has no amounts."""
+    hold: Hold | None = None
+    """None where nothing is held, and where the charge itself was not shown."""
+    was_held: bool = False
+    """Its charge shows that an amount was held."""
+    ended_by_stripe: bool = False
+    """Stripe cancelled it by itself."""
     charge_id: str = ""
     refunded_minor: int = 0
     """What its charge says was given back, refunds on their way included."""
@@ -54,8 +83,12 @@ class IntentFacts:
     error: PaymentError | None = None
     error_mark: str = ""
     """Tells one decline from the next: the charge that failed, or what failed to authenticate."""
+    advice_code: str = ""
+    """What Stripe advises after a decline; empty where it advises nothing."""
     method: Method | None = None
     """Without a `type` where only its id was shown."""
+    mandate_id: str = ""
+    """The payer's agreement to debits; empty where there is or was shown none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +100,37 @@ class Intent:
     application_fee_minor: int
     create_time: datetime
     """When we asked for it."""
+    kind: AttemptKind = AttemptKind.INTENT
+    is_setup: bool = False
+    """It keeps a method and takes no money; the amount is what is charged later."""
+    capture_manually: bool = False
+    """It holds the amount, which is captured later."""
     intent_id: str = ""
-    """Empty while the call that creates it is not answered."""
+    """Empty while the call that creates it is not answered, and of a hosted page until its payer pays."""
+    session_id: str = ""
+    """Of a hosted page alone."""
+    session_state: SessionState | None = None
+    session_expire_time: datetime | None = None
+    """When the hosted page ends by itself."""
     state: IntentState = IntentState.REQUIRES_PAYMENT_METHOD
     captured_minor: int = 0
     capturable_minor: int = 0
+    hold: Hold | None = None
+    """None where nothing is held."""
+    hold_lapsed: bool = False
+    """What it held was released by Stripe, as it was not captured in time."""
     charge_id: str = ""
     refunded_at_stripe_minor: int = 0
     disputed: bool = False
     error: PaymentError | None = None
     error_mark: str = ""
+    advice_code: str = ""
     method: Method | None = None
+    mandate_id: str = ""
+    needs_method_id: str = ""
+    """The method that it kept, while its payment needs that."""
+    is_released: bool = False
+    """It kept a method that its payment will not use: cancelled in our books, where Stripe cancels nothing."""
     decline_count: int = 0
     mismatch: str = ""
     """What Stripe's answer says differently from what was asked; empty when nothing."""
@@ -85,6 +138,16 @@ class Intent:
     """Of its charge; empty also while `disputed` is all that was shown."""
     notices: tuple[tuple[str, str], ...] = ()
     """Events about it that nothing is done about: an object's id and the type of the last event around it."""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is there at Stripe."""
+        return bool(self.intent_id or self.session_id)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no money any more, so that the next attempt may begin."""
+        return self.state == IntentState.CANCELED or (self.is_setup and self.state == IntentState.SUCCEEDED)
 
     @property
     def may_be_refunded(self) -> bool:
@@ -102,29 +165,60 @@ def noticed(before: Intent, object_id: str, event_type: str, *, is_over: bool) -
     return replace(before, notices=notices[-NOTICES_MAX:])
 
 
+def with_needs(attempts: Mapping[int, Intent]) -> dict[int, Intent]:
+    """Return the attempts of a payment, each with the kept method that is needed of it.
+
+    A setup that succeeded kept a method for a later attempt. It is needed until that took or holds money, or kept
+    another; and no more once the payment was called off, as far as that is seen: its latest attempt is cancelled.
+    """
+    made = [attempts[number] for number in sorted(attempts) if attempts[number].is_made]
+    needed = None
+    for one in made:
+        if one.is_setup and one.state == IntentState.SUCCEEDED:
+            needed = one
+        elif one.state in (IntentState.SUCCEEDED, IntentState.REQUIRES_CAPTURE):
+            needed = None
+    if needed is not None and made[-1].state == IntentState.CANCELED:
+        needed = None
+    return {number: replace(one, needs_method_id=_needs(one, needed)) for number, one in attempts.items()}
+
+
+def _needs(attempt: Intent, needed: Intent | None) -> str:
+    if needed is None or attempt.attempt != needed.attempt or attempt.method is None:
+        return ""
+    return attempt.method.payment_method_id
+
+
 def apply(before: Intent, facts: IntentFacts, *, currency_code: str) -> Intent:
     """Return the attempt after its intent was seen; a decline that was not seen before is counted."""
     declined = facts.error is not None and facts.error_mark not in ("", before.error_mark)
-    mismatch = ""
-    if (facts.amount_minor, facts.currency_code) != (before.amount_minor, currency_code):
-        mismatch = (
-            f"Asked for {before.amount_minor} {currency_code}, Stripe has {facts.amount_minor} {facts.currency_code}."
-        )
+    was_held = facts.was_held or before.hold is not None or before.hold_lapsed
     return replace(
         before,
         intent_id=facts.intent_id,
-        state=facts.state,
+        state=IntentState.CANCELED if before.is_released else facts.state,
         captured_minor=facts.captured_minor,
         capturable_minor=facts.capturable_minor,
+        hold=(facts.hold or before.hold) if facts.capturable_minor else None,
+        hold_lapsed=facts.ended_by_stripe and was_held,
         charge_id=facts.charge_id or before.charge_id,
         refunded_at_stripe_minor=max(facts.refunded_minor, before.refunded_at_stripe_minor),
         disputed=before.disputed if facts.disputed is None else facts.disputed,
         error=facts.error,
         error_mark=facts.error_mark,  # a new confirm clears it, so that the same card may fail a second time
+        advice_code=facts.advice_code,
         method=facts.method if facts.method is not None and not _is_known(before, facts.method) else before.method,
+        mandate_id=facts.mandate_id or before.mandate_id,
         decline_count=before.decline_count + declined,
-        mismatch=mismatch,
+        mismatch=_mismatch(before, facts, currency_code=currency_code),
     )
+
+
+def _mismatch(before: Intent, facts: IntentFacts, *, currency_code: str) -> str:
+    """Return what Stripe has otherwise than it was asked for."""
+    if facts.is_setup or (facts.amount_minor, facts.currency_code) == (before.amount_minor, currency_code):
+        return ""
+    return f"Asked for {before.amount_minor} {currency_code}, Stripe has {facts.amount_minor} {facts.currency_code}."
 
 
 def advances(before: Intent, facts: IntentFacts) -> bool:
@@ -136,8 +230,11 @@ def advances(before: Intent, facts: IntentFacts) -> bool:
     return (
         RANK[facts.state] > RANK[before.state]
         and (facts.state in NEVER_BACK or _is_untouched(before))
-        and facts.amount_minor == before.amount_minor
+        and _is_same_amount(before, facts)
         and facts.captured_minor >= before.captured_minor
+        # When a hold ends, and whether it was one that ended, is shown with its charge.
+        and (facts.capturable_minor == 0 or facts.hold is not None)
+        and (not facts.ended_by_stripe or before.hold is not None or facts.was_held)
         # What was paid with is shown in full by a reading only.
         and (facts.method is None or facts.method.type != "" or _is_known(before, facts.method))
     )
@@ -146,14 +243,19 @@ def advances(before: Intent, facts: IntentFacts) -> bool:
 def is_current(before: Intent, facts: IntentFacts) -> bool:
     """Whether a snapshot shows the intent as it was last seen."""
     return (
-        facts.state == before.state
-        and facts.amount_minor == before.amount_minor
+        facts.state == (IntentState.SUCCEEDED if before.is_released else before.state)
+        and _is_same_amount(before, facts)
         and (facts.method is None or (before.method is not None and _same_method(before.method, facts.method)))
         and facts.captured_minor == before.captured_minor
         and facts.capturable_minor == before.capturable_minor
+        and facts.hold in (None, before.hold)
         and facts.error_mark in ("", before.error_mark)
         and facts.refunded_minor <= before.refunded_at_stripe_minor
     )
+
+
+def _is_same_amount(before: Intent, facts: IntentFacts) -> bool:
+    return facts.is_setup or facts.amount_minor == before.amount_minor
 
 
 def _is_known(before: Intent, method: Method) -> bool:

@@ -20,7 +20,8 @@ from services.gateway.intents.domain import CANCELABLE, CONFIRMABLE, Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.stripe_api.client import MISSING, Provider
 from services.gateway.stripe_api.currencies import charge_to_stripe, to_stripe
-from services.gateway.stripe_api.objects import intent_facts, metadata, text
+from services.gateway.stripe_api.intent_objects import intent_facts
+from services.gateway.stripe_api.objects import metadata, text
 from services.gateway.stripe_api.outcomes import Declined
 from services.shared.codec import Json
 from services.shared.states import IntentState
@@ -95,7 +96,7 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
     async def prepare(self, payment: MirroredPayment, call: Call[CreateIntentParams]) -> CreateIntentParams:
         """Check the attempt, and return exactly what Stripe is sent."""
         asked, latest = call.params, payment.latest
-        if latest is not None and latest.state != IntentState.CANCELED:
+        if latest is not None and not latest.is_over:
             raise AttemptOpen(attempt=latest.attempt, intent_state=latest.state)
         next_attempt = latest.attempt + 1 if latest else 1
         if asked.attempt != next_attempt:
@@ -107,6 +108,7 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
             amount_minor=asked.amount_minor,
             application_fee_minor=asked.application_fee_minor,
             create_time=call.create_time,
+            capture_manually=asked.capture_manually,
         )
         return replace(asked, body=_intent_body(payment, call))
 

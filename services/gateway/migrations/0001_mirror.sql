@@ -37,6 +37,9 @@ CREATE TABLE intents (
     -- Stripe's ids, null while unknown: payments are found by them.
     intent_id   text,
     charge_id   text,
+    session_id  text,
+    -- The method that a setup kept, while its payment needs that: it is not removed meanwhile.
+    needs_method_id text,
     mirrored    jsonb       NOT NULL,
     create_time timestamptz NOT NULL,
     CONSTRAINT intents_pkey PRIMARY KEY (tenant_id, payment_id, attempt)
@@ -44,6 +47,8 @@ CREATE TABLE intents (
 
 CREATE UNIQUE INDEX intents_intent_id ON intents (tenant_id, intent_id) WHERE intent_id IS NOT NULL;
 CREATE INDEX intents_charge_id ON intents (tenant_id, charge_id) WHERE charge_id IS NOT NULL;
+CREATE UNIQUE INDEX intents_session_id ON intents (tenant_id, session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX intents_needs_method_id ON intents (tenant_id, needs_method_id) WHERE needs_method_id IS NOT NULL;
 
 CREATE TABLE refunds (
     tenant_id        text        NOT NULL,

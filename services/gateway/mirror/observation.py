@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.gateway.disputes.domain import UNREAD, Standing, total_minor
-from services.gateway.intents.domain import Intent
+from services.gateway.intents.domain import Intent, SessionState
 from services.gateway.mirror.attention import combined
 from services.gateway.refunds.domain import ON_ITS_WAY, Refund, RefundState, owed_minor, refunded_minor
 from services.shared.payment import Amounts, Attention, Method, PaymentError
-from services.shared.states import AttentionReason, IntentState
+from services.shared.states import AttemptKind, AttentionReason, IntentState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,14 @@ class Observation:
     method: Method | None = None
     attention: Attention | None = None
     decline_count: int = 0
+    attempt_kind: AttemptKind = AttemptKind.INTENT
+    is_setup: bool = False
+    hold_expire_time: datetime | None = None
+    can_capture_again: bool = False
+    hold_lapsed: bool = False
+    session_expire_time: datetime | None = None
+    advice_code: str = ""
+    mandate_id: str = ""
 
     @property
     def refundable_minor(self) -> int:
@@ -48,13 +56,14 @@ def conclude(
 
     `outcome_unknown`: a call on an intent has no answer yet. An intent that has ended is not changed by such a call.
     """
-    made = [intent for intent in sorted(intents, key=lambda intent: intent.attempt) if intent.intent_id]
+    made = [intent for intent in sorted(intents, key=lambda intent: intent.attempt) if intent.is_made]
     if not made:
         return before
     counting = _counting(made, before)
     given_back = {state: refunded_minor(refunds, counting.attempt, state) for state in ON_ITS_WAY}
     surplus_minor = sum(_left_minor(intent, refunds) for intent in made if intent is not counting)
     held_minor = counting.captured_minor + counting.capturable_minor
+    last_error = None if counting.state == IntentState.SUCCEEDED else counting.error
     after = Observation(
         payment_id=before.payment_id,
         mirror_version=before.mirror_version,
@@ -72,10 +81,18 @@ def conclude(
             disputed_lost_minor=total_minor(counting.disputes, Standing.LOST),
             surplus_minor=surplus_minor,
         ),
-        last_error=None if counting.state == IntentState.SUCCEEDED else counting.error,
+        last_error=last_error,
         method=counting.method,
         attention=combined(_concerns(made, refunds, surplus_minor)),
         decline_count=sum(intent.decline_count for intent in made),
+        attempt_kind=counting.kind,
+        is_setup=counting.is_setup,
+        hold_expire_time=counting.hold.expire_time if counting.hold is not None else None,
+        can_capture_again=counting.hold is not None and counting.hold.can_capture_again,
+        hold_lapsed=counting.hold_lapsed,
+        session_expire_time=counting.session_expire_time if counting.session_state == SessionState.OPEN else None,
+        advice_code=counting.advice_code if last_error is not None else "",
+        mandate_id=next((intent.mandate_id for intent in reversed(made) if intent.mandate_id), ""),
     )
     return after if after == before else replace(after, mirror_version=before.mirror_version + 1)
 

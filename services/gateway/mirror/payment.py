@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from services.gateway.disputes.domain import Dispute
-from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
+from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed, with_needs
 from services.gateway.mirror.observation import Observation, conclude
 from services.gateway.refunds.domain import Refund, RefundFacts
 
@@ -92,8 +92,9 @@ class MirroredPayment:
 
     @property
     def stripe_ids(self) -> list[str]:
-        """Stripe's ids of all that belongs to it: intents, charges, refunds."""
-        intents = [one for intent in self.intents.values() for one in (intent.intent_id, intent.charge_id)]
+        """Stripe's ids of all that belongs to it: intents, charges, sessions, refunds."""
+        attempts = self.intents.values()
+        intents = [one for each in attempts for one in (each.intent_id, each.charge_id, each.session_id)]
         return [one for one in (*intents, *(refund.stripe_refund_id for refund in self.refunds.values())) if one]
 
     def intent_of(self, intent_id: str) -> Intent | None:
@@ -142,7 +143,8 @@ class MirroredPayment:
             self.conclude()
 
     def conclude(self) -> None:
-        """Derive the observation anew from all that is known."""
+        """Derive anew from all that is known: which kept method is needed, and the observation."""
+        self.intents = with_needs(self.intents)
         self.observation = conclude(
             self.observation,
             list(self.intents.values()),

@@ -37,7 +37,7 @@ def next_look(
 ) -> timedelta | None:
     """Return how long to wait before a payment is read again; None when nothing of it waits for Stripe."""
     waits = (
-        any(intent.intent_id and _waits(intent) for intent in intents)
+        any(intent.is_made and _waits(intent) for intent in intents)
         or any(refund.state == RefundState.PENDING for refund in refunds)
         or observation.amounts.surplus_minor > 0
     )

@@ -45,7 +45,7 @@ class RecentPayments:
         return None if payment is None else payment.copy()
 
     def of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
-        """Return the payment that an intent, charge or refund of Stripe's belongs to."""
+        """Return the payment that something of Stripe's belongs to."""
         key = self._keys.get((tenant_id, stripe_id))
         return None if key is None else self.get(key)
 

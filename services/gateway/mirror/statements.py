@@ -52,7 +52,7 @@ RETURNING {_PAYMENT}
 
 FIND: Final = f"""
 SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payment_id = (
-    SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2)
+    SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2 OR session_id = $2)
     UNION ALL
     SELECT payment_id FROM refunds WHERE tenant_id = $1 AND stripe_refund_id = $2
     LIMIT 1)
@@ -95,12 +95,15 @@ look AS (
 at_rest AS (
     DELETE FROM looks USING held WHERE tenant_id = $1 AND payment_id = $2 AND $11::interval IS NULL),
 intent AS (
-    INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, mirrored, create_time)
-    SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), i.mirrored, i.create_time
-    FROM held, jsonb_to_recordset($6) AS i (attempt integer, intent_id text, charge_id text, mirrored jsonb,
-        create_time timestamptz)
+    INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, session_id, needs_method_id, mirrored,
+        create_time)
+    SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), nullif(i.session_id, ''),
+        nullif(i.needs_method_id, ''), i.mirrored, i.create_time
+    FROM held, jsonb_to_recordset($6) AS i (attempt integer, intent_id text, charge_id text, session_id text,
+        needs_method_id text, mirrored jsonb, create_time timestamptz)
     ON CONFLICT ON CONSTRAINT intents_pkey
-    DO UPDATE SET intent_id = excluded.intent_id, charge_id = excluded.charge_id, mirrored = excluded.mirrored),
+    DO UPDATE SET intent_id = excluded.intent_id, charge_id = excluded.charge_id, session_id = excluded.session_id,
+        needs_method_id = excluded.needs_method_id, mirrored = excluded.mirrored),
 refund AS (
     INSERT INTO refunds (tenant_id, payment_id, refund_id, attempt, amount_minor, state, stripe_refund_id,
         failure_reason, actor_id, create_time, fail_time)
@@ -176,7 +179,7 @@ call AS (
 SELECT fence FROM held"""  # noqa: S608 our own column names
 
 PAYMENT_OF: Final = """
-SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2)
+SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2 OR session_id = $2)
 UNION ALL
 SELECT payment_id FROM refunds WHERE tenant_id = $1 AND stripe_refund_id = $2
 LIMIT 1"""

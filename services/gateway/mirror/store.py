@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 import asyncpg
 
@@ -31,6 +32,9 @@ from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import WorkClass
 from services.shared import codec
+
+OF_ATTEMPTS: Final = ("intent.", "setup.", "checkout.")
+"""Operations by which an attempt takes or releases something: while one has no answer, nothing is concluded from it."""
 
 
 class Store:
@@ -89,7 +93,7 @@ class Store:
         return _payment(row) if row is not None else None
 
     async def find(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
-        """Return the payment that an intent, charge or refund of Stripe's belongs to, without holding it."""
+        """Return the payment that something of Stripe's belongs to (`payment_of`), without holding it."""
         async with self._connections.statement("payment.find") as connection:
             row = await connection.fetchrow(statements.FIND, tenant_id, stripe_id)
         return _payment(row) if row is not None else None
@@ -104,7 +108,7 @@ class Store:
     async def require_created(self, tenant_id: str, payment_id: str) -> MirroredPayment:
         """Return a payment that has an intent. Raises IntentNotFound if there is none."""
         payment = await self.require(tenant_id, payment_id)
-        if not any(intent.intent_id for intent in payment.intents.values()):
+        if not any(intent.is_made for intent in payment.intents.values()):
             raise IntentNotFound
         return payment
 
@@ -161,7 +165,7 @@ class Store:
         return self._recent.get((tenant_id, payment_id))
 
     def recent_of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
-        """Do as `recent` for the payment that an intent, charge or refund of Stripe's belongs to."""
+        """Do as `recent` for the payment that something of Stripe's belongs to (`payment_of`)."""
         return self._recent.of(tenant_id, stripe_id)
 
     async def start(self, payment: MirroredPayment, call: StoredCall, *, point: str, now: datetime) -> bool:
@@ -193,7 +197,7 @@ class Store:
         return True
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
-        """Return the payment that an intent, charge or refund of Stripe's belongs to."""
+        """Return the payment that an intent of either kind, a session, charge or refund of Stripe's belongs to."""
         async with self._connections.statement("payment.find") as connection:
             found: str | None = await connection.fetchval(statements.PAYMENT_OF, tenant_id, stripe_id)
         return found
@@ -223,6 +227,8 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[objec
             "attempt": one.attempt,
             "intent_id": one.intent_id,
             "charge_id": one.charge_id,
+            "session_id": one.session_id,
+            "needs_method_id": one.needs_method_id,
             "mirrored": codec.to_json(one),
             "create_time": one.create_time.isoformat(),
         }
@@ -257,7 +263,7 @@ def _payment(row: asyncpg.Record) -> MirroredPayment:
         refunds={one.refund_id: one for one in refunds},
         open_calls=[(operation, uuid.UUID(request_id)) for operation, request_id, _ in mirror["open_calls"]],
         unsettled=any(
-            state == CallState.UNKNOWN and operation.startswith("intent.")
+            state == CallState.UNKNOWN and operation.startswith(OF_ATTEMPTS)
             for operation, _, state in mirror["open_calls"]
         ),
     )

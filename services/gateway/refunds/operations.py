@@ -21,7 +21,8 @@ from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Refund, RefundState
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
-from services.gateway.stripe_api.objects import disputes_in, intent_facts, metadata, refund_facts
+from services.gateway.stripe_api.intent_objects import intent_facts
+from services.gateway.stripe_api.objects import disputes_in, metadata, refund_facts
 from services.shared.codec import Json
 
 CHARGE_DISPUTED: Final = "charge_disputed"

@@ -22,7 +22,8 @@ from services.gateway.mirror.store import Store
 from services.gateway.servicers.tenants import served_tenant
 from services.gateway.stripe_api import currencies, stripe_ids
 from services.gateway.stripe_api.client import Provider
-from services.gateway.stripe_api.objects import redirect_of, text
+from services.gateway.stripe_api.intent_objects import redirect_of
+from services.gateway.stripe_api.objects import text
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.wire import requests
 from services.gateway.wire.responses import intent_to_proto, money, to_proto

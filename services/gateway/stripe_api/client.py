@@ -178,6 +178,17 @@ class Provider:
         is_intent = partial(outcomes.is_object, of_type="payment_intent")
         return await self._get(_intent_path(intent_id), is_intent, expand=["latest_charge", "payment_method"])
 
+    async def retrieve_setup_intent(self, setup_intent_id: str) -> Json:
+        """Read a setup intent with its method."""
+        path = f"/v1/setup_intents/{stripe_ids.in_path(setup_intent_id, stripe_ids.SETUP_INTENT)}"
+        return await self._get(path, partial(outcomes.is_object, of_type="setup_intent"), expand=["payment_method"])
+
+    async def retrieve_attempt(self, intent_id: str) -> Json:
+        """Read the intent of an attempt, of either kind."""
+        if intent_id.startswith(stripe_ids.SETUP_INTENT):
+            return await self.retrieve_setup_intent(intent_id)
+        return await self.retrieve_intent(intent_id)
+
     async def reread_intent(self, intent_id: str, refusal: StripeRefused) -> Json:
         """Read the intent of a call that Stripe refused.
 

@@ -11,19 +11,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.gateway.disputes.domain import Dispute, standing_of
-from services.gateway.intents.domain import IntentFacts
 from services.gateway.refunds.domain import RefundFacts, RefundState
 from services.gateway.sellers.domain import SellerAccount
 from services.gateway.stripe_api.currencies import AmountNotRepresentable, from_stripe
 from services.shared.cards import without_card_numbers
 from services.shared.codec import Json
-from services.shared.payment import Method, PaymentError
-from services.shared.states import IntentState
 from services.shared.text import storable
 
 MESSAGE_CHARACTERS_MAX: Final = 500
 """Of what Stripe says of a decline or a refusal; it goes into snapshots of the payment's history."""
-INTENT_STATES: Final = {state.value.lower(): state for state in IntentState}
 REFUND_STATES: Final = {
     "pending": RefundState.PENDING,
     "requires_action": RefundState.PENDING,
@@ -31,8 +27,6 @@ REFUND_STATES: Final = {
     "failed": RefundState.FAILED,
     "canceled": RefundState.CANCELED,
 }
-UNRECOVERABLE: Final = frozenset({"merchant_blacklist", "fraudulent"})
-"""Decline codes after which the same payer should not be asked again: the bank or Stripe says it is not the payer's."""
 
 
 def text(shown: Json, name: str) -> str:
@@ -81,36 +75,6 @@ def amount(shown: Json, name: str) -> int:
 def told(message: object) -> str:
     """Return what Stripe says to people, as it may be kept and shown."""
     return without_card_numbers(storable(str(message or ""), characters_max=MESSAGE_CHARACTERS_MAX))
-
-
-def intent_facts(intent: Json) -> IntentFacts:
-    """Read a PaymentIntent as Stripe shows it, whether its charge and method are expanded or not."""
-    currency = str(intent["currency"])
-    charge, error = part(intent, "latest_charge"), part(intent, "last_payment_error")
-    # A state that Stripe invents later is one in which nothing is asked of us: it is looked at again.
-    state = INTENT_STATES.get(str(intent["status"]), IntentState.PROCESSING)
-    return IntentFacts(
-        intent_id=str(intent["id"]),
-        state=state,
-        amount_minor=amount(intent, "amount"),
-        currency_code=currency.upper(),
-        captured_minor=from_stripe(number(intent, "amount_received"), currency),
-        capturable_minor=from_stripe(number(intent, "amount_capturable"), currency),
-        charge_id=reference(intent, "latest_charge"),
-        refunded_minor=from_stripe(number(charge, "amount_refunded"), currency),
-        disputed=bool(charge.get("disputed")) if charge else None,
-        error=_error(error) if error and state != IntentState.SUCCEEDED else None,
-        error_mark=_error_mark(error) if error else "",
-        method=_method(intent, charge, error),
-    )
-
-
-def redirect_of(intent: Json) -> str | None:
-    """Return where the payer has to go; empty when the browser's own library handles it, None when nowhere."""
-    action = part(intent, "next_action")
-    if intent.get("status") != "requires_action" or not action:
-        return None
-    return text(part(action, "redirect_to_url"), "url")
 
 
 def refund_facts(refund: Json) -> RefundFacts:
@@ -167,43 +131,3 @@ def _disputed_minor(shown: Json, *, currency_code: str, captured_minor: int) -> 
         return amount(shown, "amount")
     except AmountNotRepresentable:
         return captured_minor
-
-
-def _error(error: Json) -> PaymentError:
-    decline_code = text(error, "decline_code")
-    return PaymentError(
-        code=text(error, "code") or "card_error",
-        decline_code=decline_code,
-        message=told(error.get("message")),
-        recoverable=decline_code not in UNRECOVERABLE,
-    )
-
-
-def _error_mark(error: Json) -> str:
-    return text(error, "charge") or f"{error.get('code')}:{reference(error, 'payment_method') or None}"
-
-
-def _method(intent: Json, charge: Json, error: Json) -> Method | None:
-    """Return what was paid with last: by the charge, the expanded method, or the error that it led to."""
-    method_id = reference(intent, "payment_method")
-    given, failed = part(intent, "payment_method"), part(error, "payment_method")
-    if given:
-        details = given
-    elif method_id and part(charge, "payment_method_details"):
-        details = part(charge, "payment_method_details")
-    elif failed:
-        method_id, details = text(failed, "id"), failed
-    elif method_id:
-        return Method(payment_method_id=method_id)
-    else:
-        return None
-    kind = text(details, "type")
-    card = part(details, "card") if kind == "card" else {}
-    return Method(
-        payment_method_id=method_id,
-        type=kind,
-        brand=text(card, "brand"),
-        last4=text(card, "last4"),
-        expire_month=number(card, "exp_month"),
-        expire_year=number(card, "exp_year"),
-    )

@@ -14,12 +14,14 @@ from services.errors import FieldInvalid, FieldMissing
 
 ACCOUNT: Final = ("acct_",)
 INTENT: Final = ("pi_",)
+SETUP_INTENT: Final = ("seti_",)
+CHECKOUT_SESSION: Final = ("cs_",)
 REFUND: Final = ("re_", "pyr_")
 CONFIRMATION_TOKEN: Final = ("ctoken_",)
 PAYMENT_METHOD: Final = ("pm_", "card_", "src_")
 """Cards and sources of Stripe's older API still pay."""
-OF_A_PAYMENT: Final = ("pi_", "ch_", "py_", "re_", "pyr_")
-"""Intent, charge (`py_` of other methods than cards) and refund."""
+OF_A_PAYMENT: Final = ("pi_", "seti_", "cs_", "ch_", "py_", "re_", "pyr_")
+"""Intent of either kind, hosted page, charge (`py_` of other methods than cards) and refund."""
 
 CHARACTERS_MAX: Final = 128
 """Of an id. Stripe's have about 30; it names 255 as what may come."""

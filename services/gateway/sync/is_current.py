@@ -9,7 +9,8 @@ from services.gateway.intents import domain
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import ON_ITS_WAY
-from services.gateway.stripe_api.objects import REFUND_STATES, amount, intent_facts, refund_facts
+from services.gateway.stripe_api.intent_objects import attempt_facts
+from services.gateway.stripe_api.objects import REFUND_STATES, amount, refund_facts
 from services.shared.codec import Json
 from services.shared.states import IntentState
 
@@ -18,7 +19,7 @@ def is_current(payment: MirroredPayment, shown: Json) -> bool:
     """Whether the mirror already says what an object of Stripe's shows; False wherever that is not certain."""
     try:
         match shown.get("object"):
-            case "payment_intent":
+            case "payment_intent" | "setup_intent":
                 return _is_intent_current(payment, shown)
             case "refund":
                 return _is_refund_current(payment, shown)
@@ -30,7 +31,7 @@ def is_current(payment: MirroredPayment, shown: Json) -> bool:
 
 
 def _is_intent_current(payment: MirroredPayment, shown: Json) -> bool:
-    facts = intent_facts(shown)
+    facts = attempt_facts(shown)
     intent = payment.intent_of(facts.intent_id)
     return intent is not None and domain.is_current(intent, facts)
 

@@ -13,7 +13,8 @@ from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.mirror.store import Store
 from services.gateway.stripe_api.client import Provider
-from services.gateway.stripe_api.objects import disputes_in, intent_facts, reference, refund_facts
+from services.gateway.stripe_api.intent_objects import attempt_facts
+from services.gateway.stripe_api.objects import disputes_in, reference, refund_facts
 from services.runtime import crash_points
 from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
@@ -30,7 +31,7 @@ class MirrorReader:
         self._now = now
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
-        """Return the payment that an intent, charge or refund of Stripe's belongs to."""
+        """Return the payment that an intent of either kind, a session, charge or refund of Stripe's belongs to."""
         return await self._store.payment_of(tenant_id, stripe_id)
 
     def recent_of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
@@ -38,7 +39,7 @@ class MirrorReader:
         return self._store.recent_of(tenant_id, stripe_id)
 
     async def mirror_of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
-        """Return the payment that an intent, charge or refund of Stripe's belongs to, as it was last known."""
+        """Return the payment that something of Stripe's belongs to (`payment_of`), as it was last known."""
         return await self._store.find(tenant_id, stripe_id)
 
     async def resync(self, tenant_id: str, payment_id: str, *, origin: str, with_disputes: bool = False) -> Observation:
@@ -73,12 +74,14 @@ class MirrorReader:
     async def _read(self, payment: MirroredPayment, attempt: int, *, with_disputes: bool) -> Json:
         """Mirror what Stripe shows of one attempt, and return its intent."""
         intent_id = payment.intents[attempt].intent_id
-        shown = await crash_points.call("observe.stripe", self._provider.retrieve_intent(intent_id))
-        payment.apply_intent(attempt, intent_facts(shown))
-        if payment.intents[attempt].refunded_at_stripe_minor or payment.has_refunds(attempt):
+        shown = await crash_points.call("observe.stripe", self._provider.retrieve_attempt(intent_id))
+        payment.apply_intent(attempt, attempt_facts(shown))
+        intent = payment.intents[attempt]
+        # What is released of a hold counts as given back on its charge; without a capture there is nothing to refund.
+        may_be_refunded = intent.captured_minor > 0 and intent.refunded_at_stripe_minor > 0
+        if may_be_refunded or payment.has_refunds(attempt):
             for refund in reversed(await self._provider.list_refunds(intent_id)):
                 payment.apply_refund(attempt, refund_facts(refund))
-        intent = payment.intents[attempt]
         if intent.charge_id and (with_disputes or intent.disputed or intent.disputes):
             found = await self._provider.list_disputes(intent.charge_id)
             disputes = disputes_in(found, currency_code=payment.currency_code, captured_minor=intent.captured_minor)
@@ -101,7 +104,7 @@ class MirrorReader:
 
         None says that it does not: a tie, an older state or another amount is settled by `resync`.
         """
-        facts = intent_facts(intent)
+        facts = attempt_facts(intent)
         known = await self._store.read(tenant_id, payment_id)
         if known is not None and _is_current(known, facts):
             return known.observation

@@ -21,13 +21,21 @@ def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
     message = observation_pb2.PaymentObservation(
         payment_id=observation.payment_id,
         mirror_version=observation.mirror_version,
-        observe_time=timestamp(observation.observe_time) if observation.observe_time is not None else None,
+        observe_time=_instant(observation.observe_time),
         attempt=observation.attempt,
         intent_state=f"INTENT_STATE_{observation.intent_state}",
         outcome_unknown=observation.outcome_unknown,
         amounts=payment_pb2.PaymentSnapshot.Amounts(**asdict(observation.amounts)),
         decline_count=observation.decline_count,
         refundable_minor=observation.refundable_minor,
+        attempt_kind=f"ATTEMPT_KIND_{observation.attempt_kind}",
+        is_setup=observation.is_setup,
+        hold_expire_time=_instant(observation.hold_expire_time),
+        can_capture_again=observation.can_capture_again,
+        hold_lapsed=observation.hold_lapsed,
+        session_expire_time=_instant(observation.session_expire_time),
+        advice_code=observation.advice_code,
+        mandate_id=observation.mandate_id,
     )
     if observation.last_error is not None:
         message.last_error.CopyFrom(payment_pb2.PaymentError(**asdict(observation.last_error)))
@@ -47,6 +55,9 @@ def intent_to_proto(intent: Intent, *, currency_code: str) -> intents_pb2.Intent
         amount=money(intent.amount_minor, currency_code),
         captured=money(intent.captured_minor, currency_code),
         create_time=timestamp(intent.create_time),
+        kind=f"ATTEMPT_KIND_{intent.kind}",
+        session_id=intent.session_id,
+        is_setup=intent.is_setup,
     )
 
 
@@ -79,6 +90,10 @@ def account_to_proto(account: SellerAccount) -> sellers_pb2.SellerAccount:
 def money(amount_minor: int, currency_code: str) -> money_pb2.Money:
     """Return the message of an amount."""
     return money_pb2.Money(amount_minor=amount_minor, currency_code=currency_code)
+
+
+def _instant(instant: datetime | None) -> Timestamp | None:
+    return timestamp(instant) if instant is not None else None
 
 
 def timestamp(instant: datetime) -> Timestamp:
