@@ -44,9 +44,10 @@ class Decline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A test card."""
+    """What stands behind a test payment method: a card, or by `kind` what sandbox/banks.py has."""
 
     last4: str
+    kind: str = "card"  # the payment method's `type`
     brand: str = "visa"
     funding: str = "credit"
     country: str = "US"
@@ -55,6 +56,7 @@ class Card:
     authentication: Authentication = Authentication.NEVER
     refund: RefundOutcome = RefundOutcome.SUCCEEDS
     dispute: DisputeOutcome | None = None
+    takes_s: int = 0  # how long the money is on its way; 0: the outcome is known at once
 
 
 def _declined(decline_code: str, message: str = "Your card was declined.") -> Decline:

@@ -5,6 +5,7 @@ Fees are the stand-in's own figures: 2.9 % + 30 minor units of the charge's curr
 
 from typing import Any
 
+from sandbox import banks
 from sandbox.answers import page
 from sandbox.cards import Card, Decline
 from sandbox.world import Object, World, merge_metadata
@@ -16,11 +17,20 @@ _AVAILABLE_AFTER_S = 2 * 86_400
 _APPLICATION = "ca_sandbox000000000000000000000000"  # the platform's own Connect application
 
 
-def attempt(world: World, intent: Object, method: Object, *, decline: Decline | None, authenticated: bool) -> Object:
-    """Create the charge of a confirmed intent, succeeded or failed, and emit its event."""
+def attempt(
+    world: World,
+    intent: Object,
+    method: Object,
+    *,
+    decline: Decline | None,
+    authenticated: bool,
+    pending: bool = False,
+) -> Object:
+    """Create the charge of a confirmed intent, and emit its event: succeeded or failed, unless it is `pending`."""
     card = world.cards[method["id"]]
     manual = intent["capture_method"] == "manual"
     ok = decline is None
+    status = "pending" if pending else "succeeded" if ok else "failed"
     captured = ok and not manual
     charge_id = world.new_id("charge")
     charge: Object = {
@@ -48,11 +58,13 @@ def attempt(world: World, intent: Object, method: Object, *, decline: Decline | 
         "livemode": False,
         "metadata": dict(intent["metadata"]),
         "on_behalf_of": None,
-        "outcome": _outcome(decline),
-        "paid": ok,
+        "outcome": outcome(decline),
+        "paid": status == "succeeded",
         "payment_intent": intent["id"],
         "payment_method": method["id"],
-        "payment_method_details": _details(method, card, charged=intent["amount"], authenticated=authenticated),
+        "payment_method_details": _details(method, card, charged=intent["amount"], authenticated=authenticated)
+        if card.kind == "card"
+        else banks.of_charge(world, method, card),
         "radar_options": {},
         "receipt_email": intent["receipt_email"],
         "receipt_number": None,
@@ -64,18 +76,24 @@ def attempt(world: World, intent: Object, method: Object, *, decline: Decline | 
         "source_transfer": None,
         "statement_descriptor": None,
         "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
-        "status": "succeeded" if ok else "failed",
+        "status": status,
         "transfer_data": _transfer_data(intent),
         "transfer_group": intent["transfer_group"],
     }
     world.add(charge)
     intent["latest_charge"] = charge_id
-    if captured and intent["capture_method"] == "automatic":
+    settles = captured and status == "succeeded"
+    if settles and intent["capture_method"] == "automatic":
         settle(world, charge, announce=False)
-    world.emit("charge.succeeded" if ok else "charge.failed", charge)
-    if captured and intent["capture_method"] == "automatic_async":
-        world.later(world.settings.settle_delay_s, lambda: settle(world, charge, announce=True), label=SETTLEMENT)
+    world.emit(f"charge.{status}", charge)
+    if settles and intent["capture_method"] == "automatic_async":
+        settle_later(world, charge)
     return charge
+
+
+def settle_later(world: World, charge: Object) -> None:
+    """Let a charge settle by itself, a moment after its event."""
+    world.later(world.settings.settle_delay_s, lambda: settle(world, charge, announce=True), label=SETTLEMENT)
 
 
 def settle(world: World, charge: Object, *, announce: bool) -> None:
@@ -257,9 +275,9 @@ def _transfer_data(intent: Object) -> Object | None:
     return {"amount": data.get("amount"), "destination": data["destination"]} if data else None
 
 
-def _outcome(decline: Decline | None) -> Object:
+def outcome(decline: Decline | None) -> Object:
     sent = "approved_by_network" if decline is None else "declined_by_network"
-    outcome: Object = {
+    said: Object = {
         "advice_code": None,
         "network_advice_code": None,
         "network_decline_code": None,
@@ -271,9 +289,9 @@ def _outcome(decline: Decline | None) -> Object:
         "type": "authorized",
     }
     if decline is None:
-        return outcome
+        return said
     if decline.blocked:
-        return outcome | {
+        return said | {
             "network_status": "not_sent_to_network",
             "reason": "highest_risk_level",
             "risk_level": "highest",
@@ -281,7 +299,7 @@ def _outcome(decline: Decline | None) -> Object:
             "seller_message": "Stripe blocked this payment as too risky.",
             "type": "blocked",
         }
-    return outcome | {
+    return said | {
         "reason": decline.decline_code or decline.code,
         "seller_message": "The bank did not return any further details with this decline.",
         "type": "issuer_declined",

@@ -32,7 +32,11 @@ def pay(world: World, session: Object, *, payment_method: str, email: str | None
     if session["customer"] is None and email:
         session["customer_email"] = email
     intent = _intent(world, session)
-    params = {"payment_method": payment_method, "return_url": page_url(world, session["id"])}
+    params = {
+        "payment_method": payment_method,
+        "return_url": page_url(world, session["id"]),
+        "mandate_data": {"customer_acceptance": {"type": "online"}},  # the page asks for it
+    }
     return intents.confirm(world, params, intent["id"])
 
 

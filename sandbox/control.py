@@ -204,6 +204,10 @@ class SandboxControl:
         """
         return await self.post(f"/intents/{intent_id}/force", outcome=outcome, payment_method=payment_method)
 
+    async def finish_debit(self, intent_id: str) -> dict[str, Any]:
+        """Let a debit that is on its way come to its end now; returns the intent."""
+        return await self.post(f"/intents/{intent_id}/finish")
+
     async def cancel(self, intent_id: str) -> dict[str, Any]:
         """Cancel as from the dashboard."""
         return await self.post(f"/intents/{intent_id}/cancel")

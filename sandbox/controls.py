@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox import accounts, charging, customers, disputes, hooks, lifecycle, methods, refunds
+from sandbox import accounts, charging, customers, debits, disputes, hooks, lifecycle, methods, refunds
 from sandbox.cards import GENERIC
 from sandbox.delivery import Switches
 from sandbox.errors import ApiError
@@ -55,6 +55,7 @@ class Controls:
             ("POST", "/webhooks/redeliver", self.redeliver),
             ("GET", "/webhooks/deliveries", self.deliveries),
             ("POST", "/intents/{id}/force", self.force),
+            ("POST", "/intents/{id}/finish", self.finish),
             ("POST", "/intents/{id}/cancel", self.cancel),
             ("POST", "/intents/{id}/refund", self.refund),
             ("POST", "/intents/{id}/dispute", self.dispute),
@@ -188,6 +189,12 @@ class Controls:
                 lifecycle.cancel(world, {"cancellation_reason": "automatic"}, intent_id)
             case unknown:
                 raise ValueError(f"unknown outcome {unknown!r}")
+        return intent
+
+    async def finish(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let the outcome of a debit come now instead of days later."""
+        _, world, intent = self._intent(request)
+        debits.finish(world, intent)
         return intent
 
     async def cancel(self, request: Request, given: dict[str, Any]) -> Any:

@@ -63,7 +63,7 @@ def open_dispute(
     charge["disputed"] = True
     if inquiry:
         dispute.update(status="warning_needs_response", is_charge_refundable=True)
-        dispute["payment_method_details"]["card"]["case_type"] = "inquiry"
+        _call(dispute, case_type="inquiry")
     else:
         _withdraw(world, dispute)
     world.emit("charge.dispute.created", dispute)
@@ -80,7 +80,7 @@ def move(world: World, dispute: Object, *, status: str) -> Object:
     previous = {"status": before}
     if status == "needs_response":
         _withdraw(world, dispute)
-        dispute["payment_method_details"]["card"]["case_type"] = "chargeback"
+        _call(dispute, case_type="chargeback")
     elif status in ("under_review", "warning_under_review"):
         dispute["evidence_details"].update(has_evidence=True, submission_count=1, submission_method="manual")
     dispute.update(status=status, is_charge_refundable=status in _REFUNDABLE)
@@ -120,8 +120,24 @@ def _withdraw(world: World, dispute: Object) -> None:
     )
 
 
+def _call(dispute: Object, *, case_type: str) -> None:
+    """Say in a card's details which case it is; a debit's dispute has none."""
+    if dispute["payment_method_details"] is not None:
+        dispute["payment_method_details"]["card"]["case_type"] = case_type
+
+
+def _details(charge: Object) -> Object | None:
+    card = charge["payment_method_details"].get("card")
+    if card is None:
+        return None
+    brand = card["brand"]
+    return {
+        "card": {"brand": brand, "case_type": "chargeback", "network": brand, "network_reason_code": "10.4"},
+        "type": "card",
+    }
+
+
 def _new(world: World, charge: Object, *, amount: int, reason: str) -> Object:
-    brand = charge["payment_method_details"]["card"]["brand"]
     return {
         "id": world.new_id("dispute"),
         "object": "dispute",
@@ -144,10 +160,7 @@ def _new(world: World, charge: Object, *, amount: int, reason: str) -> Object:
         "livemode": False,
         "metadata": {},
         "payment_intent": charge["payment_intent"],
-        "payment_method_details": {
-            "card": {"brand": brand, "case_type": "chargeback", "network": brand, "network_reason_code": "10.4"},
-            "type": "card",
-        },
+        "payment_method_details": _details(charge),
         "reason": reason,
         "status": "needs_response",
     }

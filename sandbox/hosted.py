@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sandbox import checkout, forms
-from sandbox.cards import CARDS, Authentication, Card
+from sandbox.banks import SEPA_DEBIT, TEST_METHODS, TWINT
+from sandbox.cards import Authentication, Card
 from sandbox.currencies import shown
 from sandbox.errors import ApiError
 from sandbox.html import message, page
@@ -16,6 +17,7 @@ from sandbox.world import Cause, Object, World
 
 _TITLE = "Checkout (test)"
 _PLACEHOLDER = "{CHECKOUT_SESSION_ID}"  # what the caller writes into `success_url` in the session's place
+_FOREIGN = ("_at", "_be", "_fr", "_ie")  # debits are offered of one country
 _SHORTHAND = "pm_card_visa_chargeDeclined"  # a second name of the declining cards
 
 
@@ -47,7 +49,7 @@ class HostedPage:
             return message("No such page", refusal.message, status=refusal.status)
         if session["status"] != "open":
             return _over(session)
-        if method not in CARDS:
+        if method not in TEST_METHODS:
             return _form(world, session, problem="Choose a payment method.", status=400)
         world.cause = Cause()
         try:
@@ -91,9 +93,9 @@ def _form(world: World, session: Object, *, problem: str | None, status: int = 2
 <form method="post">
 {_email(session)}<label>Payment method
 <select name="payment_method">
-{_options()}
+{_options(session["payment_method_types"])}
 </select></label>
-<button>Pay {amount}</button>
+{_mandate(session)}<button>Pay {amount}</button>
 </form>{back if session["cancel_url"] else ""}"""
     return page(content, title=_TITLE, status=status)
 
@@ -120,10 +122,16 @@ def _email(session: Object) -> str:
     return f'<label>E-mail\n<input type="email" name="email" autocomplete="email" value="{known}"></label>\n'
 
 
-def _options() -> str:
+def _mandate(session: Object) -> str:
+    if SEPA_DEBIT not in session["payment_method_types"]:
+        return ""
+    return "<p>With a debit you allow the shop to take this amount from your account.</p>\n"
+
+
+def _options(kinds: list[str]) -> str:
     groups: dict[str, list[str]] = {}
-    for method_id, card in CARDS.items():
-        if not method_id.startswith(_SHORTHAND):
+    for method_id, card in TEST_METHODS.items():
+        if card.kind in kinds and not method_id.startswith(_SHORTHAND) and not method_id.endswith(_FOREIGN):
             groups.setdefault(_outcome(card), []).append(f'<option value="{method_id}">{escape(_label(card))}</option>')
     return "\n".join(
         f'<optgroup label="{escape(outcome)}">{"".join(options)}</optgroup>' for outcome, options in groups.items()
@@ -131,6 +139,8 @@ def _options() -> str:
 
 
 def _outcome(card: Card) -> str:
+    if card.kind != "card":
+        return "TWINT" if card.kind == TWINT else "SEPA debit"
     if card.authentication is not Authentication.NEVER:
         return "Asks for 3-D Secure"
     if card.decline is not None:
@@ -139,10 +149,18 @@ def _outcome(card: Card) -> str:
 
 
 def _label(card: Card) -> str:
+    if card.kind != "card":
+        return _bank_label(card)
     name = f"{card.brand.capitalize()} {card.funding} {card.last4}"
     if card.decline is None:
         return name
     return f"{name}: {card.decline.decline_code or card.decline.code}"
+
+
+def _bank_label(card: Card) -> str:
+    days = f"after {card.takes_s // 86_400} days" if card.takes_s else "at once"
+    name = "TWINT" if card.kind == TWINT else f"Account {card.country} {card.last4}"
+    return f"{name}: pays {days}" if card.decline is None else f"{name}: {card.decline.code} {days}"
 
 
 def _money(amount: int, currency: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox import accounts, currencies, lifecycle, methods
+from sandbox import accounts, banks, currencies, lifecycle, methods
 from sandbox.answers import page
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
@@ -66,6 +66,7 @@ def update(world: World, params: dict[str, Any], intent_id: str) -> Object:
     before = intent["customer"]
     intent.update({name: params[name] or None for name in ("description", "receipt_email") if name in params})
     intent.update({name: params[name] for name in ("transfer_group",) if name in params})
+    intent["payment_method_types"] = kinds(intent | {"amount": amount}, automatic=intent["automatic_payment_methods"])
     intent.update(amount=amount, customer=customer_id, application_fee_amount=fee if fee != "" else None)
     if before != customer_id:
         world.reindex(intent, field="customer", before=before)
@@ -138,6 +139,19 @@ def _automatic(params: dict[str, Any]) -> Object:
     return {"allow_redirects": given.get("allow_redirects", "always"), "enabled": True}
 
 
+def kinds(described: Object, *, automatic: Object | None = None) -> list[str]:
+    """Return the kinds of method that an intent, or what one is made of, takes."""
+    return banks.kinds_for(
+        currency=described["currency"],
+        amount=described["amount"],
+        manual=described.get("capture_method") == "manual",
+        redirects=automatic is None or automatic["allow_redirects"] == "always",
+        kept=described.get("setup_future_usage") is not None,
+        allowed=described.get("allowed_payment_method_types"),
+        excluded=described.get("excluded_payment_method_types") or (),
+    )
+
+
 def check_split(world: World, params: dict[str, Any], *, amount: int) -> None:
     data, fee = params.get("transfer_data"), params.get("application_fee_amount")
     if fee is not None and fee < 0:
@@ -194,7 +208,8 @@ def _new(world: World, params: dict[str, Any], *, currency: str, automatic: Obje
         "customer": params.get("customer"),
         "customer_account": None,
         "description": params.get("description"),
-        "excluded_payment_method_types": None,
+        "allowed_payment_method_types": params.get("allowed_payment_method_types"),
+        "excluded_payment_method_types": params.get("excluded_payment_method_types"),
         "last_payment_error": None,
         "latest_charge": None,
         "livemode": False,
@@ -212,7 +227,7 @@ def _new(world: World, params: dict[str, Any], *, currency: str, automatic: Obje
                 "request_three_d_secure": "automatic",
             }
         },
-        "payment_method_types": ["card"],
+        "payment_method_types": kinds(params | {"currency": currency}, automatic=automatic),
         "processing": None,
         "receipt_email": params.get("receipt_email"),
         "review": None,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox import charging, disputes, methods
+from sandbox import banks, charging, debits, mandates, methods, outcomes
 from sandbox.cards import Authentication, Decline
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
@@ -47,13 +47,15 @@ def confirm(world: World, intent: Object, params: dict[str, Any]) -> None:
         intent["receipt_email"] = params["receipt_email"]
     method = world.get("payment_method", intent["payment_method"])
     card = world.cards[method["id"]]
+    banks.check_fits(intent, card)
+    mandates.ensure(world, intent, method, params, reusable=intent["setup_future_usage"] is not None)
     off_session = bool(params.get("off_session"))
     if _must_authenticate(world, method, card.authentication, off_session=off_session):
         if off_session or params.get("error_on_requires_action"):
             _decline(world, intent, method, decline=_UNATTENDED, authenticated=False)
         _require_action(world, intent, return_url=params.get("return_url"))
         return
-    _charge(world, intent, method, decline=card.decline, authenticated=False)
+    _take(world, intent, method, authenticated=False)
 
 
 def authenticate(world: World, intent: Object, *, succeed: bool) -> None:
@@ -72,10 +74,10 @@ def authenticate(world: World, intent: Object, *, succeed: bool) -> None:
             "payment_method": snapshot(method),
             "type": "invalid_request_error",
         }
-        _back_to_method(world, intent, error)
+        outcomes.back_to_method(world, intent, error)
         return
     try:
-        _charge(world, intent, method, decline=world.cards[method["id"]].decline, authenticated=True)
+        _take(world, intent, method, authenticated=True)
     except ApiError as declined:
         if declined.status != 402:
             raise
@@ -127,7 +129,7 @@ def capture(world: World, params: dict[str, Any], intent_id: str) -> Object:
     charging.settle(world, charge, announce=False)
     world.emit("charge.captured", charge)
     world.emit("payment_intent.succeeded", intent)
-    _dispute_later(world, charge)
+    outcomes.dispute_later(world, charge)
     return intent
 
 
@@ -139,6 +141,7 @@ def cancel(world: World, params: dict[str, Any], intent_id: str) -> Object:
             f"with one of the following statuses may be canceled: {', '.join(_CANCELABLE)}.",
             intent=snapshot(intent),
         )
+    debits.check_not_pending(world, intent)
     _cancel(world, intent, reason=params.get("cancellation_reason"), charge_event="charge.refunded")
     return intent
 
@@ -207,61 +210,36 @@ def _require_action(world: World, intent: Object, *, return_url: str | None) -> 
     world.emit("payment_intent.requires_action", intent)
 
 
+def _take(world: World, intent: Object, method: Object, *, authenticated: bool) -> None:
+    """Take the money, or send for it where the outcome comes later."""
+    card = world.cards[method["id"]]
+    if card.takes_s:
+        debits.begin(world, intent, method)
+    else:
+        _charge(world, intent, method, decline=card.decline, authenticated=authenticated)
+
+
 def _charge(world: World, intent: Object, method: Object, *, decline: Decline | None, authenticated: bool) -> None:
     if decline is not None:
         _decline(world, intent, method, decline=decline, authenticated=authenticated)
     intent.update(last_payment_error=None, next_action=None)
     charge = charging.attempt(world, intent, method, decline=None, authenticated=authenticated)
-    if intent["customer"] is None:
-        world.used_up.add(method["id"])
-    elif intent["setup_future_usage"] is not None:
-        methods.save(world, method, customer_id=intent["customer"])
-        if intent["setup_future_usage"] == "off_session":
-            world.set_up.add(method["id"])
+    outcomes.keep_method(world, intent, method)
     if intent["capture_method"] == "manual":
         intent.update(status="requires_capture", amount_capturable=intent["amount"])
         world.emit("payment_intent.amount_capturable_updated", intent)
         world.later(_HOLD_S, lambda: _lapse(world, intent, charge), label=EXPIRY)
     else:
-        intent.update(status="succeeded", amount_received=intent["amount"])
-        world.emit("payment_intent.succeeded", intent)
-        _dispute_later(world, charge)
-
-
-def _dispute_later(world: World, charge: Object) -> None:
-    """Let the bank of a card that is known for it contest what was taken."""
-    outcome = world.cards[charge["payment_method"]].dispute
-    if outcome is None:
-        return
-
-    def contest() -> None:
-        disputes.open_dispute(world, charge, reason=outcome.reason, inquiry=outcome.inquiry)
-
-    world.later(world.settings.settle_delay_s, contest, label=charging.SETTLEMENT)
+        outcomes.paid(world, intent, charge)
 
 
 def _decline(world: World, intent: Object, method: Object, *, decline: Decline, authenticated: bool) -> None:
     """Record a failed charge and raise its 402."""
     charge = charging.attempt(world, intent, method, decline=decline, authenticated=authenticated)
-    error: Object = {
-        "charge": charge["id"],
-        "code": decline.code,
-        "doc_url": f"https://stripe.com/docs/error-codes/{decline.code.replace('_', '-')}",
-        "message": decline.message,
-        "payment_method": snapshot(method),
-        "type": "card_error",
-    }
-    if decline.decline_code is not None:
-        error["decline_code"] = decline.decline_code
-    _back_to_method(world, intent, error)
+    outcomes.back_to_method(world, intent, outcomes.refused(charge, method, decline))
     raise methods.declined(
         decline, charge=charge["id"], payment_intent=snapshot(intent), payment_method=snapshot(method)
     )
-
-
-def _back_to_method(world: World, intent: Object, error: Object) -> None:
-    intent.update(status="requires_payment_method", payment_method=None, next_action=None, last_payment_error=error)
-    world.emit("payment_intent.payment_failed", intent)
 
 
 def _lapse(world: World, intent: Object, charge: Object) -> None:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from sandbox.answers import page
-from sandbox.cards import CARDS, Card, Decline
+from sandbox.banks import TEST_METHODS, of_method
+from sandbox.cards import Card, Decline
 from sandbox.errors import ApiError, missing
 from sandbox.world import Object, World
 
@@ -13,8 +14,8 @@ _ADDRESS: Object = {"city": None, "country": None, "line1": None, "line2": None,
 
 def resolve(world: World, method_id: str, *, param: str = "payment_method", status: int = 400) -> Object:
     """Return a payment method; a test id such as `pm_card_visa` becomes a new one, as at Stripe."""
-    if method_id in CARDS:
-        return _make(world, CARDS[method_id])
+    if method_id in TEST_METHODS:
+        return _make(world, TEST_METHODS[method_id])
     found = world.find(method_id)
     if found is None or found["object"] != "payment_method":
         raise missing("PaymentMethod", method_id, param=param, status=status)
@@ -117,7 +118,9 @@ def _make(world: World, card: Card) -> Object:
         "object": "payment_method",
         "allow_redisplay": "unspecified",
         "billing_details": {"address": dict(_ADDRESS), "email": None, "name": None, "phone": None, "tax_id": None},
-        "card": {
+        card.kind: of_method(card)
+        if card.kind != "card"
+        else {
             "brand": card.brand,
             "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "unchecked"},
             "country": card.country,
@@ -138,7 +141,7 @@ def _make(world: World, card: Card) -> Object:
         "customer_account": None,
         "livemode": False,
         "metadata": {},
-        "type": "card",
+        "type": card.kind,
     }
     world.cards[method["id"]] = card
     return world.add(method)

@@ -19,6 +19,7 @@ from sandbox import (
     hooks,
     intents,
     lifecycle,
+    mandates,
     methods,
     refunds,
     session_lines,
@@ -75,7 +76,7 @@ OPERATIONS = (
         """amount currency customer payment_method confirm capture_method description metadata receipt_email return_url
         off_session error_on_requires_action setup_future_usage statement_descriptor_suffix transfer_group
         application_fee_amount transfer_data.destination transfer_data.amount automatic_payment_methods use_stripe_sdk
-        expand""",
+        allowed_payment_method_types excluded_payment_method_types mandate_data expand""",
     ),
     _operation("get /v1/payment_intents", intents.list_all, f"{_DATED} customer"),
     _operation("get /v1/payment_intents/{intent}", intents.retrieve, "client_secret expand"),
@@ -89,7 +90,7 @@ OPERATIONS = (
         "post /v1/payment_intents/{intent}/confirm",
         checkout.confirm_intent,
         "payment_method return_url off_session error_on_requires_action receipt_email setup_future_usage "
-        "use_stripe_sdk expand",
+        "use_stripe_sdk mandate_data expand",
     ),
     _operation(
         "post /v1/payment_intents/{intent}/capture",
@@ -100,9 +101,9 @@ OPERATIONS = (
     _operation(
         "post /v1/checkout/sessions",
         sessions.create,
-        """cancel_url client_reference_id customer customer_email expand expires_at locale metadata mode submit_type
-        success_url ui_mode setup_intent_data
-        line_items.metadata line_items.price_data.currency line_items.price_data.product_data.description
+        """allowed_payment_method_types cancel_url client_reference_id customer customer_email
+        excluded_payment_method_types expand expires_at locale metadata mode setup_intent_data submit_type success_url
+        ui_mode line_items.metadata line_items.price_data.currency line_items.price_data.product_data.description
         line_items.price_data.product_data.images line_items.price_data.product_data.metadata
         line_items.price_data.product_data.name line_items.price_data.tax_behavior line_items.price_data.unit_amount
         line_items.quantity
@@ -115,6 +116,7 @@ OPERATIONS = (
     _operation("get /v1/checkout/sessions/{session}", sessions.retrieve, "expand"),
     _operation("post /v1/checkout/sessions/{session}/expire", sessions.expire, "expand"),
     _operation("get /v1/checkout/sessions/{session}/line_items", session_lines.list_all, _LIST),
+    _operation("get /v1/mandates/{mandate}", mandates.retrieve, "expand"),
     _operation("get /v1/charges", charging.list_charges, f"{_DATED} customer payment_intent transfer_group"),
     _operation("get /v1/charges/{charge}", _by_id("charge"), "expand"),
     _operation("post /v1/charges/{charge}", charging.update, "description metadata receipt_email expand"),

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sandbox import forms, lifecycle
+from sandbox.banks import TWINT
 from sandbox.currencies import shown
 from sandbox.errors import ApiError
 from sandbox.html import message, page
@@ -24,12 +25,12 @@ class Authentication:
 
     async def show(self, request: Request) -> Response:
         try:
-            _, intent = self._find(request, request.query_params.get("client_secret", ""))
+            world, intent = self._find(request, request.query_params.get("client_secret", ""))
         except ApiError as refusal:
             return message("Nothing to authenticate", refusal.message, status=refusal.status)
         if intent["status"] != "requires_action":
             return message("Nothing to authenticate", "This payment does not wait for authentication.", status=409)
-        return page(_question(intent), title=_TITLE)
+        return page(_question(intent, asks="TWINT" if _is_twint(world, intent) else "Your bank"), title=_TITLE)
 
     async def decide(self, request: Request) -> Response:
         """Complete or fail; redirects to the return URL with what Stripe appends, or says so where there is none."""
@@ -76,11 +77,15 @@ def _return_url(intent: Object) -> str | None:
     return str(target) if target else None
 
 
-def _question(intent: Object) -> str:
+def _is_twint(world: World, intent: Object) -> bool:
+    return bool(world.get("payment_method", intent["payment_method"])["type"] == TWINT)
+
+
+def _question(intent: Object, *, asks: str) -> str:
     amount = escape(shown(intent["amount"], currency=intent["currency"]).upper())
     secret = escape(intent["client_secret"], quote=True)
     return f"""<h1>Confirm your payment</h1>
-<p>Your bank asks you to confirm that it is you who pays. This is a test page; no money moves.</p>
+<p>{asks} asks you to confirm that it is you who pays. This is a test page; no money moves.</p>
 <dl><dt>Amount</dt><dd>{amount}</dd><dt>Payment</dt><dd>{escape(intent["id"])}</dd></dl>
 <form method="post">
 <input type="hidden" name="client_secret" value="{secret}">

@@ -29,6 +29,7 @@ RESOURCE_OF = {
     "event": "Event",
     "fee_refund": "ApplicationFeeRefund",
     "item": "LineItem",
+    "mandate": "Mandate",
     "payment_intent": "PaymentIntent",
     "payment_method": "PaymentMethod",
     "refund": "Refund",

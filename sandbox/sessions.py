@@ -18,6 +18,7 @@ _URL_MAX = 5000  # characters
 _REFERENCE_MAX = 200  # characters of `client_reference_id`
 _OF_PAYMENT = "payment_intent_data"
 _OF_SETUP = "setup_intent_data"
+_METHOD_LISTS = ("allowed_payment_method_types", "excluded_payment_method_types")
 
 
 def create(world: World, params: dict[str, Any]) -> Object:
@@ -43,7 +44,11 @@ def create(world: World, params: dict[str, Any]) -> Object:
     items = session_lines.make(world, params.get("line_items", []))
     amount, currency = session_lines.total(items)
     data = _intent_data(world, params, amount=amount)
-    session = _new(world, params, amount=amount, currency=currency) | {"expires_at": expires_at, "metadata": metadata}
+    session = _new(world, params, amount=amount, currency=currency) | {
+        "expires_at": expires_at,
+        "metadata": metadata,
+        "payment_method_types": intents.kinds(data | {"amount": amount, "currency": currency}),
+    }
     world.add(session)
     world.parts[session["id"], session_lines.LINE_ITEMS] = [world.add(item) for item in items]
     world.intent_data[session["id"]] = data
@@ -125,7 +130,7 @@ def _intent_data(world: World, params: dict[str, Any], *, amount: int) -> Object
     data: Object = dict(params.get(_OF_PAYMENT, {}))
     intents.check_split(world, data, amount=amount)
     data["metadata"] = merge_metadata({}, data.get("metadata", {}))
-    return data
+    return data | {name: params[name] for name in _METHOD_LISTS if name in params}
 
 
 def _new(world: World, params: dict[str, Any], *, amount: int, currency: str) -> Object:
@@ -173,7 +178,9 @@ def _new(world: World, params: dict[str, Any], *, amount: int, currency: str) ->
         "payment_method_collection": "if_required",
         "payment_method_configuration_details": None,
         "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
-        "payment_method_types": ["card"],
+        "allowed_payment_method_types": params.get("allowed_payment_method_types"),
+        "excluded_payment_method_types": params.get("excluded_payment_method_types"),
+        "payment_method_types": [],
         "payment_status": "unpaid",
         "permissions": None,
         "phone_number_collection": {"enabled": False},

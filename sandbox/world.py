@@ -25,6 +25,7 @@ _PREFIX = {
     "event": "evt",
     "fee_refund": "fr",
     "item": "li",
+    "mandate": "mandate",
     "payment_intent": "pi",
     "payment_method": "pm",
     "price": "price",
@@ -74,6 +75,7 @@ class World:
         self.base_url = base_url
         self.cause = Cause()
         self.cards: dict[str, Card] = {}  # payment method id → the test card behind it
+        self.mandates: dict[str, str] = {}  # payment method id → its mandate
         self.set_up: set[str] = set()  # payment methods authenticated for off-session use
         self.used_up: set[str] = set()  # payment methods charged once without a customer
         self.secrets: dict[str, tuple[str, ...]] = {}  # webhook endpoint id → its signing secrets, newest first

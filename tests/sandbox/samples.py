@@ -15,6 +15,7 @@ from sandbox.state import Sandbox
 
 RETURN_URL = "https://shop.example/returned?order=7"
 TIMEOUT_S = 10
+MANDATE = {"customer_acceptance": {"type": "online", "online": {"ip_address": "127.0.0.1", "user_agent": "test"}}}
 
 Api = Any
 """`client.v1`: the services of the official client."""
@@ -109,3 +110,19 @@ async def opened(v1: Api, **params: Any) -> Any:
         **params,
     }
     return await v1.checkout.sessions.create_async({key: value for key, value in given.items() if value is not None})
+
+
+async def debited(v1: Api, scenario: str = "success", **params: Any) -> Any:
+    """Create an intent over 100 EUR and confirm it with a German SEPA debit of a scenario."""
+    return await v1.payment_intents.create_async(
+        {
+            "amount": 10_000,
+            "currency": "eur",
+            "payment_method": f"pm_sepaDebit_{scenario}_de",
+            "confirm": True,
+            "return_url": RETURN_URL,
+            "mandate_data": MANDATE,
+            "expand": ["latest_charge", "payment_method"],
+            **params,
+        }
+    )

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from sandbox.control import SandboxControl
 from sandbox.schema import RESOURCE_OF, ApiSchema, load
 from sandbox.state import Sandbox
-from tests.sandbox.samples import Api, Connect, opened, paid, seller
+from tests.sandbox.samples import Api, Connect, debited, opened, paid, seller
 
 KEY = "sk_test_contract"
 
@@ -63,6 +63,9 @@ async def test_every_object_conforms_by_an_independent_validator(v1: Api, contro
     await v1.webhook_endpoints.create_async({"url": "http://127.0.0.1:1/", "enabled_events": ["account.updated"]})
     await control.pay_session((await opened(v1)).url)
     await v1.checkout.sessions.expire_async((await opened(v1)).id)
+    for scenario in ("success", "failed"):
+        await control.finish_debit((await debited(v1, scenario)).id)
+    await control.pay_session((await opened(v1)).url, payment_method="pm_twint")
 
     for kind, validator in _validators().items():
         found = await control.objects(kind)

@@ -17,12 +17,14 @@ import pytest
 from sandbox.control import SandboxControl
 from sandbox.operations import OPERATIONS
 from sandbox.schema import RESOURCE_OF
-from tests.sandbox.samples import Api, opened, paid, seller
+from tests.sandbox.samples import Api, debited, opened, paid, seller
 
 _REFERENCE = os.environ.get("BATZEN_STRIPE_REFERENCE")  # read at import: tests run without such variables
 pytestmark = pytest.mark.skipif(_REFERENCE is None, reason="BATZEN_STRIPE_REFERENCE does not name Stripe's files")
 ONLY_EXPANDED = {"charge": ("refunds",), "customer": ("sources", "subscriptions", "tax_ids")}
 """The samples show them; the API leaves them out unless asked to expand them."""
+NOT_DESCRIBED = {"get /v1/mandates/{}"}
+"""What the description at hand leaves out, and the client has."""
 
 
 @cache
@@ -33,11 +35,12 @@ def _read(name: str) -> dict[str, Any]:
 def test_every_operation_is_in_stripes_description() -> None:
     known = {f"{verb} {_bare(path)}" for path, verbs in _read("openapi.json")["paths"].items() for verb in verbs}
 
-    assert {_bare(operation.name) for operation in OPERATIONS} <= known
+    assert {_bare(operation.name) for operation in OPERATIONS} - known <= NOT_DESCRIBED
 
 
 async def test_objects_have_the_shape_of_stripes_samples(v1: Api, control: SandboxControl) -> None:
     account, customer = await seller(v1), await v1.customers.create_async({})
+    await debited(v1, customer=customer.id, setup_future_usage="off_session")
     intent = await paid(v1, customer=customer.id, application_fee_amount=700, transfer_data={"destination": account})
     await v1.refunds.create_async(
         {"payment_intent": intent.id, "amount": 300, "reverse_transfer": True, "refund_application_fee": True}

@@ -1,0 +1,55 @@
+"""What the outcome of a charge makes of its intent, whether it is known at once or days later."""
+
+from sandbox import charging, disputes, methods
+from sandbox.cards import Decline
+from sandbox.world import Object, World, snapshot
+
+
+def paid(world: World, intent: Object, charge: Object) -> None:
+    """The money was taken."""
+    intent.update(status="succeeded", amount_received=intent["amount"])
+    world.emit("payment_intent.succeeded", intent)
+    dispute_later(world, charge)
+
+
+def keep_method(world: World, intent: Object, method: Object) -> None:
+    """Save a method that was used as the intent says; without a customer it cannot be used again."""
+    if intent["customer"] is None:
+        world.used_up.add(method["id"])
+    elif intent["setup_future_usage"] is not None:
+        methods.save(world, method, customer_id=intent["customer"])
+        if intent["setup_future_usage"] == "off_session":
+            world.set_up.add(method["id"])
+
+
+def refused(charge: Object, method: Object, decline: Decline) -> Object:
+    """Return what `last_payment_error` says of a refused charge."""
+    error: Object = {
+        "charge": charge["id"],
+        "code": decline.code,
+        "doc_url": f"https://stripe.com/docs/error-codes/{decline.code.replace('_', '-')}",
+        "message": decline.message,
+        "payment_method": snapshot(method),
+        "type": "card_error",
+    }
+    if decline.decline_code is not None:
+        error["decline_code"] = decline.decline_code
+    return error
+
+
+def back_to_method(world: World, intent: Object, error: Object) -> None:
+    """It is the payer's turn again."""
+    intent.update(status="requires_payment_method", payment_method=None, next_action=None, last_payment_error=error)
+    world.emit("payment_intent.payment_failed", intent)
+
+
+def dispute_later(world: World, charge: Object) -> None:
+    """Let the bank of a card that is known for it contest what was taken."""
+    outcome = world.cards[charge["payment_method"]].dispute
+    if outcome is None:
+        return
+
+    def contest() -> None:
+        disputes.open_dispute(world, charge, reason=outcome.reason, inquiry=outcome.inquiry)
+
+    world.later(world.settings.settle_delay_s, contest, label=charging.SETTLEMENT)
