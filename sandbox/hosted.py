@@ -86,7 +86,6 @@ def _last_problem(world: World, session: Object) -> str | None:
 def _form(world: World, session: Object, *, problem: str | None, status: int = 200) -> Response:
     amount = _money(session["amount_total"], session["currency"])
     alert = f'<p role="alert">{escape(problem)}</p>\n' if problem else ""
-    back = f'\n<p class="back"><a href="{escape(session["cancel_url"])}">Back to the shop</a></p>'
     content = f"""<h1>Pay {amount}</h1>
 <p>A test page; no money moves.</p>
 {alert}{_table(world, session, amount)}
@@ -96,7 +95,7 @@ def _form(world: World, session: Object, *, problem: str | None, status: int = 2
 {_options(session["payment_method_types"])}
 </select></label>
 {_mandate(session)}<button>Pay {amount}</button>
-</form>{back if session["cancel_url"] else ""}"""
+</form>{_back(session)}"""
     return page(content, title=_TITLE, status=status)
 
 
@@ -120,6 +119,12 @@ def _email(session: Object) -> str:
         return ""
     known = escape(session["customer_email"] or "", quote=True)
     return f'<label>E-mail\n<input type="email" name="email" autocomplete="email" value="{known}"></label>\n'
+
+
+def _back(session: Object) -> str:
+    if session["cancel_url"] is None:
+        return ""
+    return f'\n<p class="back"><a href="{escape(session["cancel_url"], quote=True)}">Back to the shop</a></p>'
 
 
 def _mandate(session: Object) -> str:

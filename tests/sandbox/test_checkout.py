@@ -347,6 +347,19 @@ async def test_the_page_shows_lines_and_choices_without_script(v1: Api, control:
     assert (after.status_code, unknown.status_code) == (410, 404)
 
 
+async def test_the_page_has_what_the_session_has(v1: Api) -> None:
+    price = {"currency": "eur", "unit_amount": 2_000, "product_data": {"name": "A lesson"}}
+    customer = await v1.customers.create_async({"email": "payer@example.com"})
+    bare = await opened(v1, cancel_url=None, customer=customer.id, line_items=[{"price_data": price, "quantity": 1}])
+
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        page = (await browser.get(bare.url)).text
+
+    assert ("Back to the shop" in page, 'type="email"' in page) == (False, False)
+    assert ("pm_sepaDebit_success_de" in page, "allow the shop to take" in page) == (True, True)
+    assert ("pm_sepaDebit_success_at" in page, "pm_twint" in page) == (False, False)
+
+
 async def _declined(control: SandboxControl, url: str) -> None:
     with pytest.raises(Refused):
         await control.pay_session(url, payment_method="pm_card_chargeDeclined")
