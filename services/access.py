@@ -76,8 +76,8 @@ TABLE: Final[dict[str, Allow]] = (
     | _methods(
         "batzen.gateway.v1.PaymentMethodService",
         {
-            _ORCHESTRATOR: "CreateSetupIntent GetSetupIntent CancelSetupIntent",
-            _SERVICES: "ListPaymentMethods AttachPaymentMethod DetachPaymentMethod SetDefaultPaymentMethod",
+            _PAYERS: """CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
+                DetachPaymentMethod SetDefaultPaymentMethod""",
         },
     )
     | _methods(

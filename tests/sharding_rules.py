@@ -49,6 +49,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "events": "subject",
         "event_runs": "subject",
         "customers": "payer_id",
+        "payment_methods": "payer_id",
+        "method_consents": "payer_id",
         "seller_accounts": "seller_id",
         "replays": "request_id",
         "stripe_accounts": EVERYWHERE,
@@ -65,6 +67,9 @@ KEYS: Final[Mapping[str, str]] = {
     "intents_intent_id": "a claim table keyed by Stripe's id says the payment; the intent's metadata says it, too",
     "refunds_refund_id": "a claim table keyed by the refund's id, which commits before the refund",
     "refunds_stripe_refund_id": "a claim table keyed by Stripe's id; the refund's metadata says the payment, too",
+    "customers_customer_id": "a claim table keyed by Stripe's id says the payer; the customer's metadata says it, too",
+    "payment_methods_pkey": "a claim table keyed by Stripe's id says the payer; so does the method's customer",
+    "method_consents_pkey": "the payer joins the key: Stripe never gives a method to another customer",
     "seller_accounts_stripe_account_id": "a claim table keyed by Stripe's id says the seller",
 }
 """Unique keys without the distribution column, and what would hold each of them."""
@@ -114,6 +119,12 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.sellers.operations._claim": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.sellers.operations._is_there": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.sellers.operations.read_again": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.payment_methods.statements.OWNER": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.payment_methods.statements.PAYER_OF": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.payment_methods.statements.NEEDING": Exempt(
+        Spread.EVERY, "a claim table keyed by the method says which payments need it"
+    ),
+    "gateway.payment_methods.statements.SAVE": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.dead_letters._SUBJECTS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.stripe_api.platform_account._WITHOUT_ANSWER": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.retention.CALLS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
@@ -146,6 +157,9 @@ BUILT: Final[Mapping[str, str]] = {
 FUNCTIONS: Final[Mapping[str, str]] = {
     "outbox_of": "is given the payment, and would be called where that lies",
     "mirror_of": "is given the payment, and would be called where that lies",
+    "methods_of": "is given the payer, and would be called where that lies",
+    "may_need_method": "is given the method: the claim table keyed by it would hold the lock and the payments",
+    "payments_needing": "as may_need_method",
 }
 """Functions in the database that read tables; a plan does not show what they read."""
 

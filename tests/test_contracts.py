@@ -44,8 +44,7 @@ ANNOUNCED = {
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "IntentService": "CaptureIntent",
     "CheckoutService": "CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession",
-    "PaymentMethodService": """CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
-        DetachPaymentMethod SetDefaultPaymentMethod""",
+    "PaymentMethodService": "CreateSetupIntent GetSetupIntent CancelSetupIntent",
     "SellerService": "CreateOnboardingLink ListPayouts",
     "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
     "DisputeService": "ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute",
@@ -77,8 +76,8 @@ ANNOUNCED_REASONS = {
         BOOKING_HAS_PAYMENT BOOKING_NOT_PAYABLE ATTEMPT_OPEN METADATA_TOO_LARGE TOO_MANY_BOOKINGS""",
     "status": "",
     "gateway": """CAPTURE_EXCEEDS_CAPTURABLE CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
-        PAYMENT_METHOD_NOT_FOUND TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
-        DISPUTE_CLOSED RECONCILIATION_NOT_FOUND METADATA_TOO_LARGE CAPTURE_NOT_REPEATABLE METHOD_IN_USE
+        TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
+        DISPUTE_CLOSED RECONCILIATION_NOT_FOUND METADATA_TOO_LARGE CAPTURE_NOT_REPEATABLE
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired
 }

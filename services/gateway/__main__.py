@@ -26,6 +26,7 @@ from services.access import TABLE
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.store import CallStore
 from services.gateway.call_log.sweep import CallSweep
+from services.gateway.customers.changes import CustomerChanges
 from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters import DeadLetters
 from services.gateway.deliveries.outbox import Deliveries
@@ -33,11 +34,15 @@ from services.gateway.intents.creation import Creation
 from services.gateway.intents.operations import CancelIntent, ConfirmIntent, CreateIntent
 from services.gateway.metrics import STRIPE_KEY_REFUSED, UNKNOWN_AFTER_S, GatewayMetrics
 from services.gateway.mirror.store import Store
+from services.gateway.payment_methods.kept_methods import KeptMethods
+from services.gateway.payment_methods.operations import AttachMethod, DetachMethod, SetDefaultMethod
+from services.gateway.payment_methods.store import MethodStore
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
 from services.gateway.sellers.operations import Sellers
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.ops import GatewayOpsServicer
+from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.servicers.services import GatewayServicers, add_gateway_services
@@ -260,6 +265,7 @@ async def gateway_parts(
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id], meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
         call_store = CallStore(held)
+        payers = MethodStore(held, clock=clock)
         calls = Calls(
             call_store,
             [
@@ -267,12 +273,16 @@ async def gateway_parts(
                 ConfirmIntent(provider, store),
                 CancelIntent(provider, store),
                 CreateRefund(provider, store),
+                AttachMethod(provider, payers),
+                DetachMethod(provider, payers, now=now),
+                SetDefaultMethod(payers),
             ],
             now=now,
         )
         reader = MirrorReader(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
-        customers = Customers(held, provider, now=now)
+        customers = Customers(held, provider, CustomerChanges(held, payers, provider), now=now)
+        kept_methods = KeptMethods(payers, calls, customers, provider, now=now)
         inbox = Inbox(
             held,
             reader,
@@ -304,6 +314,9 @@ async def gateway_parts(
                     creation=Creation(call_store, calls, customers, sellers),
                     provider=provider,
                     tenant_id=tenant_id,
+                ),
+                payment_methods=PaymentMethodServicer(  # type: ignore[abstract]  # as above
+                    kept=kept_methods, now=now, tenant_id=tenant_id
                 ),
                 refunds=RefundServicer(payments=store, calls=calls, tenant_id=tenant_id),
                 sellers=SellerServicer(sellers=sellers, tenant_id=tenant_id),  # type: ignore[abstract]  # as above

@@ -86,6 +86,24 @@ class PageTokenInvalid(InvalidRequest):
     reason = "PAGE_TOKEN_INVALID"
 
 
+class PaymentMethodNotFound(NotFound):
+    """There is no such payment method, or it is another payer's."""
+
+    reason = "PAYMENT_METHOD_NOT_FOUND"
+
+
+class MethodInUse(FailedPrecondition):
+    """Payments that are still to be charged need this method; the metadata names them."""
+
+    reason = "METHOD_IN_USE"
+
+
+class MethodLimitReached(FailedPrecondition):
+    """The payer keeps as many methods as may be kept; remove one first."""
+
+    reason = "METHOD_LIMIT_REACHED"
+
+
 class TenantNotServed(FailedPrecondition):
     """This gateway has the key of another tenant's Stripe account."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from grpc import aio
 
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
+from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
 
 
-class GatewayStubs(IntentServiceStub, RefundServiceStub, SellerServiceStub):
+class GatewayStubs(IntentServiceStub, PaymentMethodServiceStub, RefundServiceStub, SellerServiceStub):
     """The RPCs of the gateway's services that are implemented."""
 
     def __init__(self, channel: aio.Channel) -> None:
-        for stub in (IntentServiceStub, RefundServiceStub, SellerServiceStub):
+        for stub in (IntentServiceStub, PaymentMethodServiceStub, RefundServiceStub, SellerServiceStub):
             stub.__init__(self, channel)

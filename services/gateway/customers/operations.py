@@ -1,4 +1,5 @@
-"""Payers as Stripe's customers: one each, made with the first payment. Only the id is kept here.
+"""Payers as Stripe's customers: one each, made with the first payment. Only the id is kept here, and digests by which
+it is seen that a person's details are others than Stripe was told: then `changes` tells it.
 
 What happens if the process dies:
 - after the row was written: it says what is known of the person, and whoever comes next sends the same under the same
@@ -12,39 +13,65 @@ no money, so where Stripe will not say what became of one the next generation is
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import asyncpg
+
+from services.errors import ServiceError
+from services.gateway.customers.changes import CustomerChanges
+from services.gateway.customers.domain import changed, details_of, digests, dropped
 from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.stripe_api import idempotency_keys
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.outcomes import Unanswered
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
+from services.runtime.rpc import call_context
+from services.runtime.work.loops import detached
 from services.shared.codec import Json
 
-OPTIONAL: Final = ("email", "name", "preferred_locales")
-"""What a customer is made without when Stripe does not take it: no payment waits for a person's details."""
 TRIES_MAX: Final = 6
 """Generations of one call: one for each optional detail, and some that Stripe knows from before a lost commit."""
 KNOWN_MAX: Final = 10_000
-"""Customers' ids kept in memory, ~0.3 KB each; the one that was learned first goes first, and is read again."""
+"""Customers kept in memory, ~0.6 KB each; the one that was learned first goes first, and is read again."""
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A customer, and what Stripe was told of the person."""
+
+    customer_id: str
+    told: Json
+    is_pending: bool = False
+    """Stripe is to be told of details that are written down, and may not have been."""
 
 
 class Customers:
     """Finds or makes the customer of a payer."""
 
-    def __init__(self, connections: DirectConnections, provider: Provider, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        connections: DirectConnections,
+        provider: Provider,
+        changes: CustomerChanges,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
         self._connections = connections
         self._provider = provider
+        self._changes = changes
         self._now = now
-        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def ensure(self, tenant_id: str, payer_id: str, *, email: str, name: str, locale: str) -> str:
         """Return the payer's customer id, making the customer when there is none.
@@ -53,47 +80,73 @@ class Customers:
         after a crash and knows no more than the id, make the same one.
         """
         known = self._known.get((tenant_id, payer_id))
-        if known is not None:
-            return known
-        details = _details(payer_id, email=email, name=name, locale=locale)
+        details = details_of(payer_id, email=email, name=name, locale=locale)
+        if known is None:
+            known = await self._found_or_made(tenant_id, payer_id, details)
+        news = changed(tenant_id, payer_id, details, told=known.told)
+        self._remember(tenant_id, payer_id, known, news)
+        if news or known.is_pending:  # no payment waits for that
+            task = detached(self._tell(tenant_id, payer_id, known.customer_id, news), name="customer_change")
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+        return known.customer_id
+
+    async def _found_or_made(self, tenant_id: str, payer_id: str, details: Json) -> _Known:
+        refused: dict[str, str] = {}
         for _ in range(TRIES_MAX):
-            made = await self._make(tenant_id, payer_id, details)
+            made = await self._make(tenant_id, payer_id, details, refused)
             if made is not None:
-                self._remember(tenant_id, payer_id, made)
                 return made
         raise StripeKeySpent
 
-    def _remember(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
+    def _remember(self, tenant_id: str, payer_id: str, known: _Known, news: Json) -> None:
         """Keep a customer's id, which does not change until the customer is gone, and that Stripe says."""
-        self._known[tenant_id, payer_id] = customer_id
+        told = {**known.told, **digests(tenant_id, payer_id, news)}
+        self._known[tenant_id, payer_id] = _Known(customer_id=known.customer_id, told=told)
         while len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
+
+    async def _tell(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> None:
+        """Tell Stripe what is new of the person. What could not be told is told with whatever is asked for next."""
+        with call_context.acting_for(tenant_id):
+            try:
+                is_there = await self._changes.tell(tenant_id, payer_id, customer_id, news)
+            except ServiceError as error:
+                self._known.pop((tenant_id, payer_id), None)
+                _logger.warning("what is new of a customer is not told yet: %s", error.reason)
+                return
+            if not is_there:
+                await self.forget(tenant_id, payer_id, customer_id)
 
     async def forget(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
         """Forget a customer that is gone at Stripe; nothing happens when the payer has another by now."""
         self._known.pop((tenant_id, payer_id), None)
         async with self._connections.statement("customer.forget") as connection:
             await connection.execute(
-                """UPDATE customers SET customer_id = NULL, generation = generation + 1
+                """UPDATE customers SET customer_id = NULL, generation = generation + 1, details = NULL, told = '{}'
                    WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3""",
                 tenant_id,
                 payer_id,
                 customer_id,
             )
 
-    async def _make(self, tenant_id: str, payer_id: str, details: Json) -> str | None:
-        """Make the customer of the current generation; None when another generation has to be tried."""
+    async def _make(self, tenant_id: str, payer_id: str, details: Json, refused: dict[str, str]) -> _Known | None:
+        """Make the customer of the current generation; None when another generation has to be tried.
+
+        The digests of what Stripe refuses are added to `refused`: it need not be told again.
+        """
         async with self._connections.statement("customer.begin") as connection:
             row = await connection.fetchrow(
                 """WITH known AS (
-                       SELECT generation, details, customer_id FROM customers
+                       SELECT generation, details, customer_id, told FROM customers
                        WHERE tenant_id = $1 AND payer_id = $2 AND customer_id IS NOT NULL),
                    begun AS (
                        INSERT INTO customers AS c (tenant_id, payer_id, details, create_time)
                        SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM known)
                        ON CONFLICT ON CONSTRAINT customers_pkey DO UPDATE
-                       SET details = CASE WHEN c.customer_id IS NULL THEN coalesce(c.details, excluded.details) END
-                       RETURNING generation, details, customer_id)
+                       SET details = CASE WHEN c.customer_id IS NULL THEN coalesce(c.details, excluded.details)
+                           ELSE c.details END
+                       RETURNING generation, details, customer_id, told)
                    SELECT * FROM known UNION ALL SELECT * FROM begun""",
                 tenant_id,
                 payer_id,
@@ -101,7 +154,7 @@ class Customers:
                 self._now(),
             )
         if row["customer_id"] is not None:
-            return str(row["customer_id"])
+            return _known(row)
         generation, sent = int(row["generation"]), json.loads(row["details"])
         key = idempotency_keys.idempotency_key("customer.create", tenant_id, payer_id, generation)
         try:
@@ -114,24 +167,28 @@ class Customers:
             return None
         except StripeRefused as refusal:
             # Nothing was made, and under this key nothing ever will be.
-            dropped = _dropped(sent, str(refusal.metadata.get("param", "")))
-            left = {name: value for name, value in sent.items() if name not in dropped}
-            await self._next(tenant_id, payer_id, generation, details=left if dropped else None)
-            if not dropped:
+            without = dropped(sent, str(refusal.metadata.get("param", "")))
+            left = {name: value for name, value in sent.items() if name not in without}
+            refused |= digests(tenant_id, payer_id, {name: sent[name] for name in without})
+            await self._next(tenant_id, payer_id, generation, details=left if without else None)
+            if not without:
                 raise
             code = refusal.metadata.get("code")
-            _logger.warning("a customer is made without %s, which Stripe does not take: %s", ", ".join(dropped), code)
+            _logger.warning("a customer is made without %s, which Stripe does not take: %s", ", ".join(without), code)
             return None
         async with self._connections.statement("customer.create.record") as connection:
-            recorded = await connection.fetchval(
-                """UPDATE customers SET customer_id = coalesce(customer_id, $4), details = NULL
-                   WHERE tenant_id = $1 AND payer_id = $2 AND generation = $3 RETURNING customer_id""",
+            recorded = await connection.fetchrow(
+                """UPDATE customers SET customer_id = coalesce(customer_id, $4),
+                       details = CASE WHEN customer_id IS NOT NULL THEN details END,
+                       told = CASE WHEN customer_id IS NOT NULL THEN told ELSE $5 END
+                   WHERE tenant_id = $1 AND payer_id = $2 AND generation = $3 RETURNING customer_id, details, told""",
                 tenant_id,
                 payer_id,
                 generation,
                 customer["id"],
+                json.dumps(digests(tenant_id, payer_id, sent) | refused),
             )
-        return None if recorded is None else str(recorded)  # gone again already: the next generation is made elsewhere
+        return None if recorded is None else _known(recorded)  # gone again already: the next is made elsewhere
 
     async def _next(self, tenant_id: str, payer_id: str, generation: int, *, details: Json | None) -> None:
         """Let the next try use the next key; nothing happens when another try has done so.
@@ -149,21 +206,5 @@ class Customers:
             )
 
 
-def _details(payer_id: str, *, email: str, name: str, locale: str) -> Json:
-    details: dict[str, object] = {"metadata": {"payer_id": payer_id}}
-    if email:
-        details["email"] = email
-    if name:
-        details["name"] = name
-    if locale:
-        details["preferred_locales"] = [locale]
-    return details
-
-
-def _dropped(sent: Json, param: str) -> list[str]:
-    """Return what to leave out after a refusal: the detail that it names, or all of them if it names none."""
-    given: list[str] = [name for name in OPTIONAL if name in sent]
-    named = param.partition("[")[0]
-    if not named:
-        return given
-    return [named] if named in given else []
+def _known(row: asyncpg.Record) -> _Known:
+    return _Known(customer_id=row["customer_id"], told=json.loads(row["told"]), is_pending=row["details"] is not None)

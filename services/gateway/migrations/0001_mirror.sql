@@ -38,7 +38,8 @@ CREATE TABLE intents (
     intent_id   text,
     charge_id   text,
     session_id  text,
-    -- The method that a setup kept, while its payment needs that: it is not removed meanwhile.
+    -- The kept method that this attempt, or the charge that follows from it, cannot do without; else null. One that is
+    -- needed is not detached: whoever writes this asks may_need_method in the same statement.
     needs_method_id text,
     mirrored    jsonb       NOT NULL,
     create_time timestamptz NOT NULL,
@@ -162,9 +163,102 @@ CREATE TABLE customers (
     -- What is known of the person, until Stripe has it: whoever repeats the call has to send the same.
     details     jsonb,
     customer_id text,
+    -- A digest of each detail that Stripe was told last, by which it is seen that there is another now.
+    told        jsonb       NOT NULL DEFAULT '{}',
+    -- How often Stripe was told of a change; part of the idempotency key of that call.
+    changes     integer     NOT NULL DEFAULT 0,
+    -- Which of the kept methods is used where a request names no other.
+    default_method_id text,
+    -- When the kept methods were last read at Stripe as a whole; null for never.
+    read_time   timestamptz,
+    -- The lease under which Stripe is called and read for the payer's methods.
+    fence       bigint      NOT NULL DEFAULT 0,
+    held_until  timestamptz NOT NULL DEFAULT '-infinity',
     create_time timestamptz NOT NULL,
     CONSTRAINT customers_pkey PRIMARY KEY (tenant_id, payer_id)
 );
+
+CREATE UNIQUE INDEX customers_customer_id ON customers (tenant_id, customer_id) WHERE customer_id IS NOT NULL;
+
+-- The mirror of the methods that payers keep at Stripe.
+CREATE TABLE payment_methods (
+    tenant_id         text        NOT NULL,
+    payment_method_id text        NOT NULL,
+    payer_id          text        NOT NULL,
+    -- One that is being detached is needed by nobody any more, and one that is needed is not detached.
+    state             text        NOT NULL
+                      CONSTRAINT payment_methods_state CHECK (state IN ('KEPT', 'DETACHING', 'DETACHED')),
+    mirrored          jsonb       NOT NULL,
+    keep_time         timestamptz NOT NULL,
+    detach_time       timestamptz,
+    CONSTRAINT payment_methods_pkey PRIMARY KEY (tenant_id, payment_method_id)
+);
+
+CREATE INDEX payment_methods_payer_id ON payment_methods (tenant_id, payer_id) WHERE state <> 'DETACHED';
+CREATE INDEX payment_methods_detach_time ON payment_methods (detach_time) WHERE detach_time IS NOT NULL;
+
+-- That a payer agreed to have a method kept, written with the call that kept it. The first consent stands. It outlives the
+-- method, since what was charged by it may be contested for months.
+CREATE TABLE method_consents (
+    tenant_id         text        NOT NULL,
+    payment_method_id text        NOT NULL,
+    payer_id          text        NOT NULL,
+    actor_id          text        NOT NULL,
+    consent_time      timestamptz NOT NULL,
+    CONSTRAINT method_consents_pkey PRIMARY KEY (tenant_id, payment_method_id)
+);
+
+CREATE INDEX method_consents_payer_id ON method_consents (tenant_id, payer_id);
+CREATE INDEX method_consents_consent_time ON method_consents (consent_time);
+
+-- What belongs to a payer, as it is now: volatile, as mirror_of is. A consent that nothing is known of here says that a
+-- method was kept with a payment, and was not read yet.
+CREATE FUNCTION methods_of(tenant text, payer text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN json_build_object(
+        'methods',
+        (SELECT coalesce(json_agg(m.mirrored || CASE WHEN k.actor_id IS NULL THEN '{}' ELSE jsonb_build_object(
+             'consent', jsonb_build_object('actor_id', k.actor_id, 'consent_time', k.consent_time)) END
+             ORDER BY m.keep_time, m.payment_method_id), '[]')
+         FROM payment_methods m LEFT JOIN method_consents k USING (tenant_id, payment_method_id)
+         WHERE m.tenant_id = tenant AND m.payer_id = payer AND m.state <> 'DETACHED'),
+        'unread_time',
+        (SELECT max(k.consent_time) FROM method_consents k
+         WHERE k.tenant_id = tenant AND k.payer_id = payer AND NOT EXISTS (
+             SELECT FROM payment_methods m
+             WHERE m.tenant_id = k.tenant_id AND m.payment_method_id = k.payment_method_id)),
+        'open_calls',
+        (SELECT coalesce(json_agg(json_build_array(c.operation, c.request_id) ORDER BY c.create_time), '[]')
+         FROM calls c WHERE c.tenant_id = tenant AND c.subject_type = 'payer' AND c.subject_id = payer
+             AND c.state IN ('STARTED', 'UNKNOWN')));
+END $$;
+
+-- Whether an attempt may need a method from now on: it is kept, or not known here, in which case Stripe decides. Called in
+-- the statement that writes needs_method_id. Whoever detaches the method waits until that has committed, and sees it.
+-- Volatile, so that it sees what was committed while it waited itself. The lock is of the method's id and not of its row,
+-- since a method is needed before it is known here, too.
+CREATE FUNCTION may_need_method(tenant text, method text) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+DECLARE known text;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(tenant || '/' || method, 0));
+    SELECT m.state INTO known FROM payment_methods m WHERE m.tenant_id = tenant AND m.payment_method_id = method;
+    RETURN known IS NULL OR known = 'KEPT';
+END $$;
+
+-- Which payments need methods that are to be detached, at most so many; null when none does. Called in the statement that
+-- marks them as being detached, after which may_need_method says no.
+CREATE FUNCTION payments_needing(tenant text, methods text[], payments_max integer) RETURNS text[]
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE found text[];
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(tenant || '/' || one, 0))
+    FROM (SELECT unnest(methods) AS one ORDER BY 1) AS each;
+    SELECT array_agg(needing.payment_id) INTO found FROM (
+        SELECT DISTINCT i.payment_id FROM intents i
+        WHERE i.tenant_id = tenant AND i.needs_method_id = ANY (methods)
+        ORDER BY i.payment_id LIMIT payments_max) AS needing;
+    RETURN found;
+END $$;
 
 CREATE TABLE seller_accounts (
     tenant_id         text        NOT NULL,

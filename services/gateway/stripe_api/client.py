@@ -151,6 +151,42 @@ class Provider:
         got = await self._post("/v1/customers", params, key=key, is_repeat=is_repeat, of_type="customer")
         return got.object
 
+    async def update_customer(self, customer_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Change a customer's details."""
+        path = f"/v1/customers/{stripe_ids.in_path(customer_id, stripe_ids.CUSTOMER)}"
+        return (await self._post(path, params, key=key, is_repeat=is_repeat, of_type="customer")).object
+
+    async def attach_method(self, method_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Attach a payment method to a customer."""
+        path = f"{_method_path(method_id)}/attach"
+        return (await self._post(path, params, key=key, is_repeat=is_repeat, of_type="payment_method")).object
+
+    async def detach_method(self, method_id: str, *, key: str, is_repeat: bool = False) -> Json:
+        """Detach a payment method from its customer; it can never be used again."""
+        path = f"{_method_path(method_id)}/detach"
+        return (await self._post(path, {}, key=key, is_repeat=is_repeat, of_type="payment_method")).object
+
+    async def retrieve_method(self, method_id: str) -> Json | None:
+        """Read a payment method; None if Stripe knows none by this id."""
+        is_method = partial(outcomes.is_object, of_type="payment_method")
+        try:
+            return await self._get(_method_path(method_id), is_method, may_be_missing=True)
+        except StripeRefused as refusal:
+            if refusal.metadata["code"] == MISSING:
+                return None
+            raise StripeUnavailable from refusal
+
+    async def list_methods(self, customer_id: str) -> list[Json] | None:
+        """Read the payment methods of a customer, the newest first; None of one who is gone."""
+        try:
+            return await self._all(
+                "/v1/payment_methods", of_type="payment_method", may_be_missing=True, customer=customer_id
+            )
+        except StripeRefused as refusal:
+            if refusal.metadata["code"] == MISSING:
+                return None
+            raise StripeUnavailable from refusal
+
     async def create_account(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Create a seller's account."""
         got = await self._post("/v1/accounts", params, key=key, is_repeat=is_repeat, of_type="account")
@@ -370,6 +406,10 @@ class Provider:
             return _Got(kind=Kind.UNSENT if reason.is_away else Kind.LIMIT, may_try_again=False, error=reason)
 
 
+def _method_path(method_id: str) -> str:
+    return f"/v1/payment_methods/{stripe_ids.in_path(method_id, stripe_ids.PAYMENT_METHOD)}"
+
+
 def _intent_path(intent_id: str) -> str:
     return f"/v1/payment_intents/{stripe_ids.in_path(intent_id, stripe_ids.INTENT)}"
 
@@ -435,8 +475,10 @@ def _headers(headers: Any) -> dict[str, str]:
 
 def _refused(got: _Got) -> StripeRefused:
     error = outcomes.error_in(got.body) or {}
+    declined = {"decline_code": text(error, "decline_code")} if error.get("decline_code") else {}
     return StripeRefused(
         code=text(error, "code") or text(error, "type") or f"http_{got.status}",
         param=text(error, "param"),
         detail=told(error.get("message")),
+        **declined,
     )

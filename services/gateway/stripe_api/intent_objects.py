@@ -8,7 +8,7 @@ from typing import Final
 from services.gateway.intents.domain import Hold, IntentFacts
 from services.gateway.intents.holds import limit_of
 from services.gateway.stripe_api.currencies import from_stripe
-from services.gateway.stripe_api.objects import amount, number, part, reference, text, told
+from services.gateway.stripe_api.objects import amount, method_of, number, part, reference, text, told
 from services.shared.codec import Json
 from services.shared.payment import Method, PaymentError
 from services.shared.states import IntentState
@@ -135,13 +135,4 @@ def _method(intent: Json, charge: Json, error: Json) -> Method | None:
         return Method(payment_method_id=method_id)
     else:
         return None
-    kind = text(details, "type")
-    card = part(details, "card") if kind == "card" else {}
-    return Method(
-        payment_method_id=method_id,
-        type=kind,
-        brand=text(card, "brand"),
-        last4=text(card, "last4"),
-        expire_month=number(card, "exp_month"),
-        expire_year=number(card, "exp_year"),
-    )
+    return method_of(details, method_id=method_id)

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.gateway.disputes.domain import Dispute, standing_of
+from services.gateway.payment_methods.domain import MethodFacts
 from services.gateway.refunds.domain import RefundFacts, RefundState
 from services.gateway.sellers.domain import SellerAccount
 from services.gateway.stripe_api.currencies import AmountNotRepresentable, from_stripe
 from services.shared.cards import without_card_numbers
 from services.shared.codec import Json
+from services.shared.payment import Method
 from services.shared.text import storable
 
 MESSAGE_CHARACTERS_MAX: Final = 500
@@ -123,6 +125,17 @@ def seller_account(shown: Json, *, seller_id: str) -> SellerAccount:
     )
 
 
+def method_facts(shown: Json) -> MethodFacts:
+    """Read a payment method as Stripe shows it."""
+    kind = text(shown, "type")
+    details = part(shown, kind)
+    return MethodFacts(
+        method=method_of(shown, method_id=str(shown["id"])),
+        fingerprint=text(details, "fingerprint"),
+        customer_id=reference(shown, "customer"),
+    )
+
+
 def _disputed_minor(shown: Json, *, currency_code: str, captured_minor: int) -> int:
     """Return what is contested; all that was taken where the bank says it in another currency, or in parts of ours."""
     if str(shown["currency"]).upper() != currency_code:
@@ -131,3 +144,17 @@ def _disputed_minor(shown: Json, *, currency_code: str, captured_minor: int) -> 
         return amount(shown, "amount")
     except AmountNotRepresentable:
         return captured_minor
+
+
+def method_of(details: Json, *, method_id: str) -> Method:
+    """Read a payment method, or what a charge or an error says of one."""
+    kind = text(details, "type")
+    shown = part(details, kind)  # of a card or an account; other kinds have none of these
+    return Method(
+        payment_method_id=method_id,
+        type=kind,
+        brand=text(shown, "brand"),
+        last4=text(shown, "last4"),
+        expire_month=number(shown, "exp_month"),
+        expire_year=number(shown, "exp_year"),
+    )

@@ -1,0 +1,129 @@
+"""What is new of a person, told to Stripe under the payer's lease, so that older details do not come after newer ones.
+
+What happens if the process dies:
+- before the details are written down: whoever names them next finds that Stripe was not told;
+- after that, also when Stripe has answered: they stand in the row, and whoever asks for the customer next tells them,
+  with what is new by then, under the next key: to be told twice changes nothing;
+- after it was recorded: nothing is left to do, and of the details nothing but their digests.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from services.gateway.customers.domain import digests, dropped
+from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
+from services.gateway.payment_methods.store import MethodStore
+from services.gateway.stripe_api import idempotency_keys
+from services.gateway.stripe_api.client import MISSING, Provider
+from services.gateway.stripe_api.outcomes import Unanswered
+from services.runtime import crash_points
+from services.runtime.database.connections import DirectConnections
+from services.runtime.database.lease import patience
+from services.shared.codec import Json
+
+TRIES_MAX: Final = 4
+"""One with each of a person's details, and one without any."""
+WAIT_MAX_S: Final = 10.0
+"""For the payer's lease, which a call on a method may hold while Stripe works."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """What Stripe is to be told, and which change of the customer that is."""
+
+    tenant_id: str
+    payer_id: str
+    customer_id: str
+    number: int
+    details: Json
+
+    @property
+    def key(self) -> str:
+        return idempotency_keys.idempotency_key(
+            "customer.change", self.tenant_id, self.payer_id, self.customer_id, self.number
+        )
+
+
+class CustomerChanges:
+    """Tells Stripe what is new of its customers."""
+
+    def __init__(self, connections: DirectConnections, payers: MethodStore, provider: Provider) -> None:
+        self._connections = connections
+        self._payers = payers
+        self._provider = provider
+
+    async def tell(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> bool:
+        """Tell what is new, and what was not told before; False if there is no such customer any more."""
+        until = patience(wait_max_s=WAIT_MAX_S)
+        payer = await self._payers.leases.acquire((tenant_id, payer_id), until=until)
+        async with self._payers.leases.holding(payer):
+            is_there = await self._tell(tenant_id, payer_id, customer_id, news)
+            await self._payers.release(payer)
+        return is_there
+
+    async def _tell(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> bool:
+        for _ in range(TRIES_MAX):
+            change = await self._begin(tenant_id, payer_id, customer_id, news)
+            if change is None:  # the payer has another customer by now, or nothing is left to be told
+                return True
+            try:
+                await crash_points.call(
+                    "customer.change.stripe",
+                    self._provider.update_customer(customer_id, change.details, key=change.key),
+                )
+            except Unanswered as silence:
+                raise StripeUnavailable from silence
+            except StripeRefused as refusal:
+                if refusal.metadata["code"] == MISSING:
+                    return False
+                without = dropped(change.details, refusal.metadata["param"]) or list(change.details)
+                _logger.warning("Stripe does not take %s of a customer", ", ".join(without))
+                await self._record(change, {name: change.details[name] for name in without})
+                news = {}
+                continue
+            await self._record(change, change.details)
+            return True
+        raise StripeKeySpent
+
+    async def _begin(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> _Change | None:
+        """Write down what is to be told: what is new, over what was not told before."""
+        async with self._connections.statement("customer.change.start") as connection:
+            row = await connection.fetchrow(
+                """UPDATE customers SET details = coalesce(details, '{}') || $4::jsonb, changes = changes + 1
+                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3
+                       AND coalesce(details, '{}') || $4::jsonb <> '{}'
+                   RETURNING changes, details""",
+                tenant_id,
+                payer_id,
+                customer_id,
+                json.dumps(news),
+            )
+        if row is None:
+            return None
+        return _Change(
+            tenant_id=tenant_id,
+            payer_id=payer_id,
+            customer_id=customer_id,
+            number=row["changes"],
+            details=json.loads(row["details"]),
+        )
+
+    async def _record(self, change: _Change, settled: Json) -> None:
+        """Keep that nothing is left to tell of these details: Stripe has them, or does not take them."""
+        async with self._connections.statement("customer.change.record") as connection:
+            await connection.execute(
+                """UPDATE customers SET told = told || $5::jsonb, details = nullif(details - $6::text[], '{}')
+                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 AND changes = $4""",
+                change.tenant_id,
+                change.payer_id,
+                change.customer_id,
+                change.number,
+                json.dumps(digests(change.tenant_id, change.payer_id, settled)),
+                list(settled),
+            )
