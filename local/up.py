@@ -19,7 +19,7 @@ from local.player import add_seller
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
-from local.suite import Suite, running_suite
+from local.suite import SANDBOX, Suite, running_suite
 
 WATCHED_BY: Final = ("BATZEN_OTLP_ENDPOINT", "BATZEN_TRACE_RATIO", "BATZEN_ERROR_TRACKING_DSN")
 """Settings of the services that `make up` takes from its own environment."""
@@ -38,11 +38,11 @@ async def stay_up(
             directory,
             ports=fixed_ports(environ, chosen_ports),
             server_url=environ.get("BATZEN_DATABASE_URL", "").strip() or None,
-            # The stand-in forgets when it stops; what was paid there is never mixed with what was paid at Stripe.
+            # Each run begins anew; what was paid at the stand-in is never mixed with what was paid at Stripe.
             prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
             stripe=stripe,
             fresh=stripe.is_stand_in,
-            extra=passed_on(environ, abandoned_after_s=abandoned_after_s),
+            extra=passed_on(environ, abandoned_after_s=abandoned_after_s) | _kept(directory),
             report=progress.report,
         ) as suite:
             if stripe.is_stand_in:
@@ -72,6 +72,13 @@ def passed_on(environ: Mapping[str, str], *, abandoned_after_s: int | None) -> d
     if abandoned_after_s:
         extra["orchestrator"]["BATZEN_ABANDONED_AFTER_S"] = str(abandoned_after_s)
     return extra
+
+
+def _kept(directory: Path) -> dict[str, dict[str, str]]:
+    """Let the stand-in keep its state over a crash of its own, as Stripe would; a new run begins without."""
+    file = directory / "sandbox.json"
+    file.unlink(missing_ok=True)
+    return {SANDBOX: {"BATZEN_SANDBOX_STATE": str(file)}}
 
 
 async def _keep_up(suite: Suite, console: Console) -> None:

@@ -75,6 +75,8 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(("/v1/", "/v2/")):
             await self._rest(scope, receive, send)
+            if scope.get("method") != "GET":
+                self.sandbox.changed()
             return
         began = time.perf_counter()
         call = await _read(scope, receive)
@@ -87,6 +89,8 @@ class Api:
             await _cut_off(send, receive, answer, request_id=call.request_id)
         else:
             await _send(send, answer, request_id=call.request_id)
+        if call.method != "GET":
+            self.sandbox.changed()
         self.sandbox.metrics.note(call.template, time.perf_counter() - began)
 
     async def _answer(self, call: Call) -> Answer:

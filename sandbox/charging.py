@@ -96,6 +96,12 @@ def settle_later(world: World, charge: Object) -> None:
     world.later(world.settings.settle_delay_s, lambda: settle(world, charge, announce=True), label=SETTLEMENT)
 
 
+def take_up(world: World, charge: Object) -> None:
+    """Let a charge that was about to settle do so after a restart."""
+    if charge["captured"] and charge["status"] == "succeeded" and charge["id"] not in world.settled:
+        settle_later(world, charge)
+
+
 def settle(world: World, charge: Object, *, announce: bool) -> None:
     """Give a captured charge its balance transaction, transfer and application fee; a second call changes nothing."""
     if charge["id"] in world.settled:

@@ -23,6 +23,11 @@ class Clock:
         """Return whole seconds, as Stripe's `created` has them."""
         return int(self.now())
 
+    @property
+    def ahead_s(self) -> float:
+        """By how much it was advanced."""
+        return self._ahead_s
+
     def advance(self, seconds: float) -> None:
         if seconds < 0:
             raise ValueError("The clock cannot go back.")

@@ -66,9 +66,19 @@ def register(
 
 
 def register_configured(world: World, configured: ConfiguredEndpoint) -> Object:
-    return register(
+    endpoint = register(
         world, url=configured.url, enabled_events=list(configured.enabled_events), secrets=configured.secrets
     )
+    world.configured.add(endpoint["id"])
+    return endpoint
+
+
+def replace_configured(world: World, configured: ConfiguredEndpoint) -> None:
+    """Put a configured endpoint in the place of those before it."""
+    for endpoint in [endpoint for endpoint in world.all("webhook_endpoint") if endpoint["id"] in world.configured]:
+        world.remove(endpoint)
+    world.configured.clear()
+    register_configured(world, configured)
 
 
 def retrieve(world: World, _params: dict[str, Any], endpoint_id: str) -> Object:

@@ -6,6 +6,7 @@ Once execution has begun, status and body are kept and replayed, 402 and 500 inc
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from sandbox.clock import Clock
 from sandbox.errors import ApiError
@@ -62,6 +63,21 @@ class IdempotencyKeys:
         record = Record(fingerprint=fingerprint, begun=self._clock.now())
         self._records[key] = record
         return record
+
+    def kept(self) -> list[list[object]]:
+        """Return the answered requests as JSON-like data."""
+        return [
+            [key, record.fingerprint.hex(), record.begun, record.status, record.body.decode()]
+            for key, record in self._records.items()
+            if record.status is not None
+        ]
+
+    def restore(self, kept: list[list[Any]]) -> None:
+        """Take up what `kept` returned."""
+        for key, print_of, begun, status, body in kept:
+            self._records[key] = Record(
+                fingerprint=bytes.fromhex(print_of), begun=begun, status=status, body=body.encode()
+            )
 
     def forget(self, key: str) -> None:
         """Drop a key whose request did not execute after all."""

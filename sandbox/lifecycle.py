@@ -146,6 +146,15 @@ def cancel(world: World, params: dict[str, Any], intent_id: str) -> Object:
     return intent
 
 
+def take_up(world: World, intent: Object) -> None:
+    """Let a hold lapse when its time comes: after it was made, and after a restart."""
+    if intent["status"] != "requires_capture":
+        return
+    charge = world.get("charge", intent["latest_charge"])
+    lapses = charge["created"] + _HOLD_S
+    world.later(lapses - world.clock.now(), lambda: _lapse(world, intent, charge), label=EXPIRY)
+
+
 def force_success(world: World, intent: Object, method: Object) -> None:
     """Let money arrive from outside whatever the intent's status, even canceled: late money."""
     _start_over(intent, method)
@@ -228,7 +237,7 @@ def _charge(world: World, intent: Object, method: Object, *, decline: Decline | 
     if intent["capture_method"] == "manual":
         intent.update(status="requires_capture", amount_capturable=intent["amount"])
         world.emit("payment_intent.amount_capturable_updated", intent)
-        world.later(_HOLD_S, lambda: _lapse(world, intent, charge), label=EXPIRY)
+        take_up(world, intent)
     else:
         outcomes.paid(world, intent, charge)
 

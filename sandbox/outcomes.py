@@ -43,6 +43,12 @@ def back_to_method(world: World, intent: Object, error: Object) -> None:
     world.emit("payment_intent.payment_failed", intent)
 
 
+def take_up(world: World, charge: Object) -> None:
+    """Let a dispute that was about to be opened be opened after a restart."""
+    if charge["captured"] and charge["status"] == "succeeded" and not charge["disputed"]:
+        dispute_later(world, charge)
+
+
 def dispute_later(world: World, charge: Object) -> None:
     """Let the bank of a card that is known for it contest what was taken."""
     outcome = world.cards[charge["payment_method"]].dispute

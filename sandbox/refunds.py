@@ -40,11 +40,9 @@ def create(world: World, params: dict[str, Any]) -> Object:
     outcome = world.cards[charge["payment_method"]].refund
     if outcome is RefundOutcome.PENDING_THEN_SUCCEEDS:
         refund.update(status="pending", pending_reason="processing")
-        _later(world, lambda: _succeed(world, refund))
     else:
         refund["balance_transaction"] = _entry(world, refund, kind="refund", amount=-amount)
-        if outcome is RefundOutcome.SUCCEEDS_THEN_FAILS:
-            _later(world, lambda: _fail(world, refund, charge))
+    take_up(world, refund)
     if reverse:
         _reverse_transfer(world, charge, refund)
     if return_fee:
@@ -53,6 +51,16 @@ def create(world: World, params: dict[str, Any]) -> Object:
     world.emit("refund.created", refund)
     world.emit("charge.refunded", charge)
     return refund
+
+
+def take_up(world: World, refund: Object) -> None:
+    """Let what is still to come of a refund come: after it was made, and after a restart."""
+    charge = world.get("charge", refund["charge"])
+    outcome = world.cards[charge["payment_method"]].refund
+    if refund["status"] == "pending":
+        _later(world, lambda: _succeed(world, refund))
+    elif refund["status"] == "succeeded" and outcome is RefundOutcome.SUCCEEDS_THEN_FAILS:
+        _later(world, lambda: _fail(world, refund, charge))
 
 
 def retrieve(world: World, _params: dict[str, Any], refund_id: str) -> Object:

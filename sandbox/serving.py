@@ -15,6 +15,7 @@ from sandbox import schema
 from sandbox.app import Api
 from sandbox.controls import Controls
 from sandbox.hosted import HostedPage
+from sandbox.keeping import Keeper
 from sandbox.page import Authentication
 from sandbox.settings import Settings
 from sandbox.state import Sandbox
@@ -40,6 +41,7 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Sandbox]:
     settings = settings or Settings(port=0, check_answers=True)
     with _listener(settings.host, settings.port) as listener:
         sandbox = Sandbox(settings, schema=schema.load(), port=listener.getsockname()[1])
+        keeper = _keeper(sandbox)
         api = build(sandbox)
         server = await _started(api, listener)
         try:
@@ -48,6 +50,18 @@ async def running(settings: Settings | None = None) -> AsyncIterator[Sandbox]:
             api.stopping.set()
             await server.shutdown()
             await sandbox.close()
+            if keeper is not None:
+                keeper.close()
+
+
+def _keeper(sandbox: Sandbox) -> Keeper | None:
+    """Take up what the state file holds, and keep it up to date from here on."""
+    if sandbox.settings.state_file is None:
+        return None
+    keeper = Keeper(sandbox, sandbox.settings.state_file)
+    keeper.read()
+    sandbox.changed = keeper.note
+    return keeper
 
 
 def build(sandbox: Sandbox) -> Api:

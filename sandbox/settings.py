@@ -23,6 +23,7 @@ class Settings:
     settle_delay_s: float = _SETTLE_DELAY_S
     retry_backoff_s: float = _RETRY_BACKOFF_S
     delivery_attempts_max: int = _DELIVERY_ATTEMPTS_MAX
+    state_file: Path | None = None  # keeps everything over a restart; none: gone with the process
     check_answers: bool = False  # hold our own answers and events to the schema; a breach is a 500
 
     @classmethod
@@ -46,6 +47,7 @@ class Settings:
             else None,
             settle_delay_s=_number(environ, "BATZEN_SANDBOX_SETTLE_MS", environ.get("BATZEN_SANDBOX_SETTLE_MS", "50"))
             / 1000,
+            state_file=Path(state) if (state := environ.get("BATZEN_SANDBOX_STATE")) else None,
             check_answers=environ.get("BATZEN_SANDBOX_CHECK_ANSWERS", "0") == "1",
         )
 

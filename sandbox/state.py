@@ -68,6 +68,7 @@ class Sandbox:
         self.faults = Faults(self.chance)
         self.delivery = Delivery(settings, self.chance)
         self.metrics = Metrics()
+        self.changed: Callable[[], None] = lambda: None  # told that something did
         self.latency_s = 0.0
         self._resumed = asyncio.Event()
         self._paused = 0
@@ -84,9 +85,18 @@ class Sandbox:
         """
         name = secret_key.split("_", 3)[2]
         account = self.accounts.get(name)
-        if account is None:
-            account = self.accounts[name] = self._open(f"acct_1{hashlib.sha256(name.encode()).hexdigest()[:15]}")
+        if account is not None:
+            return account
+        account = self.open_account(name)
+        if self.default_endpoint is not None:
+            hooks.register_configured(account.world, self.default_endpoint)
         return account
+
+    def open_account(self, name: str) -> Account:
+        """Add an account without anything in it."""
+        account_id = f"acct_1{hashlib.sha256(name.encode()).hexdigest()[:15]}"
+        self.accounts[name] = self._open(account_id)
+        return self.accounts[name]
 
     def worlds(self) -> list[World]:
         return [account.world for account in self.accounts.values()]
@@ -149,10 +159,11 @@ class Sandbox:
             base_url=lambda: self.base_url,
             publish=self._publish,
         )
-        world.followers.append(checkout.follow)
-        if self.default_endpoint is not None:
-            hooks.register_configured(world, self.default_endpoint)
+        world.followers += [checkout.follow, self._follow]
         return Account(world=world, keys=IdempotencyKeys(self.clock))
+
+    def _follow(self, _world: World, _event_type: str, _obj: Object) -> None:
+        self.changed()
 
     def _publish(self, world: World, event: Object) -> int:
         """Queue an event's deliveries; raises ApiError (500) for one that breaks the schema, if that is checked."""

@@ -1,4 +1,4 @@
-"""One Stripe account as the sandbox keeps it: its objects, ids and events. In memory; gone with the process."""
+"""One Stripe account as the sandbox keeps it: its objects, ids and events. In memory; keeping.py can keep it longer."""
 
 import random
 import string
@@ -79,6 +79,7 @@ class World:
         self.set_up: set[str] = set()  # payment methods authenticated for off-session use
         self.used_up: set[str] = set()  # payment methods charged once without a customer
         self.secrets: dict[str, tuple[str, ...]] = {}  # webhook endpoint id → its signing secrets, newest first
+        self.configured: set[str] = set()  # webhook endpoints that nobody registered through the API
         self.settled: set[str] = set()  # charges whose balance transaction exists
         self.parts: dict[tuple[str, str], list[Object]] = {}  # (id, field) → a list shown only when it is expanded
         self.intent_data: dict[str, Object] = {}  # checkout session id → what its intent will be made of
@@ -130,6 +131,13 @@ class World:
     def all(self, object_type: str) -> Iterator[Object]:
         """Yield every object of a type, oldest first."""
         yield from self._by_type.get(object_type, {}).values()
+
+    def everything(self) -> Iterator[Object]:
+        """Yield every object ever made, oldest first: what was removed from lists too."""
+        yield from self._objects.values()
+
+    def is_listed(self, obj: Object) -> bool:
+        return obj["id"] in self._by_type.get(obj["object"], {})
 
     def counts(self) -> dict[str, int]:
         """Return how many objects there are of each type."""

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -18,43 +14,12 @@ import stripe
 from local.ports import free_ports
 from sandbox.control import SandboxControl
 from sandbox.settings import Settings
+from tests.sandbox.processes import WAIT_S, serving, started
 from tests.sandbox.samples import Receiver
-
-ROOT = Path(__file__).parents[2]
-WAIT_S = 30
-
-
-async def _start(**environment: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "sandbox",
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stderr=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-
-
-@asynccontextmanager
-async def _serving(**environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, SandboxControl]]:
-    port = free_ports()["sandbox"]
-    process = await _start(BATZEN_SANDBOX_LISTEN=f"127.0.0.1:{port}", **environment)
-    try:
-        async with SandboxControl(f"http://127.0.0.1:{port}") as control, asyncio.timeout(WAIT_S):
-            while process.returncode is None:
-                with contextlib.suppress(httpx.ConnectError):
-                    await control.health()
-                    break
-            yield process, control
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def test_it_serves_delivers_to_the_configured_endpoint_and_ends(receiver: Receiver) -> None:
-    async with _serving(
+    async with serving(
         BATZEN_SANDBOX_WEBHOOK_URL=receiver.url,
         BATZEN_SANDBOX_WEBHOOK_SECRET="whsec_new,whsec_old",
         BATZEN_SANDBOX_WEBHOOK_EVENTS="payment_intent.created,charge.failed",
@@ -74,7 +39,7 @@ async def test_it_serves_delivers_to_the_configured_endpoint_and_ends(receiver: 
 
 @pytest.mark.parametrize("kind", ["timeout", "pause", "slow"])
 async def test_it_ends_although_somebody_waits(kind: str) -> None:
-    async with _serving() as (process, control), httpx.AsyncClient(trust_env=False, timeout=WAIT_S) as http:
+    async with serving() as (process, control), httpx.AsyncClient(trust_env=False, timeout=WAIT_S) as http:
         await control.fault(kind, after=kind == "timeout", seconds=10 * WAIT_S)
         waiting = asyncio.ensure_future(
             http.get(f"{control.base_url}/v1/customers", headers={"authorization": "Bearer sk_test_x"})
@@ -127,8 +92,8 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 async def test_what_keeps_it_from_running_is_one_line() -> None:
-    async with _serving() as (_, control):
-        other = await _start(BATZEN_SANDBOX_LISTEN=control.base_url.removeprefix("http://"))
+    async with serving() as (_, control):
+        other = await started(int(control.base_url.rpartition(":")[2]))
         _, errors = await other.communicate()
 
     assert other.returncode == 1
@@ -138,7 +103,7 @@ async def test_what_keeps_it_from_running_is_one_line() -> None:
 
 async def test_it_listens_on_ipv6_loopback_too() -> None:
     port = free_ports()["sandbox"]
-    process = await _start(BATZEN_SANDBOX_LISTEN=f"[::1]:{port}")
+    process = await started(port, host="[::1]")
     try:
         async with SandboxControl(f"http://[::1]:{port}") as control, asyncio.timeout(WAIT_S):
             while process.returncode is None:

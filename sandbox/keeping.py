@@ -1,0 +1,148 @@
+"""The stand-in's state in a file, so that a restart forgets nothing: objects, keys, secrets and the clock.
+
+Written soon after each change and once more at the end: a process that is killed loses what happened in the last
+moments. Faults, webhook switches and figures are a run's own and are not kept. What was due later is due again, and an
+event that some endpoint still waits for is delivered again, as Stripe does.
+"""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from sandbox import charging, checkout, debits, hooks, lifecycle, outcomes, refunds
+from sandbox.banks import TEST_METHODS
+from sandbox.state import Sandbox
+from sandbox.world import World
+
+_FORMAT = 1
+_PAUSE_PER_WRITE = 20  # a pause so many times as long as the last write took: writing takes 5 % of the time at most
+_REDELIVERED_S = 3 * 86_400  # Stripe tries for three days
+
+
+class Keeper:
+    """Keeps one sandbox in a file. The file belongs to one process at a time."""
+
+    def __init__(self, sandbox: Sandbox, file: Path) -> None:
+        self._sandbox = sandbox
+        self._file = file
+        self._timer: asyncio.TimerHandle | None = None
+        self._took_s = 0.0
+
+    def read(self) -> None:
+        """Take up what the file holds, if there is one; raises ValueError for a file of another kind or version."""
+        if not self._file.exists():
+            return
+        try:
+            kept = json.loads(self._file.read_bytes())
+            known = (kept["format"], kept["api_version"]) == (_FORMAT, self._sandbox.schema.api_version)
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            raise ValueError(f"{self._file} does not hold the state of this stand-in; remove it to start anew.")
+        self._sandbox.clock.advance(kept["ahead_s"])
+        self._sandbox.revoked_keys.update(kept["revoked_keys"])
+        for name, account in kept["accounts"].items():
+            world = self._sandbox.open_account(name).world
+            _restore(world, account)
+            self._sandbox.accounts[name].keys.restore(account["keys"])
+            _take_up(world)
+            self._replace_endpoint(world)
+            self._redeliver(world)
+        if self._sandbox.settings.seed is not None:
+            # The seed's first ids are taken.
+            self._sandbox.chance.seed(f"{self._sandbox.settings.seed} {self._sandbox.clock.now()}")
+
+    def note(self) -> None:
+        """Something changed: write soon."""
+        if self._timer is None:
+            pause_s = self._took_s * _PAUSE_PER_WRITE
+            self._timer = asyncio.get_running_loop().call_later(pause_s, self._write)
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._write()
+
+    def _write(self) -> None:
+        self._timer = None
+        began = time.perf_counter()
+        sandbox = self._sandbox
+        kept = {
+            "format": _FORMAT,
+            "api_version": sandbox.schema.api_version,
+            "ahead_s": sandbox.clock.ahead_s,
+            "revoked_keys": sorted(sandbox.revoked_keys),
+            "accounts": {
+                name: _dump(account.world) | {"keys": account.keys.kept()} for name, account in sandbox.accounts.items()
+            },
+        }
+        draft = self._file.with_name(f"{self._file.name}.draft")
+        draft.write_text(json.dumps(kept, ensure_ascii=False, separators=(",", ":")))
+        draft.replace(self._file)  # a reader finds the whole state or the one before
+        self._took_s = time.perf_counter() - began
+
+    def _replace_endpoint(self, world: World) -> None:
+        """The configured endpoint is what the settings say now: address and secrets may be others."""
+        if self._sandbox.default_endpoint is not None:
+            hooks.replace_configured(world, self._sandbox.default_endpoint)
+
+    def _redeliver(self, world: World) -> None:
+        oldest = world.clock.seconds() - _REDELIVERED_S
+        for event in list(world.all("event")):
+            if event["pending_webhooks"] and event["created"] >= oldest:
+                event["pending_webhooks"] = self._sandbox.delivery.publish(world, event)
+
+
+def _dump(world: World) -> dict[str, Any]:
+    names = {card: name for name, card in TEST_METHODS.items()}
+    return {
+        "objects": list(world.everything()),
+        "removed": [obj["id"] for obj in world.everything() if not world.is_listed(obj)],
+        "cards": {method_id: names[card] for method_id, card in world.cards.items()},
+        "parts": [[*key, [obj["id"] for obj in rows]] for key, rows in world.parts.items()],
+        "intent_data": world.intent_data,
+        "mandates": world.mandates,
+        "secrets": world.secrets,
+        "configured": sorted(world.configured),
+        "set_up": sorted(world.set_up),
+        "used_up": sorted(world.used_up),
+        "settled": sorted(world.settled),
+    }
+
+
+def _restore(world: World, kept: dict[str, Any]) -> None:
+    removed = set(kept["removed"])
+    for obj in kept["objects"]:
+        world.add(obj)
+        if obj["id"] in removed:
+            world.remove(obj)
+    world.cards.update({method_id: TEST_METHODS[name] for method_id, name in kept["cards"].items()})
+    for object_id, field, ids in kept["parts"]:
+        world.parts[object_id, field] = [obj for each in ids if (obj := world.find(each)) is not None]
+    world.intent_data.update(kept["intent_data"])
+    world.mandates.update(kept["mandates"])
+    world.secrets.update({endpoint_id: tuple(secrets) for endpoint_id, secrets in kept["secrets"].items()})
+    world.configured.update(kept["configured"])
+    world.set_up.update(kept["set_up"])
+    world.used_up.update(kept["used_up"])
+    world.settled.update(kept["settled"])
+
+
+def _take_up(world: World) -> None:
+    """Put on the agenda again what was on it."""
+    for session in world.all("checkout.session"):
+        if session["status"] == "open":
+            checkout.arm(world, session)
+    for intent in world.all("payment_intent"):
+        lifecycle.take_up(world, intent)
+        pending = debits.pending_charge(world, intent)
+        if pending is not None:
+            debits.arm(world, intent, pending)
+    for charge in world.all("charge"):
+        charging.take_up(world, charge)
+        outcomes.take_up(world, charge)
+    for refund in world.all("refund"):
+        refunds.take_up(world, refund)

@@ -1,0 +1,180 @@
+"""The state file: a stand-in that is started again is the one that ended, by a signal or by a kill."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import stripe
+
+from local.ports import free_ports
+from sandbox import keeping
+from sandbox.control import Refused, SandboxControl
+from sandbox.serving import running
+from sandbox.settings import Settings
+from tests.eventually import eventually
+from tests.sandbox.processes import serving, started
+from tests.sandbox.samples import Api, Receiver, connected, debited, opened, paid, seller
+
+KEY = "sk_test_kept"
+DAY_S = 86_400
+DECLINED = "pm_card_chargeDeclinedInsufficientFunds"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    port = free_ports()["sandbox"]
+    return Settings(port=port, retry_backoff_s=0.01, check_answers=True, state_file=tmp_path / "state.json", seed=7)
+
+
+@asynccontextmanager
+async def _run(settings: Settings) -> AsyncIterator[tuple[Api, SandboxControl]]:
+    async with running(settings) as sandbox, SandboxControl(sandbox.base_url) as control, connected(sandbox) as connect:
+        yield connect(KEY), control
+
+
+async def _declined(control: SandboxControl, url: str) -> None:
+    with pytest.raises(Refused):
+        await control.pay_session(url, payment_method=DECLINED)
+
+
+async def test_sessions_and_what_they_refer_to_are_there_after_a_restart(settings: Settings) -> None:
+    async with _run(settings) as (v1, control):
+        account = await seller(v1)
+        customer = await v1.customers.create_async({"email": "payer@example.com"})
+        split = {"application_fee_amount": 700, "transfer_data": {"destination": account}, "metadata": {"of": "intent"}}
+        session = await opened(v1, customer=customer.id, payment_intent_data=split)
+        await _declined(control, session.url)
+        tried = await v1.checkout.sessions.retrieve_async(session.id)
+        waiting = await opened(v1)
+        bank = await control.pay_session(waiting.url, payment_method="pm_card_threeDSecure2Required")
+        kept = await v1.payment_methods.attach_async("pm_card_visa", {"customer": customer.id})
+
+    async with _run(settings) as (v1, control):
+        again = await v1.checkout.sessions.retrieve_async(session.id, {"expand": ["line_items"]})
+        assert (again.status, again.url, again.payment_intent) == ("open", session.url, tried.payment_intent)
+        assert [item.description for item in again.line_items.data] == ["A lesson"]
+        await control.pay_session(session.url)
+        await control.answer_3ds(bank, succeed=True)
+
+        done = await v1.checkout.sessions.retrieve_async(session.id, {"expand": ["payment_intent"]})
+        assert (done.payment_status, done.payment_intent.application_fee_amount) == ("paid", 700)
+        assert done.payment_intent.metadata.to_dict() == {"of": "intent"}
+        assert (await v1.checkout.sessions.retrieve_async(waiting.id)).payment_status == "paid"
+        methods = await v1.customers.payment_methods.list_async(customer.id)
+        assert [method.id for method in methods.data] == [kept.id]
+        assert (await paid(v1, card=kept.id, customer=customer.id)).status == "succeeded"
+
+
+async def test_what_was_due_later_is_still_due_by_the_same_clock(settings: Settings) -> None:
+    async with _run(settings) as (v1, control):
+        await control.advance(10 * DAY_S)
+        at = await control.now()
+        session = await opened(v1)
+        debit, held = await debited(v1), await paid(v1, capture_method="manual")
+        refunded = await paid(v1, card="pm_card_pendingRefund")
+        refund = await v1.refunds.create_async({"payment_intent": refunded.id})
+        failing = await paid(v1, card="pm_card_refundFail")
+        unsound = await v1.refunds.create_async({"payment_intent": failing.id})
+        contested = await paid(v1, card="pm_card_createDispute")
+        unsettled = await paid(v1)
+
+    async with _run(settings) as (v1, control):
+        assert await control.now() >= at
+        await control.settle()
+        assert (await v1.refunds.retrieve_async(refund.id)).status == "succeeded"
+        assert (await v1.refunds.retrieve_async(unsound.id)).status == "failed"
+        assert (await v1.charges.retrieve_async(contested.latest_charge.id)).disputed
+        assert (await v1.charges.retrieve_async(unsettled.latest_charge.id)).balance_transaction is not None
+        await control.advance(DAY_S + 1)
+        assert (await v1.checkout.sessions.retrieve_async(session.id)).status == "expired"
+        await control.advance(6 * DAY_S)
+        assert (await v1.payment_intents.retrieve_async(debit.id)).status == "succeeded"
+        assert (await v1.payment_intents.retrieve_async(held.id)).status == "canceled"
+
+
+async def test_a_key_that_was_used_is_still_used(settings: Settings) -> None:
+    params = {"amount": 500, "currency": "chf"}
+    async with _run(settings) as (v1, control):
+        first = await v1.payment_intents.create_async(params, {"idempotency_key": "once"})
+        customer = await v1.customers.create_async({})
+        await v1.customers.delete_async(customer.id)
+
+    async with _run(settings) as (v1, control):
+        second = await v1.payment_intents.create_async(params, {"idempotency_key": "once"})
+        other = await v1.payment_intents.create_async(params)
+
+        assert second.id == first.id != other.id
+        assert (await control.counts())["payment_intent"] == 2
+        assert (await v1.customers.retrieve_async(customer.id)).deleted
+        assert (await v1.customers.list_async()).data == []
+
+
+async def test_an_event_nobody_took_is_delivered_after_the_restart(settings: Settings, receiver: Receiver) -> None:
+    wanted = replace(settings, webhook_url=receiver.url, webhook_secrets=("whsec_old",))
+    async with _run(wanted) as (v1, control):
+        await v1.customers.create_async({})
+        await control.drain()
+        await control.webhooks(hold=True)
+        await paid(v1)
+    assert receiver.types("whsec_old") == ["customer.created"]
+
+    async with _run(replace(wanted, webhook_secrets=("whsec_new",))) as (_, control):
+        await control.drain()
+
+    after = [
+        stripe.Webhook.construct_event(body, signature, "whsec_new").type for body, signature in receiver.deliveries[1:]
+    ]
+    assert sorted(after) == ["charge.succeeded", "charge.updated", "payment_intent.created", "payment_intent.succeeded"]
+
+
+async def test_a_killed_stand_in_has_what_it_wrote(tmp_path: Path) -> None:
+    file, port = tmp_path / "state.json", free_ports()["sandbox"]
+    async with serving(port, BATZEN_SANDBOX_STATE=str(file)) as (process, control):
+        session_id, url = await _opened_at(control.base_url)
+        await eventually(lambda: file.exists() and session_id in file.read_text(), what="the session is in the file")
+        process.kill()
+        await process.wait()
+
+    async with serving(port, BATZEN_SANDBOX_STATE=str(file)) as (_, control):
+        assert (await control.pay_session(url)).startswith("https://shop.example/done")
+        assert (await control.objects("checkout.session", id=session_id))[0]["payment_status"] == "paid"
+
+
+async def _opened_at(base_url: str) -> tuple[str, str]:
+    http = stripe.HTTPXClient(timeout=10)
+    session = await opened(stripe.StripeClient(KEY, base_addresses={"api": base_url}, http_client=http).v1)
+    await http.close_async()
+    return session.id, session.url
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "api_version": "2020-08-27"}', '{"format": 0}'])
+async def test_a_file_it_cannot_read_is_named_and_left_alone(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "state.json"
+    file.write_text(content)
+
+    process = await started(free_ports()["sandbox"], BATZEN_SANDBOX_STATE=str(file))
+    _, errors = await process.communicate()
+
+    assert process.returncode == 1
+    assert (str(file) in errors.decode(), errors.count(b"\n"), file.read_text()) == (True, 1, content)
+
+
+def test_whatever_falls_due_later_is_taken_up_after_a_restart() -> None:
+    """A module that puts something on the agenda has a function that does so again, and keeping.py calls it."""
+    folder = Path(keeping.__file__).parent
+    waiting = {file.stem for file in folder.glob("*.py") if "world.later(" in file.read_text()}
+    calls = {
+        node.func.value.id
+        for node in ast.walk(ast.parse(Path(keeping.__file__).read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.attr in ("arm", "take_up")
+    }
+
+    assert calls == waiting
