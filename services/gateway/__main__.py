@@ -287,6 +287,7 @@ async def gateway_parts(
             held,
             reader,
             sellers,
+            kept_methods,
             api_version=stripe.api_version,
             livemode=is_live(stripe_key),
             clock=clock,

@@ -161,6 +161,13 @@ class PayerMethods:
         held = (one for one in self.methods.values() if one.state is not MethodState.DETACHED)
         return [one.method_id for one in held if _is_same(one, known)]
 
+    def shows(self, facts: MethodFacts) -> bool:
+        """Whether nothing is new in what Stripe showed of a method once: so it is known here, or it is gone."""
+        known = self.methods.get(facts.method.payment_method_id)
+        if known is None:
+            return not facts.customer_id
+        return known.state is MethodState.KEPT and known.facts == facts
+
     def keep(self, facts: MethodFacts, *, now: datetime, consent: Consent | None = None) -> None:
         """Keep a method as Stripe shows it. The first one becomes the default, and so does the same card anew.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -29,7 +30,7 @@ from services.gateway.payment_methods.operations import (
 )
 from services.gateway.payment_methods.store import MethodStore
 from services.gateway.stripe_api.client import Provider
-from services.gateway.stripe_api.objects import method_facts
+from services.gateway.stripe_api.objects import method_facts, reference
 from services.runtime import crash_points
 from services.runtime.database.lease import patience
 from services.shared.codec import Json
@@ -169,6 +170,35 @@ class KeptMethods:
             await self._save(payer)
         if is_strangers:
             raise PaymentMethodNotFound(field="payment_method_id")
+
+    async def observe(self, tenant_id: str, method_id: str, shown: Sequence[Json], *, is_readable: bool) -> bool:
+        """Take what events show of a method for a reason to read it; False if it is no payer's of ours.
+
+        Nothing is read where the mirror shows all of it. `is_readable` says that the objects are as we know them.
+        """
+        customer_id = next((named for one in shown if (named := reference(one, "customer"))), "")
+        payer_id = await self._store.payer_of(tenant_id, method_id=method_id, customer_id=customer_id)
+        if payer_id is None:
+            return False
+        payer = await self._store.require(tenant_id, payer_id)
+        if not is_readable or not all(payer.shows(method_facts(one)) for one in shown):
+            with suppress(PaymentMethodNotFound):  # another's by now, and gone from this payer's
+                await self.read_one(tenant_id, payer_id, method_id)
+        return True
+
+    async def lose_customer(self, tenant_id: str, customer_id: str) -> bool:
+        """Forget a customer that was deleted at Stripe, and its methods; False if it is no payer's of ours.
+
+        The payer's next payment or method makes another.
+        """
+        payer_id = await self._store.payer_of(tenant_id, method_id="", customer_id=customer_id)
+        if payer_id is None:
+            return False
+        await self._customers.forget(tenant_id, payer_id, customer_id)
+        payer = await self._acquire(tenant_id, payer_id)
+        async with self._store.leases.holding(payer):
+            await self._save(payer)
+        return True
 
     async def _is_known(self, asked: MethodRequest) -> bool:
         """Whether the payer keeps a method, or kept it. Stripe is asked about what is not known here.

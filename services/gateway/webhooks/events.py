@@ -39,6 +39,10 @@ class Action(enum.Enum):
     """It concerns money of no payment: keep it aside, and say so to an operator."""
     ACCOUNT = "ACCOUNT"
     """It carries a seller's account: read that again at Stripe."""
+    METHOD = "METHOD"
+    """It carries a method of a payer's: read that again at Stripe, unless the mirror shows it."""
+    CUSTOMER = "CUSTOMER"
+    """A payer's customer is gone at Stripe, and its methods with it."""
     IGNORE = "IGNORE"
     """It says nothing that we need."""
 
@@ -78,6 +82,14 @@ ACTIONS: Mapping[str, Action] = {
     "account.updated": Action.ACCOUNT,
     # Its object is our application; the account is the one it comes from.
     DISCONNECTED: Action.ACCOUNT,
+    "payment_method.attached": Action.METHOD,
+    "payment_method.automatically_updated": Action.METHOD,
+    "payment_method.detached": Action.METHOD,
+    "payment_method.updated": Action.METHOD,
+    "customer.deleted": Action.CUSTOMER,
+    # We make it and tell it what is new; what is changed in Stripe's dashboard we do not keep.
+    "customer.created": Action.IGNORE,
+    "customer.updated": Action.IGNORE,
     # We created it, and an unknown outcome of that is settled by repeating the call.
     "payment_intent.created": Action.IGNORE,
     # With a payment_intent event of the same change, which is whole.

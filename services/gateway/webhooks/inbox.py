@@ -24,6 +24,7 @@ from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailabl
 from services.gateway.call_log import backoff
 from services.gateway.errors import IntentNotFound
 from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.payment_methods.kept_methods import KeptMethods
 from services.gateway.sellers.operations import Sellers
 from services.gateway.stripe_api.objects import metadata
 from services.gateway.sync import is_current
@@ -68,6 +69,8 @@ class Receipt(enum.Enum):
     """Stored, and it needs an operator: it does not belong here."""
 
 
+OF_NO_PAYMENT: Final = frozenset({Action.ACCOUNT, Action.CUSTOMER, Action.METHOD})
+"""What is about a person: a seller or a payer."""
 STATES: Final = {
     Receipt.ACCEPTED: "WAITING",
     Receipt.ALREADY_APPLIED: "DONE",
@@ -96,6 +99,7 @@ class Inbox:
         connections: DirectConnections,
         reader: MirrorReader,
         sellers: Sellers,
+        methods: KeptMethods,
         *,
         api_version: str,
         livemode: bool,
@@ -107,6 +111,7 @@ class Inbox:
         self._connections = connections
         self._reader = reader
         self._sellers = sellers
+        self._methods = methods
         self._api_version = api_version
         self._livemode = livemode
         self._clock = clock
@@ -196,7 +201,7 @@ class Inbox:
 
     async def _showing(self, tenant_id: str, event: Event) -> MirroredPayment | None:
         """Return the payment of an event, if that says what the event shows: as this process saved it last, or read."""
-        if event.action is Action.ACCOUNT or event.api_version != self._api_version:
+        if event.action in OF_NO_PAYMENT or event.api_version != self._api_version:
             return None
         payment = self._reader.recent_of(tenant_id, event.subject)
         if payment is None or not is_current.is_current(payment, event.object):
@@ -234,9 +239,8 @@ class Inbox:
 
     async def _apply(self, tenant_id: str, run: _Run) -> str:
         """Make true what the events of a run say; returns why nothing was done, or nothing."""
-        if run.waiting[0].action is Action.ACCOUNT:
-            is_ours = await self._sellers.read_again(tenant_id, run.waiting[0].subject)
-            return "" if is_ours else "no seller of ours"
+        if run.waiting[0].action in OF_NO_PAYMENT:
+            return await self._apply_to_person(tenant_id, run.waiting)
         payment_id = await self._payment_of(tenant_id, run.waiting)
         if payment_id is None:
             return self._early(run)
@@ -254,6 +258,19 @@ class Inbox:
         except IntentNotFound:
             return self._early(run)
         return ""
+
+    async def _apply_to_person(self, tenant_id: str, waiting_events: Sequence[Event]) -> str:
+        """Make true what events of a seller's account, or of a payer's customer or method say."""
+        subject, action = waiting_events[0].subject, waiting_events[0].action
+        if action is Action.ACCOUNT:
+            return "" if await self._sellers.read_again(tenant_id, subject) else "no seller of ours"
+        if action is Action.CUSTOMER:
+            is_ours = await self._methods.lose_customer(tenant_id, subject)
+        else:
+            is_readable = all(event.api_version == self._api_version for event in waiting_events)
+            shown = [event.object for event in waiting_events]
+            is_ours = await self._methods.observe(tenant_id, subject, shown, is_readable=is_readable)
+        return "" if is_ours else "no payer of ours"
 
     async def _advance(self, tenant_id: str, payment_id: str, snapshots: Sequence[Event]) -> bool:
         """Apply snapshots, the oldest first, while each only takes its intent further; False asks for a reading."""

@@ -1,0 +1,150 @@
+"""A method that a payment still needs is not removed; and one that is being removed, no payment begins to need."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable
+
+import asyncpg
+import pytest
+from grpc import StatusCode, aio
+
+from local.databases import ServiceDatabase
+from sandbox.control import SandboxControl
+from sandbox.faults import Kind
+from tests.eventually import eventually
+from tests.gateway.samples import Payments, reason_of, refused
+from tests.gateway.stubs import GatewayStubs
+from tests.gateway.test_calls import until_struck
+from tests.gateway.test_payment_methods import DETACH, Wallet, at_stripe
+from tests.gateway.test_races import connected
+
+NEED = """
+UPDATE intents SET needs_method_id = $2 WHERE payment_id = $1 AND may_need_method(tenant_id, $2) RETURNING 1"""
+"""As the mirror of payments writes it."""
+QUICK_ROUNDS, SOAK_ROUNDS = 20, 200
+
+
+@pytest.fixture
+def wallet(gateway: GatewayStubs) -> Wallet:
+    return Wallet(gateway)
+
+
+async def begin_to_need(connection: asyncpg.Connection, payment_id: str, method_id: str) -> bool:
+    return bool(await connection.fetchval(NEED, payment_id, method_id))
+
+
+async def need_no_more(connection: asyncpg.Connection, *payment_ids: str) -> None:
+    await connection.execute("UPDATE intents SET needs_method_id = NULL WHERE payment_id = ANY($1)", payment_ids)
+
+
+async def test_a_method_that_payments_need_is_not_removed_until_they_do_not(
+    wallet: Wallet, payments: Payments, database: ServiceDatabase, stripe: SandboxControl
+) -> None:
+    visa = (await wallet.attach()).payment_method_id
+    needing = [await payments.created() for _ in range(12)]
+    request = wallet.detach_request(visa)
+    async with connected(database) as connection:
+        for payment_id in needing:
+            assert await begin_to_need(connection, payment_id, visa)
+
+        for again in (request, request, wallet.detach_request(visa)):
+            code, reason, _, metadata = await refused(wallet.gateway.DetachPaymentMethod(again))
+            assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "METHOD_IN_USE")
+            assert metadata["payment_ids"].split(",") == sorted(needing)[:10]
+        assert await wallet.ids() == await at_stripe(stripe, wallet) == [visa]
+
+        await need_no_more(connection, *needing)
+    assert await refused(wallet.gateway.DetachPaymentMethod(request))  # its answer stands
+    await wallet.detach(visa)
+    assert await wallet.ids() == []
+
+
+async def test_the_same_card_is_not_removed_while_one_of_its_methods_is_needed(
+    wallet: Wallet, payments: Payments, database: ServiceDatabase, stripe: SandboxControl
+) -> None:
+    first, again = [(await wallet.attach()).payment_method_id for _ in range(2)]
+    payment_id = await payments.created()
+    async with connected(database) as connection:
+        await begin_to_need(connection, payment_id, first)
+        _, reason, _, metadata = await refused(wallet.gateway.DetachPaymentMethod(wallet.detach_request(again)))
+        await need_no_more(connection, payment_id)
+
+    assert (reason, metadata["payment_ids"]) == ("METHOD_IN_USE", payment_id)
+    assert set(await at_stripe(stripe, wallet)) == {first, again}
+
+
+async def test_no_payment_begins_to_need_a_method_that_is_being_removed(
+    wallet: Wallet, payments: Payments, database: ServiceDatabase, stripe: SandboxControl
+) -> None:
+    visa, payment_id = (await wallet.attach()).payment_method_id, await payments.created()
+    await stripe.fault(Kind.PAUSE, route=DETACH)
+    detaching = asyncio.ensure_future(wallet.detach(visa))
+    await until_struck(stripe)
+    async with connected(database) as connection:
+        assert not await begin_to_need(connection, payment_id, visa)
+        await stripe.resume()
+        await detaching
+        assert not await begin_to_need(connection, payment_id, visa)
+        assert await begin_to_need(connection, payment_id, "pm_1unknown")  # Stripe decides
+        await need_no_more(connection, payment_id)
+
+
+async def test_a_need_that_is_just_written_is_waited_for(
+    wallet: Wallet, payments: Payments, database: ServiceDatabase, stripe: SandboxControl
+) -> None:
+    visa, payment_id = (await wallet.attach()).payment_method_id, await payments.created()
+    async with connected(database) as connection, connected(database) as other:
+        writing = connection.transaction()
+        await writing.start()
+        await begin_to_need(connection, payment_id, visa)
+        detaching = asyncio.ensure_future(refused(wallet.gateway.DetachPaymentMethod(wallet.detach_request(visa))))
+        await until_waiting(other)
+        await writing.commit()
+        assert (await detaching)[1] == "METHOD_IN_USE"
+        await need_no_more(connection, payment_id)
+    assert await at_stripe(stripe, wallet) == [visa]
+
+
+@pytest.mark.parametrize("rounds", [QUICK_ROUNDS, pytest.param(SOAK_ROUNDS, marks=pytest.mark.soak)])
+async def test_of_a_removal_and_a_need_at_once_one_is_true(
+    wallet: Wallet, payments: Payments, database: ServiceDatabase, stripe: SandboxControl, rounds: int
+) -> None:
+    chance, payment_id = random.Random(20), await payments.created()
+    seen = set()
+    async with connected(database) as connection:
+        for _ in range(rounds):
+            visa = (await wallet.attach()).payment_method_id
+
+            detaching = wallet.gateway.DetachPaymentMethod(wallet.detach_request(visa))
+            for _ in range(chance.randrange(12)):
+                await connection.fetchval("SELECT 1")
+            is_needed = await begin_to_need(connection, payment_id, visa)
+            assert await reason(detaching) == ("METHOD_IN_USE" if is_needed else "")
+            assert (visa in await at_stripe(stripe, wallet)) is is_needed
+            seen.add(is_needed)
+            await need_no_more(connection, payment_id)
+            if is_needed:
+                await wallet.detach(visa)
+    assert seen == {True, False}
+
+
+async def reason(call: Awaitable[object]) -> str:
+    """Return why a call was refused; empty if it was not."""
+    try:
+        await call
+    except aio.AioRpcError as error:
+        return reason_of(error)
+    return ""
+
+
+async def until_waiting(connection: asyncpg.Connection) -> None:
+    """Wait until a backend waits for the lock of a method."""
+
+    async def is_waiting() -> bool:
+        return bool(
+            await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        )
+
+    await eventually(is_waiting)
