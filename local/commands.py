@@ -31,7 +31,7 @@ batzen up --port orchestrator=7101 --port sandbox=7201
 Ports: {", ".join(f"{name} {port}" for name, port in FIXED.items())}; each can also be set by BATZEN_<NAME>_PORT.
 
 BATZEN_DATABASE_URL names a PostgreSQL server to use instead of the embedded one. STRIPE_API_KEY=sk_test_… uses Stripe's
-test mode instead of the stand-in. The stand-in forgets when it stops, so each run with it begins anew."""
+test mode instead of the stand-in. Each run with the stand-in begins anew."""
 DEMO_EPILOG: Final = """Examples:
 
 batzen demo

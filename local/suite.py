@@ -179,7 +179,7 @@ async def running_suite(
     """Run the suite while inside; everything it keeps is in `directory`.
 
     Its databases are `<prefix><service>` on the embedded server of `directory`, on the one at `server_url`, or on a
-    given `storage`; `fresh` empties them first, which the stand-in needs, since it forgets when it stops. `extra` adds
+    given `storage`; `fresh` empties them first, which the stand-in needs, whose runs begin anew. `extra` adds
     settings to the environment of a process, by its name; `spawn` starts each process. Raises `PostgresError`,
     `ProcessFailed` or `SuiteBusy`.
     """

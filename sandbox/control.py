@@ -270,6 +270,10 @@ class SandboxControl:
         """Open the page a bank sent the payer back to; returns where that sends the browser, "" if it is to stay."""
         return _location(await self._client.get(url))
 
+    async def expire_session(self, session_id: str) -> dict[str, Any]:
+        """Let an open Checkout Session expire by itself now; returns it."""
+        return await self.post(f"/sessions/{session_id}/expire")
+
     async def answer_3ds(self, url: str, *, succeed: bool) -> str:
         """Press a button of the 3-D Secure page at `url`; returns where the browser is sent, "" if nowhere."""
         return _location(await self._client.post(url, data={"outcome": "complete" if succeed else "fail"}))

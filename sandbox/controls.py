@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox import accounts, charging, customers, debits, disputes, hooks, lifecycle, methods, refunds
+from sandbox import accounts, charging, customers, debits, disputes, hooks, lifecycle, methods, refunds, sessions
 from sandbox.cards import GENERIC
 from sandbox.delivery import Switches
 from sandbox.errors import ApiError
@@ -59,6 +59,7 @@ class Controls:
             ("POST", "/intents/{id}/cancel", self.cancel),
             ("POST", "/intents/{id}/refund", self.refund),
             ("POST", "/intents/{id}/dispute", self.dispute),
+            ("POST", "/sessions/{id}/expire", self.expire_session),
             ("POST", "/disputes/{id}", self.move_dispute),
             ("POST", "/accounts/{id}", self.account),
             ("DELETE", "/accounts/{id}", self.disconnect),
@@ -209,6 +210,11 @@ class Controls:
         """Let the payer's bank contest the charge of an intent: `amount`, `reason`, `inquiry`."""
         _, world, intent = self._intent(request)
         return disputes.open_dispute(world, world.get("charge", intent["latest_charge"] or ""), **given)
+
+    async def expire_session(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let an open Checkout Session expire by itself, as when its time is over."""
+        world, session = self._sandbox.locate(request.path_params["id"])
+        return sessions.expire(world, {}, session["id"])
 
     async def move_dispute(self, request: Request, given: dict[str, Any]) -> Any:
         world, dispute = self._sandbox.locate(request.path_params["id"])

@@ -274,6 +274,15 @@ async def test_a_session_expires_by_itself_unless_it_was_paid(fresh: tuple[Api, 
     assert (await _types(v1)).count("checkout.session.expired") == 2
 
 
+async def test_a_session_can_be_made_to_expire_by_itself(v1: Api, control: SandboxControl) -> None:
+    session = await opened(v1)
+
+    assert (await control.expire_session(session.id))["status"] == "expired"
+
+    event = (await v1.events.list_async({"limit": 1})).data[0]
+    assert (event.type, event.request.id) == ("checkout.session.expired", None)
+
+
 async def test_the_intent_of_an_open_session_is_not_touched_from_outside(v1: Api, control: SandboxControl) -> None:
     session = await opened(v1, payment_intent_data={"capture_method": "manual"})
     await _declined(control, session.url)
