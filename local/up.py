@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import make_url
 
+from local.booking_check import CLOSED, booking_check
 from local.command_lines import command_line, short
 from local.connection_file import SUBJECTS, written
 from local.environments import SERVICES, Stripe
@@ -34,17 +35,21 @@ async def stay_up(
     console = Console(highlight=False)
     stripe = Stripe.from_environ(environ)
     with Progress(console, title="Starting Batzen") as progress:
-        async with running_suite(
-            directory,
-            ports=fixed_ports(environ, chosen_ports),
-            server_url=environ.get("BATZEN_DATABASE_URL", "").strip() or None,
-            # Each run begins anew; what was paid at the stand-in is never mixed with what was paid at Stripe.
-            prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
-            stripe=stripe,
-            fresh=stripe.is_stand_in,
-            extra=passed_on(environ, abandoned_after_s=abandoned_after_s) | _kept(directory),
-            report=progress.report,
-        ) as suite:
+        async with (
+            booking_check() as platform,
+            running_suite(
+                directory,
+                ports=fixed_ports(environ, chosen_ports),
+                server_url=environ.get("BATZEN_DATABASE_URL", "").strip() or None,
+                # Each run begins anew; what was paid at the stand-in is never mixed with what was paid at Stripe.
+                prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
+                stripe=stripe,
+                fresh=stripe.is_stand_in,
+                extra=passed_on(environ, booking_check_address=platform, abandoned_after_s=abandoned_after_s)
+                | _kept(directory),
+                report=progress.report,
+            ) as suite,
+        ):
             if stripe.is_stand_in:
                 async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
                     await add_seller(batzen, SUBJECTS["seller"])
@@ -57,7 +62,7 @@ async def stay_up(
             ) as file:
                 ready_s = progress.elapsed_s
                 progress.close()
-                _tell(console, suite, file=file, ready_s=ready_s)
+                _tell(console, suite, platform=platform, file=file, ready_s=ready_s)
                 try:
                     await _keep_up(suite, console)
                 finally:
@@ -65,10 +70,13 @@ async def stay_up(
     return 0
 
 
-def passed_on(environ: Mapping[str, str], *, abandoned_after_s: int | None) -> dict[str, dict[str, str]]:
-    """Return what the person at the terminal passes on to the services: who watches them, and how long they wait."""
+def passed_on(
+    environ: Mapping[str, str], *, booking_check_address: str, abandoned_after_s: int | None
+) -> dict[str, dict[str, str]]:
+    """Return what the services are told beside what they need: who watches them, how long they wait, whom they ask."""
     watched = {name: environ[name] for name in WATCHED_BY if environ.get(name, "").strip()}
     extra = {service: dict(watched) for service in SERVICES}
+    extra["orchestrator"]["BATZEN_BOOKING_CHECK_ADDRESS"] = booking_check_address
     if abandoned_after_s:
         extra["orchestrator"]["BATZEN_ABANDONED_AFTER_S"] = str(abandoned_after_s)
     return extra
@@ -105,7 +113,7 @@ def _ports(suite: Suite, service: str) -> str:
     return f"health {suite.ports[f'{service}-health']}, http://{HOST}:{suite.ports[f'{service}-metrics']}/metrics"
 
 
-def _tell(console: Console, suite: Suite, *, file: Path, ready_s: float) -> None:
+def _tell(console: Console, suite: Suite, *, platform: str, file: Path, ready_s: float) -> None:
     console.print(
         Text.assemble(
             ("● ", "green"), ("Batzen is up", "bold"), (f"   ready after {ready_s:.1f} s, gRPC with reflection", "dim")
@@ -122,6 +130,7 @@ def _tell(console: Console, suite: Suite, *, file: Path, ready_s: float) -> None
         table.add_row("  stand-in", suite.sandbox_url, "for Stripe, unless STRIPE_API_KEY=sk_test_…")
     else:
         table.add_row("  Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS")
+    table.add_row("  platform", platform, f"says which bookings may be paid for: none that begins with {CLOSED}")
     database = make_url(suite.database_url("status"))
     table.add_row("  databases", f"{database.host}:{database.port}", f"PostgreSQL: {database.database}, …")
     table.add_row("  logs", short(suite.logs), "JSON, one file a process")

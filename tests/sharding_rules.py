@@ -36,6 +36,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "transitions": "payment_id",
         "requests": "payment_id",
         "quote_outbox": "payment_id",
+        "booking_claims": "booking_id",
         "start_switches": EVERYWHERE,
         "start_switch_changes": EVERYWHERE,
     },
@@ -100,6 +101,10 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.storage.statements.SAVE": Exempt(
         Spread.EVERY, "its request is found by its key alone; with the payment in that key it is one server's"
     ),
+    "orchestrator.storage.booking_claims.CLAIM": Exempt(
+        Spread.MANY, "the bookings of one payment: a claim on each server, given back where another has one"
+    ),
+    "orchestrator.storage.booking_claims.CLAIMS": Exempt(Spread.MANY, _SPLIT),
     "orchestrator.storage.statements.ATTENTION": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.statements.OUTBOX_WAITING": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.statements.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
@@ -160,6 +165,7 @@ FUNCTIONS: Final[Mapping[str, str]] = {
     "methods_of": "is given the payer, and would be called where that lies",
     "may_need_method": "is given the method: the claim table keyed by it would hold the lock and the payments",
     "payments_needing": "as may_need_method",
+    "claim_bookings": "is given the bookings of one server, and would be called on each that has some of a payment's",
 }
 """Functions in the database that read tables; a plan does not show what they read."""
 

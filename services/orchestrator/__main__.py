@@ -17,10 +17,12 @@ from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.observation_pb2_grpc import add_GatewayEventSinkServiceServicer_to_server
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.orchestrator.v1 import notifications_pb2_grpc, ops_pb2_grpc
+from batzen.orchestrator.v1.booking_check_pb2_grpc import BookingCheckServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import add_OrchestratorServiceServicer_to_server
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
+from services.orchestrator.booking_claims import BookingClaims
 from services.orchestrator.commands.registry import Registry, all_commands
 from services.orchestrator.domain.policies import ABANDONED_AFTER, quote_ttl
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
@@ -33,6 +35,7 @@ from services.orchestrator.metrics import (
     OrchestratorMetrics,
 )
 from services.orchestrator.peers import Peers
+from services.orchestrator.peers.bookings import BookingCheck
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.pricing import Pricing
 from services.orchestrator.peers.status import Status
@@ -42,6 +45,7 @@ from services.orchestrator.request_runner import DRAIN_S, RequestRunner
 from services.orchestrator.servicers.ops import OrchestratorOpsServicer
 from services.orchestrator.servicers.payments import OrchestratorServicer
 from services.orchestrator.steps import Steps
+from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
 from services.orchestrator.storage.statements import FORGET
 from services.orchestrator.storage.store import Store
@@ -57,7 +61,7 @@ from services.runtime.process.clock import Clock
 from services.runtime.process.lifecycle import until_terminated
 from services.runtime.process.program import Program
 from services.runtime.process.service import SCHEMA_WAIT_S, ProcessSettings
-from services.runtime.process.settings import Reader, address, directory, whole_number
+from services.runtime.process.settings import Reader, address, directory, one_of, whole_number
 from services.runtime.rpc.channels import TOKENS_DOC, TokenDirectory, peer_channel
 from services.runtime.rpc.limits import Limits
 from services.runtime.work.engine import Engine
@@ -81,6 +85,8 @@ class Settings:
     pricing_address: str
     status_address: str
     gateway_address: str
+    booking_check_address: str | None
+    allow_on_silence: bool
     abandoned_after: timedelta
 
     @classmethod
@@ -92,6 +98,19 @@ class Settings:
             pricing_address=read("BATZEN_PRICING_ADDRESS", address, doc="Where pricing is called."),
             status_address=read("BATZEN_STATUS_ADDRESS", address, doc="Where status is called."),
             gateway_address=read("BATZEN_GATEWAY_ADDRESS", address, doc="Where the gateway is called."),
+            booking_check_address=read(
+                "BATZEN_BOOKING_CHECK_ADDRESS",
+                address,
+                default=None,
+                doc="Where the platform's BookingCheckService is called; no booking is checked if unset.",
+            ),
+            allow_on_silence=read(
+                "BATZEN_BOOKING_CHECK_SILENCE",
+                one_of("refuse", "allow"),
+                default="refuse",
+                doc="What happens while the booking check does not answer: the payment waits, or it goes ahead.",
+            )
+            == "allow",
             abandoned_after=timedelta(
                 seconds=read(
                     "BATZEN_ABANDONED_AFTER_S",
@@ -121,6 +140,7 @@ class Parts:
     quote_outbox: QuoteOutbox
     servicer: OrchestratorServicer
     sink: SinkServicer
+    claim_store: BookingClaimStore
     start_switches: StartSwitchStore
     ops: OrchestratorOpsServicer
 
@@ -131,6 +151,7 @@ def wired(
     peers: Peers,
     work: Engine,
     *,
+    claim_store: BookingClaimStore,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     metrics: OrchestratorMetrics = UNCOUNTED,
@@ -138,7 +159,8 @@ def wired(
     """Put the parts together around what keeps and what is called."""
     payments = HeldPayments(store, abandoned_after=abandoned_after, now=clock.now, metrics=metrics)
     outbox = TransitionOutbox(peers.status, peers.gateway, now=clock.now, metrics=metrics)
-    steps = Steps(outbox, peers)
+    claims = BookingClaims(claim_store, now=clock.now)
+    steps = Steps(outbox, peers, claims)
     due_steps = all_due_steps(steps, peers)
     commands = all_commands(steps, due_steps, outbox, peers, quote_ttl=quote_ttl(abandoned_after), now=clock.now)
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
@@ -157,9 +179,10 @@ def wired(
         sweep=Sweep(store, payments, steps, outbox, runner, due_steps=due_steps, metrics=metrics),
         quote_outbox=QuoteOutbox(store, peers.pricing),
         servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
-            commands, runner, Queries(store, payments, peers), syncs
+            commands, runner, Queries(store, payments, peers, claim_store), syncs
         ),
         sink=SinkServicer(store),
+        claim_store=claim_store,
         start_switches=start_switches,
         ops=OrchestratorOpsServicer(start_switches, now=clock.now),  # type: ignore[abstract]  # others only announced
     )
@@ -180,6 +203,7 @@ async def orchestrator_parts(
     pricing: aio.Channel,
     status: aio.Channel,
     gateway: aio.Channel,
+    booking_check: BookingCheck | None = None,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     meter: Meter = OFF,
@@ -193,13 +217,23 @@ async def orchestrator_parts(
             pricing=Pricing(PricingServiceStub(pricing)),
             status=Status(StatusServiceStub(status)),
             gateway=Gateway(intents=IntentServiceStub(gateway), refunds=RefundServiceStub(gateway)),
+            bookings=booking_check or BookingCheck(None),
         )
         show_pools(meter, held)
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
         metrics = OrchestratorMetrics(meter)
         switches = StartSwitchStore(held)
-        parts = wired(store, switches, peers, work, clock=clock, abandoned_after=abandoned_after, metrics=metrics)
+        parts = wired(
+            store,
+            switches,
+            peers,
+            work,
+            claim_store=BookingClaimStore(held),
+            clock=clock,
+            abandoned_after=abandoned_after,
+            metrics=metrics,
+        )
         work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
@@ -219,6 +253,16 @@ async def orchestrator_parts(
 async def look_at_switches(switches: StartSwitchStore, metrics: OrchestratorMetrics) -> None:
     """Show whose new payments are stopped."""
     metrics.starts(paused=await switches.paused())
+
+
+async def _booking_check(settings: Settings, tokens: TokenDirectory, stack: AsyncExitStack) -> BookingCheck:
+    """Return the platform's check of bookings, if it has one."""
+    if settings.booking_check_address is None:
+        return BookingCheck(None)
+    channel = await stack.enter_async_context(
+        peer_channel(settings.booking_check_address, tokens=tokens, tls=settings.process.tls)
+    )
+    return BookingCheck(BookingCheckServiceStub(channel), allow_on_silence=settings.allow_on_silence)
 
 
 async def serve(settings: Settings) -> None:
@@ -241,6 +285,7 @@ async def serve(settings: Settings) -> None:
                 pricing=pricing,
                 status=status,
                 gateway=gateway,
+                booking_check=await _booking_check(settings, tokens, stack),
                 clock=Clock(),
                 abandoned_after=settings.abandoned_after,
                 meter=meter,

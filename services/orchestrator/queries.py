@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
-from services.errors import FieldInvalid
+from batzen.status.v1 import status_pb2
+from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain import refund, split
 from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, RefundExceedsRefundable
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.peers import Peers
+from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.store import Store
-from services.orchestrator.wire.requests import own_payer
+from services.orchestrator.wire.requests import check_named, is_same_cart, own_payer, started_as
 from services.orchestrator.wire.responses import for_payer, seller_part
 from services.runtime.rpc import call_context
 from services.shared import fields
 from services.wire import amounts, money
 
+FOUND_MAX: Final = 100
+"""Payments that are found by one thing that callers know them by."""
+
 
 class Queries:
     """Reads what callers ask for."""
 
-    def __init__(self, store: Store, payments: HeldPayments, peers: Peers) -> None:
+    def __init__(self, store: Store, payments: HeldPayments, peers: Peers, claims: BookingClaimStore) -> None:
         self._store = store
+        self._claims = claims
         self._payments = payments
         self._peers = peers
 
@@ -54,6 +62,29 @@ class Queries:
                 session.next_action.redirect_url = secrets.redirect_url
         return session
 
+    async def open_payment(self, request: pb.StartPaymentRequest, payment_id: str) -> pb.PaymentSession | None:
+        """Return a payment that a start would make once more: the same payer pays the same lines. None for another."""
+        claimant = await self._claims.claimant(call_context.current_tenant(), payment_id)
+        if claimant is None or claimant.has_ended or claimant.payer_id != request.payer.payer_id:
+            return None
+        if not is_same_cart(request, claimant.quote_request):
+            return None
+        return await self.session(payment_id)
+
+    async def find(self, request: pb.FindPaymentsRequest) -> list[status_pb2.Payment]:
+        """Return the payments that callers know by something else than their ids, the newest first."""
+        by = request.WhichOneof("by")
+        if by is None:
+            raise FieldMissing(field="by")
+        named: str = getattr(request, by)
+        check_named(named, field=by)
+        if by in ("booking_id", "client_reference"):
+            return await self._peers.status.found(_filter(by, named), at_most=FOUND_MAX)
+        payment_id = await self._peers.gateway.payment_of(named) if by == "stripe_id" else started_as(named)
+        if payment_id is None:
+            return []
+        return [await self._peers.status.payment(payment_id)] if await self._peers.status.is_open(payment_id) else []
+
     async def refund_preview(self, request: pb.PreviewRefundRequest) -> pb.PreviewRefundResponse:
         """Say what a refund would do."""
         plan = await self.plan(request.payment_id)
@@ -79,3 +110,9 @@ class Queries:
                 for part in refund.by_part(amount_minor, parts)
             ],
         )
+
+
+def _filter(by: str, named: str) -> status_pb2.PaymentFilter:
+    if by == "booking_id":
+        return status_pb2.PaymentFilter(booking_id=named)
+    return status_pb2.PaymentFilter(client_reference=named)

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
+from typing import Final
 
 from batzen.gateway.v1 import payer_pb2
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
+from services.orchestrator.booking_claims import BookingClaims
 from services.orchestrator.domain import policies, split, transitions
-from services.orchestrator.domain.errors import AmountNotChargeable, SellerPartNotCovered
+from services.orchestrator.domain.errors import (
+    AmountNotChargeable,
+    BookingHasPayment,
+    BookingNotPayable,
+    SellerPartNotCovered,
+)
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import Plan, Request, Stage
 from services.orchestrator.domain.quote import QuoteState
@@ -28,15 +35,19 @@ from services.shared.payment import Attention
 from services.shared.refusals import Refusal
 from services.shared.states import AttentionReason, State
 
+REFUSALS: Final = (Refusal, SellerPartNotCovered, AmountNotChargeable, BookingHasPayment, BookingNotPayable)
+"""For which a start is refused for good."""
+
 _logger = logging.getLogger(__name__)
 
 
 class Steps:
     """Moves held payments."""
 
-    def __init__(self, outbox: TransitionOutbox, peers: Peers) -> None:
+    def __init__(self, outbox: TransitionOutbox, peers: Peers, claims: BookingClaims) -> None:
         self._outbox = outbox
         self._peers = peers
+        self.claims = claims
 
     async def quote(self, quote_request: bytes) -> pricing_pb2.Quote:
         """Have the lines of a start priced; the same bytes give the same quote."""
@@ -54,9 +65,9 @@ class Steps:
         The payment is opened together with its first transition, once there is an intent that waits for a method.
         While the gateway does not answer it is opened without, and that is saved, so that it can be seen, and be
         recorded as stuck. Raises `Refusal` when pricing or status refuses what was asked for, `SellerPartNotCovered`
-        when the seller would not get what the quote says, `AmountNotChargeable` when Stripe cannot charge it; the plan
-        ends there and no payment was opened. One that a try before had opened fails instead. If there is an intent,
-        it takes no money: nobody has its secret.
+        when the seller would not get what the quote says, `AmountNotChargeable` when Stripe cannot charge it,
+        `BookingHasPayment` and `BookingNotPayable` of its bookings; the plan ends there and no payment was opened. One
+        that a try before had opened fails instead. If there is an intent, it takes no money: nobody has its secret.
 
         `quoting` is the quote of a start that was asked for already.
 
@@ -68,10 +79,12 @@ class Steps:
         try:
             self._price(work, await (quoting or self.quote(plan.quote_request)))
             await self._refuse_what_cannot_be_charged(plan)
+            await self.claims.check_held(plan)
+            await self._peers.bookings.check_payable(plan)
             if plan.total_minor:
                 made = await self._create_intent(work, payer)
             await self._open(work, made)
-        except (Refusal, SellerPartNotCovered, AmountNotChargeable) as refusal:
+        except REFUSALS as refusal:
             if await self._was_opened(work, refusal):
                 self._end_refused(work, refusal)
                 return

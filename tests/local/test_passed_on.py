@@ -1,4 +1,4 @@
-"""What `make up` passes on to the services of its own environment: who watches them, and nothing else."""
+"""What `make up` tells its services beside what they need: who watches them, whom they ask, how long they wait."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from local.up import passed_on
 def test_who_watches_is_passed_on_to_every_service() -> None:
     environ = {"BATZEN_OTLP_ENDPOINT": "127.0.0.1:4317", "BATZEN_TRACE_RATIO": " ", "BATZEN_JWKS": "mine"}
     watched = {"BATZEN_OTLP_ENDPOINT": "127.0.0.1:4317"}
+    asking = watched | {"BATZEN_BOOKING_CHECK_ADDRESS": "127.0.0.1:9"}
 
-    assert passed_on(environ, abandoned_after_s=None) == dict.fromkeys(SERVICES, watched)
-    assert passed_on(environ, abandoned_after_s=9) == {
+    passed = passed_on(environ, booking_check_address="127.0.0.1:9", abandoned_after_s=None)
+    assert passed == {**dict.fromkeys(SERVICES, watched), "orchestrator": asking}
+    assert passed_on(environ, booking_check_address="127.0.0.1:9", abandoned_after_s=9) == {
         **dict.fromkeys(SERVICES, watched),
-        "orchestrator": watched | {"BATZEN_ABANDONED_AFTER_S": "9"},
+        "orchestrator": asking | {"BATZEN_ABANDONED_AFTER_S": "9"},
     }

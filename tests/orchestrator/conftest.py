@@ -46,6 +46,7 @@ from services.access import TABLE
 from services.gateway.__main__ import gateway_parts
 from services.gateway.servicers.services import add_gateway_services
 from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
+from services.orchestrator.peers.bookings import BookingCheck
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.storage.price_books import PriceBookStore
@@ -108,7 +109,12 @@ class World:
 
     @asynccontextmanager
     async def orchestrator(
-        self, *, address: str | None = None, away: frozenset[str] = frozenset(), meter: Meter = OFF
+        self,
+        *,
+        address: str | None = None,
+        away: frozenset[str] = frozenset(),
+        booking_check: BookingCheck | None = None,
+        meter: Meter = OFF,
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
         async with AsyncExitStack() as stack:
@@ -122,7 +128,9 @@ class World:
                 for service in ("pricing", "status", "gateway")
             }
             parts = await stack.enter_async_context(
-                orchestrator_parts(self.database_url, **channels, clock=self.clock, meter=meter)
+                orchestrator_parts(
+                    self.database_url, **channels, booking_check=booking_check, clock=self.clock, meter=meter
+                )
             )
             server = await stack.enter_async_context(
                 self.serving(

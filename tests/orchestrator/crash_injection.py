@@ -15,6 +15,7 @@ from services.orchestrator.__main__ import Parts, wired
 from services.orchestrator.domain.plan import RequestKey
 from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.peers import Peers
+from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.store import Store
 from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
@@ -85,7 +86,8 @@ async def mortal_orchestrator(
 ) -> AsyncIterator[tuple[Parts, Engine]]:
     """Give what the replica is made of to one with a `life`; when the block ends, so have its leases."""
     store: Any = Mortal(replica.parts.store, life)
-    parts = parts_of(replica, store=store, peers=mortal_peers(replica, life), metrics=metrics)
+    claims: Any = Mortal(replica.parts.claim_store, life)
+    parts = parts_of(replica, store=store, claims=claims, peers=mortal_peers(replica, life), metrics=metrics)
     with suppress(Died), call_context.acting_for("main"):
         yield parts, replica.engine(*parts.sweep.kinds)
     replica.world.clock.advance(LEASE)
@@ -99,11 +101,24 @@ def mortal_peers(replica: Orchestrator, life: Life) -> Peers:
 
 
 def parts_of(
-    replica: Orchestrator, *, store: Store, peers: Peers | None = None, metrics: OrchestratorMetrics = UNCOUNTED
+    replica: Orchestrator,
+    *,
+    store: Store,
+    claims: BookingClaimStore | None = None,
+    peers: Peers | None = None,
+    metrics: OrchestratorMetrics = UNCOUNTED,
 ) -> Parts:
     """Return an orchestrator without a port, with another store, beside a replica."""
     world, ours = replica.world, replica.parts
-    return wired(store, ours.start_switches, peers or ours.peers, ours.work, clock=world.clock, metrics=metrics)
+    return wired(
+        store,
+        ours.start_switches,
+        peers or ours.peers,
+        ours.work,
+        claim_store=claims or ours.claim_store,
+        clock=world.clock,
+        metrics=metrics,
+    )
 
 
 async def ask(parts: Parts, asked: Any) -> Message:

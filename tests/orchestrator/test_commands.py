@@ -70,7 +70,7 @@ async def test_a_command_needs_no_more_than_its_file_its_rpc_and_its_callers(
     command = PreservePayment(parts.outbox)
     registry = Registry(*parts.commands, command)
     runner = RequestRunner(parts.store, parts.payments, parts.steps, parts.outbox, registry, now=clock.now)
-    queries = Queries(parts.store, parts.payments, parts.peers)
+    queries = Queries(parts.store, parts.payments, parts.peers, parts.claim_store)
     servicer = OrchestratorServicer(registry, runner, queries, parts.syncs)  # type: ignore[abstract]
     sweep = Sweep(parts.store, parts.payments, parts.steps, parts.outbox, runner, due_steps=parts.due_steps)
     async with (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.orchestrator.commands.attach_booking import AttachBooking
 from services.orchestrator.commands.cancel import CancelPayment
 from services.orchestrator.commands.command import Command
 from services.orchestrator.commands.refund import RefundPayment
@@ -48,4 +49,5 @@ def all_commands(
         SubmitPayment(outbox, peers, now=now),
         CancelPayment(steps, outbox),
         RefundPayment(outbox, peers),
+        AttachBooking(outbox, peers, steps.claims),
     )

@@ -11,7 +11,7 @@ from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession, StartPayment
 from batzen.pricing.v1 import pricing_pb2
 from batzen.type.v1 import payment_pb2
 from services.orchestrator.commands.command import Command
-from services.orchestrator.domain.errors import StartsPaused
+from services.orchestrator.domain.errors import BookingHasPayment, StartsPaused
 from services.orchestrator.domain.plan import NewPayment, Plan, Request, RequestKey, Stage
 from services.orchestrator.due_steps.registry import DueSteps
 from services.orchestrator.peers import Peers
@@ -35,6 +35,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
     ) -> None:
         self._steps = steps
         self._due_steps = due_steps
+        self._claims = steps.claims
         self._outbox = outbox
         self._peers = peers
         self._quote_ttl = quote_ttl
@@ -67,6 +68,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         that took no new payments when it was last asked, whose row is probably not written.
         """
         payment = new_payment(message, request.payment_id, quote_ttl=self._quote_ttl)
+        await self._claim(store, request, payment)
         if message.coupon_codes or request.key.tenant_id in self._paused:
             plan = await self._written(store, request, payment, now=now)
         else:
@@ -81,6 +83,16 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
             else:
                 self._quoting[payment.payment_id] = quoting
         return Acceptance(found=True, is_new=plan is not None, plan=plan)
+
+    async def _claim(self, store: Store, request: Request, payment: NewPayment) -> None:
+        """Claim the bookings before the payment is written; a repeat has its answer whoever has them by now."""
+        if not payment.booking_ids:
+            return
+        try:
+            await self._claims.claim(request.key.tenant_id, payment.payment_id, payment.booking_ids)
+        except BookingHasPayment:
+            if not await store.is_known(request.key.tenant_id, payment.payment_id):
+                raise
 
     async def _written(self, store: Store, request: Request, payment: NewPayment, *, now: datetime) -> Plan | None:
         tenant_id = request.key.tenant_id

@@ -63,8 +63,11 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         """Return the payment that is named."""
         return message.payment_id
 
-    def first_step(self, request: Request) -> FirstStep:
-        """Return that a method was submitted."""
+    def first_step(self, request: Request) -> FirstStep | None:
+        """Return that a method was submitted; None where the platform is asked first whether it may be."""
+        return None if self._peers.bookings.is_asked else self._submitted(request)
+
+    def _submitted(self, request: Request) -> FirstStep:
         fact = f"step:submit:{request.derived_id}"
         return FirstStep(
             fact=fact,
@@ -81,7 +84,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
                 raise PaymentState(state=plan.latest_snapshot.collection)
             if request.send_before_time is not None and request.send_before_time <= self._now():
                 raise SubmitExpired
-            work.enqueue(transitions.submitted(plan.latest_snapshot), self.first_step(request).fact)
+            await self._peers.bookings.check_payable(plan)
+            work.enqueue(transitions.submitted(plan.latest_snapshot), self._submitted(request).fact)
             await work.save("submit.begin", request=request)
         confirming = self._peers.gateway.confirm_intent(
             plan,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.errors import FailedPrecondition, InvalidRequest, NotFound, ServiceError
+from services.errors import AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, ServiceError
 
 
 class PaymentNotFound(NotFound):
@@ -51,6 +51,24 @@ class StartsPaused(FailedPrecondition):
     """New payments are not taken at the moment; those that were started go on. The metadata says what may be shown."""
 
     reason = "STARTS_PAUSED"
+
+
+class BookingHasPayment(AlreadyExists):
+    """Another payment of this booking is open, or has taken money; the metadata names it."""
+
+    reason = "BOOKING_HAS_PAYMENT"
+
+
+class BookingNotPayable(FailedPrecondition):
+    """The platform says that these bookings cannot be paid for; the metadata says why."""
+
+    reason = "BOOKING_NOT_PAYABLE"
+
+
+class TooManyBookings(FailedPrecondition):
+    """A payment has at most 100 bookings."""
+
+    reason = "TOO_MANY_BOOKINGS"
 
 
 class PageTokenInvalid(InvalidRequest):

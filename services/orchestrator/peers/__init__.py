@@ -6,8 +6,9 @@ into answers as they came. Every method raises `Refusal` for good, `DependencyUn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from services.orchestrator.peers.bookings import BookingCheck
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.pricing import Pricing
 from services.orchestrator.peers.status import Status
@@ -20,3 +21,4 @@ class Peers:
     pricing: Pricing
     status: Status
     gateway: Gateway
+    bookings: BookingCheck = field(default_factory=lambda: BookingCheck(None))

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import grpc
+from grpc import aio
+
 from batzen.gateway.v1 import intents_pb2, payer_pb2, refunds_pb2
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
-from services.errors import DependencyUnavailable, ServiceError
+from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator.domain.attempts import next_attempt
 from services.orchestrator.domain.errors import AmountNotChargeable
 from services.orchestrator.domain.payment import Observation, derived_id
@@ -145,6 +148,16 @@ class Gateway:
         """Return what the gateway knows, without a reading at Stripe."""
         answer = await answered(self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), PEER)
         return GatewayAnswer(observation=observation(answer.observation))
+
+    async def payment_of(self, stripe_id: str) -> str | None:
+        """Return the payment that something of Stripe's belongs to; None if it belongs to none."""
+        call = self._intents.GetIntent(intents_pb2.GetIntentRequest(stripe_id=stripe_id))
+        try:
+            return (await call).observation.payment_id
+        except aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise PeerUnavailable(dependency=PEER) from error
 
     async def secrets(self, payment_id: str) -> GatewayAnswer:
         """Fetch what only the payer may have: client secret and next action."""

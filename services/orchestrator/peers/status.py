@@ -5,7 +5,7 @@ from __future__ import annotations
 from batzen.status.v1 import status_pb2
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.orchestrator.domain.payment import derived_id
-from services.orchestrator.domain.plan import Plan, Transition
+from services.orchestrator.domain.plan import Plan, Request, Transition
 from services.orchestrator.peers.refusals import answered
 from services.orchestrator.wire.payments import snapshot_message
 from services.shared.refusals import Refusal
@@ -40,6 +40,21 @@ class Status:
             request.first_transition.request_id = str(first.request_id)
             request.first_transition.snapshot.CopyFrom(snapshot_message(first.snapshot))
         return (await answered(self._stub.OpenPayment(request), PEER)).payment
+
+    async def set_links(self, plan: Plan, request: Request) -> status_pb2.Payment:
+        """Have the payment show its bookings as the plan has them; a repeat changes nothing."""
+        asked = status_pb2.SetPaymentLabelsRequest(
+            request_id=request.derived_id,
+            payment_id=plan.payment_id,
+            labels=plan.labels,
+            booking_ids=plan.booking_ids,
+        )
+        return (await answered(self._stub.SetPaymentLabels(asked), PEER)).payment
+
+    async def found(self, payment_filter: status_pb2.PaymentFilter, *, at_most: int) -> list[status_pb2.Payment]:
+        """Return the newest payments of a filter."""
+        asked = status_pb2.ListPaymentsRequest(filter=payment_filter, page_size=at_most)
+        return list((await answered(self._stub.ListPayments(asked), PEER)).payments)
 
     async def record(self, plan: Plan, transition: Transition) -> status_pb2.RecordTransitionResponse:
         """Write the payment's next revision. Raises `RevisionMoved` when it is not the next."""

@@ -10,6 +10,7 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceServicer
 from services.orchestrator.commands.command import Command, RequestT, ResponseT
 from services.orchestrator.commands.registry import Registry
+from services.orchestrator.domain.errors import BookingHasPayment
 from services.orchestrator.queries import Queries
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.syncs import Syncs
@@ -23,8 +24,34 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         """Serve each of `commands` as the RPC of its name: it is validated, then run."""
         self._queries = queries
         self._syncs = syncs
-        for command in commands:
-            setattr(self, command.name, _rpc(command, runner))
+        self._rpcs = {command.name: _rpc(command, runner) for command in commands}
+        for name, rpc in self._rpcs.items():
+            setattr(self, name, rpc if name != "StartPayment" else self._start_payment)
+
+    async def _start_payment(
+        self,
+        request: pb.StartPaymentRequest,
+        context: aio.ServicerContext[pb.StartPaymentRequest, Awaitable[pb.StartPaymentResponse]],
+    ) -> pb.StartPaymentResponse:
+        """Start a payment, or return the open one of the same booking where the caller takes that as well."""
+        try:
+            started: pb.StartPaymentResponse = await self._rpcs["StartPayment"](request, context)
+        except BookingHasPayment as refusal:
+            if request.on_open_payment != pb.ON_OPEN_PAYMENT_RETURN_EXISTING:
+                raise
+            session = await self._queries.open_payment(request, str(refusal.metadata["payment_id"]))
+            if session is None:
+                raise
+            return pb.StartPaymentResponse(session=session)
+        return started
+
+    async def FindPayments(
+        self,
+        request: pb.FindPaymentsRequest,
+        context: aio.ServicerContext[pb.FindPaymentsRequest, Awaitable[pb.FindPaymentsResponse]],
+    ) -> pb.FindPaymentsResponse:
+        """Return payments by what callers know them by."""
+        return pb.FindPaymentsResponse(payments=await self._queries.find(request))
 
     async def GetPaymentPlan(
         self,

@@ -37,7 +37,7 @@ def named(sql: str) -> Named:
 _MUTABLE: Final = (
     "stage", "quote_id", "currency_code", "total_minor", "parts", "attempt", "cancel_outcome",
     "mirror_version", "latest_snapshot", "revision", "failures", "next_step", "next_time",
-    "attempt_kind", "quote_holds_uses", "course",
+    "attempt_kind", "quote_holds_uses", "course", "booking_ids",
 )  # fmt: skip
 _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.session_type, p.session_name,
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,

@@ -191,6 +191,7 @@ class Store:
             next_step=plan.next_step,
             next_time=plan.next_time,
             course=json.dumps(codec.to_json(plan.course)),
+            booking_ids=list(plan.booking_ids),
             request_count=plan.request_count,
             work_class=plan.work_class,
             added_ids=[one.request_id for one in added],

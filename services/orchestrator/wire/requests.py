@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, cast
 from uuid import UUID
@@ -72,12 +73,9 @@ def check_start(request: orchestrator_pb2.StartPaymentRequest) -> None:
         raise FieldMissing(field="lines")
     if len(request.lines) > LINES_MAX:
         raise FieldInvalid(field="lines", detail=f"At most {LINES_MAX} lines.")
-    if len(request.booking_ids) > BOOKINGS_MAX:
-        raise FieldInvalid(field="booking_ids", detail=f"At most {BOOKINGS_MAX} bookings.")
-    for place, booking_id in enumerate(request.booking_ids):
-        fields.identifier(booking_id, field=f"booking_ids[{place}]")
-    if len(set(request.booking_ids)) != len(request.booking_ids):
-        raise FieldInvalid(field="booking_ids", detail="Each booking once.")
+    check_booking_ids(request.booking_ids)
+    if request.on_open_payment not in orchestrator_pb2.OnOpenPayment.values():
+        raise FieldInvalid(field="on_open_payment")
     fields.text(request.session_type, field="session_type", characters_max=TYPE_CHARACTERS_MAX)
     fields.text(request.session_name, field="session_name", characters_max=NAME_CHARACTERS_MAX)
     fields.reference(request.client_reference, field="client_reference")
@@ -90,6 +88,16 @@ def check_start(request: orchestrator_pb2.StartPaymentRequest) -> None:
     if len(sellers) > 1:
         raise TooManySellers(field="lines", sellers=len(sellers))
     fields.identifier(sellers[0], field="lines[0].seller_id")
+
+
+def check_booking_ids(booking_ids: Sequence[str]) -> None:
+    """Refuse bookings that are too many, named twice, or no ids."""
+    if len(booking_ids) > BOOKINGS_MAX:
+        raise FieldInvalid(field="booking_ids", detail=f"At most {BOOKINGS_MAX} bookings.")
+    for place, booking_id in enumerate(booking_ids):
+        fields.identifier(booking_id, field=f"booking_ids[{place}]")
+    if len(set(booking_ids)) != len(booking_ids):
+        raise FieldInvalid(field="booking_ids", detail="Each booking once.")
 
 
 def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str, *, quote_ttl: timedelta) -> NewPayment:
@@ -137,6 +145,31 @@ def derived_payment_id(key: RequestKey) -> str:
         if not holds_card_number(payment_id):
             break
     return payment_id
+
+
+def started_as(request_id: str) -> str:
+    """Return the id of the payment that the caller's StartPayment of this request id makes."""
+    key = RequestKey(
+        tenant_id=call_context.current_tenant(),
+        caller=call_context.current_caller().subject,
+        method="StartPayment",
+        request_id=fields.request_id(request_id),
+    )
+    return derived_payment_id(key)
+
+
+def check_named(named: str, *, field: str) -> None:
+    """Refuse what payments cannot be found by: no id, or no reference."""
+    if field == "client_reference":
+        fields.reference(named, field=field)
+    else:
+        fields.identifier(named, field=field)
+
+
+def is_same_cart(request: orchestrator_pb2.StartPaymentRequest, quote_request: bytes) -> bool:
+    """Whether a start has the lines, and so the currency, and the coupons of a payment that was started before."""
+    other = pricing_pb2.CreateQuoteRequest.FromString(quote_request)
+    return list(request.lines) == list(other.lines) and set(request.coupon_codes) == set(other.coupon_codes)
 
 
 def _payment_id(digest: bytes, request_id: UUID) -> str:
