@@ -80,6 +80,7 @@ class Keeper:
             },
         }
         draft = self._file.with_name(f"{self._file.name}.draft")
+        draft.touch(mode=0o600)  # it holds secrets of webhooks
         draft.write_text(json.dumps(kept, ensure_ascii=False, separators=(",", ":")))
         draft.replace(self._file)  # a reader finds the whole state or the one before
         self._took_s = time.perf_counter() - began

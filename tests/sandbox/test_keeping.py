@@ -139,6 +139,7 @@ async def test_a_killed_stand_in_has_what_it_wrote(tmp_path: Path) -> None:
         await eventually(lambda: file.exists() and session_id in file.read_text(), what="the session is in the file")
         process.kill()
         await process.wait()
+    assert file.stat().st_mode & 0o777 == 0o600
 
     async with serving(port, BATZEN_SANDBOX_STATE=str(file)) as (_, control):
         assert (await control.pay_session(url)).startswith("https://shop.example/done")
