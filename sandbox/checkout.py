@@ -6,7 +6,7 @@ becomes of the money after that shows in `payment_status`. Marked (U): unconfirm
 
 from typing import Any
 
-from sandbox import intents, lifecycle
+from sandbox import customers, intents, lifecycle
 from sandbox.errors import ApiError
 from sandbox.world import Object, World
 
@@ -29,8 +29,7 @@ def pay(world: World, session: Object, *, payment_method: str, email: str | None
     """Try to pay; returns the intent, which may ask for authentication. A decline is a 402 and leaves it open."""
     if session["status"] != "open":
         raise ApiError(f"This Checkout Session has a status of `{session['status']}`; it cannot be paid.")
-    if session["customer"] is None and email:
-        session["customer_email"] = email
+    _take_email(world, session, email)
     intent = _intent(world, session)
     params = {
         "payment_method": payment_method,
@@ -108,6 +107,17 @@ def _intent(world: World, session: Object) -> Object:
     session["payment_intent"] = intent["id"]
     world.reindex(session, field="payment_intent", before=None)
     return intent
+
+
+def _take_email(world: World, session: Object, email: str | None) -> None:
+    """Keep the address a payer typed, with the customer if there is one that has none."""
+    customers.check_email(email)
+    if not email:
+        return
+    if session["customer"] is None:
+        session["customer_email"] = email
+    elif not world.get("customer", session["customer"])["email"]:
+        customers.update(world, {"email": email}, session["customer"])
 
 
 def _details(world: World, session: Object) -> Object:

@@ -90,7 +90,7 @@ def _form(world: World, session: Object, *, problem: str | None, status: int = 2
 <p>A test page; no money moves.</p>
 {alert}{_table(world, session, amount)}
 <form method="post">
-{_email(session)}<label>Payment method
+{_email(world, session)}<label>Payment method
 <select name="payment_method">
 {_options(session["payment_method_types"])}
 </select></label>
@@ -113,9 +113,10 @@ def _named(item: Object) -> str:
     return f"{quantity} x {item['description']}" if quantity > 1 else str(item["description"])
 
 
-def _email(session: Object) -> str:
-    """Ask for an address unless the shop gave one."""
-    if session["customer"] is not None:
+def _email(world: World, session: Object) -> str:
+    """Ask for an address unless the customer has one."""
+    customer = world.find(session["customer"]) if session["customer"] else None
+    if customer is not None and customer.get("email"):
         return ""
     known = escape(session["customer_email"] or "", quote=True)
     return f'<label>E-mail\n<input type="email" name="email" autocomplete="email" value="{known}"></label>\n'

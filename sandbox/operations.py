@@ -110,7 +110,7 @@ OPERATIONS = (
         payment_intent_data.application_fee_amount payment_intent_data.capture_method payment_intent_data.description
         payment_intent_data.metadata payment_intent_data.receipt_email payment_intent_data.setup_future_usage
         payment_intent_data.statement_descriptor_suffix payment_intent_data.transfer_data
-        payment_intent_data.transfer_group""",
+        payment_intent_data.transfer_group payment_method_options.card.request_multicapture""",
     ),
     _operation("get /v1/checkout/sessions", sessions.list_all, f"{_DATED} customer payment_intent status"),
     _operation("get /v1/checkout/sessions/{session}", sessions.retrieve, "expand"),

@@ -18,7 +18,8 @@ _URL_MAX = 5000  # characters
 _REFERENCE_MAX = 200  # characters of `client_reference_id`
 _OF_PAYMENT = "payment_intent_data"
 _OF_SETUP = "setup_intent_data"
-_METHOD_LISTS = ("allowed_payment_method_types", "excluded_payment_method_types")
+# What the session's intent takes over of the session's own parameters.
+_TAKEN_OVER = ("allowed_payment_method_types", "excluded_payment_method_types", "payment_method_options")
 
 
 def create(world: World, params: dict[str, Any]) -> Object:
@@ -130,7 +131,7 @@ def _intent_data(world: World, params: dict[str, Any], *, amount: int) -> Object
     data: Object = dict(params.get(_OF_PAYMENT, {}))
     intents.check_split(world, data, amount=amount)
     data["metadata"] = merge_metadata({}, data.get("metadata", {}))
-    return data | {name: params[name] for name in _METHOD_LISTS if name in params}
+    return data | {name: params[name] for name in _TAKEN_OVER if name in params}
 
 
 def _new(world: World, params: dict[str, Any], *, amount: int, currency: str) -> Object:
@@ -177,7 +178,9 @@ def _new(world: World, params: dict[str, Any], *, amount: int, currency: str) ->
         "payment_link": None,
         "payment_method_collection": "if_required",
         "payment_method_configuration_details": None,
-        "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
+        "payment_method_options": {
+            "card": {"request_three_d_secure": "automatic"} | params.get("payment_method_options", {}).get("card", {})
+        },
         "allowed_payment_method_types": params.get("allowed_payment_method_types"),
         "excluded_payment_method_types": params.get("excluded_payment_method_types"),
         "payment_method_types": [],

@@ -194,7 +194,13 @@ async def test_authentication_goes_to_the_bank_and_back(v1: Api, control: Sandbo
 
 
 async def test_a_hold_completes_the_session_and_leaves_it_unpaid(v1: Api, control: SandboxControl) -> None:
-    session = await opened(v1, payment_intent_data={"capture_method": "manual"})
+    session = await opened(
+        v1,
+        payment_intent_data={"capture_method": "manual"},
+        payment_method_options={"card": {"request_multicapture": "if_available"}},
+    )
+    assert session.payment_method_types == ["card"]
+    assert session.payment_method_options.card.request_multicapture == "if_available"
 
     await control.pay_session(session.url)
 
@@ -354,6 +360,19 @@ async def test_the_page_shows_lines_and_choices_without_script(v1: Api, control:
     assert (wrong.status_code, "Choose a payment method." in wrong.text) == (400, True)
     assert 'role="alert">Your card was declined.' in again.text
     assert (after.status_code, unknown.status_code) == (410, 404)
+
+
+async def test_an_address_the_payer_types_goes_to_a_customer_without_one(v1: Api, control: SandboxControl) -> None:
+    customer = await v1.customers.create_async({})
+    session = await opened(v1, customer=customer.id)
+
+    with pytest.raises(Refused, match="Invalid email"):
+        await control.pay_session(session.url, email="payer@")
+    await control.pay_session(session.url, email="payer@example.com")
+
+    assert (await v1.customers.retrieve_async(customer.id)).email == "payer@example.com"
+    paid = await v1.checkout.sessions.retrieve_async(session.id)
+    assert paid.customer_details.email == "payer@example.com"
 
 
 async def test_the_page_has_what_the_session_has(v1: Api) -> None:
