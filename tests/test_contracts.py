@@ -38,7 +38,7 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorService": """CapturePayment RetryPayment ReschedulePayment PreservePayment
+    "OrchestratorService": """RetryPayment ReschedulePayment PreservePayment
         ResumePayment""",
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
@@ -72,8 +72,7 @@ GENERATED = {
 
 # Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
 ANNOUNCED_REASONS = {
-    "orchestrator": """CAPTURE_EXCEEDS_CAPTURABLE LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND CAPTURE_NOT_REPEATABLE
-        ATTEMPT_OPEN METADATA_TOO_LARGE""",
+    "orchestrator": """LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND ATTEMPT_OPEN METADATA_TOO_LARGE""",
     "status": "",
     "gateway": """CAPTURE_EXCEEDS_CAPTURABLE CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
         TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND

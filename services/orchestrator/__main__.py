@@ -23,8 +23,9 @@ from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
 from services.orchestrator.booking_claims import BookingClaims
+from services.orchestrator.captures import Captures
 from services.orchestrator.commands.registry import Registry, all_commands
-from services.orchestrator.domain.policies import ABANDONED_AFTER, quote_ttl
+from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
 from services.orchestrator.event_sink import SinkServicer
 from services.orchestrator.held_payments import HeldPayments
@@ -161,8 +162,9 @@ def wired(
     outbox = TransitionOutbox(peers.status, peers.gateway, now=clock.now, metrics=metrics)
     claims = BookingClaims(claim_store, now=clock.now)
     steps = Steps(outbox, peers, claims)
-    due_steps = all_due_steps(steps, peers)
-    commands = all_commands(steps, due_steps, outbox, peers, quote_ttl=quote_ttl(abandoned_after), now=clock.now)
+    captures = Captures(outbox, peers)
+    due_steps = all_due_steps(steps, captures, peers)
+    commands = all_commands(steps, due_steps, captures, outbox, peers, abandoned_after=abandoned_after, now=clock.now)
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
     syncs = Syncs(payments, steps, outbox, peers)
     return Parts(

@@ -101,7 +101,8 @@ class Queries:
             amount_minor = request.amount.amount_minor
         if amount_minor > now.refundable_minor:
             raise RefundExceedsRefundable(refundable_minor=now.refundable_minor)
-        parts = split.with_refunded(plan.parts, now.refunded_minor + now.refund_pending_minor)
+        captured = split.with_captured(plan.parts, now.captured_minor)
+        parts = split.with_refunded(captured, now.refunded_minor + now.refund_pending_minor)
         return pb.PreviewRefundResponse(
             amount=money(amount_minor, currency),
             refundable=money(now.refundable_minor, currency),

@@ -224,12 +224,13 @@ class Steps:
     ) -> None:
         """Cancel the intent and with it the payment; if money was or may be taken, see what is true instead.
 
-        What the cancelled intent will mean is saved first, since its webhook may be faster than our answer. The
-        gateway keeps what came of a try under its request id, also that nothing did, so each try has an id of its own.
+        Where a part of a hold was captured, what is left of it is released, and the payment has SUCCEEDED. What the
+        cancelled intent will mean is saved first, since its webhook may be faster than our answer. The gateway keeps
+        what came of a try under its request id, also that nothing did, so each try has an id of its own.
         Raises `DependencyUnavailable` when the intent can still be cancelled, and is not.
         """
         plan, point = work.plan, cancel_outcome.lower()
-        plan.cancel_outcome = cancel_outcome
+        plan.cancel_outcome = State.SUCCEEDED if plan.latest_snapshot.amounts.captured_minor else cancel_outcome
         await work.save(f"{point}.begin", request=request)
         fact = f"step:{point}:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
         request_id = str(derived_id(plan.payment_id, fact))
@@ -240,6 +241,7 @@ class Steps:
             _logger.warning("%s is not cancelled: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
             sync = self._peers.gateway.sync_intent(plan.payment_id)
             work.apply((await crash_points.call(f"{point}.sync", sync)).observation)
-            plan.cancel_outcome = None
+            if plan.cancel_outcome is not State.SUCCEEDED:  # or a try before released what was left
+                plan.cancel_outcome = None
         if plan.latest_snapshot.is_cancelable:
             raise PeerUnavailable(dependency="gateway")

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2
-from services.orchestrator.domain.payment import TAKEN
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.peers import Peers
@@ -20,6 +19,7 @@ from services.runtime.rpc import call_context
 from services.runtime.rpc.callers import Callers
 from services.runtime.rpc.limits import CallerLimits, Limits
 from services.runtime.work.shared_readings import SharedReadings
+from services.shared.states import State
 
 PAUSE_S: Final = 0.5
 """Between two readings of one payment. The first is made at once; a page that asks without end causes two a second."""
@@ -83,7 +83,7 @@ def is_over(plan: Plan) -> bool:
     amounts = plan.latest_snapshot.amounts
     return (
         plan.stage is Stage.ENDED
-        and plan.latest_snapshot.collection in TAKEN
+        and plan.latest_snapshot.collection is State.SUCCEEDED
         and not plan.pending
         and plan.observed_version <= plan.mirror_version
         and amounts.refund_pending_minor == 0

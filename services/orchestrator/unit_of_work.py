@@ -119,7 +119,7 @@ class UnitOfWork:
             self.keep_alive()
         if before.collection is not snapshot.collection:
             self.plan_next()
-        self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
+        self.end_quote(quote.next_state(self.plan.quote_state, snapshot))
 
     def recorded(self, transition: Transition, answer: status_pb2.RecordTransitionResponse) -> None:
         """Note that status has recorded a transition."""
@@ -135,7 +135,7 @@ class UnitOfWork:
     def adopt(self, payment: status_pb2.Payment, snapshot: Snapshot) -> None:
         """Go on from what status holds of a payment that a plan of which nothing is left has moved before."""
         self.plan.revision, self.plan.latest_snapshot = payment.revision, snapshot
-        self.end_quote(quote.next_state(self.plan.quote_state, snapshot.collection))
+        self.end_quote(quote.next_state(self.plan.quote_state, snapshot))
 
     @property
     def has_seen_intent(self) -> bool:
@@ -243,7 +243,11 @@ class UnitOfWork:
         plan = self.plan
         plan.mirror_version, self._observation = observation.mirror_version, observation
         amounts = observation.amounts
-        plan.parts = split.with_refunded(plan.parts, amounts.refunded_minor + amounts.refund_pending_minor)
+        parts = split.with_captured(plan.parts, amounts.captured_minor)
+        plan.parts = split.with_refunded(parts, amounts.refunded_minor + amounts.refund_pending_minor)
+        plan.course = plan.course.with_hold(
+            observation.hold_expire_time, can_capture_again=observation.can_capture_again
+        )
 
     def _follow(self, observation: Observation, *, after_revision: int | None = None) -> None:
         """Enqueue what follows from an observation.
@@ -262,6 +266,9 @@ class UnitOfWork:
             self.enqueue(snapshot, fact, is_derived=is_derived)
         if snapshot.collection is State.SUCCEEDED or snapshot.collection in ENDED_WITHOUT_MONEY:
             self.end()
+        elif snapshot.collection is State.AUTHORIZED:
+            plan.stage = Stage.COLLECTING  # also of money that came after the end: a hold has an end of its own
+            self.plan_next()
 
     def end(self) -> None:
         """Collect nothing any more."""
@@ -273,6 +280,10 @@ class UnitOfWork:
         if plan.next_step is NextStep.EXPIRE:
             until = agenda.waiting_ends(plan, self._abandoned_after, self._now())
             plan.next_time = until if plan.next_time is None else max(plan.next_time, until)
+
+    def look_again(self) -> None:
+        """Leave what is planned as it is, and come back to it later: what is to be known before is not known yet."""
+        self.plan.next_time = self._now() + policies.LOOK_AGAIN_AFTER
 
     def plan_next(self) -> None:
         """Plan what is done by itself, as the collection stands now. A payer who is waited for is not waited less."""

@@ -13,7 +13,7 @@ from batzen.pricing.v1 import pricing_pb2
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable
-from services.orchestrator.domain.policies import ABANDONED_AFTER, quote_ttl
+from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.wire.requests import derived_payment_id, new_payment
 from services.runtime.database.connections import plain_dsn
 from services.shared.refusals import Refusal
@@ -42,7 +42,7 @@ def unwritten(replica: Orchestrator) -> Any:
 
 def quote_request(asked: StartPaymentRequest) -> pricing_pb2.CreateQuoteRequest:
     """Return how the lines of a start are priced."""
-    payment = new_payment(asked, derived_payment_id(shop_key(asked)), quote_ttl=quote_ttl(ABANDONED_AFTER))
+    payment = new_payment(asked, derived_payment_id(shop_key(asked)), abandoned_after=ABANDONED_AFTER)
     return pricing_pb2.CreateQuoteRequest.FromString(payment.quote_request)
 
 

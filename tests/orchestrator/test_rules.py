@@ -19,6 +19,7 @@ from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, Observatio
 from services.orchestrator.domain.plan import RequestKey
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
+from services.orchestrator.domain.terms import Terms, Timing
 from services.orchestrator.wire.requests import derived_payment_id
 from services.shared import fields
 from services.shared.cards import holds_card_number
@@ -28,6 +29,7 @@ from services.status.domain.snapshot import MOVES
 
 DECLINE = PaymentError(code="card_declined", decline_code="generic_decline", message="No.", recoverable=True)
 TAKEN = Amounts(authorized_minor=100, captured_minor=100)
+PART_TAKEN = Amounts(authorized_minor=100, capturable_minor=60, captured_minor=40)
 
 collections = st.sampled_from(
     [*transitions.COLLECTION_OF_INTENT.values(), State.INITIALIZED, State.EXPIRED, State.FAILED]
@@ -266,35 +268,34 @@ def test_a_derived_id_is_the_same_for_ever_and_of_its_fact_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "collection", "after"),
+    ("before", "latest", "after"),
     [
-        (None, State.INITIALIZED, None),
-        (None, State.PROCESSING, None),
-        (None, State.AUTHORIZED, QuoteState.REDEEMED),
-        (None, State.SUCCEEDED, QuoteState.REDEEMED),
-        (None, State.FAILED, QuoteState.RELEASED),
-        (None, State.CANCELED, QuoteState.RELEASED),
-        (None, State.EXPIRED, QuoteState.RELEASED),
-        (QuoteState.RELEASED, State.PROCESSING, QuoteState.RELEASED),  # money may be coming, and is not there
-        (QuoteState.RELEASED, State.SUCCEEDED, QuoteState.REDEEMED),
-        (
-            QuoteState.REDEEMED,
-            State.CANCELED,
-            QuoteState.REDEEMED,
-        ),  # a hold that was given up: the use is spent
+        (None, Snapshot(), None),
+        (None, Snapshot(collection=State.PROCESSING), None),
+        (None, Snapshot(collection=State.AUTHORIZED), None),  # held, and nothing captured: it may still come to nothing
+        (None, Snapshot(collection=State.AUTHORIZED, amounts=PART_TAKEN), QuoteState.REDEEMED),
+        (None, Snapshot(collection=State.SUCCEEDED), QuoteState.REDEEMED),
+        (None, Snapshot(collection=State.FAILED), QuoteState.RELEASED),
+        (None, Snapshot(collection=State.CANCELED), QuoteState.RELEASED),
+        (None, Snapshot(collection=State.EXPIRED), QuoteState.RELEASED),
+        # Money may be coming, and is not there.
+        (QuoteState.RELEASED, Snapshot(collection=State.PROCESSING), QuoteState.RELEASED),
+        (QuoteState.RELEASED, Snapshot(collection=State.AUTHORIZED), QuoteState.RELEASED),
+        (QuoteState.RELEASED, Snapshot(collection=State.SUCCEEDED), QuoteState.REDEEMED),
+        (QuoteState.REDEEMED, Snapshot(collection=State.CANCELED), QuoteState.REDEEMED),
     ],
 )
 def test_a_quote_is_redeemed_for_money_and_released_for_none(
-    before: QuoteState | None, collection: State, after: QuoteState | None
+    before: QuoteState | None, latest: Snapshot, after: QuoteState | None
 ) -> None:
-    assert quote.next_state(before, collection) == after
+    assert quote.next_state(before, latest) == after
 
 
 @given(st.lists(snapshots, max_size=6))
 def test_what_was_redeemed_stays_so_and_what_was_decided_stays_decided(way: list[Snapshot]) -> None:
     states: list[QuoteState | None] = [None]
     for snapshot in way:
-        states.append(quote.next_state(states[-1], snapshot.collection))
+        states.append(quote.next_state(states[-1], snapshot))
     order = [None, QuoteState.RELEASED, QuoteState.REDEEMED]
     assert all(order.index(before) <= order.index(after) for before, after in pairwise(states))
 
@@ -344,7 +345,9 @@ def test_what_is_a_sign_of_life_of_the_payer(before: Snapshot, after: Snapshot, 
 
 def test_a_quote_stands_for_as_long_as_any_payment_may_wait_for_its_payer() -> None:
     for abandoned_after in (timedelta(seconds=1), policies.ABANDONED_AFTER, timedelta(days=30)):
-        assert policies.quote_ttl(abandoned_after) > policies.life_max(abandoned_after) > abandoned_after
+        at_once = policies.quote_ttl(Terms(), abandoned_after)
+        held = policies.quote_ttl(Terms(timing=Timing.MANUAL_CAPTURE), abandoned_after)
+        assert held - policies.HOLD_MAX >= at_once > policies.life_max(abandoned_after) > abandoned_after
 
 
 # Ids.
@@ -402,12 +405,23 @@ def test_the_ids_of_the_client_are_told_by_their_time() -> None:
 # Parts and refunds.
 
 
+def whole(*, seller_id: str, gross_minor: int, fee_minor: int, refunded_minor: int = 0) -> PaymentPart:
+    """Return a part that was captured whole."""
+    return PaymentPart(
+        seller_id=seller_id,
+        gross_minor=gross_minor,
+        fee_minor=fee_minor,
+        captured_minor=gross_minor,
+        refunded_minor=refunded_minor,
+    )
+
+
 @st.composite
 def refunds_of_a_payment(draw: st.DrawFn) -> tuple[list[PaymentPart], list[int]]:
     """Return parts, and refunds that together give all of them back."""
     grosses = draw(st.lists(st.integers(0, 2_000), min_size=1, max_size=5).filter(any))
     parts = [
-        PaymentPart(seller_id=f"seller_{place}", gross_minor=gross_minor, fee_minor=draw(st.integers(0, gross_minor)))
+        whole(seller_id=f"seller_{place}", gross_minor=gross_minor, fee_minor=draw(st.integers(0, gross_minor)))
         for place, gross_minor in enumerate(grosses)
     ]
     left, amounts = sum(grosses), []
@@ -436,9 +450,9 @@ def test_refunds_in_whatever_steps_take_back_each_part_and_its_fee_exactly(
 
 def test_a_refund_falls_to_the_parts_by_what_is_left_of_them_the_largest_remainder_up() -> None:
     parts = [
-        PaymentPart(seller_id="s1", gross_minor=10_000, fee_minor=1_500),
-        PaymentPart(seller_id="s2", gross_minor=5_000, fee_minor=750),
-        PaymentPart(seller_id="s3", gross_minor=3_000, fee_minor=450),
+        whole(seller_id="s1", gross_minor=10_000, fee_minor=1_500),
+        whole(seller_id="s2", gross_minor=5_000, fee_minor=750),
+        whole(seller_id="s3", gross_minor=3_000, fee_minor=450),
     ]
     shares = refund.by_part(100, parts)
     assert [one.gross_minor for one in shares] == [55, 28, 17]
@@ -446,7 +460,7 @@ def test_a_refund_falls_to_the_parts_by_what_is_left_of_them_the_largest_remaind
 
 
 def test_no_more_is_allocated_than_is_left() -> None:
-    part = PaymentPart(seller_id="s1", gross_minor=100, fee_minor=15, refunded_minor=60)
+    part = whole(seller_id="s1", gross_minor=100, fee_minor=15, refunded_minor=60)
     assert split.allocate(40, [part]) == [40]
     with pytest.raises(ValueError, match="more than is left"):
         split.allocate(41, [part])
@@ -455,7 +469,7 @@ def test_no_more_is_allocated_than_is_left() -> None:
 @pytest.mark.parametrize(("refunded_minor", "of_part"), [(0, (100, 15)), (90, (10, 1)), (110, (0, 0))])
 def test_what_was_taken_beyond_the_total_is_of_no_part(refunded_minor: int, of_part: tuple[int, int]) -> None:
     """Stripe took 120 where 100 were asked for: an operator sees what a refund of the rest does."""
-    part = PaymentPart(seller_id="s1", gross_minor=100, fee_minor=15, refunded_minor=refunded_minor)
+    part = whole(seller_id="s1", gross_minor=100, fee_minor=15, refunded_minor=refunded_minor)
     [given_back] = refund.by_part(120 - refunded_minor, [part])
     assert (given_back.gross_minor, given_back.fee_minor) == of_part
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from batzen.orchestrator.v1.orchestrator_pb2 import CancelPaymentRequest, CancelPaymentResponse
 from services.errors import PeerUnavailable
+from services.orchestrator.captures import Captures
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.errors import PaymentState
 from services.orchestrator.domain.payment import OUTCOME_UNKNOWN
-from services.orchestrator.domain.plan import Request, RequestKey
+from services.orchestrator.domain.plan import Plan, Request, RequestKey
 from services.orchestrator.steps import Steps
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
@@ -19,14 +21,15 @@ from services.shared.states import State
 
 
 class CancelPayment(Command[CancelPaymentRequest, CancelPaymentResponse]):
-    """Cancels a payment of which no money was taken."""
+    """Cancels a payment of which no money was taken, or releases what is left of a hold."""
 
     request_type = CancelPaymentRequest
     response_type = CancelPaymentResponse
     is_urgent: ClassVar[bool] = True
 
-    def __init__(self, steps: Steps, outbox: TransitionOutbox) -> None:
+    def __init__(self, steps: Steps, captures: Captures, outbox: TransitionOutbox) -> None:
         self._steps = steps
+        self._captures = captures
         self._outbox = outbox
 
     def validate(self, message: CancelPaymentRequest) -> None:
@@ -39,17 +42,27 @@ class CancelPayment(Command[CancelPaymentRequest, CancelPaymentResponse]):
         return message.payment_id
 
     async def perform(self, work: UnitOfWork, request: Request, message: CancelPaymentRequest) -> CancelPaymentResponse:
-        """Cancel the payment, unless it is cancelled."""
-        latest = work.plan.latest_snapshot
-        if latest.collection is not State.CANCELED:
-            if not request.calling and not latest.is_cancelable:
+        """Cancel the payment, unless it is cancelled; a capture that was decided before comes first."""
+        plan = work.plan
+        if not request.calling:
+            await self._captures.settle(work)
+            latest = plan.latest_snapshot
+            if latest.collection is not State.CANCELED and not latest.is_cancelable:
                 raise PaymentState(state=latest.collection)
+        if not _is_called_off(plan, request):
             await self._steps.cancel(work, cancel_outcome=State.CANCELED, reason="REQUESTED", request=request)
+            request = replace(request, calling=True)
             await work.save("cancel.outcome")
             await self._outbox.try_flush_outbox(work)
-            latest = work.plan.latest_snapshot
-            if latest.reason == OUTCOME_UNKNOWN:
+            if plan.latest_snapshot.reason == OUTCOME_UNKNOWN:
                 raise PeerUnavailable(dependency="gateway")  # the request stays open until Stripe says it
-            if latest.collection is not State.CANCELED:
-                raise PaymentState(state=latest.collection)
+            if not _is_called_off(plan, request):
+                raise PaymentState(state=plan.latest_snapshot.collection)
         return CancelPaymentResponse(payment=await self._outbox.payment(work))
+
+
+def _is_called_off(plan: Plan, request: Request) -> bool:
+    """Whether a payment is cancelled, or the rest of its hold released by a cancel that was decided."""
+    collection = plan.latest_snapshot.collection
+    is_released = request.calling and plan.cancel_outcome is State.SUCCEEDED
+    return collection is State.CANCELED or (is_released and collection is State.SUCCEEDED)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.orchestrator.captures import Captures
 from services.orchestrator.commands.attach_booking import AttachBooking
 from services.orchestrator.commands.cancel import CancelPayment
+from services.orchestrator.commands.capture import CapturePayment
 from services.orchestrator.commands.command import Command
 from services.orchestrator.commands.refund import RefundPayment
 from services.orchestrator.commands.start import StartPayment
@@ -37,17 +39,19 @@ class Registry:
 def all_commands(
     steps: Steps,
     due_steps: DueSteps,
+    captures: Captures,
     outbox: TransitionOutbox,
     peers: Peers,
     *,
-    quote_ttl: timedelta,
+    abandoned_after: timedelta,
     now: Callable[[], datetime],
 ) -> Registry:
     """Return the commands of this service."""
     return Registry(
-        StartPayment(steps, due_steps, outbox, peers, quote_ttl=quote_ttl),
+        StartPayment(steps, due_steps, outbox, peers, abandoned_after=abandoned_after),
         SubmitPayment(outbox, peers, now=now),
-        CancelPayment(steps, outbox),
+        CapturePayment(captures, outbox),
+        CancelPayment(steps, captures, outbox),
         RefundPayment(outbox, peers),
         AttachBooking(outbox, peers, steps.claims),
     )

@@ -20,6 +20,7 @@ from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.requests import check_start, derived_payment_id, new_payment
+from services.orchestrator.wire.terms import untimely
 from services.runtime.work.loops import detached
 
 
@@ -31,14 +32,20 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
     starts_payment: ClassVar[bool] = True
 
     def __init__(
-        self, steps: Steps, due_steps: DueSteps, outbox: TransitionOutbox, peers: Peers, *, quote_ttl: timedelta
+        self,
+        steps: Steps,
+        due_steps: DueSteps,
+        outbox: TransitionOutbox,
+        peers: Peers,
+        *,
+        abandoned_after: timedelta,
     ) -> None:
         self._steps = steps
         self._due_steps = due_steps
         self._claims = steps.claims
         self._outbox = outbox
         self._peers = peers
-        self._quote_ttl = quote_ttl
+        self._abandoned_after = abandoned_after
         self._quoting: dict[str, asyncio.Task[pricing_pb2.Quote]] = {}
         """The quotes of payments whose rows were just written, until their start takes them."""
         self._paused: set[str] = set()
@@ -66,8 +73,14 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         the first or by a repeat, the quote stands until its time is over, and what it holds is given back then. So
         that no coupon waits for that, a start with coupons is priced once its row is written; so is one of a tenant
         that took no new payments when it was last asked, whose row is probably not written.
+
+        What it plans for a time that is past is refused before either.
         """
-        payment = new_payment(message, request.payment_id, quote_ttl=self._quote_ttl)
+        payment = new_payment(message, request.payment_id, abandoned_after=self._abandoned_after)
+        problem = untimely(payment.terms, now)
+        # A repeat is answered as the first was, however late it comes.
+        if problem is not None and not await store.is_known(request.key.tenant_id, request.payment_id):
+            raise problem
         await self._claim(store, request, payment)
         if message.coupon_codes or request.key.tenant_id in self._paused:
             plan = await self._written(store, request, payment, now=now)

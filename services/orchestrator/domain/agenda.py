@@ -12,8 +12,13 @@ from typing import Final
 
 from services.orchestrator.domain.payment import EXPIRABLE
 from services.orchestrator.domain.plan import DueFor, NextStep, Plan, Stage
-from services.orchestrator.domain.policies import life_max
-from services.shared.states import State
+from services.orchestrator.domain.policies import (
+    LOOK_AGAIN_AFTER,
+    RELEASE_BEFORE_LAPSE,
+    WARN_HOLD_BEFORE,
+    life_max,
+)
+from services.shared.states import AttentionReason, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,25 @@ def _expiry(plan: Plan, abandoned_after: timedelta, now: datetime) -> Appointmen
     return Appointment(step=NextStep.EXPIRE, time=waiting_ends(plan, abandoned_after, now))
 
 
+def _hold(plan: Plan, _: timedelta, now: datetime) -> Appointment:
+    """Return what is done with a hold: captured when its caller said so, else released or warned of before it lapses.
+
+    When it lapses is what Stripe says. After that it is read until Stripe says what became of it. A hold that came
+    after the payment had ended is captured by nobody but an operator.
+    """
+    lapse, capture_time = plan.course.hold_expire_time, plan.terms.capture_time
+    is_late_money = plan.latest_snapshot.needs(AttentionReason.LATE_MONEY)
+    if capture_time is not None and not is_late_money and (lapse is None or capture_time < lapse):
+        return Appointment(step=NextStep.CAPTURE, time=capture_time)
+    if lapse is None or lapse <= now:
+        return Appointment(step=NextStep.LOOK, time=now + LOOK_AGAIN_AFTER)
+    if plan.terms.release_before_lapse:
+        return Appointment(step=NextStep.RELEASE, time=lapse - RELEASE_BEFORE_LAPSE)
+    if not plan.course.hold_warned:
+        return Appointment(step=NextStep.WARN_HOLD, time=lapse - WARN_HOLD_BEFORE)
+    return Appointment(step=NextStep.LOOK, time=lapse)
+
+
 DUE_FOR: Final[Mapping[NextStep, DueFor]] = {
     NextStep.GIVE_UP_START: DueFor.MONEY,
     NextStep.EXPIRE: DueFor.EXPIRY,
@@ -50,7 +74,7 @@ DUE_FOR: Final[Mapping[NextStep, DueFor]] = {
 """What a payment is due for when its next step is: nobody waits for an EXPIRY."""
 
 Rule = Callable[[Plan, timedelta, datetime], Appointment | None]
-RULES: Final[Mapping[State, Rule]] = dict.fromkeys(EXPIRABLE, _expiry)
+RULES: Final[Mapping[State, Rule]] = {**dict.fromkeys(EXPIRABLE, _expiry), State.AUTHORIZED: _hold}
 """Where the collection stands → what is planned as it comes to stand there."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from services.orchestrator.domain.captures import Capture
 from services.orchestrator.domain.terms import Collection
 
 
@@ -24,7 +25,34 @@ class Course:
     """When what is held lapses at Stripe."""
     hold_warned: bool = False
     """An operator was told that the hold is about to lapse."""
+    can_capture_again: bool = False
+    """A part of what is held may be captured, and more later."""
+    captures: tuple[Capture, ...] = ()
+    """Those that were decided and have no answer yet, the oldest first."""
     preserve_time: datetime | None = None
     """Until when the payer has asked to be waited for."""
     recovery_count: int = 0
     recovered_from: str = ""
+
+    def capture(self, request_id: str) -> Capture | None:
+        """Return the capture that was decided for a request, if there is one without an answer."""
+        return next((one for one in self.captures if one.request_id == request_id), None)
+
+    def with_hold(self, expire_time: datetime | None, *, can_capture_again: bool) -> Course:
+        """Return how it goes once it was seen how long the hold lasts; of a hold that lasts longer nobody was told."""
+        is_longer = expire_time is not None and (self.hold_expire_time is None or expire_time > self.hold_expire_time)
+        return replace(
+            self,
+            hold_expire_time=expire_time,
+            can_capture_again=can_capture_again,
+            hold_warned=self.hold_warned and not is_longer,
+        )
+
+    def with_capture(self, capture: Capture) -> Course:
+        """Return how it goes once a capture was decided, or something is known of it."""
+        others = tuple(one for one in self.captures if one.request_id != capture.request_id)
+        return replace(self, captures=(*others, capture))
+
+    def without_capture(self, request_id: str) -> Course:
+        """Return how it goes once a capture has its answer."""
+        return replace(self, captures=tuple(one for one in self.captures if one.request_id != request_id))

@@ -95,6 +95,24 @@ class RefundRefused(FailedPrecondition):
     reason = "REFUND_REFUSED"
 
 
+class CaptureExceedsCapturable(FailedPrecondition):
+    """More than what is held and not captured yet."""
+
+    reason = "CAPTURE_EXCEEDS_CAPTURABLE"
+
+
+class CaptureNotRepeatable(FailedPrecondition):
+    """Stripe captures this charge once: a part releases the rest, which only the final capture may."""
+
+    reason = "CAPTURE_NOT_REPEATABLE"
+
+
+class CaptureRefused(FailedPrecondition):
+    """Stripe refuses this capture for good; what is held is still held."""
+
+    reason = "CAPTURE_REFUSED"
+
+
 class NotOffered(ServiceError):
     """This way of taking or collecting money is not offered by this version."""
 

@@ -14,8 +14,6 @@ NAMESPACE: Final = uuid.UUID("6b4f7c1e-58a3-4c0e-9a53-3b7f0f6d2b11")
 """Of the ids we derive. Never changes: an id that is derived twice must be the same."""
 
 ENDED_WITHOUT_MONEY: Final = frozenset({State.FAILED, State.CANCELED, State.EXPIRED})
-TAKEN: Final = frozenset({State.AUTHORIZED, State.SUCCEEDED})
-"""Money is there, or held at the bank: the price was charged."""
 SUBMITTABLE: Final = frozenset({State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION})
 EXPIRABLE: Final = frozenset({State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION})
 """Only while it is the payer's turn: a payment that is processing is never cancelled by a clock."""
@@ -32,6 +30,9 @@ OUTCOME_NOT_RECORDED_YET: Final = "OUTCOME_NOT_RECORDED_YET"
 """Reason of a payment in an answer that was given while status was away; never recorded."""
 START_EXPIRED: Final = "START_EXPIRED"
 """Reason of a payment whose start did not come to an intent in time."""
+
+HOLD_LAPSED: Final = "HOLD_LAPSED"
+"""Reason of a payment whose hold ended at Stripe by itself, with nothing captured."""
 
 
 class StoredSnapshot(TypedDict):
@@ -85,7 +86,11 @@ class Snapshot:
     @property
     def is_stuck(self) -> bool:
         """Whether it is recorded as stuck."""
-        return any(one.reason == AttentionReason.STUCK for one in self.attentions)
+        return self.needs(AttentionReason.STUCK)
+
+    def needs(self, reason: AttentionReason) -> bool:
+        """Whether an operator is needed for this, too."""
+        return any(one.reason == reason for one in self.attentions)
 
     @property
     def is_unheard(self) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.orchestrator.domain.payment import EXPIRABLE, Snapshot
+from services.orchestrator.domain.terms import Terms, Timing
 from services.shared.states import Cause
 
 DECLINES_MAX: Final = 10
@@ -30,6 +31,14 @@ PARKED_AFTER_TRIES: Final = 20
 LOOK_AGAIN_AFTER: Final = timedelta(hours=1)
 """How often a payment is read again at Stripe that should long have come to an end there."""
 
+HOLD_MAX: Final = timedelta(days=31)
+"""How long a hold lasts at most: the longest that Stripe documents is 30 days, an extended authorization's."""
+WARN_HOLD_BEFORE: Final = timedelta(days=1)
+"""How long before a hold lapses an operator hears that nobody is going to capture it: a working day to do so."""
+RELEASE_BEFORE_LAPSE: Final = timedelta(hours=1)
+"""How long before it would lapse a hold is released that its caller wants released. An outage of ours, and the tries
+after it, have room in it; the payer has their money back hours or days before a bank's own end of the hold."""
+
 
 def life_max(abandoned_after: timedelta) -> timedelta:
     """Return how long after its start a payer is waited for, whatever sign of life they give.
@@ -39,12 +48,14 @@ def life_max(abandoned_after: timedelta) -> timedelta:
     return DEBIT_FAILS_AFTER_MAX + abandoned_after
 
 
-def quote_ttl(abandoned_after: timedelta) -> timedelta:
+def quote_ttl(terms: Terms, abandoned_after: timedelta) -> timedelta:
     """Return how long a quote has to stand: as long as its payer may take, and what is decided after their last try.
 
-    What a quote holds is given back as soon as its payment ends, so a long time costs nothing.
+    That of a hold stands until the hold has ended, since it is redeemed by the first capture. What a quote holds is
+    given back as soon as its payment ends, so a long time costs nothing.
     """
-    return life_max(abandoned_after) + LOOK_AGAIN_AFTER
+    held = HOLD_MAX if terms.timing is Timing.MANUAL_CAPTURE else timedelta()
+    return life_max(abandoned_after) + held + LOOK_AGAIN_AFTER
 
 
 def is_sign_of_life(before: Snapshot, after: Snapshot) -> bool:

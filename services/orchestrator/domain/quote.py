@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, TAKEN
+from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, Snapshot
 from services.shared.states import State
 
 
@@ -22,11 +22,13 @@ OVER_LIMIT: Final = "OVER_LIMIT"
 """Redeeming a quote took a coupon over its limit."""
 
 
-def next_state(before: QuoteState | None, collection: State) -> QuoteState | None:
+def next_state(before: QuoteState | None, latest: Snapshot) -> QuoteState | None:
     """Return what becomes of a payment's quote; None while that is open.
 
-    What was redeemed stays so. What was released is redeemed all the same when money comes late.
+    What was redeemed stays so. What was released is redeemed all the same when money comes late. A hold redeems with
+    its first capture, not before: what ends without one gives back what the quote holds, and pricing never has to take
+    back what it redeemed. Until then the quote stands, since it lives as long as any hold (`policies.quote_ttl`).
     """
-    if before is QuoteState.REDEEMED or collection in TAKEN:
+    if before is QuoteState.REDEEMED or latest.collection is State.SUCCEEDED or latest.amounts.captured_minor:
         return QuoteState.REDEEMED
-    return QuoteState.RELEASED if collection in ENDED_WITHOUT_MONEY else before
+    return QuoteState.RELEASED if latest.collection in ENDED_WITHOUT_MONEY else before

@@ -7,6 +7,7 @@ from typing import Final
 
 from services.orchestrator.domain.payment import (
     ENDED_WITHOUT_MONEY,
+    HOLD_LAPSED,
     OUTCOME_UNKNOWN,
     START_EXPIRED,
     SUBMITTED,
@@ -29,6 +30,7 @@ COLLECTION_OF_INTENT: Final = {
 """How an intent stands at Stripe → how far the collection has come."""
 
 UNTIL_IT_MOVES: Final = frozenset({AttentionReason.STUCK})
+UNTIL_NOTHING_IS_HELD: Final = frozenset({AttentionReason.HOLD_LAPSES})
 UNTIL_RESOLVED: Final = frozenset(
     {
         AttentionReason.LATE_MONEY,
@@ -37,21 +39,24 @@ UNTIL_RESOLVED: Final = frozenset(
         AttentionReason.QUOTE_REFUSED,
     }
 )
-"""Our own reasons for attention, by how long each stands: until the payment moves by itself again, or until an operator
-has resolved it. Every other reason is the gateway's, and stands as long as its newest observation gives it."""
-OURS: Final = UNTIL_IT_MOVES | UNTIL_RESOLVED
+"""Our own reasons for attention, by how long each stands: until the payment moves by itself again, until nothing is
+held any more, or until an operator has resolved it. Every other reason is the gateway's, and stands as long as its
+newest observation gives it."""
+OURS: Final = UNTIL_IT_MOVES | UNTIL_NOTHING_IS_HELD | UNTIL_RESOLVED
 
 
 def observed(before: Snapshot, observation: Observation, *, cancel_outcome: State | None) -> Snapshot:
     """Return what is true after `observation`.
 
-    `cancel_outcome` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED. What is
-    paid stays paid: only the amounts move then. Money that comes after the payment ended without money is applied, and
-    needs an operator. The gateway's own attention goes when the observation does not have it.
+    `cancel_outcome` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED. A hold
+    that lapsed is EXPIRED, whoever tried to cancel it. What is paid stays paid: only the amounts move then. Money that
+    comes after the payment ended without money is applied, and needs an operator. The gateway's own attention goes when
+    the observation does not have it.
     """
     collection = _collection_of(observation)
     last_error, reason = observation.last_error, ""
-    attentions = tuple(one for one in moving(before).attentions if one.reason in OURS)
+    ours = OURS if observation.amounts.capturable_minor else OURS - UNTIL_NOTHING_IS_HELD
+    attentions = tuple(one for one in moving(before).attentions if one.reason in ours)
     if observation.attention is not None:
         attentions = (observation.attention, *attentions)
     if before.collection is State.SUCCEEDED:
@@ -61,7 +66,12 @@ def observed(before: Snapshot, observation: Observation, *, cancel_outcome: Stat
         if before.collection in ENDED_WITHOUT_MONEY:
             collection, reason = before.collection, before.reason
     elif collection is State.CANCELED:
-        collection = before.collection if before.collection in ENDED_WITHOUT_MONEY else cancel_outcome or State.CANCELED
+        if before.collection in ENDED_WITHOUT_MONEY:
+            collection, reason = before.collection, before.reason
+        elif observation.hold_lapsed:
+            collection, reason = State.EXPIRED, HOLD_LAPSED
+        elif cancel_outcome in ENDED_WITHOUT_MONEY:
+            collection = cancel_outcome
         last_error = last_error or before.last_error
     elif before.collection in ENDED_WITHOUT_MONEY:
         if collection in (State.SUCCEEDED, State.AUTHORIZED, State.PROCESSING):
@@ -92,6 +102,8 @@ def _collection_of(observation: Observation) -> State:
     """Return how far the collection has come by how the attempt stands: a setup keeps a method to be charged later."""
     if observation.is_setup and observation.intent_state is IntentState.SUCCEEDED:
         return State.SCHEDULED
+    if observation.intent_state is IntentState.CANCELED and observation.amounts.captured_minor:
+        return State.SUCCEEDED  # what was left of a hold was let go, and a part was captured before
     return COLLECTION_OF_INTENT[observation.intent_state]
 
 
@@ -165,6 +177,13 @@ def _with(attentions: tuple[Attention, ...], new: Attention) -> tuple[Attention,
     if any(one.reason == new.reason for one in attentions):
         return tuple(new if one.reason == new.reason else one for one in attentions)
     return (*attentions, new)
+
+
+def hold_lapses(before: Snapshot) -> Snapshot:
+    """Return what is true when a hold is about to lapse that nobody is going to capture: an operator is needed."""
+    end = f"{before.hold_expire_time:%Y-%m-%d %H:%M} UTC" if before.hold_expire_time else "soon"
+    detail = f"What is held lapses {end}, and nobody captures it."
+    return parked(before, Attention(reason=AttentionReason.HOLD_LAPSES, detail=detail))
 
 
 def quote_problem(before: Snapshot, problem: str) -> Snapshot:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from services.orchestrator.captures import Captures
 from services.orchestrator.domain.plan import NextStep
+from services.orchestrator.due_steps.capture import Capture
 from services.orchestrator.due_steps.due_step import DueStep
 from services.orchestrator.due_steps.expire import Expire
+from services.orchestrator.due_steps.look import Look
+from services.orchestrator.due_steps.release import Release
+from services.orchestrator.due_steps.warn_hold import WarnHold
 from services.orchestrator.peers import Peers
 from services.orchestrator.steps import Steps
 from services.orchestrator.unit_of_work import UnitOfWork
@@ -23,6 +28,8 @@ class DueSteps:
             await step.take(work)
 
 
-def all_due_steps(steps: Steps, peers: Peers) -> DueSteps:
+def all_due_steps(steps: Steps, captures: Captures, peers: Peers) -> DueSteps:
     """Return the steps of this service."""
-    return DueSteps(Expire(steps, peers))
+    return DueSteps(
+        Expire(steps, peers), Capture(captures, peers), WarnHold(peers), Release(captures, steps, peers), Look(peers)
+    )

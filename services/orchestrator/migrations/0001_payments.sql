@@ -22,12 +22,12 @@ CREATE TABLE payments (
     quote_id        text,
     currency_code   text,
     total_minor     bigint,
-    -- Each seller's part: gross, fee, what was transferred, taken back and refunded; none before it is priced.
+    -- Each seller's part: gross, fee, what was captured, transferred, taken back and refunded; none before it is priced.
     parts           jsonb       NOT NULL DEFAULT '[]',
     attempt         integer     NOT NULL DEFAULT 0,
     attempt_kind    text        NOT NULL DEFAULT 'INTENT' CONSTRAINT payments_attempt_kind CHECK (attempt_kind IN ('INTENT', 'CHECKOUT_SESSION', 'SETUP_INTENT')),
-    -- What a cancelled intent will mean, written before it is cancelled.
-    cancel_outcome  text        CONSTRAINT payments_cancel_outcome CHECK (cancel_outcome IN ('CANCELED', 'EXPIRED', 'FAILED')),
+    -- What a cancelled intent will mean, written before it is cancelled; SUCCEEDED where a part was captured before.
+    cancel_outcome  text        CONSTRAINT payments_cancel_outcome CHECK (cancel_outcome IN ('CANCELED', 'EXPIRED', 'FAILED', 'SUCCEEDED')),
     -- The newest that was seen at Stripe and the newest that was applied.
     observed_version bigint     NOT NULL DEFAULT 0,
     observation     bytea,

@@ -15,6 +15,7 @@ from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator.domain.attempts import next_attempt
+from services.orchestrator.domain.captures import Capture
 from services.orchestrator.domain.errors import AmountNotChargeable
 from services.orchestrator.domain.payment import Observation, derived_id
 from services.orchestrator.domain.plan import Plan
@@ -137,6 +138,19 @@ class Gateway:
             request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, reason=f"REASON_{reason}"
         )
         answer = await answered(self._intents.CancelIntent(request), PEER)
+        return GatewayAnswer(observation=observation(answer.observation))
+
+    async def capture_intent(self, plan: Plan, capture: Capture) -> GatewayAnswer:
+        """Capture what is held, as it was decided."""
+        currency = plan.currency_code or ""
+        request = intents_pb2.CaptureIntentRequest(
+            request_id=capture.request_id,
+            payment_id=plan.payment_id,
+            amount=money(capture.amount_minor, currency),
+            application_fee=money(capture.fee_minor, currency),
+            final_capture=capture.is_final,
+        )
+        answer = await answered(self._intents.CaptureIntent(request), PEER)
         return GatewayAnswer(observation=observation(answer.observation))
 
     async def sync_intent(self, payment_id: str) -> GatewayAnswer:

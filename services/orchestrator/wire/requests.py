@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldInvalid, FieldMissing
+from services.orchestrator.domain import policies
 from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.errors import TooManySellers
 from services.orchestrator.domain.payment import derived_id
@@ -100,8 +101,11 @@ def check_booking_ids(booking_ids: Sequence[str]) -> None:
         raise FieldInvalid(field="booking_ids", detail="Each booking once.")
 
 
-def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str, *, quote_ttl: timedelta) -> NewPayment:
-    """Return what is to be paid for; personal data of the payer stays out. The quote is to stand for `quote_ttl`."""
+def new_payment(
+    request: orchestrator_pb2.StartPaymentRequest, payment_id: str, *, abandoned_after: timedelta
+) -> NewPayment:
+    """Return what is to be paid for; personal data of the payer stays out, who is waited for `abandoned_after`."""
+    its_terms = terms(request)
     quote_request = pricing_pb2.CreateQuoteRequest(
         request_id=str(derived_id(payment_id, "step:quote:1")),
         lines=request.lines,
@@ -109,7 +113,7 @@ def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str, 
         coupon_codes=request.coupon_codes,
         locales=request.display_locales,
     )
-    quote_request.ttl.FromTimedelta(quote_ttl)
+    quote_request.ttl.FromTimedelta(policies.quote_ttl(its_terms, abandoned_after))
     return NewPayment(
         payment_id=payment_id,
         payer_id=request.payer.payer_id,
@@ -121,7 +125,7 @@ def new_payment(request: orchestrator_pb2.StartPaymentRequest, payment_id: str, 
         seller_ids=_seller_ids(request),
         booking_ids=tuple(request.booking_ids),
         labels=dict(request.labels),
-        terms=terms(request),
+        terms=its_terms,
         course=Course(),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
@@ -25,7 +26,7 @@ _COLLECTIONS: Final = {
     pb.COLLECTION_CHECKOUT: Collection.CHECKOUT,
     pb.COLLECTION_ELEMENTS: Collection.ELEMENTS,
 }
-_OFFERED_TIMINGS: Final = frozenset({Timing.IMMEDIATE})
+_OFFERED_TIMINGS: Final = frozenset({Timing.IMMEDIATE, Timing.MANUAL_CAPTURE})
 _OFFERED_COLLECTIONS: Final = frozenset({Collection.ELEMENTS})
 
 
@@ -41,8 +42,12 @@ def check_terms(request: pb.StartPaymentRequest) -> None:
         raise NotOffered(field="collection")
     if request.HasField("charge_time"):
         raise FieldInvalid(field="charge_time", detail="Only a scheduled payment has one.")
-    if request.HasField("capture_time"):
+    if _TIMINGS[request.timing] is Timing.MANUAL_CAPTURE:
+        _instant(request, "capture_time")
+    elif request.HasField("capture_time"):
         raise FieldInvalid(field="capture_time", detail="Only a hold has one.")
+    elif request.release_before_lapse:
+        raise FieldInvalid(field="release_before_lapse", detail="Only a hold is released.")
 
 
 def terms(request: pb.StartPaymentRequest) -> Terms:
@@ -55,7 +60,7 @@ def terms(request: pb.StartPaymentRequest) -> Terms:
         cancel_url=request.cancel_url,
         locale=request.payer.locale,
         time_zone=request.time_zone or DEFAULT_ZONE,
-        capture_time=wire.instant(request, "capture_time"),
+        capture_time=_instant(request, "capture_time"),
         release_before_lapse=request.release_before_lapse,
         keep_method=request.keep_method,
         checkout_type=fields.text(options.type, field="checkout.type", characters_max=CHECKOUT_TYPE_CHARACTERS_MAX),
@@ -65,3 +70,17 @@ def terms(request: pb.StartPaymentRequest) -> Terms:
         ),
         checkout_expires_after_s=None if expires_after is None else int(expires_after.total_seconds()),
     )
+
+
+def untimely(asked: Terms, now: datetime) -> FieldInvalid | None:
+    """Return what is wrong with terms that plan something for a time that is past; None if nothing."""
+    if asked.capture_time is not None and asked.capture_time <= now:
+        return FieldInvalid(field="capture_time", detail="It is past.")
+    return None
+
+
+def _instant(request: pb.StartPaymentRequest, name: str) -> datetime | None:
+    try:
+        return wire.instant(request, name)
+    except (ValueError, OverflowError):
+        raise FieldInvalid(field=name, detail="It is no instant of the years 1 to 9999.") from None

@@ -37,8 +37,8 @@ from services.shared import fields
 TTL_DEFAULT: Final = timedelta(hours=24)
 """As long as a payment may lie before it counts as abandoned."""
 TTL_MIN: Final = timedelta(minutes=1)
-TTL_MAX: Final = timedelta(days=90)
-"""A charge may be scheduled that far ahead."""
+TTL_MAX: Final = timedelta(days=500)
+"""A charge may be scheduled 366 days ahead; its tries, its payer's last turn and a hold after that come on top."""
 
 COUNTRY_DEFAULT: Final = "CH"
 TAX_CATEGORY_DEFAULT: Final = "standard"
@@ -226,5 +226,5 @@ def _read_ttl(request: pricing_pb2.CreateQuoteRequest) -> timedelta:
         return TTL_DEFAULT
     seconds = request.ttl.seconds
     if request.ttl.nanos or not TTL_MIN.total_seconds() <= seconds <= TTL_MAX.total_seconds():
-        raise FieldInvalid(field="ttl", detail="It must be from 1 minute to 90 days, in whole seconds.")
+        raise FieldInvalid(field="ttl", detail="It must be from 1 minute to 500 days, in whole seconds.")
     return timedelta(seconds=seconds)

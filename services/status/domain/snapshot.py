@@ -80,14 +80,15 @@ def state_of(snapshot: Snapshot) -> State:
     if amounts.disputed_lost_minor > 0:
         return State.DISPUTE_LOST
     if amounts.refunded_minor > 0:
-        return State.REFUNDED if amounts.refunded_minor == amounts.captured_minor else State.PARTIALLY_REFUNDED
+        is_all = amounts.refunded_minor == amounts.captured_minor and not amounts.capturable_minor
+        return State.REFUNDED if is_all else State.PARTIALLY_REFUNDED
     return snapshot.collection
 
 
 STATE_RULES: Final = (
     ("disputed_open > 0", "`DISPUTED`"),
     ("disputed_lost > 0", "`DISPUTE_LOST`"),
-    ("captured > 0 and refunded = captured", "`REFUNDED`"),
+    ("captured > 0, refunded = captured and capturable = 0", "`REFUNDED`"),
     ("refunded > 0", "`PARTIALLY_REFUNDED`"),
     ("otherwise", "`collection`"),
 )
