@@ -127,7 +127,7 @@ def test_the_state_follows_the_first_rule_that_holds(snapshot: Snapshot) -> None
         assert state is State.DISPUTED
     elif amounts.disputed_lost_minor:
         assert state is State.DISPUTE_LOST
-    elif amounts.captured_minor and amounts.refunded_minor == amounts.captured_minor:
+    elif amounts.refunded_minor and amounts.refunded_minor == amounts.captured_minor and not amounts.capturable_minor:
         assert state is State.REFUNDED
     elif amounts.refunded_minor:
         assert state is State.PARTIALLY_REFUNDED
@@ -166,6 +166,15 @@ def test_a_refund_that_fails_late_takes_the_state_back() -> None:
     assert state_of(rules_snapshot(amounts=refunded)) is State.REFUNDED
     assert state_of(rules_snapshot(amounts=failed)) is State.SUCCEEDED
     assert State.SUCCEEDED in legal_from(rules_snapshot(amounts=failed), total_is_zero=False)
+
+
+def test_what_was_captured_and_given_back_while_more_is_held_is_never_refunded() -> None:
+    held = Amounts(authorized_minor=10, capturable_minor=6, captured_minor=4, refunded_minor=4)
+    released = Amounts(authorized_minor=10, captured_minor=4, refunded_minor=4)
+
+    for collection in (State.AUTHORIZED, State.PROCESSING):
+        assert state_of(rules_snapshot(collection=collection, amounts=held)) is State.PARTIALLY_REFUNDED
+    assert state_of(rules_snapshot(amounts=released)) is State.REFUNDED
 
 
 def test_a_bank_may_dispute_in_full_what_was_refunded_in_part() -> None:

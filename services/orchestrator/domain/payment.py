@@ -14,6 +14,8 @@ NAMESPACE: Final = uuid.UUID("6b4f7c1e-58a3-4c0e-9a53-3b7f0f6d2b11")
 """Of the ids we derive. Never changes: an id that is derived twice must be the same."""
 
 ENDED_WITHOUT_MONEY: Final = frozenset({State.FAILED, State.CANCELED, State.EXPIRED})
+TAKEN: Final = frozenset({State.AUTHORIZED, State.SUCCEEDED})
+"""Money is there, or held at the bank."""
 SUBMITTABLE: Final = frozenset({State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION})
 EXPIRABLE: Final = frozenset({State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION})
 """Only while it is the payer's turn: a payment that is processing is never cancelled by a clock."""

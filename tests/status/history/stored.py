@@ -104,7 +104,8 @@ def state_of(snapshot: PaymentSnapshot) -> str:
     if amounts.disputed_lost_minor > 0:
         return "DISPUTE_LOST"
     if amounts.refunded_minor > 0:
-        return "REFUNDED" if amounts.refunded_minor == amounts.captured_minor else "PARTIALLY_REFUNDED"
+        is_all = amounts.refunded_minor == amounts.captured_minor and not amounts.capturable_minor
+        return "REFUNDED" if is_all else "PARTIALLY_REFUNDED"
     return collection_of(snapshot)
 
 
