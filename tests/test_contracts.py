@@ -42,7 +42,6 @@ ANNOUNCED = {
         ResumePayment""",
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
-    "IntentService": "CaptureIntent",
     "CheckoutService": "CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession",
     "PaymentMethodService": "CreateSetupIntent GetSetupIntent CancelSetupIntent",
     "SellerService": "CreateOnboardingLink ListPayouts",
@@ -74,9 +73,9 @@ GENERATED = {
 ANNOUNCED_REASONS = {
     "orchestrator": """LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND ATTEMPT_OPEN METADATA_TOO_LARGE""",
     "status": "",
-    "gateway": """CAPTURE_EXCEEDS_CAPTURABLE CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
+    "gateway": """CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
         TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
-        DISPUTE_CLOSED RECONCILIATION_NOT_FOUND METADATA_TOO_LARGE CAPTURE_NOT_REPEATABLE
+        DISPUTE_CLOSED RECONCILIATION_NOT_FOUND
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired
 }

@@ -30,8 +30,11 @@ from services.gateway.customers.changes import CustomerChanges
 from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters import DeadLetters
 from services.gateway.deliveries.outbox import Deliveries
+from services.gateway.intents.cancel import CancelIntent
+from services.gateway.intents.capture import CaptureIntent
+from services.gateway.intents.confirm import ConfirmIntent
+from services.gateway.intents.create import CreateIntent
 from services.gateway.intents.creation import Creation
-from services.gateway.intents.operations import CancelIntent, ConfirmIntent, CreateIntent
 from services.gateway.metrics import STRIPE_KEY_REFUSED, UNKNOWN_AFTER_S, GatewayMetrics
 from services.gateway.mirror.store import Store
 from services.gateway.payment_methods.kept_methods import KeptMethods
@@ -271,6 +274,7 @@ async def gateway_parts(
             [
                 CreateIntent(provider, store),
                 ConfirmIntent(provider, store),
+                CaptureIntent(provider, store),
                 CancelIntent(provider, store),
                 CreateRefund(provider, store),
                 AttachMethod(provider, payers),
@@ -308,7 +312,7 @@ async def gateway_parts(
             store=store,
             account=account,
             servicers=GatewayServicers(
-                intents=IntentServicer(  # type: ignore[abstract]  # RPCs that are only announced answer UNIMPLEMENTED
+                intents=IntentServicer(
                     payments=store,
                     calls=calls,
                     reader=reader,

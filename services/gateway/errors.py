@@ -32,6 +32,24 @@ class AttemptOpen(FailedPrecondition):
     reason = "ATTEMPT_OPEN"
 
 
+class CaptureExceedsCapturable(FailedPrecondition):
+    """More than what is capturable."""
+
+    reason = "CAPTURE_EXCEEDS_CAPTURABLE"
+
+
+class CaptureNotRepeatable(FailedPrecondition):
+    """Stripe captures this charge once: a part without the final capture would release the rest."""
+
+    reason = "CAPTURE_NOT_REPEATABLE"
+
+
+class MetadataTooLarge(InvalidRequest):
+    """More metadata than Stripe keeps with an object."""
+
+    reason = "METADATA_TOO_LARGE"
+
+
 class SellerNotFound(NotFound):
     """The seller has no account here; put one first."""
 

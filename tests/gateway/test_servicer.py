@@ -363,6 +363,6 @@ async def test_money_moves_for_the_orchestrator_alone(replica: Gateway, payments
 
 
 async def test_what_is_only_announced_is_unimplemented(gateway: GatewayStubs) -> None:
-    request = intents_pb2.CaptureIntentRequest(request_id=new_request_id(), payment_id=new_id("pay"))
+    request = sellers_pb2.ListPayoutsRequest(seller_id=new_id("seller"))
 
-    assert (await refusal(gateway.CaptureIntent(request)))[0] == StatusCode.UNIMPLEMENTED
+    assert (await refusal(gateway.ListPayouts(request)))[0] == StatusCode.UNIMPLEMENTED

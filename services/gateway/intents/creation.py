@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -20,7 +21,7 @@ from services.gateway.call_log.operation import CallResult
 from services.gateway.call_log.store import CallStore
 from services.gateway.customers.operations import Customers
 from services.gateway.errors import SellerNotFound, SellerNotPayable, StripeKeySpent
-from services.gateway.intents.operations import OPTIONAL, AmendableIntent, CreateIntent, CreateIntentParams
+from services.gateway.intents.create import OPTIONAL, AmendableIntent, CreateIntent, CreateIntentParams
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.sellers.operations import Sellers
 from services.shared import codec
@@ -50,6 +51,12 @@ class IntentRequest:
     application_fee_minor: int
     description: str
     capture_manually: bool
+    setup_only: bool
+    keep_method: bool
+    consent_actor_id: str
+    """Who agreed that the method is kept; empty where none is."""
+    metadata: Mapping[str, str]
+    """The caller's, as it is put on Stripe's object."""
     send_before_time: datetime | None
     """When it is too late to ask Stripe for it; None if it never is."""
 
@@ -119,6 +126,10 @@ class Creation:
             account_id=account.stripe_account_id,
             description=asked.description,
             capture_manually=asked.capture_manually,
+            setup_only=asked.setup_only,
+            keep_method=asked.keep_method,
+            consent_actor_id=asked.consent_actor_id,
+            metadata=asked.metadata or None,
             send_before_time=asked.send_before_time,
         )
 

@@ -105,6 +105,11 @@ class Intent:
     """It keeps a method and takes no money; the amount is what is charged later."""
     capture_manually: bool = False
     """It holds the amount, which is captured later."""
+    captured_fee_minor: int | None = None
+    """What the platform keeps of what was captured; None while that is said by `application_fee_minor`."""
+    consent_actor_id: str = ""
+    """Who agreed that the method is kept for later charges; empty where nobody did."""
+    consent_time: datetime | None = None
     intent_id: str = ""
     """Empty while the call that creates it is not answered, and of a hosted page until its payer pays."""
     session_id: str = ""
@@ -143,6 +148,11 @@ class Intent:
     def is_made(self) -> bool:
         """Whether it is there at Stripe."""
         return bool(self.intent_id or self.session_id)
+
+    @property
+    def has_fee(self) -> bool:
+        """Whether the platform keeps something of what it took."""
+        return (self.application_fee_minor if self.captured_fee_minor is None else self.captured_fee_minor) > 0
 
     @property
     def is_over(self) -> bool:

@@ -65,7 +65,7 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
             "amount": to_stripe(asked.amount_minor, payment.currency_code),
             # Always sent: by default Stripe would let the platform pay for what the seller keeps.
             "reverse_transfer": asked.reverse_transfer,
-            "refund_application_fee": asked.refund_application_fee and intent.application_fee_minor > 0,
+            "refund_application_fee": asked.refund_application_fee and intent.has_fee,
             "metadata": {"payment_id": payment.payment_id, "refund_id": asked.refund_id},
         }
         if asked.reason:

@@ -13,9 +13,11 @@ from services.errors import FieldMissing
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.operation import CallResult
 from services.gateway.errors import IntentNotFound, StripeUnavailable, WrongIntentState
+from services.gateway.intents.cancel import CancelIntent
+from services.gateway.intents.capture import CaptureIntent
+from services.gateway.intents.confirm import ConfirmIntent
 from services.gateway.intents.creation import Creation
 from services.gateway.intents.domain import CONFIRMABLE
-from services.gateway.intents.operations import CancelIntent, ConfirmIntent
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.mirror.store import Store
@@ -41,7 +43,7 @@ Context = aio.ServicerContext[Any, Any]
 
 
 class IntentServicer(IntentServiceServicer):
-    """RPCs that are only announced answer UNIMPLEMENTED."""
+    """The RPCs of intents."""
 
     def __init__(
         self,
@@ -96,6 +98,20 @@ class IntentServicer(IntentServiceServicer):
             if redirect_url is not None:
                 response.next_action.redirect_url = redirect_url
         return response
+
+    async def CaptureIntent(
+        self, request: intents_pb2.CaptureIntentRequest, context: Context
+    ) -> intents_pb2.CaptureIntentResponse:
+        """Capture what is held."""
+        result = await self._calls.make(
+            CaptureIntent,
+            params=requests.capture_params(request),
+            tenant_id=served_tenant(self._tenant_id),
+            subject_id=fields.identifier(request.payment_id, field="payment_id"),
+            request_id=fields.request_id(request.request_id),
+            request_hash=request_hash(request),
+        )
+        return intents_pb2.CaptureIntentResponse(observation=to_proto(result.subject.observation))
 
     async def CancelIntent(
         self, request: intents_pb2.CancelIntentRequest, context: Context
@@ -180,7 +196,7 @@ class IntentServicer(IntentServiceServicer):
         where the payer has to go changes with the mirror.
         """
         return await self._secrets.ask(
-            _secrets_key(intent_id, payment), partial(self._provider.retrieve_intent, intent_id)
+            _secrets_key(intent_id, payment), partial(self._provider.retrieve_attempt, intent_id)
         )
 
 

@@ -50,8 +50,11 @@ PAUSE_MAX_S: Final = 2.0
 
 MISSING: Final = "resource_missing"
 """Code of a refusal that names something which is not there."""
-THE_INTENT: Final = frozenset({"", "id", "intent", "payment_intent"})
+THE_INTENT: Final = frozenset({"", "id", "intent", "payment_intent", "setup_intent"})
 """Parameters by which Stripe says that it is the intent which it does not know."""
+
+PAYMENT_INTENTS: Final = "/v1/payment_intents"
+SETUP_INTENTS: Final = "/v1/setup_intents"
 
 PAGE_SIZE: Final = 100
 """As long as Stripe lets it be."""
@@ -199,14 +202,22 @@ class Provider:
 
     async def create_intent(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Create an intent."""
-        return await self._change_intent("/v1/payment_intents", params, key=key, is_repeat=is_repeat)
+        return await self._change_intent(PAYMENT_INTENTS, params, key=key, is_repeat=is_repeat)
+
+    async def create_setup_intent(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Create a setup intent."""
+        return await self._change_intent(SETUP_INTENTS, params, key=key, is_repeat=is_repeat)
 
     async def confirm_intent(self, intent_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
-        """Confirm an intent."""
+        """Confirm an intent of either kind."""
         return await self._change_intent(f"{_intent_path(intent_id)}/confirm", params, key=key, is_repeat=is_repeat)
 
+    async def capture_intent(self, intent_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Capture what an intent holds."""
+        return await self._change_intent(f"{_intent_path(intent_id)}/capture", params, key=key, is_repeat=is_repeat)
+
     async def cancel_intent(self, intent_id: str, params: Json, *, key: str, is_repeat: bool = False) -> Json:
-        """Cancel an intent."""
+        """Cancel an intent of either kind."""
         return await self._change_intent(f"{_intent_path(intent_id)}/cancel", params, key=key, is_repeat=is_repeat)
 
     async def retrieve_intent(self, intent_id: str) -> Json:
@@ -214,16 +225,12 @@ class Provider:
         is_intent = partial(outcomes.is_object, of_type="payment_intent")
         return await self._get(_intent_path(intent_id), is_intent, expand=["latest_charge", "payment_method"])
 
-    async def retrieve_setup_intent(self, setup_intent_id: str) -> Json:
-        """Read a setup intent with its method."""
-        path = f"/v1/setup_intents/{stripe_ids.in_path(setup_intent_id, stripe_ids.SETUP_INTENT)}"
-        return await self._get(path, partial(outcomes.is_object, of_type="setup_intent"), expand=["payment_method"])
-
     async def retrieve_attempt(self, intent_id: str) -> Json:
         """Read the intent of an attempt, of either kind."""
-        if intent_id.startswith(stripe_ids.SETUP_INTENT):
-            return await self.retrieve_setup_intent(intent_id)
-        return await self.retrieve_intent(intent_id)
+        if not stripe_ids.is_setup(intent_id):
+            return await self.retrieve_intent(intent_id)
+        is_intent = partial(outcomes.is_object, of_type="setup_intent")
+        return await self._get(_intent_path(intent_id), is_intent, expand=["payment_method"])
 
     async def reread_intent(self, intent_id: str, refusal: StripeRefused) -> Json:
         """Read the intent of a call that Stripe refused.
@@ -233,18 +240,19 @@ class Provider:
         if refusal.metadata["code"] == MISSING and refusal.metadata["param"] in THE_INTENT:
             _logger.error("Stripe does not know intent %s; is it the right account?", intent_id)
             raise StripeUnavailable from refusal
-        return await self.retrieve_intent(intent_id)
+        return await self.retrieve_attempt(intent_id)
 
-    async def list_intents(self, customer_id: str, *, since: datetime) -> list[Json]:
-        """Read a customer's intents since then; none of one who is gone.
+    async def list_intents(self, customer_id: str, *, since: datetime, of_setup: bool = False) -> list[Json]:
+        """Read a customer's intents of one kind since then; none of one who is gone.
 
         A list is up to date at once; a search is not, and is never asked.
         """
         begin = int((since - CLOCKS_APART_MAX).timestamp())
+        of_type = "setup_intent" if of_setup else "payment_intent"
         try:
             return await self._all(
-                "/v1/payment_intents",
-                of_type="payment_intent",
+                SETUP_INTENTS if of_setup else PAYMENT_INTENTS,
+                of_type=of_type,
                 may_be_missing=True,
                 customer=customer_id,
                 created={"gte": begin},
@@ -275,10 +283,11 @@ class Provider:
         return await self._all("/v1/disputes", of_type="dispute", charge=charge_id)
 
     async def _change_intent(self, path: str, params: Json, *, key: str, is_repeat: bool) -> Json:
-        got = await self._post(path, params, key=key, is_repeat=is_repeat, of_type="payment_intent")
+        of_type = "setup_intent" if path.startswith(SETUP_INTENTS) else "payment_intent"
+        got = await self._post(path, params, key=key, is_repeat=is_repeat, of_type=of_type)
         intent = got.object
         if got.is_replayed:
-            intent = await _now(self.retrieve_intent(str(intent["id"])))
+            intent = await _now(self.retrieve_attempt(str(intent["id"])))
         if got.kind is Kind.DECLINE:
             raise Declined(intent)
         return intent
@@ -411,7 +420,9 @@ def _method_path(method_id: str) -> str:
 
 
 def _intent_path(intent_id: str) -> str:
-    return f"/v1/payment_intents/{stripe_ids.in_path(intent_id, stripe_ids.INTENT)}"
+    if stripe_ids.is_setup(intent_id):
+        return f"{SETUP_INTENTS}/{stripe_ids.in_path(intent_id, stripe_ids.SETUP_INTENT)}"
+    return f"{PAYMENT_INTENTS}/{stripe_ids.in_path(intent_id, stripe_ids.INTENT)}"
 
 
 async def _now(reading: Awaitable[Json]) -> Json:

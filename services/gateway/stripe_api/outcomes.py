@@ -43,7 +43,7 @@ class Kind(enum.Enum):
     ANSWER = enum.auto()
     """2xx with the object that was asked for."""
     DECLINE = enum.auto()
-    """402 with the intent in it: how the intent stands, so it may always be applied."""
+    """402 with the intent in it, of either kind: how the intent stands, so it may always be applied."""
     REFUSAL = enum.auto()
     """400, 402 or 404 with Stripe's error: of the parameters, or of what was executed."""
     KEY_REUSED = enum.auto()
@@ -104,6 +104,8 @@ FUTILE_AT_ONCE: Final = frozenset({Kind.NO_ACCESS, Kind.NO_ENDPOINT})
 """Not tried again within one call: a deployment has to be mended first."""
 AWAY: Final = FUTILE_AT_ONCE | {Kind.FAILURE, Kind.UNREADABLE, Kind.SILENCE, Kind.UNSENT}
 """What says nothing about the call, and something about Stripe: it does not answer, or not us."""
+
+INTENT_TYPES: Final = ("payment_intent", "setup_intent")
 
 ACCOUNT_INVALID: Final = "account_invalid"
 """Code of the only 403 that speaks of what was asked: this account of a seller's is not connected."""
@@ -178,5 +180,9 @@ def error_in(body: object) -> Json | None:
 
 def intent_in(body: object) -> Json | None:
     """Return the intent that came with an error."""
-    intent = (error_in(body) or {}).get("payment_intent")
-    return intent if isinstance(intent, Mapping) and is_object(intent, of_type="payment_intent") else None
+    error = error_in(body) or {}
+    for of_type in INTENT_TYPES:
+        intent = error.get(of_type)
+        if isinstance(intent, Mapping) and is_object(intent, of_type=of_type):
+            return intent
+    return None

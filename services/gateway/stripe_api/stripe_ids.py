@@ -44,6 +44,11 @@ def read(value: str, prefixes: tuple[str, ...], *, field: str) -> str:
     return value
 
 
+def is_setup(intent_id: str) -> bool:
+    """Whether the intent of an attempt is a setup intent."""
+    return intent_id.startswith(SETUP_INTENT)
+
+
 def in_path(value: str, prefixes: tuple[str, ...]) -> str:
     """Return an id of Stripe's that goes into a path. Raises NotAnId."""
     if not _is_id(value, prefixes):

@@ -12,11 +12,14 @@ from typing import Final, Protocol
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.gateway.v1 import intents_pb2, refunds_pb2
+from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
+from services.gateway.intents.cancel import CancelIntentParams
+from services.gateway.intents.capture import CaptureIntentParams
+from services.gateway.intents.confirm import ConfirmIntentParams
 from services.gateway.intents.creation import IntentRequest
-from services.gateway.intents.operations import CancelIntentParams, ConfirmIntentParams
 from services.gateway.refunds.operations import CreateRefundParams
-from services.gateway.stripe_api import currencies, stripe_ids
+from services.gateway.stripe_api import currencies, metadata, stripe_ids
 from services.runtime.database.idempotency import request_hash
 from services.shared import fields
 
@@ -50,21 +53,14 @@ def intent_request(request: intents_pb2.CreateIntentRequest, *, tenant_id: str) 
     payer_id = fields.identifier(request.payer.payer_id, field="payer.payer_id")
     amount = fields.money(request.amount, is_set=request.HasField("amount"), field="amount", least_minor=1)
     seller_id = fields.identifier(request.seller_id, field="seller_id")
-    fee = fields.money(
-        request.application_fee,
-        is_set=request.HasField("application_fee"),
-        field="application_fee",
-        least_minor=0,
-    )
-    if fee.currency_code != amount.currency_code:
-        raise FieldInvalid(field="application_fee.currency_code", detail="It is not that of the amount.")
-    if fee.amount_minor > amount.amount_minor:
-        raise FieldInvalid(field="application_fee.amount_minor", detail="It is more than the amount.")
+    fee = application_fee(request, amount)
     payer = request.payer
     if payer.email:
         fields.email(payer.email, field="payer.email")
     currencies.charge_to_stripe(amount.amount_minor, amount.currency_code)
-    currencies.to_stripe(fee.amount_minor, fee.currency_code, field="application_fee")
+    if request.setup_only and request.capture_manually:
+        raise FieldInvalid(field="capture_manually", detail="A setup takes nothing that could be held.")
+    keeps = request.setup_only or request.keep_method
     return IntentRequest(
         tenant_id=tenant_id,
         request_id=request_id,
@@ -82,6 +78,10 @@ def intent_request(request: intents_pb2.CreateIntentRequest, *, tenant_id: str) 
         application_fee_minor=fee.amount_minor,
         description=fields.text(request.description, field="description", characters_max=DESCRIPTION_CHARACTERS_MAX),
         capture_manually=request.capture_manually,
+        setup_only=request.setup_only,
+        keep_method=request.keep_method and not request.setup_only,
+        consent_actor_id=consent_actor(request.consent_actor_id, keeps=keeps) or (payer_id if keeps else ""),
+        metadata=metadata.checked(request.metadata, field="metadata"),
         send_before_time=send_before(request),
     )
 
@@ -98,12 +98,32 @@ def confirm_params(request: intents_pb2.ConfirmIntentRequest) -> ConfirmIntentPa
             )
         case _:
             raise FieldMissing(field="payment_method_id")
+    if request.off_session and method_id is None:
+        raise FieldInvalid(field="off_session", detail="A token is of a payer who is there.")
+    if request.off_session and request.keep_method:
+        raise FieldInvalid(field="keep_method", detail="What is charged off-session is kept already.")
     return ConfirmIntentParams(
         attempt=attempt(request.attempt),
         payment_method_id=method_id,
         confirmation_token_id=token_id,
         return_url=fields.url(request.return_url, field="return_url"),
+        off_session=request.off_session,
+        keep_method=request.keep_method,
+        consent_actor_id=consent_actor(request.consent_actor_id, keeps=request.keep_method),
         send_before_time=send_before(request),
+    )
+
+
+def capture_params(request: intents_pb2.CaptureIntentRequest) -> CaptureIntentParams:
+    """Read what is captured."""
+    amount = fields.money(request.amount, is_set=request.HasField("amount"), field="amount", least_minor=1)
+    fee = application_fee(request, amount)
+    currencies.to_stripe(amount.amount_minor, amount.currency_code)
+    return CaptureIntentParams(
+        amount_minor=amount.amount_minor,
+        currency_code=amount.currency_code,
+        application_fee_minor=fee.amount_minor,
+        final_capture=request.final_capture,
     )
 
 
@@ -148,6 +168,33 @@ def refund_params(
         reason=reason,
         actor_id=fields.identifier(request.actor_id, field="actor_id"),
     )
+
+
+def application_fee(
+    request: intents_pb2.CreateIntentRequest | intents_pb2.CaptureIntentRequest, amount: money_pb2.Money
+) -> money_pb2.Money:
+    """Return what the platform keeps of an amount."""
+    fee = fields.money(
+        request.application_fee,
+        is_set=request.HasField("application_fee"),
+        field="application_fee",
+        least_minor=0,
+    )
+    if fee.currency_code != amount.currency_code:
+        raise FieldInvalid(field="application_fee.currency_code", detail="It is not that of the amount.")
+    if fee.amount_minor > amount.amount_minor:
+        raise FieldInvalid(field="application_fee.amount_minor", detail="It is more than the amount.")
+    currencies.to_stripe(fee.amount_minor, fee.currency_code, field="application_fee")
+    return fee
+
+
+def consent_actor(actor_id: str, *, keeps: bool) -> str:
+    """Return who agreed that a method is kept; empty where that is the payer, and where none is kept."""
+    if not actor_id:
+        return ""
+    if not keeps:
+        raise FieldInvalid(field="consent_actor_id", detail="No method is kept.")
+    return fields.identifier(actor_id, field="consent_actor_id")
 
 
 def attempt(value: int) -> int:

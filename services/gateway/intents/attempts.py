@@ -1,0 +1,39 @@
+"""What the calls on intents have in common: which attempt they are on, and what is unknown while one has no answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.gateway.errors import IntentNotFound, WrongIntentState
+from services.gateway.intents.domain import Intent
+from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.stripe_api.intent_objects import attempt_facts
+from services.shared.codec import Json
+from services.shared.states import IntentState
+
+EXPANDED: Final = ["latest_charge", "payment_method"]
+"""So that an answer shows what was paid with, and no second call is needed."""
+EXPANDED_OF_SETUP: Final = ["payment_method"]
+
+
+def current_attempt(payment: MirroredPayment, attempt: int) -> Intent:
+    """Return the latest attempt, which is the one that was asked for. Raises IntentNotFound or WrongIntentState."""
+    intent = payment.intents.get(attempt)
+    if intent is None or not intent.is_made:
+        raise IntentNotFound
+    if payment.latest is not intent:
+        raise WrongIntentState(intent_state=intent.state, attempt=attempt)
+    return intent
+
+
+def apply_settled(payment: MirroredPayment, attempt: int, intent: Json) -> IntentState:
+    """Mirror an intent after a call on it, and return its state: nothing is unknown any more."""
+    payment.unsettled = False
+    payment.apply_intent(attempt, attempt_facts(intent))
+    return payment.intents[attempt].state
+
+
+def settle(payment: MirroredPayment, *, is_settled: bool) -> None:
+    """Keep whether something is unknown."""
+    payment.unsettled = not is_settled
+    payment.conclude()

@@ -1,0 +1,116 @@
+"""Confirming the intent of an attempt: this is where money is taken, or held, or a method is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from services.errors import FieldInvalid
+from services.gateway.call_log.call import Call, Params
+from services.gateway.call_log.operation import Operation, SubjectStore
+from services.gateway.errors import StripeRefused, WrongIntentState
+from services.gateway.intents.attempts import EXPANDED, EXPANDED_OF_SETUP, apply_settled, current_attempt, settle
+from services.gateway.intents.domain import CONFIRMABLE, Intent
+from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.objects import text
+from services.gateway.stripe_api.outcomes import Declined
+from services.shared.codec import Json
+from services.shared.states import AttemptKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmIntentParams(Params):
+    """With what an intent is confirmed: one of a method and a confirmation token."""
+
+    attempt: int
+    payment_method_id: str | None = None
+    confirmation_token_id: str | None = None
+    return_url: str
+    off_session: bool = False
+    """The payer is not there: a method is charged that was kept for that."""
+    keep_method: bool = False
+    consent_actor_id: str = ""
+    """Who agreed that the method is kept; empty where none is."""
+    intent_id: str = ""
+    body: Json | None = None
+
+
+class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
+    """Confirms the current attempt's intent with a method: this is where money is taken."""
+
+    name = "intent.confirm"
+    params_type = ConfirmIntentParams
+
+    def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment]) -> None:
+        super().__init__(payments)
+        self._provider = provider
+
+    async def prepare(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> ConfirmIntentParams:
+        """Check that the intent waits for a method."""
+        asked = call.params
+        intent = current_attempt(payment, asked.attempt)
+        # A hosted page is confirmed by its payer alone.
+        if intent.kind is AttemptKind.CHECKOUT_SESSION or intent.state not in CONFIRMABLE:
+            raise WrongIntentState(intent_state=intent.state)
+        consent_actor_id = asked.consent_actor_id or (payment.payer_id if asked.keep_method else "")
+        return replace(asked, intent_id=intent.intent_id, consent_actor_id=consent_actor_id, body=_body(intent, asked))
+
+    async def send(self, payment: MirroredPayment, call: Call[ConfirmIntentParams], *, is_repeat: bool) -> Json:
+        """Confirm it; a decline is an answer like any other."""
+        intent_id, body = call.params.intent_id, call.params.body or {}
+        try:
+            return await self._provider.confirm_intent(intent_id, body, key=call.key, is_repeat=is_repeat)
+        except Declined as declined:
+            return declined.intent
+
+    async def look_again(
+        self, payment: MirroredPayment, call: Call[ConfirmIntentParams], refusal: StripeRefused
+    ) -> Json:
+        """Read the intent. If it waits for a method, it is this one that Stripe does not take."""
+        intent = await self._provider.reread_intent(call.params.intent_id, refusal)
+        state = apply_settled(payment, call.params.attempt, intent)
+        if state not in CONFIRMABLE:
+            raise WrongIntentState(intent_state=state) from refusal
+        raise refusal
+
+    async def look_up(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> Json | None:
+        """Read the intent: whatever the confirm led to is to be found in it."""
+        return await self._provider.retrieve_attempt(call.params.intent_id)
+
+    def record(self, payment: MirroredPayment, call: Call[ConfirmIntentParams], answer: Json) -> Mapping[str, str]:
+        """Mirror what the confirm led to."""
+        asked = call.params
+        if asked.consent_actor_id:
+            payment.intents[asked.attempt] = replace(
+                payment.intents[asked.attempt],
+                consent_actor_id=asked.consent_actor_id,
+                consent_time=call.create_time,
+            )
+        apply_settled(payment, asked.attempt, answer)
+        return {"intent_id": text(answer, "id")}
+
+    def discarded(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> None:
+        """Nothing was reserved; and nothing is unknown any more."""
+        settle(payment, is_settled=True)
+
+    def unknown(self, payment: MirroredPayment) -> None:
+        """Keep that money may be on its way."""
+        settle(payment, is_settled=False)
+
+
+def _body(intent: Intent, asked: ConfirmIntentParams) -> Json:
+    body: dict[str, object] = {"return_url": asked.return_url, "expand": EXPANDED}
+    if asked.payment_method_id:
+        body["payment_method"] = asked.payment_method_id
+    if asked.confirmation_token_id:
+        body["confirmation_token"] = asked.confirmation_token_id
+    if intent.is_setup:
+        if asked.off_session:
+            raise FieldInvalid(field="off_session", detail="A method is kept by a payer who is there.")
+        body["expand"] = EXPANDED_OF_SETUP  # a setup keeps its method anyway
+    elif asked.off_session:
+        body["off_session"] = True
+    elif asked.keep_method:
+        body["setup_future_usage"] = "off_session"
+    return body

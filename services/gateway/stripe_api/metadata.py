@@ -1,0 +1,75 @@
+"""What is put on Stripe's objects beside what they are: ours, by which they are found again, and the caller's. Pure.
+
+Stripe keeps 50 keys of 40 characters with values of 500. A list of ids that does not fit one value goes on under
+numbered keys: `bookingIds`, `bookingIds_2`, `bookingIds_3`, each a list of its own. What does not fit even so is
+refused before Stripe is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from services.errors import FieldInvalid
+from services.gateway.errors import MetadataTooLarge
+
+KEYS_MAX: Final = 50
+KEY_CHARACTERS_MAX: Final = 40
+VALUE_CHARACTERS_MAX: Final = 500
+"""Of one object. Source: docs.stripe.com/api/metadata."""
+
+PAYMENT_ID: Final = "payment_id"
+ATTEMPT: Final = "attempt"
+CALL_ID: Final = "call_id"
+CAPTURE_CALL_ID: Final = "capture_call_id"
+"""Of the capture that was made last. Captures are made one after another, so this tells one from the next, whatever
+they come to."""
+OURS: Final = frozenset({PAYMENT_ID, ATTEMPT, CALL_ID, CAPTURE_CALL_ID})
+"""No caller may say otherwise. Room is kept for each, also where only some are put on an object."""
+
+
+def checked(given: Mapping[str, str], *, field: str) -> dict[str, str]:
+    """Return a caller's metadata as it is put on an object: what is too long goes on under numbered keys.
+
+    Raises FieldInvalid for what can be no metadata, and MetadataTooLarge for what is more than Stripe keeps.
+    """
+    kept: dict[str, str] = {}
+    for key, value in given.items():
+        _check(key, value, field=field)
+        for name, part in _parts(key, value):
+            if name in kept or (name != key and name in given):
+                raise FieldInvalid(field=field, detail=f"{name} is where {key} goes on.")
+            kept[name] = part
+    if len(kept) > KEYS_MAX - len(OURS):
+        raise MetadataTooLarge(field=field, keys=len(kept) + len(OURS))
+    too_long = [name for name in kept if len(name) > KEY_CHARACTERS_MAX]
+    if too_long:
+        raise MetadataTooLarge(field=field, keys=",".join(too_long))
+    return kept
+
+
+def _check(key: str, value: str, *, field: str) -> None:
+    if key in OURS:
+        raise FieldInvalid(field=field, detail=f"{key} is ours.")
+    if not key or not key.isascii() or not key.isprintable() or "[" in key or "]" in key:
+        raise FieldInvalid(field=field, detail="A key has visible ASCII characters, and no brackets.")
+    if "\0" in value:
+        raise FieldInvalid(field=field, detail=f"{key} has a NUL.")
+    if not value:  # by which Stripe would take a key away
+        raise FieldInvalid(field=field, detail=f"{key} is empty.")
+
+
+def _parts(key: str, value: str) -> Iterator[tuple[str, str]]:
+    """Yield the keys of a value, with as many whole ids as each can hold."""
+    number, part = 1, value
+    while len(part) > VALUE_CHARACTERS_MAX:
+        end = part.rfind(",", 0, VALUE_CHARACTERS_MAX + 1)
+        if end < 1:  # no list that could go on elsewhere
+            raise MetadataTooLarge(field=f"metadata[{key}]", keys=key)
+        yield _numbered(key, number), part[:end]
+        number, part = number + 1, part[end + 1 :]
+    yield _numbered(key, number), part
+
+
+def _numbered(key: str, number: int) -> str:
+    return key if number == 1 else f"{key}_{number}"
