@@ -32,6 +32,7 @@ SUCCEEDED = observation_pb2.INTENT_STATE_SUCCEEDED
 
 CONFIRM = "POST /v1/payment_intents/{intent}/confirm"
 CREATE = "POST /v1/payment_intents"
+CAPTURE = "POST /v1/payment_intents/{intent}/capture"
 CANCEL = "POST /v1/payment_intents/{intent}/cancel"
 REFUND = "POST /v1/refunds"
 READ = "GET /v1/payment_intents/{intent}"
@@ -101,6 +102,18 @@ class Payments:
         ours: dict[str, Any] = {"request_id": new_request_id(), "payment_id": payment_id, "attempt": 1}
         return intents_pb2.CancelIntentRequest(**{**ours, **fields})
 
+    def capture_request(
+        self, payment_id: str, amount_minor: int = AMOUNT_MINOR, **fields: Any
+    ) -> intents_pb2.CaptureIntentRequest:
+        ours: dict[str, Any] = {
+            "request_id": new_request_id(),
+            "payment_id": payment_id,
+            "amount": chf(amount_minor),
+            "application_fee": chf(amount_minor * FEE_MINOR // AMOUNT_MINOR),
+            "final_capture": True,
+        }
+        return intents_pb2.CaptureIntentRequest(**{**ours, **fields})
+
     def refund_request(
         self, payment_id: str, amount_minor: int, *, expected_minor: int = AMOUNT_MINOR, **fields: Any
     ) -> refunds_pb2.CreateRefundRequest:
@@ -118,6 +131,13 @@ class Payments:
     async def created(self, **fields: Any) -> str:
         """Return a payment with an intent."""
         return (await self.gateway.CreateIntent(self.create_request(**fields))).observation.payment_id
+
+    async def held(self, card: str = "visa", **fields: Any) -> str:
+        """Return a payment of which an amount is held."""
+        payment_id = await self.created(capture_manually=True, **fields)
+        seen = (await self.gateway.ConfirmIntent(self.confirm_request(payment_id, card))).observation
+        assert seen.intent_state == REQUIRES_CAPTURE
+        return payment_id
 
     async def paid(self, card: str = "visa", **fields: Any) -> str:
         """Return a payment that was paid."""

@@ -39,7 +39,9 @@ def attempt(number: int = 1, **changes: object) -> Intent:
 
 
 def setup(number: int = 1, **changes: object) -> Intent:
-    kept = attempt(number, kind=AttemptKind.SETUP_INTENT, is_setup=True, intent_id=f"seti_{number}", method=KEPT)
+    kept = attempt(
+        number, kind=AttemptKind.SETUP_INTENT, is_setup=True, keeps_method=True, intent_id=f"seti_{number}", method=KEPT
+    )
     return replace(kept, **changes)  # type: ignore[arg-type]  # fields of an Intent
 
 

@@ -22,6 +22,7 @@ from tests.gateway.conftest import Gateway
 from tests.gateway.samples import (
     CANCEL,
     CANCELED,
+    CAPTURE,
     CONFIRM,
     CREATE,
     READ,
@@ -125,6 +126,11 @@ async def _cancelling(payments: Payments) -> Subject:
     return Subject(payment_id=payment_id, request=payments.cancel_request(payment_id))
 
 
+async def _capturing(payments: Payments) -> Subject:
+    payment_id = await payments.held()
+    return Subject(payment_id=payment_id, request=payments.capture_request(payment_id, PART_MINOR))
+
+
 async def _refunding(payments: Payments) -> Subject:
     payment_id = await payments.paid()
     return Subject(payment_id=payment_id, request=payments.refund_request(payment_id, PART_MINOR))
@@ -140,6 +146,11 @@ async def _charges(payments: Payments, payment_id: str) -> int:
 
 async def _cancelled(payments: Payments, payment_id: str) -> int:
     return sum(intent["status"] == "canceled" for intent in await payments.intents(payment_id))
+
+
+async def _captured(payments: Payments, payment_id: str) -> int:
+    charges = await payments.charges(payment_id)
+    return sum(charge["captured"] for charge in charges)
 
 
 async def _refunds(payments: Payments, payment_id: str) -> int:
@@ -163,6 +174,12 @@ CALLS: Final = {
         effects=_charges,
         said_of_found=INTENT_STATE,
         became_of_found=REFUSED,
+    ),
+    "capture": Kind(
+        route=CAPTURE,
+        prepared=_capturing,
+        send=lambda gateway, request: gateway.CaptureIntent(request),
+        effects=_captured,
     ),
     "cancel": Kind(
         route=CANCEL,
@@ -259,7 +276,7 @@ class Matrix:
 
     async def mirrored(self, case: str, subject: Subject) -> None:
         seen = await self.payments.seen(subject.payment_id)
-        taken = sum(charge["amount"] for charge in await self.payments.charges(subject.payment_id))
+        taken = sum(charge["amount_captured"] for charge in await self.payments.charges(subject.payment_id))
         returned = sum(refund["amount"] for refund in await self.payments.refunds(subject.payment_id))
         is_cancelled = bool(await _cancelled(self.payments, subject.payment_id))
         self.expect(case, "what was taken", seen.amounts.captured_minor, taken)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
 from services.gateway.call_log.call import Call, Params, call_id_of
 from services.gateway.call_log.operation import Operation
-from services.gateway.intents.domain import Intent
-from services.gateway.intents.operations import (
-    CancelIntent,
-    CancelIntentParams,
-    ConfirmIntent,
-    ConfirmIntentParams,
-    CreateIntent,
-    CreateIntentParams,
-)
+from services.gateway.intents.cancel import CancelIntent, CancelIntentParams
+from services.gateway.intents.capture import CaptureIntent, CaptureIntentParams
+from services.gateway.intents.confirm import ConfirmIntent, ConfirmIntentParams
+from services.gateway.intents.create import CreateIntent, CreateIntentParams
+from services.gateway.intents.domain import Hold, Intent
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.operations import CreateRefund, CreateRefundParams
@@ -74,6 +72,10 @@ CREATE = {
 }
 CONFIRM = {"attempt": 1, "return_url": "https://shop.example/return"}
 CANCEL = {"attempt": 1, "reason": "abandoned"}
+CAPTURE = {"amount_minor": 2_000, "currency_code": "CHF", "application_fee_minor": 300, "final_capture": True}
+HELD = replace(
+    attempt(IntentState.REQUIRES_CAPTURE), capturable_minor=5_000, capture_manually=True, hold=Hold(expire_time=NOW)
+)
 REFUND = {
     "refund_id": "refund_1",
     "amount_minor": 1_000,
@@ -95,6 +97,31 @@ SENT = [
         '"capture_method": "manual"}',
     ),
     (
+        CreateIntent,
+        CREATE
+        | {
+            "capture_manually": False,
+            "setup_only": True,
+            "consent_actor_id": "payer_1",
+            "metadata": {"bookingId": "b_1"},
+        },
+        payment(),
+        "intent.create:6f938eeb-5071-5cc0-a7c5-2723404d4046",
+        '{"customer": "cus_1", "usage": "off_session", "automatic_payment_methods": {"enabled": true}, "metadata": '
+        '{"bookingId": "b_1", "payment_id": "pay_1", "attempt": "1", '
+        '"call_id": "6f938eeb-5071-5cc0-a7c5-2723404d4046"}, "description": "Lesson"}',
+    ),
+    (
+        CreateIntent,
+        CREATE | {"attempt": 2, "capture_manually": False, "keep_method": True, "description": ""},
+        payment(attempt(IntentState.CANCELED)),
+        "intent.create:6f938eeb-5071-5cc0-a7c5-2723404d4046",
+        '{"amount": 5000, "currency": "chf", "customer": "cus_1", "transfer_data": {"destination": "acct_1"}, '
+        '"automatic_payment_methods": {"enabled": true}, "metadata": {"payment_id": "pay_1", "attempt": "2", '
+        '"call_id": "6f938eeb-5071-5cc0-a7c5-2723404d4046"}, "application_fee_amount": 750, '
+        '"setup_future_usage": "off_session"}',
+    ),
+    (
         ConfirmIntent,
         CONFIRM | {"payment_method_id": "pm_1"},
         payment(attempt(IntentState.REQUIRES_PAYMENT_METHOD)),
@@ -109,6 +136,45 @@ SENT = [
         "intent.confirm:f6331b6c-b55f-51a1-9281-7a2f8f3fca8c",
         '{"return_url": "https://shop.example/return", "expand": ["latest_charge", "payment_method"], '
         '"confirmation_token": "ctoken_1"}',
+    ),
+    (
+        ConfirmIntent,
+        CONFIRM | {"payment_method_id": "pm_1", "off_session": True},
+        payment(attempt(IntentState.REQUIRES_PAYMENT_METHOD)),
+        "intent.confirm:f6331b6c-b55f-51a1-9281-7a2f8f3fca8c",
+        '{"return_url": "https://shop.example/return", "expand": ["latest_charge", "payment_method"], '
+        '"payment_method": "pm_1", "off_session": true}',
+    ),
+    (
+        ConfirmIntent,
+        CONFIRM | {"payment_method_id": "pm_1", "keep_method": True},
+        payment(attempt(IntentState.REQUIRES_PAYMENT_METHOD)),
+        "intent.confirm:f6331b6c-b55f-51a1-9281-7a2f8f3fca8c",
+        '{"return_url": "https://shop.example/return", "expand": ["latest_charge", "payment_method"], '
+        '"payment_method": "pm_1", "setup_future_usage": "off_session"}',
+    ),
+    (
+        ConfirmIntent,
+        CONFIRM | {"payment_method_id": "pm_1", "keep_method": True},
+        payment(replace(attempt(IntentState.REQUIRES_ACTION), intent_id="seti_1", is_setup=True)),
+        "intent.confirm:f6331b6c-b55f-51a1-9281-7a2f8f3fca8c",
+        '{"return_url": "https://shop.example/return", "expand": ["payment_method"], "payment_method": "pm_1"}',
+    ),
+    (
+        CaptureIntent,
+        CAPTURE,
+        payment(HELD),
+        "intent.capture:f3587108-a692-5fad-9963-3466e84144c0",
+        '{"amount_to_capture": 2000, "metadata": {"capture_call_id": "f3587108-a692-5fad-9963-3466e84144c0"}, '
+        '"expand": ["latest_charge", "payment_method"], "application_fee_amount": 300}',
+    ),
+    (
+        CaptureIntent,
+        CAPTURE | {"final_capture": False},
+        payment(replace(HELD, hold=Hold(expire_time=NOW, can_capture_again=True))),
+        "intent.capture:f3587108-a692-5fad-9963-3466e84144c0",
+        '{"amount_to_capture": 2000, "metadata": {"capture_call_id": "f3587108-a692-5fad-9963-3466e84144c0"}, '
+        '"expand": ["latest_charge", "payment_method"], "application_fee_amount": 300, "final_capture": false}',
     ),
     (
         CancelIntent,
@@ -141,13 +207,23 @@ def call_of(operation: type[Operation[Any, Any]], params: Params) -> Call[Any]:
     )
 
 
+class NobodyElse:
+    """A table of methods in which nothing stands."""
+
+    async def check_belongs(self, tenant_id: str, payer_id: str, method_id: str) -> None:
+        pass
+
+
+OPERATIONS: dict[Any, Any] = {ConfirmIntent: partial(ConfirmIntent, owners=NobodyElse())}
+
+
 @pytest.mark.parametrize(("kind", "stored", "held", "key", "body"), SENT)
 async def test_what_is_sent_and_under_which_key_stays_as_it_was(
     kind: Any, stored: dict[str, object], held: MirroredPayment, key: str, body: str
 ) -> None:
     call = call_of(kind, codec.from_json(kind.params_type, stored))
 
-    prepared = await kind(None, None).prepare(held, call)
+    prepared = await OPERATIONS.get(kind, kind)(None, None).prepare(held, call)
 
     assert json.dumps(prepared.body) == body
     assert call.key == key
@@ -178,6 +254,8 @@ BEFORE = {"send_before_time": "2026-11-20T12:00:00+00:00"}
         (CreateIntentParams, CREATE | BEFORE | {"body": {"amount": 5_000, "metadata": {"attempt": "1"}}}),
         (ConfirmIntentParams, CONFIRM | BEFORE | {"payment_method_id": "pm_1"}),
         (ConfirmIntentParams, CONFIRM | {"payment_method_id": "pm_1", "intent_id": "pi_1", "body": {"expand": ["a"]}}),
+        (CaptureIntentParams, CAPTURE),
+        (CaptureIntentParams, CAPTURE | {"attempt": 1, "intent_id": "pi_1", "captured_before_minor": 5, "body": {}}),
         (CancelIntentParams, CANCEL | {"intent_id": "pi_1", "body": {}}),
         (CreateRefundParams, REFUND | {"intent_id": "pi_1", "body": {"amount": 1_000}}),
     ],

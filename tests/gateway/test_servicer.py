@@ -13,7 +13,7 @@ from batzen.gateway.v1 import intents_pb2, payer_pb2, refunds_pb2, sellers_pb2
 from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
 from tests.gateway.conftest import Gateway
-from tests.gateway.samples import AMOUNT_MINOR, Payments, chf, new_id, new_request_id, refusal, refused
+from tests.gateway.samples import AMOUNT_MINOR, Payments, chf, new_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_races import connected
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from services.errors import FieldInvalid
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
-from services.gateway.errors import StripeRefused, WrongIntentState
+from services.gateway.errors import PaymentMethodNotFound, StripeRefused, WrongIntentState
 from services.gateway.intents.attempts import EXPANDED, EXPANDED_OF_SETUP, apply_settled, current_attempt, settle
 from services.gateway.intents.domain import CONFIRMABLE, Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.stripe_api.client import Provider
-from services.gateway.stripe_api.objects import text
+from services.gateway.stripe_api.objects import reference, text
 from services.gateway.stripe_api.outcomes import Declined
 from services.shared.codec import Json
 from services.shared.states import AttemptKind
@@ -36,15 +37,23 @@ class ConfirmIntentParams(Params):
     body: Json | None = None
 
 
+class Owners(Protocol):
+    """Who keeps which method."""
+
+    async def check_belongs(self, tenant_id: str, payer_id: str, method_id: str) -> None:
+        """Raise PaymentMethodNotFound for a method that is known to be another payer's, or to be gone."""
+
+
 class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
     """Confirms the current attempt's intent with a method: this is where money is taken."""
 
     name = "intent.confirm"
     params_type = ConfirmIntentParams
 
-    def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment]) -> None:
+    def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment], owners: Owners) -> None:
         super().__init__(payments)
         self._provider = provider
+        self._owners = owners
 
     async def prepare(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> ConfirmIntentParams:
         """Check that the intent waits for a method."""
@@ -53,6 +62,8 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         # A hosted page is confirmed by its payer alone.
         if intent.kind is AttemptKind.CHECKOUT_SESSION or intent.state not in CONFIRMABLE:
             raise WrongIntentState(intent_state=intent.state)
+        if asked.payment_method_id is not None:
+            await self._owners.check_belongs(payment.tenant_id, payment.payer_id, asked.payment_method_id)
         consent_actor_id = asked.consent_actor_id or (payment.payer_id if asked.keep_method else "")
         return replace(asked, intent_id=intent.intent_id, consent_actor_id=consent_actor_id, body=_body(intent, asked))
 
@@ -72,6 +83,8 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         state = apply_settled(payment, call.params.attempt, intent)
         if state not in CONFIRMABLE:
             raise WrongIntentState(intent_state=state) from refusal
+        if await self._is_of_another(reference(intent, "customer"), call.params.payment_method_id):
+            raise PaymentMethodNotFound(field="payment_method_id") from refusal
         raise refusal
 
     async def look_up(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> Json | None:
@@ -89,6 +102,13 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
             )
         apply_settled(payment, asked.attempt, answer)
         return {"intent_id": text(answer, "id")}
+
+    async def _is_of_another(self, customer_id: str, payment_method_id: str | None) -> bool:
+        """Whether Stripe keeps a method for another customer, which is not known here."""
+        if payment_method_id is None:
+            return False
+        method = await self._provider.retrieve_method(payment_method_id)
+        return method is not None and reference(method, "customer") not in ("", customer_id)
 
     def discarded(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> None:
         """Nothing was reserved; and nothing is unknown any more."""

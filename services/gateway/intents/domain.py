@@ -69,6 +69,8 @@ class IntentFacts:
     capturable_minor: int = 0
     is_setup: bool = False
     """It is a SetupIntent, which has no amounts."""
+    keeps_method: bool = False
+    """It keeps its method for later charges, once it succeeds."""
     hold: Hold | None = None
     """None where nothing is held, and where the charge itself was not shown."""
     was_held: bool = False
@@ -110,6 +112,8 @@ class Intent:
     consent_actor_id: str = ""
     """Who agreed that the method is kept for later charges; empty where nobody did."""
     consent_time: datetime | None = None
+    keeps_method: bool = False
+    """Stripe keeps its method, once it succeeds."""
     intent_id: str = ""
     """Empty while the call that creates it is not answered, and of a hosted page until its payer pays."""
     session_id: str = ""
@@ -148,6 +152,12 @@ class Intent:
     def is_made(self) -> bool:
         """Whether it is there at Stripe."""
         return bool(self.intent_id or self.session_id)
+
+    @property
+    def kept_method_id(self) -> str:
+        """The method that it kept with somebody's consent; empty where it kept none."""
+        is_kept = self.keeps_method and self.state in (IntentState.SUCCEEDED, IntentState.REQUIRES_CAPTURE)
+        return self.method.payment_method_id if is_kept and self.consent_actor_id and self.method is not None else ""
 
     @property
     def has_fee(self) -> bool:
@@ -217,6 +227,7 @@ def apply(before: Intent, facts: IntentFacts, *, currency_code: str) -> Intent:
         error=facts.error,
         error_mark=facts.error_mark,  # a new confirm clears it, so that the same card may fail a second time
         advice_code=facts.advice_code,
+        keeps_method=facts.keeps_method,
         method=facts.method if facts.method is not None and not _is_known(before, facts.method) else before.method,
         mandate_id=facts.mandate_id or before.mandate_id,
         decline_count=before.decline_count + declined,

@@ -98,7 +98,8 @@ intent AS (
     INSERT INTO intents (tenant_id, payment_id, attempt, intent_id, charge_id, session_id, needs_method_id, mirrored,
         create_time)
     SELECT $1, $2, i.attempt, nullif(i.intent_id, ''), nullif(i.charge_id, ''), nullif(i.session_id, ''),
-        nullif(i.needs_method_id, ''), i.mirrored, i.create_time
+        CASE WHEN i.needs_method_id <> '' AND may_need_method($1, i.needs_method_id) THEN i.needs_method_id END,
+        i.mirrored, i.create_time
     FROM held, jsonb_to_recordset($6) AS i (attempt integer, intent_id text, charge_id text, session_id text,
         needs_method_id text, mirrored jsonb, create_time timestamptz)
     ON CONFLICT ON CONSTRAINT intents_pkey
@@ -114,6 +115,13 @@ refund AS (
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
         failure_reason = excluded.failure_reason, fail_time = excluded.fail_time),
+consented AS (
+    INSERT INTO method_consents (tenant_id, payment_method_id, payer_id, actor_id, consent_time)
+    SELECT $1, i.kept_method_id, i.payer_id, i.consent_actor_id, i.consent_time
+    FROM held, jsonb_to_recordset($6) AS i (kept_method_id text, payer_id text, consent_actor_id text,
+        consent_time timestamptz)
+    WHERE i.kept_method_id <> ''
+    ON CONFLICT ON CONSTRAINT method_consents_pkey DO NOTHING),
 gone_intent AS (
     DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($8::integer[])),
 gone_refund AS (

@@ -229,6 +229,10 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[objec
             "charge_id": one.charge_id,
             "session_id": one.session_id,
             "needs_method_id": one.needs_method_id,
+            "kept_method_id": one.kept_method_id,
+            "payer_id": payment.payer_id,
+            "consent_actor_id": one.consent_actor_id,
+            "consent_time": one.consent_time.isoformat() if one.consent_time is not None else None,
             "mirrored": codec.to_json(one),
             "create_time": one.create_time.isoformat(),
         }

@@ -58,6 +58,7 @@ def intent_request(request: intents_pb2.CreateIntentRequest, *, tenant_id: str) 
     if payer.email:
         fields.email(payer.email, field="payer.email")
     currencies.charge_to_stripe(amount.amount_minor, amount.currency_code)
+    currencies.to_stripe(fee.amount_minor, fee.currency_code, field="application_fee")
     if request.setup_only and request.capture_manually:
         raise FieldInvalid(field="capture_manually", detail="A setup takes nothing that could be held.")
     keeps = request.setup_only or request.keep_method
@@ -119,6 +120,7 @@ def capture_params(request: intents_pb2.CaptureIntentRequest) -> CaptureIntentPa
     amount = fields.money(request.amount, is_set=request.HasField("amount"), field="amount", least_minor=1)
     fee = application_fee(request, amount)
     currencies.to_stripe(amount.amount_minor, amount.currency_code)
+    currencies.to_stripe(fee.amount_minor, fee.currency_code, field="application_fee")
     return CaptureIntentParams(
         amount_minor=amount.amount_minor,
         currency_code=amount.currency_code,
@@ -184,7 +186,6 @@ def application_fee(
         raise FieldInvalid(field="application_fee.currency_code", detail="It is not that of the amount.")
     if fee.amount_minor > amount.amount_minor:
         raise FieldInvalid(field="application_fee.amount_minor", detail="It is more than the amount.")
-    currencies.to_stripe(fee.amount_minor, fee.currency_code, field="application_fee")
     return fee
 
 
