@@ -78,6 +78,7 @@ KEYS: Final[Mapping[str, str]] = {
 _EACH_BY_ITSELF: Final = "each server is asked for its own, by a loop that nobody waits for"
 _BY_CLAIM: Final = "asked by another id: the claim table keyed by it says which server has the row"
 _WITH_SUBJECT: Final = "the caller knows the subject, which joins the condition with the key"
+_CONSENT: Final = "the payer's consent goes to the payer's server first: it says nothing until a method is kept"
 _SPLIT: Final = "what is asked at once is split by server"
 _FIGURE: Final = "a figure: the sum, or the oldest, of what each server says"
 _OPERATOR: Final = "an operator's, or a start's: every server is asked"
@@ -114,6 +115,8 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.call_log.store._CALL": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.call_log.store._CALL_BY_ID": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.mirror.statements.SAVE": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.mirror.statements.START": Exempt(Spread.MANY, _CONSENT),
+    "gateway.mirror.statements.START_NEW": Exempt(Spread.MANY, _CONSENT),
     "gateway.mirror.statements.FIND": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.mirror.statements.PAYMENT_OF": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.mirror.statements.REFUND": Exempt(Spread.EVERY, _BY_CLAIM),

@@ -209,6 +209,7 @@ class Parts:
     provider: Provider
     reader: MirrorReader
     sellers: Sellers
+    methods: KeptMethods
     inbox: Inbox
     deliveries: Deliveries
     metrics: GatewayMetrics
@@ -273,7 +274,7 @@ async def gateway_parts(
             call_store,
             [
                 CreateIntent(provider, store),
-                ConfirmIntent(provider, store, payers),
+                ConfirmIntent(provider, store),
                 CaptureIntent(provider, store),
                 CancelIntent(provider, store),
                 CreateRefund(provider, store),
@@ -332,6 +333,7 @@ async def gateway_parts(
             provider=provider,
             reader=reader,
             sellers=sellers,
+            methods=kept_methods,
             inbox=inbox,
             deliveries=deliveries,
             metrics=metrics,

@@ -94,6 +94,7 @@ def speaks(parts: Parts) -> bool:
 REQUESTS: dict[str, Callable[[Payments, str, str], Message]] = {
     "CreateIntent": lambda payments, _payment, _refund: payments.create_request(),
     "ConfirmIntent": lambda payments, payment_id, _: payments.confirm_request(payment_id),
+    "CaptureIntent": lambda payments, payment_id, _: payments.capture_request(payment_id),
     "CancelIntent": lambda payments, payment_id, _: payments.cancel_request(payment_id),
     "CreateRefund": lambda payments, payment_id, _: payments.refund_request(payment_id, 100),
     "SyncIntent": lambda _, payment_id, _refund: intents_pb2.SyncIntentRequest(payment_id=payment_id),

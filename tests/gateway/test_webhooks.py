@@ -342,7 +342,14 @@ async def test_an_event_that_cannot_be_stored_is_asked_for_again(parts: Parts, c
     url = parts.engine.url.set(port=1).render_as_string(hide_password=False)
     async with DirectConnections(url, application_name="away", size=1) as away:
         inbox = Inbox(
-            away, parts.reader, parts.sellers, api_version="", livemode=False, clock=clock, wake=lambda _: None
+            away,
+            parts.reader,
+            parts.sellers,
+            parts.methods,
+            api_version="",
+            livemode=False,
+            clock=clock,
+            wake=lambda _: None,
         )
         async with receiving(inbox, clock=clock) as sender:
             answer = await sender.post(GOOD, at=clock.now())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from services.errors import FieldInvalid
 from services.gateway.call_log.call import Call, Params
@@ -37,23 +36,15 @@ class ConfirmIntentParams(Params):
     body: Json | None = None
 
 
-class Owners(Protocol):
-    """Who keeps which method."""
-
-    async def check_belongs(self, tenant_id: str, payer_id: str, method_id: str) -> None:
-        """Raise PaymentMethodNotFound for a method that is known to be another payer's, or to be gone."""
-
-
 class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
     """Confirms the current attempt's intent with a method: this is where money is taken."""
 
     name = "intent.confirm"
     params_type = ConfirmIntentParams
 
-    def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment], owners: Owners) -> None:
+    def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment]) -> None:
         super().__init__(payments)
         self._provider = provider
-        self._owners = owners
 
     async def prepare(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> ConfirmIntentParams:
         """Check that the intent waits for a method."""
@@ -62,8 +53,6 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         # A hosted page is confirmed by its payer alone.
         if intent.kind is AttemptKind.CHECKOUT_SESSION or intent.state not in CONFIRMABLE:
             raise WrongIntentState(intent_state=intent.state)
-        if asked.payment_method_id is not None:
-            await self._owners.check_belongs(payment.tenant_id, payment.payer_id, asked.payment_method_id)
         consent_actor_id = asked.consent_actor_id or (payment.payer_id if asked.keep_method else "")
         return replace(asked, intent_id=intent.intent_id, consent_actor_id=consent_actor_id, body=_body(intent, asked))
 
@@ -104,7 +93,7 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         return {"intent_id": text(answer, "id")}
 
     async def _is_of_another(self, customer_id: str, payment_method_id: str | None) -> bool:
-        """Whether Stripe keeps a method for another customer, which is not known here."""
+        """Whether Stripe keeps a method for another customer. It refuses such a one, whoever has it in our books."""
         if payment_method_id is None:
             return False
         method = await self._provider.retrieve_method(payment_method_id)
