@@ -25,7 +25,12 @@ from sandbox.state import Account, Sandbox
 from sandbox.world import Cause, Object
 
 _BODY_MAX_BYTES = 1_000_000  # no request of the official client comes near
-_BROWSER_OPERATIONS = ("get /v1/payment_intents/{intent}", "post /v1/payment_intents/{intent}/confirm")
+_BROWSER_OPERATIONS = (
+    "get /v1/payment_intents/{intent}",
+    "post /v1/payment_intents/{intent}/confirm",
+    "get /v1/setup_intents/{intent}",
+    "post /v1/setup_intents/{intent}/confirm",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -192,7 +197,7 @@ class Api:
                 if operation.name.startswith("post"):
                     raw.setdefault("use_stripe_sdk", "true")
                 return account
-        raise ApiError(f"No such payment_intent: '{intent_id}'", status=404, code="resource_missing", param="intent")
+        raise ApiError(f"No such intent: '{intent_id}'", status=404, code="resource_missing", param="intent")
 
     def _check_version(self, call: Call) -> None:
         version = call.headers.get("stripe-version", self.sandbox.schema.api_version)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sandbox.cards import CARDS, Authentication, Card, Decline
-from sandbox.errors import ApiError
+from sandbox.errors import ApiError, named
 from sandbox.world import Object, World
 
 SEPA_DEBIT = "sepa_debit"
@@ -102,13 +102,23 @@ def kinds_for(
     return kinds
 
 
+def kinds_kept(*, allowed: Iterable[str] | None = None, excluded: Iterable[str] = ()) -> list[str]:
+    """Return the kinds of method that can be set up for later; raises ApiError (400) if there is none."""
+    wanted = set(KINDS if allowed is None else allowed) - set(excluded)
+    kinds = [kind for kind in KINDS if kind in wanted and (kind not in _RULES or _RULES[kind].reusable)]
+    if not kinds:
+        raise ApiError("No valid payment method types for this setup.", param="allowed_payment_method_types")
+    return kinds
+
+
 def check_fits(intent: Object, card: Card) -> None:
-    """Refuse a payment method of a kind the intent does not take."""
+    """Refuse a payment method of a kind the payment or setup does not take."""
     if card.kind not in intent["payment_method_types"]:
         raise ApiError(
-            f"The PaymentMethod provided ({card.kind}) is not allowed for this PaymentIntent. Please attach a "
+            f"The PaymentMethod provided ({card.kind}) is not allowed for this "
+            f"{named(intent['object'])}. Please attach a "
             f"PaymentMethod of one of the following types: {', '.join(intent['payment_method_types'])}.",
-            code="payment_intent_incompatible_payment_method",
+            code=f"{intent['object']}_incompatible_payment_method",
             param="payment_method",
         )
 

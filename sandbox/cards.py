@@ -77,6 +77,11 @@ _PROCESSING = Decline(
     message="An error occurred while processing your card. Try again in a little bit.",
 )
 _BLOCKED = replace(_declined("fraudulent"), blocked=True)
+UNATTENDED = Decline(
+    code="authentication_required",
+    decline_code="authentication_required",
+    message="Your card was declined. This transaction requires authentication.",
+)
 
 
 def _refused(last4: str, decline: Decline) -> Card:

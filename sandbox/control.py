@@ -253,7 +253,7 @@ class SandboxControl:
         if return_url is not None:
             form["return_url"] = return_url
         intent_id = client_secret.partition("_secret_")[0]
-        answer = await self._client.post(f"/v1/payment_intents/{intent_id}/confirm", data=form)
+        answer = await self._client.post(f"/v1/{_kind_of(intent_id)}s/{intent_id}/confirm", data=form)
         if answer.status_code != httpx.codes.PAYMENT_REQUIRED:
             _check(answer)
         return dict(answer.json())
@@ -279,9 +279,10 @@ class SandboxControl:
         return _location(await self._client.post(url, data={"outcome": "complete" if succeed else "fail"}))
 
     async def _intent(self, intent_id: str) -> dict[str, Any]:
-        found = await self.objects("payment_intent", id=intent_id)
+        kind = _kind_of(intent_id)
+        found = await self.objects(kind, id=intent_id)
         if not found:
-            raise Refused(f"No such payment_intent: '{intent_id}'", status=404)
+            raise Refused(f"No such {kind}: '{intent_id}'", status=404)
         return found[0]
 
     async def get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
@@ -294,6 +295,10 @@ class SandboxControl:
 
     async def _delete(self, path: str) -> None:
         _checked(await self._client.delete(f"/_control{path}"))
+
+
+def _kind_of(intent_id: str) -> str:
+    return "setup_intent" if intent_id.startswith("seti_") else "payment_intent"
 
 
 def _location(answer: httpx.Response) -> str:

@@ -30,6 +30,7 @@ SERVICES = (
     "_payment_intent_service",
     "_payment_method_service",
     "_refund_service",
+    "_setup_intent_service",
     "_transfer_service",
     "_webhook_endpoint_service",
     "checkout/_session_line_item_service",
@@ -51,6 +52,7 @@ RESOURCES = {
     "PaymentMethod": "_payment_method",
     "Price": "_price",
     "Refund": "_refund",
+    "SetupIntent": "_setup_intent",
     "Session": "checkout/_session",  # the only one of that name that a modelled resource refers to
     "Transfer": "_transfer",
     "TransferReversal": "_transfer_reversal",

@@ -48,6 +48,14 @@ def missing(kind: str, object_id: str, *, param: str, status: int = 400) -> ApiE
     return ApiError(f"No such {kind}: '{object_id}'", status=status, code="resource_missing", param=param)
 
 
+def named(kind: str) -> str:
+    """Return what Stripe's messages call a kind of object: `setup_intent` is a SetupIntent."""
+    return kind.title().replace("_", "")
+
+
 def unexpected_state(message: str, *, intent: dict[str, Any]) -> ApiError:
-    """Return the refusal of a call the PaymentIntent's status does not allow; the answer carries the intent."""
-    return ApiError(message, code="payment_intent_unexpected_state", payment_intent=intent)
+    """Return the refusal of a call the status of a payment or setup does not allow; the answer carries it."""
+    kind = intent["object"]
+    refusal = ApiError(message, code=f"{kind}_unexpected_state")
+    refusal.fields[kind] = intent
+    return refusal

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox import accounts, banks, currencies, lifecycle, methods
+from sandbox import accounts, banks, challenge, currencies, lifecycle, methods
 from sandbox.answers import page
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
@@ -24,10 +24,10 @@ def create(world: World, params: dict[str, Any]) -> Object:
     if "customer" in params:
         world.referred("customer", params["customer"], param="customer")
     check_split(world, params, amount=params["amount"])
-    automatic = _automatic(params)
+    automatic = automatic_methods(params)
     if confirm:
-        lifecycle.check_return_url(automatic, params)
-    method = _method(world, params, customer_id=params.get("customer"))
+        challenge.check_return_url(automatic, params)
+    method = methods.chosen(world, params, customer_id=params.get("customer"))
     if confirm and method is None:
         raise ApiError(
             "You cannot confirm this PaymentIntent because it's missing a payment method. To confirm the PaymentIntent "
@@ -62,7 +62,7 @@ def update(world: World, params: dict[str, Any], intent_id: str) -> Object:
         world.referred("customer", params["customer"], param="customer")
     fee = params.get("application_fee_amount", intent["application_fee_amount"])
     check_split(world, {"transfer_data": intent["transfer_data"], "application_fee_amount": fee or None}, amount=amount)
-    method = _method(world, params, customer_id=customer_id)
+    method = methods.chosen(world, params, customer_id=customer_id)
     before = intent["customer"]
     intent.update({name: params[name] or None for name in ("description", "receipt_email") if name in params})
     intent.update({name: params[name] for name in ("transfer_group",) if name in params})
@@ -81,8 +81,8 @@ def update(world: World, params: dict[str, Any], intent_id: str) -> Object:
 def confirm(world: World, params: dict[str, Any], intent_id: str) -> Object:
     intent = world.get("payment_intent", intent_id, param="intent")
     lifecycle.check_confirmable(intent)
-    lifecycle.check_return_url(intent["automatic_payment_methods"], params)
-    method = _method(world, params, customer_id=intent["customer"])
+    challenge.check_return_url(intent["automatic_payment_methods"], params)
+    method = methods.chosen(world, params, customer_id=intent["customer"])
     if method is not None:
         intent["payment_method"] = method["id"]
     elif intent["payment_method"] is None:
@@ -116,15 +116,7 @@ def public(intent: Object) -> Object:
     return shown
 
 
-def _method(world: World, params: dict[str, Any], *, customer_id: str | None) -> Object | None:
-    if "payment_method" not in params:
-        return None
-    method = methods.resolve(world, params["payment_method"])
-    methods.check_usable(world, method, customer_id=customer_id)
-    return method
-
-
-def _automatic(params: dict[str, Any]) -> Object:
+def automatic_methods(params: dict[str, Any]) -> Object:
     """Return `automatic_payment_methods`; without the parameter the Dashboard's methods apply, redirects included."""
     given = params.get("automatic_payment_methods")
     if given is None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sandbox import banks, charging, debits, mandates, methods, outcomes
-from sandbox.cards import Authentication, Decline
+from sandbox import banks, challenge, charging, debits, mandates, methods, outcomes
+from sandbox.cards import UNATTENDED, Decline
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
 
@@ -11,9 +11,6 @@ EXPIRY = "expiry"  # the label of lapsing authorisations on the agenda
 _HOLD_S = 7 * 86_400  # how long an uncaptured authorisation holds
 _CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CANCELABLE = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action", "processing")
-_AUTHENTICATION_FAILED = (
-    "We are unable to authenticate your payment method. Please choose a different payment method and try again."
-)
 
 
 def check_confirmable(intent: Object) -> None:
@@ -26,19 +23,6 @@ def check_confirmable(intent: Object) -> None:
     raise unexpected_state(f"You cannot confirm this PaymentIntent because {because}.", intent=snapshot(intent))
 
 
-def check_return_url(automatic: Object | None, params: dict[str, Any]) -> None:
-    """Refuse a confirm that could need a redirect and does not say where to."""
-    may_redirect = automatic is not None and automatic["enabled"] and automatic["allow_redirects"] != "never"
-    if may_redirect and not params.get("return_url") and not params.get("use_stripe_sdk"):
-        raise ApiError(
-            "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because some of "
-            "these payment methods might redirect your customer off of your page, you must provide a `return_url`. If "
-            "you don't want to accept redirect-based payment methods, set "
-            "`automatic_payment_methods[enabled]` to `true` and `automatic_payment_methods[allow_redirects]` to "
-            "`never` when creating Setup Intents and Payment Intents."
-        )
-
-
 def confirm(world: World, intent: Object, params: dict[str, Any]) -> None:
     """Confirm with the intent's payment method; raises the 402 of a decline after recording it."""
     if params.get("setup_future_usage"):
@@ -46,35 +30,25 @@ def confirm(world: World, intent: Object, params: dict[str, Any]) -> None:
     if params.get("receipt_email"):
         intent["receipt_email"] = params["receipt_email"]
     method = world.get("payment_method", intent["payment_method"])
-    card = world.cards[method["id"]]
-    banks.check_fits(intent, card)
+    banks.check_fits(intent, world.cards[method["id"]])
     mandates.ensure(world, intent, method, params, reusable=intent["setup_future_usage"] is not None)
     off_session = bool(params.get("off_session"))
-    if _must_authenticate(world, method, card.authentication, off_session=off_session):
+    if challenge.is_due(world, method, off_session=off_session):
         if off_session or params.get("error_on_requires_action"):
-            _decline(world, intent, method, decline=_UNATTENDED, authenticated=False)
-        _require_action(world, intent, return_url=params.get("return_url"))
+            _decline(world, intent, method, decline=UNATTENDED, authenticated=False)
+        intent["last_payment_error"] = None
+        challenge.ask(world, intent, return_url=params.get("return_url"))
         return
     _take(world, intent, method, authenticated=False)
 
 
 def authenticate(world: World, intent: Object, *, succeed: bool) -> None:
     """Finish 3-D Secure. A decline after it is recorded, not raised: nobody is waiting for an API answer."""
-    if intent["status"] != "requires_action":
-        raise unexpected_state(
-            f"The intent has a status of {intent['status']}; nothing to authenticate.", intent=intent
-        )
+    challenge.check_asked(intent)
     method = world.get("payment_method", intent["payment_method"])
     intent["next_action"] = None
     if not succeed:
-        error: Object = {
-            "code": "payment_intent_authentication_failure",
-            "doc_url": "https://stripe.com/docs/error-codes/payment-intent-authentication-failure",
-            "message": _AUTHENTICATION_FAILED,
-            "payment_method": snapshot(method),
-            "type": "invalid_request_error",
-        }
-        outcomes.back_to_method(world, intent, error)
+        outcomes.back_to_method(world, intent, challenge.failure(intent, method))
         return
     try:
         _take(world, intent, method, authenticated=True)
@@ -186,46 +160,14 @@ def _start_over(intent: Object, method: Object) -> None:
     )
 
 
-_UNATTENDED = Decline(
-    code="authentication_required",
-    decline_code="authentication_required",
-    message="Your card was declined. This transaction requires authentication.",
-)
-
-
-def _must_authenticate(world: World, method: Object, rule: Authentication, *, off_session: bool) -> bool:
-    match rule:
-        case Authentication.NEVER:
-            return False
-        case Authentication.ALWAYS:
-            return True
-        case Authentication.UNLESS_SET_UP:
-            return not (off_session and method["id"] in world.set_up)
-        case Authentication.ON_SESSION:
-            return not off_session
-
-
-def _require_action(world: World, intent: Object, *, return_url: str | None) -> None:
-    url = f"{world.base_url()}/3ds/{intent['id']}?client_secret={intent['client_secret']}"
-    action: Object
-    if return_url:
-        action = {"redirect_to_url": {"return_url": return_url, "url": url}, "type": "redirect_to_url"}
-    else:
-        action = {
-            "type": "use_stripe_sdk",
-            "use_stripe_sdk": {"source": intent["id"], "stripe_js": url, "type": "three_d_secure_redirect"},
-        }
-    intent.update(status="requires_action", next_action=action, last_payment_error=None)
-    world.emit("payment_intent.requires_action", intent)
-
-
 def _take(world: World, intent: Object, method: Object, *, authenticated: bool) -> None:
     """Take the money, or send for it where the outcome comes later."""
     card = world.cards[method["id"]]
     if card.takes_s:
         debits.begin(world, intent, method)
     else:
-        _charge(world, intent, method, decline=card.decline, authenticated=authenticated)
+        decline = methods.refusal(world, method, charged=True)
+        _charge(world, intent, method, decline=decline, authenticated=authenticated)
 
 
 def _charge(world: World, intent: Object, method: Object, *, decline: Decline | None, authenticated: bool) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.banks import SEPA_DEBIT
-from sandbox.errors import ApiError
+from sandbox.errors import ApiError, named
 from sandbox.world import Object, World
 
 _UNKNOWN = "unknown"  # what a browser did not tell
@@ -19,9 +19,9 @@ def ensure(world: World, intent: Object, method: Object, params: dict[str, Any],
     given = params.get("mandate_data", {}).get("customer_acceptance")
     if given is None and not params.get("use_stripe_sdk"):
         raise ApiError(
-            "This PaymentIntent requires a mandate, but no existing mandate was found. Collect mandate acceptance from "
-            "the customer and try again, providing acceptance data in the mandate_data parameter.",
-            code="payment_intent_mandate_invalid",
+            f"This {named(intent['object'])} requires a mandate, but no existing mandate was found. Collect mandate "
+            "acceptance from the customer and try again, providing acceptance data in the mandate_data parameter.",
+            code=f"{intent['object']}_mandate_invalid",
         )
     mandate = world.add(_new(world, intent, method, given or {"type": "online"}, reusable=reusable))
     world.mandates[method["id"]] = mandate["id"]

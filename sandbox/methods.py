@@ -5,7 +5,7 @@ from typing import Any
 from sandbox.answers import page
 from sandbox.banks import TEST_METHODS, of_method
 from sandbox.cards import Card, Decline
-from sandbox.errors import ApiError, missing
+from sandbox.errors import ApiError, missing, named
 from sandbox.world import Object, World
 
 _EXPIRES_IN_YEARS = 4
@@ -34,9 +34,9 @@ def attach(world: World, params: dict[str, Any], method_id: str) -> Object:
     method = resolve(world, method_id, status=404)
     if method["customer"] not in (None, params["customer"]):
         raise ApiError("The payment method you provided has already been attached to a customer.")
-    card = world.cards[method["id"]]
-    if card.decline is not None and card.declines_on_attach:
-        raise declined(card.decline)
+    decline = refusal(world, method, charged=False)
+    if decline is not None:
+        raise declined(decline)
     save(world, method, customer_id=params["customer"])
     return method
 
@@ -82,6 +82,25 @@ def release(world: World, method: Object) -> None:
     world.emit("payment_method.detached", method, previous={"customer": before})
 
 
+def chosen(
+    world: World, params: dict[str, Any], *, customer_id: str | None, of: str = "payment_intent"
+) -> Object | None:
+    """Return the payment method a call names, if it names one."""
+    if "payment_method" not in params:
+        return None
+    method = resolve(world, params["payment_method"])
+    check_usable(world, method, customer_id=customer_id, of=of)
+    return method
+
+
+def refusal(world: World, method: Object, *, charged: bool) -> Decline | None:
+    """Return why the issuer refuses a method, if it does; some cards may be kept and are refused when `charged`."""
+    card = world.cards[method["id"]]
+    if card.decline is not None and (charged or card.declines_on_attach):
+        return card.decline
+    return None
+
+
 def declined(decline: Decline, **fields: Any) -> ApiError:
     """Return the 402 for a refused card."""
     return ApiError(
@@ -95,13 +114,13 @@ def declined(decline: Decline, **fields: Any) -> ApiError:
     )
 
 
-def check_usable(world: World, method: Object, *, customer_id: str | None) -> None:
+def check_usable(world: World, method: Object, *, customer_id: str | None, of: str = "payment_intent") -> None:
     """Refuse another customer's payment method, and one that was used up without a customer."""
     owner = method["customer"]
     if owner is not None and owner != customer_id:
         raise ApiError(
             f"The provided PaymentMethod ({method['id']}) belongs to a Customer. Please include that Customer in the "
-            "`customer` parameter on the PaymentIntent.",
+            f"`customer` parameter on the {named(of)}.",
             param="payment_method",
         )
     if owner is None and method["id"] in world.used_up:

@@ -24,6 +24,7 @@ from sandbox import (
     refunds,
     session_lines,
     sessions,
+    setups,
 )
 from sandbox.errors import ApiError, not_modelled
 from sandbox.world import Object, World
@@ -116,6 +117,21 @@ OPERATIONS = (
     _operation("get /v1/checkout/sessions/{session}", sessions.retrieve, "expand"),
     _operation("post /v1/checkout/sessions/{session}/expire", sessions.expire, "expand"),
     _operation("get /v1/checkout/sessions/{session}/line_items", session_lines.list_all, _LIST),
+    _operation(
+        "post /v1/setup_intents",
+        setups.create,
+        """allowed_payment_method_types automatic_payment_methods confirm customer description
+        excluded_payment_method_types expand mandate_data metadata payment_method return_url usage use_stripe_sdk""",
+    ),
+    _operation("get /v1/setup_intents", setups.list_all, f"{_DATED} customer payment_method"),
+    _operation("get /v1/setup_intents/{intent}", setups.retrieve, "client_secret expand"),
+    _operation("post /v1/setup_intents/{intent}", setups.update, "customer description expand metadata payment_method"),
+    _operation(
+        "post /v1/setup_intents/{intent}/confirm",
+        setups.confirm,
+        "expand mandate_data payment_method return_url use_stripe_sdk",
+    ),
+    _operation("post /v1/setup_intents/{intent}/cancel", setups.cancel, "cancellation_reason expand"),
     _operation("get /v1/mandates/{mandate}", mandates.retrieve, "expand"),
     _operation("get /v1/charges", charging.list_charges, f"{_DATED} customer payment_intent transfer_group"),
     _operation("get /v1/charges/{charge}", _by_id("charge"), "expand"),

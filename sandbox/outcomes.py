@@ -22,10 +22,9 @@ def keep_method(world: World, intent: Object, method: Object) -> None:
             world.set_up.add(method["id"])
 
 
-def refused(charge: Object, method: Object, decline: Decline) -> Object:
-    """Return what `last_payment_error` says of a refused charge."""
+def refused(charge: Object | None, method: Object, decline: Decline) -> Object:
+    """Return what `last_payment_error` says of a refused charge, or `last_setup_error` without one."""
     error: Object = {
-        "charge": charge["id"],
         "code": decline.code,
         "doc_url": f"https://stripe.com/docs/error-codes/{decline.code.replace('_', '-')}",
         "message": decline.message,
@@ -34,6 +33,8 @@ def refused(charge: Object, method: Object, decline: Decline) -> Object:
     }
     if decline.decline_code is not None:
         error["decline_code"] = decline.decline_code
+    if charge is not None:
+        error["charge"] = charge["id"]
     return error
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sandbox import forms, lifecycle
+from sandbox import forms, lifecycle, setups
 from sandbox.banks import TWINT
 from sandbox.currencies import shown
 from sandbox.errors import ApiError
@@ -15,6 +15,7 @@ from sandbox.state import Sandbox
 from sandbox.world import Cause, Object, World
 
 _TITLE = "3-D Secure (test)"
+_AUTHENTICATE = {"payment_intent": lifecycle.authenticate, "setup_intent": setups.authenticate}
 
 
 class Authentication:
@@ -43,7 +44,7 @@ class Authentication:
             world, intent = self._find(request, str(given))
             return_url = _return_url(intent)
             world.cause = Cause()
-            lifecycle.authenticate(world, intent, succeed=outcome == "complete")
+            _AUTHENTICATE[intent["object"]](world, intent, succeed=outcome == "complete")
         except ApiError as refusal:
             return message("Nothing to authenticate", refusal.message, status=409 if refusal.status == 400 else 404)
         if return_url is None:
@@ -52,18 +53,19 @@ class Authentication:
 
     def _find(self, request: Request, client_secret: str) -> tuple[World, Object]:
         world, intent = self._sandbox.locate(request.path_params["intent"])
-        if intent["object"] != "payment_intent" or intent["client_secret"] != client_secret:
+        if intent["object"] not in _AUTHENTICATE or intent["client_secret"] != client_secret:
             raise ApiError("There is no such payment.", status=404)
         return world, intent
 
 
 def returned(intent: Object, return_url: str) -> str:
     """Return where the payer's browser goes after authentication, with the three parameters Stripe appends."""
+    kind = intent["object"]
     succeeded = intent["status"] in ("succeeded", "requires_capture", "processing")
     added = urlencode(
         {
-            "payment_intent": intent["id"],
-            "payment_intent_client_secret": intent["client_secret"],
+            kind: intent["id"],
+            f"{kind}_client_secret": intent["client_secret"],
             "redirect_status": "succeeded" if succeeded else "failed",
         }
     )
@@ -82,11 +84,16 @@ def _is_twint(world: World, intent: Object) -> bool:
 
 
 def _question(intent: Object, *, asks: str) -> str:
-    amount = escape(shown(intent["amount"], currency=intent["currency"]).upper())
+    if intent["object"] == "setup_intent":
+        heading, asked_for = "Confirm your payment method", "keeps it for later"
+        facts = "<dt>Amount</dt><dd>Nothing is taken now</dd>"
+    else:
+        heading, asked_for = "Confirm your payment", "pays"
+        facts = f"<dt>Amount</dt><dd>{escape(shown(intent['amount'], currency=intent['currency']).upper())}</dd>"
     secret = escape(intent["client_secret"], quote=True)
-    return f"""<h1>Confirm your payment</h1>
-<p>{asks} asks you to confirm that it is you who pays. This is a test page; no money moves.</p>
-<dl><dt>Amount</dt><dd>{amount}</dd><dt>Payment</dt><dd>{escape(intent["id"])}</dd></dl>
+    return f"""<h1>{heading}</h1>
+<p>{asks} asks you to confirm that it is you who {asked_for}. This is a test page; no money moves.</p>
+<dl>{facts}<dt>Payment</dt><dd>{escape(intent["id"])}</dd></dl>
 <form method="post">
 <input type="hidden" name="client_secret" value="{secret}">
 <button name="outcome" value="complete">Complete authentication</button>

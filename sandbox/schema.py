@@ -33,6 +33,7 @@ RESOURCE_OF = {
     "payment_intent": "PaymentIntent",
     "payment_method": "PaymentMethod",
     "refund": "Refund",
+    "setup_intent": "SetupIntent",
     "transfer": "Transfer",
     "transfer_reversal": "TransferReversal",
     "webhook_endpoint": "WebhookEndpoint",

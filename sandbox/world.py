@@ -31,6 +31,7 @@ _PREFIX = {
     "price": "price",
     "product": "prod",
     "refund": "re",
+    "setup_intent": "seti",
     "transfer": "tr",
     "transfer_reversal": "trr",
     "webhook_endpoint": "we",

@@ -87,6 +87,13 @@ async def paid(v1: Api, *, amount: int = 10_000, card: str = "pm_card_visa", **p
     )
 
 
+async def set_up(v1: Api, *, card: str = "pm_card_visa", **params: Any) -> Any:
+    """Create and confirm a setup in one call."""
+    return await v1.setup_intents.create_async(
+        {"payment_method": card, "confirm": True, "return_url": RETURN_URL, **params}
+    )
+
+
 async def seller(v1: Api) -> str:
     """Make a connected account, and return its id."""
     account = await v1.accounts.create_async(

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from sandbox.control import SandboxControl
 from sandbox.schema import RESOURCE_OF, ApiSchema, load
 from sandbox.state import Sandbox
-from tests.sandbox.samples import Api, Connect, debited, opened, paid, seller
+from tests.sandbox.samples import Api, Connect, debited, opened, paid, seller, set_up
 
 KEY = "sk_test_contract"
 
@@ -66,6 +66,12 @@ async def test_every_object_conforms_by_an_independent_validator(v1: Api, contro
     for scenario in ("success", "failed"):
         await control.finish_debit((await debited(v1, scenario)).id)
     await control.pay_session((await opened(v1)).url, payment_method="pm_twint")
+    await set_up(v1, customer=customer.id)
+    kept = await set_up(v1, card="pm_card_authenticationRequired")
+    await control.authenticate(kept.id, succeed=False)
+    with pytest.raises(stripe.CardError):
+        await set_up(v1, card="pm_card_chargeDeclined")
+    await v1.setup_intents.cancel_async((await v1.setup_intents.create_async({})).id)
 
     for kind, validator in _validators().items():
         found = await control.objects(kind)

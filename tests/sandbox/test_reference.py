@@ -17,7 +17,7 @@ import pytest
 from sandbox.control import SandboxControl
 from sandbox.operations import OPERATIONS
 from sandbox.schema import RESOURCE_OF
-from tests.sandbox.samples import Api, debited, opened, paid, seller
+from tests.sandbox.samples import Api, debited, opened, paid, seller, set_up
 
 _REFERENCE = os.environ.get("BATZEN_STRIPE_REFERENCE")  # read at import: tests run without such variables
 pytestmark = pytest.mark.skipif(_REFERENCE is None, reason="BATZEN_STRIPE_REFERENCE does not name Stripe's files")
@@ -48,6 +48,7 @@ async def test_objects_have_the_shape_of_stripes_samples(v1: Api, control: Sandb
     await control.dispute(intent.id)
     await v1.webhook_endpoints.create_async({"url": "http://127.0.0.1:1/", "enabled_events": ["account.updated"]})
     await opened(v1)
+    await set_up(v1)
 
     for kind in RESOURCE_OF:
         ours, sample = (await control.objects(kind))[-1], _read("fixtures.json")["resources"][kind]
