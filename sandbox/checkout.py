@@ -4,13 +4,15 @@ A session is complete once its intent no longer waits for the payer: paid, held,
 becomes of the money after that shows in `payment_status`. Marked (U): unconfirmed, see sessions.py.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from sandbox import customers, intents, lifecycle
-from sandbox.errors import ApiError
-from sandbox.world import Object, World
+from sandbox import customers, intents, lifecycle, setups
+from sandbox.errors import ApiError, named, unexpected_state
+from sandbox.world import Object, World, snapshot
 
 EXPIRY = "session_expiry"  # the label of sessions that expire by themselves on the agenda
+Operation = Callable[[World, dict[str, Any], str], Object]
 _ENDED = ("succeeded", "canceled")
 
 
@@ -30,33 +32,47 @@ def pay(world: World, session: Object, *, payment_method: str, email: str | None
     if session["status"] != "open":
         raise ApiError(f"This Checkout Session has a status of `{session['status']}`; it cannot be paid.")
     _take_email(world, session, email)
-    intent = _intent(world, session)
     params = {
         "payment_method": payment_method,
         "return_url": page_url(world, session["id"]),
         "mandate_data": {"customer_acceptance": {"type": "online"}},  # the page asks for it
     }
-    return intents.confirm(world, params, intent["id"])
+    if session["mode"] == "setup":
+        return setups.confirm(world, params, session["setup_intent"])
+    return intents.confirm(world, params, _intent(world, session)["id"])
+
+
+def intent_of(world: World, session: Object) -> Object | None:
+    """Return the intent of a session of either mode, if there is one yet."""
+    intent_id = session["payment_intent"] or session["setup_intent"]
+    return world.find(intent_id) if intent_id else None
 
 
 def expire(world: World, session: Object) -> None:
     """End an open session, and the intent of a payer who tried and did not succeed."""
     session.update(status="expired", url=None)
-    if session["payment_intent"] is not None:
-        intent = world.get("payment_intent", session["payment_intent"])
-        if intent["status"] not in _ENDED:
-            lifecycle.cancel(world, {"cancellation_reason": "automatic"}, intent["id"])  # the reason: (U)
+    intent = intent_of(world, session)
+    if intent is not None and intent["status"] not in _ENDED:
+        cancel, reason = _CANCEL[intent["object"]]
+        cancel(world, {"cancellation_reason": reason}, intent["id"])
     world.emit("checkout.session.expired", session)
 
 
-def confirm_intent(world: World, params: dict[str, Any], intent_id: str) -> Object:
-    _check_no_session(world, intent_id, verb="confirm")
-    return intents.confirm(world, params, intent_id)
+def guarded(call: Operation, *, verb: str) -> Operation:
+    """Return a call that refuses an intent whose session is open: that is expired instead. The words: (U)."""
 
+    def checked(world: World, params: dict[str, Any], intent_id: str) -> Object:
+        intent = world.find(intent_id)
+        kind = intent["object"] if intent is not None else ""
+        sessions = world.by_field("checkout.session", field=kind, value=intent_id)
+        if any(session["status"] == "open" for session in sessions):
+            raise unexpected_state(
+                f"You cannot {verb} the {named(kind)} for a Checkout Session. Expire the Checkout Session instead.",
+                intent=snapshot(intent),
+            )
+        return call(world, params, intent_id)
 
-def cancel_intent(world: World, params: dict[str, Any], intent_id: str) -> Object:
-    _check_no_session(world, intent_id, verb="cancel")
-    return lifecycle.cancel(world, params, intent_id)
+    return checked
 
 
 def follow(world: World, event_type: str, intent: Object) -> None:
@@ -64,7 +80,7 @@ def follow(world: World, event_type: str, intent: Object) -> None:
     status_of = _STATUS_AFTER.get(event_type)
     if status_of is None:
         return
-    for session in world.by_field("checkout.session", field="payment_intent", value=intent["id"]):
+    for session in world.by_field("checkout.session", field=intent["object"], value=intent["id"]):
         if session["status"] == "open" and status_of != "failed":
             _complete(world, session, payment_status=status_of)
         elif session["status"] == "complete" and session["payment_status"] == "unpaid":
@@ -76,6 +92,12 @@ _STATUS_AFTER = {
     "payment_intent.amount_capturable_updated": "unpaid",
     "payment_intent.processing": "unpaid",
     "payment_intent.payment_failed": "failed",
+    "setup_intent.succeeded": "no_payment_required",
+}
+# How Stripe words why it ends the intent of a session that expires: (U).
+_CANCEL: dict[str, tuple[Operation, str]] = {
+    "payment_intent": (lifecycle.cancel, "automatic"),
+    "setup_intent": (setups.cancel, "abandoned"),
 }
 
 
@@ -138,14 +160,3 @@ def _details(world: World, session: Object) -> Object:
 def _expire_if_open(world: World, session: Object) -> None:
     if session["status"] == "open":
         expire(world, session)
-
-
-def _check_no_session(world: World, intent_id: str, *, verb: str) -> None:
-    """Refuse to touch an intent under the hands of its payer: its session has to be expired. The words: (U)."""
-    sessions = world.by_field("checkout.session", field="payment_intent", value=intent_id)
-    if any(session["status"] == "open" for session in sessions):
-        raise ApiError(
-            f"You cannot {verb} the PaymentIntent for a Checkout Session. Expire the Checkout Session instead.",
-            code="payment_intent_unexpected_state",
-            payment_intent=world.get("payment_intent", intent_id),
-        )

@@ -33,7 +33,7 @@ class HostedPage:
             world, session = self._find(request)
         except ApiError as refusal:
             return message("No such page", refusal.message, status=refusal.status)
-        if session["status"] == "complete" and "payment_intent" in request.query_params:
+        if session["status"] == "complete" and "redirect_status" in request.query_params:
             return _sent_on(session)
         if session["status"] != "open":
             return _over(session)
@@ -78,32 +78,34 @@ def _over(session: Object) -> Response:
 
 
 def _last_problem(world: World, session: Object) -> str | None:
-    intent = world.find(session["payment_intent"]) if session["payment_intent"] else None
-    error = intent["last_payment_error"] if intent else None
+    intent = checkout.intent_of(world, session) or {}
+    error = intent.get("last_payment_error") or intent.get("last_setup_error")
     return str(error["message"]) if error else None
 
 
 def _form(world: World, session: Object, *, problem: str | None, status: int = 200) -> Response:
-    amount = _money(session["amount_total"], session["currency"])
+    is_setup = session["mode"] == "setup"
+    todo = "Save a payment method" if is_setup else f"Pay {_money(session['amount_total'], session['currency'])}"
     alert = f'<p role="alert">{escape(problem)}</p>\n' if problem else ""
-    content = f"""<h1>Pay {amount}</h1>
+    content = f"""<h1>{todo}</h1>
 <p>A test page; no money moves.</p>
-{alert}{_table(world, session, amount)}
+{alert}{"" if is_setup else _table(world, session)}
 <form method="post">
 {_email(world, session)}<label>Payment method
 <select name="payment_method">
 {_options(session["payment_method_types"])}
 </select></label>
-{_mandate(session)}<button>Pay {amount}</button>
+{_mandate(session)}<button>{todo}</button>
 </form>{_back(session)}"""
     return page(content, title=_TITLE, status=status)
 
 
-def _table(world: World, session: Object, amount: str) -> str:
+def _table(world: World, session: Object) -> str:
     rows = "\n".join(
         f'<tr><th scope="row">{escape(_named(item))}</th><td>{_money(item["amount_total"], item["currency"])}</td></tr>'
         for item in world.parts.get((session["id"], LINE_ITEMS), [])
     )
+    amount = _money(session["amount_total"], session["currency"])
     total = f'<tfoot><tr><th scope="row">Total</th><td>{amount}</td></tr></tfoot>'
     return f"<table><tbody>\n{rows}\n</tbody>{total}</table>"
 
@@ -131,7 +133,8 @@ def _back(session: Object) -> str:
 def _mandate(session: Object) -> str:
     if SEPA_DEBIT not in session["payment_method_types"]:
         return ""
-    return "<p>With a debit you allow the shop to take this amount from your account.</p>\n"
+    what = "what is agreed" if session["mode"] == "setup" else "this amount"
+    return f"<p>With a debit you allow the shop to take {what} from your account.</p>\n"
 
 
 def _options(kinds: list[str]) -> str:

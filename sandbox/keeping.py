@@ -76,7 +76,7 @@ class Keeper:
             "ahead_s": sandbox.clock.ahead_s,
             "revoked_keys": sorted(sandbox.revoked_keys),
             "accounts": {
-                name: _dump(account.world) | {"keys": account.keys.kept()} for name, account in sandbox.accounts.items()
+                name: dump(account.world) | {"keys": account.keys.kept()} for name, account in sandbox.accounts.items()
             },
         }
         draft = self._file.with_name(f"{self._file.name}.draft")
@@ -97,7 +97,8 @@ class Keeper:
                 event["pending_webhooks"] = self._sandbox.delivery.publish(world, event)
 
 
-def _dump(world: World) -> dict[str, Any]:
+def dump(world: World) -> dict[str, Any]:
+    """Return what is kept of an account, as JSON-like data."""
     names = {card: name for name, card in TEST_METHODS.items()}
     return {
         "objects": list(world.everything()),

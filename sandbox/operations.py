@@ -89,7 +89,7 @@ OPERATIONS = (
     ),
     _operation(
         "post /v1/payment_intents/{intent}/confirm",
-        checkout.confirm_intent,
+        checkout.guarded(intents.confirm, verb="confirm"),
         "payment_method return_url off_session error_on_requires_action receipt_email setup_future_usage "
         "use_stripe_sdk mandate_data expand",
     ),
@@ -98,12 +98,16 @@ OPERATIONS = (
         lifecycle.capture,
         "amount_to_capture application_fee_amount transfer_data.amount metadata expand",
     ),
-    _operation("post /v1/payment_intents/{intent}/cancel", checkout.cancel_intent, "cancellation_reason expand"),
+    _operation(
+        "post /v1/payment_intents/{intent}/cancel",
+        checkout.guarded(lifecycle.cancel, verb="cancel"),
+        "cancellation_reason expand",
+    ),
     _operation(
         "post /v1/checkout/sessions",
         sessions.create,
-        """allowed_payment_method_types cancel_url client_reference_id customer customer_email
-        excluded_payment_method_types expand expires_at locale metadata mode setup_intent_data submit_type success_url
+        """allowed_payment_method_types cancel_url client_reference_id currency customer customer_email
+        excluded_payment_method_types expand expires_at locale metadata mode setup_intent_data.description setup_intent_data.metadata submit_type success_url
         ui_mode line_items.metadata line_items.price_data.currency line_items.price_data.product_data.description
         line_items.price_data.product_data.images line_items.price_data.product_data.metadata
         line_items.price_data.product_data.name line_items.price_data.tax_behavior line_items.price_data.unit_amount

@@ -6,7 +6,7 @@ Marked (U): what Stripe's documentation does not say and nobody here could ask i
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox import checkout, customers, intents, session_lines
+from sandbox import checkout, currencies, customers, intents, session_lines, setups
 from sandbox.answers import page
 from sandbox.errors import ApiError, not_modelled
 from sandbox.world import Object, World, merge_metadata
@@ -17,18 +17,25 @@ _CLOCK_SLACK_S = 5  # a caller's "in 30 minutes" is a moment old by the time it 
 _URL_MAX = 5000  # characters
 _REFERENCE_MAX = 200  # characters of `client_reference_id`
 _OF_PAYMENT = "payment_intent_data"
-_OF_SETUP = "setup_intent_data"
+_KEPT = {"setup_future_usage": "off_session"}
+_NOT_IN = {
+    "payment": ("setup_intent_data",),
+    "setup": ("line_items", "payment_intent_data", "payment_method_options", "submit_type"),
+}
 # What the session's intent takes over of the session's own parameters.
 _TAKEN_OVER = ("allowed_payment_method_types", "excluded_payment_method_types", "payment_method_options")
 
 
 def create(world: World, params: dict[str, Any]) -> Object:
-    """Open a session; its intent comes into being when the payer first tries to pay."""
+    """Open a session. A PaymentIntent comes into being when its payer first tries to pay, a SetupIntent at once (U)."""
     mode = params.get("mode")
     if mode is None:
         raise ApiError("You must provide a `mode`.", code="parameter_missing", param="mode")
-    if mode != "payment":
+    if mode not in _NOT_IN:
         raise not_modelled(f"Checkout Sessions with `mode={mode}`")
+    for name in _NOT_IN[mode]:
+        if name in params:
+            raise ApiError(f"You can not pass `{name}` in `{mode}` mode.", param=name)
     if params.get("ui_mode", "hosted_page") != "hosted_page":
         raise not_modelled("Checkout Sessions on a page of the caller's own")
     _check_urls(params)
@@ -39,20 +46,8 @@ def create(world: World, params: dict[str, Any]) -> Object:
             param="client_reference_id",
         )
     _check_payer(world, params)
-    metadata = merge_metadata({}, params.get("metadata", {}))
-    if _OF_SETUP in params:
-        raise ApiError(f"You can not pass `{_OF_SETUP}` in `payment` mode.", param=_OF_SETUP)
-    items = session_lines.make(world, params.get("line_items", []))
-    amount, currency = session_lines.total(items)
-    data = _intent_data(world, params, amount=amount)
-    session = _new(world, params, amount=amount, currency=currency) | {
-        "expires_at": expires_at,
-        "metadata": metadata,
-        "payment_method_types": intents.kinds(data | {"amount": amount, "currency": currency}),
-    }
-    world.add(session)
-    world.parts[session["id"], session_lines.LINE_ITEMS] = [world.add(item) for item in items]
-    world.intent_data[session["id"]] = data
+    own: Object = {"expires_at": expires_at, "metadata": merge_metadata({}, params.get("metadata", {}))}
+    session = (_to_pay if mode == "payment" else _to_set_up)(world, params, own)
     checkout.arm(world, session)
     return session
 
@@ -86,6 +81,36 @@ def expire(world: World, _params: dict[str, Any], session_id: str) -> Object:
         )
     checkout.expire(world, session)
     return session
+
+
+def _to_pay(world: World, params: dict[str, Any], own: Object) -> Object:
+    items = session_lines.make(world, params.get("line_items", []))
+    amount, currency = session_lines.total(items)
+    data = _intent_data(world, params, amount=amount)
+    own["payment_method_types"] = intents.kinds(data | {"amount": amount, "currency": currency})
+    session = world.add(_new(world, params, amount=amount, currency=currency) | own)
+    world.parts[session["id"], session_lines.LINE_ITEMS] = [world.add(item) for item in items]
+    world.intent_data[session["id"]] = data
+    return session
+
+
+def _to_set_up(world: World, params: dict[str, Any], own: Object) -> Object:
+    currency = params["currency"].lower() if "currency" in params else None
+    if currency is None and "allowed_payment_method_types" not in params:
+        raise ApiError(
+            "You must provide `currency` in `setup` mode unless you pass `allowed_payment_method_types`.",
+            code="parameter_missing",
+            param="currency",
+        )
+    if currency is not None and currency not in currencies.KNOWN:
+        raise ApiError(f"Invalid currency: {currency}", param="currency")
+    data = params.get("setup_intent_data", {}) | {name: params[name] for name in _TAKEN_OVER if name in params}
+    setup = setups.create(world, data | ({"customer": params["customer"]} if "customer" in params else {}))
+    if currency is not None:
+        setup["payment_method_types"] = intents.kinds(data | {"amount": 0, "currency": currency, **_KEPT})
+    own |= {"setup_intent": setup["id"], "payment_method_types": list(setup["payment_method_types"])}
+    own["payment_status"] = "no_payment_required"
+    return world.add(_new(world, params, amount=None, currency=currency) | own)
 
 
 def _check_urls(params: dict[str, Any]) -> None:
@@ -134,7 +159,7 @@ def _intent_data(world: World, params: dict[str, Any], *, amount: int) -> Object
     return data | {name: params[name] for name in _TAKEN_OVER if name in params}
 
 
-def _new(world: World, params: dict[str, Any], *, amount: int, currency: str) -> Object:
+def _new(world: World, params: dict[str, Any], *, amount: int | None, currency: str | None) -> Object:
     session_id = world.new_id("checkout.session")
     return {
         "id": session_id,

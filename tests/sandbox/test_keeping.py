@@ -12,10 +12,11 @@ import pytest
 import stripe
 
 from local.ports import free_ports
-from sandbox import keeping
+from sandbox import keeping, schema
 from sandbox.control import Refused, SandboxControl
 from sandbox.serving import running
 from sandbox.settings import Settings
+from sandbox.state import Sandbox
 from tests.eventually import eventually
 from tests.sandbox.processes import serving, started
 from tests.sandbox.samples import Api, Receiver, connected, debited, opened, paid, seller
@@ -172,6 +173,17 @@ async def test_a_file_it_cannot_read_ends_it_with_one_line(tmp_path: Path) -> No
     _, errors = await process.communicate()
 
     assert (process.returncode, errors.count(b"\n")) == (1, 1)
+
+
+def test_whatever_an_account_holds_is_in_the_file(settings: Settings) -> None:
+    """A new attribute of a world is either kept, or belongs to the process and stands here."""
+    of_the_process = {"account_id", "settings", "clock", "agenda", "api_version", "base_url", "cause", "followers"}
+    sandbox = Sandbox(settings, schema=schema.load(), port=1)
+    world = sandbox.open_account("one").world
+
+    held = {name for name in vars(world) if not name.startswith("_")}
+
+    assert held - of_the_process == set(keeping.dump(world)) - {"objects", "removed"}
 
 
 def test_whatever_falls_due_later_is_taken_up_after_a_restart() -> None:
