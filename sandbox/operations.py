@@ -107,8 +107,9 @@ OPERATIONS = (
         "post /v1/checkout/sessions",
         sessions.create,
         """allowed_payment_method_types cancel_url client_reference_id currency customer customer_email
-        excluded_payment_method_types expand expires_at locale metadata mode setup_intent_data.description setup_intent_data.metadata submit_type success_url
-        ui_mode line_items.metadata line_items.price_data.currency line_items.price_data.product_data.description
+        excluded_payment_method_types expand expires_at locale metadata mode setup_intent_data.description
+        setup_intent_data.metadata submit_type success_url ui_mode
+        line_items.metadata line_items.price_data.currency line_items.price_data.product_data.description
         line_items.price_data.product_data.images line_items.price_data.product_data.metadata
         line_items.price_data.product_data.name line_items.price_data.tax_behavior line_items.price_data.unit_amount
         line_items.quantity
@@ -132,10 +133,14 @@ OPERATIONS = (
     _operation("post /v1/setup_intents/{intent}", setups.update, "customer description expand metadata payment_method"),
     _operation(
         "post /v1/setup_intents/{intent}/confirm",
-        setups.confirm,
+        checkout.guarded(setups.confirm, verb="confirm"),
         "expand mandate_data payment_method return_url use_stripe_sdk",
     ),
-    _operation("post /v1/setup_intents/{intent}/cancel", setups.cancel, "cancellation_reason expand"),
+    _operation(
+        "post /v1/setup_intents/{intent}/cancel",
+        checkout.guarded(setups.cancel, verb="cancel"),
+        "cancellation_reason expand",
+    ),
     _operation("get /v1/mandates/{mandate}", mandates.retrieve, "expand"),
     _operation("get /v1/charges", charging.list_charges, f"{_DATED} customer payment_intent transfer_group"),
     _operation("get /v1/charges/{charge}", _by_id("charge"), "expand"),

@@ -62,7 +62,9 @@ async def test_a_payer_passes_3d_secure_or_is_declined_and_tries_again(v1: Api, 
     assert "<table" not in shown
     bank = await control.pay_session(session.url, payment_method=CARD_3DS)
 
-    assert (await control.come_back(await control.answer_3ds(bank, succeed=True))).startswith("https://shop.example/done")
+    assert (await control.come_back(await control.answer_3ds(bank, succeed=True))).startswith(
+        "https://shop.example/done"
+    )
     assert (await v1.checkout.sessions.retrieve_async(session.id)).status == "complete"
 
 
