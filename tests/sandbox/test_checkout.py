@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -278,6 +279,24 @@ async def test_a_session_expires_by_itself_unless_it_was_paid(fresh: tuple[Api, 
     found = {row.id: row.status for row in (await v1.checkout.sessions.list_async()).data}
     assert found == {soon.id: "expired", paid.id: "complete", later.id: "expired"}
     assert (await _types(v1)).count("checkout.session.expired") == 2
+
+
+async def test_a_payer_who_pays_while_the_session_is_expired_has_paid_or_has_not(
+    v1: Api, control: SandboxControl
+) -> None:
+    for _ in range(20):
+        session = await opened(v1)
+        await _declined(control, session.url)
+
+        paid, expired = await asyncio.gather(
+            control.pay_session(session.url), v1.checkout.sessions.expire_async(session.id), return_exceptions=True
+        )
+
+        after = await v1.checkout.sessions.retrieve_async(session.id, {"expand": ["payment_intent"]})
+        assert isinstance(paid, Refused) != isinstance(expired, stripe.InvalidRequestError)
+        assert (after.status, after.payment_status, after.payment_intent.status) == (
+            ("complete", "paid", "succeeded") if isinstance(paid, str) else ("expired", "unpaid", "canceled")
+        )
 
 
 async def test_a_session_can_be_made_to_expire_by_itself(v1: Api, control: SandboxControl) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 import stripe
 
@@ -197,6 +198,8 @@ async def test_twint_is_confirmed_on_a_page_of_its_own(
 
     twint = await control.pay_session(session.url, payment_method=method)
     assert (await v1.checkout.sessions.retrieve_async(session.id)).status == "open"
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        assert "TWINT asks you to confirm" in (await browser.get(twint)).text
     target = await control.come_back(await control.answer_3ds(twint, succeed=True))
 
     assert target.startswith("https://shop.example/done")
