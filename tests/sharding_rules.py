@@ -52,6 +52,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "customers": "payer_id",
         "payment_methods": "payer_id",
         "method_consents": "payer_id",
+        "setup_intents": "payer_id",
         "seller_accounts": "seller_id",
         "replays": "request_id",
         "stripe_accounts": EVERYWHERE,
@@ -70,6 +71,7 @@ KEYS: Final[Mapping[str, str]] = {
     "refunds_stripe_refund_id": "a claim table keyed by Stripe's id; the refund's metadata says the payment, too",
     "customers_customer_id": "a claim table keyed by Stripe's id says the payer; the customer's metadata says it, too",
     "payment_methods_pkey": "a claim table keyed by Stripe's id says the payer; so does the method's customer",
+    "setup_intents_pkey": "a claim table keyed by Stripe's id says the payer; the intent's metadata says it, too",
     "method_consents_pkey": "the payer joins the key: Stripe never gives a method to another customer",
     "seller_accounts_stripe_account_id": "a claim table keyed by Stripe's id says the seller",
 }
@@ -129,6 +131,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.sellers.operations.read_again": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.payment_methods.statements.OWNER": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.payment_methods.statements.PAYER_OF": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.payment_methods.statements.SETUP": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.payment_methods.statements.NEEDING": Exempt(
         Spread.EVERY, "a claim table keyed by the method says which payments need it"
     ),
@@ -138,6 +141,9 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.retention.CALLS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.DELIVERIES": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.EVENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.retention.SETUP_INTENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.retention.METHODS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.retention.CONSENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.EVENT_RUNS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     # The engine of due work.
     "work.next_due": Exempt(Spread.EVERY, _EACH_BY_ITSELF),

@@ -43,7 +43,6 @@ ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "CheckoutService": "CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession",
-    "PaymentMethodService": "CreateSetupIntent GetSetupIntent CancelSetupIntent",
     "SellerService": "CreateOnboardingLink ListPayouts",
     "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
     "DisputeService": "ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute",
@@ -73,7 +72,7 @@ GENERATED = {
 ANNOUNCED_REASONS = {
     "orchestrator": """LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND ATTEMPT_OPEN METADATA_TOO_LARGE""",
     "status": "",
-    "gateway": """CHECKOUT_SESSION_NOT_FOUND SETUP_INTENT_NOT_FOUND
+    "gateway": """CHECKOUT_SESSION_NOT_FOUND
         TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
         DISPUTE_CLOSED RECONCILIATION_NOT_FOUND
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements

@@ -39,6 +39,8 @@ from services.gateway.metrics import STRIPE_KEY_REFUSED, UNKNOWN_AFTER_S, Gatewa
 from services.gateway.mirror.store import Store
 from services.gateway.payment_methods.kept_methods import KeptMethods
 from services.gateway.payment_methods.operations import AttachMethod, DetachMethod, SetDefaultMethod
+from services.gateway.payment_methods.setup_intents import SetupIntents
+from services.gateway.payment_methods.setups import CancelSetup, CreateSetup
 from services.gateway.payment_methods.store import MethodStore
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
@@ -210,6 +212,7 @@ class Parts:
     reader: MirrorReader
     sellers: Sellers
     methods: KeptMethods
+    setups: SetupIntents
     inbox: Inbox
     deliveries: Deliveries
     metrics: GatewayMetrics
@@ -281,6 +284,8 @@ async def gateway_parts(
                 AttachMethod(provider, payers),
                 DetachMethod(provider, payers, now=now),
                 SetDefaultMethod(payers),
+                CreateSetup(provider, payers),
+                CancelSetup(provider, payers),
             ],
             now=now,
         )
@@ -288,11 +293,13 @@ async def gateway_parts(
         sellers = Sellers(held, provider, now=now)
         customers = Customers(held, provider, CustomerChanges(held, payers, provider), now=now)
         kept_methods = KeptMethods(payers, calls, customers, provider, now=now)
+        setups = SetupIntents(payers, calls, customers, provider, now=now)
         inbox = Inbox(
             held,
             reader,
             sellers,
             kept_methods,
+            setups,
             api_version=stripe.api_version,
             livemode=is_live(stripe_key),
             clock=clock,
@@ -321,9 +328,7 @@ async def gateway_parts(
                     provider=provider,
                     tenant_id=tenant_id,
                 ),
-                payment_methods=PaymentMethodServicer(  # type: ignore[abstract]  # as above
-                    kept=kept_methods, now=now, tenant_id=tenant_id
-                ),
+                payment_methods=PaymentMethodServicer(kept=kept_methods, setups=setups, now=now, tenant_id=tenant_id),
                 refunds=RefundServicer(payments=store, calls=calls, tenant_id=tenant_id),
                 sellers=SellerServicer(sellers=sellers, tenant_id=tenant_id),  # type: ignore[abstract]  # as above
             ),
@@ -334,6 +339,7 @@ async def gateway_parts(
             reader=reader,
             sellers=sellers,
             methods=kept_methods,
+            setups=setups,
             inbox=inbox,
             deliveries=deliveries,
             metrics=metrics,

@@ -104,6 +104,12 @@ class PageTokenInvalid(InvalidRequest):
     reason = "PAGE_TOKEN_INVALID"
 
 
+class SetupIntentNotFound(NotFound):
+    """There is no such setup intent, or it is another payer's."""
+
+    reason = "SETUP_INTENT_NOT_FOUND"
+
+
 class PaymentMethodNotFound(NotFound):
     """There is no such payment method, or it is another payer's."""
 

@@ -39,4 +39,28 @@ DELETE FROM deliveries WHERE ctid = ANY(ARRAY(
 RETURNING 1"""
 """One that is gone begins anew with the next observation: its versions are above all that were delivered."""
 
-FORGET: Final = (CALLS, EVENTS, EVENT_RUNS, DELIVERIES)
+SETUP_INTENTS: Final = """
+DELETE FROM setup_intents WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM setup_intents WHERE create_time < $1
+    ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""
+"""What it kept is a method by then, and its secret is of no use to anybody any more."""
+
+METHODS: Final = """
+DELETE FROM payment_methods WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM payment_methods WHERE detach_time < $1::timestamptz - interval '310 days'
+    ORDER BY detach_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""
+"""Of one that was detached 400 days ago: until then it says that no payment may need it."""
+
+CONSENTS: Final = """
+DELETE FROM method_consents WHERE ctid = ANY(ARRAY(
+    SELECT k.ctid FROM method_consents k
+    WHERE k.consent_time < $1::timestamptz - interval '310 days' AND NOT EXISTS (
+        SELECT FROM payment_methods m
+        WHERE m.tenant_id = k.tenant_id AND m.payment_method_id = k.payment_method_id)
+    ORDER BY k.consent_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""
+"""A payer may contest a debit for 13 months: until then it is shown that they agreed."""
+
+FORGET: Final = (CALLS, EVENTS, EVENT_RUNS, DELIVERIES, SETUP_INTENTS, METHODS, CONSENTS)

@@ -346,6 +346,7 @@ async def test_an_event_that_cannot_be_stored_is_asked_for_again(parts: Parts, c
             parts.reader,
             parts.sellers,
             parts.methods,
+            parts.setups,
             api_version="",
             livemode=False,
             clock=clock,

@@ -28,7 +28,11 @@ PASSED_WITHIN_S: Final = 0.5
 
 WORK: Final = ("payments.", "expiries.", "events.", "deliveries.", "calls.")
 """Kinds of due work, which the engine begins and ends when there is some."""
-BACKGROUND: Final = ("lease.renew:", "sweep.", "lease.release:", "webhook.", "deliver.", *WORK)
+OF_EVENTS: Final = ("method.take:", "method.observe:", "method.renew:", "method.release:")
+"""What events of a payer's methods lead to, which our own calls did before."""
+BESIDE: Final = ("customer.change.",)
+"""What is told to Stripe beside a call, which nobody waits for."""
+BACKGROUND: Final = ("lease.renew:", "sweep.", "lease.release:", "webhook.", "deliver.", *OF_EVENTS, *BESIDE, *WORK)
 """Positions that depend on what happens to wait or to run late; they are struck by whoever comes by."""
 
 

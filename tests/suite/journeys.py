@@ -13,7 +13,7 @@ import asyncpg
 
 from batzen import errors
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1 import sellers_pb2
+from batzen.gateway.v1 import payer_pb2, payment_methods_pb2, sellers_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.status.v1 import status_pb2
@@ -302,6 +302,33 @@ async def pay_in_browser(traveller: Traveller) -> str:
     return session.payment.payment_id
 
 
+async def keep_methods_and_pay(traveller: Traveller) -> str:
+    methods, payer = traveller.payer.payment_methods, payer_pb2.Payer(email="pia@before.example", name="Pia")
+
+    async def keep(card: str) -> str:
+        request = payment_methods_pb2.AttachPaymentMethodRequest(
+            request_id=new_request_id(), payer=payer, payment_method_id=card
+        )
+        answer = await stubbornly(lambda: methods.AttachPaymentMethod(request, timeout=CALL_TIMEOUT_S))
+        return answer.payment_method.payment_method_id
+
+    visa, amex = await keep("pm_card_visa"), await keep("pm_card_amex")
+    preferring = payment_methods_pb2.SetDefaultPaymentMethodRequest(request_id=new_request_id(), payment_method_id=amex)
+    await stubbornly(lambda: methods.SetDefaultPaymentMethod(preferring, timeout=CALL_TIMEOUT_S))
+    removing = payment_methods_pb2.DetachPaymentMethodRequest(request_id=new_request_id(), payment_method_id=amex)
+    await stubbornly(lambda: methods.DetachPaymentMethod(removing, timeout=CALL_TIMEOUT_S))
+    listing = payment_methods_pb2.ListPaymentMethodsRequest()
+    listed = await stubbornly(lambda: methods.ListPaymentMethods(listing, timeout=CALL_TIMEOUT_S))
+    assert [(one.payment_method_id, one.default) for one in listed.payment_methods] == [(visa, True)]
+    (customer,) = await traveller.sandbox.objects("customer", **{"metadata.payer_id": traveller.payer_id})
+    attached = await traveller.sandbox.objects("payment_method", customer=customer["id"])
+    assert [one["id"] for one in attached] == [visa]
+
+    payment_id = (await traveller.start()).payment.payment_id  # which names another e-mail address
+    await traveller.submit(payment_id, visa)
+    return payment_id
+
+
 async def pay_and_refund(traveller: Traveller) -> str:
     payment_id = await pay(traveller)
     await traveller.refund(payment_id, amount_minor=REFUND_MINOR, refundable_minor=TOTAL_MINOR)
@@ -341,6 +368,7 @@ JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
     ),
     "3-D Secure and sync": (pay_with_3ds, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
     "webhook": (pay_in_browser, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
+    "kept methods": (keep_methods_and_pay, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
     "refund": (
         pay_and_refund,
         Ends(state="PARTIALLY_REFUNDED", refunds=1, states=("INITIALIZED", "SUCCEEDED", "PARTIALLY_REFUNDED")),

@@ -184,7 +184,8 @@ def _is_right(method: MethodDescriptor, who: Somebody, code: grpc.StatusCode) ->
     if _is_announced(method):
         return code is CODE.UNIMPLEMENTED
     if method.containing_service.name == "PaymentMethodService":
-        return code in (CODE.OK, CODE.NOT_FOUND)  # the caller's own: no payer is named, and the method is nobody's
+        # Of the caller's own: no payer is named, the method is nobody's, and a setup would need more.
+        return code in (CODE.OK, CODE.NOT_FOUND, CODE.INVALID_ARGUMENT)
     if "payment_id" not in method.input_type.fields_by_name:
         return code is CODE.OK  # a list: what it holds is looked at below
     return code in (CODE.OK, CODE.FAILED_PRECONDITION) if who.owns else code is CODE.NOT_FOUND

@@ -211,6 +211,18 @@ CREATE TABLE method_consents (
 CREATE INDEX method_consents_payer_id ON method_consents (tenant_id, payer_id);
 CREATE INDEX method_consents_consent_time ON method_consents (consent_time);
 
+-- Setup intents of payers who keep a method without a payment; those of payments are attempts.
+CREATE TABLE setup_intents (
+    tenant_id       text        NOT NULL,
+    setup_intent_id text        NOT NULL,
+    payer_id        text        NOT NULL,
+    mirrored        jsonb       NOT NULL,
+    create_time     timestamptz NOT NULL,
+    CONSTRAINT setup_intents_pkey PRIMARY KEY (tenant_id, setup_intent_id)
+);
+
+CREATE INDEX setup_intents_create_time ON setup_intents (create_time);
+
 -- What belongs to a payer, as it is now: volatile, as mirror_of is. A consent that nothing is known of here says that a
 -- method was kept with a payment, and was not read yet.
 CREATE FUNCTION methods_of(tenant text, payer text) RETURNS json LANGUAGE plpgsql VOLATILE AS $$

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from services.shared.payment import Method
+from services.shared.payment import Method, PaymentError
+from services.shared.states import IntentState
 
 METHODS_MAX: Final = 100
 """Kept by one payer; nobody looks through more, and Stripe lists as many at once."""
@@ -75,11 +76,19 @@ class KeptMethod:
         """What Stripe showed of it last."""
         return MethodFacts(method=self.method, fingerprint=self.fingerprint, customer_id=self.customer_id)
 
-    def is_expired(self, now: datetime) -> bool:
-        """Whether its card has expired: it is good through the last day of its month, by UTC."""
-        if not self.method.expire_year:
-            return False
-        return (now.year, now.month) > (self.method.expire_year, self.method.expire_month)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupIntent:
+    """Stripe's intent to keep a method without a payment, as last seen."""
+
+    setup_intent_id: str
+    state: IntentState
+    method: Method | None = None
+    """What was given last."""
+    error: PaymentError | None = None
+    """Why that is not kept."""
+    consent: Consent
+    """By which the method is kept, once it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,6 +110,8 @@ class PayerMethods:
     """When a method was kept last that was not read yet; None where all are known."""
     open_calls: list[tuple[str, uuid.UUID]]
     """Operation and request of the calls that were started and have no answer, the oldest first."""
+    setups: dict[str, SetupIntent] = field(default_factory=dict)
+    """Setup intents that were seen, and are not saved yet."""
     written: dict[str, KeptMethod] = field(default_factory=dict)
     """The methods as they are in the tables, so that only what changed is written."""
     saved: tuple[str, datetime | None] = ("", None)
@@ -122,11 +133,12 @@ class PayerMethods:
     @property
     def is_changed(self) -> bool:
         """Whether it says anything else than the tables."""
-        return self.methods != self.written or self.saved != (self.default_id, self.read_time)
+        return bool(self.setups) or self.methods != self.written or self.saved != (self.default_id, self.read_time)
 
     def mark_saved(self) -> None:
         """Take what it says now for what is in the tables."""
         self.methods = {key: one for key, one in self.methods.items() if one.state is not MethodState.DETACHED}
+        self.setups = {}
         self.written = dict(self.methods)
         self.saved = (self.default_id, self.read_time)
 
@@ -192,6 +204,12 @@ class PayerMethods:
             self.default_id = method_id
         self.methods[method_id] = one
 
+    def take_setup(self, setup: SetupIntent, kept: MethodFacts | None, *, now: datetime) -> None:
+        """Mirror a setup intent. Once it succeeds the method that Stripe shows with it is kept."""
+        self.setups[setup.setup_intent_id] = setup
+        if setup.state is IntentState.SUCCEEDED and kept is not None and kept.customer_id == self.customer_id:
+            self.keep(kept, now=now, consent=setup.consent)
+
     def begin_detaching(self, method_ids: Iterable[str]) -> None:
         """Show these methods no more: they are about to be taken away."""
         for method_id in method_ids:
@@ -230,6 +248,11 @@ class PayerMethods:
 
     def _is_not_default(self, one: KeptMethod) -> bool:
         return one.method_id != self.default_id
+
+
+def is_expired(method: Method, now: datetime) -> bool:
+    """Whether a card has expired: it is good through the last day of its month, by UTC."""
+    return bool(method.expire_year) and (now.year, now.month) > (method.expire_year, method.expire_month)
 
 
 def forgotten(known: KeptMethod, *, now: datetime) -> KeptMethod:

@@ -87,6 +87,11 @@ consented AS (
     SELECT $1, k.payment_method_id, $2, k.actor_id, k.consent_time
     FROM held, jsonb_to_recordset($7) AS k (payment_method_id text, actor_id text, consent_time timestamptz)
     ON CONFLICT ON CONSTRAINT method_consents_pkey DO NOTHING),
+setup AS (
+    INSERT INTO setup_intents (tenant_id, setup_intent_id, payer_id, mirrored, create_time)
+    SELECT $1, s.setup_intent_id, $2, s.mirrored, s.create_time
+    FROM held, jsonb_to_recordset($19) AS s (setup_intent_id text, mirrored jsonb, create_time timestamptz)
+    ON CONFLICT ON CONSTRAINT setup_intents_pkey DO UPDATE SET mirrored = excluded.mirrored),
 call AS (
     UPDATE calls SET state = $12, params = $13, answer = $17, tries = $18,
         due_time = now() + $10::interval + $16::interval, dead_time = NULL, generation = $14, key_time = $15
@@ -101,6 +106,9 @@ SELECT payer_id FROM payment_methods WHERE tenant_id = $1 AND payment_method_id 
 UNION ALL
 SELECT payer_id FROM customers WHERE tenant_id = $1 AND customer_id = $3
 LIMIT 1"""
+
+SETUP: Final = """
+SELECT payer_id, mirrored FROM setup_intents WHERE tenant_id = $1 AND setup_intent_id = $2"""
 
 NEEDING: Final = """
 SELECT DISTINCT payment_id FROM intents WHERE tenant_id = $1 AND needs_method_id = ANY($2::text[])

@@ -20,7 +20,7 @@ from services.gateway.call_log.call import StoredCall
 from services.gateway.call_log.operation import Accepted, SubjectStore
 from services.gateway.errors import PaymentMethodNotFound
 from services.gateway.payment_methods import statements
-from services.gateway.payment_methods.domain import KeptMethod, MethodState, PayerMethods
+from services.gateway.payment_methods.domain import KeptMethod, MethodState, PayerMethods, SetupIntent
 from services.runtime.database.connections import DirectConnections
 from services.runtime.database.lease import LEASE, LeaseLost, Leases
 from services.runtime.process.clock import Clock
@@ -120,7 +120,7 @@ class MethodStore(SubjectStore[PayerMethods]):
             saved = await connection.fetchval(
                 statements.SAVE, payer.tenant_id, payer.payer_id, payer.fence, payer.default_id, payer.read_time,
                 json.dumps(_methods(payer)), json.dumps(_consents(payer)), _going(payer), release, self._clock.shift,
-                *written.started, written.answer, written.tries,
+                *written.started, written.answer, written.tries, json.dumps(_setups(payer)),
             )  # fmt: skip
         if not saved:
             await self.release(payer)
@@ -147,6 +147,12 @@ class MethodStore(SubjectStore[PayerMethods]):
         async with self._connections.statement(None) as connection:
             found: str | None = await connection.fetchval(statements.PAYER_OF, tenant_id, method_id, customer_id)
         return found
+
+    async def setup(self, tenant_id: str, setup_intent_id: str) -> tuple[str, SetupIntent] | None:
+        """Return whose a setup intent is, and how it was last seen; None of one that is not known here."""
+        async with self._connections.statement(None) as connection:
+            row = await connection.fetchrow(statements.SETUP, tenant_id, setup_intent_id)
+        return (row["payer_id"], codec.from_json(SetupIntent, json.loads(row["mirrored"]))) if row is not None else None
 
     async def needing(self, tenant_id: str, method_ids: Sequence[str]) -> list[str]:
         """Return the payments that need one of these methods, at most `NEEDING_MAX`."""
@@ -201,6 +207,17 @@ def _consents(payer: PayerMethods) -> list[dict[str, object]]:
         }
         for one in _changed(payer)
         if one.consent is not None
+    ]
+
+
+def _setups(payer: PayerMethods) -> list[dict[str, object]]:
+    return [
+        {
+            "setup_intent_id": one.setup_intent_id,
+            "mirrored": codec.to_json(one),
+            "create_time": one.consent.consent_time.isoformat(),
+        }
+        for one in payer.setups.values()
     ]
 
 

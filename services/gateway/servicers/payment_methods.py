@@ -12,19 +12,67 @@ from batzen.gateway.v1 import payment_methods_pb2
 from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceServicer
 from services.gateway.errors import PaymentMethodNotFound
 from services.gateway.payment_methods.kept_methods import KeptMethods
+from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.servicers.tenants import served_tenant
+from services.gateway.stripe_api import stripe_ids
 from services.gateway.wire import payment_methods as wire
+from services.runtime.database.idempotency import request_hash
+from services.shared import fields
 
 Context = aio.ServicerContext[Any, Any]
 
 
 class PaymentMethodServicer(PaymentMethodServiceServicer):
-    """RPCs that are only announced answer UNIMPLEMENTED."""
+    """The methods that payers keep, and the setup intents that keep them."""
 
-    def __init__(self, *, kept: KeptMethods, now: Callable[[], datetime], tenant_id: str) -> None:
+    def __init__(self, *, kept: KeptMethods, setups: SetupIntents, now: Callable[[], datetime], tenant_id: str) -> None:
         self._kept = kept
+        self._setups = setups
         self._now = now
         self._tenant_id = tenant_id
+
+    async def CreateSetupIntent(
+        self, request: payment_methods_pb2.CreateSetupIntentRequest, context: Context
+    ) -> payment_methods_pb2.CreateSetupIntentResponse:
+        """Create a setup intent."""
+        person = wire.person_of(request.payer)
+        seen = await self._setups.create(
+            wire.setup_request(request, tenant_id=served_tenant(self._tenant_id), person=person)
+        )
+        return payment_methods_pb2.CreateSetupIntentResponse(
+            setup_intent=wire.setup_to_proto(seen, now=self._now()),
+            client_secret=wire.secret_of(seen),
+            next_action=wire.next_action_of(seen),
+        )
+
+    async def GetSetupIntent(
+        self, request: payment_methods_pb2.GetSetupIntentRequest, context: Context
+    ) -> payment_methods_pb2.GetSetupIntentResponse:
+        """Return a setup intent."""
+        seen = await self._setups.get(
+            served_tenant(self._tenant_id),
+            stripe_ids.read(request.setup_intent_id, stripe_ids.SETUP_INTENT, field="setup_intent_id"),
+            own_payer=wire.own_payer(),
+            with_secret=request.with_secret,
+        )
+        return payment_methods_pb2.GetSetupIntentResponse(
+            setup_intent=wire.setup_to_proto(seen, now=self._now()),
+            client_secret=wire.secret_of(seen),
+            next_action=wire.next_action_of(seen),
+        )
+
+    async def CancelSetupIntent(
+        self, request: payment_methods_pb2.CancelSetupIntentRequest, context: Context
+    ) -> payment_methods_pb2.CancelSetupIntentResponse:
+        """Cancel a setup intent."""
+        seen = await self._setups.cancel(
+            served_tenant(self._tenant_id),
+            stripe_ids.read(request.setup_intent_id, stripe_ids.SETUP_INTENT, field="setup_intent_id"),
+            own_payer=wire.own_payer(),
+            request_id=fields.request_id(request.request_id),
+            request_hash=request_hash(request),
+        )
+        return payment_methods_pb2.CancelSetupIntentResponse(setup_intent=wire.setup_to_proto(seen, now=self._now()))
 
     async def ListPaymentMethods(
         self, request: payment_methods_pb2.ListPaymentMethodsRequest, context: Context

@@ -60,6 +60,10 @@ ACTIONS: Mapping[str, Action] = {
     "payment_intent.processing": Action.SNAPSHOT,
     "payment_intent.requires_action": Action.SNAPSHOT,
     "payment_intent.succeeded": Action.SNAPSHOT,
+    "setup_intent.canceled": Action.SNAPSHOT,
+    "setup_intent.requires_action": Action.SNAPSHOT,
+    "setup_intent.setup_failed": Action.SNAPSHOT,
+    "setup_intent.succeeded": Action.SNAPSHOT,
     "charge.captured": Action.REREAD,
     "charge.expired": Action.REREAD,
     "charge.refund.updated": Action.REREAD,
@@ -92,6 +96,7 @@ ACTIONS: Mapping[str, Action] = {
     "customer.updated": Action.IGNORE,
     # We created it, and an unknown outcome of that is settled by repeating the call.
     "payment_intent.created": Action.IGNORE,
+    "setup_intent.created": Action.IGNORE,
     # With a payment_intent event of the same change, which is whole.
     "charge.failed": Action.IGNORE,
     "charge.pending": Action.IGNORE,

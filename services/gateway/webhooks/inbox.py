@@ -25,6 +25,7 @@ from services.gateway.call_log import backoff
 from services.gateway.errors import IntentNotFound
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.payment_methods.kept_methods import KeptMethods
+from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.sellers.operations import Sellers
 from services.gateway.stripe_api.objects import metadata
 from services.gateway.sync import is_current
@@ -100,6 +101,7 @@ class Inbox:
         reader: MirrorReader,
         sellers: Sellers,
         methods: KeptMethods,
+        setups: SetupIntents,
         *,
         api_version: str,
         livemode: bool,
@@ -112,6 +114,7 @@ class Inbox:
         self._reader = reader
         self._sellers = sellers
         self._methods = methods
+        self._setups = setups
         self._api_version = api_version
         self._livemode = livemode
         self._clock = clock
@@ -243,7 +246,7 @@ class Inbox:
             return await self._apply_to_person(tenant_id, run.waiting)
         payment_id = await self._payment_of(tenant_id, run.waiting)
         if payment_id is None:
-            return self._early(run)
+            return "" if await self._setups.observe(tenant_id, run.waiting[0].subject) else self._early(run)
         call_context.about(payment_id)
         try:
             await self._notice(tenant_id, payment_id, run.waiting)
