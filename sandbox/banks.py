@@ -8,7 +8,8 @@ mode they are seconds and minutes. Stripe has no test id for TWINT: those are th
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sandbox.cards import CARDS, Authentication, Card, Decline
+from sandbox.cards import CARDS, Authentication, Card
+from sandbox.declines import Decline
 from sandbox.errors import ApiError, named
 from sandbox.world import Object, World
 

@@ -3,8 +3,11 @@
 Ids and outcomes follow docs.stripe.com/testing. Numbers are never accepted: only ids.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+
+from sandbox import declines
+from sandbox.declines import Decline
 
 
 class Authentication(Enum):
@@ -33,16 +36,6 @@ class DisputeOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decline:
-    """Why a charge is refused: error `code`, `decline_code` (card_declined only), and the message a payer reads."""
-
-    code: str
-    decline_code: str | None
-    message: str
-    blocked: bool = False  # by Stripe's own fraud rules, never sent to the issuer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """What stands behind a test payment method: a card, or by `kind` what sandbox/banks.py has."""
 
@@ -59,44 +52,19 @@ class Card:
     takes_s: int = 0  # how long the money is on its way; 0: the outcome is known at once
 
 
-def _declined(decline_code: str, message: str = "Your card was declined.") -> Decline:
-    return Decline(code="card_declined", decline_code=decline_code, message=message)
-
-
-GENERIC = _declined("generic_decline")
-_INSUFFICIENT = _declined("insufficient_funds", "Your card has insufficient funds.")
-_VELOCITY = _declined(
-    "card_velocity_exceeded",
-    "Your card was declined for making repeated attempts too frequently or exceeding its amount limit.",
-)
-_EXPIRED = Decline(code="expired_card", decline_code=None, message="Your card has expired.")
-_CVC = Decline(code="incorrect_cvc", decline_code=None, message="Your card's security code is incorrect.")
-_PROCESSING = Decline(
-    code="processing_error",
-    decline_code=None,
-    message="An error occurred while processing your card. Try again in a little bit.",
-)
-_BLOCKED = replace(_declined("fraudulent"), blocked=True)
-UNATTENDED = Decline(
-    code="authentication_required",
-    decline_code="authentication_required",
-    message="Your card was declined. This transaction requires authentication.",
-)
-
-
 def _refused(last4: str, decline: Decline) -> Card:
     return Card(last4=last4, decline=decline, declines_on_attach=True)
 
 
 _DECLINING = {
-    "": _refused("0002", GENERIC),
-    "InsufficientFunds": _refused("9995", _INSUFFICIENT),
-    "LostCard": _refused("9987", _declined("lost_card")),
-    "StolenCard": _refused("9979", _declined("stolen_card")),
-    "ExpiredCard": _refused("0069", _EXPIRED),
-    "IncorrectCvc": _refused("0127", _CVC),
-    "ProcessingError": _refused("0119", _PROCESSING),
-    "VelocityLimitExceeded": _refused("6975", _VELOCITY),
+    "": _refused("0002", declines.GENERIC),
+    "InsufficientFunds": _refused("9995", declines.INSUFFICIENT_FUNDS),
+    "LostCard": _refused("9987", declines.LOST),
+    "StolenCard": _refused("9979", declines.STOLEN),
+    "ExpiredCard": _refused("0069", declines.EXPIRED),
+    "IncorrectCvc": _refused("0127", declines.INCORRECT_CVC),
+    "ProcessingError": _refused("0119", declines.PROCESSING_ERROR),
+    "VelocityLimitExceeded": _refused("6975", declines.VELOCITY_EXCEEDED),
 }
 
 CARDS: dict[str, Card] = {
@@ -114,14 +82,14 @@ CARDS: dict[str, Card] = {
     "pm_card_de": Card(last4="0016", country="DE"),
     **{f"pm_card_chargeDeclined{suffix}": card for suffix, card in _DECLINING.items()},
     **{f"pm_card_visa_chargeDeclined{suffix}": card for suffix, card in _DECLINING.items()},
-    "pm_card_chargeCustomerFail": Card(last4="0341", decline=GENERIC),
-    "pm_card_radarBlock": Card(last4="0019", decline=_BLOCKED),
+    "pm_card_chargeCustomerFail": Card(last4="0341", decline=declines.GENERIC),
+    "pm_card_radarBlock": Card(last4="0019", decline=declines.BLOCKED),
     "pm_card_authenticationRequired": Card(last4="3184", authentication=Authentication.ALWAYS),
     "pm_card_threeDSecure2Required": Card(last4="3220", authentication=Authentication.ALWAYS),
     "pm_card_authenticationRequiredOnSetup": Card(last4="3155", authentication=Authentication.UNLESS_SET_UP),
     "pm_card_authenticationRequiredSetupForOffSession": Card(last4="0446", authentication=Authentication.ON_SESSION),
     "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds": Card(
-        last4="3178", authentication=Authentication.ALWAYS, decline=_INSUFFICIENT
+        last4="3178", authentication=Authentication.ALWAYS, decline=declines.INSUFFICIENT_FUNDS
     ),
     "pm_card_pendingRefund": Card(last4="7726", refund=RefundOutcome.PENDING_THEN_SUCCEEDS),
     "pm_card_refundFail": Card(last4="5126", refund=RefundOutcome.SUCCEEDS_THEN_FAILS),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sandbox.cards import Authentication
+from sandbox.declines import AUTHENTICATION_REQUIRED
 from sandbox.errors import ApiError, named, unexpected_state
 from sandbox.world import Object, World, snapshot
 
@@ -24,6 +25,8 @@ def check_return_url(automatic: Object | None, params: dict[str, Any], *, of: st
 
 def is_due(world: World, method: Object, *, off_session: bool) -> bool:
     """Whether the issuer asks the payer before it lets the method be charged or set up."""
+    if world.declining.get(method["id"], {}).get("reason") == AUTHENTICATION_REQUIRED:
+        return True
     match world.cards[method["id"]].authentication:
         case Authentication.NEVER:
             return False

@@ -7,7 +7,8 @@ from typing import Any
 
 from sandbox import banks
 from sandbox.answers import page
-from sandbox.cards import Card, Decline
+from sandbox.cards import Card
+from sandbox.declines import Decline
 from sandbox.world import Object, World, merge_metadata
 
 SETTLEMENT = "settlement"  # the label of what settles later on the agenda
@@ -306,6 +307,7 @@ def outcome(decline: Decline | None) -> Object:
             "type": "blocked",
         }
     return said | {
+        "advice_code": decline.advice_code,
         "reason": decline.decline_code or decline.code,
         "seller_message": "The bank did not return any further details with this decline.",
         "type": "issuer_declined",

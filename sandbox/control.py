@@ -242,6 +242,24 @@ class SandboxControl:
         """Delete a customer as from the dashboard."""
         await self._delete(f"/customers/{customer_id}")
 
+    async def renew_card(self, method_id: str, *, exp_month: int, exp_year: int) -> dict[str, Any]:
+        """Let the network of a kept card tell Stripe its new expiry, or one that is past; returns the method."""
+        return await self.post(f"/methods/{method_id}/renew", exp_month=exp_month, exp_year=exp_year)
+
+    async def decline_charges(
+        self, method_id: str, reason: str, *, times: int | None = 1, advice_code: str | None = ""
+    ) -> None:
+        """Let the issuer refuse the next `times` charges of a method (None: all, 0: none any more), then no more.
+
+        `reason` is a decline code, or `expired_card`, `incorrect_cvc`, `processing_error`; `advice_code` replaces what
+        goes with it. `authentication_required` refuses what comes without the payer until they passed 3-D Secure.
+        """
+        await self.post(f"/methods/{method_id}/decline", reason=reason, times=times, advice_code=advice_code)
+
+    async def detach_method(self, method_id: str) -> None:
+        """Detach a method from its customer as from the dashboard."""
+        await self._delete(f"/methods/{method_id}")
+
     async def browser_confirm(
         self, client_secret: str, *, payment_method: str, return_url: str | None = None
     ) -> dict[str, Any]:

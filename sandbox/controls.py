@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox import accounts, charging, customers, debits, disputes, hooks, lifecycle, methods, refunds, sessions
-from sandbox.cards import GENERIC
+from sandbox.declines import GENERIC
 from sandbox.delivery import Switches
 from sandbox.errors import ApiError
 from sandbox.faults import Fault, Kind
@@ -65,6 +65,9 @@ class Controls:
             ("DELETE", "/accounts/{id}", self.disconnect),
             ("POST", "/accounts/{id}/capabilities/{name}", self.capability),
             ("DELETE", "/customers/{id}", self.delete_customer),
+            ("POST", "/methods/{id}/renew", self.renew),
+            ("POST", "/methods/{id}/decline", self.decline),
+            ("DELETE", "/methods/{id}", self.detach),
         ]
         return [Route(f"/_control{path}", _answering(run), methods=[method]) for method, path, run in table]
 
@@ -238,6 +241,27 @@ class Controls:
         """Delete a customer as from the dashboard."""
         world, customer = self._sandbox.locate(request.path_params["id"])
         return customers.delete(world, {}, customer["id"])
+
+    async def renew(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let the network of a kept card update its expiry: `exp_month`, `exp_year`."""
+        world, method = self._method(request)
+        return methods.renew(world, method, exp_month=int(given["exp_month"]), exp_year=int(given["exp_year"]))
+
+    async def decline(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let the issuer refuse the next charges of a method: `reason`, `times`, `advice_code`."""
+        world, method = self._method(request)
+        return methods.order_refusals(world, method, **given)
+
+    async def detach(self, request: Request, given: dict[str, Any]) -> Any:
+        """Detach a method as from the dashboard."""
+        world, method = self._method(request)
+        return methods.detach(world, {}, method["id"])
+
+    def _method(self, request: Request) -> tuple[World, Object]:
+        world, method = self._sandbox.locate(request.path_params["id"])
+        if method["object"] != "payment_method":
+            raise ApiError(f"{method['id']} is not a payment method.", status=404)
+        return world, method
 
     def _intent(self, request: Request) -> tuple[str, World, Object]:
         intent_id = request.path_params["id"]

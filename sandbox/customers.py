@@ -62,13 +62,13 @@ def update(world: World, params: dict[str, Any], customer_id: str) -> Object:
     customer = world.get("customer", customer_id)
     check_email(params.get("email"))
     default = params.get("invoice_settings", {}).get("default_payment_method")
-    if default is not None:
+    if default:
         method = world.referred("payment_method", default, param="invoice_settings[default_payment_method]")
         if method["customer"] != customer_id:
             raise _not_attached(default)
-        changes: Object = {"invoice_settings": customer["invoice_settings"] | {"default_payment_method": default}}
-    else:
-        changes = {}
+    changes: Object = {}
+    if default is not None:
+        changes["invoice_settings"] = customer["invoice_settings"] | {"default_payment_method": default or None}
     changes |= {name: params[name] or None for name in (*_PLAIN, "address") if name in params}
     if "preferred_locales" in params:
         changes["preferred_locales"] = params["preferred_locales"]

@@ -1,6 +1,6 @@
 """Charges whose outcome is known later: the intent processes for days, then the money is there or it is not."""
 
-from sandbox import charging, outcomes
+from sandbox import charging, methods, outcomes
 from sandbox.errors import unexpected_state
 from sandbox.world import Object, World, snapshot
 
@@ -52,7 +52,8 @@ def _finish_if_pending(world: World, intent: Object, charge: Object) -> None:
 
 
 def _finish(world: World, intent: Object, charge: Object) -> None:
-    decline = world.cards[charge["payment_method"]].decline
+    method = world.get("payment_method", charge["payment_method"])
+    decline = methods.charge_refusal(world, method)
     if decline is None:
         charge.update(status="succeeded", paid=True)
         world.emit("charge.succeeded", charge)
@@ -68,5 +69,4 @@ def _finish(world: World, intent: Object, charge: Object) -> None:
         outcome=charging.outcome(decline),
     )
     world.emit("charge.failed", charge)
-    method = world.get("payment_method", charge["payment_method"])
     outcomes.back_to_method(world, intent, outcomes.refused(charge, method, decline))

@@ -269,7 +269,10 @@ class _Derivation:
         if {"type": "string"} in found and enums:
             found = [schema for schema in found if schema not in enums and schema != {"type": "string"}]
             known = [value for schema in enums for value in schema["enum"]]
-            found.append({"type": "string", "x-known-values": known})
+            if known == [""]:  # any text, or the empty one that unsets it
+                found.append({"type": "string"})
+            else:
+                found.append({"type": "string", "x-known-values": known})
         return found[0] if len(found) == 1 else {"anyOf": found}
 
     def _named(self, name: str, scope: _Scope) -> Schema:

@@ -106,6 +106,7 @@ def dump(world: World) -> dict[str, Any]:
         "cards": {method_id: names[card] for method_id, card in world.cards.items()},
         "parts": [[*key, [obj["id"] for obj in rows]] for key, rows in world.parts.items()],
         "intent_data": world.intent_data,
+        "declining": world.declining,
         "mandates": world.mandates,
         "secrets": world.secrets,
         "configured": sorted(world.configured),
@@ -125,6 +126,7 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
     for object_id, field, ids in kept["parts"]:
         world.parts[object_id, field] = [obj for each in ids if (obj := world.find(each)) is not None]
     world.intent_data.update(kept["intent_data"])
+    world.declining.update(kept["declining"])
     world.mandates.update(kept["mandates"])
     world.secrets.update({endpoint_id: tuple(secrets) for endpoint_id, secrets in kept["secrets"].items()})
     world.configured.update(kept["configured"])

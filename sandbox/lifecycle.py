@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox import banks, challenge, charging, debits, mandates, methods, outcomes
-from sandbox.cards import UNATTENDED, Decline
+from sandbox.declines import UNATTENDED, Decline
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
 
@@ -30,6 +30,8 @@ def confirm(world: World, intent: Object, params: dict[str, Any]) -> None:
     if params.get("receipt_email"):
         intent["receipt_email"] = params["receipt_email"]
     method = world.get("payment_method", intent["payment_method"])
+    if intent["customer"] is not None:
+        world.referred("customer", intent["customer"], param="customer")  # it may have been deleted since
     banks.check_fits(intent, world.cards[method["id"]])
     mandates.ensure(world, intent, method, params, reusable=intent["setup_future_usage"] is not None)
     off_session = bool(params.get("off_session"))
@@ -166,7 +168,7 @@ def _take(world: World, intent: Object, method: Object, *, authenticated: bool) 
     if card.takes_s:
         debits.begin(world, intent, method)
     else:
-        decline = methods.refusal(world, method, charged=True)
+        decline = methods.charge_refusal(world, method)
         _charge(world, intent, method, decline=decline, authenticated=authenticated)
 
 

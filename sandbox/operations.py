@@ -170,6 +170,11 @@ OPERATIONS = (
     _operation("get /v1/customers/{customer}/payment_methods", methods.list_of_customer, f"{_LIST} type"),
     _operation("get /v1/payment_methods", methods.list_all, f"{_LIST} customer type"),
     _operation("get /v1/payment_methods/{payment_method}", methods.retrieve, "expand"),
+    _operation(
+        "post /v1/payment_methods/{payment_method}",
+        methods.update,
+        "allow_redisplay billing_details card.exp_month card.exp_year expand metadata",
+    ),
     _operation("post /v1/payment_methods/{payment_method}/attach", methods.attach, "customer expand"),
     _operation("post /v1/payment_methods/{payment_method}/detach", methods.detach, "expand"),
     _operation(

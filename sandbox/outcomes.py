@@ -1,7 +1,7 @@
 """What the outcome of a charge makes of its intent, whether it is known at once or days later."""
 
 from sandbox import charging, disputes, methods
-from sandbox.cards import Decline
+from sandbox.declines import Decline
 from sandbox.world import Object, World, snapshot
 
 
@@ -33,6 +33,8 @@ def refused(charge: Object | None, method: Object, decline: Decline) -> Object:
     }
     if decline.decline_code is not None:
         error["decline_code"] = decline.decline_code
+    if decline.advice_code is not None:
+        error["advice_code"] = decline.advice_code
     if charge is not None:
         error["charge"] = charge["id"]
     return error

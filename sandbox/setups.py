@@ -133,6 +133,8 @@ def authenticate(world: World, setup: Object, *, succeed: bool) -> None:
 
 def _confirm(world: World, setup: Object, params: dict[str, Any]) -> None:
     """Confirm with the setup's payment method; raises the 402 of a decline after recording it."""
+    if setup["customer"] is not None:
+        world.referred("customer", setup["customer"], param="customer")  # it may have been deleted since
     method = world.get("payment_method", setup["payment_method"])
     banks.check_fits(setup, world.cards[method["id"]])
     mandates.ensure(world, setup, method, params, reusable=True)

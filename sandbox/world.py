@@ -76,6 +76,7 @@ class World:
         self.base_url = base_url
         self.cause = Cause()
         self.cards: dict[str, Card] = {}  # payment method id → the test card behind it
+        self.declining: dict[str, Object] = {}  # payment method id → the refusals ordered for it
         self.mandates: dict[str, str] = {}  # payment method id → its mandate
         self.set_up: set[str] = set()  # payment methods authenticated for off-session use
         self.used_up: set[str] = set()  # payment methods charged once without a customer
