@@ -35,6 +35,10 @@ CREATE = "POST /v1/payment_intents"
 CAPTURE = "POST /v1/payment_intents/{intent}/capture"
 CANCEL = "POST /v1/payment_intents/{intent}/cancel"
 REFUND = "POST /v1/refunds"
+SETUP_CREATE = "POST /v1/setup_intents"
+SETUP_CONFIRM = "POST /v1/setup_intents/{intent}/confirm"
+SETUP_CANCEL = "POST /v1/setup_intents/{intent}/cancel"
+SETUP_READ = "GET /v1/setup_intents/{intent}"
 READ = "GET /v1/payment_intents/{intent}"
 
 
@@ -139,6 +143,13 @@ class Payments:
         assert seen.intent_state == REQUIRES_CAPTURE
         return payment_id
 
+    async def kept(self, card: str = "visa", **fields: Any) -> str:
+        """Return a payment whose first attempt kept a method."""
+        payment_id = await self.created(setup_only=True, **fields)
+        seen = (await self.gateway.ConfirmIntent(self.confirm_request(payment_id, card))).observation
+        assert (seen.intent_state, seen.is_setup) == (SUCCEEDED, True)
+        return payment_id
+
     async def paid(self, card: str = "visa", **fields: Any) -> str:
         """Return a payment that was paid."""
         payment_id = await self.created(**fields)
@@ -156,6 +167,10 @@ class Payments:
     async def intents(self, payment_id: str) -> list[dict[str, Any]]:
         """Return what there is at Stripe."""
         return await self.stripe.objects("payment_intent", **{"metadata.payment_id": payment_id})
+
+    async def setups(self, payment_id: str) -> list[dict[str, Any]]:
+        """Return the setups there are at Stripe."""
+        return await self.stripe.objects("setup_intent", **{"metadata.payment_id": payment_id})
 
     async def intent_id(self, payment_id: str) -> str:
         """Return the id of the latest intent."""

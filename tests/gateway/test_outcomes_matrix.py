@@ -27,6 +27,10 @@ from tests.gateway.samples import (
     CREATE,
     READ,
     REFUND,
+    SETUP_CANCEL,
+    SETUP_CONFIRM,
+    SETUP_CREATE,
+    SETUP_READ,
     Payments,
     new_id,
     reason_of,
@@ -109,11 +113,41 @@ class Kind:
     said_of_found: str = OK
     """When Stripe refuses what it has done."""
     became_of_found: str = ANSWERED
+    reading: str = READ
+    """By which it is looked up."""
+
+    @property
+    def creates(self) -> bool:
+        return self.route in (CREATE, SETUP_CREATE)
 
 
 async def _creating(payments: Payments) -> Subject:
     payment_id = new_id("pay")
     return Subject(payment_id=payment_id, request=payments.create_request(payment_id=payment_id))
+
+
+async def _creating_setup(payments: Payments) -> Subject:
+    payment_id = new_id("pay")
+    return Subject(payment_id=payment_id, request=payments.create_request(payment_id=payment_id, setup_only=True))
+
+
+async def _keeping(payments: Payments) -> Subject:
+    payment_id = await payments.created(setup_only=True)
+    return Subject(payment_id=payment_id, request=payments.confirm_request(payment_id))
+
+
+async def _cancelling_setup(payments: Payments) -> Subject:
+    payment_id = await payments.created(setup_only=True)
+    return Subject(payment_id=payment_id, request=payments.cancel_request(payment_id))
+
+
+async def _charging_off_session(payments: Payments) -> Subject:
+    payer = payer_pb2.Payer(payer_id=new_id("payer"))
+    payment_id = await payments.kept(payer=payer)
+    method_id = (await payments.seen(payment_id)).method.payment_method_id
+    await payments.created(payment_id=payment_id, attempt=2, payer=payer)
+    request = payments.confirm_request(payment_id, attempt=2, payment_method_id=method_id, off_session=True)
+    return Subject(payment_id=payment_id, request=request)
 
 
 async def _confirming(payments: Payments) -> Subject:
@@ -138,6 +172,18 @@ async def _refunding(payments: Payments) -> Subject:
 
 async def _intents(payments: Payments, payment_id: str) -> int:
     return len(await payments.intents(payment_id))
+
+
+async def _setups(payments: Payments, payment_id: str) -> int:
+    return len(await payments.setups(payment_id))
+
+
+async def _kept(payments: Payments, payment_id: str) -> int:
+    return sum(setup["status"] == "succeeded" for setup in await payments.setups(payment_id))
+
+
+async def _cancelled_setups(payments: Payments, payment_id: str) -> int:
+    return sum(setup["status"] == "canceled" for setup in await payments.setups(payment_id))
 
 
 async def _charges(payments: Payments, payment_id: str) -> int:
@@ -166,6 +212,7 @@ CALLS: Final = {
         said_of_unknown=UNAVAILABLE,
         said_of_found=STRIPE_REFUSED,  # it is not looked for: an intent that nobody has the secret of takes no money
         became_of_found=REFUSED,
+        reading="GET /v1/payment_intents",
     ),
     "confirm": Kind(
         route=CONFIRM,
@@ -187,13 +234,56 @@ CALLS: Final = {
         send=lambda gateway, request: gateway.CancelIntent(request),
         effects=_cancelled,
     ),
+    "create of a setup": Kind(
+        route=SETUP_CREATE,
+        prepared=_creating_setup,
+        send=lambda gateway, request: gateway.CreateIntent(request),
+        effects=_setups,
+        said_of_unknown=UNAVAILABLE,
+        said_of_found=STRIPE_REFUSED,
+        became_of_found=REFUSED,
+        reading="GET /v1/setup_intents",
+    ),
+    "confirm of a setup": Kind(
+        route=SETUP_CONFIRM,
+        prepared=_keeping,
+        send=lambda gateway, request: gateway.ConfirmIntent(request),
+        effects=_kept,
+        said_of_found=INTENT_STATE,
+        became_of_found=REFUSED,
+        reading=SETUP_READ,
+    ),
+    "cancel of a setup": Kind(
+        route=SETUP_CANCEL,
+        prepared=_cancelling_setup,
+        send=lambda gateway, request: gateway.CancelIntent(request),
+        effects=_cancelled_setups,
+        reading=SETUP_READ,
+    ),
+    "confirm off-session": Kind(
+        route=CONFIRM,
+        prepared=_charging_off_session,
+        send=lambda gateway, request: gateway.ConfirmIntent(request),
+        effects=_charges,
+        said_of_found=INTENT_STATE,
+        became_of_found=REFUSED,
+    ),
     "refund": Kind(
         route=REFUND,
         prepared=_refunding,
         send=lambda gateway, request: gateway.CreateRefund(request),
         effects=_refunds,
+        reading="GET /v1/refunds",
     ),
 }
+
+NAMES: Final = [
+    name
+    if name not in ("create of a setup", "cancel of a setup", "confirm off-session")
+    # They go by the same steps as the others.
+    else pytest.param(name, marks=pytest.mark.soak)
+    for name in CALLS
+]
 
 
 @dataclass(kw_only=True)
@@ -256,7 +346,7 @@ class Matrix:
         self.expect(case, "the answer", await self.said(call.send(self.payments.gateway, subject.request)), said)
         self.expect(case, "the call", await self.row(subject), state)
         # A create that was refused leaves its attempt, closed.
-        keeps = state == UNKNOWN or (call.route == CREATE and state == REFUSED)
+        keeps = state == UNKNOWN or (call.creates and state == REFUSED)
         self.expect(case, "reserved", await self.is_reserved(subject), keeps)
         await self.stripe.clear_faults()
 
@@ -268,17 +358,18 @@ class Matrix:
             if await self.row(subject) not in (UNKNOWN, WITHDRAWN):
                 break
         self.expect(case, "the call in the end", await self.row(subject) in (ANSWERED, REFUSED), expected=True)
-        self.expect(case, "what is still reserved", await self.is_reserved(subject) and call.route != CREATE, False)
+        self.expect(case, "what is still reserved", await self.is_reserved(subject) and not call.creates, False)
         effects = await call.effects(self.payments, subject.payment_id)
         self.expect(case, "more than one effect", effects > 1, False)
-        if await self.row(subject) == ANSWERED and call.route != CREATE:
+        if await self.row(subject) == ANSWERED and not call.creates:
             await self.mirrored(case, subject)
 
     async def mirrored(self, case: str, subject: Subject) -> None:
         seen = await self.payments.seen(subject.payment_id)
         taken = sum(charge["amount_captured"] for charge in await self.payments.charges(subject.payment_id))
         returned = sum(refund["amount"] for refund in await self.payments.refunds(subject.payment_id))
-        is_cancelled = bool(await _cancelled(self.payments, subject.payment_id))
+        intents = [*await self.payments.setups(subject.payment_id), *await self.payments.intents(subject.payment_id)]
+        is_cancelled = intents[-1]["status"] == "canceled"
         self.expect(case, "what was taken", seen.amounts.captured_minor, taken)
         self.expect(case, "what went back", seen.amounts.refunded_minor, returned)
         self.expect(case, "cancelled", seen.intent_state == CANCELED, is_cancelled)
@@ -291,7 +382,7 @@ def matrix(replica: Gateway, payments: Payments, stripe: SandboxControl, monkeyp
     return Matrix(replica=replica, payments=payments, stripe=stripe)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", NAMES)
 async def test_what_follows_from_each_answer_to_a_first_try(matrix: Matrix, name: str) -> None:
     call = CALLS[name]
     for words, wrong in WRONG.items():
@@ -304,7 +395,7 @@ async def test_what_follows_from_each_answer_to_a_first_try(matrix: Matrix, name
     assert not matrix.deviations, "\n".join(matrix.deviations)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", NAMES)
 async def test_what_follows_from_each_answer_to_a_repeat(matrix: Matrix, name: str) -> None:
     call = CALLS[name]
     for after in (False, True):
@@ -319,7 +410,7 @@ async def test_what_follows_from_each_answer_to_a_repeat(matrix: Matrix, name: s
     assert not matrix.deviations, "\n".join(matrix.deviations)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", NAMES)
 async def test_what_follows_from_each_answer_after_a_lost_one_in_the_same_call(matrix: Matrix, name: str) -> None:
     call = CALLS[name]
     for words, wrong in WRONG.items():
@@ -338,14 +429,14 @@ def _first(name: str, words: str, *, after: bool) -> tuple[str, str]:
     """Return what becomes of a call whose first tries meet only this, and what its caller hears."""
     call, wrong = CALLS[name], WRONG[words]
     is_refused = wrong.first == REFUSED
-    if words == "404 of the object" and name == "create":  # it names nothing that we know to exist
+    if words == "404 of the object" and call.creates:  # it names nothing that we know to exist
         is_refused = True
     if is_refused:
         return (call.became_of_found, call.said_of_found) if after else (REFUSED, STRIPE_REFUSED)
     return wrong.first, wrong.said if wrong.first == WITHDRAWN else call.said_of_unknown
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", NAMES)
 async def test_a_refusal_counts_on_a_repeat_once_it_is_replayed(matrix: Matrix, name: str) -> None:
     call = CALLS[name]
     for history in (REPEAT, WITHIN):
@@ -367,18 +458,17 @@ async def test_a_refusal_counts_on_a_repeat_once_it_is_replayed(matrix: Matrix, 
     assert not matrix.deviations, "\n".join(matrix.deviations)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", NAMES)
 async def test_a_failure_that_is_replayed_is_settled_by_reading_and_stays_unknown_while_that_fails(
     matrix: Matrix, name: str
 ) -> None:
     call = CALLS[name]
-    reading = {"create": "GET /v1/payment_intents", "refund": "GET /v1/refunds"}.get(name, READ)
     for after in (False, True):
         subject = await call.prepared(matrix.payments)
         await matrix.stripe.fault("server_error", route=call.route, stored=True, after=after)
         for words, wrong in WRONG.items():
             case = f"{name}, reading: {words}, {'after' if after else 'before'} the effect"
-            await matrix.meets(case, call, subject, wrong, route=reading, state=UNKNOWN, said=call.said_of_unknown)
+            await matrix.meets(case, call, subject, wrong, route=call.reading, state=UNKNOWN, said=call.said_of_unknown)
         await matrix.settled(name, call, subject)
         effects = await call.effects(matrix.payments, subject.payment_id)
         matrix.expect(name, "an effect is lost", after and not effects, False)

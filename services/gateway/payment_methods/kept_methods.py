@@ -76,7 +76,8 @@ class KeptMethods:
         if payer is None or not payer.is_to_be_read(self._now()):
             return payer
         try:
-            return await self.read_again(tenant_id, payer_id)
+            await self.read_again(tenant_id, payer_id)
+            return await self._store.read(tenant_id, payer_id)  # with the consents of those that a payment kept
         except (Unavailable, ResourceExhausted) as silence:
             if payer.read_time is None:
                 raise

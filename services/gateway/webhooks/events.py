@@ -28,7 +28,7 @@ class Action(enum.Enum):
     """What the arrival of an event makes us do."""
 
     SNAPSHOT = "SNAPSHOT"
-    """It carries the whole intent: apply that if it only advances the mirror, else read again."""
+    """It carries the whole intent, of either kind: apply that if it only advances the mirror, else read again."""
     REREAD = "REREAD"
     """It carries a part of a payment: read the payment again at Stripe."""
     DISPUTE = "DISPUTE"
