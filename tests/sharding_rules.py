@@ -110,6 +110,8 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.storage.booking_claims.CLAIMS": Exempt(Spread.MANY, _SPLIT),
     "orchestrator.storage.statements.ATTENTION": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.statements.OUTBOX_WAITING": Exempt(Spread.EVERY, _FIGURE),
+    "orchestrator.storage.figures.PLANNED": Exempt(Spread.EVERY, _FIGURE),
+    "orchestrator.storage.figures.OPEN_BOOKINGS": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.statements.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     # Gateway.
     "gateway.call_log.store.UNKNOWN": Exempt(Spread.EVERY, _FIGURE),

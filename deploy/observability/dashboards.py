@@ -139,6 +139,23 @@ MONEY: Final = Dashboard(
         lines("Dead letters", Unit.COUNT, ("max by (job, kind) (batzen_dead_letters)", "{{job}} {{kind}}")),
         lines("Payments that need an operator", Unit.COUNT, ("max by (kind) (batzen_attention_payments)", "{{kind}}")),
         lines(
+            "What plans do next by themselves",
+            Unit.COUNT,
+            ("max by (step) (batzen_planned_payments)", "{{step}}"),
+            ("max(batzen_open_booking_payments)", "open payments of bookings"),
+        ),
+        lines(
+            "Plans that are late",
+            Unit.SECONDS,
+            ("max by (step) (batzen_planned_late_seconds)", "{{step}}"),
+            limit=600,
+        ),
+        lines(
+            "What the platform says of bookings",
+            Unit.PER_SECOND,
+            (f"sum by (outcome) (rate(batzen_booking_checks_total[{RATE}])) > 0", "{{outcome}}"),
+        ),
+        lines(
             "Payments that were carried on",
             Unit.PER_SECOND,
             (f"sum by (outcome) (rate(batzen_recoveries_total[{RATE}]))", "{{outcome}}"),

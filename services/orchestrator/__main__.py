@@ -31,6 +31,8 @@ from services.orchestrator.event_sink import SinkServicer
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.metrics import (
     ATTENTION_COUNTED_MAX,
+    OPEN_BOOKINGS_COUNTED_MAX,
+    PLANNED_COUNTED_MAX,
     UNCOUNTED,
     WAITING_COUNTED_MAX,
     OrchestratorMetrics,
@@ -47,6 +49,7 @@ from services.orchestrator.servicers.ops import OrchestratorOpsServicer
 from services.orchestrator.servicers.payments import OrchestratorServicer
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.booking_claims import BookingClaimStore
+from services.orchestrator.storage.figures import FigureStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
 from services.orchestrator.storage.statements import FORGET
 from services.orchestrator.storage.store import Store
@@ -190,12 +193,15 @@ def wired(
     )
 
 
-async def look_at_waiting(store: Store, metrics: OrchestratorMetrics, *, now: Callable[[], datetime]) -> None:
-    """Look up what waits for status and for an operator, and show it."""
-    pending, oldest_time = await store.outbox_waiting(at_most=WAITING_COUNTED_MAX)
+async def look_at_waiting(figures: FigureStore, metrics: OrchestratorMetrics, *, now: Callable[[], datetime]) -> None:
+    """Look up what waits for status, for an operator and for its time, and show it."""
+    pending, oldest_time = await figures.outbox_waiting(at_most=WAITING_COUNTED_MAX)
     oldest_s = 0.0 if oldest_time is None else max(0.0, (now() - oldest_time).total_seconds())
-    attention = await store.attention(at_most=ATTENTION_COUNTED_MAX)
+    attention = await figures.attention(at_most=ATTENTION_COUNTED_MAX)
     metrics.waits(pending=pending, oldest_s=oldest_s, attention=attention)
+    planned = await figures.planned(at_most=PLANNED_COUNTED_MAX)
+    open_bookings = await figures.open_bookings(at_most=OPEN_BOOKINGS_COUNTED_MAX)
+    metrics.plans(planned=planned, now=now(), open_bookings=open_bookings)
 
 
 @asynccontextmanager
@@ -205,7 +211,8 @@ async def orchestrator_parts(
     pricing: aio.Channel,
     status: aio.Channel,
     gateway: aio.Channel,
-    booking_check: BookingCheck | None = None,
+    booking_check: BookingCheckServiceStub | None = None,
+    allow_on_silence: bool = False,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     meter: Meter = OFF,
@@ -215,16 +222,16 @@ async def orchestrator_parts(
         held = await stack.enter_async_context(
             DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
         )
+        metrics = OrchestratorMetrics(meter)
         peers = Peers(
             pricing=Pricing(PricingServiceStub(pricing)),
             status=Status(StatusServiceStub(status)),
             gateway=Gateway(intents=IntentServiceStub(gateway), refunds=RefundServiceStub(gateway)),
-            bookings=booking_check or BookingCheck(None),
+            bookings=BookingCheck(booking_check, allow_on_silence=allow_on_silence, metrics=metrics),
         )
         show_pools(meter, held)
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
-        metrics = OrchestratorMetrics(meter)
         switches = StartSwitchStore(held)
         parts = wired(
             store,
@@ -245,7 +252,7 @@ async def orchestrator_parts(
             sampling(
                 meter,
                 waiting,
-                partial(look_at_waiting, store, metrics, now=clock.now),
+                partial(look_at_waiting, FigureStore(held), metrics, now=clock.now),
                 partial(look_at_switches, switches, metrics),
             )
         )
@@ -257,14 +264,16 @@ async def look_at_switches(switches: StartSwitchStore, metrics: OrchestratorMetr
     metrics.starts(paused=await switches.paused())
 
 
-async def _booking_check(settings: Settings, tokens: TokenDirectory, stack: AsyncExitStack) -> BookingCheck:
+async def _booking_check(
+    settings: Settings, tokens: TokenDirectory, stack: AsyncExitStack
+) -> BookingCheckServiceStub | None:
     """Return the platform's check of bookings, if it has one."""
     if settings.booking_check_address is None:
-        return BookingCheck(None)
+        return None
     channel = await stack.enter_async_context(
         peer_channel(settings.booking_check_address, tokens=tokens, tls=settings.process.tls)
     )
-    return BookingCheck(BookingCheckServiceStub(channel), allow_on_silence=settings.allow_on_silence)
+    return BookingCheckServiceStub(channel)
 
 
 async def serve(settings: Settings) -> None:
@@ -288,6 +297,7 @@ async def serve(settings: Settings) -> None:
                 status=status,
                 gateway=gateway,
                 booking_check=await _booking_check(settings, tokens, stack),
+                allow_on_silence=settings.allow_on_silence,
                 clock=Clock(),
                 abandoned_after=settings.abandoned_after,
                 meter=meter,

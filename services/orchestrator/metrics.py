@@ -8,11 +8,24 @@ books: what was paid is in status, and at Stripe.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
+from services.orchestrator.domain.agenda import WATCHED, Planned
 from services.orchestrator.domain.payment import Snapshot
+from services.orchestrator.domain.plan import NextStep
 from services.runtime.observability.metrics import OFF, OTHER, Meter, Metric, counter, gauge, histogram, one_of, up_to
 from services.shared.states import AttentionReason, State
+
+
+class CheckOutcome(StrEnum):
+    """What the platform's check of bookings answered."""
+
+    PAYABLE = "payable"
+    REFUSED = "refused"
+    SILENT = "silent"
+
 
 CURRENCIES_MAX: Final = 48
 """With a series of their own; a price book has a handful."""
@@ -22,6 +35,9 @@ ATTENTION_COUNTED_MAX: Final = 1_000
 """Payments that are counted of those that need an operator. Each of them is read."""
 TENANTS_MAX: Final = 100
 """Whose new payments were ever stopped."""
+PLANNED_COUNTED_MAX: Final = 10_000
+"""Payments that are counted of those that wait for one step of their plans."""
+OPEN_BOOKINGS_COUNTED_MAX: Final = 10_000
 ENDS: Final = (State.SUCCEEDED, State.FAILED, State.CANCELED, State.EXPIRED)
 
 DECLINE_CODES: Final = (
@@ -93,6 +109,28 @@ WEBHOOK_TO_STATUS: Final = histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300, 600),
 )
 
+PLANNED: Final = gauge(
+    "batzen_planned_payments",
+    f"Payments whose plan does a step next by itself; at most {PLANNED_COUNTED_MAX} of each are counted."
+    " Each replica counts all: use max().",
+    one_of("step", *WATCHED),
+)
+PLANNED_LATE: Final = gauge(
+    "batzen_planned_late_seconds",
+    "For how long the earliest of them has been due; 0 where none is. Each replica says so of all: use max().",
+    one_of("step", *WATCHED),
+)
+OPEN_BOOKINGS: Final = gauge(
+    "batzen_open_booking_payments",
+    f"Payments of bookings that are not over; at most {OPEN_BOOKINGS_COUNTED_MAX} are counted."
+    " Each replica counts all: use max().",
+)
+BOOKING_CHECKS: Final = counter(
+    "batzen_booking_checks_total",
+    "What the platform answered when asked whether bookings may be paid for; silent, where it did not.",
+    one_of("outcome", *CheckOutcome),
+)
+
 STARTS_PAUSED: Final = gauge(
     "batzen_starts_paused",
     "1 while an operator stops new payments of a tenant, 0 since it takes them again. Each replica says it: use max().",
@@ -101,7 +139,7 @@ STARTS_PAUSED: Final = gauge(
 
 METRICS: Final[tuple[Metric, ...]] = (
     PAYMENTS_STARTED, PAYMENTS_ENDED, CAPTURED, REFUNDED, REFUNDS_FAILED, DECLINES, OUTBOX_PENDING, OUTBOX_OLDEST,
-    RECOVERIES, ATTENTION, WEBHOOK_TO_STATUS, STARTS_PAUSED,
+    RECOVERIES, ATTENTION, WEBHOOK_TO_STATUS, STARTS_PAUSED, PLANNED, PLANNED_LATE, OPEN_BOOKINGS, BOOKING_CHECKS,
 )  # fmt: skip
 
 
@@ -122,6 +160,10 @@ class OrchestratorMetrics:
         self._attention = meter.gauge(ATTENTION)
         self._to_status = meter.histogram(WEBHOOK_TO_STATUS)
         self._starts_paused = meter.gauge(STARTS_PAUSED)
+        self._planned = meter.gauge(PLANNED)
+        self._planned_late = meter.gauge(PLANNED_LATE)
+        self._open_bookings = meter.gauge(OPEN_BOOKINGS)
+        self._booking_checks = meter.counter(BOOKING_CHECKS)
 
     def opened(self, *, currency: str | None) -> None:
         """Count a payment that was opened, once that is saved."""
@@ -160,6 +202,19 @@ class OrchestratorMetrics:
         self._outbox_oldest.set(oldest_s)
         for reason in AttentionReason:
             self._attention.set(attention.get(reason, 0), reason)
+
+    def plans(self, *, planned: Mapping[NextStep, Planned], now: datetime, open_bookings: int) -> None:
+        """Show what plans do next by themselves, and how late the earliest of that is."""
+        for step in WATCHED:
+            waiting = planned.get(step)
+            late_s = 0.0 if waiting is None else max(0.0, (now - waiting.first_time).total_seconds())
+            self._planned.set(0 if waiting is None else waiting.payments, step)
+            self._planned_late.set(late_s, step)
+        self._open_bookings.set(open_bookings)
+
+    def checked(self, outcome: CheckOutcome) -> None:
+        """Count what the platform said of bookings."""
+        self._booking_checks.add(outcome)
 
     def starts(self, *, paused: Mapping[str, bool]) -> None:
         """Show of tenants whether their new payments are stopped."""

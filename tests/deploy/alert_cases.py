@@ -228,6 +228,47 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         fires("8m", {'batzen_attention_payments{job="orchestrator",kind="LATE_MONEY"}': "1x40"}),
         rests("10m", {'batzen_attention_payments{job="orchestrator",kind="LATE_MONEY"}': "0x60"}),
     ),
+    "BatzenPlansLate": (
+        fires("12m", {'batzen_planned_late_seconds{job="orchestrator",step="CHARGE"}': "660x60"}),
+        rests("12m", {'batzen_planned_late_seconds{job="orchestrator",step="CHARGE"}': "540x60"}),
+        # Who is told late of a hold is not yet out of money.
+        rests("12m", {'batzen_planned_late_seconds{job="orchestrator",step="WARN_HOLD"}': "900x60"}),
+    ),
+    "BatzenHoldLapses": (
+        fires("3m", {'batzen_attention_payments{job="orchestrator",kind="HOLD_LAPSES"}': "1x40"}),
+        rests("10m", {'batzen_attention_payments{job="orchestrator",kind="HOLD_LAPSES"}': "0x60"}),
+    ),
+    "BatzenBookingCheckSilent": (
+        fires(
+            "9m",
+            {
+                'batzen_booking_checks_total{outcome="payable"}': "0+88x60",
+                'batzen_booking_checks_total{outcome="silent"}': "0+12x60",
+            },
+        ),
+        rests(
+            "9m",
+            {
+                'batzen_booking_checks_total{outcome="payable"}': "0+92x60",
+                'batzen_booking_checks_total{outcome="silent"}': "0+8x60",
+            },
+        ),
+        # Three of seven: too few to say.
+        rests(
+            "4m",
+            {
+                'batzen_booking_checks_total{outcome="payable"}': "0 4x40",
+                'batzen_booking_checks_total{outcome="silent"}': "0 3x40",
+            },
+        ),
+        fires(
+            "4m",
+            {
+                'batzen_booking_checks_total{outcome="payable"}': "0 8x40",
+                'batzen_booking_checks_total{outcome="silent"}': "0 5x40",
+            },
+        ),
+    ),
     "BatzenRecoveriesFail": (
         fires(
             "8m",

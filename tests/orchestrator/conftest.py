@@ -26,6 +26,7 @@ from batzen.gateway.v1.observation_pb2_grpc import (
     add_GatewayEventSinkServiceServicer_to_server,
 )
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.orchestrator.v1.booking_check_pb2_grpc import BookingCheckServiceStub
 from batzen.orchestrator.v1.ops_pb2_grpc import (
     OrchestratorOpsServiceStub,
     add_OrchestratorOpsServiceServicer_to_server,
@@ -46,7 +47,6 @@ from services.access import TABLE
 from services.gateway.__main__ import gateway_parts
 from services.gateway.servicers.services import add_gateway_services
 from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
-from services.orchestrator.peers.bookings import BookingCheck
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.storage.price_books import PriceBookStore
@@ -113,7 +113,8 @@ class World:
         *,
         address: str | None = None,
         away: frozenset[str] = frozenset(),
-        booking_check: BookingCheck | None = None,
+        booking_check: BookingCheckServiceStub | None = None,
+        allow_on_silence: bool = False,
         meter: Meter = OFF,
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
@@ -129,7 +130,12 @@ class World:
             }
             parts = await stack.enter_async_context(
                 orchestrator_parts(
-                    self.database_url, **channels, booking_check=booking_check, clock=self.clock, meter=meter
+                    self.database_url,
+                    **channels,
+                    booking_check=booking_check,
+                    allow_on_silence=allow_on_silence,
+                    clock=self.clock,
+                    meter=meter,
                 )
             )
             server = await stack.enter_async_context(

@@ -22,9 +22,10 @@ from batzen.orchestrator.v1.booking_check_pb2_grpc import (
 )
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain.booking_claim import ORPHANED_AFTER
-from services.orchestrator.peers.bookings import BookingCheck
+from services.runtime.observability.metrics import Meter
 from services.runtime.rpc.error_status import refusal_of
 from services.shared.refusals import Refusal
+from tests.metrics import Figures
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
@@ -279,6 +280,11 @@ class Platform(BookingCheckServiceServicer):
         self.asked: list[booking_check_pb2.CheckPayableRequest] = []
         self.answer = booking_check_pb2.CheckPayableResponse(payable=True)
         self.is_silent = False
+        self.meter = Meter()
+
+    async def answers(self, outcome: str) -> float:
+        """Return how often a replica counted an answer of this kind."""
+        return Figures.read(await self.meter.text()).of("batzen_booking_checks_total", outcome=outcome)
 
     async def CheckPayable(self, request: booking_check_pb2.CheckPayableRequest, context: Any) -> Any:
         self.asked.append(request)
@@ -295,8 +301,10 @@ async def checked(world: World, platform: Platform, *, allow: bool = False) -> A
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
     async with make_channel(f"{HOST}:{port}", timeout_s=5.0, metadata=lambda: ()) as channel:
-        check = BookingCheck(BookingCheckServiceStub(channel), allow_on_silence=allow)
-        async with world.orchestrator(booking_check=check) as replica, replica.connect() as stub:
+        checking = world.orchestrator(
+            booking_check=BookingCheckServiceStub(channel), allow_on_silence=allow, meter=platform.meter
+        )
+        async with checking as replica, replica.connect() as stub:
             yield stub
     await server.stop(None)
 
@@ -308,6 +316,7 @@ async def test_the_platform_is_asked_before_an_intent_is_made_and_before_a_submi
         assert state_of((await stub.SubmitPayment(submit(payment.payment_id))).payment) == "SUCCEEDED"
     first, second = platform.asked
     assert first == second
+    assert await platform.answers("payable") == 2
     assert (first.payment_id, list(first.booking_ids), first.total) == (payment.payment_id, [booked], payment.total)
 
 
@@ -320,6 +329,7 @@ async def test_a_start_that_the_platform_refuses_makes_nothing(world: World) -> 
             "BOOKING_NOT_PAYABLE",
             {"booking_id": booked, "explanation": "It was cancelled."},
         )
+        assert await platform.answers("refused") == 1
         platform.answer = booking_check_pb2.CheckPayableResponse(payable=True)
         assert (await stub.StartPayment(start(booking_ids=[booked]))).session.client_secret
 
@@ -339,6 +349,7 @@ async def test_a_silent_platform_lets_nothing_through(world: World) -> None:
     platform.is_silent = True
     async with checked(world, platform) as stub:
         assert (await refused(stub.StartPayment(asked))).reason == "DEPENDENCY_UNAVAILABLE"
+        assert await platform.answers("silent") == 1
         platform.is_silent = False
         assert (await stub.StartPayment(asked)).session.client_secret
 

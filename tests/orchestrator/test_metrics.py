@@ -16,6 +16,7 @@ from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.policies import RETRY_MAX
 from services.orchestrator.metrics import ATTENTION_COUNTED_MAX, DECLINE_CODES, OrchestratorMetrics
 from services.orchestrator.storage import statements
+from services.orchestrator.storage.figures import OPEN_BOOKINGS, PLANNED, FigureStore
 from services.runtime.database.connections import plain_dsn
 from services.runtime.observability.metrics import OTHER, Meter
 from services.runtime.observability.work_metrics import COUNTED_MAX
@@ -27,7 +28,7 @@ from tests.conftest import Databases
 from tests.metrics import Figures
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
-from tests.orchestrator.samples import DECLINED, TOTAL_MINOR, VISA, Clock, refund, start, submit
+from tests.orchestrator.samples import DECLINED, TOTAL_MINOR, VISA, Clock, new_payment_id, refund, start, submit
 from tests.orchestrator.test_news import paid_at_stripe
 from tests.rows_read import rows_read
 
@@ -46,7 +47,7 @@ class Counting:
     async def figures(self) -> Figures:
         parts = self.replica.parts
         clock = self.replica.world.clock
-        await look_at_waiting(parts.store, OrchestratorMetrics(self._meter), now=clock.now)
+        await look_at_waiting(FigureStore(self.replica.held), OrchestratorMetrics(self._meter), now=clock.now)
         await waiting_work(self.replica.held, parts.work.kinds, clock=clock, meter=self._meter)()
         return Figures.read(await self._meter.text())
 
@@ -227,6 +228,36 @@ async def full(databases: Databases) -> AsyncIterator[asyncpg.Connection]:
 async def test_a_look_at_what_needs_an_operator_does_not_read_the_others(full: asyncpg.Connection) -> None:
     assert await full.fetch(statements.ATTENTION, ATTENTION_COUNTED_MAX) == [("STUCK", ROWS // 10_000)]
     assert await rows_read(full, statements.ATTENTION, ATTENTION_COUNTED_MAX) <= ROWS // 1_000
+
+
+async def test_what_plans_do_by_themselves_is_counted_and_how_late_it_is(
+    counting: Counting, full: asyncpg.Connection
+) -> None:
+    steps = ["CHARGE", "CAPTURE"]
+    assert await full.fetch(PLANNED, steps, 1_000) == []
+    await full.execute(
+        "UPDATE payments SET next_step = 'CHARGE', next_time = now() + interval '1 day' WHERE payment_id < 'pay_2'"
+    )
+    await full.execute("VACUUM ANALYZE payments")
+    [charges] = await full.fetch(PLANNED, steps, 1_000)
+    assert (charges["next_step"], charges["payments"]) == ("CHARGE", 1_000)
+    assert await rows_read(full, PLANNED, steps, 1_000) <= 2_000
+    assert await rows_read(full, OPEN_BOOKINGS, 1_000) == 0
+
+    held = counting.replica.held
+    payment = (await counting.stub.StartPayment(start(booking_ids=[new_payment_id()]))).session.payment
+    assert (await counting.figures()).of("batzen_open_booking_payments") >= 1
+    async with held.statement(None) as connection:
+        await connection.execute(
+            "UPDATE payments SET next_step = 'CHARGE', next_time = $2 WHERE payment_id = $1",
+            payment.payment_id,
+            counting.replica.world.clock.now() - timedelta(hours=1),
+        )
+    figures = await counting.figures()
+    assert figures.of("batzen_planned_payments", step="CHARGE") >= 1
+    assert figures.of("batzen_planned_late_seconds", step="CHARGE") >= 3_600
+    async with held.statement(None) as connection:  # no later test finds a charge that nobody planned
+        await connection.execute("UPDATE payments SET next_step = 'EXPIRE' WHERE payment_id = $1", payment.payment_id)
 
 
 async def test_a_look_at_what_is_due_does_not_read_what_is_not(counting: Counting, full: asyncpg.Connection) -> None:

@@ -52,6 +52,29 @@ GROUP: Final = Group(
             summary="{{ $value }} payments need an operator: {{ $labels.kind }}",
         ),
         Alert(
+            name="BatzenPlansLate",
+            severity=Severity.PAGE,
+            expr='max by (step) (batzen_planned_late_seconds{step=~"CHARGE|CAPTURE|RELEASE"}) > 600',
+            lasting="5m",
+            summary="A {{ $labels.step }} that a plan does by itself is late by {{ $value | humanizeDuration }}",
+        ),
+        Alert(
+            name="BatzenHoldLapses",
+            severity=Severity.PAGE,
+            expr='max(batzen_attention_payments{kind="HOLD_LAPSES"}) > 0',
+            lasting="1m",
+            summary="{{ $value }} holds lapse within a day, and nobody captures or releases them",
+        ),
+        Alert(
+            name="BatzenBookingCheckSilent",
+            severity=Severity.TICKET,
+            expr="""sum(rate(batzen_booking_checks_total{outcome="silent"}[5m]))
+  / sum(rate(batzen_booking_checks_total[5m])) > 0.1
+and sum(increase(batzen_booking_checks_total[5m])) > 10""",
+            lasting="2m",
+            summary="The platform does not answer {{ $value | humanizePercentage }} of the checks of bookings",
+        ),
+        Alert(
             name="BatzenRecoveriesFail",
             severity=Severity.TICKET,
             expr="""sum(rate(batzen_recoveries_total{outcome="moved"}[15m]))

@@ -29,6 +29,19 @@ class Appointment:
     time: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The payments that wait for one step of their plans."""
+
+    payments: int
+    first_time: datetime
+    """When the earliest is due."""
+
+
+WATCHED: Final = (NextStep.CHARGE, NextStep.CAPTURE, NextStep.RELEASE, NextStep.WARN_HOLD)
+"""The steps that move money, or tell of it, and that people watch. The index of planned steps has these alone."""
+
+
 def waiting_ends(plan: Plan, abandoned_after: timedelta, now: datetime) -> datetime:
     """Return how long the payer of a plan is waited for if they give a sign of life now.
 

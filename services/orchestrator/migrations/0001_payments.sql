@@ -58,6 +58,11 @@ CREATE TABLE payments (
 
 CREATE INDEX payments_due_money ON payments (tenant_id, due_time) WHERE due_time IS NOT NULL AND work_class = 'MONEY';
 CREATE INDEX payments_due_expiry ON payments (tenant_id, due_time) WHERE due_time IS NOT NULL AND work_class = 'EXPIRY';
+-- What plans do next by themselves that moves money, the earliest first; and the payments of bookings that are not over.
+CREATE INDEX payments_planned ON payments (next_step, next_time)
+    WHERE next_step IN ('CHARGE', 'CAPTURE', 'RELEASE', 'WARN_HOLD');
+CREATE INDEX payments_open_bookings ON payments (tenant_id, payment_id)
+    WHERE stage IN ('STARTING', 'COLLECTING') AND booking_ids <> '{}';
 CREATE INDEX payments_dead ON payments (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 -- Those that need an operator, the oldest first: none of the others is in it.
 CREATE INDEX payments_attention ON payments (tenant_id, create_time) WHERE latest_snapshot -> 'attentions' <> '[]';

@@ -10,6 +10,7 @@ from batzen.orchestrator.v1.booking_check_pb2_grpc import BookingCheckServiceStu
 from services.errors import DependencyUnavailable, PeerUnavailable
 from services.orchestrator.domain.errors import BookingNotPayable
 from services.orchestrator.domain.plan import Plan
+from services.orchestrator.metrics import UNCOUNTED, CheckOutcome, OrchestratorMetrics
 from services.orchestrator.peers.refusals import answered
 from services.runtime import crash_points
 from services.shared.refusals import Refusal
@@ -27,10 +28,17 @@ _logger = logging.getLogger(__name__)
 class BookingCheck:
     """What is asked of the platform."""
 
-    def __init__(self, stub: BookingCheckServiceStub | None, *, allow_on_silence: bool = False) -> None:
+    def __init__(
+        self,
+        stub: BookingCheckServiceStub | None,
+        *,
+        allow_on_silence: bool = False,
+        metrics: OrchestratorMetrics = UNCOUNTED,
+    ) -> None:
         """Without a `stub` every booking may be paid for; `allow_on_silence` says so while nothing is answered."""
         self._stub = stub
         self._allow_on_silence = allow_on_silence
+        self._metrics = metrics
 
     @property
     def is_asked(self) -> bool:
@@ -57,9 +65,11 @@ class BookingCheck:
             checking = answered(self._stub.CheckPayable(request, timeout=TIMEOUT_S), PEER)
             answer = await crash_points.call("booking.check", checking)
         except (DependencyUnavailable, Refusal) as silence:
+            self._metrics.checked(CheckOutcome.SILENT)
             if not self._allow_on_silence:
                 raise PeerUnavailable(dependency=PEER) from silence
             _logger.warning("%s goes ahead without an answer of the booking check: %s", plan.payment_id, silence)
             return
+        self._metrics.checked(CheckOutcome.PAYABLE if answer.payable else CheckOutcome.REFUSED)
         if not answer.payable:
             raise BookingNotPayable(booking_id=answer.booking_id, explanation=answer.detail[:DETAIL_CHARACTERS_MAX])

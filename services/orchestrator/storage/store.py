@@ -278,18 +278,6 @@ class Store:
             self._wake(WorkClass.MONEY)
         return is_new is not None
 
-    async def outbox_waiting(self, *, at_most: int) -> tuple[int, datetime | None]:
-        """Return how many transitions status has not recorded yet, and when the oldest of them was made."""
-        async with self._held.statement(None) as connection:
-            row = await connection.fetchrow(statements.OUTBOX_WAITING, at_most)
-        return row["pending"], row["oldest_time"]
-
-    async def attention(self, *, at_most: int) -> dict[str, int]:
-        """Return how many payments need an operator, by why; of the oldest ones, so many."""
-        async with self._held.statement(None) as connection:
-            found = await connection.fetch(statements.ATTENTION, at_most)
-        return {row["reason"]: row["payments"] for row in found}
-
     async def quote_end(self, tenant_id: str, payment_id: str, *, fence: int) -> QuoteEnd | None:
         """Return what pricing has to hear by whoever took the lease; None if it is another's by now."""
         async with self._held.statement(None) as connection:

@@ -74,6 +74,10 @@ NEIGHBOURS: Final = (
 )
 
 
+OF_THE_PLATFORM = frozenset({"BATZEN_BOOKING_CHECK_ADDRESS"})
+"""Whom our services call beside each other: what the platform runs, and lets them reach (docs/operating.md)."""
+
+
 def edges() -> set[tuple[str, str]]:
     """Return who calls whom by the access table: what is open to one service alone, that service calls."""
     found = set()
@@ -90,7 +94,7 @@ def dialled() -> set[tuple[str, str]]:
         (program.service, one.name.removeprefix("BATZEN_").removesuffix("_ADDRESS").lower())
         for program in PROGRAMS
         for one in program.declarations()[SERVE]
-        if one.name.endswith("_ADDRESS")
+        if one.name.endswith("_ADDRESS") and one.name not in OF_THE_PLATFORM
     }
 
 
