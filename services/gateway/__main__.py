@@ -277,7 +277,7 @@ async def gateway_parts(
             call_store,
             [
                 CreateIntent(provider, store),
-                ConfirmIntent(provider, store),
+                ConfirmIntent(provider, store, payers),
                 CaptureIntent(provider, store),
                 CancelIntent(provider, store),
                 CreateRefund(provider, store),

@@ -10,11 +10,19 @@ import asyncpg
 import pytest
 from grpc import StatusCode, aio
 
+from batzen.gateway.v1 import payer_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from tests.eventually import eventually
-from tests.gateway.samples import Payments, reason_of, refused
+from tests.gateway.samples import (
+    REQUIRES_ACTION,
+    REQUIRES_PAYMENT_METHOD,
+    SUCCEEDED,
+    Payments,
+    reason_of,
+    refused,
+)
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_calls import until_struck
 from tests.gateway.test_payment_methods import DETACH, Wallet, at_stripe
@@ -148,3 +156,72 @@ async def until_waiting(connection: asyncpg.Connection) -> None:
         )
 
     await eventually(is_waiting)
+
+
+# A setup that is on its way needs the method it will keep for its payment.
+
+
+async def setting_up(payments: Payments, wallet: Wallet) -> str:
+    """Return a payment of the payer's that waits for a method to keep."""
+    return await payments.created(payer=payer_pb2.Payer(payer_id=wallet.payer_id), setup_only=True)
+
+
+async def test_a_method_is_needed_from_the_confirm_of_a_setup_until_that_fails(
+    wallet: Wallet, payments: Payments, stripe: SandboxControl
+) -> None:
+    card = (await wallet.attach("threeDSecure2Required")).payment_method_id
+    payment_id = await setting_up(payments, wallet)
+    confirm = payments.confirm_request(payment_id, payment_method_id=card)
+    assert (await wallet.gateway.ConfirmIntent(confirm)).observation.intent_state == REQUIRES_ACTION
+
+    _, refusal_reason, _, metadata = await refused(wallet.gateway.DetachPaymentMethod(wallet.detach_request(card)))
+    assert (refusal_reason, metadata["payment_ids"]) == ("METHOD_IN_USE", payment_id)
+
+    setup_intent_id = (await payments.stripe.objects("setup_intent", **{"metadata.payment_id": payment_id}))[0]["id"]
+    await stripe.authenticate(str(setup_intent_id), succeed=False)
+    await payments.synced(payment_id)
+    await wallet.detach(card)
+    assert await at_stripe(stripe, wallet) == []
+
+
+async def test_a_setup_is_refused_the_method_that_is_being_removed(
+    wallet: Wallet, payments: Payments, stripe: SandboxControl
+) -> None:
+    visa, payment_id = (await wallet.attach()).payment_method_id, await setting_up(payments, wallet)
+    confirm = payments.confirm_request(payment_id, payment_method_id=visa)
+    await stripe.fault(Kind.PAUSE, route=DETACH)
+    detaching = asyncio.ensure_future(wallet.detach(visa))
+    await until_struck(stripe)
+    assert await reason(wallet.gateway.ConfirmIntent(confirm)) == "PAYMENT_METHOD_NOT_FOUND"
+    await stripe.resume()
+    await detaching
+
+    amex = (await wallet.attach("amex")).payment_method_id  # the payer's turn, with another
+    again = payments.confirm_request(payment_id, payment_method_id=amex)
+    assert (await wallet.gateway.ConfirmIntent(again)).observation.intent_state == SUCCEEDED
+
+
+@pytest.mark.parametrize("rounds", [QUICK_ROUNDS // 2, pytest.param(SOAK_ROUNDS, marks=pytest.mark.soak)])
+async def test_of_a_removal_and_a_setup_at_once_one_is_true(
+    wallet: Wallet, payments: Payments, stripe: SandboxControl, rounds: int
+) -> None:
+    chance, seen = random.Random(7), set()
+    for _ in range(rounds):
+        visa, payment_id = (await wallet.attach()).payment_method_id, await setting_up(payments, wallet)
+        removing, confirming = wallet.detach_request(visa), payments.confirm_request(payment_id, payment_method_id=visa)
+        # Removal asks the tables once more before it begins, so it is given a start of so many statements.
+        detaching = asyncio.ensure_future(reason(wallet.gateway.DetachPaymentMethod(removing)))
+        for _ in range(chance.randrange(4)):
+            await payments.seen(payment_id)
+        not_set_up = await reason(wallet.gateway.ConfirmIntent(confirming))
+        not_removed = await detaching
+
+        assert (not_removed, not_set_up) in {("METHOD_IN_USE", ""), ("", "PAYMENT_METHOD_NOT_FOUND")}
+        assert (visa in await at_stripe(stripe, wallet)) is bool(not_removed)
+        state = (await payments.seen(payment_id)).intent_state
+        assert state == (SUCCEEDED if not_removed else REQUIRES_PAYMENT_METHOD)
+        seen.add(not_removed)
+        await wallet.gateway.CancelIntent(payments.cancel_request(payment_id))
+        if not_removed:
+            await wallet.detach(visa)
+    assert seen == {"METHOD_IN_USE", ""}

@@ -206,13 +206,21 @@ def call_of(operation: type[Operation[Any, Any]], params: Params) -> Call[Any]:
     )
 
 
+class NobodyElse:
+    """A table of methods in which nothing stands."""
+
+    async def check_belongs(self, tenant_id: str, payer_id: str, method_id: str) -> None:
+        pass
+
+
 @pytest.mark.parametrize(("kind", "stored", "held", "key", "body"), SENT)
 async def test_what_is_sent_and_under_which_key_stays_as_it_was(
     kind: Any, stored: dict[str, object], held: MirroredPayment, key: str, body: str
 ) -> None:
     call = call_of(kind, codec.from_json(kind.params_type, stored))
 
-    prepared = await kind(None, None).prepare(held, call)
+    operation = ConfirmIntent(None, None, NobodyElse()) if kind is ConfirmIntent else kind(None, None)  # type: ignore[arg-type]
+    prepared = await operation.prepare(held, call)
 
     assert json.dumps(prepared.body) == body
     assert call.key == key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from services.errors import FieldInvalid
 from services.gateway.call_log.call import Call, Params
@@ -36,15 +37,23 @@ class ConfirmIntentParams(Params):
     body: Json | None = None
 
 
+class Owners(Protocol):
+    """Who keeps which method."""
+
+    async def check_belongs(self, tenant_id: str, payer_id: str, method_id: str) -> None:
+        """Raise PaymentMethodNotFound for a method that is known to be another payer's, or to be gone."""
+
+
 class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
     """Confirms the current attempt's intent with a method: this is where money is taken."""
 
     name = "intent.confirm"
     params_type = ConfirmIntentParams
 
-    def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment]) -> None:
+    def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment], owners: Owners) -> None:
         super().__init__(payments)
         self._provider = provider
+        self._owners = owners
 
     async def prepare(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> ConfirmIntentParams:
         """Check that the intent waits for a method."""
@@ -54,7 +63,18 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         if intent.kind is AttemptKind.CHECKOUT_SESSION or intent.state not in CONFIRMABLE:
             raise WrongIntentState(intent_state=intent.state)
         consent_actor_id = asked.consent_actor_id or (payment.payer_id if asked.keep_method else "")
+        if intent.is_setup and asked.payment_method_id is not None:
+            await self._claim(payment, intent, asked.payment_method_id)
         return replace(asked, intent_id=intent.intent_id, consent_actor_id=consent_actor_id, body=_body(intent, asked))
+
+    async def _claim(self, payment: MirroredPayment, intent: Intent, method_id: str) -> None:
+        """Need the method from now on: it is not removed while a setup is on its way that will keep it for a charge.
+
+        The statement that starts the call writes that, unless it is being removed. Raises PaymentMethodNotFound.
+        """
+        await self._owners.check_belongs(payment.tenant_id, payment.payer_id, method_id)
+        payment.intents[intent.attempt] = replace(intent, claims_method_id=method_id)
+        payment.conclude()
 
     async def send(self, payment: MirroredPayment, call: Call[ConfirmIntentParams], *, is_repeat: bool) -> Json:
         """Confirm it; a decline is an answer like any other."""
@@ -100,7 +120,9 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         return method is not None and reference(method, "customer") not in ("", customer_id)
 
     def discarded(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> None:
-        """Nothing was reserved; and nothing is unknown any more."""
+        """Nothing is claimed; and nothing is unknown any more."""
+        attempt = call.params.attempt
+        payment.intents[attempt] = replace(payment.intents[attempt], claims_method_id="")
         settle(payment, is_settled=True)
 
     def unknown(self, payment: MirroredPayment) -> None:

@@ -32,6 +32,8 @@ NEVER_BACK: Final = frozenset({IntentState.REQUIRES_CAPTURE, IntentState.CANCELE
 CONFIRMABLE: Final = frozenset(
     {IntentState.REQUIRES_PAYMENT_METHOD, IntentState.REQUIRES_CONFIRMATION, IntentState.REQUIRES_ACTION}
 )
+CONFIRMING: Final = frozenset({IntentState.REQUIRES_ACTION, IntentState.PROCESSING})
+"""With what it was confirmed with last, it may still succeed."""
 CANCELABLE: Final = CONFIRMABLE | {IntentState.REQUIRES_CAPTURE}
 
 NOTICES_MAX: Final = 10
@@ -136,6 +138,8 @@ class Intent:
     advice_code: str = ""
     method: Method | None = None
     mandate_id: str = ""
+    claims_method_id: str = ""
+    """The kept method that it is being confirmed with, so that a later attempt may charge it: until that is over."""
     needs_method_id: str = ""
     """The method that it kept, while its payment needs that."""
     is_released: bool = False
@@ -188,6 +192,7 @@ def noticed(before: Intent, object_id: str, event_type: str, *, is_over: bool) -
 def with_needs(attempts: Mapping[int, Intent]) -> dict[int, Intent]:
     """Return the attempts of a payment, each with the kept method that is needed of it.
 
+    A setup that is being confirmed with a kept method needs that until it has failed, or has kept it.
     A setup that succeeded kept a method for a later attempt. It is needed until that took or holds money, or kept
     another; and no more once the payment was called off, as far as that is seen: its latest attempt is cancelled.
     """
@@ -205,7 +210,7 @@ def with_needs(attempts: Mapping[int, Intent]) -> dict[int, Intent]:
 
 def _needs(attempt: Intent, needed: Intent | None) -> str:
     if needed is None or attempt.attempt != needed.attempt or attempt.method is None:
-        return ""
+        return attempt.claims_method_id
     return attempt.method.payment_method_id
 
 
@@ -224,6 +229,7 @@ def apply(before: Intent, facts: IntentFacts, *, currency_code: str) -> Intent:
         charge_id=facts.charge_id or before.charge_id,
         refunded_at_stripe_minor=max(facts.refunded_minor, before.refunded_at_stripe_minor),
         disputed=before.disputed if facts.disputed is None else facts.disputed,
+        claims_method_id=before.claims_method_id if facts.state in CONFIRMING and not before.is_released else "",
         error=facts.error,
         error_mark=facts.error_mark,  # a new confirm clears it, so that the same card may fail a second time
         advice_code=facts.advice_code,

@@ -85,6 +85,11 @@ due AS (
         AND due_time IS NOT NULL AND calls.held_until = '-infinity')
 SELECT count(*) FROM held"""
 
+_MAY_NEED: Final = """NOT EXISTS (
+        SELECT FROM jsonb_to_recordset($6) AS i (claims_method_id text)
+        WHERE i.claims_method_id <> '' AND NOT may_need_method($1, i.claims_method_id))"""
+"""Nothing is written of an attempt that begins to claim a kept method while that is being detached."""
+
 _MIRROR: Final = """
 look AS (
     INSERT INTO looks (tenant_id, payment_id, due_time, trace_context)
@@ -133,7 +138,7 @@ WITH held AS (
     UPDATE payments SET observation = $4, mirror_version = $5,
         held_until = CASE WHEN $19::boolean THEN '-infinity' ELSE held_until END,
         fence = fence + $19::boolean::integer
-    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3
+    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 AND {_MAY_NEED}
     RETURNING trace_context),
 {_MIRROR},
 call AS (
@@ -161,7 +166,8 @@ _STARTED_CALL: Final = """
 START: Final = f"""
 WITH target AS (
     SELECT FROM payments
-    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 AND held_until <= now() + $10::interval FOR UPDATE),
+    WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 AND held_until <= now() + $10::interval AND {_MAY_NEED}
+    FOR UPDATE),
 call AS (
     {_STARTED_CALL} FROM target ON CONFLICT ON CONSTRAINT calls_request DO NOTHING RETURNING 1),
 held AS (

@@ -142,7 +142,7 @@ class Store:
         Attempts and refunds that are gone from the payment are removed.
 
         `deliver` names what made us look, when the orchestrator has to get it. Raises `LeaseLost` and writes nothing
-        when the payment is another's by now.
+        when the payment is another's by now, and when it begins to claim a kept method that is being detached.
         """
         _stamp(payment, now)
         call_arguments = call_rows.arguments(call, now=now)
@@ -153,6 +153,7 @@ class Store:
                 call_context.origin(),
             )  # fmt: skip
         if not saved:
+            await self.release(payment)  # unless it is another's: a method that it was to claim is being detached
             raise LeaseLost
         if deliver is not None:
             self._wake(WorkClass.DELIVERIES)
@@ -229,6 +230,7 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[objec
             "charge_id": one.charge_id,
             "session_id": one.session_id,
             "needs_method_id": one.needs_method_id,
+            "claims_method_id": _newly_claimed(payment, one),
             "kept_method_id": one.kept_method_id,
             "payer_id": payment.payer_id,
             "consent_actor_id": one.consent_actor_id,
@@ -248,6 +250,13 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[objec
         [key for key in payment.written if key not in payment.refunds and isinstance(key, str)],
         shift, rest, payment.is_changed,
     )  # fmt: skip
+
+
+def _newly_claimed(payment: MirroredPayment, intent: Intent) -> str:
+    """Return the kept method that an attempt claims, and did not when it was written last; empty for none."""
+    before = payment.written.get(intent.attempt)
+    is_known = isinstance(before, Intent) and before.claims_method_id == intent.claims_method_id
+    return "" if is_known else intent.claims_method_id
 
 
 def _payment(row: asyncpg.Record) -> MirroredPayment:
