@@ -35,12 +35,15 @@ class Keeper:
         if not self._file.exists():
             return
         try:
-            kept = json.loads(self._file.read_bytes())
-            known = (kept["format"], kept["api_version"]) == (_FORMAT, self._sandbox.schema.api_version)
-        except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            raise ValueError(f"{self._file} does not hold the state of this stand-in; remove it to start anew.")
+            self._take_over(json.loads(self._file.read_bytes()))
+        except (ValueError, KeyError, TypeError) as mistake:
+            raise ValueError(
+                f"{self._file} does not hold the state of this stand-in; remove it to start anew."
+            ) from mistake
+
+    def _take_over(self, kept: dict[str, Any]) -> None:
+        if (kept["format"], kept["api_version"]) != (_FORMAT, self._sandbox.schema.api_version):
+            raise ValueError("another version's")
         self._sandbox.clock.advance(kept["ahead_s"])
         self._sandbox.revoked_keys.update(kept["revoked_keys"])
         for name, account in kept["accounts"].items():

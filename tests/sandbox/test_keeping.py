@@ -154,16 +154,19 @@ async def _opened_at(base_url: str) -> tuple[str, str]:
     return session.id, session.url
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "api_version": "2020-08-27"}', '{"format": 0}'])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"format": 1, "api_version": "2020-08-27"}', '{"format": 0}', '{"format": 1, "api_version": "now"}'],
+)
 async def test_a_file_it_cannot_read_is_named_and_left_alone(settings: Settings, content: str) -> None:
     file = settings.state_file or Path()
-    file.write_text(content)
+    file.write_text(content.replace("now", stripe.api_version))
 
     with pytest.raises(ValueError, match=r"state\.json does not hold the state of this stand-in"):
         async with running(settings):
             pass
 
-    assert file.read_text() == content
+    assert file.read_text() == content.replace("now", stripe.api_version)
 
 
 async def test_a_file_it_cannot_read_ends_it_with_one_line(tmp_path: Path) -> None:
