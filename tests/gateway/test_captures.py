@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from grpc import StatusCode
+from grpc import StatusCode, aio
 
+from batzen.gateway.v1 import observation_pb2
 from sandbox.control import SandboxControl
+from services.gateway.call_log import backoff
 from services.gateway.intents.holds import LIMITS
+from services.gateway.stripe_api.client import TRIES_MAX
+from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
-from tests.gateway.conftest import Gateway
+from tests.clock import Clock
+from tests.gateway.conftest import Gateway, Sink
+from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import (
     AMOUNT_MINOR,
+    CANCELED,
     CAPTURE,
     REQUIRES_CAPTURE,
     SUCCEEDED,
     Payments,
     chf,
     new_id,
+    reason_of,
     refused,
 )
 from tests.gateway.stubs import GatewayStubs
@@ -164,3 +175,139 @@ async def test_a_wrong_request_names_its_field(
         "FIELD_INVALID",
         field,
     )
+
+
+# Holds that end without us.
+
+
+async def test_a_hold_that_lapsed_is_not_captured_and_the_observation_says_that_it_lapsed(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, delivered: Sink
+) -> None:
+    payment_id = await payments.held()
+    await stripe.force(await payments.intent_id(payment_id), "canceled")  # as Stripe does when the time is over
+
+    code, reason, _, metadata = await refused(gateway.CaptureIntent(payments.capture_request(payment_id)))
+
+    assert (code, reason, metadata) == (PRECONDITION, "INTENT_STATE", {"intent_state": "CANCELED"})
+    heard = (await delivered.hears(payment_id, lambda seen: seen.hold_lapsed)).observation
+    assert (heard.intent_state, heard.amounts.capturable_minor) == (CANCELED, 0)
+    assert not heard.HasField("hold_expire_time")
+    assert (await payments.synced(payment_id)).hold_lapsed
+
+
+async def test_a_hold_that_was_called_off_has_not_lapsed(gateway: GatewayStubs, payments: Payments) -> None:
+    payment_id = await payments.held()
+
+    seen = (await gateway.CancelIntent(payments.cancel_request(payment_id))).observation
+
+    assert (seen.intent_state, seen.hold_lapsed) == (CANCELED, False)
+
+
+async def test_what_happens_to_a_hold_without_us_comes_in_by_its_events(
+    replica: Gateway, gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    request = payments.create_request(capture_manually=True)
+    created = await gateway.CreateIntent(request)
+    await stripe.browser_confirm(created.client_secret, payment_method="pm_card_visa")
+    (held,) = await payments.intents(request.payment_id)
+
+    async with receiving(replica.parts.inbox, clock=replica.parts.clock) as sender:
+
+        async def seen_after(shown: dict[str, object], event_type: str) -> observation_pb2.PaymentObservation:
+            await sender.send(event_of(shown, event_type, at=replica.parts.clock.now()))
+            await replica.parts.work.once()
+            return await payments.seen(request.payment_id)
+
+        seen = await seen_after(held, "payment_intent.amount_capturable_updated")
+        assert (seen.intent_state, seen.amounts.capturable_minor) == (REQUIRES_CAPTURE, AMOUNT_MINOR)
+        assert seen.HasField("hold_expire_time")
+        (charge,) = await payments.charges(request.payment_id)
+
+        await stripe.force(held["id"], "canceled")
+        seen = await seen_after(charge, "charge.expired")
+        assert (seen.intent_state, seen.hold_lapsed) == (CANCELED, True)
+
+        assert await seen_after(held, "payment_intent.amount_capturable_updated") == seen  # it is older
+
+
+# Answers that are lost, late, or never come.
+
+
+async def test_a_capture_that_is_not_answered_is_settled_by_itself_and_made_once(
+    replica: Gateway, payments: Payments, stripe: SandboxControl, clock: Clock, delivered: Sink
+) -> None:
+    gateway = payments.gateway
+    for after in (False, True):
+        payment_id = await payments.held()
+        await stripe.fault("reset", route=CAPTURE, after=after, times=None)
+        request = payments.capture_request(payment_id, PART_MINOR)
+        answer = (await gateway.CaptureIntent(request)).observation
+        assert (answer.outcome_unknown, answer.intent_state) == (True, REQUIRES_CAPTURE)
+        await stripe.clear_faults()
+
+        clock.advance(backoff.SETTLE_MAX)
+        await replica.parts.work.once()
+
+        heard = (await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)).observation
+        assert (heard.outcome_unknown, heard.amounts.captured_minor) == (False, PART_MINOR)
+        assert (await gateway.CaptureIntent(request)).observation == heard
+        (charge,) = await payments.charges(payment_id)
+        assert charge["amount_captured"] == PART_MINOR
+
+
+async def test_a_capture_that_stripe_never_got_and_cannot_make_any_more_is_refused(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id = await payments.held()
+    await stripe.fault("reset", route=CAPTURE, times=TRIES_MAX)
+    request = payments.capture_request(payment_id)
+    assert (await gateway.CaptureIntent(request)).observation.outcome_unknown
+    await stripe.force(await payments.intent_id(payment_id), "canceled")
+
+    code, reason, _, metadata = await refused(gateway.CaptureIntent(request))
+
+    assert (code, reason, metadata) == (PRECONDITION, "INTENT_STATE", {"intent_state": "CANCELED"})
+    assert not (await payments.seen(payment_id)).outcome_unknown
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_who_dies_over_a_capture_leaves_it_to_whoever_comes_next(
+    payments: Payments,
+    stripe: SandboxControl,
+    clock: Clock,
+    start_gateway: Callable[[], Any],
+    *,
+    after: bool,
+) -> None:
+    """The first process stalls before or after Stripe did it; the second asks by the same key."""
+    payment_id = await payments.held()
+    await stripe.fault("pause", route=CAPTURE, after=after)
+    request = payments.capture_request(payment_id, PART_MINOR)
+    late = asyncio.ensure_future(payments.gateway.CaptureIntent(request))
+    await stripe.until_paused()
+    clock.advance(LEASE)
+
+    async with start_gateway() as other, other.connect() as stub:
+        taken_over = asyncio.ensure_future(stub.CaptureIntent(request))
+        await stripe.resume()
+        answers = await asyncio.gather(late, taken_over)
+
+    assert answers[0].observation == answers[1].observation
+    assert answers[0].observation.amounts.captured_minor == PART_MINOR
+    (charge,) = await payments.charges(payment_id)
+    assert charge["amount_captured"] == PART_MINOR
+
+
+async def test_of_a_capture_and_a_cancel_at_once_one_is_true(gateway: GatewayStubs, payments: Payments) -> None:
+    payment_id = await payments.held()
+
+    answers = await asyncio.gather(
+        gateway.CaptureIntent(payments.capture_request(payment_id)),
+        gateway.CancelIntent(payments.cancel_request(payment_id)),
+        return_exceptions=True,
+    )
+
+    refusals = [reason_of(one) for one in answers if isinstance(one, aio.AioRpcError)]
+    assert refusals == ["INTENT_STATE"]
+    seen = await payments.synced(payment_id)
+    assert (seen.intent_state, seen.amounts.captured_minor) in ((SUCCEEDED, AMOUNT_MINOR), (CANCELED, 0))
