@@ -86,6 +86,8 @@ class World:
     status_database: ServiceDatabase
     gateway_database: ServiceDatabase
     stripe: SandboxControl
+    stripe_key: str
+    """The gateway's, by which a test does what people do in Stripe's dashboard."""
 
     def verifier(self) -> TokenVerifier:
         return TokenVerifier(KeySet(str(self.issuer.jwks)), issuer=ISSUER, audience=AUDIENCE, now=utc_now)
@@ -241,6 +243,12 @@ class Journeys:
         await self.orchestrator.SubmitPayment(submit(payment_id, VISA))
         return payment_id
 
+    async def held(self, **changes: Any) -> str:
+        """Return a payment whose money is held."""
+        payment_id = await self.started(timing=pb.TIMING_MANUAL_CAPTURE, **changes)
+        await self.orchestrator.SubmitPayment(submit(payment_id, VISA))
+        return payment_id
+
     async def payment(self, payment_id: str) -> status_pb2.Payment:
         """Return what status says."""
         return (await self.status.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id))).payment
@@ -344,6 +352,7 @@ async def world(
         status_database=made["status"],
         gateway_database=made["gateway"],
         stripe=stripe,
+        stripe_key=f"sk_test_{secrets.token_hex(16)}",
     )
     async with AsyncExitStack() as stack:
         for one in made.values():
@@ -397,7 +406,7 @@ async def _gateway(world: World, databases: dict[str, ServiceDatabase], sink: ai
             gateway_parts(
                 databases["gateway"].runtime_url,
                 sink=GatewayEventSinkServiceStub(sink),
-                stripe_key=f"sk_test_{secrets.token_hex(16)}",
+                stripe_key=world.stripe_key,
                 stripe_base=world.stripe.base_url,
                 clock=world.clock,
                 try_timeout_s=1.0,

@@ -32,6 +32,8 @@ RETURN_URL = "https://shop.example/back"
 OPENED = ["INITIALIZED", "REQUIRES_PAYMENT_METHOD"]
 PAID = [*OPENED, "PROCESSING", "SUCCEEDED"]
 
+HELD = [*OPENED, "PROCESSING", "AUTHORIZED"]
+
 VISA = "pm_card_visa"
 DECLINED = "pm_card_chargeDeclined"
 THREE_D_SECURE = "pm_card_threeDSecure2Required"
@@ -39,6 +41,7 @@ BLOCKED = "pm_card_radarBlock"
 
 CONFIRM = "POST /v1/payment_intents/{intent}/confirm"
 CREATE = "POST /v1/payment_intents"
+CAPTURE = "POST /v1/payment_intents/{intent}/capture"
 CANCEL = "POST /v1/payment_intents/{intent}/cancel"
 REFUND = "POST /v1/refunds"
 
@@ -111,6 +114,19 @@ def submit(payment_id: str, card: str = VISA, **changes: Any) -> pb.SubmitPaymen
 
 def cancel(payment_id: str, **changes: Any) -> pb.CancelPaymentRequest:
     return pb.CancelPaymentRequest(**({"request_id": new_id(), "payment_id": payment_id} | changes))
+
+
+def hold(**changes: Any) -> pb.StartPaymentRequest:
+    """Return the start of a payment whose money is held until it is captured."""
+    return start(**({"timing": pb.TIMING_MANUAL_CAPTURE} | changes))
+
+
+def capture(payment_id: str, amount_minor: int | None = None, **changes: Any) -> pb.CapturePaymentRequest:
+    """Return the capture of so much, or of all that is held."""
+    fields: dict[str, Any] = {"request_id": new_id(), "payment_id": payment_id, "actor_id": "clerk_1"}
+    if amount_minor is not None:
+        fields["amount"] = chf(amount_minor)
+    return pb.CapturePaymentRequest(**(fields | changes))
 
 
 def refund(payment_id: str, amount_minor: int = TOTAL_MINOR, **changes: Any) -> pb.RefundPaymentRequest:
