@@ -38,8 +38,7 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorService": """RetryPayment ReschedulePayment PreservePayment
-        ResumePayment""",
+    "OrchestratorService": "ReschedulePayment",
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "CheckoutService": "CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession",
@@ -70,7 +69,7 @@ GENERATED = {
 
 # Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
 ANNOUNCED_REASONS = {
-    "orchestrator": """LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND ATTEMPT_OPEN METADATA_TOO_LARGE""",
+    "orchestrator": "LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND METADATA_TOO_LARGE",
     "status": "",
     "gateway": """CHECKOUT_SESSION_NOT_FOUND
         TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND

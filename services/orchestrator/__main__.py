@@ -47,6 +47,7 @@ from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.request_runner import DRAIN_S, RequestRunner
 from services.orchestrator.servicers.ops import OrchestratorOpsServicer
 from services.orchestrator.servicers.payments import OrchestratorServicer
+from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.figures import FigureStore
@@ -184,7 +185,7 @@ def wired(
         sweep=Sweep(store, payments, steps, outbox, runner, due_steps=due_steps, metrics=metrics),
         quote_outbox=QuoteOutbox(store, peers.pricing),
         servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
-            commands, runner, Queries(store, payments, peers, claim_store), syncs
+            commands, runner, Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store), syncs
         ),
         sink=SinkServicer(store),
         claim_store=claim_store,

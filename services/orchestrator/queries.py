@@ -12,6 +12,7 @@ from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, R
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.peers import Peers
+from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.store import Store
 from services.orchestrator.wire.requests import check_named, is_same_cart, own_payer, started_as
@@ -27,7 +28,15 @@ FOUND_MAX: Final = 100
 class Queries:
     """Reads what callers ask for."""
 
-    def __init__(self, store: Store, payments: HeldPayments, peers: Peers, claims: BookingClaimStore) -> None:
+    def __init__(
+        self,
+        store: Store,
+        payments: HeldPayments,
+        sessions: PaymentSessions,
+        peers: Peers,
+        claims: BookingClaimStore,
+    ) -> None:
+        self._sessions = sessions
         self._store = store
         self._claims = claims
         self._payments = payments
@@ -56,10 +65,7 @@ class Queries:
             quote = await self._peers.pricing.quote(plan.quote_id)
             session.quote.CopyFrom(quote if own_payer() is None else for_payer(quote))
         if plan.stage is Stage.COLLECTING:
-            secrets = await self._peers.gateway.secrets(plan.payment_id)
-            session.client_secret = secrets.client_secret
-            if secrets.redirect_url is not None:
-                session.next_action.redirect_url = secrets.redirect_url
+            await self._sessions.fill(session)
         return session
 
     async def open_payment(self, request: pb.StartPaymentRequest, payment_id: str) -> pb.PaymentSession | None:

@@ -13,7 +13,7 @@ from batzen.gateway.v1 import payer_pb2
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator.booking_claims import BookingClaims
-from services.orchestrator.domain import policies, split, transitions
+from services.orchestrator.domain import policies, transitions
 from services.orchestrator.domain.errors import (
     AmountNotChargeable,
     BookingHasPayment,
@@ -23,17 +23,17 @@ from services.orchestrator.domain.errors import (
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import Plan, Request, Stage
 from services.orchestrator.domain.quote import QuoteState
-from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.gateway import GatewayAnswer
 from services.orchestrator.peers.refusals import PAYMENT_EXISTS, REQUEST_EXPIRED, RevisionMoved
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.payments import delivered_observation, snapshot
+from services.orchestrator.wire.prices import price
 from services.runtime import crash_points
 from services.shared.payment import Attention
 from services.shared.refusals import Refusal
-from services.shared.states import AttentionReason, State
+from services.shared.states import AttentionReason, IntentState, State
 
 REFUSALS: Final = (Refusal, SellerPartNotCovered, AmountNotChargeable, BookingHasPayment, BookingNotPayable)
 """For which a start is refused for good."""
@@ -77,7 +77,9 @@ class Steps:
         plan = work.plan
         made: GatewayAnswer | Refusal | None = None
         try:
-            self._price(work, await (quoting or self.quote(plan.quote_request)))
+            work.quote = await (quoting or self.quote(plan.quote_request))
+            plan.take(price(work.quote))
+            self.refuse_what_is_not_covered(plan.platform_fee_minor)
             await self._refuse_what_cannot_be_charged(plan)
             await self.claims.check_held(plan)
             await self._peers.bookings.check_payable(plan)
@@ -101,21 +103,14 @@ class Steps:
             work.begin_collecting(made.observation)
             self.apply_delivered(work)
 
-    def _price(self, work: UnitOfWork, quote: pricing_pb2.Quote) -> None:
-        plan = work.plan
-        work.quote = quote
-        plan.quote_id, plan.currency_code = quote.quote_id, quote.currency_code
-        plan.total_minor = quote.total.amount_minor
-        plan.quote_holds_uses = any(adjustment.held for adjustment in quote.adjustments)
-        parts = [
-            PaymentPart(
-                seller_id=seller.seller_id, gross_minor=seller.gross_minor, fee_minor=seller.platform_share_minor
-            )
-            for seller in quote.sellers
-        ]
-        plan.parts = split.with_total(parts, plan.total_minor)
-        if plan.platform_fee_minor < 0:  # the seller gets what is charged less the fee, and never more
-            raise SellerPartNotCovered(platform_share_minor=plan.platform_fee_minor)
+    @staticmethod
+    def refuse_what_is_not_covered(platform_fee_minor: int) -> None:
+        """Raise `SellerPartNotCovered` where the platform keeps less than nothing.
+
+        The seller gets what is charged less the fee, and never more.
+        """
+        if platform_fee_minor < 0:
+            raise SellerPartNotCovered(platform_share_minor=platform_fee_minor)
 
     async def _refuse_what_cannot_be_charged(self, plan: Plan) -> None:
         """Raise why Stripe cannot charge the total, unless the payment is open already: then it fails instead.
@@ -136,10 +131,14 @@ class Steps:
             work.enqueue(transitions.paid_nothing(latest), "step:nothing_to_pay:1")
         work.end()
 
+    async def create_attempt(self, work: UnitOfWork, payer: payer_pb2.Payer | None = None) -> GatewayAnswer:
+        """Have the gateway make the plan's next attempt. `payer` is known only while the starting call runs."""
+        return await self._peers.gateway.create_intent(work.plan, payer)
+
     async def _create_intent(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> GatewayAnswer | Refusal:
         """Return the intent, or why there will never be one."""
         try:
-            return await crash_points.call("start.gateway", self._peers.gateway.create_intent(work.plan, payer))
+            return await crash_points.call("start.gateway", self.create_attempt(work, payer))
         except Refusal as refusal:
             return refusal
         except DependencyUnavailable:
@@ -236,7 +235,12 @@ class Steps:
         request_id = str(derived_id(plan.payment_id, fact))
         try:
             canceling = self._peers.gateway.cancel_intent(plan, request_id=request_id, reason=reason)
-            work.apply((await crash_points.call(f"{point}.gateway", canceling)).observation)
+            seen = (await crash_points.call(f"{point}.gateway", canceling)).observation
+            work.apply(seen)
+            if plan.latest_snapshot.needs_attempt and seen.intent_state is IntentState.CANCELED:
+                # There was nothing to cancel any more, and this was known: its end is no news of the attempt's.
+                work.enqueue(transitions.canceled(plan.latest_snapshot, cancel_outcome), fact)
+                work.end()
         except Refusal as refusal:
             _logger.warning("%s is not cancelled: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
             sync = self._peers.gateway.sync_intent(plan.payment_id)

@@ -23,6 +23,7 @@ from services.orchestrator.domain.plan import (
     Stage,
     Transition,
 )
+from services.orchestrator.domain.price import Price
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.storage.store import Store
@@ -69,6 +70,7 @@ class UnitOfWork:
         """As status last answered."""
         self.quote: pricing_pb2.Quote | None = None
         self.client_secret = ""
+        self.checkout_url = ""
 
     @property
     def pending(self) -> list[Transition]:
@@ -242,6 +244,8 @@ class UnitOfWork:
     def _see(self, observation: Observation) -> None:
         plan = self.plan
         plan.mirror_version, self._observation = observation.mirror_version, observation
+        if observation.attempt > plan.attempt:  # asked for by a holder who died before that was saved
+            plan.attempt, plan.attempt_kind = observation.attempt, observation.attempt_kind
         amounts = observation.amounts
         parts = split.with_captured(plan.parts, amounts.captured_minor)
         plan.parts = split.with_refunded(parts, amounts.refunded_minor + amounts.refund_pending_minor)
@@ -284,6 +288,37 @@ class UnitOfWork:
     def look_again(self) -> None:
         """Leave what is planned as it is, and come back to it later: what is to be known before is not known yet."""
         self.plan.next_time = self._now() + policies.LOOK_AGAIN_AFTER
+
+    def preserve(self, window: timedelta, *, reason: str) -> datetime:
+        """Wait for the payer for so long at least, and return until when."""
+        plan = self.plan
+        until = agenda.preserved_until(plan, window, self._abandoned_after, self._now())
+        plan.course = replace(plan.course, preserve_time=until, preserve_reason=reason)
+        if plan.next_step is NextStep.EXPIRE and plan.next_time is not None:
+            plan.next_time = max(plan.next_time, until)
+        return until
+
+    def resume(self, recovered_from: str, *, fact: str) -> None:
+        """Enqueue that its payer has picked the payment up again, and wait for them anew."""
+        plan = self.plan
+        self.enqueue(transitions.resumed(plan.latest_snapshot, recovered_from=recovered_from), fact)
+        plan.course = replace(
+            plan.course,
+            preserve_time=None,
+            preserve_reason="",
+            recovery_count=plan.latest_snapshot.recovery_count,
+            recovered_from=recovered_from,
+        )
+        self.keep_alive()
+
+    def price_anew(self, price: Price, *, number: int, priced_by: str) -> None:
+        """Charge what another quote says from now on, and enqueue that."""
+        plan = self.plan
+        before_minor = plan.total_minor or 0
+        plan.take(price)
+        plan.course = replace(plan.course, quote_count=number, priced_by=priced_by, total_before_minor=before_minor)
+        changed = transitions.priced_anew(plan.latest_snapshot, total_minor=price.total_minor, quote_id=price.quote_id)
+        self.enqueue(changed, f"step:price:{number}")
 
     def plan_next(self) -> None:
         """Plan what is done by itself, as the collection stands now. A payer who is waited for is not waited less."""

@@ -376,7 +376,7 @@ async def _pricing(world: World, databases: dict[str, ServiceDatabase]) -> Async
         currencies = load_currencies()
         books = PriceBookStore(engine, seed=load_entries(), currencies=currencies)
         servicer = PricingServicer(
-            engine, store=QuoteStore(engine, held=held), books=books, currencies=currencies, now=utc_now
+            engine, store=QuoteStore(engine, held=held), books=books, currencies=currencies, now=world.clock.now
         )
         await stack.enter_async_context(
             world.serving(partial(add_PricingServiceServicer_to_server, servicer), address=world.address("pricing"))

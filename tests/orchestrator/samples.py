@@ -129,6 +129,18 @@ def capture(payment_id: str, amount_minor: int | None = None, **changes: Any) ->
     return pb.CapturePaymentRequest(**(fields | changes))
 
 
+def preserve(payment_id: str, **changes: Any) -> pb.PreservePaymentRequest:
+    return pb.PreservePaymentRequest(**({"request_id": new_id(), "payment_id": payment_id} | changes))
+
+
+def resume(payment_id: str, **changes: Any) -> pb.ResumePaymentRequest:
+    return pb.ResumePaymentRequest(**({"request_id": new_id(), "payment_id": payment_id} | changes))
+
+
+def retry(payment_id: str, **changes: Any) -> pb.RetryPaymentRequest:
+    return pb.RetryPaymentRequest(**({"request_id": new_id(), "payment_id": payment_id} | changes))
+
+
 def refund(payment_id: str, amount_minor: int = TOTAL_MINOR, **changes: Any) -> pb.RefundPaymentRequest:
     fields: dict[str, Any] = {
         "request_id": new_id(),

@@ -1,4 +1,6 @@
-"""A command that only this test has: written in one file, it is served, carried out once, swept and repeated."""
+"""A command that only this test has: written in one file, it is served, carried out once, swept and repeated.
+
+It takes the place of the service's own of that name, of which it has nothing."""
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ from services.orchestrator.domain.plan import Request, RequestKey
 from services.orchestrator.queries import Queries
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.servicers.payments import OrchestratorServicer
+from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
@@ -70,7 +73,9 @@ async def test_a_command_needs_no_more_than_its_file_its_rpc_and_its_callers(
     command = PreservePayment(parts.outbox)
     registry = Registry(*parts.commands, command)
     runner = RequestRunner(parts.store, parts.payments, parts.steps, parts.outbox, registry, now=clock.now)
-    queries = Queries(parts.store, parts.payments, parts.peers, parts.claim_store)
+    queries = Queries(
+        parts.store, parts.payments, PaymentSessions(parts.outbox, parts.peers), parts.peers, parts.claim_store
+    )
     servicer = OrchestratorServicer(registry, runner, queries, parts.syncs)  # type: ignore[abstract]
     sweep = Sweep(parts.store, parts.payments, parts.steps, parts.outbox, runner, due_steps=parts.due_steps)
     async with (

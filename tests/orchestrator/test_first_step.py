@@ -13,14 +13,14 @@ import pytest
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from services.orchestrator.domain import transitions
-from services.orchestrator.domain.payment import SUBMITTABLE, Snapshot, derived_id
+from services.orchestrator.domain.payment import SUBMITTABLE, WITHOUT_ATTEMPT, Snapshot, derived_id
 from services.orchestrator.domain.plan import FirstStep, Plan, QuoteEnd, Request
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.storage.store import Acceptance, Store
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.lease import LEASE
 from services.shared.payment import Attention, PaymentError
-from services.shared.states import State
+from services.shared.states import AttemptKind, State
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.samples import OPENED, PAID, Clock, refused, submit
 from tests.orchestrator.test_storage import held_plan, request_of, transition
@@ -46,6 +46,8 @@ def first_step(plan: Plan) -> FirstStep:
         fact="step:submit:1",
         request_id=derived_id(plan.payment_id, "step:submit:1"),
         collections=SUBMITTABLE,
+        without=WITHOUT_ATTEMPT,
+        kinds=frozenset({AttemptKind.INTENT}),
         changes=transitions.submitted_changes(),
     )
 

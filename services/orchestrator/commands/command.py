@@ -74,6 +74,10 @@ class Command(ABC, Generic[RequestT, ResponseT]):
         hear, and `DependencyUnavailable` for what is to be tried again.
         """
 
+    def for_payer(self, answer: ResponseT) -> ResponseT:
+        """Return what of an answer a payer is shown who asked for it."""
+        return answer
+
     def redact(self, answer: ResponseT) -> None:
         """Take out of an answer what must not be stored."""
         return

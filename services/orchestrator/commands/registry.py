@@ -6,16 +6,21 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.orchestrator.attempts import Attempts
 from services.orchestrator.captures import Captures
 from services.orchestrator.commands.attach_booking import AttachBooking
 from services.orchestrator.commands.cancel import CancelPayment
 from services.orchestrator.commands.capture import CapturePayment
 from services.orchestrator.commands.command import Command
+from services.orchestrator.commands.preserve import PreservePayment
 from services.orchestrator.commands.refund import RefundPayment
+from services.orchestrator.commands.resume import ResumePayment
+from services.orchestrator.commands.retry import RetryPayment
 from services.orchestrator.commands.start import StartPayment
 from services.orchestrator.commands.submit import SubmitPayment
 from services.orchestrator.due_steps.registry import DueSteps
 from services.orchestrator.peers import Peers
+from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.steps import Steps
 from services.orchestrator.transition_outbox import TransitionOutbox
 
@@ -47,11 +52,15 @@ def all_commands(
     now: Callable[[], datetime],
 ) -> Registry:
     """Return the commands of this service."""
+    attempts, sessions = Attempts(steps, outbox, peers, now=now), PaymentSessions(outbox, peers)
     return Registry(
-        StartPayment(steps, due_steps, outbox, peers, abandoned_after=abandoned_after),
+        StartPayment(steps, due_steps, outbox, sessions, abandoned_after=abandoned_after),
         SubmitPayment(outbox, peers, now=now),
         CapturePayment(captures, outbox),
         CancelPayment(steps, captures, outbox),
         RefundPayment(outbox, peers),
+        RetryPayment(attempts, sessions),
+        PreservePayment(outbox),
+        ResumePayment(attempts, sessions),
         AttachBooking(outbox, peers, steps.claims),
     )

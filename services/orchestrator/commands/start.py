@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from batzen.gateway.v1 import payer_pb2
-from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession, StartPaymentRequest, StartPaymentResponse
+from batzen.orchestrator.v1.orchestrator_pb2 import StartPaymentRequest, StartPaymentResponse
 from batzen.pricing.v1 import pricing_pb2
-from batzen.type.v1 import payment_pb2
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.errors import BookingHasPayment, StartsPaused
 from services.orchestrator.domain.plan import NewPayment, Plan, Request, RequestKey, Stage
 from services.orchestrator.due_steps.registry import DueSteps
-from services.orchestrator.peers import Peers
+from services.orchestrator.sessions import PaymentSessions, redact
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
@@ -36,7 +35,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         steps: Steps,
         due_steps: DueSteps,
         outbox: TransitionOutbox,
-        peers: Peers,
+        sessions: PaymentSessions,
         *,
         abandoned_after: timedelta,
     ) -> None:
@@ -44,7 +43,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         self._due_steps = due_steps
         self._claims = steps.claims
         self._outbox = outbox
-        self._peers = peers
+        self._sessions = sessions
         self._abandoned_after = abandoned_after
         self._quoting: dict[str, asyncio.Task[pricing_pb2.Quote]] = {}
         """The quotes of payments whose rows were just written, until their start takes them."""
@@ -126,26 +125,15 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
             await self._steps.start(work, _payer(message), quoting=quoting)
         await self._due_steps.take(work)  # a start that took too long ends here, before anybody could pay
         await self._outbox.flush_outbox(work)
-        if plan.stage is not Stage.COLLECTING:
-            work.client_secret = ""
-        elif not work.client_secret:
-            work.client_secret = (await self._peers.gateway.secrets(plan.payment_id)).client_secret
-        session = PaymentSession(
-            payment=await self._outbox.payment(work),
-            quote=work.quote or await self._peers.pricing.quote(plan.quote_id or ""),
-            client_secret=work.client_secret,
-        )
-        return StartPaymentResponse(session=session)
+        return StartPaymentResponse(session=await self._sessions.of(work))
 
     def redact(self, answer: StartPaymentResponse) -> None:
         """Take out what only the payer may have."""
-        answer.session.ClearField("client_secret")
-        answer.session.ClearField("next_action")
+        redact(answer.session)
 
     async def refresh(self, request: Request, answer: StartPaymentResponse) -> None:
-        """Fetch the secret anew, where the payer may still need it."""
-        if answer.session.payment.state == payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD:
-            answer.session.client_secret = (await self._peers.gateway.secrets(request.payment_id)).client_secret
+        """Fetch it anew, where the payer may still need it."""
+        await self._sessions.refresh(answer.session)
 
 
 def _payer(message: StartPaymentRequest) -> payer_pb2.Payer | None:

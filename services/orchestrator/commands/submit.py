@@ -12,8 +12,8 @@ from services.errors import FieldInvalid, ServiceError
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain import transitions
 from services.orchestrator.domain.errors import MethodRefused, PaymentState, SubmitExpired, SubmitRefused
-from services.orchestrator.domain.payment import SUBMITTABLE, Observation, derived_id
-from services.orchestrator.domain.plan import FirstStep, Request, RequestKey
+from services.orchestrator.domain.payment import SUBMITTABLE, WITHOUT_ATTEMPT, Observation, derived_id
+from services.orchestrator.domain.plan import FirstStep, Plan, Request, RequestKey
 from services.orchestrator.domain.policies import SUBMIT_AGE_MAX
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.refusals import REQUEST_EXPIRED, STRIPE_REFUSED
@@ -22,7 +22,10 @@ from services.orchestrator.unit_of_work import UnitOfWork
 from services.runtime import crash_points
 from services.shared import fields
 from services.shared.refusals import Refusal
+from services.shared.states import AttemptKind
 
+CONFIRMABLE: Final = frozenset(AttemptKind) - {AttemptKind.CHECKOUT_SESSION}
+"""A hosted page is confirmed by its payer alone."""
 METHOD_FIELDS: Final = frozenset({"payment_method_id", "confirmation_token_id"})
 METHOD_PARAMS: Final = frozenset({"payment_method", "confirmation_token", "payment_method_data", "source"})
 METHOD_CODES: Final = (
@@ -73,6 +76,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             fact=fact,
             request_id=derived_id(request.payment_id, fact),
             collections=SUBMITTABLE,
+            without=WITHOUT_ATTEMPT,
+            kinds=CONFIRMABLE,
             changes=transitions.submitted_changes(),
         )
 
@@ -80,8 +85,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         """Confirm the intent; the payer's money moves here, at most once for a request."""
         plan = work.plan
         if not request.calling:
-            if plan.latest_snapshot.collection not in SUBMITTABLE:
-                raise PaymentState(state=plan.latest_snapshot.collection)
+            _refuse_unless_confirmable(plan)
             if request.send_before_time is not None and request.send_before_time <= self._now():
                 raise SubmitExpired
             await self._peers.bookings.check_payable(plan)
@@ -161,6 +165,12 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         secrets = await self._peers.gateway.secrets(request.payment_id)
         if secrets.redirect_url is not None:
             answer.next_action.redirect_url = secrets.redirect_url
+
+
+def _refuse_unless_confirmable(plan: Plan) -> None:
+    latest = plan.latest_snapshot
+    if latest.collection not in SUBMITTABLE or latest.needs_attempt or plan.attempt_kind not in CONFIRMABLE:
+        raise PaymentState(state=latest.collection, collection=plan.collection)
 
 
 def _is_of_the_method(refusal: Refusal) -> bool:

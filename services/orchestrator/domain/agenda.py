@@ -14,6 +14,7 @@ from services.orchestrator.domain.payment import EXPIRABLE
 from services.orchestrator.domain.plan import DueFor, NextStep, Plan, Stage
 from services.orchestrator.domain.policies import (
     LOOK_AGAIN_AFTER,
+    PRESERVE_MAX,
     RELEASE_BEFORE_LAPSE,
     WARN_HOLD_BEFORE,
     life_max,
@@ -49,6 +50,16 @@ def waiting_ends(plan: Plan, abandoned_after: timedelta, now: datetime) -> datet
     """
     begin = plan.course.turn_time or plan.create_time
     until = min(now + abandoned_after, begin + life_max(abandoned_after))
+    return max(until, plan.course.preserve_time) if plan.course.preserve_time else until
+
+
+def preserved_until(plan: Plan, window: timedelta, abandoned_after: timedelta, now: datetime) -> datetime:
+    """Return until when a plan is kept for a payer who asks for `window`: not less than was promised before.
+
+    However often that is asked, nobody is waited for longer than a window beyond the life of a turn.
+    """
+    begin = plan.course.turn_time or plan.create_time
+    until = min(now + window, begin + life_max(abandoned_after) + PRESERVE_MAX)
     return max(until, plan.course.preserve_time) if plan.course.preserve_time else until
 
 

@@ -31,8 +31,17 @@ class Course:
     """Those that were decided and have no answer yet, the oldest first."""
     preserve_time: datetime | None = None
     """Until when the payer has asked to be waited for."""
+    preserve_reason: str = ""
     recovery_count: int = 0
     recovered_from: str = ""
+    quote_expire_time: datetime | None = None
+    """Until when its quote stands; None before it is priced."""
+    quote_count: int = 1
+    """How many quotes it was given, one after another."""
+    priced_by: str = ""
+    """The request that had it priced anew last."""
+    total_before_minor: int = 0
+    """What it cost before that."""
 
     def capture(self, request_id: str) -> Capture | None:
         """Return the capture that was decided for a request, if there is one without an answer."""

@@ -17,6 +17,12 @@ class PaymentState(FailedPrecondition):
     reason = "PAYMENT_STATE"
 
 
+class AttemptOpen(FailedPrecondition):
+    """The earlier attempt may still take money: Stripe did not say that it is over; read the payment, then decide."""
+
+    reason = "ATTEMPT_OPEN"
+
+
 class AmountNotChargeable(InvalidRequest):
     """Stripe cannot charge this total in this currency."""
 

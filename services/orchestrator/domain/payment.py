@@ -32,6 +32,14 @@ OUTCOME_NOT_RECORDED_YET: Final = "OUTCOME_NOT_RECORDED_YET"
 """Reason of a payment in an answer that was given while status was away; never recorded."""
 START_EXPIRED: Final = "START_EXPIRED"
 """Reason of a payment whose start did not come to an intent in time."""
+SESSION_EXPIRED: Final = "SESSION_EXPIRED"
+"""Reason of a payment whose hosted page ended by itself: it is the payer's turn, on another one."""
+SESSION_COMPLETE: Final = "SESSION_COMPLETE"
+"""Reason of a payment whose hosted page was used, and whose money did not come: it is the payer's turn, on another."""
+ATTEMPT_REPLACED: Final = "ATTEMPT_REPLACED"
+"""Reason of a payment whose attempt was called off at Stripe, and whose next one is about to be made."""
+WITHOUT_ATTEMPT: Final = frozenset({SESSION_EXPIRED, SESSION_COMPLETE, ATTEMPT_REPLACED})
+"""Reasons of a payment that waits for its payer, who has nothing to pay with before another attempt is made."""
 
 HOLD_LAPSED: Final = "HOLD_LAPSED"
 """Reason of a payment whose hold ended at Stripe by itself, with nothing captured."""
@@ -53,6 +61,8 @@ class StoredSnapshot(TypedDict):
     hold_expire_time: NotRequired[str | None]
     recovery_count: NotRequired[int]
     recovered_from: NotRequired[str]
+    total_minor: NotRequired[int | None]
+    quote_id: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +86,10 @@ class Snapshot:
     recovery_count: int = 0
     """How often it was picked up again."""
     recovered_from: str = ""
+    total_minor: int | None = None
+    """What is collected, where it was priced anew since the payment was opened."""
+    quote_id: str = ""
+    """The quote of that."""
 
     @property
     def attention(self) -> Attention | None:
@@ -100,6 +114,11 @@ class Snapshot:
         return self.collection is State.PROCESSING and self.reason == SUBMITTED
 
     @property
+    def needs_attempt(self) -> bool:
+        """Whether the payer has nothing to pay with before another attempt is made."""
+        return self.collection is State.REQUIRES_PAYMENT_METHOD and self.reason in WITHOUT_ATTEMPT
+
+    @property
     def is_cancelable(self) -> bool:
         """Whether a cancel may be tried. The gateway knows whether an unheard submit was sent, and decides."""
         return self.collection in CANCELABLE or self.is_unheard
@@ -120,6 +139,8 @@ class Snapshot:
             hold_expire_time=_stored(self.hold_expire_time),
             recovery_count=self.recovery_count,
             recovered_from=self.recovered_from,
+            total_minor=self.total_minor,
+            quote_id=self.quote_id,
         )
 
     @classmethod
@@ -139,6 +160,8 @@ class Snapshot:
             hold_expire_time=_instant(stored.get("hold_expire_time")),
             recovery_count=stored.get("recovery_count", 0),
             recovered_from=stored.get("recovered_from", ""),
+            total_minor=stored.get("total_minor"),
+            quote_id=stored.get("quote_id", ""),
         )
 
 

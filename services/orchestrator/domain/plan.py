@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.payment import Snapshot, derived_id
+from services.orchestrator.domain.price import Price
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.domain.terms import Collection, Terms
@@ -122,13 +123,17 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstStep:
-    """What a request does first, decided by the payment's collection alone, so that it is saved with the request."""
+    """What a request does first, decided by how the payment stands, so that it is saved with the request."""
 
     fact: str
     request_id: uuid.UUID
     """Of the transition: derived from payment and fact."""
     collections: frozenset[State]
     """It is taken from these."""
+    without: frozenset[str]
+    """It is not taken of a payment that stands there for one of these reasons."""
+    kinds: frozenset[AttemptKind]
+    """It is taken of a payment whose attempt is one of these."""
     changes: Mapping[str, object]
     """What it changes of the stored snapshot of a payment that needs nobody's attention."""
 
@@ -180,7 +185,7 @@ class Plan(NewPayment):
     """The current one, counted from 1; 0 before the first."""
     attempt_kind: AttemptKind
     cancel_outcome: State | None
-    """What a cancelled intent will mean."""
+    """What a cancelled attempt will mean; REQUIRES_PAYMENT_METHOD where another one takes its place."""
     observed_version: int
     observation: bytes | None
     mirror_version: int
@@ -226,6 +231,20 @@ class Plan(NewPayment):
     def has_intent(self) -> bool:
         """Whether there is an attempt of which the gateway can say how it stands."""
         return self.attempt > 0
+
+    def take(self, price: Price) -> None:
+        """Charge what a quote says from now on."""
+        self.quote_id, self.currency_code, self.total_minor = price.quote_id, price.currency_code, price.total_minor
+        self.quote_holds_uses, self.parts = price.holds_uses, price.parts
+        self.course = replace(self.course, quote_expire_time=price.expire_time)
+
+    def costs(self, price: Price) -> bool:
+        """Whether it is what is charged already, to the payer and for each seller."""
+        shares = [(part.seller_id, part.gross_minor, part.fee_minor) for part in self.parts]
+        return (self.total_minor, shares) == (
+            price.total_minor,
+            [(part.seller_id, part.gross_minor, part.fee_minor) for part in price.parts],
+        )
 
     @property
     def collection(self) -> Collection:

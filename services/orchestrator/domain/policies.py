@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.orchestrator.domain.payment import EXPIRABLE, Snapshot
+from services.orchestrator.domain.payment import EXPIRABLE, SESSION_EXPIRED, Snapshot
 from services.orchestrator.domain.terms import Terms, Timing
 from services.shared.states import Cause
 
@@ -22,6 +22,11 @@ go ahead at any age: they take no money, and who asked for them relies on them."
 START_AGE_MAX: Final = timedelta(minutes=15)
 """How old a start may be when its intent is first asked for. No caller waits for longer than seconds, or repeats a
 start for longer than minutes; an intent that is made after that has no payer."""
+
+PRESERVE_WINDOW: Final = timedelta(minutes=5)
+"""How long a payer who asks to be waited for is waited for, unless they say: as long as it takes to fetch a card."""
+PRESERVE_MAX: Final = timedelta(hours=24)
+"""The most that they may ask for, counted from when they do."""
 
 RETRY_FIRST: Final = timedelta(milliseconds=500)
 RETRY_MAX: Final = timedelta(minutes=1)
@@ -61,10 +66,13 @@ def quote_ttl(terms: Terms, abandoned_after: timedelta) -> timedelta:
 def is_sign_of_life(before: Snapshot, after: Snapshot) -> bool:
     """Whether the payer did something, or the turn came back to them.
 
-    What is seen at Stripe of a payment that waits for its payer is their doing. What we add by ourselves is not.
+    What is seen at Stripe of a payment that waits for its payer is their doing. What we add by ourselves is not, nor is
+    that a page's own time is up.
     """
     if after.is_unheard:
         return True
+    if after.reason == SESSION_EXPIRED:
+        return False
     return after.collection in EXPIRABLE and (after.cause is Cause.OBSERVATION or after.collection != before.collection)
 
 

@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 from services.orchestrator.domain.payment import (
+    ATTEMPT_REPLACED,
     ENDED_WITHOUT_MONEY,
     HOLD_LAPSED,
     OUTCOME_UNKNOWN,
+    SESSION_COMPLETE,
+    SESSION_EXPIRED,
     START_EXPIRED,
     SUBMITTED,
     Observation,
@@ -16,7 +19,7 @@ from services.orchestrator.domain.payment import (
 )
 from services.orchestrator.domain.quote import OVER_LIMIT
 from services.shared.payment import Attention, PaymentError
-from services.shared.states import AttentionReason, Cause, IntentState, State
+from services.shared.states import AttemptKind, AttentionReason, Cause, IntentState, State
 
 COLLECTION_OF_INTENT: Final = {
     IntentState.REQUIRES_PAYMENT_METHOD: State.REQUIRES_PAYMENT_METHOD,
@@ -48,10 +51,11 @@ OURS: Final = UNTIL_IT_MOVES | UNTIL_NOTHING_IS_HELD | UNTIL_RESOLVED
 def observed(before: Snapshot, observation: Observation, *, cancel_outcome: State | None) -> Snapshot:
     """Return what is true after `observation`.
 
-    `cancel_outcome` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED. A hold
-    that lapsed is EXPIRED, whoever tried to cancel it. What is paid stays paid: only the amounts move then. Money that
-    comes after the payment ended without money is applied, and needs an operator. The gateway's own attention goes when
-    the observation does not have it.
+    `cancel_outcome` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED, or
+    REQUIRES_PAYMENT_METHOD where another attempt takes its place. A hold that lapsed is EXPIRED, whoever tried to
+    cancel it. A hosted page that ended without us does not end the payment: it is the payer's turn, on another one.
+    What is paid stays paid: only the amounts move then. Money that comes after the payment ended without money is
+    applied, and needs an operator. The gateway's own attention goes when the observation does not have it.
     """
     collection = _collection_of(observation)
     last_error, reason = observation.last_error, ""
@@ -66,12 +70,7 @@ def observed(before: Snapshot, observation: Observation, *, cancel_outcome: Stat
         if before.collection in ENDED_WITHOUT_MONEY:
             collection, reason = before.collection, before.reason
     elif collection is State.CANCELED:
-        if before.collection in ENDED_WITHOUT_MONEY:
-            collection, reason = before.collection, before.reason
-        elif observation.hold_lapsed:
-            collection, reason = State.EXPIRED, HOLD_LAPSED
-        elif cancel_outcome in ENDED_WITHOUT_MONEY:
-            collection = cancel_outcome
+        collection, reason = _after_cancel(before, observation, cancel_outcome)
         last_error = last_error or before.last_error
     elif before.collection in ENDED_WITHOUT_MONEY:
         if collection in (State.SUCCEEDED, State.AUTHORIZED, State.PROCESSING):
@@ -79,6 +78,8 @@ def observed(before: Snapshot, observation: Observation, *, cancel_outcome: Stat
             attentions = _with(attentions, Attention(reason=AttentionReason.LATE_MONEY, detail=late))
         else:
             collection = before.collection
+    elif collection is State.REQUIRES_PAYMENT_METHOD and _is_used_page(observation):
+        reason = SESSION_COMPLETE
     if collection is State.FAILED and last_error is not None:
         last_error = replace(last_error, recoverable=False)
     return Snapshot(
@@ -95,7 +96,31 @@ def observed(before: Snapshot, observation: Observation, *, cancel_outcome: Stat
         hold_expire_time=observation.hold_expire_time,
         recovery_count=before.recovery_count,
         recovered_from=before.recovered_from,
+        total_minor=before.total_minor,
+        quote_id=before.quote_id,
     )
+
+
+def _after_cancel(before: Snapshot, observation: Observation, cancel_outcome: State | None) -> tuple[State, str]:
+    """Return where the collection stands once its attempt is over without money, and why."""
+    if before.collection in ENDED_WITHOUT_MONEY:
+        return before.collection, before.reason
+    if observation.hold_lapsed:
+        return State.EXPIRED, HOLD_LAPSED
+    if cancel_outcome is State.REQUIRES_PAYMENT_METHOD:
+        return cancel_outcome, ATTEMPT_REPLACED
+    if cancel_outcome is None and _is_page(observation) and not observation.amounts.authorized_minor:
+        return State.REQUIRES_PAYMENT_METHOD, SESSION_EXPIRED
+    return cancel_outcome if cancel_outcome in ENDED_WITHOUT_MONEY else State.CANCELED, ""
+
+
+def _is_page(observation: Observation) -> bool:
+    return observation.attempt_kind is AttemptKind.CHECKOUT_SESSION
+
+
+def _is_used_page(observation: Observation) -> bool:
+    """Whether it is a hosted page on which nobody can pay any more: what was paid there did not come in the end."""
+    return _is_page(observation) and observation.session_expire_time is None
 
 
 def _collection_of(observation: Observation) -> State:
@@ -132,6 +157,23 @@ def refused(before: Snapshot, code: str) -> Snapshot:
     """Return what is true when nothing can be collected, for good; `code` says why."""
     error = PaymentError(code=code, message="This payment could not be set up.", recoverable=False)
     return replace(_step(before, State.FAILED), last_error=error)
+
+
+def canceled(before: Snapshot, cancel_outcome: State) -> Snapshot:
+    """Return what is true of a payment that ends while it has no attempt that could take money."""
+    return replace(_step(before, cancel_outcome), cause=Cause.OBSERVATION)
+
+
+def resumed(before: Snapshot, *, recovered_from: str) -> Snapshot:
+    """Return what is true when its payer picks a payment up again that was interrupted."""
+    return replace(
+        moving(before), recovery_count=before.recovery_count + 1, recovered_from=recovered_from, cause=Cause.STEP
+    )
+
+
+def priced_anew(before: Snapshot, *, total_minor: int, quote_id: str) -> Snapshot:
+    """Return what is true when a payment costs what another quote says."""
+    return replace(moving(before), total_minor=total_minor, quote_id=quote_id, cause=Cause.STEP)
 
 
 def start_expired(before: Snapshot) -> Snapshot:

@@ -26,8 +26,10 @@ CREATE TABLE payments (
     parts           jsonb       NOT NULL DEFAULT '[]',
     attempt         integer     NOT NULL DEFAULT 0,
     attempt_kind    text        NOT NULL DEFAULT 'INTENT' CONSTRAINT payments_attempt_kind CHECK (attempt_kind IN ('INTENT', 'CHECKOUT_SESSION', 'SETUP_INTENT')),
-    -- What a cancelled intent will mean, written before it is cancelled; SUCCEEDED where a part was captured before.
-    cancel_outcome  text        CONSTRAINT payments_cancel_outcome CHECK (cancel_outcome IN ('CANCELED', 'EXPIRED', 'FAILED', 'SUCCEEDED')),
+    -- What a cancelled attempt will mean, written before it is cancelled: the payment ends so, or waits for another attempt;
+    -- SUCCEEDED where a part was captured before.
+    cancel_outcome  text        CONSTRAINT payments_cancel_outcome CHECK (cancel_outcome IN
+                        ('CANCELED', 'EXPIRED', 'FAILED', 'SUCCEEDED', 'REQUIRES_PAYMENT_METHOD')),
     -- The newest that was seen at Stripe and the newest that was applied.
     observed_version bigint     NOT NULL DEFAULT 0,
     observation     bytea,

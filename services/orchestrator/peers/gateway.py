@@ -180,6 +180,7 @@ class Gateway:
         return GatewayAnswer(
             observation=observation(answer.observation),
             client_secret=answer.client_secret,
+            checkout_url=answer.checkout_url,
             redirect_url=_redirect_url(answer),
         )
 

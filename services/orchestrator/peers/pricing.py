@@ -41,6 +41,6 @@ class Pricing:
     async def release_quote(self, *, payment_id: str, quote_id: str) -> None:
         """Say that a quote will not be paid."""
         request = pricing_pb2.ReleaseQuoteRequest(
-            request_id=str(derived_id(payment_id, "step:release:1")), quote_id=quote_id
+            request_id=str(derived_id(payment_id, f"step:release:{quote_id}")), quote_id=quote_id
         )
         await answered(self._stub.ReleaseQuote(request), PEER)

@@ -14,6 +14,7 @@ from services.orchestrator.domain.errors import BookingHasPayment
 from services.orchestrator.queries import Queries
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.syncs import Syncs
+from services.orchestrator.wire.requests import own_payer
 from services.orchestrator.wire.responses import payment_plan
 
 
@@ -91,6 +92,7 @@ def _rpc(
 ) -> Callable[[RequestT, aio.ServicerContext[RequestT, Awaitable[ResponseT]]], Awaitable[ResponseT]]:
     async def call(request: RequestT, _context: aio.ServicerContext[RequestT, Awaitable[ResponseT]]) -> ResponseT:
         command.validate(request)
-        return await runner.run(command, request)
+        answer = await runner.run(command, request)
+        return answer if own_payer() is None else command.for_payer(answer)
 
     return call

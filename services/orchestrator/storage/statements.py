@@ -94,6 +94,8 @@ WITH target AS (
     SELECT tenant_id, payment_id, held_until <= now() + :shift::interval AS free, trace_context AS led_by,
         stage = 'COLLECTING' AND observed_version <= mirror_version
             AND latest_snapshot ->> 'collection' = ANY(:step_from::text[])
+            AND NOT latest_snapshot ->> 'reason' = ANY(:step_without::text[])
+            AND attempt_kind = ANY(:step_kinds::text[])
             AND latest_snapshot -> 'attentions' = '[]' AS is_plain
     FROM payments
     WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND stage <> 'REFUSED'

@@ -108,6 +108,8 @@ class Store:
             shift=self._clock.shift,
             lease=LEASE,
             step_from=list(first_step.collections) if first_step else None,
+            step_without=list(first_step.without) if first_step else None,
+            step_kinds=list(first_step.kinds) if first_step else None,
             step_changes=json.dumps(first_step.changes) if first_step else None,
             step_id=first_step.request_id if first_step else None,
             step_fact=first_step.fact if first_step else None,

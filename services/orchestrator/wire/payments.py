@@ -60,6 +60,8 @@ def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
         decline_count=snapshot.decline_count,
         recovery_count=snapshot.recovery_count,
         recovered_from=snapshot.recovered_from,
+        total_minor=snapshot.total_minor,
+        quote_id=snapshot.quote_id,
     )
     wire.fill_optional_instant(message, "charge_time", snapshot.charge_time)
     wire.fill_optional_instant(message, "hold_expire_time", snapshot.hold_expire_time)
@@ -87,4 +89,6 @@ def snapshot(message: payment_pb2.PaymentSnapshot) -> Snapshot:
         hold_expire_time=wire.instant(message, "hold_expire_time"),
         recovery_count=message.recovery_count,
         recovered_from=message.recovered_from,
+        total_minor=message.total_minor if message.HasField("total_minor") else None,
+        quote_id=message.quote_id,
     )

@@ -19,6 +19,7 @@ from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.errors import TooManySellers
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import NewPayment, RequestKey
+from services.orchestrator.domain.recovery import RECOVERIES, Interruption
 from services.orchestrator.domain.start_switch import StartSwitch
 from services.orchestrator.wire.terms import check_terms, terms
 from services.runtime.rpc import call_context
@@ -214,6 +215,18 @@ def _why(reason: str) -> str:
     if not reason:
         raise FieldMissing(field="reason")
     return fields.text(reason, field="reason", characters_max=WHY_CHARACTERS_MAX)
+
+
+def preserve_window(request: orchestrator_pb2.PreservePaymentRequest) -> timedelta:
+    """Return for how long a payer asks to be waited for; refuse what is none, or longer than they may."""
+    policy = RECOVERIES[Interruption.PRESERVED]
+    if not request.HasField("window"):
+        return policy.window
+    window = request.window.ToTimedelta()
+    if not timedelta(0) < window <= policy.window_max:
+        hours = int(policy.window_max.total_seconds() // 3600)
+        raise FieldInvalid(field="window", detail=f"It must be more than nothing and at most {hours} hours.")
+    return window
 
 
 def _instant(value: Timestamp, *, field: str) -> datetime:

@@ -34,12 +34,9 @@ def check_terms(request: pb.StartPaymentRequest) -> None:
     """Refuse terms that are wrong, or that do not go together, whatever the state."""
     if request.timing not in _TIMINGS:
         raise FieldInvalid(field="timing")
-    if request.collection not in _COLLECTIONS:
-        raise FieldInvalid(field="collection")
     if _TIMINGS[request.timing] not in _OFFERED_TIMINGS:
         raise NotOffered(field="timing")
-    if _COLLECTIONS[request.collection] not in _OFFERED_COLLECTIONS:
-        raise NotOffered(field="collection")
+    check_collection(request.collection)
     if request.HasField("charge_time"):
         raise FieldInvalid(field="charge_time", detail="Only a scheduled payment has one.")
     if _TIMINGS[request.timing] is Timing.MANUAL_CAPTURE:
@@ -48,6 +45,19 @@ def check_terms(request: pb.StartPaymentRequest) -> None:
         raise FieldInvalid(field="capture_time", detail="Only a hold has one.")
     elif request.release_before_lapse:
         raise FieldInvalid(field="release_before_lapse", detail="Only a hold is released.")
+
+
+def check_collection(asked: pb.Collection) -> None:
+    """Refuse a way to collect that there is not."""
+    if asked not in _COLLECTIONS:
+        raise FieldInvalid(field="collection")
+    if _COLLECTIONS[asked] not in _OFFERED_COLLECTIONS:
+        raise NotOffered(field="collection")
+
+
+def collection(asked: pb.Collection) -> Collection:
+    """Return a way to collect that was checked."""
+    return _COLLECTIONS[asked]
 
 
 def terms(request: pb.StartPaymentRequest) -> Terms:

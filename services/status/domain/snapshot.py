@@ -66,6 +66,9 @@ class Snapshot:
     hold_expire_time: datetime | None = None
     recovery_count: int = 0
     recovered_from: str = ""
+    total_minor: int | None = None
+    """What is to be collected where it was priced anew since it was opened."""
+    quote_id: str = ""
 
 
 OPENED: Final = Snapshot(collection=State.INITIALIZED, cause=Cause.STEP)

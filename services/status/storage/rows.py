@@ -59,6 +59,8 @@ def snapshot_json(snapshot: Snapshot) -> str:
         "hold_expire_time": _stored(snapshot.hold_expire_time),
         "recovery_count": snapshot.recovery_count or None,
         "recovered_from": snapshot.recovered_from or None,
+        "total_minor": snapshot.total_minor,
+        "quote_id": snapshot.quote_id or None,
     }
     return _dumps({name: value for name, value in facts.items() if value is not None})
 
@@ -98,6 +100,8 @@ def _snapshot(fields: dict[str, Any]) -> Snapshot:
         hold_expire_time=_instant(fields.get("hold_expire_time")),
         recovery_count=fields.get("recovery_count", 0),
         recovered_from=fields.get("recovered_from", ""),
+        total_minor=fields.get("total_minor"),
+        quote_id=fields.get("quote_id", ""),
     )
 
 

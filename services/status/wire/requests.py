@@ -101,6 +101,8 @@ def snapshot_of(request: status_pb2.RecordTransitionRequest | status_pb2.FirstTr
         raise FieldInvalid(field="snapshot.decline_count", detail="It is negative.")
     if message.recovery_count < 0:
         raise FieldInvalid(field="snapshot.recovery_count", detail="It is negative.")
+    if message.HasField("total_minor") and message.total_minor <= 0:
+        raise FieldInvalid(field="snapshot.total_minor", detail="A payment is priced anew to something.")
     amounts = wire.amounts(message)
     contradiction = amounts.contradiction()
     if contradiction is not None:
@@ -121,6 +123,8 @@ def snapshot_of(request: status_pb2.RecordTransitionRequest | status_pb2.FirstTr
         hold_expire_time=wire.instant(message, "hold_expire_time"),
         recovery_count=message.recovery_count,
         recovered_from=message.recovered_from,
+        total_minor=message.total_minor if message.HasField("total_minor") else None,
+        quote_id=message.quote_id,
     )
 
 

@@ -165,13 +165,13 @@ def _fill_payment(message: status_pb2.Payment, payment: Payment) -> None:
     message.settled = is_settled(snapshot)
     message.phase = _PHASES[state]
     _fill_snapshot(message.snapshot, snapshot)
-    message.total.amount_minor = opening.total_amount_minor
+    message.total.amount_minor = opening.total_amount_minor if snapshot.total_minor is None else snapshot.total_minor
     message.total.currency_code = opening.currency_code
     message.payer_id = opening.payer_id
     message.seller_ids.extend(opening.seller_ids)
     message.booking_ids.extend(opening.booking_ids)
     message.client_reference = opening.client_reference
-    message.quote_id = opening.quote_id
+    message.quote_id = snapshot.quote_id or opening.quote_id
     if opening.labels:
         message.labels.update(opening.labels)
     wire.fill_instant(message.open_time, payment.open_time)
@@ -208,3 +208,6 @@ def _fill_snapshot(message: payment_pb2.PaymentSnapshot, snapshot: Snapshot) -> 
     wire.fill_optional_instant(message, "hold_expire_time", snapshot.hold_expire_time)
     message.recovery_count = snapshot.recovery_count
     message.recovered_from = snapshot.recovered_from
+    if snapshot.total_minor is not None:
+        message.total_minor = snapshot.total_minor
+    message.quote_id = snapshot.quote_id

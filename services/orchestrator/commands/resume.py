@@ -1,0 +1,72 @@
+"""ResumePayment: picks an unfinished payment up again, with what its payer needs to go on."""
+
+from __future__ import annotations
+
+from batzen.orchestrator.v1.orchestrator_pb2 import ResumePaymentRequest, ResumePaymentResponse
+from services.orchestrator.attempts import Attempts
+from services.orchestrator.commands.command import Command
+from services.orchestrator.domain.plan import Plan, Request, RequestKey
+from services.orchestrator.domain.recovery import Interruption, interruption
+from services.orchestrator.sessions import PaymentSessions, redact
+from services.orchestrator.unit_of_work import UnitOfWork
+from services.orchestrator.wire.responses import for_payer
+from services.shared import fields
+from services.wire import money
+
+
+class ResumePayment(Command[ResumePaymentRequest, ResumePaymentResponse]):
+    """Lets a payer go on."""
+
+    request_type = ResumePaymentRequest
+    response_type = ResumePaymentResponse
+
+    def __init__(self, attempts: Attempts, sessions: PaymentSessions) -> None:
+        self._attempts = attempts
+        self._sessions = sessions
+
+    def validate(self, message: ResumePaymentRequest) -> None:
+        """Refuse what names no payment."""
+        fields.payment_id(message.payment_id)
+
+    def payment_id(self, message: ResumePaymentRequest, key: RequestKey) -> str:
+        """Return the payment that is named."""
+        return message.payment_id
+
+    async def perform(self, work: UnitOfWork, request: Request, message: ResumePaymentRequest) -> ResumePaymentResponse:
+        """See that there is an open attempt at a price that stands; nothing is taken before the payer submits."""
+        plan = work.plan
+        async with self._attempts.changing(work):
+            change = await self._attempts.look(work, point="resume")
+            if not request.calling:
+                interrupted = interruption(plan.latest_snapshot, is_preserved=plan.course.preserve_time is not None)
+                recovered_from = Interruption.PRICE_CHANGED if change.is_new_price else interrupted
+                work.resume(recovered_from, fact=f"step:resume:{request.derived_id}")
+                await work.save("resume.begin", request=request)
+            await self._attempts.renew(work, change, request, point="resume")
+        response = ResumePaymentResponse(session=await self._sessions.of(work))
+        _fill_price(response, plan, request)
+        return response
+
+    def for_payer(self, answer: ResumePaymentResponse) -> ResumePaymentResponse:
+        """Hide of the quote what is not the payer's."""
+        shown = ResumePaymentResponse()
+        shown.CopyFrom(answer)
+        shown.session.quote.CopyFrom(for_payer(answer.session.quote))
+        return shown
+
+    def redact(self, answer: ResumePaymentResponse) -> None:
+        """Take out what only the payer may have."""
+        redact(answer.session)
+
+    async def refresh(self, request: Request, answer: ResumePaymentResponse) -> None:
+        """Fetch it anew, where the payer may still need it."""
+        await self._sessions.refresh(answer.session)
+
+
+def _fill_price(response: ResumePaymentResponse, plan: Plan, request: Request) -> None:
+    """Say what it costs, and what it did before this request."""
+    now_minor, currency = plan.total_minor or 0, plan.currency_code or ""
+    before_minor = plan.course.total_before_minor if plan.course.priced_by == request.derived_id else now_minor
+    response.price_changed = before_minor != now_minor
+    response.total_before.CopyFrom(money(before_minor, currency))
+    response.total_now.CopyFrom(money(now_minor, currency))

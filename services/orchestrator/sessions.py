@@ -1,0 +1,59 @@
+"""What a payer needs to go on with a payment: put together anew for each answer, and nothing secret of it is stored."""
+
+from __future__ import annotations
+
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.status.v1 import status_pb2
+from batzen.type.v1 import payment_pb2
+from services.orchestrator.domain.plan import Stage
+from services.orchestrator.peers import Peers
+from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.unit_of_work import UnitOfWork
+
+PAYERS_TURN = frozenset({payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD, payment_pb2.PAYMENT_STATE_REQUIRES_ACTION})
+
+
+class PaymentSessions:
+    """Puts sessions together."""
+
+    def __init__(self, outbox: TransitionOutbox, peers: Peers) -> None:
+        self._outbox = outbox
+        self._peers = peers
+
+    async def of(self, work: UnitOfWork) -> pb.PaymentSession:
+        """Return the session of a held payment."""
+        plan = work.plan
+        session = pb.PaymentSession(
+            payment=await self._outbox.payment(work),
+            quote=work.quote or await self._peers.pricing.quote(plan.quote_id or ""),
+        )
+        if plan.stage is not Stage.COLLECTING:
+            return session
+        if work.client_secret or work.checkout_url:
+            session.client_secret, session.checkout_url = work.client_secret, work.checkout_url
+        else:
+            await self.fill(session)
+        return session
+
+    async def fill(self, session: pb.PaymentSession) -> None:
+        """Put in what only the payer may have, as it is now."""
+        secrets = await self._peers.gateway.secrets(session.payment.payment_id)
+        session.client_secret, session.checkout_url = secrets.client_secret, secrets.checkout_url
+        if secrets.redirect_url is not None:
+            session.next_action.redirect_url = secrets.redirect_url
+
+    async def refresh(self, session: pb.PaymentSession) -> None:
+        """Put that into a session that was stored without, where the payer may still need it."""
+        if is_payers_turn(session.payment):
+            await self.fill(session)
+
+
+def redact(session: pb.PaymentSession) -> None:
+    """Take out what only the payer may have."""
+    for name in ("client_secret", "checkout_url", "next_action"):
+        session.ClearField(name)
+
+
+def is_payers_turn(payment: status_pb2.Payment) -> bool:
+    """Whether a payment waits for its payer."""
+    return payment.state in PAYERS_TURN
