@@ -30,7 +30,7 @@ KNOW_PROTOBUF = re.compile(
     | .*_rpcs | event_sink          # parts of a servicer
     | (.*/)?peers(/.*)?             # the other services, on the calling side
     | commands/.* | request_runner | queries | syncs  # pass on what peers answered
-    | steps | unit_of_work | transition_outbox        # likewise
+    | steps | attempts | sessions | unit_of_work | transition_outbox  # likewise
     | deliveries/outbox             # calls the sink of the gateway's observations
     | quote_service                 # keeps quotes as they were answered
     | __main__ | seed               # wiring

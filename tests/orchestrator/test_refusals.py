@@ -345,7 +345,7 @@ async def test_only_the_gateway_delivers(world: World, replica: Orchestrator) ->
 
 @pytest.mark.parametrize(
     "method",
-    ["RetryPayment", "ReschedulePayment", "PreservePayment", "ResumePayment"],
+    ["ReschedulePayment"],
 )
 async def test_what_is_announced_and_not_offered_yet(method: str, orchestrator: OrchestratorServiceStub) -> None:
     refusal = await refused(getattr(orchestrator, method)(getattr(pb, f"{method}Request")()))

@@ -169,7 +169,9 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
 
 def _refuse_unless_confirmable(plan: Plan) -> None:
     latest = plan.latest_snapshot
-    if latest.collection not in SUBMITTABLE or latest.needs_attempt or plan.attempt_kind not in CONFIRMABLE:
+    if latest.collection not in SUBMITTABLE or latest.needs_attempt:
+        raise PaymentState(state=latest.collection)
+    if plan.attempt_kind not in CONFIRMABLE:
         raise PaymentState(state=latest.collection, collection=plan.collection)
 
 
