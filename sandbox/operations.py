@@ -106,9 +106,9 @@ OPERATIONS = (
     _operation(
         "post /v1/checkout/sessions",
         sessions.create,
-        """allowed_payment_method_types cancel_url client_reference_id currency customer customer_email
-        excluded_payment_method_types expand expires_at locale metadata mode setup_intent_data.description
-        setup_intent_data.metadata submit_type success_url ui_mode
+        """adaptive_pricing.enabled allowed_payment_method_types cancel_url client_reference_id currency customer
+        customer_email excluded_payment_method_types expand expires_at locale metadata mode
+        setup_intent_data.description setup_intent_data.metadata submit_type success_url ui_mode
         line_items.metadata line_items.price_data.currency line_items.price_data.product_data.description
         line_items.price_data.product_data.images line_items.price_data.product_data.metadata
         line_items.price_data.product_data.name line_items.price_data.tax_behavior line_items.price_data.unit_amount

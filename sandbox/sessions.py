@@ -38,6 +38,8 @@ def create(world: World, params: dict[str, Any]) -> Object:
             raise ApiError(f"You can not pass `{name}` in `{mode}` mode.", param=name)
     if params.get("ui_mode", "hosted_page") != "hosted_page":
         raise not_modelled("Checkout Sessions on a page of the caller's own")
+    if params.get("adaptive_pricing", {}).get("enabled", False):
+        raise not_modelled("Checkout Sessions in the payer's own currency")
     _check_urls(params)
     expires_at = _expires_at(world, params)
     if len(params.get("client_reference_id", "")) > _REFERENCE_MAX:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from services.access import TABLE
+from services.gateway.checkout import modes
 from services.gateway.webhooks import events, refusals
 from services.status.domain.state_tables import render_tables
 from tests import metrics, settings, sharding_rules
@@ -48,6 +49,7 @@ PRINTED: Final = {
     "docs/errors.md": {"reasons": reasons},
     "docs/access.md": {"access": access},
     "docs/settings.md": {"settings": settings.tables},
+    "docs/checkout.md": {"modes": modes.table},
     "docs/gateway.md": {"subscriptions": events.table, "refusals": refusals.table},
     "docs/metrics.md": {"metrics": metrics.table},
     "docs/scaling.md": {"sharding": sharding_rules.table},

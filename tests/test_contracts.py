@@ -41,7 +41,6 @@ ANNOUNCED = {
     "OrchestratorService": "ReschedulePayment",
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
-    "CheckoutService": "CreateCheckoutSession GetCheckoutSession ExpireCheckoutSession",
     "SellerService": "CreateOnboardingLink ListPayouts",
     "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
     "DisputeService": "ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute",
@@ -71,8 +70,7 @@ GENERATED = {
 ANNOUNCED_REASONS = {
     "orchestrator": "LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND METADATA_TOO_LARGE",
     "status": "",
-    "gateway": """CHECKOUT_SESSION_NOT_FOUND
-        TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
+    "gateway": """TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
         DISPUTE_CLOSED RECONCILIATION_NOT_FOUND
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired

@@ -26,6 +26,8 @@ from services.access import TABLE
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.store import CallStore
 from services.gateway.call_log.sweep import CallSweep
+from services.gateway.checkout.addresses import PageAddresses
+from services.gateway.checkout.create import CreateSession
 from services.gateway.customers.changes import CustomerChanges
 from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters import DeadLetters
@@ -45,6 +47,7 @@ from services.gateway.payment_methods.store import MethodStore
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
 from services.gateway.sellers.operations import Sellers
+from services.gateway.servicers.checkout import CheckoutServicer
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.ops import GatewayOpsServicer
 from services.gateway.servicers.payment_methods import PaymentMethodServicer
@@ -277,6 +280,7 @@ async def gateway_parts(
             call_store,
             [
                 CreateIntent(provider, store),
+                CreateSession(provider, store, now=now),
                 ConfirmIntent(provider, store, payers),
                 CaptureIntent(provider, store),
                 CancelIntent(provider, store),
@@ -291,7 +295,9 @@ async def gateway_parts(
         )
         reader = MirrorReader(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
+        addresses = PageAddresses(provider)
         customers = Customers(held, provider, CustomerChanges(held, payers, provider), now=now)
+        creation = Creation(call_store, calls, customers, sellers)
         kept_methods = KeptMethods(payers, calls, customers, provider, now=now)
         setups = SetupIntents(payers, calls, customers, provider, now=now)
         inbox = Inbox(
@@ -324,9 +330,13 @@ async def gateway_parts(
                     payments=store,
                     calls=calls,
                     reader=reader,
-                    creation=Creation(call_store, calls, customers, sellers),
+                    creation=creation,
+                    addresses=addresses,
                     provider=provider,
                     tenant_id=tenant_id,
+                ),
+                checkout=CheckoutServicer(
+                    payments=store, calls=calls, creation=creation, addresses=addresses, tenant_id=tenant_id
                 ),
                 payment_methods=PaymentMethodServicer(kept=kept_methods, setups=setups, now=now, tenant_id=tenant_id),
                 refunds=RefundServicer(payments=store, calls=calls, tenant_id=tenant_id),

@@ -26,6 +26,12 @@ class WrongIntentState(FailedPrecondition):
     reason = "INTENT_STATE"
 
 
+class CheckoutSessionNotFound(NotFound):
+    """The payment has no hosted page here."""
+
+    reason = "CHECKOUT_SESSION_NOT_FOUND"
+
+
 class AttemptOpen(FailedPrecondition):
     """An earlier attempt of this payment may still take money; cancel it first."""
 

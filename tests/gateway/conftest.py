@@ -30,6 +30,7 @@ from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.server import running_server
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.gateway.pages import Pages
 from tests.gateway.samples import Payments
 from tests.gateway.stubs import GatewayStubs
 
@@ -231,3 +232,9 @@ async def payments(gateway: GatewayStubs, stripe: SandboxControl) -> Payments:
     made = Payments(gateway, stripe)
     await made.prepare_seller()
     return made
+
+
+@pytest.fixture(scope="session")
+def pages(payments: Payments) -> Pages:
+    """Hosted pages to test with."""
+    return Pages(payments)

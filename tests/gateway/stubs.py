@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from grpc import aio
 
+from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
 
 
-class GatewayStubs(IntentServiceStub, PaymentMethodServiceStub, RefundServiceStub, SellerServiceStub):
+class GatewayStubs(
+    CheckoutServiceStub, IntentServiceStub, PaymentMethodServiceStub, RefundServiceStub, SellerServiceStub
+):
     """The RPCs of the gateway's services that are implemented."""
 
     def __init__(self, channel: aio.Channel) -> None:
-        for stub in (IntentServiceStub, PaymentMethodServiceStub, RefundServiceStub, SellerServiceStub):
+        for stub in GatewayStubs.__bases__:
             stub.__init__(self, channel)

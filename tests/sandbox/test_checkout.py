@@ -117,6 +117,7 @@ async def test_what_stripe_would_refuse_is_refused_before_the_payer_sees_a_page(
         {"line_items": [_line(0)]},
         {"line_items": [{"price": "price_1", "quantity": 1}]},
         {"discounts": [{"coupon": "c"}]},
+        {"adaptive_pricing": {"enabled": True}},
     ],
 )
 async def test_what_is_not_modelled_says_so(v1: Api, params: dict[str, Any]) -> None:

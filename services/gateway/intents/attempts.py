@@ -8,6 +8,7 @@ from services.gateway.errors import IntentNotFound, WrongIntentState
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.stripe_api.intent_objects import attempt_facts
+from services.gateway.stripe_api.session_objects import intent_in, session_facts
 from services.shared.codec import Json
 from services.shared.states import IntentState
 
@@ -31,6 +32,15 @@ def apply_settled(payment: MirroredPayment, attempt: int, intent: Json) -> Inten
     payment.unsettled = False
     payment.apply_intent(attempt, attempt_facts(intent))
     return payment.intents[attempt].state
+
+
+def apply_page(payment: MirroredPayment, attempt: int, session: Json) -> Intent:
+    """Mirror an attempt's hosted page, and its intent where that is shown with it; return the attempt."""
+    payment.apply_session(attempt, session_facts(session))
+    intent = intent_in(session)
+    if intent:
+        payment.apply_intent(attempt, attempt_facts(intent))
+    return payment.intents[attempt]
 
 
 def settle(payment: MirroredPayment, *, is_settled: bool) -> None:

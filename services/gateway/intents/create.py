@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -51,12 +52,16 @@ class CreateIntentParams(Params):
 class AmendableIntent(Amendable):
     """Stripe refused a part of this that can be amended; send the same call again, which Stripe will see as another."""
 
-    def __init__(self, refusal: StripeRefused, *, customer_id: str, is_of_account: bool) -> None:
+    def __init__(
+        self, refusal: StripeRefused, *, customer_id: str, is_of_account: bool = False, is_of_detail: bool = False
+    ) -> None:
         super().__init__(refusal)
         self.customer_id = customer_id
         """Of the call that was refused."""
         self.is_of_account = is_of_account
         """It is the seller's account that is refused."""
+        self.is_of_detail = is_of_detail
+        """It is the description that is refused."""
 
 
 class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
@@ -144,9 +149,9 @@ def begin_attempt(payment: MirroredPayment, begun: Intent, *, currency_code: str
     payment.intents[begun.attempt] = begun
 
 
-def our_metadata(payment_id: str, attempt: int, call: Call[CreateIntentParams]) -> dict[str, str]:
+def our_metadata(payment_id: str, attempt: int, call_id: uuid.UUID) -> dict[str, str]:
     """Return by what an object of an attempt is found again."""
-    return {PAYMENT_ID: payment_id, ATTEMPT: str(attempt), CALL_ID: str(call.call_id)}
+    return {PAYMENT_ID: payment_id, ATTEMPT: str(attempt), CALL_ID: str(call_id)}
 
 
 # Stripe compares bodies under one key, so the same call always gives the same body.
@@ -188,7 +193,7 @@ def _setup_body(payment: MirroredPayment, call: Call[CreateIntentParams]) -> Jso
 
 
 def _metadata(payment: MirroredPayment, call: Call[CreateIntentParams]) -> Json:
-    return {**(call.params.metadata or {}), **our_metadata(payment.payment_id, call.params.attempt, call)}
+    return {**(call.params.metadata or {}), **our_metadata(payment.payment_id, call.params.attempt, call.call_id)}
 
 
 def _amendable(refusal: StripeRefused, asked: CreateIntentParams) -> AmendableIntent | None:
@@ -196,6 +201,9 @@ def _amendable(refusal: StripeRefused, asked: CreateIntentParams) -> AmendableIn
     code, param = refusal.metadata.get("code", ""), refusal.metadata.get("param", "")
     is_of_account = param.startswith(DESTINATION) or code in NOT_PAYABLE
     is_of_customer = param == "customer" and code == MISSING
-    if is_of_account or is_of_customer or (param in OPTIONAL and param in (asked.body or {})):
-        return AmendableIntent(refusal, customer_id=asked.customer_id, is_of_account=is_of_account)
+    is_of_detail = param in OPTIONAL and param in (asked.body or {})
+    if is_of_account or is_of_customer or is_of_detail:
+        return AmendableIntent(
+            refusal, customer_id=asked.customer_id, is_of_account=is_of_account, is_of_detail=is_of_detail
+        )
     return None

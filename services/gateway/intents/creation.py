@@ -1,4 +1,4 @@
-"""From what is asked of an intent to the intent: the seller's account, the payer's customer, the call.
+"""From what is asked of an attempt to its intent or page: the seller's account, the payer's customer, the call.
 
 Stripe may refuse what was right before: a customer that was deleted there, an account that its seller closed to us, a
 detail that it does not take. Such a call had no effect and is discarded; what was refused is put right, and the same
@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from services.errors import RequestIdReused
 from services.gateway.call_log.call import CallState
 from services.gateway.call_log.engine import Calls
-from services.gateway.call_log.operation import CallResult
+from services.gateway.call_log.operation import CallResult, Operation
 from services.gateway.call_log.store import CallStore
 from services.gateway.customers.operations import Customers
 from services.gateway.errors import SellerNotFound, SellerNotPayable, StripeKeySpent
-from services.gateway.intents.create import OPTIONAL, AmendableIntent, CreateIntent, CreateIntentParams
+from services.gateway.intents.create import AmendableIntent, CreateIntent, CreateIntentParams
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.sellers.operations import Sellers
 from services.shared import codec
 
 TRIES_MAX: Final = 4
 """Of one request: the customer, the description, the account, and once more for what happened meanwhile."""
+
+C = TypeVar("C", bound=CreateIntentParams)
 
 _logger = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class IntentRequest:
 
 
 class Creation:
-    """Creates intents."""
+    """Creates what an attempt is at Stripe."""
 
     def __init__(
         self,
@@ -78,12 +80,22 @@ class Creation:
 
     async def create(self, asked: IntentRequest) -> CallResult[MirroredPayment]:
         """Create the intent, or return what came of that when it was asked before."""
-        params = await self._params(asked)
+        return await self.make(CreateIntent, asked, params_of=lambda params: params)
+
+    async def make(
+        self,
+        kind: type[Operation[C, MirroredPayment]],
+        asked: IntentRequest,
+        *,
+        params_of: Callable[[CreateIntentParams], C],
+    ) -> CallResult[MirroredPayment]:
+        """Make the call of a kind that begins an attempt; `params_of` adds what is of that kind alone."""
+        params = await self._params(kind, asked, params_of)
         refused = None
         for _ in range(TRIES_MAX):
             try:
                 return await self._calls.make(
-                    CreateIntent,
+                    kind,
                     tenant_id=asked.tenant_id,
                     subject_id=asked.payment_id,
                     request_id=asked.request_id,
@@ -104,41 +116,46 @@ class Creation:
             raise SellerNotPayable(field="seller_id", missing=refused.code) from refused
         raise StripeKeySpent from refused
 
-    async def _params(self, asked: IntentRequest) -> CreateIntentParams:
+    async def _params(
+        self,
+        kind: type[Operation[C, MirroredPayment]],
+        asked: IntentRequest,
+        params_of: Callable[[CreateIntentParams], C],
+    ) -> C:
         """Return what the call is made of, with a payment that is known."""
         try:
             account = await self._sellers.payable(asked.tenant_id, asked.seller_id)
         except (SellerNotFound, SellerNotPayable):
-            known = await self._call_store.call(asked.tenant_id, CreateIntent.name, asked.request_id)
+            known = await self._call_store.call(asked.tenant_id, kind.name, asked.request_id)
             if known is None or known.state is CallState.DISCARDED:  # nothing came of it
                 raise
             if known.subject_id != asked.payment_id:
                 raise RequestIdReused(field="request_id") from None
             # What was asked while the seller could be paid is answered all the same.
-            return codec.from_json(CreateIntentParams, known.params)
+            return codec.from_json(kind.params_type, known.params)
         customer_id = await self._customer(asked)
-        return CreateIntentParams(
-            attempt=asked.attempt,
-            amount_minor=asked.amount_minor,
-            currency_code=asked.currency_code,
-            application_fee_minor=asked.application_fee_minor,
-            customer_id=customer_id,
-            account_id=account.stripe_account_id,
-            description=asked.description,
-            capture_manually=asked.capture_manually,
-            setup_only=asked.setup_only,
-            keep_method=asked.keep_method,
-            consent_actor_id=asked.consent_actor_id,
-            metadata=asked.metadata or None,
-            send_before_time=asked.send_before_time,
+        return params_of(
+            CreateIntentParams(
+                attempt=asked.attempt,
+                amount_minor=asked.amount_minor,
+                currency_code=asked.currency_code,
+                application_fee_minor=asked.application_fee_minor,
+                customer_id=customer_id,
+                account_id=account.stripe_account_id,
+                description=asked.description,
+                capture_manually=asked.capture_manually,
+                setup_only=asked.setup_only,
+                keep_method=asked.keep_method,
+                consent_actor_id=asked.consent_actor_id,
+                metadata=asked.metadata or None,
+                send_before_time=asked.send_before_time,
+            )
         )
 
-    async def _amended(
-        self, asked: IntentRequest, params: CreateIntentParams, refused: AmendableIntent
-    ) -> CreateIntentParams:
+    async def _amended(self, asked: IntentRequest, params: C, refused: AmendableIntent) -> C:
         """Put right what Stripe refused, and return what is asked for instead. Raises SellerNotPayable."""
         _logger.warning(
-            "the intent of %s is requested with a new key: Stripe refused its %s: %s",
+            "the attempt of %s is requested with a new key: Stripe refused its %s: %s",
             asked.payment_id,
             refused.param,
             refused.code,
@@ -146,7 +163,7 @@ class Creation:
         if refused.is_of_account:
             account = await self._sellers.payable_now(asked.tenant_id, asked.seller_id)
             return replace(params, account_id=account.stripe_account_id)
-        if refused.param in OPTIONAL:
+        if refused.is_of_detail:
             return replace(params, description="")
         # What was refused need not be what we asked for: the call may have been another copy's of this request.
         await self._customers.forget(asked.tenant_id, asked.payer_id, refused.customer_id)

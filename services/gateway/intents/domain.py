@@ -36,6 +36,9 @@ CONFIRMING: Final = frozenset({IntentState.REQUIRES_ACTION, IntentState.PROCESSI
 """With what it was confirmed with last, it may still succeed."""
 CANCELABLE: Final = CONFIRMABLE | {IntentState.REQUIRES_CAPTURE}
 
+TAKES: Final = frozenset({IntentState.PROCESSING, IntentState.REQUIRES_CAPTURE, IntentState.SUCCEEDED})
+"""States in which money is there, or on its way."""
+
 NOTICES_MAX: Final = 10
 """Of one attempt: events that nothing is done about. The oldest gives way."""
 
@@ -143,7 +146,8 @@ class Intent:
     needs_method_id: str = ""
     """The method that it kept, while its payment needs that."""
     is_released: bool = False
-    """It kept a method that its payment will not use: cancelled in our books, where Stripe cancels nothing."""
+    """It kept a method that its payment will not use, or its page is spent: cancelled in our books, as Stripe cancels
+    nothing."""
     decline_count: int = 0
     mismatch: str = ""
     """What Stripe's answer says differently from what was asked; empty when nothing."""
@@ -171,7 +175,20 @@ class Intent:
     @property
     def is_over(self) -> bool:
         """Whether it takes no money any more, so that the next attempt may begin."""
-        return self.state == IntentState.CANCELED or (self.is_setup and self.state == IntentState.SUCCEEDED)
+        is_kept = self.is_setup and self.state == IntentState.SUCCEEDED
+        return self.state == IntentState.CANCELED or is_kept or self.is_page_spent
+
+    @property
+    def is_page_to_be_read(self) -> bool:
+        """Whether its page may have come further than was seen: one that is over with does not change any more."""
+        lacks_intent = self.session_state is SessionState.COMPLETE and not self.intent_id
+        return self.session_state is SessionState.OPEN or lacks_intent
+
+    @property
+    def is_page_spent(self) -> bool:
+        """Whether its payer is done with its page, and the money that was on its way since did not come."""
+        waits = self.state == IntentState.REQUIRES_PAYMENT_METHOD
+        return self.session_state is SessionState.COMPLETE and waits
 
     @property
     def may_be_refunded(self) -> bool:
@@ -214,6 +231,17 @@ def _needs(attempt: Intent, needed: Intent | None) -> str:
     return attempt.method.payment_method_id
 
 
+def page_state(page: SessionState | None, intent: IntentState | None) -> IntentState:
+    """Return how an attempt stands by its page, if it is one, and by its intent, if there is one."""
+    if page is SessionState.EXPIRED:
+        return intent if intent is not None and intent in TAKES else IntentState.CANCELED
+    if intent is None:  # of a page that is complete it is still to be read
+        return IntentState.PROCESSING if page is SessionState.COMPLETE else IntentState.REQUIRES_PAYMENT_METHOD
+    if page is SessionState.OPEN and intent == IntentState.CANCELED:  # it makes another
+        return IntentState.REQUIRES_PAYMENT_METHOD
+    return intent
+
+
 def apply(before: Intent, facts: IntentFacts, *, currency_code: str) -> Intent:
     """Return the attempt after its intent was seen; a decline that was not seen before is counted."""
     declined = facts.error is not None and facts.error_mark not in ("", before.error_mark)
@@ -221,7 +249,7 @@ def apply(before: Intent, facts: IntentFacts, *, currency_code: str) -> Intent:
     return replace(
         before,
         intent_id=facts.intent_id,
-        state=IntentState.CANCELED if before.is_released else facts.state,
+        state=_state(before, facts),
         captured_minor=facts.captured_minor,
         capturable_minor=facts.capturable_minor,
         hold=(facts.hold or before.hold) if facts.capturable_minor else None,
@@ -241,6 +269,13 @@ def apply(before: Intent, facts: IntentFacts, *, currency_code: str) -> Intent:
     )
 
 
+def _state(before: Intent, facts: IntentFacts) -> IntentState:
+    took = facts.captured_minor or facts.capturable_minor
+    if before.is_released and not took:
+        return IntentState.CANCELED
+    return page_state(before.session_state, facts.state)
+
+
 def _mismatch(before: Intent, facts: IntentFacts, *, currency_code: str) -> str:
     """Return what Stripe has otherwise than it was asked for."""
     if facts.is_setup or (facts.amount_minor, facts.currency_code) == (before.amount_minor, currency_code):
@@ -255,7 +290,8 @@ def advances(before: Intent, facts: IntentFacts) -> bool:
     any other could be older than a decline seen since, unless nothing at all was seen since the intent was made.
     """
     return (
-        RANK[facts.state] > RANK[before.state]
+        before.session_state is not SessionState.OPEN  # what became of its page is to be read, too
+        and RANK[facts.state] > RANK[before.state]
         and (facts.state in NEVER_BACK or _is_untouched(before))
         and _is_same_amount(before, facts)
         and facts.captured_minor >= before.captured_minor
@@ -270,7 +306,7 @@ def advances(before: Intent, facts: IntentFacts) -> bool:
 def is_current(before: Intent, facts: IntentFacts) -> bool:
     """Whether a snapshot shows the intent as it was last seen."""
     return (
-        facts.state == (IntentState.SUCCEEDED if before.is_released else before.state)
+        _state(before, facts) == before.state
         and _is_same_amount(before, facts)
         and (facts.method is None or (before.method is not None and _same_method(before.method, facts.method)))
         and facts.captured_minor == before.captured_minor

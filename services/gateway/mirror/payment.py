@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
+from services.gateway.checkout.domain import SessionFacts, with_session
 from services.gateway.disputes.domain import Dispute
 from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed, with_needs
 from services.gateway.mirror.observation import Observation, conclude
@@ -101,6 +102,10 @@ class MirroredPayment:
         """Return the attempt whose intent this is."""
         return next((one for one in self.intents.values() if one.intent_id == intent_id), None)
 
+    def page_of(self, session_id: str) -> Intent | None:
+        """Return the attempt whose hosted page this is."""
+        return next((one for one in self.intents.values() if one.session_id == session_id), None)
+
     def has_refunds(self, attempt: int) -> bool:
         """Whether a refund of an attempt is known."""
         return any(one.attempt == attempt for one in self.refunds.values())
@@ -108,6 +113,11 @@ class MirroredPayment:
     def apply_intent(self, attempt: int, facts: IntentFacts) -> None:
         """Mirror an attempt's intent."""
         self.intents[attempt] = apply(self.intents[attempt], facts, currency_code=self.currency_code)
+        self.conclude()
+
+    def apply_session(self, attempt: int, facts: SessionFacts) -> None:
+        """Mirror an attempt's hosted page."""
+        self.intents[attempt] = with_session(self.intents[attempt], facts, currency_code=self.currency_code)
         self.conclude()
 
     def apply_refund(self, attempt: int, facts: RefundFacts) -> None:

@@ -12,6 +12,7 @@ from batzen.gateway.v1.intents_pb2_grpc import IntentServiceServicer
 from services.errors import FieldMissing
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.operation import CallResult
+from services.gateway.checkout.addresses import PageAddresses
 from services.gateway.errors import IntentNotFound, StripeUnavailable, WrongIntentState
 from services.gateway.intents.cancel import CancelIntent
 from services.gateway.intents.capture import CaptureIntent
@@ -52,6 +53,7 @@ class IntentServicer(IntentServiceServicer):
         calls: Calls,
         reader: MirrorReader,
         creation: Creation,
+        addresses: PageAddresses,
         provider: Provider,
         tenant_id: str,
     ) -> None:
@@ -59,6 +61,7 @@ class IntentServicer(IntentServiceServicer):
         self._calls = calls
         self._reader = reader
         self._creation = creation
+        self._addresses = addresses
         self._provider = provider
         self._tenant_id = tenant_id
         self._readings: SharedReadings[tuple[Observation, Json | None]] = SharedReadings()
@@ -154,7 +157,9 @@ class IntentServicer(IntentServiceServicer):
             intents=[intent_to_proto(one, currency_code=payment.currency_code) for one in payment.intents.values()],
         )
         latest = payment.latest
-        if request.with_secret and latest is not None and latest.intent_id and latest.state in CONFIRMABLE:
+        if request.with_secret and latest is not None and latest.session_id:  # its intent is its page's alone
+            response.checkout_url = await self._addresses.of(payment, latest)
+        elif request.with_secret and latest is not None and latest.intent_id and latest.state in CONFIRMABLE:
             intent = await self._secret(latest.intent_id, payment)
             response.client_secret = text(intent, "client_secret")
             redirect_url = redirect_of(intent)

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 
 from grpc import aio
 
-from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceServicer, add_CheckoutServiceServicer_to_server
+from batzen.gateway.v1.checkout_pb2_grpc import add_CheckoutServiceServicer_to_server
 from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceServicer, add_DisputeServiceServicer_to_server
 from batzen.gateway.v1.intents_pb2_grpc import add_IntentServiceServicer_to_server
 from batzen.gateway.v1.payment_methods_pb2_grpc import add_PaymentMethodServiceServicer_to_server
 from batzen.gateway.v1.refunds_pb2_grpc import add_RefundServiceServicer_to_server
 from batzen.gateway.v1.sellers_pb2_grpc import add_SellerServiceServicer_to_server
 from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceServicer, add_TransferServiceServicer_to_server
+from services.gateway.servicers.checkout import CheckoutServicer
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 
 
-class _Announced(CheckoutServiceServicer, DisputeServiceServicer, TransferServiceServicer):
+class _Announced(DisputeServiceServicer, TransferServiceServicer):
     """Services of which nothing is built: all of their RPCs answer UNIMPLEMENTED."""
 
 
@@ -28,6 +29,7 @@ class GatewayServicers:
     """One servicer for each service of which something is built."""
 
     intents: IntentServicer
+    checkout: CheckoutServicer
     payment_methods: PaymentMethodServicer
     refunds: RefundServicer
     sellers: SellerServicer
@@ -36,10 +38,10 @@ class GatewayServicers:
 def add_gateway_services(servicers: GatewayServicers, server: aio.Server) -> None:
     """Have a server answer the calls of all of them."""
     add_IntentServiceServicer_to_server(servicers.intents, server)
+    add_CheckoutServiceServicer_to_server(servicers.checkout, server)
     add_PaymentMethodServiceServicer_to_server(servicers.payment_methods, server)
     add_RefundServiceServicer_to_server(servicers.refunds, server)
     add_SellerServiceServicer_to_server(servicers.sellers, server)
     announced = _Announced()  # type: ignore[abstract]  # as its docstring says
-    add_CheckoutServiceServicer_to_server(announced, server)
     add_DisputeServiceServicer_to_server(announced, server)
     add_TransferServiceServicer_to_server(announced, server)

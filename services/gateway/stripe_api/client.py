@@ -55,6 +55,13 @@ THE_INTENT: Final = frozenset({"", "id", "intent", "payment_intent", "setup_inte
 
 PAYMENT_INTENTS: Final = "/v1/payment_intents"
 SETUP_INTENTS: Final = "/v1/setup_intents"
+SESSIONS: Final = "/v1/checkout/sessions"
+SESSION_EXPANDED: Final = [
+    "payment_intent.latest_charge",
+    "payment_intent.payment_method",
+    "setup_intent.payment_method",
+]
+"""So that one reading shows a hosted page and its intent as they stood in one moment."""
 
 PAGE_SIZE: Final = 100
 """As long as Stripe lets it be."""
@@ -247,11 +254,14 @@ class Provider:
 
         A list is up to date at once; a search is not, and is never asked.
         """
+        path, of_type = (SETUP_INTENTS, "setup_intent") if of_setup else (PAYMENT_INTENTS, "payment_intent")
+        return await self._of_customer(path, customer_id, since=since, of_type=of_type)
+
+    async def _of_customer(self, path: str, customer_id: str, *, since: datetime, of_type: str) -> list[Json]:
         begin = int((since - CLOCKS_APART_MAX).timestamp())
-        of_type = "setup_intent" if of_setup else "payment_intent"
         try:
             return await self._all(
-                SETUP_INTENTS if of_setup else PAYMENT_INTENTS,
+                path,
                 of_type=of_type,
                 may_be_missing=True,
                 customer=customer_id,
@@ -261,6 +271,31 @@ class Provider:
             if (refusal.metadata["code"], refusal.metadata["param"]) == (MISSING, "customer"):
                 return []
             raise StripeUnavailable from refusal
+
+    async def create_session(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
+        """Create a hosted page."""
+        return await self._change_session(SESSIONS, params, key=key, is_repeat=is_repeat)
+
+    async def expire_session(self, session_id: str, *, key: str, is_repeat: bool = False) -> Json:
+        """End a hosted page that is open; its intent is shown with it."""
+        path, params = f"{_session_path(session_id)}/expire", {"expand": SESSION_EXPANDED}
+        return await self._change_session(path, params, key=key, is_repeat=is_repeat)
+
+    async def retrieve_session(self, session_id: str) -> Json:
+        """Read a hosted page with its intent, as both stand in one moment."""
+        is_session = partial(outcomes.is_object, of_type="checkout.session")
+        return await self._get(_session_path(session_id), is_session, expand=SESSION_EXPANDED)
+
+    async def reread_session(self, session_id: str, refusal: StripeRefused) -> Json:
+        """Read the hosted page of a call that Stripe refused; as `reread_intent` does."""
+        if refusal.metadata["code"] == MISSING:
+            _logger.error("Stripe does not know session %s; is it the right account?", session_id)
+            raise StripeUnavailable from refusal
+        return await self.retrieve_session(session_id)
+
+    async def list_sessions(self, customer_id: str, *, since: datetime) -> list[Json]:
+        """Read a customer's hosted pages since then; none of one who is gone."""
+        return await self._of_customer(SESSIONS, customer_id, since=since, of_type="checkout.session")
 
     async def create_refund(self, params: Json, *, key: str, is_repeat: bool = False) -> Json:
         """Create a refund."""
@@ -291,6 +326,12 @@ class Provider:
         if got.kind is Kind.DECLINE:
             raise Declined(intent)
         return intent
+
+    async def _change_session(self, path: str, params: Json, *, key: str, is_repeat: bool) -> Json:
+        got = await self._post(path, params, key=key, is_repeat=is_repeat, of_type="checkout.session")
+        if got.is_replayed:
+            return await _now(self.retrieve_session(str(got.object["id"])))
+        return got.object
 
     async def _post(self, path: str, params: Json, *, key: str, is_repeat: bool, of_type: str) -> _Got:
         """Send until there is something to rely on, or the time is up. Each try sends the same under the same key.
@@ -423,6 +464,10 @@ def _intent_path(intent_id: str) -> str:
     if stripe_ids.is_setup(intent_id):
         return f"{SETUP_INTENTS}/{stripe_ids.in_path(intent_id, stripe_ids.SETUP_INTENT)}"
     return f"{PAYMENT_INTENTS}/{stripe_ids.in_path(intent_id, stripe_ids.INTENT)}"
+
+
+def _session_path(session_id: str) -> str:
+    return f"{SESSIONS}/{stripe_ids.in_path(session_id, stripe_ids.CHECKOUT_SESSION)}"
 
 
 async def _now(reading: Awaitable[Json]) -> Json:

@@ -68,14 +68,16 @@ class NotSent(Exception):
         self.is_away = is_away
 
 
-_MADE_TO_PAY: Final = frozenset({"payment_intents", "customers", "setup_intents", "checkout"})
-_PAYING: Final = frozenset({"intent.create", "intent.confirm"})
+SESSIONS: Final = "checkout.sessions"
+"""The only collection of two segments, `checkout/sessions`."""
+_MADE_TO_PAY: Final = frozenset({"payment_intents", "customers", "setup_intents", SESSIONS})
+_PAYING: Final = frozenset({"intent.create", "intent.confirm", "checkout.create"})
 _RECONCILED: Final = frozenset({"balance_transactions", "payouts", "events", "reporting"})
 
 
 def endpoint_of(method: str, path: str) -> Endpoint:
     """Return what a call counts as: `GET`, `/v1/payment_intents/pi_123`."""
-    collection, *rest = path.removeprefix("/v1/").split("/")
+    collection, *rest = path.removeprefix("/v1/").replace("checkout/sessions", SESSIONS, 1).split("/")
     step = rest[-1] if len(rest) > 1 else ""
     name = " ".join(filter(None, (method.upper(), collection, "one" if rest else "", step)))
     if method.upper() == "GET":

@@ -5,12 +5,14 @@ Most do: they follow an answer that we had. Such an event is done as soon as it 
 
 from __future__ import annotations
 
+from services.gateway.checkout.domain import shows_session
 from services.gateway.intents import domain
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import ON_ITS_WAY
 from services.gateway.stripe_api.intent_objects import attempt_facts
 from services.gateway.stripe_api.objects import REFUND_STATES, amount, refund_facts
+from services.gateway.stripe_api.session_objects import session_facts
 from services.shared.codec import Json
 from services.shared.states import IntentState
 
@@ -23,6 +25,8 @@ def is_current(payment: MirroredPayment, shown: Json) -> bool:
                 return _is_intent_current(payment, shown)
             case "refund":
                 return _is_refund_current(payment, shown)
+            case "checkout.session":
+                return _is_session_current(payment, shown)
             case "charge":
                 return _is_charge_current(payment, shown)
     except (LookupError, AttributeError, TypeError, ValueError):
@@ -34,6 +38,12 @@ def _is_intent_current(payment: MirroredPayment, shown: Json) -> bool:
     facts = attempt_facts(shown)
     intent = payment.intent_of(facts.intent_id)
     return intent is not None and domain.is_current(intent, facts)
+
+
+def _is_session_current(payment: MirroredPayment, shown: Json) -> bool:
+    facts = session_facts(shown)
+    page = payment.page_of(facts.session_id)
+    return page is not None and shows_session(page, facts)
 
 
 def _is_refund_current(payment: MirroredPayment, shown: Json) -> bool:

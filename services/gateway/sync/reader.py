@@ -7,7 +7,9 @@ from contextlib import suppress
 from datetime import datetime
 
 from services.gateway.call_log.engine import WAIT_MAX_S, Calls
+from services.gateway.checkout.claims import Claim
 from services.gateway.errors import IntentNotFound, StripeUnavailable
+from services.gateway.intents.attempts import apply_page
 from services.gateway.intents.domain import IntentFacts, advances, is_current
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
@@ -15,10 +17,12 @@ from services.gateway.mirror.store import Store
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.intent_objects import attempt_facts
 from services.gateway.stripe_api.objects import disputes_in, reference, refund_facts
+from services.gateway.stripe_api.session_objects import intent_in
 from services.runtime import crash_points
 from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
 from services.shared.codec import Json
+from services.shared.states import AttemptKind
 
 
 class MirrorReader:
@@ -53,9 +57,18 @@ class MirrorReader:
         return observation
 
     async def read_again(
-        self, tenant_id: str, payment_id: str, *, origin: str, with_disputes: bool = False
+        self,
+        tenant_id: str,
+        payment_id: str,
+        *,
+        origin: str,
+        with_disputes: bool = False,
+        claim: Claim | None = None,
     ) -> tuple[Observation, Json | None]:
-        """Do as `resync`, and return the latest attempt's intent too, secrets included."""
+        """Do as `resync`, and return the latest attempt's intent too, secrets included; nothing of a hosted page's.
+
+        `claim` is of an intent that may be a page's which does not show it yet.
+        """
         payment = await self._acquire(tenant_id, payment_id)
         before = payment.observation.mirror_version
         latest: Json | None = None
@@ -63,20 +76,32 @@ class MirrorReader:
             with suppress(StripeUnavailable):  # what stays unknown is observed as unknown, and the reading goes on
                 await self._calls.settle_open(self._store, payment)
             for attempt in sorted(payment.intents):
-                if not payment.intents[attempt].intent_id:
+                if not payment.intents[attempt].is_made:
                     continue
-                latest = await self._read(payment, attempt, with_disputes=with_disputes)
+                shown = await self._read(payment, attempt, with_disputes=with_disputes, claim=claim)
+                latest = {} if payment.intents[attempt].session_id else shown
             if latest is None:
                 raise IntentNotFound
             await self._save(payment, before, origin=origin)
         return payment.observation, latest
 
-    async def _read(self, payment: MirroredPayment, attempt: int, *, with_disputes: bool) -> Json:
-        """Mirror what Stripe shows of one attempt, and return its intent."""
-        intent_id = payment.intents[attempt].intent_id
-        shown = await crash_points.call("observe.stripe", self._provider.retrieve_attempt(intent_id))
+    async def bind(self, tenant_id: str, claim: Claim, *, origin: str) -> str | None:
+        """Read the hosted page that an intent claims to be of, deliver what is new, and return its payment if it is."""
+        payment = await self._store.read(tenant_id, claim.payment_id)
+        page = payment.intents.get(claim.attempt) if payment is not None else None
+        if page is None or page.kind is not AttemptKind.CHECKOUT_SESSION or page.intent_id:
+            return None
+        await self.read_again(tenant_id, claim.payment_id, origin=origin, claim=claim)
+        return await self.payment_of(tenant_id, claim.intent_id)
+
+    async def _read(self, payment: MirroredPayment, attempt: int, *, with_disputes: bool, claim: Claim | None) -> Json:
+        """Mirror what Stripe shows of one attempt, and return its intent; nothing where there is none."""
+        shown = await crash_points.call("observe.stripe", self._shown(payment, attempt, claim))
+        if not shown:
+            return shown
         payment.apply_intent(attempt, attempt_facts(shown))
         intent = payment.intents[attempt]
+        intent_id = intent.intent_id
         # What is released of a hold counts as given back on its charge; without a capture there is nothing to refund.
         may_be_refunded = intent.captured_minor > 0 and intent.refunded_at_stripe_minor > 0
         if may_be_refunded or payment.has_refunds(attempt):
@@ -87,6 +112,21 @@ class MirrorReader:
             disputes = disputes_in(found, currency_code=payment.currency_code, captured_minor=intent.captured_minor)
             payment.apply_disputes(attempt, disputes)
         return shown
+
+    async def _shown(self, payment: MirroredPayment, attempt: int, claim: Claim | None) -> Json:
+        """Return the intent of an attempt as Stripe shows it now, after its page; nothing where there is none."""
+        one = payment.intents[attempt]
+        if one.is_page_to_be_read:
+            session = await self._provider.retrieve_session(one.session_id)
+            one = apply_page(payment, attempt, session)
+            if intent := intent_in(session):
+                return intent
+        if one.intent_id:
+            return await self._provider.retrieve_attempt(one.intent_id)
+        if claim is None or claim.attempt != attempt:
+            return {}
+        claimed = await self._provider.retrieve_attempt(claim.intent_id)
+        return claimed if claim.is_borne_out_by(claimed) else {}
 
     async def notice(
         self, tenant_id: str, payment_id: str, shown: Json, event_type: str, *, is_over: bool, origin: str

@@ -71,6 +71,11 @@ ACTIONS: Mapping[str, Action] = {
     "refund.created": Action.REREAD,
     "refund.failed": Action.REREAD,
     "refund.updated": Action.REREAD,
+    # A page that is complete need not be paid: what came of it says its intent.
+    "checkout.session.async_payment_failed": Action.REREAD,
+    "checkout.session.async_payment_succeeded": Action.REREAD,
+    "checkout.session.completed": Action.REREAD,
+    "checkout.session.expired": Action.REREAD,
     "charge.dispute.closed": Action.DISPUTE,
     "charge.dispute.created": Action.DISPUTE,
     "charge.dispute.funds_reinstated": Action.DISPUTE,
@@ -110,11 +115,6 @@ ACTIONS: Mapping[str, Action] = {
     "transfer.created": Action.IGNORE,
     "transfer.reversed": Action.IGNORE,
     "transfer.updated": Action.IGNORE,
-    # We open no sessions; and what is paid in one has payment_intent events.
-    "checkout.session.async_payment_failed": Action.IGNORE,
-    "checkout.session.async_payment_succeeded": Action.IGNORE,
-    "checkout.session.completed": Action.IGNORE,
-    "checkout.session.expired": Action.IGNORE,
     # Money on its way to a bank as it should be; or stopped by somebody who knows why.
     "payout.canceled": Action.IGNORE,
     "payout.created": Action.IGNORE,
@@ -212,8 +212,8 @@ def read(body: bytes) -> Event:
 
 def stripe_ids(held: Json) -> list[str]:
     """Return the ids under which the payment of an object may be stored, the likeliest first."""
-    found = [id_of(held.get("payment_intent")), id_of(held.get("id")), id_of(held.get("charge"))]
-    return [stripe_id for stripe_id in found if stripe_id is not None]
+    named = (held.get(name) for name in ("payment_intent", "setup_intent", "id", "charge"))
+    return [stripe_id for value in named if (stripe_id := id_of(value)) is not None]
 
 
 def _subject(held: Json) -> str | None:

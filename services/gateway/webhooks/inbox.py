@@ -22,6 +22,7 @@ import asyncpg
 
 from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.gateway.call_log import backoff
+from services.gateway.checkout.claims import claim_of
 from services.gateway.errors import IntentNotFound
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.payment_methods.kept_methods import KeptMethods
@@ -244,11 +245,11 @@ class Inbox:
         """Make true what the events of a run say; returns why nothing was done, or nothing."""
         if run.waiting[0].action in OF_NO_PAYMENT:
             return await self._apply_to_person(tenant_id, run.waiting)
-        payment_id = await self._payment_of(tenant_id, run.waiting)
-        if payment_id is None:
-            return "" if await self._setups.observe(tenant_id, run.waiting[0].subject) else self._early(run)
-        call_context.about(payment_id)
         try:
+            payment_id = await self._payment_of(tenant_id, run.waiting) or await self._bound(tenant_id, run.waiting)
+            if payment_id is None:
+                return "" if await self._setups.observe(tenant_id, run.waiting[0].subject) else self._early(run)
+            call_context.about(payment_id)
             await self._notice(tenant_id, payment_id, run.waiting)
             snapshots = [event for event in run.waiting if event.action is not Action.NOTICE]
             if not await self._advance(tenant_id, payment_id, snapshots):
@@ -304,6 +305,14 @@ class Inbox:
             payment_id = await self._reader.payment_of(tenant_id, stripe_id)
             if payment_id is not None:
                 return payment_id
+        return None
+
+    async def _bound(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
+        """Return the payment of a hosted page whose intent the events are of, which they show before the page does."""
+        for event in waiting_events:
+            claim = claim_of(event.object)
+            if claim is not None and event.account is None:
+                return await self._reader.bind(tenant_id, claim, origin=f"webhook {event.type}")
         return None
 
     def _early(self, run: _Run) -> str:

@@ -14,8 +14,13 @@ from google.protobuf.message import Message
 
 def request_hash(request: Message, *excluded: str) -> bytes:
     """Return a hash of the fields that are set, but for the request id and those `excluded`, 32 bytes."""
-    content = type(request)()
-    content.CopyFrom(request)
-    for name in ("request_id", *excluded):
+    return content_hash(request, "request_id", *excluded)
+
+
+def content_hash(message: Message, *excluded: str) -> bytes:
+    """Return a hash of the fields that are set, but for those `excluded`, 32 bytes."""
+    content = type(message)()
+    content.CopyFrom(message)
+    for name in excluded:
         content.ClearField(name)
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
