@@ -26,8 +26,12 @@ def attempt(
     decline: Decline | None,
     authenticated: bool,
     pending: bool = False,
+    held: Object | None = None,
 ) -> Object:
-    """Create the charge of a confirmed intent, and emit its event: succeeded or failed, unless it is `pending`."""
+    """Create the charge of a confirmed intent, and emit its event: succeeded or failed, unless it is `pending`.
+
+    `held` is what the card's details say of a hold.
+    """
     card = world.cards[method["id"]]
     manual = intent["capture_method"] == "manual"
     ok = decline is None
@@ -63,7 +67,9 @@ def attempt(
         "paid": status == "succeeded",
         "payment_intent": intent["id"],
         "payment_method": method["id"],
-        "payment_method_details": _details(method, card, charged=intent["amount"], authenticated=authenticated)
+        "payment_method_details": _details(
+            method, card, charged=intent["amount"], authenticated=authenticated, held=held or {}
+        )
         if card.kind == "card"
         else banks.of_charge(world, method, card),
         "radar_options": {},
@@ -105,26 +111,56 @@ def take_up(world: World, charge: Object) -> None:
 
 def settle(world: World, charge: Object, *, announce: bool) -> None:
     """Give a captured charge its balance transaction, transfer and application fee; a second call changes nothing."""
-    if charge["id"] in world.settled:
-        return
+    if charge["id"] not in world.settled:
+        fee: int | None = charge["application_fee_amount"]
+        settle_capture(world, charge, amount=charge["amount_captured"], fee=fee, announce=announce)
+
+
+def settle_capture(world: World, charge: Object, *, amount: int, fee: int | None, announce: bool) -> None:
+    """Book one capture of a charge: each has a balance transaction, transfer and application fee of its own.
+
+    The charge names those of the last one (U).
+    """
     world.settled.add(charge["id"])
-    amount = charge["amount_captured"]
-    fee = (amount * _FEE_PER_MILLE + 500) // 1000 + _FEE_FIXED_MINOR
+    processing_fee = (amount * _FEE_PER_MILLE + 500) // 1000 + _FEE_FIXED_MINOR
     changes: Object = {
-        "balance_transaction": entry(world, charge, kind="charge", amount=amount, fee=fee)["id"],
+        "balance_transaction": entry(world, charge, kind="charge", amount=amount, fee=processing_fee)["id"],
     }
     if charge["transfer_data"] is not None:
-        transfer = _transfer(world, charge)
+        transfer = _transfer(world, charge, amount=amount)
         changes["transfer"] = transfer["id"]
         world.emit("transfer.created", transfer)
-        if charge["application_fee_amount"]:
-            application_fee = _application_fee(world, charge)
+        if fee:
+            # The fee cannot exceed what was captured.
+            application_fee = _application_fee(world, charge, amount=min(fee, amount))
             changes["application_fee"] = application_fee["id"]
             world.emit("application_fee.created", application_fee)
     previous = {name: charge.get(name) for name in changes}
     charge.update(changes)
     if announce:
         world.emit("charge.updated", charge, previous=previous)
+
+
+def captures_of(world: World, charge: Object) -> list[Object]:
+    """Return the balance transactions of a charge's captures, oldest first."""
+    entries = world.by_field("balance_transaction", field="source", value=charge["id"])
+    return [found for found in entries if found["type"] == "charge"]
+
+
+def is_captured_often(charge: Object) -> bool:
+    """Whether a charge may be captured in several parts."""
+    card = charge["payment_method_details"].get("card", {})
+    return bool(card.get("multicapture", {}).get("status") == "available")
+
+
+def count_refunded(charge: Object, amount: int = 0) -> None:
+    """Count `amount` (minor units, negative for a refund that failed) as given back to the payer.
+
+    What a hold's only capture leaves counts as refunded too; what is left after several does not.
+    """
+    charge["amount_refunded"] += amount
+    whole = charge["amount_captured"] if is_captured_often(charge) else charge["amount"]
+    charge["refunded"] = charge["captured"] and charge["amount_refunded"] >= whole
 
 
 def entry(world: World, source: Object, *, kind: str, amount: int, fee: int = 0) -> Object:
@@ -225,13 +261,13 @@ def list_fees(world: World, params: dict[str, Any]) -> Object:
     )
 
 
-def _transfer(world: World, charge: Object) -> Object:
+def _transfer(world: World, charge: Object, *, amount: int) -> Object:
     transfer_id = world.new_id("transfer")
-    amount = charge["transfer_data"]["amount"]
+    part = charge["transfer_data"]["amount"]
     transfer: Object = {
         "id": transfer_id,
         "object": "transfer",
-        "amount": charge["amount_captured"] if amount is None else amount,
+        "amount": amount if part is None else part,
         "amount_reversed": 0,
         "balance_transaction": None,
         "created": world.clock.seconds(),
@@ -252,10 +288,8 @@ def _transfer(world: World, charge: Object) -> Object:
     return world.add(transfer)
 
 
-def _application_fee(world: World, charge: Object) -> Object:
+def _application_fee(world: World, charge: Object, *, amount: int) -> Object:
     fee_id = world.new_id("application_fee")
-    # The fee cannot exceed what was captured.
-    amount = min(charge["application_fee_amount"], charge["amount_captured"])
     fee: Object = {
         "id": fee_id,
         "object": "application_fee",
@@ -314,7 +348,7 @@ def outcome(decline: Decline | None) -> Object:
     }
 
 
-def _details(method: Object, card: Card, *, charged: int, authenticated: bool) -> Object:
+def _details(method: Object, card: Card, *, charged: int, authenticated: bool, held: Object) -> Object:
     known = method["card"]
     three_d_secure: Object = {
         "authentication_flow": "challenge",
@@ -350,4 +384,4 @@ def _details(method: Object, card: Card, *, charged: int, authenticated: bool) -
         "transaction_link_id": None,
         "wallet": None,
     }
-    return {"card": details, "type": "card"}
+    return {"card": details | held, "type": "card"}

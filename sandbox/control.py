@@ -212,6 +212,10 @@ class SandboxControl:
         """Cancel as from the dashboard."""
         return await self.post(f"/intents/{intent_id}/cancel")
 
+    async def lapse_hold(self, intent_id: str) -> dict[str, Any]:
+        """Let a hold lapse now, without moving the clock; returns the intent."""
+        return await self.post(f"/intents/{intent_id}/lapse")
+
     async def refund(self, intent_id: str, **params: Any) -> dict[str, Any]:
         """Refund as from the dashboard: `amount`, `reverse_transfer`, `refund_application_fee`, `metadata`."""
         return await self.post(f"/intents/{intent_id}/refund", **params)

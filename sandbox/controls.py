@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox import accounts, charging, customers, debits, disputes, hooks, lifecycle, methods, refunds, sessions
+from sandbox import accounts, charging, customers, debits, disputes, holds, hooks, lifecycle, methods, refunds, sessions
 from sandbox.declines import GENERIC
 from sandbox.delivery import Switches
 from sandbox.errors import ApiError
@@ -57,6 +57,7 @@ class Controls:
             ("POST", "/intents/{id}/force", self.force),
             ("POST", "/intents/{id}/finish", self.finish),
             ("POST", "/intents/{id}/cancel", self.cancel),
+            ("POST", "/intents/{id}/lapse", self.lapse),
             ("POST", "/intents/{id}/refund", self.refund),
             ("POST", "/intents/{id}/dispute", self.dispute),
             ("POST", "/sessions/{id}/expire", self.expire_session),
@@ -204,6 +205,12 @@ class Controls:
     async def cancel(self, request: Request, given: dict[str, Any]) -> Any:
         intent_id, world, _ = self._intent(request)
         return lifecycle.cancel(world, given, intent_id)
+
+    async def lapse(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let a hold lapse before its time."""
+        _, world, intent = self._intent(request)
+        holds.lapse(world, intent)
+        return intent
 
     async def refund(self, request: Request, given: dict[str, Any]) -> Any:
         intent_id, world, _ = self._intent(request)

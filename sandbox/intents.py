@@ -218,6 +218,7 @@ def _new(world: World, params: dict[str, Any], *, currency: str, automatic: Obje
                 "network": None,
                 "request_three_d_secure": "automatic",
             }
+            | params.get("payment_method_options", {}).get("card", {})
         },
         "payment_method_types": kinds(params | {"currency": currency}, automatic=automatic),
         "processing": None,

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox import charging, checkout, debits, hooks, lifecycle, outcomes, refunds
+from sandbox import charging, checkout, debits, holds, hooks, outcomes, refunds
 from sandbox.banks import TEST_METHODS
 from sandbox.state import Sandbox
 from sandbox.world import World
@@ -110,6 +110,7 @@ def dump(world: World) -> dict[str, Any]:
         "parts": [[*key, [obj["id"] for obj in rows]] for key, rows in world.parts.items()],
         "intent_data": world.intent_data,
         "declining": world.declining,
+        "split_by_capture": world.split_by_capture,
         "mandates": world.mandates,
         "secrets": world.secrets,
         "configured": sorted(world.configured),
@@ -130,6 +131,7 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
         world.parts[object_id, field] = [obj for each in ids if (obj := world.find(each)) is not None]
     world.intent_data.update(kept["intent_data"])
     world.declining.update(kept["declining"])
+    world.split_by_capture.update(kept["split_by_capture"])
     world.mandates.update(kept["mandates"])
     world.secrets.update({endpoint_id: tuple(secrets) for endpoint_id, secrets in kept["secrets"].items()})
     world.configured.update(kept["configured"])
@@ -144,7 +146,7 @@ def _take_up(world: World) -> None:
         if session["status"] == "open":
             checkout.arm(world, session)
     for intent in world.all("payment_intent"):
-        lifecycle.take_up(world, intent)
+        holds.take_up(world, intent)
         pending = debits.pending_charge(world, intent)
         if pending is not None:
             debits.arm(world, intent, pending)

@@ -1,14 +1,12 @@
-"""The life of a PaymentIntent: confirm, authenticate, capture, cancel, lapse; each move with Stripe's events."""
+"""The life of a PaymentIntent: confirm, authenticate, cancel; each move with Stripe's events."""
 
 from typing import Any
 
-from sandbox import banks, challenge, charging, debits, mandates, methods, outcomes
+from sandbox import banks, challenge, charging, debits, holds, mandates, methods, outcomes
 from sandbox.declines import UNATTENDED, Decline
 from sandbox.errors import ApiError, unexpected_state
-from sandbox.world import Object, World, merge_metadata, snapshot
+from sandbox.world import Object, World, snapshot
 
-EXPIRY = "expiry"  # the label of lapsing authorisations on the agenda
-_HOLD_S = 7 * 86_400  # how long an uncaptured authorisation holds
 _CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CANCELABLE = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action", "processing")
 
@@ -41,7 +39,7 @@ def confirm(world: World, intent: Object, params: dict[str, Any]) -> None:
         intent["last_payment_error"] = None
         challenge.ask(world, intent, return_url=params.get("return_url"))
         return
-    _take(world, intent, method, authenticated=False)
+    _take(world, intent, method, authenticated=False, off_session=off_session)
 
 
 def authenticate(world: World, intent: Object, *, succeed: bool) -> None:
@@ -59,56 +57,6 @@ def authenticate(world: World, intent: Object, *, succeed: bool) -> None:
             raise
 
 
-def capture(world: World, params: dict[str, Any], intent_id: str) -> Object:
-    """Capture a hold, all or less; the rest is released. Several captures are not modelled."""
-    intent = world.get("payment_intent", intent_id, param="intent")
-    if intent["status"] != "requires_capture":
-        raise unexpected_state(
-            f"This PaymentIntent could not be captured because it has a status of {intent['status']}. Only a "
-            "PaymentIntent with one of the following statuses may be captured: requires_capture.",
-            intent=snapshot(intent),
-        )
-    amount: int = params["amount_to_capture"] if "amount_to_capture" in params else intent["amount_capturable"]
-    if amount < 1:
-        raise ApiError(
-            "This value must be greater than or equal to 1.",
-            code="parameter_invalid_integer",
-            param="amount_to_capture",
-        )
-    if amount > intent["amount_capturable"]:
-        raise ApiError(
-            "The amount_to_capture is greater than the amount you can capture for this charge.",
-            code="amount_too_large",
-            param="amount_to_capture",
-        )
-    fee: int | None = intent["application_fee_amount"]
-    if "application_fee_amount" in params:
-        fee = int(params["application_fee_amount"])
-        if intent["transfer_data"] is None or not 0 <= fee <= amount:
-            raise ApiError("Fees must be less than or equal to the charge amount.", param="application_fee_amount")
-    part = params.get("transfer_data", {}).get("amount")
-    if part is not None and (intent["transfer_data"] is None or fee is not None or not 1 <= part <= amount):
-        raise ApiError("The transfer amount does not fit this charge.", param="transfer_data[amount]")
-    charge = world.get("charge", intent["latest_charge"])
-    charge.update(
-        captured=True,
-        amount_captured=amount,
-        # What is not captured goes back to the payer and counts as refunded on the charge, without a refund object.
-        amount_refunded=charge["amount"] - amount,
-        application_fee_amount=fee,
-    )
-    if part is not None:
-        intent["transfer_data"]["amount"] = charge["transfer_data"]["amount"] = part
-    if "metadata" in params:
-        intent["metadata"] = merge_metadata(intent["metadata"], params["metadata"])
-    intent.update(status="succeeded", amount_capturable=0, amount_received=amount, application_fee_amount=fee)
-    charging.settle(world, charge, announce=False)
-    world.emit("charge.captured", charge)
-    world.emit("payment_intent.succeeded", intent)
-    outcomes.dispute_later(world, charge)
-    return intent
-
-
 def cancel(world: World, params: dict[str, Any], intent_id: str) -> Object:
     intent = world.get("payment_intent", intent_id, param="intent")
     if intent["status"] not in _CANCELABLE:
@@ -118,17 +66,12 @@ def cancel(world: World, params: dict[str, Any], intent_id: str) -> Object:
             intent=snapshot(intent),
         )
     debits.check_not_pending(world, intent)
-    _cancel(world, intent, reason=params.get("cancellation_reason"), charge_event="charge.refunded")
+    reason = params.get("cancellation_reason")
+    if intent["status"] == "requires_capture":
+        holds.release(world, intent, reason=reason, charge_event="charge.refunded")
+    else:
+        outcomes.canceled(world, intent, reason=reason)
     return intent
-
-
-def take_up(world: World, intent: Object) -> None:
-    """Let a hold lapse when its time comes: after it was made, and after a restart."""
-    if intent["status"] != "requires_capture":
-        return
-    charge = world.get("charge", intent["latest_charge"])
-    lapses = charge["created"] + _HOLD_S
-    world.later(lapses - world.clock.now(), lambda: _lapse(world, intent, charge), label=EXPIRY)
 
 
 def force_success(world: World, intent: Object, method: Object) -> None:
@@ -162,26 +105,33 @@ def _start_over(intent: Object, method: Object) -> None:
     )
 
 
-def _take(world: World, intent: Object, method: Object, *, authenticated: bool) -> None:
+def _take(world: World, intent: Object, method: Object, *, authenticated: bool, off_session: bool = False) -> None:
     """Take the money, or send for it where the outcome comes later."""
     card = world.cards[method["id"]]
     if card.takes_s:
         debits.begin(world, intent, method)
     else:
         decline = methods.charge_refusal(world, method)
-        _charge(world, intent, method, decline=decline, authenticated=authenticated)
+        _charge(world, intent, method, decline=decline, authenticated=authenticated, off_session=off_session)
 
 
-def _charge(world: World, intent: Object, method: Object, *, decline: Decline | None, authenticated: bool) -> None:
+def _charge(
+    world: World,
+    intent: Object,
+    method: Object,
+    *,
+    decline: Decline | None,
+    authenticated: bool,
+    off_session: bool = False,
+) -> None:
     if decline is not None:
         _decline(world, intent, method, decline=decline, authenticated=authenticated)
     intent.update(last_payment_error=None, next_action=None)
-    charge = charging.attempt(world, intent, method, decline=None, authenticated=authenticated)
+    held = holds.terms(world, intent, method, off_session=off_session)
+    charge = charging.attempt(world, intent, method, decline=None, authenticated=authenticated, held=held)
     outcomes.keep_method(world, intent, method)
     if intent["capture_method"] == "manual":
-        intent.update(status="requires_capture", amount_capturable=intent["amount"])
-        world.emit("payment_intent.amount_capturable_updated", intent)
-        take_up(world, intent)
+        holds.begin(world, intent)
     else:
         outcomes.paid(world, intent, charge)
 
@@ -193,23 +143,3 @@ def _decline(world: World, intent: Object, method: Object, *, decline: Decline, 
     raise methods.declined(
         decline, charge=charge["id"], payment_intent=snapshot(intent), payment_method=snapshot(method)
     )
-
-
-def _lapse(world: World, intent: Object, charge: Object) -> None:
-    if intent["status"] == "requires_capture" and intent["latest_charge"] == charge["id"]:
-        _cancel(world, intent, reason="automatic", charge_event="charge.expired")
-
-
-def _cancel(world: World, intent: Object, *, reason: str | None, charge_event: str) -> None:
-    if intent["status"] == "requires_capture":
-        charge = world.get("charge", intent["latest_charge"])
-        charge.update(refunded=True, amount_refunded=charge["amount"])
-        world.emit(charge_event, charge)
-    intent.update(
-        status="canceled",
-        amount_capturable=0,
-        canceled_at=world.clock.seconds(),
-        cancellation_reason=reason,
-        next_action=None,
-    )
-    world.emit("payment_intent.canceled", intent)

@@ -16,6 +16,7 @@ from sandbox import (
     customers,
     disputes,
     events,
+    holds,
     hooks,
     intents,
     lifecycle,
@@ -77,7 +78,8 @@ OPERATIONS = (
         """amount currency customer payment_method confirm capture_method description metadata receipt_email return_url
         off_session error_on_requires_action setup_future_usage statement_descriptor_suffix transfer_group
         application_fee_amount transfer_data.destination transfer_data.amount automatic_payment_methods use_stripe_sdk
-        allowed_payment_method_types excluded_payment_method_types mandate_data expand""",
+        allowed_payment_method_types excluded_payment_method_types mandate_data expand
+        payment_method_options.card.request_extended_authorization payment_method_options.card.request_multicapture""",
     ),
     _operation("get /v1/payment_intents", intents.list_all, f"{_DATED} customer"),
     _operation("get /v1/payment_intents/{intent}", intents.retrieve, "client_secret expand"),
@@ -95,8 +97,8 @@ OPERATIONS = (
     ),
     _operation(
         "post /v1/payment_intents/{intent}/capture",
-        lifecycle.capture,
-        "amount_to_capture application_fee_amount transfer_data.amount metadata expand",
+        holds.capture,
+        "amount_to_capture application_fee_amount final_capture transfer_data.amount metadata expand",
     ),
     _operation(
         "post /v1/payment_intents/{intent}/cancel",
@@ -116,7 +118,8 @@ OPERATIONS = (
         payment_intent_data.application_fee_amount payment_intent_data.capture_method payment_intent_data.description
         payment_intent_data.metadata payment_intent_data.receipt_email payment_intent_data.setup_future_usage
         payment_intent_data.statement_descriptor_suffix payment_intent_data.transfer_data
-        payment_intent_data.transfer_group payment_method_options.card.request_multicapture""",
+        payment_intent_data.transfer_group payment_method_options.card.request_extended_authorization
+        payment_method_options.card.request_multicapture""",
     ),
     _operation("get /v1/checkout/sessions", sessions.list_all, f"{_DATED} customer payment_intent status"),
     _operation("get /v1/checkout/sessions/{session}", sessions.retrieve, "expand"),

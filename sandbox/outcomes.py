@@ -46,6 +46,18 @@ def back_to_method(world: World, intent: Object, error: Object) -> None:
     world.emit("payment_intent.payment_failed", intent)
 
 
+def canceled(world: World, intent: Object, *, reason: str | None) -> None:
+    """It will never take money."""
+    intent.update(
+        status="canceled",
+        amount_capturable=0,
+        canceled_at=world.clock.seconds(),
+        cancellation_reason=reason,
+        next_action=None,
+    )
+    world.emit("payment_intent.canceled", intent)
+
+
 def take_up(world: World, charge: Object) -> None:
     """Let a dispute that was about to be opened be opened after a restart."""
     if charge["captured"] and charge["status"] == "succeeded" and not charge["disputed"]:

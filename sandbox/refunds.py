@@ -47,7 +47,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
         _reverse_transfer(world, charge, refund)
     if return_fee:
         _return_fee(world, charge, refund)
-    _count(charge, amount)
+    charging.count_refunded(charge, amount)
     world.emit("refund.created", refund)
     world.emit("charge.refunded", charge)
     return refund
@@ -112,7 +112,7 @@ def _charge(world: World, params: dict[str, Any]) -> Object:
         raise ApiError(f"Charge {charge['id']} did not succeed, so it cannot be refunded.", param="charge")
     if charge["refunded"]:
         raise ApiError(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
-    if not charge["captured"]:
+    if not charge["amount_captured"]:
         raise ApiError(
             f"Charge {charge['id']} has not been captured. Cancel its PaymentIntent to release the funds.",
             code="payment_intent_unexpected_state",
@@ -172,11 +172,6 @@ def _new(world: World, params: dict[str, Any], *, charge: Object, amount: int) -
     }
 
 
-def _count(charge: Object, amount: int) -> None:
-    charge["amount_refunded"] += amount
-    charge["refunded"] = charge["amount_refunded"] >= charge["amount"]
-
-
 def _succeed(world: World, refund: Object) -> None:
     refund.update(status="succeeded", pending_reason=None)
     refund["balance_transaction"] = _entry(world, refund, kind="refund", amount=-refund["amount"])
@@ -187,7 +182,7 @@ def _fail(world: World, refund: Object, charge: Object) -> None:
     """Let a succeeded refund fail: the money comes back to the platform, the reversed transfer does not return."""
     refund.update(status="failed", failure_reason="unknown")
     refund["failure_balance_transaction"] = _entry(world, refund, kind="refund_failure", amount=refund["amount"])
-    _count(charge, -refund["amount"])
+    charging.count_refunded(charge, -refund["amount"])
     world.emit("refund.failed", refund)
     _changed(world, refund, previous={"status": "succeeded"})
 

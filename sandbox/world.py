@@ -39,7 +39,7 @@ _PREFIX = {
 _ID_LENGTH = 24  # characters after the prefix
 _ID_LENGTH_OF = {"checkout.session": 58}
 # Lists are filtered by these; without an index each list would walk every object of a long benchmark.
-_INDEXED = ("payment_intent", "setup_intent", "charge", "customer", "source")
+_INDEXED = ("payment_intent", "setup_intent", "charge", "customer", "source", "source_transaction")
 _METADATA_KEYS_MAX = 50
 _METADATA_KEY_MAX = 40  # characters, as the next
 _METADATA_VALUE_MAX = 500
@@ -77,6 +77,7 @@ class World:
         self.cause = Cause()
         self.cards: dict[str, Card] = {}  # payment method id → the test card behind it
         self.declining: dict[str, Object] = {}  # payment method id → the refusals ordered for it
+        self.split_by_capture: dict[str, list[str]] = {}  # charge id → what each capture has to say of its split
         self.mandates: dict[str, str] = {}  # payment method id → its mandate
         self.set_up: set[str] = set()  # payment methods authenticated for off-session use
         self.used_up: set[str] = set()  # payment methods charged once without a customer
