@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from batzen.gateway.v1 import payer_pb2
-from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.runtime.rpc import call_context
 from tests.clock import Clock
@@ -19,7 +18,6 @@ from tests.gateway.receiving import Sender, event_of, receiving, stored
 from tests.gateway.samples import Payments, new_id
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_payment_methods import Wallet, at_stripe
-from tests.gateway.test_races import connected
 
 READ_ONE = "GET /v1/payment_methods/{payment_method}"
 
@@ -35,8 +33,7 @@ class Place:
 
     async def detach(self, method_id: str) -> dict[str, Any]:
         """Detach a method in the dashboard, and return the event of that."""
-        with call_context.acting_for("main"):
-            await self.gateway.parts.provider.detach_method(method_id, key=new_id("key"))
+        await self.stripe.detach_method(method_id)
         return await self.event(method_id, "detached")
 
     async def attach(self, customer_id: str) -> str:
@@ -119,24 +116,32 @@ async def test_a_method_kept_with_a_payment_elsewhere_is_found_by_its_event(
 
 @pytest.mark.parametrize("what", ["updated", "automatically_updated"])
 @pytest.mark.parametrize("version", ["same", "other"])
-async def test_a_method_that_changed_is_read_again(
-    place: Place, wallet: Wallet, database: ServiceDatabase, what: str, version: str
+async def test_a_card_that_its_network_renews_is_good_again(
+    place: Place, wallet: Wallet, what: str, version: str
 ) -> None:
     visa = await wallet.attach()
-    async with connected(database) as connection:  # as it was before the bank replaced the card
-        await connection.execute(
-            "UPDATE payment_methods SET mirrored = jsonb_set(mirrored, '{method,expire_year}', '2020') "
-            "WHERE payer_id = $1",
-            wallet.payer_id,
-        )
-    assert (await wallet.listed())[0].expired
-
     fields = {} if version == "same" else {"api_version": "2020-08-27"}
-    await place.applied(await place.event(visa.payment_method_id, what, **fields))
+    for year, expired in ((place.clock.now().year - 1, True), (visa.expire_year, False)):
+        await place.stripe.renew_card(visa.payment_method_id, exp_month=12, exp_year=year)
+        await place.applied(await place.event(visa.payment_method_id, what, **fields))
 
-    (now,) = await wallet.listed()
-    assert (now.expire_year, now.expired, now.default) == (visa.expire_year, False, True)
-    assert now.consent_actor_id == wallet.payer_id
+        (now,) = await wallet.listed()
+        assert (now.expire_year, now.expired) == (year, expired)
+    assert (now.default, now.consent_actor_id, now.keep_time) == (True, wallet.payer_id, visa.keep_time)
+
+
+async def test_an_older_update_that_comes_late_brings_nothing_back(place: Place, wallet: Wallet) -> None:
+    visa = await wallet.attach()
+    year = visa.expire_year
+    await place.stripe.renew_card(visa.payment_method_id, exp_month=1, exp_year=year + 1)
+    late = await place.event(visa.payment_method_id, "automatically_updated")
+    await place.stripe.renew_card(visa.payment_method_id, exp_month=1, exp_year=year + 4)
+    newer = await place.event(visa.payment_method_id, "automatically_updated")
+
+    for event in (newer, late, newer):
+        await place.applied(event)
+
+    assert [one.expire_year for one in await wallet.listed()] == [year + 4]
 
 
 async def test_a_customer_deleted_in_the_dashboard_is_forgotten_with_its_methods(place: Place, wallet: Wallet) -> None:

@@ -329,6 +329,35 @@ async def keep_methods_and_pay(traveller: Traveller) -> str:
     return payment_id
 
 
+async def keep_a_method_with_3ds_and_pay(traveller: Traveller) -> str:
+    methods = traveller.payer.payment_methods
+
+    async def set_up(card: str = "") -> str:
+        request = payment_methods_pb2.CreateSetupIntentRequest(request_id=new_request_id())
+        if card:
+            request.payment_method_id, request.return_url = card, RETURN_URL
+        answer = await stubbornly(lambda: methods.CreateSetupIntent(request, timeout=CALL_TIMEOUT_S))
+        return answer.setup_intent.setup_intent_id
+
+    calling_off = payment_methods_pb2.CancelSetupIntentRequest(
+        request_id=new_request_id(), setup_intent_id=await set_up()
+    )
+    await stubbornly(lambda: methods.CancelSetupIntent(calling_off, timeout=CALL_TIMEOUT_S))
+    setup_intent_id = await set_up("pm_card_threeDSecure2Required")
+    await traveller.sandbox.authenticate(setup_intent_id, succeed=True)
+    reading = payment_methods_pb2.GetSetupIntentRequest(setup_intent_id=setup_intent_id, with_secret=True)
+    seen = await stubbornly(lambda: methods.GetSetupIntent(reading, timeout=CALL_TIMEOUT_S))
+    listing = payment_methods_pb2.ListPaymentMethodsRequest()
+    listed = await stubbornly(lambda: methods.ListPaymentMethods(listing, timeout=CALL_TIMEOUT_S))
+    kept_id = seen.setup_intent.payment_method.payment_method_id
+    assert [(one.payment_method_id, one.consent_actor_id) for one in listed.payment_methods] == [
+        (kept_id, traveller.payer_id)
+    ]
+    setups = await traveller.sandbox.objects("setup_intent", **{"metadata.payer_id": traveller.payer_id})
+    assert sorted(str(one["status"]) for one in setups) == ["canceled", "succeeded"]
+    return await pay(traveller)
+
+
 async def pay_and_refund(traveller: Traveller) -> str:
     payment_id = await pay(traveller)
     await traveller.refund(payment_id, amount_minor=REFUND_MINOR, refundable_minor=TOTAL_MINOR)
@@ -369,6 +398,10 @@ JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
     "3-D Secure and sync": (pay_with_3ds, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
     "webhook": (pay_in_browser, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
     "kept methods": (keep_methods_and_pay, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
+    "kept with 3-D Secure": (
+        keep_a_method_with_3ds_and_pay,
+        Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED")),
+    ),
     "refund": (
         pay_and_refund,
         Ends(state="PARTIALLY_REFUNDED", refunds=1, states=("INITIALIZED", "SUCCEEDED", "PARTIALLY_REFUNDED")),
