@@ -35,7 +35,7 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import (
     OrchestratorServiceStub,
     add_OrchestratorServiceServicer_to_server,
 )
-from batzen.pricing.v1.pricing_pb2_grpc import add_PricingServiceServicer_to_server
+from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub, add_PricingServiceServicer_to_server
 from batzen.status.v1 import status_pb2
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub, add_StatusServiceServicer_to_server
 from local.databases import ServiceDatabase
@@ -65,6 +65,7 @@ from services.status.__main__ import status_servicer
 from tests.conftest import Databases
 from tests.gateway.stubs import GatewayStubs
 from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, start, state_of, submit
+from tests.orchestrator.shops import Shop
 
 CALL_TIMEOUT_S = 20.0
 HOST = "127.0.0.1"
@@ -461,6 +462,19 @@ async def journeys(
             gateway=GatewayStubs(gateway),
             sink=GatewayEventSinkServiceStub(sink),
             stripe=world.stripe,
+        )
+
+
+@pytest.fixture
+async def shop(
+    world: World, replica: Orchestrator, journeys: Journeys, database: ServiceDatabase
+) -> AsyncIterator[Shop]:
+    async with (
+        world.channel(world.ports["pricing"], "orchestrator") as pricing,
+        world.channel(world.ports["pricing"], "clerk", roles=["operator"]) as operator,
+    ):
+        yield Shop(
+            replica, journeys, database, pricing=PricingServiceStub(pricing), operator=PricingServiceStub(operator)
         )
 
 
