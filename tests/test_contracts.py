@@ -38,7 +38,6 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorService": "ReschedulePayment",
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "SellerService": "CreateOnboardingLink ListPayouts",

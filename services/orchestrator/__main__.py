@@ -24,6 +24,7 @@ from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from services.access import TABLE
 from services.orchestrator.booking_claims import BookingClaims
 from services.orchestrator.captures import Captures
+from services.orchestrator.charging import Charging
 from services.orchestrator.commands.registry import Registry, all_commands
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
@@ -167,8 +168,11 @@ def wired(
     claims = BookingClaims(claim_store, now=clock.now)
     steps = Steps(outbox, peers, claims)
     captures = Captures(outbox, peers)
-    due_steps = all_due_steps(steps, captures, peers)
-    commands = all_commands(steps, due_steps, captures, outbox, peers, abandoned_after=abandoned_after, now=clock.now)
+    charging = Charging(steps, outbox, peers, now=clock.now)
+    due_steps = all_due_steps(steps, captures, charging, peers, now=clock.now)
+    commands = all_commands(
+        steps, due_steps, captures, outbox, peers, charging=charging, abandoned_after=abandoned_after, now=clock.now
+    )
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
     syncs = Syncs(payments, steps, outbox, peers)
     return Parts(

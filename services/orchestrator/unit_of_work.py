@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
-from services.orchestrator.domain import agenda, attempts, policies, quote, split, transitions
+from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, split, transitions
 from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE, Observation, Snapshot, derived_id
 from services.orchestrator.domain.plan import (
     OBSERVED,
@@ -106,6 +106,11 @@ class UnitOfWork:
     def is_late(self) -> bool:
         """Whether the time of the plan's next step has come."""
         return self.plan.next_time is not None and self.plan.next_time <= self._now()
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether no further method of the payer's is taken."""
+        return policies.is_given_up(self.plan.latest_snapshot, tries_of_plan=self.plan.course.charge_tries)
 
     def enqueue(self, snapshot: Snapshot, fact: str, *, is_derived: bool = False) -> None:
         """Put what is true now into the outbox; `fact` names what made it so."""
@@ -241,6 +246,27 @@ class UnitOfWork:
         self._see(observation)
         self._follow(observation)
 
+    def settle(self, observation: Observation, fact: str) -> None:
+        """Enqueue what a call that moves money led to, also where it led to where the payment stood before."""
+        self.apply(observation)
+        if self.plan.latest_snapshot.is_unheard:
+            self.enqueue(self._concluded(observation, is_answer=True), fact)
+
+    def _concluded(self, observation: Observation, *, is_answer: bool = False) -> Snapshot:
+        """Return what is true after an observation, by the plan of charges where there is one."""
+        plan = self.plan
+        reading = charge_plan.read(plan, observation, now=self._now(), is_answer=is_answer)
+        if reading.is_nothing_new:
+            return plan.latest_snapshot
+        plan.course = reading.course
+        return transitions.observed(
+            plan.latest_snapshot,
+            observation,
+            cancel_outcome=plan.cancel_outcome,
+            collection=reading.collection,
+            charge_time=reading.charge_time,
+        )
+
     def _see(self, observation: Observation) -> None:
         plan = self.plan
         plan.mirror_version, self._observation = observation.mirror_version, observation
@@ -260,7 +286,7 @@ class UnitOfWork:
         been followed by something older.
         """
         plan = self.plan
-        snapshot = transitions.observed(plan.latest_snapshot, observation, cancel_outcome=plan.cancel_outcome)
+        snapshot = self._concluded(observation)
         if transitions.has_changed(plan.latest_snapshot, snapshot):
             fact = f"{OBSERVED}{observation.mirror_version}"
             if after_revision is not None:
@@ -379,7 +405,7 @@ class UnitOfWork:
             return self._now(), DueFor.MONEY
         if plan.stage is not Stage.COLLECTING or plan.next_time is None:
             return None, DueFor.MONEY
-        if policies.is_given_up(plan.latest_snapshot):
+        if self.is_given_up:
             return self._now(), DueFor.MONEY
         # While it is not the payer's turn, what it comes to will be delivered.
         if plan.next_step is NextStep.EXPIRE and plan.latest_snapshot.collection not in EXPIRABLE:

@@ -8,12 +8,14 @@ from typing import Any
 
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.captures import Captures
+from services.orchestrator.charging import Charging
 from services.orchestrator.commands.attach_booking import AttachBooking
 from services.orchestrator.commands.cancel import CancelPayment
 from services.orchestrator.commands.capture import CapturePayment
 from services.orchestrator.commands.command import Command
 from services.orchestrator.commands.preserve import PreservePayment
 from services.orchestrator.commands.refund import RefundPayment
+from services.orchestrator.commands.reschedule import ReschedulePayment
 from services.orchestrator.commands.resume import ResumePayment
 from services.orchestrator.commands.retry import RetryPayment
 from services.orchestrator.commands.start import StartPayment
@@ -48,6 +50,7 @@ def all_commands(
     outbox: TransitionOutbox,
     peers: Peers,
     *,
+    charging: Charging,
     abandoned_after: timedelta,
     now: Callable[[], datetime],
 ) -> Registry:
@@ -58,8 +61,9 @@ def all_commands(
         SubmitPayment(outbox, peers, now=now),
         CapturePayment(captures, outbox),
         CancelPayment(steps, captures, outbox),
+        ReschedulePayment(outbox, now=now),
         RefundPayment(outbox, peers),
-        RetryPayment(attempts, sessions),
+        RetryPayment(attempts, charging, sessions, outbox),
         PreservePayment(outbox),
         ResumePayment(attempts, sessions),
         AttachBooking(outbox, peers, steps.claims),

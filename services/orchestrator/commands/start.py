@@ -73,10 +73,10 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         that no coupon waits for that, a start with coupons is priced once its row is written; so is one of a tenant
         that took no new payments when it was last asked, whose row is probably not written.
 
-        What it plans for a time that is past is refused before either.
+        What it plans for a time that is past or too far away is refused before either.
         """
         payment = new_payment(message, request.payment_id, abandoned_after=self._abandoned_after)
-        problem = untimely(payment.terms, now)
+        problem = untimely(payment.terms, payment.course, now)
         # A repeat is answered as the first was, however late it comes.
         if problem is not None and not await store.is_known(request.key.tenant_id, request.payment_id):
             raise problem

@@ -16,7 +16,7 @@ from services.orchestrator.domain.payment import SUBMITTABLE, WITHOUT_ATTEMPT, O
 from services.orchestrator.domain.plan import FirstStep, Plan, Request, RequestKey
 from services.orchestrator.domain.policies import SUBMIT_AGE_MAX
 from services.orchestrator.peers import Peers
-from services.orchestrator.peers.refusals import REQUEST_EXPIRED, STRIPE_REFUSED
+from services.orchestrator.peers.refusals import REQUEST_EXPIRED, STRIPE_REFUSED, is_of_the_method
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.runtime import crash_points
@@ -26,18 +26,6 @@ from services.shared.states import AttemptKind
 
 CONFIRMABLE: Final = frozenset(AttemptKind) - {AttemptKind.CHECKOUT_SESSION}
 """A hosted page is confirmed by its payer alone."""
-METHOD_FIELDS: Final = frozenset({"payment_method_id", "confirmation_token_id"})
-METHOD_PARAMS: Final = frozenset({"payment_method", "confirmation_token", "payment_method_data", "source"})
-METHOD_CODES: Final = (
-    "payment_method_",
-    "confirmation_token_",
-    "card_",
-    "expired_card",
-    "incorrect_",
-    "invalid_expiry",
-)
-"""By these fields of ours, and parameters and beginnings of codes of Stripe's, it is the method that is refused. Any
-other refusal is no fault of the payer's, and another method would not help."""
 
 
 class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
@@ -61,6 +49,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         fields.identifier(message.payment_method_id or message.confirmation_token_id, field=field)
         if message.return_url:
             fields.url(message.return_url, field="return_url")
+        if message.consent_actor_id:
+            fields.identifier(message.consent_actor_id, field="consent_actor_id")
 
     def payment_id(self, message: SubmitPaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
@@ -98,6 +88,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             confirmation_token_id=message.confirmation_token_id,
             return_url=message.return_url or plan.return_url,
             send_before_time=request.send_before_time,
+            keep_method=message.keep_method,
+            consent_actor_id=message.consent_actor_id,
         )
         try:
             async with self._outbox.flushing(work):  # watchers see it while the bank decides
@@ -107,7 +99,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             await work.save("submit.refused")
             await self._outbox.try_flush_outbox(work)
             raise error from refusal
-        self._settle(work, answer.observation, request)
+        work.settle(answer.observation, self._settled(request))
         await self._outbox.try_flush_outbox(work)
         response = SubmitPaymentResponse(payment=await self._outbox.payment(work))
         if answer.redirect_url is not None:
@@ -130,12 +122,12 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
                 work.enqueue(transitions.submit_expired(latest), f"step:submit_expired:{request.derived_id}")
             is_free = work.plan.latest_snapshot.collection in SUBMITTABLE
             return SubmitExpired() if is_free else PaymentState(state=latest.collection)
-        if _is_of_the_method(refusal) and (latest.is_unheard or latest.collection in SUBMITTABLE):
+        if is_of_the_method(refusal) and (latest.is_unheard or latest.collection in SUBMITTABLE):
             code = refusal.metadata.get("code", refusal.reason.lower())
             if latest.is_unheard:  # or that was recorded already, by a process that died over the answer
                 work.enqueue(transitions.method_refused(latest, code), f"step:submit_refused:{request.derived_id}")
             return MethodRefused(code=code, field=refusal.field or message.WhichOneof("method"))
-        self._settle(work, await self._sync(work), request)
+        work.settle(await self._sync(work), self._settled(request))
         if refusal.reason == STRIPE_REFUSED:
             return SubmitRefused(**refusal.metadata)
         if refusal.status == "INVALID_ARGUMENT" and refusal.field == "return_url":
@@ -146,13 +138,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         sync = self._peers.gateway.sync_intent(work.plan.payment_id)
         return (await crash_points.call("submit.sync", sync)).observation
 
-    def _settle(self, work: UnitOfWork, observation: Observation, request: Request) -> None:
-        """Apply what a submit led to, also when it led to where the payment stood before."""
-        work.apply(observation)
-        plan = work.plan
-        if plan.latest_snapshot.is_unheard:
-            settled = transitions.observed(plan.latest_snapshot, observation, cancel_outcome=plan.cancel_outcome)
-            work.enqueue(settled, f"step:submit_settled:{request.derived_id}")
+    def _settled(self, request: Request) -> str:
+        return f"step:submit_settled:{request.derived_id}"
 
     def redact(self, answer: SubmitPaymentResponse) -> None:
         """Take out what only the payer may have."""
@@ -173,11 +160,3 @@ def _refuse_unless_confirmable(plan: Plan) -> None:
         raise PaymentState(state=latest.collection)
     if plan.attempt_kind not in CONFIRMABLE:
         raise PaymentState(state=latest.collection, collection=plan.collection)
-
-
-def _is_of_the_method(refusal: Refusal) -> bool:
-    """Whether another method may be taken where this one was refused."""
-    if refusal.reason != STRIPE_REFUSED:
-        return refusal.status == "INVALID_ARGUMENT" and refusal.field in METHOD_FIELDS
-    param = refusal.metadata.get("param", "").partition("[")[0]
-    return param in METHOD_PARAMS or refusal.metadata.get("code", "").startswith(METHOD_CODES)

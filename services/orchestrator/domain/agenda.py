@@ -97,8 +97,31 @@ DUE_FOR: Final[Mapping[NextStep, DueFor]] = {
 }
 """What a payment is due for when its next step is: nobody waits for an EXPIRY."""
 
+
+def _charge(plan: Plan, _: timedelta, now: datetime) -> Appointment:
+    return Appointment(step=NextStep.CHARGE, time=plan.course.charge_time or now)
+
+
+def _processing(plan: Plan, abandoned_after: timedelta, now: datetime) -> Appointment | None:
+    """Keep what was planned, so that a charge that was begun is carried on; one that is with Stripe is read later."""
+    if plan.next_step is NextStep.CHARGE and not plan.latest_snapshot.is_unheard:
+        return Appointment(step=NextStep.LOOK, time=now + abandoned_after)
+    return _as_planned(plan)
+
+
+def _as_planned(plan: Plan) -> Appointment | None:
+    if plan.next_step is None or plan.next_time is None:
+        return None
+    return Appointment(step=plan.next_step, time=plan.next_time)
+
+
 Rule = Callable[[Plan, timedelta, datetime], Appointment | None]
-RULES: Final[Mapping[State, Rule]] = {**dict.fromkeys(EXPIRABLE, _expiry), State.AUTHORIZED: _hold}
+RULES: Final[Mapping[State, Rule]] = {
+    **dict.fromkeys(EXPIRABLE, _expiry),
+    State.SCHEDULED: _charge,
+    State.PROCESSING: _processing,
+    State.AUTHORIZED: _hold,
+}
 """Where the collection stands → what is planned as it comes to stand there."""
 
 
@@ -107,8 +130,4 @@ def appointment(plan: Plan, *, abandoned_after: timedelta, now: datetime) -> App
     if plan.stage is not Stage.COLLECTING:
         return None
     rule = RULES.get(plan.latest_snapshot.collection)
-    if rule is not None:
-        return rule(plan, abandoned_after, now)
-    if plan.next_step is None or plan.next_time is None:
-        return None
-    return Appointment(step=plan.next_step, time=plan.next_time)
+    return _as_planned(plan) if rule is None else rule(plan, abandoned_after, now)

@@ -22,6 +22,9 @@ class NextAttempt:
 def next_attempt(plan: Plan) -> NextAttempt:
     """Return the attempt that the payer is offered next."""
     is_page = plan.collection is Collection.CHECKOUT
+    if plan.terms.timing is Timing.SCHEDULED and plan.course.kept_method_id:
+        is_turn = plan.course.turn_time is not None
+        return NextAttempt(kind=AttemptKind.CHECKOUT_SESSION if is_page and is_turn else AttemptKind.INTENT)
     if plan.terms.timing is Timing.SCHEDULED:
         return NextAttempt(kind=AttemptKind.CHECKOUT_SESSION if is_page else AttemptKind.SETUP_INTENT, setup_only=True)
     return NextAttempt(

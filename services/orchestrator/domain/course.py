@@ -18,9 +18,19 @@ class Course:
     turn_time: datetime | None = None
     """When the payer's turn came back to them after a plan of ours; their time is counted from then."""
     charge_time: datetime | None = None
-    """When a scheduled payment is charged next."""
+    """When a scheduled payment is charged next; while a try is under way, when after that. None after the last."""
+    charge_wall_time: str = ""
+    """What the clock in the seller's zone shows then, `HH:MM:SS`; further tries keep it."""
     charge_tries: int = 0
     """Of the plan: how many charges were begun without the payer."""
+    first_try_time: datetime | None = None
+    """When the first of them was begun; the days of the plan are counted from then."""
+    declines_before: int = 0
+    """How many declines were seen when the last of them was begun."""
+    tried_for: str = ""
+    """The request that wanted the last of them, by the id that is derived from it; empty where the plan did."""
+    kept_method_id: str = ""
+    """What they charge: the method that a setup kept."""
     hold_expire_time: datetime | None = None
     """When what is held lapses at Stripe."""
     hold_warned: bool = False

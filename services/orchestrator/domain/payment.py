@@ -20,7 +20,13 @@ SUBMITTABLE: Final = frozenset({State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_AC
 EXPIRABLE: Final = frozenset({State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION})
 """Only while it is the payer's turn: a payment that is processing is never cancelled by a clock."""
 CANCELABLE: Final = frozenset(
-    {State.INITIALIZED, State.REQUIRES_PAYMENT_METHOD, State.REQUIRES_ACTION, State.AUTHORIZED}
+    {
+        State.INITIALIZED,
+        State.REQUIRES_PAYMENT_METHOD,
+        State.SCHEDULED,
+        State.REQUIRES_ACTION,
+        State.AUTHORIZED,
+    }
 )
 """Also PROCESSING while nothing was heard of the submit: see `Snapshot.is_cancelable`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from services.orchestrator.domain.charge_plan import LASTS_MAX
 from services.orchestrator.domain.payment import EXPIRABLE, SESSION_EXPIRED, Snapshot
 from services.orchestrator.domain.terms import Terms, Timing
 from services.shared.states import Cause
@@ -56,11 +57,12 @@ def life_max(abandoned_after: timedelta) -> timedelta:
 def quote_ttl(terms: Terms, abandoned_after: timedelta) -> timedelta:
     """Return how long a quote has to stand: as long as its payer may take, and what is decided after their last try.
 
-    That of a hold stands until the hold has ended, since it is redeemed by the first capture. What a quote holds is
+    That of a hold stands until the hold has ended, since it is redeemed by the first capture; that of a scheduled
+    charge until the last try of the latest that may be planned, and the payer's turn after it. What a quote holds is
     given back as soon as its payment ends, so a long time costs nothing.
     """
-    held = HOLD_MAX if terms.timing is Timing.MANUAL_CAPTURE else timedelta()
-    return life_max(abandoned_after) + held + LOOK_AGAIN_AFTER
+    longer = {Timing.MANUAL_CAPTURE: HOLD_MAX, Timing.SCHEDULED: LASTS_MAX}.get(terms.timing, timedelta())
+    return life_max(abandoned_after) + longer + LOOK_AGAIN_AFTER
 
 
 def is_sign_of_life(before: Snapshot, after: Snapshot) -> bool:
@@ -81,12 +83,15 @@ def is_worth_writing(next_time: datetime | None, later: datetime, *, abandoned_a
     return next_time is not None and later - next_time > abandoned_after / 20
 
 
-def is_given_up(latest: Snapshot) -> bool:
-    """Whether no further method is taken: the bank will not change its mind, or stolen cards are being tried."""
+def is_given_up(latest: Snapshot, *, tries_of_plan: int = 0) -> bool:
+    """Whether no further method is taken: the bank will not change its mind, or stolen cards are being tried.
+
+    What a plan of ours tried by itself says nothing of who pays.
+    """
     if latest.collection not in EXPIRABLE:
         return False
     is_final = latest.last_error is not None and not latest.last_error.recoverable
-    return is_final or latest.decline_count >= DECLINES_MAX
+    return is_final or latest.decline_count - tries_of_plan >= DECLINES_MAX
 
 
 def retry_delay(tries: int) -> timedelta:

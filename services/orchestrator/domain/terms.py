@@ -36,6 +36,10 @@ class Terms:
     locale: str = ""
     time_zone: str = DEFAULT_ZONE
     """Of the seller: the plan of tries keeps its local time."""
+    charge_time: datetime | None = None
+    """When a scheduled payment was to be charged, as the start asked; `Course.charge_time` is when it is now."""
+    charge_local_time: str = ""
+    """The same by the clock of `time_zone`, where it was asked for so."""
     capture_time: datetime | None = None
     """When the rest of a hold is captured by itself."""
     release_before_lapse: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from services.orchestrator.domain.payment import (
@@ -40,6 +41,7 @@ UNTIL_RESOLVED: Final = frozenset(
         AttentionReason.TRANSITION_REFUSED,
         AttentionReason.COUPON_OVER_LIMIT,
         AttentionReason.QUOTE_REFUSED,
+        AttentionReason.CHARGE_REFUSED,
     }
 )
 """Our own reasons for attention, by how long each stands: until the payment moves by itself again, until nothing is
@@ -48,8 +50,15 @@ newest observation gives it."""
 OURS: Final = UNTIL_IT_MOVES | UNTIL_NOTHING_IS_HELD | UNTIL_RESOLVED
 
 
-def observed(before: Snapshot, observation: Observation, *, cancel_outcome: State | None) -> Snapshot:
-    """Return what is true after `observation`.
+def observed(
+    before: Snapshot,
+    observation: Observation,
+    *,
+    cancel_outcome: State | None,
+    collection: State | None = None,
+    charge_time: datetime | None = None,
+) -> Snapshot:
+    """Return what is true after `observation`; with `collection` that is how far its plan of charges says it has come.
 
     `cancel_outcome` is what a cancelled intent means when the cancelling was ours: CANCELED, EXPIRED or FAILED, or
     REQUIRES_PAYMENT_METHOD where another attempt takes its place. A hold that lapsed is EXPIRED, whoever tried to
@@ -57,8 +66,8 @@ def observed(before: Snapshot, observation: Observation, *, cancel_outcome: Stat
     What is paid stays paid: only the amounts move then. Money that comes after the payment ended without money is
     applied, and needs an operator. The gateway's own attention goes when the observation does not have it.
     """
-    collection = _collection_of(observation)
-    last_error, reason = observation.last_error, ""
+    collection = collection or _collection_of(observation)
+    last_error, reason = _error(before, observation, collection), ""
     ours = OURS if observation.amounts.capturable_minor else OURS - UNTIL_NOTHING_IS_HELD
     attentions = tuple(one for one in moving(before).attentions if one.reason in ours)
     if observation.attention is not None:
@@ -92,7 +101,7 @@ def observed(before: Snapshot, observation: Observation, *, cancel_outcome: Stat
         method=observation.method or before.method,
         attempt=observation.attempt,
         decline_count=observation.decline_count,
-        charge_time=before.charge_time,
+        charge_time=charge_time if collection is State.SCHEDULED else None,
         hold_expire_time=observation.hold_expire_time,
         recovery_count=before.recovery_count,
         recovered_from=before.recovered_from,
@@ -121,6 +130,12 @@ def _is_page(observation: Observation) -> bool:
 def _is_used_page(observation: Observation) -> bool:
     """Whether it is a hosted page on which nobody can pay any more: what was paid there did not come in the end."""
     return _is_page(observation) and observation.session_expire_time is None
+
+
+def _error(before: Snapshot, observation: Observation, collection: State) -> PaymentError | None:
+    """Return what went wrong last; between two tries of a plan that stands, also where Stripe saw nothing of it."""
+    is_between = collection is State.SCHEDULED is before.collection
+    return observation.last_error or (before.last_error if is_between else None)
 
 
 def _collection_of(observation: Observation) -> State:
@@ -185,6 +200,29 @@ def method_refused(before: Snapshot, code: str) -> Snapshot:
     """Return what is true when Stripe did not take the method itself: the payer's turn again, with another one."""
     error = PaymentError(code=code, message="This payment method cannot be used. Choose another.", recoverable=True)
     return replace(_step(before, State.REQUIRES_PAYMENT_METHOD), last_error=error)
+
+
+def rescheduled(before: Snapshot, charge_time: datetime) -> Snapshot:
+    """Return what is true when a charge is planned for another time."""
+    return replace(moving(before), charge_time=charge_time)
+
+
+def charging(before: Snapshot, *, attempt: int) -> Snapshot:
+    """Return what is true once a charge without the payer was begun and before anything was heard of it."""
+    attentions = tuple(one for one in before.attentions if one.reason != AttentionReason.CHARGE_REFUSED)
+    return replace(submitted(before), attempt=attempt, charge_time=None, attentions=attentions)
+
+
+def charge_refused(before: Snapshot, code: str, *, charge_time: datetime | None) -> Snapshot:
+    """Return what is true when a charge was refused that says nothing of the payer's method: an operator is needed.
+
+    It is tried again at `charge_time`, if at all.
+    """
+    error = PaymentError(code=code, message="This payment could not be taken yet.", recoverable=True)
+    after = "It is tried again by its plan." if charge_time else "It is not tried again."
+    attention = Attention(reason=AttentionReason.CHARGE_REFUSED, detail=f"The charge was refused: {code}. {after}")
+    scheduled = replace(_step(before, State.SCHEDULED), last_error=error, charge_time=charge_time)
+    return replace(scheduled, attentions=_with(scheduled.attentions, attention))
 
 
 def submit_expired(before: Snapshot) -> Snapshot:

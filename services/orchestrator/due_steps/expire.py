@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from services.orchestrator.domain import policies
 from services.orchestrator.domain.payment import EXPIRABLE
 from services.orchestrator.domain.plan import NextStep
 from services.orchestrator.due_steps.due_step import DueStep
@@ -26,7 +25,7 @@ class Expire(DueStep):
 
     def is_due(self, work: UnitOfWork) -> bool:
         """Whether the payer's time is up, or no method of theirs is taken any more."""
-        return work.is_late or policies.is_given_up(work.plan.latest_snapshot)
+        return work.is_late or work.is_given_up
 
     async def take(self, work: UnitOfWork) -> None:
         """Cancel the attempt and with it the payment; never while Stripe or a bank decides."""
@@ -34,7 +33,7 @@ class Expire(DueStep):
         if plan.latest_snapshot.collection not in EXPIRABLE:
             sync = self._peers.gateway.sync_intent(plan.payment_id)
             work.apply((await crash_points.call("late.sync", sync)).observation)
-        elif policies.is_given_up(plan.latest_snapshot):
+        elif work.is_given_up:
             await self._steps.cancel(work, cancel_outcome=State.FAILED, reason="FRAUDULENT")
         else:
             await self._steps.cancel(work, cancel_outcome=State.EXPIRED, reason="ABANDONED")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 from services.orchestrator.captures import Captures
+from services.orchestrator.charging import Charging
 from services.orchestrator.domain.plan import NextStep
 from services.orchestrator.due_steps.capture import Capture
+from services.orchestrator.due_steps.charge import Charge
 from services.orchestrator.due_steps.due_step import DueStep
 from services.orchestrator.due_steps.expire import Expire
 from services.orchestrator.due_steps.look import Look
@@ -28,8 +33,15 @@ class DueSteps:
             await step.take(work)
 
 
-def all_due_steps(steps: Steps, captures: Captures, peers: Peers) -> DueSteps:
+def all_due_steps(
+    steps: Steps, captures: Captures, charging: Charging, peers: Peers, *, now: Callable[[], datetime]
+) -> DueSteps:
     """Return the steps of this service."""
     return DueSteps(
-        Expire(steps, peers), Capture(captures, peers), WarnHold(peers), Release(captures, steps, peers), Look(peers)
+        Expire(steps, peers),
+        Capture(captures, peers),
+        WarnHold(peers),
+        Release(captures, steps, peers),
+        Look(peers),
+        Charge(charging, now=now),
     )

@@ -14,11 +14,11 @@ from batzen.gateway.v1 import intents_pb2, payer_pb2, refunds_pb2
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
-from services.orchestrator.domain.attempts import next_attempt
+from services.orchestrator.domain import attempts
 from services.orchestrator.domain.captures import Capture
 from services.orchestrator.domain.errors import AmountNotChargeable
 from services.orchestrator.domain.payment import Observation, derived_id
-from services.orchestrator.domain.plan import Plan
+from services.orchestrator.domain.plan import NextStep, Plan
 from services.orchestrator.peers.refusals import answered
 from services.orchestrator.wire.payments import observation
 from services.shared.refusals import Refusal
@@ -90,7 +90,7 @@ class Gateway:
 
     async def create_intent(self, plan: Plan, payer: payer_pb2.Payer | None) -> GatewayAnswer:
         """Create the intent of the plan's next attempt. `payer` is known only while the starting call runs."""
-        attempt, wanted = plan.attempt + 1, next_attempt(plan)
+        attempt, wanted = plan.attempt + 1, attempts.next_attempt(plan)
         request = intents_pb2.CreateIntentRequest(
             request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}")),
             payment_id=plan.payment_id,
@@ -102,9 +102,9 @@ class Gateway:
             description=plan.session_name,
             capture_manually=wanted.capture_manually,
             setup_only=wanted.setup_only,
-            keep_method=plan.terms.keep_method,
+            keep_method=plan.terms.keep_method and not plan.course.kept_method_id,
         )
-        if plan.next_time is not None:
+        if plan.next_step is not NextStep.CHARGE and plan.next_time is not None:
             request.send_before_time.FromDatetime(plan.next_time)
         answer = await answered(self._intents.CreateIntent(request), PEER)
         return GatewayAnswer(observation=observation(answer.observation), client_secret=answer.client_secret)
@@ -118,10 +118,20 @@ class Gateway:
         confirmation_token_id: str,
         return_url: str,
         send_before_time: datetime | None,
+        keep_method: bool = False,
+        consent_actor_id: str = "",
+        off_session: bool = False,
     ) -> GatewayAnswer:
         """Confirm the current attempt's intent with a method; Stripe is not asked after `send_before_time`."""
+        keeps = keep_method or attempts.next_attempt(plan).setup_only
         request = intents_pb2.ConfirmIntentRequest(
-            request_id=request_id, payment_id=plan.payment_id, attempt=plan.attempt, return_url=return_url
+            request_id=request_id,
+            payment_id=plan.payment_id,
+            attempt=plan.attempt,
+            return_url=return_url,
+            keep_method=keeps,
+            consent_actor_id=consent_actor_id if keeps else "",
+            off_session=off_session,
         )
         if payment_method_id:
             request.payment_method_id = payment_method_id

@@ -11,6 +11,7 @@ from grpc import aio
 
 from services.errors import DependencyUnavailable, PeerUnavailable
 from services.runtime.rpc.error_status import refusal_of
+from services.shared.refusals import Refusal
 
 DEFINITE: Final = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -42,6 +43,22 @@ ATTEMPT_OPEN: Final = "ATTEMPT_OPEN"
 """The gateway's refusal of an attempt while an earlier one may still take money."""
 REQUEST_ID_REUSED: Final = "REQUEST_ID_REUSED"
 """A peer's refusal of what was asked for in other words before, under the same id."""
+METHOD_FIELDS: Final = frozenset({"payment_method_id", "confirmation_token_id"})
+METHOD_PARAMS: Final = frozenset({"payment_method", "confirmation_token", "payment_method_data", "source"})
+METHOD_CODES: Final = (
+    "payment_method_",
+    "confirmation_token_",
+    "card_",
+    "expired_card",
+    "incorrect_",
+    "invalid_expiry",
+)
+"""By these fields of ours, and parameters and beginnings of codes of Stripe's, it is the method that is refused. Any
+other refusal is no fault of the payer's, and another method would not help."""
+PAYMENT_METHOD_NOT_FOUND: Final = "PAYMENT_METHOD_NOT_FOUND"
+"""The gateway's refusal of a method that another payer keeps, or that is gone."""
+INTENT_STATE: Final = "INTENT_STATE"
+"""The gateway's refusal of what an intent does not allow as it stands."""
 PAYMENT_EXISTS: Final = "PAYMENT_EXISTS"
 """Status's refusal of a payment that was opened with other content."""
 REVISION_CONFLICT: Final = "REVISION_CONFLICT"
@@ -74,3 +91,13 @@ async def answered(call: Awaitable[Answer], peer: str) -> Answer:
         level = logging.WARNING if error.code() in PASSING else logging.ERROR
         _logger.log(level, "%s answered %s: %s", peer, error.code().name, error.details())
         raise PeerUnavailable(dependency=peer) from error
+
+
+def is_of_the_method(refusal: Refusal) -> bool:
+    """Whether another method may be taken where this one was refused."""
+    if refusal.reason == PAYMENT_METHOD_NOT_FOUND:
+        return True
+    if refusal.reason != STRIPE_REFUSED:
+        return refusal.status == "INVALID_ARGUMENT" and refusal.field in METHOD_FIELDS
+    param = refusal.metadata.get("param", "").partition("[")[0]
+    return param in METHOD_PARAMS or refusal.metadata.get("code", "").startswith(METHOD_CODES)

@@ -15,13 +15,12 @@ from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain import policies
-from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.errors import TooManySellers
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import NewPayment, RequestKey
 from services.orchestrator.domain.recovery import RECOVERIES, Interruption
 from services.orchestrator.domain.start_switch import StartSwitch
-from services.orchestrator.wire.terms import check_terms, terms
+from services.orchestrator.wire.terms import check_terms, course, terms
 from services.runtime.rpc import call_context
 from services.runtime.rpc.identity import PAYER
 from services.shared import fields
@@ -127,7 +126,7 @@ def new_payment(
         booking_ids=tuple(request.booking_ids),
         labels=dict(request.labels),
         terms=its_terms,
-        course=Course(),
+        course=course(request),
     )
 
 

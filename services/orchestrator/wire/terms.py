@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
-from services import wire
 from services.errors import FieldInvalid
+from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.errors import NotOffered
 from services.orchestrator.domain.terms import DEFAULT_ZONE, Collection, Terms, Timing
+from services.orchestrator.wire import charge_times
 from services.shared import fields
 
 CHECKOUT_TYPE_CHARACTERS_MAX: Final = 64
@@ -26,7 +27,6 @@ _COLLECTIONS: Final = {
     pb.COLLECTION_CHECKOUT: Collection.CHECKOUT,
     pb.COLLECTION_ELEMENTS: Collection.ELEMENTS,
 }
-_OFFERED_TIMINGS: Final = frozenset({Timing.IMMEDIATE, Timing.MANUAL_CAPTURE})
 _OFFERED_COLLECTIONS: Final = frozenset({Collection.ELEMENTS})
 
 
@@ -34,13 +34,14 @@ def check_terms(request: pb.StartPaymentRequest) -> None:
     """Refuse terms that are wrong, or that do not go together, whatever the state."""
     if request.timing not in _TIMINGS:
         raise FieldInvalid(field="timing")
-    if _TIMINGS[request.timing] not in _OFFERED_TIMINGS:
-        raise NotOffered(field="timing")
     check_collection(request.collection)
-    if request.HasField("charge_time"):
-        raise FieldInvalid(field="charge_time", detail="Only a scheduled payment has one.")
+    charge_times.check_time_zone(request.time_zone)
+    if _TIMINGS[request.timing] is Timing.SCHEDULED:
+        course(request)
+    else:
+        charge_times.refuse_charge_time(request)
     if _TIMINGS[request.timing] is Timing.MANUAL_CAPTURE:
-        _instant(request, "capture_time")
+        charge_times.instant(request, "capture_time")
     elif request.HasField("capture_time"):
         raise FieldInvalid(field="capture_time", detail="Only a hold has one.")
     elif request.release_before_lapse:
@@ -70,7 +71,9 @@ def terms(request: pb.StartPaymentRequest) -> Terms:
         cancel_url=request.cancel_url,
         locale=request.payer.locale,
         time_zone=request.time_zone or DEFAULT_ZONE,
-        capture_time=_instant(request, "capture_time"),
+        charge_time=charge_times.instant(request, "charge_time"),
+        charge_local_time=request.charge_local_time,
+        capture_time=charge_times.instant(request, "capture_time"),
         release_before_lapse=request.release_before_lapse,
         keep_method=request.keep_method,
         checkout_type=fields.text(options.type, field="checkout.type", characters_max=CHECKOUT_TYPE_CHARACTERS_MAX),
@@ -82,15 +85,15 @@ def terms(request: pb.StartPaymentRequest) -> Terms:
     )
 
 
-def untimely(asked: Terms, now: datetime) -> FieldInvalid | None:
-    """Return what is wrong with terms that plan something for a time that is past; None if nothing."""
+def course(request: pb.StartPaymentRequest) -> Course:
+    """Return the course that a payment begins with."""
+    if _TIMINGS[request.timing] is not Timing.SCHEDULED:
+        return Course()
+    return charge_times.planned(request, Course(), time_zone=request.time_zone or DEFAULT_ZONE)
+
+
+def untimely(asked: Terms, begun: Course, now: datetime) -> FieldInvalid | None:
+    """Return what is wrong with what a start plans for a time that is past, or too far away; None if nothing."""
     if asked.capture_time is not None and asked.capture_time <= now:
         return FieldInvalid(field="capture_time", detail="It is past.")
-    return None
-
-
-def _instant(request: pb.StartPaymentRequest, name: str) -> datetime | None:
-    try:
-        return wire.instant(request, name)
-    except (ValueError, OverflowError):
-        raise FieldInvalid(field=name, detail="It is no instant of the years 1 to 9999.") from None
+    return charge_times.untimely(begun, is_local=bool(asked.charge_local_time), start_time=now, now=now)
