@@ -82,6 +82,8 @@ def confirm(world: World, params: dict[str, Any], intent_id: str) -> Object:
     intent = world.get("payment_intent", intent_id, param="intent")
     lifecycle.check_confirmable(intent)
     challenge.check_return_url(intent["automatic_payment_methods"], params)
+    if intent["transfer_data"] is not None:
+        accounts.check_destination(world, intent["transfer_data"]["destination"])  # it may have been stopped since
     method = methods.chosen(world, params, customer_id=intent["customer"])
     if method is not None:
         intent["payment_method"] = method["id"]

@@ -35,6 +35,8 @@ def create(world: World, params: dict[str, Any]) -> Object:
     check_step(amount, currency=currency)
     reverse, return_fee = params.get("reverse_transfer", False), params.get("refund_application_fee", False)
     _check_split(charge, reverse=reverse, return_fee=return_fee)
+    if (reverse or return_fee) and amount != charge["amount_captured"]:
+        _check_captured_once(world, charge)
     charging.settle(world, charge, announce=True)  # what is refunded has to be on the books first
     refund = world.add(_new(world, params, charge=charge, amount=amount))
     outcome = world.cards[charge["payment_method"]].refund
@@ -44,9 +46,11 @@ def create(world: World, params: dict[str, Any]) -> Object:
         refund["balance_transaction"] = _entry(world, refund, kind="refund", amount=-amount)
     take_up(world, refund)
     if reverse:
-        _reverse_transfer(world, charge, refund)
+        for transfer in world.by_field("transfer", field="source_transaction", value=charge["id"]):
+            _reverse_transfer(world, charge, refund, transfer)
     if return_fee:
-        _return_fee(world, charge, refund)
+        for fee in world.by_field("application_fee", field="charge", value=charge["id"]):
+            _return_fee(world, charge, refund, fee)
     charging.count_refunded(charge, amount)
     world.emit("refund.created", refund)
     world.emit("charge.refunded", charge)
@@ -143,6 +147,15 @@ def _check_split(charge: Object, *, reverse: bool, return_fee: bool) -> None:
         )
 
 
+def _check_captured_once(world: World, charge: Object) -> None:
+    """Refuse what Stripe does not do for a charge that is captured in parts. The words: (U)."""
+    if len(charging.captures_of(world, charge)) > 1 or not charge["captured"]:
+        raise ApiError(
+            f"Charge {charge['id']} was captured in several parts. A partial refund of it takes neither "
+            "`reverse_transfer` nor `refund_application_fee`; use transfer reversals and application fee refunds."
+        )
+
+
 def _new(world: World, params: dict[str, Any], *, charge: Object, amount: int) -> Object:
     card: Object = {
         "reference": world.token(12),
@@ -192,8 +205,7 @@ def _changed(world: World, refund: Object, *, previous: Object) -> None:
     world.emit("charge.refund.updated", refund, previous=previous)
 
 
-def _reverse_transfer(world: World, charge: Object, refund: Object) -> None:
-    transfer = world.get("transfer", charge["transfer"])
+def _reverse_transfer(world: World, charge: Object, refund: Object, transfer: Object) -> None:
     left = transfer["amount"] - transfer["amount_reversed"]
     amount = _share(transfer["amount"], refund, charge, left=left)
     if amount == 0:
@@ -223,8 +235,7 @@ def _reverse_transfer(world: World, charge: Object, refund: Object) -> None:
         world.emit("transfer.updated", transfer, previous=before)
 
 
-def _return_fee(world: World, charge: Object, refund: Object) -> None:
-    fee = world.get("application_fee", charge["application_fee"])
+def _return_fee(world: World, charge: Object, refund: Object, fee: Object) -> None:
     amount = _share(fee["amount"], refund, charge, left=fee["amount"] - fee["amount_refunded"])
     if amount == 0:
         return

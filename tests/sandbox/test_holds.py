@@ -242,3 +242,36 @@ async def test_a_hold_is_confirmed_after_it_was_made(v1: Api) -> None:
     )
 
     assert _card(intent).multicapture.status == "available"
+
+
+async def test_captures_in_parts_are_refunded_with_their_split_as_a_whole_only(v1: Api) -> None:
+    account = await seller(v1)
+    intent = await held_often(v1, application_fee_amount=1_000, transfer_data={"destination": account})
+    back = {"payment_intent": intent.id, "reverse_transfer": True, "refund_application_fee": True}
+    for amount, final in ((4_000, False), (5_000, True)):
+        await v1.payment_intents.capture_async(
+            intent.id, {"amount_to_capture": amount, "application_fee_amount": 450, "final_capture": final}
+        )
+
+    with pytest.raises(stripe.InvalidRequestError, match="several parts"):
+        await v1.refunds.create_async({**back, "amount": 1_000})
+    await v1.refunds.create_async(back)
+
+    transfers = (await v1.transfers.list_async({"destination": account})).data
+    assert all(transfer.reversed for transfer in transfers)
+    charge = (await _read(v1, intent)).latest_charge
+    fees = (await v1.application_fees.list_async({"charge": charge.id})).data
+    assert ([fee.refunded for fee in fees], charge.refunded) == ([True, True], True)
+
+
+async def test_what_is_held_for_a_seller_is_captured_once_and_refunded_in_part(v1: Api) -> None:
+    account = await seller(v1)
+    intent = await held_often(v1, application_fee_amount=1_000, transfer_data={"destination": account})
+    await v1.payment_intents.capture_async(intent.id, {"amount_to_capture": 6_000, "application_fee_amount": 600})
+
+    await v1.refunds.create_async(
+        {"payment_intent": intent.id, "amount": 3_000, "reverse_transfer": True, "refund_application_fee": True}
+    )
+
+    (transfer,) = (await v1.transfers.list_async({"destination": account})).data
+    assert (transfer.amount, transfer.amount_reversed) == (6_000, 3_000)

@@ -95,6 +95,30 @@ async def test_a_seller_who_may_not_take_payments_is_refused(v1: Api, control: S
     assert event.data.object["charges_enabled"] is False
 
 
+async def test_a_seller_who_is_stopped_before_the_payer_confirms_is_refused(v1: Api, control: SandboxControl) -> None:
+    account = await seller(v1)
+    intent = await v1.payment_intents.create_async(
+        {"amount": 500, "currency": "chf", "transfer_data": {"destination": account}}
+    )
+    given = {"payment_method": "pm_card_visa", "return_url": RETURN_URL}
+    await control.set_capability(account, "transfers", active=False)
+
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await v1.payment_intents.confirm_async(intent.id, given)
+    assert caught.value.code == "insufficient_capabilities_for_transfer"
+
+    await control.set_capability(account, "transfers", active=True)
+    assert (await v1.payment_intents.confirm_async(intent.id, given)).status == "succeeded"
+    other = await v1.payment_intents.create_async(
+        {"amount": 500, "currency": "chf", "transfer_data": {"destination": account}}
+    )
+    await control.disconnect_account(account)
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await v1.payment_intents.confirm_async(other.id, given)
+    assert caught.value.code == "resource_missing"
+    assert (await v1.payment_intents.retrieve_async(other.id)).latest_charge is None
+
+
 async def test_confirming_needs_a_way_back(v1: Api) -> None:
     intent = await v1.payment_intents.create_async({"amount": 500, "currency": "chf"})
 
