@@ -15,6 +15,7 @@ from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway.call_log import backoff
 from tests.clock import Clock
+from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import CREATE, SUCCEEDED, Payments, new_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
@@ -214,3 +215,79 @@ async def test_a_customer_that_is_refused_without_end_ends_in_a_refusal_that_may
     await stripe.clear_faults()
     assert (await gateway.CreateIntent(request)).client_secret
     assert len(await payments.intents(request.payment_id)) == 1
+
+
+# What is new of a person.
+
+CHANGE = "POST /v1/customers/{customer}"
+NEW = {"email": "ada@new.example", "name": "Ada King"}
+
+
+async def until_told(database: ServiceDatabase, payer: payer_pb2.Payer, *, changes: int) -> None:
+    """Wait until nothing is left to be told of a payer, after so many changes."""
+    async with connected(database) as connection:
+
+        async def is_told() -> bool:
+            row = await connection.fetchrow(
+                "SELECT details, changes FROM customers WHERE payer_id = $1", payer.payer_id
+            )
+            return row["details"] is None and row["changes"] >= changes
+
+        await eventually(is_told)
+
+
+async def test_no_payment_waits_while_stripe_is_told_and_what_failed_is_told_with_the_next(
+    payments: Payments, stripe: SandboxControl, database: ServiceDatabase, start_gateway: Any
+) -> None:
+    ada = payer()
+    await payments.created(payer=ada)
+    await stripe.fault(Kind.RESET, route=CHANGE, times=TRIES)
+    await payments.paid(payer=payer_pb2.Payer(payer_id=ada.payer_id, **NEW))
+
+    async def has_failed() -> bool:
+        return bool((await stripe.faults())[-1]["hits"] == TRIES)
+
+    await eventually(has_failed)
+
+    async with start_gateway() as other, other.connect() as stub:  # one that knows nothing but the tables
+        elsewhere = Payments(stub, stripe)
+        elsewhere.seller_id = payments.seller_id
+        await elsewhere.created(payer=payer_pb2.Payer(payer_id=ada.payer_id))
+        await until_told(database, ada, changes=2)
+
+    (customer,) = await customers(stripe, ada)
+    assert (customer["email"], customer["name"], customer["preferred_locales"]) == (*NEW.values(), ["de-CH"])
+
+
+async def test_a_new_address_that_stripe_does_not_take_is_told_once_and_the_name_all_the_same(
+    payments: Payments, stripe: SandboxControl, database: ServiceDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    ada = payer()
+    await payments.created(payer=ada)
+    strange = payer_pb2.Payer(payer_id=ada.payer_id, email="ada..king@localhost", name="Ada King")
+
+    with caplog.at_level(logging.INFO, logger="services"):
+        await payments.created(payer=strange)
+        await until_told(database, ada, changes=2)
+    await stripe.clear_metrics()
+    await payments.created(payer=strange)
+
+    (customer,) = await customers(stripe, ada)
+    assert (customer["email"], customer["name"]) == ("ada@example.org", "Ada King")
+    assert CHANGE not in await stripe.metrics()
+    assert "king" not in caplog.text
+
+
+async def test_a_customer_that_is_gone_when_it_is_told_is_made_anew(
+    payments: Payments, stripe: SandboxControl, database: ServiceDatabase
+) -> None:
+    ada = payer()
+    first = await customer_of(payments, await payments.created(payer=ada))
+    await stripe.delete_customer(first)
+
+    await payments.paid(payer=payer_pb2.Payer(payer_id=ada.payer_id, **NEW))
+
+    (customer,) = await customers(stripe, ada)
+    assert customer["id"] != first
+    assert (customer["email"], customer["name"]) == tuple(NEW.values())
+    await until_told(database, ada, changes=0)

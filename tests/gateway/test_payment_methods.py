@@ -10,7 +10,7 @@ from datetime import UTC
 from typing import Any
 
 import pytest
-from grpc import StatusCode
+from grpc import StatusCode, aio
 
 from batzen.gateway.v1 import payer_pb2
 from batzen.gateway.v1 import payment_methods_pb2 as pb
@@ -20,7 +20,7 @@ from sandbox.faults import Kind
 from services.gateway.call_log import backoff
 from services.gateway.payment_methods.domain import METHODS_MAX, READ_AGE_MAX
 from tests.clock import Clock
-from tests.eventually import eventually
+from tests.eventually import eventually, persistently
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, new_id, new_request_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
@@ -212,6 +212,34 @@ async def test_the_list_asks_stripe_once_and_then_a_day_later(
 
     await a_day_passes(stripe, clock)
     await wallet.listed()
+    assert (await stripe.metrics())[LIST]["count"] == 1
+
+
+async def test_many_first_lists_at_once_ask_stripe_once(
+    wallet: Wallet, payments: Payments, stripe: SandboxControl
+) -> None:
+    await payments.created(payer=payer_pb2.Payer(payer_id=wallet.payer_id))
+    await stripe.clear_metrics()
+
+    await asyncio.gather(*(wallet.listed() for _ in range(20)))
+
+    assert (await stripe.metrics())[LIST]["count"] == 1
+
+
+async def test_a_method_kept_with_a_payment_is_listed_at_once_with_its_consent(
+    wallet: Wallet, payments: Payments, stripe: SandboxControl
+) -> None:
+    await wallet.attach("amex")  # so that the list was read
+    payment_id = await payments.created(payer=payer_pb2.Payer(payer_id=wallet.payer_id))
+    confirm = payments.confirm_request(payment_id, keep_method=True, consent_actor_id="agent_7")
+    method_id = (await wallet.gateway.ConfirmIntent(confirm)).observation.method.payment_method_id
+    await stripe.clear_metrics()
+
+    amex, visa = [await wallet.listed() for _ in range(2)][-1]  # no event has come
+
+    assert (visa.payment_method_id, visa.consent_actor_id, visa.default) == (method_id, "agent_7", False)
+    assert visa.consent_time.ToDatetime()
+    assert amex.default
     assert (await stripe.metrics())[LIST]["count"] == 1
 
 
@@ -437,6 +465,7 @@ async def test_fifty_first_payments_at_once_make_one_customer(
     payer = payer_pb2.Payer(payer_id=wallet.payer_id, email="ada@example.org", name="Ada")
     requests = [payments.create_request(payer=payer) for _ in range(50)]
     async with start_gateway() as other, other.connect() as stub:
+        await persistently(lambda: stub.CreateIntent(payments.create_request()), again=aio.AioRpcError)  # it is up
         answers = await asyncio.gather(
             *((stub, gateway)[place % 2].CreateIntent(request) for place, request in enumerate(requests))
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -10,15 +11,26 @@ import asyncpg
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import refunds_pb2
+from batzen.gateway.v1 import payer_pb2, payment_methods_pb2, refunds_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.gateway.retention import FORGET
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from tests.clock import Clock
-from tests.gateway.samples import AMOUNT_MINOR, CANCELED, REFUND, SUCCEEDED, Payments, new_id, refusal
+from tests.gateway.samples import (
+    AMOUNT_MINOR,
+    CANCELED,
+    REFUND,
+    RETURN_URL,
+    SUCCEEDED,
+    Payments,
+    new_id,
+    new_request_id,
+    refusal,
+)
 from tests.gateway.stubs import GatewayStubs
+from tests.gateway.test_payment_methods import Wallet
 
 Rows = list[dict[str, Any]]
 
@@ -38,6 +50,24 @@ class Keeper:
     async def calls(self, payment_id: str) -> list[str]:
         rows = await self.owner.fetch("SELECT operation FROM calls WHERE subject_id = $1", payment_id)
         return sorted(row["operation"] for row in rows)
+
+    async def of_methods(self, wallet: Wallet) -> tuple[dict[str, str], set[str]]:
+        """Return the states of a payer's methods, and for which of them a consent is kept."""
+        methods = await self.owner.fetch(
+            "SELECT payment_method_id, state FROM payment_methods WHERE payer_id = $1", wallet.payer_id
+        )
+        consents = await self.owner.fetch(
+            "SELECT payment_method_id FROM method_consents WHERE payer_id = $1", wallet.payer_id
+        )
+        states = {row["payment_method_id"]: row["state"] for row in methods}
+        return states, {row["payment_method_id"] for row in consents}
+
+    async def details(self, method_id: str) -> dict[str, str]:
+        """Return what is kept of a method itself."""
+        row = await self.owner.fetchval("SELECT mirrored FROM payment_methods WHERE payment_method_id = $1", method_id)
+        mirrored = json.loads(row)
+        method = {name: mirrored["method"][name] for name in ("payment_method_id", "type", "last4")}
+        return method | {"fingerprint": mirrored["fingerprint"]}
 
 
 @pytest.fixture
@@ -186,3 +216,41 @@ async def test_subjects_of_events_go_once_nothing_waits(keeper: Keeper, due: boo
     kept = await keeper.owner.fetchval("SELECT count(*) FROM event_runs WHERE subject = $1", subject)
     assert (kept == 1) is is_kept
     await keeper.owner.execute("DELETE FROM event_runs WHERE subject = $1", subject)
+
+
+CONTESTED = timedelta(days=400)
+"""For so long after a method was detached somebody may ask by whose consent it was charged."""
+
+
+async def test_consent_outlives_the_method_until_nobody_may_contest_what_it_paid(
+    gateway: GatewayStubs, keeper: Keeper
+) -> None:
+    wallet = Wallet(gateway)
+    visa, amex = (await wallet.attach()).payment_method_id, (await wallet.attach("amex")).payment_method_id
+    await wallet.detach(visa)
+    await keeper.forget(after=CONTESTED - timedelta(days=1))
+    assert await keeper.of_methods(wallet) == ({visa: "DETACHED", amex: "KEPT"}, {visa, amex})
+    assert await keeper.details(visa) == {"payment_method_id": visa, "type": "", "last4": "", "fingerprint": ""}
+
+    await keeper.forget(after=CONTESTED + timedelta(days=1))
+
+    assert await keeper.of_methods(wallet) == ({amex: "KEPT"}, {amex})
+    assert await wallet.ids() == [amex]
+
+
+async def test_setup_intents_go_and_what_they_kept_stays(gateway: GatewayStubs, keeper: Keeper) -> None:
+    wallet = Wallet(gateway)
+    request = payment_methods_pb2.CreateSetupIntentRequest(
+        request_id=new_request_id(),
+        payer=payer_pb2.Payer(payer_id=wallet.payer_id),
+        payment_method_id="pm_card_visa",
+        return_url=RETURN_URL,
+    )
+    setup = (await gateway.CreateSetupIntent(request)).setup_intent
+    kept = await wallet.ids()
+
+    await keeper.forget(after=OLD)
+
+    get = payment_methods_pb2.GetSetupIntentRequest(setup_intent_id=setup.setup_intent_id)
+    assert await refusal(gateway.GetSetupIntent(get)) == (StatusCode.NOT_FOUND, "SETUP_INTENT_NOT_FOUND")
+    assert await wallet.ids() == kept == [setup.payment_method.payment_method_id]

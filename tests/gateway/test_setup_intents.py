@@ -285,6 +285,15 @@ async def test_a_setup_whose_key_says_no_more_is_found_at_stripe(wallet: Wallet,
     assert len(await wallet.listed()) == 1
 
 
+async def test_a_setup_that_stripe_refuses_is_refused(wallet: Wallet, stripe: SandboxControl) -> None:
+    await stripe.fault(Kind.INVALID, route=SETUPS, code="parameter_invalid", param="usage", stored=True)
+
+    code, reason, _, metadata = await refused(wallet.gateway.CreateSetupIntent(create_request(wallet)))
+
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "STRIPE_REFUSED")
+    assert (metadata["code"], metadata["param"]) == ("parameter_invalid", "usage")
+
+
 async def test_a_cancellation_that_stripe_refuses_is_refused(wallet: Wallet, stripe: SandboxControl) -> None:
     setup_intent_id = (await created(wallet)).setup_intent.setup_intent_id
     await stripe.fault(Kind.INVALID, route=CANCEL, code="parameter_invalid", stored=True)

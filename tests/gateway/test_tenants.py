@@ -15,13 +15,21 @@ import pytest
 from google.protobuf.message import Message
 from grpc import aio
 
-from batzen.gateway.v1 import intents_pb2, observation_pb2_grpc, refunds_pb2, sellers_pb2
+from batzen.gateway.v1 import (
+    intents_pb2,
+    observation_pb2_grpc,
+    payer_pb2,
+    payment_methods_pb2,
+    refunds_pb2,
+    sellers_pb2,
+)
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway.__main__ import Parts, Settings, gateway_parts
 from services.gateway.errors import StripeUnavailable
 from services.gateway.servicers.intents import IntentServicer
+from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.stripe_api import platform_account
@@ -34,8 +42,9 @@ from tests.clock import Clock
 from tests.conftest import Databases
 from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
-from tests.gateway.samples import AMOUNT_MINOR, REFUND, Payments, new_id, refused
+from tests.gateway.samples import AMOUNT_MINOR, REFUND, Payments, new_id, new_request_id, refused
 from tests.gateway.stubs import GatewayStubs
+from tests.gateway.test_payment_methods import Wallet
 
 LATER = timedelta(seconds=5)
 """When a call without an answer is due again."""
@@ -105,6 +114,19 @@ REQUESTS: dict[str, Callable[[Payments, str, str], Message]] = {
     "PutSellerAccount": lambda payments, *_: payments.put_seller_request(),
     "GetSellerAccount": lambda payments, *_: sellers_pb2.GetSellerAccountRequest(seller_id=payments.seller_id),
 }
+OF_METHODS: dict[str, Callable[[Wallet], Message]] = {
+    "CreateSetupIntent": lambda wallet: payment_methods_pb2.CreateSetupIntentRequest(
+        request_id=new_request_id(), payer=payer_pb2.Payer(payer_id=wallet.payer_id)
+    ),
+    "GetSetupIntent": lambda _: payment_methods_pb2.GetSetupIntentRequest(setup_intent_id="seti_1", with_secret=True),
+    "CancelSetupIntent": lambda _: payment_methods_pb2.CancelSetupIntentRequest(
+        request_id=new_request_id(), setup_intent_id="seti_1"
+    ),
+    "ListPaymentMethods": lambda wallet: payment_methods_pb2.ListPaymentMethodsRequest(payer_id=wallet.payer_id),
+    "AttachPaymentMethod": lambda wallet: wallet.attach_request(),
+    "DetachPaymentMethod": lambda wallet: wallet.detach_request("pm_card_visa"),
+    "SetDefaultPaymentMethod": lambda wallet: wallet.default_request("pm_card_visa"),
+}
 READINGS = {"GetLimits", "GetRefund", "ListRefunds", "GetSellerAccount"}
 """Of our own tables: they ask Stripe nothing, and find another tenant's rows alone."""
 IMPLEMENTED = [
@@ -135,6 +157,20 @@ async def test_nothing_is_asked_of_stripe_for_a_tenant_whose_key_is_not_here(
                 method in READINGS and found[0] == "NOT_FOUND"
             )
 
+    assert await stripe.metrics() == {}
+
+
+@pytest.mark.parametrize("method", [name for name in vars(PaymentMethodServicer) if name[0].isupper()])
+async def test_nothing_is_asked_about_methods_of_a_tenant_whose_key_is_not_here(
+    method: str, replica: Gateway, gateway: GatewayStubs, stripe: SandboxControl
+) -> None:
+    request = OF_METHODS[method](Wallet(gateway))
+    await stripe.clear_metrics()
+
+    async with replica.connect(tenant="other") as stranger:
+        status, reason, _, _ = await refused(getattr(stranger, method)(request))
+
+    assert (status.name, reason) == ("FAILED_PRECONDITION", "TENANT_NOT_SERVED")
     assert await stripe.metrics() == {}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.errors import ResourceExhausted, Unavailable
+from services.errors import Aborted, ResourceExhausted, Unavailable
 from services.gateway.call_log.engine import WAIT_MAX_S, Calls
 from services.gateway.customers.operations import Customers
 from services.gateway.errors import PaymentMethodNotFound, StripeKeySpent, StripeUnavailable
@@ -78,7 +78,7 @@ class KeptMethods:
         try:
             await self.read_again(tenant_id, payer_id)
             return await self._store.read(tenant_id, payer_id)  # with the consents of those that a payment kept
-        except (Unavailable, ResourceExhausted) as silence:
+        except (Unavailable, ResourceExhausted, Aborted) as silence:
             if payer.read_time is None:
                 raise
             _logger.info("the methods of a payer are shown as last read: %s", silence.reason)
@@ -143,19 +143,17 @@ class KeptMethods:
         )
         return result.subject, _kept(result.subject, asked.payment_method_id)
 
-    async def read_again(self, tenant_id: str, payer_id: str) -> PayerMethods:
-        """Mirror all methods of a payer as they are at Stripe now."""
+    async def read_again(self, tenant_id: str, payer_id: str) -> None:
+        """Mirror all methods of a payer as they are at Stripe now, unless somebody has done so meanwhile."""
         payer = await self._acquire(tenant_id, payer_id)
         async with self._store.leases.holding(payer):
-            shown: list[Json] | None = []
-            if payer.customer_id:
-                shown = await crash_points.call("method.read.stripe", self._provider.list_methods(payer.customer_id))
-            if shown is None:
-                await self._customers.forget(tenant_id, payer_id, payer.customer_id)
-                shown = []
-            payer.take_all(map(method_facts, shown), now=self._now())
+            if payer.is_to_be_read(self._now()):
+                listing = self._provider.list_methods(payer.customer_id)
+                shown = await crash_points.call("method.read.stripe", listing)
+                if shown is None:
+                    await self._customers.forget(tenant_id, payer_id, payer.customer_id)
+                payer.take_all(map(method_facts, shown or []), now=self._now())
             await self._save(payer)
-        return payer
 
     async def read_one(self, tenant_id: str, payer_id: str, method_id: str) -> None:
         """Mirror one method as it is at Stripe now. Raises PaymentMethodNotFound where it is another payer's."""
