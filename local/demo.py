@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from batzen.cli import money
-from batzen.cli.authentication import NotAuthenticated, Outcome
+from batzen.cli.authentication import Outcome
+from batzen.cli.browser import PageNotCompleted
 from batzen.cli.output import print_json
 from batzen.client import Client
 from batzen.errors import BatzenError
@@ -207,7 +208,7 @@ async def _play(suite: Suite, batzen: Client, scenario: Scenario, shown: Shown, 
             await scenario.play(player)
     except BatzenError as error:
         shown.failure = f"{error} (correlation id {error.correlation_id})" if error.correlation_id else str(error)
-    except NotAuthenticated as error:
+    except PageNotCompleted as error:
         shown.failure = str(error)
     except TimeoutError:
         shown.failure = f"stayed in {shown.record.states[-1] if shown.record.states else 'nothing'} for too long"

@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 import batzen
-from batzen.cli import changing, connection, dead_letters, logs, pay, reading, starts
+from batzen.cli import (
+    changing,
+    coming_back,
+    connection,
+    dead_letters,
+    finding,
+    logs,
+    methods,
+    moving,
+    pay,
+    reading,
+    starts,
+)
 from batzen.cli.output import Session, tell_token
 from batzen.version import build
 
@@ -82,8 +94,17 @@ def connect(
 app.command(epilog=pay.EPILOG)(pay.pay)
 app.command(epilog=reading.WATCH_EPILOG)(reading.watch)
 app.command("list", epilog=reading.LIST_EPILOG)(reading.list_payments)
+app.command(epilog=finding.FIND_EPILOG)(finding.find)
 app.command(epilog=reading.QUOTE_EPILOG)(reading.quote)
+app.command(epilog=moving.CAPTURE_EPILOG)(moving.capture)
+app.command(epilog=moving.CANCEL_EPILOG)(moving.cancel)
+app.command(epilog=moving.RETRY_EPILOG)(moving.retry)
+app.command(epilog=moving.RESCHEDULE_EPILOG)(moving.reschedule)
+app.command(epilog=coming_back.PRESERVE_EPILOG)(coming_back.preserve)
+app.command(epilog=coming_back.RESUME_EPILOG)(coming_back.resume)
+app.command("attach-booking", epilog=finding.ATTACH_EPILOG)(finding.attach_booking)
 app.command(epilog=changing.REFUND_EPILOG)(changing.refund)
+app.add_typer(methods.app, name="methods")
 seller_app.command("add", epilog=changing.SELLER_EPILOG)(changing.add_seller)
 app.add_typer(seller_app, name="seller")
 app.add_typer(dead_letters.app, name="dead-letters")

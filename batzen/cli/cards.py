@@ -18,8 +18,12 @@ CARDS: Final = {
     "processing-error": "pm_card_chargeDeclinedProcessingError",
     "blocked": "pm_card_radarBlock",
     "3ds-insufficient": "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds",
+    "3ds-on-setup": "pm_card_authenticationRequiredOnSetup",
     "refund-pending": "pm_card_pendingRefund",
     "refund-fails": "pm_card_refundFail",
+    "sepa": "pm_sepaDebit_success_de",
+    "sepa-fails": "pm_sepaDebit_failed_de",
+    "twint": "pm_twint",
 }
 """Name to Stripe's id; both are taken."""
 

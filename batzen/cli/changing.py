@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -63,9 +62,7 @@ def refund(
         ),
     ] = None,
     reason: Annotated[Reason, typer.Option(help="Why.")] = Reason.REQUESTED,
-    actor: Annotated[
-        str, typer.Option(metavar="ACTOR_ID", show_default="who you are on this machine", help="Who decided.")
-    ] = "",
+    actor: options.Actor = "",
     keep_seller_part: Annotated[bool, typer.Option("--keep-seller-part", help="The seller keeps its part.")] = False,
     keep_platform_fee: Annotated[bool, typer.Option("--keep-platform-fee", help="The platform keeps its fee.")] = False,
     as_json: options.Json = False,
@@ -82,7 +79,7 @@ def refund(
             reason=REASONS[reason],
             keep_seller_part=keep_seller_part,
             keep_platform_fee=keep_platform_fee,
-            actor_id=actor or f"cli:{getpass.getuser()}",
+            actor_id=options.actor_id(actor),
         )
         answer = await client.orchestrator.RefundPayment(request)
         if as_json:

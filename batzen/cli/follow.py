@@ -60,11 +60,12 @@ async def following(
 
 
 def is_decided(update: Transition | Payment) -> bool:
-    """Whether a submit has come to an end: settled, or the payer's turn again."""
+    """Whether a submit has come to an end: settled, held, planned, or the payer's turn again."""
     return update.settled or update.state in (
         PaymentState.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD,
         PaymentState.PAYMENT_STATE_REQUIRES_ACTION,
         PaymentState.PAYMENT_STATE_AUTHORIZED,
+        PaymentState.PAYMENT_STATE_SCHEDULED,
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Annotated
 
 import typer
 
 from batzen.cli import money
+from batzen.cli.authentication import Outcome
 from batzen.cli.cards import payment_method_id
 from batzen.type.v1.money_pb2 import Money
 
@@ -43,3 +45,15 @@ SellerId = Annotated[
         "--seller", metavar="SELLER_ID", show_default=False, help="Who sells. Default: the seller that `make up` made."
     ),
 ]
+Actor = Annotated[
+    str, typer.Option("--actor", metavar="ACTOR_ID", show_default="who you are on this machine", help="Who decided.")
+]
+ThreeDs = Annotated[
+    Outcome | None, typer.Option("--3ds", help="What the payer does when asked to authenticate.", show_default=False)
+]
+Wait = Annotated[float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for the end.")]
+
+
+def actor_id(given: str) -> str:
+    """Return who decided, by default whoever sits at this machine."""
+    return given or f"cli:{getpass.getuser()}"

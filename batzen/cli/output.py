@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from batzen.cli.authentication import NotAuthenticated
+from batzen.cli.browser import PageNotCompleted
 from batzen.cli.connection import Connection, NotConnected
 from batzen.cli.program import program
 from batzen.client import Client
@@ -54,6 +54,16 @@ ADVICE: Final = {
     "SELLER_NOT_FOUND": "Register the seller first: {batzen} seller add SELLER_ID --email …",
     "PAYMENT_STATE": "See where it stands: {batzen} watch PAYMENT_ID --until-settled",
     "METHOD_REFUSED": "Use another card; `{batzen} pay --help` names those there are.",
+    "BOOKING_HAS_PAYMENT": "Look at that payment: {batzen} find --booking BOOKING_ID",
+    "BOOKING_NOT_PAYABLE": "The platform says so, not this suite; ask it, or pay for another booking.",
+    "CAPTURE_EXCEEDS_CAPTURABLE": "Ask for less; without --amount all that is held is captured.",
+    "CAPTURE_NOT_REPEATABLE": "Stripe captures this hold once: add --final, which releases the rest.",
+    "ATTEMPT_OPEN": "Nothing new is begun before that is known; send the same command again in a moment.",
+    "PAYMENT_METHOD_NOT_FOUND": "See what the payer keeps: {batzen} methods list PAYER_ID",
+    "METHOD_LIMIT_REACHED": "Remove one first: {batzen} methods remove PAYER_ID METHOD_ID",
+    "METHOD_IN_USE": "Cancel those payments first, or let them be charged.",
+    "AMOUNT_NOT_CHARGEABLE": "Ask for an amount within these limits.",
+    "STARTS_PAUSED": "Wait for an operator: {batzen} starts show",
     "REFUNDABLE_CHANGED": "Something else moved the payment meanwhile; look again, then decide.",
     "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",
     "DEPENDENCY_UNAVAILABLE": "Send the same command again in a moment.",
@@ -86,8 +96,8 @@ def call(session: Session, work: Callable[[Client, Connection], Awaitable[Exit]]
     except BatzenError as error:
         tell(error, as_json=as_json)
         code = exit_code(error)
-    except NotAuthenticated as error:
-        _fail({"code": "NOT_AUTHENTICATED", "message": str(error)}, [str(error)], as_json=as_json)
+    except PageNotCompleted as error:
+        _fail({"code": "PAGE_NOT_COMPLETED", "message": str(error)}, [str(error)], as_json=as_json)
         code = Exit.NOT_AS_WANTED
     except TimeoutError:
         message = f"It is not decided yet. It goes on without us: {program()} watch PAYMENT_ID --until-settled"

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo
 
 import typer
-from rich.text import Text
 
-from batzen.cli import money, options, states
-from batzen.cli.authentication import Outcome, authenticate
+from batzen.cli import options, tellings
 from batzen.cli.cards import CARDS
 from batzen.cli.connection import Connection
-from batzen.cli.follow import Journey, at_least, following, is_decided
-from batzen.cli.output import Exit, as_document, call, console, error_console, print_json, refuse
+from batzen.cli.follow import at_least, following, is_decided
+from batzen.cli.moments import DEFAULT_ZONE, Moment, read_moment, read_zone
+from batzen.cli.output import Exit, call, console, error_console, refuse
+from batzen.cli.paying import Payer, session_of
 from batzen.cli.program import program
+from batzen.cli.starting import Wanted, When, start
 from batzen.cli.stream import StreamPrinter
-from batzen.client import Client, new_request_id
-from batzen.orchestrator.v1.orchestrator_pb2 import (
-    Collection,
-    NextAction,
-    Payer,
-    StartPaymentRequest,
-    SubmitPaymentRequest,
-    SyncPaymentRequest,
-    Timing,
-)
-from batzen.pricing.v1.price_book_pb2 import LineKind
-from batzen.pricing.v1.pricing_pb2 import Line
-from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment, Transition
+from batzen.client import Client
+from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
 from batzen.type.v1.money_pb2 import Money
-from batzen.type.v1.payment_pb2 import PaymentState
 
-RETURN_URL: Final = "http://127.0.0.1/returned"
-"""Where a browser would go after 3-D Secure; nobody does."""
+CARD_USUAL: Final = "visa"
 EPILOG: Final = f"""Examples:
 
 batzen pay --amount "100.00 CHF"
@@ -41,9 +30,21 @@ batzen pay --amount "25 EUR" --seller seller_1 --card insufficient
 
 batzen pay --amount "80 CHF" --card 3ds --3ds succeed
 
-batzen pay --payment pay_… --card visa      (again, with another card)
+batzen pay --amount "200 CHF" --timing hold                     (then: batzen capture pay_…)
 
-Cards: {", ".join(CARDS)}; or any id of a test card, such as pm_card_visa. Exit code 0 once paid, 1 if not."""
+batzen pay --amount "60 CHF" --timing scheduled --at 10s        (then: batzen watch pay_… --until-settled)
+
+batzen pay --amount "60 CHF" --timing scheduled --at 2027-03-28T02:30 --zone Europe/Zurich
+
+batzen pay --amount "80 CHF" --checkout                         (waits for you to pay on the page)
+
+batzen pay --amount "80 CHF" --checkout --card 3ds --3ds succeed
+
+batzen pay --payment pay_… --card visa                          (again, with another card)
+
+Cards: {", ".join(CARDS)}; or any id of a test method, such as pm_card_visa.
+
+Exit code 0 once paid, held or planned as asked, 1 if not."""
 
 
 def pay(
@@ -61,16 +62,46 @@ def pay(
     seller: options.SellerId = None,
     payer: Annotated[str, typer.Option(metavar="PAYER_ID", help="Who pays.")] = "payer_1",
     card: Annotated[
-        str, typer.Option(metavar="CARD", parser=options.read_card, help="A test card by name or id; see below.")
-    ] = "visa",
-    three_ds: Annotated[
-        Outcome | None,
-        typer.Option("--3ds", help="What the payer does when asked to authenticate.", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="CARD",
+            parser=options.read_card,
+            show_default=CARD_USUAL,
+            help="A test card by name or id; see below. On a page there is none by default: a person pays there.",
+        ),
     ] = None,
+    three_ds: options.ThreeDs = None,
     name: Annotated[str, typer.Option(help="What is paid for, as the payer sees it.")] = "A session",
     booking: Annotated[
         list[str] | None, typer.Option(metavar="BOOKING_ID", help="A booking it pays for; may be repeated.")
     ] = None,
+    reference: Annotated[str, typer.Option(metavar="REFERENCE", help="A reference of yours.")] = "",
+    timing: Annotated[When, typer.Option(help="When the money is taken.")] = When.NOW,
+    at: Annotated[
+        Moment | None,
+        typer.Option(
+            metavar="WHEN",
+            parser=read_moment,
+            show_default=False,
+            help="When a scheduled charge is made: 10s, 2d, or 2026-12-24T18:00 by the clock of --zone.",
+        ),
+    ] = None,
+    zone: Annotated[
+        ZoneInfo, typer.Option(metavar="ZONE", parser=read_zone, help="The seller's zone, whose clock is meant.")
+    ] = DEFAULT_ZONE,  # type: ignore[assignment]
+    capture_at: Annotated[
+        Moment | None,
+        typer.Option(
+            metavar="WHEN", parser=read_moment, show_default=False, help="When a hold is captured by itself, as --at."
+        ),
+    ] = None,
+    release: Annotated[bool, typer.Option("--release", help="A hold is released before it would lapse.")] = False,
+    checkout: Annotated[
+        bool, typer.Option("--checkout", help="On the hosted page, instead of the site's form.")
+    ] = False,
+    keep_method: Annotated[
+        bool, typer.Option("--keep-method", help="The payer agrees that their method is kept for later.")
+    ] = False,
     payment: Annotated[
         str | None,
         typer.Option(
@@ -80,19 +111,20 @@ def pay(
         ),
     ] = None,
     start_only: Annotated[bool, typer.Option("--start-only", help="Leave it to somebody else to pay.")] = False,
-    wait_s: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for the end.")
-    ] = 60,
+    wait_s: options.Wait = 60,
     as_json: options.Json = False,
 ) -> None:
     """Take a payment with a test card and watch it move."""
     if (amount is None) == (payment is None):
         refuse("Give --amount for a new payment, or --payment for one that was started.")
+    if (at is not None) != (timing is When.SCHEDULED):
+        refuse("Give --at with --timing scheduled, and only then.")
+    if (capture_at is not None or release) and timing is not When.HOLD:
+        refuse("--capture-at and --release are for --timing hold.")
 
     async def work(client: Client, connection: Connection) -> Exit:
-        printer = StreamPrinter(as_json=False) if not as_json else None
         if payment is not None:
-            begun = (await client.status.GetPayment(GetPaymentRequest(payment_id=payment))).payment
+            session = await session_of(client, payment)
         else:
             seller_id = seller or connection.seller_id
             if amount is None or seller_id is None:
@@ -100,94 +132,47 @@ def pay(
                     f"Name a seller with --seller; `{program()} seller add --help` says how to make one."
                 )
                 return Exit.USAGE
-            begun = await _start(client, amount, seller_id=seller_id, payer_id=payer, name=name, bookings=booking or [])
-        if printer is not None:
-            printer.currency_code = begun.total.currency_code
-            _head(begun)
-        async with following(client, begun.payment_id, heard=printer or _in_silence) as journey:
-            if start_only or (payment is None and begun.settled):
-                ended = await journey.until(at_least(begun.revision, is_decided), timeout_s=wait_s)
-            else:
-                ended = await _submit(client, journey, begun, card=card, three_ds=three_ds, wait_s=wait_s)
-        return await _tell(client, ended, wanted_paid=not start_only, as_json=as_json)
+            wanted = Wanted(
+                amount=amount,
+                seller_id=seller_id,
+                payer_id=payer,
+                name=name,
+                booking_ids=tuple(booking or ()),
+                client_reference=reference,
+                when=timing,
+                charge_at=at,
+                capture_at=capture_at,
+                release_before_lapse=release,
+                zone=zone,
+                on_page=checkout,
+                keep_method=keep_method,
+            )
+            session = await start(client, wanted)
+        usual = None if session.checkout_url else options.read_card(CARD_USUAL)
+        playing = Payer(card=card or usual, three_ds=three_ds, keep_method=keep_method, wait_s=wait_s)
+        is_left = start_only or (payment is None and session.payment.settled)
+        return await _show(client, session, None if is_left else playing, wait_s=wait_s, as_json=as_json)
 
     call(context.obj, work, as_json=as_json)
 
 
-async def _start(
-    client: Client, amount: Money, *, seller_id: str, payer_id: str, name: str, bookings: list[str]
-) -> Payment:
-    line = Line(line_id="1", seller_id=seller_id, kind=LineKind.LINE_KIND_SESSION, quantity="1", unit_amount=amount)
-    request = StartPaymentRequest(
-        request_id=new_request_id(),
-        payer=Payer(payer_id=payer_id),
-        lines=[line],
-        booking_ids=bookings,
-        session_name=name,
-        return_url=RETURN_URL,
-        timing=Timing.TIMING_IMMEDIATE,
-        collection=Collection.COLLECTION_ELEMENTS,
-    )
-    return (await client.orchestrator.StartPayment(request)).session.payment
+async def _show(
+    client: Client, session: PaymentSession, playing: Payer | None, *, wait_s: float, as_json: bool
+) -> Exit:
+    """Follow the payment while its payer pays, or until it waits for them; say how it ended."""
+    begun = session.payment
+    printer = StreamPrinter(as_json=False, currency_code=begun.total.currency_code) if not as_json else None
+    if printer is not None:
+        console.print(tellings.heading(begun))
+    async with following(client, begun.payment_id, heard=printer or _in_silence) as journey:
+        if playing is None:
+            ended = await journey.until(at_least(begun.revision, is_decided), timeout_s=wait_s)
+        else:
+            ended = await playing.pay(client, journey, session)
+    payment = await tellings.newest(client, ended.payment_id)
+    page_url = session.checkout_url if playing is None else ""
+    return tellings.tell(payment, wanted_paid=playing is not None, page_url=page_url, as_json=as_json)
 
 
-async def _submit(
-    client: Client, journey: Journey, begun: Payment, *, card: str, three_ds: Outcome | None, wait_s: float
-) -> Transition:
-    request = SubmitPaymentRequest(
-        request_id=new_request_id(), payment_id=begun.payment_id, payment_method_id=card, return_url=RETURN_URL
-    )
-    answer = await client.orchestrator.SubmitPayment(request)
-    if answer.HasField("next_action") and answer.next_action.redirect_url:
-        return await _authenticate(client, journey, answer.payment, answer.next_action, three_ds, wait_s=wait_s)
-    return await journey.until(at_least(answer.payment.revision, is_decided), timeout_s=wait_s)
-
-
-async def _authenticate(
-    client: Client, journey: Journey, payment: Payment, action: NextAction, outcome: Outcome | None, *, wait_s: float
-) -> Transition:
-    page = action.redirect_url
-    if outcome is None:
-        error_console.print(Text.assemble("The payer has to authenticate: ", (page, "underline")), soft_wrap=True)
-        error_console.print("Open it in a browser; this waits. Or use --3ds succeed, --3ds fail.", style="dim")
-    else:
-        await authenticate(page, outcome)
-        # What the shop's return page does; the webhook says the same, in whichever order.
-        await client.orchestrator.SyncPayment(SyncPaymentRequest(payment_id=payment.payment_id))
-    return await journey.until(at_least(payment.revision + 1, is_decided), timeout_s=wait_s)
-
-
-async def _tell(client: Client, ended: Transition, *, wanted_paid: bool, as_json: bool) -> Exit:
-    payment = (await client.status.GetPayment(GetPaymentRequest(payment_id=ended.payment_id))).payment
-    paid = payment.state == PaymentState.PAYMENT_STATE_SUCCEEDED
-    if as_json:
-        print_json(as_document(payment))
-    elif paid:
-        refund = f"   {program()} refund {payment.payment_id}"
-        console.print(Text.assemble(("Paid ", "bold green"), _total(payment), refund), soft_wrap=True)
-    elif wanted_paid:
-        error_console.print(
-            Text.assemble(("Not paid. ", "bold red"), states.remark(payment, payment.total.currency_code))
-        )
-        if not payment.settled:
-            error_console.print(f"Try another card: {_again(payment)}", style="dim", soft_wrap=True)
-    else:
-        console.print(f"Waits for its payer: {_again(payment)}", soft_wrap=True)
-    return Exit.OK if paid or not wanted_paid else Exit.NOT_AS_WANTED
-
-
-def _again(payment: Payment) -> str:
-    return f"{program()} pay --payment {payment.payment_id} --card visa"
-
-
-def _head(payment: Payment) -> None:
-    who = f"{payment.payer_id} → {', '.join(payment.seller_ids)}"
-    console.print(Text.assemble((payment.payment_id, "bold"), "   ", (_total(payment), "bold"), "   ", (who, "dim")))
-
-
-def _total(payment: Payment) -> str:
-    return money.shown(payment.total.amount_minor, payment.total.currency_code)
-
-
-def _in_silence(_: Transition) -> None:
+def _in_silence(_: object) -> None:
     pass

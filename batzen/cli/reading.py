@@ -99,7 +99,7 @@ def list_payments(
         if as_json:
             print_json([as_document(payment) for payment in answer.payments])
         elif answer.payments:
-            console.print(_payments_table(list(answer.payments)))
+            console.print(payments_table(list(answer.payments)))
             if answer.next_page_token:
                 console.print(f"There are more than these {limit}; --limit shows up to {PAGE_MAX}.", style="dim")
         else:
@@ -163,7 +163,8 @@ def _state(word: str) -> str:
     return name
 
 
-def _payments_table(payments: list[Payment]) -> Table:
+def payments_table(payments: list[Payment]) -> Table:
+    """Return a line for each payment."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (("opened", "left"), ("payment", "left"), ("payer", "left"), ("total", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]

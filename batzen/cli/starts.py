@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
@@ -14,6 +12,7 @@ from rich.text import Text
 
 from batzen.cli import options
 from batzen.cli.connection import Connection
+from batzen.cli.moments import read_span
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.ops_pb2 import (
@@ -41,22 +40,9 @@ batzen starts show --limit 3
 
 Exit code 0 if new payments are taken, 1 if they are stopped."""
 PAGE_MAX: Final = 200
-UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-SPAN: Final = re.compile(r"([1-9]\d{0,3})([mhd])")
 
 app = typer.Typer(help="Whether new payments are taken.", no_args_is_help=True)
 Reason = Annotated[str, typer.Option(help="Why, for operators.", show_default=False)]
-Actor = Annotated[
-    str, typer.Option(metavar="ACTOR_ID", show_default="who you are on this machine", help="Who decided.")
-]
-
-
-def read_span(value: str) -> timedelta:
-    """Read 30m, 2h or 1d."""
-    found = SPAN.fullmatch(value)
-    if found is None:
-        raise typer.BadParameter("Write it as 30m, 2h or 1d.")
-    return int(found[1]) * UNITS[found[2]]
 
 
 @app.command(epilog=PAUSE_EPILOG)
@@ -75,7 +61,7 @@ def pause(
             help="How long it is expected to take: 30m, 2h, 1d. For people: nothing happens then by itself.",
         ),
     ] = None,
-    actor: Actor = "",
+    actor: options.Actor = "",
     as_json: options.Json = False,
 ) -> None:
     """Take no new payments until further notice. What was started goes on."""
@@ -87,7 +73,7 @@ def pause(
             end.FromDatetime(datetime.now(UTC) + expected)
         request = PauseStartsRequest(
             request_id=new_request_id(),
-            actor_id=_actor(actor),
+            actor_id=options.actor_id(actor),
             reason=reason,
             public_message=message,
             expected_end_time=end,
@@ -99,11 +85,11 @@ def pause(
 
 
 @app.command(epilog=RESUME_EPILOG)
-def resume(context: typer.Context, *, reason: Reason, actor: Actor = "", as_json: options.Json = False) -> None:
+def resume(context: typer.Context, *, reason: Reason, actor: options.Actor = "", as_json: options.Json = False) -> None:
     """Take new payments again."""
 
     async def work(client: Client, _: Connection) -> Exit:
-        request = ResumeStartsRequest(request_id=new_request_id(), actor_id=_actor(actor), reason=reason)
+        request = ResumeStartsRequest(request_id=new_request_id(), actor_id=options.actor_id(actor), reason=reason)
         _tell([(await client.orchestrator_ops.ResumeStarts(request)).start_switch], as_json=as_json)
         return Exit.OK
 
@@ -126,10 +112,6 @@ def show(
         return Exit.NOT_AS_WANTED if switches and switches[0].paused else Exit.OK
 
     call(context.obj, work, as_json=as_json)
-
-
-def _actor(given: str) -> str:
-    return given or f"cli:{getpass.getuser()}"
 
 
 def _tell(switches: list[StartSwitch], *, as_json: bool) -> None:

@@ -1,0 +1,95 @@
+"""What a new payment is to be, as the options of `batzen pay` say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from batzen.cli.moments import Moment
+from batzen.client import Client, new_request_id
+from batzen.orchestrator.v1.orchestrator_pb2 import (
+    Collection,
+    Payer,
+    PaymentSession,
+    StartPaymentRequest,
+    Timing,
+)
+from batzen.pricing.v1.price_book_pb2 import LineKind
+from batzen.pricing.v1.pricing_pb2 import Line
+from batzen.type.v1.money_pb2 import Money
+
+RETURN_URL: Final = "http://127.0.0.1/returned"
+"""Where a browser would go once the payer is done elsewhere; nobody does."""
+CANCEL_URL: Final = "http://127.0.0.1/turned-back"
+
+
+class When(StrEnum):
+    """When the money is taken."""
+
+    NOW = "now"
+    HOLD = "hold"
+    SCHEDULED = "scheduled"
+
+
+TIMINGS: Final = {
+    When.NOW: Timing.TIMING_IMMEDIATE,
+    When.HOLD: Timing.TIMING_MANUAL_CAPTURE,
+    When.SCHEDULED: Timing.TIMING_SCHEDULED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A payment that is to be started."""
+
+    amount: Money
+    seller_id: str
+    payer_id: str
+    name: str
+    booking_ids: tuple[str, ...] = ()
+    client_reference: str = ""
+    when: When = When.NOW
+    charge_at: Moment | None = None
+    capture_at: Moment | None = None
+    release_before_lapse: bool = False
+    zone: ZoneInfo
+    on_page: bool = False
+    """On Stripe's page, instead of the site's own form."""
+    keep_method: bool = False
+
+
+async def start(client: Client, wanted: Wanted) -> PaymentSession:
+    """Start it, and return what its payer needs."""
+    request = StartPaymentRequest(
+        request_id=new_request_id(),
+        payer=Payer(payer_id=wanted.payer_id),
+        lines=[
+            Line(
+                line_id="1",
+                seller_id=wanted.seller_id,
+                kind=LineKind.LINE_KIND_SESSION,
+                quantity="1",
+                unit_amount=wanted.amount,
+            )
+        ],
+        booking_ids=wanted.booking_ids,
+        client_reference=wanted.client_reference,
+        session_name=wanted.name,
+        return_url=RETURN_URL,
+        timing=TIMINGS[wanted.when],
+        collection=Collection.COLLECTION_CHECKOUT if wanted.on_page else Collection.COLLECTION_ELEMENTS,
+        keep_method=wanted.keep_method,
+        release_before_lapse=wanted.release_before_lapse,
+        time_zone=wanted.zone.key,
+    )
+    if wanted.on_page:
+        request.cancel_url = CANCEL_URL
+    if wanted.charge_at is not None:
+        request.charge_local_time = wanted.charge_at.local_time
+        if not request.charge_local_time:
+            request.charge_time.CopyFrom(wanted.charge_at.timestamp(wanted.zone))
+    if wanted.capture_at is not None:
+        request.capture_time.CopyFrom(wanted.capture_at.timestamp(wanted.zone))
+    return (await client.orchestrator.StartPayment(request)).session
