@@ -93,7 +93,7 @@ SENT = [
         '{"amount": 5000, "currency": "chf", "customer": "cus_1", "transfer_data": {"destination": "acct_1"}, '
         '"automatic_payment_methods": {"enabled": true}, "metadata": {"payment_id": "pay_1", "attempt": "1", '
         '"call_id": "6f938eeb-5071-5cc0-a7c5-2723404d4046"}, "application_fee_amount": 750, "description": "Lesson", '
-        '"capture_method": "manual"}',
+        '"capture_method": "manual", "payment_method_options": {"card": {"request_multicapture": "if_available"}}}',
     ),
     (
         CreateIntent,

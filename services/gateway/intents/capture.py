@@ -136,7 +136,8 @@ def _body(intent: Intent, call: Call[CaptureIntentParams]) -> Json:
         "metadata": {CAPTURE_CALL_ID: str(call.call_id)},
         "expand": EXPANDED,
     }
-    if intent.application_fee_minor or asked.application_fee_minor:  # else there is none to be another
+    # Without a fee there is none to be another; with one Stripe wants to hear it with each capture.
+    if intent.application_fee_minor or intent.captured_fee_minor or asked.application_fee_minor:
         body["application_fee_amount"] = to_stripe(asked.application_fee_minor, currency_code, field="application_fee")
     if _is_repeatable(intent):  # Stripe takes it of no other charge, and releases what those leave
         body["final_capture"] = asked.final_capture or asked.amount_minor == intent.capturable_minor

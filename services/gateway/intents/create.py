@@ -26,6 +26,8 @@ NOT_PAYABLE: Final = frozenset({"account_invalid", "insufficient_capabilities_fo
 """Codes of refusals that are about the seller's account, whatever parameter they name."""
 OPTIONAL: Final = frozenset({"description"})
 """Parameters of an intent without which it takes the same money."""
+MULTICAPTURE: Final = {"card": {"request_multicapture": "if_available"}}
+"""Asked for with every hold. Whether it was given stands on the charge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,7 @@ def _intent_body(payment: MirroredPayment, call: Call[CreateIntentParams]) -> Js
         body["description"] = asked.description
     if asked.capture_manually:
         body["capture_method"] = "manual"
+        body["payment_method_options"] = MULTICAPTURE
     if asked.keep_method:
         body["setup_future_usage"] = "off_session"
     return body
