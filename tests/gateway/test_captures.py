@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 from grpc import StatusCode, aio
@@ -11,7 +10,6 @@ from grpc import StatusCode, aio
 from batzen.gateway.v1 import observation_pb2
 from sandbox.control import SandboxControl
 from services.gateway.call_log import backoff
-from services.gateway.intents.holds import LIMITS
 from services.gateway.stripe_api.client import TRIES_MAX
 from services.runtime.rpc import call_context
 from tests.clock import Clock
@@ -39,11 +37,13 @@ PART_FEE_MINOR = 601
 """Not what the share of the part would be: what is given counts."""
 
 
-async def test_a_hold_says_until_when(payments: Payments) -> None:
-    seen = await payments.seen(await payments.held())
+async def test_a_hold_ends_when_stripe_says(payments: Payments) -> None:
+    payment_id = await payments.held()
 
-    ends_after = seen.hold_expire_time.ToDatetime() - seen.observe_time.ToDatetime()
-    assert LIMITS["card"] - timedelta(minutes=5) < ends_after < timedelta(days=7, minutes=5)
+    seen = await payments.seen(payment_id)
+
+    (charge,) = await payments.charges(payment_id)
+    assert seen.hold_expire_time.seconds == charge["payment_method_details"]["card"]["capture_before"]
     assert not seen.hold_lapsed
 
 

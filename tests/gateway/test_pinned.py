@@ -274,4 +274,4 @@ def test_a_field_of_a_later_release_is_passed_over_and_one_of_another_type_is_no
         with pytest.raises(TypeError):
             codec.from_json(CancelIntentParams, CANCEL | {"attempt": attempt_number})
     with pytest.raises(TypeError):
-        codec.from_json(CancelIntentParams, {"attempt": 1})
+        codec.from_json(CancelIntentParams, {"reason": "abandoned"})
