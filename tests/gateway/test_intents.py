@@ -455,3 +455,23 @@ async def stripe_update(stripe: SandboxControl, stripe_key: str, intent_id: str,
     async with httpx.AsyncClient(base_url=stripe.base_url, headers={"authorization": f"Bearer {stripe_key}"}) as client:
         answer = await client.post(f"/v1/payment_intents/{intent_id}", data={"amount": str(amount)})
         answer.raise_for_status()
+
+
+async def test_a_seller_who_was_stopped_since_the_start_is_not_paid(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    payment_id = await payments.created(seller_id=account.seller_id)
+    await stripe.set_capability(account.stripe_account_id, "transfers", active=False)
+
+    code, reason, _, metadata = await refused(gateway.ConfirmIntent(payments.confirm_request(payment_id)))
+
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "STRIPE_REFUSED")
+    assert metadata["code"] == "insufficient_capabilities_for_transfer"
+    assert await payments.charges(payment_id) == []
+    seen = await payments.seen(payment_id)
+    assert (seen.intent_state, seen.outcome_unknown) == (REQUIRES_PAYMENT_METHOD, False)
+
+    await stripe.set_capability(account.stripe_account_id, "transfers", active=True)
+    paid = (await gateway.ConfirmIntent(payments.confirm_request(payment_id))).observation
+    assert paid.intent_state == SUCCEEDED
