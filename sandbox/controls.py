@@ -13,7 +13,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox import accounts, charging, customers, debits, disputes, holds, hooks, lifecycle, methods, refunds, sessions
+from sandbox import (
+    accounts,
+    customers,
+    debits,
+    disputes,
+    holds,
+    hooks,
+    lifecycle,
+    methods,
+    refunds,
+    sessions,
+    settlement,
+)
 from sandbox.declines import GENERIC
 from sandbox.delivery import Switches
 from sandbox.errors import ApiError
@@ -100,7 +112,7 @@ class Controls:
 
     async def settle(self, request: Request, given: dict[str, Any]) -> Any:
         """Let everything that settles later settle now."""
-        return {"ran": self._sandbox.agenda.run_all(label=charging.SETTLEMENT)}
+        return {"ran": self._sandbox.agenda.run_all(label=settlement.SETTLEMENT)}
 
     async def faults(self, request: Request, given: dict[str, Any]) -> Any:
         return {"data": self._sandbox.faults.listed()}

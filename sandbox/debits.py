@@ -1,6 +1,6 @@
 """Charges whose outcome is known later: the intent processes for days, then the money is there or it is not."""
 
-from sandbox import charging, methods, outcomes
+from sandbox import charging, methods, outcomes, settlement
 from sandbox.errors import unexpected_state
 from sandbox.world import Object, World, snapshot
 
@@ -57,7 +57,7 @@ def _finish(world: World, intent: Object, charge: Object) -> None:
     if decline is None:
         charge.update(status="succeeded", paid=True)
         world.emit("charge.succeeded", charge)
-        charging.settle_later(world, charge)
+        settlement.settle_later(world, charge)
         outcomes.paid(world, intent, charge)
         return
     charge.update(

@@ -6,7 +6,7 @@ stand-in's own figure.
 
 from typing import Any
 
-from sandbox import charging
+from sandbox import settlement
 from sandbox.answers import page
 from sandbox.errors import ApiError
 from sandbox.world import Object, World
@@ -58,7 +58,7 @@ def open_dispute(
     """Let the payer's bank contest a charge, the whole of it unless `amount` says otherwise."""
     if charge["status"] != "succeeded" or not charge["captured"]:
         raise ApiError(f"Charge {charge['id']} took no money, so nobody disputes it.", param="charge")
-    charging.settle(world, charge, announce=True)  # what is taken back has to be on the books first
+    settlement.settle(world, charge, announce=True)  # what is taken back has to be on the books first
     dispute = world.add(_new(world, charge, amount=amount or charge["amount_captured"], reason=reason))
     charge["disputed"] = True
     if inquiry:
@@ -86,7 +86,7 @@ def move(world: World, dispute: Object, *, status: str) -> Object:
     dispute.update(status=status, is_charge_refundable=status in _REFUNDABLE)
     if status == "won":
         dispute["balance_transactions"].append(
-            charging.entry(world, dispute, kind="adjustment", amount=dispute["amount"])
+            settlement.entry(world, dispute, kind="adjustment", amount=dispute["amount"])
         )
     world.emit("charge.dispute.closed" if status in _CLOSED else "charge.dispute.updated", dispute, previous=previous)
     if status == "needs_response":
@@ -116,7 +116,7 @@ def list_all(world: World, params: dict[str, Any]) -> Object:
 
 def _withdraw(world: World, dispute: Object) -> None:
     dispute["balance_transactions"].append(
-        charging.entry(world, dispute, kind="adjustment", amount=-dispute["amount"], fee=_FEE_MINOR)
+        settlement.entry(world, dispute, kind="adjustment", amount=-dispute["amount"], fee=_FEE_MINOR)
     )
 
 

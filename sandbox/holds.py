@@ -6,7 +6,7 @@ place-a-hold-on-a-payment-method. Marked (U): what neither says and nobody here 
 
 from typing import Any
 
-from sandbox import charging, outcomes
+from sandbox import charging, outcomes, settlement
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
 
@@ -68,7 +68,7 @@ def capture(world: World, params: dict[str, Any], intent_id: str) -> Object:
             "You cannot use `final_capture` on this PaymentIntent because multicapture is not available for it.",
             param="final_capture",
         )
-    if not final and len(charging.captures_of(world, charge)) >= _CAPTURES_MAX:
+    if not final and len(settlement.captures_of(world, charge)) >= _CAPTURES_MAX:
         raise ApiError(f"A PaymentIntent can be captured up to {_CAPTURES_MAX} times.", param="final_capture")
     amount: int = params["amount_to_capture"] if "amount_to_capture" in params else intent["amount_capturable"]
     _check_amount(intent, amount, least=0 if often and final and charge["amount_captured"] else 1)
@@ -132,7 +132,7 @@ def _split(
         "application_fee_amount": params.get("application_fee_amount"),
         "transfer_data[amount]": params.get("transfer_data", {}).get("amount"),
     }
-    captured_before = charging.captures_of(world, charge)
+    captured_before = settlement.captures_of(world, charge)
     if captured_before:
         for name in world.split_by_capture.get(charge["id"], ()):
             if given[name] is None:
@@ -166,7 +166,7 @@ def _take(world: World, intent: Object, charge: Object, *, amount: int, fee: int
         before = 0 if is_first else charge["application_fee_amount"] or 0
         charge["amount_captured"] += amount
         charge["application_fee_amount"] = None if fee is None else before + fee  # their sum (U)
-        charging.settle_capture(world, charge, amount=amount, fee=fee, announce=often)
+        settlement.settle_capture(world, charge, amount=amount, fee=fee, announce=often)
     if not often:
         # What is not captured goes back to the payer and counts as refunded on the charge, without a refund object.
         charge["amount_refunded"] = charge["amount"] - amount

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox import charging, checkout, debits, holds, hooks, outcomes, refunds
+from sandbox import checkout, debits, holds, hooks, outcomes, refunds, settlement
 from sandbox.banks import TEST_METHODS
 from sandbox.state import Sandbox
 from sandbox.world import World
@@ -151,7 +151,7 @@ def _take_up(world: World) -> None:
         if pending is not None:
             debits.arm(world, intent, pending)
     for charge in world.all("charge"):
-        charging.take_up(world, charge)
+        settlement.take_up(world, charge)
         outcomes.take_up(world, charge)
     for refund in world.all("refund"):
         refunds.take_up(world, refund)

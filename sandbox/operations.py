@@ -25,6 +25,7 @@ from sandbox import (
     refunds,
     session_lines,
     sessions,
+    settlement,
     setups,
 )
 from sandbox.errors import ApiError, not_modelled
@@ -195,11 +196,11 @@ OPERATIONS = (
         """business_profile.mcc business_profile.name business_profile.url business_profile.product_description
         business_type email metadata expand""",
     ),
-    _operation("get /v1/balance_transactions", charging.list_entries, f"{_DATED} currency source type"),
+    _operation("get /v1/balance_transactions", settlement.list_entries, f"{_DATED} currency source type"),
     _operation("get /v1/balance_transactions/{id}", _by_id("balance_transaction"), "expand"),
-    _operation("get /v1/transfers", charging.list_transfers, f"{_DATED} destination transfer_group"),
+    _operation("get /v1/transfers", settlement.list_transfers, f"{_DATED} destination transfer_group"),
     _operation("get /v1/transfers/{transfer}", _by_id("transfer"), "expand"),
-    _operation("get /v1/application_fees", charging.list_fees, f"{_DATED} charge"),
+    _operation("get /v1/application_fees", settlement.list_fees, f"{_DATED} charge"),
     _operation("get /v1/application_fees/{id}", _by_id("application_fee"), "expand"),
     _operation("get /v1/disputes", disputes.list_all, f"{_DATED} charge payment_intent"),
     _operation("get /v1/disputes/{dispute}", _by_id("dispute"), "expand"),

@@ -1,6 +1,6 @@
 """What the outcome of a charge makes of its intent, whether it is known at once or days later."""
 
-from sandbox import charging, disputes, methods
+from sandbox import disputes, methods, settlement
 from sandbox.declines import Decline
 from sandbox.world import Object, World, snapshot
 
@@ -73,4 +73,4 @@ def dispute_later(world: World, charge: Object) -> None:
     def contest() -> None:
         disputes.open_dispute(world, charge, reason=outcome.reason, inquiry=outcome.inquiry)
 
-    world.later(world.settings.settle_delay_s, contest, label=charging.SETTLEMENT)
+    world.later(world.settings.settle_delay_s, contest, label=settlement.SETTLEMENT)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sandbox import charging, disputes
+from sandbox import charging, disputes, settlement
 from sandbox.answers import page
 from sandbox.cards import RefundOutcome
 from sandbox.currencies import check_step, shown
@@ -37,7 +37,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     _check_split(charge, reverse=reverse, return_fee=return_fee)
     if (reverse or return_fee) and amount != charge["amount_captured"]:
         _check_captured_once(world, charge)
-    charging.settle(world, charge, announce=True)  # what is refunded has to be on the books first
+    settlement.settle(world, charge, announce=True)  # what is refunded has to be on the books first
     refund = world.add(_new(world, params, charge=charge, amount=amount))
     outcome = world.cards[charge["payment_method"]].refund
     if outcome is RefundOutcome.PENDING_THEN_SUCCEEDS:
@@ -149,7 +149,7 @@ def _check_split(charge: Object, *, reverse: bool, return_fee: bool) -> None:
 
 def _check_captured_once(world: World, charge: Object) -> None:
     """Refuse what Stripe does not do for a charge that is captured in parts. The words: (U)."""
-    if len(charging.captures_of(world, charge)) > 1 or not charge["captured"]:
+    if len(settlement.captures_of(world, charge)) > 1 or not charge["captured"]:
         raise ApiError(
             f"Charge {charge['id']} was captured in several parts. A partial refund of it takes neither "
             "`reverse_transfer` nor `refund_application_fee`; use transfer reversals and application fee refunds."
@@ -272,8 +272,8 @@ def _share(total: int, refund: Object, charge: Object, *, left: int) -> int:
 
 
 def _entry(world: World, source: Object, *, kind: str, amount: int) -> str:
-    return str(charging.entry(world, source, kind=kind, amount=amount)["id"])
+    return str(settlement.entry(world, source, kind=kind, amount=amount)["id"])
 
 
 def _later(world: World, action: Callable[[], None]) -> None:
-    world.later(world.settings.settle_delay_s, action, label=charging.SETTLEMENT)
+    world.later(world.settings.settle_delay_s, action, label=settlement.SETTLEMENT)

@@ -19,7 +19,7 @@ from sandbox.settings import Settings
 from sandbox.state import Sandbox
 from tests.eventually import eventually
 from tests.sandbox.processes import serving, started
-from tests.sandbox.samples import Api, Receiver, connected, debited, opened, paid, seller
+from tests.sandbox.samples import Api, Receiver, connected, debited, opened, paid, seller, set_up
 
 KEY = "sk_test_kept"
 DAY_S = 86_400
@@ -203,3 +203,23 @@ def test_whatever_falls_due_later_is_taken_up_after_a_restart() -> None:
     }
 
     assert calls == waiting
+
+
+async def test_a_kept_card_goes_on_declining_and_a_hold_ends_in_its_time(settings: Settings) -> None:
+    often = {"card": {"request_multicapture": "if_available"}}
+    async with _run(settings) as (v1, control):
+        customer = await v1.customers.create_async({})
+        setup = await set_up(v1, customer=customer.id)
+        await control.decline_charges(setup.payment_method, "insufficient_funds", times=2)
+        with pytest.raises(stripe.CardError):
+            await paid(v1, card=setup.payment_method, customer=customer.id, off_session=True)
+        held = await paid(v1, capture_method="manual", payment_method_options=often)
+        await v1.payment_intents.capture_async(held.id, {"amount_to_capture": 4_000, "final_capture": False})
+
+    async with _run(settings) as (v1, control):
+        with pytest.raises(stripe.CardError):
+            await paid(v1, card=setup.payment_method, customer=customer.id, off_session=True)
+        assert (await paid(v1, card=setup.payment_method, customer=customer.id)).status == "succeeded"
+        await control.advance(7 * DAY_S)
+        held = await v1.payment_intents.retrieve_async(held.id)
+        assert (held.status, held.amount_received) == ("succeeded", 4_000)
