@@ -16,7 +16,7 @@ from sandbox.banks import TEST_METHODS
 from sandbox.state import Sandbox
 from sandbox.world import World
 
-_FORMAT = 1
+_FORMAT = 2
 _PAUSE_PER_WRITE = 20  # a pause so many times as long as the last write took: writing takes 5 % of the time at most
 _REDELIVERED_S = 3 * 86_400  # Stripe tries for three days
 
