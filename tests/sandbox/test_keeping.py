@@ -156,7 +156,7 @@ async def _opened_at(base_url: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"format": 1, "api_version": "2020-08-27"}', '{"format": 0}', '{"format": 1, "api_version": "now"}'],
+    ["{", "[]", '{"format": 2, "api_version": "2020-08-27"}', '{"format": 0}', '{"format": 2, "api_version": "now"}'],
 )
 async def test_a_file_it_cannot_read_is_named_and_left_alone(settings: Settings, content: str) -> None:
     file = settings.state_file or Path()
