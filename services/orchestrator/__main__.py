@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from grpc import aio
 
+from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.observation_pb2_grpc import add_GatewayEventSinkServiceServicer_to_server
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
@@ -231,7 +232,11 @@ async def orchestrator_parts(
         peers = Peers(
             pricing=Pricing(PricingServiceStub(pricing)),
             status=Status(StatusServiceStub(status)),
-            gateway=Gateway(intents=IntentServiceStub(gateway), refunds=RefundServiceStub(gateway)),
+            gateway=Gateway(
+                intents=IntentServiceStub(gateway),
+                checkout=CheckoutServiceStub(gateway),
+                refunds=RefundServiceStub(gateway),
+            ),
             bookings=BookingCheck(booking_check, allow_on_silence=allow_on_silence, metrics=metrics),
         )
         show_pools(meter, held)

@@ -80,17 +80,20 @@ class Attempts:
             raise
         await self._outbox.try_flush_outbox(work)
 
-    async def look(self, work: UnitOfWork, *, point: str) -> Change:
+    async def look(self, work: UnitOfWork, *, point: str, collection: Collection | None = None) -> Change:
         """See how the attempt of a payment stands that waits for its payer, and whether its price does; change nothing.
 
-        Raises `PaymentState` where it is not the payer's turn, `AttemptOpen` where that is not known, and what pricing
-        and Stripe's limits refuse of a new price.
+        Raises `PaymentState` where it is not the payer's turn, `AttemptOpen` where that is not known, what the platform
+        says of its bookings, what pricing and Stripe's limits refuse of a new price, and `MetadataTooLarge` where it
+        could not be collected as `collection` says.
         """
         _refuse_unless_payers_turn(work)
         seen = self._peers.gateway.intent(work.plan.payment_id)
         work.apply((await crash_points.call(f"{point}.look", seen)).observation)
         _refuse_unless_payers_turn(work)
         await self._peers.bookings.check_payable(work.plan)
+        if collection is not None:
+            await self._refuse_too_much_metadata(work.plan, collection)
         change = await self._quoted(work.plan, point)
         if change.price is not None:
             try:
@@ -132,6 +135,10 @@ class Attempts:
             if price_now.expire_time is None or price_now.expire_time > self._now():
                 return Change(quote=quote, quote_number=number, is_new_price=not plan.costs(price_now))
         raise PeerUnavailable(dependency="pricing")
+
+    async def _refuse_too_much_metadata(self, plan: Plan, collection: Collection) -> None:
+        wanted = replace(plan, course=replace(plan.course, collection=collection))
+        self._steps.refuse_too_much_metadata(wanted, await self._peers.pricing.quote(plan.quote_id or ""))
 
     async def _refuse_what_cannot_be_charged(self, price_now: Price) -> None:
         self._steps.refuse_what_is_not_covered(price_now.platform_fee_minor)

@@ -6,18 +6,21 @@ Everything that is asked of others carries an id derived from the payment, so as
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from batzen.gateway.v1 import payer_pb2
 from batzen.pricing.v1 import pricing_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
 from services.orchestrator.booking_claims import BookingClaims
-from services.orchestrator.domain import policies, transitions
+from services.orchestrator.domain import policies, stripe_metadata, transitions
+from services.orchestrator.domain.attempts import next_attempt
+from services.orchestrator.domain.checkout_lines import CheckoutLine, PriceRow, checkout_lines
 from services.orchestrator.domain.errors import (
     AmountNotChargeable,
     BookingHasPayment,
     BookingNotPayable,
+    MetadataTooLarge,
     SellerPartNotCovered,
 )
 from services.orchestrator.domain.payment import derived_id
@@ -29,13 +32,22 @@ from services.orchestrator.peers.refusals import PAYMENT_EXISTS, REQUEST_EXPIRED
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.payments import delivered_observation, snapshot
-from services.orchestrator.wire.prices import price
+from services.orchestrator.wire.prices import line_totals, price, rows
 from services.runtime import crash_points
 from services.shared.payment import Attention
 from services.shared.refusals import Refusal
-from services.shared.states import AttentionReason, IntentState, State
+from services.shared.states import AttemptKind, AttentionReason, IntentState, State
 
-REFUSALS: Final = (Refusal, SellerPartNotCovered, AmountNotChargeable, BookingHasPayment, BookingNotPayable)
+PAID_FOR: Final = "Payment"
+"""What a row of a hosted page is called of a payment without a name."""
+REFUSALS: Final = (
+    Refusal,
+    SellerPartNotCovered,
+    AmountNotChargeable,
+    MetadataTooLarge,
+    BookingHasPayment,
+    BookingNotPayable,
+)
 """For which a start is refused for good."""
 
 _logger = logging.getLogger(__name__)
@@ -80,6 +92,7 @@ class Steps:
             work.quote = await (quoting or self.quote(plan.quote_request))
             plan.take(price(work.quote))
             self.refuse_what_is_not_covered(plan.platform_fee_minor)
+            self.refuse_too_much_metadata(plan, work.quote)
             await self._refuse_what_cannot_be_charged(plan)
             await self.claims.check_held(plan)
             await self._peers.bookings.check_payable(plan)
@@ -99,7 +112,7 @@ class Steps:
         elif isinstance(made, Refusal):
             self._end_refused(work, made)
         else:
-            work.client_secret = made.client_secret
+            work.client_secret, work.checkout_url = made.client_secret, made.checkout_url
             work.begin_collecting(made.observation)
             self.apply_delivered(work)
 
@@ -133,7 +146,31 @@ class Steps:
 
     async def create_attempt(self, work: UnitOfWork, payer: payer_pb2.Payer | None = None) -> GatewayAnswer:
         """Have the gateway make the plan's next attempt. `payer` is known only while the starting call runs."""
-        return await self._peers.gateway.create_intent(work.plan, payer)
+        plan, gateway = work.plan, self._peers.gateway
+        if next_attempt(plan).kind is not AttemptKind.CHECKOUT_SESSION:
+            return await gateway.create_intent(plan, payer)
+        quote = work.quote or await self._peers.pricing.quote(plan.quote_id or "")
+        return await gateway.create_session(
+            plan,
+            payer,
+            lines=await self._lines(plan, rows(quote)),
+            metadata=stripe_metadata.of_session(plan, line_totals(quote)),
+            expire_time=work.page_ends(),
+        )
+
+    async def _lines(self, plan: Plan, shown: Sequence[PriceRow]) -> Sequence[CheckoutLine]:
+        """Return what a hosted page lists: what it collects, or nothing where it only keeps a method."""
+        if next_attempt(plan).setup_only:
+            return ()
+        step_minor = await self._peers.gateway.step_minor(plan.currency_code or "")
+        return checkout_lines(shown, plan.total_minor or 0, name=plan.session_name or PAID_FOR, step_minor=step_minor)
+
+    @staticmethod
+    def refuse_too_much_metadata(plan: Plan, quote: pricing_pb2.Quote) -> None:
+        """Raise `MetadataTooLarge` where an attempt of the plan could not be given all that it has to say."""
+        stripe_metadata.of_intent(plan)
+        if next_attempt(plan).kind is AttemptKind.CHECKOUT_SESSION:
+            stripe_metadata.of_session(plan, line_totals(quote))
 
     async def _create_intent(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> GatewayAnswer | Refusal:
         """Return the intent, or why there will never be one."""

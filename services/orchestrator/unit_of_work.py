@@ -324,6 +324,11 @@ class UnitOfWork:
             plan.next_time = max(plan.next_time, until)
         return until
 
+    def page_ends(self) -> datetime | None:
+        """Return when a hosted page that is made now ends by itself; None for Stripe's own time."""
+        life = self.plan.terms.checkout_expires_after
+        return None if life is None else self._now() + life
+
     def resume(self, recovered_from: str, *, fact: str) -> None:
         """Enqueue that its payer has picked the payment up again, and wait for them anew."""
         plan = self.plan

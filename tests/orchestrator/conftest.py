@@ -286,6 +286,11 @@ class Journeys:
     async def intents(self, payment_id: str) -> list[dict[str, Any]]:
         return await self.stripe.objects("payment_intent", **{"metadata.payment_id": payment_id})
 
+    async def pages(self, payment_id: str) -> list[dict[str, Any]]:
+        """Return the hosted pages of a payment, the first one first."""
+        found = await self.stripe.objects("checkout.session", **{"metadata.payment_id": payment_id})
+        return sorted(found, key=lambda one: int(one["metadata"]["attempt"]))
+
     async def silence(self, route: str) -> None:
         """Have Stripe do what it is asked for, and answer nothing that anything could be concluded from."""
         await self.stripe.fault("server_error", route=route, after=True, times=None, should_retry=False)

@@ -28,6 +28,7 @@ PAYER = "payer_1"
 TOTAL_MINOR = 10_000
 FEE_MINOR = 1_500
 RETURN_URL = "https://shop.example/back"
+CANCEL_URL = "https://shop.example/cart"
 
 OPENED = ["INITIALIZED", "REQUIRES_PAYMENT_METHOD"]
 PAID = [*OPENED, "PROCESSING", "SUCCEEDED"]
@@ -114,6 +115,11 @@ def submit(payment_id: str, card: str = VISA, **changes: Any) -> pb.SubmitPaymen
 
 def cancel(payment_id: str, **changes: Any) -> pb.CancelPaymentRequest:
     return pb.CancelPaymentRequest(**({"request_id": new_id(), "payment_id": payment_id} | changes))
+
+
+def page(**changes: Any) -> pb.StartPaymentRequest:
+    """Return the start of a payment that is collected on a hosted page."""
+    return start(**({"collection": pb.COLLECTION_CHECKOUT, "cancel_url": CANCEL_URL} | changes))
 
 
 def hold(**changes: Any) -> pb.StartPaymentRequest:

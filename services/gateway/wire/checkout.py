@@ -69,7 +69,7 @@ def session_to_proto(page: Intent, *, url: str) -> checkout_pb2.CheckoutSession:
 
 
 def _intent(request: checkout_pb2.CreateCheckoutSessionRequest, *, tenant_id: str) -> IntentRequest:
-    """Read what is asked of the intent of a page; the hash is of all that is asked of both."""
+    """Read what is asked of the intent of a page; the hash is of all that is asked of both, but when it ends."""
     if not request.HasField("intent"):
         raise FieldMissing(field="intent")
     try:
@@ -78,7 +78,7 @@ def _intent(request: checkout_pb2.CreateCheckoutSessionRequest, *, tenant_id: st
         if problem.field is not None:
             problem.field = f"intent.{problem.field}"
         raise
-    return replace(asked, request_hash=asked.request_hash + content_hash(request, "intent"))
+    return replace(asked, request_hash=asked.request_hash + content_hash(request, "intent", "expire_time"))
 
 
 def _line(line: checkout_pb2.CheckoutLine, number: int, currency_code: str) -> PageLine:

@@ -64,9 +64,10 @@ class RetryPayment(Command[RetryPaymentRequest, RetryPaymentResponse]):
 
     async def _offer(self, work: UnitOfWork, request: Request, message: RetryPaymentRequest) -> None:
         """Offer the payer an attempt: the one that is open where it is of that kind, else another."""
-        change = await self._attempts.look(work, point="retry")
-        if message.collection:  # unspecified leaves it
-            work.plan.course = replace(work.plan.course, collection=collection(message.collection))
+        wanted = collection(message.collection) if message.collection else None  # unspecified leaves it
+        change = await self._attempts.look(work, point="retry", collection=wanted)
+        if wanted is not None:
+            work.plan.course = replace(work.plan.course, collection=wanted)
         await work.save("retry.begin", request=request)
         work.keep_alive()
         await self._attempts.renew(work, change, request, point="retry")

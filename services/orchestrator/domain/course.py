@@ -46,6 +46,12 @@ class Course:
     recovered_from: str = ""
     quote_expire_time: datetime | None = None
     """Until when its quote stands; None before it is priced."""
+    vat_minor: int = 0
+    """The VAT on what is charged."""
+    vat_rate: str = ""
+    """In percent; several with commas between."""
+    original_minor: int = 0
+    """What would be charged without discounts and surcharges."""
     quote_count: int = 1
     """How many quotes it was given, one after another."""
     priced_by: str = ""

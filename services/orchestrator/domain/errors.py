@@ -23,6 +23,12 @@ class AttemptOpen(FailedPrecondition):
     reason = "ATTEMPT_OPEN"
 
 
+class MetadataTooLarge(InvalidRequest):
+    """The ids of bookings and cart are more than Stripe keeps with an object; pay for fewer at once."""
+
+    reason = "METADATA_TOO_LARGE"
+
+
 class AmountNotChargeable(InvalidRequest):
     """Stripe cannot charge this total in this currency."""
 

@@ -236,7 +236,13 @@ class Plan(NewPayment):
         """Charge what a quote says from now on."""
         self.quote_id, self.currency_code, self.total_minor = price.quote_id, price.currency_code, price.total_minor
         self.quote_holds_uses, self.parts = price.holds_uses, price.parts
-        self.course = replace(self.course, quote_expire_time=price.expire_time)
+        self.course = replace(
+            self.course,
+            quote_expire_time=price.expire_time,
+            vat_minor=price.vat_minor,
+            vat_rate=price.vat_rate,
+            original_minor=price.original_minor,
+        )
 
     def costs(self, price: Price) -> bool:
         """Whether it is what is charged already, to the payer and for each seller."""

@@ -21,6 +21,12 @@ class Price:
     """The quote holds uses of coupons until it is paid, or will not be."""
     expire_time: datetime | None
     """Until when it stands."""
+    vat_minor: int = 0
+    """The VAT on it, whether prices held it already or not."""
+    vat_rate: str = ""
+    """In percent; several with commas between."""
+    original_minor: int = 0
+    """What would be paid without discounts and surcharges."""
 
     @property
     def platform_fee_minor(self) -> int:

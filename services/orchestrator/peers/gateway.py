@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,19 +11,21 @@ from typing import Final
 import grpc
 from grpc import aio
 
-from batzen.gateway.v1 import intents_pb2, payer_pb2, refunds_pb2
+from batzen.gateway.v1 import checkout_pb2, intents_pb2, payer_pb2, refunds_pb2
+from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
-from services.orchestrator.domain import attempts
+from services.orchestrator.domain import attempts, stripe_metadata
 from services.orchestrator.domain.captures import Capture
+from services.orchestrator.domain.checkout_lines import CheckoutLine
 from services.orchestrator.domain.errors import AmountNotChargeable
 from services.orchestrator.domain.payment import Observation, derived_id
 from services.orchestrator.domain.plan import NextStep, Plan
 from services.orchestrator.peers.refusals import answered
 from services.orchestrator.wire.payments import observation
 from services.shared.refusals import Refusal
-from services.wire import money
+from services.wire import fill_optional_instant, money
 
 PEER: Final = "gateway"
 LIMITS_KEPT_S: Final = 600.0
@@ -53,8 +56,11 @@ class RefundAnswer:
 class Gateway:
     """What is asked of the gateway."""
 
-    def __init__(self, *, intents: IntentServiceStub, refunds: RefundServiceStub) -> None:
+    def __init__(
+        self, *, intents: IntentServiceStub, checkout: CheckoutServiceStub, refunds: RefundServiceStub
+    ) -> None:
         self._intents = intents
+        self._checkout = checkout
         self._refunds = refunds
         self._limits: dict[str, tuple[float, intents_pb2.GetLimitsResponse]] = {}
         """By currency, of which the gateway knows some 140, and the loop's time at which they were asked for."""
@@ -88,26 +94,47 @@ class Gateway:
             known = self._limits[currency_code] = (now_s, await answered(call, PEER))
         return known[1]
 
+    async def step_minor(self, currency_code: str) -> int:
+        """Return what amounts have to be a multiple of; 1 if the gateway cannot be asked right now."""
+        try:
+            return (await self._limits_of(currency_code)).step_minor
+        except DependencyUnavailable:
+            return 1
+
     async def create_intent(self, plan: Plan, payer: payer_pb2.Payer | None) -> GatewayAnswer:
         """Create the intent of the plan's next attempt. `payer` is known only while the starting call runs."""
-        attempt, wanted = plan.attempt + 1, attempts.next_attempt(plan)
-        request = intents_pb2.CreateIntentRequest(
-            request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}")),
-            payment_id=plan.payment_id,
-            attempt=attempt,
-            payer=payer or payer_pb2.Payer(payer_id=plan.payer_id),
-            amount=money(plan.total_minor or 0, plan.currency_code or ""),
-            seller_id=plan.seller_ids[0],
-            application_fee=money(plan.platform_fee_minor, plan.currency_code or ""),
-            description=plan.session_name,
-            capture_manually=wanted.capture_manually,
-            setup_only=wanted.setup_only,
-            keep_method=plan.terms.keep_method and not plan.course.kept_method_id,
-        )
-        if plan.next_step is not NextStep.CHARGE and plan.next_time is not None:
-            request.send_before_time.FromDatetime(plan.next_time)
+        request = _next_attempt(plan, payer)
         answer = await answered(self._intents.CreateIntent(request), PEER)
         return GatewayAnswer(observation=observation(answer.observation), client_secret=answer.client_secret)
+
+    async def create_session(
+        self,
+        plan: Plan,
+        payer: payer_pb2.Payer | None,
+        *,
+        lines: Sequence[CheckoutLine],
+        metadata: Mapping[str, str],
+        expire_time: datetime | None,
+    ) -> GatewayAnswer:
+        """Create the hosted page of the plan's next attempt; `metadata` is the session's own."""
+        request = checkout_pb2.CreateCheckoutSessionRequest(
+            intent=_next_attempt(plan, payer),
+            success_url=plan.return_url,
+            cancel_url=plan.terms.cancel_url or plan.return_url,
+            lines=[
+                checkout_pb2.CheckoutLine(
+                    name=line.name,
+                    amount=money(line.amount_minor, plan.currency_code or ""),
+                    description=line.description,
+                )
+                for line in lines
+            ],
+            metadata=metadata,
+        )
+        request.intent.payer.locale = request.intent.payer.locale or plan.terms.locale
+        fill_optional_instant(request, "expire_time", expire_time)
+        answer = await answered(self._checkout.CreateCheckoutSession(request), PEER)
+        return GatewayAnswer(observation=observation(answer.observation), checkout_url=answer.session.url)
 
     async def confirm_intent(
         self,
@@ -224,6 +251,28 @@ class Gateway:
             amount_minor=answer.refund.amount.amount_minor,
             observation=observation(answer.observation),
         )
+
+
+def _next_attempt(plan: Plan, payer: payer_pb2.Payer | None) -> intents_pb2.CreateIntentRequest:
+    """Return what the plan's next attempt collects, under an id that is derived from its number."""
+    attempt, wanted = plan.attempt + 1, attempts.next_attempt(plan)
+    request = intents_pb2.CreateIntentRequest(
+        request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}")),
+        payment_id=plan.payment_id,
+        attempt=attempt,
+        payer=payer or payer_pb2.Payer(payer_id=plan.payer_id),
+        amount=money(plan.total_minor or 0, plan.currency_code or ""),
+        seller_id=plan.seller_ids[0],
+        application_fee=money(plan.platform_fee_minor, plan.currency_code or ""),
+        description=plan.session_name,
+        capture_manually=wanted.capture_manually,
+        setup_only=wanted.setup_only,
+        keep_method=plan.terms.keep_method and not plan.course.kept_method_id,
+        metadata=stripe_metadata.of_intent(plan),
+    )
+    if plan.next_step is not NextStep.CHARGE and plan.next_time is not None:
+        request.send_before_time.FromDatetime(plan.next_time)
+    return request
 
 
 def _redirect_url(

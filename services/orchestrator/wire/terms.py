@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
-from services.errors import FieldInvalid
+from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain.course import Course
-from services.orchestrator.domain.errors import NotOffered
 from services.orchestrator.domain.terms import DEFAULT_ZONE, Collection, Terms, Timing
 from services.orchestrator.wire import charge_times
 from services.shared import fields
 
 CHECKOUT_TYPE_CHARACTERS_MAX: Final = 64
 CHECKOUT_DESCRIPTION_CHARACTERS_MAX: Final = 500
+
+PAGE_LIFE_MIN: Final = timedelta(minutes=30)
+PAGE_LIFE_MAX: Final = timedelta(hours=24)
+"""Of a hosted page at Stripe."""
 
 _TIMINGS: Final = {
     pb.TIMING_UNSPECIFIED: Timing.IMMEDIATE,
@@ -27,7 +30,6 @@ _COLLECTIONS: Final = {
     pb.COLLECTION_CHECKOUT: Collection.CHECKOUT,
     pb.COLLECTION_ELEMENTS: Collection.ELEMENTS,
 }
-_OFFERED_COLLECTIONS: Final = frozenset({Collection.ELEMENTS})
 
 
 def check_terms(request: pb.StartPaymentRequest) -> None:
@@ -35,6 +37,7 @@ def check_terms(request: pb.StartPaymentRequest) -> None:
     if request.timing not in _TIMINGS:
         raise FieldInvalid(field="timing")
     check_collection(request.collection)
+    _check_page(request, is_page=_COLLECTIONS[request.collection] is Collection.CHECKOUT)
     charge_times.check_time_zone(request.time_zone)
     if _TIMINGS[request.timing] is Timing.SCHEDULED:
         course(request)
@@ -48,12 +51,28 @@ def check_terms(request: pb.StartPaymentRequest) -> None:
         raise FieldInvalid(field="release_before_lapse", detail="Only a hold is released.")
 
 
+def _check_page(request: pb.StartPaymentRequest, *, is_page: bool) -> None:
+    """Refuse a hosted page that nobody could come back from, that lives too long or too shortly, or is none."""
+    if not is_page:
+        if request.HasField("checkout"):
+            raise FieldInvalid(field="checkout", detail="Only a hosted page has it.")
+        return
+    if not request.cancel_url:
+        raise FieldMissing(field="cancel_url")
+    options = request.checkout
+    line_ids = {line.line_id for line in request.lines}
+    for place, line_id in enumerate(options.cart_line_ids):
+        if line_id not in line_ids:
+            raise FieldInvalid(field=f"checkout.cart_line_ids[{place}]", detail="There is no such line.")
+    life = options.expire_after.ToTimedelta()
+    if options.HasField("expire_after") and not PAGE_LIFE_MIN <= life <= PAGE_LIFE_MAX:
+        raise FieldInvalid(field="checkout.expire_after", detail="30 minutes to 24 hours.")
+
+
 def check_collection(asked: pb.Collection) -> None:
     """Refuse a way to collect that there is not."""
     if asked not in _COLLECTIONS:
         raise FieldInvalid(field="collection")
-    if _COLLECTIONS[asked] not in _OFFERED_COLLECTIONS:
-        raise NotOffered(field="collection")
 
 
 def collection(asked: pb.Collection) -> Collection:
@@ -77,7 +96,7 @@ def terms(request: pb.StartPaymentRequest) -> Terms:
         release_before_lapse=request.release_before_lapse,
         keep_method=request.keep_method,
         checkout_type=fields.text(options.type, field="checkout.type", characters_max=CHECKOUT_TYPE_CHARACTERS_MAX),
-        cart_line_ids=tuple(options.cart_line_ids),
+        cart_line_ids=tuple(dict.fromkeys(options.cart_line_ids)),
         checkout_description=fields.text(
             options.description, field="checkout.description", characters_max=CHECKOUT_DESCRIPTION_CHARACTERS_MAX
         ),
