@@ -67,7 +67,7 @@ GENERATED = {
 
 # Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
 ANNOUNCED_REASONS = {
-    "orchestrator": "LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND METADATA_TOO_LARGE",
+    "orchestrator": "LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND",
     "status": "",
     "gateway": """TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART REVERSAL_EXCEEDS_TRANSFER DISPUTE_NOT_FOUND
         DISPUTE_CLOSED RECONCILIATION_NOT_FOUND

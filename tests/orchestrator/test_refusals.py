@@ -100,19 +100,6 @@ async def test_a_start_that_cannot_be(
     assert list(listed.payments) == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"timing": pb.TIMING_SCHEDULED}, "timing"),
-        ({"collection": pb.COLLECTION_UNSPECIFIED}, "collection"),
-        ({"collection": pb.COLLECTION_CHECKOUT}, "collection"),
-    ],
-)
-async def test_what_is_not_offered(changes: Any, field: str, orchestrator: OrchestratorServiceStub) -> None:
-    refusal = await refused(orchestrator.StartPayment(start(**changes)))
-    assert (refusal.code, refusal.reason, refusal.field) == ("UNIMPLEMENTED", "NOT_OFFERED", field)
-
-
 async def test_a_coupon_that_does_not_exist(orchestrator: OrchestratorServiceStub) -> None:
     refusal = await refused(orchestrator.StartPayment(start(coupon_codes=["NONE"])))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "COUPON_UNKNOWN")
@@ -341,12 +328,3 @@ async def test_only_the_gateway_delivers(world: World, replica: Orchestrator) ->
         request = observation_pb2.DeliverEventRequest(request_id=new_id())
         refusal = await refused(GatewayEventSinkServiceStub(channel).DeliverEvent(request))
     assert refusal.code == "PERMISSION_DENIED"
-
-
-@pytest.mark.parametrize(
-    "method",
-    ["ReschedulePayment"],
-)
-async def test_what_is_announced_and_not_offered_yet(method: str, orchestrator: OrchestratorServiceStub) -> None:
-    refusal = await refused(getattr(orchestrator, method)(getattr(pb, f"{method}Request")()))
-    assert refusal.code == "UNIMPLEMENTED"
