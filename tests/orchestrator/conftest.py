@@ -244,10 +244,10 @@ class Journeys:
         await self.orchestrator.SubmitPayment(submit(payment_id, VISA))
         return payment_id
 
-    async def held(self, **changes: Any) -> str:
+    async def held(self, card: str = VISA, **changes: Any) -> str:
         """Return a payment whose money is held."""
         payment_id = await self.started(timing=pb.TIMING_MANUAL_CAPTURE, **changes)
-        await self.orchestrator.SubmitPayment(submit(payment_id, VISA))
+        await self.orchestrator.SubmitPayment(submit(payment_id, card))
         return payment_id
 
     async def payment(self, payment_id: str) -> status_pb2.Payment:

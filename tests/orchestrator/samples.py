@@ -36,6 +36,8 @@ PAID = [*OPENED, "PROCESSING", "SUCCEEDED"]
 HELD = [*OPENED, "PROCESSING", "AUTHORIZED"]
 
 VISA = "pm_card_visa"
+CAPTURED_ONCE = "pm_card_jcb"
+"""Of a network whose holds Stripe captures once."""
 DECLINED = "pm_card_chargeDeclined"
 THREE_D_SECURE = "pm_card_threeDSecure2Required"
 BLOCKED = "pm_card_radarBlock"
