@@ -86,15 +86,6 @@ async def test_a_page_lists_the_rows_that_were_asked_for(pages: Pages, stripe: S
     assert sum(item["amount_total"] for item in mine) == session["amount_total"]
 
 
-async def test_a_page_ends_when_it_is_asked_to(pages: Pages, clock: Clock) -> None:
-    expire_time = Timestamp(seconds=int((clock.now() + timedelta(hours=2)).timestamp()))
-
-    opened = await pages.opened(page={"expire_time": expire_time})
-
-    assert opened.session.expire_time == expire_time
-    assert (await pages.got(opened.observation.payment_id)).expire_time == expire_time
-
-
 # What their payers do.
 
 

@@ -19,6 +19,7 @@ from batzen.gateway.v1 import intents_pb2, payer_pb2
 from sandbox.control import SandboxControl
 from services.gateway.stripe_api import client
 from tests.gateway.conftest import Gateway
+from tests.gateway.pages import CREATE_PAGE, EXPIRE_PAGE, READ_PAGE, Pages
 from tests.gateway.samples import (
     CANCEL,
     CANCELED,
@@ -100,6 +101,11 @@ class Subject:
     payment_id: str
     request: Any
 
+    @property
+    def request_id(self) -> str:
+        asked = self.request.intent if self.request.DESCRIPTOR.fields_by_name.get("intent") else self.request
+        return str(asked.request_id)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -118,7 +124,7 @@ class Kind:
 
     @property
     def creates(self) -> bool:
-        return self.route in (CREATE, SETUP_CREATE)
+        return self.route in (CREATE, SETUP_CREATE, CREATE_PAGE)
 
 
 async def _creating(payments: Payments) -> Subject:
@@ -148,6 +154,16 @@ async def _charging_off_session(payments: Payments) -> Subject:
     await payments.created(payment_id=payment_id, attempt=2, payer=payer)
     request = payments.confirm_request(payment_id, attempt=2, payment_method_id=method_id, off_session=True)
     return Subject(payment_id=payment_id, request=request)
+
+
+async def _opening_page(payments: Payments) -> Subject:
+    payment_id = new_id("pay")
+    return Subject(payment_id=payment_id, request=Pages(payments).create_request(payment_id=payment_id))
+
+
+async def _expiring_page(payments: Payments) -> Subject:
+    payment_id = (await Pages(payments).opened()).observation.payment_id
+    return Subject(payment_id=payment_id, request=payments.cancel_request(payment_id))
 
 
 async def _confirming(payments: Payments) -> Subject:
@@ -197,6 +213,14 @@ async def _cancelled(payments: Payments, payment_id: str) -> int:
 async def _captured(payments: Payments, payment_id: str) -> int:
     charges = await payments.charges(payment_id)
     return sum(charge["captured"] for charge in charges)
+
+
+async def _pages(payments: Payments, payment_id: str) -> int:
+    return len(await Pages(payments).sessions(payment_id))
+
+
+async def _expired_pages(payments: Payments, payment_id: str) -> int:
+    return sum(session["status"] == "expired" for session in await Pages(payments).sessions(payment_id))
 
 
 async def _refunds(payments: Payments, payment_id: str) -> int:
@@ -268,6 +292,23 @@ CALLS: Final = {
         said_of_found=INTENT_STATE,
         became_of_found=REFUSED,
     ),
+    "open a page": Kind(
+        route=CREATE_PAGE,
+        prepared=_opening_page,
+        send=lambda gateway, request: gateway.CreateCheckoutSession(request),
+        effects=_pages,
+        said_of_unknown=UNAVAILABLE,
+        said_of_found=STRIPE_REFUSED,  # nor is a page whose address nobody has
+        became_of_found=REFUSED,
+        reading="GET /v1/checkout/sessions",
+    ),
+    "expire a page": Kind(
+        route=EXPIRE_PAGE,
+        prepared=_expiring_page,
+        send=lambda gateway, request: gateway.CancelIntent(request),
+        effects=_expired_pages,
+        reading=READ_PAGE,
+    ),
     "refund": Kind(
         route=REFUND,
         prepared=_refunding,
@@ -279,7 +320,7 @@ CALLS: Final = {
 
 NAMES: Final = [
     name
-    if name not in ("create of a setup", "cancel of a setup", "confirm off-session")
+    if name not in ("create of a setup", "cancel of a setup", "confirm off-session", "expire a page")
     # They go by the same steps as the others.
     else pytest.param(name, marks=pytest.mark.soak)
     for name in CALLS
@@ -311,7 +352,7 @@ class Matrix:
         async with self.replica.parts.engine.connect() as connection:
             found = await connection.execute(
                 sa.text("SELECT state FROM calls WHERE request_id = :request_id AND subject_id = :payment_id"),
-                {"request_id": subject.request.request_id, "payment_id": subject.payment_id},
+                {"request_id": subject.request_id, "payment_id": subject.payment_id},
             )
             return str(found.scalar_one())
 
@@ -321,9 +362,7 @@ class Matrix:
         assert held is not None
         amounts = held.observation.amounts
         return (
-            held.unsettled
-            or amounts.refund_pending_minor > 0
-            or any(not one.intent_id for one in held.intents.values())
+            held.unsettled or amounts.refund_pending_minor > 0 or any(not one.is_made for one in held.intents.values())
         )
 
     async def lose(self, call: Kind, *, after: bool, times: int) -> None:
@@ -369,7 +408,8 @@ class Matrix:
         taken = sum(charge["amount_captured"] for charge in await self.payments.charges(subject.payment_id))
         returned = sum(refund["amount"] for refund in await self.payments.refunds(subject.payment_id))
         intents = [*await self.payments.setups(subject.payment_id), *await self.payments.intents(subject.payment_id)]
-        is_cancelled = intents[-1]["status"] == "canceled"
+        pages = await Pages(self.payments).sessions(subject.payment_id)
+        is_cancelled = (pages or intents)[-1]["status"] in ("canceled", "expired")
         self.expect(case, "what was taken", seen.amounts.captured_minor, taken)
         self.expect(case, "what went back", seen.amounts.refunded_minor, returned)
         self.expect(case, "cancelled", seen.intent_state == CANCELED, is_cancelled)
