@@ -21,6 +21,9 @@ from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL
 from services.gateway.call_log.execution import IN_FLIGHT_MAX
 from services.gateway.checkout.life import LIFE_MIN
 from services.gateway.mirror.reading_times import RESTS
+from services.runtime.database.lease import LEASE
+from tests.clock import Clock
+from tests.gateway.conftest import Gateway
 from tests.gateway.pages import COMPLETE, CREATE_PAGE, EXPIRE_PAGE, EXPIRED, Pages, amounts
 from tests.gateway.samples import (
     AMOUNT_MINOR,
@@ -32,7 +35,7 @@ from tests.gateway.samples import (
     refusal,
     refused,
 )
-from tests.gateway.test_calls import TRIES, until_struck
+from tests.gateway.test_calls import TRIES, until_fence, until_struck
 from tests.gateway.test_inbox import Place, place, quiet  # noqa: F401 fixtures
 from tests.gateway.test_races import outcomes
 
@@ -145,6 +148,54 @@ async def test_a_payer_who_pays_while_an_expiry_is_on_its_way_has_paid(
 
     assert (ended.observation.intent_state, ended.session.state) == (SUCCEEDED, COMPLETE)
     assert amounts(await payments.seen(payment_id)) == (AMOUNT_MINOR, 0)
+
+
+async def test_a_page_whose_maker_stalled_is_made_once_by_whoever_takes_over(
+    pages: Pages, replica: Gateway, clock: Clock, start_gateway: Callable[[], Any]
+) -> None:
+    payment_id = (await pages.opened()).observation.payment_id
+    await pages.expire(payment_id)
+    request = pages.create_request(payment_id=payment_id, attempt=2)
+    await pages.stripe.fault(Kind.PAUSE, route=CREATE_PAGE)
+
+    async with start_gateway() as other, other.connect() as second:
+        late = asyncio.ensure_future(pages.gateway.CreateCheckoutSession(request))
+        fence = await stalled(replica, pages, payment_id, clock)
+        again = asyncio.ensure_future(second.CreateCheckoutSession(request))
+        await until_fence(replica, payment_id, above=fence)
+        await pages.stripe.resume()
+        answers = await asyncio.gather(late, again)
+
+    assert answers[0] == answers[1]
+    assert [one["status"] for one in await pages.sessions(payment_id)] == ["expired", "open"]
+
+
+async def test_an_expiry_whose_process_stalled_is_carried_on(
+    pages: Pages, replica: Gateway, clock: Clock, start_gateway: Callable[[], Any]
+) -> None:
+    payment_id = (await pages.opened()).observation.payment_id
+    request = pages.expire_request(payment_id)
+    await pages.stripe.fault(Kind.PAUSE, route=EXPIRE_PAGE)
+
+    async with start_gateway() as other, other.connect() as second:
+        late = asyncio.ensure_future(pages.gateway.ExpireCheckoutSession(request))
+        fence = await stalled(replica, pages, payment_id, clock)
+        again = asyncio.ensure_future(second.ExpireCheckoutSession(request))
+        await until_fence(replica, payment_id, above=fence)
+        await pages.stripe.resume()
+        answers = await asyncio.gather(late, again)
+
+    assert answers[0] == answers[1]
+    assert (answers[0].observation.intent_state, answers[0].session.state) == (CANCELED, EXPIRED)
+
+
+async def stalled(replica: Gateway, pages: Pages, payment_id: str, clock: Clock) -> int:
+    """Wait until a process is at Stripe for a payment, and let its lease run out; return the lease's fence."""
+    await until_struck(pages.stripe)
+    held = await replica.parts.store.read("main", payment_id)
+    assert held is not None
+    clock.advance(LEASE)
+    return held.fence
 
 
 # Times.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Final, Self
+from typing import Self
 
 from services.gateway.call_log.call import Call
 from services.gateway.call_log.operation import Operation, SubjectStore
@@ -15,6 +15,7 @@ from services.gateway.checkout.modes import Mode, mode_of
 from services.gateway.errors import StripeRefused
 from services.gateway.intents.create import (
     DESTINATION,
+    MULTICAPTURE,
     NOT_PAYABLE,
     AmendableIntent,
     CreateIntentParams,
@@ -30,9 +31,6 @@ from services.gateway.stripe_api.objects import metadata, text
 from services.gateway.stripe_api.session_objects import session_facts
 from services.shared.codec import Json
 from services.shared.states import AttemptKind, IntentState
-
-MULTICAPTURE: Final = {"card": {"request_multicapture": "if_available"}}
-"""Asked for with every hold: whether it was given stands on the charge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

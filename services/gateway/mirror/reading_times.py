@@ -45,7 +45,7 @@ def next_look(
 
 
 def _waits(intent: Intent) -> bool:
-    if intent.state not in (IntentState.SUCCEEDED, IntentState.CANCELED):
+    if intent.state not in (IntentState.SUCCEEDED, IntentState.CANCELED) and not intent.is_page_spent:
         return True
     undecided = any(one.standing in (Standing.OPEN, Standing.INQUIRY) for one in intent.disputes)
     return undecided or (intent.disputed and not intent.disputes)
