@@ -299,7 +299,7 @@ async def gateway_parts(
         customers = Customers(held, provider, CustomerChanges(held, payers, provider), now=now)
         creation = Creation(call_store, calls, customers, sellers)
         kept_methods = KeptMethods(payers, calls, customers, provider, now=now)
-        setups = SetupIntents(payers, calls, customers, provider, now=now)
+        setups = SetupIntents(payers, calls, customers, kept_methods, provider, now=now)
         inbox = Inbox(
             held,
             reader,

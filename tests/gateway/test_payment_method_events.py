@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from batzen.gateway.v1 import payer_pb2
+from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.runtime.rpc import call_context
 from tests.clock import Clock
@@ -17,7 +19,9 @@ from tests.gateway.conftest import Gateway
 from tests.gateway.receiving import Sender, event_of, receiving, stored
 from tests.gateway.samples import Payments, new_id
 from tests.gateway.stubs import GatewayStubs
+from tests.gateway.test_method_needs import begin_to_need, need_no_more
 from tests.gateway.test_payment_methods import Wallet, at_stripe
+from tests.gateway.test_races import connected
 
 READ_ONE = "GET /v1/payment_methods/{payment_method}"
 
@@ -98,6 +102,34 @@ async def test_a_method_detached_in_the_dashboard_is_gone_and_the_default_passes
 
     await place.applied(late)  # an older event brings nothing back
     assert await wallet.ids() == [amex]
+
+
+async def test_a_needed_method_that_is_detached_in_the_dashboard_is_said(
+    place: Place, wallet: Wallet, payments: Payments, database: ServiceDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    visa, payment_id = (await wallet.attach()).payment_method_id, await payments.created()
+    async with connected(database) as connection:
+        assert await begin_to_need(connection, payment_id, visa)
+        with caplog.at_level(logging.WARNING, logger="services"):
+            await place.applied(await place.detach(visa))
+        await need_no_more(connection, payment_id)
+
+    assert payment_id in caplog.text
+    assert await wallet.listed() == []
+
+
+async def test_the_first_event_of_a_payer_who_was_never_read_has_all_of_them_read(
+    place: Place, wallet: Wallet, payments: Payments
+) -> None:
+    await payments.created(payer=payer_pb2.Payer(payer_id=wallet.payer_id))
+    (customer,) = await place.stripe.objects("customer", **{"metadata.payer_id": wallet.payer_id})
+    first, second = [await place.attach(str(customer["id"])) for _ in range(2)]
+
+    await place.applied(await place.event(second, "attached"))
+
+    payer = await place.gateway.parts.methods.of("main", wallet.payer_id)
+    assert payer is not None
+    assert set(payer.methods) == {first, second}
 
 
 async def test_a_method_kept_with_a_payment_elsewhere_is_found_by_its_event(

@@ -18,7 +18,7 @@ from services.errors import Aborted, ResourceExhausted, Unavailable
 from services.gateway.call_log.engine import WAIT_MAX_S, Calls
 from services.gateway.customers.operations import Customers
 from services.gateway.errors import PaymentMethodNotFound, StripeKeySpent, StripeUnavailable
-from services.gateway.payment_methods.domain import KeptMethod, PayerMethods
+from services.gateway.payment_methods.domain import KeptMethod, MethodState, PayerMethods
 from services.gateway.payment_methods.operations import (
     AttachMethod,
     AttachMethodParams,
@@ -180,10 +180,21 @@ class KeptMethods:
         if payer_id is None:
             return False
         payer = await self._store.require(tenant_id, payer_id)
-        if not is_readable or not all(payer.shows(method_facts(one)) for one in shown):
+        if payer.is_to_be_read(self._now()):
+            await self.read_again(tenant_id, payer_id)  # or the first one seen here would become the default
+        elif not is_readable or not all(payer.shows(method_facts(one)) for one in shown):
             with suppress(PaymentMethodNotFound):  # another's by now, and gone from this payer's
                 await self.read_one(tenant_id, payer_id, method_id)
+        await self._warn(tenant_id, method_id)
         return True
+
+    async def _warn(self, tenant_id: str, method_id: str) -> None:
+        """Say which payments will not be charged as planned, since somebody has removed their method at Stripe."""
+        owner = await self._store.owner(tenant_id, method_id)
+        if owner is not None and owner[1] is MethodState.DETACHED:
+            needing = await self._store.needing(tenant_id, [method_id])
+            if needing:
+                _logger.warning("a method that payments need is gone at Stripe: %s", ", ".join(needing))
 
     async def lose_customer(self, tenant_id: str, customer_id: str) -> bool:
         """Forget a customer that was deleted at Stripe, and its methods; False if it is no payer's of ours.

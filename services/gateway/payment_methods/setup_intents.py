@@ -12,6 +12,7 @@ from services.gateway.call_log.engine import WAIT_MAX_S, Calls
 from services.gateway.customers.operations import Customers
 from services.gateway.errors import SetupIntentNotFound, StripeKeySpent, StripeUnavailable, WrongIntentState
 from services.gateway.payment_methods.domain import SetupIntent
+from services.gateway.payment_methods.kept_methods import KeptMethods
 from services.gateway.payment_methods.operations import CustomerGone
 from services.gateway.payment_methods.setups import (
     OVER,
@@ -66,6 +67,7 @@ class SetupIntents:
         store: MethodStore,
         calls: Calls,
         customers: Customers,
+        kept: KeptMethods,
         provider: Provider,
         *,
         now: Callable[[], datetime],
@@ -73,6 +75,7 @@ class SetupIntents:
         self._store = store
         self._calls = calls
         self._customers = customers
+        self._kept = kept
         self._provider = provider
         self._now = now
 
@@ -82,6 +85,7 @@ class SetupIntents:
             customer_id = await self._customers.ensure(
                 asked.tenant_id, asked.payer_id, email=asked.email, name=asked.name, locale=asked.locale
             )
+            await self._kept.of(asked.tenant_id, asked.payer_id)  # or what it keeps would be the first, and the default
             params = CreateSetupParams(
                 customer_id=customer_id,
                 consent_actor_id=asked.consent_actor_id,
