@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import hypothesis
@@ -17,6 +18,7 @@ from local.databases import ServiceDatabase, create_service_database
 from local.postgres import EmbeddedPostgres
 from services.runtime.database.connections import role_of
 from services.runtime.database.migrations import migrate
+from tests.heard import Listener, listening, unheard
 from tests.quick_postgres import quick_postgres
 
 SERVICES = Path(__file__).parents[1] / "services"
@@ -68,6 +70,37 @@ class Databases:
             database=f"test_{service}_{self._made}",
             template=template,
         )
+
+
+LISTENER = pytest.StashKey[Listener]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-reason", action="store_true", help="fail unless every documented reason was heard")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LISTENER] = listening()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of pytest-xdist has heard."""
+    heard = getattr(node, "workeroutput", {}).get("heard", [])
+    node.config.stash[LISTENER].heard |= {(method, reason) for method, reason in heard}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what was heard, or judge it."""
+    heard = session.config.stash[LISTENER].heard
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["heard"] = sorted(heard)
+    elif session.config.getoption("--every-reason") and not session.testsfailed and (missing := unheard(heard)):
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line("\nNo test was refused for these, which a contract documents:", red=True)
+        for one in missing:
+            reporter.write_line(f"  {one}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
