@@ -299,6 +299,8 @@ class UnitOfWork:
         elif snapshot.collection is State.AUTHORIZED:
             plan.stage = Stage.COLLECTING  # also of money that came after the end: a hold has an end of its own
             self.plan_next()
+        elif snapshot.collection is State.SCHEDULED:
+            self.plan_next()  # also where a holder before us had status record that, and died
 
     def end(self) -> None:
         """Collect nothing any more."""

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ from services.runtime.work.kinds import WorkKind
 from services.status.__main__ import status_servicer
 from tests.conftest import Databases
 from tests.gateway.stubs import GatewayStubs
-from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, start, state_of, submit
+from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, scheduled, start, state_of, submit
 from tests.orchestrator.shops import Shop
 
 CALL_TIMEOUT_S = 20.0
@@ -243,6 +244,17 @@ class Journeys:
         payment_id = await self.started(**changes)
         await self.orchestrator.SubmitPayment(submit(payment_id, VISA))
         return payment_id
+
+    async def scheduled(self, charge_time: datetime | None, card: str = VISA, **changes: Any) -> str:
+        """Return a payment whose payer gave a method, which is charged later."""
+        request = scheduled(charge_time, **changes)
+        payment_id = (await self.orchestrator.StartPayment(request)).session.payment.payment_id
+        await self.orchestrator.SubmitPayment(submit(payment_id, card))
+        return payment_id
+
+    async def kept_method(self, payment_id: str) -> str:
+        """Return the method that is charged later, as Stripe knows it."""
+        return (await self.payment(payment_id)).snapshot.method.payment_method_id
 
     async def held(self, card: str = VISA, **changes: Any) -> str:
         """Return a payment whose money is held."""

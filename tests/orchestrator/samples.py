@@ -7,7 +7,7 @@ import string
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -32,6 +32,8 @@ CANCEL_URL = "https://shop.example/cart"
 
 OPENED = ["INITIALIZED", "REQUIRES_PAYMENT_METHOD"]
 PAID = [*OPENED, "PROCESSING", "SUCCEEDED"]
+KEPT = [*OPENED, "PROCESSING", "SCHEDULED"]
+CHARGED = [*KEPT, "PROCESSING", "SUCCEEDED"]
 
 HELD = [*OPENED, "PROCESSING", "AUTHORIZED"]
 
@@ -122,6 +124,21 @@ def cancel(payment_id: str, **changes: Any) -> pb.CancelPaymentRequest:
 def page(**changes: Any) -> pb.StartPaymentRequest:
     """Return the start of a payment that is collected on a hosted page."""
     return start(**({"collection": pb.COLLECTION_CHECKOUT, "cancel_url": CANCEL_URL} | changes))
+
+
+def scheduled(charge_time: datetime | None = None, **changes: Any) -> pb.StartPaymentRequest:
+    """Return the start of a payment that is charged later."""
+    request = start(timing=pb.TIMING_SCHEDULED, **changes)
+    if charge_time is not None:
+        request.charge_time.FromDatetime(charge_time)
+    return request
+
+
+def reschedule(payment_id: str, charge_time: datetime | None = None, **changes: Any) -> pb.ReschedulePaymentRequest:
+    request = pb.ReschedulePaymentRequest(**({"request_id": new_id(), "payment_id": payment_id} | changes))
+    if charge_time is not None:
+        request.charge_time.FromDatetime(charge_time)
+    return request
 
 
 def hold(**changes: Any) -> pb.StartPaymentRequest:

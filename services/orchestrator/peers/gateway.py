@@ -25,6 +25,7 @@ from services.orchestrator.domain.plan import NextStep, Plan
 from services.orchestrator.peers.refusals import answered
 from services.orchestrator.wire.payments import observation
 from services.shared.refusals import Refusal
+from services.shared.states import AttemptKind
 from services.wire import fill_optional_instant, money
 
 PEER: Final = "gateway"
@@ -150,7 +151,7 @@ class Gateway:
         off_session: bool = False,
     ) -> GatewayAnswer:
         """Confirm the current attempt's intent with a method; Stripe is not asked after `send_before_time`."""
-        keeps = keep_method or attempts.next_attempt(plan).setup_only
+        keeps = keep_method or plan.attempt_kind is AttemptKind.SETUP_INTENT
         request = intents_pb2.ConfirmIntentRequest(
             request_id=request_id,
             payment_id=plan.payment_id,
