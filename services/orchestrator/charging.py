@@ -20,11 +20,18 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from services.errors import PeerUnavailable
 from services.orchestrator.domain import charge_plan, transitions
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import NextStep, Plan, Request
 from services.orchestrator.peers import Peers
-from services.orchestrator.peers.refusals import INTENT_STATE, STRIPE_REFUSED, is_of_the_method
+from services.orchestrator.peers.refusals import (
+    ATTEMPT_OPEN,
+    INTENT_STATE,
+    REQUEST_ID_REUSED,
+    STRIPE_REFUSED,
+    is_of_the_method,
+)
 from services.orchestrator.steps import Steps
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
@@ -85,11 +92,21 @@ class Charging:
         try:
             await crash_points.call("charge.create", self._peers.gateway.create_intent(plan, None))
         except Refusal as refusal:
+            if refusal.reason in (ATTEMPT_OPEN, REQUEST_ID_REUSED):
+                await self._look(work)
+                return True
             plan.course = charge_plan.begun(plan, self._now(), request=request)
             await self._put_off(work, refusal, _which(plan), request)
             return False
         plan.attempt, plan.attempt_kind = plan.attempt + 1, AttemptKind.INTENT
         return True
+
+    async def _look(self, work: UnitOfWork) -> None:
+        """Find the intent that a holder who died asked for in other words, such as without a booking of today."""
+        plan = work.plan
+        work.apply((await crash_points.call("charge.look", self._peers.gateway.intent(plan.payment_id))).observation)
+        if plan.attempt_kind is not AttemptKind.INTENT:
+            raise PeerUnavailable(dependency="gateway")
 
     async def _begin(self, work: UnitOfWork, request: Request | None) -> None:
         plan = work.plan

@@ -19,6 +19,7 @@ from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.samples import (
+    CANCEL_URL,
     CHARGED,
     CONFIRM,
     KEPT,
@@ -107,6 +108,20 @@ async def test_a_bank_that_asks_as_the_method_is_kept_does_not_ask_again(
     assert state_of(synced.payment) == "SCHEDULED"
     await sweep_at(replica, at)
     assert state_of(await journeys.payment(payment_id)) == "SUCCEEDED"
+
+
+async def test_a_method_that_was_kept_on_a_hosted_page_is_charged_at_its_time(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, at: datetime
+) -> None:
+    asked = scheduled(at, collection=pb.COLLECTION_CHECKOUT, cancel_url=CANCEL_URL)
+    session = (await orchestrator.StartPayment(asked)).session
+    payment_id = session.payment.payment_id
+    await journeys.stripe.pay_session(session.checkout_url)
+    synced = await orchestrator.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id))
+    assert (state_of(synced.payment), synced.payment.snapshot.charge_time.ToDatetime(UTC)) == ("SCHEDULED", at)
+    await sweep_at(replica, at)
+    assert await journeys.states(payment_id) == [*OPENED, "SCHEDULED", "PROCESSING", "SUCCEEDED"]
+    assert len(await journeys.charges(payment_id)) == 1
 
 
 async def asked_by_the_bank(journeys: Journeys, replica: Orchestrator, at: datetime) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain.charge_plan import RETRY_DAYS
 from services.shared.refusals import Refusal
@@ -19,6 +20,7 @@ from tests.orchestrator.samples import (
     VISA,
     Clock,
     cancel,
+    new_id,
     reschedule,
     retry,
     scheduled,
@@ -48,6 +50,21 @@ async def test_a_charge_that_died(replica: Orchestrator, journeys: Journeys, clo
         assert (await journeys.payment(payment_id)).snapshot.amounts.captured_minor == TOTAL_MINOR, life.place
         assert len(await journeys.intents(payment_id)) == len(await journeys.charges(payment_id)) == 1, life.place
         assert (await journeys.plan(payment_id)).charge_tries == 1, life.place
+
+
+async def test_an_intent_that_was_asked_for_before_a_booking_came_is_found(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+) -> None:
+    at = clock.now() + SOON
+    payment_id = await journeys.scheduled(at)
+    clock.advance(SOON + SECOND)
+    async with mortal_orchestrator(replica, Life(ends_at="after create_intent")) as (_, engine):
+        await engine.once()
+    attach = pb.AttachBookingRequest(request_id=new_id(), payment_id=payment_id, booking_ids=[new_id()])
+    await orchestrator.AttachBooking(attach)
+    await replica.sweep()
+    assert (await journeys.states(payment_id))[-2:] == CHARGED[-2:]
+    assert len(await journeys.intents(payment_id)) == len(await journeys.charges(payment_id)) == 1
 
 
 @pytest.mark.parametrize(
