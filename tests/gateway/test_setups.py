@@ -9,6 +9,7 @@ import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import intents_pb2, observation_pb2, payer_pb2, payment_methods_pb2
+from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from services.runtime.database.connections import plain_dsn
@@ -17,6 +18,7 @@ from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import (
     AMOUNT_MINOR,
     CANCELED,
+    PROCESSING,
     REQUIRES_ACTION,
     REQUIRES_PAYMENT_METHOD,
     RETURN_URL,
@@ -28,6 +30,11 @@ from tests.gateway.samples import (
     refused,
 )
 from tests.gateway.stubs import GatewayStubs
+
+
+def eur(amount_minor: int) -> money_pb2.Money:
+    return money_pb2.Money(amount_minor=amount_minor, currency_code="EUR")
+
 
 PRECONDITION = StatusCode.FAILED_PRECONDITION
 ASKING = "authenticationRequiredOnSetup"
@@ -278,6 +285,49 @@ async def test_a_declined_charge_is_tried_again_on_the_same_intent(gateway: Gate
             tries,
         )
     assert await payments.charges(payment_id) == []
+
+
+async def test_what_the_issuer_advises_is_said_until_the_charge_succeeds(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id, method_id = await charging(payments)
+    await stripe.decline_charges(method_id, "insufficient_funds", advice_code="try_again_later")
+    seen = (await gateway.ConfirmIntent(off_session(payments, payment_id, method_id))).observation
+    assert (seen.last_error.decline_code, seen.advice_code) == ("insufficient_funds", "try_again_later")
+    assert (await payments.synced(payment_id)).advice_code == "try_again_later"
+
+    await stripe.decline_charges(method_id, "insufficient_funds", advice_code=None)
+    seen = (await gateway.ConfirmIntent(off_session(payments, payment_id, method_id))).observation
+    assert (seen.decline_count, seen.advice_code) == (2, "")
+
+    await stripe.decline_charges(method_id, "do_not_honor", advice_code="do_not_try_again")
+    assert (
+        await gateway.ConfirmIntent(off_session(payments, payment_id, method_id))
+    ).observation.advice_code == "do_not_try_again"
+    seen = (await gateway.ConfirmIntent(off_session(payments, payment_id, method_id))).observation
+    assert (seen.intent_state, seen.advice_code) == (SUCCEEDED, "")
+
+
+async def test_a_debit_is_kept_with_its_mandate_and_charged_by_it(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    payer = payer_pb2.Payer(payer_id=new_id("payer"), email="payer@example.org", name="Ada")
+    euros: dict[str, Any] = {"payer": payer, "amount": eur(AMOUNT_MINOR), "application_fee": eur(0)}
+    request = payments.create_request(setup_only=True, **euros)
+    created = await gateway.CreateIntent(request)
+    # The payer agrees on the page: Stripe's library sends the mandate, which a server could not.
+    await stripe.browser_confirm(created.client_secret, payment_method="pm_sepaDebit_success_de", return_url=RETURN_URL)
+    kept = await payments.synced(request.payment_id)
+    assert (kept.intent_state, kept.method.type) == (SUCCEEDED, "sepa_debit")
+    assert kept.mandate_id.startswith("mandate_")
+
+    await payments.created(payment_id=request.payment_id, attempt=2, **euros)
+    method_id = kept.method.payment_method_id
+    seen = (await gateway.ConfirmIntent(off_session(payments, request.payment_id, method_id))).observation
+
+    assert (seen.attempt, seen.intent_state, seen.mandate_id) == (2, PROCESSING, kept.mandate_id)
+    await stripe.finish_debit(await payments.intent_id(request.payment_id))
+    assert (await payments.synced(request.payment_id)).intent_state == SUCCEEDED
 
 
 # What is refused.
