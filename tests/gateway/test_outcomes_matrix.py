@@ -320,7 +320,8 @@ CALLS: Final = {
 
 NAMES: Final = [
     name
-    if name not in ("create of a setup", "cancel of a setup", "confirm off-session", "expire a page")
+    if name
+    not in ("create of a setup", "confirm of a setup", "cancel of a setup", "confirm off-session", "expire a page")
     # They go by the same steps as the others.
     else pytest.param(name, marks=pytest.mark.soak)
     for name in CALLS

@@ -28,6 +28,7 @@ PAYER: Final = "payer_1"
 RETURN_URL: Final = "https://shop.example/back"
 TOTAL_MINOR: Final = 10_000
 REFUND_MINOR: Final = 2_500
+PART_MINOR: Final = 3_000
 
 PAID: Final = frozenset({"SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"})
 ENDED_WITHOUT_MONEY: Final = frozenset({"CANCELED", "EXPIRED", "FAILED"})
@@ -47,6 +48,8 @@ class Ends:
 
     state: str
     charges: int = 1
+    captured_minor: int | None = None
+    """Of the charge, where that is captured by itself."""
     refunds: int = 0
     states: tuple[str, ...] = ()
     """Each of these states was reached by exactly one transition."""
@@ -99,9 +102,14 @@ class Traveller:
         return discount.code
 
     async def start(
-        self, *, request_id: str | None = None, coupon_codes: tuple[str, ...] = ()
+        self,
+        *,
+        request_id: str | None = None,
+        coupon_codes: tuple[str, ...] = (),
+        timing: orchestrator_pb2.Timing = orchestrator_pb2.TIMING_UNSPECIFIED,
     ) -> orchestrator_pb2.PaymentSession:
         request = self.start_request(request_id=request_id)
+        request.timing = timing
         request.coupon_codes.extend(coupon_codes)
         answer = await stubbornly(lambda: self.shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S))
         return answer.session
@@ -133,6 +141,16 @@ class Traveller:
         request = orchestrator_pb2.SyncPaymentRequest(payment_id=payment_id)
         answer = await stubbornly(lambda: self.payer.orchestrator.SyncPayment(request, timeout=CALL_TIMEOUT_S))
         return answer.payment
+
+    async def capture(self, payment_id: str, amount_minor: int, *, is_final: bool) -> None:
+        request = orchestrator_pb2.CapturePaymentRequest(
+            request_id=new_request_id(),
+            payment_id=payment_id,
+            amount=money_pb2.Money(amount_minor=amount_minor, currency_code="CHF"),
+            final_capture=is_final,
+            actor_id="clerk",
+        )
+        await stubbornly(lambda: self.shop.orchestrator.CapturePayment(request, timeout=CALL_TIMEOUT_S))
 
     async def refund(self, payment_id: str, *, amount_minor: int, refundable_minor: int) -> None:
         request = orchestrator_pb2.RefundPaymentRequest(
@@ -204,6 +222,8 @@ class Traveller:
             if charge["payment_intent"] == intents[0]["id"] and charge["status"] == "succeeded"
         ]
         assert len(charges) == ends.charges, f"{len(charges)} charges"
+        captured_minor = [charge["amount_captured"] for charge in charges]
+        assert ends.captured_minor is None or captured_minor == [ends.captured_minor], f"captured {captured_minor}"
         refunds = [
             refund for refund in await self.sandbox.objects("refund") if refund["payment_intent"] == intents[0]["id"]
         ]
@@ -364,6 +384,14 @@ async def pay_and_refund(traveller: Traveller) -> str:
     return payment_id
 
 
+async def hold_and_capture_in_parts(traveller: Traveller) -> str:
+    payment_id = (await traveller.start(timing=orchestrator_pb2.TIMING_MANUAL_CAPTURE)).payment.payment_id
+    await traveller.submit(payment_id, "pm_card_visa")
+    await traveller.capture(payment_id, PART_MINOR, is_final=False)
+    await traveller.capture(payment_id, PART_MINOR, is_final=True)  # of the same amount, and not the same capture
+    return payment_id
+
+
 async def call_off(traveller: Traveller) -> str:
     payment_id = (await traveller.start()).payment.payment_id
     await traveller.cancel(payment_id)
@@ -405,6 +433,10 @@ JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
     "refund": (
         pay_and_refund,
         Ends(state="PARTIALLY_REFUNDED", refunds=1, states=("INITIALIZED", "SUCCEEDED", "PARTIALLY_REFUNDED")),
+    ),
+    "hold and captures": (
+        hold_and_capture_in_parts,
+        Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"), captured_minor=2 * PART_MINOR),
     ),
     "cancel": (call_off, Ends(state="CANCELED", charges=0, states=("INITIALIZED", "CANCELED"))),
     "coupon": (pay_with_a_coupon, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
