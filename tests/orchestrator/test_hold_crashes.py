@@ -53,6 +53,7 @@ async def test_a_capture_that_died(
         await nothing_is_left(journeys, payment_id, life.place)
 
 
+@pytest.mark.soak
 async def test_a_capture_that_died_and_of_which_stripe_told_before_anybody_carried_it_on(
     replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
@@ -129,6 +130,7 @@ async def test_a_release_of_a_plan_that_died(replica: Orchestrator, journeys: Jo
         await nothing_is_left(journeys, payment_id, life.place)
 
 
+@pytest.mark.soak
 async def test_a_warning_of_a_plan_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
     for life in lives():
         payment_id = await journeys.held()
@@ -142,6 +144,7 @@ async def test_a_warning_of_a_plan_that_died(replica: Orchestrator, journeys: Jo
         assert (await journeys.plan(payment_id)).next_step == "LOOK", life.place
 
 
+@pytest.mark.soak
 async def test_a_look_at_a_hold_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
     for life in lives():
         payment_id = await journeys.held()

@@ -58,6 +58,7 @@ async def test_the_quote_of_a_hold_stands_until_the_hold_has_ended(shop: Shop) -
     assert stands > HOLD_MAX + ABANDONED_AFTER
 
 
+@pytest.mark.soak
 async def test_a_capture_that_died_spends_the_coupon_once(shop: Shop) -> None:
     for life in lives():
         coupon = await shop.coupon()

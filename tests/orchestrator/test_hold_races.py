@@ -26,7 +26,7 @@ from tests.orchestrator.samples import CAPTURED_ONCE, FEE_MINOR, HELD, TOTAL_MIN
 SEED: Final = int(os.environ.get("BATZEN_RACE_SEED") or random.SystemRandom().randrange(1_000_000))
 ROUNDS: Final = 200
 SHORT_SEED: Final = 17
-SHORT_ROUNDS: Final = 3
+SHORT_ROUNDS: Final = 2
 TURNS_MAX: Final = 40
 """Of the event loop, by which one may begin later than another."""
 HOUR: Final = timedelta(hours=1)

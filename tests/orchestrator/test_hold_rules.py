@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.orchestrator.captures import decided
@@ -26,6 +26,8 @@ from services.shared.states import AttemptKind, AttentionReason, IntentState, St
 NOW = datetime(2024, 2, 28, 12, tzinfo=UTC)
 LAPSE = NOW + timedelta(days=7)
 HOUR = timedelta(hours=1)
+EXAMPLES = 40
+"""Of histories, each of several captures or refunds."""
 HELD = Amounts(authorized_minor=10_000, capturable_minor=10_000)
 PART = Amounts(authorized_minor=10_000, capturable_minor=6_000, captured_minor=4_000)
 AUTHORIZED = Snapshot(collection=State.AUTHORIZED, amounts=HELD, hold_expire_time=LAPSE)
@@ -102,6 +104,7 @@ def captures_of_a_total(draw: st.DrawFn) -> tuple[list[PaymentPart], list[int]]:
     return parts, amounts
 
 
+@settings(max_examples=EXAMPLES)
 @given(captures_of_a_total())
 def test_captures_in_whatever_steps_add_up_to_the_quotes_parts_and_fee(
     case: tuple[list[PaymentPart], list[int]],
@@ -143,6 +146,7 @@ def test_a_refund_takes_back_what_was_captured_and_not_what_was_quoted() -> None
         split.allocate(3_334, parts)
 
 
+@settings(max_examples=EXAMPLES)
 @given(captures_of_a_total(), st.data())
 def test_refunds_of_what_was_captured_give_back_exactly_that_and_its_fee(
     case: tuple[list[PaymentPart], list[int]], data: st.DataObject

@@ -185,6 +185,7 @@ async def test_a_capture_that_died_is_settled_before_the_next_is_decided(
         assert (await journeys.plan(payment_id)).pending_steps == [], life.place
 
 
+@pytest.mark.soak
 async def test_a_release_of_the_rest_that_died(
     replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
