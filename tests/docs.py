@@ -14,6 +14,7 @@ from typing import Final
 from services.access import TABLE
 from services.gateway.checkout import modes
 from services.gateway.webhooks import events, refusals
+from services.orchestrator.domain import declines
 from services.status.domain.state_tables import render_tables
 from tests import metrics, settings, sharding_rules
 from tests.batzen import printed as batzen
@@ -50,6 +51,7 @@ PRINTED: Final = {
     "docs/access.md": {"access": access},
     "docs/settings.md": {"settings": settings.tables},
     "docs/checkout.md": {"modes": modes.table},
+    "docs/scheduled.md": {"declines": declines.table},
     "docs/gateway.md": {"subscriptions": events.table, "refusals": refusals.table},
     "docs/metrics.md": {"metrics": metrics.table},
     "docs/scaling.md": {"sharding": sharding_rules.table},

@@ -20,8 +20,9 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from services.errors import PeerUnavailable
+from services.errors import PeerUnavailable, ServiceError
 from services.orchestrator.domain import charge_plan, transitions
+from services.orchestrator.domain.errors import BookingNotPayable
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import NextStep, Plan, Request
 from services.orchestrator.peers import Peers
@@ -58,7 +59,7 @@ class Charging:
         """
         plan = work.plan
         if not charge_plan.is_trying(plan):
-            if not await self._has_intent(work, request):
+            if not (await self._is_payable(work, request) and await self._has_intent(work, request)):
                 return
             await self._begin(work, request)
         which = _which(plan)
@@ -84,6 +85,17 @@ class Charging:
         """Let go of a payment that Stripe refuses to charge for reasons that are not its payer's: it has failed."""
         await self._steps.cancel(work, cancel_outcome=State.FAILED, reason="REQUESTED")
 
+    async def _is_payable(self, work: UnitOfWork, request: Request | None) -> bool:
+        """Ask the platform whether the bookings may still be paid for. A caller hears it; a plan is put off by it."""
+        try:
+            await self._peers.bookings.check_payable(work.plan)
+        except BookingNotPayable as refusal:
+            if request is not None:
+                raise
+            await self._put_off_untried(work, refusal, None)
+            return False
+        return True
+
     async def _has_intent(self, work: UnitOfWork, request: Request | None) -> bool:
         """Have the gateway create the intent of the charge, once; return whether it did."""
         plan = work.plan
@@ -95,8 +107,7 @@ class Charging:
             if refusal.reason in (ATTEMPT_OPEN, REQUEST_ID_REUSED):
                 await self._look(work)
                 return True
-            plan.course = charge_plan.begun(plan, self._now(), request=request)
-            await self._put_off(work, refusal, _which(plan), request)
+            await self._put_off_untried(work, refusal, request)
             return False
         plan.attempt, plan.attempt_kind = plan.attempt + 1, AttemptKind.INTENT
         return True
@@ -130,7 +141,12 @@ class Charging:
         else:
             await self._put_off(work, refusal, which, None)
 
-    async def _put_off(self, work: UnitOfWork, refusal: Refusal, which: str, request: Request | None) -> None:
+    async def _put_off_untried(self, work: UnitOfWork, refusal: ServiceError, request: Request | None) -> None:
+        """Put a try off that came to nothing before it was begun; it counts as one."""
+        work.plan.course = charge_plan.begun(work.plan, self._now(), request=request)
+        await self._put_off(work, refusal, _which(work.plan), request)
+
+    async def _put_off(self, work: UnitOfWork, refusal: ServiceError, which: str, request: Request | None) -> None:
         """Have an operator see why nothing can be charged, such as a disabled seller, and try again by the plan."""
         plan = work.plan
         _logger.warning("%s is not charged: %s %s", plan.payment_id, refusal.reason, refusal.metadata)
@@ -148,6 +164,6 @@ def _which(plan: Plan) -> str:
     return f"{plan.attempt}:{plan.course.charge_tries}"
 
 
-def _code(refusal: Refusal) -> str:
-    code = refusal.metadata.get("code", "") if refusal.reason == STRIPE_REFUSED else ""
-    return code or refusal.reason.lower()
+def _code(refusal: ServiceError) -> str:
+    code = refusal.metadata.get("code") if refusal.reason == STRIPE_REFUSED else None
+    return str(code or refusal.reason.lower())

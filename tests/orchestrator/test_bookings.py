@@ -38,6 +38,7 @@ from tests.orchestrator.samples import (
     new_payment_id,
     refund,
     refused,
+    retry,
     start,
     state_of,
     submit,
@@ -295,17 +296,25 @@ class Platform(BookingCheckServiceServicer):
 
 @asynccontextmanager
 async def checked(world: World, platform: Platform, *, allow: bool = False) -> AsyncIterator[OrchestratorServiceStub]:
+    """Run a replica whose platform checks bookings, and call it."""
+    async with checking(world, platform, allow=allow) as replica, replica.connect() as stub:
+        yield stub
+
+
+@asynccontextmanager
+async def checking(world: World, platform: Platform, *, allow: bool = False) -> AsyncIterator[Orchestrator]:
     """Run a replica whose platform checks bookings."""
     server = aio.server()
     add_BookingCheckServiceServicer_to_server(platform, server)
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
-    async with make_channel(f"{HOST}:{port}", timeout_s=5.0, metadata=lambda: ()) as channel:
-        checking = world.orchestrator(
+    async with (
+        make_channel(f"{HOST}:{port}", timeout_s=5.0, metadata=lambda: ()) as channel,
+        world.orchestrator(
             booking_check=BookingCheckServiceStub(channel), allow_on_silence=allow, meter=platform.meter
-        )
-        async with checking as replica, replica.connect() as stub:
-            yield stub
+        ) as replica,
+    ):
+        yield replica
     await server.stop(None)
 
 
@@ -342,6 +351,25 @@ async def test_a_submit_that_the_platform_refuses_is_the_payers_turn_still(world
         assert (await refused(stub.SubmitPayment(submit(payment_id)))).reason == "BOOKING_NOT_PAYABLE"
     assert state_of(await journeys.payment(payment_id)) == "REQUIRES_PAYMENT_METHOD"
     assert await journeys.charges(payment_id) == []
+
+
+async def test_a_charge_that_the_platform_refuses_is_put_off_and_an_operator_sees_it(
+    world: World, replica: Orchestrator, journeys: Journeys, clock: Clock
+) -> None:
+    platform, booked, at = Platform(), booking(), clock.now() + timedelta(hours=1)
+    payment_id = await journeys.scheduled(at, booking_ids=[booked])
+    platform.answer = booking_check_pb2.CheckPayableResponse(booking_id=booked)
+    async with checking(world, platform) as checked_replica, checked_replica.connect() as stub:
+        assert (await refused(stub.RetryPayment(retry(payment_id)))).reason == "BOOKING_NOT_PAYABLE"
+        assert state_of(await journeys.payment(payment_id)) == "SCHEDULED"
+        clock.advance(timedelta(hours=1, seconds=1))
+        await checked_replica.sweep()
+    snapshot = (await journeys.payment(payment_id)).snapshot
+    assert (snapshot.attention.reason, snapshot.last_error.code) == ("CHARGE_REFUSED", "booking_not_payable")
+    assert await journeys.intents(payment_id) == []
+    clock.advance(timedelta(days=1))
+    await replica.sweep()
+    assert state_of(await journeys.payment(payment_id)) == "SUCCEEDED"
 
 
 async def test_a_silent_platform_lets_nothing_through(world: World) -> None:
