@@ -214,6 +214,7 @@ class Parts:
     provider: Provider
     reader: MirrorReader
     sellers: Sellers
+    customers: Customers
     methods: KeptMethods
     setups: SetupIntents
     inbox: Inbox
@@ -348,6 +349,7 @@ async def gateway_parts(
             provider=provider,
             reader=reader,
             sellers=sellers,
+            customers=customers,
             methods=kept_methods,
             setups=setups,
             inbox=inbox,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from grpc import StatusCode
 
 from batzen.gateway.v1 import checkout_pb2, intents_pb2, observation_pb2, payer_pb2
 from sandbox.control import SandboxControl
+from services.gateway.checkout.create import CreateSession
 from services.gateway.checkout.modes import MODES, Mode
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway
@@ -84,6 +86,24 @@ async def test_a_page_lists_the_rows_that_were_asked_for(pages: Pages, stripe: S
         (line.name, line.amount.amount_minor) for line in LINES
     ]
     assert sum(item["amount_total"] for item in mine) == session["amount_total"]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda one: one.timing)
+async def test_stripe_is_sent_what_the_table_says(pages: Pages, replica: Gateway, mode: Mode) -> None:
+    request = pages.create_request(capture_manually=mode.capture_manually, setup_only=mode.setup_only)
+    await pages.gateway.CreateCheckoutSession(request)
+
+    call = await replica.parts.call_store.call("main", CreateSession.name, uuid.UUID(request.intent.request_id))
+
+    assert call is not None
+    body: Any = call.params["body"]
+    multicapture = {"card": {"request_multicapture": "if_available"}}
+    assert body["mode"] == mode.mode
+    assert body[mode.intent_data].get("capture_method", "") == mode.capture_method
+    assert body.get("payment_method_options") == (multicapture if mode.capture_manually else None)
+    assert body.get("currency") == ("chf" if mode.setup_only else None)
+    assert body.get("adaptive_pricing") == (None if mode.setup_only else {"enabled": False})
+    assert ("line_items" in body) == (not mode.setup_only)
 
 
 # What their payers do.

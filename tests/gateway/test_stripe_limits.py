@@ -71,6 +71,9 @@ async def at_once(limits: StripeLimits, share: Share) -> int:
         ("get", "/v1/payment_intents", "GET payment_intents", Share.READ),
         ("get", "/v1/refunds", "GET refunds", Share.READ),
         ("get", "/v1/balance_transactions", "GET balance_transactions", Share.RECONCILE),
+        ("post", "/v1/checkout/sessions", "POST checkout.sessions", Share.PAY),
+        ("get", "/v1/checkout/sessions/cs_1", "GET checkout.sessions one", Share.READ),
+        ("post", "/v1/checkout/sessions/cs_1/expire", "POST checkout.sessions one expire", Share.RETURN),
     ],
 )
 def test_what_a_call_counts_as(method: str, path: str, name: str, share: Share) -> None:
