@@ -140,10 +140,12 @@ class CancelIntent(Operation[CancelIntentParams, MirroredPayment]):
         page = apply_page(payment, asked.attempt, session)
         if page.session_state is SessionState.OPEN:
             raise refusal
-        if not asked.is_expiry and not page.is_over:
-            raise WrongIntentState(intent_state=page.state) from refusal
-        if not asked.is_expiry and page.is_page_spent:
+        if asked.is_expiry:
+            return session
+        if page.is_page_spent:
             _release(payment, asked.attempt)
+        elif page.state != IntentState.CANCELED:  # refused, so that what was found is delivered
+            raise WrongIntentState(intent_state=page.state) from refusal
         return session
 
     @staticmethod
