@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,6 @@ from rich.console import Console
 from rich.text import Text
 
 from batzen.cli import money
-from batzen.cli.authentication import Outcome
 from batzen.cli.browser import PageNotCompleted
 from batzen.cli.output import print_json
 from batzen.client import Client
@@ -21,116 +19,15 @@ from batzen.errors import BatzenError
 from local.command_lines import logs_command
 from local.demo_view import WIDTH_MAX, DemoView, Shown, document
 from local.environments import Stripe
-from local.player import Player, Record, add_seller, playing
+from local.player import add_seller, playing
 from local.ports import free_ports
 from local.progress import Progress
+from local.record import Record
+from local.scenarios import SCENARIOS, Scenario
+from local.scenarios.scenario import ABANDONED_AFTER_S
 from local.suite import Suite, running_suite
 
-ABANDONED_AFTER_S: Final = 5
-"""24 hours in earnest. Longer than any payment of the demo takes, also on a slow machine's first run."""
 SELLER_ID: Final = "seller_1"
-
-Play = Callable[[Player], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """One payment of the demo."""
-
-    title: str
-    amount: str
-    wanted: tuple[str, ...]
-    """States it has to go through, in this order; the last is its end."""
-    play: Play
-    needs_stand_in: bool = False
-    """The page of the payer's bank is completed by us, which only the stand-in's lets one do."""
-    is_slow: bool = False
-    """Begins before the others and is looked at after them."""
-
-
-async def _paid(player: Player) -> None:
-    await player.submit("visa")
-    await player.until("SUCCEEDED")
-
-
-async def _declined_then_paid(player: Player) -> None:
-    await player.submit("insufficient")
-    await player.until("REQUIRES_PAYMENT_METHOD")
-    await player.submit("mastercard")
-    await player.until("SUCCEEDED")
-
-
-async def _authenticated(player: Player) -> None:
-    await player.submit("3ds")
-    await player.until("REQUIRES_ACTION")
-    await player.authenticate(Outcome.SUCCEED)
-    await player.until("SUCCEEDED")
-
-
-async def _authentication_failed(player: Player) -> None:
-    await player.submit("3ds")
-    await player.until("REQUIRES_ACTION")
-    await player.authenticate(Outcome.FAIL)
-    await player.until("REQUIRES_PAYMENT_METHOD")
-    await player.submit("amex")
-    await player.until("SUCCEEDED")
-
-
-async def _refunded(player: Player) -> None:
-    await player.submit("visa")
-    await player.until("SUCCEEDED")
-    await player.refund(money.parse("30.00 EUR"))
-    await player.until("PARTIALLY_REFUNDED")
-    await player.refund()
-    await player.until("REFUNDED")
-
-
-async def _called_off(player: Player) -> None:
-    await player.cancel()
-    await player.until("CANCELED")
-
-
-async def _abandoned(player: Player) -> None:
-    await player.until("EXPIRED")
-
-
-SCENARIOS: Final = (
-    Scenario(title="Paid", amount="120.00 CHF", wanted=("REQUIRES_PAYMENT_METHOD", "SUCCEEDED"), play=_paid),
-    Scenario(
-        title="Declined, then paid with another card",
-        amount="45.50 CHF",
-        wanted=("REQUIRES_PAYMENT_METHOD", "REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
-        play=_declined_then_paid,
-    ),
-    Scenario(
-        title="3-D Secure passed",
-        amount="980.00 CHF",
-        wanted=("REQUIRES_PAYMENT_METHOD", "REQUIRES_ACTION", "SUCCEEDED"),
-        play=_authenticated,
-        needs_stand_in=True,
-    ),
-    Scenario(
-        title="3-D Secure failed, then paid with another card",
-        amount="12500 JPY",
-        wanted=("REQUIRES_ACTION", "REQUIRES_PAYMENT_METHOD", "SUCCEEDED"),
-        play=_authentication_failed,
-        needs_stand_in=True,
-    ),
-    Scenario(
-        title="Refunded in part, then in full",
-        amount="80.00 EUR",
-        wanted=("SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"),
-        play=_refunded,
-    ),
-    Scenario(title="Called off", amount="60.00 CHF", wanted=("REQUIRES_PAYMENT_METHOD", "CANCELED"), play=_called_off),
-    Scenario(
-        title=f"Abandoned, expired after {ABANDONED_AFTER_S} s",
-        amount="33.00 CHF",
-        wanted=("REQUIRES_PAYMENT_METHOD", "EXPIRED"),
-        play=_abandoned,
-        is_slow=True,
-    ),
-)
 
 
 async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) -> int:
@@ -168,8 +65,14 @@ async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) ->
 
 
 async def _play_all(suite: Suite, view: DemoView) -> list[Shown]:
-    """Play the scenarios one after another, so that each can be read; the slow ones run beside the others."""
-    playable = [scenario for scenario in SCENARIOS if suite.stripe.is_stand_in or not scenario.needs_stand_in]
+    """Play the scenarios one after another, so that each can be read.
+
+    The slow ones run beside the others; what moves the stand-in's clock comes last, when no other payment goes by it.
+    """
+    playable = sorted(
+        (scenario for scenario in SCENARIOS if suite.stripe.is_stand_in or not scenario.is_of_stand_in),
+        key=lambda scenario: (scenario.moves_clock, scenario.is_slow),
+    )
     all_shown = [
         Shown(
             number=number,
@@ -188,7 +91,7 @@ async def _play_all(suite: Suite, view: DemoView) -> list[Shown]:
 
         pairs = list(zip(playable, all_shown, strict=True))
         begun = {shown.number: play(scenario, shown) for scenario, shown in pairs if scenario.is_slow}
-        for scenario, shown in sorted(pairs, key=lambda pair: pair[0].is_slow):
+        for scenario, shown in pairs:
             view.begin(shown)
             await (begun.get(shown.number) or play(scenario, shown))
             view.end(shown)
@@ -201,11 +104,12 @@ async def _play(suite: Suite, batzen: Client, scenario: Scenario, shown: Shown, 
         async with playing(
             batzen,
             shown.record,
+            start=scenario.start,
             seller_id=SELLER_ID,
             stripe_seconds=suite.stripe_seconds,
             changed=changed,
         ) as player:
-            await scenario.play(player)
+            await scenario.played(player, suite.sandbox if suite.stripe.is_stand_in else None)
     except BatzenError as error:
         shown.failure = f"{error} (correlation id {error.correlation_id})" if error.correlation_id else str(error)
     except PageNotCompleted as error:

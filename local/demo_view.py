@@ -17,7 +17,7 @@ from batzen.cli import money, states
 from batzen.cli.output import as_document
 from batzen.status.v1.status_pb2 import Transition
 from batzen.type.v1.money_pb2 import Money
-from local.player import Deed, Record, time_of
+from local.record import Deed, Record, time_of
 
 WIDTH_MAX: Final = 100
 REFRESH_PER_S: Final = 12
@@ -178,7 +178,7 @@ def _summary(all_shown: Sequence[Shown]) -> Table:
     for shown in all_shown:
         record = shown.record
         mark = Text("✓", style="bold green") if shown.is_as_wanted else Text("✗", style="bold red")
-        went = Text("\n").join([states.label(state) for state in _distinct(record.updates)])
+        went = _went_through(record)
         table.add_row(
             mark,
             Text.assemble((shown.title, "bold"), "\n", (record.payment.payment_id, "dim")),
@@ -188,6 +188,12 @@ def _summary(all_shown: Sequence[Shown]) -> Table:
             _shown_ms(record.stripe_s),
         )
     return table
+
+
+def _went_through(record: Record) -> Text:
+    """Return the states in their order: the last in words, the others, which were shown above, by their signs."""
+    *passed, last = _distinct(record.updates) or [0]
+    return Text(" ").join([*(states.sign(state) for state in passed), states.label(last)])
 
 
 def _amounts(record: Record) -> Text:

@@ -5,76 +5,56 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from batzen.cli import money
 from batzen.cli.authentication import Outcome, authenticate
 from batzen.cli.cards import payment_method_id
 from batzen.cli.changing import refundable
 from batzen.cli.follow import Journey, at_least, following
+from batzen.cli.hosted_page import pay_page
+from batzen.cli.moments import DEFAULT_ZONE, Moment, duration
+from batzen.cli.moving import COLLECTIONS, Way
+from batzen.cli.starting import RETURN_URL, Wanted, When, start
 from batzen.cli.states import name
 from batzen.client import Client, new_request_id
+from batzen.errors import BatzenError
+from batzen.gateway.v1.payment_methods_pb2 import ListPaymentMethodsRequest
 from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     CancelPaymentRequest,
-    Collection,
-    Payer,
+    CapturePaymentRequest,
+    PaymentSession,
+    PreservePaymentRequest,
     RefundPaymentRequest,
-    StartPaymentRequest,
+    ResumePaymentRequest,
+    RetryPaymentRequest,
     SubmitPaymentRequest,
     SyncPaymentRequest,
-    Timing,
 )
-from batzen.pricing.v1.price_book_pb2 import LineKind
-from batzen.pricing.v1.pricing_pb2 import Line
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment, Transition
 from batzen.type.v1.money_pb2 import Money
+from local.record import Deed, Record
 
-RETURN_URL: Final = "http://127.0.0.1/returned"
 WAIT_S: Final = 30.0
 """For a state that has to come."""
+ACTOR_ID: Final = "demo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
-    """Something the payer or the shop did."""
+class Start:
+    """How a payment is started."""
 
-    time: datetime
-    text: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Record:
-    """What happened to one payment, in order."""
-
-    total: Money
-    payment: Payment = field(default_factory=Payment)
-    happened: list[Deed | Transition] = field(default_factory=list)
-    """As it came to us: what a stream tells comes a little after it was."""
-    waited_s: float = 0.0
-    """What callers waited for answers, Stripe's share included."""
-    stripe_s: float | None = 0.0
-    """The share of that which the stand-in says was its own; None where it cannot be told."""
-
-    @property
-    def events(self) -> list[Deed | Transition]:
-        """What happened, in the order it happened in."""
-        return sorted(self.happened, key=time_of)
-
-    @property
-    def updates(self) -> list[Transition]:
-        return [event for event in self.happened if isinstance(event, Transition)]
-
-    @property
-    def states(self) -> list[str]:
-        return [name(update.state) for update in self.updates]
-
-
-def time_of(event: Deed | Transition) -> datetime:
-    """Return when something happened, by this machine's clock."""
-    return event.time if isinstance(event, Deed) else event.record_time.ToDatetime(UTC)
+    when: When = When.NOW
+    charge_in: timedelta | None = None
+    """With `SCHEDULED`."""
+    on_page: bool = False
+    keep_method: bool = False
+    booking_id: str = ""
+    payer_id: str = "payer_1"
 
 
 class Player:
@@ -85,22 +65,32 @@ class Player:
         client: Client,
         record: Record,
         *,
+        start: Start,
         seller_id: str,
         stripe_seconds: Callable[[], Awaitable[float | None]],
         changed: Callable[[], None],
     ) -> None:
         self.record = record
         self._client = client
+        self._how = start
         self._seller_id = seller_id
         self._stripe_seconds = stripe_seconds
         self._changed = changed
         self._journey: Journey | None = None
         self._page_url = ""
+        self._hosted_url = ""
+
+    @property
+    def session_id(self) -> str:
+        """Stripe's id of the hosted page that the payer was sent to, as its address ends with it."""
+        return self._hosted_url.rpartition("/")[2]
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
         """Start the payment, follow its stream inside, and read it once more at the end."""
-        await self._start()
+        async with self._calling("the shop starts a payment"):
+            session = await self._start()
+        self._goes_on(session)
         payment_id = self.record.payment.payment_id
         async with following(self._client, payment_id, heard=self._heard, after_revision=0) as journey:
             self._journey = journey
@@ -109,27 +99,48 @@ class Player:
         self.record.payment = await self._read()
 
     async def submit(self, card: str) -> None:
-        """Pay with a card, by its friendly name."""
-        request = SubmitPaymentRequest(
-            request_id=new_request_id(),
-            payment_id=self.record.payment.payment_id,
-            payment_method_id=payment_method_id(card),
-            return_url=RETURN_URL,
-        )
-        async with self._calling(f"the payer submits a card: {card}"):
-            answer = await self._client.orchestrator.SubmitPayment(request)
-        self.record.payment = answer.payment
-        self._page_url = answer.next_action.redirect_url
+        """Pay with a card, by its friendly name, in the site's form."""
+        await self._submit(payment_method_id(card), f"the payer submits a card: {card}")
+
+    async def submit_kept(self) -> None:
+        """Pay with the method that the payer keeps."""
+        request = ListPaymentMethodsRequest(payer_id=self._how.payer_id)
+        kept = (await self._client.payment_methods.ListPaymentMethods(request)).payment_methods[0]
+        await self._submit(kept.payment_method_id, f"the payer chooses their kept card, {kept.brand} •••• {kept.last4}")
+
+    async def submit_again(self) -> None:
+        """Come back, and pay with the method that was set up."""
+        method_id = self.record.updates[-1].snapshot.method.payment_method_id
+        await self._submit(method_id, "the payer comes back, and pays with the card they set up")
+
+    async def pay_page(self, method: str) -> None:
+        """Pay on the hosted page, and come back to the shop unless the bank asks first."""
+        self._did(f"the payer chooses on Stripe's page: {method}")
+        paid = await pay_page(self._hosted_url, payment_method_id=payment_method_id(method))
+        self._page_url = paid.authentication_url
+        if paid.problem:
+            self._did(f"the page says: {paid.problem}")
+        if not self._page_url:
+            await self._back()
 
     async def authenticate(self, outcome: Outcome) -> None:
         """Let the payer pass or fail 3-D Secure in the browser, and return to the shop."""
         self._did("the payer " + ("confirms at the bank" if outcome is Outcome.SUCCEED else "fails at the bank"))
         await authenticate(self._page_url, outcome)
-        async with self._calling("the payer is back at the shop, which asks again"):
-            answer = await self._client.orchestrator.SyncPayment(
-                SyncPaymentRequest(payment_id=self.record.payment.payment_id)
-            )
-        self.record.payment = answer.payment
+        await self._back()
+
+    async def capture(self, amount: Money, *, is_final: bool = False) -> None:
+        """Take a part of what is held."""
+        request = CapturePaymentRequest(
+            request_id=new_request_id(),
+            payment_id=self.record.payment.payment_id,
+            amount=amount,
+            final_capture=is_final,
+            actor_id=ACTOR_ID,
+        )
+        and_more = ", and gives back the rest" if is_final else ""
+        async with self._calling(f"the shop captures {_shown(amount)}{and_more}"):
+            self.record.payment = (await self._client.orchestrator.CapturePayment(request)).payment
 
     async def refund(self, amount: Money | None = None) -> None:
         """Give money back: `amount`, or all that is left."""
@@ -140,12 +151,10 @@ class Player:
             amount=amount,
             expected_refundable=refundable(payment),
             reason=RefundPaymentRequest.REASON_REQUESTED_BY_PAYER,
-            actor_id="demo",
+            actor_id=ACTOR_ID,
         )
-        what = money.shown(amount.amount_minor, amount.currency_code) if amount else "the rest"
-        async with self._calling(f"the shop refunds {what}"):
-            answer = await self._client.orchestrator.RefundPayment(request)
-        self.record.payment = answer.payment
+        async with self._calling(f"the shop refunds {_shown(amount) if amount else 'the rest'}"):
+            self.record.payment = (await self._client.orchestrator.RefundPayment(request)).payment
 
     async def cancel(self) -> None:
         """Call the payment off."""
@@ -153,35 +162,99 @@ class Player:
             request_id=new_request_id(), payment_id=self.record.payment.payment_id, reason="changed my mind"
         )
         async with self._calling("the payer calls it off"):
-            answer = await self._client.orchestrator.CancelPayment(request)
-        self.record.payment = answer.payment
+            self.record.payment = (await self._client.orchestrator.CancelPayment(request)).payment
 
-    async def until(self, state: str) -> None:
-        """Wait for a state on the stream; raises TimeoutError after `WAIT_S`."""
+    async def retry(self, text: str, *, way: Way | None = None) -> None:
+        """Try again: the charge that is planned, or another attempt for the payer."""
+        request = RetryPaymentRequest(request_id=new_request_id(), payment_id=self.record.payment.payment_id)
+        if way is not None:
+            request.collection = COLLECTIONS[way]
+        async with self._calling(text):
+            answer = await self._client.orchestrator.RetryPayment(request)
+        self.record.payment = answer.payment
+        self._hosted_url = answer.session.checkout_url
+
+    async def preserve(self, window: timedelta) -> None:
+        """Ask to be waited for."""
+        request = PreservePaymentRequest(
+            request_id=new_request_id(),
+            payment_id=self.record.payment.payment_id,
+            reason="fetches a card",
+            window=duration(window),
+        )
+        async with self._calling(f"the payer goes to fetch a card, and asks for {window.total_seconds():.0f} s"):
+            self.record.payment = (await self._client.orchestrator.PreservePayment(request)).payment
+
+    async def resume(self) -> None:
+        """Come back."""
+        request = ResumePaymentRequest(request_id=new_request_id(), payment_id=self.record.payment.payment_id)
+        async with self._calling("the payer is back, and goes on"):
+            answer = await self._client.orchestrator.ResumePayment(request)
+        self._goes_on(answer.session)
+
+    async def start_again(self) -> None:
+        """Start another payment of the same booking, and tell how that is refused."""
+        try:
+            async with self._calling(f"the shop starts another payment of {self._how.booking_id}"):
+                await self._start()
+        except BatzenError as error:
+            self._did(f"it is refused: {error.reason}, by {error.metadata.get('payment_id', 'no payment')}")
+
+    def tell(self, text: str) -> None:
+        """Say what somebody else did."""
+        self._did(text)
+
+    async def until(self, state: str, *, also: Callable[[Transition], bool] = lambda _: True) -> Transition:
+        """Wait until it was in a state since the last call, and return that; raises TimeoutError after `WAIT_S`."""
         if self._journey is None:
             raise LookupError("the payment was not started")
-        is_there = at_least(self.record.payment.revision, lambda update: name(update.state) == state)
-        await self._journey.until(is_there, timeout_s=WAIT_S)
+        journey, since = self._journey, self.record.payment.revision
 
-    async def _start(self) -> None:
-        line = Line(
-            line_id="1",
+        def found() -> Transition | None:
+            wanted = at_least(since, lambda update: name(update.state) == state and also(update))
+            return next((update for update in journey.seen if wanted(update)), None)
+
+        newest = await journey.until(lambda _: found() is not None, timeout_s=WAIT_S)
+        return found() or newest
+
+    async def _start(self) -> PaymentSession:
+        how = self._how
+        wanted = Wanted(
+            amount=self.record.total,
             seller_id=self._seller_id,
-            kind=LineKind.LINE_KIND_SESSION,
-            quantity="1",
-            unit_amount=self.record.total,
+            payer_id=how.payer_id,
+            name="A session",
+            booking_ids=(how.booking_id,) if how.booking_id else (),
+            when=how.when,
+            charge_at=Moment(span=how.charge_in) if how.charge_in else None,
+            zone=ZoneInfo(DEFAULT_ZONE),
+            on_page=how.on_page,
+            keep_method=how.keep_method,
         )
-        request = StartPaymentRequest(
+        return await start(self._client, wanted)
+
+    async def _submit(self, method_id: str, text: str) -> None:
+        request = SubmitPaymentRequest(
             request_id=new_request_id(),
-            payer=Payer(payer_id="payer_1"),
-            lines=[line],
+            payment_id=self.record.payment.payment_id,
+            payment_method_id=method_id,
             return_url=RETURN_URL,
-            timing=Timing.TIMING_IMMEDIATE,
-            collection=Collection.COLLECTION_ELEMENTS,
+            keep_method=self._how.keep_method,
         )
-        async with self._calling("the shop starts a payment"):
-            answer = await self._client.orchestrator.StartPayment(request)
-        self.record.payment = answer.session.payment
+        async with self._calling(text):
+            answer = await self._client.orchestrator.SubmitPayment(request)
+        self.record.payment = answer.payment
+        self._page_url = answer.next_action.redirect_url
+
+    async def _back(self) -> None:
+        request = SyncPaymentRequest(payment_id=self.record.payment.payment_id)
+        async with self._calling("the payer is back at the shop, which asks again"):
+            self.record.payment = (await self._client.orchestrator.SyncPayment(request)).payment
+
+    def _goes_on(self, session: PaymentSession) -> None:
+        self.record.payment = session.payment
+        self._hosted_url = session.checkout_url
+        self._page_url = session.next_action.redirect_url
 
     async def _read(self) -> Payment:
         request = GetPaymentRequest(payment_id=self.record.payment.payment_id)
@@ -222,11 +295,16 @@ async def playing(
     client: Client,
     record: Record,
     *,
+    start: Start,
     seller_id: str,
     stripe_seconds: Callable[[], Awaitable[float | None]],
     changed: Callable[[], None],
 ) -> AsyncIterator[Player]:
     """Start a payment, follow its stream inside, and read it once more at the end; `changed` hears of each event."""
-    player = Player(client, record, seller_id=seller_id, stripe_seconds=stripe_seconds, changed=changed)
+    player = Player(client, record, start=start, seller_id=seller_id, stripe_seconds=stripe_seconds, changed=changed)
     async with player.followed():
         yield player
+
+
+def _shown(amount: Money) -> str:
+    return money.shown(amount.amount_minor, amount.currency_code)

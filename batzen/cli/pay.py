@@ -20,6 +20,7 @@ from batzen.cli.stream import StreamPrinter
 from batzen.client import Client
 from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
 from batzen.type.v1.money_pb2 import Money
+from batzen.type.v1.payment_pb2 import PaymentState
 
 CARD_USUAL: Final = "visa"
 EPILOG: Final = f"""Examples:
@@ -148,8 +149,7 @@ def pay(
                 keep_method=keep_method,
             )
             session = await start(client, wanted)
-        usual = None if session.checkout_url else options.read_card(CARD_USUAL)
-        playing = Payer(card=card or usual, three_ds=three_ds, keep_method=keep_method, wait_s=wait_s)
+        playing = Payer(card=card or _usual(session), three_ds=three_ds, keep_method=keep_method, wait_s=wait_s)
         is_left = start_only or (payment is None and session.payment.settled)
         return await _show(client, session, None if is_left else playing, wait_s=wait_s, as_json=as_json)
 
@@ -172,6 +172,14 @@ async def _show(
     payment = await tellings.newest(client, ended.payment_id)
     page_url = session.checkout_url if playing is None else ""
     return tellings.tell(payment, wanted_paid=playing is not None, page_url=page_url, as_json=as_json)
+
+
+def _usual(session: PaymentSession) -> str | None:
+    """Return what the payer takes where nobody says: nothing on a page, and the method that their bank asks about."""
+    if session.checkout_url:
+        return None
+    asked_about = session.payment.state == PaymentState.PAYMENT_STATE_REQUIRES_ACTION
+    return (asked_about and session.payment.snapshot.method.payment_method_id) or options.read_card(CARD_USUAL)
 
 
 def _in_silence(_: object) -> None:

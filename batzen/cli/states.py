@@ -7,7 +7,7 @@ from typing import Final
 
 from rich.text import Text
 
-from batzen.cli import money
+from batzen.cli import moments, money
 from batzen.status.v1.status_pb2 import Payment, Transition
 from batzen.type.v1.payment_pb2 import PaymentSnapshot, PaymentState
 
@@ -39,6 +39,12 @@ def name(state: int) -> str:
         return str(state)
 
 
+def sign(state: int) -> Text:
+    """Return the state's sign alone."""
+    shown, style = _LOOKS.get(name(state), _UNKNOWN)
+    return Text(shown, style=style)
+
+
 def label(state: int) -> Text:
     """Return the state for a person: `● succeeded`."""
     sign, style = _LOOKS.get(name(state), _UNKNOWN)
@@ -48,7 +54,7 @@ def label(state: int) -> Text:
 def remark(update: Transition | Payment, currency_code: str) -> Text:
     """Return what there is to say beside the state: amounts, what went wrong, what is awaited."""
     snapshot = update.snapshot
-    parts = [*_amounts(snapshot, currency_code), *_troubles(snapshot)]
+    parts = [*_amounts(snapshot, currency_code), *_plans(snapshot), *_troubles(snapshot)]
     return joined(parts, " · ")
 
 
@@ -75,6 +81,16 @@ def _amounts(snapshot: PaymentSnapshot, currency_code: str) -> list[Text]:
         "surplus": amounts.surplus_minor,
     }
     return [Text(f"{word} {money.shown(amount, currency_code)}") for word, amount in words.items() if amount]
+
+
+def _plans(snapshot: PaymentSnapshot) -> list[Text]:
+    """Return what comes by itself, and what was picked up again."""
+    parts = []
+    if snapshot.HasField("hold_expire_time"):
+        parts.append(Text(f"until {moments.shown(snapshot.hold_expire_time)}", style="dim"))
+    if snapshot.HasField("charge_time"):
+        parts.append(Text(f"charged at {moments.shown(snapshot.charge_time)}", style="dim"))
+    return parts
 
 
 def _troubles(snapshot: PaymentSnapshot) -> list[Text]:

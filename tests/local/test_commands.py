@@ -158,6 +158,49 @@ async def test_a_declined_payment_can_be_paid_with_another_card(up: Up) -> None:
     assert (await up.batzen("pay", "--payment", declined["payment_id"], "--json"))[0] == 0
 
 
+async def test_a_hold_is_captured_in_parts(up: Up) -> None:
+    code, held = await up.batzen("pay", "--amount", "90 CHF", "--timing", "hold", "--reference", "hold-1", "--json")
+    assert (code, held["state"], held["snapshot"]["amounts"]["capturable_minor"]) == (
+        0,
+        "PAYMENT_STATE_AUTHORIZED",
+        "9000",
+    )
+
+    code, part = await up.batzen("capture", held["payment_id"], "--amount", "20 CHF", "--json")
+    assert (code, part["snapshot"]["amounts"]["capturable_minor"]) == (0, "7000"), part
+    code, said = await up.batzen("capture", held["payment_id"], "--amount", "30 CHF", "--final")
+    assert code == 0
+    assert "Paid 50.00 CHF" in said
+
+    code, found = await up.batzen("find", "--reference", "hold-1", "--json")
+    assert (code, found[0]["payment_id"], found[0]["state"]) == (0, held["payment_id"], "PAYMENT_STATE_SUCCEEDED")
+
+
+async def test_a_payer_keeps_methods_and_pays_with_one_at_a_later_time(up: Up) -> None:
+    passed = ("--setup", "--3ds", "succeed")
+    assert (await up.batzen("methods", "add", "payer_7", "--card", "3ds-on-setup", *passed, "--json"))[0] == 0
+    _, (kept,) = await up.batzen("methods", "list", "payer_7", "--json")
+    assert (kept["last4"], kept["default"]) == ("3155", True)
+
+    planned = ("--timing", "scheduled", "--at", "2d", "--card", kept["payment_method_id"], "--3ds", "succeed")
+    code, paid = await up.batzen("pay", "--amount", "70 CHF", "--payer", "payer_7", *planned, "--json")
+    assert (code, paid["state"]) == (0, "PAYMENT_STATE_SCHEDULED"), paid
+    code, moved = await up.batzen("reschedule", paid["payment_id"], "--at", "2d", "--json")
+    assert (code, moved["snapshot"]["charge_time"] > paid["snapshot"]["charge_time"]) == (0, True), moved
+    code, retried = await up.batzen("retry", paid["payment_id"], "--json")
+    assert (code, retried["state"]) == (0, "PAYMENT_STATE_SUCCEEDED"), retried
+
+
+async def test_a_payer_goes_away_and_comes_back(up: Up) -> None:
+    _, begun = await up.batzen("pay", "--amount", "9 CHF", "--start-only", "--booking", "booking_9", "--json")
+
+    assert (await up.batzen("attach-booking", begun["payment_id"], "booking_10"))[0] == 0
+    code, kept = await up.batzen("preserve", begun["payment_id"], "--for", "10m", "--json")
+    assert (code, kept["payment"]["booking_ids"]) == (0, ["booking_9", "booking_10"])
+    code, resumed = await up.batzen("resume", begun["payment_id"], "--json")
+    assert (code, "client_secret" in resumed["session"]) == (0, False), resumed
+
+
 async def test_a_watch_ends_when_nothing_more_is_awaited(up: Up) -> None:
     _, paid = await up.batzen("pay", "--amount", "7 CHF", "--json")
 
