@@ -135,7 +135,7 @@ async def test_of_a_removal_and_a_need_at_once_one_is_true(
             await need_no_more(connection, payment_id)
             if is_needed:
                 await wallet.detach(visa)
-    assert seen == {True, False}
+    assert rounds < SOAK_ROUNDS or seen == {True, False}
 
 
 async def reason(call: Awaitable[object]) -> str:
@@ -224,4 +224,32 @@ async def test_of_a_removal_and_a_setup_at_once_one_is_true(
         await wallet.gateway.CancelIntent(payments.cancel_request(payment_id))
         if not_removed:
             await wallet.detach(visa)
-    assert seen == {"METHOD_IN_USE", ""}
+    assert rounds < SOAK_ROUNDS or seen == {"METHOD_IN_USE", ""}  # in a few rounds one may always come first
+
+
+@pytest.mark.parametrize("rounds", [QUICK_ROUNDS // 2, pytest.param(SOAK_ROUNDS, marks=pytest.mark.soak)])
+async def test_a_removal_beside_a_scheduled_charge_waits_for_that_or_is_refused(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, rounds: int
+) -> None:
+    chance, seen = random.Random(3), set()
+    for _ in range(rounds):
+        wallet = Wallet(gateway)
+        payer = payer_pb2.Payer(payer_id=wallet.payer_id)
+        payment_id = await payments.kept(payer=payer)
+        (visa,) = await wallet.ids()
+        await payments.created(payment_id=payment_id, attempt=2, payer=payer)
+        charge = payments.confirm_request(payment_id, attempt=2, payment_method_id=visa, off_session=True)
+
+        charging = asyncio.ensure_future(gateway.ConfirmIntent(charge))
+        for _ in range(chance.randrange(4)):
+            await payments.seen(payment_id)
+        not_removed = await reason(gateway.DetachPaymentMethod(wallet.detach_request(visa)))
+
+        assert (await charging).observation.intent_state == SUCCEEDED
+        assert len(await payments.charges(payment_id)) == 1
+        assert not_removed in {"METHOD_IN_USE", ""}
+        assert await at_stripe(stripe, wallet) == ([visa] if not_removed else [])
+        seen.add(not_removed)
+        if not_removed:
+            await wallet.detach(visa)  # nothing needs it any more
+    assert rounds < SOAK_ROUNDS or seen == {"METHOD_IN_USE", ""}  # in a few rounds one may always come first

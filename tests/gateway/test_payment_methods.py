@@ -537,22 +537,24 @@ async def test_copies_of_a_request_in_two_processes_are_one_call(
     assert await at_stripe(stripe, wallet) == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rounds", [3, pytest.param(200, marks=pytest.mark.soak)])
 async def test_a_default_that_is_made_while_methods_are_detached_is_one_that_is_there(
-    wallet: Wallet, stripe: SandboxControl, seed: int
+    gateway: GatewayStubs, stripe: SandboxControl, rounds: int
 ) -> None:
-    chance = random.Random(seed)
-    methods = [(await wallet.attach(card)).payment_method_id for card in ("visa", "mastercard", "amex", "visa_debit")]
-    detached = chance.sample(methods, 2)
-    calls = [wallet.gateway.DetachPaymentMethod(wallet.detach_request(one)) for one in detached]
-    calls += [wallet.gateway.SetDefaultPaymentMethod(wallet.default_request(one)) for one in methods]
-    chance.shuffle(calls)
+    chance = random.Random(11)
+    for _ in range(rounds):
+        wallet = Wallet(gateway)
+        cards = ("visa", "mastercard", "amex", "visa_debit")
+        methods = [(await wallet.attach(card)).payment_method_id for card in cards]
+        detached = chance.sample(methods, 2)
+        calls = [gateway.DetachPaymentMethod(wallet.detach_request(one)) for one in detached]
+        calls += [gateway.SetDefaultPaymentMethod(wallet.default_request(one)) for one in methods]
+        chance.shuffle(calls)
 
-    found = await outcomes(*calls)
+        found = await outcomes(*calls)
 
-    assert {one for one in found if isinstance(one, StatusCode)} <= {StatusCode.NOT_FOUND}
-    left = await wallet.listed()
-    assert (
-        {one.payment_method_id for one in left} == set(methods) - set(detached) == set(await at_stripe(stripe, wallet))
-    )
-    assert [one.default for one in left] == [True, False]
+        assert {one for one in found if isinstance(one, StatusCode)} <= {StatusCode.NOT_FOUND}
+        left = await wallet.listed()
+        kept = {one.payment_method_id for one in left}
+        assert kept == set(methods) - set(detached) == set(await at_stripe(stripe, wallet))
+        assert [one.default for one in left] == [True, False]

@@ -71,7 +71,7 @@ class NotSent(Exception):
 SESSIONS: Final = "checkout.sessions"
 """The only collection of two segments, `checkout/sessions`."""
 _MADE_TO_PAY: Final = frozenset({"payment_intents", "customers", "setup_intents", SESSIONS})
-_PAYING: Final = frozenset({"intent.create", "intent.confirm", "checkout.create"})
+_PAYING: Final = frozenset({"intent.create", "intent.confirm", "method.setup", "checkout.create"})
 _RECONCILED: Final = frozenset({"balance_transactions", "payouts", "events", "reporting"})
 
 
