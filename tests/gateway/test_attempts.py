@@ -15,9 +15,9 @@ from services.gateway.intents.domain import (
     advances,
     apply,
     is_current,
-    with_needs,
 )
 from services.gateway.intents.holds import LIMIT_SHORTEST, LIMITS, limit_of
+from services.gateway.intents.needs import with_needs
 from services.gateway.mirror.observation import Observation, conclude
 from services.gateway.stripe_api.intent_objects import attempt_facts, intent_facts
 from services.shared import codec

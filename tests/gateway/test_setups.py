@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import asyncpg
@@ -18,6 +19,7 @@ from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import (
     AMOUNT_MINOR,
     CANCELED,
+    CONFIRM,
     PROCESSING,
     REQUIRES_ACTION,
     REQUIRES_PAYMENT_METHOD,
@@ -272,6 +274,23 @@ async def test_a_charge_that_needs_the_payer_waits_for_them_on_the_same_intent(
     assert (await payments.synced(payment_id)).intent_state == SUCCEEDED
     assert len(await payments.intents(payment_id)) == 1
     assert len(await payments.charges(payment_id)) == 1
+
+
+async def test_a_charge_that_is_declined_without_asking_the_bank_counts_each_time(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    payment_id, method_id = await charging(payments)
+    (intent,) = await payments.intents(payment_id)
+    error = {"type": "card_error", "code": "authentication_required", "payment_method": {"id": method_id}}
+    shown = intent | {"last_payment_error": error}  # without a charge
+
+    for tries in (1, 2):
+        body = json.dumps({"error": error | {"payment_intent": shown}})
+        await stripe.fault("invalid", route=CONFIRM, status=402, body=body)
+        request = off_session(payments, payment_id, method_id)
+        seen = (await gateway.ConfirmIntent(request)).observation
+        assert (seen.last_error.code, seen.decline_count) == ("authentication_required", tries)
+        assert (await gateway.ConfirmIntent(request)).observation == seen
 
 
 async def test_a_declined_charge_is_tried_again_on_the_same_intent(gateway: GatewayStubs, payments: Payments) -> None:

@@ -11,7 +11,7 @@ from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
 from services.gateway.errors import PaymentMethodNotFound, StripeRefused, WrongIntentState
 from services.gateway.intents.attempts import EXPANDED, EXPANDED_OF_SETUP, apply_settled, current_attempt, settle
-from services.gateway.intents.domain import CONFIRMABLE, Intent
+from services.gateway.intents.domain import CONFIRMABLE, Intent, declined_again
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.objects import reference, text
@@ -82,6 +82,7 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         try:
             return await self._provider.confirm_intent(intent_id, body, key=call.key, is_repeat=is_repeat)
         except Declined as declined:
+            payment.intents[call.params.attempt] = declined_again(payment.intents[call.params.attempt])
             return declined.intent
 
     async def look_again(

@@ -5,7 +5,6 @@ An attempt is one intent, one setup intent, or one hosted page, which makes its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -206,29 +205,13 @@ def noticed(before: Intent, object_id: str, event_type: str, *, is_over: bool) -
     return replace(before, notices=notices[-NOTICES_MAX:])
 
 
-def with_needs(attempts: Mapping[int, Intent]) -> dict[int, Intent]:
-    """Return the attempts of a payment, each with the kept method that is needed of it.
+def declined_again(before: Intent) -> Intent:
+    """Return the attempt so that the decline that its confirm was answered with counts, whatever came before.
 
-    A setup that is being confirmed with a kept method needs that until it has failed, or has kept it.
-    A setup that succeeded kept a method for a later attempt. It is needed until that took or holds money, or kept
-    another; and no more once the payment was called off, as far as that is seen: its latest attempt is cancelled.
+    A charge that failed tells one decline from the next. Where the bank was not asked there is none, and the payer's
+    absence is all that is said, each time in the same words.
     """
-    made = [attempts[number] for number in sorted(attempts) if attempts[number].is_made]
-    needed = None
-    for one in made:
-        if one.is_setup and one.state == IntentState.SUCCEEDED:
-            needed = one
-        elif one.state in (IntentState.SUCCEEDED, IntentState.REQUIRES_CAPTURE):
-            needed = None
-    if needed is not None and made[-1].state == IntentState.CANCELED:
-        needed = None
-    return {number: replace(one, needs_method_id=_needs(one, needed)) for number, one in attempts.items()}
-
-
-def _needs(attempt: Intent, needed: Intent | None) -> str:
-    if needed is None or attempt.attempt != needed.attempt or attempt.method is None:
-        return attempt.claims_method_id
-    return attempt.method.payment_method_id
+    return replace(before, error_mark="") if ":" in before.error_mark else before
 
 
 def page_state(page: SessionState | None, intent: IntentState | None) -> IntentState:

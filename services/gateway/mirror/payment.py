@@ -12,7 +12,8 @@ from typing import Final, Self
 
 from services.gateway.checkout.domain import SessionFacts, with_session
 from services.gateway.disputes.domain import Dispute
-from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed, with_needs
+from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
+from services.gateway.intents.needs import with_needs
 from services.gateway.mirror.observation import Observation, conclude
 from services.gateway.refunds.domain import Refund, RefundFacts
 
