@@ -21,7 +21,7 @@ from services.orchestrator.peers import Peers
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.runtime import crash_points
-from services.shared.refusals import Refusal
+from services.shared.refusals import Refusal, to_json
 
 _logger = logging.getLogger(__name__)
 
@@ -36,9 +36,8 @@ class Captures:
     async def settle(self, work: UnitOfWork) -> None:
         """Have what was decided before come to its outcome. Raises `DependencyUnavailable` while one is not known."""
         for capture in work.plan.course.captures:
-            if not capture.is_settled:
-                with suppress(Refusal):  # its own request hears it
-                    await self.make(work, capture)
+            with suppress(Refusal):  # its own request hears it
+                await self.make(work, capture)
 
     async def begin(self, work: UnitOfWork, capture: Capture, *, request: Request | None = None) -> None:
         """Keep what was decided; from here on it is only carried on."""
@@ -46,11 +45,15 @@ class Captures:
         await work.save("capture.begin", request=request)
 
     async def make(self, work: UnitOfWork, capture: Capture) -> None:
-        """Ask the gateway for a capture that was decided, and apply what came of it.
+        """Ask the gateway for a capture that was decided, unless its outcome is known, and apply what came of it.
 
         Raises `Refusal` for one that will never be made, with what is true instead applied, and `DependencyUnavailable`
-        while its outcome is not known.
+        while its outcome is not known. One whose outcome is known is not asked for again: others went on from that.
         """
+        if capture.is_settled:
+            if capture.refusal is not None:
+                raise Refusal.from_json(capture.refusal)
+            return
         plan = work.plan
         capturing = self._peers.gateway.capture_intent(plan, capture)
         refused: Refusal | None = None
@@ -63,7 +66,7 @@ class Captures:
             refused = refusal
         is_unknown = plan.latest_snapshot.reason == OUTCOME_UNKNOWN
         if refused is not None or not is_unknown:
-            self._settled(work, capture)
+            self._settled(work, capture, refused)
         await work.save("capture.outcome")
         await self._outbox.try_flush_outbox(work)
         if refused is not None:
@@ -75,11 +78,12 @@ class Captures:
         """Forget a capture whose outcome its request has; that is saved with the answer."""
         work.plan.course = work.plan.course.without_capture(capture.request_id)
 
-    def _settled(self, work: UnitOfWork, capture: Capture) -> None:
+    def _settled(self, work: UnitOfWork, capture: Capture, refused: Refusal | None) -> None:
         if capture.is_of_plan:  # nobody waits for it
             self.answered(work, capture)
-        else:
-            work.plan.course = work.plan.course.with_capture(replace(capture, is_settled=True))
+            return
+        refusal = None if refused is None else to_json(refused)
+        work.plan.course = work.plan.course.with_capture(replace(capture, is_settled=True, refusal=refusal))
 
 
 def decided(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, timedelta
 
 import pytest
+from grpc import aio
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.type.v1 import payment_pb2
 from services.orchestrator.domain.policies import RELEASE_BEFORE_LAPSE, RETRY_MAX
+from services.shared.refusals import Refusal
 from services.wire import timestamp
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
@@ -183,6 +186,35 @@ async def test_a_capture_that_died_is_settled_before_the_next_is_decided(
         assert await fees(journeys, payment_id) == 2 * PART_FEE_MINOR, life.place
         await replica.sweep()
         assert (await journeys.plan(payment_id)).pending_steps == [], life.place
+
+
+async def test_a_capture_that_was_refused_before_the_next_stays_refused(
+    orchestrator: OrchestratorServiceStub, replica: Orchestrator, journeys: Journeys
+) -> None:
+    """Its process died over the refusal, and another capture went on from that it was not made."""
+    refusals = 0
+    for life in lives():
+        payment_id = await journeys.held()
+        first = capture(payment_id, PART_MINOR)
+        await journeys.stripe.fault("invalid", route=CAPTURE, code="odd")
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            with suppress(Refusal):
+                await ask(parts, first)
+        was_refused = await journeys.is_faulty()
+        await journeys.stripe.clear_faults()
+        await orchestrator.CapturePayment(capture(payment_id, PART_MINOR))
+        try:
+            await orchestrator.CapturePayment(first)
+        except aio.AioRpcError as refusal:
+            refusals += 1
+            is_right = was_refused and refusal.code().name == "FAILED_PRECONDITION"
+        else:
+            is_right = not was_refused
+        assert is_right, life.place
+        times = 1 if was_refused else 2
+        assert await captured(journeys, payment_id) == times * PART_MINOR, life.place
+        assert await fees(journeys, payment_id) == times * PART_FEE_MINOR, life.place
+    assert refusals > 1
 
 
 @pytest.mark.soak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -20,3 +21,5 @@ class Capture:
     """A step of the plan decided it, and no caller waits for its answer."""
     is_settled: bool = False
     """What came of it is known, and in the plan."""
+    refusal: Mapping[str, object] | None = None
+    """Why it will never be made, as `services.shared.refusals` keeps it; None of one that was made."""
