@@ -16,15 +16,17 @@ from batzen.status.v1 import status_pb2
 from batzen.type.v1 import money_pb2
 from local.suite import Suite
 from tests.eventually import eventually
-from tests.suite.journeys import PAYER, REFUND_MINOR, RETURN_URL, SELLER, TOTAL_MINOR, Traveller, state_name
+from tests.suite.journeys import PART_MINOR, PAYER, REFUND_MINOR, RETURN_URL, SELLER, TOTAL_MINOR, Traveller, state_name
 
 SETTLED_WITHIN_S: Final = 15.0
+HOLD: Final = orchestrator_pb2.TIMING_MANUAL_CAPTURE
 STATES: Final = frozenset(
     {
         "INITIALIZED",
         "REQUIRES_PAYMENT_METHOD",
         "PROCESSING",
         "REQUIRES_ACTION",
+        "AUTHORIZED",
         "SUCCEEDED",
         "PARTIALLY_REFUNDED",
         "REFUNDED",
@@ -33,7 +35,7 @@ STATES: Final = frozenset(
         "FAILED",
     }
 )
-"""Of the path. SCHEDULED and AUTHORIZED are not offered yet; for the disputed ones see test_disputes."""
+"""Of the path without a schedule; for the disputed ones see test_disputes."""
 
 
 class Watcher:
@@ -135,6 +137,31 @@ async def _cancel_in_dashboard(traveller: Traveller, session: orchestrator_pb2.P
     await traveller.sandbox.cancel((await traveller.intent_of(session.payment.payment_id))["id"])
 
 
+async def _hold_and_capture(traveller: Traveller, session: orchestrator_pb2.PaymentSession) -> None:
+    await _submit(traveller, session)
+    await traveller.capture(session.payment.payment_id, TOTAL_MINOR, is_final=True)
+
+
+async def _give_a_part_back_while_the_rest_is_held(
+    traveller: Traveller, session: orchestrator_pb2.PaymentSession
+) -> None:
+    payment_id = session.payment.payment_id
+    await _submit(traveller, session)
+    await traveller.capture(payment_id, PART_MINOR, is_final=False)
+    await traveller.refund(payment_id, amount_minor=PART_MINOR, refundable_minor=PART_MINOR)
+    await traveller.cancel(payment_id)
+
+
+async def _hold_and_release(traveller: Traveller, session: orchestrator_pb2.PaymentSession) -> None:
+    await _submit(traveller, session)
+    await traveller.cancel(session.payment.payment_id)
+
+
+async def _let_a_hold_lapse(traveller: Traveller, session: orchestrator_pb2.PaymentSession) -> None:
+    await _submit(traveller, session)
+    await traveller.sandbox.lapse_hold((await traveller.intent_of(session.payment.payment_id))["id"])
+
+
 async def _pay_with_a_stolen_card(traveller: Traveller, session: orchestrator_pb2.PaymentSession) -> None:
     await _submit(traveller, session, "pm_card_radarBlock")
 
@@ -146,6 +173,7 @@ class Way:
     walk: Callable[[Traveller, orchestrator_pb2.PaymentSession], Awaitable[object]]
     then: str
     """The states after INITIALIZED and REQUIRES_PAYMENT_METHOD."""
+    timing: orchestrator_pb2.Timing = orchestrator_pb2.TIMING_IMMEDIATE
 
     @property
     def states(self) -> list[str]:
@@ -163,6 +191,14 @@ WAYS: Final = {
     "not authenticated": Way(walk=_fail_to_authenticate, then="PROCESSING REQUIRES_ACTION REQUIRES_PAYMENT_METHOD"),
     "called off": Way(walk=_cancel, then="CANCELED"),
     "called off in the dashboard": Way(walk=_cancel_in_dashboard, then="CANCELED"),
+    "held and captured": Way(walk=_hold_and_capture, then="PROCESSING AUTHORIZED SUCCEEDED", timing=HOLD),
+    "held, and a part given back": Way(
+        walk=_give_a_part_back_while_the_rest_is_held,
+        then="PROCESSING AUTHORIZED PARTIALLY_REFUNDED REFUNDED",
+        timing=HOLD,
+    ),
+    "held and released": Way(walk=_hold_and_release, then="PROCESSING AUTHORIZED CANCELED", timing=HOLD),
+    "held until it lapsed": Way(walk=_let_a_hold_lapse, then="PROCESSING AUTHORIZED EXPIRED", timing=HOLD),
     "given up": Way(walk=_pay_with_a_stolen_card, then="PROCESSING REQUIRES_PAYMENT_METHOD FAILED"),
 }
 
@@ -170,7 +206,7 @@ WAYS: Final = {
 @pytest.mark.parametrize("name", WAYS)
 async def test_a_watcher_sees_each_state_in_order(name: str, traveller: Traveller) -> None:
     way = WAYS[name]
-    session = await traveller.start()
+    session = await traveller.start(timing=way.timing)
 
     async with Watcher(traveller.payer, session.payment.payment_id) as watcher:
         await way.walk(traveller, session)
