@@ -126,3 +126,11 @@ async def test_a_call_from_the_clients_own_thread_is_refused_and_does_not_hang(b
 def test_without_a_token_it_says_what_to_do() -> None:
     with pytest.raises(ValueError, match="BATZEN_TOKEN"):
         SyncClient.from_environ({})
+
+
+async def test_it_offers_every_service_that_the_client_offers(status: Status, batzen: SyncClient) -> None:
+    async with status.client() as client:
+        for name in Client.__annotations__:
+            methods = [method for method in vars(getattr(client, name)) if method[0].isupper()]
+            assert methods, name
+            assert all(callable(getattr(getattr(batzen, name), method)) for method in methods), name
