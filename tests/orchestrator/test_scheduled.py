@@ -12,6 +12,7 @@ import pytest
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
 from services.orchestrator.domain.charge_plan import AHEAD_MAX, RETRY_DAYS
 from services.orchestrator.domain.policies import ABANDONED_AFTER, RETRY_MAX
@@ -25,10 +26,12 @@ from tests.orchestrator.samples import (
     KEPT,
     OPENED,
     PAYER,
+    RETURN_URL,
     TOTAL_MINOR,
     VISA,
     Clock,
     cancel,
+    line,
     new_id,
     refused,
     reschedule,
@@ -38,6 +41,7 @@ from tests.orchestrator.samples import (
     submit,
     update,
 )
+from tests.orchestrator.shops import Shop
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -122,6 +126,49 @@ async def test_a_method_that_was_kept_on_a_hosted_page_is_charged_at_its_time(
     await sweep_at(replica, at)
     assert await journeys.states(payment_id) == [*OPENED, "SCHEDULED", "PROCESSING", "SUCCEEDED"]
     assert len(await journeys.charges(payment_id)) == 1
+
+
+@pytest.mark.parametrize(("debit", "state"), [("success_de", "SUCCEEDED"), ("failed_de", "SCHEDULED")])
+async def test_a_debit_is_processed_for_days_and_nothing_is_tried_meanwhile(
+    debit: str, state: str, replica: Orchestrator, journeys: Journeys, at: datetime
+) -> None:
+    euros = money_pb2.Money(amount_minor=TOTAL_MINOR, currency_code="EUR")
+    session = (await journeys.orchestrator.StartPayment(scheduled(at, lines=[line(unit_amount=euros)]))).session
+    payment_id = session.payment.payment_id
+    await journeys.stripe.browser_confirm(
+        session.client_secret, payment_method=f"pm_sepaDebit_{debit}", return_url=RETURN_URL
+    )
+    sync = pb.SyncPaymentRequest(payment_id=payment_id)
+    assert state_of((await journeys.orchestrator.SyncPayment(sync)).payment) == "SCHEDULED"
+    for days in range(4):
+        await sweep_at(replica, at + days * DAY)
+        assert state_of(await journeys.payment(payment_id)) == "PROCESSING"
+    assert ((await journeys.plan(payment_id)).next_step, (await journeys.plan(payment_id)).charge_tries) == ("LOOK", 1)
+    await journeys.stripe.finish_debit(str((await intent_of(journeys, payment_id))["id"]))
+    await sweep_at(replica, at + 3 * DAY + 2 * HOUR)  # it is read, though nobody delivers anything
+    payment = await journeys.payment(payment_id)
+    assert state_of(payment) == state
+    if state == "SCHEDULED":  # on the next day of the plan that is still to come
+        again = payment.snapshot.charge_time.ToDatetime(UTC).astimezone(ZURICH)
+        assert again.date() - at.astimezone(ZURICH).date() == 5 * DAY
+
+
+async def test_a_coupon_is_held_until_the_charge_and_redeemed_with_it(
+    shop: Shop, replica: Orchestrator, journeys: Journeys, at: datetime
+) -> None:
+    coupon = await shop.coupon()
+    charged = await journeys.scheduled(at, coupon_codes=[coupon.code])
+    assert await coupon.uses() == (1, 0)
+    refusal = await refused(journeys.orchestrator.StartPayment(scheduled(at, coupon_codes=[coupon.code])))
+    assert refusal.reason == "COUPON_EXHAUSTED"
+    await sweep_at(replica, at)
+    assert state_of(await journeys.payment(charged)) == "SUCCEEDED"
+    assert await coupon.uses() == (0, 1)
+    again = await shop.coupon()
+    called_off = await journeys.scheduled(at + DAY, coupon_codes=[again.code])
+    await journeys.orchestrator.CancelPayment(cancel(called_off))
+    await replica.sweep()
+    assert await again.uses() == (0, 0)
 
 
 async def asked_by_the_bank(journeys: Journeys, replica: Orchestrator, at: datetime) -> str:

@@ -111,6 +111,9 @@ class Traveller:
         request = self.start_request(request_id=request_id)
         request.timing = timing
         request.coupon_codes.extend(coupon_codes)
+        return await self.started(request)
+
+    async def started(self, request: orchestrator_pb2.StartPaymentRequest) -> orchestrator_pb2.PaymentSession:
         answer = await stubbornly(lambda: self.shop.orchestrator.StartPayment(request, timeout=CALL_TIMEOUT_S))
         return answer.session
 
@@ -392,6 +395,15 @@ async def hold_and_capture_in_parts(traveller: Traveller) -> str:
     return payment_id
 
 
+async def be_charged_later(traveller: Traveller) -> str:
+    request = traveller.start_request()
+    request.timing = orchestrator_pb2.TIMING_SCHEDULED
+    request.charge_time.GetCurrentTime()  # due as soon as the method is kept, and nobody waits for it
+    payment_id = (await traveller.started(request)).payment.payment_id
+    await traveller.submit(payment_id, "pm_card_visa")
+    return payment_id
+
+
 async def call_off(traveller: Traveller) -> str:
     payment_id = (await traveller.start()).payment.payment_id
     await traveller.cancel(payment_id)
@@ -437,6 +449,10 @@ JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
     "hold and captures": (
         hold_and_capture_in_parts,
         Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"), captured_minor=2 * PART_MINOR),
+    ),
+    "scheduled charge": (
+        be_charged_later,
+        Ends(state="SUCCEEDED", states=("INITIALIZED", "SCHEDULED", "SUCCEEDED")),
     ),
     "cancel": (call_off, Ends(state="CANCELED", charges=0, states=("INITIALIZED", "CANCELED"))),
     "coupon": (pay_with_a_coupon, Ends(state="SUCCEEDED", states=("INITIALIZED", "SUCCEEDED"))),
