@@ -128,6 +128,25 @@ async def test_a_method_that_was_kept_on_a_hosted_page_is_charged_at_its_time(
     assert len(await journeys.charges(payment_id)) == 1
 
 
+async def test_a_payer_of_a_hosted_page_gets_another_page_once_it_is_their_turn(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, at: datetime
+) -> None:
+    asked = scheduled(at, collection=pb.COLLECTION_CHECKOUT, cancel_url=CANCEL_URL)
+    session = (await orchestrator.StartPayment(asked)).session
+    payment_id = session.payment.payment_id
+    await journeys.stripe.pay_session(session.checkout_url)
+    await orchestrator.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id))
+    await journeys.stripe.decline_charges(await journeys.kept_method(payment_id), "lost_card", times=None)
+    await sweep_at(replica, at)
+    assert state_of(await journeys.payment(payment_id)) == "REQUIRES_PAYMENT_METHOD"
+    page = (await orchestrator.RetryPayment(retry(payment_id))).session.checkout_url
+    assert page not in ("", session.checkout_url)
+    await journeys.stripe.pay_session(page)
+    synced = await orchestrator.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id))
+    assert state_of(synced.payment) == "SUCCEEDED"
+    assert sorted(one["status"] for one in await journeys.intents(payment_id)) == ["canceled", "succeeded"]
+
+
 @pytest.mark.parametrize(("debit", "state"), [("success_de", "SUCCEEDED"), ("failed_de", "SCHEDULED")])
 async def test_a_debit_is_processed_for_days_and_nothing_is_tried_meanwhile(
     debit: str, state: str, replica: Orchestrator, journeys: Journeys, at: datetime
