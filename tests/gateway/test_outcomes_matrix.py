@@ -321,7 +321,14 @@ CALLS: Final = {
 NAMES: Final = [
     name
     if name
-    not in ("create of a setup", "confirm of a setup", "cancel of a setup", "confirm off-session", "expire a page")
+    not in (
+        "create of a setup",
+        "confirm of a setup",
+        "cancel of a setup",
+        "confirm off-session",
+        "open a page",
+        "expire a page",
+    )
     # They go by the same steps as the others.
     else pytest.param(name, marks=pytest.mark.soak)
     for name in CALLS
