@@ -14,7 +14,7 @@ from typing import Final
 from services.access import TABLE
 from services.gateway.checkout import modes
 from services.gateway.webhooks import events, refusals
-from services.orchestrator.domain import declines
+from services.orchestrator.domain import declines, recovery
 from services.status.domain.state_tables import render_tables
 from tests import metrics, settings, sharding_rules
 from tests.batzen import printed as batzen
@@ -56,6 +56,7 @@ PRINTED: Final = {
     "docs/metrics.md": {"metrics": metrics.table},
     "docs/scaling.md": {"sharding": sharding_rules.table},
     "docs/vocabularies.md": {"words": batzen.words, "nearest": batzen.nearest},
+    "docs/recovery.md": {"recoveries": recovery.table},
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }
 """Document → name of a printed part → what prints it. The part stands between two comments that name it."""

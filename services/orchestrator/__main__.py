@@ -28,6 +28,7 @@ from services.orchestrator.captures import Captures
 from services.orchestrator.charging import Charging
 from services.orchestrator.commands.registry import Registry, all_commands
 from services.orchestrator.domain.policies import ABANDONED_AFTER
+from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
 from services.orchestrator.event_sink import SinkServicer
 from services.orchestrator.held_payments import HeldPayments
@@ -56,6 +57,7 @@ from services.orchestrator.storage.figures import FigureStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
 from services.orchestrator.storage.statements import FORGET
 from services.orchestrator.storage.store import Store
+from services.orchestrator.surplus import Surplus
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.transition_outbox import TransitionOutbox
@@ -95,6 +97,7 @@ class Settings:
     booking_check_address: str | None
     allow_on_silence: bool
     abandoned_after: timedelta
+    surplus_refund: SurplusRefund
 
     @classmethod
     def read(cls, read: Reader) -> Self:
@@ -126,6 +129,14 @@ class Settings:
                     doc="After how many seconds without a payer's step a payment is cancelled.",
                 )
             ),
+            surplus_refund=SurplusRefund(
+                read(
+                    "BATZEN_SURPLUS_REFUND",
+                    one_of(*SurplusRefund),
+                    default=SurplusRefund.PERSON.value,
+                    doc="How money that came on an attempt that was given up goes back: by itself, or by a person.",
+                )
+            ),
         )
 
 
@@ -143,6 +154,7 @@ class Parts:
     commands: Registry
     runner: RequestRunner
     syncs: Syncs
+    surplus: Surplus
     sweep: Sweep
     quote_outbox: QuoteOutbox
     servicer: OrchestratorServicer
@@ -161,6 +173,7 @@ def wired(
     claim_store: BookingClaimStore,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
+    surplus_refund: SurplusRefund = SurplusRefund.PERSON,
     metrics: OrchestratorMetrics = UNCOUNTED,
 ) -> Parts:
     """Put the parts together around what keeps and what is called."""
@@ -176,6 +189,7 @@ def wired(
     )
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
     syncs = Syncs(payments, steps, outbox, peers)
+    surplus = Surplus(peers, policy=surplus_refund)
     return Parts(
         store=store,
         peers=peers,
@@ -187,7 +201,8 @@ def wired(
         commands=commands,
         runner=runner,
         syncs=syncs,
-        sweep=Sweep(store, payments, steps, outbox, runner, due_steps=due_steps, metrics=metrics),
+        surplus=surplus,
+        sweep=Sweep(store, payments, steps, outbox, runner, due_steps=due_steps, surplus=surplus, metrics=metrics),
         quote_outbox=QuoteOutbox(store, peers.pricing),
         servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
             commands, runner, Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store), syncs
@@ -221,6 +236,7 @@ async def orchestrator_parts(
     allow_on_silence: bool = False,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
+    surplus_refund: SurplusRefund = SurplusRefund.PERSON,
     meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
@@ -251,6 +267,7 @@ async def orchestrator_parts(
             claim_store=BookingClaimStore(held),
             clock=clock,
             abandoned_after=abandoned_after,
+            surplus_refund=surplus_refund,
             metrics=metrics,
         )
         work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
@@ -310,6 +327,7 @@ async def serve(settings: Settings) -> None:
                 allow_on_silence=settings.allow_on_silence,
                 clock=Clock(),
                 abandoned_after=settings.abandoned_after,
+                surplus_refund=settings.surplus_refund,
                 meter=meter,
             )
         )

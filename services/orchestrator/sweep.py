@@ -23,6 +23,7 @@ from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import WORK_CLASSES, Store
+from services.orchestrator.surplus import Surplus
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.runtime.work.kinds import RetryPolicy, Work, WorkKind
@@ -42,12 +43,14 @@ class Sweep:
         runner: RequestRunner,
         *,
         due_steps: DueSteps,
+        surplus: Surplus,
         metrics: OrchestratorMetrics = UNCOUNTED,
     ) -> None:
         self._store = store
         self._payments = payments
         self._steps = steps
         self._due_steps = due_steps
+        self._surplus = surplus
         self._outbox = outbox
         self._runner = runner
         self._metrics = metrics
@@ -83,6 +86,7 @@ class Sweep:
                 await self._runner.finish(held)
                 self._steps.apply_delivered(held)
                 await self._due_steps.take(held)
+                await self._surplus.settle(held)
                 await self._outbox.flush_outbox(held)
                 await self._steps.unpark_if_moving(held)
                 await held.save("sweep.release", release=True)

@@ -21,12 +21,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from batzen.status.v1 import status_pb2
 from services.errors import DependencyUnavailable, PeerUnavailable
 from services.orchestrator.domain import transitions
 from services.orchestrator.domain.payment import Observation
 from services.orchestrator.domain.plan import Plan, Transition
+from services.orchestrator.domain.recovery import RECOVERIES, Interruption
 from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.refusals import RevisionMoved
@@ -38,6 +40,9 @@ from services.runtime import crash_points
 from services.shared.payment import Attention
 from services.shared.refusals import Refusal
 from services.shared.states import AttentionReason
+
+STATE_MISMATCH_TRIES: Final = RECOVERIES[Interruption.STATE_MISMATCH].tries or 1
+"""Of one transition, when status is at another revision than the plan."""
 
 _logger = logging.getLogger(__name__)
 
@@ -118,19 +123,7 @@ class TransitionOutbox:
         """Have status record a transition, or reject it if status refuses it for good."""
         plan = work.plan
         try:
-            try:
-                answer = await crash_points.call("say.status", self._status.record(plan, transition))
-            except RevisionMoved as moved:
-                if work.is_superseded():
-                    truth = await self._status.payment(plan.payment_id)
-                    work.rebase(truth, snapshot(truth.snapshot), await self._newest(work))
-                    await work.save("say.revision")
-                    return
-                # Nobody but us writes, so the answer to an earlier one of ours was lost. Saving makes sure that it
-                # still is ours to go on.
-                plan.revision = moved.current_revision
-                await work.save("say.revision")
-                answer = await crash_points.call("say.status", self._status.record(plan, transition))
+            answer = await self._answer(work, transition)
         except Refusal as refusal:
             if refusal.status == "NOT_FOUND":
                 raise PeerUnavailable(dependency="status") from refusal  # it was opened: status lost something
@@ -140,6 +133,8 @@ class TransitionOutbox:
             work.rejected(transition, refusal.reason)
             await work.save("say.refused")
             return
+        if answer is None:
+            return
         if answer.payment.revision == answer.transition.revision:
             work.recorded(transition, answer)
             self._count(plan, transition)
@@ -148,6 +143,29 @@ class TransitionOutbox:
         newest = await self._newest(work) if work.is_superseded(recorded=transition) else None
         work.recorded(transition, answer)
         work.rebase(answer.payment, snapshot(answer.payment.snapshot), newest)
+
+    async def _answer(self, work: UnitOfWork, transition: Transition) -> status_pb2.RecordTransitionResponse | None:
+        """Return what status answers; None where it holds more than the plan knew of, and the plan goes on from that.
+
+        Raises `RevisionMoved` when it is not the next one however often the revision is put right.
+        """
+        plan = work.plan
+        for left in reversed(range(STATE_MISMATCH_TRIES)):
+            try:
+                return await crash_points.call("say.status", self._status.record(plan, transition))
+            except RevisionMoved as moved:
+                if work.is_superseded():
+                    truth = await self._status.payment(plan.payment_id)
+                    work.rebase(truth, snapshot(truth.snapshot), await self._newest(work))
+                    await work.save("say.revision")
+                    return None
+                if not left:
+                    raise
+                # Nobody but us writes, so the answer to an earlier one of ours was lost. Saving makes sure that it
+                # still is ours to go on.
+                plan.revision = moved.current_revision
+                await work.save("say.revision")
+        return None
 
     def _count(self, plan: Plan, transition: Transition) -> None:
         """Count how long it took to record what was delivered, if it was."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
-from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, split, transitions
+from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, split, surplus, transitions
 from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE, Observation, Snapshot, derived_id
 from services.orchestrator.domain.plan import (
     OBSERVED,
@@ -407,8 +407,9 @@ class UnitOfWork:
         plan = self.plan
         if self.has_pending:
             return self._now() + policies.RETRY_FIRST, DueFor.MONEY
-        # Whoever held it did not come to notify an operator, or to say that it moves again.
-        if plan.rejected or plan.quote_problem is not None or plan.latest_snapshot.is_stuck:
+        # Whoever held it did not come to tell an operator, to say that it moves again, or to put another attempt right.
+        is_unsaid = plan.rejected or plan.quote_problem is not None or plan.latest_snapshot.is_stuck
+        if is_unsaid or surplus.is_due(plan):
             return self._now(), DueFor.MONEY
         if plan.stage is not Stage.COLLECTING or plan.next_time is None:
             return None, DueFor.MONEY

@@ -48,6 +48,7 @@ from services.access import TABLE
 from services.gateway.__main__ import gateway_parts
 from services.gateway.servicers.services import add_gateway_services
 from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
+from services.orchestrator.domain.surplus import SurplusRefund
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.storage.price_books import PriceBookStore
@@ -119,6 +120,7 @@ class World:
         away: frozenset[str] = frozenset(),
         booking_check: BookingCheckServiceStub | None = None,
         allow_on_silence: bool = False,
+        surplus_refund: SurplusRefund = SurplusRefund.PERSON,
         meter: Meter = OFF,
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
@@ -138,6 +140,7 @@ class World:
                     **channels,
                     booking_check=booking_check,
                     allow_on_silence=allow_on_silence,
+                    surplus_refund=surplus_refund,
                     clock=self.clock,
                     meter=meter,
                 )

@@ -117,6 +117,7 @@ def parts_of(
         ours.work,
         claim_store=claims or ours.claim_store,
         clock=world.clock,
+        surplus_refund=ours.surplus.policy,
         metrics=metrics,
     )
 

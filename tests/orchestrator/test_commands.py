@@ -77,7 +77,9 @@ async def test_a_command_needs_no_more_than_its_file_its_rpc_and_its_callers(
         parts.store, parts.payments, PaymentSessions(parts.outbox, parts.peers), parts.peers, parts.claim_store
     )
     servicer = OrchestratorServicer(registry, runner, queries, parts.syncs)  # type: ignore[abstract]
-    sweep = Sweep(parts.store, parts.payments, parts.steps, parts.outbox, runner, due_steps=parts.due_steps)
+    sweep = Sweep(
+        parts.store, parts.payments, parts.steps, parts.outbox, runner, due_steps=parts.due_steps, surplus=parts.surplus
+    )
     async with (
         world.serving(
             partial(add_OrchestratorServiceServicer_to_server, servicer),

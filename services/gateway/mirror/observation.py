@@ -113,6 +113,11 @@ def _left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
     )
 
 
+def left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
+    """Return what can still be given back of what an attempt took."""
+    return max(0, _left_minor(intent, refunds) - refunded_minor(refunds, intent.attempt, RefundState.PENDING))
+
+
 def _concerns(intents: Sequence[Intent], refunds: Sequence[Refund], surplus_minor: int) -> Iterator[Attention]:
     """Yield everything that needs an operator."""
     for intent in intents:

@@ -14,7 +14,7 @@ from services.gateway.checkout.domain import SessionFacts, with_session
 from services.gateway.disputes.domain import Dispute
 from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
 from services.gateway.intents.needs import with_needs
-from services.gateway.mirror.observation import Observation, conclude
+from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.refunds.domain import Refund, RefundFacts
 
 NEW: Final = 0
@@ -106,6 +106,12 @@ class MirroredPayment:
     def page_of(self, session_id: str) -> Intent | None:
         """Return the attempt whose hosted page this is."""
         return next((one for one in self.intents.values() if one.session_id == session_id), None)
+
+    def refundable_minor(self, attempt: int) -> int:
+        """What can still be given back of an attempt: what it took, without what goes back or is contested."""
+        if attempt == self.observation.attempt:
+            return self.observation.refundable_minor
+        return left_minor(self.intents[attempt], list(self.refunds.values()))
 
     def has_refunds(self, attempt: int) -> bool:
         """Whether a refund of an attempt is known."""

@@ -39,12 +39,14 @@ class CreateRefundParams(Params):
     refund_application_fee: bool
     reason: str
     actor_id: str
+    attempt: int = 0
+    """Whose money goes back; 0 for the one that counts."""
     intent_id: str = ""
     body: Json | None = None
 
 
 class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
-    """Gives an amount of the attempt that counts back."""
+    """Gives an amount of an attempt back: of the one that counts, unless another is named."""
 
     name = "refund.create"
     params_type = CreateRefundParams
@@ -132,10 +134,10 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
 
 def _refundable(payment: MirroredPayment, asked: CreateRefundParams) -> Intent:
     """Return the attempt that is refunded; raise what forbids it."""
-    intent = payment.intents.get(payment.observation.attempt)
+    intent = payment.intents.get(asked.attempt or payment.observation.attempt)
     if intent is None or not intent.intent_id:
         raise IntentNotFound
-    refundable_minor = payment.observation.refundable_minor
+    refundable_minor = payment.refundable_minor(intent.attempt)
     if asked.expected_refundable_minor != refundable_minor:
         raise RefundableChanged(refundable_minor=refundable_minor, field="expected_refundable")
     if not intent.may_be_refunded:

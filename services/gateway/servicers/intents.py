@@ -154,7 +154,7 @@ class IntentServicer(IntentServiceServicer):
         payment = await self._payments.require_created(tenant_id, await self._payment_id(request, tenant_id))
         response = intents_pb2.GetIntentResponse(
             observation=to_proto(payment.observation),
-            intents=[intent_to_proto(one, currency_code=payment.currency_code) for one in payment.intents.values()],
+            intents=[intent_to_proto(one, payment=payment) for one in payment.intents.values()],
         )
         latest = payment.latest
         if request.with_secret and latest is not None and latest.session_id:  # its intent is its page's alone

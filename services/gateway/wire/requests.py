@@ -169,6 +169,7 @@ def refund_params(
         refund_application_fee=request.refund_application_fee,
         reason=reason,
         actor_id=fields.identifier(request.actor_id, field="actor_id"),
+        attempt=attempt(request.attempt) if request.attempt else 0,
     )
 
 

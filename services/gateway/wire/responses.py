@@ -46,18 +46,19 @@ def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
     return message
 
 
-def intent_to_proto(intent: Intent, *, currency_code: str) -> intents_pb2.Intent:
+def intent_to_proto(intent: Intent, *, payment: MirroredPayment) -> intents_pb2.Intent:
     """Return the message of an attempt's intent."""
     return intents_pb2.Intent(
         attempt=intent.attempt,
         intent_id=intent.intent_id,
         state=f"INTENT_STATE_{intent.state}",
-        amount=money(intent.amount_minor, currency_code),
-        captured=money(intent.captured_minor, currency_code),
+        amount=money(intent.amount_minor, payment.currency_code),
+        captured=money(intent.captured_minor, payment.currency_code),
         create_time=timestamp(intent.create_time),
         kind=f"ATTEMPT_KIND_{intent.kind}",
         session_id=intent.session_id,
         is_setup=intent.is_setup,
+        refundable_minor=payment.refundable_minor(intent.attempt),
     )
 
 

@@ -44,6 +44,10 @@ class Course:
     preserve_reason: str = ""
     recovery_count: int = 0
     recovered_from: str = ""
+    closed_attempt: int = 0
+    """The last attempt that was closed after an earlier one was paid."""
+    surplus_minor: int = 0
+    """What came on other attempts, as far as it was decided on."""
     quote_expire_time: datetime | None = None
     """Until when its quote stands; None before it is priced."""
     vat_minor: int = 0

@@ -58,7 +58,8 @@ class Recovery:
     window_max: timedelta = timedelta(0)
 
 
-_PAYER = "ResumePayment: the same attempt where it is open and its price stands, else a fresh one"
+_TIMES: Final = {0: "no", 1: "once"}
+_PAYER: Final = "ResumePayment: the same attempt where it is open and its price stands, else a fresh one"
 RECOVERIES: Final[Mapping[Interruption, Recovery]] = {
     Interruption.CONNECTION: Recovery(
         tries=3, spacing=Spacing.EXPONENTIAL, then="the caller is told, and sends the same request again"
@@ -66,7 +67,9 @@ RECOVERIES: Final[Mapping[Interruption, Recovery]] = {
     Interruption.STATE_MISMATCH: Recovery(
         tries=2, spacing=Spacing.LINEAR, then="the plan goes on from what status holds and the gateway has seen"
     ),
-    Interruption.DECLINED: Recovery(tries=1, spacing=Spacing.NONE, then="back to the choice of a method"),
+    Interruption.DECLINED: Recovery(
+        tries=1, spacing=Spacing.NONE, then="the payer's turn again, with this or another method"
+    ),
     Interruption.PRESERVED: Recovery(
         tries=0, spacing=Spacing.NONE, then=_PAYER, window=PRESERVE_WINDOW, window_max=PRESERVE_MAX
     ),
@@ -91,3 +94,19 @@ def interruption(latest: Snapshot, *, is_preserved: bool) -> Interruption:
     if latest.last_error is not None:
         return Interruption.DECLINED
     return Interruption.AUTHENTICATION if latest.collection is State.REQUIRES_ACTION else Interruption.ABSENCE
+
+
+def table() -> str:
+    """Return the policies as Markdown."""
+    lines = ["| interruption | tried by itself | for how long | then |", "| --- | --- | --- | --- |"]
+    for name, one in RECOVERIES.items():
+        tries = "until it is settled" if one.tries is None else _TIMES.get(one.tries, f"{one.tries} times")
+        spacing = "" if one.spacing is Spacing.NONE else f", {one.spacing}"
+        window = f"{_span(one.window)}, at most {_span(one.window_max)}" if one.window else "–"
+        lines.append(f"| `{name}` | {tries}{spacing} | {window} | {one.then} |")
+    return "\n".join(lines) + "\n"
+
+
+def _span(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    return f"{minutes // 60} h" if minutes >= 60 else f"{minutes} min"

@@ -46,6 +46,14 @@ class GatewayAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What is left to give back of an attempt that does not count."""
+
+    attempt: int
+    refundable_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefundAnswer:
     """A refund that the gateway made, and the payment after it."""
 
@@ -201,6 +209,16 @@ class Gateway:
         answer = await answered(self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), PEER)
         return GatewayAnswer(observation=observation(answer.observation))
 
+    async def surplus(self, payment_id: str) -> tuple[Observation, list[Left]]:
+        """Return what the gateway knows, and what attempts that do not count took and is not given back yet."""
+        answer = await answered(self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), PEER)
+        left = [
+            Left(attempt=one.attempt, refundable_minor=one.refundable_minor)
+            for one in answer.intents
+            if one.attempt != answer.observation.attempt and one.refundable_minor > 0
+        ]
+        return observation(answer.observation), left
+
     async def payment_of(self, stripe_id: str) -> str | None:
         """Return the payment that something of Stripe's belongs to; None if it belongs to none."""
         call = self._intents.GetIntent(intents_pb2.GetIntentRequest(stripe_id=stripe_id))
@@ -233,6 +251,7 @@ class Gateway:
         reverse_transfer: bool,
         refund_application_fee: bool,
         actor_id: str,
+        attempt: int = 0,
     ) -> RefundAnswer:
         """Give money back; `reason` names a CreateRefundRequest's, by its whole name."""
         currency = plan.currency_code or ""
@@ -245,6 +264,7 @@ class Gateway:
             reverse_transfer=reverse_transfer,
             refund_application_fee=refund_application_fee,
             actor_id=actor_id,
+            attempt=attempt,
         )
         answer = await answered(self._refunds.CreateRefund(request), PEER)
         return RefundAnswer(
