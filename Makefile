@@ -1,4 +1,4 @@
-# make demo   take a handful of payments and watch them move      make test   everything a change must pass
+# make demo   take a payment of each kind, and watch it move     make test   everything a change must pass
 # make up     the suite stays up until Ctrl-C                     make check  format, lint, types, contracts, docs
 PYTHON ?= python3
 STATE  := .batzen

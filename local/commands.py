@@ -80,7 +80,7 @@ def demo(
         bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")
     ] = False,
 ) -> None:
-    """Take a handful of payments on a suite of its own, and show how each one moves."""
+    """Take a payment of each kind on a suite of its own, and show how it moves."""
     from local.demo import show  # noqa: PLC0415 as above
 
     _run(show(STATE / "demo", environ=os.environ, as_json=as_json))

@@ -1,4 +1,4 @@
-"""`make demo`: a handful of payments on a suite of its own, each shown as it moves, and a true summary."""
+"""`make demo`: a payment of each kind on a suite of its own, shown as it moves, and a true summary."""
 
 from __future__ import annotations
 

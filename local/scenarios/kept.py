@@ -12,7 +12,7 @@ from local.scenarios.scenario import Scenario
 from sandbox.control import SandboxControl
 
 KEEPER: Final = "payer_2"
-CHARGE_IN: Final = timedelta(seconds=5)
+CHARGE_IN: Final = timedelta(seconds=7)
 """Weeks in earnest. Long enough for the payer to have set their card up, also on a slow machine."""
 
 

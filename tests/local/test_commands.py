@@ -191,6 +191,17 @@ async def test_a_payer_keeps_methods_and_pays_with_one_at_a_later_time(up: Up) -
     assert (code, retried["state"]) == (0, "PAYMENT_STATE_SUCCEEDED"), retried
 
 
+async def test_a_payer_pays_on_the_hosted_page(up: Up) -> None:
+    _, begun = await up.batzen("pay", "--amount", "60 CHF", "--checkout", "--start-only", "--json")
+    assert begun["checkout_url"].startswith("http://127.0.0.1:"), begun
+
+    code, said = await up.batzen("pay", "--payment", begun["payment_id"], "--card", "insufficient")
+    assert code == 1
+    assert "The page says: Your card has insufficient funds." in said
+    code, paid = await up.batzen("pay", "--payment", begun["payment_id"], "--card", "3ds", "--3ds", "succeed", "--json")
+    assert (code, paid["state"]) == (0, "PAYMENT_STATE_SUCCEEDED"), paid
+
+
 async def test_a_payer_goes_away_and_comes_back(up: Up) -> None:
     _, begun = await up.batzen("pay", "--amount", "9 CHF", "--start-only", "--booking", "booking_9", "--json")
 
