@@ -135,7 +135,8 @@ async def test_the_end_of_a_plan_that_died(
         await world.stripe.set_capability(account["id"], "transfers", active=True)
 
 
-@pytest.mark.parametrize("is_swept", [False, pytest.param(True, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("is_swept", [False, True])
 async def test_a_retry_that_died(
     *,
     is_swept: bool,

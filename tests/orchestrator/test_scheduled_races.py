@@ -17,7 +17,7 @@ from tests.orchestrator.samples import cancel, reschedule, retry, state_of
 from tests.refusals import details_of
 
 SEED = 41
-QUICK_ROUNDS, SOAK_ROUNDS = 4, 200
+QUICK_ROUNDS, SOAK_ROUNDS = 3, 200
 PAUSES_MAX = 12
 """Reads of about a millisecond by which one side is late; a charge takes some tens of them."""
 SOON = timedelta(minutes=10)
