@@ -168,9 +168,16 @@ async def test_a_hold_that_was_captured_in_stripes_dashboard_is_not_captured_twi
     assert await journeys.states(payment_id) == [*HELD, "SUCCEEDED"]
 
 
-async def test_a_cancel_releases_what_is_held(as_payer: OrchestratorServiceStub, journeys: Journeys) -> None:
+async def test_a_payer_does_not_release_a_hold(as_payer: OrchestratorServiceStub, journeys: Journeys) -> None:
     payment_id = await journeys.held()
-    payment = (await as_payer.CancelPayment(cancel(payment_id))).payment
+    refusal = await refused(as_payer.CancelPayment(cancel(payment_id)))
+    assert (refusal.reason, refusal.metadata["state"]) == ("PAYMENT_STATE", "AUTHORIZED")
+    assert (await journeys.payment(payment_id)).snapshot.amounts.capturable_minor == TOTAL_MINOR
+
+
+async def test_a_cancel_releases_what_is_held(orchestrator: OrchestratorServiceStub, journeys: Journeys) -> None:
+    payment_id = await journeys.held()
+    payment = (await orchestrator.CancelPayment(cancel(payment_id))).payment
     assert state_of(payment) == "CANCELED"
     assert (payment.snapshot.amounts.capturable_minor, payment.snapshot.amounts.captured_minor) == (0, 0)
     assert [one["status"] for one in await journeys.intents(payment_id)] == ["canceled"]

@@ -47,7 +47,8 @@ class CancelPayment(Command[CancelPaymentRequest, CancelPaymentResponse]):
         if not request.calling:
             await self._captures.settle(work)
             latest = plan.latest_snapshot
-            if latest.collection is not State.CANCELED and not latest.is_cancelable:
+            is_of_payer = request.key.caller == plan.payer_id
+            if latest.collection is not State.CANCELED and not latest.is_cancelable_by(is_payer=is_of_payer):
                 raise PaymentState(state=latest.collection)
         if not _is_called_off(plan, request):
             await self._steps.cancel(work, cancel_outcome=State.CANCELED, reason="REQUESTED", request=request)

@@ -129,6 +129,10 @@ class Snapshot:
         """Whether a cancel may be tried. The gateway knows whether an unheard submit was sent, and decides."""
         return self.collection in CANCELABLE or self.is_unheard
 
+    def is_cancelable_by(self, *, is_payer: bool) -> bool:
+        """Whether a cancel may be tried: what is held is the seller's security, and no payer lets go of it alone."""
+        return self.is_cancelable and not (is_payer and self.collection is State.AUTHORIZED)
+
     def to_json(self) -> StoredSnapshot:
         """Return what `from_json` reads back."""
         return StoredSnapshot(
