@@ -58,6 +58,8 @@ ADVICE: Final = {
     "BOOKING_NOT_PAYABLE": "The platform says so, not this suite; ask it, or pay for another booking.",
     "CAPTURE_EXCEEDS_CAPTURABLE": "Ask for less; without --amount all that is held is captured.",
     "CAPTURE_NOT_REPEATABLE": "Stripe captures this hold once: add --final, which releases the rest.",
+    "CAPTURE_REFUSED": "It is still held. Capture again, or give it back: {batzen} cancel PAYMENT_ID",
+    "SUBMIT_EXPIRED": "Nothing was charged. Pay again: {batzen} pay --payment PAYMENT_ID",
     "ATTEMPT_OPEN": "Nothing new is begun before that is known; send the same command again in a moment.",
     "PAYMENT_METHOD_NOT_FOUND": "See what the payer keeps: {batzen} methods list PAYER_ID",
     "METHOD_LIMIT_REACHED": "Remove one first: {batzen} methods remove PAYER_ID METHOD_ID",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from typer.testing import CliRunner, Result
 from batzen.cli.app import app
 from batzen.cli.cards import CARDS, payment_method_id
 from batzen.cli.logs import Following
+from batzen.cli.output import ADVICE
+from batzen.errors import by_reason
 from batzen.version import build
 
 COMMANDS = (
@@ -196,6 +199,12 @@ def test_a_line_that_turns_out_to_be_about_the_payment_is_shown_late() -> None:
     assert following.concerned([{"correlation_id": "start", "message": "later"}]) == [
         {"correlation_id": "start", "message": "later"}
     ]
+
+
+def test_advice_is_given_for_reasons_that_there_are_and_by_commands_that_there_are() -> None:
+    assert set(ADVICE) <= set(by_reason)
+    proposed = {found for text in ADVICE.values() for found in re.findall(r"\{batzen\} ([a-z-]+)", text)}
+    assert proposed <= {command.split()[0] for command in COMMANDS}
 
 
 def test_cards_have_names_and_ids() -> None:
