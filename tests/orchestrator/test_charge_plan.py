@@ -228,6 +228,13 @@ def test_an_outcome_that_came_after_the_next_try_was_due_takes_the_one_after() -
     assert reading.charge_time == FIRST + 3 * DAY
 
 
+def test_nothing_is_concluded_while_an_outcome_is_not_known() -> None:
+    plan = trying(tries=TRIES_MAX)  # a decline now would be the last
+    observation = seen(last_error=HARD, decline_count=9, outcome_unknown=True)
+    reading = charge_plan.read(plan, observation, now=FIRST, is_answer=True)
+    assert (reading.collection, reading.course, reading.is_nothing_new) == (None, plan.course, False)
+
+
 def test_a_payer_who_pays_with_another_method_is_not_put_back_on_the_plan() -> None:
     plan = trying()
     plan.course = charge_plan.turned(plan.course, FIRST)

@@ -111,7 +111,7 @@ def is_trying(plan: Plan) -> bool:
 
 def read(plan: Plan, observation: Observation, *, now: datetime, is_answer: bool = False) -> Reading:
     """Return what an observation means; with `is_answer` it is what the try that is under way led to."""
-    if plan.terms.timing is not Timing.SCHEDULED:
+    if plan.terms.timing is not Timing.SCHEDULED or observation.outcome_unknown:
         return Reading(course=plan.course)
     if observation.is_setup:
         return _of_setup(plan.course, observation)
