@@ -88,7 +88,9 @@ class Attempts:
         could not be collected as `collection` says.
         """
         _refuse_unless_payers_turn(work)
-        seen = self._peers.gateway.intent(work.plan.payment_id)
+        # A page ends by itself, and Stripe's word of it may be on its way, or lost: the payer would be sent nowhere.
+        read = self._peers.gateway.sync_intent if _is_page(work.plan) else self._peers.gateway.intent
+        seen = read(work.plan.payment_id)
         work.apply((await crash_points.call(f"{point}.look", seen)).observation)
         _refuse_unless_payers_turn(work)
         await self._peers.bookings.check_payable(work.plan)

@@ -258,6 +258,24 @@ async def test_an_expired_page_after_payment_by_another_way_changes_nothing(
     assert await journeys.payment(payment_id) == before
 
 
+@pytest.mark.parametrize("again", ["retry", "resume"])
+async def test_a_page_that_ended_while_its_webhook_is_on_its_way_is_not_where_the_payer_is_sent(
+    journeys: Journeys, again: str
+) -> None:
+    session = await opened(journeys)
+    payment_id = session.payment.payment_id
+    [first] = await journeys.pages(payment_id)
+    await journeys.stripe.expire_session(first["id"])
+
+    if again == "retry":
+        answered = (await journeys.orchestrator.RetryPayment(retry(payment_id))).session
+    else:
+        answered = (await journeys.orchestrator.ResumePayment(resume(payment_id))).session
+
+    assert [one["status"] for one in await journeys.pages(payment_id)] == ["expired", "open"]
+    assert answered.checkout_url not in ("", session.checkout_url)
+
+
 async def test_an_abandoned_page_is_expired_with_its_payment(
     replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:
