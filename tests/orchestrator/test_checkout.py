@@ -340,7 +340,7 @@ async def test_a_start_of_a_page_that_died(
         assert len(await journeys.pages(session.payment.payment_id)) == 1, life.place
 
 
-@pytest.mark.parametrize("collection", [PAGE, FORM])
+@pytest.mark.parametrize("collection", [PAGE, pytest.param(FORM, marks=pytest.mark.soak)])
 async def test_a_change_over_that_died(collection: Any, replica: Orchestrator, journeys: Journeys) -> None:
     for life in lives():
         first = start() if collection == PAGE else page()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from local.databases import ServiceDatabase
+from sandbox.control import Refused
 from services.orchestrator.domain.policies import ABANDONED_AFTER, PRESERVE_MAX, PRESERVE_WINDOW
 from services.wire import timestamp
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
@@ -28,6 +30,7 @@ from tests.orchestrator.samples import (
     cancel,
     chf,
     new_id,
+    page,
     preserve,
     refused,
     resume,
@@ -70,11 +73,12 @@ class Sale:
         [one] = (await self.pricing.ListDiscounts(pricing_pb2.ListDiscountsRequest(code=code))).discounts
         return one.held_count, one.redeemed_count
 
-    async def outdated(self, **changes: Any) -> str:
+    async def outdated(self, *, start: Callable[..., pb.StartPaymentRequest] = start, **changes: Any) -> str:
         """Return a payment whose quote has expired, and of which another one says less."""
         code = f"C{secrets.token_hex(6)}".upper()
         await self.put(code, percent="10", **changes)
-        payment_id = await self.journeys.started(coupon_codes=[code])
+        session = (await self.journeys.orchestrator.StartPayment(start(coupon_codes=[code]))).session
+        payment_id = session.payment.payment_id
         await self.put(code, percent="20", **changes)
         await update(self.database, payment_id, EXPIRED_QUOTE)
         return payment_id
@@ -151,6 +155,33 @@ async def test_a_payment_whose_quote_has_expired_is_priced_anew_and_nothing_is_c
     assert not paid.snapshot.HasField("attention")
 
 
+async def test_the_price_changes_while_a_page_is_open_and_the_payer_pays_the_old_one(
+    sale: Sale, journeys: Journeys
+) -> None:
+    """As other systems have reported it: session A is open, session B is opened at another price, and A is paid."""
+    payment_id = await sale.outdated(start=page)
+    [old] = await journeys.pages(payment_id)
+    answer = await journeys.orchestrator.ResumePayment(resume(payment_id))
+    assert (answer.price_changed, answer.session.payment.total) == (True, chf(LEAST_MINOR))
+    with pytest.raises(Refused):
+        await journeys.stripe.pay_session(old["url"])
+    await journeys.stripe.pay_session(answer.session.checkout_url)
+    paid = (await journeys.orchestrator.SyncPayment(pb.SyncPaymentRequest(payment_id=payment_id))).payment
+    assert (state_of(paid), paid.snapshot.amounts.captured_minor) == ("SUCCEEDED", LEAST_MINOR)
+    assert [one["amount_total"] for one in await journeys.pages(payment_id)] == [LESS_MINOR, LEAST_MINOR]
+
+
+async def test_the_payer_pays_the_old_page_before_the_price_has_changed(sale: Sale, journeys: Journeys) -> None:
+    payment_id = await sale.outdated(start=page)
+    [old] = await journeys.pages(payment_id)
+    await journeys.stripe.pay_session(old["url"])
+    refusal = await refused(journeys.orchestrator.ResumePayment(resume(payment_id)))
+    assert (refusal.reason, refusal.metadata["state"]) == ("PAYMENT_STATE", "SUCCEEDED")
+    payment = await journeys.payment(payment_id)
+    assert (payment.snapshot.amounts.captured_minor, payment.total) == (LESS_MINOR, chf(LESS_MINOR))
+    assert len(await journeys.pages(payment_id)) == 1
+
+
 async def test_a_new_quote_that_says_the_same_keeps_the_attempt(journeys: Journeys, database: ServiceDatabase) -> None:
     payment_id = await journeys.started()
     before = (await journeys.plan(payment_id)).quote_id
@@ -169,24 +200,24 @@ async def test_a_retry_prices_anew_too(sale: Sale, journeys: Journeys) -> None:
     assert (again.payment.snapshot.attempt, again.session.client_secret) == (2, answer.session.client_secret)
 
 
-async def test_a_resume_that_died(replica: Orchestrator, sale: Sale, journeys: Journeys) -> None:
-    for is_swept in (False, True):
-        for life in lives():
-            payment_id = await sale.outdated(uses_max=9)
-            asked = resume(payment_id)
-            async with mortal_orchestrator(replica, life) as (parts, _):
-                await ask(parts, asked)
-            if is_swept:
-                await replica.sweep()
-            answer = await journeys.orchestrator.ResumePayment(asked)
-            assert (answer.price_changed, answer.total_before.amount_minor) == (True, LESS_MINOR), life.place
-            assert answer.session.client_secret, life.place
-            snapshot = answer.session.payment.snapshot
-            assert (snapshot.attempt, snapshot.recovery_count) == (2, 1), life.place
-            statuses = sorted(one["status"] for one in await journeys.intents(payment_id))
-            assert statuses == ["canceled", "requires_payment_method"], life.place
-            assert set((await journeys.states(payment_id))[1:]) == {OPENED[-1]}, life.place
-            assert (await journeys.plan(payment_id)).pending_steps == [], life.place
+@pytest.mark.parametrize("is_swept", [True, pytest.param(False, marks=pytest.mark.soak)])
+async def test_a_resume_that_died(is_swept: bool, replica: Orchestrator, sale: Sale, journeys: Journeys) -> None:
+    for life in lives():
+        payment_id = await sale.outdated(uses_max=9)
+        asked = resume(payment_id)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            await ask(parts, asked)
+        if is_swept:
+            await replica.sweep()
+        answer = await journeys.orchestrator.ResumePayment(asked)
+        assert (answer.price_changed, answer.total_before.amount_minor) == (True, LESS_MINOR), life.place
+        assert answer.session.client_secret, life.place
+        snapshot = answer.session.payment.snapshot
+        assert (snapshot.attempt, snapshot.recovery_count) == (2, 1), life.place
+        statuses = sorted(one["status"] for one in await journeys.intents(payment_id))
+        assert statuses == ["canceled", "requires_payment_method"], life.place
+        assert set((await journeys.states(payment_id))[1:]) == {OPENED[-1]}, life.place
+        assert (await journeys.plan(payment_id)).pending_steps == [], life.place
 
 
 async def test_stripe_does_not_say_that_the_old_attempt_is_over(
