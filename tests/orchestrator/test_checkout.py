@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from batzen.orchestrator.v1 import booking_check_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1 import price_book_pb2
 from batzen.type.v1 import money_pb2
 from sandbox.control import Refused
 from services.orchestrator.domain.policies import ABANDONED_AFTER
-from tests.orchestrator.conftest import Journeys, Orchestrator
+from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     CANCEL_URL,
@@ -38,6 +39,7 @@ from tests.orchestrator.samples import (
     state_of,
     submit,
 )
+from tests.orchestrator.test_bookings import Platform, checked
 
 EXPIRE = "POST /v1/checkout/sessions/{session}/expire"
 FORM, PAGE = pb.COLLECTION_ELEMENTS, pb.COLLECTION_CHECKOUT
@@ -145,6 +147,31 @@ async def test_more_ids_than_stripe_keeps_are_refused_before_it_is_asked(
         refusal = await refused(orchestrator.StartPayment(asked))
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "METADATA_TOO_LARGE")
         assert int(refusal.metadata["keys"]) > 50
+
+
+async def test_a_page_whose_bookings_have_grown_too_many_is_not_made_again(journeys: Journeys) -> None:
+    lines = [line(line_id=f"{place:0>64}") for place in range(90)]
+    cart = pb.CheckoutOptions(cart_line_ids=[one.line_id for one in lines])
+    payment_id = (await opened(journeys, lines=lines, checkout=cart)).payment.payment_id
+    ids = [f"{new_id():b>128}" for _ in range(100)]
+    await journeys.orchestrator.AttachBooking(
+        pb.AttachBookingRequest(request_id=new_id(), payment_id=payment_id, booking_ids=ids)
+    )
+    assert (await journeys.orchestrator.RetryPayment(retry(payment_id, collection=FORM))).session.client_secret
+    refusal = await refused(journeys.orchestrator.RetryPayment(retry(payment_id, collection=PAGE)))
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "METADATA_TOO_LARGE")
+    plan = await journeys.plan(payment_id)
+    assert (plan.collection, plan.attempt) == (FORM, 2)  # the form stays
+
+
+async def test_the_platform_is_asked_before_a_payer_goes_on(world: World) -> None:
+    platform, booked = Platform(), new_id()
+    async with checked(world, platform) as stub:
+        payment_id = (await stub.StartPayment(start(booking_ids=[booked]))).session.payment.payment_id
+        platform.answer = booking_check_pb2.CheckPayableResponse(booking_id=booked, detail="It was cancelled.")
+        for call in (stub.ResumePayment(resume(payment_id)), stub.RetryPayment(retry(payment_id, collection=PAGE))):
+            refusal = await refused(call)
+            assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "BOOKING_NOT_PAYABLE")
 
 
 async def test_what_waits_for_its_page_takes_no_submit(journeys: Journeys) -> None:
