@@ -18,7 +18,7 @@ up: $(STATE)/local.stamp $(STATE)/stubs.stamp
 	@$(BIN)/python -m batzen up
 
 test: $(STATE)/dev.stamp $(STATE)/stubs.stamp
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not soak and not deploy"
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not soak and not deploy" --every-reason
 
 # The quick tests on each further Python that is here; each gets an environment of its own.
 test-pythons: $(STATE)/dev.stamp $(STATE)/stubs.stamp
