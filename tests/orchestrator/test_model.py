@@ -14,7 +14,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -32,13 +31,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
-from services.gateway.__main__ import gateway_parts
-from services.gateway.webhooks.endpoint import PLATFORM_PATH, Webhooks, endpoints_of
-from services.gateway.webhooks.port import serving
-from services.runtime.process.followed import Followed as FollowedSecret
-from services.runtime.process.lifecycle import utc_now
-from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.work.engine import Engine
 from services.shared.states import State
 from services.status.domain.snapshot import ENDS
@@ -55,6 +47,7 @@ from tests.orchestrator.random_clients import (
     sensible,
 )
 from tests.orchestrator.stripe_truth import Followed
+from tests.orchestrator.webhook_gateway import webhooks_on
 
 # Read now: no setting of the person who runs the tests reaches a test.
 SEED: Final = int(os.environ.get("BATZEN_MODEL_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -69,7 +62,6 @@ PAYMENTS_MAX: Final = 4
 """At once, in one example."""
 STEP_S: Final = 120.0
 """After which a step is taken to hang."""
-SECRET: Final = "whsec_model"
 
 HOURS: Final = st.sampled_from((1, 12, 23, 24, 25, 49, 170))
 
@@ -203,30 +195,8 @@ def machine(stage: Stage, *, faults: tuple[dict[str, Any], ...]) -> type[RuleBas
 
 @pytest.fixture
 async def stage(world: World, replica: Orchestrator, journeys: Journeys, tmp_path: Path) -> AsyncIterator[Stage]:
-    """Another replica of the gateway, which takes Stripe's webhooks, and works when it is told to."""
-    world.issuer.write_service_tokens(tmp_path, services=("gateway",), tenants=("main",))
-    async with AsyncExitStack() as stack:
-        sink = await stack.enter_async_context(
-            peer_channel(world.address("orchestrator"), tokens=TokenDirectory(tmp_path / "gateway"))
-        )
-        parts = await stack.enter_async_context(
-            gateway_parts(
-                world.gateway_database.runtime_url,
-                sink=GatewayEventSinkServiceStub(sink),
-                stripe_key=world.stripe_key,
-                stripe_base=world.stripe.base_url,
-                clock=world.clock,
-                try_timeout_s=1.0,
-            )
-        )
-        webhooks = Webhooks(parts.inbox, endpoints=endpoints_of("main", secrets=FollowedSecret((SECRET,))), now=utc_now)
-        port = await stack.enter_async_context(serving(webhooks, listen="127.0.0.1:0"))
-        url = f"http://127.0.0.1:{port}{PLATFORM_PATH}"
-        await world.stripe.endpoint(url, secrets=[SECRET])
-        yield Stage(replica, journeys, parts.work, asyncio.get_running_loop())
-        await world.stripe.webhooks()
-        await world.stripe.endpoint(url, secrets=[SECRET], enabled_events=[])
-        await world.stripe.drain()
+    async with webhooks_on(world, tmp_path) as gateway_work:
+        yield Stage(replica, journeys, gateway_work, asyncio.get_running_loop())
 
 
 async def _play(stage: Stage, seed: int, *, examples: int, steps: int, faults: tuple[dict[str, Any], ...]) -> None:
