@@ -8,8 +8,9 @@ without a call of ours comes in through `webhooks` and `sync`; what no caller ge
 
 Adding a resource of Stripe's, in six steps; `tests/gateway/test_new_resource.py` takes them for one that is none:
 
-1. `stripe_api/client.py`: a method for each endpoint, with `_post` for what changes something and `_get` or `_all` for
-   what is read; a prefix in `stripe_api/stripe_ids.py` for each kind of id that goes into a path.
+1. `stripe_api/calls/RESOURCE.py`, shown by `stripe_api/client.py`: a method for each endpoint, with the transport's
+   `post` for what changes something and `get` or `all` for what is read; a prefix in `stripe_api/stripe_ids.py` for
+   each kind of id that goes into a path.
 2. `stripe_api/objects.py`: a function that reads Stripe's object into a value of ours, in ISO minor units.
 3. `RESOURCE/domain.py`: the value and the rules, pure. A change of what is kept goes into `migrations/`.
 4. `RESOURCE/operations.py`: for each call that changes something a frozen dataclass of parameters and an `Operation`:

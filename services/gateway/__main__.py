@@ -54,10 +54,11 @@ from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.servicers.services import GatewayServicers, add_gateway_services
-from services.gateway.stripe_api.client import TRY_TIMEOUT_S, Provider
+from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.key_rotation import KeyRotation
 from services.gateway.stripe_api.limits import Rates, StripeLimits
 from services.gateway.stripe_api.platform_account import LIVE_KEYS, TEST_KEYS, PlatformAccount, is_live, repin
+from services.gateway.stripe_api.transport import TRY_TIMEOUT_S
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.sync.sweep import Looker
 from services.gateway.webhooks.endpoint import Webhooks, endpoints_of

@@ -27,7 +27,7 @@ from tests.gateway.stubs import GatewayStubs
 EXPIRED = (StatusCode.FAILED_PRECONDITION, "REQUEST_EXPIRED")
 AGE_MAX = timedelta(minutes=5)
 TRIES = 5
-"""Of one call, see services/gateway/stripe_api/client.py."""
+"""Of one call, see services/gateway/stripe_api/transport.py."""
 
 
 def at(instant: datetime) -> Timestamp:

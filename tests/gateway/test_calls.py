@@ -46,7 +46,7 @@ from tests.gateway.stubs import GatewayStubs
 
 LIST = "GET /v1/payment_intents"
 TRIES = 5
-"""Of one call, see services/gateway/stripe_api/client.py."""
+"""Of one call, see services/gateway/stripe_api/transport.py."""
 
 
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR])
@@ -293,7 +293,7 @@ async def test_a_stripe_that_cannot_be_reached_was_asked_nothing() -> None:
     provider = Provider("sk_test_nowhere", api_base="http://127.0.0.1:9")
 
     with pytest.raises(StripeUnavailable):
-        await provider.confirm_intent("pi_1", {}, key="one")
+        await provider.intents.confirm("pi_1", {}, key="one")
 
     await provider.close()
 

@@ -10,7 +10,7 @@ from grpc import StatusCode, aio
 from batzen.gateway.v1 import observation_pb2
 from sandbox.control import SandboxControl
 from services.gateway.call_log import backoff
-from services.gateway.stripe_api.client import TRIES_MAX
+from services.gateway.stripe_api.transport import TRIES_MAX
 from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink
@@ -137,7 +137,7 @@ async def test_a_hold_that_was_captured_in_the_dashboard_is_not_captured_again(
     payment_id = await payments.held()
     intent_id, part = await payments.intent_id(payment_id), {"amount_to_capture": PART_MINOR}
     with call_context.acting_for("main"):
-        await replica.parts.provider.capture_intent(intent_id, part, key=new_id("key"))
+        await replica.parts.provider.intents.capture(intent_id, part, key=new_id("key"))
 
     code, reason, _, metadata = await refused(gateway.CaptureIntent(payments.capture_request(payment_id, PART_MINOR)))
 

@@ -279,7 +279,7 @@ async def made_elsewhere(replica: Gateway, metadata: dict[str, str]) -> dict[str
     """Return an intent that somebody made at Stripe, with metadata of theirs."""
     params = {"amount": AMOUNT_MINOR, "currency": "chf", "metadata": metadata}
     with call_context.acting_for("main"):
-        return dict(await replica.parts.provider.create_intent(params, key=new_id("key")))
+        return dict(await replica.parts.provider.intents.create(params, key=new_id("key")))
 
 
 @pytest.mark.parametrize(

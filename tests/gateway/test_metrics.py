@@ -148,7 +148,7 @@ async def test_what_is_not_sent_is_counted_and_the_breaker_shown() -> None:
     async with limits.sending(endpoint_of("get", "/v1/refunds"), wait_max_s=0.0) as sending:
         sending.is_answered = False
     with pytest.raises(StripeUnavailable):
-        await provider.retrieve_refund("re_1")
+        await provider.refunds.retrieve("re_1")
     await provider.close()
     now = Figures.read(await meter.text())
     assert now.of("batzen_stripe_calls_total", operation="GET refunds one", outcome="not_sent") == 1

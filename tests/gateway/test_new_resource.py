@@ -86,7 +86,7 @@ class OpenWallet(Operation[OpenWalletParams, Wallet]):
         return replace(call.params, body={"email": call.params.email, "metadata": {"wallet_id": subject.wallet_id}})
 
     async def send(self, subject: Wallet, call: Call[OpenWalletParams], *, is_repeat: bool) -> Json:
-        return await self._provider.create_customer(call.params.body or {}, key=call.key, is_repeat=is_repeat)
+        return await self._provider.customers.create(call.params.body or {}, key=call.key, is_repeat=is_repeat)
 
     async def look_up(self, subject: Wallet, call: Call[OpenWalletParams]) -> Json | None:
         raise StripeUnavailable  # nothing of ours lists customers

@@ -17,7 +17,7 @@ from grpc import aio
 
 from batzen.gateway.v1 import intents_pb2, payer_pb2
 from sandbox.control import SandboxControl
-from services.gateway.stripe_api import client
+from services.gateway.stripe_api import transport
 from tests.gateway.conftest import Gateway
 from tests.gateway.pages import CREATE_PAGE, EXPIRE_PAGE, READ_PAGE, Pages
 from tests.gateway.samples import (
@@ -425,8 +425,8 @@ class Matrix:
 
 @pytest.fixture
 def matrix(replica: Gateway, payments: Payments, stripe: SandboxControl, monkeypatch: pytest.MonkeyPatch) -> Matrix:
-    monkeypatch.setattr(client, "PAUSE_FIRST_S", 0.001)
-    monkeypatch.setattr(client, "TRIES_MAX", TRIES)
+    monkeypatch.setattr(transport, "PAUSE_FIRST_S", 0.001)
+    monkeypatch.setattr(transport, "TRIES_MAX", TRIES)
     return Matrix(replica=replica, payments=payments, stripe=stripe)
 
 

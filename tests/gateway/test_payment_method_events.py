@@ -43,7 +43,7 @@ class Place:
     async def attach(self, customer_id: str) -> str:
         """Attach a method in the dashboard."""
         with call_context.acting_for("main"):
-            shown = await self.gateway.parts.provider.attach_method(
+            shown = await self.gateway.parts.provider.payment_methods.attach(
                 "pm_card_visa", {"customer": customer_id}, key=new_id("key")
             )
         return str(shown["id"])
@@ -194,7 +194,7 @@ async def test_a_customer_deleted_in_the_dashboard_is_forgotten_with_its_methods
 
 async def test_what_is_no_payers_of_ours_is_ignored(place: Place) -> None:
     with call_context.acting_for("main"):
-        customer = await place.gateway.parts.provider.create_customer({}, key=new_id("key"))
+        customer = await place.gateway.parts.provider.customers.create({}, key=new_id("key"))
     method_id = await place.attach(str(customer["id"]))
 
     assert await place.applied(await place.event(method_id, "attached")) == "IGNORED"

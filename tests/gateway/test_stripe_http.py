@@ -67,7 +67,7 @@ async def provider_of(base: str) -> AsyncIterator[Provider]:
 
 
 def create(provider: Provider) -> Awaitable[object]:
-    return provider.create_customer({"name": "A"}, key="customer.create:1")
+    return provider.customers.create({"name": "A"}, key="customer.create:1")
 
 
 @asynccontextmanager

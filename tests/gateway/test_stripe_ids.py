@@ -41,10 +41,10 @@ def test_letters_digits_and_underscores_after_the_prefix_are_taken_and_nothing_e
 async def test_the_last_guard_sends_nothing(value: str) -> None:
     provider = Provider("sk_test_1", api_base="http://127.0.0.1:1")
     for call in (
-        provider.retrieve_intent(value),
-        provider.confirm_intent(value, {}, key="k"),
-        provider.cancel_intent(value, {}, key="k"),
-        provider.retrieve_account(value.replace("acct_1", "pi_1")),
+        provider.intents.retrieve(value),
+        provider.intents.confirm(value, {}, key="k"),
+        provider.intents.cancel(value, {}, key="k"),
+        provider.accounts.retrieve(value.replace("acct_1", "pi_1")),
     ):
         with pytest.raises(NotAnId):
             await call

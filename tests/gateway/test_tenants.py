@@ -33,8 +33,8 @@ from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.stripe_api import platform_account
-from services.gateway.stripe_api.client import KeyNotTaken
 from services.gateway.stripe_api.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
+from services.gateway.stripe_api.transport import KeyNotTaken
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.rpc import call_context
@@ -199,7 +199,7 @@ async def test_no_process_settles_what_another_tenants_key_was_used_for(  # noqa
 
 async def test_work_of_another_tenant_that_comes_as_far_as_stripe_is_stopped_there(replica: Gateway) -> None:
     with call_context.acting_for("other"), pytest.raises(StripeUnavailable):
-        await replica.parts.provider.retrieve_intent("pi_1")
+        await replica.parts.provider.intents.retrieve("pi_1")
 
 
 # Whose key it has.

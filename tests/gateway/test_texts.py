@@ -42,7 +42,7 @@ async def answering(status: int, body: str) -> AsyncIterator[Provider]:
 async def test_an_answer_of_stripe_can_be_stored() -> None:
     body = f'{{"id": "acct_1", "object": "account", "requirements": {{"currently_due": ["{UNFIT}"]}}}}'
     async with answering(200, body) as provider:
-        account = await provider.retrieve_account("acct_1")
+        account = await provider.accounts.retrieve("acct_1")
 
     assert account["requirements"]["currently_due"] == [FIT]
 
@@ -51,7 +51,7 @@ async def test_what_stripe_says_of_a_refusal_can_be_stored() -> None:
     body = f'{{"error": {{"type": "invalid_request_error", "code": "x{UNFIT}", "message": "{UNFIT}"}}}}'
     async with answering(400, body) as provider:
         with pytest.raises(StripeRefused) as refused:
-            await provider.retrieve_account("acct_1")
+            await provider.accounts.retrieve("acct_1")
 
     assert refused.value.metadata["code"] == f"x{FIT}"
     assert FIT in str(refused.value)

@@ -50,7 +50,7 @@ async def open_the_breaker(limits: StripeLimits) -> None:
 async def test_without_a_turn_nothing_happened_and_the_limit_is_told(provider: Provider, limits: StripeLimits) -> None:
     await use_up(limits)
     with pytest.raises(StripeRateLimited):
-        await provider.create_customer({}, key="customer.create:1")
+        await provider.customers.create({}, key="customer.create:1")
 
 
 async def test_while_stripe_is_away_nothing_is_sent_and_nothing_happened(
@@ -58,15 +58,15 @@ async def test_while_stripe_is_away_nothing_is_sent_and_nothing_happened(
 ) -> None:
     await open_the_breaker(limits)
     with pytest.raises(StripeUnavailable):
-        await provider.create_customer({}, key="customer.create:1")
+        await provider.customers.create({}, key="customer.create:1")
     with pytest.raises(StripeUnavailable):
-        await provider.create_intent({}, key="intent.create:1")
+        await provider.intents.create({}, key="intent.create:1")
 
 
 async def test_what_may_have_been_sent_before_stays_unknown(provider: Provider, limits: StripeLimits) -> None:
     await open_the_breaker(limits)
     with pytest.raises(Unanswered):
-        await provider.create_intent({}, key="intent.create:1", is_repeat=True)
+        await provider.intents.create({}, key="intent.create:1", is_repeat=True)
 
 
 async def test_a_stripe_that_cannot_be_reached_opens_the_breaker() -> None:
@@ -75,7 +75,7 @@ async def test_a_stripe_that_cannot_be_reached_opens_the_breaker() -> None:
     calls = 0
     while not limits.is_away(Share.PAY):
         with pytest.raises(StripeUnavailable):
-            await provider.create_customer({}, key="customer.create:1")
+            await provider.customers.create({}, key="customer.create:1")
         calls += 1
     assert calls <= FAILURES_MAX
     await provider.close()

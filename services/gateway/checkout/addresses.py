@@ -28,5 +28,5 @@ class PageAddresses:
         if page.session_state is not SessionState.OPEN:
             return ""
         key = (payment.tenant_id, page.session_id, payment.observation.mirror_version)
-        session = await self._sessions.ask(key, partial(self._provider.retrieve_session, page.session_id))
+        session = await self._sessions.ask(key, partial(self._provider.sessions.retrieve, page.session_id))
         return session_facts(session).url

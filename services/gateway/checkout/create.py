@@ -24,10 +24,11 @@ from services.gateway.intents.create import (
 )
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
-from services.gateway.stripe_api.client import MISSING, Provider
+from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.metadata import CALL_ID
 from services.gateway.stripe_api.objects import metadata, text
+from services.gateway.stripe_api.outcomes import MISSING
 from services.gateway.stripe_api.session_objects import session_facts
 from services.shared.codec import Json
 from services.shared.states import AttemptKind, IntentState
@@ -111,7 +112,7 @@ class CreateSession(Operation[CreateSessionParams, MirroredPayment]):
     async def send(self, payment: MirroredPayment, call: Call[CreateSessionParams], *, is_repeat: bool) -> Json:
         """Create it. Raises AmendableIntent for a refusal that another body may avoid."""
         try:
-            return await self._provider.create_session(call.params.body or {}, key=call.key, is_repeat=is_repeat)
+            return await self._provider.sessions.create(call.params.body or {}, key=call.key, is_repeat=is_repeat)
         except StripeRefused as refusal:
             amendable = _amendable(refusal, call.params)
             if amendable is None:
@@ -128,7 +129,7 @@ class CreateSession(Operation[CreateSessionParams, MirroredPayment]):
 
     async def look_up(self, payment: MirroredPayment, call: Call[CreateSessionParams]) -> Json | None:
         """Find the session with this call's id in its metadata among the customer's."""
-        found = await self._provider.list_sessions(call.params.customer_id, since=call.create_time)
+        found = await self._provider.sessions.of_customer(call.params.customer_id, since=call.create_time)
         return next((session for session in found if metadata(session, CALL_ID) == str(call.call_id)), None)
 
     def record(self, payment: MirroredPayment, call: Call[CreateSessionParams], answer: Json) -> Mapping[str, str]:

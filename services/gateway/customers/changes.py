@@ -18,8 +18,8 @@ from services.gateway.customers.domain import digests, dropped
 from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.payment_methods.store import MethodStore
 from services.gateway.stripe_api import idempotency_keys
-from services.gateway.stripe_api.client import MISSING, Provider
-from services.gateway.stripe_api.outcomes import Unanswered
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.outcomes import MISSING, Unanswered
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
 from services.runtime.database.lease import patience
@@ -75,7 +75,7 @@ class CustomerChanges:
             try:
                 await crash_points.call(
                     "customer.change.stripe",
-                    self._provider.update_customer(customer_id, change.details, key=change.key),
+                    self._provider.customers.update(customer_id, change.details, key=change.key),
                 )
             except Unanswered as silence:
                 raise StripeUnavailable from silence

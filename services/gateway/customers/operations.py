@@ -158,7 +158,7 @@ class Customers:
         generation, sent = int(row["generation"]), json.loads(row["details"])
         key = idempotency_keys.idempotency_key("customer.create", tenant_id, payer_id, generation)
         try:
-            customer = await crash_points.call("customer.create.stripe", self._provider.create_customer(sent, key=key))
+            customer = await crash_points.call("customer.create.stripe", self._provider.customers.create(sent, key=key))
         except Unanswered as silence:
             if not silence.is_replay:
                 raise StripeUnavailable from silence

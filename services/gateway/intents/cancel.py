@@ -74,8 +74,8 @@ class CancelIntent(Operation[CancelIntentParams, MirroredPayment]):
         if known.is_released or not intent_id:
             return {}
         if known.state == IntentState.CANCELED:
-            return await self._provider.retrieve_attempt(intent_id)
-        return await self._provider.cancel_intent(intent_id, body, key=call.key, is_repeat=is_repeat)
+            return await self._provider.intents.retrieve_attempt(intent_id)
+        return await self._provider.intents.cancel(intent_id, body, key=call.key, is_repeat=is_repeat)
 
     async def look_again(
         self, payment: MirroredPayment, call: Call[CancelIntentParams], refusal: StripeRefused
@@ -83,7 +83,7 @@ class CancelIntent(Operation[CancelIntentParams, MirroredPayment]):
         """Read what is there: it may have been cancelled at Stripe, or have taken money."""
         if call.params.session_id:
             return await self._look_at_page(payment, call, refusal)
-        intent = await self._provider.reread_intent(call.params.intent_id, refusal)
+        intent = await self._provider.intents.reread(call.params.intent_id, refusal)
         state = apply_settled(payment, call.params.attempt, intent)
         if self._is_done(payment, call):
             return intent
@@ -97,10 +97,10 @@ class CancelIntent(Operation[CancelIntentParams, MirroredPayment]):
     async def look_up(self, payment: MirroredPayment, call: Call[CancelIntentParams]) -> Json | None:
         """Read what is there."""
         if call.params.session_id:
-            return await self._provider.retrieve_session(call.params.session_id)
+            return await self._provider.sessions.retrieve(call.params.session_id)
         if payment.intents[call.params.attempt].is_released or not call.params.intent_id:
             return {}
-        return await self._provider.retrieve_attempt(call.params.intent_id)
+        return await self._provider.intents.retrieve_attempt(call.params.intent_id)
 
     def record(self, payment: MirroredPayment, call: Call[CancelIntentParams], answer: Json) -> Mapping[str, str]:
         """Mirror what it is now."""
@@ -127,15 +127,15 @@ class CancelIntent(Operation[CancelIntentParams, MirroredPayment]):
     async def _end_page(self, page: Intent, call: Call[CancelIntentParams], *, is_repeat: bool) -> Json:
         """Expire a page, or find how it ended."""
         if page.session_state is not SessionState.OPEN:
-            return await self._provider.retrieve_session(page.session_id)
-        return await self._provider.expire_session(call.params.session_id, key=call.key, is_repeat=is_repeat)
+            return await self._provider.sessions.retrieve(page.session_id)
+        return await self._provider.sessions.expire(call.params.session_id, key=call.key, is_repeat=is_repeat)
 
     async def _look_at_page(
         self, payment: MirroredPayment, call: Call[CancelIntentParams], refusal: StripeRefused
     ) -> Json:
         """Read a page that Stripe does not expire: its payer was done with it first, or it ended by itself."""
         asked = call.params
-        session = await self._provider.reread_session(asked.session_id, refusal)
+        session = await self._provider.sessions.reread(asked.session_id, refusal)
         payment.unsettled = False
         page = apply_page(payment, asked.attempt, session)
         if page.session_state is SessionState.OPEN:

@@ -78,13 +78,13 @@ class CaptureIntent(Operation[CaptureIntentParams, MirroredPayment]):
     async def send(self, payment: MirroredPayment, call: Call[CaptureIntentParams], *, is_repeat: bool) -> Json:
         """Capture it."""
         intent_id, body = call.params.intent_id, call.params.body or {}
-        return await self._provider.capture_intent(intent_id, body, key=call.key, is_repeat=is_repeat)
+        return await self._provider.intents.capture(intent_id, body, key=call.key, is_repeat=is_repeat)
 
     async def look_again(
         self, payment: MirroredPayment, call: Call[CaptureIntentParams], refusal: StripeRefused
     ) -> Json:
         """Read the intent: it may be captured by this very call, or hold less than we knew, or nothing any more."""
-        intent = await self._provider.reread_intent(call.params.intent_id, refusal)
+        intent = await self._provider.intents.reread(call.params.intent_id, refusal)
         if _is_captured_by(intent, call):
             return intent
         apply_settled(payment, call.params.attempt, intent)
@@ -93,7 +93,7 @@ class CaptureIntent(Operation[CaptureIntentParams, MirroredPayment]):
 
     async def look_up(self, payment: MirroredPayment, call: Call[CaptureIntentParams]) -> Json | None:
         """Read the intent, and whether this capture was the last that was made of it."""
-        intent = await self._provider.retrieve_intent(call.params.intent_id)
+        intent = await self._provider.intents.retrieve(call.params.intent_id)
         return intent if _is_captured_by(intent, call) else None
 
     def record(self, payment: MirroredPayment, call: Call[CaptureIntentParams], answer: Json) -> Mapping[str, str]:

@@ -80,7 +80,7 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         """Confirm it; a decline is an answer like any other."""
         intent_id, body = call.params.intent_id, call.params.body or {}
         try:
-            return await self._provider.confirm_intent(intent_id, body, key=call.key, is_repeat=is_repeat)
+            return await self._provider.intents.confirm(intent_id, body, key=call.key, is_repeat=is_repeat)
         except Declined as declined:
             payment.intents[call.params.attempt] = declined_again(payment.intents[call.params.attempt])
             return declined.intent
@@ -89,7 +89,7 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         self, payment: MirroredPayment, call: Call[ConfirmIntentParams], refusal: StripeRefused
     ) -> Json:
         """Read the intent. If it waits for a method, it is this one that Stripe does not take."""
-        intent = await self._provider.reread_intent(call.params.intent_id, refusal)
+        intent = await self._provider.intents.reread(call.params.intent_id, refusal)
         state = apply_settled(payment, call.params.attempt, intent)
         if state not in CONFIRMABLE:
             raise WrongIntentState(intent_state=state) from refusal
@@ -99,7 +99,7 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
 
     async def look_up(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> Json | None:
         """Read the intent: whatever the confirm led to is to be found in it."""
-        return await self._provider.retrieve_attempt(call.params.intent_id)
+        return await self._provider.intents.retrieve_attempt(call.params.intent_id)
 
     def record(self, payment: MirroredPayment, call: Call[ConfirmIntentParams], answer: Json) -> Mapping[str, str]:
         """Mirror what the confirm led to."""
@@ -117,7 +117,7 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
         """Whether Stripe keeps a method for another customer. It refuses such a one, whoever has it in our books."""
         if payment_method_id is None:
             return False
-        method = await self._provider.retrieve_method(payment_method_id)
+        method = await self._provider.payment_methods.retrieve(payment_method_id)
         return method is not None and reference(method, "customer") not in ("", customer_id)
 
     def discarded(self, payment: MirroredPayment, call: Call[ConfirmIntentParams]) -> None:

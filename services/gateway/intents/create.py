@@ -13,11 +13,12 @@ from services.gateway.call_log.operation import Operation, SubjectStore
 from services.gateway.errors import Amendable, AttemptOpen, StripeRefused
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
-from services.gateway.stripe_api.client import MISSING, Provider
+from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import charge_to_stripe, to_stripe
 from services.gateway.stripe_api.intent_objects import attempt_facts
 from services.gateway.stripe_api.metadata import ATTEMPT, CALL_ID, PAYMENT_ID
 from services.gateway.stripe_api.objects import metadata, text
+from services.gateway.stripe_api.outcomes import MISSING
 from services.shared.codec import Json
 from services.shared.states import AttemptKind, IntentState
 
@@ -99,7 +100,7 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
 
     async def send(self, payment: MirroredPayment, call: Call[CreateIntentParams], *, is_repeat: bool) -> Json:
         """Create it. Raises AmendableIntent for a refusal that another body may avoid."""
-        create = self._provider.create_setup_intent if call.params.setup_only else self._provider.create_intent
+        create = self._provider.intents.create_setup if call.params.setup_only else self._provider.intents.create
         try:
             return await create(call.params.body or {}, key=call.key, is_repeat=is_repeat)
         except StripeRefused as refusal:
@@ -119,7 +120,7 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
     async def look_up(self, payment: MirroredPayment, call: Call[CreateIntentParams]) -> Json | None:
         """Find the intent with this call's id in its metadata among the customer's."""
         # One whose customer is gone is gone, too: nobody has the secret of an intent that was never answered.
-        found = await self._provider.list_intents(
+        found = await self._provider.intents.of_customer(
             call.params.customer_id, since=call.create_time, of_setup=call.params.setup_only
         )
         return next((intent for intent in found if metadata(intent, CALL_ID) == str(call.call_id)), None)

@@ -148,7 +148,7 @@ class KeptMethods:
         payer = await self._acquire(tenant_id, payer_id)
         async with self._store.leases.holding(payer):
             if payer.is_to_be_read(self._now()):
-                listing = self._provider.list_methods(payer.customer_id)
+                listing = self._provider.payment_methods.of_customer(payer.customer_id)
                 shown = await crash_points.call("method.read.stripe", listing)
                 if shown is None:
                     await self._customers.forget(tenant_id, payer_id, payer.customer_id)
@@ -159,7 +159,7 @@ class KeptMethods:
         """Mirror one method as it is at Stripe now. Raises PaymentMethodNotFound where it is another payer's."""
         payer = await self._acquire(tenant_id, payer_id)
         async with self._store.leases.holding(payer):
-            shown = await crash_points.call("method.read.stripe", self._provider.retrieve_method(method_id))
+            shown = await crash_points.call("method.read.stripe", self._provider.payment_methods.retrieve(method_id))
             facts = method_facts(shown) if shown is not None else None
             is_strangers = facts is not None and facts.customer_id not in ("", payer.customer_id)
             if facts is not None and facts.customer_id and facts.customer_id == payer.customer_id:

@@ -21,8 +21,9 @@ from services.gateway.errors import (
 )
 from services.gateway.payment_methods.domain import METHODS_MAX, Consent, PayerMethods
 from services.gateway.payment_methods.store import MethodStore
-from services.gateway.stripe_api.client import MISSING, Provider
+from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.objects import method_facts, text
+from services.gateway.stripe_api.outcomes import MISSING
 from services.shared.codec import Json
 
 
@@ -88,7 +89,7 @@ class AttachMethod(Operation[AttachMethodParams, PayerMethods]):
         """Attach it. Raises CustomerGone where another customer has to be made first."""
         asked = call.params
         try:
-            return await self._provider.attach_method(
+            return await self._provider.payment_methods.attach(
                 asked.payment_method_id, {"customer": asked.customer_id}, key=call.key, is_repeat=is_repeat
             )
         except StripeRefused as refusal:
@@ -99,7 +100,7 @@ class AttachMethod(Operation[AttachMethodParams, PayerMethods]):
 
     async def look_again(self, payer: PayerMethods, call: Call[AttachMethodParams], refusal: StripeRefused) -> Json:
         """Read the method: it may be attached already, to this customer or to another's."""
-        shown = await self._provider.retrieve_method(call.params.payment_method_id)
+        shown = await self._provider.payment_methods.retrieve(call.params.payment_method_id)
         customer_id = method_facts(shown).customer_id if shown is not None else ""
         if shown is not None and customer_id == call.params.customer_id:
             return shown
@@ -109,7 +110,7 @@ class AttachMethod(Operation[AttachMethodParams, PayerMethods]):
 
     async def look_up(self, payer: PayerMethods, call: Call[AttachMethodParams]) -> Json | None:
         """Read the method: it is attached to the customer, or the call had no effect."""
-        shown = await self._provider.retrieve_method(call.params.payment_method_id)
+        shown = await self._provider.payment_methods.retrieve(call.params.payment_method_id)
         if shown is None or method_facts(shown).customer_id != call.params.customer_id:
             return None
         return shown
@@ -146,7 +147,8 @@ class DetachMethod(Operation[DetachMethodParams, PayerMethods]):
         """Detach each under a key of its own, made of the call's; one that is detached already is detached."""
         for method_id in call.params.detached:
             try:
-                await self._provider.detach_method(method_id, key=f"{call.key}:{method_id}", is_repeat=is_repeat)
+                key = f"{call.key}:{method_id}"
+                await self._provider.payment_methods.detach(method_id, key=key, is_repeat=is_repeat)
             except StripeRefused:
                 if await self._attached(payer, [method_id]):
                     raise
@@ -178,7 +180,7 @@ class DetachMethod(Operation[DetachMethodParams, PayerMethods]):
         """Return which of these methods are still attached to the customer that they were kept with."""
         attached = []
         for method_id in method_ids:
-            shown = await self._provider.retrieve_method(method_id)
+            shown = await self._provider.payment_methods.retrieve(method_id)
             if shown is not None and method_facts(shown).customer_id:
                 attached.append(method_id)
         return attached

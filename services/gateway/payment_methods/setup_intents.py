@@ -108,7 +108,7 @@ class SetupIntents:
             if not result.answer:
                 raise StripeUnavailable
             setup_intent_id = result.answer["setup_intent_id"]
-            live = result.live or await self._provider.retrieve_attempt(setup_intent_id)
+            live = result.live or await self._provider.intents.retrieve_attempt(setup_intent_id)
             _, setup = await self._require(asked.tenant_id, setup_intent_id)
             return Seen(payer_id=asked.payer_id, setup=setup, live=live)
         raise StripeKeySpent
@@ -160,7 +160,7 @@ class SetupIntents:
     async def _read(self, tenant_id: str, payer_id: str, known: SetupIntent) -> tuple[SetupIntent, Json]:
         payer = await self._store.leases.acquire((tenant_id, payer_id), until=patience(wait_max_s=WAIT_MAX_S))
         async with self._store.leases.holding(payer):
-            reading = self._provider.retrieve_attempt(known.setup_intent_id)
+            reading = self._provider.intents.retrieve_attempt(known.setup_intent_id)
             shown = await crash_points.call("method.read_setup.stripe", reading)
             setup = take(payer, shown, consent=known.consent, now=self._now())
             await self._store.save(payer, point="method.observe", now=self._now(), release=True)

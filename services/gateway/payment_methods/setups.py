@@ -79,7 +79,7 @@ class CreateSetup(Operation[CreateSetupParams, PayerMethods]):
     async def send(self, payer: PayerMethods, call: Call[CreateSetupParams], *, is_repeat: bool) -> Json:
         """Create it; a decline is an answer like any other. Raises CustomerGone."""
         try:
-            return await self._provider.create_setup_intent(call.params.body or {}, key=call.key, is_repeat=is_repeat)
+            return await self._provider.intents.create_setup(call.params.body or {}, key=call.key, is_repeat=is_repeat)
         except Declined as declined:
             return declined.intent
         except StripeRefused as refusal:
@@ -92,16 +92,16 @@ class CreateSetup(Operation[CreateSetupParams, PayerMethods]):
         """Find out whether it is the method that Stripe does not take: one it does not know, or another customer's."""
         method_id = call.params.payment_method_id
         if method_id:
-            shown = await self._provider.retrieve_method(method_id)
+            shown = await self._provider.payment_methods.retrieve(method_id)
             if shown is None or method_facts(shown).customer_id not in ("", call.params.customer_id):
                 raise PaymentMethodNotFound(field="payment_method_id") from refusal
         raise refusal
 
     async def look_up(self, payer: PayerMethods, call: Call[CreateSetupParams]) -> Json | None:
         """Find the setup intent with this call's id in its metadata among the customer's."""
-        found = await self._provider.list_intents(call.params.customer_id, since=call.create_time, of_setup=True)
+        found = await self._provider.intents.of_customer(call.params.customer_id, since=call.create_time, of_setup=True)
         made = next((one for one in found if metadata(one, "call_id") == str(call.call_id)), None)
-        return None if made is None else await self._provider.retrieve_attempt(text(made, "id"))
+        return None if made is None else await self._provider.intents.retrieve_attempt(text(made, "id"))
 
     def record(self, payer: PayerMethods, call: Call[CreateSetupParams], answer: Json) -> Mapping[str, str]:
         """Mirror it, and keep the method if it succeeded."""
@@ -134,12 +134,12 @@ class CancelSetup(Operation[CancelSetupParams, PayerMethods]):
         """Cancel it, or find it cancelled."""
         setup_intent_id = call.params.setup_intent_id
         if _known(call).state is IntentState.CANCELED:
-            return await self._provider.retrieve_attempt(setup_intent_id)
-        return await self._provider.cancel_intent(setup_intent_id, {}, key=call.key, is_repeat=is_repeat)
+            return await self._provider.intents.retrieve_attempt(setup_intent_id)
+        return await self._provider.intents.cancel(setup_intent_id, {}, key=call.key, is_repeat=is_repeat)
 
     async def look_again(self, payer: PayerMethods, call: Call[CancelSetupParams], refusal: StripeRefused) -> Json:
         """Read it: it may have been cancelled at Stripe, or have kept a method."""
-        shown = await self._provider.reread_intent(call.params.setup_intent_id, refusal)
+        shown = await self._provider.intents.reread(call.params.setup_intent_id, refusal)
         state = take(payer, shown, consent=_known(call).consent, now=call.create_time).state
         if state is IntentState.CANCELED:
             return shown
@@ -149,7 +149,7 @@ class CancelSetup(Operation[CancelSetupParams, PayerMethods]):
 
     async def look_up(self, payer: PayerMethods, call: Call[CancelSetupParams]) -> Json | None:
         """Read it: as long as it may keep a method the call had no effect."""
-        shown = await self._provider.retrieve_attempt(call.params.setup_intent_id)
+        shown = await self._provider.intents.retrieve_attempt(call.params.setup_intent_id)
         return shown if setup_facts(shown).state in OVER else None
 
     def record(self, payer: PayerMethods, call: Call[CancelSetupParams], answer: Json) -> Mapping[str, str]:

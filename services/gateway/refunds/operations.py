@@ -84,21 +84,21 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
 
     async def send(self, payment: MirroredPayment, call: Call[CreateRefundParams], *, is_repeat: bool) -> Json:
         """Ask for it."""
-        return await self._provider.create_refund(call.params.body or {}, key=call.key, is_repeat=is_repeat)
+        return await self._provider.refunds.create(call.params.body or {}, key=call.key, is_repeat=is_repeat)
 
     async def look_again(
         self, payment: MirroredPayment, call: Call[CreateRefundParams], refusal: StripeRefused
     ) -> Json:
         """Read all of the attempt; the balance may be another one, and the refund may even be there."""
         asked, attempt = call.params, payment.refunds[call.params.refund_id].attempt
-        intent = await self._provider.reread_intent(asked.intent_id, refusal)
-        refunds = await self._provider.list_refunds(asked.intent_id)
+        intent = await self._provider.intents.reread(asked.intent_id, refusal)
+        refunds = await self._provider.refunds.of_intent(asked.intent_id)
         payment.apply_intent(attempt, intent_facts(intent))
         for refund in reversed(refunds):
             payment.apply_refund(attempt, refund_facts(refund))
         known = payment.intents[attempt]
         if known.disputed:
-            shown = await self._provider.list_disputes(known.charge_id)
+            shown = await self._provider.disputes.of_charge(known.charge_id)
             payment.apply_disputes(
                 attempt,
                 disputes_in(shown, currency_code=payment.currency_code, captured_minor=known.captured_minor),
@@ -116,8 +116,8 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
 
     async def look_up(self, payment: MirroredPayment, call: Call[CreateRefundParams]) -> Json | None:
         """Find the refund that carries our id. An account that does not know the intent has no say in what it lacks."""
-        await self._provider.retrieve_intent(call.params.intent_id)
-        return _ours(await self._provider.list_refunds(call.params.intent_id), call.params.refund_id)
+        await self._provider.intents.retrieve(call.params.intent_id)
+        return _ours(await self._provider.refunds.of_intent(call.params.intent_id), call.params.refund_id)
 
     def record(self, payment: MirroredPayment, call: Call[CreateRefundParams], answer: Json) -> Mapping[str, str]:
         """Mirror it."""

@@ -161,13 +161,13 @@ class Sellers:
         return gone is False
 
     async def _read(self, stripe_account_id: str) -> Json:
-        return await crash_points.call("seller.read.stripe", self._provider.retrieve_account(stripe_account_id))
+        return await crash_points.call("seller.read.stripe", self._provider.accounts.retrieve(stripe_account_id))
 
     async def _make(self, tenant_id: str, seller_id: str, generation: int, asked: Json) -> Json | None:
         """Make the account of a generation; None when another generation has to be tried."""
         key = idempotency_keys.idempotency_key("account.create", tenant_id, seller_id, generation)
         try:
-            return await crash_points.call("seller.create.stripe", self._provider.create_account(asked, key=key))
+            return await crash_points.call("seller.create.stripe", self._provider.accounts.create(asked, key=key))
         except Unanswered as silence:
             if not silence.is_replay:
                 raise StripeUnavailable from silence

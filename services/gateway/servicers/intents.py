@@ -201,7 +201,7 @@ class IntentServicer(IntentServiceServicer):
         where the payer has to go changes with the mirror.
         """
         return await self._secrets.ask(
-            _secrets_key(intent_id, payment), partial(self._provider.retrieve_attempt, intent_id)
+            _secrets_key(intent_id, payment), partial(self._provider.intents.retrieve_attempt, intent_id)
         )
 
 

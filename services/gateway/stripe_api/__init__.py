@@ -1,1 +1,1 @@
-"""Stripe over HTTP: the client, what may be concluded from an answer, limits, ids, currencies. Knows no payment."""
+"""Stripe over HTTP: client, its calls by resource, conclusions, limits, ids, currencies. Knows no payment."""

@@ -107,6 +107,8 @@ AWAY: Final = FUTILE_AT_ONCE | {Kind.FAILURE, Kind.UNREADABLE, Kind.SILENCE, Kin
 
 INTENT_TYPES: Final = ("payment_intent", "setup_intent")
 
+MISSING: Final = "resource_missing"
+"""Code of a refusal that names something which is not there."""
 ACCOUNT_INVALID: Final = "account_invalid"
 """Code of the only 403 that speaks of what was asked: this account of a seller's is not connected."""
 _BY_STATUS: Final = {
@@ -136,7 +138,7 @@ def kind_of_error(status: int | None, body: object) -> Kind:
         return Kind.FAILURE
     if status in _BY_STATUS and code != ACCOUNT_INVALID:
         return _BY_STATUS[status]
-    if status == 404 and code != "resource_missing":
+    if status == 404 and code != MISSING:
         return Kind.NO_ENDPOINT
     return Kind.UNREADABLE if error is None else _of_error(status, error, body)
 

@@ -105,10 +105,10 @@ class MirrorReader:
         # What is released of a hold counts as given back on its charge; without a capture there is nothing to refund.
         may_be_refunded = intent.captured_minor > 0 and intent.refunded_at_stripe_minor > 0
         if may_be_refunded or payment.has_refunds(attempt):
-            for refund in reversed(await self._provider.list_refunds(intent_id)):
+            for refund in reversed(await self._provider.refunds.of_intent(intent_id)):
                 payment.apply_refund(attempt, refund_facts(refund))
         if intent.charge_id and (with_disputes or intent.disputed or intent.disputes):
-            found = await self._provider.list_disputes(intent.charge_id)
+            found = await self._provider.disputes.of_charge(intent.charge_id)
             disputes = disputes_in(found, currency_code=payment.currency_code, captured_minor=intent.captured_minor)
             payment.apply_disputes(attempt, disputes)
         return shown
@@ -117,15 +117,15 @@ class MirrorReader:
         """Return the intent of an attempt as Stripe shows it now, after its page; nothing where there is none."""
         one = payment.intents[attempt]
         if one.is_page_to_be_read:
-            session = await self._provider.retrieve_session(one.session_id)
+            session = await self._provider.sessions.retrieve(one.session_id)
             one = apply_page(payment, attempt, session)
             if intent := intent_in(session):
                 return intent
         if one.intent_id:
-            return await self._provider.retrieve_attempt(one.intent_id)
+            return await self._provider.intents.retrieve_attempt(one.intent_id)
         if claim is None or claim.attempt != attempt:
             return {}
-        claimed = await self._provider.retrieve_attempt(claim.intent_id)
+        claimed = await self._provider.intents.retrieve_attempt(claim.intent_id)
         return claimed if claim.is_borne_out_by(claimed) else {}
 
     async def notice(
