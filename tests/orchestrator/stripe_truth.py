@@ -266,7 +266,7 @@ def _check_somebody_works_on_it(
 
 def check_bookings(followed: Sequence[Followed], payments: Mapping[str, status_pb2.Payment]) -> None:
     """At most one payment of a booking is open or has its money."""
-    holders: dict[str, list[str]] = {}
+    holders: dict[str, set[str]] = {}
     for one in followed:
         amounts = payments[one.payment_id].snapshot.amounts
         is_given_back = 0 < amounts.captured_minor == amounts.refunded_minor and not amounts.capturable_minor
@@ -274,6 +274,6 @@ def check_bookings(followed: Sequence[Followed], payments: Mapping[str, status_p
         if one.told.is_forced or is_given_back or is_over:
             continue
         for booking_id in one.booking_ids:
-            holders.setdefault(booking_id, []).append(one.payment_id)
+            holders.setdefault(booking_id, set()).add(one.payment_id)
     several = {booking_id: ids for booking_id, ids in holders.items() if len(ids) > 1}
     assert not several, f"several payments of one booking: {several}"
