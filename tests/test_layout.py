@@ -33,7 +33,7 @@ KNOW_PROTOBUF = re.compile(
     | steps | attempts | sessions | unit_of_work | transition_outbox  # likewise
     | deliveries/outbox             # calls the sink of the gateway's observations
     | quote_service                 # keeps quotes as they were answered
-    | __main__ | seed               # wiring
+    | __main__ | wiring | seed      # wiring
     """,
     re.VERBOSE,
 )

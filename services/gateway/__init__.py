@@ -17,7 +17,7 @@ Adding a resource of Stripe's, in six steps; `tests/gateway/test_new_resource.py
    `prepare` forbids or returns what is sent, `send` sends it, `look_up` finds out what came of it when the key says no
    more, `record` keeps the answer. Its subject is the payment (`mirror.store.Store`), or one of its own with a
    `SubjectStore`: a table with a lease, saved together with the call.
-5. `__main__.py`: the operation is registered with `Calls`, which makes, repeats and settles it from then on; the types
+5. `wiring.py`: the operation is registered with `Calls`, which makes, repeats and settles it from then on; the types
    of its events get their action in `webhooks/events.py`.
 6. `servicers/RESOURCE.py` and `wire/`: a request becomes the parameters, `Calls.make` is called, the subject becomes
    the response; the RPC gets its line in `services/access.py`.

@@ -22,8 +22,8 @@ from local.issuer import AUDIENCE, ISSUER, Issuer
 from sandbox.control import SandboxControl
 from sandbox.serving import running
 from services.access import TABLE
-from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.servicers.services import add_gateway_services
+from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet

@@ -21,12 +21,12 @@ from batzen.gateway.v1.observation_pb2_grpc import (
     GatewayEventSinkServiceStub,
     add_GatewayEventSinkServiceServicer_to_server,
 )
-from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.call_log import backoff
 from services.gateway.deliveries import outbox
 from services.gateway.deliveries.outbox import Deliveries, DeliveryRefused
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.database.connections import DirectConnections, reading
 from services.runtime.database.lease import LeaseLost
 from services.runtime.rpc import call_context

@@ -13,9 +13,9 @@ import pytest
 
 from sandbox.control import SandboxControl
 from services.errors import ServiceError
-from services.gateway.__main__ import stripe_key as key_form
 from services.gateway.errors import StripeUnavailable
 from services.gateway.metrics import STRIPE_KEY_REFUSED
+from services.gateway.settings import stripe_key as key_form
 from services.gateway.stripe_api.key_rotation import ASK_AGAIN_EVERY, KeyRotation
 from services.runtime.observability.metrics import Meter
 from services.runtime.process.followed import FollowedFile

@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 
 from sandbox.faults import Kind
-from services.gateway.__main__ import look_at_unanswered
 from services.gateway.call_log.store import UNKNOWN
 from services.gateway.errors import StripeUnavailable
 from services.gateway.metrics import UNKNOWN_AFTER_S
@@ -22,6 +21,7 @@ from services.gateway.stripe_api.metrics import StripeMetrics
 from services.gateway.webhooks import statements
 from services.gateway.webhooks.events import ACTIONS
 from services.gateway.webhooks.metrics import OLDEST_OF_MAX
+from services.gateway.wiring import look_at_unanswered
 from services.runtime.database.connections import plain_dsn
 from services.runtime.observability.metrics import OTHER, Meter
 from services.runtime.observability.work_metrics import COUNTED_MAX

@@ -26,15 +26,16 @@ from batzen.gateway.v1 import (
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.gateway.__main__ import Parts, Settings, gateway_parts
 from services.gateway.errors import StripeUnavailable
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
+from services.gateway.settings import Settings
 from services.gateway.stripe_api import platform_account
 from services.gateway.stripe_api.platform_account import AccountTaken, RepinRefused, WrongAccount, repin
 from services.gateway.stripe_api.transport import KeyNotTaken
+from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.rpc import call_context

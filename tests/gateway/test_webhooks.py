@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from grpc import aio
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
-from services.gateway.__main__ import Parts, gateway_parts
 from services.gateway.webhooks import port as webhook_port
 from services.gateway.webhooks.endpoint import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
+from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.followed import Followed, FollowedFile
 from services.runtime.process.settings import each_of, secret_text

@@ -45,8 +45,8 @@ from local.ports import free_ports
 from sandbox.control import SandboxControl
 from sandbox.serving import running as running_sandbox
 from services.access import TABLE
-from services.gateway.__main__ import gateway_parts
 from services.gateway.servicers.services import add_gateway_services
+from services.gateway.wiring import gateway_parts
 from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.pricing.seed import load_currencies, load_entries

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
-from services.gateway.__main__ import gateway_parts
 from services.gateway.webhooks.endpoint import PLATFORM_PATH, Webhooks, endpoints_of
 from services.gateway.webhooks.port import serving
+from services.gateway.wiring import gateway_parts
 from services.runtime.process.followed import Followed
 from services.runtime.process.lifecycle import utc_now
 from services.runtime.rpc.channels import TokenDirectory, peer_channel

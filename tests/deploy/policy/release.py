@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from services.gateway.__main__ import STRIPE_ENDPOINT_RATE, STRIPE_RATE_LIVE, STRIPE_RATE_TEST
+from services.gateway.settings import STRIPE_ENDPOINT_RATE, STRIPE_RATE_LIVE, STRIPE_RATE_TEST
 from tests.deploy.manifests import SERVICES, Manifests, called, dig, name_of
 from tests.deploy.policy.availability import bounds
 from tests.deploy.policy.rule import rule

@@ -1,0 +1,232 @@
+"""Builds the gateway from its parts."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import stripe
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
+from services.gateway.call_log.engine import Calls
+from services.gateway.call_log.store import CallStore
+from services.gateway.call_log.sweep import CallSweep
+from services.gateway.checkout.addresses import PageAddresses
+from services.gateway.checkout.create import CreateSession
+from services.gateway.customers.changes import CustomerChanges
+from services.gateway.customers.operations import Customers
+from services.gateway.dead_letters import DeadLetters
+from services.gateway.deliveries.outbox import Deliveries
+from services.gateway.intents.cancel import CancelIntent
+from services.gateway.intents.capture import CaptureIntent
+from services.gateway.intents.confirm import ConfirmIntent
+from services.gateway.intents.create import CreateIntent
+from services.gateway.intents.creation import Creation
+from services.gateway.metrics import UNKNOWN_AFTER_S, GatewayMetrics
+from services.gateway.mirror.store import Store
+from services.gateway.payment_methods.kept_methods import KeptMethods
+from services.gateway.payment_methods.operations import AttachMethod, DetachMethod, SetDefaultMethod
+from services.gateway.payment_methods.setup_intents import SetupIntents
+from services.gateway.payment_methods.setups import CancelSetup, CreateSetup
+from services.gateway.payment_methods.store import MethodStore
+from services.gateway.refunds.operations import CreateRefund
+from services.gateway.retention import FORGET
+from services.gateway.sellers.operations import Sellers
+from services.gateway.servicers.checkout import CheckoutServicer
+from services.gateway.servicers.intents import IntentServicer
+from services.gateway.servicers.ops import GatewayOpsServicer
+from services.gateway.servicers.payment_methods import PaymentMethodServicer
+from services.gateway.servicers.refunds import RefundServicer
+from services.gateway.servicers.sellers import SellerServicer
+from services.gateway.servicers.services import GatewayServicers
+from services.gateway.settings import TENANT
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.limits import StripeLimits
+from services.gateway.stripe_api.platform_account import PlatformAccount, is_live
+from services.gateway.stripe_api.transport import TRY_TIMEOUT_S
+from services.gateway.sync.reader import MirrorReader
+from services.gateway.sync.sweep import Looker
+from services.gateway.webhooks.inbox import Inbox
+from services.runtime.database.connections import DatabaseUrl, DirectConnections, make_engine
+from services.runtime.database.engine_pool import EnginePool
+from services.runtime.database.migrations import wait_for_schema
+from services.runtime.database.request_expiry import forgetting
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.process_metrics import show_pools
+from services.runtime.process.clock import Clock
+from services.runtime.process.service import SCHEMA_WAIT_S
+from services.runtime.work.engine import Engine
+from services.runtime.work.sampling import sampling, waiting_work
+
+SERVICE: Final = "gateway"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+HELD_CONNECTIONS: Final = 8
+"""Every statement takes less than a millisecond, and no call keeps a connection while Stripe works."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The gateway without its ports."""
+
+    clock: Clock
+    engine: AsyncEngine
+    work: Engine
+    store: Store
+    account: PlatformAccount
+    servicers: GatewayServicers
+    ops: GatewayOpsServicer
+    calls: Calls
+    call_store: CallStore
+    provider: Provider
+    reader: MirrorReader
+    sellers: Sellers
+    customers: Customers
+    methods: KeptMethods
+    setups: SetupIntents
+    inbox: Inbox
+    deliveries: Deliveries
+    metrics: GatewayMetrics
+
+
+async def look_at_unanswered(
+    calls: CallStore, inbox: Inbox, metrics: GatewayMetrics, *, tenant_id: str, now: Callable[[], datetime]
+) -> None:
+    """Look up what Stripe did not answer, and what it reported that waits, and show it."""
+    count, first_time = await calls.unknown(tenant_id, sent_before=now() - timedelta(seconds=UNKNOWN_AFTER_S))
+    metrics.unknown(calls=count, oldest_s=_age_s(first_time, now()))
+    pending, oldest_time = await inbox.waiting(tenant_id)
+    metrics.webhooks.waits(pending=pending, oldest_s=_age_s(oldest_time, now()))
+
+
+def _age_s(time: datetime | None, now: datetime) -> float:
+    return 0.0 if time is None else max(0.0, (now - time).total_seconds())
+
+
+@asynccontextmanager
+async def gateway_parts(
+    database_url: DatabaseUrl,
+    *,
+    sink: GatewayEventSinkServiceStub,
+    stripe_key: str,
+    stripe_base: str | None,
+    clock: Clock,
+    tenant_id: str = TENANT,
+    try_timeout_s: float = TRY_TIMEOUT_S,
+    stripe_limits: StripeLimits | None = None,
+    meter: Meter = OFF,
+) -> AsyncIterator[Parts]:
+    """Build the gateway on its database, which must be migrated or about to be. Without limits nothing waits."""
+    now = clock.now
+    async with AsyncExitStack() as stack:
+        engine = make_engine(database_url, application_name=SERVICE)
+        stack.push_async_callback(engine.dispose)
+        held = await stack.enter_async_context(
+            DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+        )
+        await wait_for_schema(engine, MIGRATIONS, timeout_s=SCHEMA_WAIT_S)
+        account = PlatformAccount(held, tenant_id=tenant_id, livemode=is_live(stripe_key), now=now)
+        limits = stripe_limits or StripeLimits(None, clock=time.monotonic, failures_max=sys.maxsize)
+        metrics = GatewayMetrics(meter)
+        metrics.stripe.show(limits)
+        provider = Provider(
+            stripe_key,
+            api_base=stripe_base,
+            try_timeout_s=try_timeout_s,
+            require=account.require,
+            limits=limits,
+            metrics=metrics.stripe,
+        )
+        stack.push_async_callback(provider.close)
+        await stack.enter_async_context(account.verifying(provider))
+        show_pools(meter, held, EnginePool(engine))
+        work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id], meter=meter)
+        store = Store(held, clock=clock, wake=work.wake)
+        call_store = CallStore(held)
+        payers = MethodStore(held, clock=clock)
+        calls = Calls(
+            call_store,
+            [
+                CreateIntent(provider, store),
+                CreateSession(provider, store, now=now),
+                ConfirmIntent(provider, store, payers),
+                CaptureIntent(provider, store),
+                CancelIntent(provider, store),
+                CreateRefund(provider, store),
+                AttachMethod(provider, payers),
+                DetachMethod(provider, payers, now=now),
+                SetDefaultMethod(payers),
+                CreateSetup(provider, payers),
+                CancelSetup(provider, payers),
+            ],
+            now=now,
+        )
+        reader = MirrorReader(store, calls, provider, now=now)
+        sellers = Sellers(held, provider, now=now)
+        addresses = PageAddresses(provider)
+        customers = Customers(held, provider, CustomerChanges(held, payers, provider), now=now)
+        creation = Creation(call_store, calls, customers, sellers)
+        kept_methods = KeptMethods(payers, calls, customers, provider, now=now)
+        setups = SetupIntents(payers, calls, customers, kept_methods, provider, now=now)
+        inbox = Inbox(
+            held,
+            reader,
+            sellers,
+            kept_methods,
+            setups,
+            api_version=stripe.api_version,
+            livemode=is_live(stripe_key),
+            clock=clock,
+            wake=work.wake,
+            metrics=metrics.webhooks,
+        )
+        deliveries = Deliveries(held, sink, now=now, metrics=metrics.deliveries)
+        sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
+        work.register(sweep.work, inbox.work, deliveries.work, Looker(held, reader).work)
+        await stack.enter_async_context(forgetting(held, FORGET, now=now))
+        waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
+        unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
+        await stack.enter_async_context(sampling(meter, waiting, unanswered))
+        yield Parts(
+            clock=clock,
+            engine=engine,
+            work=work,
+            store=store,
+            account=account,
+            servicers=GatewayServicers(
+                intents=IntentServicer(
+                    payments=store,
+                    calls=calls,
+                    reader=reader,
+                    creation=creation,
+                    addresses=addresses,
+                    provider=provider,
+                    tenant_id=tenant_id,
+                ),
+                checkout=CheckoutServicer(
+                    payments=store, calls=calls, creation=creation, addresses=addresses, tenant_id=tenant_id
+                ),
+                payment_methods=PaymentMethodServicer(kept=kept_methods, setups=setups, now=now, tenant_id=tenant_id),
+                refunds=RefundServicer(payments=store, calls=calls, tenant_id=tenant_id),
+                sellers=SellerServicer(sellers=sellers, tenant_id=tenant_id),  # type: ignore[abstract]  # as above
+            ),
+            ops=GatewayOpsServicer(DeadLetters(held, work, clock=clock)),  # type: ignore[abstract]  # as above
+            calls=calls,
+            call_store=call_store,
+            provider=provider,
+            reader=reader,
+            sellers=sellers,
+            customers=customers,
+            methods=kept_methods,
+            setups=setups,
+            inbox=inbox,
+            deliveries=deliveries,
+            metrics=metrics,
+        )
