@@ -28,6 +28,7 @@ from tests.orchestrator.samples import (
     BLOCKED,
     CANCEL,
     CAPTURE,
+    CREATE,
     DECLINED,
     RETURN_URL,
     THREE_D_SECURE,
@@ -331,17 +332,12 @@ async def _payer_comes_between_tries(one: Traveller) -> None:
     await one.in_browser(THREE_D_SECURE)
 
 
-async def _seller_stopped_until_the_last_try(one: Traveller) -> None:
+async def _charge_refused_until_the_last_try(one: Traveller) -> None:
     await one.begin(LATER)
     await one.submit()
-    stripe = one.journeys.stripe
-    [account] = await stripe.objects("account")
-    await stripe.set_capability(account["id"], "transfers", active=False)
-    try:
-        for _ in range(TRIES_MAX):
-            await one.next_charge()
-    finally:
-        await stripe.set_capability(account["id"], "transfers", active=True)
+    await one.journeys.stripe.fault("invalid", route=CREATE, times=None)
+    for _ in range(TRIES_MAX):
+        await one.next_charge()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,7 +382,7 @@ _MADE: Final = (
     (_kept_with_authentication_and_called_off, "WAITING PROCESSING ACTION SCHEDULED CANCELED"),
     (_kept_in_browser_and_declined_between_tries, "WAITING SCHEDULED PROCESSING SCHEDULED WAITING"),
     (_paid_between_tries, "WAITING PROCESSING SCHEDULED PROCESSING SCHEDULED SUCCEEDED"),
-    (_seller_stopped_until_the_last_try, "WAITING PROCESSING SCHEDULED FAILED"),
+    (_charge_refused_until_the_last_try, "WAITING PROCESSING SCHEDULED FAILED"),
     (_payer_comes_between_tries, "WAITING PROCESSING SCHEDULED PROCESSING SCHEDULED ACTION"),
 )
 WAYS: Final = {walk.__name__.strip("_"): Way(walk=walk, then=then) for walk, then in _MADE}

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from batzen.gateway.v1.observation_pb2 import INTENT_STATE_CANCELED
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain.policies import RETRY_MAX
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.samples import CONFIRM, REFUND, TOTAL_MINOR, Clock, refund, refused, start, state_of, submit
+from tests.orchestrator.samples import (
+    CONFIRM,
+    CREATE,
+    REFUND,
+    TOTAL_MINOR,
+    Clock,
+    cancel,
+    refund,
+    refused,
+    start,
+    state_of,
+    submit,
+)
 
 
 async def test_a_method_that_is_not_at_fault_is_not_said_to_be(
@@ -84,3 +99,17 @@ async def test_a_refund_that_stripe_refuses_since_the_money_went_back_is_not_pro
     assert state_of(payment) == "REFUNDED"
     assert payment.snapshot.amounts.refunded_minor == TOTAL_MINOR
     assert payment.snapshot.amounts.refund_pending_minor == 0
+
+
+async def test_a_charge_whose_intent_stripe_refuses_can_be_called_off(
+    orchestrator: OrchestratorServiceStub, replica: Orchestrator, journeys: Journeys, clock: Clock
+) -> None:
+    payment_id = await journeys.scheduled(clock.now() + timedelta(minutes=10))
+    await journeys.stripe.fault("invalid", route=CREATE)
+    clock.advance(timedelta(minutes=11))
+    await replica.sweep()
+    payment = await journeys.payment(payment_id)
+    assert (state_of(payment), payment.snapshot.attention.reason) == ("SCHEDULED", "CHARGE_REFUSED")
+    assert state_of((await orchestrator.CancelPayment(cancel(payment_id))).payment) == "CANCELED"
+    assert (await journeys.seen(payment_id)).intent_state == INTENT_STATE_CANCELED
+    assert (await journeys.plan(payment_id)).pending_steps == []

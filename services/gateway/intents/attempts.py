@@ -18,11 +18,14 @@ EXPANDED_OF_SETUP: Final = ["payment_method"]
 
 
 def current_attempt(payment: MirroredPayment, attempt: int) -> Intent:
-    """Return the latest attempt, which is the one that was asked for. Raises IntentNotFound or WrongIntentState."""
+    """Return the attempt that was asked for, which is the last that came to be.
+
+    Raises IntentNotFound or WrongIntentState.
+    """
     intent = payment.intents.get(attempt)
     if intent is None or not intent.is_made:
         raise IntentNotFound
-    if payment.latest is not intent:
+    if not payment.is_current(attempt):
         raise WrongIntentState(intent_state=intent.state, attempt=attempt)
     return intent
 

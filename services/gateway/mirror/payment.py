@@ -16,6 +16,7 @@ from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
 from services.gateway.intents.needs import with_needs
 from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.refunds.domain import Refund, RefundFacts
+from services.shared.states import IntentState
 
 NEW: Final = 0
 """The fence of a payment that is not in the tables yet; of one that is it is made of a time."""
@@ -91,6 +92,11 @@ class MirroredPayment:
     def latest(self) -> Intent | None:
         """The attempt that was begun last."""
         return self.intents[max(self.intents)] if self.intents else None
+
+    def is_current(self, attempt: int) -> bool:
+        """Whether an attempt is the last one that came to be: one that Stripe refused to make follows none."""
+        followers = (one for one in self.intents.values() if one.attempt > attempt)
+        return all(one.state == IntentState.CANCELED and not one.is_made for one in followers)
 
     @property
     def stripe_ids(self) -> list[str]:
