@@ -47,8 +47,9 @@ from sandbox.serving import running as running_sandbox
 from services.access import TABLE
 from services.gateway.servicers.services import add_gateway_services
 from services.gateway.wiring import gateway_parts
-from services.orchestrator.__main__ import LIMITS, Parts, orchestrator_parts
+from services.orchestrator.__main__ import LIMITS
 from services.orchestrator.domain.surplus import SurplusRefund
+from services.orchestrator.wiring import Parts, orchestrator_parts
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
 from services.pricing.storage.price_books import PriceBookStore

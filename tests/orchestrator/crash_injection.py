@@ -11,12 +11,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from services.orchestrator.__main__ import Parts, wired
 from services.orchestrator.domain.plan import RequestKey
 from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.peers import Peers
 from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.store import Store
+from services.orchestrator.wiring import Parts, wired
 from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import EVERYTHING

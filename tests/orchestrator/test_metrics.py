@@ -11,12 +11,12 @@ import pytest
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from sandbox import declines
-from services.orchestrator.__main__ import look_at_waiting
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.policies import RETRY_MAX
 from services.orchestrator.metrics import ATTENTION_COUNTED_MAX, DECLINE_CODES, OrchestratorMetrics
 from services.orchestrator.storage import statements
 from services.orchestrator.storage.figures import OPEN_BOOKINGS, PLANNED, FigureStore
+from services.orchestrator.wiring import look_at_waiting
 from services.runtime.database.connections import plain_dsn
 from services.runtime.observability.metrics import OTHER, Meter
 from services.runtime.observability.work_metrics import COUNTED_MAX

@@ -18,10 +18,10 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from services.errors import PeerUnavailable
-from services.orchestrator.__main__ import Parts
 from services.orchestrator.domain.payment import OUTCOME_NOT_RECORDED_YET
 from services.orchestrator.domain.policies import RETRY_MAX
 from services.orchestrator.peers import Peers
+from services.orchestrator.wiring import Parts
 from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
 from tests.eventually import eventually

@@ -12,10 +12,10 @@ import pytest
 
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
-from services.orchestrator.__main__ import Parts
 from services.orchestrator.domain.policies import ABANDONED_AFTER, RETRY_MAX
 from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.wire.requests import derived_payment_id
+from services.orchestrator.wiring import Parts
 from services.shared.refusals import Refusal
 from tests.orchestrator.conftest import Orchestrator, World
 from tests.orchestrator.crash_injection import Life, Mortal, ask, lives, mortal_peers, parts_of, shop_key

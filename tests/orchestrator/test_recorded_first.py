@@ -10,12 +10,12 @@ import pytest
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.status.v1 import status_pb2
 from services.errors import PeerUnavailable
-from services.orchestrator.__main__ import Parts
 from services.orchestrator.domain.plan import Plan, Transition
 from services.orchestrator.domain.policies import RETRY_MAX
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.status import Status
 from services.orchestrator.wire.payments import snapshot_message
+from services.orchestrator.wiring import Parts
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.crash_injection import Died, Life, ask, lives, mortal_orchestrator, parts_of
 from tests.orchestrator.samples import DECLINED, OPENED, PAID, cancel, new_id, refused, start, state_of, submit

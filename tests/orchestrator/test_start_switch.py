@@ -19,8 +19,8 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
-from services.orchestrator.__main__ import look_at_switches
 from services.orchestrator.metrics import OrchestratorMetrics
+from services.orchestrator.wiring import look_at_switches
 from services.runtime.database.connections import plain_dsn
 from services.runtime.observability.metrics import Meter
 from tests.orchestrator.conftest import Journeys, Orchestrator, World

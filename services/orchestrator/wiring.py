@@ -1,0 +1,221 @@
+"""Builds the orchestrator from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from grpc import aio
+
+from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
+from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
+from batzen.orchestrator.v1.booking_check_pb2_grpc import BookingCheckServiceStub
+from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from batzen.status.v1.status_pb2_grpc import StatusServiceStub
+from services.orchestrator.booking_claims import BookingClaims
+from services.orchestrator.captures import Captures
+from services.orchestrator.charging import Charging
+from services.orchestrator.commands.registry import Registry, all_commands
+from services.orchestrator.domain.policies import ABANDONED_AFTER
+from services.orchestrator.domain.surplus import SurplusRefund
+from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
+from services.orchestrator.event_sink import SinkServicer
+from services.orchestrator.held_payments import HeldPayments
+from services.orchestrator.metrics import (
+    ATTENTION_COUNTED_MAX,
+    OPEN_BOOKINGS_COUNTED_MAX,
+    PLANNED_COUNTED_MAX,
+    UNCOUNTED,
+    WAITING_COUNTED_MAX,
+    OrchestratorMetrics,
+)
+from services.orchestrator.peers import Peers
+from services.orchestrator.peers.bookings import BookingCheck
+from services.orchestrator.peers.gateway import Gateway
+from services.orchestrator.peers.pricing import Pricing
+from services.orchestrator.peers.status import Status
+from services.orchestrator.queries import Queries
+from services.orchestrator.quote_outbox import QuoteOutbox
+from services.orchestrator.request_runner import RequestRunner
+from services.orchestrator.servicers.ops import OrchestratorOpsServicer
+from services.orchestrator.servicers.payments import OrchestratorServicer
+from services.orchestrator.sessions import PaymentSessions
+from services.orchestrator.steps import Steps
+from services.orchestrator.storage.booking_claims import BookingClaimStore
+from services.orchestrator.storage.figures import FigureStore
+from services.orchestrator.storage.start_switches import StartSwitchStore
+from services.orchestrator.storage.statements import FORGET
+from services.orchestrator.storage.store import Store
+from services.orchestrator.surplus import Surplus
+from services.orchestrator.sweep import Sweep
+from services.orchestrator.syncs import Syncs
+from services.orchestrator.transition_outbox import TransitionOutbox
+from services.runtime.database.connections import DatabaseUrl, DirectConnections
+from services.runtime.database.request_expiry import forgetting
+from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.observability.process_metrics import show_pools
+from services.runtime.process.clock import Clock
+from services.runtime.work.engine import Engine
+from services.runtime.work.sampling import sampling, waiting_work
+
+SERVICE: Final = "orchestrator"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+HELD_CONNECTIONS: Final = 8
+"""Every statement takes less than a millisecond, and no call keeps a connection between two of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a process is made of."""
+
+    store: Store
+    peers: Peers
+    work: Engine
+    payments: HeldPayments
+    steps: Steps
+    due_steps: DueSteps
+    outbox: TransitionOutbox
+    commands: Registry
+    runner: RequestRunner
+    syncs: Syncs
+    surplus: Surplus
+    sweep: Sweep
+    quote_outbox: QuoteOutbox
+    servicer: OrchestratorServicer
+    sink: SinkServicer
+    claim_store: BookingClaimStore
+    start_switches: StartSwitchStore
+    ops: OrchestratorOpsServicer
+
+
+def wired(
+    store: Store,
+    start_switches: StartSwitchStore,
+    peers: Peers,
+    work: Engine,
+    *,
+    claim_store: BookingClaimStore,
+    clock: Clock,
+    abandoned_after: timedelta = ABANDONED_AFTER,
+    surplus_refund: SurplusRefund = SurplusRefund.PERSON,
+    metrics: OrchestratorMetrics = UNCOUNTED,
+) -> Parts:
+    """Put the parts together around what keeps and what is called."""
+    payments = HeldPayments(store, abandoned_after=abandoned_after, now=clock.now, metrics=metrics)
+    outbox = TransitionOutbox(peers.status, peers.gateway, now=clock.now, metrics=metrics)
+    claims = BookingClaims(claim_store, now=clock.now)
+    steps = Steps(outbox, peers, claims)
+    captures = Captures(outbox, peers)
+    charging = Charging(steps, outbox, peers, now=clock.now)
+    due_steps = all_due_steps(steps, captures, charging, peers, now=clock.now)
+    commands = all_commands(
+        steps, due_steps, captures, outbox, peers, charging=charging, abandoned_after=abandoned_after, now=clock.now
+    )
+    runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
+    syncs = Syncs(payments, steps, outbox, peers)
+    surplus = Surplus(peers, policy=surplus_refund)
+    return Parts(
+        store=store,
+        peers=peers,
+        work=work,
+        payments=payments,
+        steps=steps,
+        due_steps=due_steps,
+        outbox=outbox,
+        commands=commands,
+        runner=runner,
+        syncs=syncs,
+        surplus=surplus,
+        sweep=Sweep(store, payments, steps, outbox, runner, due_steps=due_steps, surplus=surplus, metrics=metrics),
+        quote_outbox=QuoteOutbox(store, peers.pricing),
+        servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
+            commands, runner, Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store), syncs
+        ),
+        sink=SinkServicer(store),
+        claim_store=claim_store,
+        start_switches=start_switches,
+        ops=OrchestratorOpsServicer(start_switches, now=clock.now),  # type: ignore[abstract]  # others only announced
+    )
+
+
+async def look_at_waiting(figures: FigureStore, metrics: OrchestratorMetrics, *, now: Callable[[], datetime]) -> None:
+    """Look up what waits for status, for an operator and for its time, and show it."""
+    pending, oldest_time = await figures.outbox_waiting(at_most=WAITING_COUNTED_MAX)
+    oldest_s = 0.0 if oldest_time is None else max(0.0, (now() - oldest_time).total_seconds())
+    attention = await figures.attention(at_most=ATTENTION_COUNTED_MAX)
+    metrics.waits(pending=pending, oldest_s=oldest_s, attention=attention)
+    planned = await figures.planned(at_most=PLANNED_COUNTED_MAX)
+    open_bookings = await figures.open_bookings(at_most=OPEN_BOOKINGS_COUNTED_MAX)
+    metrics.plans(planned=planned, now=now(), open_bookings=open_bookings)
+
+
+@asynccontextmanager
+async def orchestrator_parts(
+    database_url: DatabaseUrl,
+    *,
+    pricing: aio.Channel,
+    status: aio.Channel,
+    gateway: aio.Channel,
+    booking_check: BookingCheckServiceStub | None = None,
+    allow_on_silence: bool = False,
+    clock: Clock,
+    abandoned_after: timedelta = ABANDONED_AFTER,
+    surplus_refund: SurplusRefund = SurplusRefund.PERSON,
+    meter: Meter = OFF,
+) -> AsyncIterator[Parts]:
+    """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
+    async with AsyncExitStack() as stack:
+        held = await stack.enter_async_context(
+            DirectConnections(database_url, application_name=SERVICE, size=HELD_CONNECTIONS)
+        )
+        metrics = OrchestratorMetrics(meter)
+        peers = Peers(
+            pricing=Pricing(PricingServiceStub(pricing)),
+            status=Status(StatusServiceStub(status)),
+            gateway=Gateway(
+                intents=IntentServiceStub(gateway),
+                checkout=CheckoutServiceStub(gateway),
+                refunds=RefundServiceStub(gateway),
+            ),
+            bookings=BookingCheck(booking_check, allow_on_silence=allow_on_silence, metrics=metrics),
+        )
+        show_pools(meter, held)
+        work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
+        store = Store(held, clock=clock, wake=work.wake)
+        switches = StartSwitchStore(held)
+        parts = wired(
+            store,
+            switches,
+            peers,
+            work,
+            claim_store=BookingClaimStore(held),
+            clock=clock,
+            abandoned_after=abandoned_after,
+            surplus_refund=surplus_refund,
+            metrics=metrics,
+        )
+        work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
+        await stack.enter_async_context(parts.runner.draining())
+        await stack.enter_async_context(parts.syncs.draining())
+        await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
+        waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
+        await stack.enter_async_context(
+            sampling(
+                meter,
+                waiting,
+                partial(look_at_waiting, FigureStore(held), metrics, now=clock.now),
+                partial(look_at_switches, switches, metrics),
+            )
+        )
+        yield parts
+
+
+async def look_at_switches(switches: StartSwitchStore, metrics: OrchestratorMetrics) -> None:
+    """Show whose new payments are stopped."""
+    metrics.starts(paused=await switches.paused())
