@@ -22,8 +22,9 @@ from sandbox.faults import Kind
 from sandbox.serving import running
 from services.gateway.call_log.backoff import WAIT_MAX
 from services.gateway.sync import is_current
+from services.gateway.webhooks.effects import EARLY_MAX, PaymentUnknown
 from services.gateway.webhooks.endpoint import CONNECT_PATH
-from services.gateway.webhooks.inbox import EARLY_MAX, Inbox, PaymentUnknown
+from services.gateway.webhooks.inbox import Inbox
 from services.runtime.observability.metrics import Meter
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, Work

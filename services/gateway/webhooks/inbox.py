@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,16 +21,14 @@ import asyncpg
 
 from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.gateway.call_log import backoff
-from services.gateway.checkout.claims import claim_of
-from services.gateway.errors import IntentNotFound
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.payment_methods.kept_methods import KeptMethods
 from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.sellers.operations import Sellers
-from services.gateway.stripe_api.objects import metadata
 from services.gateway.sync import is_current
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.webhooks import events, statements
+from services.gateway.webhooks.effects import OF_NO_PAYMENT, Effects, Run
 from services.gateway.webhooks.events import Action, Event
 from services.gateway.webhooks.metrics import OLDEST_OF_MAX, UNCOUNTED, WebhookMetrics
 from services.runtime.database.connections import DirectConnections
@@ -40,8 +37,6 @@ from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
 RETRY: Final = RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=1))
-EARLY_MAX: Final = timedelta(minutes=10)
-"""How long an event waits for its payment: a call of ours that makes it is settled long before."""
 EVENTS_AT_ONCE_MAX: Final = 50
 """Of one subject, read together; a payment has about ten in all."""
 ROUNDS_MAX: Final = 20
@@ -50,10 +45,6 @@ AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
 """What Stripe, the database or another call on the same payment raises for now: no failure of the event."""
 
 _logger = logging.getLogger(__name__)
-
-
-class PaymentUnknown(Exception):
-    """An event claims a payment of ours that is not here."""
 
 
 class Receipt(enum.Enum):
@@ -71,8 +62,6 @@ class Receipt(enum.Enum):
     """Stored, and it needs an operator: it does not belong here."""
 
 
-OF_NO_PAYMENT: Final = frozenset({Action.ACCOUNT, Action.CUSTOMER, Action.METHOD})
-"""What is about a person: a seller or a payer."""
 STATES: Final = {
     Receipt.ACCEPTED: "WAITING",
     Receipt.ALREADY_APPLIED: "DONE",
@@ -80,17 +69,6 @@ STATES: Final = {
     Receipt.PARKED: "PARKED",
 }
 """In which an event is stored."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """What waits of one subject, the oldest first."""
-
-    waiting: tuple[Event, ...]
-    since: datetime
-    """When the one that waits for the longest was received."""
-    is_whole: bool
-    """Nothing waits but these."""
 
 
 class Inbox:
@@ -113,9 +91,7 @@ class Inbox:
         """`wake` is called when events became due."""
         self._connections = connections
         self._reader = reader
-        self._sellers = sellers
-        self._methods = methods
-        self._setups = setups
+        self._effects = Effects(reader, sellers, methods, setups, api_version=api_version, now=clock.now)
         self._api_version = api_version
         self._livemode = livemode
         self._clock = clock
@@ -194,7 +170,7 @@ class Inbox:
             if not run.waiting:
                 return
             try:
-                note = await self._apply(work.tenant_id, run)
+                note = await self._effects.apply(work.tenant_id, run)
             except AWAY as error:
                 self._rest(run, error)
                 raise
@@ -214,19 +190,19 @@ class Inbox:
             call_context.about(payment.payment_id, origin=payment.trace_context)
         return payment if payment is not None and is_current.is_current(payment, event.object) else None
 
-    async def _run(self, tenant_id: str, subject: str) -> _Run:
+    async def _run(self, tenant_id: str, subject: str) -> Run:
         async with self._connections.statement(None) as connection:
             rows: list[asyncpg.Record] = await connection.fetch(
                 statements.WAITING, tenant_id, subject, EVENTS_AT_ONCE_MAX + 1
             )
         found = rows[:EVENTS_AT_ONCE_MAX]
-        return _Run(
+        return Run(
             waiting=tuple(events.read(row["body"]) for row in found),
             since=min((row["receive_time"] for row in found), default=self._now()),
             is_whole=len(rows) <= EVENTS_AT_ONCE_MAX,
         )
 
-    async def _done(self, tenant_id: str, run: _Run, *, note: str) -> None:
+    async def _done(self, tenant_id: str, run: Run, *, note: str) -> None:
         """Mark what was done."""
         done = [event.event_id for event in run.waiting]
         state = "IGNORED" if note else "DONE"
@@ -241,96 +217,7 @@ class Inbox:
             row = await connection.fetchrow(statements.WAITING_SUBJECTS, tenant_id, OLDEST_OF_MAX)
         return row["pending"], row["oldest_time"]
 
-    async def _apply(self, tenant_id: str, run: _Run) -> str:
-        """Make true what the events of a run say; returns why nothing was done, or nothing."""
-        if run.waiting[0].action in OF_NO_PAYMENT:
-            return await self._apply_to_person(tenant_id, run.waiting)
-        try:
-            payment_id = await self._payment_of(tenant_id, run.waiting) or await self._bound(tenant_id, run.waiting)
-            if payment_id is None:
-                return "" if await self._setups.observe(tenant_id, run.waiting[0].subject) else self._early(run)
-            call_context.about(payment_id)
-            await self._notice(tenant_id, payment_id, run.waiting)
-            snapshots = [event for event in run.waiting if event.action is not Action.NOTICE]
-            if not await self._advance(tenant_id, payment_id, snapshots):
-                await self._reader.resync(
-                    tenant_id,
-                    payment_id,
-                    origin=f"webhook {snapshots[-1].type}",
-                    with_disputes=any(event.action is Action.DISPUTE for event in snapshots),
-                )
-        except IntentNotFound:
-            return self._early(run)
-        return ""
-
-    async def _apply_to_person(self, tenant_id: str, waiting_events: Sequence[Event]) -> str:
-        """Make true what events of a seller's account, or of a payer's customer or method say."""
-        subject, action = waiting_events[0].subject, waiting_events[0].action
-        if action is Action.ACCOUNT:
-            return "" if await self._sellers.read_again(tenant_id, subject) else "no seller of ours"
-        if action is Action.CUSTOMER:
-            is_ours = await self._methods.lose_customer(tenant_id, subject)
-        else:
-            is_readable = all(event.api_version == self._api_version for event in waiting_events)
-            shown = [event.object for event in waiting_events]
-            is_ours = await self._methods.observe(tenant_id, subject, shown, is_readable=is_readable)
-        return "" if is_ours else "no payer of ours"
-
-    async def _advance(self, tenant_id: str, payment_id: str, snapshots: Sequence[Event]) -> bool:
-        """Apply snapshots, the oldest first, while each only takes its intent further; False asks for a reading."""
-        if any(one.action is not Action.SNAPSHOT or one.api_version != self._api_version for one in snapshots):
-            return False
-        for event in snapshots:
-            origin = f"webhook {event.type}"
-            seen = await self._reader.apply_snapshot(tenant_id, payment_id, event.object, origin=origin)
-            if seen is None:
-                return False
-        return True
-
-    async def _notice(self, tenant_id: str, payment_id: str, waiting_events: Sequence[Event]) -> None:
-        """Bring to an operator what nothing is done about."""
-        for event in waiting_events:
-            if event.action is Action.NOTICE:
-                await self._reader.notice(
-                    tenant_id,
-                    payment_id,
-                    event.object,
-                    event.type,
-                    is_over=event.is_over,
-                    origin=f"webhook {event.type}",
-                )
-
-    async def _payment_of(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
-        for stripe_id in dict.fromkeys(one for event in waiting_events for one in events.stripe_ids(event.object)):
-            payment_id = await self._reader.payment_of(tenant_id, stripe_id)
-            if payment_id is not None:
-                return payment_id
-        return None
-
-    async def _bound(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
-        """Return the payment of a hosted page whose intent the events are of, which they show before the page does."""
-        for event in waiting_events:
-            claim = claim_of(event.object)
-            if claim is not None and event.account is None:
-                return await self._reader.bind(tenant_id, claim, origin=f"webhook {event.type}")
-        return None
-
-    def _early(self, run: _Run) -> str:
-        """Wait for a payment that a call of ours is just making; give up on what is nobody's of ours.
-
-        What is ours says so in its metadata from the moment it exists; what it says is not believed further than this.
-        """
-        waited = self._now() - run.since
-        rest = backoff.rest(waited)
-        if waited < EARLY_MAX and rest is not None:
-            raise RetryLater(rest)
-        for event in run.waiting:
-            claimed = metadata(event.object, "payment_id")
-            if claimed:
-                raise PaymentUnknown(f"{event.type} {event.subject} claims {claimed}")
-        return "no payment of ours"
-
-    def _rest(self, run: _Run, error: ServiceError) -> None:
+    def _rest(self, run: Run, error: ServiceError) -> None:
         """Have the run looked at again later; returns when it has waited for so long that this counts as a failure."""
         rest = backoff.rest(self._now() - run.since)
         if rest is not None:

@@ -1,0 +1,151 @@
+"""What the events of one subject make true: of a payment, a seller's account, or a payer's customer or method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.gateway.call_log import backoff
+from services.gateway.checkout.claims import claim_of
+from services.gateway.errors import IntentNotFound
+from services.gateway.payment_methods.kept_methods import KeptMethods
+from services.gateway.payment_methods.setup_intents import SetupIntents
+from services.gateway.sellers.operations import Sellers
+from services.gateway.stripe_api.objects import metadata
+from services.gateway.sync.reader import MirrorReader
+from services.gateway.webhooks import events
+from services.gateway.webhooks.events import Action, Event
+from services.runtime.rpc import call_context
+from services.runtime.work.kinds import RetryLater
+
+EARLY_MAX: Final = timedelta(minutes=10)
+"""How long an event waits for its payment: a call of ours that makes it is settled long before."""
+OF_NO_PAYMENT: Final = frozenset({Action.ACCOUNT, Action.CUSTOMER, Action.METHOD})
+"""What is about a person: a seller or a payer."""
+
+
+class PaymentUnknown(Exception):
+    """An event claims a payment of ours that is not here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What waits of one subject, the oldest first."""
+
+    waiting: tuple[Event, ...]
+    since: datetime
+    """When the one that waits for the longest was received."""
+    is_whole: bool
+    """Nothing waits but these."""
+
+
+class Effects:
+    """Makes true what events say. An effect may come twice, late, or after that of a newer event."""
+
+    def __init__(
+        self,
+        reader: MirrorReader,
+        sellers: Sellers,
+        methods: KeptMethods,
+        setups: SetupIntents,
+        *,
+        api_version: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._reader = reader
+        self._sellers = sellers
+        self._methods = methods
+        self._setups = setups
+        self._api_version = api_version
+        self._now = now
+
+    async def apply(self, tenant_id: str, run: Run) -> str:
+        """Make true what the events of a run say; returns why nothing was done, or nothing."""
+        if run.waiting[0].action in OF_NO_PAYMENT:
+            return await self._apply_to_person(tenant_id, run.waiting)
+        try:
+            payment_id = await self._payment_of(tenant_id, run.waiting) or await self._bound(tenant_id, run.waiting)
+            if payment_id is None:
+                return "" if await self._setups.observe(tenant_id, run.waiting[0].subject) else self._early(run)
+            call_context.about(payment_id)
+            await self._notice(tenant_id, payment_id, run.waiting)
+            snapshots = [event for event in run.waiting if event.action is not Action.NOTICE]
+            if not await self._advance(tenant_id, payment_id, snapshots):
+                await self._reader.resync(
+                    tenant_id,
+                    payment_id,
+                    origin=f"webhook {snapshots[-1].type}",
+                    with_disputes=any(event.action is Action.DISPUTE for event in snapshots),
+                )
+        except IntentNotFound:
+            return self._early(run)
+        return ""
+
+    async def _apply_to_person(self, tenant_id: str, waiting_events: Sequence[Event]) -> str:
+        """Make true what events of a seller's account, or of a payer's customer or method say."""
+        subject, action = waiting_events[0].subject, waiting_events[0].action
+        if action is Action.ACCOUNT:
+            return "" if await self._sellers.read_again(tenant_id, subject) else "no seller of ours"
+        if action is Action.CUSTOMER:
+            is_ours = await self._methods.lose_customer(tenant_id, subject)
+        else:
+            is_readable = all(event.api_version == self._api_version for event in waiting_events)
+            shown = [event.object for event in waiting_events]
+            is_ours = await self._methods.observe(tenant_id, subject, shown, is_readable=is_readable)
+        return "" if is_ours else "no payer of ours"
+
+    async def _advance(self, tenant_id: str, payment_id: str, snapshots: Sequence[Event]) -> bool:
+        """Apply snapshots, the oldest first, while each only takes its intent further; False asks for a reading."""
+        if any(one.action is not Action.SNAPSHOT or one.api_version != self._api_version for one in snapshots):
+            return False
+        for event in snapshots:
+            origin = f"webhook {event.type}"
+            seen = await self._reader.apply_snapshot(tenant_id, payment_id, event.object, origin=origin)
+            if seen is None:
+                return False
+        return True
+
+    async def _notice(self, tenant_id: str, payment_id: str, waiting_events: Sequence[Event]) -> None:
+        """Bring to an operator what nothing is done about."""
+        for event in waiting_events:
+            if event.action is Action.NOTICE:
+                await self._reader.notice(
+                    tenant_id,
+                    payment_id,
+                    event.object,
+                    event.type,
+                    is_over=event.is_over,
+                    origin=f"webhook {event.type}",
+                )
+
+    async def _payment_of(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
+        for stripe_id in dict.fromkeys(one for event in waiting_events for one in events.stripe_ids(event.object)):
+            payment_id = await self._reader.payment_of(tenant_id, stripe_id)
+            if payment_id is not None:
+                return payment_id
+        return None
+
+    async def _bound(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:
+        """Return the payment of a hosted page whose intent the events are of, which they show before the page does."""
+        for event in waiting_events:
+            claim = claim_of(event.object)
+            if claim is not None and event.account is None:
+                return await self._reader.bind(tenant_id, claim, origin=f"webhook {event.type}")
+        return None
+
+    def _early(self, run: Run) -> str:
+        """Wait for a payment that a call of ours is just making; give up on what is nobody's of ours.
+
+        What is ours says so in its metadata from the moment it exists; what it says is not believed further than this.
+        """
+        waited = self._now() - run.since
+        rest = backoff.rest(waited)
+        if waited < EARLY_MAX and rest is not None:
+            raise RetryLater(rest)
+        for event in run.waiting:
+            claimed = metadata(event.object, "payment_id")
+            if claimed:
+                raise PaymentUnknown(f"{event.type} {event.subject} claims {claimed}")
+        return "no payment of ours"
