@@ -9,7 +9,7 @@ while that is not known, none is made. The process may die
   request or by its webhook, takes it for the payer's turn without an attempt;
 - after the new price was taken: it was saved, under the number of its quote;
 - after the new one was made, before that is saved: it has the number after the old one's, and a request id that is
-  derived from it. Whoever goes on asks the gateway what there is first, and finds it.
+  derived from it and from the bookings. Whoever goes on asks the gateway what there is first, and finds it.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Attempts:
         plan.course = replace(plan.course, quote_count=change.quote_number)
 
     async def _begin(self, work: UnitOfWork, *, point: str) -> None:
-        """Make the next attempt, under an id that is derived from its number."""
+        """Make the next attempt: there is one of each number."""
         plan = work.plan
         try:
             made = await crash_points.call(f"{point}.gateway", self._steps.create_attempt(work))

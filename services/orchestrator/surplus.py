@@ -40,10 +40,10 @@ class Surplus:
             await self._close(work)
         if not surplus.has_more(plan):
             return
-        decided_minor = plan.latest_snapshot.amounts.surplus_minor
         if self.policy is SurplusRefund.AT_ONCE:
             await self._give_back(work)
-        plan.course = replace(plan.course, surplus_minor=decided_minor)
+        # What went back is not left any more: as much that comes once more is decided on anew.
+        plan.course = replace(plan.course, surplus_minor=plan.latest_snapshot.amounts.surplus_minor)
 
     async def _close(self, work: UnitOfWork) -> None:
         """Cancel or expire the attempt that came after the one that was paid."""

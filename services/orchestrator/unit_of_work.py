@@ -13,7 +13,14 @@ from datetime import datetime, timedelta
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, split, surplus, transitions
-from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, EXPIRABLE, Observation, Snapshot, derived_id
+from services.orchestrator.domain.payment import (
+    ENDED_WITHOUT_MONEY,
+    EXPIRABLE,
+    TAKEN,
+    Observation,
+    Snapshot,
+    derived_id,
+)
 from services.orchestrator.domain.plan import (
     OBSERVED,
     DueFor,
@@ -272,12 +279,18 @@ class UnitOfWork:
         plan.mirror_version, self._observation = observation.mirror_version, observation
         if observation.attempt > plan.attempt:  # asked for by a holder who died before that was saved
             plan.attempt, plan.attempt_kind = observation.attempt, observation.attempt_kind
+            self._forget_replacing()
         amounts = observation.amounts
         parts = split.with_captured(plan.parts, amounts.captured_minor)
         plan.parts = split.with_refunded(parts, amounts.refunded_minor + amounts.refund_pending_minor)
         plan.course = plan.course.with_hold(
             observation.hold_expire_time, can_capture_again=observation.can_capture_again
         )
+
+    def _forget_replacing(self) -> None:
+        """Take the attempt for one that nobody replaces: it is the next one, or was not over after all."""
+        if self.plan.cancel_outcome is State.REQUIRES_PAYMENT_METHOD:
+            self.plan.cancel_outcome = None
 
     def _follow(self, observation: Observation, *, after_revision: int | None = None) -> None:
         """Enqueue what follows from an observation.
@@ -287,6 +300,8 @@ class UnitOfWork:
         """
         plan = self.plan
         snapshot = self._concluded(observation)
+        if snapshot.collection in TAKEN or snapshot.collection is State.SCHEDULED:
+            self._forget_replacing()
         if transitions.has_changed(plan.latest_snapshot, snapshot):
             fact = f"{OBSERVED}{observation.mirror_version}"
             if after_revision is not None:
@@ -349,7 +364,13 @@ class UnitOfWork:
         plan = self.plan
         before_minor = plan.total_minor or 0
         plan.take(price)
-        plan.course = replace(plan.course, quote_count=number, priced_by=priced_by, total_before_minor=before_minor)
+        plan.course = replace(
+            plan.course,
+            quote_count=number,
+            priced_by=priced_by,
+            priced_time=self._now() if price.total_minor != before_minor else plan.course.priced_time,
+            total_before_minor=before_minor,
+        )
         changed = transitions.priced_anew(plan.latest_snapshot, total_minor=price.total_minor, quote_id=price.quote_id)
         self.enqueue(changed, f"step:price:{number}")
 

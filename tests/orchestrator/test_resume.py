@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from local.databases import ServiceDatabase
 from sandbox.control import Refused
 from services.orchestrator.domain.policies import ABANDONED_AFTER, PRESERVE_MAX, PRESERVE_WINDOW
 from services.wire import timestamp
+from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator, shop_key
 from tests.orchestrator.samples import (
     CANCEL,
     DECLINED,
     OPENED,
+    RETURN_URL,
     THREE_D_SECURE,
     TOTAL_MINOR,
     Clock,
@@ -218,6 +221,60 @@ async def test_a_resume_that_died(is_swept: bool, replica: Orchestrator, sale: S
         assert statuses == ["canceled", "requires_payment_method"], life.place
         assert set((await journeys.states(payment_id))[1:]) == {OPENED[-1]}, life.place
         assert (await journeys.plan(payment_id)).pending_steps == [], life.place
+
+
+async def test_what_was_submitted_at_the_price_of_before_is_not_charged_at_the_new_one(
+    replica: Orchestrator, sale: Sale, journeys: Journeys
+) -> None:
+    payment_id = await sale.outdated(uses_max=9)
+    asked = submit(payment_id)
+    await journeys.stripe.fault("pause", route=CANCEL)
+    resuming = asyncio.ensure_future(journeys.orchestrator.ResumePayment(resume(payment_id)))
+    await journeys.stripe.until_paused()
+    submitting = asyncio.ensure_future(journeys.orchestrator.SubmitPayment(asked))
+    await eventually(lambda: replica.parts.store.request(shop_key(asked)), what="the submit waits")
+    await journeys.stripe.resume()
+    assert (await resuming).price_changed
+    refusal = await refused(submitting)
+    assert (refusal.reason, refusal.metadata) == ("PAYMENT_STATE", {"state": OPENED[-1]})
+    assert await journeys.charges(payment_id) == []
+    paid = (await journeys.orchestrator.SubmitPayment(submit(payment_id))).payment
+    assert (state_of(paid), paid.snapshot.amounts.captured_minor) == ("SUCCEEDED", LEAST_MINOR)
+
+
+async def test_an_attempt_that_took_anothers_place_is_over_for_good_when_stripe_cancels_it(
+    replica: Orchestrator, sale: Sale, journeys: Journeys
+) -> None:
+    """What the cancel of the one before it meant is not what its own means, also where that change died."""
+    payment_id = await sale.outdated()
+    asked = resume(payment_id)
+    async with mortal_orchestrator(replica, Life(ends_at="after create_intent")) as (parts, _):
+        await ask(parts, asked)
+    await journeys.orchestrator.ResumePayment(asked)
+    [new] = [one for one in await journeys.intents(payment_id) if one["status"] != "canceled"]
+    await journeys.stripe.cancel(new["id"])
+    await journeys.deliver(await journeys.synced(payment_id))
+    await replica.sweep()
+    assert state_of(await journeys.payment(payment_id)) == "CANCELED"
+
+
+async def test_a_hold_that_kept_its_place_is_over_for_good_when_stripe_cancels_it(
+    replica: Orchestrator, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started(timing=pb.TIMING_MANUAL_CAPTURE)
+    [intent] = await journeys.intents(payment_id)
+    await journeys.stripe.fault("server_error", route=CANCEL, stored=True, should_retry=False)
+    asked = retry(payment_id, collection=pb.COLLECTION_CHECKOUT)
+    assert (await refused(journeys.orchestrator.RetryPayment(asked))).reason == "ATTEMPT_OPEN"
+    await journeys.stripe.browser_confirm(intent["client_secret"], payment_method="pm_card_visa", return_url=RETURN_URL)
+    await journeys.stripe.clear_faults()
+    await journeys.deliver(await journeys.synced(payment_id))
+    await replica.sweep()
+    assert state_of(await journeys.payment(payment_id)) == "AUTHORIZED"
+    await journeys.stripe.cancel(intent["id"])
+    await journeys.deliver(await journeys.synced(payment_id))
+    await replica.sweep()
+    assert state_of(await journeys.payment(payment_id)) == "CANCELED"
 
 
 async def test_stripe_does_not_say_that_the_old_attempt_is_over(

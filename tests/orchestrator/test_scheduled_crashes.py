@@ -10,11 +10,13 @@ import pytest
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain.charge_plan import RETRY_DAYS
+from services.orchestrator.domain.policies import RETRY_MAX
 from services.shared.refusals import Refusal
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
 from tests.orchestrator.samples import (
     CHARGED,
+    CREATE,
     KEPT,
     TOTAL_MINOR,
     VISA,
@@ -50,6 +52,26 @@ async def test_a_charge_that_died(replica: Orchestrator, journeys: Journeys, clo
         assert (await journeys.payment(payment_id)).snapshot.amounts.captured_minor == TOTAL_MINOR, life.place
         assert len(await journeys.intents(payment_id)) == len(await journeys.charges(payment_id)) == 1, life.place
         assert (await journeys.plan(payment_id)).charge_tries == 1, life.place
+
+
+async def test_an_intent_that_stripe_did_not_take_before_a_booking_came_is_made(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+) -> None:
+    at = clock.now() + SOON
+    payment_id = await journeys.scheduled(at)
+    clock.advance(SOON + SECOND)
+    await journeys.stripe.fault("rate_limit", route=CREATE, times=None)
+    await replica.move()
+    assert await journeys.states(payment_id) == KEPT
+    attach = pb.AttachBookingRequest(request_id=new_id(), payment_id=payment_id, booking_ids=[new_id()])
+    await orchestrator.AttachBooking(attach)
+    await journeys.stripe.clear_faults()
+    clock.advance(RETRY_MAX)
+    await replica.sweep()
+    assert await journeys.states(payment_id) == CHARGED
+    [intent] = await journeys.intents(payment_id)
+    assert intent["metadata"]["bookingId"] == attach.booking_ids[0]
+    assert len(await journeys.charges(payment_id)) == 1
 
 
 async def test_an_intent_that_was_asked_for_before_a_booking_came_is_found(

@@ -13,7 +13,7 @@ from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import lives, mortal_orchestrator
 from tests.orchestrator.samples import FEE_MINOR, REFUND, TOTAL_MINOR, retry, state_of
 
-PAGE = pb.COLLECTION_CHECKOUT
+PAGE, FORM = pb.COLLECTION_CHECKOUT, pb.COLLECTION_ELEMENTS
 
 
 @pytest.fixture
@@ -87,6 +87,22 @@ async def test_what_came_twice_goes_back_at_once(generous: Orchestrator, journey
     [charge] = await journeys.stripe.objects("charge", payment_intent=intent_id, status="succeeded")
     [fee] = await journeys.stripe.objects("application_fee", charge=charge["id"])
     assert fee["amount_refunded"] == FEE_MINOR
+
+
+async def test_as_much_that_comes_once_more_goes_back_too(generous: Orchestrator, journeys: Journeys) -> None:
+    payment_id = await journeys.started()
+    for collection in (PAGE, FORM, PAGE):
+        url = (await journeys.orchestrator.RetryPayment(retry(payment_id, collection=collection))).session.checkout_url
+    forms = await journeys.intents(payment_id)
+    assert len(forms) == 2
+    await journeys.stripe.pay_session(url)
+    await journeys.deliver(await journeys.synced(payment_id))
+    for form in forms:
+        await journeys.stripe.force(form["id"], "succeeded")
+        await journeys.deliver(await journeys.synced(payment_id))
+        await generous.sweep()
+        assert await refunds_of(journeys, form["id"]) == [TOTAL_MINOR]
+        assert (await journeys.payment(payment_id)).snapshot.amounts.surplus_minor == 0
 
 
 async def test_a_surplus_that_died_goes_back_once(generous: Orchestrator, journeys: Journeys) -> None:

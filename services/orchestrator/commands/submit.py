@@ -78,6 +78,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             _refuse_unless_confirmable(plan)
             if request.send_before_time is not None and request.send_before_time <= self._now():
                 raise SubmitExpired
+            _refuse_of_another_price(plan, request)
             await self._peers.bookings.check_payable(plan)
             work.enqueue(transitions.submitted(plan.latest_snapshot), self._submitted(request).fact)
             await work.save("submit.begin", request=request)
@@ -160,3 +161,12 @@ def _refuse_unless_confirmable(plan: Plan) -> None:
         raise PaymentState(state=latest.collection)
     if plan.attempt_kind not in CONFIRMABLE:
         raise PaymentState(state=latest.collection, collection=plan.collection)
+
+
+def _refuse_of_another_price(plan: Plan, request: Request) -> None:
+    """Refuse what waited while the payment was priced anew: its payer agreed to what it cost before."""
+    priced_time = plan.course.priced_time
+    if priced_time is None or request.send_before_time is None:
+        return
+    if request.send_before_time - SUBMIT_AGE_MAX <= priced_time:
+        raise PaymentState(state=plan.latest_snapshot.collection)

@@ -60,6 +60,8 @@ class Course:
     """How many quotes it was given, one after another."""
     priced_by: str = ""
     """The request that had it priced anew last."""
+    priced_time: datetime | None = None
+    """When that was: what was submitted before then was for another price."""
     total_before_minor: int = 0
     """What it cost before that."""
 

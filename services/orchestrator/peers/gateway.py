@@ -275,10 +275,14 @@ class Gateway:
 
 
 def _next_attempt(plan: Plan, payer: payer_pb2.Payer | None) -> intents_pb2.CreateIntentRequest:
-    """Return what the plan's next attempt collects, under an id that is derived from its number."""
+    """Return what the plan's next attempt collects, under an id that is derived from its number and bookings.
+
+    A booking may come between two tries; then the second says something else, which one id does not stand for twice.
+    The gateway makes one attempt of a number, under whatever id it is asked for.
+    """
     attempt, wanted = plan.attempt + 1, attempts.next_attempt(plan)
     request = intents_pb2.CreateIntentRequest(
-        request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}")),
+        request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}:{','.join(plan.booking_ids)}")),
         payment_id=plan.payment_id,
         attempt=attempt,
         payer=payer or payer_pb2.Payer(payer_id=plan.payer_id),
