@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import intents_pb2, payer_pb2, sellers_pb2
@@ -341,6 +342,22 @@ async def test_attempts_are_counted_without_gaps_and_in_one_currency(gateway: Ga
     euro.amount.currency_code = euro.application_fee.currency_code = "EUR"
     other = await refused(gateway.CreateIntent(euro))
     assert other[:3] == (StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", "amount.currency_code")
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["asked for again", "counted"])
+async def test_after_an_attempt_that_stripe_refused_to_make_another_is_made(
+    number: int, gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
+) -> None:
+    await stripe.fault("invalid", route="POST /v1/payment_intents", code="odd")
+    request = payments.create_request()
+    assert (await refused(gateway.CreateIntent(request)))[1] == "STRIPE_REFUSED"
+
+    await payments.created(payment_id=request.payment_id, attempt=number)
+    again = await refused(gateway.CreateIntent(payments.create_request(payment_id=request.payment_id, attempt=number)))
+    paid = await gateway.ConfirmIntent(payments.confirm_request(request.payment_id, attempt=number))
+
+    assert again[1] == "ATTEMPT_OPEN"
+    assert (paid.observation.attempt, paid.observation.intent_state) == (number, SUCCEEDED)
 
 
 async def test_money_on_two_attempts_is_surplus_and_wants_attention(

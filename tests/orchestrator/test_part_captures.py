@@ -156,6 +156,24 @@ async def test_what_is_given_back_while_the_rest_is_held_is_partial(
     assert state_of(payment) == "REFUNDED", "nothing is held any more"
 
 
+async def test_a_part_of_what_is_captured_in_parts_goes_back_from_the_platforms_money_alone(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await held_with_a_part_captured(journeys)
+    for captured_minor, state in ((PART_MINOR, "AUTHORIZED"), (TOTAL_MINOR, "SUCCEEDED")):
+        if captured_minor == TOTAL_MINOR:
+            await orchestrator.CapturePayment(capture(payment_id))
+        asked = refund(payment_id, 1, expected_refundable=chf(captured_minor))
+        refusal = await refused(orchestrator.RefundPayment(asked))
+        assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "REFUND_REFUSED")
+        payment = await journeys.payment(payment_id)
+        amounts = payment.snapshot.amounts
+        assert (state_of(payment), amounts.refunded_minor, amounts.refund_pending_minor) == (state, 0, 0)
+    asked = refund(payment_id, 1, expected_refundable=chf(TOTAL_MINOR), keep_seller_part=True)
+    assert state_of((await orchestrator.RefundPayment(asked)).payment) == "PARTIALLY_REFUNDED"
+    assert await fees(journeys, payment_id) == FEE_MINOR
+
+
 async def test_a_capture_comes_after_a_refund_of_what_was_captured_before(
     orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:

@@ -23,6 +23,7 @@ from tests.orchestrator.samples import (
     CANCEL_URL,
     CHARGED,
     CONFIRM,
+    CREATE,
     KEPT,
     OPENED,
     PAYER,
@@ -452,6 +453,24 @@ async def test_an_outcome_that_stripe_does_not_say_is_waited_for_and_not_tried_a
 
     await eventually(is_paid)
     assert len(await journeys.charges(payment_id)) == 1
+
+
+@pytest.mark.parametrize("is_called_off", [False, True])
+async def test_a_charge_whose_intent_stripe_refused_is_tried_again_or_called_off(
+    is_called_off: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, at: datetime
+) -> None:
+    """What was refused for good is that one call; the next day may be another."""
+    payment_id = await journeys.scheduled(at)
+    await journeys.stripe.fault("invalid", route=CREATE, code="odd")
+    await sweep_at(replica, at)
+    payment = await journeys.payment(payment_id)
+    assert (state_of(payment), payment.snapshot.attention.reason) == ("SCHEDULED", "CHARGE_REFUSED")
+    if is_called_off:
+        assert state_of((await orchestrator.CancelPayment(cancel(payment_id))).payment) == "CANCELED"
+        return
+    await sweep_at(replica, at + DAY)
+    assert state_of(await journeys.payment(payment_id)) == "SUCCEEDED"
+    assert len(await journeys.intents(payment_id)) == len(await journeys.charges(payment_id)) == 1
 
 
 async def test_a_charge_whose_gateway_is_away_is_made_once_it_is_back(

@@ -144,8 +144,9 @@ def begin_attempt(payment: MirroredPayment, begun: Intent, *, currency_code: str
     latest = payment.latest
     if latest is not None and not latest.is_over:
         raise AttemptOpen(attempt=latest.attempt, intent_state=latest.state)
+    # The caller counts one that Stripe refused to make, or asks for it again.
     next_attempt = latest.attempt + 1 if latest else 1
-    if begun.attempt != next_attempt:
+    if not next_attempt <= begun.attempt <= max(payment.intents, default=0) + 1:
         raise FieldInvalid(field="attempt", detail=f"The next one is {next_attempt}.")
     if currency_code != payment.currency_code:
         raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {payment.currency_code}.")

@@ -161,6 +161,11 @@ class Intent:
         return bool(self.intent_id or self.session_id)
 
     @property
+    def came_to_nothing(self) -> bool:
+        """Whether Stripe refused to make it: it is not there, and its number may be asked for again."""
+        return self.state == IntentState.CANCELED and not self.is_made
+
+    @property
     def kept_method_id(self) -> str:
         """The method that it kept with somebody's consent; empty where it kept none."""
         is_kept = self.keeps_method and self.state in (IntentState.SUCCEEDED, IntentState.REQUIRES_CAPTURE)

@@ -90,8 +90,9 @@ class MirroredPayment:
 
     @property
     def latest(self) -> Intent | None:
-        """The attempt that was begun last."""
-        return self.intents[max(self.intents)] if self.intents else None
+        """The attempt that was begun last, of those that came to be or still may."""
+        begun = [number for number, one in self.intents.items() if not one.came_to_nothing]
+        return self.intents[max(begun)] if begun else None
 
     def is_current(self, attempt: int) -> bool:
         """Whether an attempt is the last one that came to be: one that Stripe refused to make follows none."""

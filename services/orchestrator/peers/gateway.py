@@ -275,14 +275,16 @@ class Gateway:
 
 
 def _next_attempt(plan: Plan, payer: payer_pb2.Payer | None) -> intents_pb2.CreateIntentRequest:
-    """Return what the plan's next attempt collects, under an id that is derived from its number and bookings.
+    """Return what the plan's next attempt collects, under an id that is derived from its number.
 
-    A booking may come between two tries; then the second says something else, which one id does not stand for twice.
-    The gateway makes one attempt of a number, under whatever id it is asked for.
+    It is asked for anew, under another id, once a booking has come, which makes it say something else, and with each
+    charge of a plan, since what Stripe refused before may be mended. The gateway makes one attempt of a number,
+    whatever ids it is asked for by.
     """
     attempt, wanted = plan.attempt + 1, attempts.next_attempt(plan)
+    fact = f"step:intent:{attempt}:{plan.course.charge_tries}:{','.join(plan.booking_ids)}"
     request = intents_pb2.CreateIntentRequest(
-        request_id=str(derived_id(plan.payment_id, f"step:intent:{attempt}:{','.join(plan.booking_ids)}")),
+        request_id=str(derived_id(plan.payment_id, fact)),
         payment_id=plan.payment_id,
         attempt=attempt,
         payer=payer or payer_pb2.Payer(payer_id=plan.payer_id),
