@@ -121,7 +121,7 @@ def _tell(console: Console, suite: Suite, *, platform: str, file: Path, ready_s:
     )
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", min_width=14)
-    table.add_column()
+    table.add_column(overflow="fold", no_wrap=True)  # to be copied whole
     table.add_column(style="dim", ratio=1)
     for service in reversed(SERVICES):
         table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", _ports(suite, service))
@@ -130,7 +130,7 @@ def _tell(console: Console, suite: Suite, *, platform: str, file: Path, ready_s:
         table.add_row("  stand-in", suite.sandbox_url, "for Stripe, unless STRIPE_API_KEY=sk_test_…")
     else:
         table.add_row("  Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS")
-    table.add_row("  platform", platform, f"says which bookings may be paid for: none that begins with {CLOSED}")
+    table.add_row("  platform", platform, f"stands for yours: a booking that begins with {CLOSED} cannot be paid for")
     database = make_url(suite.database_url("status"))
     table.add_row("  databases", f"{database.host}:{database.port}", f"PostgreSQL: {database.database}, …")
     table.add_row("  logs", short(suite.logs), "JSON, one file a process")

@@ -167,9 +167,13 @@ def _label(card: Card) -> str:
 
 
 def _bank_label(card: Card) -> str:
-    days = f"after {card.takes_s // 86_400} days" if card.takes_s else "at once"
+    days = _days(card.takes_s // 86_400)
     name = "TWINT" if card.kind == TWINT else f"Account {card.country} {card.last4}"
     return f"{name}: pays {days}" if card.decline is None else f"{name}: {card.decline.code} {days}"
+
+
+def _days(days: int) -> str:
+    return {0: "at once", 1: "after a day"}.get(days, f"after {days} days")
 
 
 def _money(amount: int, currency: str) -> str:

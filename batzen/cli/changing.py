@@ -19,7 +19,7 @@ from batzen.type.v1.money_pb2 import Money
 
 REFUND_EPILOG: Final = """Examples:
 
-batzen refund pay_…                            (all that is left)
+batzen refund pay_…   (all that is left)
 
 batzen refund pay_… --amount "30.00 CHF" --reason duplicate
 
@@ -30,7 +30,7 @@ batzen seller add seller_2 --email anna@example.com
 
 batzen seller add seller_3 --email bo@example.com --country DE
 
-batzen seller add seller_4 --account acct_…    (an account that exists at Stripe)"""
+batzen seller add seller_4 --account acct_…   (one that exists at Stripe)"""
 
 
 class Reason(StrEnum):
@@ -91,7 +91,7 @@ def refund(
             console.print(Text.assemble(states.label(answer.payment.state), "   ", remark))
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def refundable(payment: Payment) -> Money:
@@ -135,4 +135,4 @@ def add_seller(
                 error_console.print(f"Stripe still wants to know: {', '.join(made.requirements_due)}")
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)

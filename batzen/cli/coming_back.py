@@ -17,14 +17,14 @@ from batzen.type.v1.money_pb2 import Money
 
 PRESERVE_EPILOG: Final = """Examples:
 
-batzen preserve pay_…                                     (for 5 minutes)
+batzen preserve pay_…   (for 5 minutes)
 
 batzen preserve pay_… --for 2h --reason "fetches a card"
 
 Exit code 0 once it is kept; until then it does not expire."""
 RESUME_EPILOG: Final = """Example:
 
-batzen resume pay_…                                       (then: batzen pay --payment pay_…)
+batzen resume pay_…   (then: batzen pay --payment pay_…)
 
 Exit code 0 once the payer can go on, 1 if it costs something else now."""
 
@@ -61,7 +61,7 @@ def preserve(
             console.print(tellings.what_next(answer.payment), soft_wrap=True)
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def resume(
@@ -89,7 +89,7 @@ def resume(
             )
         return Exit.NOT_AS_WANTED if answer.price_changed else Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def _shown(amount: Money) -> str:

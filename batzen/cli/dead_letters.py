@@ -64,7 +64,7 @@ def list_dead_letters(
             console.print("Nothing was given up.")
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 @app.command("replay", epilog=REPLAY_EPILOG)
@@ -97,7 +97,7 @@ def replay(
                 console.print(Text.assemble((outcome.dead_letter_id, "bold"), "   ", came))
         return Exit.OK if all(outcome.succeeded for outcome in answer.outcomes) else Exit.NOT_AS_WANTED
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def _about(letter: DeadLetter) -> str:

@@ -56,7 +56,7 @@ def find(
             console.print("There are none.")
         return Exit.OK if found else Exit.NOT_AS_WANTED
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def attach_booking(
@@ -80,4 +80,4 @@ def attach_booking(
             console.print(f"It pays for {', '.join(payment.booking_ids)}.")
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)

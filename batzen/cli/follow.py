@@ -13,16 +13,31 @@ from batzen.type.v1.payment_pb2 import PaymentState
 Heard = Callable[[Transition], None]
 
 
+class StillRunning(TimeoutError):
+    """What was waited for has not come, and comes without us."""
+
+    def __init__(self, payment_id: str) -> None:
+        super().__init__(payment_id)
+        self.payment_id = payment_id
+
+
 class Journey:
     """The transitions of one payment seen so far, in order."""
 
     def __init__(self, client: Client, payment_id: str, *, heard: Heard, after_revision: int | None) -> None:
         self.seen: list[Transition] = []
+        self._payment_id = payment_id
         self._grew = asyncio.Event()
         self._reading = asyncio.create_task(self._read(client, payment_id, heard, after_revision))
 
     async def until(self, wanted: Callable[[Transition], bool], *, timeout_s: float) -> Transition:
-        """Return the newest transition once it is as `wanted`. Raises TimeoutError, or what ended the watch."""
+        """Return the newest transition once it is as `wanted`. Raises StillRunning, or what ended the watch."""
+        try:
+            return await self._until(wanted, timeout_s)
+        except TimeoutError:
+            raise StillRunning(self._payment_id) from None
+
+    async def _until(self, wanted: Callable[[Transition], bool], timeout_s: float) -> Transition:
         async with asyncio.timeout(timeout_s):
             while not (self.seen and wanted(self.seen[-1])):
                 grew = asyncio.ensure_future(self._grew.wait())

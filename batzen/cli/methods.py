@@ -35,7 +35,7 @@ ADD_EPILOG: Final = """Examples:
 
 batzen methods add payer_1 --card visa
 
-batzen methods add payer_1 --card 3ds --setup --3ds succeed    (as a payer does who is there: 3-D Secure and all)
+batzen methods add payer_1 --card 3ds --setup --3ds succeed
 
 Exit code 0 once it is kept, 1 if not."""
 REMOVE_EPILOG: Final = """Example:
@@ -68,7 +68,7 @@ def list_methods(context: typer.Context, *, payer_id: PayerId, as_json: options.
             console.print(f"None. Keep one: {program()} methods add {payer_id} --card visa", soft_wrap=True)
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 @app.command(epilog=ADD_EPILOG)
@@ -110,7 +110,7 @@ def add(
             made, page_url = answered.setup_intent, answered.next_action.redirect_url
         return _tell_setup(made, page_url, as_json=as_json)
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 @app.command(epilog=REMOVE_EPILOG)
@@ -128,7 +128,7 @@ def remove(context: typer.Context, *, payer_id: PayerId, method_id: MethodId, as
             console.print(f"{method_id} is forgotten.")
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 @app.command(epilog=DEFAULT_EPILOG)
@@ -142,7 +142,7 @@ def default(context: typer.Context, *, payer_id: PayerId, method_id: MethodId, a
         _tell((await client.payment_methods.SetDefaultPaymentMethod(request)).payment_method, as_json=as_json)
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def _tell(method: PaymentMethod, *, as_json: bool) -> None:

@@ -80,5 +80,10 @@ def duration(span: timedelta) -> Duration:
 
 
 def shown(stamp: Timestamp) -> str:
-    """Return an instant by this machine's clock."""
-    return stamp.ToDatetime(UTC).astimezone().strftime("%d.%m.%Y %H:%M:%S")
+    """Return an instant by this machine's clock, and which zone that has."""
+    return stamp.ToDatetime(UTC).astimezone().strftime("%d.%m.%Y %H:%M:%S %Z")
+
+
+def brief(stamp: Timestamp) -> str:
+    """Return the same for a list: without year, seconds and zone."""
+    return stamp.ToDatetime(UTC).astimezone().strftime("%d.%m. %H:%M")

@@ -10,7 +10,7 @@ import typer
 from batzen.cli import options, tellings
 from batzen.cli.connection import Connection
 from batzen.cli.moments import Moment, read_moment
-from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
+from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client, new_request_id
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     CancelPaymentRequest,
@@ -25,11 +25,11 @@ from batzen.type.v1.money_pb2 import Money
 
 CAPTURE_EPILOG: Final = """Examples:
 
-batzen capture pay_…                              (all that is held)
+batzen capture pay_…                        (all that is held)
 
-batzen capture pay_… --amount "30.00 CHF"         (a part, and more later)
+batzen capture pay_… --amount "30.00 CHF"   (a part, and more later)
 
-batzen capture pay_… --amount "30.00 CHF" --final (a part; the rest is released)
+batzen capture pay_… --amount "30.00 CHF" --final   (the rest is released)
 
 Exit code 0 once it was taken."""
 CANCEL_EPILOG: Final = """Example:
@@ -39,9 +39,9 @@ batzen cancel pay_… --reason "booked twice"
 What is held is released; nothing more can be paid. Exit code 0 once Stripe has called it off."""
 RETRY_EPILOG: Final = """Examples:
 
-batzen retry pay_…                    (a scheduled charge, or a fresh page, now)
+batzen retry pay_…               (a scheduled charge now, or a fresh page)
 
-batzen retry pay_… --with form        (the site's form instead of a page)
+batzen retry pay_… --with form   (the site's form instead of a page)
 
 batzen retry pay_… --with checkout
 
@@ -50,7 +50,7 @@ RESCHEDULE_EPILOG: Final = """Examples:
 
 batzen reschedule pay_… --at 2d
 
-batzen reschedule pay_… --at 2027-03-28T02:30    (by the clock of the payment's own zone)
+batzen reschedule pay_… --at 2027-03-28T02:30   (by the clock of its zone)
 
 Exit code 0 once it is moved."""
 
@@ -99,7 +99,7 @@ def capture(
 
         return _tell(await tellings.moved(client, payment_id, act, wait_s=wait_s, as_json=as_json), as_json=as_json)
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def cancel(
@@ -120,7 +120,7 @@ def cancel(
 
         return _tell(await tellings.moved(client, payment_id, act, wait_s=wait_s, as_json=as_json), as_json=as_json)
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def retry(
@@ -149,7 +149,7 @@ def retry(
         payment = await tellings.moved(client, payment_id, act, wait_s=wait_s, as_json=as_json)
         return tellings.tell(payment, wanted_paid=False, page_url=session.checkout_url, as_json=as_json)
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def reschedule(
@@ -157,20 +157,15 @@ def reschedule(
     *,
     payment_id: options.PaymentId,
     at: Annotated[
-        Moment | None,
+        Moment,
         typer.Option(
-            metavar="WHEN",
-            parser=read_moment,
-            show_default=False,
-            help="10s, 2d, or 2026-12-24T18:00 by the clock of the payment's zone. Required.",
+            metavar="WHEN", parser=read_moment, help="10s, 2d, or 2026-12-24T18:00 by the clock of the payment's zone."
         ),
-    ] = None,
+    ],
     wait_s: options.Wait = 60,
     as_json: options.Json = False,
 ) -> None:
     """Move a scheduled charge that has not begun."""
-    if at is None:
-        refuse("Say --at when.")
     request = ReschedulePaymentRequest(
         request_id=new_request_id(), payment_id=payment_id, charge_local_time=at.local_time
     )
@@ -183,7 +178,7 @@ def reschedule(
 
         return _tell(await tellings.moved(client, payment_id, act, wait_s=wait_s, as_json=as_json), as_json=as_json)
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def _tell(payment: Payment, *, as_json: bool) -> Exit:

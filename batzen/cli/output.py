@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NoReturn
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from batzen.cli.browser import PageNotCompleted
 from batzen.cli.connection import Connection, NotConnected
+from batzen.cli.follow import StillRunning
 from batzen.cli.program import program
 from batzen.client import Client
 from batzen.errors import (
@@ -52,13 +53,14 @@ class Session:
 ADVICE: Final = {
     "PAYMENT_NOT_FOUND": "Check the id; `{batzen} list` shows the payments you may see.",
     "SELLER_NOT_FOUND": "Register the seller first: {batzen} seller add SELLER_ID --email …",
-    "PAYMENT_STATE": "See where it stands: {batzen} watch PAYMENT_ID --until-settled",
+    "PAYMENT_STATE": "See where it stands: {batzen} watch PAYMENT_ID",
     "METHOD_REFUSED": "Use another card; `{batzen} pay --help` names those there are.",
-    "BOOKING_HAS_PAYMENT": "Look at that payment: {batzen} find --booking BOOKING_ID",
+    "BOOKING_HAS_PAYMENT": "Look at that payment, or go on with it: {batzen} watch PAYMENT_ID",
     "BOOKING_NOT_PAYABLE": "The platform says so, not this suite; ask it, or pay for another booking.",
     "CAPTURE_EXCEEDS_CAPTURABLE": "Ask for less; without --amount all that is held is captured.",
     "CAPTURE_NOT_REPEATABLE": "Stripe captures this hold once: add --final, which releases the rest.",
     "CAPTURE_REFUSED": "It is still held. Capture again, or give it back: {batzen} cancel PAYMENT_ID",
+    "SUBMIT_REFUSED": "Stripe's code says what it minds. A debit needs a mandate: pay on the page, with --checkout.",
     "SUBMIT_EXPIRED": "Nothing was charged. Pay again: {batzen} pay --payment PAYMENT_ID",
     "ATTEMPT_OPEN": "Nothing new is begun before that is known; send the same command again in a moment.",
     "PAYMENT_METHOD_NOT_FOUND": "See what the payer keeps: {batzen} methods list PAYER_ID",
@@ -67,6 +69,10 @@ ADVICE: Final = {
     "AMOUNT_NOT_CHARGEABLE": "Ask for an amount within these limits.",
     "STARTS_PAUSED": "Wait for an operator: {batzen} starts show",
     "REFUNDABLE_CHANGED": "Something else moved the payment meanwhile; look again, then decide.",
+    "REFUND_REFUSED": (
+        "Of a hold that was captured in parts Stripe refunds all at once; or a part, paid by the platform alone: "
+        "--keep-seller-part --keep-platform-fee"
+    ),
     "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",
     "DEPENDENCY_UNAVAILABLE": "Send the same command again in a moment.",
     "NOT_OFFERED": "This server does not do that; it is announced for a later version.",
@@ -82,8 +88,10 @@ ADVICE_BY_CODE: Final = {
 }
 
 
-def call(session: Session, work: Callable[[Client, Connection], Awaitable[Exit]], *, as_json: bool) -> NoReturn:
+def call(context: typer.Context, work: Callable[[Client, Connection], Awaitable[Exit]], *, as_json: bool) -> NoReturn:
     """Run `work` with a client, tell what failed, and end the command with its exit code."""
+
+    session: Session = context.obj
 
     async def run() -> Exit:
         connection = session.connect()
@@ -96,13 +104,14 @@ def call(session: Session, work: Callable[[Client, Connection], Awaitable[Exit]]
         _fail({"code": "NOT_CONNECTED", "message": str(error)}, [str(error)], as_json=as_json)
         code = Exit.UNREACHABLE
     except BatzenError as error:
-        tell(error, as_json=as_json)
+        tell(error, as_json=as_json, given=context.params)
         code = exit_code(error)
     except PageNotCompleted as error:
         _fail({"code": "PAGE_NOT_COMPLETED", "message": str(error)}, [str(error)], as_json=as_json)
         code = Exit.NOT_AS_WANTED
-    except TimeoutError:
-        message = f"It is not decided yet. It goes on without us: {program()} watch PAYMENT_ID --until-settled"
+    except TimeoutError as error:
+        payment_id = error.payment_id if isinstance(error, StillRunning) else "PAYMENT_ID"
+        message = f"It is not decided yet. It goes on without us: {program()} watch {payment_id} --until-settled"
         _fail({"code": "STILL_RUNNING", "message": message}, [message], as_json=as_json)
         code = Exit.NOT_AS_WANTED
     except KeyboardInterrupt:
@@ -126,17 +135,20 @@ def exit_code(error: BatzenError) -> Exit:
     return Exit.UNREACHABLE if isinstance(error, Unavailable | DeadlineExceeded) else Exit.NOT_AS_WANTED
 
 
-def tell(error: BatzenError, *, as_json: bool) -> None:
-    """Say what was refused: code, what happened, what to do, and what to name when asking."""
+def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None = None) -> None:
+    """Say what was refused: code, what happened, what to do, and what to name when asking.
+
+    `given` is what the command was called with.
+    """
     title = error.code.name if error.reason in ("", error.code.name) else f"{error.code.name} / {error.reason}"
     unreached = isinstance(error, Unavailable) and not error.reason
     lines = [f"Nothing answers there: {error.message}" if unreached else error.message]
     for violation in error.violations:
         said = "" if violation.description == error.message else f": {violation.description}"
         lines.append(f"Field {violation.field}{said}")
-    lines += [f"{key}: {value}" for key, value in error.metadata.items()]
+    lines += [f"{key}: {value}" for key, value in error.metadata.items() if value]
     if advice := ADVICE.get(error.reason) or ADVICE_BY_CODE.get(error.code.name):
-        lines.append(advice.format(batzen=program()))
+        lines.append(_named(advice.format(batzen=program()), {**(given or {}), **error.metadata}))
     if error.correlation_id:
         lines.append(f"What the services say: {program()} logs --correlation {error.correlation_id}")
     document = {
@@ -148,6 +160,14 @@ def tell(error: BatzenError, *, as_json: bool) -> None:
         "correlation_id": error.correlation_id,
     }
     _fail(document, lines, as_json=as_json, title=title)
+
+
+def _named(advice: str, known: Mapping[str, Any]) -> str:
+    """Put the ids that are known in the place of PAYMENT_ID and its like."""
+    for name in ("payment_id", "payer_id", "method_id"):
+        if value := known.get(name):
+            advice = advice.replace(name.upper(), str(value))
+    return advice
 
 
 def refuse(message: str) -> NoReturn:

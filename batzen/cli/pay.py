@@ -31,17 +31,19 @@ batzen pay --amount "25 EUR" --seller seller_1 --card insufficient
 
 batzen pay --amount "80 CHF" --card 3ds --3ds succeed
 
-batzen pay --amount "200 CHF" --timing hold                     (then: batzen capture pay_…)
+batzen pay --amount "200 CHF" --timing hold   (then: batzen capture pay_…)
 
-batzen pay --amount "60 CHF" --timing scheduled --at 10s        (then: batzen watch pay_… --until-settled)
+batzen pay --amount "60 CHF" --timing scheduled --at 10s
 
-batzen pay --amount "60 CHF" --timing scheduled --at 2027-03-28T02:30 --zone Europe/Zurich
+batzen pay --amount "60 CHF" --timing scheduled --at 2027-03-28T02:30
 
-batzen pay --amount "80 CHF" --checkout                         (waits for you to pay on the page)
+batzen pay --amount "80 CHF" --checkout       (waits for you to pay there)
 
 batzen pay --amount "80 CHF" --checkout --card 3ds --3ds succeed
 
-batzen pay --payment pay_… --card visa                          (again, with another card)
+batzen pay --amount "80 EUR" --checkout --card sepa   (a debit, for days)
+
+batzen pay --payment pay_… --card visa        (again, with another card)
 
 Cards: {", ".join(CARDS)}; or any id of a test method, such as pm_card_visa.
 
@@ -153,7 +155,7 @@ def pay(
         is_left = start_only or (payment is None and session.payment.settled)
         return await _show(client, session, None if is_left else playing, wait_s=wait_s, as_json=as_json)
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 async def _show(

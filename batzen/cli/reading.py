@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from batzen.cli import money, options, states
+from batzen.cli import moments, money, options, states
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json, refuse
 from batzen.cli.program import program
@@ -24,9 +23,9 @@ WATCH_EPILOG: Final = """Examples:
 
 batzen watch pay_…
 
-batzen watch pay_… --until-settled --json      (one JSON document a line)
+batzen watch pay_… --until-settled --json   (a JSON document a line)
 
-batzen watch pay_… --after 3                   (only what comes after revision 3)"""
+batzen watch pay_… --after 3   (only what comes after revision 3)"""
 LIST_EPILOG: Final = """Examples:
 
 batzen list --limit 5
@@ -68,7 +67,7 @@ def watch(
                 printer(update)
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def list_payments(
@@ -106,7 +105,7 @@ def list_payments(
             console.print(f"No such payments. Make one: {program()} pay --amount '100.00 CHF'", soft_wrap=True)
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def quote(
@@ -151,7 +150,7 @@ def quote(
             console.print(_quote_table(made))
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def _state(word: str) -> str:
@@ -170,14 +169,12 @@ def payments_table(payments: list[Payment]) -> Table:
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("state", ratio=1)
     for payment in payments:
-        opened = payment.open_time.ToDatetime(UTC).astimezone()
-        remark = states.remark(payment, payment.total.currency_code)
         table.add_row(
-            opened.strftime("%d.%m. %H:%M"),
+            moments.brief(payment.open_time),
             payment.payment_id,
             payment.payer_id,
             _total(payment),
-            states.joined([states.label(payment.state), remark], " · "),
+            states.joined([states.label(payment.state), states.brief(payment)], " · "),
         )
     return table
 

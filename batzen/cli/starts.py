@@ -81,7 +81,7 @@ def pause(
         _tell([(await client.orchestrator_ops.PauseStarts(request)).start_switch], as_json=as_json)
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 @app.command(epilog=RESUME_EPILOG)
@@ -93,7 +93,7 @@ def resume(context: typer.Context, *, reason: Reason, actor: options.Actor = "",
         _tell([(await client.orchestrator_ops.ResumeStarts(request)).start_switch], as_json=as_json)
         return Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 @app.command(epilog=SHOW_EPILOG)
@@ -111,7 +111,7 @@ def show(
         _tell(switches, as_json=as_json)
         return Exit.NOT_AS_WANTED if switches and switches[0].paused else Exit.OK
 
-    call(context.obj, work, as_json=as_json)
+    call(context, work, as_json=as_json)
 
 
 def _tell(switches: list[StartSwitch], *, as_json: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.text import Text
 
 from batzen.cli import moments, money
@@ -29,6 +30,7 @@ _LOOKS: Final = {
     "DISPUTE_LOST": ("!", "red"),
 }
 _UNKNOWN: Final = ("?", "white")
+_SUBMITTED: Final = "SUBMITTED"
 
 
 def name(state: int) -> str:
@@ -58,6 +60,13 @@ def remark(update: Transition | Payment, currency_code: str) -> Text:
     return joined(parts, " · ")
 
 
+def brief(payment: Payment) -> Text:
+    """Return what a list says beside the state: amounts other than the total, what comes when, what went wrong."""
+    total = payment.total.amount_minor
+    amounts = _amounts(payment.snapshot, payment.total.currency_code, leave_out=total)
+    return joined([*amounts, *_plans(payment.snapshot, moments.brief), *_troubles(payment.snapshot)], " · ")
+
+
 def joined(parts: Sequence[Text], separator: str) -> Text:
     """Return the parts that say something, each in its own style."""
     text = Text()
@@ -69,7 +78,7 @@ def joined(parts: Sequence[Text], separator: str) -> Text:
     return text
 
 
-def _amounts(snapshot: PaymentSnapshot, currency_code: str) -> list[Text]:
+def _amounts(snapshot: PaymentSnapshot, currency_code: str, *, leave_out: int = 0) -> list[Text]:
     amounts = snapshot.amounts
     words = {
         "held": amounts.capturable_minor,
@@ -80,16 +89,20 @@ def _amounts(snapshot: PaymentSnapshot, currency_code: str) -> list[Text]:
         "lost": amounts.disputed_lost_minor,
         "surplus": amounts.surplus_minor,
     }
-    return [Text(f"{word} {money.shown(amount, currency_code)}") for word, amount in words.items() if amount]
+    return [
+        Text(f"{word} {money.shown(amount, currency_code)}")
+        for word, amount in words.items()
+        if amount not in (0, leave_out)
+    ]
 
 
-def _plans(snapshot: PaymentSnapshot) -> list[Text]:
-    """Return what comes by itself, and what was picked up again."""
+def _plans(snapshot: PaymentSnapshot, shown: Callable[[Timestamp], str] = moments.shown) -> list[Text]:
+    """Return what comes by itself."""
     parts = []
     if snapshot.HasField("hold_expire_time"):
-        parts.append(Text(f"until {moments.shown(snapshot.hold_expire_time)}", style="dim"))
+        parts.append(Text(f"until {shown(snapshot.hold_expire_time)}", style="dim"))
     if snapshot.HasField("charge_time"):
-        parts.append(Text(f"charged at {moments.shown(snapshot.charge_time)}", style="dim"))
+        parts.append(Text(f"charged at {shown(snapshot.charge_time)}", style="dim"))
     return parts
 
 
@@ -111,8 +124,8 @@ def _troubles(snapshot: PaymentSnapshot) -> list[Text]:
 
 
 def method(snapshot: PaymentSnapshot) -> str:
-    """Return `visa •••• 4242`; empty where no method is known."""
-    if not snapshot.HasField("method"):
+    """Return `visa •••• 4242`; empty where none is known, or where what was just submitted may be another one."""
+    if not snapshot.HasField("method") or snapshot.reason == _SUBMITTED:
         return ""
     used = snapshot.method
     return f"{used.brand or used.type} •••• {used.last4}" if used.last4 else used.type

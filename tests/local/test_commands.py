@@ -174,6 +174,11 @@ async def test_a_hold_is_captured_in_parts(up: Up) -> None:
 
     code, found = await up.batzen("find", "--reference", "hold-1", "--json")
     assert (code, found[0]["payment_id"], found[0]["state"]) == (0, held["payment_id"], "PAYMENT_STATE_SUCCEEDED")
+    code, said = await up.batzen("capture", held["payment_id"])
+    assert code == 1
+    assert f"watch {held['payment_id']}" in said
+    _, listed = await up.batzen("find", "--reference", "hold-1")
+    assert "succeeded · captured 50.00" in listed, "less than the total is said"
 
 
 async def test_a_payer_keeps_methods_and_pays_with_one_at_a_later_time(up: Up) -> None:
@@ -200,6 +205,13 @@ async def test_a_payer_pays_on_the_hosted_page(up: Up) -> None:
     assert "The page says: Your card has insufficient funds." in said
     code, paid = await up.batzen("pay", "--payment", begun["payment_id"], "--card", "3ds", "--3ds", "succeed", "--json")
     assert (code, paid["state"]) == (0, "PAYMENT_STATE_SUCCEEDED"), paid
+
+
+async def test_who_does_not_wait_for_the_payer_is_told_how_to_look_again(up: Up) -> None:
+    code, said = await up.batzen("pay", "--amount", "61 CHF", "--checkout", "--wait", "0")
+    assert code == 1
+    payment_id = said.split()[0]
+    assert f"watch {payment_id} --until-settled" in said
 
 
 async def test_a_payer_goes_away_and_comes_back(up: Up) -> None:
