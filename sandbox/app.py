@@ -6,9 +6,6 @@ never awaits, so what it does is one step; waiting (latency, pauses) happens bef
 
 import asyncio
 import json
-import secrets
-import socket
-import struct
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
@@ -18,43 +15,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandbox import answers, forms, intents
 from sandbox.errors import ApiError
+from sandbox.exchange import Answer, Call, cut_off, disconnected, read, reset, send_answer, text_of
 from sandbox.faults import LATE, SILENT, Fault, Kind
 from sandbox.idempotency import Record, fingerprint
 from sandbox.operations import Operation
 from sandbox.state import Account, Sandbox
 from sandbox.world import Cause, Object
 
-_BODY_MAX_BYTES = 1_000_000  # no request of the official client comes near
 _BROWSER_OPERATIONS = (
     "get /v1/payment_intents/{intent}",
     "post /v1/payment_intents/{intent}/confirm",
     "get /v1/setup_intents/{intent}",
     "post /v1/setup_intents/{intent}/confirm",
 )
-
-
-@dataclass(slots=True, kw_only=True)
-class Call:
-    """One request to the API."""
-
-    method: str
-    path: str
-    encoded: bytes  # the body of a POST, the query of a GET
-    headers: dict[str, str]
-    request_id: str
-    template: str = "unknown"
-
-    @property
-    def idempotency_key(self) -> str | None:
-        return self.headers.get("idempotency-key") if self.method == "POST" else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    status: int
-    body: bytes
-    headers: dict[str, str]
-    fault: Fault | None = None  # what is to happen instead of sending it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +57,16 @@ class Api:
                 self.sandbox.changed()
             return
         began = time.perf_counter()
-        call = await _read(scope, receive)
+        call = await read(scope, receive)
         answer = await self._answer(call)
         if answer.fault is not None and answer.fault.kind is Kind.RESET:
-            await _reset(send, receive)
+            await reset(send, receive)
         elif answer.fault is not None and answer.fault.kind is Kind.TIMEOUT:
             await self._hold(send, receive)
         elif answer.fault is not None and answer.fault.kind is Kind.CUT_OFF:
-            await _cut_off(send, receive, answer, request_id=call.request_id)
+            await cut_off(send, receive, answer, request_id=call.request_id)
         else:
-            await _send(send, answer, request_id=call.request_id)
+            await send_answer(send, answer, request_id=call.request_id)
         if call.method != "GET":
             self.sandbox.changed()
         self.sandbox.metrics.note(call.template, time.perf_counter() - began)
@@ -105,7 +78,7 @@ class Api:
             return _refused(call, refusal)
 
     async def _dispatch(self, call: Call) -> Answer:
-        raw = forms.read(_text(call.encoded))
+        raw = forms.read(text_of(call.encoded))
         secret_key, by_browser = _key(call, raw)
         if secret_key in self.sandbox.revoked_keys:
             raise ApiError("Expired API Key provided.", status=401, code="api_key_expired")
@@ -217,9 +190,9 @@ class Api:
 
     async def _hold(self, send: Send, receive: Receive) -> None:
         """Keep the connection open without a word until the client gives up."""
-        await self._until(_disconnected(receive))
+        await self._until(disconnected(receive))
         if self.stopping.is_set():
-            await _reset(send, receive)
+            await reset(send, receive)
 
     async def _until(self, waiting: Coroutine[Any, Any, object]) -> None:
         """Wait for something, or for the end of the process."""
@@ -268,74 +241,3 @@ def _faulty(call: Call, fault: Fault) -> Answer:
 
 def _json(value: Object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _text(encoded: bytes) -> str:
-    if len(encoded) > _BODY_MAX_BYTES:
-        raise ApiError("The request is too large.", status=413)
-    try:
-        return encoded.decode()
-    except UnicodeDecodeError:
-        raise ApiError("Invalid request: it is not UTF-8.") from None
-
-
-async def _read(scope: Scope, receive: Receive) -> Call:
-    body = b""
-    while len(body) <= _BODY_MAX_BYTES:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            break
-    method = scope["method"]
-    return Call(
-        method=method,
-        path=scope["path"],
-        encoded=body if method == "POST" else scope["query_string"],
-        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-        request_id=f"req_{secrets.token_hex(7)}",
-    )
-
-
-async def _send(send: Send, answer: Answer, *, request_id: str) -> None:
-    await _send_head(send, answer, request_id=request_id, length=len(answer.body))
-    await send({"type": "http.response.body", "body": answer.body})
-
-
-async def _cut_off(send: Send, receive: Receive, answer: Answer, *, request_id: str) -> None:
-    """Announce a longer body than comes before the connection is closed."""
-    await _send_head(send, answer, request_id=request_id, length=len(answer.body) + 1)
-    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
-    _transport(send).close()
-    await _disconnected(receive)
-
-
-async def _send_head(send: Send, answer: Answer, *, request_id: str, length: int) -> None:
-    headers = {
-        "Content-Type": "application/json",
-        "Content-Length": str(length),
-        "Request-Id": request_id,
-        "Access-Control-Allow-Origin": "*",  # browsers confirm with a publishable key, from any page
-        **answer.headers,
-    }
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _reset(send: Send, receive: Receive) -> None:
-    """Reset the connection and see it gone."""
-    transport = _transport(send)
-    raw = transport.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with RST, not FIN
-    transport.abort()
-    await _disconnected(receive)  # an application that returns before is taken to have forgotten its answer
-
-
-def _transport(send: Send) -> asyncio.Transport:
-    # ASGI has no word for it; uvicorn's `send` is a method of the cycle that owns the transport.
-    transport: asyncio.Transport = getattr(send, "__self__").transport  # noqa: B009 - a plain attribute fails typing
-    return transport
