@@ -25,6 +25,7 @@ from services.runtime.rpc.error_status import refusal_of
 from services.runtime.work.engine import Engine
 from services.shared.states import State
 from services.wire import timestamp
+from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.samples import (
     CANCEL_URL,
@@ -42,6 +43,7 @@ from tests.orchestrator.samples import (
     start,
     submit,
 )
+from tests.orchestrator.shops import connected
 from tests.orchestrator.stripe_truth import (
     Followed,
     at_stripe,
@@ -65,6 +67,9 @@ ROUNDS_MAX: Final = 30
 BACKOFF: Final = timedelta(seconds=61)
 """More than the longest pause before something is tried again."""
 HOUR: Final = timedelta(hours=1)
+
+SENDING: Final = "SELECT EXISTS (SELECT FROM calls WHERE held_until > now() + $1::interval)"
+"""Whether the gateway is about to send something to Stripe, or waits for its answer."""
 
 CARDS: Final = (
     "pm_card_visa",
@@ -386,8 +391,17 @@ class Clients:
     # Time, and what goes wrong.
 
     async def pass_time(self, by: timedelta) -> None:
-        """Let time pass everywhere, and let what falls due happen."""
-        self.clock.advance(by)
+        """Let time pass everywhere, and let what falls due happen.
+
+        Nothing that is being sent just then is a day older when it gets there: as old as no request becomes.
+        """
+        async with connected(self.replica.world.gateway_database) as connection:
+
+            async def is_at_rest() -> bool:
+                return not await connection.fetchval(SENDING, self.clock.shift)
+
+            await eventually(is_at_rest, what="the gateway has sent what it was sending")
+            self.clock.advance(by)
         await self.stripe.advance(0)
         self.counts["clock moves"] += 1
         await self.work()
