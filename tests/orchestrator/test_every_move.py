@@ -82,10 +82,15 @@ class Traveller:
 
     async def in_browser(self, card: str) -> None:
         """Have the payer try a card in the browser, and read what came of it."""
+        await self.unheard_in_browser(card)
+        await self.sync()
+
+    async def unheard_in_browser(self, card: str) -> None:
+        """Have the payer try a card in the browser; of what came of it the gateway alone hears."""
         [attempt] = await self._open_attempts()
         secret = attempt["client_secret"]
         await self.journeys.stripe.browser_confirm(secret, payment_method=card, return_url=RETURN_URL)
-        await self.sync()
+        await self.journeys.synced(self.payment_id)
 
     async def authenticate(self, *, succeed: bool = True) -> None:
         [attempt] = await self._open_attempts()
@@ -226,7 +231,7 @@ async def _failed_then_processed(one: Traveller) -> None:
 async def _too_many_declines_then_the_bank_asks(one: Traveller) -> None:
     await one.begin()
     for _ in range(DECLINES_MAX):
-        await one.in_browser(DECLINED)
+        await one.unheard_in_browser(DECLINED)
     await one.in_browser(THREE_D_SECURE)
     await one.after(RETRY_MAX)
 
