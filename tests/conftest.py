@@ -95,7 +95,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     heard = session.config.stash[LISTENER].heard
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["heard"] = sorted(heard)
-    elif session.config.getoption("--every-reason") and not session.testsfailed and (missing := unheard(heard)):
+    elif session.config.getoption("--every-reason") and (missing := unheard(heard)):
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         reporter.write_line("\nNo test was refused for these, which a contract documents:", red=True)
         for one in missing:

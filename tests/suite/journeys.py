@@ -169,6 +169,11 @@ class Traveller:
         request = orchestrator_pb2.CancelPaymentRequest(request_id=new_request_id(), payment_id=payment_id)
         await stubbornly(lambda: self.payer.orchestrator.CancelPayment(request, timeout=CALL_TIMEOUT_S))
 
+    async def release(self, payment_id: str) -> None:
+        """Let go of what is held, as the shop."""
+        request = orchestrator_pb2.CancelPaymentRequest(request_id=new_request_id(), payment_id=payment_id)
+        await stubbornly(lambda: self.shop.orchestrator.CancelPayment(request, timeout=CALL_TIMEOUT_S))
+
     async def payment(self, payment_id: str) -> status_pb2.Payment:
         request = status_pb2.GetPaymentRequest(payment_id=payment_id)
         return (await stubbornly(lambda: self.shop.status.GetPayment(request, timeout=CALL_TIMEOUT_S))).payment
@@ -305,7 +310,9 @@ async def pay(traveller: Traveller) -> str:
 
 async def pay_after_the_customer_was_deleted(traveller: Traveller) -> str:
     first = await traveller.intent_of((await traveller.start()).payment.payment_id)
+    await traveller.sandbox.webhooks(drop=1.0)  # that it is gone is heard with the next payment
     await traveller.sandbox.delete_customer(first["customer"])
+    await traveller.sandbox.webhooks()
     return await pay(traveller)
 
 

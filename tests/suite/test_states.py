@@ -149,12 +149,12 @@ async def _give_a_part_back_while_the_rest_is_held(
     await _submit(traveller, session)
     await traveller.capture(payment_id, PART_MINOR, is_final=False)
     await traveller.refund(payment_id, amount_minor=PART_MINOR, refundable_minor=PART_MINOR)
-    await traveller.cancel(payment_id)
+    await traveller.release(payment_id)
 
 
 async def _hold_and_release(traveller: Traveller, session: orchestrator_pb2.PaymentSession) -> None:
     await _submit(traveller, session)
-    await traveller.cancel(session.payment.payment_id)
+    await traveller.release(session.payment.payment_id)
 
 
 async def _let_a_hold_lapse(traveller: Traveller, session: orchestrator_pb2.PaymentSession) -> None:
