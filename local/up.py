@@ -110,7 +110,7 @@ async def _keep_up(suite: Suite, console: Console) -> None:
 
 
 def _ports(suite: Suite, service: str) -> str:
-    return f"health {suite.ports[f'{service}-health']}, http://{HOST}:{suite.ports[f'{service}-metrics']}/metrics"
+    return f"health {suite.ports[f'{service}-health']}, metrics {suite.ports[f'{service}-metrics']}"
 
 
 def _tell(console: Console, suite: Suite, *, platform: str, file: Path, ready_s: float) -> None:
