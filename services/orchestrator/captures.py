@@ -39,6 +39,12 @@ class Captures:
             with suppress(Refusal):  # its own request hears it
                 await self.make(work, capture)
 
+    async def step_minor(self, plan: Plan) -> int:
+        """Return what the amounts of a capture are multiples of. Raises `DependencyUnavailable`."""
+        if plan.currency_code is None:  # it is not priced, and nothing is held
+            return 1
+        return await self._peers.gateway.known_step_minor(plan.currency_code)
+
     async def begin(self, work: UnitOfWork, capture: Capture, *, request: Request | None = None) -> None:
         """Keep what was decided; from here on it is only carried on."""
         work.plan.course = work.plan.course.with_capture(capture)
@@ -87,16 +93,22 @@ class Captures:
 
 
 def decided(
-    plan: Plan, *, request_id: str, amount_minor: int | None = None, is_final: bool, is_of_plan: bool = False
+    plan: Plan,
+    *,
+    request_id: str,
+    amount_minor: int | None = None,
+    is_final: bool,
+    is_of_plan: bool = False,
+    step_minor: int,
 ) -> Capture:
     """Return a capture of so much, or of all that is held, with what the platform keeps of it.
 
-    What it keeps is what it keeps of all that is captured then, less what it kept before.
+    What it keeps is what it keeps of all that is captured then, less what it kept before, each in whole steps.
     """
     amounts = plan.latest_snapshot.amounts
     wanted = amounts.capturable_minor if amount_minor is None else amount_minor
     before, after = (
-        split.captured_fee_minor(plan.parts, captured_minor)
+        split.captured_fee_minor(plan.parts, captured_minor, step_minor=step_minor)
         for captured_minor in (amounts.captured_minor, amounts.captured_minor + wanted)
     )
     return Capture(

@@ -168,10 +168,10 @@ def test_refunds_of_what_was_captured_give_back_exactly_that_and_its_fee(
 
 
 def test_what_is_decided_of_a_capture_follows_from_what_was_captured_before() -> None:
-    first = decided(a_plan(), request_id="r1", amount_minor=3_333, is_final=False)
+    first = decided(a_plan(), request_id="r1", amount_minor=3_333, is_final=False, step_minor=1)
     assert (first.amount_minor, first.fee_minor, first.is_final) == (3_333, 500, False)
     later = replace(AUTHORIZED, amounts=Amounts(authorized_minor=10_000, capturable_minor=6_667, captured_minor=3_333))
-    rest = decided(a_plan(latest_snapshot=later), request_id="r2", is_final=False)
+    rest = decided(a_plan(latest_snapshot=later), request_id="r2", is_final=False, step_minor=1)
     assert (rest.amount_minor, rest.fee_minor, rest.is_final) == (6_667, 1_000, True), "nothing is left to be released"
 
 

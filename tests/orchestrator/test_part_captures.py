@@ -10,7 +10,7 @@ from grpc import aio
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
-from batzen.type.v1 import payment_pb2
+from batzen.type.v1 import money_pb2, payment_pb2
 from services.orchestrator.domain.policies import RELEASE_BEFORE_LAPSE, RETRY_MAX
 from services.shared.refusals import Refusal
 from services.wire import timestamp
@@ -26,6 +26,7 @@ from tests.orchestrator.samples import (
     cancel,
     capture,
     chf,
+    line,
     refund,
     refused,
     state_of,
@@ -89,6 +90,22 @@ async def test_a_part_is_not_captured_of_what_stripe_captures_once(
     assert (await journeys.stripe.metrics()).get(CAPTURE) is None, "refused before Stripe is asked"
     payment = (await orchestrator.CapturePayment(capture(payment_id, PART_MINOR, final_capture=True))).payment
     assert (state_of(payment), await captured(journeys, payment_id)) == ("SUCCEEDED", PART_MINOR)
+
+
+async def test_what_is_kept_of_a_part_has_the_digits_that_stripe_takes(
+    orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    """15 % of KWD 3.340 are KWD 0.501, and Stripe takes no thousandths."""
+    whole, part, odd = (money_pb2.Money(amount_minor=one, currency_code="KWD") for one in (10_010, 3_340, 3_341))
+    payment_id = await journeys.held(lines=[line(unit_amount=whole)])
+    refusal = await refused(orchestrator.CapturePayment(capture(payment_id, amount=odd)))
+    assert (refusal.reason, refusal.field) == ("FIELD_INVALID", "amount.amount_minor")
+    captured_minor = [
+        (await orchestrator.CapturePayment(capture(payment_id, **asked))).payment.snapshot.amounts.captured_minor
+        for asked in ({"amount": part}, {})
+    ]
+    assert captured_minor == [part.amount_minor, whole.amount_minor]
+    assert await fees(journeys, payment_id) == 1_500, "as the quote has it"
 
 
 async def test_the_last_capture_releases_the_rest(orchestrator: OrchestratorServiceStub, journeys: Journeys) -> None:

@@ -52,7 +52,8 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
         capture = work.plan.course.capture(request.derived_id)
         if capture is None and not request.calling:
             await self._captures.settle(work)
-            capture = self._decided(work.plan, request, message)
+            step_minor = await self._captures.step_minor(work.plan)
+            capture = self._decided(work.plan, request, message, step_minor=step_minor)
             await self._captures.begin(work, capture, request=request)
         if capture is not None:
             try:
@@ -64,7 +65,7 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
         # Else it was made, and status was away when its answer was to be kept.
         return CapturePaymentResponse(payment=await self._outbox.payment(work))
 
-    def _decided(self, plan: Plan, request: Request, message: CapturePaymentRequest) -> Capture:
+    def _decided(self, plan: Plan, request: Request, message: CapturePaymentRequest, *, step_minor: int) -> Capture:
         latest = plan.latest_snapshot
         held_minor = latest.amounts.capturable_minor
         if latest.collection is not State.AUTHORIZED or not held_minor:
@@ -74,11 +75,19 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
             amount_minor = message.amount.amount_minor
             if message.amount.currency_code != plan.currency_code:
                 raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {plan.currency_code}.")
+            if amount_minor % step_minor:
+                raise FieldInvalid(field="amount.amount_minor", detail=f"A multiple of {step_minor}.")
         if amount_minor > held_minor:
             raise CaptureExceedsCapturable(capturable_minor=held_minor)
         if amount_minor < held_minor and not message.final_capture and not plan.course.can_capture_again:
             raise CaptureNotRepeatable
-        return decided(plan, request_id=request.derived_id, amount_minor=amount_minor, is_final=message.final_capture)
+        return decided(
+            plan,
+            request_id=request.derived_id,
+            amount_minor=amount_minor,
+            is_final=message.final_capture,
+            step_minor=step_minor,
+        )
 
     def _refused(self, plan: Plan, refusal: Refusal) -> ServiceError:
         """Return what the caller of a capture hears that will never be made."""

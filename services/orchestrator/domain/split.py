@@ -81,9 +81,15 @@ def with_captured(parts: Sequence[PaymentPart], captured_minor: int) -> tuple[Pa
     return tuple(replace(part, captured_minor=minor) for part, minor in zip(parts, shares, strict=True))
 
 
-def captured_fee_minor(parts: Sequence[PaymentPart], captured_minor: int) -> int:
-    """Return what the platform keeps of all parts once so much was captured in all: the quote's fee of the total."""
-    return sum(part.captured_fee_minor for part in with_captured(parts, captured_minor))
+def captured_fee_minor(parts: Sequence[PaymentPart], captured_minor: int, *, step_minor: int = 1) -> int:
+    """Return what the platform keeps of all parts once so much was captured in all: the quote's fee of the total.
+
+    It is a whole number of steps, as Stripe takes amounts of some currencies, and as the quote's is.
+    """
+    captured = with_captured(parts, captured_minor)
+    return sum(
+        step_minor * _share_of(part.fee_minor // step_minor, part.captured_minor, part.gross_minor) for part in captured
+    )
 
 
 def with_refunded(parts: Sequence[PaymentPart], refunded_minor: int) -> tuple[PaymentPart, ...]:

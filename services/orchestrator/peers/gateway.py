@@ -103,10 +103,14 @@ class Gateway:
             known = self._limits[currency_code] = (now_s, await answered(call, PEER))
         return known[1]
 
+    async def known_step_minor(self, currency_code: str) -> int:
+        """Return what amounts have to be a multiple of. Raises `DependencyUnavailable`."""
+        return (await self._limits_of(currency_code)).step_minor
+
     async def step_minor(self, currency_code: str) -> int:
         """Return what amounts have to be a multiple of; 1 if the gateway cannot be asked right now."""
         try:
-            return (await self._limits_of(currency_code)).step_minor
+            return await self.known_step_minor(currency_code)
         except DependencyUnavailable:
             return 1
 
