@@ -64,7 +64,9 @@ def brief(payment: Payment) -> Text:
     """Return what a list says beside the state: amounts other than the total, what comes when, what went wrong."""
     total = payment.total.amount_minor
     amounts = _amounts(payment.snapshot, payment.total.currency_code, leave_out=total)
-    return joined([*amounts, *_plans(payment.snapshot, moments.brief), *_troubles(payment.snapshot)], " · ")
+    return joined(
+        [*amounts, *_plans(payment.snapshot, moments.brief), *_troubles(payment.snapshot, in_full=False)], " · "
+    )
 
 
 def joined(parts: Sequence[Text], separator: str) -> Text:
@@ -106,13 +108,14 @@ def _plans(snapshot: PaymentSnapshot, shown: Callable[[Timestamp], str] = moment
     return parts
 
 
-def _troubles(snapshot: PaymentSnapshot) -> list[Text]:
+def _troubles(snapshot: PaymentSnapshot, *, in_full: bool = True) -> list[Text]:
     parts = []
     if snapshot.HasField("last_error"):
         error = snapshot.last_error
         code = error.decline_code or error.code
-        parts.append(Text(error.message or code, style="red"))
-        if error.message and error.decline_code:
+        said = error.message or code if in_full else code.replace("_", " ")
+        parts.append(Text(said, style="red"))
+        if in_full and error.message and error.decline_code:
             parts.append(Text(code, style="dim red"))
     if snapshot.reason:
         parts.append(Text(snapshot.reason.lower().replace("_", " "), style="yellow"))

@@ -85,19 +85,19 @@ def what_next(payment: Payment) -> Text:
     match payment.state:
         case PaymentState.PAYMENT_STATE_SUCCEEDED:
             captured = money.shown(payment.snapshot.amounts.captured_minor, payment.total.currency_code)
-            return Text.assemble(("Paid ", "bold green"), captured, f"   {command.format('refund')}")
+            return Text.assemble(("Paid ", "bold green"), captured, f"\n  {command.format('refund')}")
         case PaymentState.PAYMENT_STATE_AUTHORIZED:
             held = money.shown(payment.snapshot.amounts.capturable_minor, payment.total.currency_code)
             until = ""
             if payment.snapshot.HasField("hold_expire_time"):
                 until = f" until {moments.shown(payment.snapshot.hold_expire_time)}"
-            return Text.assemble(("Held ", "bold blue"), f"{held}{until}   {command.format('capture')}")
+            return Text.assemble(("Held ", "bold blue"), f"{held}{until}\n  {command.format('capture')}")
         case PaymentState.PAYMENT_STATE_SCHEDULED:
             at = ""
             if payment.snapshot.HasField("charge_time"):
                 at = f", charged at {moments.shown(payment.snapshot.charge_time)}"
             watch = f"{command.format('watch')} --until-settled"
-            return Text.assemble(("Planned ", "bold cyan"), f"{total(payment)}{at}   {watch}")
+            return Text.assemble(("Planned ", "bold cyan"), f"{total(payment)}{at}\n  {watch}")
         case PaymentState.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD | PaymentState.PAYMENT_STATE_REQUIRES_ACTION:
             return Text(f"Waits for its payer: {_again(payment)}")
         case _:
