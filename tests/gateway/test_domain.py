@@ -219,6 +219,22 @@ def test_money_taken_counts_before_money_held() -> None:
     after = conclude(before, [held, paid(2)], [])
 
     assert (after.attempt, after.amounts.captured_minor) == (2, AMOUNT)
+    assert after.amounts.surplus_minor == 0, "nothing of it was taken"
+
+
+@pytest.mark.parametrize("other", [paid(2), intent(2, state=IntentState.REQUIRES_CAPTURE, capturable_minor=AMOUNT)])
+def test_what_is_held_beside_the_attempt_that_counts_wants_attention(other: Intent) -> None:
+    held = intent(1, state=IntentState.REQUIRES_CAPTURE, capturable_minor=AMOUNT)
+    before = conclude(START, [held], [])
+
+    after = conclude(before, [held, other], [])
+    released = conclude(after, [replace(one, capturable_minor=0) for one in (held, other)], [])
+
+    assert before.attention is None
+    assert after.attention is not None
+    assert after.attention.reason == "SURPLUS"
+    assert f"{AMOUNT} minor units are held" in after.attention.detail
+    assert released.attention is None
 
 
 def test_giving_surplus_back_is_no_refund_of_the_payment() -> None:

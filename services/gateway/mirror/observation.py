@@ -63,6 +63,7 @@ def conclude(
     given_back = {state: refunded_minor(refunds, counting.attempt, state) for state in ON_ITS_WAY}
     surplus_minor = sum(_left_minor(intent, refunds) for intent in made if intent is not counting)
     held_minor = counting.captured_minor + counting.capturable_minor
+    held_beside_minor = sum(intent.capturable_minor for intent in made if intent is not counting)
     last_error = None if counting.state == IntentState.SUCCEEDED else counting.error
     after = Observation(
         payment_id=before.payment_id,
@@ -83,7 +84,7 @@ def conclude(
         ),
         last_error=last_error,
         method=counting.method,
-        attention=combined(_concerns(made, refunds, surplus_minor)),
+        attention=combined(_concerns(made, refunds, surplus_minor=surplus_minor, held_beside_minor=held_beside_minor)),
         decline_count=sum(intent.decline_count for intent in made),
         attempt_kind=counting.kind,
         is_setup=counting.is_setup,
@@ -118,7 +119,9 @@ def left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
     return max(0, _left_minor(intent, refunds) - refunded_minor(refunds, intent.attempt, RefundState.PENDING))
 
 
-def _concerns(intents: Sequence[Intent], refunds: Sequence[Refund], surplus_minor: int) -> Iterator[Attention]:
+def _concerns(
+    intents: Sequence[Intent], refunds: Sequence[Refund], *, surplus_minor: int, held_beside_minor: int
+) -> Iterator[Attention]:
     """Yield everything that needs an operator."""
     for intent in intents:
         for dispute in intent.disputes:
@@ -138,6 +141,9 @@ def _concerns(intents: Sequence[Intent], refunds: Sequence[Refund], surplus_mino
         yield Attention(reason=AttentionReason.REFUND_FAILED, detail=detail)
     if surplus_minor > 0:
         detail = f"{surplus_minor} minor units were taken on another attempt."
+        yield Attention(reason=AttentionReason.SURPLUS, detail=detail)
+    if held_beside_minor > 0:
+        detail = f"{held_beside_minor} minor units are held on another attempt; release them at Stripe."
         yield Attention(reason=AttentionReason.SURPLUS, detail=detail)
 
 
