@@ -626,6 +626,16 @@ async def test_a_page_that_stripe_refuses_for_good_leaves_an_attempt_that_is_ove
     assert again.observation.attempt == 2
 
 
+async def test_a_page_that_stripe_does_not_end_is_open_still(pages: Pages, stripe: SandboxControl) -> None:
+    payment_id = (await pages.opened()).observation.payment_id
+    await stripe.fault("invalid", route="POST /v1/checkout/sessions/{session}/expire", stored=True, code="odd")
+
+    said = await refused(pages.expire(payment_id))
+
+    assert said[:2] == (StatusCode.FAILED_PRECONDITION, "STRIPE_REFUSED")
+    assert (await pages.got(payment_id)).state == checkout_pb2.CheckoutSession.STATE_OPEN
+
+
 async def test_a_page_is_not_asked_for_too_late(pages: Pages, clock: Clock) -> None:
     late = Timestamp(seconds=int((clock.now() - timedelta(seconds=5)).timestamp()))
 

@@ -372,6 +372,16 @@ async def test_a_charge_that_the_platform_refuses_is_put_off_and_an_operator_see
     assert state_of(await journeys.payment(payment_id)) == "SUCCEEDED"
 
 
+async def test_what_the_platform_refuses_is_not_attached_and_stays_free(world: World, journeys: Journeys) -> None:
+    platform, booked = Platform(), booking()
+    async with checked(world, platform) as stub:
+        payment_id = (await stub.StartPayment(start())).session.payment.payment_id
+        platform.answer = booking_check_pb2.CheckPayableResponse(booking_id=booked)
+        assert (await refused(stub.AttachBooking(attach(payment_id, booked)))).reason == "BOOKING_NOT_PAYABLE"
+    assert (await journeys.plan(payment_id)).booking_ids == []
+    assert await journeys.started(booking_ids=[booked])
+
+
 async def test_a_silent_platform_lets_nothing_through(world: World) -> None:
     platform, asked = Platform(), start(booking_ids=[booking()])
     platform.is_silent = True
