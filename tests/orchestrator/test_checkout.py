@@ -386,6 +386,7 @@ async def test_a_change_over_that_died(collection: Any, replica: Orchestrator, j
         assert set((await journeys.states(payment_id))[1:]) == {OPENED[-1]}, life.place
 
 
+@pytest.mark.soak
 async def test_who_changes_over_after_a_change_that_died_never_has_two_attempts_open(
     replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:
