@@ -44,7 +44,8 @@ def archived(folder: Path) -> Commit:
         raise ToolFailed(f"{ROOT} is no checkout: an image is made from a commit.")
     archive = subprocess.run([*git, "archive", "HEAD"], capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+        files.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 was the first to have it
+        files.extractall(folder)  # noqa: S202 of a commit of ours
     return Commit(
         id=run([*git, "rev-parse", "HEAD"]).strip(),
         committed=run([*git, "show", "--no-patch", "--format=%cI", "HEAD"]).strip(),
