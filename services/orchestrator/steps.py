@@ -266,7 +266,10 @@ class Steps:
         Raises `DependencyUnavailable` when the intent can still be cancelled, and is not.
         """
         plan, point = work.plan, cancel_outcome.lower()
-        plan.cancel_outcome = State.SUCCEEDED if plan.latest_snapshot.amounts.captured_minor else cancel_outcome
+        if not _keeps_a_part(plan):
+            plan.cancel_outcome = cancel_outcome
+        else:
+            plan.cancel_outcome = State.SUCCEEDED
         await work.save(f"{point}.begin", request=request)
         fact = f"step:{point}:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
         request_id = str(derived_id(plan.payment_id, fact))
@@ -286,3 +289,9 @@ class Steps:
                 plan.cancel_outcome = None
         if plan.latest_snapshot.is_cancelable:
             raise PeerUnavailable(dependency="gateway")
+
+
+def _keeps_a_part(plan: Plan) -> bool:
+    """Whether a cancel releases what is left of a hold: of what was paid otherwise nothing is let go by it."""
+    is_held = plan.latest_snapshot.collection is State.AUTHORIZED or plan.cancel_outcome is State.SUCCEEDED
+    return is_held and plan.latest_snapshot.amounts.captured_minor > 0

@@ -16,6 +16,7 @@ from tests.orchestrator.samples import (
     DECLINED,
     OPENED,
     TOTAL_MINOR,
+    VISA,
     Clock,
     cancel,
     new_id,
@@ -186,3 +187,20 @@ async def test_a_delivery_whose_sweep_died(replica: Orchestrator, journeys: Jour
         await replica.sweep()
         assert await journeys.states(payment_id) == [*OPENED, "SUCCEEDED"], life.place
         assert (await journeys.payment(payment_id)).snapshot.amounts.captured_minor == TOTAL_MINOR, life.place
+
+
+async def test_a_cancel_that_died_and_met_a_payer_who_had_paid_is_refused(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    for life in lives():
+        session = (await orchestrator.StartPayment(start())).session
+        payment_id = session.payment.payment_id
+        await journeys.stripe.browser_confirm(session.client_secret, payment_method=VISA)
+        asked = cancel(payment_id)
+        async with mortal_orchestrator(replica, life) as (parts, _):
+            with suppress(Refusal):
+                await ask(parts, asked)
+        await journeys.deliver(await journeys.synced(payment_id))
+        await replica.sweep()
+        refusal = await refused(orchestrator.CancelPayment(asked))
+        assert (refusal.reason, refusal.metadata["state"]) == ("PAYMENT_STATE", "SUCCEEDED"), life.place
