@@ -221,14 +221,39 @@ class SandboxControl:
         return await self.post(f"/intents/{intent_id}/refund", **params)
 
     async def dispute(
-        self, intent_id: str, *, amount: int | None = None, reason: str = "fraudulent", inquiry: bool = False
+        self,
+        intent_id: str,
+        *,
+        amount: int | None = None,
+        reason: str | None = None,
+        inquiry: bool = False,
+        **terms: int,
     ) -> dict[str, Any]:
-        """Let the payer's bank dispute an intent's charge, or only ask about it (`inquiry`); returns the dispute."""
-        return await self.post(f"/intents/{intent_id}/dispute", amount=amount, reason=reason, inquiry=inquiry)
+        """Let the payer's bank dispute an intent's charge, or only ask about it (`inquiry`); returns the dispute.
 
-    async def move_dispute(self, dispute_id: str, status: str) -> dict[str, Any]:
-        """Take a dispute to its next status: `under_review`, `won`, `lost`, …; returns the dispute."""
-        return await self.post(f"/disputes/{dispute_id}", status=status)
+        `terms` are what it costs, `fee` (minor units) and `returns_fee` (when it is won), `moves_later` for money that
+        follows its event, and `due_in_s`.
+        """
+        return await self.post(f"/intents/{intent_id}/dispute", amount=amount, reason=reason, inquiry=inquiry, **terms)
+
+    async def move_dispute(self, dispute_id: str, status: str, *, reinstated: int | None = None) -> dict[str, Any]:
+        """Take a dispute to its next status: `under_review`, `won`, `lost`, …; returns the dispute.
+
+        `reinstated` gives a part back, in minor units, of one that is lost or prevented.
+        """
+        return await self.post(f"/disputes/{dispute_id}", status=status, reinstated=reinstated)
+
+    async def warn_of_fraud(self, intent_id: str, **given: str) -> dict[str, Any]:
+        """Let the card's issuer warn of an intent's charge (`fraud_type`); returns the early fraud warning."""
+        return await self.post(f"/intents/{intent_id}/fraud_warning", **given)
+
+    async def open_review(self, intent_id: str, *, reason: str = "rule") -> dict[str, Any]:
+        """Put an intent's payment under review, by a `rule` or `manual`; returns the review."""
+        return await self.post(f"/intents/{intent_id}/review", reason=reason)
+
+    async def close_review(self, review_id: str, *, reason: str = "approved") -> dict[str, Any]:
+        """Close a review as from the dashboard, for one of Stripe's reasons; returns it."""
+        return await self.post(f"/reviews/{review_id}/close", reason=reason)
 
     async def enable_account(self, account_id: str, *, enabled: bool) -> dict[str, Any]:
         """Let a connected account take payments, or stop it."""

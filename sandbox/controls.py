@@ -22,6 +22,7 @@ from sandbox import (
     hooks,
     lifecycle,
     methods,
+    radar,
     refunds,
     sessions,
     settlement,
@@ -72,6 +73,9 @@ class Controls:
             ("POST", "/intents/{id}/lapse", self.lapse),
             ("POST", "/intents/{id}/refund", self.refund),
             ("POST", "/intents/{id}/dispute", self.dispute),
+            ("POST", "/intents/{id}/fraud_warning", self.warn),
+            ("POST", "/intents/{id}/review", self.review),
+            ("POST", "/reviews/{id}/close", self.close_review),
             ("POST", "/sessions/{id}/expire", self.expire_session),
             ("POST", "/disputes/{id}", self.move_dispute),
             ("POST", "/accounts/{id}", self.account),
@@ -229,9 +233,23 @@ class Controls:
         return refunds.create(world, given | {"payment_intent": intent_id})
 
     async def dispute(self, request: Request, given: dict[str, Any]) -> Any:
-        """Let the payer's bank contest the charge of an intent: `amount`, `reason`, `inquiry`."""
-        _, world, intent = self._intent(request)
-        return disputes.open_dispute(world, world.get("charge", intent["latest_charge"] or ""), **given)
+        """Let the payer's bank contest the charge of an intent, by the terms of `disputes.open_dispute`."""
+        world, charge = self._charge(request)
+        return disputes.open_dispute(world, charge, **given)
+
+    async def warn(self, request: Request, given: dict[str, Any]) -> Any:
+        """Let the issuer warn of fraud: `fraud_type`."""
+        world, charge = self._charge(request)
+        return radar.warn(world, charge, **given)
+
+    async def review(self, request: Request, given: dict[str, Any]) -> Any:
+        """Put an intent's payment under review: `reason`."""
+        world, charge = self._charge(request)
+        return radar.open_review(world, charge, **given)
+
+    async def close_review(self, request: Request, given: dict[str, Any]) -> Any:
+        world, review = self._sandbox.locate(request.path_params["id"])
+        return radar.close_review(world, review, reason=str(given["reason"]))
 
     async def expire_session(self, request: Request, given: dict[str, Any]) -> Any:
         """Let an open Checkout Session expire by itself, as when its time is over."""
@@ -240,7 +258,7 @@ class Controls:
 
     async def move_dispute(self, request: Request, given: dict[str, Any]) -> Any:
         world, dispute = self._sandbox.locate(request.path_params["id"])
-        return disputes.move(world, dispute, status=str(given["status"]))
+        return disputes.move(world, dispute, **given)
 
     async def account(self, request: Request, given: dict[str, Any]) -> Any:
         world, account = self._sandbox.locate(request.path_params["id"])
@@ -281,6 +299,10 @@ class Controls:
         if method["object"] != "payment_method":
             raise ApiError(f"{method['id']} is not a payment method.", status=404)
         return world, method
+
+    def _charge(self, request: Request) -> tuple[World, Object]:
+        _, world, intent = self._intent(request)
+        return world, world.get("charge", intent["latest_charge"] or "")
 
     def _intent(self, request: Request) -> tuple[str, World, Object]:
         intent_id = request.path_params["id"]

@@ -30,11 +30,13 @@ SERVICES = (
     "_payment_intent_service",
     "_payment_method_service",
     "_refund_service",
+    "_review_service",
     "_setup_intent_service",
     "_transfer_service",
     "_webhook_endpoint_service",
     "checkout/_session_line_item_service",
     "checkout/_session_service",
+    "radar/_early_fraud_warning_service",
 )
 RESOURCES = {
     "Account": "_account",
@@ -44,6 +46,7 @@ RESOURCES = {
     "Charge": "_charge",
     "Customer": "_customer",
     "Dispute": "_dispute",
+    "EarlyFraudWarning": "radar/_early_fraud_warning",
     "ErrorObject": "_error_object",
     "Event": "_event",
     "LineItem": "_line_item",
@@ -52,6 +55,7 @@ RESOURCES = {
     "PaymentMethod": "_payment_method",
     "Price": "_price",
     "Refund": "_refund",
+    "Review": "_review",
     "SetupIntent": "_setup_intent",
     "Session": "checkout/_session",  # the only one of that name that a modelled resource refers to
     "Transfer": "_transfer",

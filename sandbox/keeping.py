@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox import checkout, debits, holds, hooks, outcomes, refunds, settlement
+from sandbox import checkout, debits, disputes, holds, hooks, outcomes, refunds, settlement
 from sandbox.banks import TEST_METHODS
 from sandbox.state import Sandbox
 from sandbox.world import World
@@ -111,6 +111,7 @@ def dump(world: World) -> dict[str, Any]:
         "intent_data": world.intent_data,
         "declining": world.declining,
         "split_by_capture": world.split_by_capture,
+        "dispute_terms": world.dispute_terms,
         "mandates": world.mandates,
         "secrets": world.secrets,
         "configured": sorted(world.configured),
@@ -132,6 +133,7 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
     world.intent_data.update(kept["intent_data"])
     world.declining.update(kept["declining"])
     world.split_by_capture.update(kept["split_by_capture"])
+    world.dispute_terms.update(kept["dispute_terms"])
     world.mandates.update(kept["mandates"])
     world.secrets.update({endpoint_id: tuple(secrets) for endpoint_id, secrets in kept["secrets"].items()})
     world.configured.update(kept["configured"])
@@ -155,3 +157,5 @@ def _take_up(world: World) -> None:
         outcomes.take_up(world, charge)
     for refund in world.all("refund"):
         refunds.take_up(world, refund)
+    for dispute in world.all("dispute"):
+        disputes.take_up(world, dispute)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sandbox import checkout, hooks
+from sandbox import checkout, hooks, radar
 from sandbox.clock import Agenda, Clock
 from sandbox.delivery import Delivery
 from sandbox.errors import ApiError, missing
@@ -159,7 +159,7 @@ class Sandbox:
             base_url=lambda: self.base_url,
             publish=self._publish,
         )
-        world.followers += [checkout.follow, self._follow]
+        world.followers += [checkout.follow, radar.follow, self._follow]
         return Account(world=world, keys=IdempotencyKeys(self.clock))
 
     def _follow(self, _world: World, _event_type: str, _obj: Object) -> None:

@@ -30,7 +30,9 @@ _PREFIX = {
     "payment_method": "pm",
     "price": "price",
     "product": "prod",
+    "radar.early_fraud_warning": "issfr",
     "refund": "re",
+    "review": "prv",
     "setup_intent": "seti",
     "transfer": "tr",
     "transfer_reversal": "trr",
@@ -78,6 +80,7 @@ class World:
         self.cards: dict[str, Card] = {}  # payment method id → the test card behind it
         self.declining: dict[str, Object] = {}  # payment method id → the refusals ordered for it
         self.split_by_capture: dict[str, list[str]] = {}  # charge id → what each capture has to say of its split
+        self.dispute_terms: dict[str, Object] = {}  # dispute id → its fee, and money that is still to move
         self.mandates: dict[str, str] = {}  # payment method id → its mandate
         self.set_up: set[str] = set()  # payment methods authenticated for off-session use
         self.used_up: set[str] = set()  # payment methods charged once without a customer

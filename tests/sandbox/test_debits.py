@@ -209,12 +209,3 @@ async def test_twint_is_confirmed_on_a_page_of_its_own(
     if status == "unpaid":
         await control.finish_debit(after.payment_intent.id)
         assert (await v1.checkout.sessions.retrieve_async(session.id)).payment_status == "paid"
-
-
-async def test_a_debit_can_be_disputed(v1: Api, control: SandboxControl) -> None:
-    intent = await debited(v1)
-    await control.finish_debit(intent.id)
-
-    dispute = await control.dispute(intent.id)
-
-    assert (dispute["payment_method_details"], dispute["status"]) == (None, "needs_response")

@@ -82,6 +82,11 @@ async def test_what_was_due_later_is_still_due_by_the_same_clock(settings: Setti
         failing = await paid(v1, card="pm_card_refundFail")
         unsound = await v1.refunds.create_async({"payment_intent": failing.id})
         contested = await paid(v1, card="pm_card_createDispute")
+        late = await control.dispute((await paid(v1)).id, moves_later=True)
+        answered = await control.dispute((await paid(v1)).id, returns_fee=True)
+        won = {"uncategorized_text": "winning_evidence"}
+        await v1.disputes.update_async(answered["id"], {"evidence": won, "submit": True})
+        unanswered = await control.dispute((await paid(v1)).id)
         unsettled = await paid(v1)
 
     async with _run(settings) as (v1, control):
@@ -93,7 +98,11 @@ async def test_what_was_due_later_is_still_due_by_the_same_clock(settings: Setti
         assert (await v1.charges.retrieve_async(unsettled.latest_charge.id)).balance_transaction is not None
         await control.advance(DAY_S + 1)
         assert (await v1.checkout.sessions.retrieve_async(session.id)).status == "expired"
+        assert [entry.net for entry in (await v1.disputes.retrieve_async(late["id"])).balance_transactions] == [-11_500]
+        answered = await v1.disputes.retrieve_async(answered["id"])
+        assert (answered.status, sum(entry.net for entry in answered.balance_transactions)) == ("won", 0)
         await control.advance(6 * DAY_S)
+        assert (await v1.disputes.retrieve_async(unanswered["id"])).status == "lost"
         assert (await v1.payment_intents.retrieve_async(debit.id)).status == "succeeded"
         assert (await v1.payment_intents.retrieve_async(held.id)).status == "canceled"
 

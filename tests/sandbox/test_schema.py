@@ -116,12 +116,13 @@ def test_our_checker_misses_what_jsonschema_misses(name: str) -> None:
     assert bool(ours) == bool(_by_jsonschema("TransferReversal", value))
 
 
+WITHOUT_SAMPLE = {"radar.early_fraud_warning"}
 OLDER_THAN_THE_CLIENT = {"dispute": [".evidence_details.submission_method: missing"]}
 """What Stripe's sample objects lack of what its client has by now."""
 
 
 @pytest.mark.skipif(_REFERENCE is None, reason="BATZEN_STRIPE_REFERENCE does not name Stripe's own sample objects")
-@pytest.mark.parametrize("name", sorted(RESOURCE_OF))
+@pytest.mark.parametrize("name", sorted(RESOURCE_OF.keys() - WITHOUT_SAMPLE))
 def test_stripes_own_samples_conform(name: str) -> None:
     sample = json.loads((Path(str(_REFERENCE)) / "fixtures.json").read_text())["resources"][name]
 
