@@ -23,7 +23,8 @@ from services.gateway.checkout.addresses import PageAddresses
 from services.gateway.checkout.create import CreateSession
 from services.gateway.customers.changes import CustomerChanges
 from services.gateway.customers.operations import Customers
-from services.gateway.dead_letters import DeadLetters
+from services.gateway.dead_letters.listing import DeadLetterList
+from services.gateway.dead_letters.replays import Replays
 from services.gateway.deliveries.outbox import Deliveries
 from services.gateway.intents.cancel import CancelIntent
 from services.gateway.intents.capture import CaptureIntent
@@ -217,7 +218,7 @@ async def gateway_parts(
                 refunds=RefundServicer(payments=store, calls=calls, tenant_id=tenant_id),
                 sellers=SellerServicer(sellers=sellers, tenant_id=tenant_id),  # type: ignore[abstract]  # as above
             ),
-            ops=GatewayOpsServicer(DeadLetters(held, work, clock=clock)),  # type: ignore[abstract]  # as above
+            ops=GatewayOpsServicer(DeadLetterList(held, work), Replays(held, work, clock=clock)),  # type: ignore[abstract]  # as above
             calls=calls,
             call_store=call_store,
             provider=provider,

@@ -38,6 +38,11 @@ def encodable(text: str) -> str:
     return text
 
 
+def without_addresses(text: str) -> str:
+    """Return `text` with `…@…` in the place of each e-mail address."""
+    return _ADDRESS.sub("…@…", text) if "@" in text else text
+
+
 def storable_json(body: bytes) -> bytes:
     """Return JSON in which nothing stands escaped that cannot be stored once it is read; other bytes stay as they are.
 
@@ -46,6 +51,8 @@ def storable_json(body: bytes) -> bytes:
     return _ESCAPE.sub(_storable_escape, body) if _UNSTORABLE.search(body) else body
 
 
+_ADDRESS: Final = re.compile(r"[^\s@\"'`<>()\[\]{},;:=/?&\\]+@[^\s@\"'`<>()\[\]{},;:=/?&\\]+")
+"""As it may stand in a sentence, in JSON or in a query; what is between quotes or brackets alone."""
 _PAIR: Final = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 """What may be one: also where the backslash is itself escaped, and where it begins a whole pair."""

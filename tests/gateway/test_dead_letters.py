@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
 
 from batzen.gateway.v1 import ops_pb2 as pb
@@ -15,8 +17,8 @@ from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from services.gateway import dead_letters
-from services.gateway.servicers.ops import KINDS
+from services.gateway.dead_letters import listing, replays
+from services.gateway.wire.dead_letters import KINDS
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
 from tests.gateway.conftest import Gateway, Sink
@@ -39,9 +41,9 @@ async def owner(database: ServiceDatabase) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def letters(ops: GatewayOpsServiceStub) -> dict[str, pb.DeadLetter]:
+async def letters(ops: GatewayOpsServiceStub, **fields: Any) -> dict[str, pb.DeadLetter]:
     found: dict[str, pb.DeadLetter] = {}
-    request = pb.ListDeadLettersRequest(page_size=2)
+    request = pb.ListDeadLettersRequest(page_size=2, **fields)
     while True:
         page = await ops.ListDeadLetters(request)
         found |= {letter.dead_letter_id: letter for letter in page.dead_letters}
@@ -61,22 +63,32 @@ async def dead_event(replica: Gateway, owner: asyncpg.Connection, claim: str) ->
     async with receiving(replica.parts.inbox, clock=replica.parts.clock) as sender:
         event = event_of(intent, "payment_intent.succeeded", at=replica.parts.clock.now())
         assert await sender.send(event) == "ACCEPTED"
-    # As if it had waited for its payment, and its last but one try had been.
+    await given_up(owner, intent["id"])
+    return str(intent["id"])
+
+
+async def given_up(owner: asyncpg.Connection, subject: str) -> None:
+    """Have the last try of the events of a subject made, as if they had waited for its payment until now."""
     # In one statement and while nobody works on it, or the engine counts a try of its own on top.
     await eventually(
         lambda: owner.fetchval(
             """WITH run AS (
                    UPDATE event_runs SET failures = 11, due_time = now() - interval '1 s'
-                   WHERE subject = $1 AND held_until = '-infinity' RETURNING subject)
+                   WHERE subject = $1 AND held_until = '-infinity' AND due_time IS NOT NULL RETURNING subject)
                UPDATE events SET receive_time = receive_time - interval '11 minutes' FROM run
-               WHERE events.subject = run.subject RETURNING true""",
-            intent["id"],
+               WHERE events.subject = run.subject AND state = 'WAITING' RETURNING true""",
+            subject,
         )
     )
-    await eventually(
-        lambda: owner.fetchval("SELECT dead_time IS NOT NULL FROM event_runs WHERE subject = $1", intent["id"])
-    )
-    return str(intent["id"])
+    await eventually(lambda: owner.fetchval("SELECT dead_time IS NOT NULL FROM event_runs WHERE subject = $1", subject))
+
+
+async def state_of(owner: asyncpg.Connection, event_id: str) -> str:
+    return str(await owner.fetchval("SELECT state FROM events WHERE event_id = $1", event_id))
+
+
+async def is_done(owner: asyncpg.Connection, event_id: str) -> bool:
+    return await state_of(owner, event_id) == "DONE"
 
 
 @pytest.mark.parametrize("claim", ["pay_of_somebody", "pay\0nul", "half \ud83d of a pair", "long" * 5_000])
@@ -102,6 +114,124 @@ async def test_an_event_that_can_never_be_applied_is_listed_alone_and_stops_no_o
     assert (letter.kind, letter.attempt_count) == (pb.DeadLetter.KIND_WEBHOOK_EVENT, 12)
     assert letter.subject_type == "payment_intent.succeeded"
     assert letter.last_error.startswith("PaymentUnknown: ")
+
+
+async def test_an_event_that_always_fails_is_left_alone_by_those_of_the_same_subject(  # noqa: PLR0917 fixtures
+    replica: Gateway,
+    ops: GatewayOpsServiceStub,
+    owner: asyncpg.Connection,
+    payments: Payments,
+    stripe: SandboxControl,
+    delivered: Sink,
+) -> None:
+    payment_id = await payments.created()
+    intent_id = await payments.intent_id(payment_id)
+    now = replica.parts.clock.now()
+    poison = event_of(  # of a warning of fraud that has no id
+        {"object": "radar.early_fraud_warning", "payment_intent": intent_id, "actionable": True},
+        "radar.early_fraud_warning.created",
+        at=now,
+    )
+    async with receiving(replica.parts.inbox, clock=replica.parts.clock) as sender:
+        assert await sender.send(poison) == "ACCEPTED"
+        paid = await stripe.succeed(intent_id)
+        good = event_of(paid, "payment_intent.succeeded", at=now)
+        await sender.send(good)
+        await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)
+        assert await state_of(owner, good["id"]) == "DONE"
+        await given_up(owner, intent_id)
+        late = event_of(await stripe.refund(intent_id, amount=100), "refund.created", at=now)
+        await sender.send(late)
+        await delivered.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 100)
+        await eventually(lambda: is_done(owner, late["id"]))
+    assert await state_of(owner, poison["id"]) == "WAITING"
+    await given_up(owner, intent_id)
+    letter = (await letters(ops))[f"events/{intent_id}"]
+    assert (letter.payment_id, letter.subject_id, letter.subject_type) == (payment_id, poison["id"], poison["type"])
+    assert {one.error_class for one in letter.tries} == {"KeyError"}
+
+
+async def test_each_try_and_the_payload_where_asked_for_are_shown_and_never_logged(
+    replica: Gateway, ops: GatewayOpsServiceStub, owner: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    subject = await dead_event(replica, owner, claim := new_id("pay"))
+
+    without = (await letters(ops))[f"events/{subject}"]
+    with_payload = (await letters(ops, with_payload=True))[f"events/{subject}"]
+
+    (payload,) = with_payload.payloads
+    assert not without.payloads
+    assert json.loads(payload.body)["data"]["object"]["metadata"]["payment_id"] == claim
+    assert payload.subject_id == with_payload.subject_id
+    assert (without.tries[-1].error_class, claim in without.tries[-1].error) == ("PaymentUnknown", True)
+    shown = [record for record in caplog.records if record.getMessage() == "payloads of dead letters are shown"]
+    assert any(without.dead_letter_id in record.fields["ids"] for record in shown)  # type: ignore[attr-defined]
+    assert not any('"metadata"' in record.getMessage() for record in caplog.records)
+
+
+async def test_what_does_not_fit_a_page_is_counted(
+    replica: Gateway, ops: GatewayOpsServiceStub, owner: asyncpg.Connection
+) -> None:
+    subject = await dead_event(replica, owner, new_id("pay"))
+    await owner.execute(
+        """INSERT INTO events (tenant_id, event_id, type, subject, body, state, create_time, receive_time)
+           SELECT tenant_id, event_id || n, type, subject, decode(repeat('20', 100000), 'hex'), state, create_time,
+               receive_time + interval '1 s'
+           FROM events, generate_series(1, 70) n WHERE subject = $1""",
+        subject,
+    )
+    letter = (await letters(ops, with_payload=True))[f"events/{subject}"]
+
+    assert 1 < len(letter.payloads) <= listing.PAYLOAD_BYTES_MAX // 100_000 + 1
+    assert len(letter.payloads) + letter.payloads_left_out_count == 71
+
+
+async def test_a_filter_narrows_the_list_and_its_pages_are_of_it_alone(
+    replica: Gateway, ops: GatewayOpsServiceStub, owner: asyncpg.Connection
+) -> None:
+    claim = new_id("pay")
+    ids = {f"events/{await dead_event(replica, owner, claim)}" for _ in range(3)}
+    matching = pb.DeadLetterFilter(
+        kinds=[pb.DeadLetter.KIND_WEBHOOK_EVENT], subject_types=["payment_intent.succeeded"], error=f"Claims {claim}"
+    )
+
+    assert set(await letters(ops, filter=matching)) == ids
+    for nothing in (
+        pb.DeadLetterFilter(error=claim, kinds=[pb.DeadLetter.KIND_DELIVERY]),
+        pb.DeadLetterFilter(error=claim, subject_types=["payment_intent.canceled"]),
+        pb.DeadLetterFilter(error=claim, hold_before_time=Timestamp(seconds=1)),
+    ):
+        assert await letters(ops, filter=nothing) == {}
+    token = (await ops.ListDeadLetters(pb.ListDeadLettersRequest(page_size=1, filter=matching))).next_page_token
+    other = pb.ListDeadLettersRequest(page_size=1, page_token=token)
+    assert token
+    assert await refusal(ops.ListDeadLetters(other)) == (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+
+
+async def test_what_a_filter_finds_is_replayed_up_to_a_limit_and_more_is_hinted_at(
+    replica: Gateway, ops: GatewayOpsServiceStub, owner: asyncpg.Connection
+) -> None:
+    claim = new_id("pay")
+    oldest, second, last = [await dead_event(replica, owner, claim) for _ in range(3)]
+    await owner.execute("DELETE FROM events WHERE subject = $1", oldest)  # nothing is left to be done for it
+    now = Timestamp()
+    now.FromDatetime(await owner.fetchval("SELECT now()"))
+    request = replay_request(filter=pb.DeadLetterFilter(error=claim, hold_before_time=now), limit=2)
+
+    answer = await ops.ReplayDeadLetters(request)
+
+    assert [(one.dead_letter_id, one.succeeded) for one in answer.outcomes] == [
+        (f"events/{oldest}", True),
+        (f"events/{second}", False),
+    ]
+    assert answer.more_waiting
+    assert await ops.ReplayDeadLetters(request) == answer
+    request.request_id = new_request_id()
+    rest = await ops.ReplayDeadLetters(request)
+    assert ([one.dead_letter_id for one in rest.outcomes], rest.more_waiting) == ([f"events/{last}"], False)
+    request.request_id = new_request_id()
+    assert not (await ops.ReplayDeadLetters(request)).outcomes
 
 
 async def test_a_replay_says_what_came_of_each_and_is_answered_once(
@@ -221,7 +351,18 @@ async def test_one_tenants_dead_letters_are_not_anothers(replica: Gateway, owner
         ({"actor_id": ""}, "actor_id"),
         ({"dead_letter_ids": []}, "dead_letter_ids"),
         ({"dead_letter_ids": ["events/a", "events/a"]}, "dead_letter_ids"),
-        ({"dead_letter_ids": [f"events/{n}" for n in range(dead_letters.REPLAYED_AT_ONCE_MAX + 1)]}, "dead_letter_ids"),
+        ({"limit": 5}, "limit"),
+        ({"filter": pb.DeadLetterFilter()}, "filter"),
+        ({"dead_letter_ids": [], "filter": pb.DeadLetterFilter(), "limit": -1}, "limit"),
+        ({"dead_letter_ids": [], "filter": pb.DeadLetterFilter(), "limit": 101}, "limit"),
+        ({"dead_letter_ids": [], "filter": pb.DeadLetterFilter(kinds=[0])}, "filter.kinds[0]"),
+        ({"dead_letter_ids": [], "filter": pb.DeadLetterFilter(subject_types=["x"] * 51)}, "filter.subject_types"),
+        ({"dead_letter_ids": [], "filter": pb.DeadLetterFilter(error="x" * 201)}, "filter.error"),
+        (
+            {"dead_letter_ids": [], "filter": pb.DeadLetterFilter(hold_before_time=Timestamp(seconds=2**62))},
+            "filter.hold_before_time",
+        ),
+        ({"dead_letter_ids": [f"events/{n}" for n in range(replays.REPLAYED_AT_ONCE_MAX + 1)]}, "dead_letter_ids"),
     ],
 )
 async def test_a_replay_names_what_is_wrong_with_it(
@@ -235,6 +376,11 @@ async def test_a_replay_names_what_is_wrong_with_it(
 async def test_a_page_token_of_nobody_is_refused(ops: GatewayOpsServiceStub, token: str) -> None:
     listing = ops.ListDeadLetters(pb.ListDeadLettersRequest(page_token=token))
     assert await refusal(listing) == (StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+
+
+async def test_a_page_with_payloads_is_short(ops: GatewayOpsServiceStub) -> None:
+    listing_ = ops.ListDeadLetters(pb.ListDeadLettersRequest(page_size=21, with_payload=True))
+    assert (await refused(listing_))[2] == "page_size"
 
 
 def test_every_kind_of_work_that_may_be_given_up_has_a_name_in_the_contract(replica: Gateway) -> None:

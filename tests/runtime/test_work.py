@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -23,7 +23,7 @@ from services.runtime.process.clock import Clock
 from services.runtime.work import dead_letters as letters
 from services.runtime.work import statements
 from services.runtime.work.engine import Engine
-from services.runtime.work.kinds import SLOTS, Backoff, RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.runtime.work.kinds import SLOTS, Backoff, RetryLater, RetryPolicy, Work, WorkClass, WorkKind, problem_of
 from tests.conftest import Databases
 from tests.eventually import eventually
 from tests.runtime.spans import id_of, parent_of, recorded, trace_of
@@ -43,6 +43,7 @@ CREATE TABLE errands (
     lapses     integer     NOT NULL DEFAULT 0,
     problem    text,
     dead_time  timestamptz,
+    failed_tries jsonb     NOT NULL DEFAULT '[]',
     trace_context text,
     PRIMARY KEY (tenant_id, name)
 );
@@ -398,6 +399,74 @@ async def test_dead_letters_are_listed_page_by_page(database: ServiceDatabase, a
     assert sorted(letter.key[0] for letter in found) == sorted(f"errand_{n}" for n in range(1, 11))
     assert [letter.dead_time for letter in found] == sorted(letter.dead_time for letter in found)
     assert letters.read_id(found[0].dead_letter_id) == ("errands", found[0].key)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [
+        (letters.Filter(kinds=("errands",)), "abc"),
+        (letters.Filter(kinds=("others",)), ""),
+        (letters.Filter(about=("B", "C")), "bc"),
+        (letters.Filter(dead_before=datetime(2026, 1, 3, tzinfo=UTC)), "ab"),
+        (letters.Filter(problem="valueerror"), "ac"),
+        (letters.Filter(problem="%"), "c"),
+        (letters.Filter(problem="ValueError", about=("C",), dead_before=datetime(2026, 1, 3, tzinfo=UTC)), ""),
+    ],
+)
+async def test_dead_letters_are_found_by_kind_by_what_they_are_about_by_age_and_by_what_went_wrong(
+    database: ServiceDatabase, admin: asyncpg.Connection, chosen: letters.Filter, names: str
+) -> None:
+    await admin.execute(
+        """INSERT INTO errands (tenant_id, name, dead_time, problem) VALUES
+           ('main', 'a', '2026-01-01Z', 'ValueError: no'), ('main', 'b', '2026-01-02Z', 'KeyError: no'),
+           ('main', 'c', '2026-01-03Z', 'ValueError: 100 %')"""
+    )
+    kind = replace(errands(Diary()), about="upper(w.name)")
+    async with engine_on(database.runtime_url, kind) as (_, held):
+        found = await letters.dead_letters(held, [kind], tenant_id="main", after=None, limit=9, chosen=chosen)
+    assert "".join(letter.key[0] for letter in found) == names
+
+
+async def test_each_try_that_failed_is_kept_also_over_a_replay_until_it_goes_through(
+    database: ServiceDatabase, admin: asyncpg.Connection
+) -> None:
+    tries = itertools.count(1)
+
+    async def fail(_: Work) -> None:
+        if (number := next(tries)) <= statements.TRIES_KEPT_MAX + 3:
+            raise RuntimeError(f"try {number} of anna@example.com: {'x' * 600}")
+
+    kind = errands(Diary(fail), retry=RetryPolicy(tries_max=1, first_delay=timedelta(0)))
+    await demand(admin, "a")
+    async with engine_on(database.runtime_url, kind) as (engine, held):
+        for _ in range(statements.TRIES_KEPT_MAX + 3):
+            await engine.once()
+            await letters.replay(held, kind, ["a"], tenant_id="main")
+        await admin.execute("UPDATE errands SET dead_time = now()")
+        (letter,) = await letters.dead_letters(held, [kind], tenant_id="main", after=None, limit=9)
+        assert await letters.replay(held, kind, ["a"], tenant_id="main")
+        await engine.once()
+
+    assert [one.problem.partition(": x")[0] for one in letter.tries] == [
+        f"RuntimeError: try {number} of …@…" for number in range(4, statements.TRIES_KEPT_MAX + 4)
+    ]
+    assert {len(one.problem) for one in letter.tries} == {statements.TRY_CHARACTERS_MAX}
+    assert [one.time for one in letter.tries] == sorted(one.time for one in letter.tries)
+    assert await admin.fetchval("SELECT failed_tries = '[]' FROM errands")
+
+
+async def test_what_a_row_keeps_of_a_failure_has_no_value_that_a_database_quotes(admin: asyncpg.Connection) -> None:
+    await admin.execute("INSERT INTO errands (tenant_id, name) VALUES ('main', 'Anna')")
+    for statement, argument in (
+        ("INSERT INTO errands (tenant_id, name) VALUES ('main', $1)", "Anna"),
+        ("SELECT $1::integer", "Anna"),
+    ):
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)) as failure:
+            await admin.execute(statement, argument)
+        problem = problem_of(failure.value)
+        assert "Anna" in str(failure.value)
+        assert "Anna" not in problem
+        assert type(failure.value).__name__ in problem
 
 
 @pytest.mark.parametrize("text", ["", "errands", "errands/", "/a", "errands/\0", "errands//a"])

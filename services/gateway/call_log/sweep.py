@@ -43,6 +43,7 @@ class CallSweep:
             key={"call_id": "uuid"},
             retry=RETRY,
             handler=self.settle,
+            about="w.operation",
         )
 
     async def settle(self, work: Work) -> None:

@@ -84,6 +84,7 @@ class Deliveries:
             key={"payment_id": "text"},
             retry=RETRY,
             handler=self.deliver,
+            about="w.origin",
         )
 
     async def deliver(self, work: Work) -> None:

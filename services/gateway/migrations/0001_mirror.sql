@@ -96,6 +96,7 @@ CREATE TABLE calls (
     lapses       integer     NOT NULL DEFAULT 0,
     problem      text,
     dead_time    timestamptz,
+    failed_tries jsonb       NOT NULL DEFAULT '[]',
     trace_context text,
     create_time  timestamptz NOT NULL,
     -- How often it was begun anew under another key, and when the last time.

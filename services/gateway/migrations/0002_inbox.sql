@@ -35,6 +35,7 @@ CREATE TABLE event_runs (
     lapses       integer     NOT NULL DEFAULT 0,
     problem      text,
     dead_time    timestamptz,
+    failed_tries jsonb       NOT NULL DEFAULT '[]',
     trace_context text,
     CONSTRAINT event_runs_pkey PRIMARY KEY (tenant_id, subject)
 );
@@ -61,6 +62,7 @@ CREATE TABLE deliveries (
     lapses       integer     NOT NULL DEFAULT 0,
     problem      text,
     dead_time    timestamptz,
+    failed_tries jsonb       NOT NULL DEFAULT '[]',
     trace_context text,
     CONSTRAINT deliveries_pkey PRIMARY KEY (tenant_id, payment_id)
 );
@@ -76,6 +78,8 @@ CREATE TABLE replays (
     request_hash bytea       NOT NULL,
     actor_id     text        NOT NULL,
     dead_letter_ids text[]   NOT NULL,
+    -- Chosen by a filter that matched more than these.
+    more_waiting boolean     NOT NULL DEFAULT false,
     -- Null until each of them came to its end, or was given up again.
     outcomes     jsonb,
     create_time  timestamptz NOT NULL,

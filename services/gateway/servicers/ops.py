@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import logging
+from typing import Any
 
 from grpc import aio
 
 from batzen.gateway.v1 import ops_pb2
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceServicer
-from services.errors import FieldInvalid, FieldMissing
-from services.gateway.dead_letters import REPLAYED_AT_ONCE_MAX, DeadLetters
-from services.gateway.wire.responses import timestamp
+from services.gateway.dead_letters.listing import DeadLetterList
+from services.gateway.dead_letters.replays import Replays
+from services.gateway.wire import dead_letters as wire
 from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
 from services.shared import fields
 
-KINDS: Final = {
-    "events": ops_pb2.DeadLetter.KIND_WEBHOOK_EVENT,
-    "deliveries": ops_pb2.DeadLetter.KIND_DELIVERY,
-    "calls": ops_pb2.DeadLetter.KIND_UNSETTLED_CALL,
-}
-"""Kind of due work → its name in the contract."""
-
 Context = aio.ServicerContext[Any, Any]
+
+_logger = logging.getLogger(__name__)
 
 
 class GatewayOpsServicer(GatewayOpsServiceServicer):
     """GatewayOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
-    def __init__(self, dead_letters: DeadLetters) -> None:
+    def __init__(self, dead_letters: DeadLetterList, replays: Replays) -> None:
         self._dead_letters = dead_letters
+        self._replays = replays
 
     async def ListDeadLetters(
         self, request: ops_pb2.ListDeadLettersRequest, context: Context
     ) -> ops_pb2.ListDeadLettersResponse:
         """Return what was given up."""
         page, token = await self._dead_letters.page(
-            call_context.current_tenant(), page_size=request.page_size, page_token=request.page_token
+            call_context.current_tenant(),
+            chosen=wire.listing_filter(request),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            with_payload=request.with_payload,
         )
+        if request.with_payload:
+            shown = {"to": call_context.current_caller().subject, "ids": [one.letter.dead_letter_id for one in page]}
+            _logger.info("payloads of dead letters are shown", extra={"fields": shown})
         return ops_pb2.ListDeadLettersResponse(
-            dead_letters=[
-                ops_pb2.DeadLetter(
-                    dead_letter_id=letter.dead_letter_id,
-                    kind=KINDS.get(letter.kind, ops_pb2.DeadLetter.KIND_UNSPECIFIED),
-                    payment_id=subject.payment_id,
-                    subject_id=subject.subject_id,
-                    subject_type=subject.subject_type,
-                    attempt_count=letter.failures,
-                    last_error=letter.problem,
-                    hold_time=timestamp(letter.dead_time),
-                )
-                for letter, subject in page
-            ],
-            next_page_token=token,
+            dead_letters=[wire.dead_letter(one) for one in page], next_page_token=token
         )
 
     async def ReplayDeadLetters(
@@ -61,23 +52,11 @@ class GatewayOpsServicer(GatewayOpsServiceServicer):
         """Try what was given up again."""
         request_id = fields.request_id(request.request_id)
         actor_id = fields.identifier(request.actor_id, field="actor_id")
-        ids = list(request.dead_letter_ids)
-        if not ids:
-            raise FieldMissing(field="dead_letter_ids")
-        if len(ids) > REPLAYED_AT_ONCE_MAX or len(set(ids)) != len(ids):
-            raise FieldInvalid(field="dead_letter_ids", detail=f"Each once, at most {REPLAYED_AT_ONCE_MAX}.")
-        outcomes = await self._dead_letters.replay(
+        replay = await self._replays.replay(
             call_context.current_tenant(),
-            ids,
+            wire.choice(request),
             request_id=request_id,
             request_hash=request_hash(request),
             actor_id=actor_id,
         )
-        return ops_pb2.ReplayDeadLettersResponse(
-            outcomes=[
-                ops_pb2.ReplayDeadLettersResponse.Outcome(
-                    dead_letter_id=one.dead_letter_id, succeeded=not one.problem, error=one.problem
-                )
-                for one in outcomes
-            ]
-        )
+        return wire.replay_response(replay)

@@ -7,6 +7,9 @@ an event leads to depends on the mirror and not on the event: it may run twice, 
 The events of one subject (an intent, an account) are worked on together: a subject is one row of work, which a new
 event makes due (again). So one reading at Stripe covers all events that waited for it, and none is forgotten. An event
 that shows what the mirror shows is done at once, without work.
+
+One that cannot be applied holds up no other: those of other subjects are rows of their own, and those of the same one
+are applied each by itself then. It alone is left, and is tried again with whatever comes next.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -28,13 +32,13 @@ from services.gateway.sellers.operations import Sellers
 from services.gateway.sync import is_current
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.webhooks import events, statements
-from services.gateway.webhooks.effects import OF_NO_PAYMENT, Effects, Run
+from services.gateway.webhooks.effects import OF_NO_PAYMENT, Effects, PaymentUnknown, Run
 from services.gateway.webhooks.events import Action, Event
 from services.gateway.webhooks.metrics import OLDEST_OF_MAX, UNCOUNTED, WebhookMetrics
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
-from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, problem_of
 
 RETRY: Final = RetryPolicy(tries_max=12, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=1))
 EVENTS_AT_ONCE_MAX: Final = 50
@@ -109,6 +113,7 @@ class Inbox:
             key={"subject": "text"},
             retry=RETRY,
             handler=self.process,
+            about=statements.FIRST_TYPE,
         )
 
     async def receive(self, event: Event, *, body: bytes, tenant_id: str, is_connect: bool, now: datetime) -> Receipt:
@@ -174,10 +179,33 @@ class Inbox:
             except AWAY as error:
                 self._rest(run, error)
                 raise
+            except (RetryLater, PaymentUnknown):
+                raise  # says the same of all of them
+            except Exception:
+                await self._apply_each(work.tenant_id, run)
+                raise
             await self._done(work.tenant_id, run, note=note)
             if run.is_whole:
                 return
         raise RetryLater(backoff.REST_MIN)
+
+    async def _apply_each(self, tenant_id: str, run: Run) -> None:
+        """Bring the mirror up to those events of a run that can be applied, so that none waits for one that cannot.
+
+        What an event leads to depends on the mirror and not on those before it, so none of them is applied wrongly.
+        """
+        if len(run.waiting) == 1:
+            return
+        for event in run.waiting:
+            alone = replace(run, waiting=(event,))
+            try:
+                note = await self._effects.apply(tenant_id, alone)
+            except Exception as error:  # noqa: BLE001 the failure of the run is raised, and tried again
+                _logger.info(
+                    "an event fails alone", extra={"fields": {"event_id": event.event_id, "error": problem_of(error)}}
+                )
+                continue
+            await self._done(tenant_id, alone, note=note)
 
     async def _showing(self, tenant_id: str, event: Event) -> MirroredPayment | None:
         """Return the payment of an event, if that says what the event shows: as this process saved it last, or read."""

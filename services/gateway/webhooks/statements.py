@@ -65,6 +65,11 @@ WAITING: Final = """
     LIMIT $3
 """
 
+FIRST_TYPE: Final = """(SELECT e.type FROM events e
+    WHERE e.tenant_id = w.tenant_id AND e.subject = w.subject AND e.state = 'WAITING'
+    ORDER BY e.create_time, e.receive_time LIMIT 1)"""
+"""Of the events that wait for a subject `w`: what it is about."""
+
 DONE: Final = """
     UPDATE events SET state = $3, note = $4, done_time = $5
     WHERE tenant_id = $1 AND event_id = ANY($2::text[]) AND state = 'WAITING'

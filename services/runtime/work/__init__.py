@@ -9,6 +9,7 @@ A table of work has these columns beside its own:
     lapses     integer     NOT NULL DEFAULT 0,           -- leases in a row that ran out, not released
     problem    text,                                     -- of the last failure
     dead_time  timestamptz,                              -- since when it waits for an operator: a dead letter
+    failed_tries jsonb NOT NULL DEFAULT '[]',            -- where it may be given up: time and problem of each try
     trace_context text                                   -- of what made it due last (`call_context.origin`)
 
 and two indexes, `(tenant_id, due_time) WHERE due_time IS NOT NULL` and `(tenant_id, dead_time) WHERE dead_time IS NOT

@@ -9,7 +9,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from services.shared.text import storable
+import asyncpg
+
+from services.shared.text import storable, without_addresses
 
 PROBLEM_CHARACTERS_MAX: Final = 2_000
 JITTER: Final = 0.2
@@ -110,8 +112,15 @@ class WorkKind:
     handler: Handler
     where: str = "true"
     """Which rows of the table are of this kind."""
+    about: str = "NULL::text"
+    """What kind of thing a row `w` is about, in SQL: by this dead letters are told apart."""
     handler_releases: bool = False
     """The handler takes the lease over: it renews it, and releases the row with a new fence and due time."""
+
+    @property
+    def keeps_tries(self) -> bool:
+        """Whether its rows keep each try that failed: where they may be given up, and an operator has to decide."""
+        return self.retry.tries_max is not None
 
 
 class RetryLater(Exception):
@@ -123,8 +132,11 @@ class RetryLater(Exception):
 
 
 def problem_of(error: Exception) -> str:
-    """Return what a row keeps of a failure, whatever text is in it."""
-    return storable(f"{type(error).__name__}: {error}", characters_max=PROBLEM_CHARACTERS_MAX)
+    """Return what a row keeps of a failure, whatever text is in it: without the values that a database quotes."""
+    said = str(error)
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+        said = str(error.args[0] if error.args else "").partition(":")[0]  # then comes a value; its detail has the row
+    return storable(without_addresses(f"{type(error).__name__}: {said}"), characters_max=PROBLEM_CHARACTERS_MAX)
 
 
 def jittered(delay: timedelta) -> timedelta:

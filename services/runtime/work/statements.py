@@ -16,6 +16,11 @@ crash."""
 LAPSES_COUNTED_MAX: Final = 9
 """Each lease that ran out doubles the next, up to 25 minutes: what kills its process does so ever more seldom."""
 
+TRIES_KEPT_MAX: Final = 50
+"""Of a row's tries that failed, the last ones: more than any kind may fail in a row, ~25 KB at most."""
+TRY_CHARACTERS_MAX: Final = 500
+"""Of what a try says went wrong."""
+
 # What a lease is worth after that many lapses.
 _LEASE: Final = f"{LEASE} * (1 << least(w.lapses, {LAPSES_COUNTED_MAX}))"
 
@@ -117,6 +122,7 @@ def finish(kind: WorkKind) -> str:
     """Let a row go that is done, due again at once if more came meanwhile; `$2` tenant, `$3` fence, `$4…` key."""
     return f"""
 UPDATE {kind.table} w SET held_until = '-infinity', failures = 0, lapses = 0, problem = NULL,
+    {"failed_tries = '[]'," if kind.keeps_tries else ""}
     due_time = CASE WHEN w.due_time = w.held_until THEN NULL ELSE w.due_time END
 WHERE {_row(kind, 4)} RETURNING w.due_time <= now() + $1::interval"""  # noqa: S608 our own names
 
@@ -138,9 +144,15 @@ def fail(kind: WorkKind) -> str:
     given_up = "$4::interval IS NULL AND w.due_time = w.held_until"
     return f"""
 UPDATE {kind.table} w SET held_until = '-infinity', lapses = 0, failures = w.failures + 1, problem = $5,
+    {_WITH_THIS_TRY if kind.keeps_tries else ""}
     due_time = CASE WHEN {given_up} THEN NULL ELSE {later} END,
     dead_time = CASE WHEN {given_up} THEN now() + $1::interval END
 WHERE {_row(kind, 6)} RETURNING w.dead_time IS NOT NULL"""  # noqa: S608 our own names
+
+
+_WITH_THIS_TRY: Final = f"""failed_tries = CASE WHEN jsonb_array_length(w.failed_tries) >= {TRIES_KEPT_MAX}
+        THEN w.failed_tries - 0 ELSE w.failed_tries END
+    || jsonb_build_array(jsonb_build_array(now() + $1::interval, left($5::text, {TRY_CHARACTERS_MAX}))),"""
 
 
 def _tenants(kind: WorkKind, known: str | None, *, column: str = "due_time") -> str:
