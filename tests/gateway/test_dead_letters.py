@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
+from typer.testing import CliRunner
 
+from batzen.cli.app import app
 from batzen.gateway.v1 import ops_pb2 as pb
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
 from local.databases import ServiceDatabase
@@ -21,7 +26,7 @@ from services.gateway.dead_letters import listing, replays
 from services.gateway.wire.dead_letters import KINDS
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
-from tests.gateway.conftest import Gateway, Sink
+from tests.gateway.conftest import TOKEN_LIFE, Gateway, Sink
 from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import CONFIRM, SUCCEEDED, Payments, new_id, new_request_id, refusal, refused
 
@@ -232,6 +237,34 @@ async def test_what_a_filter_finds_is_replayed_up_to_a_limit_and_more_is_hinted_
     assert ([one.dead_letter_id for one in rest.outcomes], rest.more_waiting) == ([f"events/{last}"], False)
     request.request_id = new_request_id()
     assert not (await ops.ReplayDeadLetters(request)).outcomes
+
+
+async def test_an_operator_lists_and_replays_from_the_command_line(
+    replica: Gateway, owner: asyncpg.Connection, tmp_path: Path
+) -> None:
+    claim = new_id("pay")
+    mended, broken = [await dead_event(replica, owner, claim) for _ in range(2)]
+    await owner.execute("DELETE FROM events WHERE subject = $1", mended)
+    (tmp_path / "connection.json").write_text("{}")
+    environment = {
+        "BATZEN_CONNECTION": str(tmp_path / "connection.json"),
+        "BATZEN_GATEWAY_ADDRESS": f"127.0.0.1:{replica.port}",
+        "BATZEN_TOKEN": replica.issuer.mint("anna", roles=["operator"], tenant="main", life=TOKEN_LIFE),
+    }
+
+    async def batzen(*arguments: str) -> tuple[int, Any]:
+        command = ["dead-letters", *arguments, "--error", claim, "--json"]
+        done = await asyncio.to_thread(CliRunner().invoke, app, command, env=environment)
+        return done.exit_code, json.loads(done.output)
+
+    code, listed = await batzen("list", "--kind", "event", "--payload")
+    assert (code, {one["dead_letter_id"] for one in listed}) == (0, {f"events/{mended}", f"events/{broken}"})
+    assert claim in base64.b64decode(next(one for one in listed if one["payloads"])["payloads"][0]["body"]).decode()
+    assert await batzen("list", "--older", "2h") == (0, [])
+    code, answer = await batzen("replay", "--type", "payment_intent.succeeded")
+    assert (code, [one["succeeded"] for one in answer["outcomes"]]) == (1, [False])  # what is mended has no type
+    code, answer = await batzen("replay", "--kind", "event")
+    assert (code, [one["succeeded"] for one in answer["outcomes"]]) == (0, [True])  # the other one is tried again
 
 
 async def test_a_replay_says_what_came_of_each_and_is_answered_once(
