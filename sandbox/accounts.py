@@ -1,4 +1,7 @@
-"""The platform's own account, and connected ones: the sellers of a marketplace, who are ready at once."""
+"""The platform's own account, and connected ones: the sellers of a marketplace, who are ready at once.
+
+What is wanted of a seller is a control (`require`); the page of an onboarding link answers it (`satisfy`).
+"""
 
 from typing import Any
 
@@ -7,6 +10,17 @@ from sandbox.customers import check_email
 from sandbox.errors import ApiError
 from sandbox.world import Object, World, merge_metadata
 
+_DEADLINE = "requirements"
+_OF_CAPABILITY = (
+    "alternatives",
+    "current_deadline",
+    "currently_due",
+    "disabled_reason",
+    "errors",
+    "eventually_due",
+    "past_due",
+    "pending_verification",
+)
 _CURRENCY_OF = {"US": "usd", "GB": "gbp", "CH": "chf", "LI": "chf", "CA": "cad", "AU": "aud", "JP": "jpy"}
 
 
@@ -14,7 +28,9 @@ def create(world: World, params: dict[str, Any]) -> Object:
     if "type" in params and "controller" in params:
         raise ApiError("You may only specify one of these parameters: type, controller.", param="type")
     check_email(params.get("email"))
-    return world.add(_account(world, f"acct_1{world.token(15)}", params))
+    account = world.add(_account(world, f"acct_1{world.token(15)}", params))
+    world.connect_account(account["id"])
+    return account
 
 
 def retrieve_own(world: World, _params: dict[str, Any]) -> Object:
@@ -60,10 +76,63 @@ def enable(world: World, account_id: str, *, enabled: bool) -> Object:
         "capabilities": dict.fromkeys(account["capabilities"], "active" if enabled else "inactive"),
         "charges_enabled": enabled,
         "payouts_enabled": enabled,
-        "requirements": _requirements(disabled_reason=None if enabled else "requirements.past_due"),
+        "requirements": _requirements()
+        if enabled
+        else _requirements(due=["individual.verification.document"], disabled_reason="requirements.past_due"),
     }
     _change(world, account, changes)
     return account
+
+
+def require(
+    world: World,
+    account_id: str,
+    *,
+    fields: list[str],
+    deadline_s: float | None = None,
+    pending: list[str] | None = None,
+    errors: list[Object] | None = None,
+) -> Object:
+    """Want something of a seller: until a deadline, after which the account is stopped, or at once."""
+    account = world.get("account", account_id)
+    if deadline_s is None:
+        _stop(world, account, fields, pending=pending, errors=errors)
+        return account
+    wanted = _requirements(due=fields, pending=pending, errors=errors)
+    wanted["current_deadline"] = world.clock.seconds() + int(deadline_s)
+    _change(world, account, {"requirements": wanted})
+    take_up(world, account)
+    return account
+
+
+def satisfy(world: World, account_id: str) -> Object:
+    """Take all that is wanted of a seller as answered, and well: the account is ready."""
+    account = enable(world, account_id, enabled=True)
+    _change(world, account, {"details_submitted": True})
+    return account
+
+
+def take_up(world: World, account: Object) -> None:
+    """Stop an account when its deadline has come and it still lacks what is wanted."""
+    deadline = account["requirements"]["current_deadline"]
+    if deadline is None:
+        return
+
+    def miss() -> None:
+        if account["requirements"]["current_deadline"] == deadline:
+            _stop(world, account, account["requirements"]["currently_due"])
+
+    world.later(deadline - world.clock.now(), miss, label=_DEADLINE)
+
+
+def _stop(world: World, account: Object, fields: list[str], **more: Any) -> None:
+    changes: Object = {
+        "capabilities": dict.fromkeys(account["capabilities"], "inactive"),
+        "charges_enabled": False,
+        "payouts_enabled": False,
+        "requirements": _requirements(due=fields, disabled_reason="requirements.past_due", **more),
+    }
+    _change(world, account, changes)
 
 
 def set_capability(world: World, account_id: str, *, name: str, active: bool) -> Object:
@@ -74,9 +143,11 @@ def set_capability(world: World, account_id: str, *, name: str, active: bool) ->
 
 
 def disconnect(world: World, account_id: str) -> Object:
-    """Take an account away, as when its seller takes back the platform's access; no event says so."""
+    """Take an account away, as when its seller takes back the platform's access."""
     account = world.get("account", account_id)
     world.remove(account, entirely=True)
+    application = {"id": f"ca_{world.token(24)}", "object": "application", "name": "The platform"}
+    world.connected[account_id].emit("account.application.deauthorized", application)
     return account
 
 
@@ -131,10 +202,10 @@ def _account(world: World, account_id: str, params: dict[str, Any]) -> Object:
             "has_more": False,
             "url": f"/v1/accounts/{account_id}/external_accounts",
         },
-        "future_requirements": _requirements(disabled_reason=None),
+        "future_requirements": _requirements(),
         "metadata": merge_metadata({}, params.get("metadata", {})),
         "payouts_enabled": True,
-        "requirements": _requirements(disabled_reason=None),
+        "requirements": _requirements(),
         "settings": _settings(),
         "tos_acceptance": {"date": None, "ip": None, "user_agent": None},
         "type": params.get("type", "none"),
@@ -144,8 +215,28 @@ def _account(world: World, account_id: str, params: dict[str, Any]) -> Object:
 def _change(world: World, account: Object, changes: Object) -> None:
     previous = {name: account[name] for name, value in changes.items() if account[name] != value}
     account.update(changes)
-    if previous:
-        world.emit("account.updated", account, previous=previous)
+    if not previous:
+        return
+    own = world.connected[account["id"]]
+    before = previous.get("capabilities", {})
+    for name, status in account["capabilities"].items():
+        if before and before.get(name) != status:
+            own.emit("capability.updated", _capability(account, name), previous={"status": before.get(name)})
+    own.emit("account.updated", account, previous=previous)
+
+
+def _capability(account: Object, name: str) -> Object:
+    kept = {key: account["requirements"][key] for key in _OF_CAPABILITY}
+    return {
+        "id": name,
+        "object": "capability",
+        "account": account["id"],
+        "future_requirements": {key: account["future_requirements"][key] for key in _OF_CAPABILITY},
+        "requested": True,
+        "requested_at": account["created"],
+        "requirements": kept,
+        "status": account["capabilities"][name],
+    }
 
 
 def _controller(params: dict[str, Any]) -> Object:
@@ -160,17 +251,22 @@ def _controller(params: dict[str, Any]) -> Object:
     }
 
 
-def _requirements(*, disabled_reason: str | None) -> Object:
-    due = ["individual.verification.document"] if disabled_reason else []
+def _requirements(
+    *,
+    due: list[str] | None = None,
+    disabled_reason: str | None = None,
+    pending: list[str] | None = None,
+    errors: list[Object] | None = None,
+) -> Object:
     return {
         "alternatives": [],
         "current_deadline": None,
-        "currently_due": due,
+        "currently_due": due or [],
         "disabled_reason": disabled_reason,
-        "errors": [],
-        "eventually_due": due,
-        "past_due": due,
-        "pending_verification": [],
+        "errors": errors or [],
+        "eventually_due": due or [],
+        "past_due": (due or []) if disabled_reason else [],
+        "pending_verification": pending or [],
     }
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandbox import answers, forms, intents
-from sandbox.errors import ApiError
+from sandbox import accounts, answers, forms, intents
+from sandbox.errors import ApiError, not_modelled
 from sandbox.exchange import Answer, Call, cut_off, disconnected, read, reset, send_answer, text_of
 from sandbox.faults import LATE, SILENT, Fault, Kind
 from sandbox.idempotency import Record, fingerprint
 from sandbox.operations import Operation
 from sandbox.state import Account, Sandbox
-from sandbox.world import Cause, Object
+from sandbox.world import Cause, Object, World
 
 _BROWSER_OPERATIONS = (
     "get /v1/payment_intents/{intent}",
@@ -36,6 +36,7 @@ class Task:
 
     call: Call
     account: Account
+    world: World
     operation: Operation
     ids: tuple[str, ...]
     params: dict[str, Any]
@@ -92,13 +93,22 @@ class Api:
             account = self._account_of(ids[0] if ids else "", operation, raw)
         else:
             account = self.sandbox.account(secret_key)
+        world = _world_of(call, account, operation)
         params = self.sandbox.schema.decode(operation.name, raw)
         operation.check_modelled(params)
         print_of = fingerprint(call.path, call.encoded)
         key = call.idempotency_key
         if key is not None and (seen := account.keys.seen(key, fingerprint=print_of)) is not None:
             return self._replay(call, seen, fault)
-        task = Task(call=call, account=account, operation=operation, ids=ids, params=params, by_browser=by_browser)
+        task = Task(
+            call=call,
+            account=account,
+            world=world,
+            operation=operation,
+            ids=ids,
+            params=params,
+            by_browser=by_browser,
+        )
         if key is None:
             return (await self._execute(task, fault))[0]
         record = account.keys.begin(key, fingerprint=print_of)
@@ -126,7 +136,7 @@ class Api:
 
     def _run(self, task: Task) -> tuple[Answer, Answer | None]:
         """Run an operation in one step; returns its answer, and the same once more if an idempotency key keeps it."""
-        call, world = task.call, task.account.world
+        call, world = task.call, task.world
         world.cause = Cause(request_id=call.request_id, idempotency_key=call.idempotency_key)
         expand = task.params.pop("expand", [])
         try:
@@ -176,8 +186,6 @@ class Api:
         version = call.headers.get("stripe-version", self.sandbox.schema.api_version)
         if version != self.sandbox.schema.api_version:
             raise ApiError(f"The sandbox speaks API version {self.sandbox.schema.api_version} only, not {version}.")
-        if "stripe-account" in call.headers:
-            raise ApiError("The sandbox does not model calls on behalf of a connected account.", status=501)
 
     async def _wait(self, fault: Fault | None) -> None:
         if self.sandbox.latency_s:
@@ -218,6 +226,17 @@ def _key(call: Call, raw: dict[str, Any]) -> tuple[str, bool]:
     if key.startswith(("sk_live_", "rk_live_", "pk_live_")):
         raise ApiError("The sandbox takes test keys only; this is a live key.", status=401)
     raise ApiError(f"Invalid API Key provided: {key[:8]}****", status=401)
+
+
+def _world_of(call: Call, account: Account, operation: Operation) -> World:
+    """Return what a call is about: the platform's own, or what the connected account that it names has."""
+    connected = call.headers.get("stripe-account")
+    if connected is None or connected == account.world.account_id:
+        return account.world
+    if not operation.of_connected:
+        raise not_modelled(f"{operation.name.upper()} on behalf of a connected account")
+    accounts.retrieve(account.world, {}, connected)
+    return account.world.connected[connected]
 
 
 def _refused(call: Call, refusal: ApiError) -> Answer:

@@ -158,9 +158,16 @@ class SandboxControl:
             tamper=tamper,
         )
 
-    async def endpoint(self, url: str, *, secrets: Sequence[str], enabled_events: Sequence[str] = ("*",)) -> None:
-        """Register a webhook endpoint for every account, or replace the one at that URL (two secrets: rotation)."""
-        await self.post("/webhooks/endpoint", url=url, secrets=list(secrets), enabled_events=list(enabled_events))
+    async def endpoint(
+        self, url: str, *, secrets: Sequence[str], enabled_events: Sequence[str] = ("*",), connect: bool = False
+    ) -> None:
+        """Register a webhook endpoint for every account, or replace the one at that URL (two secrets: rotation).
+
+        With `connect` it gets the events of connected accounts, and no other.
+        """
+        await self.post(
+            "/webhooks/endpoint", url=url, secrets=list(secrets), enabled_events=list(enabled_events), connect=connect
+        )
 
     async def release(self) -> int:
         """Deliver what `hold` collected; returns how much."""
@@ -258,6 +265,47 @@ class SandboxControl:
     async def enable_account(self, account_id: str, *, enabled: bool) -> dict[str, Any]:
         """Let a connected account take payments, or stop it."""
         return await self.post(f"/accounts/{account_id}", charges_enabled=enabled)
+
+    async def require(
+        self,
+        account_id: str,
+        fields: Sequence[str],
+        *,
+        deadline_s: float | None = None,
+        pending: Sequence[str] = (),
+        errors: Sequence[dict[str, str]] = (),
+    ) -> dict[str, Any]:
+        """Want something of a seller: within `deadline_s`, after which the account is stopped, or at once."""
+        return await self.post(
+            f"/accounts/{account_id}/require",
+            fields=list(fields),
+            deadline_s=deadline_s,
+            pending=list(pending),
+            errors=list(errors),
+        )
+
+    async def onboard(self, url: str) -> str:
+        """Open an onboarding link and send off all that it asks for; returns where the browser is sent.
+
+        Of a link that was used or is too old that is the `refresh_url`, and nothing is sent off.
+        """
+        opened = await self._client.get(url)
+        if opened.has_redirect_location:
+            return _location(opened)
+        _check(opened)
+        return _location(await self._client.post(url))
+
+    async def pay_out(self, account_id: str, *, amount: int, currency: str, automatic: bool = True) -> dict[str, Any]:
+        """Let an account, connected or the platform's, pay out; returns the payout."""
+        return await self.post(f"/accounts/{account_id}/payouts", amount=amount, currency=currency, automatic=automatic)
+
+    async def move_payout(self, payout_id: str, status: str, **more: str) -> dict[str, Any]:
+        """Take a payout to `in_transit`, `paid`, `failed` (`failure_code`) or `canceled`; returns it."""
+        return await self.post(f"/payouts/{payout_id}", status=status, **more)
+
+    async def reconcile_payout(self, payout_id: str) -> dict[str, Any]:
+        """Let Stripe say that it knows what is in an automatic payout; returns it."""
+        return await self.post(f"/payouts/{payout_id}", reconciled=True)
 
     async def set_capability(self, account_id: str, name: str, *, active: bool) -> dict[str, Any]:
         """Switch one capability of a connected account, such as `transfers`."""

@@ -22,6 +22,7 @@ from sandbox import (
     hooks,
     lifecycle,
     methods,
+    payouts,
     radar,
     refunds,
     sessions,
@@ -29,7 +30,7 @@ from sandbox import (
 )
 from sandbox.declines import GENERIC
 from sandbox.delivery import Switches
-from sandbox.errors import ApiError
+from sandbox.errors import ApiError, missing
 from sandbox.faults import Fault, Kind
 from sandbox.state import Sandbox
 from sandbox.world import Object, World
@@ -80,6 +81,9 @@ class Controls:
             ("POST", "/disputes/{id}", self.move_dispute),
             ("POST", "/accounts/{id}", self.account),
             ("DELETE", "/accounts/{id}", self.disconnect),
+            ("POST", "/accounts/{id}/require", self.require),
+            ("POST", "/accounts/{id}/payouts", self.pay_out),
+            ("POST", "/payouts/{id}", self.move_payout),
             ("POST", "/accounts/{id}/capabilities/{name}", self.capability),
             ("DELETE", "/customers/{id}", self.delete_customer),
             ("POST", "/methods/{id}/renew", self.renew),
@@ -172,13 +176,17 @@ class Controls:
     async def endpoint(self, request: Request, given: dict[str, Any]) -> Any:
         """Register an endpoint of every account, present and future, with known secrets (two while one rotates)."""
         configured = hooks.ConfiguredEndpoint(
-            url=str(given["url"]), secrets=tuple(given["secrets"]), enabled_events=tuple(given["enabled_events"])
+            url=str(given["url"]),
+            secrets=tuple(given["secrets"]),
+            enabled_events=tuple(given["enabled_events"]),
+            is_connect=bool(given.get("connect")),
         )
-        for world in self._sandbox.worlds():
+        for account in self._sandbox.accounts.values():
+            world = account.world
             for known in [known for known in world.all("webhook_endpoint") if known["url"] == configured.url]:
                 world.remove(known)
             hooks.register_configured(world, configured)
-        self._sandbox.default_endpoint = configured
+        self._sandbox.default_endpoints[configured.is_connect] = configured
         return {}
 
     async def release(self, request: Request, given: dict[str, Any]) -> Any:
@@ -268,6 +276,26 @@ class Controls:
         """Take an account away from the platform."""
         world, account = self._sandbox.locate(request.path_params["id"])
         return accounts.disconnect(world, account["id"])
+
+    async def require(self, request: Request, given: dict[str, Any]) -> Any:
+        """Want `fields` of a seller, at once or within `deadline_s`."""
+        world, account = self._sandbox.locate(request.path_params["id"])
+        return accounts.require(world, account["id"], **given)
+
+    async def pay_out(self, request: Request, given: dict[str, Any]) -> Any:
+        """Send money of a connected account, or of the platform under its own id, off to the bank."""
+        account_id = request.path_params["id"]
+        for world in self._sandbox.worlds():
+            if world.account_id == account_id:
+                return payouts.make(world, **given)
+        raise missing("account", account_id, param="id", status=404)
+
+    async def move_payout(self, request: Request, given: dict[str, Any]) -> Any:
+        """Take a payout to its next `status`, or let its contents be known (`reconciled`)."""
+        world, payout = self._sandbox.locate(request.path_params["id"])
+        if given.pop("reconciled", False):
+            return payouts.reconcile(world, payout)
+        return payouts.move(world, payout, **given)
 
     async def capability(self, request: Request, given: dict[str, Any]) -> Any:
         world, account = self._sandbox.locate(request.path_params["id"])

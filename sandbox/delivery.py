@@ -44,6 +44,7 @@ class Parcel:
     """One event for one endpoint."""
 
     world: World
+    """The platform's, which has the endpoint."""
     endpoint: Object
     event: Object
 
@@ -66,13 +67,14 @@ class Delivery:
 
     def publish(self, world: World, event: Object) -> int:
         """Queue an event for every endpoint that wants it; returns how many do."""
+        platform = world.platform or world
         wanting = [
             endpoint
-            for endpoint in world.all("webhook_endpoint")
+            for endpoint in _endpoints_for(platform, event)
             if "*" in endpoint["enabled_events"] or event["type"] in endpoint["enabled_events"]
         ]
         for endpoint in wanting:
-            self._queue(Parcel(world=world, endpoint=endpoint, event=event))
+            self._queue(Parcel(world=platform, endpoint=endpoint, event=event))
         return len(wanting)
 
     def release(self) -> int:
@@ -86,9 +88,10 @@ class Delivery:
 
     def redeliver(self, world: World, event: Object) -> int:
         """Deliver an event again, as an operator would from the dashboard."""
-        endpoints = list(world.all("webhook_endpoint"))
+        platform = world.platform or world
+        endpoints = _endpoints_for(platform, event)
         for endpoint in endpoints:
-            self._start(Parcel(world=world, endpoint=endpoint, event=event))
+            self._start(Parcel(world=platform, endpoint=endpoint, event=event))
         return len(endpoints)
 
     @property
@@ -184,6 +187,12 @@ class Delivery:
                 "outcome": outcome,
             }
         )
+
+
+def _endpoints_for(platform: World, event: Object) -> list[Object]:
+    """Return the endpoints of the platform's own events, or those of the events of connected accounts."""
+    is_connected = "account" in event
+    return [one for one in platform.all("webhook_endpoint") if (one["id"] in platform.connect) is is_connected]
 
 
 def sign(body: bytes, *, secrets: tuple[str, ...], timestamp: int) -> str:

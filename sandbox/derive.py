@@ -18,6 +18,7 @@ Document = dict[str, Any]
 
 # The services whose operations the sandbox models at least in part; every other operation is only listed by name.
 SERVICES = (
+    "_account_link_service",
     "_account_service",
     "_application_fee_service",
     "_balance_transaction_service",
@@ -29,6 +30,7 @@ SERVICES = (
     "_mandate_service",
     "_payment_intent_service",
     "_payment_method_service",
+    "_payout_service",
     "_refund_service",
     "_review_service",
     "_setup_intent_service",
@@ -40,9 +42,12 @@ SERVICES = (
 )
 RESOURCES = {
     "Account": "_account",
+    "AccountLink": "_account_link",
+    "Application": "_application",
     "ApplicationFee": "_application_fee",
     "ApplicationFeeRefund": "_application_fee_refund",
     "BalanceTransaction": "_balance_transaction",
+    "Capability": "_capability",
     "Charge": "_charge",
     "Customer": "_customer",
     "Dispute": "_dispute",
@@ -53,6 +58,7 @@ RESOURCES = {
     "Mandate": "_mandate",
     "PaymentIntent": "_payment_intent",
     "PaymentMethod": "_payment_method",
+    "Payout": "_payout",
     "Price": "_price",
     "Refund": "_refund",
     "Review": "_review",

@@ -1,5 +1,6 @@
 """Webhook endpoints as the API sees them. Delivery is in delivery.py."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ class ConfiguredEndpoint:
     url: str
     secrets: tuple[str, ...] = field(repr=False)
     enabled_events: tuple[str, ...] = ("*",)
+    is_connect: bool = False  # of connected accounts' events, and no other
 
 
 def create(world: World, params: dict[str, Any]) -> Object:
@@ -27,14 +29,13 @@ def create(world: World, params: dict[str, Any]) -> Object:
         )
     if params.get("api_version", world.api_version) != world.api_version:
         raise ApiError(f"The sandbox renders events at {world.api_version} only.", status=501, param="api_version")
-    if params.get("connect"):
-        raise ApiError("The sandbox has no events of connected accounts.", status=501, param="connect")
     endpoint = register(
         world,
         url=params["url"],
         enabled_events=params["enabled_events"],
         description=params.get("description") or None,
         metadata=merge_metadata({}, params.get("metadata", {})),
+        is_connect=bool(params.get("connect")),
     )
     return endpoint | {"secret": world.secrets[endpoint["id"]][0]}
 
@@ -47,6 +48,7 @@ def register(
     description: str | None = None,
     metadata: Object | None = None,
     secrets: tuple[str, ...] = (),
+    is_connect: bool = False,
 ) -> Object:
     endpoint: Object = {
         "id": world.new_id("webhook_endpoint"),
@@ -61,24 +63,31 @@ def register(
         "status": "enabled",
         "url": url,
     }
+    if is_connect:
+        world.connect.add(endpoint["id"])
     world.secrets[endpoint["id"]] = secrets or (f"whsec_{world.token(32)}",)
     return world.add(endpoint)
 
 
 def register_configured(world: World, configured: ConfiguredEndpoint) -> Object:
     endpoint = register(
-        world, url=configured.url, enabled_events=list(configured.enabled_events), secrets=configured.secrets
+        world,
+        url=configured.url,
+        enabled_events=list(configured.enabled_events),
+        secrets=configured.secrets,
+        is_connect=configured.is_connect,
     )
     world.configured.add(endpoint["id"])
     return endpoint
 
 
-def replace_configured(world: World, configured: ConfiguredEndpoint) -> None:
-    """Put a configured endpoint in the place of those before it."""
+def replace_configured(world: World, configured: Iterable[ConfiguredEndpoint]) -> None:
+    """Put configured endpoints in the place of those before them."""
     for endpoint in [endpoint for endpoint in world.all("webhook_endpoint") if endpoint["id"] in world.configured]:
         world.remove(endpoint)
     world.configured.clear()
-    register_configured(world, configured)
+    for one in configured:
+        register_configured(world, one)
 
 
 def retrieve(world: World, _params: dict[str, Any], endpoint_id: str) -> Object:

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox import checkout, debits, disputes, holds, hooks, outcomes, refunds, settlement
+from sandbox import accounts, checkout, debits, disputes, holds, hooks, outcomes, refunds, settlement
 from sandbox.banks import TEST_METHODS
 from sandbox.state import Sandbox
 from sandbox.world import World
 
-_FORMAT = 2
+_FORMAT = 3
 _PAUSE_PER_WRITE = 20  # a pause so many times as long as the last write took: writing takes 5 % of the time at most
 _REDELIVERED_S = 3 * 86_400  # Stripe tries for three days
 
@@ -90,14 +90,15 @@ class Keeper:
 
     def _replace_endpoint(self, world: World) -> None:
         """The configured endpoint is what the settings say now: address and secrets may be others."""
-        if self._sandbox.default_endpoint is not None:
-            hooks.replace_configured(world, self._sandbox.default_endpoint)
+        if self._sandbox.default_endpoints:
+            hooks.replace_configured(world, self._sandbox.default_endpoints.values())
 
     def _redeliver(self, world: World) -> None:
         oldest = world.clock.seconds() - _REDELIVERED_S
-        for event in list(world.all("event")):
-            if event["pending_webhooks"] and event["created"] >= oldest:
-                event["pending_webhooks"] = self._sandbox.delivery.publish(world, event)
+        for one in (world, *world.connected.values()):
+            for event in list(one.all("event")):
+                if event["pending_webhooks"] and event["created"] >= oldest:
+                    event["pending_webhooks"] = self._sandbox.delivery.publish(one, event)
 
 
 def dump(world: World) -> dict[str, Any]:
@@ -109,12 +110,15 @@ def dump(world: World) -> dict[str, Any]:
         "cards": {method_id: names[card] for method_id, card in world.cards.items()},
         "parts": [[*key, [obj["id"] for obj in rows]] for key, rows in world.parts.items()],
         "intent_data": world.intent_data,
+        "account_links": world.account_links,
         "declining": world.declining,
         "split_by_capture": world.split_by_capture,
         "dispute_terms": world.dispute_terms,
         "mandates": world.mandates,
         "secrets": world.secrets,
         "configured": sorted(world.configured),
+        "connect": sorted(world.connect),
+        "connected": {account_id: dump(one) for account_id, one in world.connected.items()},
         "set_up": sorted(world.set_up),
         "used_up": sorted(world.used_up),
         "settled": sorted(world.settled),
@@ -131,12 +135,16 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
     for object_id, field, ids in kept["parts"]:
         world.parts[object_id, field] = [obj for each in ids if (obj := world.find(each)) is not None]
     world.intent_data.update(kept["intent_data"])
+    world.account_links.update(kept["account_links"])
     world.declining.update(kept["declining"])
     world.split_by_capture.update(kept["split_by_capture"])
     world.dispute_terms.update(kept["dispute_terms"])
     world.mandates.update(kept["mandates"])
     world.secrets.update({endpoint_id: tuple(secrets) for endpoint_id, secrets in kept["secrets"].items()})
     world.configured.update(kept["configured"])
+    world.connect.update(kept["connect"])
+    for account_id, one in kept["connected"].items():
+        _restore(world.connect_account(account_id), one)
     world.set_up.update(kept["set_up"])
     world.used_up.update(kept["used_up"])
     world.settled.update(kept["settled"])
@@ -159,3 +167,5 @@ def _take_up(world: World) -> None:
         refunds.take_up(world, refund)
     for dispute in world.all("dispute"):
         disputes.take_up(world, dispute)
+    for account in world.all("account"):
+        accounts.take_up(world, account)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox import (
+    account_links,
     accounts,
     charging,
     checkout,
@@ -23,6 +24,7 @@ from sandbox import (
     lifecycle,
     mandates,
     methods,
+    payouts,
     radar,
     refunds,
     session_lines,
@@ -45,6 +47,8 @@ class Operation:
     run: Callable[..., Object]
     modelled: frozenset[str]
     pattern: re.Pattern[str] = field(repr=False)
+    of_connected: bool = False
+    """It also reads what a connected account has of its own, which `Stripe-Account` names."""
 
     def check_modelled(self, params: dict[str, Any], prefix: str = "") -> None:
         """Refuse parameters Stripe knows and the sandbox does not model."""
@@ -66,8 +70,8 @@ def _by_id(object_type: str) -> Callable[..., Object]:
     return retrieve
 
 
-def _operation(name: str, run: Callable[..., Object], modelled: str) -> Operation:
-    return Operation(name, run, frozenset(modelled.split()), _pattern(name))
+def _operation(name: str, run: Callable[..., Object], modelled: str, *, of_connected: bool = False) -> Operation:
+    return Operation(name, run, frozenset(modelled.split()), _pattern(name), of_connected)
 
 
 def _pattern(name: str) -> re.Pattern[str]:
@@ -198,6 +202,13 @@ OPERATIONS = (
         """business_profile.mcc business_profile.name business_profile.url business_profile.product_description
         business_type email metadata expand""",
     ),
+    _operation(
+        "post /v1/account_links",
+        account_links.create,
+        "account collection_options.fields collection_options.future_requirements expand refresh_url return_url type",
+    ),
+    _operation("get /v1/payouts", payouts.list_all, f"{_DATED} status", of_connected=True),
+    _operation("get /v1/payouts/{payout}", _by_id("payout"), "expand", of_connected=True),
     _operation("get /v1/balance_transactions", settlement.list_entries, f"{_DATED} currency source type"),
     _operation("get /v1/balance_transactions/{id}", _by_id("balance_transaction"), "expand"),
     _operation("get /v1/transfers", settlement.list_transfers, f"{_DATED} destination transfer_group"),
@@ -217,8 +228,8 @@ OPERATIONS = (
     _operation("get /v1/reviews", radar.list_reviews, _DATED),
     _operation("get /v1/reviews/{review}", _by_id("review"), "expand"),
     _operation("post /v1/reviews/{review}/approve", radar.approve, "expand"),
-    _operation("get /v1/events", events.list_all, f"{_DATED} delivery_success type types"),
-    _operation("get /v1/events/{id}", events.retrieve, "expand"),
+    _operation("get /v1/events", events.list_all, f"{_DATED} delivery_success type types", of_connected=True),
+    _operation("get /v1/events/{id}", events.retrieve, "expand", of_connected=True),
     _operation(
         "post /v1/webhook_endpoints",
         hooks.create,

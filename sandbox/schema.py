@@ -20,8 +20,11 @@ _RECIPE_LENGTH = 12  # hexadecimal digits: enough for the few versions of one fi
 _WITHOUT_METHOD_TYPES = ("post /v1/payment_intents", "post /v1/setup_intents", "post /v1/checkout/sessions")
 RESOURCE_OF = {
     "account": "Account",
+    "account_link": "AccountLink",
+    "application": "Application",
     "application_fee": "ApplicationFee",
     "balance_transaction": "BalanceTransaction",
+    "capability": "Capability",
     "charge": "Charge",
     "checkout.session": "Session",
     "customer": "Customer",
@@ -33,6 +36,7 @@ RESOURCE_OF = {
     "payment_intent": "PaymentIntent",
     "payment_method": "PaymentMethod",
     "radar.early_fraud_warning": "EarlyFraudWarning",
+    "payout": "Payout",
     "refund": "Refund",
     "review": "Review",
     "setup_intent": "SetupIntent",

@@ -16,6 +16,7 @@ from sandbox.app import Api
 from sandbox.controls import Controls
 from sandbox.hosted import HostedPage
 from sandbox.keeping import Keeper
+from sandbox.onboarding import OnboardingPage
 from sandbox.page import Authentication
 from sandbox.settings import Settings
 from sandbox.state import Sandbox
@@ -68,6 +69,7 @@ def build(sandbox: Sandbox) -> Api:
     """Return the application over a sandbox's state."""
     authentication = Authentication(sandbox)
     hosted = HostedPage(sandbox)
+    onboarding = OnboardingPage(sandbox)
     controls = Controls(sandbox)
     rest = Starlette(
         routes=[
@@ -75,6 +77,8 @@ def build(sandbox: Sandbox) -> Api:
             Route("/3ds/{intent}", authentication.decide, methods=["POST"]),
             Route("/c/pay/{session}", hosted.show, methods=["GET"]),
             Route("/c/pay/{session}", hosted.pay, methods=["POST"]),
+            Route("/setup/{account}/{token}", onboarding.show, methods=["GET"]),
+            Route("/setup/{account}/{token}", onboarding.submit, methods=["POST"]),
             *controls.routes(),
         ]
     )

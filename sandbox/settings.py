@@ -19,6 +19,9 @@ class Settings:
     webhook_url: str | None = None
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     webhook_events: tuple[str, ...] = ("*",)  # what the configured endpoint is subscribed to
+    connect_webhook_url: str | None = None  # the same of an endpoint for the events of connected accounts
+    connect_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    connect_webhook_events: tuple[str, ...] = ("*",)
     seed: int | None = None  # makes ids, faults and reordering repeatable; none: fresh ids on every start
     settle_delay_s: float = _SETTLE_DELAY_S
     retry_backoff_s: float = _RETRY_BACKOFF_S
@@ -32,16 +35,17 @@ class Settings:
         host, _, port = environ.get("BATZEN_SANDBOX_LISTEN", "127.0.0.1:7200").rpartition(":")
         if host not in ("127.0.0.1", "localhost", "[::1]"):
             raise ValueError("BATZEN_SANDBOX_LISTEN must name a loopback address: the sandbox checks no secrets.")
-        secrets = _secret(environ, "BATZEN_SANDBOX_WEBHOOK_SECRET")
-        url = environ.get("BATZEN_SANDBOX_WEBHOOK_URL") or None
-        if url and not secrets:
-            raise ValueError("BATZEN_SANDBOX_WEBHOOK_SECRET is needed beside BATZEN_SANDBOX_WEBHOOK_URL.")
+        url, secrets, events = _endpoint(environ, "BATZEN_SANDBOX_WEBHOOK")
+        connect_url, connect_secrets, connect_events = _endpoint(environ, "BATZEN_SANDBOX_CONNECT_WEBHOOK")
         return cls(
             host=host.strip("[]"),
             port=_port(environ, "BATZEN_SANDBOX_LISTEN", port),
             webhook_url=url,
-            webhook_secrets=_listed(secrets),
-            webhook_events=_listed(environ.get("BATZEN_SANDBOX_WEBHOOK_EVENTS", "*")),
+            webhook_secrets=secrets,
+            webhook_events=events,
+            connect_webhook_url=connect_url,
+            connect_webhook_secrets=connect_secrets,
+            connect_webhook_events=connect_events,
             seed=_number(environ, "BATZEN_SANDBOX_SEED", seed)
             if (seed := environ.get("BATZEN_SANDBOX_SEED"))
             else None,
@@ -50,6 +54,14 @@ class Settings:
             state_file=Path(state) if (state := environ.get("BATZEN_SANDBOX_STATE")) else None,
             check_answers=environ.get("BATZEN_SANDBOX_CHECK_ANSWERS", "0") == "1",
         )
+
+
+def _endpoint(environ: Mapping[str, str], name: str) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
+    """Return the address of a webhook endpoint, its secrets, and what it is subscribed to."""
+    url, secrets = environ.get(f"{name}_URL") or None, _secret(environ, f"{name}_SECRET")
+    if url and not secrets:
+        raise ValueError(f"{name}_SECRET is needed beside {name}_URL.")
+    return url, _listed(secrets), _listed(environ.get(f"{name}_EVENTS", "*"))
 
 
 def _secret(environ: Mapping[str, str], name: str) -> str:

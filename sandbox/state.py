@@ -75,7 +75,7 @@ class Sandbox:
         self._paused_more = asyncio.Event()
         self.accounts: dict[str, Account] = {}
         self.revoked_keys: set[str] = set()
-        self.default_endpoint = self._configured_endpoint()
+        self.default_endpoints = self._configured_endpoints()
 
     def account(self, secret_key: str) -> Account:
         """Return the account of a secret or restricted key.
@@ -88,8 +88,8 @@ class Sandbox:
         if account is not None:
             return account
         account = self.open_account(name)
-        if self.default_endpoint is not None:
-            hooks.register_configured(account.world, self.default_endpoint)
+        for endpoint in self.default_endpoints.values():
+            hooks.register_configured(account.world, endpoint)
         return account
 
     def open_account(self, name: str) -> Account:
@@ -99,7 +99,9 @@ class Sandbox:
         return self.accounts[name]
 
     def worlds(self) -> list[World]:
-        return [account.world for account in self.accounts.values()]
+        """Return what each account has, each platform's before that of its connected accounts."""
+        platforms = [account.world for account in self.accounts.values()]
+        return [world for platform in platforms for world in (platform, *platform.connected.values())]
 
     def locate(self, object_id: str) -> tuple[World, Object]:
         """Return an object of whatever account, and that account's world; raises 404."""
@@ -139,7 +141,7 @@ class Sandbox:
         self.faults.clear()
         self.metrics = Metrics()
         self.latency_s = 0.0
-        self.default_endpoint = self._configured_endpoint()
+        self.default_endpoints = self._configured_endpoints()
         self.resume()
         await before.close()
 
@@ -171,10 +173,19 @@ class Sandbox:
             raise ApiError(f"The sandbox's own event breaks the schema: {'; '.join(breaches)}", status=500)
         return self.delivery.publish(world, event)
 
-    def _configured_endpoint(self) -> ConfiguredEndpoint | None:
+    def _configured_endpoints(self) -> dict[bool, ConfiguredEndpoint]:
+        """Return the endpoints that every account has, by whether they are of connected accounts' events."""
         settings = self.settings
-        if settings.webhook_url is None:
-            return None
-        return ConfiguredEndpoint(
-            url=settings.webhook_url, secrets=settings.webhook_secrets, enabled_events=settings.webhook_events
-        )
+        endpoints = {}
+        if settings.webhook_url is not None:
+            endpoints[False] = ConfiguredEndpoint(
+                url=settings.webhook_url, secrets=settings.webhook_secrets, enabled_events=settings.webhook_events
+            )
+        if settings.connect_webhook_url is not None:
+            endpoints[True] = ConfiguredEndpoint(
+                url=settings.connect_webhook_url,
+                secrets=settings.connect_webhook_secrets,
+                enabled_events=settings.connect_webhook_events,
+                is_connect=True,
+            )
+        return endpoints

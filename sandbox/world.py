@@ -28,6 +28,7 @@ _PREFIX = {
     "mandate": "mandate",
     "payment_intent": "pi",
     "payment_method": "pm",
+    "payout": "po",
     "price": "price",
     "product": "prod",
     "radar.early_fraud_warning": "issfr",
@@ -69,8 +70,12 @@ class World:
         api_version: str,
         base_url: Callable[[], str],
         publish: Callable[["World", Object], int],
+        platform: "World | None" = None,
     ) -> None:
+        """`platform` is set for what a connected account has of its own: its events go where the platform says."""
         self.account_id = account_id
+        self.platform = platform
+        self.connected: dict[str, World] = {}  # connected account id → what it has of its own
         self.settings = settings
         self.clock = clock
         self.agenda = agenda
@@ -86,8 +91,10 @@ class World:
         self.used_up: set[str] = set()  # payment methods charged once without a customer
         self.secrets: dict[str, tuple[str, ...]] = {}  # webhook endpoint id → its signing secrets, newest first
         self.configured: set[str] = set()  # webhook endpoints that nobody registered through the API
+        self.connect: set[str] = set()  # webhook endpoints that get the events of connected accounts, and no other
         self.settled: set[str] = set()  # charges whose balance transaction exists
         self.parts: dict[tuple[str, str], list[Object]] = {}  # (id, field) → a list shown only when it is expanded
+        self.account_links: dict[str, Object] = {}  # token of an onboarding link → what it leads to
         self.intent_data: dict[str, Object] = {}  # checkout session id → what its intent will be made of
         self.followers: list[Callable[[World, str, Object], None]] = []  # told of each event, after it is recorded
         self._objects: dict[str, Object] = {}
@@ -176,10 +183,29 @@ class World:
             "request": {"id": self.cause.request_id, "idempotency_key": self.cause.idempotency_key},
             "type": event_type,
         }
+        if self.platform is not None:
+            event["account"] = self.account_id
         self.add(event)
         event["pending_webhooks"] = self._publish(self, event)
         for follow in self.followers:
             follow(self, event_type, obj)
+
+    def connect_account(self, account_id: str) -> "World":
+        """Give a connected account a place for what it has of its own: its events, its payouts."""
+        world = World(
+            account_id=account_id,
+            settings=self.settings,
+            clock=self.clock,
+            agenda=self.agenda,
+            chance=self._chance,
+            api_version=self.api_version,
+            base_url=self.base_url,
+            publish=self._publish,
+            platform=self,
+        )
+        world.followers += self.followers
+        self.connected[account_id] = world
+        return world
 
     def later(self, delay_s: float, action: Callable[[], None], *, label: str) -> None:
         """Do something by itself after a while: its events name no request."""

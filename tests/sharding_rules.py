@@ -54,6 +54,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "method_consents": "payer_id",
         "setup_intents": "payer_id",
         "seller_accounts": "seller_id",
+        "payouts": "seller_id",
         "replays": "request_id",
         "stripe_accounts": EVERYWHERE,
     },

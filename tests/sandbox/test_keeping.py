@@ -190,6 +190,7 @@ async def test_a_file_it_cannot_read_ends_it_with_one_line(tmp_path: Path) -> No
 def test_whatever_an_account_holds_is_in_the_file(settings: Settings) -> None:
     """A new attribute of a world is either kept, or belongs to the process and stands here."""
     of_the_process = {"account_id", "settings", "clock", "agenda", "api_version", "base_url", "cause", "followers"}
+    of_the_process |= {"platform"}  # of a connected account: whoever keeps it
     sandbox = Sandbox(settings, schema=schema.load(), port=1)
     world = sandbox.open_account("one").world
 

@@ -91,7 +91,7 @@ async def test_a_seller_who_may_not_take_payments_is_refused(v1: Api, control: S
         await paid(v1, transfer_data={"destination": account})
 
     assert caught.value.code == "insufficient_capabilities_for_transfer"
-    (event,) = (await v1.events.list_async({"type": "account.updated"})).data
+    (event,) = (await v1.events.list_async({"type": "account.updated"}, {"stripe_account": account})).data
     assert event.data.object["charges_enabled"] is False
 
 

@@ -262,7 +262,7 @@ async def test_a_secret_is_told_once(v1: Api, listen: Listen) -> None:
 
 @pytest.mark.parametrize(
     ("params", "status"),
-    [({"url": "shop.example"}, 400), ({"connect": True}, 501), ({"api_version": "2020-08-27"}, 501)],
+    [({"url": "shop.example"}, 400), ({"api_version": "2020-08-27"}, 501)],
 )
 async def test_an_endpoint_the_stand_in_cannot_serve_is_refused(
     v1: Api, receiver: Receiver, params: dict[str, str | bool], status: int

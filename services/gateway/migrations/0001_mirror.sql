@@ -285,10 +285,43 @@ CREATE TABLE seller_accounts (
     payouts_enabled   boolean     NOT NULL DEFAULT false,
     transfers_enabled boolean     NOT NULL DEFAULT false,
     requirements_due  text[]      NOT NULL DEFAULT '{}',
-    observe_time         timestamptz,
+    -- Capabilities and requirements, as last read.
+    mirrored          jsonb       NOT NULL DEFAULT '{}',
+    -- The caller's: what statements show of payments that are this seller's alone.
+    statement_descriptor_suffix text NOT NULL DEFAULT '',
+    -- When the payouts from before we were told of them were read; null for never. Of the account that it has now.
+    payouts_read_time timestamptz,
+    observe_time      timestamptz,
     create_time       timestamptz NOT NULL,
     CONSTRAINT seller_accounts_pkey PRIMARY KEY (tenant_id, seller_id)
 );
 
 CREATE UNIQUE INDEX seller_accounts_stripe_account_id ON seller_accounts (tenant_id, stripe_account_id)
     WHERE stripe_account_id IS NOT NULL;
+
+-- The mirror of payouts: those of sellers' accounts, and the platform's own, whose seller_id is empty. A row is only moved
+-- on (services/gateway/payouts/domain.py), whatever order Stripe's events come in.
+CREATE TABLE payouts (
+    tenant_id         text        NOT NULL,
+    seller_id         text        NOT NULL,
+    payout_id         text        NOT NULL,
+    -- The seller's account at Stripe; empty for the platform's own.
+    stripe_account_id text        NOT NULL,
+    -- Below zero where a bank account is charged for a negative balance.
+    amount_minor      bigint      NOT NULL,
+    currency_code     text        NOT NULL,
+    -- As Stripe names it: pending, in_transit, paid, failed, canceled.
+    state             text        NOT NULL,
+    arrival_time      timestamptz NOT NULL,
+    failure_code      text        NOT NULL DEFAULT '',
+    automatic         boolean     NOT NULL,
+    -- As Stripe names it: not_applicable, in_progress, completed.
+    reconciliation_status text    NOT NULL,
+    -- By Stripe's clock: when what is kept here was so.
+    shown_time        timestamptz NOT NULL,
+    create_time       timestamptz NOT NULL,
+    observe_time      timestamptz NOT NULL,
+    CONSTRAINT payouts_pkey PRIMARY KEY (tenant_id, seller_id, payout_id)
+);
+
+CREATE INDEX payouts_create_time ON payouts (tenant_id, seller_id, create_time DESC, payout_id DESC);
