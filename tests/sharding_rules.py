@@ -44,6 +44,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "payments": "payment_id",
         "intents": "payment_id",
         "refunds": "payment_id",
+        "movements": "payment_id",
         "deliveries": "payment_id",
         "looks": "payment_id",
         "calls": "subject_id",

@@ -39,6 +39,7 @@ def payment(*intents: Intent) -> MirroredPayment:
         fence=1,
         intents={one.attempt: one for one in intents},
         refunds={},
+        movements={},
         unsettled=False,
         open_calls=[],
     )

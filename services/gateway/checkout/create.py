@@ -21,6 +21,7 @@ from services.gateway.intents.create import (
     CreateIntentParams,
     begin_attempt,
     our_metadata,
+    recipient,
 )
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
@@ -95,6 +96,9 @@ class CreateSession(Operation[CreateSessionParams, MirroredPayment]):
                 amount_minor=asked.amount_minor,
                 application_fee_minor=asked.application_fee_minor,
                 create_time=call.create_time,
+                seller_id=asked.seller_id,
+                split=asked.split,
+                settlement=asked.settlement,
                 kind=AttemptKind.CHECKOUT_SESSION,
                 is_setup=asked.setup_only,
                 capture_manually=asked.capture_manually,
@@ -158,7 +162,8 @@ def _body(payment: MirroredPayment, call: Call[CreateSessionParams], *, expiry: 
         "cancel_url": asked.cancel_url,
         "locale": asked.locale,
         "metadata": {**(asked.session_metadata or {}), **ours},
-        mode.intent_data: _intent_data(asked, mode) | {"metadata": {**(asked.metadata or {}), **ours}},
+        mode.intent_data: _intent_data(asked, payment.payment_id, mode)
+        | {"metadata": {**(asked.metadata or {}), **ours}},
     }
     if asked.setup_only:
         body["currency"] = asked.currency_code.lower()  # by which Stripe knows what methods it may offer
@@ -173,14 +178,14 @@ def _body(payment: MirroredPayment, call: Call[CreateSessionParams], *, expiry: 
     return body
 
 
-def _intent_data(asked: CreateSessionParams, mode: Mode) -> dict[str, object]:
+def _intent_data(asked: CreateSessionParams, payment_id: str, mode: Mode) -> dict[str, object]:
     """Return what is said of the intent that the page makes."""
     data: dict[str, object] = {}
     if asked.description:
         data["description"] = asked.description
     if asked.setup_only:
         return data
-    data["transfer_data"] = {"destination": asked.account_id}
+    data |= recipient(asked, payment_id)
     if asked.application_fee_minor:
         data["application_fee_amount"] = to_stripe(
             asked.application_fee_minor, asked.currency_code, field="application_fee"

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from services.shared.payment import Attention
+from services.shared.split import LineAmount
 from services.shared.states import AttentionReason
 
 
@@ -27,6 +28,9 @@ class Standing(StrEnum):
     CLOSED = "CLOSED"
     """It took nothing in the end."""
 
+
+TAKEN: Final = frozenset({Standing.OPEN, Standing.LOST})
+"""The money is not ours, for now or for good."""
 
 _STANDINGS: Final = {
     "needs_response": Standing.OPEN,
@@ -55,6 +59,8 @@ class Dispute:
     is_charge_refundable: bool
     evidence_due_time: datetime | None = None
     """None where no evidence is taken."""
+    parts: tuple[LineAmount, ...] = ()
+    """What of it falls to each line, as it was when it took the money; what is more than was left falls to none."""
 
     def attention(self) -> Attention | None:
         """Return what an operator has to know of it."""

@@ -29,6 +29,7 @@ from services.gateway.stripe_api.intent_objects import intent_facts
 from services.gateway.stripe_api.metadata import CAPTURE_CALL_ID
 from services.gateway.stripe_api.objects import metadata, text
 from services.shared.codec import Json
+from services.shared.split import LineAmount, added
 from services.shared.states import IntentState
 
 
@@ -40,6 +41,8 @@ class CaptureIntentParams(Params):
     currency_code: str
     application_fee_minor: int
     final_capture: bool
+    line_amounts: tuple[LineAmount, ...] = ()
+    """What of it falls to each line; empty for by largest remainder over all that was captured."""
     attempt: int = 0
     intent_id: str = ""
     captured_before_minor: int = 0
@@ -101,7 +104,11 @@ class CaptureIntent(Operation[CaptureIntentParams, MirroredPayment]):
         asked = call.params
         known = payment.intents[asked.attempt]
         fees_minor = (known.captured_fee_minor or 0) + asked.application_fee_minor
-        payment.intents[asked.attempt] = replace(known, captured_fee_minor=fees_minor)
+        payment.intents[asked.attempt] = replace(
+            known,
+            captured_fee_minor=fees_minor,
+            captured_parts=added(known.captured_parts, asked.line_amounts),
+        )
         apply_settled(payment, asked.attempt, answer)
         return {"intent_id": text(answer, "id")}
 

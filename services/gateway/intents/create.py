@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.errors import FieldInvalid
@@ -13,6 +13,7 @@ from services.gateway.call_log.operation import Operation, SubjectStore
 from services.gateway.errors import Amendable, AttemptOpen, StripeRefused
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.settlement.domain import SettlementTerms
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import charge_to_stripe, to_stripe
 from services.gateway.stripe_api.intent_objects import attempt_facts
@@ -20,6 +21,7 @@ from services.gateway.stripe_api.metadata import ATTEMPT, CALL_ID, PAYMENT_ID
 from services.gateway.stripe_api.objects import metadata, text
 from services.gateway.stripe_api.outcomes import MISSING
 from services.shared.codec import Json
+from services.shared.split import Split
 from services.shared.states import AttemptKind, IntentState
 
 DESTINATION: Final = "transfer_data"
@@ -47,6 +49,10 @@ class CreateIntentParams(Params):
     keep_method: bool = False
     consent_actor_id: str = ""
     """Who agreed that the method is kept; empty where none is."""
+    seller_id: str = ""
+    """Whom Stripe transfers to with the charge; empty where we transfer by calls of our own, if to anybody."""
+    split: Split | None = None
+    settlement: SettlementTerms = field(default_factory=SettlementTerms)
     metadata: Json | None = None
     """The caller's, as it is put on the intent."""
     body: Json | None = None
@@ -87,6 +93,9 @@ class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
                 amount_minor=asked.amount_minor,
                 application_fee_minor=asked.application_fee_minor,
                 create_time=call.create_time,
+                seller_id=asked.seller_id,
+                split=asked.split,
+                settlement=asked.settlement,
                 kind=AttemptKind.SETUP_INTENT if asked.setup_only else AttemptKind.INTENT,
                 is_setup=asked.setup_only,
                 capture_manually=asked.capture_manually,
@@ -158,6 +167,13 @@ def our_metadata(payment_id: str, attempt: int, call_id: uuid.UUID) -> dict[str,
     return {PAYMENT_ID: payment_id, ATTEMPT: str(attempt), CALL_ID: str(call_id)}
 
 
+def recipient(asked: CreateIntentParams, payment_id: str) -> dict[str, object]:
+    """Return to whom the charge goes: to its one seller, or to the platform, whose transfers are of the same group."""
+    if asked.account_id:
+        return {DESTINATION: {"destination": asked.account_id}}
+    return {"transfer_group": payment_id}
+
+
 # Stripe compares bodies under one key, so the same call always gives the same body.
 
 
@@ -167,7 +183,7 @@ def _intent_body(payment: MirroredPayment, call: Call[CreateIntentParams]) -> Js
         "amount": charge_to_stripe(asked.amount_minor, payment.currency_code),
         "currency": payment.currency_code.lower(),
         "customer": asked.customer_id,
-        "transfer_data": {"destination": asked.account_id},
+        **recipient(asked, payment.payment_id),
         "automatic_payment_methods": {"enabled": True},
         "metadata": _metadata(payment, call),
     }

@@ -24,7 +24,9 @@ from services.gateway.errors import SellerNotFound, SellerNotPayable, StripeKeyS
 from services.gateway.intents.create import AmendableIntent, CreateIntent, CreateIntentParams
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.sellers.operations import Sellers
+from services.gateway.settlement.domain import SettlementTerms
 from services.shared import codec
+from services.shared.split import Split
 
 TRIES_MAX: Final = 4
 """Of one request: the customer, the description, the account, and once more for what happened meanwhile."""
@@ -48,6 +50,9 @@ class IntentRequest:
     name: str
     locale: str
     seller_id: str
+    """Whom Stripe transfers to with the charge; empty where we transfer by calls of our own, if to anybody."""
+    split: Split | None
+    settlement: SettlementTerms
     amount_minor: int
     currency_code: str
     application_fee_minor: int
@@ -124,7 +129,7 @@ class Creation:
     ) -> C:
         """Return what the call is made of, with a payment that is known."""
         try:
-            account = await self._sellers.payable(asked.tenant_id, asked.seller_id)
+            account_id = await self._destination(asked)
         except (SellerNotFound, SellerNotPayable):
             known = await self._call_store.call(asked.tenant_id, kind.name, asked.request_id)
             if known is None or known.state is CallState.DISCARDED:  # nothing came of it
@@ -141,16 +146,30 @@ class Creation:
                 currency_code=asked.currency_code,
                 application_fee_minor=asked.application_fee_minor,
                 customer_id=customer_id,
-                account_id=account.stripe_account_id,
+                account_id=account_id,
                 description=asked.description,
                 capture_manually=asked.capture_manually,
                 setup_only=asked.setup_only,
                 keep_method=asked.keep_method,
                 consent_actor_id=asked.consent_actor_id,
+                seller_id=asked.seller_id,
+                split=asked.split,
+                settlement=asked.settlement,
                 metadata=asked.metadata or None,
                 send_before_time=asked.send_before_time,
             )
         )
+
+    async def _destination(self, asked: IntentRequest) -> str:
+        """Return the account that Stripe transfers to with the charge; empty where each seller gets its own transfer.
+
+        Raises SellerNotFound or SellerNotPayable for any seller of the charge.
+        """
+        if asked.seller_id:
+            return (await self._sellers.payable(asked.tenant_id, asked.seller_id)).stripe_account_id
+        for seller_id in asked.split.seller_ids if asked.split is not None else ():
+            await self._sellers.payable(asked.tenant_id, seller_id)
+        return ""
 
     async def _amended(self, asked: IntentRequest, params: C, refused: AmendableIntent) -> C:
         """Put right what Stripe refused, and return what is asked for instead. Raises SellerNotPayable."""

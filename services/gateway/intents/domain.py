@@ -5,13 +5,15 @@ An attempt is one intent, one setup intent, or one hosted page, which makes its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from services.gateway.disputes.domain import Dispute, Standing
+from services.gateway.settlement.domain import SettlementTerms
 from services.shared.payment import Method, PaymentError
+from services.shared.split import LineAmount, Split
 from services.shared.states import AttemptKind, IntentState
 
 RANK: Final = {
@@ -106,6 +108,13 @@ class Intent:
     application_fee_minor: int
     create_time: datetime
     """When we asked for it."""
+    seller_id: str = ""
+    """Whom Stripe transfers to with the charge; empty where we transfer by calls of our own, if to anybody."""
+    split: Split | None = None
+    """How it is split; None where the caller said no more than the fee."""
+    settlement: SettlementTerms = field(default_factory=SettlementTerms)
+    captured_parts: tuple[LineAmount, ...] = ()
+    """What of each line was captured so far, where the caller said so; else it is by largest remainder."""
     kind: AttemptKind = AttemptKind.INTENT
     is_setup: bool = False
     """It keeps a method and takes no money; the amount is what is charged later."""
@@ -170,6 +179,11 @@ class Intent:
         """The method that it kept with somebody's consent; empty where it kept none."""
         is_kept = self.keeps_method and self.state in (IntentState.SUCCEEDED, IntentState.REQUIRES_CAPTURE)
         return self.method.payment_method_id if is_kept and self.consent_actor_id and self.method is not None else ""
+
+    @property
+    def is_destination(self) -> bool:
+        """Whether Stripe itself transfers what it takes to its one seller, and takes the platform's fee back."""
+        return bool(self.seller_id)
 
     @property
     def has_fee(self) -> bool:

@@ -58,18 +58,41 @@ CREATE TABLE refunds (
     attempt          integer     NOT NULL,
     amount_minor     bigint      NOT NULL CONSTRAINT refunds_amount CHECK (amount_minor > 0),
     state            text        NOT NULL
-                     CONSTRAINT refunds_state CHECK (state IN ('PENDING', 'SUCCEEDED', 'FAILED', 'CANCELED')),
+                     CONSTRAINT refunds_state CHECK (state IN ('PENDING', 'REQUIRES_ACTION', 'SUCCEEDED', 'FAILED', 'CANCELED')),
     stripe_refund_id text,
     failure_reason   text        NOT NULL DEFAULT '',
     actor_id         text        NOT NULL DEFAULT '',
     create_time      timestamptz NOT NULL,
     -- When it was first seen that the payer does not get it.
     fail_time        timestamptz,
+    -- At whose cost it is, and what of it falls to each line: LineAmounts of services/shared/split.py.
+    bearer           text        NOT NULL DEFAULT 'SHARED'
+                     CONSTRAINT refunds_bearer CHECK (bearer IN ('SHARED', 'SELLER', 'PLATFORM')),
+    parts            jsonb       NOT NULL DEFAULT '[]',
     CONSTRAINT refunds_pkey PRIMARY KEY (tenant_id, payment_id, refund_id)
 );
 
 CREATE UNIQUE INDEX refunds_refund_id ON refunds (tenant_id, refund_id);
 CREATE UNIQUE INDEX refunds_stripe_refund_id ON refunds (tenant_id, stripe_refund_id) WHERE stripe_refund_id IS NOT NULL;
+
+-- What moves between the platform and sellers: transfers, reversals, application fees, refunds of those.
+CREATE TABLE movements (
+    tenant_id   text        NOT NULL,
+    payment_id  text        NOT NULL,
+    movement_id text        NOT NULL,
+    kind        text        NOT NULL
+                CONSTRAINT movements_kind CHECK (kind IN ('TRANSFER', 'REVERSAL', 'FEE', 'FEE_REFUND')),
+    seller_id   text        NOT NULL,
+    -- Null while the call that makes it is not answered: payments are found by it.
+    stripe_id   text,
+    mirrored    jsonb       NOT NULL,
+    create_time timestamptz NOT NULL,
+    CONSTRAINT movements_pkey PRIMARY KEY (tenant_id, payment_id, movement_id)
+);
+
+CREATE UNIQUE INDEX movements_movement_id ON movements (tenant_id, movement_id);
+CREATE UNIQUE INDEX movements_stripe_id ON movements (tenant_id, stripe_id) WHERE stripe_id IS NOT NULL;
+CREATE INDEX movements_seller_id ON movements (tenant_id, seller_id, create_time);
 
 -- What is sent to Stripe is written here before it is sent. The id is made of tenant, operation and request, and the
 -- idempotency key of that and the generation, so that a row which was lost is made again under the same key.
@@ -127,9 +150,12 @@ BEGIN
         (SELECT coalesce(json_agg(json_build_object('refund_id', r.refund_id, 'attempt', r.attempt,
              'amount_minor', r.amount_minor, 'state', r.state, 'stripe_refund_id', coalesce(r.stripe_refund_id, ''),
              'failure_reason', r.failure_reason, 'actor_id', r.actor_id, 'create_time', r.create_time,
-             'fail_time', r.fail_time)
+             'fail_time', r.fail_time, 'bearer', r.bearer, 'parts', r.parts)
              ORDER BY r.create_time, r.refund_id), '[]')
          FROM refunds r WHERE r.tenant_id = tenant AND r.payment_id = payment),
+        'movements',
+        (SELECT coalesce(json_agg(m.mirrored ORDER BY m.create_time, m.movement_id), '[]') FROM movements m
+         WHERE m.tenant_id = tenant AND m.payment_id = payment),
         'open_calls',
         (SELECT coalesce(json_agg(json_build_array(c.operation, c.request_id, c.state) ORDER BY c.create_time), '[]')
          FROM calls c WHERE c.tenant_id = tenant AND c.subject_type = 'payment' AND c.subject_id = payment

@@ -6,16 +6,19 @@ Whoever holds the payment's lease changes it in memory; nothing is kept until it
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from services.gateway.checkout.domain import SessionFacts, with_session
-from services.gateway.disputes.domain import Dispute
+from services.gateway.disputes.domain import TAKEN, Dispute
 from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
 from services.gateway.intents.needs import with_needs
 from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.refunds.domain import Refund, RefundFacts
+from services.gateway.settlement.domain import Movement
+from services.gateway.settlement.positions import Position, allocated, positions
+from services.shared.split import LineAmount
 from services.shared.states import IntentState
 
 NEW: Final = 0
@@ -35,6 +38,7 @@ class MirroredPayment:
     fence: int
     intents: dict[int, Intent]
     refunds: dict[str, Refund]
+    movements: dict[str, Movement]
     unsettled: bool
     """A call on an intent has no answer yet."""
     open_calls: list[tuple[str, uuid.UUID]]
@@ -44,7 +48,7 @@ class MirroredPayment:
     saved_version: int = 0
     """The version in the tables."""
     written: dict[object, object] = field(default_factory=dict)
-    """Intents and refunds as they are in the tables, so that only what changed is written."""
+    """Intents, refunds and movements as they are in the tables, so that only what changed is written."""
 
     @classmethod
     def new(cls, tenant_id: str, payment_id: str, *, payer_id: str, seller_id: str, currency_code: str) -> Self:
@@ -59,6 +63,7 @@ class MirroredPayment:
             fence=NEW,
             intents={},
             refunds={},
+            movements={},
             unsettled=False,
             open_calls=[],
         )
@@ -69,13 +74,16 @@ class MirroredPayment:
             self,
             intents=dict(self.intents),
             refunds=dict(self.refunds),
+            movements=dict(self.movements),
             open_calls=list(self.open_calls),
             written=dict(self.written),
         )
 
     def mark_saved(self) -> None:
         """Take what it says now for what is in the tables."""
-        self.written = dict[object, object](self.intents.items()) | dict[object, object](self.refunds.items())
+        kept: list[Mapping[int, Intent] | Mapping[str, Refund] | Mapping[str, Movement]]
+        kept = [self.intents, self.refunds, self.movements]
+        self.written = {key: value for each in kept for key, value in each.items()}
         self.saved_version = self.observation.mirror_version
 
     @property
@@ -101,10 +109,12 @@ class MirroredPayment:
 
     @property
     def stripe_ids(self) -> list[str]:
-        """Stripe's ids of all that belongs to it: intents, charges, sessions, refunds."""
+        """Stripe's ids of all that belongs to it: intents, charges, sessions, refunds, transfers, fees."""
         attempts = self.intents.values()
         intents = [one for each in attempts for one in (each.intent_id, each.charge_id, each.session_id)]
-        return [one for one in (*intents, *(refund.stripe_refund_id for refund in self.refunds.values())) if one]
+        refunds = [one.stripe_refund_id for one in self.refunds.values()]
+        movements = [one.stripe_id for one in self.movements.values()]
+        return [one for one in (*intents, *refunds, *movements) if one]
 
     def intent_of(self, intent_id: str) -> Intent | None:
         """Return the attempt whose intent this is."""
@@ -119,6 +129,14 @@ class MirroredPayment:
         if attempt == self.observation.attempt:
             return self.observation.refundable_minor
         return left_minor(self.intents[attempt], list(self.refunds.values()))
+
+    def positions(self, attempt: int) -> tuple[Position, ...]:
+        """Return where the sellers of an attempt stand."""
+        return positions(self.intents[attempt], self.refunds.values(), tuple(self.movements.values()))
+
+    def allocated(self, attempt: int, amount_minor: int) -> tuple[LineAmount, ...]:
+        """Return what of an amount that goes falls to each line of an attempt."""
+        return allocated(amount_minor, self.intents[attempt], self.refunds.values())
 
     def has_refunds(self, attempt: int) -> bool:
         """Whether a refund of an attempt is known."""
@@ -141,6 +159,7 @@ class MirroredPayment:
             attempt=attempt,
             amount_minor=facts.amount_minor,
             create_time=facts.create_time,
+            parts=self.allocated(attempt, facts.amount_minor),
         )
         self.refunds[known.refund_id] = replace(
             known,
@@ -153,7 +172,14 @@ class MirroredPayment:
     def apply_disputes(self, attempt: int, shown: Iterable[Dispute]) -> None:
         """Mirror all disputes of an attempt's charge. Stripe never takes one back, so none is forgotten."""
         intent = self.intents[attempt]
-        known = {one.dispute_id: one for one in (*intent.disputes, *shown)}
+        known = {one.dispute_id: one for one in intent.disputes}
+        for one in sorted(shown, key=lambda dispute: dispute.dispute_id):
+            before = known.get(one.dispute_id)
+            known[one.dispute_id] = replace(one, parts=before.parts if before is not None else ())
+            contested = tuple(known[dispute_id] for dispute_id in sorted(known))
+            self.intents[attempt] = replace(self.intents[attempt], disputes=contested)
+            if one.standing in TAKEN and not known[one.dispute_id].parts:
+                known[one.dispute_id] = replace(one, parts=self.allocated(attempt, one.amount_minor))
         contested = tuple(known[dispute_id] for dispute_id in sorted(known))
         self.intents[attempt] = replace(intent, disputes=contested)
         self.conclude()

@@ -55,6 +55,8 @@ SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payment_id = (
     SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2 OR session_id = $2)
     UNION ALL
     SELECT payment_id FROM refunds WHERE tenant_id = $1 AND stripe_refund_id = $2
+    UNION ALL
+    SELECT payment_id FROM movements WHERE tenant_id = $1 AND stripe_id = $2
     LIMIT 1)
 """  # noqa: S608 our own column names
 
@@ -112,11 +114,12 @@ intent AS (
         needs_method_id = excluded.needs_method_id, mirrored = excluded.mirrored),
 refund AS (
     INSERT INTO refunds (tenant_id, payment_id, refund_id, attempt, amount_minor, state, stripe_refund_id,
-        failure_reason, actor_id, create_time, fail_time)
+        failure_reason, actor_id, create_time, fail_time, bearer, parts)
     SELECT $1, $2, r.refund_id, r.attempt, r.amount_minor, r.state, nullif(r.stripe_refund_id, ''), r.failure_reason,
-        r.actor_id, r.create_time, r.fail_time
+        r.actor_id, r.create_time, r.fail_time, r.bearer, r.parts
     FROM held, jsonb_to_recordset($7) AS r (refund_id text, attempt integer, amount_minor bigint, state text,
-        stripe_refund_id text, failure_reason text, actor_id text, create_time timestamptz, fail_time timestamptz)
+        stripe_refund_id text, failure_reason text, actor_id text, create_time timestamptz, fail_time timestamptz,
+        bearer text, parts jsonb)
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
         failure_reason = excluded.failure_reason, fail_time = excluded.fail_time),
@@ -127,28 +130,37 @@ consented AS (
         consent_time timestamptz)
     WHERE i.kept_method_id <> ''
     ON CONFLICT ON CONSTRAINT method_consents_pkey DO NOTHING),
+movement AS (
+    INSERT INTO movements (tenant_id, payment_id, movement_id, kind, seller_id, stripe_id, mirrored, create_time)
+    SELECT $1, $2, m.movement_id, m.kind, m.seller_id, nullif(m.stripe_id, ''), m.mirrored, m.create_time
+    FROM held, jsonb_to_recordset($13) AS m (movement_id text, kind text, seller_id text, stripe_id text,
+        mirrored jsonb, create_time timestamptz)
+    ON CONFLICT ON CONSTRAINT movements_pkey
+    DO UPDATE SET stripe_id = excluded.stripe_id, mirrored = excluded.mirrored),
+gone_movement AS (
+    DELETE FROM movements USING held WHERE tenant_id = $1 AND payment_id = $2 AND movement_id = ANY($14::text[])),
 gone_intent AS (
     DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($8::integer[])),
 gone_refund AS (
     DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($9::text[]))"""
-"""What is written of a payment whose row `held` has found: $1 to $12 are the arguments of `store.mirror_arguments`."""
+"""What is written of a payment whose row `held` has found: $1 to $14 are the arguments of `store.mirror_arguments`."""
 
 SAVE: Final = f"""
 WITH held AS (
     UPDATE payments SET observation = $4, mirror_version = $5,
-        held_until = CASE WHEN $19::boolean THEN '-infinity' ELSE held_until END,
-        fence = fence + $19::boolean::integer
+        held_until = CASE WHEN $21::boolean THEN '-infinity' ELSE held_until END,
+        fence = fence + $21::boolean::integer
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 AND {_MAY_NEED}
     RETURNING trace_context),
 {_MIRROR},
 call AS (
-    UPDATE calls SET state = $14, params = $15, answer = $20, tries = $21,
-        due_time = now() + $10::interval + $18::interval, dead_time = NULL, generation = $16, key_time = $17
-    FROM held WHERE tenant_id = $1 AND call_id = $13),
+    UPDATE calls SET state = $16, params = $17, answer = $22, tries = $23,
+        due_time = now() + $10::interval + $20::interval, dead_time = NULL, generation = $18, key_time = $19
+    FROM held WHERE tenant_id = $1 AND call_id = $15),
 delivery AS (
     INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time, due_time,
         trace_context)
-    SELECT $1, $2, $5, $4, $22, $23, now() + $10::interval, $24 FROM held WHERE $22::text IS NOT NULL
+    SELECT $1, $2, $5, $4, $24, $25, now() + $10::interval, $26 FROM held WHERE $24::text IS NOT NULL
     ON CONFLICT ON CONSTRAINT deliveries_pkey DO UPDATE SET
         wanted_version = excluded.wanted_version, observation = excluded.observation, origin = excluded.origin,
         record_time = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
@@ -161,7 +173,7 @@ SELECT count(*) FROM held"""  # noqa: S608 our own column names
 _STARTED_CALL: Final = """
     INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type, subject_id, params, state,
         generation, key_time, due_time, create_time, trace_context)
-    SELECT $1, $13, $19, $20, $21, 'payment', $2, $15, $14, $16, $17, now() + $10::interval + $18::interval, $22, $24"""
+    SELECT $1, $15, $21, $22, $23, 'payment', $2, $17, $16, $18, $19, now() + $10::interval + $20::interval, $24, $26"""
 
 START: Final = f"""
 WITH target AS (
@@ -172,8 +184,8 @@ call AS (
     {_STARTED_CALL} FROM target ON CONFLICT ON CONSTRAINT calls_request DO NOTHING RETURNING 1),
 held AS (
     UPDATE payments SET observation = $4, mirror_version = $5,
-        fence = greatest(fence + 1, {_NEXT_FENCE}), held_until = now() + $10::interval + $23::interval,
-        trace_context = coalesce($24, payments.trace_context)
+        fence = greatest(fence + 1, {_NEXT_FENCE}), held_until = now() + $10::interval + $25::interval,
+        trace_context = coalesce($26, payments.trace_context)
     FROM call WHERE tenant_id = $1 AND payment_id = $2
     RETURNING fence, trace_context),
 {_MIRROR}
@@ -183,7 +195,7 @@ START_NEW: Final = f"""
 WITH held AS (
     INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, mirror_version, fence,
         held_until, create_time, trace_context)
-    SELECT $1, $2, $25, $26, $27, $4, $5, {_NEXT_FENCE}, now() + $10::interval + $23::interval, $22, $24
+    SELECT $1, $2, $27, $28, $29, $4, $5, {_NEXT_FENCE}, now() + $10::interval + $25::interval, $24, $26
     WHERE $3::bigint = 0
     ON CONFLICT ON CONSTRAINT payments_pkey DO NOTHING
     RETURNING fence, trace_context),
@@ -196,6 +208,8 @@ PAYMENT_OF: Final = """
 SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2 OR session_id = $2)
 UNION ALL
 SELECT payment_id FROM refunds WHERE tenant_id = $1 AND stripe_refund_id = $2
+UNION ALL
+SELECT payment_id FROM movements WHERE tenant_id = $1 AND stripe_id = $2
 LIMIT 1"""
 
 REFUND: Final = """

@@ -1,4 +1,4 @@
-"""Tables of the mirror: payments with their lease, intents, refunds; and the calls on them. One statement per method.
+"""Tables of the mirror: payments with their lease, intents, refunds, movements; and calls. One statement per method.
 
 Only whoever holds a payment's lease writes it; `save` writes nothing under an older fence and says so. What is saved
 for a reason that no caller gets as an answer is delivered: delivery and mirror commit together.
@@ -26,6 +26,7 @@ from services.gateway.mirror.payment import NEW, MirroredPayment
 from services.gateway.mirror.reading_times import next_look
 from services.gateway.mirror.recent import RecentPayments
 from services.gateway.refunds.domain import Refund
+from services.gateway.settlement.domain import Movement
 from services.runtime.database.connections import DirectConnections
 from services.runtime.database.lease import LEASE, LeaseLost, Leases
 from services.runtime.process.clock import Clock
@@ -198,7 +199,7 @@ class Store:
         return True
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
-        """Return the payment that an intent of either kind, a session, charge or refund of Stripe's belongs to."""
+        """Return the payment that an intent, a session, charge, refund, transfer or fee of Stripe's belongs to."""
         async with self._connections.statement("payment.find") as connection:
             found: str | None = await connection.fetchval(statements.PAYMENT_OF, tenant_id, stripe_id)
         return found
@@ -221,7 +222,7 @@ def _stamp(payment: MirroredPayment, now: datetime) -> None:
 
 
 def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[object, ...]:
-    """Return $1 to $12 of the statements that write a payment."""
+    """Return $1 to $14 of the statements that write a payment."""
     rest = next_look(payment.observation, payment.intents.values(), payment.refunds.values(), looks=0)
     intents = [
         {
@@ -242,13 +243,26 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[objec
         if payment.written.get(one.attempt) != one
     ]
     refunds = [codec.to_json(one) for one in payment.refunds.values() if payment.written.get(one.refund_id) != one]
+    movements = [
+        {
+            "movement_id": one.movement_id,
+            "kind": one.kind,
+            "seller_id": one.seller_id,
+            "stripe_id": one.stripe_id,
+            "mirrored": codec.to_json(one),
+            "create_time": one.create_time.isoformat(),
+        }
+        for one in payment.movements.values()
+        if payment.written.get(one.movement_id) != one
+    ]
     return (
         payment.tenant_id, payment.payment_id, payment.fence,
         json.dumps(codec.to_json(payment.observation)), payment.observation.mirror_version,
         json.dumps(intents), json.dumps(refunds),
         [key for key in payment.written if key not in payment.intents and isinstance(key, int)],
-        [key for key in payment.written if key not in payment.refunds and isinstance(key, str)],
-        shift, rest, payment.is_changed,
+        [key for key, value in payment.written.items() if key not in payment.refunds and isinstance(value, Refund)],
+        shift, rest, payment.is_changed, json.dumps(movements),
+        [key for key, value in payment.written.items() if key not in payment.movements and isinstance(value, Movement)],
     )  # fmt: skip
 
 
@@ -263,6 +277,7 @@ def _payment(row: asyncpg.Record) -> MirroredPayment:
     mirror = json.loads(row["mirror"])
     intents = [codec.from_json(Intent, kept) for kept in mirror["intents"]]
     refunds = [codec.from_json(Refund, kept) for kept in mirror["refunds"]]
+    movements = [codec.from_json(Movement, kept) for kept in mirror["movements"]]
     payment = MirroredPayment(
         tenant_id=row["tenant_id"],
         payment_id=row["payment_id"],
@@ -274,6 +289,7 @@ def _payment(row: asyncpg.Record) -> MirroredPayment:
         trace_context=row["trace_context"],
         intents={one.attempt: one for one in intents},
         refunds={one.refund_id: one for one in refunds},
+        movements={one.movement_id: one for one in movements},
         open_calls=[(operation, uuid.UUID(request_id)) for operation, request_id, _ in mirror["open_calls"]],
         unsettled=any(
             state == CallState.UNKNOWN and operation.startswith(OF_ATTEMPTS)

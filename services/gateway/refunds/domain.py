@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from services.shared.split import LineAmount
+
 
 class RefundState(StrEnum):
     """Where a refund stands."""
@@ -16,6 +18,17 @@ class RefundState(StrEnum):
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELED = "CANCELED"
+
+
+class Bearer(StrEnum):
+    """At whose cost a refund is."""
+
+    SHARED = "SHARED"
+    """Seller and platform give back what they had of it."""
+    SELLER = "SELLER"
+    """The seller gives back all of it; the platform keeps its fee."""
+    PLATFORM = "PLATFORM"
+    """The platform gives all of it; the seller keeps its part."""
 
 
 ON_ITS_WAY: Final = frozenset({RefundState.PENDING, RefundState.SUCCEEDED})
@@ -34,6 +47,9 @@ class Refund:
     stripe_refund_id: str = ""
     failure_reason: str = ""
     actor_id: str = ""
+    bearer: Bearer = Bearer.SHARED
+    parts: tuple[LineAmount, ...] = ()
+    """What of it falls to each line; what was taken beyond the total falls to none."""
     fail_time: datetime | None = None
     """When it was first seen that the payer does not get it; None also until that is kept."""
 

@@ -18,12 +18,13 @@ from services.gateway.errors import (
 )
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
-from services.gateway.refunds.domain import Refund, RefundState
+from services.gateway.refunds.domain import Bearer, Refund, RefundState
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.intent_objects import intent_facts
 from services.gateway.stripe_api.objects import disputes_in, metadata, refund_facts
 from services.shared.codec import Json
+from services.shared.split import LineAmount
 
 CHARGE_DISPUTED: Final = "charge_disputed"
 
@@ -41,6 +42,8 @@ class CreateRefundParams(Params):
     actor_id: str
     attempt: int = 0
     """Whose money goes back; 0 for the one that counts."""
+    line_amounts: tuple[LineAmount, ...] = ()
+    """What of it falls to each line; empty for in proportion to what is left of each."""
     intent_id: str = ""
     body: Json | None = None
 
@@ -78,6 +81,8 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
             amount_minor=asked.amount_minor,
             create_time=call.create_time,
             actor_id=asked.actor_id,
+            bearer=_bearer(asked),
+            parts=asked.line_amounts or payment.allocated(intent.attempt, asked.amount_minor),
         )
         payment.conclude()
         return replace(asked, intent_id=intent.intent_id, body=body)
@@ -130,6 +135,12 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
         payment.conclude()
 
     # `unknown` changes nothing: the reservation stays, since the amount may be on its way.
+
+
+def _bearer(asked: CreateRefundParams) -> Bearer:
+    if not asked.reverse_transfer:
+        return Bearer.PLATFORM
+    return Bearer.SHARED if asked.refund_application_fee else Bearer.SELLER
 
 
 def _refundable(payment: MirroredPayment, asked: CreateRefundParams) -> Intent:

@@ -20,6 +20,7 @@ from services.gateway.intents.confirm import ConfirmIntentParams
 from services.gateway.intents.creation import IntentRequest
 from services.gateway.refunds.operations import CreateRefundParams
 from services.gateway.stripe_api import currencies, metadata, stripe_ids
+from services.gateway.wire import splits
 from services.runtime.database.idempotency import request_hash
 from services.shared import fields
 
@@ -52,8 +53,9 @@ def intent_request(request: intents_pb2.CreateIntentRequest, *, tenant_id: str) 
     number = attempt(request.attempt)
     payer_id = fields.identifier(request.payer.payer_id, field="payer.payer_id")
     amount = fields.money(request.amount, is_set=request.HasField("amount"), field="amount", least_minor=1)
-    seller_id = fields.identifier(request.seller_id, field="seller_id")
     fee = application_fee(request, amount)
+    split = splits.split(request.seller_parts, amount=amount)
+    seller_id = splits.destination(request, split, fee_minor=fee.amount_minor)
     payer = request.payer
     if payer.email:
         fields.email(payer.email, field="payer.email")
@@ -74,6 +76,8 @@ def intent_request(request: intents_pb2.CreateIntentRequest, *, tenant_id: str) 
         name=fields.text(payer.name, field="payer.name", characters_max=NAME_CHARACTERS_MAX),
         locale=fields.text(payer.locale, field="payer.locale", characters_max=fields.LOCALE_CHARACTERS_MAX),
         seller_id=seller_id,
+        split=split,
+        settlement=splits.terms(request),
         amount_minor=amount.amount_minor,
         currency_code=amount.currency_code,
         application_fee_minor=fee.amount_minor,
@@ -126,6 +130,7 @@ def capture_params(request: intents_pb2.CaptureIntentRequest) -> CaptureIntentPa
         currency_code=amount.currency_code,
         application_fee_minor=fee.amount_minor,
         final_capture=request.final_capture,
+        line_amounts=splits.line_amounts(request.line_amounts, amount_minor=amount.amount_minor),
     )
 
 
@@ -170,6 +175,7 @@ def refund_params(
         reason=reason,
         actor_id=fields.identifier(request.actor_id, field="actor_id"),
         attempt=attempt(request.attempt) if request.attempt else 0,
+        line_amounts=splits.line_amounts(request.line_amounts, amount_minor=amount.amount_minor),
     )
 
 

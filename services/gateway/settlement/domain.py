@@ -1,0 +1,102 @@
+"""What moves between the platform and sellers, as last seen at Stripe; and on which terms. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+
+class DisputeRecovery(StrEnum):
+    """When a seller gives back its part of what a dispute takes."""
+
+    NONE = "NONE"
+    """Never: the platform bears it."""
+    AT_WITHDRAWAL = "AT_WITHDRAWAL"
+    """At once. It is held until the dispute ends, and given again if it is won."""
+    AT_LOSS = "AT_LOSS"
+    """Once the dispute is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementTerms:
+    """On which terms the sellers of a charge get their parts; decided when the charge is asked for."""
+
+    pay_time: datetime | None = None
+    """Before this nothing is transferred by a call of ours; None for as soon as it is captured."""
+    dispute_recovery: DisputeRecovery = DisputeRecovery.NONE
+    nets_receivables: bool = False
+    """What a seller owes from other payments is kept back from its transfers of this one."""
+
+
+class MovementKind(StrEnum):
+    """What moves."""
+
+    TRANSFER = "TRANSFER"
+    """From the platform to a seller; `tr_…`."""
+    REVERSAL = "REVERSAL"
+    """A transfer, or a part of it, back to the platform; `trr_…`."""
+    FEE = "FEE"
+    """The application fee of a destination charge, from its seller to the platform; `fee_…`."""
+    FEE_REFUND = "FEE_REFUND"
+    """An application fee, or a part of it, back to the seller; `fr_…`."""
+
+
+class MovementState(StrEnum):
+    """Where it stands."""
+
+    PENDING = "PENDING"
+    """Asked for, and not answered."""
+    MADE = "MADE"
+    REFUSED = "REFUSED"
+    """Stripe refused it: nothing moved."""
+
+
+class MovementOrigin(StrEnum):
+    """Who made it, and from what."""
+
+    STRIPE = "STRIPE"
+    """Stripe, with a destination charge; or what was made at its dashboard."""
+    SOURCE = "SOURCE"
+    """We, from a charge (`source_transaction`), up to what that took."""
+    EXCESS = "EXCESS"
+    """We, from the platform's available balance: what the charge does not cover."""
+    WAY_BACK = "WAY_BACK"
+    """We, from what was transferred or kept as a fee before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """One transfer, reversal, application fee or refund of one."""
+
+    movement_id: str
+    """Ours, `transfer_…`, `reversal_…`, `fee_…`, `feerefund_…`; what Stripe made has one that is made of its id."""
+    kind: MovementKind
+    origin: MovementOrigin
+    attempt: int
+    seller_id: str
+    amount_minor: int
+    """In `currency_code`; always above zero, `kind` says where it goes."""
+    currency_code: str
+    """That of the object at Stripe: what the charge was settled in."""
+    charge_minor: int
+    """The same in the currency of the payment."""
+    state: MovementState = MovementState.PENDING
+    of_movement_id: str = ""
+    """What it goes back on: the transfer of a reversal, the fee of a fee refund."""
+    fact: str = ""
+    """What it is for, such as the cumulative amount that it leads to: unique within the payment; empty for Stripe's."""
+    stripe_id: str = ""
+    actor_id: str = ""
+    """Who asked for it; empty where that follows from what happened to the payment."""
+    create_time: datetime
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it moved, or may have."""
+        return self.state is not MovementState.REFUSED
+
+
+TO_SELLER: Final = frozenset({MovementKind.TRANSFER, MovementKind.FEE_REFUND})
+"""What gives a seller money; the others take some."""

@@ -1,0 +1,150 @@
+"""How a charge is split, as messages and as values; a split that does not add up is refused with its field's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC
+from typing import Final
+
+from batzen.gateway.v1 import intents_pb2, split_pb2
+from batzen.type.v1 import money_pb2
+from services.errors import FieldInvalid, FieldMissing
+from services.gateway.settlement.domain import DisputeRecovery, SettlementTerms
+from services.gateway.stripe_api import currencies
+from services.shared import fields
+from services.shared.amounts import AMOUNT_MINOR_MAX
+from services.shared.split import LineAmount, LinePart, Split
+
+LINES_MAX: Final = 1_000
+"""As many as a quote has."""
+
+RECOVERIES: Final = {
+    split_pb2.DISPUTE_RECOVERY_UNSPECIFIED: DisputeRecovery.NONE,
+    split_pb2.DISPUTE_RECOVERY_NONE: DisputeRecovery.NONE,
+    split_pb2.DISPUTE_RECOVERY_AT_WITHDRAWAL: DisputeRecovery.AT_WITHDRAWAL,
+    split_pb2.DISPUTE_RECOVERY_AT_LOSS: DisputeRecovery.AT_LOSS,
+}
+
+
+def split(parts: Sequence[split_pb2.SellerPart], *, amount: money_pb2.Money) -> Split | None:
+    """Read how an amount is split; None where nothing is said of it."""
+    if not parts:
+        return None
+    lines = tuple(
+        _line(one, part, at=f"seller_parts[{number}].lines[{place}]")
+        for number, part in enumerate(parts)
+        for place, one in enumerate(part.lines)
+    )
+    if not 1 <= len(lines) <= LINES_MAX:
+        raise FieldInvalid(field="seller_parts", detail=f"They have 1 to {LINES_MAX} lines.")
+    if len({line.line_id for line in lines}) != len(lines):
+        raise FieldInvalid(field="seller_parts", detail="A line stands in them twice.")
+    read = Split(lines=lines, step_minor=currencies.limits(amount.currency_code).step_minor)
+    if read.total_minor != amount.amount_minor:
+        raise FieldInvalid(field="seller_parts", detail=f"They come to {read.total_minor}, not to the amount.")
+    return read
+
+
+def destination(request: intents_pb2.CreateIntentRequest, read: Split | None, *, fee_minor: int) -> str:
+    """Return whom Stripe transfers to with the charge; empty where we do. Its fee must be what the split says."""
+    if read is None:
+        return fields.identifier(request.seller_id, field="seller_id")
+    kept = read.total_minor - sum(line.seller_minor for line in read.lines if not line.is_platform)
+    if not request.seller_id:
+        if fee_minor:
+            raise FieldInvalid(field="application_fee", detail="It is of a destination charge alone.")
+        return ""
+    seller_id = fields.identifier(request.seller_id, field="seller_id")
+    if read.seller_ids != (seller_id,) or any(line.is_platform for line in read.lines):
+        raise FieldInvalid(field="seller_id", detail="It is not the one seller of seller_parts.")
+    if kept != fee_minor:
+        raise FieldInvalid(field="application_fee.amount_minor", detail=f"The platform keeps {kept} by seller_parts.")
+    return seller_id
+
+
+def terms(request: intents_pb2.CreateIntentRequest) -> SettlementTerms:
+    """Read on which terms the sellers get their parts."""
+    asked = request.settlement_terms
+    if asked.dispute_recovery not in RECOVERIES:
+        raise FieldInvalid(field="settlement_terms.dispute_recovery")
+    pay_time = None
+    if asked.HasField("pay_time"):
+        try:
+            pay_time = asked.pay_time.ToDatetime(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            detail = "It is no instant of the years 1 to 9999."
+            raise FieldInvalid(field="settlement_terms.pay_time", detail=detail) from None
+    return SettlementTerms(
+        pay_time=pay_time,
+        dispute_recovery=RECOVERIES[asked.dispute_recovery],
+        nets_receivables=asked.nets_receivables,
+    )
+
+
+def line_amounts(asked: Sequence[split_pb2.LineAmount], *, amount_minor: int) -> tuple[LineAmount, ...]:
+    """Read what of an amount falls to each line; empty where nothing is said of it."""
+    if not asked:
+        return ()
+    read = []
+    for number, one in enumerate(asked):
+        if one.amount_minor <= 0:
+            raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail="It is not above 0.")
+        line_id = fields.identifier(one.line_id, field=f"line_amounts[{number}].line_id")
+        read.append(LineAmount(line_id=line_id, amount_minor=one.amount_minor))
+    if len({one.line_id for one in read}) != len(read):
+        raise FieldInvalid(field="line_amounts", detail="A line stands in them twice.")
+    if sum(one.amount_minor for one in read) != amount_minor:
+        raise FieldInvalid(field="line_amounts", detail="They do not add up to the amount.")
+    return tuple(read)
+
+
+def line_amounts_to_proto(amounts: Iterable[LineAmount]) -> list[split_pb2.LineAmount]:
+    """Return amounts of lines as messages."""
+    return [split_pb2.LineAmount(line_id=one.line_id, amount_minor=one.amount_minor) for one in amounts]
+
+
+def _line(one: split_pb2.LinePart, part: split_pb2.SellerPart, *, at: str) -> LinePart:
+    line = LinePart(
+        line_id=fields.identifier(one.line_id, field=f"{at}.line_id"),
+        seller_id=fields.identifier(part.seller_id, field=f"{at.partition('.')[0]}.seller_id"),
+        gross_minor=one.gross_minor,
+        seller_minor=one.seller_minor,
+        platform_fee_minor=one.platform_fee_minor,
+        fee_vat_minor=one.fee_vat_minor,
+        fee_vat_country=one.fee_vat_country,
+        platform_vat_minor=one.platform_vat_minor,
+        vat_country=one.vat_country,
+        vat_minor=one.vat_minor,
+        discounts_funded_minor=one.discounts_funded_minor,
+        surcharges_minor=one.surcharges_minor,
+        rounding_minor=one.rounding_minor,
+        is_platform=part.is_platform,
+    )
+    amounts = (
+        line.gross_minor,
+        line.seller_minor,
+        line.platform_fee_minor,
+        line.fee_vat_minor,
+        line.platform_vat_minor,
+        line.vat_minor,
+        line.discounts_funded_minor,
+        line.surcharges_minor,
+    )
+    if min(amounts) < 0 or max(amounts) > AMOUNT_MINOR_MAX:
+        raise FieldInvalid(field=at, detail="An amount is below 0, or too large.")
+    for name, minor, country in (
+        ("fee_vat_country", line.fee_vat_minor, line.fee_vat_country),
+        ("vat_country", line.platform_vat_minor, line.vat_country),
+    ):
+        if minor and not country:
+            raise FieldMissing(field=f"{at}.{name}")
+    if line.gross_minor != _sum(line):
+        raise FieldInvalid(field=at, detail="Its amounts do not add up to gross_minor.")
+    if line.is_platform and line.platform_fee_minor + line.fee_vat_minor:
+        raise FieldInvalid(field=at, detail="The platform takes no fee of its own goods.")
+    return line
+
+
+def _sum(line: LinePart) -> int:
+    kept = line.platform_fee_minor + line.fee_vat_minor + line.platform_vat_minor + line.surcharges_minor
+    return line.seller_minor + kept + line.rounding_minor - line.discounts_funded_minor
