@@ -151,19 +151,17 @@ def disconnect(world: World, account_id: str) -> Object:
     return account
 
 
-def check_destination(world: World, account_id: str) -> None:
+def check_destination(world: World, account_id: str, *, param: str = "transfer_data[destination]") -> None:
     """Refuse a destination that does not exist or cannot receive transfers."""
     account = world.find(account_id)
     if account is None or account["object"] != "account":
-        raise ApiError(
-            f"No such destination: '{account_id}'", code="resource_missing", param="transfer_data[destination]"
-        )
+        raise ApiError(f"No such destination: '{account_id}'", code="resource_missing", param=param)
     if account["capabilities"].get("transfers") != "active":
         raise ApiError(
             "Your destination account needs to have at least one of the following capabilities enabled: transfers, "
             "crypto_transfers, legacy_payments",
             code="insufficient_capabilities_for_transfer",
-            param="transfer_data[destination]",
+            param=param,
         )
 
 

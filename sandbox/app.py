@@ -137,6 +137,7 @@ class Api:
     def _run(self, task: Task) -> tuple[Answer, Answer | None]:
         """Run an operation in one step; returns its answer, and the same once more if an idempotency key keeps it."""
         call, world = task.call, task.world
+        world.balance.mature(world.clock.now())
         world.cause = Cause(request_id=call.request_id, idempotency_key=call.idempotency_key)
         expand = task.params.pop("expand", [])
         try:

@@ -49,6 +49,7 @@ class Card:
     authentication: Authentication = Authentication.NEVER
     refund: RefundOutcome = RefundOutcome.SUCCEEDS
     dispute: DisputeOutcome | None = None
+    bypasses: bool = False  # the money is available at once
     takes_s: int = 0  # how long the money is on its way; 0: the outcome is known at once
 
 
@@ -93,7 +94,7 @@ CARDS: dict[str, Card] = {
     ),
     "pm_card_pendingRefund": Card(last4="7726", refund=RefundOutcome.PENDING_THEN_SUCCEEDS),
     "pm_card_refundFail": Card(last4="5126", refund=RefundOutcome.SUCCEEDS_THEN_FAILS),
-    "pm_card_bypassPending": Card(last4="0077"),
+    "pm_card_bypassPending": Card(last4="0077", bypasses=True),
     "pm_card_createDispute": Card(last4="0259", dispute=DisputeOutcome(reason="fraudulent")),
     "pm_card_createDisputeProductNotReceived": Card(
         last4="2685", dispute=DisputeOutcome(reason="product_not_received")

@@ -53,7 +53,7 @@ def attempt(
         "fraud_details": {},
         "livemode": False,
         "metadata": dict(intent["metadata"]),
-        "on_behalf_of": None,
+        "on_behalf_of": intent["on_behalf_of"],
         "outcome": outcome(decline),
         "paid": status == "succeeded",
         "payment_intent": intent["id"],

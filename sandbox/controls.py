@@ -144,12 +144,19 @@ class Controls:
         return {}
 
     async def objects(self, request: Request, given: dict[str, Any]) -> Any:
-        """List objects of all accounts, oldest first: `type`, and any field or `metadata.<key>` as a filter."""
+        """List objects of all accounts, oldest first: `type`, and any field or `metadata.<key>` as a filter.
+
+        Of balance transactions only the platforms': what a seller has is a sum of its own.
+        """
+        kind = request.query_params["type"]
         filters = {name: value for name, value in request.query_params.items() if name != "type"}
+        for world in self._sandbox.worlds():
+            world.balance.mature(world.clock.now())
         found = [
             obj
             for world in self._sandbox.worlds()
-            for obj in world.all(request.query_params["type"])
+            if world.platform is None or kind != "balance_transaction"
+            for obj in world.all(kind)
             if all(_field(obj, name) == value for name, value in filters.items())
         ]
         return {"count": len(found), "data": found}

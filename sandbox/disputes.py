@@ -9,6 +9,7 @@ from typing import Any
 
 from sandbox import settlement
 from sandbox.answers import page
+from sandbox.balance_transactions import book
 from sandbox.errors import ApiError
 from sandbox.world import Object, World
 
@@ -232,7 +233,7 @@ def _move_later(world: World, dispute: Object, owed: Object) -> None:
 
 
 def _book(world: World, dispute: Object, owed: Object) -> None:
-    booked = settlement.entry(world, dispute, kind="adjustment", amount=owed["amount"], fee=owed["fee"])
+    booked = book(world, dispute, kind="adjustment", amount=owed["amount"], fee=owed["fee"])
     way, category = ("withdrawal", "dispute") if owed["amount"] < 0 else ("reversal", "dispute_reversal")
     booked.update(description=f"Chargeback {way} for {dispute['charge']}", reporting_category=category)
     dispute["balance_transactions"].append(booked)

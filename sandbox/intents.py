@@ -65,7 +65,7 @@ def update(world: World, params: dict[str, Any], intent_id: str) -> Object:
     method = methods.chosen(world, params, customer_id=customer_id)
     before = intent["customer"]
     intent.update({name: params[name] or None for name in ("description", "receipt_email") if name in params})
-    intent.update({name: params[name] for name in ("transfer_group",) if name in params})
+    intent.update({name: params[name] for name in ("statement_descriptor_suffix", "transfer_group") if name in params})
     intent["payment_method_types"] = kinds(intent | {"amount": amount}, automatic=intent["automatic_payment_methods"])
     intent.update(amount=amount, customer=customer_id, application_fee_amount=fee if fee != "" else None)
     if before != customer_id:
@@ -148,6 +148,8 @@ def kinds(described: Object, *, automatic: Object | None = None) -> list[str]:
 
 def check_split(world: World, params: dict[str, Any], *, amount: int) -> None:
     data, fee = params.get("transfer_data"), params.get("application_fee_amount")
+    if "on_behalf_of" in params:
+        world.referred("account", params["on_behalf_of"], param="on_behalf_of")
     if fee is not None and fee < 0:
         raise ApiError(
             "This value must be greater than or equal to 0.",
@@ -210,7 +212,7 @@ def _new(world: World, params: dict[str, Any], *, currency: str, automatic: Obje
         "managed_payments": {"enabled": False},
         "metadata": merge_metadata({}, params.get("metadata", {})),
         "next_action": None,
-        "on_behalf_of": None,
+        "on_behalf_of": params.get("on_behalf_of"),
         "payment_method": method["id"] if method else None,
         "payment_method_configuration_details": None,
         "payment_method_options": {

@@ -148,6 +148,7 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
     world.set_up.update(kept["set_up"])
     world.used_up.update(kept["used_up"])
     world.settled.update(kept["settled"])
+    world.balance.recount(world.all("balance_transaction"))
 
 
 def _take_up(world: World) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 from sandbox import (
     account_links,
     accounts,
+    balance_transactions,
     charging,
     checkout,
     customers,
     disputes,
     events,
     evidence,
+    fees,
     holds,
     hooks,
     intents,
@@ -27,10 +29,11 @@ from sandbox import (
     payouts,
     radar,
     refunds,
+    reversals,
     session_lines,
     sessions,
-    settlement,
     setups,
+    transfers,
 )
 from sandbox.errors import ApiError, not_modelled
 from sandbox.world import Object, World
@@ -83,7 +86,7 @@ OPERATIONS = (
         "post /v1/payment_intents",
         intents.create,
         """amount currency customer payment_method confirm capture_method description metadata receipt_email return_url
-        off_session error_on_requires_action setup_future_usage statement_descriptor_suffix transfer_group
+        off_session on_behalf_of error_on_requires_action setup_future_usage statement_descriptor_suffix transfer_group
         application_fee_amount transfer_data.destination transfer_data.amount automatic_payment_methods use_stripe_sdk
         allowed_payment_method_types excluded_payment_method_types mandate_data expand
         payment_method_options.card.request_extended_authorization payment_method_options.card.request_multicapture""",
@@ -94,7 +97,7 @@ OPERATIONS = (
         "post /v1/payment_intents/{intent}",
         intents.update,
         "amount application_fee_amount customer description expand metadata payment_method receipt_email "
-        "transfer_group",
+        "statement_descriptor_suffix transfer_group",
     ),
     _operation(
         "post /v1/payment_intents/{intent}/confirm",
@@ -123,10 +126,10 @@ OPERATIONS = (
         line_items.price_data.product_data.name line_items.price_data.tax_behavior line_items.price_data.unit_amount
         line_items.quantity
         payment_intent_data.application_fee_amount payment_intent_data.capture_method payment_intent_data.description
-        payment_intent_data.metadata payment_intent_data.receipt_email payment_intent_data.setup_future_usage
-        payment_intent_data.statement_descriptor_suffix payment_intent_data.transfer_data
-        payment_intent_data.transfer_group payment_method_options.card.request_extended_authorization
-        payment_method_options.card.request_multicapture""",
+        payment_intent_data.metadata payment_intent_data.on_behalf_of payment_intent_data.receipt_email
+        payment_intent_data.setup_future_usage payment_intent_data.statement_descriptor_suffix
+        payment_intent_data.transfer_data payment_intent_data.transfer_group
+        payment_method_options.card.request_extended_authorization payment_method_options.card.request_multicapture""",
     ),
     _operation("get /v1/checkout/sessions", sessions.list_all, f"{_DATED} customer payment_intent status"),
     _operation("get /v1/checkout/sessions/{session}", sessions.retrieve, "expand"),
@@ -209,12 +212,32 @@ OPERATIONS = (
     ),
     _operation("get /v1/payouts", payouts.list_all, f"{_DATED} status", of_connected=True),
     _operation("get /v1/payouts/{payout}", _by_id("payout"), "expand", of_connected=True),
-    _operation("get /v1/balance_transactions", settlement.list_entries, f"{_DATED} currency source type"),
-    _operation("get /v1/balance_transactions/{id}", _by_id("balance_transaction"), "expand"),
-    _operation("get /v1/transfers", settlement.list_transfers, f"{_DATED} destination transfer_group"),
+    _operation("get /v1/balance", balance_transactions.balance, "expand", of_connected=True),
+    _operation(
+        "get /v1/balance_transactions",
+        balance_transactions.list_all,
+        f"{_DATED} currency source type",
+        of_connected=True,
+    ),
+    _operation("get /v1/balance_transactions/{id}", _by_id("balance_transaction"), "expand", of_connected=True),
+    _operation(
+        "post /v1/transfers",
+        transfers.create,
+        "amount currency description destination expand metadata source_transaction transfer_group",
+    ),
+    _operation("get /v1/transfers", transfers.list_all, f"{_DATED} destination transfer_group"),
     _operation("get /v1/transfers/{transfer}", _by_id("transfer"), "expand"),
-    _operation("get /v1/application_fees", settlement.list_fees, f"{_DATED} charge"),
+    _operation("post /v1/transfers/{transfer}", transfers.update, "description expand metadata"),
+    _operation("post /v1/transfers/{id}/reversals", reversals.create, "amount description expand metadata"),
+    _operation("get /v1/transfers/{id}/reversals", reversals.list_all, _LIST),
+    _operation("get /v1/transfers/{transfer}/reversals/{id}", reversals.retrieve, "expand"),
+    _operation("post /v1/transfers/{transfer}/reversals/{id}", reversals.update, "expand metadata"),
+    _operation("get /v1/application_fees", fees.list_all, f"{_DATED} charge"),
     _operation("get /v1/application_fees/{id}", _by_id("application_fee"), "expand"),
+    _operation("post /v1/application_fees/{id}/refunds", fees.create_refund, "amount expand metadata"),
+    _operation("get /v1/application_fees/{id}/refunds", fees.list_refunds, _LIST),
+    _operation("get /v1/application_fees/{fee}/refunds/{id}", fees.retrieve_refund, "expand"),
+    _operation("post /v1/application_fees/{fee}/refunds/{id}", fees.update_refund, "expand metadata"),
     _operation("get /v1/disputes", disputes.list_all, f"{_DATED} charge payment_intent"),
     _operation("get /v1/disputes/{dispute}", _by_id("dispute"), "expand"),
     _operation(

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from sandbox import charging, disputes, settlement
+from sandbox import charging, disputes, fees, reversals, settlement
 from sandbox.answers import page
+from sandbox.balance_transactions import available_with, book
 from sandbox.cards import RefundOutcome
 from sandbox.currencies import check_step, shown
 from sandbox.errors import ApiError
@@ -43,7 +44,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     if outcome is RefundOutcome.PENDING_THEN_SUCCEEDS:
         refund.update(status="pending", pending_reason="processing")
     else:
-        refund["balance_transaction"] = _entry(world, refund, kind="refund", amount=-amount)
+        refund["balance_transaction"] = _book(world, refund)
     take_up(world, refund)
     if reverse:
         for transfer in world.by_field("transfer", field="source_transaction", value=charge["id"]):
@@ -187,14 +188,15 @@ def _new(world: World, params: dict[str, Any], *, charge: Object, amount: int) -
 
 def _succeed(world: World, refund: Object) -> None:
     refund.update(status="succeeded", pending_reason=None)
-    refund["balance_transaction"] = _entry(world, refund, kind="refund", amount=-refund["amount"])
+    refund["balance_transaction"] = _book(world, refund)
     _changed(world, refund, previous={"status": "pending", "pending_reason": "processing"})
 
 
 def _fail(world: World, refund: Object, charge: Object) -> None:
     """Let a succeeded refund fail: the money comes back to the platform, the reversed transfer does not return."""
     refund.update(status="failed", failure_reason="unknown")
-    refund["failure_balance_transaction"] = _entry(world, refund, kind="refund_failure", amount=refund["amount"])
+    row = book(world, refund, kind="refund_failure", amount=refund["amount"])
+    refund["failure_balance_transaction"] = row["id"]
     charging.count_refunded(charge, -refund["amount"])
     world.emit("refund.failed", refund)
     _changed(world, refund, previous={"status": "succeeded"})
@@ -208,53 +210,14 @@ def _changed(world: World, refund: Object, *, previous: Object) -> None:
 def _reverse_transfer(world: World, charge: Object, refund: Object, transfer: Object) -> None:
     left = transfer["amount"] - transfer["amount_reversed"]
     amount = _share(transfer["amount"], refund, charge, left=left)
-    if amount == 0:
-        return
-    reversal: Object = {
-        "id": world.new_id("transfer_reversal"),
-        "object": "transfer_reversal",
-        "amount": amount,
-        "balance_transaction": None,
-        "created": world.clock.seconds(),
-        "currency": transfer["currency"],
-        "destination_payment_refund": f"pyr_{world.token(24)}",
-        "metadata": {},
-        "source_refund": refund["id"],
-        "transfer": transfer["id"],
-    }
-    reversal["balance_transaction"] = _entry(world, reversal, kind="transfer_refund", amount=amount)
-    world.add(reversal)
-    refund["transfer_reversal"] = reversal["id"]
-    before = {"amount_reversed": transfer["amount_reversed"], "reversed": transfer["reversed"]}
-    transfer["amount_reversed"] += amount
-    transfer["reversed"] = transfer["amount_reversed"] == transfer["amount"]
-    transfer["reversals"]["data"].insert(0, reversal)
-    if transfer["reversed"]:
-        world.emit("transfer.reversed", transfer)
-    else:
-        world.emit("transfer.updated", transfer, previous=before)
+    if amount:
+        refund["transfer_reversal"] = reversals.reverse(world, transfer, amount=amount, refund=refund)["id"]
 
 
 def _return_fee(world: World, charge: Object, refund: Object, fee: Object) -> None:
     amount = _share(fee["amount"], refund, charge, left=fee["amount"] - fee["amount_refunded"])
-    if amount == 0:
-        return
-    returned: Object = {
-        "id": world.new_id("fee_refund"),
-        "object": "fee_refund",
-        "amount": amount,
-        "balance_transaction": None,
-        "created": world.clock.seconds(),
-        "currency": fee["currency"],
-        "fee": fee["id"],
-        "metadata": {},
-    }
-    returned["balance_transaction"] = _entry(world, returned, kind="application_fee_refund", amount=-amount)
-    world.add(returned)
-    fee["amount_refunded"] += amount
-    fee["refunded"] = fee["amount_refunded"] == fee["amount"]
-    fee["refunds"]["data"].insert(0, returned)
-    world.emit("application_fee.refunded", fee)
+    if amount:
+        fees.give_back(world, fee, amount=amount)
 
 
 def _share(total: int, refund: Object, charge: Object, *, left: int) -> int:
@@ -271,8 +234,12 @@ def _share(total: int, refund: Object, charge: Object, *, left: int) -> int:
     return min(left, until(before + int(refund["amount"])) - until(before))
 
 
-def _entry(world: World, source: Object, *, kind: str, amount: int) -> str:
-    return str(settlement.entry(world, source, kind=kind, amount=amount)["id"])
+def _book(world: World, refund: Object) -> str:
+    """Take a refund from the platform's balance; of money that is not available yet, with that money."""
+    charge = world.get("charge", refund["charge"])
+    kind = "refund" if world.cards[charge["payment_method"]].kind == "card" else "payment_refund"
+    available_on = available_with(world, charge["balance_transaction"])
+    return str(book(world, refund, kind=kind, amount=-refund["amount"], available_on=available_on)["id"])
 
 
 def _later(world: World, action: Callable[[], None]) -> None:

@@ -23,6 +23,7 @@ RESOURCE_OF = {
     "account_link": "AccountLink",
     "application": "Application",
     "application_fee": "ApplicationFee",
+    "balance": "Balance",
     "balance_transaction": "BalanceTransaction",
     "capability": "Capability",
     "charge": "Charge",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.balance import Balance
 from sandbox.cards import Card
 from sandbox.clock import Agenda, Clock
 from sandbox.errors import ApiError, missing
@@ -42,7 +43,7 @@ _PREFIX = {
 _ID_LENGTH = 24  # characters after the prefix
 _ID_LENGTH_OF = {"checkout.session": 58}
 # Lists are filtered by these; without an index each list would walk every object of a long benchmark.
-_INDEXED = ("payment_intent", "setup_intent", "charge", "customer", "source", "source_transaction")
+_INDEXED = ("payment_intent", "setup_intent", "charge", "customer", "source", "source_transaction", "transfer", "fee")
 _METADATA_KEYS_MAX = 50
 _METADATA_KEY_MAX = 40  # characters, as the next
 _METADATA_VALUE_MAX = 500
@@ -96,6 +97,7 @@ class World:
         self.parts: dict[tuple[str, str], list[Object]] = {}  # (id, field) → a list shown only when it is expanded
         self.account_links: dict[str, Object] = {}  # token of an onboarding link → what it leads to
         self.intent_data: dict[str, Object] = {}  # checkout session id → what its intent will be made of
+        self.balance = Balance()  # the sum of its balance transactions
         self.followers: list[Callable[[World, str, Object], None]] = []  # told of each event, after it is recorded
         self._objects: dict[str, Object] = {}
         self._by_type: dict[str, dict[str, Object]] = {}

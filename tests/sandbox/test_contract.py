@@ -85,6 +85,7 @@ async def test_every_object_conforms_by_an_independent_validator(v1: Api, contro
         {"account": account, "type": "account_onboarding", "return_url": URL, "refresh_url": URL}
     )
     by_themselves = {"account_link": link.to_dict()} | {one["object"]: one for one in connected}
+    by_themselves["balance"] = (await v1.balance.retrieve_async()).to_dict()
 
     for kind, validator in _validators().items():
         if kind in by_themselves:  # shown, and kept under no id of its own

@@ -165,7 +165,7 @@ async def _opened_at(base_url: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"format": 2, "api_version": "2020-08-27"}', '{"format": 0}', '{"format": 2, "api_version": "now"}'],
+    ["{", "[]", '{"format": 3, "api_version": "2020-08-27"}', '{"format": 0}', '{"format": 3, "api_version": "now"}'],
 )
 async def test_a_file_it_cannot_read_is_named_and_left_alone(settings: Settings, content: str) -> None:
     file = settings.state_file or Path()
@@ -191,6 +191,7 @@ def test_whatever_an_account_holds_is_in_the_file(settings: Settings) -> None:
     """A new attribute of a world is either kept, or belongs to the process and stands here."""
     of_the_process = {"account_id", "settings", "clock", "agenda", "api_version", "base_url", "cause", "followers"}
     of_the_process |= {"platform"}  # of a connected account: whoever keeps it
+    of_the_process |= {"balance"}  # the sum of what is kept
     sandbox = Sandbox(settings, schema=schema.load(), port=1)
     world = sandbox.open_account("one").world
 
