@@ -71,6 +71,8 @@ KEYS: Final[Mapping[str, str]] = {
     "intents_intent_id": "a claim table keyed by Stripe's id says the payment; the intent's metadata says it, too",
     "refunds_refund_id": "a claim table keyed by the refund's id, which commits before the refund",
     "refunds_stripe_refund_id": "a claim table keyed by Stripe's id; the refund's metadata says the payment, too",
+    "movements_movement_id": "a claim table keyed by the movement's id, which commits before the movement",
+    "movements_stripe_id": "as `refunds_stripe_refund_id`; the transfer's metadata says the payment, too",
     "customers_customer_id": "a claim table keyed by Stripe's id says the payer; the customer's metadata says it, too",
     "payment_methods_pkey": "a claim table keyed by Stripe's id says the payer; so does the method's customer",
     "setup_intents_pkey": "a claim table keyed by Stripe's id says the payer; the intent's metadata says it, too",
