@@ -22,7 +22,11 @@ def page(
         raise ApiError(
             f"This value must be between 1 and {_LIMIT_MAX}.", code="parameter_invalid_integer", param="limit"
         )
-    rows = [obj for obj in found if (keep is None or keep(obj)) and _created_in(obj, params.get("created"))]
+    rows = [
+        obj
+        for obj in found
+        if (keep is None or keep(obj)) and ("created" not in params or within(obj["created"], params["created"]))
+    ]
     rows.reverse()
     after, before = params.get("starting_after"), params.get("ending_before")
     if after is not None and before is not None:
@@ -103,15 +107,15 @@ def _position(rows: list[Object], object_id: str, *, param: str) -> int:
     raise missing("object", object_id, param=param)
 
 
-def _created_in(obj: Object, bounds: int | dict[str, int] | None) -> bool:
+def within(when: int, bounds: int | dict[str, int] | None) -> bool:
+    """Whether a time is what a list is asked for: a second, or bounds `gt`, `gte`, `lt`, `lte`."""
     if bounds is None:
         return True
-    created = obj["created"]
     if isinstance(bounds, int):
-        return bool(created == bounds)
-    return bool(
-        ("gt" not in bounds or created > bounds["gt"])
-        and ("gte" not in bounds or created >= bounds["gte"])
-        and ("lt" not in bounds or created < bounds["lt"])
-        and ("lte" not in bounds or created <= bounds["lte"])
+        return when == bounds
+    return (
+        ("gt" not in bounds or when > bounds["gt"])
+        and ("gte" not in bounds or when >= bounds["gte"])
+        and ("lt" not in bounds or when < bounds["lt"])
+        and ("lte" not in bounds or when <= bounds["lte"])
     )

@@ -6,6 +6,7 @@ and what comes back of it with the charge (U); everything else at once (U).
 
 from typing import Any
 
+from sandbox import exchange_rates
 from sandbox.answers import page
 from sandbox.world import Object, World
 
@@ -36,25 +37,27 @@ def book(
 ) -> Object:
     """Book a balance transaction of `source` (signed minor units); `available_on` says when, where it is not as usual.
 
-    Of a source it takes `id`, `currency` and `description`.
+    Of a source it takes `id`, `currency` and `description`. Money in a currency that the account does not settle in is
+    exchanged; `fee` is in the currency it is settled in.
     """
     now = world.clock.seconds()
+    money = exchange_rates.settled(world, amount, currency=source["currency"])
     if available_on is None:
         available_on = now + _AVAILABLE_AFTER_S if kind in _PAID_BY_PAYER else now
     row = world.add(
         {
             "id": world.new_id("balance_transaction"),
             "object": "balance_transaction",
-            "amount": amount,
+            "amount": money.amount,
             "available_on": max(now, available_on),
             "balance_type": "payments",
             "created": now,
-            "currency": source["currency"],
+            "currency": money.currency,
             "description": source.get("description"),
-            "exchange_rate": None,
+            "exchange_rate": money.rate,
             "fee": fee,
-            "fee_details": [_fee_detail(fee, currency=source["currency"], kind=fee_kind)] if fee else [],
-            "net": amount - fee,
+            "fee_details": [_fee_detail(fee, currency=money.currency, kind=fee_kind)] if fee else [],
+            "net": money.amount - fee,
             "reporting_category": _CATEGORY_OF.get(kind, kind),
             "source": source["id"],
             "status": "pending" if available_on > now else "available",
@@ -81,11 +84,14 @@ def list_all(world: World, params: dict[str, Any]) -> Object:
     if "source" in params:
         found = world.by_field("balance_transaction", field="source", value=params["source"])
     wanted = {name: params[name] for name in ("type", "currency") if name in params}
+    payout = params.get("payout")
     return page(
         found,
         params,
         url="/v1/balance_transactions",
-        keep=lambda row: all(row[name] == wanted[name] for name in wanted),
+        keep=lambda row: (
+            all(row[name] == wanted[name] for name in wanted) and payout in (None, world.paid_out.get(row["id"]))
+        ),
     )
 
 

@@ -5,42 +5,19 @@ async with SandboxControl("http://127.0.0.1:7200") as stripe:
 """
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Literal
 
-import httpx
-
+from sandbox.control_client import Refused
+from sandbox.control_money import MoneyControl
+from sandbox.control_payer import PayerControl
+from sandbox.control_webhooks import WebhookControl
 from sandbox.faults import Kind
 
-_TIMEOUT_S = 30.0
-_PUBLISHABLE_KEY = "pk_test_sandbox"
+__all__ = ["Refused", "SandboxControl"]
 
 
-class Refused(Exception):
-    """The sandbox refused; `status` is the HTTP status, the message says why."""
-
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class SandboxControl:
+class SandboxControl(PayerControl, WebhookControl, MoneyControl):
     """What a test may do to the sandbox, and a payer in a browser. Raises `Refused`, or httpx.TransportError."""
-
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
-        self._client = httpx.AsyncClient(base_url=base_url, timeout=_TIMEOUT_S, trust_env=False)
-
-    async def __aenter__(self) -> "SandboxControl":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self._client.aclose()
 
     async def health(self) -> str:
         """Return the API version; raises httpx.ConnectError while the sandbox is not up."""
@@ -110,7 +87,7 @@ class SandboxControl:
         return list((await self.get("/faults"))["data"])
 
     async def clear_faults(self) -> None:
-        await self._delete("/faults")
+        await self.delete("/faults")
 
     async def until_paused(self, count: int = 1) -> None:
         """Wait until a `pause` fault holds so many requests."""
@@ -119,10 +96,6 @@ class SandboxControl:
     async def resume(self) -> None:
         """Let requests held by a `pause` fault go on."""
         await self.post("/resume")
-
-    async def objects(self, object_type: str, **filters: str) -> list[dict[str, Any]]:
-        """Return objects of a type in every account, oldest first; filter by field: `**{"metadata.payment_id": …}`."""
-        return list((await self.get("/objects", {"type": object_type} | filters))["data"])
 
     async def counts(self) -> dict[str, int]:
         """Return how many objects there are of each type."""
@@ -133,66 +106,7 @@ class SandboxControl:
         return dict(await self.get("/metrics"))
 
     async def clear_metrics(self) -> None:
-        await self._delete("/metrics")
-
-    async def webhooks(
-        self,
-        *,
-        delay_s: float = 0.0,
-        duplicate: int = 0,
-        drop: float = 0.0,
-        reorder: bool = False,
-        hold: bool = False,
-        skew_s: float = 0.0,
-        tamper: bool = False,
-    ) -> None:
-        """Set every webhook switch; a call without arguments switches all of them off."""
-        await self.post(
-            "/webhooks",
-            delay_s=delay_s,
-            duplicate=duplicate,
-            drop=drop,
-            reorder=reorder,
-            hold=hold,
-            skew_s=skew_s,
-            tamper=tamper,
-        )
-
-    async def endpoint(
-        self, url: str, *, secrets: Sequence[str], enabled_events: Sequence[str] = ("*",), connect: bool = False
-    ) -> None:
-        """Register a webhook endpoint for every account, or replace the one at that URL (two secrets: rotation).
-
-        With `connect` it gets the events of connected accounts, and no other.
-        """
-        await self.post(
-            "/webhooks/endpoint", url=url, secrets=list(secrets), enabled_events=list(enabled_events), connect=connect
-        )
-
-    async def release(self) -> int:
-        """Deliver what `hold` collected; returns how much."""
-        return int((await self.post("/webhooks/release"))["released"])
-
-    async def drain(self) -> None:
-        """Wait until no delivery is under way, retries included; what is held stays held."""
-        await self.post("/webhooks/drain")
-
-    async def redeliver(self, event_id: str) -> None:
-        await self.post("/webhooks/redeliver", event=event_id)
-
-    async def deliveries(self) -> list[dict[str, Any]]:
-        """Return every attempt: event, type, endpoint, attempt, outcome (status, error name or "dropped")."""
-        return list((await self.get("/webhooks/deliveries"))["data"])
-
-    async def authenticate(self, intent_id: str, *, succeed: bool) -> dict[str, Any]:
-        """Find the 3-D Secure page an intent waits for and press its button, as the payer would; returns the intent."""
-        intent = await self._intent(intent_id)
-        action = intent["next_action"]
-        if action is None:
-            raise Refused(f"The intent has a status of {intent['status']}; nothing to authenticate.", status=409)
-        of_redirect, of_sdk = action.get("redirect_to_url", {}), action.get("use_stripe_sdk", {})
-        await self.answer_3ds(of_redirect.get("url") or of_sdk["stripe_js"], succeed=succeed)
-        return await self._intent(intent_id)
+        await self.delete("/metrics")
 
     async def succeed(self, intent_id: str, *, payment_method: str = "pm_card_visa") -> dict[str, Any]:
         """Let the money arrive whatever the intent's status, even canceled; returns the intent."""
@@ -284,40 +198,17 @@ class SandboxControl:
             errors=list(errors),
         )
 
-    async def onboard(self, url: str) -> str:
-        """Open an onboarding link and send off all that it asks for; returns where the browser is sent.
-
-        Of a link that was used or is too old that is the `refresh_url`, and nothing is sent off.
-        """
-        opened = await self._client.get(url)
-        if opened.has_redirect_location:
-            return _location(opened)
-        _check(opened)
-        return _location(await self._client.post(url))
-
-    async def pay_out(self, account_id: str, *, amount: int, currency: str, automatic: bool = True) -> dict[str, Any]:
-        """Let an account, connected or the platform's, pay out; returns the payout."""
-        return await self.post(f"/accounts/{account_id}/payouts", amount=amount, currency=currency, automatic=automatic)
-
-    async def move_payout(self, payout_id: str, status: str, **more: str) -> dict[str, Any]:
-        """Take a payout to `in_transit`, `paid`, `failed` (`failure_code`) or `canceled`; returns it."""
-        return await self.post(f"/payouts/{payout_id}", status=status, **more)
-
-    async def reconcile_payout(self, payout_id: str) -> dict[str, Any]:
-        """Let Stripe say that it knows what is in an automatic payout; returns it."""
-        return await self.post(f"/payouts/{payout_id}", reconciled=True)
-
     async def set_capability(self, account_id: str, name: str, *, active: bool) -> dict[str, Any]:
         """Switch one capability of a connected account, such as `transfers`."""
         return await self.post(f"/accounts/{account_id}/capabilities/{name}", active=active)
 
     async def disconnect_account(self, account_id: str) -> None:
         """Take a connected account away, as when its seller takes back the platform's access."""
-        await self._delete(f"/accounts/{account_id}")
+        await self.delete(f"/accounts/{account_id}")
 
     async def delete_customer(self, customer_id: str) -> None:
         """Delete a customer as from the dashboard."""
-        await self._delete(f"/customers/{customer_id}")
+        await self.delete(f"/customers/{customer_id}")
 
     async def renew_card(self, method_id: str, *, exp_month: int, exp_year: int) -> dict[str, Any]:
         """Let the network of a kept card tell Stripe its new expiry, or one that is past; returns the method."""
@@ -335,81 +226,8 @@ class SandboxControl:
 
     async def detach_method(self, method_id: str) -> None:
         """Detach a method from its customer as from the dashboard."""
-        await self._delete(f"/methods/{method_id}")
-
-    async def browser_confirm(
-        self, client_secret: str, *, payment_method: str, return_url: str | None = None
-    ) -> dict[str, Any]:
-        """Confirm as Stripe.js would, with nothing but the client secret; returns the intent, {"error": …} if declined.
-
-        Without `return_url` the payer is asked by the page itself: `next_action.type` is `use_stripe_sdk`.
-        """
-        form = {"client_secret": client_secret, "key": _PUBLISHABLE_KEY, "payment_method": payment_method}
-        if return_url is not None:
-            form["return_url"] = return_url
-        intent_id = client_secret.partition("_secret_")[0]
-        answer = await self._client.post(f"/v1/{_kind_of(intent_id)}s/{intent_id}/confirm", data=form)
-        if answer.status_code != httpx.codes.PAYMENT_REQUIRED:
-            _check(answer)
-        return dict(answer.json())
-
-    async def pay_session(self, url: str, *, payment_method: str = "pm_card_visa", email: str = "") -> str:
-        """Pay on the hosted page at a session's `url`, as the payer would; returns where the browser is sent.
-
-        That is the shop, or the bank's page for `answer_3ds`. A decline is a `Refused` with status 402.
-        """
-        answer = await self._client.post(url, data={"payment_method": payment_method, "email": email})
-        return _location(answer)
-
-    async def come_back(self, url: str) -> str:
-        """Open the page a bank sent the payer back to; returns where that sends the browser, "" if it is to stay."""
-        return _location(await self._client.get(url))
+        await self.delete(f"/methods/{method_id}")
 
     async def expire_session(self, session_id: str) -> dict[str, Any]:
         """Let an open Checkout Session expire by itself now; returns it."""
         return await self.post(f"/sessions/{session_id}/expire")
-
-    async def answer_3ds(self, url: str, *, succeed: bool) -> str:
-        """Press a button of the 3-D Secure page at `url`; returns where the browser is sent, "" if nowhere."""
-        return _location(await self._client.post(url, data={"outcome": "complete" if succeed else "fail"}))
-
-    async def _intent(self, intent_id: str) -> dict[str, Any]:
-        kind = _kind_of(intent_id)
-        found = await self.objects(kind, id=intent_id)
-        if not found:
-            raise Refused(f"No such {kind}: '{intent_id}'", status=404)
-        return found[0]
-
-    async def get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
-        """Read any of the control routes."""
-        return _checked(await self._client.get(f"/_control{path}", params=params))
-
-    async def post(self, path: str, **given: Any) -> dict[str, Any]:
-        """Call any of the control routes."""
-        return _checked(await self._client.post(f"/_control{path}", json=given))
-
-    async def _delete(self, path: str) -> None:
-        _checked(await self._client.delete(f"/_control{path}"))
-
-
-def _kind_of(intent_id: str) -> str:
-    return "setup_intent" if intent_id.startswith("seti_") else "payment_intent"
-
-
-def _location(answer: httpx.Response) -> str:
-    if not answer.has_redirect_location:
-        _check(answer)
-    return str(answer.headers.get("location", ""))
-
-
-def _checked(answer: httpx.Response) -> dict[str, Any]:
-    _check(answer)
-    return dict(answer.json())
-
-
-def _check(answer: httpx.Response) -> None:
-    if answer.is_success:
-        return
-    is_json = answer.headers.get("content-type", "").startswith("application/json")
-    message = answer.json()["error"]["message"] if is_json else answer.text
-    raise Refused(f"{answer.request.method} {answer.request.url}: {message}", status=answer.status_code)

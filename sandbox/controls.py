@@ -4,13 +4,10 @@ Everything is under `/_control`, a prefix Stripe does not use. They take and ans
 client.
 """
 
-import json
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox import (
@@ -19,23 +16,21 @@ from sandbox import (
     debits,
     disputes,
     holds,
-    hooks,
     lifecycle,
     methods,
-    payouts,
     radar,
     refunds,
     sessions,
     settlement,
 )
+from sandbox.control_routes import Handler, routes
+from sandbox.controls_money import MoneyControls
+from sandbox.controls_webhooks import WebhookControls
 from sandbox.declines import GENERIC
-from sandbox.delivery import Switches
-from sandbox.errors import ApiError, missing
+from sandbox.errors import ApiError
 from sandbox.faults import Fault, Kind
 from sandbox.state import Sandbox
 from sandbox.world import Object, World
-
-Handler = Callable[[Request, dict[str, Any]], Awaitable[Any]]
 
 
 class Controls:
@@ -62,12 +57,6 @@ class Controls:
             ("GET", "/counts", self.counts),
             ("GET", "/metrics", self.metrics),
             ("DELETE", "/metrics", self.clear_metrics),
-            ("POST", "/webhooks", self.webhooks),
-            ("POST", "/webhooks/endpoint", self.endpoint),
-            ("POST", "/webhooks/release", self.release),
-            ("POST", "/webhooks/drain", self.drain),
-            ("POST", "/webhooks/redeliver", self.redeliver),
-            ("GET", "/webhooks/deliveries", self.deliveries),
             ("POST", "/intents/{id}/force", self.force),
             ("POST", "/intents/{id}/finish", self.finish),
             ("POST", "/intents/{id}/cancel", self.cancel),
@@ -82,15 +71,14 @@ class Controls:
             ("POST", "/accounts/{id}", self.account),
             ("DELETE", "/accounts/{id}", self.disconnect),
             ("POST", "/accounts/{id}/require", self.require),
-            ("POST", "/accounts/{id}/payouts", self.pay_out),
-            ("POST", "/payouts/{id}", self.move_payout),
             ("POST", "/accounts/{id}/capabilities/{name}", self.capability),
             ("DELETE", "/customers/{id}", self.delete_customer),
             ("POST", "/methods/{id}/renew", self.renew),
             ("POST", "/methods/{id}/decline", self.decline),
             ("DELETE", "/methods/{id}", self.detach),
         ]
-        return [Route(f"/_control{path}", _answering(run), methods=[method]) for method, path, run in table]
+        parts = (WebhookControls(self._sandbox), MoneyControls(self._sandbox))
+        return [*routes(table), *(route for part in parts for route in part.routes())]
 
     async def health(self, request: Request, given: dict[str, Any]) -> Any:
         return {"api_version": self._sandbox.schema.api_version}
@@ -175,41 +163,6 @@ class Controls:
         self._sandbox.metrics.routes.clear()
         return {}
 
-    async def webhooks(self, request: Request, given: dict[str, Any]) -> Any:
-        """Set all switches: what is not given goes back to its default."""
-        self._sandbox.delivery.switches = Switches(**given)
-        return {field.name: getattr(self._sandbox.delivery.switches, field.name) for field in fields(Switches)}
-
-    async def endpoint(self, request: Request, given: dict[str, Any]) -> Any:
-        """Register an endpoint of every account, present and future, with known secrets (two while one rotates)."""
-        configured = hooks.ConfiguredEndpoint(
-            url=str(given["url"]),
-            secrets=tuple(given["secrets"]),
-            enabled_events=tuple(given["enabled_events"]),
-            is_connect=bool(given.get("connect")),
-        )
-        for account in self._sandbox.accounts.values():
-            world = account.world
-            for known in [known for known in world.all("webhook_endpoint") if known["url"] == configured.url]:
-                world.remove(known)
-            hooks.register_configured(world, configured)
-        self._sandbox.default_endpoints[configured.is_connect] = configured
-        return {}
-
-    async def release(self, request: Request, given: dict[str, Any]) -> Any:
-        return {"released": self._sandbox.delivery.release()}
-
-    async def drain(self, request: Request, given: dict[str, Any]) -> Any:
-        await self._sandbox.delivery.drained()
-        return {"held": self._sandbox.delivery.held}
-
-    async def redeliver(self, request: Request, given: dict[str, Any]) -> Any:
-        world, event = self._sandbox.locate(given["event"])
-        return {"deliveries": self._sandbox.delivery.redeliver(world, event)}
-
-    async def deliveries(self, request: Request, given: dict[str, Any]) -> Any:
-        return {"data": list(self._sandbox.delivery.log)}
-
     async def force(self, request: Request, given: dict[str, Any]) -> Any:
         """Change an intent from outside to `outcome`, as a bank or Stripe may: late money after a cancellation."""
         intent_id, world, intent = self._intent(request)
@@ -289,21 +242,6 @@ class Controls:
         world, account = self._sandbox.locate(request.path_params["id"])
         return accounts.require(world, account["id"], **given)
 
-    async def pay_out(self, request: Request, given: dict[str, Any]) -> Any:
-        """Send money of a connected account, or of the platform under its own id, off to the bank."""
-        account_id = request.path_params["id"]
-        for world in self._sandbox.worlds():
-            if world.account_id == account_id:
-                return payouts.make(world, **given)
-        raise missing("account", account_id, param="id", status=404)
-
-    async def move_payout(self, request: Request, given: dict[str, Any]) -> Any:
-        """Take a payout to its next `status`, or let its contents be known (`reconciled`)."""
-        world, payout = self._sandbox.locate(request.path_params["id"])
-        if given.pop("reconciled", False):
-            return payouts.reconcile(world, payout)
-        return payouts.move(world, payout, **given)
-
     async def capability(self, request: Request, given: dict[str, Any]) -> Any:
         world, account = self._sandbox.locate(request.path_params["id"])
         name = request.path_params["name"]
@@ -345,19 +283,6 @@ class Controls:
         if intent["object"] != "payment_intent":
             raise ApiError(f"{intent_id} is not a payment intent.", status=404)
         return intent_id, world, intent
-
-
-def _answering(run: Handler) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        body = await request.body()
-        try:
-            return JSONResponse(await run(request, json.loads(body) if body else {}))
-        except ApiError as refusal:
-            return JSONResponse(refusal.body(request_id="req_control"), status_code=refusal.status)
-        except (KeyError, TypeError, ValueError) as mistake:
-            return JSONResponse({"error": {"message": f"{type(mistake).__name__}: {mistake}"}}, status_code=400)
-
-    return answer
 
 
 def _field(obj: Object, name: str) -> str | None:

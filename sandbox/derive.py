@@ -68,6 +68,7 @@ RESOURCES = {
     "Review": "_review",
     "SetupIntent": "_setup_intent",
     "Session": "checkout/_session",  # the only one of that name that a modelled resource refers to
+    "Topup": "_topup",
     "Transfer": "_transfer",
     "TransferReversal": "_transfer_reversal",
     "WebhookEndpoint": "_webhook_endpoint",

@@ -10,6 +10,7 @@ from sandbox.answers import page
 from sandbox.balance_transactions import available_with, book
 from sandbox.currencies import shown
 from sandbox.errors import ApiError, missing
+from sandbox.exchange_rates import settled
 from sandbox.world import Object, World, merge_metadata
 
 _APPLICATION = "ca_sandbox000000000000000000000000"  # the platform's own Connect application
@@ -19,24 +20,25 @@ _REFUNDS_SHOWN = 10  # on the fee itself
 def of_charge(world: World, charge: Object, *, amount: int, available_on: int) -> Object:
     """Take the platform's fee of a destination charge."""
     fee_id = world.new_id("application_fee")
+    part = settled(world, amount, currency=charge["currency"])
     fee: Object = {
         "id": fee_id,
         "object": "application_fee",
         "account": charge["transfer_data"]["destination"],
-        "amount": amount,
+        "amount": part.amount,
         "amount_refunded": 0,
         "application": _APPLICATION,
         "balance_transaction": None,
         "charge": charge["id"],
         "created": world.clock.seconds(),
-        "currency": charge["currency"],
+        "currency": part.currency,
         "fee_source": {"charge": charge["id"], "type": "charge"},
         "livemode": False,
         "originating_transaction": charge["id"],
         "refunded": False,
         "refunds": {"object": "list", "data": [], "has_more": False, "url": f"/v1/application_fees/{fee_id}/refunds"},
     }
-    row = book(world, fee, kind="application_fee", amount=amount, available_on=available_on)
+    row = book(world, fee, kind="application_fee", amount=part.amount, available_on=available_on)
     fee["balance_transaction"] = row["id"]
     world.add(fee)
     world.emit("application_fee.created", fee)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox import accounts, banks, challenge, currencies, lifecycle, methods
+from sandbox import accounts, banks, challenge, currencies, exchange_rates, lifecycle, methods
 from sandbox.answers import page
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
@@ -17,6 +17,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     """Create an intent and, with `confirm`, confirm it: a decline is a 402 and leaves the intent behind."""
     currency = params["currency"].lower()
     currencies.check(params["amount"], currency=currency)
+    exchange_rates.check(world, currency)
     confirm = params.get("confirm", False)
     for name in _ONLY_WITH_CONFIRM:
         if name in params and not confirm:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox import accounts, checkout, debits, disputes, holds, hooks, outcomes, refunds, settlement
+from sandbox import accounts, checkout, debits, disputes, holds, hooks, outcomes, payouts, refunds, settlement
 from sandbox.banks import TEST_METHODS
 from sandbox.state import Sandbox
 from sandbox.world import World
@@ -122,6 +122,8 @@ def dump(world: World) -> dict[str, Any]:
         "set_up": sorted(world.set_up),
         "used_up": sorted(world.used_up),
         "settled": sorted(world.settled),
+        "settles_in": world.settles_in,
+        "paid_out": world.paid_out,
     }
 
 
@@ -148,6 +150,8 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
     world.set_up.update(kept["set_up"])
     world.used_up.update(kept["used_up"])
     world.settled.update(kept["settled"])
+    world.settles_in.update(kept["settles_in"])
+    world.paid_out.update(kept["paid_out"])
     world.balance.recount(world.all("balance_transaction"))
 
 
@@ -170,3 +174,6 @@ def _take_up(world: World) -> None:
         disputes.take_up(world, dispute)
     for account in world.all("account"):
         accounts.take_up(world, account)
+    for each in (world, *world.connected.values()):
+        for payout in each.all("payout"):
+            payouts.take_up(each, payout)

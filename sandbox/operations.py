@@ -35,7 +35,7 @@ from sandbox import (
     setups,
     transfers,
 )
-from sandbox.errors import ApiError, not_modelled
+from sandbox.errors import not_modelled
 from sandbox.world import Object, World
 
 _LIST = "limit starting_after ending_before expand"
@@ -74,10 +74,11 @@ def _by_id(object_type: str) -> Callable[..., Object]:
 
 
 def _operation(name: str, run: Callable[..., Object], modelled: str, *, of_connected: bool = False) -> Operation:
-    return Operation(name, run, frozenset(modelled.split()), _pattern(name), of_connected)
+    return Operation(name, run, frozenset(modelled.split()), pattern(name), of_connected)
 
 
-def _pattern(name: str) -> re.Pattern[str]:
+def pattern(name: str) -> re.Pattern[str]:
+    """Return what matches "verb /path" of an operation, its ids as groups."""
     return re.compile(f"^{re.sub(r'{[a-z_]+}', '([^/]+)', name)}$")
 
 
@@ -210,13 +211,20 @@ OPERATIONS = (
         account_links.create,
         "account collection_options.fields collection_options.future_requirements expand refresh_url return_url type",
     ),
-    _operation("get /v1/payouts", payouts.list_all, f"{_DATED} status", of_connected=True),
+    _operation(
+        "post /v1/payouts",
+        payouts.create,
+        "amount currency description expand metadata method statement_descriptor",
+    ),
+    _operation("get /v1/payouts", payouts.list_all, f"{_DATED} arrival_date status", of_connected=True),
+    _operation("post /v1/payouts/{payout}", payouts.update, "expand metadata"),
+    _operation("post /v1/payouts/{payout}/cancel", payouts.cancel, "expand"),
     _operation("get /v1/payouts/{payout}", _by_id("payout"), "expand", of_connected=True),
     _operation("get /v1/balance", balance_transactions.balance, "expand", of_connected=True),
     _operation(
         "get /v1/balance_transactions",
         balance_transactions.list_all,
-        f"{_DATED} currency source type",
+        f"{_DATED} currency payout source type",
         of_connected=True,
     ),
     _operation("get /v1/balance_transactions/{id}", _by_id("balance_transaction"), "expand", of_connected=True),
@@ -262,34 +270,3 @@ OPERATIONS = (
     _operation("get /v1/webhook_endpoints/{webhook_endpoint}", hooks.retrieve, "expand"),
     _operation("delete /v1/webhook_endpoints/{webhook_endpoint}", hooks.delete, ""),
 )
-
-
-class Router:
-    """Finds the operation a request means."""
-
-    def __init__(self, known: list[str]) -> None:
-        self._exact = {operation.name: operation for operation in OPERATIONS if "{" not in operation.name}
-        self._patterns = [operation for operation in OPERATIONS if "{" in operation.name]
-        modelled = {operation.name for operation in OPERATIONS}
-        others = [name for name in known if name not in modelled]
-        self._others_exact = {name for name in others if "{" not in name}  # …/search is not an id
-        self._others = [name for name in others if "{" in name]
-
-    def find(self, method: str, path: str) -> tuple[Operation, tuple[str, ...]]:
-        """Return the operation and the ids in its path; raises 501 for what is not modelled, 404 if unknown."""
-        verb = method.lower()
-        exact = self._exact.get(f"{verb} {path}")
-        if exact is not None:
-            return exact, ()
-        if f"{verb} {path}" in self._others_exact:
-            raise not_modelled(f"{method} {path}")
-        for operation in self._patterns:
-            if match := operation.pattern.match(f"{verb} {path}"):
-                return operation, match.groups()
-        if any(_pattern(other).match(f"{verb} {path}") for other in self._others):
-            raise not_modelled(f"{method} {path}")
-        raise ApiError(
-            f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at "
-            "https://support.stripe.com/.",
-            status=404,
-        )

@@ -41,6 +41,7 @@ RESOURCE_OF = {
     "refund": "Refund",
     "review": "Review",
     "setup_intent": "SetupIntent",
+    "topup": "Topup",
     "transfer": "Transfer",
     "transfer_reversal": "TransferReversal",
     "webhook_endpoint": "WebhookEndpoint",

@@ -4,21 +4,26 @@ The seller's is a balance transaction of type `payment`, from which the fee of a
 """
 
 from sandbox.balance_transactions import book
+from sandbox.exchange_rates import settled
 from sandbox.world import Object, World
 
 
 def of_charge(world: World, charge: Object, *, amount: int, fee: int, available_on: int) -> Object:
-    """Make the transfer of a destination charge, of which the platform takes `fee` back."""
+    """Make the transfer of a destination charge, of which the platform takes `fee` back.
+
+    Both are in the charge's currency and become what the platform settles in (U).
+    """
     join_group(charge)
+    part = settled(world, amount, currency=charge["currency"])
     return pay(
         world,
-        amount=amount,
-        currency=charge["currency"],
+        amount=part.amount,
+        currency=part.currency,
         destination=charge["transfer_data"]["destination"],
         source=charge["id"],
         group=charge["transfer_group"],
         available_on=available_on,
-        fee=fee,
+        fee=settled(world, fee, currency=charge["currency"]).amount,
     )
 
 

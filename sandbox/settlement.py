@@ -1,9 +1,9 @@
 """What moves once money is taken: its balance transaction, and the transfer and fee of a destination charge.
 
-Fees are the stand-in's own figures: 2.9 % + 30 minor units of the charge's currency, rounded half up.
+Fees are the stand-in's own figures: 2.9 % + 30 minor units of the currency it settles in, rounded half up.
 """
 
-from sandbox import fees, seller_money
+from sandbox import exchange_rates, fees, seller_money
 from sandbox.balance_transactions import book
 from sandbox.world import Object, World
 
@@ -36,7 +36,8 @@ def settle_capture(world: World, charge: Object, *, amount: int, fee: int | None
     The charge names those of the last one (U).
     """
     world.settled.add(charge["id"])
-    processing_fee = (amount * _FEE_PER_MILLE + 500) // 1000 + _FEE_FIXED_MINOR
+    settled = exchange_rates.settled(world, amount, currency=charge["currency"])
+    processing_fee = (settled.amount * _FEE_PER_MILLE + 500) // 1000 + _FEE_FIXED_MINOR
     card = world.cards[charge["payment_method"]]
     kind, at_once = "charge" if card.kind == "card" else "payment", world.clock.seconds() if card.bypasses else None
     row = book(world, charge, kind=kind, amount=amount, fee=processing_fee, available_on=at_once)

@@ -15,7 +15,7 @@ from sandbox.errors import ApiError, missing
 from sandbox.faults import Faults
 from sandbox.hooks import ConfiguredEndpoint
 from sandbox.idempotency import IdempotencyKeys
-from sandbox.operations import Router
+from sandbox.router import Router
 from sandbox.schema import ApiSchema
 from sandbox.settings import Settings
 from sandbox.world import Object, World

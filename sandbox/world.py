@@ -36,6 +36,7 @@ _PREFIX = {
     "refund": "re",
     "review": "prv",
     "setup_intent": "seti",
+    "topup": "tu",
     "transfer": "tr",
     "transfer_reversal": "trr",
     "webhook_endpoint": "we",
@@ -93,6 +94,8 @@ class World:
         self.secrets: dict[str, tuple[str, ...]] = {}  # webhook endpoint id → its signing secrets, newest first
         self.configured: set[str] = set()  # webhook endpoints that nobody registered through the API
         self.connect: set[str] = set()  # webhook endpoints that get the events of connected accounts, and no other
+        self.settles_in: Object = {}  # the currencies it settles in, with rates; empty: each charge in its own
+        self.paid_out: dict[str, str] = {}  # balance transaction id → the automatic payout that it is in
         self.settled: set[str] = set()  # charges whose balance transaction exists
         self.parts: dict[tuple[str, str], list[Object]] = {}  # (id, field) → a list shown only when it is expanded
         self.account_links: dict[str, Object] = {}  # token of an onboarding link → what it leads to

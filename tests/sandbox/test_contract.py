@@ -78,6 +78,7 @@ async def test_every_object_conforms_by_an_independent_validator(v1: Api, contro
     await v1.setup_intents.cancel_async((await v1.setup_intents.create_async({})).id)
 
     await control.pay_out(account, amount=500, currency="chf")
+    await control.top_up((await v1.accounts.retrieve_current_async()).id, 500, currency="chf")
     await control.require(account, ["external_account"])
     await control.disconnect_account(await seller(v1))
     connected = await _payloads(control, "account.application.deauthorized", "capability.updated")

@@ -234,3 +234,36 @@ async def test_a_kept_card_goes_on_declining_and_a_hold_ends_in_its_time(setting
         await control.advance(7 * DAY_S)
         held = await v1.payment_intents.retrieve_async(held.id)
         assert (held.status, held.amount_received) == ("succeeded", 4_000)
+
+
+async def test_money_is_where_it_was_after_a_restart(settings: Settings) -> None:
+    async with _run(settings) as (v1, control):
+        await control.settle_in(KEY, "chf", rates={"eur": "0.95"})
+        account = await seller(v1)
+        charge = await paid(v1, currency="eur", capture_method="automatic")
+        made = await v1.transfers.create_async(
+            {
+                "amount": 5_000,
+                "currency": "chf",
+                "destination": account,
+                "source_transaction": charge.latest_charge.id,
+            }
+        )
+        reversal = await v1.transfers.reversals.create_async(made.id, {"amount": 1_000})
+        before = [await control.balance(one) for one in (KEY, account)]
+        await control.top_up(KEY, 700, currency="chf")
+        payout = await control.pay_out(KEY, currency="chf")
+
+    async with _run(settings) as (v1, control):
+        assert [await control.balance(one) for one in (KEY, account)] == before
+        await v1.transfers.reversals.update_async(made.id, reversal.id, {"metadata": {"seen": "yes"}})
+        again = await v1.transfers.retrieve_async(made.id)
+        assert (again.amount_reversed, again.reversals.data[0].metadata["seen"]) == (1_000, "yes")
+        await control.settle()
+        inside = (await v1.balance_transactions.list_async({"payout": payout["id"]})).data
+        assert [row.type for row in inside] == ["payout", "topup"]
+        assert (await v1.payouts.retrieve_async(payout["id"])).reconciliation_status == "completed"
+        await control.advance(2 * DAY_S)
+        assert (await v1.payouts.retrieve_async(payout["id"])).status == "paid"
+        assert (await control.balance(account))["available"][0]["amount"] == 4_000
+        assert (await paid(v1, currency="eur")).status == "succeeded"

@@ -28,6 +28,9 @@ NOT_DESCRIBED = {
     "get /v1/mandates/{}",
     "get /v1/payouts",
     "get /v1/payouts/{}",
+    "post /v1/payouts",
+    "post /v1/payouts/{}",
+    "post /v1/payouts/{}/cancel",
     "get /v1/radar/early_fraud_warnings",
     "get /v1/radar/early_fraud_warnings/{}",
     "get /v1/reviews",
@@ -39,7 +42,7 @@ NOT_DESCRIBED = {
 }
 """What the description at hand leaves out, and the client has."""
 
-WITHOUT_SAMPLE = {"payout", "radar.early_fraud_warning"}
+WITHOUT_SAMPLE = {"payout", "radar.early_fraud_warning", "topup"}
 KEPT_NOWHERE = {"account_link", "application", "capability"}
 """Shown, and kept under no id of its own."""
 
