@@ -19,8 +19,9 @@ CONTRACTS: Final = (
     "gateway/v1/intents.proto",
     "gateway/v1/checkout.proto",
     "gateway/v1/payment_methods.proto",
+    "gateway/v1/sellers.proto",
 )
-"""Whose reasons have to be heard: those of the ways to pay."""
+"""Whose reasons have to be heard: those of the ways to pay, and of who is paid."""
 
 Heard = tuple[str, str]
 """An RPC, as `OrchestratorService/StartPayment`, and a reason of it."""

@@ -56,6 +56,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "setup_intents": "payer_id",
         "seller_accounts": "seller_id",
         "payouts": "seller_id",
+        "payout_readings": "seller_id",
         "replays": "request_id",
         "stripe_accounts": EVERYWHERE,
     },
@@ -132,9 +133,11 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.webhooks.statements.STORE_IF_KNOWN": Exempt(
         Spread.MANY, "the event and its payment: two statements, the payment's fence looked at first"
     ),
-    "gateway.sellers.operations._claim": Exempt(Spread.EVERY, _WITH_SUBJECT),
-    "gateway.sellers.operations._is_there": Exempt(Spread.EVERY, _BY_CLAIM),
-    "gateway.sellers.operations.read_again": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.sellers.store.claim": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.sellers.store.seller_of": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.payouts.store.ADD": Exempt(
+        Spread.MANY, "all of one seller: the caller knows which, and it joins the rows"
+    ),
     "gateway.payment_methods.statements.OWNER": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.payment_methods.statements.PAYER_OF": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.payment_methods.statements.SETUP": Exempt(Spread.EVERY, _BY_CLAIM),
@@ -171,7 +174,7 @@ BUILT: Final[Mapping[str, str]] = {
     "status.changes.log": "a page of the feed: a position for each server",
     "status.storage.retention": "partitions of months, by the owner's role on each server",
     "gateway.dead_letters.replays": "names the row",
-    "gateway.sellers.operations": "names the seller",
+    "gateway.sellers.store": "names the seller",
 }
 """Modules that put statements together as they run, which no constant shows."""
 

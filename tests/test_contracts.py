@@ -40,7 +40,6 @@ PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
-    "SellerService": "CreateOnboardingLink ListPayouts",
     "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
     "DisputeService": "ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute",
     "GatewayOpsService": """ListLedgerEntries GetBalances Reconcile

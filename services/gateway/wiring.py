@@ -38,8 +38,10 @@ from services.gateway.payment_methods.operations import AttachMethod, DetachMeth
 from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.payment_methods.setups import CancelSetup, CreateSetup
 from services.gateway.payment_methods.store import MethodStore
+from services.gateway.payouts.operations import Payouts
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
+from services.gateway.sellers.onboarding import Onboarding
 from services.gateway.sellers.operations import Sellers
 from services.gateway.servicers.checkout import CheckoutServicer
 from services.gateway.servicers.intents import IntentServicer
@@ -55,6 +57,7 @@ from services.gateway.stripe_api.platform_account import PlatformAccount, is_liv
 from services.gateway.stripe_api.transport import TRY_TIMEOUT_S
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.sync.sweep import Looker
+from services.gateway.webhooks.effects import Effects
 from services.gateway.webhooks.inbox import Inbox
 from services.runtime.database.connections import DatabaseUrl, DirectConnections, make_engine
 from services.runtime.database.engine_pool import EnginePool
@@ -92,6 +95,7 @@ class Parts:
     customers: Customers
     methods: KeptMethods
     setups: SetupIntents
+    effects: Effects
     inbox: Inbox
     deliveries: Deliveries
     metrics: GatewayMetrics
@@ -171,17 +175,25 @@ async def gateway_parts(
         )
         reader = MirrorReader(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
+        payouts = Payouts(held, sellers, provider, now=now)
         addresses = PageAddresses(provider)
         customers = Customers(held, provider, CustomerChanges(held, payers, provider), now=now)
         creation = Creation(call_store, calls, customers, sellers)
         kept_methods = KeptMethods(payers, calls, customers, provider, now=now)
         setups = SetupIntents(payers, calls, customers, kept_methods, provider, now=now)
+        effects = Effects(
+            reader,
+            sellers=sellers,
+            payouts=payouts,
+            methods=kept_methods,
+            setups=setups,
+            api_version=stripe.api_version,
+            now=now,
+        )
         inbox = Inbox(
             held,
             reader,
-            sellers,
-            kept_methods,
-            setups,
+            effects,
             api_version=stripe.api_version,
             livemode=is_live(stripe_key),
             clock=clock,
@@ -216,7 +228,9 @@ async def gateway_parts(
                 ),
                 payment_methods=PaymentMethodServicer(kept=kept_methods, setups=setups, now=now, tenant_id=tenant_id),
                 refunds=RefundServicer(payments=store, calls=calls, tenant_id=tenant_id),
-                sellers=SellerServicer(sellers=sellers, tenant_id=tenant_id),  # type: ignore[abstract]  # as above
+                sellers=SellerServicer(
+                    sellers=sellers, onboarding=Onboarding(sellers, provider), payouts=payouts, tenant_id=tenant_id
+                ),
             ),
             ops=GatewayOpsServicer(DeadLetterList(held, work), Replays(held, work, clock=clock)),  # type: ignore[abstract]  # as above
             calls=calls,
@@ -227,6 +241,7 @@ async def gateway_parts(
             customers=customers,
             methods=kept_methods,
             setups=setups,
+            effects=effects,
             inbox=inbox,
             deliveries=deliveries,
             metrics=metrics,

@@ -236,18 +236,6 @@ async def test_a_warning_of_fraud_and_a_review_ask_for_an_operator_until_they_ar
     assert not (await place.payments.seen(payment_id)).HasField("attention")
 
 
-async def test_a_payout_that_failed_is_put_aside_for_an_operator(
-    place: Place,  # noqa: F811
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    payout = {"id": f"po_{secrets.token_hex(6)}", "object": "payout", "amount": 1, "currency": "chf"}
-    event = event_of(payout, "payout.failed", at=place.clock.now())
-
-    assert await place.sender.send(event) == "PARKED"
-    assert await place.state_of(event) == "PARKED"
-    assert [record.levelname for record in caplog.records if "operator" in record.message] == ["ERROR"]
-
-
 # Refunds that the payer does not get.
 
 

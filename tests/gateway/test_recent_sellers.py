@@ -25,7 +25,6 @@ ACCOUNT = SellerAccount(
     charges_enabled=True,
     payouts_enabled=True,
     transfers_enabled=True,
-    requirements_due=(),
     gone=False,
 )
 

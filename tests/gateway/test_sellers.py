@@ -178,7 +178,7 @@ async def test_a_seller_without_transfers_is_not_paid_and_is_told_what_is_missin
     for _ in range(2):
         code, reason, field, metadata = await refused(gateway.CreateIntent(request))
         assert (code, reason, field) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE", "seller_id")
-        assert metadata == {"missing": "transfers"}
+        assert metadata == {"missing": "transfers", "seller_id": account.seller_id}
     found = await gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id))
     assert (found.account.charges_enabled, found.account.transfers_enabled) == (True, False)
 
@@ -207,7 +207,7 @@ async def test_an_account_that_is_refused_while_it_looks_payable_is_named(
     code, reason, _, metadata = await refused(gateway.CreateIntent(payments.create_request()))
 
     assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE")
-    assert metadata == {"missing": "account_invalid"}
+    assert metadata == {"missing": "account_invalid", "seller_id": payments.seller_id}
 
 
 async def test_an_account_that_is_gone_is_not_paid_until_another_is_put(
@@ -220,7 +220,7 @@ async def test_an_account_that_is_gone_is_not_paid_until_another_is_put(
     for _ in range(2):
         code, reason, _, metadata = await refused(gateway.CreateIntent(request))
         assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE")
-        assert metadata == {"missing": "account"}
+        assert metadata == {"missing": "account", "seller_id": account.seller_id}
     assert await read_again(replica, account.stripe_account_id)
     gone = await gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id))
     of_gone = gone.account
@@ -272,7 +272,7 @@ async def test_an_account_whose_row_was_lost_is_found_by_its_key_or_followed_by_
     again = payments.put_seller_request(seller_id=request.seller_id, country_code=country_code)
     second = (await gateway.PutSellerAccount(again)).account
 
-    assert (second == first) == (country_code == request.country_code)
+    assert (second.stripe_account_id == first.stripe_account_id) == (country_code == request.country_code)
     assert (await gateway.PutSellerAccount(request)).account == second
 
 

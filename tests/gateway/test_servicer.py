@@ -360,9 +360,3 @@ async def test_money_moves_for_the_orchestrator_alone(replica: Gateway, payments
             ):
                 assert await refusal(call) == (StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
     assert await payments.refunds(payment_id) == []
-
-
-async def test_what_is_only_announced_is_unimplemented(gateway: GatewayStubs) -> None:
-    request = sellers_pb2.ListPayoutsRequest(seller_id=new_id("seller"))
-
-    assert (await refusal(gateway.ListPayouts(request)))[0] == StatusCode.UNIMPLEMENTED

@@ -114,6 +114,10 @@ REQUESTS: dict[str, Callable[[Payments, str, str], Message]] = {
     "ListRefunds": lambda _, payment_id, _refund: refunds_pb2.ListRefundsRequest(payment_id=payment_id),
     "PutSellerAccount": lambda payments, *_: payments.put_seller_request(),
     "GetSellerAccount": lambda payments, *_: sellers_pb2.GetSellerAccountRequest(seller_id=payments.seller_id),
+    "CreateOnboardingLink": lambda payments, *_: sellers_pb2.CreateOnboardingLinkRequest(
+        seller_id=payments.seller_id, return_url="https://shop.example/", refresh_url="https://shop.example/again"
+    ),
+    "ListPayouts": lambda payments, *_: sellers_pb2.ListPayoutsRequest(seller_id=payments.seller_id),
 }
 OF_METHODS: dict[str, Callable[[Wallet], Message]] = {
     "CreateSetupIntent": lambda wallet: payment_methods_pb2.CreateSetupIntentRequest(

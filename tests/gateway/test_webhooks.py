@@ -344,9 +344,7 @@ async def test_an_event_that_cannot_be_stored_is_asked_for_again(parts: Parts, c
         inbox = Inbox(
             away,
             parts.reader,
-            parts.sellers,
-            parts.methods,
-            parts.setups,
+            parts.effects,
             api_version="",
             livemode=False,
             clock=clock,

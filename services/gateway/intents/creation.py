@@ -118,7 +118,7 @@ class Creation:
                 refused = refusal
                 params = await self._amended(asked, params, refusal)
         if refused is not None and refused.is_of_account:  # while it looks as if it could be paid
-            raise SellerNotPayable(field="seller_id", missing=refused.code) from refused
+            raise SellerNotPayable(field="seller_id", seller_id=asked.seller_id, missing=refused.code) from refused
         raise StripeKeySpent from refused
 
     async def _params(

@@ -310,13 +310,10 @@ CREATE TABLE seller_accounts (
     charges_enabled   boolean     NOT NULL DEFAULT false,
     payouts_enabled   boolean     NOT NULL DEFAULT false,
     transfers_enabled boolean     NOT NULL DEFAULT false,
-    requirements_due  text[]      NOT NULL DEFAULT '{}',
     -- Capabilities and requirements, as last read.
     mirrored          jsonb       NOT NULL DEFAULT '{}',
     -- The caller's: what statements show of payments that are this seller's alone.
     statement_descriptor_suffix text NOT NULL DEFAULT '',
-    -- When the payouts from before we were told of them were read; null for never. Of the account that it has now.
-    payouts_read_time timestamptz,
     observe_time      timestamptz,
     create_time       timestamptz NOT NULL,
     CONSTRAINT seller_accounts_pkey PRIMARY KEY (tenant_id, seller_id)
@@ -351,3 +348,12 @@ CREATE TABLE payouts (
 );
 
 CREATE INDEX payouts_create_time ON payouts (tenant_id, seller_id, create_time DESC, payout_id DESC);
+
+-- That the payouts from before Stripe reported any were read once: of a seller's account, or of the platform.
+CREATE TABLE payout_readings (
+    tenant_id         text        NOT NULL,
+    seller_id         text        NOT NULL,
+    stripe_account_id text        NOT NULL,
+    read_time         timestamptz NOT NULL,
+    CONSTRAINT payout_readings_pkey PRIMARY KEY (tenant_id, seller_id, stripe_account_id)
+);

@@ -2,7 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from services.errors import FieldInvalid
+
+DESCRIPTOR_CHARACTERS_MAX: Final = 22
+"""Of what a statement shows: the platform's prefix, `* ` and the seller's suffix; Stripe's limit."""
+PREFIX_CHARACTERS_MAX: Final = 10
+"""Of the platform's prefix; Stripe's limit. What fits behind the longest one fits behind each."""
+JOINT: Final = "* "
+"""What Stripe writes between prefix and suffix."""
+
+_SUFFIX: Final = re.compile(r"""[^<>\\'"*]*[A-Za-z][^<>\\'"*]*""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequirementError:
+    """What is wrong with something that a seller sent, in Stripe's words."""
+
+    code: str
+    reason: str
+    requirement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """What Stripe wants to know of a seller, in Stripe's words."""
+
+    currently_due: tuple[str, ...] = ()
+    past_due: tuple[str, ...] = ()
+    eventually_due: tuple[str, ...] = ()
+    pending_verification: tuple[str, ...] = ()
+    """Being looked at by Stripe."""
+    due_time: datetime | None = None
+    """By when what is due now has to be there; None where nothing presses."""
+    errors: tuple[RequirementError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountDetails:
+    """What is shown of an account; nothing is decided by it."""
+
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    """By name: `active`, `inactive`, `pending`."""
+    requirements: Requirements = Requirements()
+    disabled_reason: str = ""
+    details_submitted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,9 +64,11 @@ class SellerAccount:
     payouts_enabled: bool
     transfers_enabled: bool
     """It can receive its part of a charge."""
-    requirements_due: tuple[str, ...]
     gone: bool
     """It is not there any more, or closed to us."""
+    details: AccountDetails = AccountDetails()
+    statement_descriptor_suffix: str = ""
+    observe_time: datetime | None = None
 
     @property
     def missing(self) -> str:
@@ -25,3 +76,17 @@ class SellerAccount:
         if self.gone:
             return "account"
         return "" if self.transfers_enabled else "transfers"
+
+
+def statement_descriptor_suffix(value: str, *, field: str) -> str:
+    """Return what is to stand on statements behind the platform's prefix; empty for nothing."""
+    most = DESCRIPTOR_CHARACTERS_MAX - PREFIX_CHARACTERS_MAX - len(JOINT)
+    if not value:
+        return ""
+    is_plain = value.isascii() and value.isprintable() and value == value.strip()
+    if len(value) > most or not is_plain or not _SUFFIX.fullmatch(value):
+        raise FieldInvalid(
+            field=field,
+            detail=f"At most {most} printable ASCII characters, at least one of them a letter, none of < > \\ ' \" *.",
+        )
+    return value

@@ -1,4 +1,4 @@
-"""SellerService: reads a request, has the account stored or read, answers with it."""
+"""SellerService: reads a request, has accounts and payouts stored or read, answers with them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from grpc import aio
 
 from batzen.gateway.v1 import sellers_pb2
 from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceServicer
+from services.gateway.payouts.operations import Payouts
+from services.gateway.sellers.onboarding import Onboarding
 from services.gateway.sellers.operations import Sellers
 from services.gateway.servicers.tenants import served_tenant
 from services.gateway.stripe_api import stripe_ids
-from services.gateway.wire.responses import account_to_proto
+from services.gateway.wire.responses import timestamp
+from services.gateway.wire.sellers import account_to_proto, asked_suffix, payout_to_proto
 from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
 from services.shared import fields
@@ -20,10 +23,12 @@ Context = aio.ServicerContext[Any, Any]
 
 
 class SellerServicer(SellerServiceServicer):
-    """RPCs that are only announced answer UNIMPLEMENTED."""
+    """Answers about sellers."""
 
-    def __init__(self, *, sellers: Sellers, tenant_id: str) -> None:
+    def __init__(self, *, sellers: Sellers, onboarding: Onboarding, payouts: Payouts, tenant_id: str) -> None:
         self._sellers = sellers
+        self._onboarding = onboarding
+        self._payouts = payouts
         self._tenant_id = tenant_id
 
     async def PutSellerAccount(
@@ -43,6 +48,7 @@ class SellerServicer(SellerServiceServicer):
             country_code="" if stripe_account_id else fields.country(request.country_code),
             email="" if stripe_account_id else fields.email(request.email, field="email"),
             stripe_account_id=stripe_account_id,
+            statement_descriptor_suffix=asked_suffix(request),
         )
         return sellers_pb2.PutSellerAccountResponse(account=account_to_proto(account))
 
@@ -53,3 +59,25 @@ class SellerServicer(SellerServiceServicer):
         seller_id = fields.identifier(request.seller_id, field="seller_id")
         account = await self._sellers.get(call_context.current_tenant(), seller_id)
         return sellers_pb2.GetSellerAccountResponse(account=account_to_proto(account))
+
+    async def CreateOnboardingLink(
+        self, request: sellers_pb2.CreateOnboardingLinkRequest, context: Context
+    ) -> sellers_pb2.CreateOnboardingLinkResponse:
+        """Make a link for the seller."""
+        link = await self._onboarding.link(
+            served_tenant(self._tenant_id),
+            fields.identifier(request.seller_id, field="seller_id"),
+            return_url=fields.url(request.return_url, field="return_url"),
+            refresh_url=fields.url(request.refresh_url, field="refresh_url"),
+        )
+        return sellers_pb2.CreateOnboardingLinkResponse(url=link.url, expire_time=timestamp(link.expire_time))
+
+    async def ListPayouts(
+        self, request: sellers_pb2.ListPayoutsRequest, context: Context
+    ) -> sellers_pb2.ListPayoutsResponse:
+        """Return payouts of a seller or of the platform."""
+        seller_id = fields.identifier(request.seller_id, field="seller_id") if request.seller_id else ""
+        payouts, token = await self._payouts.page(
+            served_tenant(self._tenant_id), seller_id, page_size=request.page_size, page_token=request.page_token
+        )
+        return sellers_pb2.ListPayoutsResponse(payouts=map(payout_to_proto, payouts), next_page_token=token)

@@ -9,6 +9,7 @@ from services.gateway.stripe_api.calls.customers import CustomerCalls
 from services.gateway.stripe_api.calls.disputes import DisputeCalls
 from services.gateway.stripe_api.calls.intents import IntentCalls
 from services.gateway.stripe_api.calls.payment_methods import PaymentMethodCalls
+from services.gateway.stripe_api.calls.payouts import PayoutCalls
 from services.gateway.stripe_api.calls.refunds import RefundCalls
 from services.gateway.stripe_api.calls.sessions import SessionCalls
 from services.gateway.stripe_api.limits import StripeLimits
@@ -47,6 +48,7 @@ class Provider:
         self.sessions = SessionCalls(transport)
         self.refunds = RefundCalls(transport)
         self.disputes = DisputeCalls(transport)
+        self.payouts = PayoutCalls(transport)
 
     def use(self, api_key: str) -> None:
         """Send what begins from now on by another key of the same account; what was sent is not asked for again."""

@@ -13,7 +13,6 @@ from typing import Final
 from services.gateway.disputes.domain import Dispute, standing_of
 from services.gateway.payment_methods.domain import MethodFacts
 from services.gateway.refunds.domain import RefundFacts, RefundState
-from services.gateway.sellers.domain import SellerAccount
 from services.gateway.stripe_api.currencies import AmountNotRepresentable, from_stripe
 from services.shared.cards import without_card_numbers
 from services.shared.codec import Json
@@ -108,20 +107,6 @@ def _dispute(shown: Json, *, currency_code: str, captured_minor: int) -> Dispute
         reason=text(shown, "reason") or "unknown",
         is_charge_refundable=bool(shown.get("is_charge_refundable")),
         evidence_due_time=datetime.fromtimestamp(due, UTC) if due else None,
-    )
-
-
-def seller_account(shown: Json, *, seller_id: str) -> SellerAccount:
-    """Read a seller's account as Stripe shows it."""
-    due = part(shown, "requirements").get("currently_due")
-    return SellerAccount(
-        seller_id=seller_id,
-        stripe_account_id=str(shown["id"]),
-        charges_enabled=bool(shown.get("charges_enabled")),
-        payouts_enabled=bool(shown.get("payouts_enabled")),
-        transfers_enabled=part(shown, "capabilities").get("transfers") == "active",
-        requirements_due=tuple(map(str, due)) if isinstance(due, list) else (),
-        gone=False,
     )
 
 

@@ -114,9 +114,19 @@ class Transport:
         except (stripe.StripeError, TimeoutError, LookupError, TypeError) as error:
             raise StripeUnavailable from error
 
-    async def post(self, path: str, params: Json, *, key: str, is_repeat: bool, of_type: str) -> Got:
+    async def post(
+        self,
+        path: str,
+        params: Json,
+        *,
+        key: str,
+        is_repeat: bool,
+        of_type: str,
+        is_sound: IsSound | None = None,
+    ) -> Got:
         """Send until there is something to rely on, or the time is up. Each try sends the same under the same key.
 
+        `is_sound` says what an answer is, where that is no object with an id.
         Raises StripeRateLimited or StripeUnavailable when no try can have had an effect, Unanswered when one may have.
         """
 
@@ -138,7 +148,7 @@ class Transport:
             is_limited = is_limited or got.kind is Kind.LIMIT
             return outcome in (Outcome.ANSWERED, Outcome.DECLINED)
 
-        is_sound = partial(outcomes.is_object, of_type=of_type)
+        is_sound = is_sound or partial(outcomes.is_object, of_type=of_type)
         got = await self._try(endpoint_of("post", path), send, is_settled, is_sound, key=key)
         if got is not None:
             return got

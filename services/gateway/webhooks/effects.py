@@ -12,6 +12,7 @@ from services.gateway.checkout.claims import claim_of
 from services.gateway.errors import IntentNotFound
 from services.gateway.payment_methods.kept_methods import KeptMethods
 from services.gateway.payment_methods.setup_intents import SetupIntents
+from services.gateway.payouts.operations import Payouts
 from services.gateway.sellers.operations import Sellers
 from services.gateway.stripe_api.objects import metadata
 from services.gateway.sync.reader import MirrorReader
@@ -22,8 +23,11 @@ from services.runtime.work.kinds import RetryLater
 
 EARLY_MAX: Final = timedelta(minutes=10)
 """How long an event waits for its payment: a call of ours that makes it is settled long before."""
-OF_NO_PAYMENT: Final = frozenset({Action.ACCOUNT, Action.CUSTOMER, Action.METHOD})
-"""What is about a person: a seller or a payer."""
+OF_NO_PAYMENT: Final = frozenset({Action.ACCOUNT, Action.PAYOUT, Action.CUSTOMER, Action.METHOD})
+"""What is about a person: a seller or a payer; or of all payments together, the platform's payouts."""
+
+
+NO_SELLER: Final = "no seller of ours"
 
 
 class PaymentUnknown(Exception):
@@ -47,15 +51,17 @@ class Effects:
     def __init__(
         self,
         reader: MirrorReader,
+        *,
         sellers: Sellers,
+        payouts: Payouts,
         methods: KeptMethods,
         setups: SetupIntents,
-        *,
         api_version: str,
         now: Callable[[], datetime],
     ) -> None:
         self._reader = reader
         self._sellers = sellers
+        self._payouts = payouts
         self._methods = methods
         self._setups = setups
         self._api_version = api_version
@@ -87,7 +93,10 @@ class Effects:
         """Make true what events of a seller's account, or of a payer's customer or method say."""
         subject, action = waiting_events[0].subject, waiting_events[0].action
         if action is Action.ACCOUNT:
-            return "" if await self._sellers.read_again(tenant_id, subject) else "no seller of ours"
+            return "" if await self._sellers.read_again(tenant_id, subject) else NO_SELLER
+        if action is Action.PAYOUT:
+            observed = [await self._observe_payout(tenant_id, event) for event in waiting_events]
+            return "" if any(observed) else NO_SELLER
         if action is Action.CUSTOMER:
             is_ours = await self._methods.lose_customer(tenant_id, subject)
         else:
@@ -95,6 +104,15 @@ class Effects:
             shown = [event.object for event in waiting_events]
             is_ours = await self._methods.observe(tenant_id, subject, shown, is_readable=is_readable)
         return "" if is_ours else "no payer of ours"
+
+    async def _observe_payout(self, tenant_id: str, event: Event) -> bool:
+        return await self._payouts.observe(
+            tenant_id,
+            event.object,
+            account=event.account,
+            shown_time=event.create_time,
+            is_readable=event.api_version == self._api_version,
+        )
 
     async def _advance(self, tenant_id: str, payment_id: str, snapshots: Sequence[Event]) -> bool:
         """Apply snapshots, the oldest first, while each only takes its intent further; False asks for a reading."""

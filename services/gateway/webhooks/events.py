@@ -35,10 +35,10 @@ class Action(enum.Enum):
     """It carries a dispute: read the payment again with all of its disputes."""
     NOTICE = "NOTICE"
     """It concerns a payment's money and nothing is done about it here: an operator is asked for."""
-    OPERATOR = "OPERATOR"
-    """It concerns money of no payment: keep it aside, and say so to an operator."""
+    PAYOUT = "PAYOUT"
+    """It carries a payout, of a seller or of the platform: keep what it shows."""
     ACCOUNT = "ACCOUNT"
-    """It carries a seller's account: read that again at Stripe."""
+    """It carries a seller's account or a part of it: read that again at Stripe."""
     METHOD = "METHOD"
     """It carries a method of a payer's: read that again at Stripe, unless the mirror shows it."""
     CUSTOMER = "CUSTOMER"
@@ -49,6 +49,8 @@ class Action(enum.Enum):
 
 DISCONNECTED = "account.application.deauthorized"
 """A seller took our access to the account away."""
+PAYOUT_FAILED = "payout.failed"
+"""Money did not arrive at a bank: of what becomes of it an operator decides."""
 
 # Each type of Stripe's that concerns money stands here. One that does not is ignored, quietly: Stripe adds types, and
 # an endpoint may be subscribed to more than `subscribed_types`.
@@ -86,9 +88,15 @@ ACTIONS: Mapping[str, Action] = {
     "radar.early_fraud_warning.updated": Action.NOTICE,
     "review.closed": Action.NOTICE,
     "review.opened": Action.NOTICE,
-    # What was to arrive at a bank did not.
-    "payout.failed": Action.OPERATOR,
+    # Money on its way to a bank; or what was to arrive there and did not.
+    "payout.canceled": Action.PAYOUT,
+    "payout.created": Action.PAYOUT,
+    PAYOUT_FAILED: Action.PAYOUT,
+    "payout.paid": Action.PAYOUT,
+    "payout.reconciliation_completed": Action.PAYOUT,
+    "payout.updated": Action.PAYOUT,
     "account.updated": Action.ACCOUNT,
+    "capability.updated": Action.ACCOUNT,
     # Its object is our application; the account is the one it comes from.
     DISCONNECTED: Action.ACCOUNT,
     "payment_method.attached": Action.METHOD,
@@ -115,12 +123,6 @@ ACTIONS: Mapping[str, Action] = {
     "transfer.created": Action.IGNORE,
     "transfer.reversed": Action.IGNORE,
     "transfer.updated": Action.IGNORE,
-    # Money on its way to a bank as it should be; or stopped by somebody who knows why.
-    "payout.canceled": Action.IGNORE,
-    "payout.created": Action.IGNORE,
-    "payout.paid": Action.IGNORE,
-    "payout.reconciliation_completed": Action.IGNORE,
-    "payout.updated": Action.IGNORE,
 }
 
 
@@ -148,9 +150,14 @@ class Event:
         return self.object.get("open") is False or self.object.get("actionable") is False
 
     @property
+    def needs_operator(self) -> bool:
+        """Whether it concerns money of no payment, and is kept aside for an operator once it is applied."""
+        return self.type == PAYOUT_FAILED
+
+    @property
     def action(self) -> Action:
-        """What to do about it. Of a connected account only its own changes matter, and
-        money that did not reach it: our payments are the platform's.
+        """What to do about it. Of a connected account only its own changes and payouts matter: our payments are the
+        platform's.
         """
         return _action_of(self.type, of_account=self.account is not None)
 
@@ -177,7 +184,7 @@ def table() -> str:
 
 def _action_of(event_type: str, *, of_account: bool) -> Action:
     action = ACTIONS.get(event_type, Action.IGNORE)
-    if action is Action.OPERATOR:  # a seller's money is money too
+    if action is Action.PAYOUT:  # of a seller, or the platform's own
         return action
     return Action.IGNORE if of_account is not (action is Action.ACCOUNT) else action
 
@@ -205,7 +212,7 @@ def read(body: bytes) -> Event:
         api_version=None if values.get("api_version") is None else _text(values["api_version"], _VERSION),
         livemode=livemode,
         create_time=datetime.fromtimestamp(created, UTC),
-        subject=(account if event_type == DISCONNECTED else _subject(held)) or event_id,
+        subject=_subject_of(event_type, held, account) or event_id,
         object=held,
     )
 
@@ -216,7 +223,11 @@ def stripe_ids(held: Json) -> list[str]:
     return [stripe_id for value in named if (stripe_id := id_of(value)) is not None]
 
 
-def _subject(held: Json) -> str | None:
+def _subject_of(event_type: str, held: Json, account: str | None) -> str | None:
+    if event_type == DISCONNECTED:
+        return account
+    if held.get("object") == "capability":  # whose id is its name
+        return id_of(held.get("account"))
     return next(iter(stripe_ids(held)), None)
 
 

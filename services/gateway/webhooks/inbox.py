@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,9 +26,6 @@ import asyncpg
 from services.errors import Aborted, ResourceExhausted, ServiceError, Unavailable
 from services.gateway.call_log import backoff
 from services.gateway.mirror.payment import MirroredPayment
-from services.gateway.payment_methods.kept_methods import KeptMethods
-from services.gateway.payment_methods.setup_intents import SetupIntents
-from services.gateway.sellers.operations import Sellers
 from services.gateway.sync import is_current
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.webhooks import events, statements
@@ -47,6 +44,9 @@ ROUNDS_MAX: Final = 20
 """Readings of events of one subject, before others have their turn."""
 AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
 """What Stripe, the database or another call on the same payment raises for now: no failure of the event."""
+
+NEEDS_OPERATOR: Final = "needs an operator"
+"""The note of an event that was applied, and of which an operator has to decide what becomes of it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -82,9 +82,7 @@ class Inbox:
         self,
         connections: DirectConnections,
         reader: MirrorReader,
-        sellers: Sellers,
-        methods: KeptMethods,
-        setups: SetupIntents,
+        effects: Effects,
         *,
         api_version: str,
         livemode: bool,
@@ -95,7 +93,7 @@ class Inbox:
         """`wake` is called when events became due."""
         self._connections = connections
         self._reader = reader
-        self._effects = Effects(reader, sellers, methods, setups, api_version=api_version, now=clock.now)
+        self._effects = effects
         self._api_version = api_version
         self._livemode = livemode
         self._clock = clock
@@ -121,9 +119,6 @@ class Inbox:
         note = self._misplaced(event, is_connect=is_connect)
         if note:
             receipt = Receipt.PARKED
-        elif event.action is Action.OPERATOR:
-            receipt, note = Receipt.PARKED, "needs an operator"
-            _logger.error("needs an operator", extra={"fields": {"type": event.type, "event_id": event.event_id}})
         elif event.action is Action.IGNORE:
             receipt = Receipt.IGNORED
         elif (payment := await self._showing(tenant_id, event)) is not None:
@@ -232,12 +227,21 @@ class Inbox:
 
     async def _done(self, tenant_id: str, run: Run, *, note: str) -> None:
         """Mark what was done."""
-        done = [event.event_id for event in run.waiting]
-        state = "IGNORED" if note else "DONE"
-        async with self._connections.statement("webhook.done") as connection:
-            await connection.execute(statements.DONE, tenant_id, done, state, note, self._now())
+        aside = [] if note else [event for event in run.waiting if event.needs_operator]
+        for event in aside:
+            _logger.error(NEEDS_OPERATOR, extra={"fields": {"type": event.type, "event_id": event.event_id}})
+        if aside:
+            await self._end(tenant_id, aside, state="PARKED", note=NEEDS_OPERATOR)
+        done = [event for event in run.waiting if event not in aside]
+        if done:
+            await self._end(tenant_id, done, state="IGNORED" if note else "DONE", note=note)
         if not note:
             self._metrics.applied(created=run.waiting[0].create_time, received=run.since, now=self._now())
+
+    async def _end(self, tenant_id: str, events_done: Sequence[Event], *, state: str, note: str) -> None:
+        ids = [event.event_id for event in events_done]
+        async with self._connections.statement("webhook.done") as connection:
+            await connection.execute(statements.DONE, tenant_id, ids, state, note, self._now())
 
     async def waiting(self, tenant_id: str) -> tuple[int, datetime | None]:
         """Return of how many subjects events wait, and when the oldest of those was received."""

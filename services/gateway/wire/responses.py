@@ -7,13 +7,12 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from batzen.gateway.v1 import intents_pb2, observation_pb2, refunds_pb2, sellers_pb2
+from batzen.gateway.v1 import intents_pb2, observation_pb2, refunds_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Refund
-from services.gateway.sellers.domain import SellerAccount
 
 
 def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
@@ -21,7 +20,7 @@ def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
     message = observation_pb2.PaymentObservation(
         payment_id=observation.payment_id,
         mirror_version=observation.mirror_version,
-        observe_time=_instant(observation.observe_time),
+        observe_time=optional_timestamp(observation.observe_time),
         attempt=observation.attempt,
         intent_state=f"INTENT_STATE_{observation.intent_state}",
         outcome_unknown=observation.outcome_unknown,
@@ -30,10 +29,10 @@ def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
         refundable_minor=observation.refundable_minor,
         attempt_kind=f"ATTEMPT_KIND_{observation.attempt_kind}",
         is_setup=observation.is_setup,
-        hold_expire_time=_instant(observation.hold_expire_time),
+        hold_expire_time=optional_timestamp(observation.hold_expire_time),
         can_capture_again=observation.can_capture_again,
         hold_lapsed=observation.hold_lapsed,
-        session_expire_time=_instant(observation.session_expire_time),
+        session_expire_time=optional_timestamp(observation.session_expire_time),
         advice_code=observation.advice_code,
         mandate_id=observation.mandate_id,
     )
@@ -76,24 +75,13 @@ def refund_to_proto(refund: Refund, *, payment: MirroredPayment) -> refunds_pb2.
     )
 
 
-def account_to_proto(account: SellerAccount) -> sellers_pb2.SellerAccount:
-    """Return the message of a seller's account."""
-    return sellers_pb2.SellerAccount(
-        seller_id=account.seller_id,
-        stripe_account_id=account.stripe_account_id,
-        charges_enabled=account.charges_enabled,
-        payouts_enabled=account.payouts_enabled,
-        transfers_enabled=account.transfers_enabled,
-        requirements_due=account.requirements_due,
-    )
-
-
 def money(amount_minor: int, currency_code: str) -> money_pb2.Money:
     """Return the message of an amount."""
     return money_pb2.Money(amount_minor=amount_minor, currency_code=currency_code)
 
 
-def _instant(instant: datetime | None) -> Timestamp | None:
+def optional_timestamp(instant: datetime | None) -> Timestamp | None:
+    """Return the message of an instant; unset where there is none."""
     return timestamp(instant) if instant is not None else None
 
 

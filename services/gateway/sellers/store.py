@@ -1,0 +1,191 @@
+"""The rows of sellers' accounts. What a statement means is said where `operations` runs it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from services.errors import RequestIdReused
+from services.gateway.errors import SellerExists
+from services.gateway.sellers.domain import AccountDetails, SellerAccount
+from services.runtime.database.connections import DirectConnections, violated_constraint
+from services.shared import codec
+
+_COLUMNS: Final = (
+    "seller_id, generation, stripe_account_id, gone, charges_enabled, payouts_enabled, transfers_enabled, mirrored,"
+    " statement_descriptor_suffix, observe_time"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A seller's place for an account."""
+
+    generation: int
+    """Which account of the seller is in it, or is to be made."""
+    stripe_account_id: str | None
+    gone: bool
+
+
+class SellerStore:
+    """Reads and writes sellers' accounts, in one statement or two each, which may be repeated."""
+
+    def __init__(self, connections: DirectConnections, *, now: Callable[[], datetime]) -> None:
+        self._connections = connections
+        self._now = now
+
+    async def find(self, tenant_id: str, seller_id: str) -> SellerAccount | None:
+        """Return a seller's account as last seen; None if there is none."""
+        async with self._connections.statement("seller.read") as connection:
+            row = await connection.fetchrow(
+                f"SELECT {_COLUMNS} FROM seller_accounts"  # noqa: S608 our own column names
+                " WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id IS NOT NULL",
+                tenant_id,
+                seller_id,
+            )
+        return None if row is None else _account(row)
+
+    async def begin(self, tenant_id: str, seller_id: str) -> Slot:
+        """Return a seller's slot, made if there was none."""
+        async with self._connections.statement("seller.begin") as connection:
+            await connection.execute(
+                """INSERT INTO seller_accounts (tenant_id, seller_id, create_time) VALUES ($1, $2, $3)
+                   ON CONFLICT ON CONSTRAINT seller_accounts_pkey DO NOTHING""",
+                tenant_id,
+                seller_id,
+                self._now(),
+            )
+            row = await connection.fetchrow(
+                """SELECT generation, stripe_account_id, gone FROM seller_accounts
+                   WHERE tenant_id = $1 AND seller_id = $2""",
+                tenant_id,
+                seller_id,
+            )
+        return Slot(generation=row["generation"], stripe_account_id=row["stripe_account_id"], gone=row["gone"])
+
+    async def seller_of(self, tenant_id: str, stripe_account_id: str) -> str | None:
+        """Return whose account this is; None if it is no seller's of ours."""
+        async with self._connections.statement(None) as connection:
+            seller_id: str | None = await connection.fetchval(
+                "SELECT seller_id FROM seller_accounts WHERE tenant_id = $1 AND stripe_account_id = $2",
+                tenant_id,
+                stripe_account_id,
+            )
+        return seller_id
+
+    async def record(self, tenant_id: str, account: SellerAccount) -> SellerAccount | None:
+        """Mirror an account as Stripe shows it now; None if the seller has another by now."""
+        try:
+            async with self._connections.statement("seller.record") as connection:
+                row = await connection.fetchrow(
+                    f"""UPDATE seller_accounts SET stripe_account_id = $3, gone = false, charges_enabled = $4,
+                            payouts_enabled = $5, transfers_enabled = $6, mirrored = $7, observe_time = $8
+                        WHERE tenant_id = $1 AND seller_id = $2
+                            AND (stripe_account_id IS NULL OR stripe_account_id = $3)
+                        RETURNING {_COLUMNS}""",  # noqa: S608 our own names
+                    tenant_id,
+                    account.seller_id,
+                    account.stripe_account_id,
+                    account.charges_enabled,
+                    account.payouts_enabled,
+                    account.transfers_enabled,
+                    json.dumps(codec.to_json(account.details)),
+                    self._now(),
+                )
+        except asyncpg.UniqueViolationError as error:
+            if violated_constraint(error) != "seller_accounts_stripe_account_id":
+                raise
+            raise SellerExists(field="stripe_account_id") from error
+        return None if row is None else _account(row)
+
+    async def claim(
+        self,
+        tenant_id: str,
+        seller_id: str,
+        request_id: uuid.UUID,
+        request_hash: bytes,
+        *,
+        statement_descriptor_suffix: str | None,
+    ) -> None:
+        """Remember what was asked under a request id, with what it says beside the account, if it says something.
+
+        Only the first of its repeats says so, so that a late one takes nothing back. Raises RequestIdReused if
+        something else was asked under the id.
+        """
+        async with self._connections.statement("seller.claim") as connection:
+            await connection.execute(
+                """WITH claimed AS (
+                       INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type,
+                           subject_id, params, state, create_time)
+                       VALUES ($1, $2, 'seller.put', $3, $4, 'seller', $6, '{}', 'ANSWERED', $5)
+                       ON CONFLICT ON CONSTRAINT calls_request DO NOTHING
+                       RETURNING subject_id)
+                   INSERT INTO seller_accounts (tenant_id, seller_id, create_time, statement_descriptor_suffix)
+                   SELECT $1, subject_id, $5, $7::text FROM claimed WHERE $7 IS NOT NULL
+                   ON CONFLICT ON CONSTRAINT seller_accounts_pkey
+                   DO UPDATE SET statement_descriptor_suffix = excluded.statement_descriptor_suffix""",
+                tenant_id,
+                uuid.uuid4(),
+                request_id,
+                request_hash,
+                self._now(),
+                seller_id,
+                statement_descriptor_suffix,
+            )
+            kept = await connection.fetchval(
+                """SELECT request_hash FROM calls
+                   WHERE tenant_id = $1 AND operation = 'seller.put' AND request_id = $2""",
+                tenant_id,
+                request_id,
+            )
+        if kept != request_hash:
+            raise RequestIdReused(field="request_id")
+
+    async def lose(self, tenant_id: str, seller_id: str, stripe_account_id: str) -> None:
+        """Keep that an account is gone at Stripe."""
+        async with self._connections.statement("seller.lose") as connection:
+            await connection.execute(
+                """UPDATE seller_accounts SET gone = true, charges_enabled = false, payouts_enabled = false,
+                       transfers_enabled = false, mirrored = '{}', observe_time = $4
+                   WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id = $3""",
+                tenant_id,
+                seller_id,
+                stripe_account_id,
+                self._now(),
+            )
+
+    async def next(self, tenant_id: str, seller_id: str, generation: int, *, instead_of: str | None = None) -> None:
+        """Begin the next generation, instead of an account that is gone or of a key that says no more.
+
+        Nothing happens when another try has done so.
+        """
+        async with self._connections.statement("seller.next") as connection:
+            await connection.execute(
+                """UPDATE seller_accounts SET generation = generation + 1, stripe_account_id = NULL, gone = false
+                   WHERE tenant_id = $1 AND seller_id = $2 AND generation = $3
+                       AND stripe_account_id IS NOT DISTINCT FROM $4""",
+                tenant_id,
+                seller_id,
+                generation,
+                instead_of,
+            )
+
+
+def _account(row: asyncpg.Record) -> SellerAccount:
+    return SellerAccount(
+        seller_id=row["seller_id"],
+        stripe_account_id=row["stripe_account_id"],
+        charges_enabled=row["charges_enabled"],
+        payouts_enabled=row["payouts_enabled"],
+        transfers_enabled=row["transfers_enabled"],
+        gone=row["gone"],
+        details=codec.from_json(AccountDetails, json.loads(row["mirrored"])),
+        statement_descriptor_suffix=row["statement_descriptor_suffix"],
+        observe_time=row["observe_time"],
+    )
