@@ -98,6 +98,12 @@ class ChargeDisputed(FailedPrecondition):
     reason = "CHARGE_DISPUTED"
 
 
+class ReversalExceedsTransfer(FailedPrecondition):
+    """More than what is left of what it goes back on."""
+
+    reason = "REVERSAL_EXCEEDS_TRANSFER"
+
+
 class DeadLetterNotFound(NotFound):
     """There is no such dead letter; it may have been replayed already."""
 

@@ -51,6 +51,7 @@ from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.servicers.services import GatewayServicers
 from services.gateway.settings import TENANT
+from services.gateway.settlement.way_back import RefundFee, ReverseTransfer
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.limits import StripeLimits
 from services.gateway.stripe_api.platform_account import PlatformAccount, is_live
@@ -165,6 +166,8 @@ async def gateway_parts(
                 CaptureIntent(provider, store),
                 CancelIntent(provider, store),
                 CreateRefund(provider, store),
+                ReverseTransfer(provider, store, now=now),
+                RefundFee(provider, store, now=now),
                 AttachMethod(provider, payers),
                 DetachMethod(provider, payers, now=now),
                 SetDefaultMethod(payers),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+BALANCE_INSUFFICIENT: Final = "balance_insufficient"
+"""Stripe's code of a transfer that the platform, or a reversal that the seller, has no money for."""
 
 
 class DisputeRecovery(StrEnum):
@@ -90,6 +94,12 @@ class Movement:
     stripe_id: str = ""
     actor_id: str = ""
     """Who asked for it; empty where that follows from what happened to the payment."""
+    refusals: int = 0
+    """How often Stripe refused it; the next try is another call, under another key."""
+    refusal_code: str = ""
+    """Why it did so last, in Stripe's words: `balance_insufficient` where whoever gives it lacks the money."""
+    refuse_time: datetime | None = None
+    """When that was."""
     create_time: datetime
 
     @property
@@ -97,6 +107,38 @@ class Movement:
         """Whether it moved, or may have."""
         return self.state is not MovementState.REFUSED
 
+    def settled_minor(self, charge_minor: int) -> int:
+        """Return what so much of it in the payment's currency is in its own: all of it exactly, a part rounded down."""
+        return charge_minor * self.amount_minor // self.charge_minor
+
+    def charged_minor(self, amount_minor: int) -> int:
+        """Return what so much of it is in the payment's currency: all of it exactly, a part rounded up."""
+        return -(-amount_minor * self.charge_minor // self.amount_minor)
+
 
 TO_SELLER: Final = frozenset({MovementKind.TRANSFER, MovementKind.FEE_REFUND})
 """What gives a seller money; the others take some."""
+
+BACK: Final = {MovementKind.TRANSFER: MovementKind.REVERSAL, MovementKind.FEE: MovementKind.FEE_REFUND}
+"""What goes back on what."""
+
+
+@dataclass(frozen=True, slots=True)
+class WentBack:
+    """What of a transfer or a fee went back, or may have."""
+
+    amount_minor: int
+    """In the currency of the object at Stripe."""
+    charge_minor: int
+    """In that of the payment."""
+
+
+def went_back(on: Movement, movements: Iterable[Movement]) -> WentBack:
+    """Return what went back on a transfer or a fee, what was asked for and is not answered included."""
+    found = [one for one in movements if one.of_movement_id == on.movement_id and one.is_out]
+    return WentBack(sum(one.amount_minor for one in found), sum(one.charge_minor for one in found))
+
+
+def is_short(movement: Movement) -> bool:
+    """Whether Stripe refused it last because the money for it is not there: it may be tried again."""
+    return movement.state is MovementState.REFUSED and movement.refusal_code == BALANCE_INSUFFICIENT

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from services.gateway.stripe_api.calls.accounts import AccountCalls
 from services.gateway.stripe_api.calls.customers import CustomerCalls
 from services.gateway.stripe_api.calls.disputes import DisputeCalls
+from services.gateway.stripe_api.calls.fees import FeeCalls
 from services.gateway.stripe_api.calls.intents import IntentCalls
 from services.gateway.stripe_api.calls.payment_methods import PaymentMethodCalls
 from services.gateway.stripe_api.calls.payouts import PayoutCalls
 from services.gateway.stripe_api.calls.refunds import RefundCalls
 from services.gateway.stripe_api.calls.sessions import SessionCalls
+from services.gateway.stripe_api.calls.transfers import TransferCalls
 from services.gateway.stripe_api.limits import StripeLimits
 from services.gateway.stripe_api.metrics import UNCOUNTED, StripeMetrics
 from services.gateway.stripe_api.transport import TRY_TIMEOUT_S, Transport
@@ -47,6 +49,8 @@ class Provider:
         self.intents = IntentCalls(transport)
         self.sessions = SessionCalls(transport)
         self.refunds = RefundCalls(transport)
+        self.transfers = TransferCalls(transport)
+        self.fees = FeeCalls(transport)
         self.disputes = DisputeCalls(transport)
         self.payouts = PayoutCalls(transport)
 

@@ -24,6 +24,8 @@ CALL_ID: Final = "call_id"
 CAPTURE_CALL_ID: Final = "capture_call_id"
 """Of the capture that was made last. Captures are made one after another, so this tells one from the next, whatever
 they come to."""
+MOVEMENT_ID: Final = "movement_id"
+"""Of a transfer, a reversal or a fee refund, on which nothing of a caller's is put."""
 OURS: Final = frozenset({PAYMENT_ID, ATTEMPT, CALL_ID, CAPTURE_CALL_ID})
 """No caller may say otherwise. Room is kept for each, also where only some are put on an object."""
 

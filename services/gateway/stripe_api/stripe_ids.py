@@ -19,6 +19,8 @@ INTENT: Final = ("pi_",)
 SETUP_INTENT: Final = ("seti_",)
 CHECKOUT_SESSION: Final = ("cs_",)
 REFUND: Final = ("re_", "pyr_")
+TRANSFER: Final = ("tr_",)
+FEE: Final = ("fee_",)
 CONFIRMATION_TOKEN: Final = ("ctoken_",)
 PAYMENT_METHOD: Final = ("pm_", "card_", "src_")
 """Cards and sources of Stripe's older API still pay."""
