@@ -1,11 +1,13 @@
 """How objects leave the sandbox: lists with cursors, and expanded references."""
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from sandbox.derive import Schema
 from sandbox.errors import ApiError, missing
 from sandbox.schema import RESOURCE_OF, ApiSchema
+from sandbox.shelf import Bounds, Shelf, within
 from sandbox.world import Object, World
 
 _LIMIT_DEFAULT = 10
@@ -22,22 +24,18 @@ def page(
         raise ApiError(
             f"This value must be between 1 and {_LIMIT_MAX}.", code="parameter_invalid_integer", param="limit"
         )
-    rows = [
-        obj
-        for obj in found
-        if (keep is None or keep(obj)) and ("created" not in params or within(obj["created"], params["created"]))
-    ]
-    rows.reverse()
+    shelf, low, high = _asked(found, params.get("created"))
     after, before = params.get("starting_after"), params.get("ending_before")
     if after is not None and before is not None:
         raise ApiError("You may only specify one of these parameters: ending_before, starting_after.")
+    if after is not None:
+        high = min(high, _place(shelf, after, param="starting_after"))
     if before is not None:
-        newer = rows[: _position(rows, before, param="ending_before")]
-        rows, more = newer[-limit:], len(newer) > limit
-    else:
-        older = rows if after is None else rows[_position(rows, after, param="starting_after") + 1 :]
-        rows, more = older[:limit], len(older) > limit
-    return {"object": "list", "data": rows, "has_more": more, "url": url}
+        low = max(low, _place(shelf, before, param="ending_before") + 1)
+    found = shelf.downwards(low, high) if before is None else shelf.upwards(low, high)
+    rows = list(islice((obj for obj in found if keep is None or keep(obj)), limit + 1))
+    more, rows = len(rows) > limit, rows[:limit]
+    return {"object": "list", "data": rows if before is None else rows[::-1], "has_more": more, "url": url}
 
 
 def expand(world: World, schema: ApiSchema, answer: Object, paths: list[str]) -> Object:
@@ -100,22 +98,16 @@ def _cannot_expand(path: str) -> ApiError:
     return ApiError(f"This property cannot be expanded ({path}).", param="expand")
 
 
-def _position(rows: list[Object], object_id: str, *, param: str) -> int:
-    for index, row in enumerate(rows):
-        if row["id"] == object_id:
-            return index
-    raise missing("object", object_id, param=param)
+def _asked(found: Iterable[Object], created: Bounds) -> tuple[Shelf, int, int]:
+    """Return what a list is taken from, and the places in it of what was made in a time."""
+    if isinstance(found, Shelf):
+        return found, *found.span(created)
+    shelf = Shelf(obj for obj in found if created is None or within(obj["created"], created))
+    return shelf, *shelf.span(None)
 
 
-def within(when: int, bounds: int | dict[str, int] | None) -> bool:
-    """Whether a time is what a list is asked for: a second, or bounds `gt`, `gte`, `lt`, `lte`."""
-    if bounds is None:
-        return True
-    if isinstance(bounds, int):
-        return when == bounds
-    return (
-        ("gt" not in bounds or when > bounds["gt"])
-        and ("gte" not in bounds or when >= bounds["gte"])
-        and ("lt" not in bounds or when < bounds["lt"])
-        and ("lte" not in bounds or when <= bounds["lte"])
-    )
+def _place(shelf: Shelf, object_id: str, *, param: str) -> int:
+    place = shelf.place(object_id)
+    if place is None:
+        raise missing("object", object_id, param=param)
+    return place

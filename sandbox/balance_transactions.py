@@ -4,6 +4,7 @@ When money becomes available: what a payer paid after two days; what goes on fro
 and what comes back of it with the charge (U); everything else at once (U).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from sandbox import exchange_rates
@@ -19,7 +20,10 @@ _CATEGORY_OF = {
     "payment_refund": "refund",
     "payout_cancel": "payout_reversal",
     "payout_failure": "payout_reversal",
+    "reserved_funds": "risk_reserved_funds",
     "stripe_fee": "fee",
+    "stripe_fx_fee": "fee",
+    "tax_fee": "tax",
     "transfer_refund": "transfer_reversal",
 }
 _FEE_NAMES = {"stripe_fee": "Stripe processing fees", "application_fee": "Application fee"}
@@ -80,18 +84,17 @@ def balance(world: World, _params: dict[str, Any]) -> Object:
 
 
 def list_all(world: World, params: dict[str, Any]) -> Object:
-    found = list(world.all("balance_transaction"))
-    if "source" in params:
+    found: Iterable[Object] = world.all("balance_transaction")
+    if "payout" in params:
+        found = world.paid_out.get(params["payout"], ())
+    elif "source" in params:
         found = world.by_field("balance_transaction", field="source", value=params["source"])
-    wanted = {name: params[name] for name in ("type", "currency") if name in params}
-    payout = params.get("payout")
+    wanted = {name: params[name] for name in ("type", "currency", "source") if name in params}
     return page(
         found,
         params,
         url="/v1/balance_transactions",
-        keep=lambda row: (
-            all(row[name] == wanted[name] for name in wanted) and payout in (None, world.paid_out.get(row["id"]))
-        ),
+        keep=lambda row: all(row[name] == wanted[name] for name in wanted),
     )
 
 

@@ -1,5 +1,6 @@
 """Charges: the attempt to take money. What moves once it is taken is in settlement.py."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sandbox import banks, settlement
@@ -106,7 +107,7 @@ def count_refunded(charge: Object, amount: int = 0) -> None:
 
 
 def list_charges(world: World, params: dict[str, Any]) -> Object:
-    found = list(world.all("charge"))
+    found: Iterable[Object] = world.all("charge")
     for field in ("payment_intent", "customer"):
         if field in params:
             found = world.by_field("charge", field=field, value=params[field])

@@ -5,6 +5,7 @@ a dispute. The fee is the stand-in's own figure; whether it comes back with a di
 opened. A debit's dispute is lost at once. What is not answered in time is lost by the clock (U).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from sandbox import settlement
@@ -155,7 +156,7 @@ def forbids_refund(world: World, charge: Object) -> bool:
 
 
 def list_all(world: World, params: dict[str, Any]) -> Object:
-    found = list(world.all("dispute"))
+    found: Iterable[Object] = world.all("dispute")
     for field in ("charge", "payment_intent"):
         if field in params:
             found = world.by_field("dispute", field=field, value=params[field])

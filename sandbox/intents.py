@@ -1,5 +1,6 @@
 """PaymentIntents as objects: create, update, list, and what may be asked of them. Their life is in lifecycle.py."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sandbox import accounts, banks, challenge, currencies, exchange_rates, lifecycle, methods
@@ -102,7 +103,7 @@ def confirm(world: World, params: dict[str, Any], intent_id: str) -> Object:
 
 
 def list_all(world: World, params: dict[str, Any]) -> Object:
-    found = list(world.all("payment_intent"))
+    found: Iterable[Object] = world.all("payment_intent")
     if "customer" in params:
         found = world.by_field("payment_intent", field="customer", value=params["customer"])
     return page(found, params, url="/v1/payment_intents")

@@ -13,6 +13,7 @@ from typing import Any
 
 from sandbox import accounts, checkout, debits, disputes, holds, hooks, outcomes, payouts, refunds, settlement
 from sandbox.banks import TEST_METHODS
+from sandbox.shelf import Shelf
 from sandbox.state import Sandbox
 from sandbox.world import World
 
@@ -123,7 +124,7 @@ def dump(world: World) -> dict[str, Any]:
         "used_up": sorted(world.used_up),
         "settled": sorted(world.settled),
         "settles_in": world.settles_in,
-        "paid_out": world.paid_out,
+        "paid_out": {payout_id: [row["id"] for row in inside] for payout_id, inside in world.paid_out.items()},
     }
 
 
@@ -151,7 +152,8 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
     world.used_up.update(kept["used_up"])
     world.settled.update(kept["settled"])
     world.settles_in.update(kept["settles_in"])
-    world.paid_out.update(kept["paid_out"])
+    for payout_id, ids in kept["paid_out"].items():
+        world.paid_out[payout_id] = Shelf(obj for each in ids if (obj := world.find(each)) is not None)
     world.balance.recount(world.all("balance_transaction"))
 
 

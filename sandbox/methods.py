@@ -1,6 +1,7 @@
 """Payment methods: made from test ids, attached to customers."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -84,7 +85,7 @@ def renew(world: World, method: Object, *, exp_month: int, exp_year: int) -> Obj
 
 def list_all(world: World, params: dict[str, Any], *, url: str = "/v1/payment_methods") -> Object:
     kind, customer = params.get("type"), params.get("customer")
-    found = list(world.all("payment_method"))
+    found: Iterable[Object] = world.all("payment_method")
     if customer is not None:
         world.referred("customer", customer, param="customer")
         found = world.by_field("payment_method", field="customer", value=customer)

@@ -8,10 +8,11 @@ two days, unless a control moves it. A payout that was paid may still come back:
 from typing import Any
 
 from sandbox import settlement
-from sandbox.answers import page, within
+from sandbox.answers import page
 from sandbox.balance_transactions import book
 from sandbox.currencies import KNOWN, check_step
 from sandbox.errors import ApiError, not_modelled
+from sandbox.shelf import Shelf, within
 from sandbox.world import Object, World, merge_metadata
 
 _ARRIVAL = "payouts"  # the label of payouts to come on the agenda
@@ -56,13 +57,15 @@ def sweep(world: World, *, currency: str) -> Object:
     amount = world.balance.available.get(currency, 0)
     if amount <= 0:
         raise ApiError(f"Nothing in {currency} is available to be paid out.", code="balance_insufficient")
-    inside = [
-        row["id"]
+    gone = {row["id"] for inside in world.paid_out.values() for row in inside}
+    inside = Shelf(
+        row
         for row in world.all("balance_transaction")
-        if row["currency"] == currency and row["status"] == "available" and row["id"] not in world.paid_out
-    ]
+        if row["currency"] == currency and row["status"] == "available" and row["id"] not in gone
+    )
     payout = make(world, amount=amount, currency=currency)
-    world.paid_out.update(dict.fromkeys([*inside, payout["balance_transaction"]], payout["id"]))
+    inside.add(world.get("balance_transaction", payout["balance_transaction"]))
+    world.paid_out[payout["id"]] = inside
     _reconcile_later(world, payout)
     return payout
 
@@ -175,7 +178,7 @@ def list_all(world: World, params: dict[str, Any]) -> Object:
 
 
 def _reconcile_later(world: World, payout: Object) -> None:
-    if payout["balance_transaction"] not in world.paid_out:
+    if payout["id"] not in world.paid_out:
         return
 
     def say() -> None:

@@ -1,6 +1,6 @@
 """Refunds: limits, slow and failing ones, and what they take back from a seller."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sandbox import charging, disputes, fees, reversals, settlement
@@ -84,7 +84,7 @@ def update(world: World, params: dict[str, Any], refund_id: str) -> Object:
 
 
 def list_all(world: World, params: dict[str, Any]) -> Object:
-    found = list(world.all("refund"))
+    found: Iterable[Object] = world.all("refund")
     for field in ("payment_intent", "charge"):
         if field in params:
             world.referred(field, params[field], param=field)

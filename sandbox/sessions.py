@@ -3,6 +3,7 @@
 Marked (U): what Stripe's documentation does not say and nobody here could ask it.
 """
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,7 +60,7 @@ def retrieve(world: World, _params: dict[str, Any], session_id: str) -> Object:
 
 
 def list_all(world: World, params: dict[str, Any]) -> Object:
-    found = list(world.all("checkout.session"))
+    found: Iterable[Object] = world.all("checkout.session")
     for field in ("payment_intent", "customer"):
         if field in params:
             found = world.by_field("checkout.session", field=field, value=params[field])

@@ -3,6 +3,7 @@
 Marked (U): what Stripe's documentation does not say and nobody here could ask it.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from sandbox import banks, challenge, intents, mandates, methods, outcomes
@@ -109,7 +110,7 @@ def cancel(world: World, params: dict[str, Any], setup_id: str) -> Object:
 
 
 def list_all(world: World, params: dict[str, Any]) -> Object:
-    found = list(world.all(_KIND))
+    found: Iterable[Object] = world.all(_KIND)
     if "customer" in params:
         found = world.by_field(_KIND, field="customer", value=params["customer"])
     wanted = params.get("payment_method")

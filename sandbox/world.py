@@ -11,6 +11,7 @@ from sandbox.cards import Card
 from sandbox.clock import Agenda, Clock
 from sandbox.errors import ApiError, missing
 from sandbox.settings import Settings
+from sandbox.shelf import Shelf
 
 Object = dict[str, Any]
 
@@ -45,6 +46,7 @@ _ID_LENGTH = 24  # characters after the prefix
 _ID_LENGTH_OF = {"checkout.session": 58}
 # Lists are filtered by these; without an index each list would walk every object of a long benchmark.
 _INDEXED = ("payment_intent", "setup_intent", "charge", "customer", "source", "source_transaction", "transfer", "fee")
+_NOTHING = Shelf()
 _METADATA_KEYS_MAX = 50
 _METADATA_KEY_MAX = 40  # characters, as the next
 _METADATA_VALUE_MAX = 500
@@ -95,7 +97,7 @@ class World:
         self.configured: set[str] = set()  # webhook endpoints that nobody registered through the API
         self.connect: set[str] = set()  # webhook endpoints that get the events of connected accounts, and no other
         self.settles_in: Object = {}  # the currencies it settles in, with rates; empty: each charge in its own
-        self.paid_out: dict[str, str] = {}  # balance transaction id → the automatic payout that it is in
+        self.paid_out: dict[str, Shelf] = {}  # automatic payout id → the balance transactions in it
         self.settled: set[str] = set()  # charges whose balance transaction exists
         self.parts: dict[tuple[str, str], list[Object]] = {}  # (id, field) → a list shown only when it is expanded
         self.account_links: dict[str, Object] = {}  # token of an onboarding link → what it leads to
@@ -103,7 +105,7 @@ class World:
         self.balance = Balance()  # the sum of its balance transactions
         self.followers: list[Callable[[World, str, Object], None]] = []  # told of each event, after it is recorded
         self._objects: dict[str, Object] = {}
-        self._by_type: dict[str, dict[str, Object]] = {}
+        self._by_type: dict[str, Shelf] = {}
         self._by_field: dict[tuple[str, str, str], dict[str, Object]] = {}
         self._chance = chance
         self._publish = publish
@@ -118,7 +120,7 @@ class World:
     def add(self, obj: Object) -> Object:
         """Keep a new object and return it."""
         self._objects[obj["id"]] = obj
-        self._by_type.setdefault(obj["object"], {})[obj["id"]] = obj
+        self._by_type.setdefault(obj["object"], Shelf()).add(obj)
         for field in _INDEXED:
             if value := obj.get(field):
                 self._by_field.setdefault((obj["object"], field, value), {})[obj["id"]] = obj
@@ -128,7 +130,7 @@ class World:
         """Forget an object in lists; it can still be found by id, as a deleted one, unless it goes `entirely`."""
         if entirely:
             del self._objects[obj["id"]]
-        self._by_type[obj["object"]].pop(obj["id"], None)
+        self._by_type[obj["object"]].remove(obj["id"])
         for field in _INDEXED:
             self._by_field.get((obj["object"], field, obj.get(field) or ""), {}).pop(obj["id"], None)
 
@@ -137,7 +139,7 @@ class World:
 
     def get(self, object_type: str, object_id: str, *, param: str = "id", status: int = 404) -> Object:
         """Return an object; raises `resource_missing`, with 400 where a parameter rather than the path names it."""
-        found = self._by_type.get(object_type, {}).get(object_id)
+        found = self.all(object_type).get(object_id)
         if found is None:
             raise missing(object_type, object_id, param=param, status=status)
         return found
@@ -146,16 +148,16 @@ class World:
         """Return an object a parameter refers to."""
         return self.get(object_type, object_id, param=param, status=400)
 
-    def all(self, object_type: str) -> Iterator[Object]:
-        """Yield every object of a type, oldest first."""
-        yield from self._by_type.get(object_type, {}).values()
+    def all(self, object_type: str) -> Shelf:
+        """Return every object of a type, oldest first."""
+        return self._by_type.get(object_type, _NOTHING)
 
     def everything(self) -> Iterator[Object]:
         """Yield every object ever made, oldest first: what was removed from lists too."""
         yield from self._objects.values()
 
     def is_listed(self, obj: Object) -> bool:
-        return obj["id"] in self._by_type.get(obj["object"], {})
+        return obj["id"] in self.all(obj["object"])
 
     def counts(self) -> dict[str, int]:
         """Return how many objects there are of each type."""

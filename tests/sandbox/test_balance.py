@@ -58,7 +58,7 @@ async def test_every_kind_of_balance_transaction_counts_and_has_its_category(v1:
         ("charge", 9_680, "charge"),
         ("adjustment", -11_500, "dispute"),
         ("stripe_fee", -200, "fee"),
-        ("reserved_funds", -300, "reserved_funds"),
+        ("reserved_funds", -300, "risk_reserved_funds"),
         ("gift_from_heaven", 36, "gift_from_heaven"),
         ("payout", -1_000, "payout"),
         ("payout_cancel", 1_000, "payout_reversal"),

@@ -149,6 +149,8 @@ async def test_a_parameter_stripe_does_not_know_is_refused(v1: Api, params: dict
         ("POST", "/v1/payment_intents", {"amount": "500", "currency": "chf", "confirmation_token": "ctoken_1"}),
         ("POST", "/v1/payment_intents", {"amount": "500", "currency": "chf", "transfer_data[destination]": "acct_1",
                                          "payment_method_options[card][moto]": "true"}),
+        ("POST", "/v1/transfers/tr_1/reversals", {"refund_application_fee": "true"}),
+        ("POST", "/v1/payouts/po_1/reverse", {}),
     ],
 )  # fmt: skip
 async def test_what_is_not_modelled_is_a_501_and_never_a_success(
