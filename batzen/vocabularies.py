@@ -1,7 +1,10 @@
 """The older words for how a payment stands, as pure functions of its state, whether it has a booking, and a method.
 
+And those for why it was refused.
+
     words = words_of(update, has_booking=True)
     words.flow_phase, words.booking_status
+    refusal_word(error.reason)
 
 One table says all of them; the first line that fits counts. A state newer than this package is read as the known state
 that `phase` and `settled` are nearest to. Two rules hold everywhere: no word says that a payment is paid before the
@@ -170,6 +173,23 @@ NEAREST: Final[Mapping[tuple[Phase, bool], PaymentState]] = MappingProxyType(
     }
 )
 """The known state that a newer one is read as, by phase and settled; PROCESSING where nothing here fits."""
+
+
+REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "SELLER_NOT_FOUND": "COACH_PAYMENTS_NOT_CONFIGURED",
+        "SELLER_NOT_PAYABLE": "COACH_PAYMENTS_NOT_CONFIGURED",
+    }
+)
+"""What the older vocabulary calls reasons of refusals, where it has a word."""
+
+
+def refusal_word(reason: str) -> str:
+    """Return what the older vocabulary calls a refusal, and where it has no word the reason itself.
+
+    `reason` is an error's, or the `last_error.code` of a payment that failed by it, which is in lower case.
+    """
+    return REFUSALS.get(reason.upper(), reason)
 
 
 def words_of(update: Payment | Transition, *, has_booking: bool, method_chosen: bool | None = None) -> Words:

@@ -55,7 +55,11 @@ PRINTED: Final = {
     "docs/gateway.md": {"subscriptions": events.table, "refusals": refusals.table},
     "docs/metrics.md": {"metrics": metrics.table},
     "docs/scaling.md": {"sharding": sharding_rules.table},
-    "docs/vocabularies.md": {"words": batzen.words, "nearest": batzen.nearest},
+    "docs/vocabularies.md": {
+        "words": batzen.words,
+        "nearest": batzen.nearest,
+        "refusal words": batzen.refusal_words,
+    },
     "docs/recovery.md": {"recoveries": recovery.table},
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }

@@ -21,6 +21,8 @@ from services.orchestrator.domain.errors import (
     BookingHasPayment,
     BookingNotPayable,
     MetadataTooLarge,
+    SellerNotFound,
+    SellerNotPayable,
     SellerPartNotCovered,
 )
 from services.orchestrator.domain.payment import derived_id
@@ -28,7 +30,7 @@ from services.orchestrator.domain.plan import Plan, Request, Stage
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.gateway import GatewayAnswer
-from services.orchestrator.peers.refusals import PAYMENT_EXISTS, REQUEST_EXPIRED, RevisionMoved
+from services.orchestrator.peers.refusals import PAYMENT_EXISTS, REQUEST_EXPIRED, RevisionMoved, of_the_seller
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.payments import delivered_observation, snapshot
@@ -47,6 +49,8 @@ REFUSALS: Final = (
     MetadataTooLarge,
     BookingHasPayment,
     BookingNotPayable,
+    SellerNotFound,
+    SellerNotPayable,
 )
 """For which a start is refused for good."""
 
@@ -78,8 +82,9 @@ class Steps:
         While the gateway does not answer it is opened without, and that is saved, so that it can be seen, and be
         recorded as stuck. Raises `Refusal` when pricing or status refuses what was asked for, `SellerPartNotCovered`
         when the seller would not get what the quote says, `AmountNotChargeable` when Stripe cannot charge it,
-        `BookingHasPayment` and `BookingNotPayable` of its bookings; the plan ends there and no payment was opened. One
-        that a try before had opened fails instead. If there is an intent, it takes no money: nobody has its secret.
+        `SellerNotFound` and `SellerNotPayable` of its sellers, `BookingHasPayment` and `BookingNotPayable` of its
+        bookings; the plan ends there and no payment was opened. One that a try before had opened fails instead. If
+        there is an intent, it takes no money: nobody has its secret.
 
         `quoting` is the quote of a start that was asked for already.
 
@@ -173,10 +178,16 @@ class Steps:
             stripe_metadata.of_session(plan, line_totals(quote))
 
     async def _create_intent(self, work: UnitOfWork, payer: payer_pb2.Payer | None) -> GatewayAnswer | Refusal:
-        """Return the intent, or why there will never be one."""
+        """Return the intent, or why there will never be one.
+
+        Raises why a seller cannot be paid, unless the payment is open already: then it fails instead.
+        """
         try:
             return await crash_points.call("start.gateway", self.create_attempt(work, payer))
         except Refusal as refusal:
+            problem = of_the_seller(refusal)
+            if problem is not None and not await self._peers.status.is_open(work.plan.payment_id):
+                raise problem from refusal
             return refusal
         except DependencyUnavailable:
             if work.plan.revision == 0:

@@ -41,5 +41,12 @@ def nearest() -> str:
     return "\n".join([*lines, "| any other | | `PROCESSING` |"]) + "\n"
 
 
+def refusal_words() -> str:
+    """Return what reasons of refusals are called, as Markdown."""
+    lines = ["| reason | older word |", "| --- | --- |"]
+    lines += [f"| `{reason}` | `{word}` |" for reason, word in vocabularies.REFUSALS.items()]
+    return "\n".join(lines) + "\n"
+
+
 def _state(state: PaymentState) -> str:
     return PaymentState.Name(state).removeprefix("PAYMENT_STATE_")

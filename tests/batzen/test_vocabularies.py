@@ -7,11 +7,13 @@ from itertools import product
 
 import pytest
 
+from batzen.errors import by_reason
 from batzen.status.v1.status_pb2 import Payment, Phase, Transition
 from batzen.type.v1.payment_pb2 import PaymentSnapshot, PaymentState
 from batzen.vocabularies import (
     NEAREST,
     PHASES,
+    REFUSALS,
     TABLE,
     BookingStatus,
     CheckoutStep,
@@ -19,6 +21,7 @@ from batzen.vocabularies import (
     ModalState,
     ReservationStatus,
     Words,
+    refusal_word,
     words_of,
 )
 from services.shared.states import State
@@ -110,3 +113,20 @@ def test_the_phases_are_those_that_status_computes() -> None:
     }
 
     assert dict(PHASES) == computed
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("SELLER_NOT_PAYABLE", "COACH_PAYMENTS_NOT_CONFIGURED"),
+        ("seller_not_found", "COACH_PAYMENTS_NOT_CONFIGURED"),
+        ("PAYMENT_STATE", "PAYMENT_STATE"),
+        ("card_declined", "card_declined"),
+    ],
+)
+def test_a_refusal_has_its_older_word_or_its_own(reason: str, word: str) -> None:
+    assert refusal_word(reason) == word
+
+
+def test_every_reason_that_has_an_older_word_is_in_a_contract() -> None:
+    assert set(REFUSALS) <= set(by_reason)

@@ -208,17 +208,6 @@ async def test_nothing_to_pay_succeeds_without_stripe(
     assert state_of(synced.payment) == "SUCCEEDED"
 
 
-async def test_a_seller_who_cannot_be_paid_fails_the_payment(
-    orchestrator: OrchestratorServiceStub, journeys: Journeys
-) -> None:
-    payment = (await orchestrator.StartPayment(start(lines=[line(seller_id="seller_unknown")]))).session.payment
-    assert state_of(payment) == "FAILED"
-    assert payment.snapshot.last_error.code == "seller_not_found"
-    assert payment.snapshot.last_error.message == "This payment could not be set up."
-    assert not payment.snapshot.last_error.recoverable
-    assert await journeys.states(payment.payment_id) == ["INITIALIZED", "FAILED"]
-
-
 @pytest.mark.parametrize("amount_minor", [1, 49, 10**8, 2**53 - 1])
 async def test_a_total_that_stripe_cannot_charge_is_refused_before_a_payment_is_opened(
     orchestrator: OrchestratorServiceStub, journeys: Journeys, amount_minor: int

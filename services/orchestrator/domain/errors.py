@@ -41,6 +41,18 @@ class TooManySellers(InvalidRequest):
     reason = "TOO_MANY_SELLERS"
 
 
+class SellerNotFound(NotFound):
+    """A seller of these lines has no account here; the metadata names them."""
+
+    reason = "SELLER_NOT_FOUND"
+
+
+class SellerNotPayable(FailedPrecondition):
+    """A seller of these lines cannot be paid now; the metadata says who, and what is missing."""
+
+    reason = "SELLER_NOT_PAYABLE"
+
+
 class MethodRefused(FailedPrecondition):
     """Stripe does not take this payment method; choose another."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Final, TypeVar
 
 import grpc
 from grpc import aio
 
-from services.errors import DependencyUnavailable, PeerUnavailable
+from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
+from services.orchestrator.domain.errors import SellerNotFound, SellerNotPayable
 from services.runtime.rpc.error_status import refusal_of
 from services.shared.refusals import Refusal
 
@@ -43,6 +44,11 @@ ATTEMPT_OPEN: Final = "ATTEMPT_OPEN"
 """The gateway's refusal of an attempt while an earlier one may still take money."""
 REQUEST_ID_REUSED: Final = "REQUEST_ID_REUSED"
 """A peer's refusal of what was asked for in other words before, under the same id."""
+OF_SELLER: Final[Mapping[str, type[ServiceError]]] = {
+    SellerNotFound.reason: SellerNotFound,
+    SellerNotPayable.reason: SellerNotPayable,
+}
+"""The gateway's refusals of a charge for a seller who cannot be paid."""
 METHOD_FIELDS: Final = frozenset({"payment_method_id", "confirmation_token_id"})
 METHOD_PARAMS: Final = frozenset({"payment_method", "confirmation_token", "payment_method_data", "source"})
 METHOD_CODES: Final = (
@@ -91,6 +97,12 @@ async def answered(call: Awaitable[Answer], peer: str) -> Answer:
         level = logging.WARNING if error.code() in PASSING else logging.ERROR
         _logger.log(level, "%s answered %s: %s", peer, error.code().name, error.details())
         raise PeerUnavailable(dependency=peer) from error
+
+
+def of_the_seller(refusal: Refusal) -> ServiceError | None:
+    """Return why a charge is refused for one of its sellers, as a start says it; None if that is not the reason."""
+    kind = OF_SELLER.get(refusal.reason)
+    return None if kind is None else kind(field="lines", **refusal.metadata)
 
 
 def is_of_the_method(refusal: Refusal) -> bool:
