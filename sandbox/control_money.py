@@ -30,6 +30,14 @@ class MoneyControl(ControlClient):
         """Let Stripe say that it knows what is in an automatic payout; returns it."""
         return await self.post(f"/payouts/{payout_id}", reconciled=True)
 
+    async def pay_out_daily(self, account: str, *, daily: bool = True) -> None:
+        """Let an account pay out what is available once a day by the clock, or no more."""
+        await self.post(f"/accounts/{account}/schedule", daily=daily)
+
+    async def take_of_charges(self, account: str, *, per_mille: int = 29, fixed: int = 30) -> None:
+        """Let Stripe take other fees of the platform's charges; without figures the usual ones."""
+        await self.post(f"/accounts/{account}/fees", per_mille=per_mille, fixed=fixed)
+
     async def settle_in(
         self,
         account: str,
@@ -55,11 +63,26 @@ class MoneyControl(ControlClient):
         return await self.post(f"/accounts/{account}/topups", amount=amount, currency=currency)
 
     async def book(
-        self, account: str, kind: str, amount: int, *, currency: str, fee: int = 0, description: str | None = None
+        self,
+        account: str,
+        kind: str,
+        amount: int,
+        *,
+        currency: str,
+        fee: int = 0,
+        description: str | None = None,
+        source: str | None = None,
     ) -> dict[str, Any]:
         """Book a balance transaction of any type, also one that nobody knows; returns it."""
-        given = {"kind": kind, "amount": amount, "currency": currency, "fee": fee, "description": description}
-        return await self.post(f"/accounts/{account}/bookings", **given)
+        return await self.post(
+            f"/accounts/{account}/bookings",
+            kind=kind,
+            amount=amount,
+            currency=currency,
+            fee=fee,
+            description=description,
+            source=source,
+        )
 
     async def balance(self, account: str) -> dict[str, Any]:
         """Return what an account has, as Stripe answers it."""

@@ -29,7 +29,9 @@ class MoneyControls:
                 ("POST", "/accounts/{id}/bookings", self.book),
                 ("POST", "/accounts/{id}/empty", self.empty),
                 ("POST", "/accounts/{id}/exchange", self.exchange),
+                ("POST", "/accounts/{id}/fees", self.fees),
                 ("POST", "/accounts/{id}/payouts", self.pay_out),
+                ("POST", "/accounts/{id}/schedule", self.schedule),
                 ("POST", "/accounts/{id}/topups", self.top_up),
                 ("POST", "/accounts/{id}/transfers", self.transfer),
                 ("POST", "/application_fees/{id}/refunds", self.refund_fee),
@@ -41,13 +43,11 @@ class MoneyControls:
         )
 
     async def balance(self, request: Request, given: dict[str, Any]) -> Any:
-        world = self._world(request)
-        world.balance.mature(world.clock.now())
-        return world.balance.shown()
+        return self._world(request).balance.shown()
 
     async def book(self, request: Request, given: dict[str, Any]) -> Any:
-        """Book a balance transaction of any `kind`, of no object."""
-        source = {"id": None, "currency": given.pop("currency"), "description": given.pop("description")}
+        """Book a balance transaction of any `kind`, also of no object."""
+        source = {"id": given.pop("source"), **{name: given.pop(name) for name in ("currency", "description")}}
         return book(self._world(request), source, **given)
 
     async def empty(self, request: Request, given: dict[str, Any]) -> Any:
@@ -57,6 +57,16 @@ class MoneyControls:
     async def exchange(self, request: Request, given: dict[str, Any]) -> Any:
         """Set what the platform settles in, and rates to its default currency."""
         exchange_rates.set_terms(self._world(request), **given)
+        return {}
+
+    async def fees(self, request: Request, given: dict[str, Any]) -> Any:
+        """Set what Stripe takes of each charge from now on: `per_mille` and `fixed` minor units."""
+        self._world(request).processing_fee.update(per_mille=int(given["per_mille"]), fixed=int(given["fixed"]))
+        return {}
+
+    async def schedule(self, request: Request, given: dict[str, Any]) -> Any:
+        """Pay out what is available once a day, or no more."""
+        payouts.schedule(self._world(request), daily=bool(given["daily"]))
         return {}
 
     async def pay_out(self, request: Request, given: dict[str, Any]) -> Any:
@@ -110,11 +120,13 @@ class MoneyControls:
         return reversals.create(world, given, transfer["id"])
 
     def _world(self, request: Request) -> World:
+        """Return what the named account has, as it is by now."""
         named = request.path_params["id"]
         if named.startswith(("sk_test_", "rk_test_")):
-            return self._sandbox.account(named).world
+            named = self._sandbox.account(named).world.account_id  # its first use makes it
         for world in self._sandbox.worlds():
             if world.account_id == named:
+                world.balance.mature(world.clock.now())
                 return world
         raise missing("account", named, param="id", status=404)
 

@@ -124,6 +124,8 @@ def dump(world: World) -> dict[str, Any]:
         "used_up": sorted(world.used_up),
         "settled": sorted(world.settled),
         "settles_in": world.settles_in,
+        "processing_fee": world.processing_fee,
+        "pays_out_daily": world.pays_out_daily,
         "paid_out": {payout_id: [row["id"] for row in inside] for payout_id, inside in world.paid_out.items()},
     }
 
@@ -152,6 +154,8 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
     world.used_up.update(kept["used_up"])
     world.settled.update(kept["settled"])
     world.settles_in.update(kept["settles_in"])
+    world.processing_fee.update(kept["processing_fee"])
+    world.pays_out_daily = kept["pays_out_daily"]
     for payout_id, ids in kept["paid_out"].items():
         world.paid_out[payout_id] = Shelf(obj for each in ids if (obj := world.find(each)) is not None)
     world.balance.recount(world.all("balance_transaction"))
@@ -177,5 +181,6 @@ def _take_up(world: World) -> None:
     for account in world.all("account"):
         accounts.take_up(world, account)
     for each in (world, *world.connected.values()):
+        payouts.take_up_schedule(each)
         for payout in each.all("payout"):
             payouts.take_up(each, payout)

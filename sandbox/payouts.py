@@ -16,7 +16,8 @@ from sandbox.shelf import Shelf, within
 from sandbox.world import Object, World, merge_metadata
 
 _ARRIVAL = "payouts"  # the label of payouts to come on the agenda
-_ARRIVES_S = 2 * 86_400
+_DAY_S = 86_400
+_ARRIVES_S = 2 * _DAY_S
 _DESCRIPTOR_MAX = 22  # characters on the bank's statement
 _EVENT_OF = {"paid": "payout.paid", "failed": "payout.failed", "canceled": "payout.canceled"}
 _BACK = {"failed": "payout_failure", "canceled": "payout_cancel"}
@@ -77,6 +78,30 @@ def drain(world: World, *, currency: str) -> Object:
             row["available_on"] = min(row["available_on"], world.clock.seconds())
     world.balance.recount(world.all("balance_transaction"))
     return sweep(world, currency=currency)
+
+
+def schedule(world: World, *, daily: bool) -> None:
+    """Sweep every currency at the end of each day, or no more."""
+    begins = daily and not world.pays_out_daily
+    world.pays_out_daily = daily
+    if begins:
+        take_up_schedule(world)
+
+
+def take_up_schedule(world: World) -> None:
+    """Let the next day's payouts come: after the schedule was set, and after a restart."""
+    if not world.pays_out_daily:
+        return
+
+    def end_of_day() -> None:
+        if not world.pays_out_daily:
+            return
+        world.balance.mature(world.clock.now())
+        for currency in [currency for currency, amount in world.balance.available.items() if amount > 0]:
+            sweep(world, currency=currency)
+        take_up_schedule(world)
+
+    world.later(_DAY_S - world.clock.now() % _DAY_S, end_of_day, label=_ARRIVAL)
 
 
 def make(world: World, *, amount: int, currency: str, automatic: bool = True, **given: Any) -> Object:

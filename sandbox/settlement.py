@@ -8,8 +8,6 @@ from sandbox.balance_transactions import book
 from sandbox.world import Object, World
 
 SETTLEMENT = "settlement"  # the label of what settles later on the agenda
-_FEE_PER_MILLE = 29
-_FEE_FIXED_MINOR = 30
 
 
 def settle_later(world: World, charge: Object) -> None:
@@ -37,7 +35,8 @@ def settle_capture(world: World, charge: Object, *, amount: int, fee: int | None
     """
     world.settled.add(charge["id"])
     settled = exchange_rates.settled(world, amount, currency=charge["currency"])
-    processing_fee = (settled.amount * _FEE_PER_MILLE + 500) // 1000 + _FEE_FIXED_MINOR
+    terms = world.processing_fee
+    processing_fee = (settled.amount * terms["per_mille"] + 500) // 1000 + terms["fixed"]
     card = world.cards[charge["payment_method"]]
     kind, at_once = "charge" if card.kind == "card" else "payment", world.clock.seconds() if card.bypasses else None
     row = book(world, charge, kind=kind, amount=amount, fee=processing_fee, available_on=at_once)

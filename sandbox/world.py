@@ -96,6 +96,8 @@ class World:
         self.secrets: dict[str, tuple[str, ...]] = {}  # webhook endpoint id → its signing secrets, newest first
         self.configured: set[str] = set()  # webhook endpoints that nobody registered through the API
         self.connect: set[str] = set()  # webhook endpoints that get the events of connected accounts, and no other
+        self.processing_fee = {"per_mille": 29, "fixed": 30}  # what Stripe takes of a charge, in minor units
+        self.pays_out_daily = False
         self.settles_in: Object = {}  # the currencies it settles in, with rates; empty: each charge in its own
         self.paid_out: dict[str, Shelf] = {}  # automatic payout id → the balance transactions in it
         self.settled: set[str] = set()  # charges whose balance transaction exists

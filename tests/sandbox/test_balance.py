@@ -135,13 +135,35 @@ async def test_an_automatic_payout_takes_what_is_available_and_names_it(fresh: F
     ]
     failed = await v1.payouts.retrieve_async(payout["id"])
     assert (failed.failure_code, failed.failure_balance_transaction) == ("account_closed", (await rows(v1))[-2].id)
-    assert [event.type for event in (await v1.events.list_async({"type": "payout.*"})).data] == [
-        "payout.created",
+    events = (await v1.events.list_async({"type": "payout.*"})).data
+    assert [event.type for event in events if event.data.object.id == payout["id"]] == [
         "payout.failed",
         "payout.paid",
         "payout.reconciliation_completed",
         "payout.created",
     ]
+
+
+async def test_once_a_day_what_is_available_is_paid_out_by_itself(fresh: FRESH) -> None:
+    v1, control = fresh
+    me = await own_id(v1)
+    await control.take_of_charges(me, per_mille=0, fixed=25)
+    await control.pay_out_daily(me)
+    await settled(v1)
+    await settled(v1, currency="eur")
+    await control.advance(DAY_S)
+    assert (await v1.payouts.list_async()).data == []
+
+    await control.advance(2 * DAY_S)
+
+    assert {(one.currency, one.amount) for one in (await v1.payouts.list_async()).data} == {
+        ("chf", 9_975),
+        ("eur", 9_975),
+    }
+    await control.pay_out_daily(me, daily=False)
+    await settled(v1)
+    await control.advance(9 * DAY_S)
+    assert [one.status for one in (await v1.payouts.list_async()).data] == ["paid", "paid"]
 
 
 async def test_a_payout_by_hand_takes_no_more_than_is_available(v1: Api, control: SandboxControl) -> None:
