@@ -66,9 +66,9 @@ class Traveller:
         session = (await self.journeys.orchestrator.StartPayment(request)).session
         self.payment_id = session.payment.payment_id
 
-    async def begin_without(self, service: str) -> None:
+    async def begin_without(self, service: str, **changes: Any) -> None:
         """Start it where a service is away, so that the start does not get on."""
-        request = start()
+        request = start(**changes)
         async with self.replica.world.orchestrator(away=frozenset({service})) as cut_off, cut_off.connect() as stub:
             with suppress(aio.AioRpcError):
                 await stub.StartPayment(request)
@@ -164,7 +164,8 @@ async def _nothing_to_pay(one: Traveller) -> None:
 
 
 async def _seller_unknown(one: Traveller) -> None:
-    await one.begin(lines=[line(seller_id="seller_unknown")])
+    await one.begin_without("gateway", lines=[line(seller_id="seller_unknown")])
+    await one.after(RETRY_MAX)
 
 
 async def _start_too_late(one: Traveller) -> None:
