@@ -20,8 +20,9 @@ CONTRACTS: Final = (
     "gateway/v1/checkout.proto",
     "gateway/v1/payment_methods.proto",
     "gateway/v1/sellers.proto",
+    "gateway/v1/disputes.proto",
 )
-"""Whose reasons have to be heard: those of the ways to pay, and of who is paid."""
+"""Whose reasons have to be heard: those of the ways to pay, of who is paid, and of disputes."""
 
 Heard = tuple[str, str]
 """An RPC, as `OrchestratorService/StartPayment`, and a reason of it."""

@@ -41,7 +41,6 @@ ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
-    "DisputeService": "ListDisputes GetDispute SubmitDisputeEvidence AcceptDispute",
     "GatewayOpsService": """ListLedgerEntries GetBalances Reconcile
         GetReconciliation ErasePayer""",
 }
@@ -68,8 +67,7 @@ GENERATED = {
 ANNOUNCED_REASONS = {
     "orchestrator": "LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND",
     "status": "",
-    "gateway": """TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART DISPUTE_NOT_FOUND
-        DISPUTE_CLOSED RECONCILIATION_NOT_FOUND
+    "gateway": """TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART RECONCILIATION_NOT_FOUND
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired
 }

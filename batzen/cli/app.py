@@ -18,6 +18,7 @@ from batzen.cli import (
     coming_back,
     connection,
     dead_letters,
+    disputes,
     finding,
     logs,
     methods,
@@ -107,6 +108,7 @@ app.command(epilog=changing.REFUND_EPILOG)(changing.refund)
 app.add_typer(methods.app, name="methods")
 seller_app.command("add", epilog=changing.SELLER_EPILOG)(changing.add_seller)
 app.add_typer(seller_app, name="seller")
+app.add_typer(disputes.app, name="disputes")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(starts.app, name="starts")
 app.command(epilog=logs.EPILOG)(logs.logs)

@@ -104,6 +104,18 @@ class ReversalExceedsTransfer(FailedPrecondition):
     reason = "REVERSAL_EXCEEDS_TRANSFER"
 
 
+class DisputeNotFound(NotFound):
+    """There is no such dispute."""
+
+    reason = "DISPUTE_NOT_FOUND"
+
+
+class DisputeClosed(FailedPrecondition):
+    """The dispute is decided: it takes no evidence any more, and cannot be given up."""
+
+    reason = "DISPUTE_CLOSED"
+
+
 class DeadLetterNotFound(NotFound):
     """There is no such dead letter; it may have been replayed already."""
 

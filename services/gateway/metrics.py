@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from services.gateway.deliveries import metrics as deliveries
+from services.gateway.disputes import metrics as disputes
 from services.gateway.stripe_api import metrics as stripe_api
 from services.gateway.webhooks import metrics as webhooks
 from services.runtime.observability.metrics import Meter, Metric, gauge
@@ -28,7 +29,7 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
-    *deliveries.METRICS,
+    *deliveries.METRICS, *disputes.METRICS,
 )  # fmt: skip
 
 
@@ -38,6 +39,7 @@ class GatewayMetrics:
     def __init__(self, meter: Meter) -> None:
         self.stripe = stripe_api.StripeMetrics(meter)
         self.deliveries = deliveries.DeliveryMetrics(meter)
+        self.disputes = disputes.DisputeMetrics(meter)
         self.webhooks = webhooks.WebhookMetrics(meter)
         self._unknown = meter.gauge(PAYMENTS_UNKNOWN)
         self._unknown_oldest = meter.gauge(PAYMENTS_UNKNOWN_OLDEST)

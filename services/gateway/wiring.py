@@ -26,6 +26,10 @@ from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.dead_letters.replays import Replays
 from services.gateway.deliveries.outbox import Deliveries
+from services.gateway.disputes.metrics import DisputeMetrics
+from services.gateway.disputes.operations import AcceptDispute, SubmitEvidence
+from services.gateway.disputes.store import DisputeStore
+from services.gateway.disputes.watch import DueWatch
 from services.gateway.intents.cancel import CancelIntent
 from services.gateway.intents.capture import CaptureIntent
 from services.gateway.intents.confirm import ConfirmIntent
@@ -44,6 +48,7 @@ from services.gateway.retention import FORGET
 from services.gateway.sellers.onboarding import Onboarding
 from services.gateway.sellers.operations import Sellers
 from services.gateway.servicers.checkout import CheckoutServicer
+from services.gateway.servicers.disputes import DisputeServicer
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.ops import GatewayOpsServicer
 from services.gateway.servicers.payment_methods import PaymentMethodServicer
@@ -99,6 +104,7 @@ class Parts:
     effects: Effects
     inbox: Inbox
     deliveries: Deliveries
+    disputes: DisputeStore
     metrics: GatewayMetrics
 
 
@@ -110,6 +116,12 @@ async def look_at_unanswered(
     metrics.unknown(calls=count, oldest_s=_age_s(first_time, now()))
     pending, oldest_time = await inbox.waiting(tenant_id)
     metrics.webhooks.waits(pending=pending, oldest_s=_age_s(oldest_time, now()))
+
+
+async def look_at_disputes(disputes: DisputeStore, metrics: DisputeMetrics, *, tenant_id: str) -> None:
+    """Look up how many disputes are open, and when the first answer is due, and show it."""
+    open_count, due_time = await disputes.figures(tenant_id)
+    metrics.stand(open_count=open_count, due_time=due_time)
 
 
 def _age_s(time: datetime | None, now: datetime) -> float:
@@ -168,6 +180,8 @@ async def gateway_parts(
                 CreateRefund(provider, store),
                 ReverseTransfer(provider, store, now=now),
                 RefundFee(provider, store, now=now),
+                SubmitEvidence(provider, store),
+                AcceptDispute(provider, store),
                 AttachMethod(provider, payers),
                 DetachMethod(provider, payers, now=now),
                 SetDefaultMethod(payers),
@@ -204,12 +218,16 @@ async def gateway_parts(
             metrics=metrics.webhooks,
         )
         deliveries = Deliveries(held, sink, now=now, metrics=metrics.deliveries)
+        disputes = DisputeStore(held)
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
-        work.register(sweep.work, inbox.work, deliveries.work, Looker(held, reader).work)
+        work.register(
+            sweep.work, inbox.work, deliveries.work, Looker(held, reader).work, DueWatch(reader, clock=clock).work
+        )
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
-        await stack.enter_async_context(sampling(meter, waiting, unanswered))
+        contested = partial(look_at_disputes, disputes, metrics.disputes, tenant_id=tenant_id)
+        await stack.enter_async_context(sampling(meter, waiting, unanswered, contested))
         yield Parts(
             clock=clock,
             engine=engine,
@@ -231,6 +249,9 @@ async def gateway_parts(
                 ),
                 payment_methods=PaymentMethodServicer(kept=kept_methods, setups=setups, now=now, tenant_id=tenant_id),
                 refunds=RefundServicer(payments=store, calls=calls, tenant_id=tenant_id),
+                disputes=DisputeServicer(
+                    payments=store, disputes=disputes, calls=calls, provider=provider, tenant_id=tenant_id
+                ),
                 sellers=SellerServicer(
                     sellers=sellers, onboarding=Onboarding(sellers, provider), payouts=payouts, tenant_id=tenant_id
                 ),
@@ -247,5 +268,6 @@ async def gateway_parts(
             effects=effects,
             inbox=inbox,
             deliveries=deliveries,
+            disputes=disputes,
             metrics=metrics,
         )

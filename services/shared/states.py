@@ -69,11 +69,14 @@ class AttentionReason(StrEnum):
     """Why a payment needs an operator."""
 
     # Observed at Stripe, by the gateway: gone when a newer observation has it no more.
+    DISPUTE_DUE = "DISPUTE_DUE"
     DISPUTE_OPEN = "DISPUTE_OPEN"
     INQUIRY_OPEN = "INQUIRY_OPEN"
     REFUND_FAILED = "REFUND_FAILED"
     SURPLUS = "SURPLUS"
     AMOUNT_MISMATCH = "AMOUNT_MISMATCH"
+    EARLY_FRAUD_WARNING = "EARLY_FRAUD_WARNING"
+    REVIEW_OPEN = "REVIEW_OPEN"
     EVENT_NOT_HANDLED = "EVENT_NOT_HANDLED"
     DISPUTE_LOST = "DISPUTE_LOST"
     # The orchestrator's own.

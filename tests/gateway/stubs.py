@@ -5,6 +5,7 @@ from __future__ import annotations
 from grpc import aio
 
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
@@ -12,7 +13,12 @@ from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
 
 
 class GatewayStubs(
-    CheckoutServiceStub, IntentServiceStub, PaymentMethodServiceStub, RefundServiceStub, SellerServiceStub
+    CheckoutServiceStub,
+    DisputeServiceStub,
+    IntentServiceStub,
+    PaymentMethodServiceStub,
+    RefundServiceStub,
+    SellerServiceStub,
 ):
     """The RPCs of the gateway's services that are implemented."""
 

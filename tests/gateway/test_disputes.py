@@ -11,7 +11,13 @@ import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import refunds_pb2
-from services.gateway.disputes.domain import UNREAD, Dispute, Standing, standing_of
+from services.gateway.disputes.domain import (
+    UNREAD,
+    Dispute,
+    Standing,
+    Withdrawal,
+    standing_of,
+)
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror import attention
 from services.gateway.mirror.observation import conclude
@@ -21,14 +27,41 @@ from services.shared.payment import Attention
 from services.shared.states import AttentionReason
 from tests.gateway.receiving import event_of
 from tests.gateway.samples import AMOUNT_MINOR, Payments, refusal
-from tests.gateway.test_domain import START, intent, paid, refund
+from tests.gateway.test_domain import NOW, START, intent, paid, refund
 from tests.gateway.test_inbox import Place, place, quiet  # noqa: F401 fixtures
 
+STATUS_OF = {
+    Standing.OPEN: "needs_response",
+    Standing.INQUIRY: "warning_needs_response",
+    Standing.LOST: "lost",
+    Standing.CLOSED: "won",
+}
 DUE = datetime(2026, 12, 1, 18, tzinfo=UTC)
 
 
+def moved(amount_minor: int, *, fee_minor: int = 0, currency_code: str = "CHF", rate: str = "") -> Withdrawal:
+    """A balance transaction of a dispute."""
+    return Withdrawal(
+        balance_transaction_id="txn_1",
+        amount_minor=amount_minor,
+        fee_minor=fee_minor,
+        currency_code=currency_code,
+        create_time=NOW,
+        available_time=NOW + timedelta(days=2),
+        exchange_rate=rate,
+    )
+
+
 def dispute(standing: str, amount_minor: int = AMOUNT_MINOR, *, dispute_id: str = "dp_1", **fields: Any) -> Dispute:
-    ours: dict[str, Any] = {"status": "needs_response", "reason": "fraudulent", "is_charge_refundable": False}
+    ours: dict[str, Any] = {
+        "status": STATUS_OF[standing],
+        "reason": "fraudulent",
+        "is_charge_refundable": False,
+        "currency_code": "CHF",
+        "create_time": NOW,
+    }
+    if standing == Standing.LOST:
+        ours["withdrawals"] = (moved(-amount_minor),)
     return Dispute(dispute_id=dispute_id, standing=standing, amount_minor=amount_minor, **{**ours, **fields})
 
 
@@ -129,7 +162,7 @@ def test_what_needs_an_operator_most_is_named_and_nothing_is_left_unsaid() -> No
     said = attention.combined(every)
 
     assert said is not None
-    assert said.reason == AttentionReason.DISPUTE_OPEN
+    assert said.reason == AttentionReason.DISPUTE_DUE
     assert all(f"About {reason}." in said.detail for reason in attention.BY_URGENCY)
     assert attention.combined([]) is None
     endless = attention.combined([Attention(reason=AttentionReason.SURPLUS, detail="x" * 400)] * 9)
@@ -219,21 +252,39 @@ async def test_a_dispute_that_is_not_seen_yet_is_refused_as_stripe_refuses_it(pl
 async def test_a_warning_of_fraud_and_a_review_ask_for_an_operator_until_they_are_over(place: Place) -> None:  # noqa: F811
     payment_id = await place.payments.paid()
     (charge,) = await place.payments.charges(payment_id)
-    about = {"charge": charge["id"], "payment_intent": charge["payment_intent"]}
-    warning = {"id": f"issfr_{secrets.token_hex(6)}", "object": "radar.early_fraud_warning", "actionable": True} | about
-    review = {"id": f"prv_{secrets.token_hex(6)}", "object": "review", "open": True} | about
+    warning = await place.stripe.warn_of_fraud(charge["payment_intent"])
+    review = await place.stripe.open_review(charge["payment_intent"])
 
     await _event(place, warning, "radar.early_fraud_warning.created")
-    heard = await place.sink.hears(payment_id, lambda seen: seen.attention.reason == "EVENT_NOT_HANDLED")
-    assert warning["id"] in heard.observation.attention.detail
+    heard = (await place.sink.hears(payment_id, lambda seen: seen.is_held_back)).observation
+    assert (heard.attention.reason, heard.early_fraud_warning) == ("EARLY_FRAUD_WARNING", True)
+    assert warning["id"] in heard.attention.detail
     await _event(place, review, "review.opened")
     await _event(place, warning | {"actionable": False}, "radar.early_fraud_warning.updated")
-    seen = await place.payments.synced(payment_id)
-    assert "review.opened" in seen.attention.detail
+    seen = await place.payments.seen(payment_id)
+    assert (seen.attention.reason, seen.is_held_back, seen.early_fraud_warning) == ("REVIEW_OPEN", True, False)
+    assert review["id"] in seen.attention.detail
     assert warning["id"] not in seen.attention.detail
 
     await _event(place, review | {"open": False}, "review.closed")
-    assert not (await place.payments.seen(payment_id)).HasField("attention")
+    seen = await place.payments.seen(payment_id)
+    assert not seen.HasField("attention")
+    assert not seen.is_held_back
+
+
+async def test_that_a_review_and_a_warning_are_over_is_seen_by_a_reading_too(place: Place) -> None:  # noqa: F811
+    payment_id = await place.payments.paid()
+    (charge,) = await place.payments.charges(payment_id)
+    warning = await place.stripe.warn_of_fraud(charge["payment_intent"])
+    review = await place.stripe.open_review(charge["payment_intent"])
+    await _event(place, warning, "radar.early_fraud_warning.created")
+    await _event(place, review, "review.opened")
+    assert (await place.payments.synced(payment_id)).is_held_back  # nothing is over
+
+    await place.stripe.refund(charge["payment_intent"])
+
+    seen = await place.payments.synced(payment_id)
+    assert (seen.is_held_back, seen.HasField("attention"), seen.amounts.refunded_minor) == (False, False, AMOUNT_MINOR)
 
 
 # Refunds that the payer does not get.
@@ -282,8 +333,10 @@ def test_a_refund_that_stripe_never_took_was_promised_to_nobody() -> None:
 
 def test_what_is_kept_of_a_dispute_a_notice_and_a_failure_is_read_back() -> None:
 
-    kept = intent(disputes=(dispute(Standing.OPEN, evidence_due_time=DUE),), notices=(("prv_1", "review.opened"),))
+    kept = intent(notices=(("prv_1", "review.opened"),))
+    contested = dispute(Standing.LOST, evidence_due_time=DUE)
     failed = replace(refund(1), fail_time=DUE)
 
     assert codec.from_json(Intent, codec.to_json(kept)) == kept
+    assert codec.from_json(Dispute, codec.to_json(contested)) == contested
     assert codec.from_json(Refund, codec.to_json(failed)) == failed

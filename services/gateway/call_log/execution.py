@@ -177,7 +177,8 @@ class Execution(Generic[P, S]):
 
     async def _record(self, answer: Json) -> CallResult[S]:
         kept = self._operation.record(self.subject, self.call, answer)
-        self.call = replace(self.call, state=CallState.ANSWERED, answer=kept, due_time=None)
+        params = self._operation.kept(self.call.params)
+        self.call = replace(self.call, params=params, state=CallState.ANSWERED, answer=kept, due_time=None)
         await self._save("record", deliver=self._deliver)
         return CallResult(subject=self.subject, answer=kept, live=answer)
 
@@ -202,7 +203,8 @@ class Execution(Generic[P, S]):
     async def _refuse(self, error: ServiceError, *, deliver: str | None) -> None:
         """Keep a refusal, to be the answer to each repeat."""
         refusal = Refusal.from_json(refusals.to_json(error))
-        self.call = replace(self.call, state=CallState.REFUSED, refusal=refusal, due_time=None)
+        params = self._operation.kept(self.call.params)
+        self.call = replace(self.call, params=params, state=CallState.REFUSED, refusal=refusal, due_time=None)
         await self._save("refuse", deliver=deliver)
 
     async def _save(self, step: str, *, deliver: str | None = None, release: bool | None = None) -> None:

@@ -150,6 +150,10 @@ class Operation(ABC, Generic[P, S]):
     def record(self, subject: S, call: Call[P], answer: Json) -> Mapping[str, str]:
         """Put what Stripe answered into the subject, and return what is kept of it: ids, never a secret."""
 
+    def kept(self, params: P) -> P:
+        """Return what is kept of the parameters once there is an answer: nothing that is about a person need be."""
+        return params
+
     def discarded(self, subject: S, call: Call[P]) -> None:
         """Make the subject what it was before `prepare`: the call had no effect, and will be made anew."""
 

@@ -1,1 +1,1 @@
-"""Disputes and inquiries of a charge, and what they mean for its money. Answers none of them."""
+"""Disputes and inquiries of a charge: what they mean for its money, what is answered, and when an answer is due."""

@@ -1,13 +1,15 @@
 """Rules of disputes: what one takes from a payment, what it forbids, and what an operator has to know of it. Pure.
 
 A dispute takes its amount back at once; that is decided later, or never comes back. An inquiry only asks: it takes
-nothing, and may become a dispute. What Stripe calls its state is kept as it is; what it means is its `standing`.
+nothing, and may become a dispute. What Stripe calls its state is kept as it is; what it means is its `standing`. What
+it has taken is said by its balance transactions alone, which may come later than the state that they follow from.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -20,7 +22,7 @@ class Standing(StrEnum):
     """What a dispute means for the money."""
 
     OPEN = "OPEN"
-    """The money is withdrawn, and the outcome is open."""
+    """The money is withdrawn, or about to be, and the outcome is open."""
     LOST = "LOST"
     """The money is gone."""
     INQUIRY = "INQUIRY"
@@ -29,8 +31,21 @@ class Standing(StrEnum):
     """It took nothing in the end."""
 
 
-TAKEN: Final = frozenset({Standing.OPEN, Standing.LOST})
-"""The money is not ours, for now or for good."""
+class DisputeState(StrEnum):
+    """A dispute's life, as the contract names it."""
+
+    NEEDS_RESPONSE = "NEEDS_RESPONSE"
+    UNDER_REVIEW = "UNDER_REVIEW"
+    WON = "WON"
+    LOST = "LOST"
+    CLOSED = "CLOSED"
+    """An inquiry that ended without a dispute."""
+    PREVENTED = "PREVENTED"
+    APPEAL_NEEDS_RESPONSE = "APPEAL_NEEDS_RESPONSE"
+    APPEAL_UNDER_REVIEW = "APPEAL_UNDER_REVIEW"
+    OTHER = "OTHER"
+    """One that Stripe has added since."""
+
 
 _STANDINGS: Final = {
     "needs_response": Standing.OPEN,
@@ -44,6 +59,41 @@ _STANDINGS: Final = {
     "warning_closed": Standing.CLOSED,
 }
 """By the states that say by themselves where the money is."""
+_STATES: Final = {
+    "needs_response": DisputeState.NEEDS_RESPONSE,
+    "under_review": DisputeState.UNDER_REVIEW,
+    "won": DisputeState.WON,
+    "lost": DisputeState.LOST,
+    "prevented": DisputeState.PREVENTED,
+    "appeal_needs_response": DisputeState.APPEAL_NEEDS_RESPONSE,
+    "appeal_under_review": DisputeState.APPEAL_UNDER_REVIEW,
+    "warning_needs_response": DisputeState.NEEDS_RESPONSE,
+    "warning_under_review": DisputeState.UNDER_REVIEW,
+    "warning_closed": DisputeState.CLOSED,
+}
+AWAITING: Final = frozenset({DisputeState.NEEDS_RESPONSE, DisputeState.APPEAL_NEEDS_RESPONSE})
+"""The bank waits for our answer."""
+_INQUIRY: Final = "warning_"
+WARNING_DAYS: Final = (7, 3, 1)
+"""So many days before an answer is due an operator is told, once each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """One balance transaction of a dispute: what it took of the platform's balance, or gave back."""
+
+    balance_transaction_id: str
+    amount_minor: int
+    """Below zero it was taken, above zero given back."""
+    fee_minor: int
+    """What Stripe charged for it; below zero what it gave back of that."""
+    currency_code: str
+    """Of the balance, in which both amounts are."""
+    create_time: datetime
+    available_time: datetime
+    exchange_rate: str = ""
+    """Stripe's, from the dispute's currency to this one; empty where they are the same."""
+    reporting_category: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +105,119 @@ class Dispute:
     standing: Standing
     amount_minor: int
     """Contested, in the payment's currency; it may be more or less than the charge."""
+    currency_code: str
+    """The payment's."""
     reason: str
     is_charge_refundable: bool
+    charge_id: str = ""
+    create_time: datetime
+    network_reason_code: str = ""
     evidence_due_time: datetime | None = None
     """None where no evidence is taken."""
+    has_evidence: bool = False
+    submission_count: int = 0
+    is_past_due: bool = False
+    """What was handed in last came too late."""
+    withdrawals: tuple[Withdrawal, ...] = ()
+    """Its balance transactions, the oldest first."""
+    # What follows is ours, and stays when Stripe shows the dispute again.
+    evidence_actor_id: str = ""
+    """Who gave evidence last; empty where nobody did here."""
+    accept_actor_id: str = ""
+    """Who gave it up; empty where nobody did here."""
+    warned_days: int = 0
+    """How many days before it is due an operator was told last; 0 while nobody was."""
     parts: tuple[LineAmount, ...] = ()
     """What of it falls to each line, as it was when it took the money; what is more than was left falls to none."""
+    allocated_minor: int = 0
+    """How much was out when `parts` were told apart."""
+
+    @property
+    def state(self) -> DisputeState:
+        """Its state, as the contract names it."""
+        return _STATES.get(self.status, DisputeState.OTHER)
+
+    @property
+    def is_inquiry(self) -> bool:
+        """Whether the bank only asks."""
+        return self.status.startswith(_INQUIRY)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not decided."""
+        return self.standing in (Standing.OPEN, Standing.INQUIRY)
+
+    @property
+    def due_time(self) -> datetime | None:
+        """Until when the bank waits for our answer; None where it waits for none."""
+        return self.evidence_due_time if self.state in AWAITING else None
+
+    @property
+    def withdrawn_minor(self) -> int:
+        """What was taken and not given back, in the payment's currency, by its balance transactions."""
+        return max(0, -sum(self._moved_minor(one) for one in self.withdrawals))
+
+    @property
+    def lost_minor(self) -> int:
+        """What is gone for good; nothing before it is taken."""
+        return self.withdrawn_minor if self.standing is Standing.LOST else 0
+
+    @property
+    def counted_minor(self) -> int:
+        """What it is counted with in the payment's amounts: all that is contested, unless a part came back of what was
+        lost.
+        """
+        return self.lost_minor if self.standing is Standing.LOST and self.withdrawals else self.amount_minor
+
+    @property
+    def standing_of_money(self) -> Standing:
+        """What it means for the money by its balance transactions: nothing before they take it, nor once it is back."""
+        if not self.withdrawn_minor:
+            return Standing.INQUIRY if self.is_open else Standing.CLOSED
+        return Standing.LOST if self.standing is Standing.LOST else Standing.OPEN
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is decided, and its money has moved as that says."""
+        if self.standing is Standing.LOST:
+            return bool(self.withdrawals)
+        return self.standing is Standing.CLOSED and self.withdrawn_minor == 0
+
+    def next_warning_time(self) -> datetime | None:
+        """Return when an operator is to be told that an answer is due; None when not any more."""
+        due_time = self.due_time
+        days = next((one for one in WARNING_DAYS if not self.warned_days or one < self.warned_days), None)
+        return None if due_time is None or days is None else due_time - timedelta(days=days)
+
+    def warned(self, now: datetime) -> Dispute:
+        """Return it after an operator was told what is to be told by now."""
+        due_time = self.due_time
+        if due_time is None:
+            return self
+        days = [one for one in WARNING_DAYS if now >= due_time - timedelta(days=one)]
+        return replace(self, warned_days=min(days)) if days else self
+
+    def shown_again(self, known: Dispute | None) -> Dispute:
+        """Return it, as Stripe showed it now, with what is ours of it; a new date is warned of anew."""
+        if known is None:
+            return self
+        is_same_date = known.evidence_due_time == self.evidence_due_time
+        return replace(
+            self,
+            evidence_actor_id=known.evidence_actor_id,
+            accept_actor_id=known.accept_actor_id,
+            warned_days=known.warned_days if is_same_date else 0,
+            parts=known.parts,
+            allocated_minor=known.allocated_minor,
+        )
 
     def attention(self) -> Attention | None:
         """Return what an operator has to know of it."""
         what = f"{self.dispute_id} over {self.amount_minor} minor units ({self.reason})"
         due = f"; evidence is due by {self.evidence_due_time:%Y-%m-%d %H:%M} UTC" if self.evidence_due_time else ""
+        if self.warned_days and self.due_time is not None:
+            left = f"less than {self.warned_days} day{'s' if self.warned_days > 1 else ''}"
+            return Attention(reason=AttentionReason.DISPUTE_DUE, detail=f"In {left}: dispute {what} is open{due}.")
         match self.standing:
             case Standing.OPEN:
                 return Attention(reason=AttentionReason.DISPUTE_OPEN, detail=f"Dispute {what} is open{due}.")
@@ -74,6 +226,20 @@ class Dispute:
             case Standing.LOST:
                 return Attention(reason=AttentionReason.DISPUTE_LOST, detail=f"Dispute {what} was lost.")
         return None
+
+    def _moved_minor(self, moved: Withdrawal) -> int:
+        """Return what a balance transaction moved in the payment's currency.
+
+        Converted it is a figure that was rounded: one that could come from the whole contested amount is that.
+        """
+        if moved.currency_code == self.currency_code:
+            return moved.amount_minor
+        whole_minor = self.amount_minor if moved.amount_minor > 0 else -self.amount_minor
+        if not moved.exchange_rate:
+            return whole_minor
+        rate = Decimal(moved.exchange_rate)
+        converted_minor = int((moved.amount_minor / rate).to_integral_value(ROUND_HALF_EVEN))
+        return whole_minor if abs(converted_minor - whole_minor) <= 1 + 1 / rate else converted_minor
 
 
 UNREAD: Final = Attention(reason=AttentionReason.DISPUTE_OPEN, detail="The charge is disputed; how, was not read yet.")
@@ -96,4 +262,4 @@ def standing_of(status: str, *, is_withdrawn: bool) -> Standing:
 
 def total_minor(disputes: tuple[Dispute, ...], standing: Standing) -> int:
     """Return what disputes of one standing come to."""
-    return sum(dispute.amount_minor for dispute in disputes if dispute.standing == standing)
+    return sum(dispute.counted_minor for dispute in disputes if dispute.standing == standing)

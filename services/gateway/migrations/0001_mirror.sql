@@ -94,6 +94,39 @@ CREATE UNIQUE INDEX movements_movement_id ON movements (tenant_id, movement_id);
 CREATE UNIQUE INDEX movements_stripe_id ON movements (tenant_id, stripe_id) WHERE stripe_id IS NOT NULL;
 CREATE INDEX movements_seller_id ON movements (tenant_id, seller_id, create_time);
 
+-- Disputes and inquiries of a charge, as last seen. Work for the engine (services/runtime/work): an operator is told that an
+-- answer is due, at `due_time`.
+CREATE TABLE disputes (
+    tenant_id       text        NOT NULL,
+    payment_id      text        NOT NULL,
+    dispute_id      text        NOT NULL,
+    attempt         integer     NOT NULL,
+    -- As the contract names it, or OTHER.
+    state           text        NOT NULL,
+    -- It is not decided.
+    is_open         boolean     NOT NULL,
+    -- Until when the bank waits for our answer; null where it waits for none.
+    answer_due_time timestamptz,
+    mirrored        jsonb       NOT NULL,
+    create_time     timestamptz NOT NULL,
+    due_time        timestamptz,
+    fence           bigint      NOT NULL DEFAULT 0,
+    held_until      timestamptz NOT NULL DEFAULT '-infinity',
+    failures        integer     NOT NULL DEFAULT 0,
+    lapses          integer     NOT NULL DEFAULT 0,
+    problem         text,
+    dead_time       timestamptz,
+    trace_context   text,
+    CONSTRAINT disputes_pkey PRIMARY KEY (tenant_id, payment_id, dispute_id)
+);
+
+CREATE UNIQUE INDEX disputes_dispute_id ON disputes (tenant_id, dispute_id);
+CREATE INDEX disputes_create_time ON disputes (tenant_id, create_time DESC, dispute_id DESC);
+CREATE INDEX disputes_open ON disputes (tenant_id, create_time DESC, dispute_id DESC) WHERE is_open;
+CREATE INDEX disputes_answer_due_time ON disputes (tenant_id, answer_due_time) WHERE answer_due_time IS NOT NULL;
+CREATE INDEX disputes_due ON disputes (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX disputes_dead ON disputes (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+
 -- What is sent to Stripe is written here before it is sent. The id is made of tenant, operation and request, and the
 -- idempotency key of that and the generation, so that a row which was lost is made again under the same key.
 CREATE TABLE calls (
@@ -156,6 +189,9 @@ BEGIN
         'movements',
         (SELECT coalesce(json_agg(m.mirrored ORDER BY m.create_time, m.movement_id), '[]') FROM movements m
          WHERE m.tenant_id = tenant AND m.payment_id = payment),
+        'disputes',
+        (SELECT coalesce(json_agg(json_build_array(d.attempt, d.mirrored) ORDER BY d.dispute_id), '[]') FROM disputes d
+         WHERE d.tenant_id = tenant AND d.payment_id = payment),
         'open_calls',
         (SELECT coalesce(json_agg(json_build_array(c.operation, c.request_id, c.state) ORDER BY c.create_time), '[]')
          FROM calls c WHERE c.tenant_id = tenant AND c.subject_type = 'payment' AND c.subject_id = payment

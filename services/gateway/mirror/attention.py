@@ -12,9 +12,12 @@ from services.shared.payment import Attention
 from services.shared.states import AttentionReason
 
 BY_URGENCY: Final = (
-    AttentionReason.DISPUTE_OPEN,  # evidence has to be handed in by a date
+    AttentionReason.DISPUTE_DUE,  # evidence has to be handed in within days
+    AttentionReason.DISPUTE_OPEN,
     AttentionReason.INQUIRY_OPEN,
     AttentionReason.REFUND_FAILED,  # a payer waits for their money
+    AttentionReason.EARLY_FRAUD_WARNING,  # a refund now may avert a dispute
+    AttentionReason.REVIEW_OPEN,
     AttentionReason.SURPLUS,
     AttentionReason.AMOUNT_MISMATCH,
     AttentionReason.EVENT_NOT_HANDLED,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from services.gateway.disputes.domain import UNREAD, Standing, total_minor
 from services.gateway.intents.domain import Intent, SessionState
@@ -16,6 +17,10 @@ from services.gateway.mirror.attention import combined
 from services.gateway.refunds.domain import ON_ITS_WAY, Refund, RefundState, owed_minor, refunded_minor
 from services.shared.payment import Amounts, Attention, Method, PaymentError
 from services.shared.states import AttemptKind, AttentionReason, IntentState
+
+FRAUD_WARNING: Final = "radar.early_fraud_warning."
+REVIEW: Final = "review."
+"""How the types of the events begin after which an operator decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,9 @@ class Observation:
     session_expire_time: datetime | None = None
     advice_code: str = ""
     mandate_id: str = ""
+    is_held_back: bool = False
+    """The card's issuer warns of fraud, or a review is open: nothing of it is captured, charged or paid to sellers."""
+    early_fraud_warning: bool = False
 
     @property
     def refundable_minor(self) -> int:
@@ -65,6 +73,7 @@ def conclude(
     held_minor = counting.captured_minor + counting.capturable_minor
     held_beside_minor = sum(intent.capturable_minor for intent in made if intent is not counting)
     last_error = None if counting.state == IntentState.SUCCEEDED else counting.error
+    noticed = [event_type for intent in made for _, event_type in intent.notices]
     after = Observation(
         payment_id=before.payment_id,
         mirror_version=before.mirror_version,
@@ -94,6 +103,8 @@ def conclude(
         session_expire_time=counting.session_expire_time if counting.session_state == SessionState.OPEN else None,
         advice_code=counting.advice_code if last_error is not None else "",
         mandate_id=next((intent.mandate_id for intent in reversed(made) if intent.mandate_id), ""),
+        is_held_back=any(each.startswith((FRAUD_WARNING, REVIEW)) for each in noticed),
+        early_fraud_warning=any(each.startswith(FRAUD_WARNING) for each in noticed),
     )
     return after if after == before else replace(after, mirror_version=before.mirror_version + 1)
 
@@ -133,8 +144,7 @@ def _concerns(
         if intent.mismatch:
             yield Attention(reason=AttentionReason.AMOUNT_MISMATCH, detail=intent.mismatch)
         for object_id, event_type in intent.notices:
-            detail = f"Stripe says {event_type} ({object_id}), about which nothing is done here."
-            yield Attention(reason=AttentionReason.EVENT_NOT_HANDLED, detail=detail)
+            yield _decision(object_id, event_type)
     if (unpaid_minor := owed_minor(refunds)) > 0:
         which = ", ".join(f"{one.refund_id} ({one.amount_minor})" for one in refunds if one.is_returned)
         detail = f"The payer did not get {unpaid_minor} minor units that were on their way back; failed: {which}."
@@ -145,6 +155,17 @@ def _concerns(
     if held_beside_minor > 0:
         detail = f"{held_beside_minor} minor units are held on another attempt; release them at Stripe."
         yield Attention(reason=AttentionReason.SURPLUS, detail=detail)
+
+
+def _decision(object_id: str, event_type: str) -> Attention:
+    """Return what an operator is to decide after an event."""
+    if event_type.startswith(FRAUD_WARNING):
+        detail = f"The card's issuer warns of fraud ({object_id}); refund it before it is disputed, or let it be."
+        return Attention(reason=AttentionReason.EARLY_FRAUD_WARNING, detail=detail)
+    if event_type.startswith(REVIEW):
+        return Attention(reason=AttentionReason.REVIEW_OPEN, detail=f"A review is open at Stripe ({object_id}).")
+    detail = f"Stripe says {event_type} ({object_id}), about which nothing is done here."
+    return Attention(reason=AttentionReason.EVENT_NOT_HANDLED, detail=detail)
 
 
 def next_version(before: int, now: datetime) -> int:

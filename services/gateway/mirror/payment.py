@@ -8,17 +8,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Self
 
 from services.gateway.checkout.domain import SessionFacts, with_session
-from services.gateway.disputes.domain import TAKEN, Dispute
+from services.gateway.disputes.domain import Dispute
 from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
 from services.gateway.intents.needs import with_needs
 from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.refunds.domain import Refund, RefundFacts
 from services.gateway.settlement.domain import Movement
 from services.gateway.settlement.positions import Position, allocated, positions
-from services.shared.split import LineAmount
+from services.shared.split import LineAmount, added, amounts_of, spread
 from services.shared.states import IntentState
 
 NEW: Final = 0
@@ -171,17 +172,19 @@ class MirroredPayment:
 
     def apply_disputes(self, attempt: int, shown: Iterable[Dispute]) -> None:
         """Mirror all disputes of an attempt's charge. Stripe never takes one back, so none is forgotten."""
-        intent = self.intents[attempt]
-        known = {one.dispute_id: one for one in intent.disputes}
+        known = {one.dispute_id: one for one in self.intents[attempt].disputes}
         for one in sorted(shown, key=lambda dispute: dispute.dispute_id):
-            before = known.get(one.dispute_id)
-            known[one.dispute_id] = replace(one, parts=before.parts if before is not None else ())
-            contested = tuple(known[dispute_id] for dispute_id in sorted(known))
-            self.intents[attempt] = replace(self.intents[attempt], disputes=contested)
-            if one.standing in TAKEN and not known[one.dispute_id].parts:
-                known[one.dispute_id] = replace(one, parts=self.allocated(attempt, one.amount_minor))
-        contested = tuple(known[dispute_id] for dispute_id in sorted(known))
-        self.intents[attempt] = replace(intent, disputes=contested)
+            known[one.dispute_id] = one.shown_again(known.get(one.dispute_id))
+            self._set_disputes(attempt, known)
+            known[one.dispute_id] = self._with_parts(attempt, known[one.dispute_id])
+            self._set_disputes(attempt, known)
+        self.conclude()
+
+    def warn(self, dispute_id: str, now: datetime) -> None:
+        """Let an operator be told that an answer to a dispute is due, as far as it is."""
+        for intent in list(self.intents.values()):
+            told = [one.warned(now) if one.dispute_id == dispute_id else one for one in intent.disputes]
+            self.intents[intent.attempt] = replace(intent, disputes=tuple(told))
         self.conclude()
 
     def notice(self, object_id: str, event_type: str, *, about: Iterable[str], is_over: bool) -> None:
@@ -201,6 +204,24 @@ class MirroredPayment:
             list(self.refunds.values()),
             outcome_unknown=self.unsettled,
         )
+
+    def _set_disputes(self, attempt: int, known: Mapping[str, Dispute]) -> None:
+        contested = tuple(known[dispute_id] for dispute_id in sorted(known))
+        self.intents[attempt] = replace(self.intents[attempt], disputes=contested)
+
+    def _with_parts(self, attempt: int, one: Dispute) -> Dispute:
+        """Tell apart what of a dispute falls to each line, as far as its balance transactions took it.
+
+        Of what comes back in part, what fell to no line comes back first.
+        """
+        out_minor = one.withdrawn_minor
+        if out_minor > one.allocated_minor:
+            more = self.allocated(attempt, out_minor - one.allocated_minor)
+            return replace(one, parts=added(one.parts, more), allocated_minor=out_minor)
+        if 0 < out_minor < one.allocated_minor:
+            left = spread(out_minor, {part.line_id: part.amount_minor for part in one.parts})
+            return replace(one, parts=amounts_of(left), allocated_minor=out_minor)
+        return one
 
     def _refund_of(self, facts: RefundFacts) -> Refund | None:
         for one in self.refunds.values():

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
-from services.gateway.disputes.domain import Standing
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.observation import Observation
 from services.gateway.refunds.domain import Refund, RefundState
@@ -47,5 +46,5 @@ def next_look(
 def _waits(intent: Intent) -> bool:
     if intent.state not in (IntentState.SUCCEEDED, IntentState.CANCELED) and not intent.is_page_spent:
         return True
-    undecided = any(one.standing in (Standing.OPEN, Standing.INQUIRY) for one in intent.disputes)
-    return undecided or (intent.disputed and not intent.disputes)
+    undecided = any(one.is_open or not one.is_settled for one in intent.disputes)
+    return undecided or (intent.disputed and not intent.disputes) or bool(intent.notices)

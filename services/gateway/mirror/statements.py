@@ -123,6 +123,17 @@ refund AS (
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
         failure_reason = excluded.failure_reason, fail_time = excluded.fail_time),
+dispute AS (
+    INSERT INTO disputes (tenant_id, payment_id, dispute_id, attempt, state, is_open, answer_due_time, mirrored,
+        create_time, due_time, trace_context)
+    SELECT $1, $2, d.dispute_id, i.attempt, d.state, d.is_open, d.answer_due_time, d.mirrored, d.create_time,
+        d.due_time, held.trace_context
+    FROM held, jsonb_to_recordset($6) AS i (attempt integer, disputes jsonb),
+        jsonb_to_recordset(i.disputes) AS d (dispute_id text, state text, is_open boolean, answer_due_time timestamptz,
+            mirrored jsonb, create_time timestamptz, due_time timestamptz)
+    ON CONFLICT ON CONSTRAINT disputes_pkey
+    DO UPDATE SET state = excluded.state, is_open = excluded.is_open, answer_due_time = excluded.answer_due_time,
+        mirrored = excluded.mirrored, due_time = excluded.due_time, trace_context = excluded.trace_context),
 consented AS (
     INSERT INTO method_consents (tenant_id, payment_method_id, payer_id, actor_id, consent_time)
     SELECT $1, i.kept_method_id, i.payer_id, i.consent_actor_id, i.consent_time

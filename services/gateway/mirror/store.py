@@ -18,6 +18,7 @@ import asyncpg
 from services.gateway.call_log import store as call_rows
 from services.gateway.call_log.call import OPEN, CallState, StoredCall
 from services.gateway.call_log.operation import Accepted
+from services.gateway.disputes.domain import Dispute
 from services.gateway.errors import IntentNotFound
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror import statements
@@ -236,7 +237,8 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[objec
             "payer_id": payment.payer_id,
             "consent_actor_id": one.consent_actor_id,
             "consent_time": one.consent_time.isoformat() if one.consent_time is not None else None,
-            "mirrored": codec.to_json(one),
+            "mirrored": codec.to_json(replace(one, disputes=())),
+            "disputes": [_dispute_row(each) for each in one.disputes],
             "create_time": one.create_time.isoformat(),
         }
         for one in payment.intents.values()
@@ -266,6 +268,19 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[objec
     )  # fmt: skip
 
 
+def _dispute_row(dispute: Dispute) -> dict[str, object]:
+    due_time, warning_time = dispute.due_time, dispute.next_warning_time()
+    return {
+        "dispute_id": dispute.dispute_id,
+        "state": dispute.state,
+        "is_open": dispute.is_open,
+        "answer_due_time": due_time.isoformat() if due_time is not None else None,
+        "mirrored": codec.to_json(dispute),
+        "create_time": dispute.create_time.isoformat(),
+        "due_time": warning_time.isoformat() if warning_time is not None else None,
+    }
+
+
 def _newly_claimed(payment: MirroredPayment, intent: Intent) -> str:
     """Return the kept method that an attempt claims, and did not when it was written last; empty for none."""
     before = payment.written.get(intent.attempt)
@@ -273,9 +288,14 @@ def _newly_claimed(payment: MirroredPayment, intent: Intent) -> str:
     return "" if is_known else intent.claims_method_id
 
 
+def _disputes(kept: list[tuple[int, codec.Json]], attempt: int) -> tuple[Dispute, ...]:
+    return tuple(codec.from_json(Dispute, mirrored) for number, mirrored in kept if number == attempt)
+
+
 def _payment(row: asyncpg.Record) -> MirroredPayment:
     mirror = json.loads(row["mirror"])
     intents = [codec.from_json(Intent, kept) for kept in mirror["intents"]]
+    intents = [replace(one, disputes=_disputes(mirror["disputes"], one.attempt)) for one in intents]
     refunds = [codec.from_json(Refund, kept) for kept in mirror["refunds"]]
     movements = [codec.from_json(Movement, kept) for kept in mirror["movements"]]
     payment = MirroredPayment(

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from grpc import aio
 
 from batzen.gateway.v1.checkout_pb2_grpc import add_CheckoutServiceServicer_to_server
-from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceServicer, add_DisputeServiceServicer_to_server
+from batzen.gateway.v1.disputes_pb2_grpc import add_DisputeServiceServicer_to_server
 from batzen.gateway.v1.intents_pb2_grpc import add_IntentServiceServicer_to_server
 from batzen.gateway.v1.payment_methods_pb2_grpc import add_PaymentMethodServiceServicer_to_server
 from batzen.gateway.v1.refunds_pb2_grpc import add_RefundServiceServicer_to_server
 from batzen.gateway.v1.sellers_pb2_grpc import add_SellerServiceServicer_to_server
 from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceServicer, add_TransferServiceServicer_to_server
 from services.gateway.servicers.checkout import CheckoutServicer
+from services.gateway.servicers.disputes import DisputeServicer
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 
 
-class _Announced(DisputeServiceServicer, TransferServiceServicer):
+class _Announced(TransferServiceServicer):
     """Services of which nothing is built: all of their RPCs answer UNIMPLEMENTED."""
 
 
@@ -32,6 +33,7 @@ class GatewayServicers:
     checkout: CheckoutServicer
     payment_methods: PaymentMethodServicer
     refunds: RefundServicer
+    disputes: DisputeServicer
     sellers: SellerServicer
 
 
@@ -41,7 +43,7 @@ def add_gateway_services(servicers: GatewayServicers, server: aio.Server) -> Non
     add_CheckoutServiceServicer_to_server(servicers.checkout, server)
     add_PaymentMethodServiceServicer_to_server(servicers.payment_methods, server)
     add_RefundServiceServicer_to_server(servicers.refunds, server)
+    add_DisputeServiceServicer_to_server(servicers.disputes, server)
     add_SellerServiceServicer_to_server(servicers.sellers, server)
     announced = _Announced()  # type: ignore[abstract]  # as its docstring says
-    add_DisputeServiceServicer_to_server(announced, server)
     add_TransferServiceServicer_to_server(announced, server)

@@ -111,7 +111,7 @@ def lines_of(intent: Intent, refunds: Iterable[Refund]) -> tuple[LineStanding, .
                 if part.line_id in found:
                     found[part.line_id] = _refunded(found[part.line_id], refund.bearer, part.amount_minor)
     for dispute in intent.disputes:
-        contested = _CONTESTED.get((dispute.standing, intent.settlement.dispute_recovery))
+        contested = _CONTESTED.get((dispute.standing_of_money, intent.settlement.dispute_recovery))
         for part in dispute.parts if contested is not None else ():
             if part.line_id in found and contested is not None:
                 found[part.line_id] = contested(found[part.line_id], part.amount_minor)

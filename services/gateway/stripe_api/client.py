@@ -11,6 +11,7 @@ from services.gateway.stripe_api.calls.fees import FeeCalls
 from services.gateway.stripe_api.calls.intents import IntentCalls
 from services.gateway.stripe_api.calls.payment_methods import PaymentMethodCalls
 from services.gateway.stripe_api.calls.payouts import PayoutCalls
+from services.gateway.stripe_api.calls.radar import RadarCalls
 from services.gateway.stripe_api.calls.refunds import RefundCalls
 from services.gateway.stripe_api.calls.sessions import SessionCalls
 from services.gateway.stripe_api.calls.transfers import TransferCalls
@@ -53,6 +54,7 @@ class Provider:
         self.fees = FeeCalls(transport)
         self.disputes = DisputeCalls(transport)
         self.payouts = PayoutCalls(transport)
+        self.radar = RadarCalls(transport)
 
     def use(self, api_key: str) -> None:
         """Send what begins from now on by another key of the same account; what was sent is not asked for again."""

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from services.gateway.disputes.domain import Dispute, standing_of
+from services.gateway.disputes.domain import Dispute, Withdrawal, standing_of
 from services.gateway.payment_methods.domain import MethodFacts
 from services.gateway.refunds.domain import RefundFacts, RefundState
 from services.gateway.stripe_api.currencies import AmountNotRepresentable, from_stripe
 from services.shared.cards import without_card_numbers
 from services.shared.codec import Json
 from services.shared.payment import Method
-from services.shared.text import storable
+from services.shared.text import encodable, storable
 
 MESSAGE_CHARACTERS_MAX: Final = 500
 """Of what Stripe says of a decline or a refusal; it goes into snapshots of the payment's history."""
@@ -73,6 +73,12 @@ def amount(shown: Json, name: str) -> int:
     return from_stripe(number(shown, name), str(shown["currency"]))
 
 
+def moment(shown: Json, name: str) -> datetime:
+    """Return an instant that is always there."""
+    shown[name]
+    return datetime.fromtimestamp(number(shown, name), UTC)
+
+
 def told(message: object) -> str:
     """Return what Stripe says to people, as it may be kept and shown."""
     return without_card_numbers(storable(str(message or ""), characters_max=MESSAGE_CHARACTERS_MAX))
@@ -92,21 +98,51 @@ def refund_facts(refund: Json) -> RefundFacts:
 
 def disputes_in(shown: Iterable[Json], *, currency_code: str, captured_minor: int) -> list[Dispute]:
     """Read the disputes of a charge that took so much."""
-    return [_dispute(one, currency_code=currency_code, captured_minor=captured_minor) for one in shown]
+    return [dispute_in(one, currency_code=currency_code, captured_minor=captured_minor) for one in shown]
 
 
-def _dispute(shown: Json, *, currency_code: str, captured_minor: int) -> Dispute:
+def dispute_in(shown: Json, *, currency_code: str, captured_minor: int) -> Dispute:
+    """Read a dispute of a charge that took so much."""
     status = str(shown["status"])
-    due = number(part(shown, "evidence_details"), "due_by")  # 0 where no evidence is taken
-    moved = sum(number(entry, "amount") for entry in parts(shown, "balance_transactions"))
+    evidence = part(shown, "evidence_details")
+    due = number(evidence, "due_by")  # 0 where no evidence is taken
+    moved = sorted(map(_withdrawal, parts(shown, "balance_transactions")), key=lambda one: one.create_time)
+    card = part(part(shown, "payment_method_details"), "card")
     return Dispute(
         dispute_id=str(shown["id"]),
         status=status,
-        standing=standing_of(status, is_withdrawn=moved < 0),
+        standing=standing_of(status, is_withdrawn=sum(one.amount_minor for one in moved) < 0),
         amount_minor=_disputed_minor(shown, currency_code=currency_code, captured_minor=captured_minor),
+        currency_code=currency_code,
         reason=text(shown, "reason") or "unknown",
         is_charge_refundable=bool(shown.get("is_charge_refundable")),
+        charge_id=reference(shown, "charge"),
+        create_time=moment(shown, "created"),
+        network_reason_code=text(shown, "network_reason_code") or text(card, "network_reason_code"),
         evidence_due_time=datetime.fromtimestamp(due, UTC) if due else None,
+        has_evidence=bool(evidence.get("has_evidence")),
+        submission_count=number(evidence, "submission_count"),
+        is_past_due=bool(evidence.get("past_due")),
+        withdrawals=tuple(moved),
+    )
+
+
+def evidence_in(dispute: Json) -> dict[str, str]:
+    """Read the evidence of a dispute, drafted or handed in: texts, and ids of files."""
+    given = part(dispute, "evidence")
+    return {name: encodable(value) for name, value in given.items() if isinstance(value, str) and value}
+
+
+def _withdrawal(entry: Json) -> Withdrawal:
+    return Withdrawal(
+        balance_transaction_id=str(entry["id"]),
+        amount_minor=amount(entry, "amount"),
+        fee_minor=amount(entry, "fee"),
+        currency_code=str(entry["currency"]).upper(),
+        create_time=moment(entry, "created"),
+        available_time=moment(entry, "available_on"),
+        exchange_rate=text(entry, "exchange_rate"),
+        reporting_category=text(entry, "reporting_category"),
     )
 
 

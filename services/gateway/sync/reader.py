@@ -111,6 +111,10 @@ class MirrorReader:
             found = await self._provider.disputes.of_charge(intent.charge_id)
             disputes = disputes_in(found, currency_code=payment.currency_code, captured_minor=intent.captured_minor)
             payment.apply_disputes(attempt, disputes)
+        for object_id, event_type in intent.notices:
+            # The event that says it is over may be lost, and until then money waits.
+            if await self._provider.radar.is_over(object_id):
+                payment.notice(object_id, event_type, about=[intent_id], is_over=True)
         return shown
 
     async def _shown(self, payment: MirroredPayment, attempt: int, claim: Claim | None) -> Json:
@@ -131,12 +135,22 @@ class MirrorReader:
     async def notice(
         self, tenant_id: str, payment_id: str, shown: Json, event_type: str, *, is_over: bool, origin: str
     ) -> None:
-        """Keep with a payment an event of Stripe's that nothing is done about, or that what it was about is over."""
+        """Keep with a payment what an operator is to decide, or that this is over."""
+        about = [one for one in (reference(shown, "payment_intent"), reference(shown, "charge")) if one]
+
+        def change(payment: MirroredPayment) -> None:
+            payment.notice(str(shown["id"]), event_type, about=about, is_over=is_over)
+
+        await self.change(tenant_id, payment_id, change, origin=origin)
+
+    async def change(
+        self, tenant_id: str, payment_id: str, change: Callable[[MirroredPayment], None], *, origin: str
+    ) -> None:
+        """Change what is known of a payment without a reading, and deliver it if that makes it another."""
         payment = await self._acquire(tenant_id, payment_id)
         before = payment.observation.mirror_version
-        about = [one for one in (reference(shown, "payment_intent"), reference(shown, "charge")) if one]
         async with self._store.leases.holding(payment):
-            payment.notice(str(shown["id"]), event_type, about=about, is_over=is_over)
+            change(payment)
             await self._save(payment, before, origin=origin)
 
     async def apply_snapshot(self, tenant_id: str, payment_id: str, intent: Json, *, origin: str) -> Observation | None:

@@ -126,7 +126,7 @@ class Effects:
         return True
 
     async def _notice(self, tenant_id: str, payment_id: str, waiting_events: Sequence[Event]) -> None:
-        """Bring to an operator what nothing is done about."""
+        """Bring to an operator what they are to decide."""
         for event in waiting_events:
             if event.action is Action.NOTICE:
                 await self._reader.notice(

@@ -34,7 +34,7 @@ class Action(enum.Enum):
     DISPUTE = "DISPUTE"
     """It carries a dispute: read the payment again with all of its disputes."""
     NOTICE = "NOTICE"
-    """It concerns a payment's money and nothing is done about it here: an operator is asked for."""
+    """It concerns a payment's money, and what is done about it is a decision: an operator is asked for."""
     PAYOUT = "PAYOUT"
     """It carries a payout, of a seller or of the platform: keep what it shows."""
     ACCOUNT = "ACCOUNT"

@@ -35,6 +35,8 @@ def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
         session_expire_time=optional_timestamp(observation.session_expire_time),
         advice_code=observation.advice_code,
         mandate_id=observation.mandate_id,
+        is_held_back=observation.is_held_back,
+        early_fraud_warning=observation.early_fraud_warning,
     )
     if observation.last_error is not None:
         message.last_error.CopyFrom(payment_pb2.PaymentError(**asdict(observation.last_error)))
