@@ -44,6 +44,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "payments": "payment_id",
         "intents": "payment_id",
         "refunds": "payment_id",
+        "disputes": "payment_id",
         "movements": "payment_id",
         "deliveries": "payment_id",
         "looks": "payment_id",
@@ -74,6 +75,7 @@ KEYS: Final[Mapping[str, str]] = {
     "refunds_stripe_refund_id": "a claim table keyed by Stripe's id; the refund's metadata says the payment, too",
     "movements_movement_id": "a claim table keyed by the movement's id, which commits before the movement",
     "movements_stripe_id": "as `refunds_stripe_refund_id`; the transfer's metadata says the payment, too",
+    "disputes_dispute_id": "a claim table keyed by Stripe's id says the payment; so does the dispute's charge",
     "customers_customer_id": "a claim table keyed by Stripe's id says the payer; the customer's metadata says it, too",
     "payment_methods_pkey": "a claim table keyed by Stripe's id says the payer; so does the method's customer",
     "setup_intents_pkey": "a claim table keyed by Stripe's id says the payer; the intent's metadata says it, too",
@@ -155,6 +157,11 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.retention.METHODS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.CONSENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.EVENT_RUNS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.disputes.statements.PAYMENT": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.disputes.statements.PAGE": Exempt(
+        Spread.EVERY, "a page of a list: of every server, merged by (create_time, dispute_id)"
+    ),
+    "gateway.disputes.statements.FIGURES": Exempt(Spread.EVERY, _FIGURE),
     # The engine of due work.
     "work.next_due": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "work.claim": Exempt(Spread.EVERY, _EACH_BY_ITSELF),

@@ -13,7 +13,9 @@ from grpc import StatusCode
 from batzen.gateway.v1 import refunds_pb2
 from services.gateway.disputes.domain import (
     UNREAD,
+    WARNING_DAYS,
     Dispute,
+    DisputeState,
     Standing,
     Withdrawal,
     standing_of,
@@ -154,6 +156,65 @@ def test_what_a_bank_took_back_of_another_attempt_is_no_surplus_any_more() -> No
 )
 def test_every_state_of_a_dispute_says_where_the_money_is(status: str, is_withdrawn: bool, standing: str) -> None:
     assert standing_of(status, is_withdrawn=is_withdrawn) == standing
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "is_inquiry"),
+    [
+        ("warning_under_review", DisputeState.UNDER_REVIEW, True),
+        ("warning_closed", DisputeState.CLOSED, True),
+        ("appeal_needs_response", DisputeState.APPEAL_NEEDS_RESPONSE, False),
+        ("prevented", DisputeState.PREVENTED, False),
+        ("a_state_to_come", DisputeState.OTHER, False),
+    ],
+)
+def test_a_state_is_told_as_the_contract_names_it(status: str, state: DisputeState, is_inquiry: bool) -> None:
+    shown = dispute(Standing.OPEN, status=status)
+
+    assert (shown.state, shown.is_inquiry) == (state, is_inquiry)
+
+
+def test_a_part_of_what_was_lost_that_came_back_is_refundable() -> None:
+    partly = dispute(Standing.LOST, 6_000, withdrawals=(moved(-6_000), moved(2_000)))
+
+    seen = conclude(START, [paid(disputed=True, disputes=(partly,))], [])
+
+    assert (seen.amounts.disputed_lost_minor, seen.refundable_minor) == (4_000, AMOUNT_MINOR - 4_000)
+
+
+def test_an_operator_is_told_seven_three_and_one_day_before_once_each() -> None:
+    told, said, due_times = dispute(Standing.OPEN, evidence_due_time=DUE), [], []
+    while (due_time := told.next_warning_time()) is not None:
+        due_times.append((DUE - due_time).days)
+        assert told.warned(due_time - timedelta(seconds=1)).warned_days == told.warned_days
+        told = told.warned(due_time)
+        attention = told.attention()
+        assert attention is not None
+        said.append((attention.reason, attention.detail.partition(":")[0]))
+
+    assert tuple(due_times) == WARNING_DAYS
+    assert said == [
+        ("DISPUTE_DUE", "In less than 7 days"),
+        ("DISPUTE_DUE", "In less than 3 days"),
+        ("DISPUTE_DUE", "In less than 1 day"),
+    ]
+
+
+@pytest.mark.parametrize("status", ["under_review", "won", "warning_under_review"])
+def test_what_was_answered_or_ended_is_not_due(status: str) -> None:
+    standing = standing_of(status, is_withdrawn=False)
+    over = dispute(standing, status=status, evidence_due_time=DUE, warned_days=3)
+
+    assert over.next_warning_time() is None
+    assert over.warned(DUE) == over
+    assert "less than" not in str(over.attention())
+
+
+def test_what_is_due_soon_when_it_comes_is_told_by_what_is_left() -> None:
+    late = dispute(Standing.INQUIRY, evidence_due_time=DUE).warned(DUE - timedelta(days=2))
+
+    assert late.warned_days == 3
+    assert late.next_warning_time() == DUE - timedelta(days=1)
 
 
 def test_what_needs_an_operator_most_is_named_and_nothing_is_left_unsaid() -> None:

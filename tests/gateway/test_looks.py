@@ -24,7 +24,7 @@ from tests.eventually import eventually
 from tests.gateway.conftest import Sink
 from tests.gateway.samples import READ, SUCCEEDED, Payments
 from tests.gateway.stubs import GatewayStubs
-from tests.gateway.test_disputes import dispute
+from tests.gateway.test_disputes import dispute, moved
 from tests.gateway.test_domain import START, intent, paid, refund
 
 PATIENCE_S = 30
@@ -48,6 +48,9 @@ def rest(intents: list[Intent], refunds: list[Refund] | None = None, *, looks: i
         ([paid(disputed=True)], []),
         ([CONTESTED[0]], []),
         ([CONTESTED[1]], []),
+        ([paid(disputes=(dispute(Standing.LOST, withdrawals=()),))], []),  # decided, and the money did not move yet
+        ([paid(disputes=(dispute(Standing.CLOSED, withdrawals=(moved(-100),)),))], []),
+        ([paid(notices=(("prv_1", "review.opened"),))], []),
         ([paid(1), paid(2)], []),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from services.gateway.disputes.domain import Dispute, Standing
+from services.gateway.disputes.domain import Dispute, Standing, Withdrawal
 from services.gateway.intents.domain import Intent
 from services.gateway.refunds.domain import Bearer, Refund, RefundState
 from services.gateway.settlement.domain import (
@@ -58,14 +58,26 @@ def refund(intent: Intent, amount_minor: int, *, bearer: Bearer = Bearer.SHARED,
 
 
 def dispute(standing: Standing, amount_minor: int, parts: tuple[LineAmount, ...]) -> Dispute:
-    """Return a dispute that took what it did from the lines that it did."""
+    """Return a dispute that took what it did from the lines that it did, or gave it back."""
+    took = Withdrawal(
+        balance_transaction_id="txn_a",
+        amount_minor=-amount_minor,
+        fee_minor=0,
+        currency_code="CHF",
+        create_time=NOW,
+        available_time=NOW,
+    )
+    back = replace(took, balance_transaction_id="txn_b", amount_minor=amount_minor)
     return Dispute(
         dispute_id="dp_a",
         status="",
         standing=standing,
         amount_minor=amount_minor,
+        currency_code="CHF",
         reason="fraudulent",
         is_charge_refundable=False,
+        create_time=NOW,
+        withdrawals=(took, back) if standing is Standing.CLOSED else (took,),
         parts=parts,
     )
 

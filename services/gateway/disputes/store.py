@@ -64,10 +64,11 @@ class DisputeStore:
         """Return disputes, the newest first, and the token of the next page."""
         walk = f"disputes {tenant_id} {wanted.walk}"
         before = position_in(page_token, walk=walk, parse=_parsed, invalid=PageTokenInvalid) if page_token else None
+        statement = statements.PAGE_OF_PAYMENT if wanted.payment_id else statements.PAGE
         async with self._connections.statement(None) as connection:
             rows = await connection.fetch(
-                statements.PAGE, tenant_id, wanted.payment_id or None, wanted.open_only,
-                list(wanted.states) or None, wanted.due_before_time, *(before or (None, None)), size + 1,
+                statement, tenant_id, wanted.payment_id or None, wanted.open_only, list(wanted.states) or None,
+                wanted.due_before_time, *(before or (None, None)), size + 1,
             )  # fmt: skip
         found = [
             Listed(
