@@ -152,8 +152,8 @@ class SandboxControl(PayerControl, WebhookControl, MoneyControl):
     ) -> dict[str, Any]:
         """Let the payer's bank dispute an intent's charge, or only ask about it (`inquiry`); returns the dispute.
 
-        `terms` are what it costs, `fee` (minor units) and `returns_fee` (when it is won), `moves_later` for money that
-        follows its event, and `due_in_s`.
+        `terms` are what it costs, `fee` (minor units) and `returns_fee` (when it is won), `moves_after_s` for money
+        that follows its event, and `due_in_s`.
         """
         return await self.post(f"/intents/{intent_id}/dispute", amount=amount, reason=reason, inquiry=inquiry, **terms)
 

@@ -77,13 +77,13 @@ def open_dispute(
     inquiry: bool = False,
     fee: int = _FEE_MINOR,
     returns_fee: bool = False,
-    moves_later: bool = False,
+    moves_after_s: float = 0.0,
     due_in_s: int = _ANSWER_WITHIN_S,
 ) -> Object:
     """Let the payer's bank contest a charge, the whole of it unless `amount` says otherwise.
 
-    `fee` is what it costs (minor units), and `returns_fee` whether that comes back when it is won. With `moves_later`
-    the money is withdrawn, and given back, a moment after the event that says why.
+    `fee` is what it costs (minor units), and `returns_fee` whether that comes back when it is won. With `moves_after_s`
+    the money is withdrawn, and given back, so long after the event that says why, or at the next settlement.
     """
     if charge["status"] != "succeeded" or not charge["captured"]:
         raise ApiError(f"Charge {charge['id']} took no money, so nobody disputes it.", param="charge")
@@ -94,7 +94,7 @@ def open_dispute(
     world.dispute_terms[dispute["id"]] = {
         "fee": fee,
         "returns_fee": returns_fee,
-        "moves_later": moves_later,
+        "moves_after_s": moves_after_s,
         "out": 0,
         "to_move": [],
     }
@@ -212,7 +212,7 @@ def _move_money(world: World, dispute: Object, *, amount: int, fee: int) -> bool
     terms = world.dispute_terms[dispute["id"]]
     owed = {"amount": amount, "fee": fee}
     terms["out"] -= amount
-    if terms["moves_later"]:
+    if terms["moves_after_s"]:
         terms["to_move"].append(owed)
         _move_later(world, dispute, owed)
         return False
@@ -221,7 +221,8 @@ def _move_money(world: World, dispute: Object, *, amount: int, fee: int) -> bool
 
 
 def _move_later(world: World, dispute: Object, owed: Object) -> None:
-    to_move = world.dispute_terms[dispute["id"]]["to_move"]
+    terms = world.dispute_terms[dispute["id"]]
+    to_move = terms["to_move"]
 
     def run() -> None:
         if owed not in to_move:
@@ -230,7 +231,7 @@ def _move_later(world: World, dispute: Object, owed: Object) -> None:
         _book(world, dispute, owed)
         world.emit(f"charge.dispute.funds_{'withdrawn' if owed['amount'] < 0 else 'reinstated'}", dispute)
 
-    world.later(world.settings.settle_delay_s, run, label=settlement.SETTLEMENT)
+    world.later(terms["moves_after_s"], run, label=settlement.SETTLEMENT)
 
 
 def _book(world: World, dispute: Object, owed: Object) -> None:

@@ -112,7 +112,7 @@ async def test_a_dispute_is_shown_with_what_its_balance_transactions_say(place: 
 
 
 async def test_money_that_moves_later_than_its_event_is_seen_when_it_does(place: Place) -> None:
-    dispute_id = await contested(place, moves_later=True)
+    dispute_id = await contested(place, moves_after_s=3_600)
     early = await shown(place, dispute_id)
     assert (early.state, list(early.movements), early.outstanding.amount_minor) == (Dispute.STATE_NEEDS_RESPONSE, [], 0)
     assert (await place.payments.seen(early.payment_id)).amounts.disputed_open_minor == AMOUNT_MINOR

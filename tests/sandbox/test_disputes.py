@@ -123,7 +123,7 @@ async def test_whether_the_fee_of_a_dispute_that_is_won_comes_back_is_said_by_it
 
 
 async def test_money_may_be_withdrawn_and_given_back_later_than_its_event(v1: Api, control: SandboxControl) -> None:
-    opened = await control.dispute((await paid(v1)).id, moves_later=True, fee=0)
+    opened = await control.dispute((await paid(v1)).id, moves_after_s=3_600, fee=0)
     assert opened["balance_transactions"] == []
     await control.settle()
     won = await control.move_dispute(opened["id"], "won")

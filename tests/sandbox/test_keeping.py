@@ -82,7 +82,7 @@ async def test_what_was_due_later_is_still_due_by_the_same_clock(settings: Setti
         failing = await paid(v1, card="pm_card_refundFail")
         unsound = await v1.refunds.create_async({"payment_intent": failing.id})
         contested = await paid(v1, card="pm_card_createDispute")
-        late = await control.dispute((await paid(v1)).id, moves_later=True)
+        late = await control.dispute((await paid(v1)).id, moves_after_s=3_600)
         answered = await control.dispute((await paid(v1)).id, returns_fee=True)
         won = {"uncategorized_text": "winning_evidence"}
         await v1.disputes.update_async(answered["id"], {"evidence": won, "submit": True})
