@@ -79,7 +79,7 @@ class QuoteService:
 
     async def _create(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
         now, tenant_id = self._now(), current_tenant()
-        order = read_create_quote(request, currencies=self._currencies, now=now)
+        order = read_create_quote(request, currencies=self._currencies, now=now, platform_id=tenant_id)
         # A preview is not kept, so nothing would tell that it was made from an old book.
         loaded = await (self._price_books.fresh if order.preview else self._price_books.known)(tenant_id)
         excluded_discounts: tuple[str, ...] = ()

@@ -22,11 +22,11 @@ from tests.pricing.samples import CURRENCIES
 
 
 def compute_again(
-    stored: StoredQuote, *, book: PriceBook, currencies: Mapping[str, Currency] = CURRENCIES
+    stored: StoredQuote, *, book: PriceBook, tenant_id: str = "", currencies: Mapping[str, Currency] = CURRENCIES
 ) -> pricing_pb2.Quote:
     """Return what comes of the stored request at its time, from its book, in the step that was stated to the caller."""
     inputs = pricing_pb2.CreateQuoteRequest.FromString(stored.request)
-    order = read_create_quote(inputs, currencies=currencies, now=stored.create_time)
+    order = read_create_quote(inputs, currencies=currencies, now=stored.create_time, platform_id=tenant_id)
     step_minor = pricing_pb2.Quote.FromString(stored.quote).rounding.step_minor
     cart = replace(order.cart, rounding=replace(order.cart.rounding, step_minor=step_minor))
     return write_quote(
@@ -46,6 +46,6 @@ async def compute_all_again(engine: AsyncEngine, *, books: PriceBookStore) -> in
     for row in rows:
         stored = StoredQuote(**{field.name: row[field.name] for field in fields(StoredQuote)})
         loaded = await books.at(row["tenant_id"], revision=stored.book_revision)
-        again = compute_again(stored, book=loaded.book)
+        again = compute_again(stored, book=loaded.book, tenant_id=row["tenant_id"])
         assert again.SerializeToString(deterministic=True) == stored.quote, stored.quote_id
     return len(rows)

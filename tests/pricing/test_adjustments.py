@@ -27,6 +27,7 @@ from services.pricing.domain.price import Price
 from services.pricing.domain.terms import CallerAdjustment, Direction, Discount, Funder, Terms
 from tests.pricing.properties import holds_for
 from tests.pricing.samples import BOOK, NOW, STEPS, amounts_of, cart, cart_line, rounding_of
+from tests.pricing.shares import check_shares
 
 
 def terms(percent: str | None = None, **changes: Any) -> Terms:
@@ -351,6 +352,7 @@ def test_whatever_is_adjusted_the_parts_sum_and_order_does_not_matter(
         assert min(seller.seller_share_minor, seller.platform_fee_minor) >= 0
         assert seller.seller_share_minor + seller.platform_share_minor == seller.gross_minor
     assert (price.total_minor, price.sellers) == (other.total_minor, other.sellers)
+    check_shares(cart(*lines, rounding=rounding), price)
 
 
 @holds_for(

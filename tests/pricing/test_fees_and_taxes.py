@@ -20,6 +20,7 @@ from services.pricing.domain.terms import CallerAdjustment, Direction, Funder, T
 from services.pricing.wire.responses import write_quote
 from tests.pricing.properties import holds_for
 from tests.pricing.samples import BOOK, NOW, STEPS, amounts_of, cart, cart_line, rounding_of
+from tests.pricing.shares import check_shares
 
 
 def tier(percent: str, *, from_minor: int = 0, fixed_minor: int = 0) -> FeeTier:
@@ -310,9 +311,11 @@ def test_whatever_the_plan_asks_the_seller_s_part_carries_it(
 
     rounding = Rounding(mode=mode, step_minor=step)
 
-    price = price_cart(cart(*lines, rounding=rounding), book=book(of))
+    priced = cart(*lines, rounding=rounding)
+    price = price_cart(priced, book=book(of))
 
     assert [amount for amount in amounts_of(price) if amount % step] == []
+    check_shares(priced, price)
     (total,) = price.sellers
     part = total.gross_minor - total.platform_vat_minor
     assert total.seller_share_minor + total.platform_fee_minor + total.fee_vat_minor == part

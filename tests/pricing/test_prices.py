@@ -19,6 +19,7 @@ from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import RowKind, Stage
 from tests.pricing.properties import holds_for
 from tests.pricing.samples import BOOK, CURRENCIES, NOW, STEPS, amounts_of, cart, cart_line, rounding_of
+from tests.pricing.shares import check_shares
 
 
 def rates_of(*percents: str) -> PriceBook:
@@ -287,6 +288,7 @@ def test_the_parts_sum_to_the_whole(of: Cart) -> None:
         assert seller.seller_share_minor + seller.platform_share_minor == seller.gross_minor
         assert seller.platform_fee_minor + seller.platform_vat_minor == seller.platform_share_minor
         assert min(seller.seller_share_minor, seller.platform_fee_minor) >= 0
+    check_shares(of, price)
 
 
 @holds_for(of=any_cart(), chance=st.randoms(use_true_random=False))
@@ -298,6 +300,9 @@ def test_the_order_of_lines_does_not_matter_to_totals(of: Cart, chance: random.R
 
     assert price.total_minor == other.total_minor
     assert price.sellers == other.sellers
+    assert sorted(zip((line.line_id for line in of.lines), price.shares, strict=True)) == sorted(
+        zip((line.line_id for line in shuffled), other.shares, strict=True)
+    )
     assert price.contributions == other.contributions
     assert [row for row in price.rows if row.kind is not RowKind.LINE] == [
         row for row in other.rows if row.kind is not RowKind.LINE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.pricing.domain.book import PriceBook
+from services.pricing.domain.book import FeePlan, PriceBook
 from services.pricing.domain.cart import Cart
 from services.pricing.domain.line import TaxBehavior
 from services.pricing.domain.price import Price, Row, RowKind, SellerTotal
@@ -67,13 +67,15 @@ def _order(key: TaxKey) -> tuple[str, ...]:
 
 def _fees(sellers: tuple[SellerTotal, ...]) -> Iterator[Row]:
     for seller in sellers:
+        if seller.fee_plan is None:
+            continue
         yield Row(
             kind=RowKind.PLATFORM_FEE,
             amount_minor=seller.platform_fee_minor,
             payer_facing=False,
             included_in_total=False,
             seller_id=seller.seller_id,
-            rate_percent=_plain_percent(seller),
+            rate_percent=_plain_percent(seller, seller.fee_plan),
         )
         if seller.fee_plan.fee_vat is not None:
             yield Row(
@@ -88,9 +90,8 @@ def _fees(sellers: tuple[SellerTotal, ...]) -> Iterator[Row]:
             )
 
 
-def _plain_percent(seller: SellerTotal) -> str:
+def _plain_percent(seller: SellerTotal, plan: FeePlan) -> str:
     """Return the percentage when the fee is nothing else."""
-    plan = seller.fee_plan
     tier = plan.tier(seller.fee_basis_minor)
     bounded = plan.minimum_minor is not None or plan.maximum_minor is not None
     return "" if tier.fixed_minor or bounded or seller.fee_limited else str(tier.percent)

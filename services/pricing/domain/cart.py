@@ -28,6 +28,8 @@ class Cart:
     lines: tuple[CartLine, ...]
     payer_id: str
     """Opaque; empty when the caller does not say."""
+    platform_id: str = ""
+    """The seller whose goods are the platform's own: the tenant."""
     as_of: datetime
     """The moment whose price book holds."""
     fee_date: date

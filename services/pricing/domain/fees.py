@@ -2,11 +2,10 @@
 
 A seller's part is the net of its lines as if the platform's own discounts and surcharges did not exist, with the VAT
 that the seller owes on what is really paid. The platform's fee, rounded once, and the VAT on the fee come off it.
+There is no fee on the platform's own goods, which the tenant itself sells.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 from services.errors import ServiceError
 from services.pricing.domain.book import FeeBasis, FeePlan, PriceBook, TaxRate
@@ -19,6 +18,7 @@ from services.pricing.domain.tax import vat_of
 
 def platform_fee(cart: Cart, book: PriceBook, price: Price) -> Price:
     """Set what each seller gets. Raises `FeePlanUnknown`, `TaxRateUnknown` or `AmountOverflow`."""
+    price = _with_own_parts(cart, price)
     indexes: dict[str, list[int]] = {}
     for index, line in enumerate(cart.lines):
         indexes.setdefault(line.seller_id, []).append(index)
@@ -30,20 +30,32 @@ def platform_fee(cart: Cart, book: PriceBook, price: Price) -> Price:
     return price._replace(sellers=sellers, contributions=(*price.contributions, (Stage.PLATFORM_FEE, taken)))
 
 
+def basis_column(basis: FeeBasis, price: Price) -> tuple[int, ...]:
+    """Return the amounts, per line, that a fee is a percentage of."""
+    if basis is FeeBasis.BASE:
+        return price.seller_base_minor
+    return price.seller_net_minor if basis is FeeBasis.NET else price.seller_gross_minor
+
+
 def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook, price: Price) -> SellerTotal:
-    own = _own_parts(of, cart=cart, price=price)
-    base = net = vat = platform_vat = 0
+    own_base = own_net = base = net = vat = platform_vat = 0
     for index in of:
+        own_base += price.seller_base_minor[index]
+        own_net += price.seller_net_minor[index]
         base += price.base_minor[index]
         net += price.net_minor[index]
         vat += price.vat_minor[index]
         if cart.lines[index].vat_liability is VatLiability.PLATFORM:
             platform_vat += price.vat_minor[index]
-    part = require_amount(own.net + vat - platform_vat, field="lines")
-    plan = _plan_of(seller_id, of=of, cart=cart, book=book)
-    basis = own.of(plan.basis)
-    asked = plan.fee_minor(basis, rounding=cart.rounding)
-    fee, fee_vat, limited = _within(part, asked=asked, plan=plan, cart=cart, book=book)
+    part = require_amount(own_net + vat - platform_vat, field="lines")
+    plan = None if seller_id == cart.platform_id else _plan_of(seller_id, of=of, cart=cart, book=book)
+    basis = fee = fee_vat = 0
+    limited = False
+    if plan is not None:
+        column = basis_column(plan.basis, price)
+        basis = sum(column[index] for index in of)
+        asked = plan.fee_minor(basis, rounding=cart.rounding)
+        fee, fee_vat, limited = _within(part, asked=asked, plan=plan, cart=cart, book=book)
     return SellerTotal(
         seller_id=seller_id,
         base_minor=base,
@@ -53,7 +65,7 @@ def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook,
         platform_fee_minor=fee,
         fee_vat_minor=fee_vat,
         platform_vat_minor=platform_vat,
-        platform_funded_minor=own.base - base,
+        platform_funded_minor=own_base - base,
         seller_share_minor=part - fee - fee_vat,
         fee_plan=plan,
         fee_basis_minor=basis,
@@ -61,33 +73,18 @@ def _seller_total(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook,
     )
 
 
-class _OwnParts(NamedTuple):
-    """What a seller asks: its lines as if the platform's own discounts and surcharges did not exist."""
-
-    base: int
-    net: int
-    gross: int
-
-    def of(self, basis: FeeBasis) -> int:
-        """Return the amount that a fee is a percentage of."""
-        return self.base if basis is FeeBasis.BASE else self.net if basis is FeeBasis.NET else self.gross
-
-
-def _own_parts(of: list[int], *, cart: Cart, price: Price) -> _OwnParts:
-    base = net = gross = 0
-    for index in of:
-        own_base = price.seller_base_minor[index]
-        base += own_base
+def _with_own_parts(cart: Cart, price: Price) -> Price:
+    """Set what the sellers ask: their lines as if the platform's own discounts and surcharges did not exist."""
+    net, gross = list(price.net_minor), list(price.gross_minor)
+    for index, own_base in enumerate(price.seller_base_minor):
         if own_base == price.base_minor[index]:
-            net += price.net_minor[index]
-            gross += price.gross_minor[index]
             continue
         line, rate = cart.lines[index], price.tax_rates[index]
         vat = vat_of(own_base, rate=rate, behavior=line.tax_behavior, rounding=cart.rounding)
         included = line.tax_behavior is TaxBehavior.INCLUSIVE
-        net += own_base - vat if included else own_base
-        gross += own_base if included else own_base + vat
-    return _OwnParts(base=base, net=net, gross=gross)
+        net[index] = own_base - vat if included else own_base
+        gross[index] = own_base if included else own_base + vat
+    return price._replace(seller_net_minor=tuple(net), seller_gross_minor=tuple(gross))
 
 
 def _plan_of(seller_id: str, *, of: list[int], cart: Cart, book: PriceBook) -> FeePlan:

@@ -11,6 +11,7 @@ from services.pricing.domain.breakdown import breakdown
 from services.pricing.domain.cart import Cart
 from services.pricing.domain.fees import platform_fee
 from services.pricing.domain.price import Price
+from services.pricing.domain.shares import line_shares
 from services.pricing.domain.tax import tax
 
 STAGES: tuple[Callable[[Cart, PriceBook, Price], Price], ...] = (
@@ -18,6 +19,7 @@ STAGES: tuple[Callable[[Cart, PriceBook, Price], Price], ...] = (
     adjustments,
     tax,
     platform_fee,
+    line_shares,
     breakdown,
 )
 

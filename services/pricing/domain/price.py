@@ -89,7 +89,8 @@ class SellerTotal(NamedTuple):
     platform_funded_minor: int
     """What the platform's discounts took off, less what its surcharges put on."""
     seller_share_minor: int
-    fee_plan: FeePlan
+    fee_plan: FeePlan | None
+    """None of the platform's own goods."""
     fee_basis_minor: int
     """What the fee is a percentage of."""
     fee_limited: bool
@@ -99,6 +100,20 @@ class SellerTotal(NamedTuple):
     def platform_share_minor(self) -> int:
         """What the platform keeps of the gross amount."""
         return self.gross_minor - self.seller_share_minor
+
+
+class LineShares(NamedTuple):
+    """Who gets what of one line: seller + fee + VAT on it + the platform's VAT + surcharges - discounts = gross."""
+
+    seller_minor: int
+    platform_fee_minor: int
+    """Without its VAT."""
+    fee_vat_minor: int
+    platform_vat_minor: int
+    discounts_funded_minor: int
+    """What the platform adds for its own discounts, less what its own surcharges put on the same line."""
+    surcharges_minor: int
+    """What the platform keeps of its own surcharges, less what it adds to the same line."""
 
 
 class Price(NamedTuple):
@@ -117,8 +132,14 @@ class Price(NamedTuple):
     net_minor: tuple[int, ...] = ()
     vat_minor: tuple[int, ...] = ()
     gross_minor: tuple[int, ...] = ()
+    seller_net_minor: tuple[int, ...] = ()
+    """As `seller_base_minor`, without VAT, per line."""
+    seller_gross_minor: tuple[int, ...] = ()
+    """As `seller_base_minor`, with VAT, per line."""
     sellers: tuple[SellerTotal, ...] = ()
     """By seller_id."""
+    shares: tuple[LineShares, ...] = ()
+    """Per line; over the lines of a seller they add up to its total."""
     rows: tuple[Row, ...] = ()
     contributions: tuple[tuple[Stage, int], ...] = ()
     """What each stage added to the total or, the fee, took from the sellers."""

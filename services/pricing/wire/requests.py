@@ -67,9 +67,13 @@ class QuoteOrder:
 
 
 def read_create_quote(
-    request: pricing_pb2.CreateQuoteRequest, *, currencies: Mapping[str, Currency], now: datetime
+    request: pricing_pb2.CreateQuoteRequest,
+    *,
+    currencies: Mapping[str, Currency],
+    now: datetime,
+    platform_id: str = "",
 ) -> QuoteOrder:
-    """Return what the request says; raise a `ServiceError` that names the first field at fault."""
+    """Return what a tenant, `platform_id`, asks for; raise a `ServiceError` that names the first field at fault."""
     request_id = None
     if request.request_id or not request.preview:
         request_id = fields.request_id(request.request_id)
@@ -81,6 +85,7 @@ def read_create_quote(
     cart = Cart(
         lines=lines,
         payer_id=request.payer_id,
+        platform_id=platform_id,
         as_of=now,
         fee_date=now.astimezone(ZoneInfo(TIME_ZONE_DEFAULT)).date(),
         coupon_codes=_read_coupon_codes(request),

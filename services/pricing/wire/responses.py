@@ -36,10 +36,18 @@ def write_quote(
     formats: Mapping[str, LocaleFormat],
 ) -> pricing_pb2.Quote:
     """Return the quote with its display strings in the locales of `formats`; without `expire_time` it is a preview."""
+    countries = {
+        seller.seller_id: seller.fee_plan.fee_vat.country
+        for seller in price.sellers
+        if seller.fee_plan is not None and seller.fee_plan.fee_vat is not None
+    }
     quote = pricing_pb2.Quote(
         quote_id=quote_id,
         currency_code=cart.currency_code,
-        lines=[_line(line, index=index, price=price) for index, line in enumerate(cart.lines)],
+        lines=[
+            _line(line, index=index, price=price, fee_vat_country=countries.get(line.seller_id, ""))
+            for index, line in enumerate(cart.lines)
+        ],
         rows=[_row(row, formats=formats) for row in price.rows],
         sellers=[_seller(seller) for seller in price.sellers],
         stages=[
@@ -65,8 +73,8 @@ def write_quote(
     return quote
 
 
-def _line(line: CartLine, *, index: int, price: Price) -> pricing_pb2.QuoteLine:
-    listed, base = price.list_minor[index], price.base_minor[index]
+def _line(line: CartLine, *, index: int, price: Price, fee_vat_country: str) -> pricing_pb2.QuoteLine:
+    listed, base, shares = price.list_minor[index], price.base_minor[index], price.shares[index]
     return pricing_pb2.QuoteLine(
         line_id=line.line_id,
         seller_id=line.seller_id,
@@ -80,6 +88,13 @@ def _line(line: CartLine, *, index: int, price: Price) -> pricing_pb2.QuoteLine:
         vat_minor=price.vat_minor[index],
         gross_minor=price.gross_minor[index],
         tax=_tax(line, rate=price.tax_rates[index]),
+        seller_share_minor=shares.seller_minor,
+        platform_fee_minor=shares.platform_fee_minor,
+        fee_vat_minor=shares.fee_vat_minor,
+        platform_vat_minor=shares.platform_vat_minor,
+        discounts_funded_minor=shares.discounts_funded_minor,
+        surcharges_minor=shares.surcharges_minor,
+        fee_vat_country=fee_vat_country if shares.fee_vat_minor else "",
     )
 
 
@@ -139,6 +154,7 @@ def _row(row: Row, *, formats: Mapping[str, LocaleFormat]) -> pricing_pb2.QuoteR
 
 
 def _seller(seller: SellerTotal) -> pricing_pb2.SellerTotal:
+    plan = seller.fee_plan
     return pricing_pb2.SellerTotal(
         seller_id=seller.seller_id,
         base_minor=seller.base_minor,
@@ -151,8 +167,8 @@ def _seller(seller: SellerTotal) -> pricing_pb2.SellerTotal:
         platform_funded_minor=seller.platform_funded_minor,
         seller_share_minor=seller.seller_share_minor,
         platform_share_minor=seller.platform_share_minor,
-        fee_plan_id=seller.fee_plan.fee_plan_id,
-        fee_plan_revision=seller.fee_plan.revision,
-        fee_basis=BASIS_NUMBERS[seller.fee_plan.basis],
+        fee_plan_id="" if plan is None else plan.fee_plan_id,
+        fee_plan_revision=0 if plan is None else plan.revision,
+        fee_basis=None if plan is None else BASIS_NUMBERS[plan.basis],
         fee_limited=seller.fee_limited,
     )
