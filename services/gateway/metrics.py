@@ -6,6 +6,7 @@ from typing import Final
 
 from services.gateway.deliveries import metrics as deliveries
 from services.gateway.disputes import metrics as disputes
+from services.gateway.ledger import metrics as ledger
 from services.gateway.stripe_api import metrics as stripe_api
 from services.gateway.webhooks import metrics as webhooks
 from services.runtime.observability.metrics import Meter, Metric, gauge
@@ -29,7 +30,7 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
-    *deliveries.METRICS, *disputes.METRICS,
+    *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS,
 )  # fmt: skip
 
 
@@ -40,6 +41,7 @@ class GatewayMetrics:
         self.stripe = stripe_api.StripeMetrics(meter)
         self.deliveries = deliveries.DeliveryMetrics(meter)
         self.disputes = disputes.DisputeMetrics(meter)
+        self.ledger = ledger.LedgerMetrics(meter)
         self.webhooks = webhooks.WebhookMetrics(meter)
         self._unknown = meter.gauge(PAYMENTS_UNKNOWN)
         self._unknown_oldest = meter.gauge(PAYMENTS_UNKNOWN_OLDEST)

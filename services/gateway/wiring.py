@@ -166,7 +166,7 @@ async def gateway_parts(
         await stack.enter_async_context(account.verifying(provider))
         show_pools(meter, held, EnginePool(engine))
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id], meter=meter)
-        store = Store(held, clock=clock, wake=work.wake)
+        store = Store(held, clock=clock, wake=work.wake, metrics=metrics.ledger)
         call_store = CallStore(held)
         payers = MethodStore(held, clock=clock)
         calls = Calls(

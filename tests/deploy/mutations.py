@@ -241,7 +241,7 @@ RULED: Final[dict[str, Change]] = {
         p("ServiceAccount", "status"), "metadata", "annotations", "argocd.argoproj.io/sync-wave"
     ),
     "a contraction by itself": lambda p: put(p("CronJob", "gateway-contract"), "spec", "suspend", to=False),
-    "a migration that contracts": lambda p: p.container("gateway-migrate-0002", "Job")["command"].append("--contract"),
+    "a migration that contracts": lambda p: p.container("gateway-migrate-0003", "Job")["command"].append("--contract"),
     "history that nobody maintains": lambda p: p.remove("CronJob", "status-maintain"),
     "a namespace that takes anything": lambda p: drop(
         p("Namespace", "batzen"), "metadata", "labels", "pod-security.kubernetes.io/enforce"

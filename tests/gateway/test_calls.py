@@ -734,7 +734,7 @@ async def test_a_call_that_was_withdrawn_is_taken_up_again_under_its_key_however
 @asynccontextmanager
 async def last_commits_lost(database: ServiceDatabase, payment_id: str) -> AsyncIterator[None]:
     """Put what the database holds of a payment back as it was before; as a standby does that had not got the last."""
-    tables = {"calls": "subject_id", "refunds": "payment_id", "intents": "payment_id", "payments": "payment_id"}
+    tables = {"calls": "subject_id"} | dict.fromkeys(("ledger_entries", "refunds", "intents", "payments"), "payment_id")
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
     kept = {
         table: await owner.fetch(f"SELECT t FROM {table} t WHERE {key} = $1", payment_id)

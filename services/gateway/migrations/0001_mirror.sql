@@ -21,6 +21,8 @@ CREATE TABLE payments (
     currency_code  text        NOT NULL,
     mirror_version bigint      NOT NULL DEFAULT 0,
     observation    jsonb       NOT NULL,
+    -- What the ledger has booked of it by what is mirrored (services/gateway/ledger/books.py).
+    books          jsonb       NOT NULL DEFAULT '{}',
     -- The lease under which Stripe is called and read for this payment.
     fence          bigint      NOT NULL DEFAULT 0,
     held_until     timestamptz NOT NULL DEFAULT '-infinity',

@@ -15,6 +15,7 @@ from services.gateway.checkout.domain import SessionFacts, with_session
 from services.gateway.disputes.domain import Dispute
 from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
 from services.gateway.intents.needs import with_needs
+from services.gateway.ledger.books import NOTHING, Books
 from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.refunds.domain import Refund, RefundFacts
 from services.gateway.settlement.domain import Movement
@@ -44,6 +45,8 @@ class MirroredPayment:
     """A call on an intent has no answer yet."""
     open_calls: list[tuple[str, uuid.UUID]]
     """Operation and request of the calls that were started and have no answer, the oldest first."""
+    books: Books = NOTHING
+    """What the ledger has booked of it; facts are booked with what is saved."""
     trace_context: str | None = None
     """Of the last call that was made on it."""
     saved_version: int = 0

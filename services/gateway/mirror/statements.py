@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.gateway.ledger.rows import inserting
 from services.runtime.work.statements import demand
 
-_PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.currency_code, p.observation, p.fence,
-    p.trace_context, mirror_of(p.tenant_id, p.payment_id) AS mirror"""
+_PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.currency_code, p.observation, p.books,
+    p.fence, p.trace_context, mirror_of(p.tenant_id, p.payment_id) AS mirror"""
 """`mirror_of` reads anew. A subquery here would read as of the statement's begin, and a statement that waited for the
 row of a payment would find the payment as it is now beside intents and refunds as they were."""
 
@@ -92,7 +93,7 @@ _MAY_NEED: Final = """NOT EXISTS (
         WHERE i.claims_method_id <> '' AND NOT may_need_method($1, i.claims_method_id))"""
 """Nothing is written of an attempt that begins to claim a kept method while that is being detached."""
 
-_MIRROR: Final = """
+_MIRROR: Final = f"""
 look AS (
     INSERT INTO looks (tenant_id, payment_id, due_time, trace_context)
     SELECT $1, $2, now() + $10::interval + $11::interval, held.trace_context FROM held WHERE $11::interval IS NOT NULL
@@ -153,25 +154,26 @@ gone_movement AS (
 gone_intent AS (
     DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($8::integer[])),
 gone_refund AS (
-    DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($9::text[]))"""
-"""What is written of a payment whose row `held` has found: $1 to $14 are the arguments of `store.mirror_arguments`."""
+    DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($9::text[])),
+booked AS ({inserting(tenant="$1", entries="$15::jsonb -> 'entries'", shift="$10::interval", when="held")})"""  # noqa: S608 our own column names
+"""What is written of a payment whose row `held` has found: $1 to $15 are the arguments of `store.mirror_arguments`."""
 
 SAVE: Final = f"""
 WITH held AS (
-    UPDATE payments SET observation = $4, mirror_version = $5,
-        held_until = CASE WHEN $21::boolean THEN '-infinity' ELSE held_until END,
-        fence = fence + $21::boolean::integer
+    UPDATE payments SET observation = $4, mirror_version = $5, books = coalesce($15::jsonb -> 'books', books),
+        held_until = CASE WHEN $22::boolean THEN '-infinity' ELSE held_until END,
+        fence = fence + $22::boolean::integer
     WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3 AND {_MAY_NEED}
     RETURNING trace_context),
 {_MIRROR},
 call AS (
-    UPDATE calls SET state = $16, params = $17, answer = $22, tries = $23,
-        due_time = now() + $10::interval + $20::interval, dead_time = NULL, generation = $18, key_time = $19
-    FROM held WHERE tenant_id = $1 AND call_id = $15),
+    UPDATE calls SET state = $17, params = $18, answer = $23, tries = $24,
+        due_time = now() + $10::interval + $21::interval, dead_time = NULL, generation = $19, key_time = $20
+    FROM held WHERE tenant_id = $1 AND call_id = $16),
 delivery AS (
     INSERT INTO deliveries (tenant_id, payment_id, wanted_version, observation, origin, record_time, due_time,
         trace_context)
-    SELECT $1, $2, $5, $4, $24, $25, now() + $10::interval, $26 FROM held WHERE $24::text IS NOT NULL
+    SELECT $1, $2, $5, $4, $25, $26, now() + $10::interval, $27 FROM held WHERE $25::text IS NOT NULL
     ON CONFLICT ON CONSTRAINT deliveries_pkey DO UPDATE SET
         wanted_version = excluded.wanted_version, observation = excluded.observation, origin = excluded.origin,
         record_time = CASE WHEN deliveries.delivered_version < deliveries.wanted_version
@@ -184,7 +186,7 @@ SELECT count(*) FROM held"""  # noqa: S608 our own column names
 _STARTED_CALL: Final = """
     INSERT INTO calls (tenant_id, call_id, operation, request_id, request_hash, subject_type, subject_id, params, state,
         generation, key_time, due_time, create_time, trace_context)
-    SELECT $1, $15, $21, $22, $23, 'payment', $2, $17, $16, $18, $19, now() + $10::interval + $20::interval, $24, $26"""
+    SELECT $1, $16, $22, $23, $24, 'payment', $2, $18, $17, $19, $20, now() + $10::interval + $21::interval, $25, $27"""
 
 START: Final = f"""
 WITH target AS (
@@ -194,9 +196,9 @@ WITH target AS (
 call AS (
     {_STARTED_CALL} FROM target ON CONFLICT ON CONSTRAINT calls_request DO NOTHING RETURNING 1),
 held AS (
-    UPDATE payments SET observation = $4, mirror_version = $5,
-        fence = greatest(fence + 1, {_NEXT_FENCE}), held_until = now() + $10::interval + $25::interval,
-        trace_context = coalesce($26, payments.trace_context)
+    UPDATE payments SET observation = $4, mirror_version = $5, books = coalesce($15::jsonb -> 'books', payments.books),
+        fence = greatest(fence + 1, {_NEXT_FENCE}), held_until = now() + $10::interval + $26::interval,
+        trace_context = coalesce($27, payments.trace_context)
     FROM call WHERE tenant_id = $1 AND payment_id = $2
     RETURNING fence, trace_context),
 {_MIRROR}
@@ -206,7 +208,7 @@ START_NEW: Final = f"""
 WITH held AS (
     INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, mirror_version, fence,
         held_until, create_time, trace_context)
-    SELECT $1, $2, $27, $28, $29, $4, $5, {_NEXT_FENCE}, now() + $10::interval + $25::interval, $24, $26
+    SELECT $1, $2, $28, $29, $30, $4, $5, {_NEXT_FENCE}, now() + $10::interval + $26::interval, $25, $27
     WHERE $3::bigint = 0
     ON CONFLICT ON CONSTRAINT payments_pkey DO NOTHING
     RETURNING fence, trace_context),

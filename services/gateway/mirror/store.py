@@ -21,6 +21,13 @@ from services.gateway.call_log.operation import Accepted
 from services.gateway.disputes.domain import Dispute
 from services.gateway.errors import IntentNotFound
 from services.gateway.intents.domain import Intent
+from services.gateway.ledger import books as ledger_books
+from services.gateway.ledger.balances import Known
+from services.gateway.ledger.books import Books
+from services.gateway.ledger.domain import Fact
+from services.gateway.ledger.metrics import UNCOUNTED, LedgerMetrics
+from services.gateway.ledger.posting import post
+from services.gateway.ledger.rows import rows
 from services.gateway.mirror import statements
 from services.gateway.mirror.observation import Observation, next_version
 from services.gateway.mirror.payment import NEW, MirroredPayment
@@ -42,11 +49,19 @@ OF_ATTEMPTS: Final = ("intent.", "setup.", "checkout.")
 class Store:
     """Reads and writes the tables. Raises `DependencyUnavailable` when the database is away."""
 
-    def __init__(self, connections: DirectConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
+    def __init__(
+        self,
+        connections: DirectConnections,
+        *,
+        clock: Clock,
+        wake: Callable[[WorkClass], None],
+        metrics: LedgerMetrics = UNCOUNTED,
+    ) -> None:
         """`wake` is called when a row of a class of work became due."""
         self._connections = connections
         self._clock = clock
         self._wake = wake
+        self._metrics = metrics
         self._recent = RecentPayments()
         self.leases: Leases[MirroredPayment] = Leases(self, key_of=lambda held: (held.tenant_id, held.payment_id))
 
@@ -147,10 +162,11 @@ class Store:
         when the payment is another's by now, and when it begins to claim a kept method that is being detached.
         """
         _stamp(payment, now)
+        books, facts = _posted(payment)
         call_arguments = call_rows.arguments(call, now=now)
         async with self._connections.statement(point) as connection:
             saved = await connection.fetchval(
-                statements.SAVE, *_mirror_arguments(payment, self._clock.shift), *call_arguments.started,
+                statements.SAVE, *_mirror_arguments(payment, self._clock.shift, books, facts), *call_arguments.started,
                 release, call_arguments.answer, call_arguments.tries, deliver, now,
                 call_context.origin(),
             )  # fmt: skip
@@ -159,7 +175,9 @@ class Store:
             raise LeaseLost
         if deliver is not None:
             self._wake(WorkClass.DELIVERIES)
+        payment.books = books
         payment.mark_saved()
+        self._metrics.booked(facts)
         if release and (call is None or call.state not in OPEN):
             self._recent.put(payment, fence=payment.fence + 1)
 
@@ -178,6 +196,7 @@ class Store:
         there yet; and unless the call's request is new.
         """
         _stamp(payment, now)
+        books, facts = _posted(payment)
         is_new = payment.fence == NEW
         identity = (payment.payer_id, payment.seller_id, payment.currency_code) if is_new else ()
         trace_context = call_context.origin()
@@ -185,7 +204,8 @@ class Store:
             try:
                 fence = await connection.fetchval(
                     statements.START_NEW if is_new else statements.START,
-                    *_mirror_arguments(payment, self._clock.shift), *call_rows.arguments(call, now=now).started,
+                    *_mirror_arguments(payment, self._clock.shift, books, facts),
+                    *call_rows.arguments(call, now=now).started,
                     call.operation, call.request_id, call.request_hash, call.create_time, LEASE, trace_context,
                     *identity,
                 )  # fmt: skip
@@ -196,7 +216,9 @@ class Store:
             return False
         payment.fence = fence
         payment.trace_context = trace_context or payment.trace_context
+        payment.books = books
         payment.mark_saved()
+        self._metrics.booked(facts)
         return True
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
@@ -222,8 +244,21 @@ def _stamp(payment: MirroredPayment, now: datetime) -> None:
             payment.refunds[refund.refund_id] = replace(refund, fail_time=now)
 
 
-def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[object, ...]:
-    """Return $1 to $14 of the statements that write a payment."""
+def _posted(payment: MirroredPayment) -> tuple[Books, tuple[Fact, ...]]:
+    """Return what is booked of what is about to be saved, and the facts that are booked for that."""
+    known = Known(
+        currency_code=payment.currency_code,
+        intents=payment.intents,
+        refunds=payment.refunds,
+        movements=payment.movements,
+    )
+    return post(payment.books, known, payment_id=payment.payment_id, counting=payment.observation.attempt)
+
+
+def _mirror_arguments(
+    payment: MirroredPayment, shift: timedelta, books: Books, facts: tuple[Fact, ...]
+) -> tuple[object, ...]:
+    """Return $1 to $15 of the statements that write a payment, and the facts that they book."""
     rest = next_look(payment.observation, payment.intents.values(), payment.refunds.values(), looks=0)
     intents = [
         {
@@ -265,6 +300,7 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta) -> tuple[objec
         [key for key, value in payment.written.items() if key not in payment.refunds and isinstance(value, Refund)],
         shift, rest, payment.is_changed, json.dumps(movements),
         [key for key, value in payment.written.items() if key not in payment.movements and isinstance(value, Movement)],
+        "{}" if books is payment.books else json.dumps({"books": ledger_books.to_json(books), "entries": rows(facts)}),
     )  # fmt: skip
 
 
@@ -305,6 +341,7 @@ def _payment(row: asyncpg.Record) -> MirroredPayment:
         seller_id=row["seller_id"],
         currency_code=row["currency_code"],
         observation=codec.from_json(Observation, json.loads(row["observation"])),
+        books=ledger_books.from_json(json.loads(row["books"])),
         fence=row["fence"],
         trace_context=row["trace_context"],
         intents={one.attempt: one for one in intents},

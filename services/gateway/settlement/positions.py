@@ -100,8 +100,21 @@ def split_of(intent: Intent) -> Split:
     return of_fee(intent.seller_id, amount_minor=intent.amount_minor, fee_minor=intent.application_fee_minor)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What one dispute took, or takes for now."""
+
+    standing: Standing
+    parts: tuple[LineAmount, ...]
+
+
 def lines_of(intent: Intent, refunds: Iterable[Refund]) -> tuple[LineStanding, ...]:
     """Return what became of each line of an attempt."""
+    return became_of(intent, refunds, [Taken(standing=one.standing_of_money, parts=one.parts) for one in intent.disputes])
+
+
+def became_of(intent: Intent, refunds: Iterable[Refund], disputes: Iterable[Taken]) -> tuple[LineStanding, ...]:
+    """Return what became of each line of an attempt, given what disputes took of it."""
     split = split_of(intent)
     captured = _captured(intent, split)
     found = {line.line_id: LineStanding(line=line, captured_minor=captured[line.line_id]) for line in split.lines}
@@ -110,8 +123,8 @@ def lines_of(intent: Intent, refunds: Iterable[Refund]) -> tuple[LineStanding, .
             for part in refund.parts:
                 if part.line_id in found:
                     found[part.line_id] = _refunded(found[part.line_id], refund.bearer, part.amount_minor)
-    for dispute in intent.disputes:
-        contested = _CONTESTED.get((dispute.standing_of_money, intent.settlement.dispute_recovery))
+    for dispute in disputes:
+        contested = _CONTESTED.get((dispute.standing, intent.settlement.dispute_recovery))
         for part in dispute.parts if contested is not None else ():
             if part.line_id in found and contested is not None:
                 found[part.line_id] = contested(found[part.line_id], part.amount_minor)

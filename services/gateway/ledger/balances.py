@@ -1,0 +1,179 @@
+"""What the accounts are to show of one payment, given what is known of its money. Pure.
+
+Nothing here depends on the order in which things happened. What falls to whom of each line is said by
+`services/shared/split.py` and `settlement/positions.py`, by which the settlement goes, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from services.gateway.disputes.domain import Standing
+from services.gateway.intents.domain import Intent
+from services.gateway.ledger.books import Mark
+from services.gateway.ledger.domain import Account, Entry, Place
+from services.gateway.refunds.domain import Refund, RefundState
+from services.gateway.settlement.domain import TO_SELLER, Movement
+from services.gateway.settlement.positions import LineStanding, Taken, became_of, split_of
+from services.shared.split import Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What of a payment does not change once it is there: how it is split, and what each mark is of."""
+
+    currency_code: str
+    intents: Mapping[int, Intent]
+    refunds: Mapping[str, Refund]
+    movements: Mapping[str, Movement]
+
+
+class Sums:
+    """Amounts by place, and the VAT in what sellers sold."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._amounts: dict[Place, int] = {}
+        self._sale_vat: dict[Place, int] = {}
+        for one in entries:
+            self.add(one.place, one.amount_minor, sale_vat_minor=one.sale_vat_minor)
+
+    def add(self, place: Place, amount_minor: int, *, sale_vat_minor: int = 0) -> None:
+        """Add an amount."""
+        self._amounts[place] = self._amounts.get(place, 0) + amount_minor
+        self._sale_vat[place] = self._sale_vat.get(place, 0) + sale_vat_minor
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return what there is, in the order in which it came in."""
+        return tuple(
+            Entry(place=place, amount_minor=minor, sale_vat_minor=self._sale_vat[place])
+            for place, minor in self._amounts.items()
+            if minor or self._sale_vat[place]
+        )
+
+    def less(self, other: Sums) -> Sums:
+        """Return what these have more than others."""
+        rest = Sums(self.entries())
+        for one in other.entries():
+            rest.add(one.place, -one.amount_minor, sale_vat_minor=-one.sale_vat_minor)
+        return rest
+
+
+def balances(known: Known, marks: Mapping[str, Mark]) -> Sums:
+    """Return what the accounts are to show while each thing is as its mark says."""
+    books = _Payment(known, marks)
+    for attempt, intent in known.intents.items():
+        books.attempt(attempt, intent)
+    for movement in known.movements.values():
+        if movement.movement_id in marks and marks[movement.movement_id].minor:
+            books.moved(movement)
+    return books.sums
+
+
+class _Payment:
+    """Adds up one payment."""
+
+    def __init__(self, known: Known, marks: Mapping[str, Mark]) -> None:
+        self._known = known
+        self._marks = marks
+        self.sums = Sums()
+
+    def attempt(self, attempt: int, intent: Intent) -> None:
+        """Add what one attempt took, and what of that went back or is contested."""
+        mark = self._marks.get(f"charge:{attempt}", Mark(of=""))
+        taken = replace(intent, captured_minor=mark.minor, captured_parts=mark.parts)
+        refunds = [replace(one, state=RefundState.SUCCEEDED) for one in self._booked_refunds(attempt)]
+        disputes = [self._marks[one.dispute_id] for one in intent.disputes if one.dispute_id in self._marks]
+        refunded = sum(one.amount_minor for one in refunds)
+        lost = sum(one.minor for one in disputes if one.is_lost)
+        withheld = sum(one.minor for one in disputes) - lost
+        if not (mark.minor or refunded or lost or withheld):
+            return
+        self._add(Account.STRIPE_CLEARING, mark.minor - refunded - withheld - lost)
+        lines = () if mark.is_surplus else self._lines(taken, refunds, disputes)
+        split = split_of(taken)
+        for line in lines:
+            self._line(split, line, lines)
+        self._add(Account.DISPUTE_WITHHELD, withheld)
+        # What is of no line: taken beyond what is charged, given back of that, and then at the platform's cost.
+        surplus = mark.minor - sum(one.captured_minor for one in lines)
+        refunded -= sum(one.shared_minor + one.by_seller_minor + one.by_platform_minor for one in lines)
+        lost -= sum(one.lost_minor + one.lost_by_platform_minor for one in lines)
+        of_surplus = min(surplus, refunded)
+        lost_of_surplus = min(surplus - of_surplus, lost)
+        self._add(Account.PAYER_SURPLUS, of_surplus + lost_of_surplus - surplus)
+        self._add(Account.REFUND_BORNE, refunded - of_surplus)
+        self._add(Account.DISPUTE_LOSS, lost - lost_of_surplus)
+
+    def moved(self, movement: Movement) -> None:
+        """Add what moved between the platform and a seller."""
+        sign = 1 if movement.kind in TO_SELLER else -1
+        at_charge, at_stripe = sign * movement.charge_minor, sign * movement.amount_minor
+        currency_code = movement.currency_code
+        self._add(Account.SELLER, at_charge, seller_id=movement.seller_id)
+        self._add(Account.STRIPE_CLEARING, -at_stripe, currency_code=currency_code)
+        if currency_code != self._known.currency_code:
+            self._add(Account.CONVERSION, -at_charge)
+            self._add(Account.CONVERSION, at_stripe, currency_code=currency_code)
+        else:
+            self._add(Account.UNCLASSIFIED, at_stripe - at_charge)
+
+    def _lines(self, taken: Intent, refunds: Iterable[Refund], disputes: Iterable[Mark]) -> tuple[LineStanding, ...]:
+        standing = {True: Standing.LOST, False: Standing.OPEN}
+        contested = [Taken(standing=standing[one.is_lost], parts=one.parts) for one in disputes if one.minor]
+        return became_of(taken, refunds, contested)
+
+    def _line(self, split: Split, line: LineStanding, lines: Sequence[LineStanding]) -> None:
+        """Add what of one line falls to whom."""
+        part = line.line
+        shares = split.shares(part, {one.line.line_id: one.standing_minor for one in lines})
+        seller_id = part.seller_id
+        if part.is_platform:
+            self._add(Account.PLATFORM_SALES, line.by_seller_minor - shares.seller_minor, seller_id=seller_id)
+        else:
+            to_have = split.seller_minor(part, {one.line.line_id: one.released_minor for one in lines})
+            sold = line.standing_minor - line.by_seller_minor
+            vat = _in_proportion(part.vat_minor - part.platform_vat_minor, sold, part.gross_minor)
+            self._add(Account.SELLER, line.by_seller_minor - to_have, seller_id=seller_id, sale_vat_minor=vat)
+            self._add(Account.SELLER_HELD, to_have - shares.seller_minor, seller_id=seller_id)
+        self._add(Account.PLATFORM_FEE, -shares.platform_fee_minor, seller_id=seller_id)
+        self._add_vat(-shares.fee_vat_minor, part.fee_vat_country, seller_id=seller_id)
+        self._add_vat(-shares.platform_vat_minor, part.vat_country, seller_id=seller_id)
+        self._add(Account.DISCOUNTS_FUNDED, shares.discounts_funded_minor, seller_id=seller_id)
+        self._add(Account.SURCHARGES, -shares.surcharges_minor, seller_id=seller_id)
+        self._add(Account.ROUNDING, -shares.rounding_minor, seller_id=seller_id)
+        self._add(Account.REFUND_BORNE, line.by_platform_minor, seller_id=seller_id)
+        self._add(Account.DISPUTE_LOSS, line.lost_by_platform_minor, seller_id=seller_id)
+
+    def _booked_refunds(self, attempt: int) -> Iterable[Refund]:
+        for one in self._known.refunds.values():
+            if one.attempt == attempt and one.refund_id in self._marks and self._marks[one.refund_id].minor:
+                yield one
+
+    def _add_vat(self, amount_minor: int, country: str, *, seller_id: str) -> None:
+        if amount_minor:
+            currency_code = self._known.currency_code
+            place = Place(
+                account=Account.VAT_PAYABLE, currency_code=currency_code, seller_id=seller_id, country=country
+            )
+            self.sums.add(place, amount_minor)
+
+    def _add(
+        self,
+        account: Account,
+        amount_minor: int,
+        *,
+        currency_code: str = "",
+        seller_id: str = "",
+        sale_vat_minor: int = 0,
+    ) -> None:
+        if amount_minor or sale_vat_minor:
+            place = Place(
+                account=account, currency_code=currency_code or self._known.currency_code, seller_id=seller_id
+            )
+            self.sums.add(place, amount_minor, sale_vat_minor=sale_vat_minor)
+
+
+def _in_proportion(minor: int, stands: int, whole: int) -> int:
+    """Return so much of an amount as stands, rounded half up."""
+    return (2 * minor * stands + whole) // (2 * whole) if whole else 0
