@@ -46,6 +46,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "refunds": "payment_id",
         "disputes": "payment_id",
         "movements": "payment_id",
+        "ledger_entries": "payment_id",
         "deliveries": "payment_id",
         "looks": "payment_id",
         "calls": "subject_id",
@@ -76,6 +77,7 @@ KEYS: Final[Mapping[str, str]] = {
     "movements_movement_id": "a claim table keyed by the movement's id, which commits before the movement",
     "movements_stripe_id": "as `refunds_stripe_refund_id`; the transfer's metadata says the payment, too",
     "disputes_dispute_id": "a claim table keyed by Stripe's id says the payment; so does the dispute's charge",
+    "ledger_entries_pkey": "the payment joins the key: a fact is of one payment, or of none and then of one server",
     "customers_customer_id": "a claim table keyed by Stripe's id says the payer; the customer's metadata says it, too",
     "payment_methods_pkey": "a claim table keyed by Stripe's id says the payer; so does the method's customer",
     "setup_intents_pkey": "a claim table keyed by Stripe's id says the payer; the intent's metadata says it, too",
@@ -150,6 +152,9 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.dead_letters.listing._PAYLOADS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.dead_letters.listing._SUBJECTS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.stripe_api.platform_account._WITHOUT_ANSWER": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.ledger.entry_rows.APPEND": Exempt(
+        Spread.MANY, "the facts of no payment lie together; others are split by server"
+    ),
     "gateway.retention.CALLS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.DELIVERIES": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.EVENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
@@ -182,6 +187,7 @@ BUILT: Final[Mapping[str, str]] = {
     "status.storage.retention": "partitions of months, by the owner's role on each server",
     "gateway.dead_letters.replays": "names the row",
     "gateway.sellers.store": "names the seller",
+    "gateway.ledger.entry_rows": "is part of the statement on the payment whose facts it books",
 }
 """Modules that put statements together as they run, which no constant shows."""
 
@@ -191,6 +197,7 @@ FUNCTIONS: Final[Mapping[str, str]] = {
     "methods_of": "is given the payer, and would be called where that lies",
     "may_need_method": "is given the method: the claim table keyed by it would hold the lock and the payments",
     "payments_needing": "as may_need_method",
+    "ledger_fact_is_balanced": "is of one fact, whose entries lie together",
     "claim_bookings": "is given the bookings of one server, and would be called on each that has some of a payment's",
 }
 """Functions in the database that read tables; a plan does not show what they read."""

@@ -68,6 +68,14 @@ async def test_a_call_at_stripe_is_counted_with_what_came_back_and_how_long_it_t
     assert now["batzen_stripe_breaker_open"] == 0
 
 
+async def test_a_fact_that_was_booked_is_counted(place: Place) -> None:
+    before = await figures(place)
+    await place.payments.paid()
+    now = await figures(place)
+    facts = "batzen_ledger_facts_total"
+    assert now.of(facts, kind="captured") - before.of(facts, kind="captured") == 1
+
+
 async def test_a_webhook_is_counted_by_type_and_by_what_became_of_it(place: Place) -> None:
     before = await figures(place)
     payment_id = await place.payments.created()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from services.gateway.disputes.domain import TAKEN, Dispute, Standing
+from services.gateway.disputes.domain import Dispute, Standing
 from services.gateway.intents.domain import Intent
 from services.gateway.ledger.balances import Known, Sums, balances
 from services.gateway.ledger.books import Books, Mark
@@ -111,8 +111,7 @@ def _charge(books: Books, intent: Intent, counting: int) -> Iterator[_Step]:
 def _dispute(books: Books, dispute: Dispute) -> Iterator[_Step]:
     """Take a dispute from where it was to where it is by way of being open: each of its facts comes, late or not."""
     before = _booked(books, dispute.dispute_id)
-    minor = dispute.amount_minor if dispute.standing in TAKEN else 0
-    is_lost = dispute.standing is Standing.LOST
+    minor, is_lost = dispute.withdrawn_minor, dispute.standing_of_money is Standing.LOST
     now = Mark(of=before.of, minor=minor, is_lost=is_lost, parts=dispute.parts if minor else ())
     if now == before:
         return
@@ -121,7 +120,8 @@ def _dispute(books: Books, dispute: Dispute) -> Iterator[_Step]:
     if (now.minor, now.parts) != (before.minor, before.parts):
         label = "withdrawn" if now.minor > before.minor else "reinstated"
         mark = replace(now, is_lost=before.is_lost and is_lost)
-        yield _Step(mark=mark, label=label, stripe_id=dispute.dispute_id)
+        moved_time = max((one.create_time for one in dispute.withdrawals), default=None)
+        yield _Step(mark=mark, label=label, stripe_id=dispute.dispute_id, value_time=moved_time)
     if is_lost and not before.is_lost:
         yield _Step(mark=now, label="lost", stripe_id=dispute.dispute_id)
 

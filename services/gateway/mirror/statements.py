@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.gateway.ledger.rows import inserting
+from services.gateway.ledger.entry_rows import inserting
 from services.runtime.work.statements import demand
 
 _PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.currency_code, p.observation, p.books,

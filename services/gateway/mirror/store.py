@@ -25,9 +25,9 @@ from services.gateway.ledger import books as ledger_books
 from services.gateway.ledger.balances import Known
 from services.gateway.ledger.books import Books
 from services.gateway.ledger.domain import Fact
+from services.gateway.ledger.entry_rows import rows
 from services.gateway.ledger.metrics import UNCOUNTED, LedgerMetrics
 from services.gateway.ledger.posting import post
-from services.gateway.ledger.rows import rows
 from services.gateway.mirror import statements
 from services.gateway.mirror.observation import Observation, next_version
 from services.gateway.mirror.payment import NEW, MirroredPayment

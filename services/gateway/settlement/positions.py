@@ -110,7 +110,9 @@ class Taken:
 
 def lines_of(intent: Intent, refunds: Iterable[Refund]) -> tuple[LineStanding, ...]:
     """Return what became of each line of an attempt."""
-    return became_of(intent, refunds, [Taken(standing=one.standing_of_money, parts=one.parts) for one in intent.disputes])
+    return became_of(
+        intent, refunds, [Taken(standing=one.standing_of_money, parts=one.parts) for one in intent.disputes]
+    )
 
 
 def became_of(intent: Intent, refunds: Iterable[Refund], disputes: Iterable[Taken]) -> tuple[LineStanding, ...]:
