@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from local.environments import SERVICES, Stripe
+from local.environments import SERVICES, Stripe, subscriptions
 from local.files import write_private
 from local.issuer import Issuer
 from local.processes import ROOT
-from services.gateway.webhooks.events import subscribed_types
 
 GENERATED: Final = ROOT / "deploy" / "kubernetes" / "overlays" / "local" / "generated"
 DATABASE_HOST: Final = "postgres"
@@ -48,8 +47,8 @@ def generate(directory: Path, *, database_host: str = DATABASE_HOST) -> None:
     stripe = Stripe.stand_in()
     _write(directory / "stripe" / "api-key", stripe.api_key)
     _write(directory / "stripe" / "webhook-secrets", stripe.webhook_secrets)
-    _write(directory / "stripe" / "connect-webhook-secrets", Stripe.stand_in().webhook_secrets)
-    _write(directory / "sandbox.env", f"BATZEN_SANDBOX_WEBHOOK_EVENTS={','.join(subscribed_types())}\n")
+    _write(directory / "stripe" / "connect-webhook-secrets", stripe.connect_webhook_secrets)
+    _write(directory / "sandbox.env", "".join(f"{name}={value}\n" for name, value in subscriptions().items()))
 
     issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
     issuer.write_service_tokens(directory / "tokens", services=CALLERS)

@@ -45,6 +45,8 @@ class Stripe:
     api_key: str = field(repr=False)
     webhook_secrets: str = field(repr=False)
     """Comma separated."""
+    connect_webhook_secrets: str = field(repr=False)
+    """The same of the endpoint for sellers' accounts."""
     is_stand_in: bool
 
     @classmethod
@@ -55,13 +57,22 @@ class Stripe:
             return cls.stand_in()
         if not key.startswith(TEST_KEYS):
             raise StripeKeyRefused
-        given = environ.get("BATZEN_STRIPE_WEBHOOK_SECRETS", "").strip()
-        return cls(api_key=key, webhook_secrets=given or _webhook_secret(), is_stand_in=False)
+        return cls(
+            api_key=key,
+            webhook_secrets=_given_secrets(environ, "BATZEN_STRIPE_WEBHOOK_SECRETS"),
+            connect_webhook_secrets=_given_secrets(environ, "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS"),
+            is_stand_in=False,
+        )
 
     @classmethod
     def stand_in(cls) -> Self:
         """Make keys for one run of the stand-in; nothing has a secret that others could know."""
-        return cls(api_key=f"sk_test_{secrets.token_hex(16)}", webhook_secrets=_webhook_secret(), is_stand_in=True)
+        return cls(
+            api_key=f"sk_test_{secrets.token_hex(16)}",
+            webhook_secrets=_webhook_secret(),
+            connect_webhook_secrets=_webhook_secret(),
+            is_stand_in=True,
+        )
 
 
 def addresses(ports: Mapping[str, int]) -> Addresses:
@@ -98,6 +109,7 @@ def service_environment(
         environment |= {
             "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",
             "BATZEN_STRIPE_WEBHOOK_SECRETS": stripe.webhook_secrets,
+            "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS": stripe.connect_webhook_secrets,
             "STRIPE_API_KEY": stripe.api_key,
         }
         if stripe.is_stand_in:
@@ -123,7 +135,17 @@ def sandbox_environment(
         "BATZEN_SANDBOX_LISTEN": f"{HOST}:{ports['sandbox']}",
         "BATZEN_SANDBOX_WEBHOOK_URL": webhook_url(ports),
         "BATZEN_SANDBOX_WEBHOOK_SECRET": stripe.webhook_secrets,
+        "BATZEN_SANDBOX_CONNECT_WEBHOOK_URL": f"{webhook_url(ports)}/connect",
+        "BATZEN_SANDBOX_CONNECT_WEBHOOK_SECRET": stripe.connect_webhook_secrets,
+        **subscriptions(),
+    }
+
+
+def subscriptions() -> dict[str, str]:
+    """Return what the stand-in's webhook endpoints are subscribed to, as settings of it."""
+    return {
         "BATZEN_SANDBOX_WEBHOOK_EVENTS": ",".join(subscribed_types()),
+        "BATZEN_SANDBOX_CONNECT_WEBHOOK_EVENTS": ",".join(subscribed_types(of_accounts=True)),
     }
 
 
@@ -137,6 +159,10 @@ def webhook_url(ports: Mapping[str, int]) -> str:
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith(OURS)}
+
+
+def _given_secrets(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip() or _webhook_secret()
 
 
 def _webhook_secret() -> str:
