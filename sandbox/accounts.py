@@ -5,6 +5,7 @@ What is wanted of a seller is a control (`require`); the page of an onboarding l
 
 from typing import Any
 
+from sandbox import descriptors
 from sandbox.answers import page
 from sandbox.customers import check_email
 from sandbox.errors import ApiError
@@ -37,6 +38,7 @@ def retrieve_own(world: World, _params: dict[str, Any]) -> Object:
     """Return the account that the key is of; nobody has to make it."""
     own = _account(world, world.account_id, {"type": "standard"})
     own["controller"] = {"type": "account"}
+    own["settings"]["card_payments"]["statement_descriptor_prefix"] = descriptors.PREFIX
     return own
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sandbox import banks, settlement
+from sandbox import banks, descriptors, settlement
 from sandbox.answers import page
 from sandbox.cards import Card
 from sandbox.declines import Decline
@@ -41,7 +41,7 @@ def attempt(
         "application_fee_amount": intent["application_fee_amount"],
         "balance_transaction": None,
         "billing_details": method["billing_details"],
-        "calculated_statement_descriptor": "BATZEN SANDBOX",
+        "calculated_statement_descriptor": descriptors.shown(intent["statement_descriptor_suffix"]),
         "captured": captured,
         "created": world.clock.seconds(),
         "currency": intent["currency"],

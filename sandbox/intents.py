@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sandbox import accounts, banks, challenge, currencies, exchange_rates, lifecycle, methods
+from sandbox import accounts, banks, challenge, currencies, descriptors, exchange_rates, lifecycle, methods
 from sandbox.answers import page
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
@@ -26,6 +26,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     if "customer" in params:
         world.referred("customer", params["customer"], param="customer")
     check_split(world, params, amount=params["amount"])
+    descriptors.check(params)
     automatic = automatic_methods(params)
     if confirm:
         challenge.check_return_url(automatic, params)

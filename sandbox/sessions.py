@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox import checkout, currencies, customers, intents, session_lines, setups
+from sandbox import checkout, currencies, customers, descriptors, intents, session_lines, setups
 from sandbox.answers import page
 from sandbox.errors import ApiError, not_modelled
 from sandbox.world import Object, World, merge_metadata
@@ -158,6 +158,7 @@ def _intent_data(world: World, params: dict[str, Any], *, amount: int) -> Object
     """Return what the session's intent will be made of; refuses now what would be refused then."""
     data: Object = dict(params.get(_OF_PAYMENT, {}))
     intents.check_split(world, data, amount=amount)
+    descriptors.check(data, within=_OF_PAYMENT)
     data["metadata"] = merge_metadata({}, data.get("metadata", {}))
     return data | {name: params[name] for name in _TAKEN_OVER if name in params}
 

@@ -570,7 +570,7 @@ async def test_a_page_needs_a_seller_who_can_be_paid(pages: Pages, payments: Pay
     assert unknown == (StatusCode.NOT_FOUND, "SELLER_NOT_FOUND")
     assert (unpayable[:2], unpayable[3]) == (
         (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE"),
-        {"missing": "transfers"},
+        {"missing": "transfers", "seller_id": closed},
     )
 
 

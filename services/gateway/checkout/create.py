@@ -17,6 +17,7 @@ from services.gateway.intents.create import (
     DESTINATION,
     MULTICAPTURE,
     NOT_PAYABLE,
+    OPTIONAL,
     AmendableIntent,
     CreateIntentParams,
     begin_attempt,
@@ -28,7 +29,7 @@ from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.metadata import CALL_ID
-from services.gateway.stripe_api.objects import metadata, text
+from services.gateway.stripe_api.objects import metadata, part, text
 from services.gateway.stripe_api.outcomes import MISSING
 from services.gateway.stripe_api.session_objects import session_facts
 from services.shared.codec import Json
@@ -203,9 +204,8 @@ def _amendable(refusal: StripeRefused, asked: CreateSessionParams) -> AmendableI
     intent_data = mode_of(setup_only=asked.setup_only, capture_manually=asked.capture_manually).intent_data
     is_of_account = DESTINATION in param or code in NOT_PAYABLE
     is_of_customer = param == "customer" and code == MISSING
-    is_of_detail = bool(asked.description) and param == f"{intent_data}[description]"
-    if is_of_account or is_of_customer or is_of_detail:
-        return AmendableIntent(
-            refusal, customer_id=asked.customer_id, is_of_account=is_of_account, is_of_detail=is_of_detail
-        )
+    sent = part(asked.body or {}, intent_data)
+    detail = next((one for one in OPTIONAL if one in sent and param == f"{intent_data}[{one}]"), "")
+    if is_of_account or is_of_customer or detail:
+        return AmendableIntent(refusal, customer_id=asked.customer_id, is_of_account=is_of_account, detail=detail)
     return None

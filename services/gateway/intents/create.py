@@ -27,8 +27,9 @@ from services.shared.states import AttemptKind, IntentState
 DESTINATION: Final = "transfer_data"
 NOT_PAYABLE: Final = frozenset({"account_invalid", "insufficient_capabilities_for_transfer"})
 """Codes of refusals that are about the seller's account, whatever parameter they name."""
-OPTIONAL: Final = frozenset({"description"})
-"""Parameters of an intent without which it takes the same money."""
+SUFFIX: Final = "statement_descriptor_suffix"
+OPTIONAL: Final = ("description", SUFFIX)
+"""Parameters of an intent without which it takes the same money, named as ours are."""
 MULTICAPTURE: Final = {"card": {"request_multicapture": "if_available"}}
 """Asked for with every hold. Whether it was given stands on the charge."""
 
@@ -45,6 +46,8 @@ class CreateIntentParams(Params):
     account_id: str
     description: str
     capture_manually: bool
+    statement_descriptor_suffix: str = ""
+    """What statements show behind the platform's prefix; of a charge for one seller alone."""
     setup_only: bool = False
     keep_method: bool = False
     consent_actor_id: str = ""
@@ -62,15 +65,15 @@ class AmendableIntent(Amendable):
     """Stripe refused a part of this that can be amended; send the same call again, which Stripe will see as another."""
 
     def __init__(
-        self, refusal: StripeRefused, *, customer_id: str, is_of_account: bool = False, is_of_detail: bool = False
+        self, refusal: StripeRefused, *, customer_id: str, is_of_account: bool = False, detail: str = ""
     ) -> None:
         super().__init__(refusal)
         self.customer_id = customer_id
         """Of the call that was refused."""
         self.is_of_account = is_of_account
         """It is the seller's account that is refused."""
-        self.is_of_detail = is_of_detail
-        """It is the description that is refused."""
+        self.detail = detail
+        """Which of `OPTIONAL` is refused; empty if it is none of them."""
 
 
 class CreateIntent(Operation[CreateIntentParams, MirroredPayment]):
@@ -170,7 +173,8 @@ def our_metadata(payment_id: str, attempt: int, call_id: uuid.UUID) -> dict[str,
 def recipient(asked: CreateIntentParams, payment_id: str) -> dict[str, object]:
     """Return to whom the charge goes: to its one seller, or to the platform, whose transfers are of the same group."""
     if asked.account_id:
-        return {DESTINATION: {"destination": asked.account_id}}
+        shown = {SUFFIX: asked.statement_descriptor_suffix} if asked.statement_descriptor_suffix else {}
+        return {DESTINATION: {"destination": asked.account_id}, **shown}
     return {"transfer_group": payment_id}
 
 
@@ -222,9 +226,7 @@ def _amendable(refusal: StripeRefused, asked: CreateIntentParams) -> AmendableIn
     code, param = refusal.metadata.get("code", ""), refusal.metadata.get("param", "")
     is_of_account = param.startswith(DESTINATION) or code in NOT_PAYABLE
     is_of_customer = param == "customer" and code == MISSING
-    is_of_detail = param in OPTIONAL and param in (asked.body or {})
-    if is_of_account or is_of_customer or is_of_detail:
-        return AmendableIntent(
-            refusal, customer_id=asked.customer_id, is_of_account=is_of_account, is_of_detail=is_of_detail
-        )
+    detail = param if param in OPTIONAL and param in (asked.body or {}) else ""
+    if is_of_account or is_of_customer or detail:
+        return AmendableIntent(refusal, customer_id=asked.customer_id, is_of_account=is_of_account, detail=detail)
     return None

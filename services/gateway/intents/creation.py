@@ -21,15 +21,16 @@ from services.gateway.call_log.operation import CallResult, Operation
 from services.gateway.call_log.store import CallStore
 from services.gateway.customers.operations import Customers
 from services.gateway.errors import SellerNotFound, SellerNotPayable, StripeKeySpent
-from services.gateway.intents.create import AmendableIntent, CreateIntent, CreateIntentParams
+from services.gateway.intents.create import SUFFIX, AmendableIntent, CreateIntent, CreateIntentParams
 from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.sellers.domain import SellerAccount
 from services.gateway.sellers.operations import Sellers
 from services.gateway.settlement.domain import SettlementTerms
 from services.shared import codec
 from services.shared.split import Split
 
-TRIES_MAX: Final = 4
-"""Of one request: the customer, the description, the account, and once more for what happened meanwhile."""
+TRIES_MAX: Final = 5
+"""Of one request: the customer, the description, the suffix, the account, and once more for what happened meanwhile."""
 
 C = TypeVar("C", bound=CreateIntentParams)
 
@@ -129,7 +130,7 @@ class Creation:
     ) -> C:
         """Return what the call is made of, with a payment that is known."""
         try:
-            account_id = await self._destination(asked)
+            account = await self._destination(asked)
         except (SellerNotFound, SellerNotPayable):
             known = await self._call_store.call(asked.tenant_id, kind.name, asked.request_id)
             if known is None or known.state is CallState.DISCARDED:  # nothing came of it
@@ -146,7 +147,8 @@ class Creation:
                 currency_code=asked.currency_code,
                 application_fee_minor=asked.application_fee_minor,
                 customer_id=customer_id,
-                account_id=account_id,
+                account_id="" if account is None else account.stripe_account_id,
+                statement_descriptor_suffix="" if account is None else account.statement_descriptor_suffix,
                 description=asked.description,
                 capture_manually=asked.capture_manually,
                 setup_only=asked.setup_only,
@@ -160,16 +162,16 @@ class Creation:
             )
         )
 
-    async def _destination(self, asked: IntentRequest) -> str:
-        """Return the account that Stripe transfers to with the charge; empty where each seller gets its own transfer.
+    async def _destination(self, asked: IntentRequest) -> SellerAccount | None:
+        """Return the account that Stripe transfers to with the charge; None where each seller gets its own transfer.
 
         Raises SellerNotFound or SellerNotPayable for any seller of the charge.
         """
         if asked.seller_id:
-            return (await self._sellers.payable(asked.tenant_id, asked.seller_id)).stripe_account_id
+            return await self._sellers.payable(asked.tenant_id, asked.seller_id)
         for seller_id in asked.split.seller_ids if asked.split is not None else ():
             await self._sellers.payable(asked.tenant_id, seller_id)
-        return ""
+        return None
 
     async def _amended(self, asked: IntentRequest, params: C, refused: AmendableIntent) -> C:
         """Put right what Stripe refused, and return what is asked for instead. Raises SellerNotPayable."""
@@ -182,7 +184,9 @@ class Creation:
         if refused.is_of_account:
             account = await self._sellers.payable_now(asked.tenant_id, asked.seller_id)
             return replace(params, account_id=account.stripe_account_id)
-        if refused.is_of_detail:
+        if refused.detail == SUFFIX:
+            return replace(params, statement_descriptor_suffix="")
+        if refused.detail:
             return replace(params, description="")
         # What was refused need not be what we asked for: the call may have been another copy's of this request.
         await self._customers.forget(asked.tenant_id, asked.payer_id, refused.customer_id)

@@ -1,0 +1,86 @@
+"""What statements show of a payment that is one seller's alone, and that no payment fails by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+
+from batzen.gateway.v1 import sellers_pb2
+from sandbox.control import SandboxControl
+from sandbox.faults import Kind
+from services.errors import FieldInvalid
+from services.gateway.sellers.domain import statement_descriptor_suffix
+from tests.gateway.pages import Pages
+from tests.gateway.samples import CREATE, Payments, new_id, refused
+from tests.gateway.stubs import GatewayStubs
+
+FIELD = "statement_descriptor_suffix"
+
+
+@pytest.mark.parametrize("value", ["", "A", "YOGA ANNA", "Room 7-B.", "a" * 10])
+def test_what_stripe_takes_behind_any_prefix_is_taken(value: str) -> None:
+    assert statement_descriptor_suffix(value, field=FIELD) == value
+
+
+@pytest.mark.parametrize("value", ["a" * 11, "1234", "a*b", "a<b", 'a"b', "a'b", "a\\b", "Zürich", " a", "a ", "a\nb"])
+def test_what_stripe_may_refuse_is_refused_first(value: str) -> None:
+    with pytest.raises(FieldInvalid):
+        statement_descriptor_suffix(value, field=FIELD)
+
+
+async def put(gateway: GatewayStubs, payments: Payments, **fields: Any) -> sellers_pb2.SellerAccount:
+    return (await gateway.PutSellerAccount(payments.put_seller_request(**fields))).account
+
+
+async def test_a_suffix_is_kept_until_another_is_put_and_no_late_repeat_takes_it_back(
+    gateway: GatewayStubs, payments: Payments
+) -> None:
+    first = payments.put_seller_request(statement_descriptor_suffix="ANNA")
+    assert (await gateway.PutSellerAccount(first)).account.statement_descriptor_suffix == "ANNA"
+    seller = {"seller_id": first.seller_id}
+
+    assert (await put(gateway, payments, **seller)).statement_descriptor_suffix == "ANNA"
+    assert (
+        await put(gateway, payments, **seller, statement_descriptor_suffix="BO")
+    ).statement_descriptor_suffix == "BO"
+    assert (await gateway.PutSellerAccount(first)).account.statement_descriptor_suffix == "BO"
+    assert (await put(gateway, payments, **seller, statement_descriptor_suffix="")).statement_descriptor_suffix == ""
+    wrong = payments.put_seller_request(**seller, statement_descriptor_suffix="12*")
+    assert (await refused(gateway.PutSellerAccount(wrong)))[:3] == (
+        StatusCode.INVALID_ARGUMENT,
+        "FIELD_INVALID",
+        FIELD,
+    )
+
+
+async def test_a_payment_to_one_seller_says_so_on_statements(
+    gateway: GatewayStubs, payments: Payments, pages: Pages
+) -> None:
+    account = await put(gateway, payments, statement_descriptor_suffix="ANNA")
+    paid = await payments.paid(seller_id=account.seller_id)
+    page_id = await pages.paid(seller_id=account.seller_id)
+
+    for payment_id in (paid, page_id):
+        (charge,) = await payments.charges(payment_id)
+        assert charge["calculated_statement_descriptor"] == "BATZEN* ANNA"
+    (plain,) = await payments.charges(await payments.paid())
+    assert plain["calculated_statement_descriptor"] == "BATZEN"
+
+
+async def test_a_payment_is_made_without_a_suffix_that_stripe_refuses(
+    gateway: GatewayStubs, payments: Payments, pages: Pages, stripe: SandboxControl
+) -> None:
+    account = await put(gateway, payments, seller_id=new_id("seller"), statement_descriptor_suffix="ANNA")
+    page_route = "POST /v1/checkout/sessions"
+    for route, param in ((CREATE, FIELD), (page_route, f"payment_intent_data[{FIELD}]")):
+        await stripe.fault(Kind.INVALID, route=route, param=param, stored=True)
+
+    for payment_id in (
+        await payments.created(seller_id=account.seller_id),
+        await pages.paid(seller_id=account.seller_id),
+    ):
+        (intent,) = await payments.intents(payment_id)
+        assert intent[FIELD] is None
+        assert intent["description"] == "A lesson"
