@@ -61,6 +61,7 @@ from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.limits import StripeLimits
 from services.gateway.stripe_api.platform_account import PlatformAccount, is_live
 from services.gateway.stripe_api.transport import TRY_TIMEOUT_S
+from services.gateway.sync.movements import MovementReader
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.sync.sweep import Looker
 from services.gateway.webhooks.effects import Effects
@@ -190,8 +191,8 @@ async def gateway_parts(
             ],
             now=now,
         )
-        reader = MirrorReader(store, calls, provider, now=now)
         sellers = Sellers(held, provider, now=now)
+        reader = MirrorReader(store, calls, provider, MovementReader(provider, sellers), now=now)
         payouts = Payouts(held, sellers, provider, now=now)
         addresses = PageAddresses(provider)
         customers = Customers(held, provider, CustomerChanges(held, payers, provider), now=now)

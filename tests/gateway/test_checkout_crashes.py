@@ -18,6 +18,7 @@ from services.gateway.checkout.claims import Claim
 from services.gateway.checkout.create import CreateSession
 from services.gateway.intents.cancel import CancelIntent
 from services.gateway.intents.creation import Creation
+from services.gateway.sync.movements import MovementReader
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.wire.checkout import page_request
 from services.gateway.wire.requests import cancel_params
@@ -109,7 +110,7 @@ async def dying(replica: Gateway, life: Life) -> AsyncIterator[Dying]:
         yield Dying(
             calls=calls,
             creation=Creation(parts.call_store, calls, parts.customers, parts.sellers),
-            reader=MirrorReader(store, calls, provider, now=now),
+            reader=MirrorReader(store, calls, provider, MovementReader(provider, parts.sellers), now=now),
         )
     assert isinstance(parts.clock, Clock)
     parts.clock.advance(LEASE)

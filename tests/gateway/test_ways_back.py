@@ -27,7 +27,6 @@ from services.gateway.settlement.way_back import RefundFee, ReverseTransfer, Way
 from services.gateway.stripe_api.transport import TRIES_MAX
 from services.runtime.rpc import call_context
 from tests.clock import Clock
-from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, FEE_MINOR, Payments
 
@@ -53,28 +52,7 @@ class Ways:
         """Return a payment whose destination charge moved 100.00 and a fee of 15.00."""
         payment_id = await self.payments.paid()
         await self.stripe.settle()
-        [charge] = await self.payments.charges(payment_id)
-        store = self.replica.parts.store
-        payment = await eventually(lambda: store.take(TENANT, payment_id))
-        for kind, name, minor in (
-            (MovementKind.TRANSFER, "transfer", AMOUNT_MINOR),
-            (MovementKind.FEE, "application_fee", FEE_MINOR),
-        ):
-            seen = Movement(
-                movement_id=f"{kind}-{payment_id}",
-                kind=kind,
-                origin=MovementOrigin.STRIPE,
-                attempt=1,
-                seller_id=self.payments.seller_id,
-                amount_minor=minor,
-                currency_code="CHF",
-                charge_minor=minor,
-                state=MovementState.MADE,
-                stripe_id=charge[name],
-                create_time=self.replica.parts.clock.now(),
-            )
-            payment.movements[seen.movement_id] = seen
-        await store.save(payment, point="test.save", now=self.replica.parts.clock.now(), release=True)
+        await self.payments.synced(payment_id)
         return payment_id
 
     async def movements(self, payment_id: str) -> tuple[Movement, ...]:

@@ -64,6 +64,25 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeFacts:
+    """What a charge that took money says of what Stripe booked and moved with it, in ISO minor units."""
+
+    charge_id: str
+    captured_minor: int
+    currency_code: str
+    balance_transaction_id: str = ""
+    """Empty until it is booked. Of several captures that of the last."""
+    transfer_id: str = ""
+    """Of a destination charge, once it is booked."""
+    transfer_minor: int
+    fee_id: str = ""
+    fee_minor: int
+    is_captured_once: bool
+    """Else it may name one of several transfers and fees, and its amounts are those of all."""
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IntentFacts:
     """One PaymentIntent or SetupIntent as Stripe showed it, in ISO minor units."""
 
@@ -88,6 +107,8 @@ class IntentFacts:
     """What its charge says was given back, refunds on their way included."""
     disputed: bool | None = None
     """None where the charge itself was not shown."""
+    charge: ChargeFacts | None = None
+    """None where the charge itself was not shown, or took nothing."""
     error: PaymentError | None = None
     error_mark: str = ""
     """Tells one decline from the next: the charge that failed, or what failed to authenticate."""
@@ -142,6 +163,8 @@ class Intent:
     hold_lapsed: bool = False
     """What it held was released by Stripe, as it was not captured in time."""
     charge_id: str = ""
+    balance_transaction_id: str = ""
+    """By which Stripe booked what it took last; empty until it is seen."""
     refunded_at_stripe_minor: int = 0
     disputed: bool = False
     error: PaymentError | None = None

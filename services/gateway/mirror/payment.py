@@ -13,13 +13,14 @@ from typing import Final, Self
 
 from services.gateway.checkout.domain import SessionFacts, with_session
 from services.gateway.disputes.domain import Dispute
-from services.gateway.intents.domain import Intent, IntentFacts, apply, noticed
+from services.gateway.intents.domain import ChargeFacts, Intent, IntentFacts, apply, noticed
 from services.gateway.intents.needs import with_needs
 from services.gateway.ledger.books import NOTHING, Books
 from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.refunds.domain import Refund, RefundFacts
 from services.gateway.settlement.domain import Movement
 from services.gateway.settlement.positions import Position, allocated, positions
+from services.gateway.settlement.seen import MovedFacts, came_with, seen, transferred_minor
 from services.shared.split import LineAmount, added, amounts_of, spread
 from services.shared.states import IntentState
 
@@ -142,6 +143,16 @@ class MirroredPayment:
         """Return what of an amount that goes falls to each line of an attempt."""
         return allocated(amount_minor, self.intents[attempt], self.refunds.values())
 
+    def lacks_movements(self, attempt: int) -> bool:
+        """Whether Stripe moved more with an attempt's charge than was seen, or will once it books the charge."""
+        intent = self.intents[attempt]
+        return intent.is_destination and transferred_minor(self.movements, attempt) < intent.captured_minor
+
+    def attempt_of_charge(self, charge_id: str) -> int:
+        """Return the attempt that a charge is of; of none, the one that counts, or will if any does."""
+        found = (one.attempt for one in self.intents.values() if charge_id and one.charge_id == charge_id)
+        return next(found, self.observation.attempt or max(self.intents))
+
     def has_refunds(self, attempt: int) -> bool:
         """Whether a refund of an attempt is known."""
         return any(one.attempt == attempt for one in self.refunds.values())
@@ -149,6 +160,18 @@ class MirroredPayment:
     def apply_intent(self, attempt: int, facts: IntentFacts) -> None:
         """Mirror an attempt's intent."""
         self.intents[attempt] = apply(self.intents[attempt], facts, currency_code=self.currency_code)
+        if facts.charge is not None:
+            self._apply_charge(attempt, facts.charge)
+        self.conclude()
+
+    def apply_charge(self, attempt: int, facts: ChargeFacts) -> None:
+        """Mirror what Stripe booked and moved with an attempt's charge."""
+        self._apply_charge(attempt, facts)
+        self.conclude()
+
+    def apply_moved(self, attempt: int, seller_id: str, moved: MovedFacts) -> None:
+        """Mirror a transfer to a seller or a fee of one, and what went back on it."""
+        self._apply_moved(attempt, seller_id, moved)
         self.conclude()
 
     def apply_session(self, attempt: int, facts: SessionFacts) -> None:
@@ -225,6 +248,27 @@ class MirroredPayment:
             left = spread(out_minor, {part.line_id: part.amount_minor for part in one.parts})
             return replace(one, parts=amounts_of(left), allocated_minor=out_minor)
         return one
+
+    def _apply_charge(self, attempt: int, facts: ChargeFacts) -> None:
+        intent = self.intents[attempt]
+        booked = facts.balance_transaction_id or intent.balance_transaction_id
+        self.intents[attempt] = replace(intent, balance_transaction_id=booked)
+        if intent.is_destination and facts.is_captured_once:
+            for moved in came_with(facts):
+                self._apply_moved(attempt, intent.seller_id, moved)
+
+    def _apply_moved(self, attempt: int, seller_id: str, moved: MovedFacts) -> None:
+        charge_minor = self._charged_minor(attempt, moved)
+        self.movements = seen(self.movements, moved, attempt=attempt, seller_id=seller_id, charge_minor=charge_minor)
+
+    def _charged_minor(self, attempt: int, moved: MovedFacts) -> int:
+        """Return what a movement is in the payment's currency: by the rate of what moved before, if by any."""
+        if moved.currency_code == self.currency_code:
+            return moved.amount_minor
+        alike = (
+            one for one in self.movements.values() if (one.attempt, one.currency_code) == (attempt, moved.currency_code)
+        )
+        return next((one.charged_minor(moved.amount_minor) for one in alike), moved.amount_minor)
 
     def _refund_of(self, facts: RefundFacts) -> Refund | None:
         for one in self.refunds.values():

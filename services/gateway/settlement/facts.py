@@ -31,6 +31,11 @@ def movement_id(kind: MovementKind, payment_id: str, fact: str) -> str:
     return f"{PREFIXES[kind]}_{uuid.uuid5(FACT_NAMESPACE, f'{payment_id}/{fact}').hex}"
 
 
+def of_stripe(kind: MovementKind, stripe_id: str) -> str:
+    """Return the id of a movement that no call of ours made: of Stripe's."""
+    return f"{PREFIXES[kind]}_{stripe_id.partition('_')[2]}"
+
+
 def request_id(payment_id: str, fact: str, *, refusals: int) -> uuid.UUID:
     """Return the id of the request for a movement that Stripe refused so often before."""
     return uuid.uuid5(FACT_NAMESPACE, f"{payment_id}/{fact}/{refusals}")

@@ -8,6 +8,7 @@ from typing import Final
 from services.gateway.intents.domain import Hold, IntentFacts
 from services.gateway.intents.holds import limit_of
 from services.gateway.stripe_api.currencies import from_stripe
+from services.gateway.stripe_api.movement_objects import charge_facts
 from services.gateway.stripe_api.objects import amount, method_of, number, part, reference, text, told
 from services.shared.codec import Json
 from services.shared.payment import Method, PaymentError
@@ -49,6 +50,7 @@ def intent_facts(intent: Json) -> IntentFacts:
         charge_id=reference(intent, "latest_charge"),
         refunded_minor=from_stripe(number(charge, "amount_refunded"), currency),
         disputed=bool(charge.get("disputed")) if charge else None,
+        charge=charge_facts(charge) if charge else None,
         error=_error(error) if error and state != IntentState.SUCCEEDED else None,
         error_mark=_error_mark(error) if error else "",
         advice_code=text(error, "advice_code"),

@@ -16,8 +16,11 @@ from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.mirror.store import Store
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.intent_objects import attempt_facts
-from services.gateway.stripe_api.objects import disputes_in, reference, refund_facts
+from services.gateway.stripe_api.movement_objects import charge_facts, moved_facts
+from services.gateway.stripe_api.objects import disputes_in, part, reference, refund_facts
 from services.gateway.stripe_api.session_objects import intent_in
+from services.gateway.sync.is_current import is_of_charge
+from services.gateway.sync.movements import MovementReader
 from services.runtime import crash_points
 from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
@@ -28,10 +31,19 @@ from services.shared.states import AttemptKind
 class MirrorReader:
     """Keeps the mirror current. It works under the payment's lease, so that nothing overlaps."""
 
-    def __init__(self, store: Store, calls: Calls, provider: Provider, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        calls: Calls,
+        provider: Provider,
+        movements: MovementReader,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
         self._store = store
         self._calls = calls
         self._provider = provider
+        self._movements = movements
         self._now = now
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
@@ -46,14 +58,29 @@ class MirrorReader:
         """Return the payment that something of Stripe's belongs to (`payment_of`), as it was last known."""
         return await self._store.find(tenant_id, stripe_id)
 
-    async def resync(self, tenant_id: str, payment_id: str, *, origin: str, with_disputes: bool = False) -> Observation:
+    async def is_known(self, tenant_id: str, payment_id: str) -> bool:
+        """Whether there is such a payment here."""
+        return await self._store.read(tenant_id, payment_id) is not None
+
+    async def resync(
+        self,
+        tenant_id: str,
+        payment_id: str,
+        *,
+        origin: str,
+        with_disputes: bool = False,
+        with_movements: bool = False,
+    ) -> Observation:
         """Read a payment's intents, refunds and disputes at Stripe and apply what they show.
 
         What is new is delivered, also when a caller asked: a caller that disconnects does not retry, and the webhook
         that follows finds nothing new. `origin` says what made us look. Disputes are read of each charge that ever had
-        one, and `with_disputes` of each. Raises StripeUnavailable in silence.
+        one, and `with_disputes` of each; transfers and fees where a charge has moved more than was seen, and
+        `with_movements` of each. Raises StripeUnavailable in silence.
         """
-        observation, _ = await self.read_again(tenant_id, payment_id, origin=origin, with_disputes=with_disputes)
+        observation, _ = await self.read_again(
+            tenant_id, payment_id, origin=origin, with_disputes=with_disputes, with_movements=with_movements
+        )
         return observation
 
     async def read_again(
@@ -63,6 +90,7 @@ class MirrorReader:
         *,
         origin: str,
         with_disputes: bool = False,
+        with_movements: bool = False,
         claim: Claim | None = None,
     ) -> tuple[Observation, Json | None]:
         """Do as `resync`, and return the latest attempt's intent too, secrets included; nothing of a hosted page's.
@@ -79,6 +107,8 @@ class MirrorReader:
                 if not payment.intents[attempt].is_made:
                     continue
                 shown = await self._read(payment, attempt, with_disputes=with_disputes, claim=claim)
+                if with_movements or _moved_unseen(payment, attempt, shown):
+                    await self._movements.read(payment, attempt, shown)
                 latest = {} if payment.intents[attempt].session_id else shown
             if latest is None:
                 raise IntentNotFound
@@ -173,6 +203,32 @@ class MirrorReader:
             await self._save(payment, before, origin=origin)
         return payment.observation if applies else None
 
+    async def apply_booked(self, tenant_id: str, payment_id: str, charge: Json, *, origin: str) -> bool:
+        """Apply what an event says that Stripe booked and moved with a charge; False if that is to be read instead."""
+        facts = charge_facts(charge)
+        if facts is None:
+            return True
+        payment = await self._acquire(tenant_id, payment_id)
+        before = payment.observation.mirror_version
+        async with self._store.leases.holding(payment):
+            intent = payment.intent_of(reference(charge, "payment_intent"))
+            if intent is not None:
+                payment.apply_charge(intent.attempt, facts)
+            is_all = intent is not None and not (facts.transfer_id and payment.lacks_movements(intent.attempt))
+            await self._save(payment, before, origin=origin)
+        return is_all
+
+    async def apply_moved(self, tenant_id: str, payment_id: str, shown: Json, *, origin: str) -> bool:
+        """Apply a transfer or a fee with what went back on it; False if more went back than an event shows."""
+        facts = moved_facts(shown)
+        payment = await self._acquire(tenant_id, payment_id)
+        before = payment.observation.mirror_version
+        async with self._store.leases.holding(payment):
+            if facts.is_whole and not is_of_charge(payment, facts):
+                await self._movements.apply(payment, facts)
+            await self._save(payment, before, origin=origin)
+        return facts.is_whole
+
     async def _acquire(self, tenant_id: str, payment_id: str) -> MirroredPayment:
         async def check() -> None:
             await self._store.require(tenant_id, payment_id)
@@ -191,6 +247,11 @@ class MirrorReader:
             release=True,
             deliver=origin if is_new else None,
         )
+
+
+def _moved_unseen(payment: MirroredPayment, attempt: int, intent: Json) -> bool:
+    """Whether a charge is shown to have moved more than is known: one that was captured in parts."""
+    return bool(reference(part(intent, "latest_charge"), "transfer")) and payment.lacks_movements(attempt)
 
 
 def _is_current(payment: MirroredPayment, facts: IntentFacts) -> bool:

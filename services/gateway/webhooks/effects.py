@@ -14,7 +14,7 @@ from services.gateway.payment_methods.kept_methods import KeptMethods
 from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.payouts.operations import Payouts
 from services.gateway.sellers.operations import Sellers
-from services.gateway.stripe_api.objects import metadata
+from services.gateway.stripe_api.objects import metadata, text
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.webhooks import events
 from services.gateway.webhooks.events import Action, Event
@@ -23,6 +23,8 @@ from services.runtime.work.kinds import RetryLater
 
 EARLY_MAX: Final = timedelta(minutes=10)
 """How long an event waits for its payment: a call of ours that makes it is settled long before."""
+WHOLE: Final = frozenset({Action.SNAPSHOT, Action.BOOKED, Action.MOVED})
+"""What carries all that it is about."""
 OF_NO_PAYMENT: Final = frozenset({Action.ACCOUNT, Action.PAYOUT, Action.CUSTOMER, Action.METHOD})
 """What is about a person: a seller or a payer; or of all payments together, the platform's payouts."""
 
@@ -84,6 +86,7 @@ class Effects:
                     payment_id,
                     origin=f"webhook {snapshots[-1].type}",
                     with_disputes=any(event.action is Action.DISPUTE for event in snapshots),
+                    with_movements=any(event.action is Action.MOVED for event in snapshots),
                 )
         except IntentNotFound:
             return self._early(run)
@@ -115,15 +118,22 @@ class Effects:
         )
 
     async def _advance(self, tenant_id: str, payment_id: str, snapshots: Sequence[Event]) -> bool:
-        """Apply snapshots, the oldest first, while each only takes its intent further; False asks for a reading."""
-        if any(one.action is not Action.SNAPSHOT or one.api_version != self._api_version for one in snapshots):
+        """Apply what events show, the oldest first, while it only takes the payment further; False asks to read."""
+        if any(one.action not in WHOLE or one.api_version != self._api_version for one in snapshots):
             return False
         for event in snapshots:
-            origin = f"webhook {event.type}"
-            seen = await self._reader.apply_snapshot(tenant_id, payment_id, event.object, origin=origin)
-            if seen is None:
+            if not await self._apply_snapshot(tenant_id, payment_id, event):
                 return False
         return True
+
+    async def _apply_snapshot(self, tenant_id: str, payment_id: str, event: Event) -> bool:
+        origin = f"webhook {event.type}"
+        if event.action is Action.BOOKED:
+            return await self._reader.apply_booked(tenant_id, payment_id, event.object, origin=origin)
+        if event.action is Action.MOVED:
+            return await self._reader.apply_moved(tenant_id, payment_id, event.object, origin=origin)
+        seen = await self._reader.apply_snapshot(tenant_id, payment_id, event.object, origin=origin)
+        return seen is not None
 
     async def _notice(self, tenant_id: str, payment_id: str, waiting_events: Sequence[Event]) -> None:
         """Bring to an operator what they are to decide."""
@@ -143,6 +153,9 @@ class Effects:
             payment_id = await self._reader.payment_of(tenant_id, stripe_id)
             if payment_id is not None:
                 return payment_id
+        for group in (text(event.object, "transfer_group") for event in waiting_events):
+            if group and await self._reader.is_known(tenant_id, group):
+                return group
         return None
 
     async def _bound(self, tenant_id: str, waiting_events: Sequence[Event]) -> str | None:

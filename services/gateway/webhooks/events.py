@@ -33,6 +33,10 @@ class Action(enum.Enum):
     """It carries a part of a payment: read the payment again at Stripe."""
     DISPUTE = "DISPUTE"
     """It carries a dispute: read the payment again with all of its disputes."""
+    BOOKED = "BOOKED"
+    """It carries a charge that Stripe has booked: apply what that names of what moved with it, without a reading."""
+    MOVED = "MOVED"
+    """It carries a transfer or a fee: apply it with what went back on it, without a reading if all of that is shown."""
     NOTICE = "NOTICE"
     """It concerns a payment's money, and what is done about it is a decision: an operator is asked for."""
     PAYOUT = "PAYOUT"
@@ -114,14 +118,16 @@ ACTIONS: Mapping[str, Action] = {
     "charge.failed": Action.IGNORE,
     "charge.pending": Action.IGNORE,
     "charge.succeeded": Action.IGNORE,
-    # The balance transaction of a charge, which is no part of what is observed of a payment.
-    "charge.updated": Action.IGNORE,
-    # Follows from our charges and refunds; between platform and seller nothing is moved by itself.
+    # Stripe has booked a charge: it names its balance transaction, and a destination charge its transfer and fee.
+    "charge.updated": Action.BOOKED,
+    # What went back to a seller or from one, and what somebody transferred at Stripe's dashboard.
+    "application_fee.refunded": Action.MOVED,
+    "transfer.created": Action.MOVED,
+    "transfer.reversed": Action.MOVED,
+    # Of a destination charge, which says so itself.
     "application_fee.created": Action.IGNORE,
+    # Metadata.
     "application_fee.refund.updated": Action.IGNORE,
-    "application_fee.refunded": Action.IGNORE,
-    "transfer.created": Action.IGNORE,
-    "transfer.reversed": Action.IGNORE,
     "transfer.updated": Action.IGNORE,
 }
 
@@ -219,7 +225,7 @@ def read(body: bytes) -> Event:
 
 def stripe_ids(held: Json) -> list[str]:
     """Return the ids under which the payment of an object may be stored, the likeliest first."""
-    named = (held.get(name) for name in ("payment_intent", "setup_intent", "id", "charge"))
+    named = (held.get(name) for name in ("payment_intent", "setup_intent", "source_transaction", "id", "charge"))
     return [stripe_id for value in named if (stripe_id := id_of(value)) is not None]
 
 

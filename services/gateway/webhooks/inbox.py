@@ -207,11 +207,11 @@ class Inbox:
         if event.action in OF_NO_PAYMENT or event.api_version != self._api_version:
             return None
         payment = self._reader.recent_of(tenant_id, event.subject)
-        if payment is None or not is_current.is_current(payment, event.object):
+        if payment is None or not _is_current(payment, event):
             payment = await self._reader.mirror_of(tenant_id, event.subject)
         if payment is not None:
             call_context.about(payment.payment_id, origin=payment.trace_context)
-        return payment if payment is not None and is_current.is_current(payment, event.object) else None
+        return payment if payment is not None and _is_current(payment, event) else None
 
     async def _run(self, tenant_id: str, subject: str) -> Run:
         async with self._connections.statement(None) as connection:
@@ -265,6 +265,10 @@ class Inbox:
         if event.action is Action.ACCOUNT and event.subject != event.account:
             return "wrong account"
         return ""
+
+
+def _is_current(payment: MirroredPayment, event: Event) -> bool:
+    return is_current.is_current(payment, event.object, is_booked=event.action is Action.BOOKED)
 
 
 def _row(

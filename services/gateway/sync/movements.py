@@ -1,0 +1,64 @@
+"""Reading what moved with a payment: transfers by their group, application fees by their charge, and what went back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.settlement.domain import MovementKind
+from services.gateway.settlement.seen import MovedFacts
+from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.movement_objects import backs, moved_facts
+from services.gateway.stripe_api.objects import part, text
+from services.runtime import crash_points
+from services.shared.codec import Json
+
+
+class AccountOwners(Protocol):
+    """Who knows whose account is whose."""
+
+    async def seller_of(self, tenant_id: str, stripe_account_id: str) -> str | None:
+        """Return whose account this is; None if it is no seller's of ours."""
+
+
+class MovementReader:
+    """Reads movements into a payment that is held."""
+
+    def __init__(self, provider: Provider, owners: AccountOwners) -> None:
+        self._provider = provider
+        self._owners = owners
+
+    async def read(self, payment: MirroredPayment, attempt: int, intent: Json) -> None:
+        """Mirror all that moved with an attempt, whose intent was just read."""
+        await crash_points.call("movements.stripe", self._read(payment, attempt, part(intent, "latest_charge")))
+
+    async def apply(self, payment: MirroredPayment, moved: MovedFacts) -> None:
+        """Mirror a transfer or a fee of a payment, and what went back on it: all that it says it is known to be."""
+        attempt = payment.attempt_of_charge(moved.charge_id)
+        payment.apply_moved(attempt, await self.seller_of(payment, attempt, moved), moved)
+
+    async def seller_of(self, payment: MirroredPayment, attempt: int, moved: MovedFacts) -> str:
+        """Return to or from whom something moved; the account's id where it is no seller's of ours."""
+        intent = payment.intents[attempt]
+        if intent.is_destination and moved.charge_id == intent.charge_id:
+            return intent.seller_id
+        return await self._owners.seller_of(payment.tenant_id, moved.account_id) or moved.account_id
+
+    async def _read(self, payment: MirroredPayment, attempt: int, charge: Json) -> None:
+        group = text(charge, "transfer_group")
+        transfers = await self._provider.transfers.of_group(group) if group else []
+        fees: Sequence[Json] = ()
+        if payment.intents[attempt].is_destination and charge:
+            fees = await self._provider.fees.of_charge(str(charge["id"]))
+        for shown in (*reversed(transfers), *reversed(fees)):
+            await self.apply(payment, await self._whole(moved_facts(shown)))
+
+    async def _whole(self, moved: MovedFacts) -> MovedFacts:
+        """Return what moved with all that went back on it, of which a long list was not shown with it."""
+        if moved.is_whole:
+            return moved
+        if moved.kind is MovementKind.TRANSFER:
+            return replace(moved, back=backs(await self._provider.transfers.reversals_of(moved.stripe_id)))
+        return replace(moved, back=backs(await self._provider.fees.refunds_of(moved.stripe_id)))
