@@ -25,6 +25,7 @@ from batzen.cli import (
     moving,
     pay,
     reading,
+    sellers,
     starts,
 )
 from batzen.cli.output import Session, tell_token
@@ -48,7 +49,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
-seller_app = typer.Typer(help="Register sellers.", no_args_is_help=True)
 
 
 class Role(StrEnum):
@@ -106,8 +106,7 @@ app.command(epilog=coming_back.RESUME_EPILOG)(coming_back.resume)
 app.command("attach-booking", epilog=finding.ATTACH_EPILOG)(finding.attach_booking)
 app.command(epilog=changing.REFUND_EPILOG)(changing.refund)
 app.add_typer(methods.app, name="methods")
-seller_app.command("add", epilog=changing.SELLER_EPILOG)(changing.add_seller)
-app.add_typer(seller_app, name="seller")
+app.add_typer(sellers.app, name="sellers")
 app.add_typer(disputes.app, name="disputes")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(starts.app, name="starts")

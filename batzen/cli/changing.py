@@ -1,4 +1,4 @@
-"""`batzen refund` and `batzen seller add`: what changes something besides taking a payment."""
+"""`batzen refund`: what gives money back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from rich.text import Text
 
 from batzen.cli import money, options, states
 from batzen.cli.connection import Connection
-from batzen.cli.output import Exit, as_document, call, console, error_console, print_json
+from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
 from batzen.orchestrator.v1.orchestrator_pb2 import RefundPaymentRequest
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
 from batzen.type.v1.money_pb2 import Money
@@ -24,13 +23,6 @@ batzen refund pay_…   (all that is left)
 batzen refund pay_… --amount "30.00 CHF" --reason duplicate
 
 Exit code 0 once Stripe took it on; a refund that is still on its way says so."""
-SELLER_EPILOG: Final = """Examples:
-
-batzen seller add seller_2 --email anna@example.com
-
-batzen seller add seller_3 --email bo@example.com --country DE
-
-batzen seller add seller_4 --account acct_…   (one that exists at Stripe)"""
 
 
 class Reason(StrEnum):
@@ -100,39 +92,3 @@ def refundable(payment: Payment) -> Money:
     left = amounts.captured_minor - amounts.refunded_minor - amounts.refund_pending_minor
     left -= amounts.disputed_open_minor + amounts.disputed_lost_minor
     return Money(amount_minor=max(left, 0), currency_code=payment.total.currency_code)
-
-
-def add_seller(
-    context: typer.Context,
-    *,
-    seller_id: Annotated[
-        str, typer.Argument(metavar="SELLER_ID", help="Your own id of the seller.", show_default=False)
-    ],
-    email: Annotated[str, typer.Option(help="Where Stripe writes to; needed for a new account.")] = "",
-    country: Annotated[str, typer.Option(help="ISO 3166-1 code of the seller's country.")] = "CH",
-    account: Annotated[
-        str, typer.Option(metavar="ACCT_ID", show_default=False, help="An account that exists at Stripe.")
-    ] = "",
-    as_json: options.Json = False,
-) -> None:
-    """Register a seller, with a new account at Stripe or one that exists. Repeating it changes nothing."""
-
-    async def work(client: Client, _: Connection) -> Exit:
-        request = PutSellerAccountRequest(
-            request_id=new_request_id(),
-            seller_id=seller_id,
-            country_code=country.upper(),
-            email=email,
-            stripe_account_id=account,
-        )
-        made = (await client.sellers.PutSellerAccount(request)).account
-        if as_json:
-            print_json(as_document(made))
-        else:
-            can = "can be paid" if made.charges_enabled else "cannot be paid yet"
-            console.print(Text.assemble((made.seller_id, "bold"), f"   {made.stripe_account_id}   {can}"))
-            if made.requirements_due:
-                error_console.print(f"Stripe still wants to know: {', '.join(made.requirements_due)}")
-        return Exit.OK
-
-    call(context, work, as_json=as_json)

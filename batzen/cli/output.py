@@ -52,7 +52,8 @@ class Session:
 
 ADVICE: Final = {
     "PAYMENT_NOT_FOUND": "Check the id; `{batzen} list` shows the payments you may see.",
-    "SELLER_NOT_FOUND": "Register the seller first: {batzen} seller add SELLER_ID --email …",
+    "SELLER_NOT_FOUND": "Register the seller first: {batzen} sellers put SELLER_ID --email …",
+    "SELLER_NOT_PAYABLE": "See what Stripe wants to know: {batzen} sellers get SELLER_ID",
     "PAYMENT_STATE": "See where it stands: {batzen} watch PAYMENT_ID",
     "METHOD_REFUSED": "Use another card; `{batzen} pay --help` names those there are.",
     "BOOKING_HAS_PAYMENT": "Look at that payment, or go on with it: {batzen} watch PAYMENT_ID",
@@ -164,7 +165,7 @@ def tell(error: BatzenError, *, as_json: bool, given: Mapping[str, Any] | None =
 
 def _named(advice: str, known: Mapping[str, Any]) -> str:
     """Put the ids that are known in the place of PAYMENT_ID and its like."""
-    for name in ("payment_id", "payer_id", "method_id"):
+    for name in ("payment_id", "payer_id", "method_id", "seller_id"):
         if value := known.get(name):
             advice = advice.replace(name.upper(), str(value))
     return advice

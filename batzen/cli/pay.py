@@ -132,7 +132,7 @@ def pay(
             seller_id = seller or connection.seller_id
             if amount is None or seller_id is None:
                 error_console.print(
-                    f"Name a seller with --seller; `{program()} seller add --help` says how to make one."
+                    f"Name a seller with --seller; `{program()} sellers put --help` says how to make one."
                 )
                 return Exit.USAGE
             wanted = Wanted(

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pytest
 
 from local.ports import free_ports, variable
 from local.processes import ROOT
+from sandbox.control import SandboxControl
+from tests.eventually import eventually
 
 RUN = "import sys; from pathlib import Path; from local import commands; commands.STATE = Path(sys.argv.pop(1)); "
 RUN += "from local.child import end_with_parent; end_with_parent(); import batzen.cli.app as cli; cli.main()"
@@ -103,9 +106,10 @@ async def test_what_keeps_it_from_starting_is_said_without_a_traceback(
 class Up:
     """A suite that stays up, and the command line beside it."""
 
-    def __init__(self, process: Process, directory: Path) -> None:
+    def __init__(self, process: Process, directory: Path, *, sandbox_url: str) -> None:
         self.process = process
         self.directory = directory
+        self.sandbox_url = sandbox_url
 
     async def batzen(self, *arguments: str) -> tuple[int | None, Any]:
         connection = {"BATZEN_CONNECTION": str(self.directory / "connection.json")}
@@ -127,7 +131,7 @@ class Up:
 async def up(directory: Path) -> AsyncIterator[Up]:
     ports = {variable(name): str(port) for name, port in free_ports().items()}
     process = await _start(directory, "up", **ports)
-    running = Up(process, directory)
+    running = Up(process, directory, sandbox_url=f"http://127.0.0.1:{ports[variable('sandbox')]}")
     await running.read_until("Ctrl-C")
     yield running
     if process.returncode is None:
@@ -234,12 +238,52 @@ async def test_a_watch_ends_when_nothing_more_is_awaited(up: Up) -> None:
 
 
 async def test_a_seller_is_added_once_and_a_price_is_shown(up: Up) -> None:
-    _, first = await up.batzen("seller", "add", "seller_9", "--email", "nine@example.com", "--json")
-    _, again = await up.batzen("seller", "add", "seller_9", "--email", "nine@example.com", "--json")
+    _, first = await up.batzen("sellers", "put", "seller_9", "--email", "nine@example.com", "--json")
+    _, again = await up.batzen("sellers", "put", "seller_9", "--email", "nine@example.com", "--json")
     code, quote = await up.batzen("quote", "--amount", "100.00 CHF", "--seller", "seller_9", "--json")
 
     assert first["stripe_account_id"] == again["stripe_account_id"]
     assert (code, quote["total"]["amount_minor"]) == (0, "10000")
+
+
+async def test_a_seller_whom_stripe_stops_is_refused_until_the_page_of_a_link_is_sent_off(up: Up) -> None:
+    _, made = await up.batzen(
+        "sellers", "put", "seller_link", "--email", "link@example.com", "--statement", "LINK", "--json"
+    )
+    link = [
+        "sellers",
+        "link",
+        "seller_link",
+        "--return",
+        "https://shop.example/",
+        "--refresh",
+        "https://shop.example/again",
+    ]
+    async with SandboxControl(up.sandbox_url) as stripe:
+        await stripe.require(made["stripe_account_id"], ["individual.verification.document"])
+        await stripe.drain()  # told at the Connect endpoint
+        code, said = await eventually(partial(_is_as, up, 1))
+        assert "individual.verification.document" in said, said
+        code, said = await up.batzen("pay", "--amount", "5 CHF", "--seller", "seller_link")
+        assert code == 1
+        assert "SELLER_NOT_PAYABLE" in said
+        assert "sellers get seller_link" in said
+
+        code, linked = await up.batzen(*link, "--json")
+        assert (code, await stripe.onboard(linked["url"])) == (0, "https://shop.example/")
+        await stripe.drain()
+        await eventually(partial(_is_as, up, 0))
+        payout = await stripe.pay_out(made["stripe_account_id"], amount=4_250, currency="chf")
+
+    code, listed = await up.batzen("sellers", "payouts", "seller_link")
+    assert code == 0
+    assert payout["id"] in listed
+    assert "42.50 CHF" in listed
+
+
+async def _is_as(up: Up, wanted: int) -> tuple[int | None, Any] | None:
+    code, said = await up.batzen("sellers", "get", "seller_link")
+    return (code, said) if code == wanted else None
 
 
 async def test_an_operator_stops_new_payments_and_takes_them_again(up: Up) -> None:
