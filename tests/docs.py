@@ -13,6 +13,7 @@ from typing import Final
 
 from services.access import TABLE
 from services.gateway.checkout import modes
+from services.gateway.payouts import domain as payouts
 from services.gateway.webhooks import events, refusals
 from services.orchestrator.domain import declines, recovery
 from services.status.domain.state_tables import render_tables
@@ -55,6 +56,7 @@ PRINTED: Final = {
     "docs/gateway.md": {"subscriptions": events.table, "refusals": refusals.table},
     "docs/metrics.md": {"metrics": metrics.table},
     "docs/scaling.md": {"sharding": sharding_rules.table},
+    "docs/sellers.md": {"payout states": payouts.table},
     "docs/vocabularies.md": {
         "words": batzen.words,
         "nearest": batzen.nearest,

@@ -12,6 +12,9 @@ from batzen.gateway.v1 import sellers_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
+from services.errors import DependencyUnavailable
+from services.gateway.sellers.operations import Sellers
+from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc import call_context
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, new_id, refusal, refused
@@ -302,3 +305,47 @@ async def test_a_repeat_is_answered_though_the_seller_can_be_paid_no_more(
     assert await gateway.CreateIntent(request) == first
     other = payments.create_request(seller_id=account.seller_id, request_id=request.request_id)
     assert await refusal(gateway.CreateIntent(other)) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+async def test_who_waits_for_a_seller_is_told_once_what_was_seen_is_kept(
+    payments: Payments, stripe: SandboxControl, replica: Gateway
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    told: list[tuple[str, str, bool]] = []
+    url = replica.parts.engine.url.render_as_string(hide_password=False)
+    async with DirectConnections(url, application_name="sellers", size=1) as connections:
+
+        async def changed(tenant_id: str, seller_id: str) -> None:
+            seen = await sellers.get(tenant_id, seller_id)
+            told.append((tenant_id, seller_id, not seen.missing))
+
+        sellers = Sellers(connections, replica.parts.provider, now=replica.parts.clock.now, changed=changed)
+        with call_context.acting_for("main"):
+            for active in (False, True):
+                await stripe.set_capability(account.stripe_account_id, "transfers", active=active)
+                assert await sellers.read_again("main", account.stripe_account_id)
+            assert not await sellers.read_again("main", "acct_nothing")
+            await stripe.disconnect_account(account.stripe_account_id)
+            assert await sellers.read_again("main", account.stripe_account_id)
+
+    assert told == [("main", account.seller_id, payable) for payable in (False, True, False)]
+
+
+async def test_who_was_not_told_is_told_when_the_event_is_worked_on_again(payments: Payments, replica: Gateway) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    told: list[str] = []
+
+    async def changed(_: str, seller_id: str) -> None:
+        told.append(seller_id)
+        if len(told) == 1:
+            raise DependencyUnavailable(dependency="database")  # as where the process dies after what it keeps
+
+    url = replica.parts.engine.url.render_as_string(hide_password=False)
+    async with DirectConnections(url, application_name="sellers", size=1) as connections:
+        sellers = Sellers(connections, replica.parts.provider, now=replica.parts.clock.now, changed=changed)
+        with call_context.acting_for("main"):
+            with pytest.raises(DependencyUnavailable):
+                await sellers.read_again("main", account.stripe_account_id)
+            assert await sellers.read_again("main", account.stripe_account_id)  # nothing is new, and it is told again
+
+    assert told == [account.seller_id] * 2

@@ -48,6 +48,16 @@ def later(one: Payout, other: Payout) -> Payout:
     return replace(latest, reconciliation_status=reconciled)
 
 
+def table() -> str:
+    """Return the states by how far they are, as Markdown."""
+    steps = sorted(set(STATES.values()))
+    lines = ["| how far | state |", "| --- | --- |"]
+    lines += [
+        f"| {step + 1} | {' or '.join(f'`{name}`' for name in STATES if STATES[name] == step)} |" for step in steps
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _place(sight: Payout) -> tuple[int, datetime, str, datetime, str]:
     far = STATES.get(sight.state, UNKNOWN_STATE)
     return far, sight.shown_time, sight.state, sight.arrival_time, sight.failure_code
