@@ -14,6 +14,7 @@ from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.errors import DependencyUnavailable
 from services.gateway.sellers.operations import Sellers
+from services.gateway.sellers.store import FIRST, SellerStore
 from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc import call_context
 from tests.gateway.conftest import Gateway
@@ -349,3 +350,32 @@ async def test_who_was_not_told_is_told_when_the_event_is_worked_on_again(paymen
             assert await sellers.read_again("main", account.stripe_account_id)  # nothing is new, and it is told again
 
     assert told == [account.seller_id] * 2
+
+
+async def test_a_reading_that_began_first_and_comes_last_says_nothing_any_more(
+    payments: Payments, stripe: SandboxControl, replica: Gateway
+) -> None:
+    account = await payments.prepare_seller(new_id("seller"))
+    await stripe.set_capability(account.stripe_account_id, "transfers", active=False)
+    await stripe.fault(Kind.PAUSE, route="GET /v1/accounts/{account}")
+    late = asyncio.ensure_future(read_again(replica, account.stripe_account_id))
+    await stripe.until_paused()
+    url = replica.parts.engine.url.render_as_string(hide_password=False)
+    async with DirectConnections(url, application_name="sellers", size=1) as connections:
+        store = SellerStore(connections, now=replica.parts.clock.now)
+        before = await store.find("main", account.seller_id)
+        assert before is not None
+        assert before.transfers_enabled
+        reading = await store.begin_reading("main", account.stripe_account_id)
+        assert reading is not None
+        await store.record("main", before, reading=reading.number)  # as of another event, meanwhile
+
+        await stripe.resume()
+        assert await late
+        assert await store.find("main", account.seller_id) == await store.record("main", before, reading=FIRST)
+        seen = await store.find("main", account.seller_id)
+        assert seen is not None
+        assert seen.transfers_enabled
+
+    assert await read_again(replica, account.stripe_account_id)
+    assert not (await replica.parts.sellers.get("main", account.seller_id)).transfers_enabled

@@ -352,6 +352,9 @@ CREATE TABLE seller_accounts (
     mirrored          jsonb       NOT NULL DEFAULT '{}',
     -- The caller's: what statements show of payments that are this seller's alone.
     statement_descriptor_suffix text NOT NULL DEFAULT '',
+    -- How many readings were begun, and which of them is kept here: one that began before it says nothing any more.
+    readings          bigint      NOT NULL DEFAULT 0,
+    kept_reading      bigint      NOT NULL DEFAULT 0,
     observe_time      timestamptz,
     create_time       timestamptz NOT NULL,
     CONSTRAINT seller_accounts_pkey PRIMARY KEY (tenant_id, seller_id)

@@ -22,7 +22,7 @@ from services.gateway.errors import (
 )
 from services.gateway.sellers.domain import SellerAccount
 from services.gateway.sellers.recent import RecentAccounts
-from services.gateway.sellers.store import SellerStore
+from services.gateway.sellers.store import FIRST, SellerStore
 from services.gateway.stripe_api import idempotency_keys
 from services.gateway.stripe_api.account_objects import seller_account
 from services.gateway.stripe_api.client import Provider
@@ -94,7 +94,7 @@ class Sellers:
                 account: Json | None = await self._read(stripe_account_id)
             else:
                 account = await self._make(tenant_id, seller_id, slot.generation, asked)
-            recorded = None if account is None else await self._record(tenant_id, seller_id, account)
+            recorded = None if account is None else await self._record(tenant_id, seller_id, account, reading=FIRST)
             if recorded is not None:
                 return recorded
         raise StripeKeySpent
@@ -137,19 +137,20 @@ class Sellers:
         """Mirror an account as it is at Stripe now; False if it is no seller's of ours.
 
         What an event shows is not taken: it is dated in whole seconds, and may be older than what was seen since.
+        Readings may overlap, a payment's and an event's: what began before the one that is kept changes nothing.
         """
-        seller_id = await self._store.seller_of(tenant_id, stripe_account_id)
-        if seller_id is None:
+        reading = await self._store.begin_reading(tenant_id, stripe_account_id)
+        if reading is None:
             return False
         try:
             account = await self._read(stripe_account_id)
         except StripeRefused as refusal:
             if refusal.metadata.get("code") not in GONE:
                 raise
-            await self._store.lose(tenant_id, seller_id, stripe_account_id)
-            await self._written(tenant_id, seller_id)
+            await self._store.lose(tenant_id, stripe_account_id, reading)
+            await self._written(tenant_id, reading.seller_id)
         else:
-            await self._record(tenant_id, seller_id, account)
+            await self._record(tenant_id, reading.seller_id, account, reading=reading.number)
         return True
 
     async def _is_there(self, tenant_id: str, seller_id: str, stripe_account_id: str) -> bool:
@@ -178,9 +179,9 @@ class Sellers:
             await self._next(tenant_id, seller_id, generation)
             raise
 
-    async def _record(self, tenant_id: str, seller_id: str, shown: Json) -> SellerAccount | None:
-        """Mirror an account as Stripe shows it now; None if the seller has another by now."""
-        recorded = await self._store.record(tenant_id, seller_account(shown, seller_id=seller_id))
+    async def _record(self, tenant_id: str, seller_id: str, shown: Json, *, reading: int) -> SellerAccount | None:
+        """Mirror an account as Stripe shows it; None if the seller has another by now."""
+        recorded = await self._store.record(tenant_id, seller_account(shown, seller_id=seller_id), reading=reading)
         await self._written(tenant_id, seller_id)
         return recorded
 

@@ -23,6 +23,19 @@ _COLUMNS: Final = (
 )
 
 
+FIRST: Final = 0
+"""Before all readings: of the call that makes an account, or takes one over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A reading of an account that has begun."""
+
+    seller_id: str
+    number: int
+    """Counted up from `FIRST`: of an account, one that began later has a higher one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
     """A seller's place for an account."""
@@ -79,15 +92,32 @@ class SellerStore:
             )
         return seller_id
 
-    async def record(self, tenant_id: str, account: SellerAccount) -> SellerAccount | None:
-        """Mirror an account as Stripe shows it now; None if the seller has another by now."""
+    async def begin_reading(self, tenant_id: str, stripe_account_id: str) -> Reading | None:
+        """Begin a reading of an account, before Stripe is asked; None if it is no seller's of ours."""
+        async with self._connections.statement("seller.reading") as connection:
+            row = await connection.fetchrow(
+                """UPDATE seller_accounts SET readings = readings + 1
+                   WHERE tenant_id = $1 AND stripe_account_id = $2
+                   RETURNING seller_id, readings""",
+                tenant_id,
+                stripe_account_id,
+            )
+        return None if row is None else Reading(seller_id=row["seller_id"], number=row["readings"])
+
+    async def record(self, tenant_id: str, account: SellerAccount, *, reading: int) -> SellerAccount | None:
+        """Mirror an account as a reading shows it, and return what is true now; None if the seller has another by now.
+
+        One that is new has the reading `FIRST`: once there is an account, what made it says nothing any more. Of
+        readings that overlap the one that began last counts.
+        """
         try:
             async with self._connections.statement("seller.record") as connection:
                 row = await connection.fetchrow(
                     f"""UPDATE seller_accounts SET stripe_account_id = $3, gone = false, charges_enabled = $4,
-                            payouts_enabled = $5, transfers_enabled = $6, mirrored = $7, observe_time = $8
+                            payouts_enabled = $5, transfers_enabled = $6, mirrored = $7, observe_time = $8,
+                            kept_reading = CASE WHEN $9 = {FIRST} THEN readings ELSE $9 END
                         WHERE tenant_id = $1 AND seller_id = $2
-                            AND (stripe_account_id IS NULL OR stripe_account_id = $3)
+                            AND (stripe_account_id IS NULL OR (stripe_account_id = $3 AND kept_reading < $9))
                         RETURNING {_COLUMNS}""",  # noqa: S608 our own names
                     tenant_id,
                     account.seller_id,
@@ -97,12 +127,14 @@ class SellerStore:
                     account.transfers_enabled,
                     json.dumps(codec.to_json(account.details)),
                     self._now(),
+                    reading,
                 )
         except asyncpg.UniqueViolationError as error:
             if violated_constraint(error) != "seller_accounts_stripe_account_id":
                 raise
             raise SellerExists(field="stripe_account_id") from error
-        return None if row is None else _account(row)
+        known = await self.find(tenant_id, account.seller_id) if row is None else _account(row)
+        return known if known is not None and known.stripe_account_id == account.stripe_account_id else None
 
     async def claim(
         self,
@@ -147,17 +179,18 @@ class SellerStore:
         if kept != request_hash:
             raise RequestIdReused(field="request_id")
 
-    async def lose(self, tenant_id: str, seller_id: str, stripe_account_id: str) -> None:
-        """Keep that an account is gone at Stripe."""
+    async def lose(self, tenant_id: str, stripe_account_id: str, reading: Reading) -> None:
+        """Keep that an account is gone at Stripe, as a reading shows."""
         async with self._connections.statement("seller.lose") as connection:
             await connection.execute(
                 """UPDATE seller_accounts SET gone = true, charges_enabled = false, payouts_enabled = false,
-                       transfers_enabled = false, mirrored = '{}', observe_time = $4
-                   WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id = $3""",
+                       transfers_enabled = false, mirrored = '{}', observe_time = $4, kept_reading = $5
+                   WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id = $3 AND kept_reading < $5""",
                 tenant_id,
-                seller_id,
+                reading.seller_id,
                 stripe_account_id,
                 self._now(),
+                reading.number,
             )
 
     async def next(self, tenant_id: str, seller_id: str, generation: int, *, instead_of: str | None = None) -> None:
