@@ -49,6 +49,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "ledger_entries": "payment_id",
         "deliveries": "payment_id",
         "looks": "payment_id",
+        "settlements": "payment_id",
         "calls": "subject_id",
         "events": "subject",
         "event_runs": "subject",

@@ -195,6 +195,18 @@ class Amendable(StripeKeySpent):
         """Which part of what Stripe was asked for."""
 
 
+class NotNow(StripeKeySpent):
+    """Nothing happened, and what keeps it from happening may pass; send the same call again, then or later.
+
+    A call that raises it is discarded: whoever makes it again takes it up, which Stripe sees as another.
+    """
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__()
+        self.why = why
+        """In a word of whoever raised it, to be told to whoever made the call."""
+
+
 class StripeRateLimited(ResourceExhausted):
     """Stripe's limit for this account is reached; send the same call again later."""
 

@@ -56,6 +56,8 @@ from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.servicers.services import GatewayServicers
 from services.gateway.settings import TENANT
+from services.gateway.settlement.settler import Settler
+from services.gateway.settlement.transfers import CreateTransfer
 from services.gateway.settlement.way_back import RefundFee, ReverseTransfer
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.limits import StripeLimits
@@ -179,6 +181,7 @@ async def gateway_parts(
                 CaptureIntent(provider, store),
                 CancelIntent(provider, store),
                 CreateRefund(provider, store),
+                CreateTransfer(provider, store, now=now),
                 ReverseTransfer(provider, store, now=now),
                 RefundFee(provider, store, now=now),
                 SubmitEvidence(provider, store),
@@ -221,9 +224,9 @@ async def gateway_parts(
         deliveries = Deliveries(held, sink, now=now, metrics=metrics.deliveries)
         disputes = DisputeStore(held)
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
-        work.register(
-            sweep.work, inbox.work, deliveries.work, Looker(held, reader).work, DueWatch(reader, clock=clock).work
-        )
+        settler = Settler(store, calls, sellers, provider, now=now)
+        looker, due_watch = Looker(held, reader), DueWatch(reader, clock=clock)
+        work.register(sweep.work, settler.work, inbox.work, deliveries.work, looker.work, due_watch.work)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)

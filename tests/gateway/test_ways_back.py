@@ -75,7 +75,7 @@ class Ways:
                 subject_id=payment_id,
                 request_id=request_id,
                 request_hash=fact.encode(),
-                params=WayBackParams(of_movement_id=on.movement_id, until_minor=until_minor),
+                params=WayBackParams(of_movement_id=on.movement_id, until_minor=until_minor, actor_id="anna"),
             )
 
     async def gone(self, payment_id: str, kind: MovementKind) -> int:

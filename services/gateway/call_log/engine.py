@@ -20,7 +20,7 @@ from services.gateway.call_log.call import OPEN, Call, CallState, Q, StoredCall,
 from services.gateway.call_log.execution import Execution
 from services.gateway.call_log.operation import AnyOperation, CallResult, Operation, P, S, SubjectStore
 from services.gateway.call_log.store import CallStore
-from services.gateway.errors import Amendable, StripeUnavailable
+from services.gateway.errors import Amendable, NotNow, StripeUnavailable
 from services.runtime.database.lease import LeaseLost, patience
 from services.runtime.work.loops import detached
 from services.shared import codec
@@ -52,10 +52,12 @@ class Calls:
         request_hash: bytes,
         params: P,
         new_subject: S | None = None,
+        deliver: str | None = None,
     ) -> CallResult[S]:
         """Make a call, or return what came of it when it was made before. It goes on if its caller disconnects.
 
-        `new_subject` is written down with the call, unless the subject is known.
+        `new_subject` is written down with the call, unless the subject is known. `deliver` names what made us ask,
+        where no caller gets what comes of it as an answer.
         """
         call: StoredCall = Call(
             tenant_id=tenant_id,
@@ -68,7 +70,7 @@ class Calls:
             create_time=self._now(),
         )
         operation: Operation[P, S] = self._operations[kind.name]
-        return await asyncio.shield(detached(self._make(operation, call, new_subject), name=kind.name))
+        return await asyncio.shield(detached(self._make(operation, call, new_subject, deliver=deliver), name=kind.name))
 
     async def carry_on(self, known: StoredCall, *, deliver: str) -> bool:
         """Find out what came of a call without an answer, and deliver it; False while its subject is not free."""
@@ -99,7 +101,7 @@ class Calls:
                 result = await self._execution(operation, subject, call, deliver=f"settled {name}", release=False).run()
             except FailedPrecondition:
                 continue  # kept as that call's answer; what is done now has another
-            except Amendable:
+            except (Amendable, NotNow):
                 continue  # it had no effect, and is made anew by whoever repeats it
             finally:
                 subjects.leases.answered(_question(call))
@@ -107,11 +109,13 @@ class Calls:
                 raise StripeUnavailable
             subject.open_calls.remove((name, request_id))
 
-    async def _make(self, operation: Operation[P, S], call: StoredCall, new_subject: S | None) -> CallResult[S]:
+    async def _make(
+        self, operation: Operation[P, S], call: StoredCall, new_subject: S | None, *, deliver: str | None
+    ) -> CallResult[S]:
         until = patience(wait_max_s=WAIT_MAX_S)
         subjects = operation.subjects
         subjects.leases.check_room((call.tenant_id, call.subject_id))  # or it would be written down, too
-        at_once = await self._started_at_once(operation, call, new_subject)
+        at_once = await self._started_at_once(operation, call, new_subject, deliver=deliver)
         while True:
             try:
                 if at_once is not None:
@@ -121,22 +125,24 @@ class Calls:
                     await subjects.begin(new_subject, now=self._now())
                 accepted = await subjects.accept(call, now=self._now())
                 if accepted.call is not None and accepted.subject is not None:
-                    return await self._carry_out(operation, accepted.subject, accepted.call, deliver=None)
-                return await self._join(operation, call, until=until)
+                    return await self._carry_out(operation, accepted.subject, accepted.call, deliver=deliver)
+                return await self._join(operation, call, until=until, deliver=deliver)
             except (LeaseLost, _Discarded):
                 continue  # what Stripe answered under an old fence is thrown away, and asked again
 
     async def _started_at_once(
-        self, operation: Operation[P, S], call: StoredCall, new_subject: S | None
+        self, operation: Operation[P, S], call: StoredCall, new_subject: S | None, *, deliver: str | None
     ) -> Execution[P, S] | None:
         """Start a call on a subject that is new, or that nobody took since it was saved here; None if it is neither."""
         subject = operation.subjects.recent(call.tenant_id, call.subject_id) or new_subject
         if subject is None:
             return None
-        execution = self._execution(operation, subject, call, deliver=None, release=True)
+        execution = self._execution(operation, subject, call, deliver=deliver, release=True)
         return execution if await execution.start_at_once() else None
 
-    async def _join(self, operation: Operation[P, S], call: StoredCall, *, until: float) -> CallResult[S]:
+    async def _join(
+        self, operation: Operation[P, S], call: StoredCall, *, until: float, deliver: str | None
+    ) -> CallResult[S]:
         """Wait for whoever works on the subject; then return what came of the call, or carry it on."""
         while True:
             answered, subject = await operation.subjects.leases.acquire_or_answer(
@@ -151,7 +157,7 @@ class Calls:
             # Read under the lease: nobody else changes it from here on.
             current = await self._store.call(call.tenant_id, call.operation, call.request_id)
             if current is not None and current.state in (CallState.ACCEPTED, *OPEN):
-                return await self._carry_out(operation, subject, current, deliver=None)
+                return await self._carry_out(operation, subject, current, deliver=deliver)
             await self._release(operation, subject)
 
     async def _answered(self, call: StoredCall) -> StoredCall | None:

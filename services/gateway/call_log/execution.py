@@ -29,6 +29,7 @@ from services.gateway.call_log.call import Call, CallState, StoredCall
 from services.gateway.call_log.operation import CallResult, Operation, P, S
 from services.gateway.errors import (
     Amendable,
+    NotNow,
     RequestExpired,
     StripeKeySpent,
     StripeRateLimited,
@@ -78,7 +79,7 @@ class Execution(Generic[P, S]):
             await self._start()
         try:
             answer = await self._answer()
-        except Amendable:  # refused, so no try before this one had an effect either, nor will one by this key
+        except (Amendable, NotNow):  # refused: no try before this one had an effect either, nor will one by this key
             await self._discard(with_new_key=True)
             raise
         except SILENCE:  # it was not sent this time; the times before may have had an effect
@@ -113,6 +114,9 @@ class Execution(Generic[P, S]):
         """Write down exactly what is sent, before it is. Raises what forbids the call."""
         try:
             await self._prepare()
+        except NotNow:
+            await self._discard()
+            raise
         except ServiceError as error:
             await self._refuse(error, deliver=None)
             raise

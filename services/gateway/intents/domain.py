@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from services.gateway.disputes.domain import Dispute, Standing
-from services.gateway.settlement.domain import SettlementTerms
+from services.gateway.settlement.domain import Settled, SettlementTerms
 from services.shared.payment import Method, PaymentError
 from services.shared.split import LineAmount, Split
 from services.shared.states import AttemptKind, IntentState
@@ -42,6 +42,10 @@ TAKES: Final = frozenset({IntentState.PROCESSING, IntentState.REQUIRES_CAPTURE, 
 
 NOTICES_MAX: Final = 10
 """Of one attempt: events that nothing is done about. The oldest gives way."""
+
+
+DOUBTS: Final = ("radar.early_fraud_warning.", "review.")
+"""Events after which nothing is paid on to sellers until what they are about is over."""
 
 
 class SessionState(StrEnum):
@@ -134,6 +138,8 @@ class Intent:
     split: Split | None = None
     """How it is split; None where the caller said no more than the fee."""
     settlement: SettlementTerms = field(default_factory=SettlementTerms)
+    settled: Settled | None = None
+    """What its charge came to on the platform's balance; None until that was read, for transfers of ours alone."""
     captured_parts: tuple[LineAmount, ...] = ()
     """What of each line was captured so far, where the caller said so; else it is by largest remainder."""
     kind: AttemptKind = AttemptKind.INTENT
@@ -207,6 +213,11 @@ class Intent:
     def is_destination(self) -> bool:
         """Whether Stripe itself transfers what it takes to its one seller, and takes the platform's fee back."""
         return bool(self.seller_id)
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether Stripe warns of fraud, or reviews the charge: nothing is paid on meanwhile."""
+        return any(event_type.startswith(DOUBTS) for _, event_type in self.notices)
 
     @property
     def has_fee(self) -> bool:

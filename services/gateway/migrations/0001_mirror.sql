@@ -220,6 +220,30 @@ CREATE TABLE looks (
 CREATE INDEX looks_due ON looks (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX looks_dead ON looks (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
+-- Work for the engine (services/runtime/work): the payments of which a seller has not what it is to have.
+CREATE TABLE settlements (
+    tenant_id  text        NOT NULL,
+    payment_id text        NOT NULL,
+    -- What is to be moved, and why not yet; another text makes it due.
+    missing    text        NOT NULL,
+    -- Whose parts those are.
+    seller_ids text[]      NOT NULL,
+    due_time   timestamptz,
+    fence      bigint      NOT NULL DEFAULT 0,
+    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    failures   integer     NOT NULL DEFAULT 0,
+    lapses     integer     NOT NULL DEFAULT 0,
+    problem    text,
+    dead_time  timestamptz,
+    trace_context text,
+    create_time timestamptz NOT NULL,
+    CONSTRAINT settlements_pkey PRIMARY KEY (tenant_id, payment_id)
+);
+
+CREATE INDEX settlements_due ON settlements (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX settlements_dead ON settlements (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+CREATE INDEX settlements_seller_ids ON settlements USING gin (seller_ids);
+
 CREATE TABLE customers (
     tenant_id   text        NOT NULL,
     payer_id    text        NOT NULL,

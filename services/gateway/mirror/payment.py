@@ -18,7 +18,8 @@ from services.gateway.intents.needs import with_needs
 from services.gateway.ledger.books import NOTHING, Books
 from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.refunds.domain import Refund, RefundFacts
-from services.gateway.settlement.domain import Movement
+from services.gateway.settlement.domain import Movement, MovementState
+from services.gateway.settlement.moves import Step, digest, steps
 from services.gateway.settlement.positions import Position, allocated, positions
 from services.gateway.settlement.seen import MovedFacts, came_with, seen, transferred_minor
 from services.shared.split import LineAmount, added, amounts_of, spread
@@ -52,6 +53,8 @@ class MirroredPayment:
     """Of the last call that was made on it."""
     saved_version: int = 0
     """The version in the tables."""
+    saved_missing: str | None = None
+    """What `missing` said then."""
     written: dict[object, object] = field(default_factory=dict)
     """Intents, refunds and movements as they are in the tables, so that only what changed is written."""
 
@@ -90,6 +93,7 @@ class MirroredPayment:
         kept = [self.intents, self.refunds, self.movements]
         self.written = {key: value for each in kept for key, value in each.items()}
         self.saved_version = self.observation.mirror_version
+        self.saved_missing = self.missing
 
     @property
     def subject_id(self) -> str:
@@ -138,6 +142,36 @@ class MirroredPayment:
     def positions(self, attempt: int) -> tuple[Position, ...]:
         """Return where the sellers of an attempt stand."""
         return positions(self.intents[attempt], self.refunds.values(), tuple(self.movements.values()))
+
+    def steps(self, now: datetime | None, *, only_made: bool = False) -> tuple[Step, ...]:
+        """Return the next step of each seller who has not what it is to have; without `now` none waits for its time.
+
+        With `only_made` what was asked for and is not answered counts as not moved.
+        """
+        is_made = {MovementState.MADE} if only_made else set(MovementState)
+        movements = tuple(one for one in self.movements.values() if one.state in is_made)
+        refunds = tuple(self.refunds.values())
+        return tuple(
+            step
+            for number, intent in sorted(self.intents.items())
+            for step in steps(
+                self.payment_id, intent, refunds, movements, counts=number == self.observation.attempt, now=now
+            )
+        )
+
+    @property
+    def missing(self) -> str | None:
+        """What sellers have not that they are to have, or too much; None where each has its part.
+
+        What is on its way counts as not made. So it is the same before a call and after one that came to nothing, and
+        whoever settles is woken by what is new alone.
+        """
+        return " ".join(digest(one, self.intents[one.attempt]) for one in self.steps(None, only_made=True)) or None
+
+    @property
+    def unsettled_sellers(self) -> list[str]:
+        """The sellers of whom that is said."""
+        return sorted({step.seller_id for step in self.steps(None, only_made=True)})
 
     def allocated(self, attempt: int, amount_minor: int) -> tuple[LineAmount, ...]:
         """Return what of an amount that goes falls to each line of an attempt."""
@@ -211,6 +245,44 @@ class MirroredPayment:
         for intent in list(self.intents.values()):
             told = [one.warned(now) if one.dispute_id == dispute_id else one for one in intent.disputes]
             self.intents[intent.attempt] = replace(intent, disputes=tuple(told))
+        self.conclude()
+
+    def reserve(self, movement: Movement, *, asked: datetime) -> Movement:
+        """Keep that something is asked for, which counts as moved from here on; one that was refused is asked again."""
+        refused = self.movements.get(movement.movement_id)
+        known = movement if refused is None else refused
+        reserved = replace(
+            movement,
+            refusals=known.refusals,
+            refusal_code=known.refusal_code,
+            refuse_time=known.refuse_time,
+            create_time=asked if refused is None else refused.create_time,
+        )
+        self.movements[movement.movement_id] = reserved
+        self.conclude()
+        return reserved
+
+    def made(self, movement_id: str, stripe_id: str) -> None:
+        """Keep that something moved."""
+        known = self.movements[movement_id]
+        self.movements[movement_id] = replace(
+            known, state=MovementState.MADE, stripe_id=stripe_id, refusal_code="", refuse_time=None
+        )
+        self.conclude()
+
+    def refused(self, movement_id: str, *, code: str, now: datetime) -> None:
+        """Keep that Stripe refused something, and why: the next try is another call."""
+        known = self.movements[movement_id]
+        self.movements[movement_id] = replace(
+            known, state=MovementState.REFUSED, refusals=known.refusals + 1, refusal_code=code, refuse_time=now
+        )
+        self.conclude()
+
+    def unreserve(self, movement_id: str) -> None:
+        """Take back that something was asked for: it is refused as before, or was never asked for."""
+        known = self.movements.pop(movement_id, None)
+        if known is not None and known.refusals:
+            self.movements[movement_id] = replace(known, state=MovementState.REFUSED)
         self.conclude()
 
     def notice(self, object_id: str, event_type: str, *, about: Iterable[str], is_over: bool) -> None:

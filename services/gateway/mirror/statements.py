@@ -155,7 +155,19 @@ gone_intent AS (
     DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($8::integer[])),
 gone_refund AS (
     DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($9::text[])),
-booked AS ({inserting(tenant="$1", entries="$15::jsonb -> 'entries'", shift="$10::interval", when="held")})"""  # noqa: S608 our own column names
+booked AS ({inserting(tenant="$1", entries="$15::jsonb -> 'entries'", shift="$10::interval", when="held")}),
+settlement AS (
+    INSERT INTO settlements (tenant_id, payment_id, missing, seller_ids, due_time, create_time, trace_context)
+    SELECT $1, $2, $15::jsonb ->> 'missing', ARRAY(SELECT jsonb_array_elements_text($15::jsonb -> 'seller_ids')),
+        now() + $10::interval, now() + $10::interval, held.trace_context
+    FROM held WHERE $15::jsonb ->> 'missing' IS NOT NULL
+    ON CONFLICT ON CONSTRAINT settlements_pkey DO UPDATE SET missing = excluded.missing,
+        seller_ids = excluded.seller_ids, trace_context = excluded.trace_context,
+        {demand("$10::interval", "settlements")}
+    WHERE settlements.missing <> excluded.missing),
+settled AS (
+    DELETE FROM settlements USING held
+    WHERE tenant_id = $1 AND payment_id = $2 AND $15::jsonb ->> 'missing' IS NULL)"""  # noqa: S608 our own column names
 """What is written of a payment whose row `held` has found: $1 to $15 are the arguments of `store.mirror_arguments`."""
 
 SAVE: Final = f"""

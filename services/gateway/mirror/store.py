@@ -175,6 +175,8 @@ class Store:
             raise LeaseLost
         if deliver is not None:
             self._wake(WorkClass.DELIVERIES)
+        if payment.missing not in (None, payment.saved_missing):
+            self._wake(WorkClass.MONEY)
         payment.books = books
         payment.mark_saved()
         self._metrics.booked(facts)
@@ -300,7 +302,7 @@ def _mirror_arguments(
         [key for key, value in payment.written.items() if key not in payment.refunds and isinstance(value, Refund)],
         shift, rest, payment.is_changed, json.dumps(movements),
         [key for key, value in payment.written.items() if key not in payment.movements and isinstance(value, Movement)],
-        "{}" if books is payment.books else json.dumps({"books": ledger_books.to_json(books), "entries": rows(facts)}),
+        json.dumps(_beside(payment, books, facts)),
     )  # fmt: skip
 
 
@@ -315,6 +317,16 @@ def _dispute_row(dispute: Dispute) -> dict[str, object]:
         "create_time": dispute.create_time.isoformat(),
         "due_time": warning_time.isoformat() if warning_time is not None else None,
     }
+
+
+def _beside(payment: MirroredPayment, books: Books, facts: tuple[Fact, ...]) -> dict[str, object]:
+    """Return what follows from a payment: what is booked of it, and what sellers are still to have or to give back."""
+    follows: dict[str, object] = {}
+    if books is not payment.books:
+        follows = {"books": ledger_books.to_json(books), "entries": rows(facts)}
+    if payment.missing is not None:
+        follows |= {"missing": payment.missing, "seller_ids": payment.unsettled_sellers}
+    return follows
 
 
 def _newly_claimed(payment: MirroredPayment, intent: Intent) -> str:

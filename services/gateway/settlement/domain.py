@@ -34,6 +34,17 @@ class SettlementTerms:
     """What a seller owes from other payments is kept back from its transfers of this one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What a charge came to on the platform's balance, before fees: in its own currency, or in another by a rate."""
+
+    charge_minor: int
+    """In the payment's currency."""
+    amount_minor: int
+    """The same in `currency_code`: their ratio is the rate by which sellers are paid."""
+    currency_code: str
+
+
 class MovementKind(StrEnum):
     """What moves."""
 
@@ -114,6 +125,40 @@ class Movement:
     def charged_minor(self, amount_minor: int) -> int:
         """Return what so much of it is in the payment's currency: all of it exactly, a part rounded up."""
         return -(-amount_minor * self.charge_minor // self.amount_minor)
+
+
+class WaitReason(StrEnum):
+    """Why a seller's part does not move on by itself now."""
+
+    PAY_TIME = "PAY_TIME"
+    """It is paid later, by the terms of the charge."""
+    CHARGE = "CHARGE"
+    """Stripe has not shown yet what the charge came to, or what it moved with it."""
+    HELD_BACK = "HELD_BACK"
+    """Stripe doubts the charge: a warning of fraud, or a review that is open."""
+    CALL = "CALL"
+    """A call was made whose answer is not known."""
+    BALANCE = "BALANCE"
+    """The platform has not enough available for it."""
+    SELLER = "SELLER"
+    """The seller's account cannot receive it."""
+    SELLER_GONE = "SELLER_GONE"
+    """The seller's account is closed, or closed to us; an operator decides."""
+    SELLER_OWES = "SELLER_OWES"
+    """The seller's balance does not cover what it is to give back."""
+    REFUSED = "REFUSED"
+    """Stripe refuses it for another reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Why nothing is asked for at Stripe for a seller now."""
+
+    attempt: int
+    seller_id: str
+    reason: WaitReason
+    until: datetime | None = None
+    """None where something else has to happen first."""
 
 
 TO_SELLER: Final = frozenset({MovementKind.TRANSFER, MovementKind.FEE_REFUND})

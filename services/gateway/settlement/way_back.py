@@ -19,10 +19,18 @@ from datetime import datetime
 
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
-from services.gateway.errors import ReversalExceedsTransfer, StripeRefused
+from services.gateway.errors import NotNow, ReversalExceedsTransfer, StripeRefused
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.settlement import facts
-from services.gateway.settlement.domain import BACK, Movement, MovementKind, MovementOrigin, MovementState, went_back
+from services.gateway.settlement.domain import (
+    BACK,
+    Movement,
+    MovementKind,
+    MovementOrigin,
+    MovementState,
+    Wait,
+    went_back,
+)
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.metadata import CALL_ID, MOVEMENT_ID, PAYMENT_ID
@@ -65,8 +73,10 @@ class WayBack(Operation[WayBackParams, MirroredPayment]):
         on = payment.movements.get(asked.of_movement_id)
         if on is None or on.kind is not self.of_kind or on.state is not MovementState.MADE:
             raise ReversalExceedsTransfer(left_minor=0)
-        reserved = _reserved(payment, on, call)
-        payment.movements[reserved.movement_id] = reserved
+        missing = _missing(payment, on, call)
+        if not asked.actor_id and all(isinstance(one, Wait) or one.fact != missing.fact for one in payment.steps(None)):
+            raise NotNow
+        reserved = payment.reserve(missing, asked=call.create_time)
         return replace(
             asked,
             movement_id=reserved.movement_id,
@@ -90,29 +100,17 @@ class WayBack(Operation[WayBackParams, MirroredPayment]):
         found = await self.look_up(payment, call)
         if found is not None:
             return found
-        known = payment.movements[call.params.movement_id]
-        payment.movements[known.movement_id] = replace(
-            known,
-            state=MovementState.REFUSED,
-            refusals=known.refusals + 1,
-            refusal_code=refusal.metadata["code"],
-            refuse_time=self._now(),
-        )
+        payment.refused(call.params.movement_id, code=refusal.metadata["code"], now=self._now())
         raise refusal
 
     def record(self, payment: MirroredPayment, call: Call[WayBackParams], answer: Json) -> Mapping[str, str]:
         """Keep that it moved."""
-        known = payment.movements[call.params.movement_id]
-        payment.movements[known.movement_id] = replace(
-            known, state=MovementState.MADE, stripe_id=text(answer, "id"), refusal_code="", refuse_time=None
-        )
-        return {"movement_id": known.movement_id}
+        payment.made(call.params.movement_id, text(answer, "id"))
+        return {"movement_id": call.params.movement_id}
 
     def discarded(self, payment: MirroredPayment, call: Call[WayBackParams]) -> None:
         """Take the reservation back: it is refused as before, or was never asked for."""
-        known = payment.movements.pop(call.params.movement_id)
-        if known.refusals:
-            payment.movements[known.movement_id] = replace(known, state=MovementState.REFUSED)
+        payment.unreserve(call.params.movement_id)
 
     @abstractmethod
     async def shown(self, stripe_id: str) -> Sequence[Json]:
@@ -151,7 +149,7 @@ class RefundFee(WayBack):
         return await self._provider.fees.refunds_of(stripe_id)
 
 
-def _reserved(payment: MirroredPayment, on: Movement, call: Call[WayBackParams]) -> Movement:
+def _missing(payment: MirroredPayment, on: Movement, call: Call[WayBackParams]) -> Movement:
     """Return the movement that is missing. Raises ReversalExceedsTransfer where nothing is, or more than is left."""
     until_minor = call.params.until_minor
     before = went_back(on, payment.movements.values())
@@ -160,10 +158,8 @@ def _reserved(payment: MirroredPayment, on: Movement, call: Call[WayBackParams])
         raise ReversalExceedsTransfer(left_minor=on.charge_minor - before.charge_minor)
     kind = BACK[on.kind]
     fact = facts.way_back(kind, on.movement_id, until_minor)
-    movement_id = facts.movement_id(kind, payment.payment_id, fact)
-    refused = payment.movements.get(movement_id)
     return Movement(
-        movement_id=movement_id,
+        movement_id=facts.movement_id(kind, payment.payment_id, fact),
         kind=kind,
         origin=MovementOrigin.WAY_BACK,
         attempt=on.attempt,
@@ -174,10 +170,7 @@ def _reserved(payment: MirroredPayment, on: Movement, call: Call[WayBackParams])
         of_movement_id=on.movement_id,
         fact=fact,
         actor_id=call.params.actor_id,
-        refusals=refused.refusals if refused is not None else 0,
-        refusal_code=refused.refusal_code if refused is not None else "",
-        refuse_time=refused.refuse_time if refused is not None else None,
-        create_time=refused.create_time if refused is not None else call.create_time,
+        create_time=call.create_time,
     )
 
 

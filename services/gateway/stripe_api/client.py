@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from services.gateway.stripe_api.calls.accounts import AccountCalls
+from services.gateway.stripe_api.calls.charges import ChargeCalls
 from services.gateway.stripe_api.calls.customers import CustomerCalls
 from services.gateway.stripe_api.calls.disputes import DisputeCalls
 from services.gateway.stripe_api.calls.fees import FeeCalls
@@ -49,6 +50,7 @@ class Provider:
         self.accounts = AccountCalls(transport)
         self.intents = IntentCalls(transport)
         self.sessions = SessionCalls(transport)
+        self.charges = ChargeCalls(transport)
         self.refunds = RefundCalls(transport)
         self.transfers = TransferCalls(transport)
         self.fees = FeeCalls(transport)

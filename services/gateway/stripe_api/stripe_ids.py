@@ -19,6 +19,8 @@ INTENT: Final = ("pi_",)
 SETUP_INTENT: Final = ("seti_",)
 CHECKOUT_SESSION: Final = ("cs_",)
 REFUND: Final = ("re_", "pyr_")
+CHARGE: Final = ("ch_", "py_")
+"""Of a card, and of other methods."""
 TRANSFER: Final = ("tr_",)
 FEE: Final = ("fee_",)
 CONFIRMATION_TOKEN: Final = ("ctoken_",)

@@ -1,0 +1,96 @@
+"""Carts of several sellers to test settling with: paid through the gateway, their transfers looked up at Stripe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from batzen.gateway.v1 import split_pb2
+from sandbox.control import SandboxControl
+from services.runtime.rpc import call_context
+from tests.eventually import eventually
+from tests.gateway.conftest import Gateway
+from tests.gateway.samples import Payments, chf, new_id
+
+TENANT = "main"
+
+
+class Carts:
+    """Pays carts and says what their sellers got."""
+
+    def __init__(self, replica: Gateway, payments: Payments, stripe: SandboxControl) -> None:
+        self.replica, self.payments, self.stripe = replica, payments, stripe
+        self.accounts: dict[str, str] = {}
+
+    async def seller(self) -> str:
+        """Return a seller who can be paid."""
+        seller_id = new_id("seller")
+        self.accounts[seller_id] = (await self.payments.prepare_seller(seller_id)).stripe_account_id
+        return seller_id
+
+    async def sellers(self, number: int) -> list[str]:
+        return [await self.seller() for _ in range(number)]
+
+    async def paid(self, *parts: split_pb2.SellerPart, **fields: Any) -> str:
+        """Return a payment of a cart with these parts."""
+        total = sum(line.gross_minor for part in parts for line in part.lines)
+        ours: dict[str, Any] = {
+            "amount": chf(total),
+            "seller_id": "",
+            "application_fee": chf(0),
+            "seller_parts": parts,
+        }
+        return await self.payments.paid(**{**ours, **fields})
+
+    async def book(self, payment_id: str) -> None:
+        """Let a payment's charges be booked at Stripe, of which the gateway is told."""
+        await self.stripe.settle()
+        with call_context.acting_for(TENANT):
+            for charge in await self.payments.charges(payment_id):
+                await self.replica.parts.reader.apply_booked(TENANT, payment_id, charge, origin="test")
+
+    async def transfers(self, payment_id: str) -> list[dict[str, Any]]:
+        """Return the transfers of a payment at Stripe, the oldest first."""
+        return await self.stripe.objects("transfer", transfer_group=payment_id)
+
+    async def got(self, payment_id: str) -> dict[str, int]:
+        """Return what each seller has of a payment, by Stripe."""
+        names = {account_id: seller_id for seller_id, account_id in self.accounts.items()}
+        sums: dict[str, int] = {}
+        for one in await self.transfers(payment_id):
+            seller_id = names[one["destination"]]
+            sums[seller_id] = sums.get(seller_id, 0) + one["amount"] - one["amount_reversed"]
+        return sums
+
+    async def is_at_rest(self, payment_id: str) -> bool:
+        """Whether nothing of a payment is left to be settled."""
+        async with self.replica.parts.engine.connect() as connection:
+            found = await connection.execute(
+                sa.text("SELECT count(*) FROM settlements WHERE payment_id = :payment_id"), {"payment_id": payment_id}
+            )
+            rows = found.scalar_one()
+        payment = await self.replica.parts.store.require(TENANT, payment_id)
+        return not rows and not payment.open_calls and payment.missing is None
+
+    async def settled(self, payment_id: str) -> dict[str, int]:
+        """Return what each seller has once nothing is left to be settled."""
+        await self.book(payment_id)
+
+        async def rests() -> bool:
+            return await self.is_at_rest(payment_id)
+
+        await eventually(rests, what=f"{payment_id} comes to rest")
+        return await self.got(payment_id)
+
+
+def part(seller_id: str, gross_minor: int, *, fee_minor: int = -1, line_id: str = "", **fields: Any) -> Any:
+    """Return a seller's part of one line, with a fee of 15 % unless it says another."""
+    fee = gross_minor * 15 // 100 if fee_minor < 0 else fee_minor
+    line: dict[str, Any] = {
+        "line_id": line_id or new_id("line"),
+        "gross_minor": gross_minor,
+        "seller_minor": gross_minor - fee,
+        "platform_fee_minor": fee,
+    }
+    return split_pb2.SellerPart(seller_id=seller_id, lines=[split_pb2.LinePart(**{**line, **fields})])
