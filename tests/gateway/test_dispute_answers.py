@@ -14,6 +14,7 @@ from grpc import StatusCode, aio
 
 from batzen.gateway.v1 import disputes_pb2
 from batzen.gateway.v1.disputes_pb2 import Dispute
+from batzen.type.v1 import money_pb2
 from sandbox.faults import Kind
 from services.gateway.call_log import backoff
 from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL
@@ -122,6 +123,27 @@ async def test_money_that_moves_later_than_its_event_is_seen_when_it_does(place:
     await told(place, now, "charge.dispute.funds_withdrawn")
 
     assert (await shown(place, dispute_id)).outstanding.amount_minor == AMOUNT_MINOR
+
+
+async def test_what_is_settled_in_another_currency_is_shown_in_both(place: Place) -> None:
+    eur = money_pb2.Money(amount_minor=AMOUNT_MINOR, currency_code="EUR")
+    fee = money_pb2.Money(amount_minor=1_500, currency_code="EUR")
+    account = await place.gateway.parts.provider.own_account_id()
+    await place.stripe.settle_in(account, "chf", rates={"eur": "0.95"})
+    payment_id = await place.payments.paid(amount=eur, application_fee=fee)
+    dispute_id = await contested(place, payment_id, amount=6_000)
+    await place.stripe.settle_in(account, "chf", rates={"eur": "0.9612"})
+    await told(place, await place.stripe.move_dispute(dispute_id, "lost", reinstated=2_000), "charge.dispute.closed")
+
+    found = await shown(place, dispute_id)
+
+    assert [(one.amount.amount_minor, one.exchange_rate) for one in found.movements] == [
+        (-5_700, "0.95"),
+        (1_922, "0.9612"),
+    ]
+    assert {one.amount.currency_code for one in found.movements} == {"CHF"}
+    assert (found.outstanding.amount_minor, found.outstanding.currency_code) == (4_000, "EUR")
+    assert (await place.payments.seen(payment_id)).amounts.disputed_lost_minor == 4_000
 
 
 @pytest.mark.parametrize(

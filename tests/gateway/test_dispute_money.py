@@ -128,6 +128,10 @@ def test_several_disputes_take_of_each_line_at_most_what_is_left() -> None:
         ((moved(-9_500, currency_code="EUR", rate="0.95"), moved(2_850, currency_code="EUR", rate="0.95")), 7_000),
         ((moved(-9_500, currency_code="EUR"),), 10_000),
         ((moved(-1_534_217, currency_code="JPY", rate="153.42169"),), 10_000),
+        # Rates are of Stripe's units, which may be others than ours.
+        ((moved(-6_400, currency_code="EUR", rate="0.0064"), moved(6_412, currency_code="EUR", rate="0.006413")), 0),
+        ((moved(-6_400, currency_code="EUR", rate="0.0064"), moved(1_600, currency_code="EUR", rate="0.0064")), 7_500),
+        ((moved(-9_500, currency_code="EUR", rate="0.95"), moved(0, fee_minor=-1_500, currency_code="EUR")), 10_000),
     ],
 )
 def test_what_was_settled_in_another_currency_is_counted_in_the_payments(

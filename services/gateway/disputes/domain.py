@@ -74,6 +74,8 @@ _STATES: Final = {
 AWAITING: Final = frozenset({DisputeState.NEEDS_RESPONSE, DisputeState.APPEAL_NEEDS_RESPONSE})
 """The bank waits for our answer."""
 _INQUIRY: Final = "warning_"
+RATE_PRECISION: Final = Decimal("0.0001")
+"""Stripe shows five or six digits of a rate."""
 WARNING_DAYS: Final = (7, 3, 1)
 """So many days before an answer is due an operator is told, once each."""
 
@@ -94,6 +96,11 @@ class Withdrawal:
     exchange_rate: str = ""
     """Stripe's, from the dispute's currency to this one; empty where they are the same."""
     reporting_category: str = ""
+
+    @property
+    def unchanged(self) -> Decimal:
+        """What was moved before it was exchanged, in units that are the same within one dispute."""
+        return self.amount_minor / Decimal(self.exchange_rate or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,16 +237,17 @@ class Dispute:
     def _moved_minor(self, moved: Withdrawal) -> int:
         """Return what a balance transaction moved in the payment's currency.
 
-        Converted it is a figure that was rounded: one that could come from the whole contested amount is that.
+        What was exchanged is measured by the first withdrawal, which is of all that is contested: so no unit of a
+        currency matters. What could be all of it, but for rounding and the digits that Stripe shows of a rate, is that.
         """
-        if moved.currency_code == self.currency_code:
+        if moved.currency_code == self.currency_code or not moved.amount_minor:
             return moved.amount_minor
-        whole_minor = self.amount_minor if moved.amount_minor > 0 else -self.amount_minor
-        if not moved.exchange_rate:
-            return whole_minor
-        rate = Decimal(moved.exchange_rate)
-        converted_minor = int((moved.amount_minor / rate).to_integral_value(ROUND_HALF_EVEN))
-        return whole_minor if abs(converted_minor - whole_minor) <= 1 + 1 / rate else converted_minor
+        first = next((one for one in self.withdrawals if one.amount_minor < 0), moved)
+        part = moved.unchanged / abs(first.unchanged)
+        whole = Decimal(1 if part > 0 else -1)
+        rounding = (1 / Decimal(abs(moved.amount_minor)) + 1 / Decimal(abs(first.amount_minor))) + RATE_PRECISION
+        exact = whole if abs(part - whole) <= rounding + Decimal(1) / max(1, self.amount_minor) else part
+        return int((exact * self.amount_minor).to_integral_value(ROUND_HALF_EVEN))
 
 
 UNREAD: Final = Attention(reason=AttentionReason.DISPUTE_OPEN, detail="The charge is disputed; how, was not read yet.")

@@ -7,6 +7,7 @@ asked for by `[…]` or `amount`, which raise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -106,12 +107,12 @@ def dispute_in(shown: Json, *, currency_code: str, captured_minor: int) -> Dispu
     status = str(shown["status"])
     evidence = part(shown, "evidence_details")
     due = number(evidence, "due_by")  # 0 where no evidence is taken
-    moved = sorted(map(_withdrawal, parts(shown, "balance_transactions")), key=lambda one: one.create_time)
+    moved = [_withdrawal(entry) for entry in parts(shown, "balance_transactions")]
     card = part(part(shown, "payment_method_details"), "card")
-    return Dispute(
+    dispute = Dispute(
         dispute_id=str(shown["id"]),
         status=status,
-        standing=standing_of(status, is_withdrawn=sum(one.amount_minor for one in moved) < 0),
+        standing=standing_of(status, is_withdrawn=False),
         amount_minor=_disputed_minor(shown, currency_code=currency_code, captured_minor=captured_minor),
         currency_code=currency_code,
         reason=text(shown, "reason") or "unknown",
@@ -123,8 +124,9 @@ def dispute_in(shown: Json, *, currency_code: str, captured_minor: int) -> Dispu
         has_evidence=bool(evidence.get("has_evidence")),
         submission_count=number(evidence, "submission_count"),
         is_past_due=bool(evidence.get("past_due")),
-        withdrawals=tuple(moved),
+        withdrawals=tuple(sorted(moved, key=lambda one: (one.create_time, one.amount_minor))),
     )
+    return replace(dispute, standing=standing_of(status, is_withdrawn=dispute.withdrawn_minor > 0))
 
 
 def evidence_in(dispute: Json) -> dict[str, str]:
