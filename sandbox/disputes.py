@@ -15,7 +15,7 @@ from sandbox.errors import ApiError
 from sandbox.world import Object, World
 
 _FEE_MINOR = 1_500
-_ANSWER_WITHIN_S = 7 * 86_400  # as long as a bank waits for evidence
+_ANSWER_WITHIN_S = 9 * 86_400  # banks wait 7 to 21 days for evidence
 DUE = "dispute_due"  # the label of what is lost unless it is answered, on the agenda
 # An appeal follows on a decision, of either side's (U).
 _MOVES = {

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode, aio
+from typer.testing import CliRunner
 
+from batzen.cli.app import app
 from batzen.gateway.v1 import disputes_pb2
 from batzen.gateway.v1.disputes_pb2 import Dispute
 from batzen.type.v1 import money_pb2
@@ -21,6 +26,7 @@ from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL
 from services.gateway.disputes import evidence
 from services.gateway.disputes.watch import ORIGIN
 from services.gateway.wiring import look_at_disputes
+from tests.gateway.conftest import TOKEN_LIFE
 from tests.gateway.receiving import count, event_of
 from tests.gateway.samples import AMOUNT_MINOR, new_request_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
@@ -306,6 +312,8 @@ async def test_a_dispute_is_given_up_once_by_an_operator(place: Place, operator:
 
     given_up = (await operator.AcceptDispute(request)).dispute
     assert (given_up.state, given_up.accept_actor_id) == (Dispute.STATE_LOST, "operator_b")
+    heard = await place.sink.hears(payment_id, lambda seen: seen.amounts.disputed_lost_minor == AMOUNT_MINOR)
+    assert heard.origin == "called dispute.accept"
     assert (await operator.AcceptDispute(request)).dispute == given_up
     assert await refusal(operator.AcceptDispute(accept_request(dispute_id))) == CLOSED
     seen = await place.payments.seen(payment_id)
@@ -429,6 +437,40 @@ async def test_an_operator_is_told_once_at_each_date_until_it_is_answered(place:
     seen = await place.payments.seen(payment_id)
     assert seen.attention.reason == "DISPUTE_OPEN"
     assert await count(place.gateway.parts.engine, f"disputes WHERE dispute_id = '{dispute_id}' AND due_time IS NULL")
+
+
+async def test_an_operator_answers_from_the_command_line(place: Place, tmp_path: Path) -> None:
+    payment_id = await place.payments.paid()
+    dispute_id = await contested(place, payment_id)
+    answer = tmp_path / "answer.txt"
+    answer.write_text(SECRET)
+    (tmp_path / "connection.json").write_text("{}")
+    issuer = place.gateway.issuer
+    environment = {
+        "BATZEN_CONNECTION": str(tmp_path / "connection.json"),
+        "BATZEN_GATEWAY_ADDRESS": f"127.0.0.1:{place.gateway.port}",
+        "BATZEN_TOKEN": issuer.mint("anna", roles=["operator"], tenant="main", life=TOKEN_LIFE),
+    }
+
+    async def batzen(*arguments: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["disputes", *arguments], env=environment)
+        return done.exit_code, done.output
+
+    code, said = await batzen("list", "--payment", payment_id, "--open", "--state", "needs_response", "--json")
+    assert (code, [one["dispute_id"] for one in json.loads(said)]) == (0, [dispute_id])
+    assert dispute_id[:8] in (await batzen("list", "--due-before", "99d"))[1]
+    drafted = await batzen("evidence", dispute_id, "--set", f"uncategorized_text=@{answer}", "--set", "receipt=file_1")
+    assert (drafted[0], "drafted" in drafted[1]) == (0, True)
+    code, said = await batzen("submit", dispute_id, "--actor", "bo", "--json")
+    assert (code, json.loads(said)["evidence_actor_id"]) == (0, "bo")
+    code, said = await batzen("get", dispute_id, "--evidence")
+    assert code == 0
+    assert all(words in said for words in (SECRET, "withdrawn 100.00 CHF, fee 15.00 CHF", "under_review", "file_1"))
+    assert (await batzen("accept", dispute_id))[0] != 0  # nobody says yes
+    code, said = await batzen("accept", dispute_id, "--yes", "--json")
+    assert (code, json.loads(said)["stripe_status"]) == (0, "lost")
+    for wrong in ("no_equals_sign", "uncategorized_text=@/nowhere"):
+        assert (await batzen("evidence", dispute_id, "--set", wrong))[0] == 2
 
 
 async def test_how_many_are_open_and_when_the_first_is_due_is_shown(place: Place) -> None:

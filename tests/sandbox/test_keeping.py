@@ -86,7 +86,7 @@ async def test_what_was_due_later_is_still_due_by_the_same_clock(settings: Setti
         answered = await control.dispute((await paid(v1)).id, returns_fee=True)
         won = {"uncategorized_text": "winning_evidence"}
         await v1.disputes.update_async(answered["id"], {"evidence": won, "submit": True})
-        unanswered = await control.dispute((await paid(v1)).id)
+        unanswered = await control.dispute((await paid(v1)).id, due_in_s=7 * DAY_S)
         unsettled = await paid(v1)
 
     async with _run(settings) as (v1, control):

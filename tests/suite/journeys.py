@@ -13,7 +13,7 @@ import asyncpg
 
 from batzen import errors
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1 import payer_pb2, payment_methods_pb2, sellers_pb2
+from batzen.gateway.v1 import disputes_pb2, payer_pb2, payment_methods_pb2, sellers_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from batzen.status.v1 import status_pb2
@@ -434,6 +434,29 @@ async def pay_late_with_a_coupon_that_is_gone(traveller: Traveller) -> str:
     return payment_id
 
 
+async def answer_a_dispute_and_give_it_up(traveller: Traveller) -> str:
+    payment_id = await pay(traveller)
+    intent = await traveller.intent_of(payment_id)
+    dispute = await traveller.sandbox.dispute(intent["id"])
+    await traveller.until(payment_id, "DISPUTED", within_s=ANSWERED_WITHIN_S)
+    evidence = disputes_pb2.SubmitDisputeEvidenceRequest(
+        request_id=new_request_id(),
+        dispute_id=dispute["id"],
+        evidence={"product_description": "A lesson"},
+        submit=True,
+        actor_id="clerk",
+    )
+    given_up = disputes_pb2.AcceptDisputeRequest(
+        request_id=new_request_id(), dispute_id=dispute["id"], actor_id="clerk"
+    )
+    async with traveller.suite.client("operator", sub="clerk") as operator:
+        await stubbornly(lambda: operator.disputes.SubmitDisputeEvidence(evidence, timeout=CALL_TIMEOUT_S))
+        await stubbornly(lambda: operator.disputes.AcceptDispute(given_up, timeout=CALL_TIMEOUT_S))
+    (found,) = await traveller.sandbox.objects("dispute", payment_intent=intent["id"])
+    assert (found["status"], found["evidence_details"]["submission_count"]) == ("lost", 1)
+    return payment_id
+
+
 Journey = Callable[[Traveller], Awaitable[str]]
 
 JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
@@ -452,6 +475,10 @@ JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
     "refund": (
         pay_and_refund,
         Ends(state="PARTIALLY_REFUNDED", refunds=1, states=("INITIALIZED", "SUCCEEDED", "PARTIALLY_REFUNDED")),
+    ),
+    "dispute": (
+        answer_a_dispute_and_give_it_up,
+        Ends(state="DISPUTE_LOST", states=("SUCCEEDED", "DISPUTE_LOST"), attention="DISPUTE_LOST"),
     ),
     "hold and captures": (
         hold_and_capture_in_parts,

@@ -183,7 +183,8 @@ class Execution(Generic[P, S]):
         kept = self._operation.record(self.subject, self.call, answer)
         params = self._operation.kept(self.call.params)
         self.call = replace(self.call, params=params, state=CallState.ANSWERED, answer=kept, due_time=None)
-        await self._save("record", deliver=self._deliver)
+        is_news = self._operation.is_delivered and self.subject.is_changed
+        await self._save("record", deliver=self._deliver or (f"called {self._operation.name}" if is_news else None))
         return CallResult(subject=self.subject, answer=kept, live=answer)
 
     async def _discard(self, *, with_new_key: bool = False) -> None:

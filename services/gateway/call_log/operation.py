@@ -123,6 +123,9 @@ class Operation(ABC, Generic[P, S]):
     retry_until_known = False
     """Whether a caller is answered that the call goes ahead while its outcome is unknown: then it is not given up."""
 
+    is_delivered = False
+    """Whether what it leads to is delivered also where a caller gets it, who is not the orchestrator."""
+
     def __init__(self, subjects: SubjectStore[S]) -> None:
         self.subjects = subjects
 

@@ -41,6 +41,8 @@ class SubmitEvidenceParams(DisputeParams):
 class _OnDispute(Operation[P, MirroredPayment]):
     """What both calls have: the dispute is known and open, and is read again where Stripe says otherwise."""
 
+    is_delivered = True
+
     def __init__(self, provider: Provider, payments: SubjectStore[MirroredPayment]) -> None:
         super().__init__(payments)
         self._provider = provider
