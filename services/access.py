@@ -97,7 +97,8 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.gateway.v1.GatewayOpsService",
         {
             _OPERATORS: """ListDeadLetters ReplayDeadLetters ListLedgerEntries GetBalances Reconcile GetReconciliation
-                ErasePayer"""
+                ErasePayer""",
+            _SERVICES: "GetSellerStatement",
         },
     )
 )

@@ -47,6 +47,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "disputes": "payment_id",
         "movements": "payment_id",
         "ledger_entries": "payment_id",
+        "ledger_closings": EVERYWHERE,
+        "ledger_days": EVERYWHERE,
         "deliveries": "payment_id",
         "looks": "payment_id",
         "settlements": "payment_id",
@@ -154,6 +156,10 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.dead_letters.listing._PAYLOADS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.dead_letters.listing._SUBJECTS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.stripe_api.platform_account._WITHOUT_ANSWER": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.ledger.statements.OWED": Exempt(Spread.EVERY, _FIGURE),
+    "gateway.ledger.statements.LINES": Exempt(Spread.EVERY, "a page: of every server, merged by time"),
+    "gateway.ledger.statements.CLOSE": Exempt(Spread.EVERY, "each server closes the days of its own entries"),
+    "gateway.ledger.statements.DRIFT": Exempt(Spread.EVERY, "each server looks at its own closings"),
     "gateway.ledger.entry_rows.APPEND": Exempt(
         Spread.MANY, "the facts of no payment lie together; others are split by server"
     ),
@@ -190,6 +196,7 @@ BUILT: Final[Mapping[str, str]] = {
     "gateway.dead_letters.replays": "names the row",
     "gateway.sellers.store": "names the seller",
     "gateway.ledger.entry_rows": "is part of the statement on the payment whose facts it books",
+    "gateway.ledger.statements": "entries: of every server, merged by time; balances: the sum of what each server says",
 }
 """Modules that put statements together as they run, which no constant shows."""
 

@@ -41,7 +41,7 @@ ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
-    "GatewayOpsService": """ListLedgerEntries GetBalances Reconcile
+    "GatewayOpsService": """Reconcile
         GetReconciliation ErasePayer""",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""

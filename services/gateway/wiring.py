@@ -35,6 +35,8 @@ from services.gateway.intents.capture import CaptureIntent
 from services.gateway.intents.confirm import ConfirmIntent
 from services.gateway.intents.create import CreateIntent
 from services.gateway.intents.creation import Creation
+from services.gateway.ledger.closings import Closings
+from services.gateway.ledger.store import Ledger
 from services.gateway.metrics import UNKNOWN_AFTER_S, GatewayMetrics
 from services.gateway.mirror.store import Store
 from services.gateway.payment_methods.kept_methods import KeptMethods
@@ -226,7 +228,9 @@ async def gateway_parts(
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
         settler = Settler(store, calls, sellers, provider, now=now)
         looker, due_watch = Looker(held, reader), DueWatch(reader, clock=clock)
-        work.register(sweep.work, settler.work, inbox.work, deliveries.work, looker.work, due_watch.work)
+        ledger, closings = Ledger(held, clock=clock, metrics=metrics.ledger), Closings(held, clock=clock)
+        work.register(sweep.work, settler.work, inbox.work, deliveries.work, looker.work, due_watch.work, closings.work)
+        await closings.begin(tenant_id)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
@@ -260,7 +264,7 @@ async def gateway_parts(
                     sellers=sellers, onboarding=Onboarding(sellers, provider), payouts=payouts, tenant_id=tenant_id
                 ),
             ),
-            ops=GatewayOpsServicer(DeadLetterList(held, work), Replays(held, work, clock=clock)),  # type: ignore[abstract]  # as above
+            ops=GatewayOpsServicer(DeadLetterList(held, work), Replays(held, work, clock=clock), ledger),  # type: ignore[abstract]  # as above
             calls=calls,
             call_store=call_store,
             provider=provider,

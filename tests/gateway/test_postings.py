@@ -68,8 +68,8 @@ def test_1_a_capture_with_vat_on_the_fee_owes_that_to_the_country() -> None:
         "platform_fee": -WITH_VAT.platform_fee_minor,
         "vat_payable:CH": -WITH_VAT.fee_vat_minor,
     }
-    [sale_vat] = [one.sale_vat_minor for one in entries_of(books.facts) if one.place.account is Account.SELLER]
-    assert sale_vat == WITH_VAT.vat_minor
+    [vat] = [one.vat_minor for one in entries_of(books.facts) if one.place.account is Account.SELLER]
+    assert vat == WITH_VAT.vat_minor
 
 
 def test_3_and_6_what_moves_to_and_from_the_seller_is_net_of_the_fee() -> None:

@@ -30,32 +30,32 @@ class Known:
 
 
 class Sums:
-    """Amounts by place, and the VAT in what sellers sold."""
+    """Amounts by place, and the VAT that goes with them."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._amounts: dict[Place, int] = {}
-        self._sale_vat: dict[Place, int] = {}
+        self._vat: dict[Place, int] = {}
         for one in entries:
-            self.add(one.place, one.amount_minor, sale_vat_minor=one.sale_vat_minor)
+            self.add(one.place, one.amount_minor, vat_minor=one.vat_minor)
 
-    def add(self, place: Place, amount_minor: int, *, sale_vat_minor: int = 0) -> None:
+    def add(self, place: Place, amount_minor: int, *, vat_minor: int = 0) -> None:
         """Add an amount."""
         self._amounts[place] = self._amounts.get(place, 0) + amount_minor
-        self._sale_vat[place] = self._sale_vat.get(place, 0) + sale_vat_minor
+        self._vat[place] = self._vat.get(place, 0) + vat_minor
 
     def entries(self) -> tuple[Entry, ...]:
         """Return what there is, in the order in which it came in."""
         return tuple(
-            Entry(place=place, amount_minor=minor, sale_vat_minor=self._sale_vat[place])
+            Entry(place=place, amount_minor=minor, vat_minor=self._vat[place])
             for place, minor in self._amounts.items()
-            if minor or self._sale_vat[place]
+            if minor or self._vat[place]
         )
 
     def less(self, other: Sums) -> Sums:
         """Return what these have more than others."""
         rest = Sums(self.entries())
         for one in other.entries():
-            rest.add(one.place, -one.amount_minor, sale_vat_minor=-one.sale_vat_minor)
+            rest.add(one.place, -one.amount_minor, vat_minor=-one.vat_minor)
         return rest
 
 
@@ -134,9 +134,9 @@ class _Payment:
             to_have = split.seller_minor(part, {one.line.line_id: one.released_minor for one in lines})
             sold = line.standing_minor - line.by_seller_minor
             vat = _in_proportion(part.vat_minor - part.platform_vat_minor, sold, part.gross_minor)
-            self._add(Account.SELLER, line.by_seller_minor - to_have, seller_id=seller_id, sale_vat_minor=vat)
+            self._add(Account.SELLER, line.by_seller_minor - to_have, seller_id=seller_id, vat_minor=vat)
             self._add(Account.SELLER_HELD, to_have - shares.seller_minor, seller_id=seller_id)
-        self._add(Account.PLATFORM_FEE, -shares.platform_fee_minor, seller_id=seller_id)
+        self._add(Account.PLATFORM_FEE, -shares.platform_fee_minor, seller_id=seller_id, vat_minor=shares.fee_vat_minor)
         self._add_vat(-shares.fee_vat_minor, part.fee_vat_country, seller_id=seller_id)
         self._add_vat(-shares.platform_vat_minor, part.vat_country, seller_id=seller_id)
         self._add(Account.DISCOUNTS_FUNDED, shares.discounts_funded_minor, seller_id=seller_id)
@@ -165,13 +165,13 @@ class _Payment:
         *,
         currency_code: str = "",
         seller_id: str = "",
-        sale_vat_minor: int = 0,
+        vat_minor: int = 0,
     ) -> None:
-        if amount_minor or sale_vat_minor:
+        if amount_minor or vat_minor:
             place = Place(
                 account=account, currency_code=currency_code or self._known.currency_code, seller_id=seller_id
             )
-            self.sums.add(place, amount_minor, sale_vat_minor=sale_vat_minor)
+            self.sums.add(place, amount_minor, vat_minor=vat_minor)
 
 
 def _in_proportion(minor: int, stands: int, whole: int) -> int:

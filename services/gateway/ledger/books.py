@@ -92,13 +92,13 @@ def _mark(stored: object) -> Mark:
 
 def _sum_to_json(entry: Entry) -> list[object]:
     place = entry.place
-    amounts = [entry.amount_minor, entry.sale_vat_minor]
+    amounts = [entry.amount_minor, entry.vat_minor]
     return [str(place.account), place.currency_code, place.seller_id, place.country, *amounts]
 
 
 def _sum(stored: object) -> Entry:
-    account, currency_code, seller_id, country, amount_minor, sale_vat_minor = cast(
+    account, currency_code, seller_id, country, amount_minor, vat_minor = cast(
         "tuple[str, str, str, str, int, int]", stored
     )
     place = Place(account=Account(account), currency_code=currency_code, seller_id=seller_id, country=country)
-    return Entry(place=place, amount_minor=amount_minor, sale_vat_minor=sale_vat_minor)
+    return Entry(place=place, amount_minor=amount_minor, vat_minor=vat_minor)

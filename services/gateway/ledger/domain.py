@@ -113,6 +113,14 @@ FACT_KINDS: Final[Mapping[str, str]] = {
 }
 """The kinds of facts, and what happened: the first part of their names."""
 
+SALES: Final = frozenset(
+    {
+        "captured", "recounted", "withdrawn", "lost", "reopened", "reinstated", "refunded", "refund_failed",
+        "refund_canceled", "adjusted",
+    }
+)  # fmt: skip
+"""Facts of what was sold; the others are about what moves, or about what was not paid."""
+
 OF_SELLERS: Final = frozenset({Account.SELLER, Account.SELLER_HELD})
 """There is one for each seller."""
 OF_COUNTRIES: Final = frozenset({Account.VAT_PAYABLE})
@@ -157,8 +165,9 @@ class Entry:
     place: Place
     amount_minor: int
     """Debit is above zero, credit below."""
-    sale_vat_minor: int = 0
-    """Of a seller's entry: the VAT in the price of what it sold, below zero in what went back. No part of any sum."""
+    vat_minor: int = 0
+    """VAT that goes with it, below zero where it goes back, and no part of any sum: on a seller's entry that in the
+    price of what it sold, on the platform's fee that on the fee."""
 
 
 class Unbalanced(ValueError):

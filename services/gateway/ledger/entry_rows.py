@@ -7,11 +7,11 @@ from typing import Final
 
 from services.gateway.ledger.domain import Fact
 
-_COLUMNS: Final = """fact, place, payment_id, account, seller_id, country, currency_code, amount_minor, sale_vat_minor,
+_COLUMNS: Final = """fact, place, payment_id, account, seller_id, country, currency_code, amount_minor, vat_minor,
         stripe_id, actor_id, corrects"""
 _GIVEN: Final = ", ".join(f"e.{column.strip()}" for column in _COLUMNS.split(","))
 _TYPES: Final = """fact text, place integer, payment_id text, account text, seller_id text, country text,
-        currency_code text, amount_minor bigint, sale_vat_minor bigint, stripe_id text, actor_id text, corrects text,
+        currency_code text, amount_minor bigint, vat_minor bigint, stripe_id text, actor_id text, corrects text,
         value_time timestamptz"""
 
 
@@ -27,7 +27,7 @@ def rows(facts: Iterable[Fact]) -> list[dict[str, object]]:
             "country": one.place.country,
             "currency_code": one.place.currency_code,
             "amount_minor": one.amount_minor,
-            "sale_vat_minor": one.sale_vat_minor,
+            "vat_minor": one.vat_minor,
             "stripe_id": fact.stripe_id,
             "actor_id": fact.actor_id,
             "corrects": fact.corrects,

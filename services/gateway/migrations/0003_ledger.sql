@@ -1,5 +1,5 @@
 -- expand
--- The ledger: double entry, only appended to.
+-- The ledger: double entry, only appended to. And its closings, so that a balance is not the sum of everything.
 
 CREATE TABLE ledger_entries (
     tenant_id     text        NOT NULL,
@@ -20,8 +20,9 @@ CREATE TABLE ledger_entries (
     currency_code text        NOT NULL,
     -- Debit is above zero.
     amount_minor  bigint      NOT NULL,
-    -- The VAT in the price of what a seller sold, below zero in what went back: part of no sum.
-    sale_vat_minor bigint     NOT NULL,
+    -- VAT that goes with it, below zero where it goes back, and part of no sum: on a seller's entry that in the price of what
+    -- it sold, on the platform's fee that on the fee.
+    vat_minor bigint     NOT NULL,
     -- What shows it at Stripe, and who decided it; empty for nothing and nobody.
     stripe_id     text        NOT NULL,
     actor_id      text        NOT NULL,
@@ -31,7 +32,7 @@ CREATE TABLE ledger_entries (
     record_time   timestamptz NOT NULL,
     value_time    timestamptz NOT NULL,
     CONSTRAINT ledger_entries_pkey PRIMARY KEY (tenant_id, fact, place),
-    CONSTRAINT ledger_entries_amount CHECK (amount_minor <> 0 OR sale_vat_minor <> 0)
+    CONSTRAINT ledger_entries_amount CHECK (amount_minor <> 0 OR vat_minor <> 0)
 );
 
 CREATE INDEX ledger_entries_payment_id ON ledger_entries (tenant_id, payment_id, record_time, fact, place)
@@ -57,3 +58,40 @@ END $$;
 
 CREATE CONSTRAINT TRIGGER ledger_entries_balanced AFTER INSERT OR UPDATE ON ledger_entries
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_fact_is_balanced();
+
+-- What an account came to at the end of a day, UTC, by entry date; of the accounts that moved on that day.
+CREATE TABLE ledger_closings (
+    tenant_id     text    NOT NULL,
+    account       text    NOT NULL,
+    seller_id     text    NOT NULL,
+    country       text    NOT NULL,
+    currency_code text    NOT NULL,
+    day           date    NOT NULL,
+    -- What the day's entries come to, and all until its end.
+    moved_minor   bigint  NOT NULL,
+    balance_minor bigint  NOT NULL,
+    CONSTRAINT ledger_closings_pkey PRIMARY KEY (tenant_id, account, seller_id, country, currency_code, day)
+);
+
+REVOKE UPDATE, DELETE, TRUNCATE ON ledger_closings FROM :runtime_role;
+
+-- Work for the engine (services/runtime/work): the next day to be closed, one row for each tenant.
+CREATE TABLE ledger_days (
+    tenant_id  text        NOT NULL,
+    -- Always 'ledger': a row of work has a name of its own.
+    name       text        NOT NULL,
+    -- The first day that is not closed.
+    next_day   date        NOT NULL,
+    due_time   timestamptz,
+    fence      bigint      NOT NULL DEFAULT 0,
+    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    failures   integer     NOT NULL DEFAULT 0,
+    lapses     integer     NOT NULL DEFAULT 0,
+    problem    text,
+    dead_time  timestamptz,
+    trace_context text,
+    CONSTRAINT ledger_days_pkey PRIMARY KEY (tenant_id, name)
+);
+
+CREATE INDEX ledger_days_due ON ledger_days (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX ledger_days_dead ON ledger_days (tenant_id, dead_time) WHERE dead_time IS NOT NULL;

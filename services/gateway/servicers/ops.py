@@ -8,9 +8,10 @@ from typing import Any
 from grpc import aio
 
 from batzen.gateway.v1 import ops_pb2
-from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceServicer
 from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.dead_letters.replays import Replays
+from services.gateway.ledger.store import Ledger
+from services.gateway.servicers.ledger import LedgerRpcs
 from services.gateway.wire import dead_letters as wire
 from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
@@ -21,10 +22,11 @@ Context = aio.ServicerContext[Any, Any]
 _logger = logging.getLogger(__name__)
 
 
-class GatewayOpsServicer(GatewayOpsServiceServicer):
+class GatewayOpsServicer(LedgerRpcs):
     """GatewayOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
-    def __init__(self, dead_letters: DeadLetterList, replays: Replays) -> None:
+    def __init__(self, dead_letters: DeadLetterList, replays: Replays, ledger: Ledger) -> None:
+        super().__init__(ledger)
         self._dead_letters = dead_letters
         self._replays = replays
 
