@@ -85,3 +85,51 @@ CREATE TABLE replays (
     create_time  timestamptz NOT NULL,
     CONSTRAINT replays_pkey PRIMARY KEY (tenant_id, request_id)
 );
+
+-- The platform's balance transactions, each once, as Stripe showed it. What is booked of it is in the ledger.
+CREATE TABLE balance_transactions (
+    tenant_id              text        NOT NULL,
+    balance_transaction_id text        NOT NULL,
+    -- Empty where it is of no payment, such as a payout.
+    payment_id             text        NOT NULL,
+    type                   text        NOT NULL,
+    reporting_category     text        NOT NULL,
+    amount_minor           bigint      NOT NULL,
+    fee_minor              bigint      NOT NULL,
+    net_minor              bigint      NOT NULL CONSTRAINT balance_transactions_net CHECK (net_minor = amount_minor - fee_minor),
+    currency_code          text        NOT NULL,
+    source_id              text        NOT NULL,
+    exchange_rate          text        NOT NULL,
+    fees                   jsonb       NOT NULL,
+    create_time            timestamptz NOT NULL,
+    available_time         timestamptz NOT NULL,
+    record_time            timestamptz NOT NULL,
+    CONSTRAINT balance_transactions_pkey PRIMARY KEY (tenant_id, balance_transaction_id)
+);
+
+CREATE INDEX balance_transactions_create_time ON balance_transactions (tenant_id, create_time);
+CREATE INDEX balance_transactions_source_id ON balance_transactions (tenant_id, source_id);
+REVOKE UPDATE, DELETE, TRUNCATE ON balance_transactions FROM :runtime_role;
+
+-- How far the balance transactions of a tenant were read; work for the engine (services/runtime/work).
+CREATE TABLE balance_reads (
+    tenant_id    text        NOT NULL,
+    name         text        NOT NULL,
+    -- The newest that is kept with all before it; and, of the first reading, its newest and the oldest that it has come to.
+    newest_id    text        NOT NULL DEFAULT '',
+    first_id     text        NOT NULL DEFAULT '',
+    after_id     text        NOT NULL DEFAULT '',
+    swept_time   timestamptz,
+    due_time     timestamptz,
+    fence        bigint      NOT NULL DEFAULT 0,
+    held_until   timestamptz NOT NULL DEFAULT '-infinity',
+    failures     integer     NOT NULL DEFAULT 0,
+    lapses       integer     NOT NULL DEFAULT 0,
+    problem      text,
+    dead_time    timestamptz,
+    trace_context text,
+    CONSTRAINT balance_reads_pkey PRIMARY KEY (tenant_id, name)
+);
+
+CREATE INDEX balance_reads_due ON balance_reads (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX balance_reads_dead ON balance_reads (tenant_id, dead_time) WHERE dead_time IS NOT NULL;

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from services.gateway.stripe_api.calls.accounts import AccountCalls
 from services.gateway.stripe_api.calls.charges import ChargeCalls
+from services.gateway.stripe_api.calls.balance import BalanceCalls
 from services.gateway.stripe_api.calls.customers import CustomerCalls
 from services.gateway.stripe_api.calls.disputes import DisputeCalls
 from services.gateway.stripe_api.calls.fees import FeeCalls
@@ -48,6 +49,7 @@ class Provider:
         self.customers = CustomerCalls(transport)
         self.payment_methods = PaymentMethodCalls(transport)
         self.accounts = AccountCalls(transport)
+        self.balance = BalanceCalls(transport)
         self.intents = IntentCalls(transport)
         self.sessions = SessionCalls(transport)
         self.charges = ChargeCalls(transport)

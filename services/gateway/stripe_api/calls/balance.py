@@ -1,0 +1,32 @@
+"""Balance transactions of Stripe's."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from services.gateway.stripe_api import outcomes
+from services.gateway.stripe_api.transport import PAGE_SIZE, Transport
+from services.shared.codec import Json
+
+PATH: Final = "/v1/balance_transactions"
+
+
+class BalanceCalls:
+    """Reads the platform's balance transactions, page by page; a page has its newest first."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._is_page = partial(outcomes.is_list, of_type="balance_transaction")
+
+    async def newer(self, balance_transaction_id: str) -> Json:
+        """Read the page of those that follow one."""
+        return await self._page(ending_before=balance_transaction_id)
+
+    async def older(self, *, since: int, until: int | None = None, after: str = "") -> Json:
+        """Read a page of those made in [since, until), in seconds; `after` is the last of the page before."""
+        created = {"gte": since} | ({"lt": until} if until is not None else {})
+        return await self._page(created=created, **({"starting_after": after} if after else {}))
+
+    async def _page(self, **params: object) -> Json:
+        return await self._transport.get(PATH, self._is_page, limit=PAGE_SIZE, expand=["data.source"], **params)
