@@ -2,32 +2,106 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import asyncpg
 import pytest
 
+from local.issuer import Issuer
+from sandbox.control import SandboxControl
 from services.gateway.balance import importer as importing
 from services.gateway.balance.importer import BalanceImport
-from services.gateway.balance.store import BalanceStore
-from services.runtime import crash_points
-from tests.gateway.conftest import Gateway
+from tests.clock import Clock
+from tests.conftest import Databases
+from tests.gateway.conftest import Sink, running_gateway
 from tests.gateway.samples import Payments
+
+TENANT = "main"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
-    """What is kept of the balance."""
+class Balance:
+    """One platform's balance at Stripe, and what is kept of it."""
 
     connection: asyncpg.Connection
     imports: BalanceImport
+    payments: Payments
+    stripe: SandboxControl
+    account: str
 
     async def kept(self) -> Counter[str]:
         """Return how many balance transactions of each type are kept."""
         return Counter(row["type"] for row in await self.connection.fetch("SELECT type FROM balance_transactions"))
 
-    async def balance_minor(self) -> int:
-        """Return what the books say that the platform has at Stripe."""
-        query = "SELECT coalesce(sum(amount_minor), 0) FROM ledger_entries WHERE account = 'stripe_balance'"
-        return int(await self.connection.fetchval(query))
+    async def sums(self) -> dict[str, int]:
+        """Return what the accounts come to that are not zero."""
+        query = "SELECT account, sum(amount_minor)::bigint AS minor FROM ledger_entries GROUP BY account"
+        return {row["account"]: row["minor"] for row in await self.connection.fetch(query) if row["minor"]}
+
+    async def at_stripe_minor(self) -> int:
+        """Return what Stripe says that the platform has."""
+        shown = await self.stripe.balance(self.account)
+        return sum(one["amount"] for name in ("available", "pending") for one in shown[name])
+
+
+@pytest.fixture
+async def balance(
+    databases: Databases, stripe: SandboxControl, sink: tuple[Sink, str], issuer: Issuer, clock: Clock
+) -> AsyncIterator[Balance]:
+    database, key = await databases.create("gateway"), f"sk_test_{secrets.token_hex(16)}"
+    async with running_gateway(
+        database.runtime_url, stripe_key=key, stripe_base=stripe.base_url, sink_address=sink[1], issuer=issuer, clock=clock
+    ) as replica, replica.connect() as stubs:
+        payments = Payments(stubs, stripe)
+        await payments.prepare_seller()
+        connection = await asyncpg.connect(database.runtime_url)
+        imports = replica.parts.imports
+        await imports.begin(TENANT)
+        yield Balance(
+            connection=connection,
+            imports=imports,
+            payments=payments,
+            stripe=stripe,
+            account=await replica.parts.provider.own_account_id(),
+        )
+        await connection.close()
+    await databases.drop(database)
+
+
+async def test_what_the_books_say_is_what_stripe_says(balance: Balance) -> None:
+    await balance.payments.paid()
+    await balance.stripe.settle()
+    await balance.stripe.book(balance.account, "stripe_fee", amount=-450, currency="chf")
+    assert await balance.imports.read_on(TENANT)
+    assert await balance.kept() == {"charge": 1, "transfer": 1, "application_fee": 1, "stripe_fee": 1}
+    assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
+    before = await balance.sums()
+    assert await balance.imports.read_on(TENANT)
+    assert await balance.sums() == before
+    await balance.stripe.top_up(balance.account, 5_000, currency="chf")
+    assert await balance.imports.read_on(TENANT)
+    assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
+
+
+async def test_reading_goes_on_in_bounded_steps(balance: Balance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "PAGES_MAX", 1)
+    for number in range(120):
+        await balance.stripe.book(balance.account, "stripe_fee", amount=-100 - number, currency="chf")
+    assert not await balance.imports.read_on(TENANT)
+    assert (await balance.kept())["stripe_fee"] == 100
+    assert await balance.imports.read_on(TENANT)
+    assert (await balance.kept())["stripe_fee"] == 120
+    assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
+
+
+async def test_what_is_between_two_times_is_kept_once_whoever_reads_it(balance: Balance, clock: Clock) -> None:
+    for amount in (-100, -200, -300):
+        await balance.stripe.book(balance.account, "stripe_fee", amount=amount, currency="chf")
+    until = clock.now() + importing.SWEEP_EVERY
+    assert await balance.imports.keep_between(TENANT, clock.now() - importing.SWEEP_EVERY, until) == 3
+    assert await balance.imports.keep_between(TENANT, clock.now() - importing.SWEEP_EVERY, until) == 0
+    assert await balance.imports.read_on(TENANT)
+    assert await balance.sums() == {"stripe_balance": -600, "stripe_fee": 600}
