@@ -59,6 +59,7 @@ async def serve(settings: Settings) -> None:
                 stripe_base=settings.stripe_base,
                 tenant_id=settings.tenant_id,
                 stripe_limits=StripeLimits(settings.stripe_rates, clock=time.monotonic),
+                reads_balance=True,
                 clock=clock,
                 meter=meter,
             )

@@ -16,6 +16,8 @@ import stripe
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
+from services.gateway.balance.importer import BalanceImport
+from services.gateway.balance.store import BalanceStore
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.store import CallStore
 from services.gateway.call_log.sweep import CallSweep
@@ -102,6 +104,7 @@ class Parts:
     call_store: CallStore
     provider: Provider
     reader: MirrorReader
+    imports: BalanceImport
     sellers: Sellers
     customers: Customers
     methods: KeptMethods
@@ -144,9 +147,13 @@ async def gateway_parts(
     tenant_id: str = TENANT,
     try_timeout_s: float = TRY_TIMEOUT_S,
     stripe_limits: StripeLimits | None = None,
+    reads_balance: bool = False,
     meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
-    """Build the gateway on its database, which must be migrated or about to be. Without limits nothing waits."""
+    """Build the gateway on its database, which must be migrated or about to be. Without limits nothing waits.
+
+    `reads_balance`: the platform's balance transactions are read by themselves, and not only where that is asked for.
+    """
     now = clock.now
     async with AsyncExitStack() as stack:
         engine = make_engine(database_url, application_name=SERVICE)
@@ -171,7 +178,8 @@ async def gateway_parts(
         await stack.enter_async_context(account.verifying(provider))
         show_pools(meter, held, EnginePool(engine))
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id], meter=meter)
-        store = Store(held, clock=clock, wake=work.wake, metrics=metrics.ledger)
+        imports = BalanceImport(BalanceStore(held, clock=clock), provider, now=now)
+        store = Store(held, clock=clock, wake=work.wake, metrics=metrics.ledger, moved=imports.hint)
         call_store = CallStore(held)
         payers = MethodStore(held, clock=clock)
         calls = Calls(
@@ -226,11 +234,22 @@ async def gateway_parts(
         deliveries = Deliveries(held, sink, now=now, metrics=metrics.deliveries)
         disputes = DisputeStore(held)
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
+<<<<<<< HEAD
         settler = Settler(store, calls, sellers, provider, now=now)
         looker, due_watch = Looker(held, reader), DueWatch(reader, clock=clock)
         ledger, closings = Ledger(held, clock=clock, metrics=metrics.ledger), Closings(held, clock=clock)
         work.register(sweep.work, settler.work, inbox.work, deliveries.work, looker.work, due_watch.work, closings.work)
         await closings.begin(tenant_id)
+=======
+        work.register(
+            sweep.work,
+            inbox.work,
+            deliveries.work,
+            Looker(held, reader).work,
+            DueWatch(reader, clock=clock).work,
+            imports.work,
+        )
+>>>>>>> e4b8d1f (The platform's balance transactions are read in order, and each is kept and booked once)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
@@ -269,6 +288,7 @@ async def gateway_parts(
             call_store=call_store,
             provider=provider,
             reader=reader,
+            imports=imports,
             sellers=sellers,
             customers=customers,
             methods=kept_methods,

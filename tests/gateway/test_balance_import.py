@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 import pytest
@@ -14,6 +15,8 @@ from local.issuer import Issuer
 from sandbox.control import SandboxControl
 from services.gateway.balance import importer as importing
 from services.gateway.balance.importer import BalanceImport
+from services.runtime.database.connections import plain_dsn
+from services.runtime.rpc.call_context import acting_for
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.conftest import Sink, running_gateway
@@ -31,6 +34,16 @@ class Balance:
     payments: Payments
     stripe: SandboxControl
     account: str
+
+    async def read_on(self) -> bool:
+        """Keep what is new, as far as one step goes."""
+        with acting_for(TENANT):
+            return await self.imports.read_on(TENANT)
+
+    async def read_between(self, since: datetime, until: datetime) -> int:
+        """Keep what was made between two times."""
+        with acting_for(TENANT):
+            return await self.imports.keep_between(TENANT, since, until)
 
     async def kept(self) -> Counter[str]:
         """Return how many balance transactions of each type are kept."""
@@ -52,14 +65,21 @@ async def balance(
     databases: Databases, stripe: SandboxControl, sink: tuple[Sink, str], issuer: Issuer, clock: Clock
 ) -> AsyncIterator[Balance]:
     database, key = await databases.create("gateway"), f"sk_test_{secrets.token_hex(16)}"
-    async with running_gateway(
-        database.runtime_url, stripe_key=key, stripe_base=stripe.base_url, sink_address=sink[1], issuer=issuer, clock=clock
-    ) as replica, replica.connect() as stubs:
+    async with (
+        running_gateway(
+            database.runtime_url,
+            stripe_key=key,
+            stripe_base=stripe.base_url,
+            sink_address=sink[1],
+            issuer=issuer,
+            clock=clock,
+        ) as replica,
+        replica.connect() as stubs,
+    ):
         payments = Payments(stubs, stripe)
         await payments.prepare_seller()
-        connection = await asyncpg.connect(database.runtime_url)
+        connection = await asyncpg.connect(plain_dsn(database.runtime_url))
         imports = replica.parts.imports
-        await imports.begin(TENANT)
         yield Balance(
             connection=connection,
             imports=imports,
@@ -75,14 +95,14 @@ async def test_what_the_books_say_is_what_stripe_says(balance: Balance) -> None:
     await balance.payments.paid()
     await balance.stripe.settle()
     await balance.stripe.book(balance.account, "stripe_fee", amount=-450, currency="chf")
-    assert await balance.imports.read_on(TENANT)
+    assert await balance.read_on()
     assert await balance.kept() == {"charge": 1, "transfer": 1, "application_fee": 1, "stripe_fee": 1}
     assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
     before = await balance.sums()
-    assert await balance.imports.read_on(TENANT)
+    assert await balance.read_on()
     assert await balance.sums() == before
     await balance.stripe.top_up(balance.account, 5_000, currency="chf")
-    assert await balance.imports.read_on(TENANT)
+    assert await balance.read_on()
     assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
 
 
@@ -90,9 +110,9 @@ async def test_reading_goes_on_in_bounded_steps(balance: Balance, monkeypatch: p
     monkeypatch.setattr(importing, "PAGES_MAX", 1)
     for number in range(120):
         await balance.stripe.book(balance.account, "stripe_fee", amount=-100 - number, currency="chf")
-    assert not await balance.imports.read_on(TENANT)
+    assert not await balance.read_on()
     assert (await balance.kept())["stripe_fee"] == 100
-    assert await balance.imports.read_on(TENANT)
+    assert await balance.read_on()
     assert (await balance.kept())["stripe_fee"] == 120
     assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
 
@@ -101,7 +121,7 @@ async def test_what_is_between_two_times_is_kept_once_whoever_reads_it(balance: 
     for amount in (-100, -200, -300):
         await balance.stripe.book(balance.account, "stripe_fee", amount=amount, currency="chf")
     until = clock.now() + importing.SWEEP_EVERY
-    assert await balance.imports.keep_between(TENANT, clock.now() - importing.SWEEP_EVERY, until) == 3
-    assert await balance.imports.keep_between(TENANT, clock.now() - importing.SWEEP_EVERY, until) == 0
-    assert await balance.imports.read_on(TENANT)
+    assert await balance.read_between(clock.now() - importing.SWEEP_EVERY, until) == 3
+    assert await balance.read_between(clock.now() - importing.SWEEP_EVERY, until) == 0
+    assert await balance.read_on()
     assert await balance.sums() == {"stripe_balance": -600, "stripe_fee": 600}

@@ -44,9 +44,7 @@ def test_a_charge_clears_what_was_seen_and_its_fee_stands_apart() -> None:
 
 
 def test_the_fee_of_a_dispute_is_what_its_balance_transaction_says() -> None:
-    taken = replace(
-        CHARGE, type="adjustment", source_id="dp_a", amount_minor=-6_000, fee_minor=1_500, net_minor=-7_500
-    )
+    taken = replace(CHARGE, type="adjustment", source_id="dp_a", amount_minor=-6_000, fee_minor=1_500, net_minor=-7_500)
     assert booked(taken)["bt:txn_a"] == {
         "stripe_balance CHF": -7_500,
         "dispute_fee CHF": 1_500,

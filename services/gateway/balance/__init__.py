@@ -1,1 +1,1 @@
-"""The platform's balance at Stripe: every balance transaction is read, kept and booked once. Knows no payment's state."""
+"""The platform's balance at Stripe: every balance transaction is read, kept, booked once. Knows no payment's state."""

@@ -74,16 +74,23 @@ class BalanceImport:
         """Remember that money moved: what says so need not wait for the reading."""
         self._is_hinted = True
 
+    async def begin(self, tenant_id: str) -> None:
+        """Have it read by itself from now on, by whoever does due work."""
+        await self._store.begin(tenant_id, within=EVERY)
+
     @asynccontextmanager
-    async def hinted(self, tenant_id: str) -> AsyncIterator[None]:
-        """Make reading due soon after a hint, while inside. A hint that is lost with its process costs `EVERY`."""
+    async def reading(self, tenant_id: str) -> AsyncIterator[None]:
+        """Have it read by itself from now on; soon after a hint while inside.
+
+        A hint that is lost with its process costs `EVERY`.
+        """
 
         async def step() -> None:
             if self._is_hinted:
                 self._is_hinted = False
                 await self._store.demand(tenant_id)
 
-        await self._store.begin(tenant_id)
+        await self.begin(tenant_id)
         async with repeating(step, name="balance-hints", every_s=HINTED_EVERY_S, is_vital=False):
             yield
 

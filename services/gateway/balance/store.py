@@ -44,10 +44,10 @@ class BalanceStore:
         self._connections = connections
         self._clock = clock
 
-    async def begin(self, tenant_id: str) -> None:
-        """Make reading due, unless there is a row for it."""
+    async def begin(self, tenant_id: str, *, within: timedelta) -> None:
+        """Make reading due by itself, unless it is."""
         async with self._connections.statement("balance.begin") as connection:
-            await connection.execute(_BEGIN, tenant_id, self._clock.shift)
+            await connection.execute(_BEGIN, tenant_id, self._clock.shift, within)
 
     async def demand(self, tenant_id: str) -> None:
         """Make reading due at once."""
@@ -99,9 +99,7 @@ class BalanceStore:
         """Return the payment of each that has one."""
         pairs = [(one.balance_transaction_id, of) for one in shown for of in (one.source_id, *one.related_ids) if of]
         async with self._connections.statement("balance.owners") as connection:
-            found = await connection.fetch(
-                _OWNERS, tenant_id, [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            )
+            found = await connection.fetch(_OWNERS, tenant_id, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
         return {str(row["id"]): str(row["payment_id"]) for row in found}
 
 
@@ -127,17 +125,19 @@ LATE_FOR: Final = timedelta(minutes=30)
 """How far back what came late is looked for; what is later still, the daily reconciliation finds."""
 
 _BEGIN: Final = """
-INSERT INTO balance_reads (tenant_id, name, due_time) VALUES ($1, 'platform', now() + $2::interval)
-ON CONFLICT ON CONSTRAINT balance_reads_pkey DO NOTHING"""
+INSERT INTO balance_reads (tenant_id, name, due_time) VALUES ($1, 'platform', now() + $2::interval + $3::interval)
+ON CONFLICT ON CONSTRAINT balance_reads_pkey
+DO UPDATE SET due_time = coalesce(balance_reads.due_time, excluded.due_time)"""
 
 _DEMAND: Final = f"""
 UPDATE balance_reads SET {demand("$1::interval", "balance_reads")}
 WHERE tenant_id = $2 AND name = 'platform' AND due_time > now() + $1::interval"""  # noqa: S608 our own names
 
 _POSITION: Final = """
-SELECT r.newest_id, r.first_id, r.after_id, r.swept_time, a.pin_time
-FROM stripe_accounts a JOIN balance_reads r USING (tenant_id)
-WHERE a.tenant_id = $1 AND r.name = 'platform'"""
+SELECT coalesce(r.newest_id, '') AS newest_id, coalesce(r.first_id, '') AS first_id,
+    coalesce(r.after_id, '') AS after_id, r.swept_time, a.pin_time
+FROM stripe_accounts a LEFT JOIN balance_reads r ON r.tenant_id = a.tenant_id AND r.name = 'platform'
+WHERE a.tenant_id = $1"""
 
 _SWEPT: Final = """
 UPDATE balance_reads SET swept_time = $2 WHERE tenant_id = $1 AND name = 'platform'"""
@@ -168,14 +168,16 @@ WITH kept AS (
     SELECT $1, b.balance_transaction_id, b.payment_id, b.type, b.reporting_category, b.amount_minor, b.fee_minor,
         b.net_minor, b.currency_code, b.source_id, b.exchange_rate, b.fees, b.create_time, b.available_time,
         now() + $4::interval
-    FROM jsonb_to_recordset($2::jsonb) AS b (balance_transaction_id text, payment_id text, type text, reporting_category text,
-        amount_minor bigint, fee_minor bigint, net_minor bigint, currency_code text, source_id text,
-        exchange_rate text, fees jsonb, create_time timestamptz, available_time timestamptz)
+    FROM jsonb_to_recordset($2::jsonb) AS b (balance_transaction_id text, payment_id text, type text,
+        reporting_category text, amount_minor bigint, fee_minor bigint, net_minor bigint, currency_code text,
+        source_id text, exchange_rate text, fees jsonb, create_time timestamptz, available_time timestamptz)
     ON CONFLICT ON CONSTRAINT balance_transactions_pkey DO NOTHING
     RETURNING balance_transaction_id),
 read AS (
-    UPDATE balance_reads SET newest_id = $5, first_id = $6, after_id = $7
-    WHERE tenant_id = $1 AND name = 'platform' AND $5::text IS NOT NULL),
+    INSERT INTO balance_reads (tenant_id, name, newest_id, first_id, after_id)
+    SELECT $1, 'platform', $5, $6, $7 WHERE $5::text IS NOT NULL
+    ON CONFLICT ON CONSTRAINT balance_reads_pkey
+    DO UPDATE SET newest_id = excluded.newest_id, first_id = excluded.first_id, after_id = excluded.after_id),
 booked AS (
     {inserting(tenant="$1", entries="$3::jsonb", shift="$4::interval")}
     ON CONFLICT ON CONSTRAINT ledger_entries_pkey DO NOTHING)

@@ -30,6 +30,8 @@ class Account(StrEnum):
     """Seen at Stripe, and no balance transaction of it is booked yet, or the reverse; 0 when everything has arrived."""
     STRIPE_BALANCE = "stripe_balance"
     """The platform's balance at Stripe: exactly what the booked balance transactions come to."""
+    STRIPE_RESERVED = "stripe_reserved"
+    """What Stripe keeps back of the platform's balance for a time."""
     BANK = "bank"
     """Paid out."""
     SELLER = "seller"
@@ -73,6 +75,7 @@ class Account(StrEnum):
 KINDS: Final[Mapping[Account, AccountKind]] = {
     Account.STRIPE_CLEARING: AccountKind.ASSET,
     Account.STRIPE_BALANCE: AccountKind.ASSET,
+    Account.STRIPE_RESERVED: AccountKind.ASSET,
     Account.BANK: AccountKind.ASSET,
     Account.SELLER: AccountKind.LIABILITY,
     Account.SELLER_HELD: AccountKind.LIABILITY,

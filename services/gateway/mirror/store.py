@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -56,12 +56,14 @@ class Store:
         clock: Clock,
         wake: Callable[[WorkClass], None],
         metrics: LedgerMetrics = UNCOUNTED,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
-        """`wake` is called when a row of a class of work became due."""
+        """`wake` is called when a row of a class of work became due, `moved` when it was booked that money moved."""
         self._connections = connections
         self._clock = clock
         self._wake = wake
         self._metrics = metrics
+        self._moved = moved
         self._recent = RecentPayments()
         self.leases: Leases[MirroredPayment] = Leases(self, key_of=lambda held: (held.tenant_id, held.payment_id))
 
@@ -179,7 +181,7 @@ class Store:
             self._wake(WorkClass.MONEY)
         payment.books = books
         payment.mark_saved()
-        self._metrics.booked(facts)
+        self._booked(facts)
         if release and (call is None or call.state not in OPEN):
             self._recent.put(payment, fence=payment.fence + 1)
 
@@ -220,8 +222,13 @@ class Store:
         payment.trace_context = trace_context or payment.trace_context
         payment.books = books
         payment.mark_saved()
-        self._metrics.booked(facts)
+        self._booked(facts)
         return True
+
+    def _booked(self, facts: Sequence[Fact]) -> None:
+        if facts:
+            self._metrics.booked(facts)
+            self._moved()
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
         """Return the payment that an intent, a session, charge, refund, transfer or fee of Stripe's belongs to."""

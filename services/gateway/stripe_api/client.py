@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from services.gateway.stripe_api.calls.accounts import AccountCalls
-from services.gateway.stripe_api.calls.charges import ChargeCalls
 from services.gateway.stripe_api.calls.balance import BalanceCalls
+from services.gateway.stripe_api.calls.charges import ChargeCalls
 from services.gateway.stripe_api.calls.customers import CustomerCalls
 from services.gateway.stripe_api.calls.disputes import DisputeCalls
 from services.gateway.stripe_api.calls.fees import FeeCalls

@@ -28,5 +28,7 @@ class BalanceCalls:
         created = {"gte": since} | ({"lt": until} if until is not None else {})
         return await self._page(created=created, **({"starting_after": after} if after else {}))
 
-    async def _page(self, **params: object) -> Json:
-        return await self._transport.get(PATH, self._is_page, limit=PAGE_SIZE, expand=["data.source"], **params)
+    async def _page(self, **params: str | dict[str, int]) -> Json:
+        return await self._transport.get(
+            PATH, self._is_page, may_be_missing=False, limit=PAGE_SIZE, expand=["data.source"], **params
+        )
