@@ -234,22 +234,20 @@ async def gateway_parts(
         deliveries = Deliveries(held, sink, now=now, metrics=metrics.deliveries)
         disputes = DisputeStore(held)
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
-<<<<<<< HEAD
         settler = Settler(store, calls, sellers, provider, now=now)
         looker, due_watch = Looker(held, reader), DueWatch(reader, clock=clock)
         ledger, closings = Ledger(held, clock=clock, metrics=metrics.ledger), Closings(held, clock=clock)
-        work.register(sweep.work, settler.work, inbox.work, deliveries.work, looker.work, due_watch.work, closings.work)
-        await closings.begin(tenant_id)
-=======
         work.register(
             sweep.work,
+            settler.work,
             inbox.work,
             deliveries.work,
-            Looker(held, reader).work,
-            DueWatch(reader, clock=clock).work,
+            looker.work,
+            due_watch.work,
+            closings.work,
             imports.work,
         )
->>>>>>> e4b8d1f (The platform's balance transactions are read in order, and each is kept and booked once)
+        await closings.begin(tenant_id)
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
