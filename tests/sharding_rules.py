@@ -49,6 +49,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "ledger_entries": "payment_id",
         "ledger_closings": EVERYWHERE,
         "ledger_days": EVERYWHERE,
+        "balance_transactions": "payment_id",
+        "balance_reads": EVERYWHERE,
         "deliveries": "payment_id",
         "looks": "payment_id",
         "settlements": "payment_id",
@@ -80,6 +82,7 @@ KEYS: Final[Mapping[str, str]] = {
     "movements_movement_id": "a claim table keyed by the movement's id, which commits before the movement",
     "movements_stripe_id": "as `refunds_stripe_refund_id`; the transfer's metadata says the payment, too",
     "disputes_dispute_id": "a claim table keyed by Stripe's id says the payment; so does the dispute's charge",
+    "balance_transactions_pkey": "the payment joins the key: Stripe never gives a balance transaction another source",
     "ledger_entries_pkey": "the payment joins the key: a fact is of one payment, or of none and then of one server",
     "customers_customer_id": "a claim table keyed by Stripe's id says the payer; the customer's metadata says it, too",
     "payment_methods_pkey": "a claim table keyed by Stripe's id says the payer; so does the method's customer",
@@ -163,6 +166,9 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.ledger.entry_rows.APPEND": Exempt(
         Spread.MANY, "the facts of no payment lie together; others are split by server"
     ),
+    "gateway.balance.store._KEEP": Exempt(Spread.MANY, _SPLIT),
+    "gateway.balance.store._MISSING": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.balance.store._OWNERS": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.retention.CALLS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.DELIVERIES": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.EVENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),

@@ -248,6 +248,8 @@ async def gateway_parts(
             imports.work,
         )
         await closings.begin(tenant_id)
+        if reads_balance:
+            await stack.enter_async_context(imports.reading(tenant_id))
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)

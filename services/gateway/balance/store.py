@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.gateway.balance.domain import BalanceTransaction, facts_of
-from services.gateway.ledger.rows import inserting, rows
+from services.gateway.ledger.entry_rows import inserting, rows
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
 from services.runtime.work.statements import demand
