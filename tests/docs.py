@@ -13,6 +13,8 @@ from typing import Final
 
 from services.access import TABLE
 from services.gateway.checkout import modes
+from services.gateway.disputes import domain as disputes
+from services.gateway.disputes import evidence
 from services.gateway.payouts import domain as payouts
 from services.gateway.webhooks import events, refusals
 from services.orchestrator.domain import declines, recovery
@@ -52,6 +54,7 @@ PRINTED: Final = {
     "docs/access.md": {"access": access},
     "docs/settings.md": {"settings": settings.tables},
     "docs/checkout.md": {"modes": modes.table},
+    "docs/disputes.md": {"dispute states": disputes.table, "evidence": evidence.table},
     "docs/scheduled.md": {"declines": declines.table},
     "docs/gateway.md": {"subscriptions": events.table, "refusals": refusals.table},
     "docs/metrics.md": {"metrics": metrics.table},

@@ -271,3 +271,17 @@ def standing_of(status: str, *, is_withdrawn: bool) -> Standing:
 def total_minor(disputes: tuple[Dispute, ...], standing: Standing) -> int:
     """Return what disputes of one standing come to."""
     return sum(dispute.counted_minor for dispute in disputes if dispute.standing == standing)
+
+
+def table() -> str:
+    """Return Stripe's states with ours and what they mean for the money, as Markdown."""
+    lines = ["| at Stripe | `state` | for the money | our answer is waited for |", "| --- | --- | --- | --- |"]
+    for status, state in _STATES.items():
+        known = _STANDINGS.get(status)
+        standing = f"`{known}`" if known is not None else f"`{Standing.LOST}` if it was taken, else `{Standing.CLOSED}`"
+        inquiry = ", `inquiry`" if status.startswith(_INQUIRY) else ""
+        lines.append(f"| `{status}` | `{state}`{inquiry} | {standing} | {'yes' if state in AWAITING else ''} |")
+    lines.append(
+        f"| any other | `{DisputeState.OTHER}` | `{Standing.OPEN}` if it was taken, else `{Standing.INQUIRY}` | |"
+    )
+    return "\n".join(lines) + "\n"

@@ -67,3 +67,9 @@ def checked(given: Mapping[str, str], *, field: str = "evidence") -> dict[str, s
     if sum(len(value) for name, value in given.items() if name in TEXTS) > ALL_CHARACTERS_MAX:
         raise FieldInvalid(field=field, detail=f"At most {ALL_CHARACTERS_MAX} characters of all texts together.")
     return dict(given)
+
+
+def table() -> str:
+    """Return the fields of evidence, as Markdown."""
+    texts, files = (", ".join(f"`{name}`" for name in sorted(names)) for names in (TEXTS, FILES))
+    return f"Texts: {texts}.\n\nIds of files: {files}.\n"
