@@ -41,11 +41,13 @@ TAKES: Final = frozenset({IntentState.PROCESSING, IntentState.REQUIRES_CAPTURE, 
 """States in which money is there, or on its way."""
 
 NOTICES_MAX: Final = 10
-"""Of one attempt: events that nothing is done about. The oldest gives way."""
+"""Of one attempt: events after which an operator decides. The oldest gives way."""
 
-
-DOUBTS: Final = ("radar.early_fraud_warning.", "review.")
-"""Events after which nothing is paid on to sellers until what they are about is over."""
+FRAUD_WARNING: Final = "radar.early_fraud_warning."
+REVIEW: Final = "review."
+DOUBTS: Final = (FRAUD_WARNING, REVIEW)
+"""How the types of events begin after which nothing is captured, charged or paid on to sellers by itself until what
+they are about is over."""
 
 
 class SessionState(StrEnum):

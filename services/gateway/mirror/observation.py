@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
 
 from services.gateway.disputes.domain import UNREAD, Standing, total_minor
-from services.gateway.intents.domain import Intent, SessionState
+from services.gateway.intents.domain import FRAUD_WARNING, REVIEW, Intent, SessionState
 from services.gateway.mirror.attention import combined
 from services.gateway.refunds.domain import ON_ITS_WAY, Refund, RefundState, owed_minor, refunded_minor
 from services.shared.payment import Amounts, Attention, Method, PaymentError
 from services.shared.states import AttemptKind, AttentionReason, IntentState
-
-FRAUD_WARNING: Final = "radar.early_fraud_warning."
-REVIEW: Final = "review."
-"""How the types of the events begin after which an operator decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +98,7 @@ def conclude(
         session_expire_time=counting.session_expire_time if counting.session_state == SessionState.OPEN else None,
         advice_code=counting.advice_code if last_error is not None else "",
         mandate_id=next((intent.mandate_id for intent in reversed(made) if intent.mandate_id), ""),
-        is_held_back=any(each.startswith((FRAUD_WARNING, REVIEW)) for each in noticed),
+        is_held_back=any(intent.is_doubted for intent in made),
         early_fraud_warning=any(each.startswith(FRAUD_WARNING) for each in noticed),
     )
     return after if after == before else replace(after, mirror_version=before.mirror_version + 1)
