@@ -20,6 +20,7 @@ from batzen.cli import (
     dead_letters,
     disputes,
     finding,
+    ledger,
     logs,
     methods,
     moving,
@@ -109,6 +110,7 @@ app.add_typer(methods.app, name="methods")
 app.add_typer(sellers.app, name="sellers")
 app.add_typer(disputes.app, name="disputes")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(starts.app, name="starts")
 app.command(epilog=logs.EPILOG)(logs.logs)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import io
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
+from typer.testing import CliRunner
 
+from batzen.cli.app import app
 from batzen.gateway.v1 import ops_pb2
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
 from local.databases import ServiceDatabase
@@ -293,3 +300,31 @@ async def test_a_statement_is_of_a_seller_and_a_span(books: Books, changed: dict
     assert await refusal(books.ops.GetSellerStatement(wrong)) == (StatusCode.INVALID_ARGUMENT, reason)
     empty = ops_pb2.GetSellerStatementRequest(seller_id="s1", start_time=stamp(now), end_time=stamp(now))
     assert await refusal(books.ops.GetSellerStatement(empty)) == (StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+
+
+async def test_the_command_line_prints_entries_and_statements_with_a_running_balance(
+    books: Books, replica: Gateway
+) -> None:
+    await books.book(*history().facts)
+    at = f"127.0.0.1:{replica.port}"
+    token = replica.issuer.mint("anna", roles=["operator"], tenant=books.tenant_id)
+    addresses = [part for name in ("orchestrator", "pricing", "status", "gateway") for part in (f"--{name}", at)]
+
+    async def said(*arguments: str) -> str:
+        given = ["--token", token, *addresses, "ledger", *arguments]
+        run = partial(CliRunner().invoke, app, given, env={"COLUMNS": "160", "TERM": "dumb", "NO_COLOR": "1"})
+        result = await asyncio.to_thread(run)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    rows = list(csv.DictReader(io.StringIO(await said("entries", "--account", "seller:s1", "--csv"))))
+    assert [(row["transaction"], int(row["amount"]), int(row["balance"])) for row in rows] == [
+        ("captured:ch_1:15000", -8_378, -8_378),
+        ("refunded:re_1", 3_351, -5_027),
+    ]
+    assert [row["balance"] for row in json.loads(await said("statement", "s1", "--json"))] == [8_378, 5_027]
+    trial = json.loads(await said("balances", "--json"))
+    assert sum(row["debit"] for row in trial) == sum(row["credit"] for row in trial) > 0
+    assert "5'027" not in await said("statement", "s2")
+    assert "50.27 CHF" in await said("statement", "s1")
+    assert "Nothing is booked." in await said("entries", "--since", "2000-01-01", "--until", "2000-01-02")
