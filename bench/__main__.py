@@ -28,6 +28,7 @@ BENCHES: Final = {
     "fanout": "from the feed to light clients, beside socket servers",
     "record": "RecordTransition over the wire",
     "storage": "recording transitions, storage alone",
+    "ledger": "posting to the ledger from 32 connections, beside a bare insert",
     "path": "from a call to its watchers, here and at another replica",
     "storm": "all watches come back at once",
     "stored": "calls with 10,000 and with a million payments stored",
