@@ -37,7 +37,7 @@ SECONDS: Final = 3.0
 SAMPLE_S: Final = 0.005
 SELLERS: Final = 50
 
-POSTED: Final = at_least(0.2, 0.4)
+POSTED: Final = at_least(0.3, 0.5)
 WAITS: Final = at_most(0)
 
 _TABLES: Final = (

@@ -22,6 +22,7 @@ from services.status.domain.state_tables import render_tables
 from tests import metrics, settings, sharding_rules
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
+from tests.gateway import printed_ledger as ledger
 from tests.pricing import printed as pricing
 
 ROOT: Final = Path(__file__).parents[1]
@@ -66,6 +67,7 @@ PRINTED: Final = {
         "refusal words": batzen.refusal_words,
     },
     "docs/recovery.md": {"recoveries": recovery.table},
+    "docs/ledger.md": {"accounts": ledger.accounts, "facts": ledger.kinds, "worked postings": ledger.worked},
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }
 """Document → name of a printed part → what prints it. The part stands between two comments that name it."""

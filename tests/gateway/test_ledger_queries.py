@@ -30,10 +30,10 @@ from services.runtime.work.kinds import RetryLater, Work
 from tests.clock import Clock
 from tests.gateway.bookkeeping import Bookkeeping, by_account
 from tests.gateway.conftest import Gateway
+from tests.gateway.quoted import WITH_VAT
 from tests.gateway.samples import new_id, refusal
 from tests.gateway.test_ledger import arrival
 from tests.gateway.test_positions import line
-from tests.gateway.test_postings import WITH_VAT
 
 DAY = timedelta(days=1)
 

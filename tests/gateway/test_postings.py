@@ -12,20 +12,7 @@ from services.gateway.refunds.domain import Bearer, RefundState
 from services.gateway.settlement.domain import DisputeRecovery, MovementKind, MovementState
 from services.shared.split import LinePart
 from tests.gateway.bookkeeping import NOW, Bookkeeping, by_account, entries_of
-from tests.gateway.test_positions import line
-
-ONE = line("s1", 10_000)
-"""100.00 with a fee of 15 %."""
-WITH_VAT = LinePart(
-    line_id="of-s1", seller_id="s1", gross_minor=10_000, seller_minor=8_378, platform_fee_minor=1_500,
-    fee_vat_minor=122, fee_vat_country="CH", vat_minor=749,
-)  # fmt: skip
-"""The same with 8.1 % VAT on the fee, and in the price."""
-COUPON = LinePart(
-    line_id="of-s1", seller_id="s1", gross_minor=9_000, seller_minor=8_425, platform_fee_minor=1_500,
-    discounts_funded_minor=925, vat_minor=674,
-)  # fmt: skip
-"""The same with a coupon of 10.00 that the platform funds: the seller owes less VAT."""
+from tests.gateway.quoted import CART, COUPON, ONE, WITH_VAT
 
 
 def booked(books: Bookkeeping) -> dict[str, int]:
@@ -214,7 +201,7 @@ def test_what_is_taken_beyond_the_total_is_surplus_and_goes_back_first() -> None
 
 
 def test_a_cart_of_three_sellers() -> None:
-    books = Bookkeeping(line("s1", 10_000), line("s2", 5_000), line("s3", 3_000))
+    books = Bookkeeping(*CART)
     books.captured(18_000)
     assert booked(books) == {
         "stripe_clearing": 18_000,
