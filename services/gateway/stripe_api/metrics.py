@@ -11,7 +11,7 @@ from services.runtime.observability.metrics import OFF, Meter, Metric, counter, 
 NOT_SENT: Final = "not_sent"
 
 OPERATION: Final = up_to(
-    32, "operation", "what is called, as Stripe counts it: verb, collection, `one`, step, such as `POST refunds`"
+    64, "operation", "what is called, as Stripe counts it: verb, collection, `one`, step, such as `POST refunds`"
 )
 STRIPE_CALLS: Final = counter(
     "batzen_stripe_calls_total",
