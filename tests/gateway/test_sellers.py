@@ -17,8 +17,9 @@ from services.gateway.sellers.operations import Sellers
 from services.gateway.sellers.store import FIRST, SellerStore
 from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc import call_context
+from tests.gateway import carts
 from tests.gateway.conftest import Gateway
-from tests.gateway.samples import Payments, new_id, refusal, refused
+from tests.gateway.samples import Payments, chf, new_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_races import connected
 
@@ -379,3 +380,28 @@ async def test_a_reading_that_began_first_and_comes_last_says_nothing_any_more(
 
     assert await read_again(replica, account.stripe_account_id)
     assert not (await replica.parts.sellers.get("main", account.seller_id)).transfers_enabled
+
+
+async def test_a_cart_with_one_seller_who_cannot_be_paid_is_refused_whole(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway
+) -> None:
+    seller_ids = await carts.sellers(payments, carts.CART)
+    account = await replica.parts.sellers.get("main", seller_ids["b"])
+    await stripe.set_capability(account.stripe_account_id, "transfers", active=False)
+    assert await read_again(replica, account.stripe_account_id)
+    request = payments.create_request(
+        amount=chf(sum(carts.CART.values())),
+        application_fee=chf(0),
+        seller_id="",
+        seller_parts=carts.parts(seller_ids, carts.CART),
+    )
+
+    code, reason, _, metadata = await refused(gateway.CreateIntent(request))
+
+    assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE")
+    assert metadata == {"missing": "transfers", "seller_id": seller_ids["b"]}
+    assert await payments.intents(request.payment_id) == []
+
+    request.seller_parts[1].seller_id = nobody = new_id("seller")
+    code, reason, _, metadata = await refused(gateway.CreateIntent(request))
+    assert (code, reason, metadata) == (StatusCode.NOT_FOUND, "SELLER_NOT_FOUND", {"seller_id": nobody})
