@@ -98,6 +98,12 @@ class ChargeDisputed(FailedPrecondition):
     reason = "CHARGE_DISPUTED"
 
 
+class LineExceedsRefundable(FailedPrecondition):
+    """More than what is left of a line."""
+
+    reason = "LINE_EXCEEDS_REFUNDABLE"
+
+
 class ReversalExceedsTransfer(FailedPrecondition):
     """More than what is left of what it goes back on."""
 

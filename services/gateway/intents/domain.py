@@ -222,11 +222,6 @@ class Intent:
         return any(event_type.startswith(DOUBTS) for _, event_type in self.notices)
 
     @property
-    def has_fee(self) -> bool:
-        """Whether the platform keeps something of what it took."""
-        return (self.application_fee_minor if self.captured_fee_minor is None else self.captured_fee_minor) > 0
-
-    @property
     def is_over(self) -> bool:
         """Whether it takes no money any more, so that the next attempt may begin."""
         is_kept = self.is_setup and self.state == IntentState.SUCCEEDED

@@ -64,6 +64,8 @@ CREATE TABLE refunds (
     stripe_refund_id text,
     failure_reason   text        NOT NULL DEFAULT '',
     actor_id         text        NOT NULL DEFAULT '',
+    -- Why, in Stripe's word.
+    reason           text        NOT NULL DEFAULT '',
     create_time      timestamptz NOT NULL,
     -- When it was first seen that the payer does not get it.
     fail_time        timestamptz,
@@ -184,7 +186,7 @@ BEGIN
         'refunds',
         (SELECT coalesce(json_agg(json_build_object('refund_id', r.refund_id, 'attempt', r.attempt,
              'amount_minor', r.amount_minor, 'state', r.state, 'stripe_refund_id', coalesce(r.stripe_refund_id, ''),
-             'failure_reason', r.failure_reason, 'actor_id', r.actor_id, 'create_time', r.create_time,
+             'failure_reason', r.failure_reason, 'actor_id', r.actor_id, 'reason', r.reason, 'create_time', r.create_time,
              'fail_time', r.fail_time, 'bearer', r.bearer, 'parts', r.parts)
              ORDER BY r.create_time, r.refund_id), '[]')
          FROM refunds r WHERE r.tenant_id = tenant AND r.payment_id = payment),

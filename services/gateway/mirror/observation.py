@@ -13,7 +13,7 @@ from datetime import datetime
 from services.gateway.disputes.domain import UNREAD, Standing, total_minor
 from services.gateway.intents.domain import FRAUD_WARNING, REVIEW, Intent, SessionState
 from services.gateway.mirror.attention import combined
-from services.gateway.refunds.domain import ON_ITS_WAY, Refund, RefundState, owed_minor, refunded_minor
+from services.gateway.refunds.domain import Refund, given_back_minor, owed_minor, undecided_minor
 from services.shared.payment import Amounts, Attention, Method, PaymentError
 from services.shared.states import AttemptKind, AttentionReason, IntentState
 
@@ -63,7 +63,6 @@ def conclude(
     if not made:
         return before
     counting = _counting(made, before)
-    given_back = {state: refunded_minor(refunds, counting.attempt, state) for state in ON_ITS_WAY}
     surplus_minor = sum(_left_minor(intent, refunds) for intent in made if intent is not counting)
     held_minor = counting.captured_minor + counting.capturable_minor
     held_beside_minor = sum(intent.capturable_minor for intent in made if intent is not counting)
@@ -80,8 +79,8 @@ def conclude(
             authorized_minor=max(held_minor, before.amounts.authorized_minor),
             capturable_minor=counting.capturable_minor,
             captured_minor=counting.captured_minor,
-            refund_pending_minor=given_back[RefundState.PENDING],
-            refunded_minor=given_back[RefundState.SUCCEEDED],
+            refund_pending_minor=undecided_minor(refunds, counting.attempt),
+            refunded_minor=given_back_minor(refunds, counting.attempt),
             disputed_open_minor=total_minor(counting.disputes, Standing.OPEN),
             disputed_lost_minor=total_minor(counting.disputes, Standing.LOST),
             surplus_minor=surplus_minor,
@@ -115,14 +114,12 @@ def _counting(intents: Sequence[Intent], before: Observation) -> Intent:
 def _left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
     """Return what the platform still has of what an attempt took."""
     contested = (total_minor(intent.disputes, standing) for standing in (Standing.OPEN, Standing.LOST))
-    return max(
-        0, intent.captured_minor - refunded_minor(refunds, intent.attempt, RefundState.SUCCEEDED) - sum(contested)
-    )
+    return max(0, intent.captured_minor - given_back_minor(refunds, intent.attempt) - sum(contested))
 
 
 def left_minor(intent: Intent, refunds: Sequence[Refund]) -> int:
     """Return what can still be given back of what an attempt took."""
-    return max(0, _left_minor(intent, refunds) - refunded_minor(refunds, intent.attempt, RefundState.PENDING))
+    return max(0, _left_minor(intent, refunds) - undecided_minor(refunds, intent.attempt))
 
 
 def _concerns(

@@ -220,6 +220,7 @@ class MirroredPayment:
             attempt=attempt,
             amount_minor=facts.amount_minor,
             create_time=facts.create_time,
+            reason=facts.reason,
             parts=self.allocated(attempt, facts.amount_minor),
         )
         self.refunds[known.refund_id] = replace(

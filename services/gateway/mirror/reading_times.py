@@ -12,7 +12,7 @@ from typing import Final
 
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.observation import Observation
-from services.gateway.refunds.domain import Refund, RefundState
+from services.gateway.refunds.domain import UNDECIDED, Refund
 from services.shared.states import IntentState
 
 RESTS: Final = (
@@ -37,7 +37,7 @@ def next_look(
     """Return how long to wait before a payment is read again; None when nothing of it waits for Stripe."""
     waits = (
         any(intent.is_made and _waits(intent) for intent in intents)
-        or any(refund.state == RefundState.PENDING for refund in refunds)
+        or any(refund.state in UNDECIDED for refund in refunds)
         or observation.amounts.surplus_minor > 0
     )
     return rest_after(looks) if waits else None

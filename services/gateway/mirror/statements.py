@@ -115,12 +115,12 @@ intent AS (
         needs_method_id = excluded.needs_method_id, mirrored = excluded.mirrored),
 refund AS (
     INSERT INTO refunds (tenant_id, payment_id, refund_id, attempt, amount_minor, state, stripe_refund_id,
-        failure_reason, actor_id, create_time, fail_time, bearer, parts)
+        failure_reason, actor_id, reason, create_time, fail_time, bearer, parts)
     SELECT $1, $2, r.refund_id, r.attempt, r.amount_minor, r.state, nullif(r.stripe_refund_id, ''), r.failure_reason,
-        r.actor_id, r.create_time, r.fail_time, r.bearer, r.parts
+        r.actor_id, r.reason, r.create_time, r.fail_time, r.bearer, r.parts
     FROM held, jsonb_to_recordset($7) AS r (refund_id text, attempt integer, amount_minor bigint, state text,
-        stripe_refund_id text, failure_reason text, actor_id text, create_time timestamptz, fail_time timestamptz,
-        bearer text, parts jsonb)
+        stripe_refund_id text, failure_reason text, actor_id text, reason text, create_time timestamptz,
+        fail_time timestamptz, bearer text, parts jsonb)
     ON CONFLICT ON CONSTRAINT refunds_pkey
     DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id,
         failure_reason = excluded.failure_reason, fail_time = excluded.fail_time),

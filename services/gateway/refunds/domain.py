@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,8 @@ class RefundState(StrEnum):
     """Where a refund stands."""
 
     PENDING = "PENDING"
+    REQUIRES_ACTION = "REQUIRES_ACTION"
+    """The payer has to do something to get it, of which Stripe tells them."""
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELED = "CANCELED"
@@ -31,7 +33,9 @@ class Bearer(StrEnum):
     """The platform gives all of it; the seller keeps its part."""
 
 
-ON_ITS_WAY: Final = frozenset({RefundState.PENDING, RefundState.SUCCEEDED})
+UNDECIDED: Final = frozenset({RefundState.PENDING, RefundState.REQUIRES_ACTION})
+"""The payer does not have the money yet."""
+ON_ITS_WAY: Final = UNDECIDED | {RefundState.SUCCEEDED}
 """The payer has the money, or will have it unless something goes wrong."""
 
 
@@ -47,6 +51,9 @@ class Refund:
     stripe_refund_id: str = ""
     failure_reason: str = ""
     actor_id: str = ""
+    """Who decided; empty for one that was made at Stripe's dashboard."""
+    reason: str = ""
+    """Why, in Stripe's word; empty where nobody said."""
     bearer: Bearer = Bearer.SHARED
     parts: tuple[LineAmount, ...] = ()
     """What of it falls to each line; what was taken beyond the total falls to none."""
@@ -69,12 +76,18 @@ class RefundFacts:
     state: RefundState
     amount_minor: int
     failure_reason: str
+    reason: str
     create_time: datetime
 
 
-def refunded_minor(refunds: Sequence[Refund], attempt: int, state: RefundState) -> int:
-    """Return what refunds of an attempt in one state come to."""
-    return sum(one.amount_minor for one in refunds if one.attempt == attempt and one.state == state)
+def given_back_minor(refunds: Iterable[Refund], attempt: int) -> int:
+    """Return what a payer got back of an attempt."""
+    return sum(one.amount_minor for one in refunds if one.attempt == attempt and one.state is RefundState.SUCCEEDED)
+
+
+def undecided_minor(refunds: Iterable[Refund], attempt: int) -> int:
+    """Return what of an attempt is on its way back to its payer, who does not have it yet."""
+    return sum(one.amount_minor for one in refunds if one.attempt == attempt and one.state in UNDECIDED)
 
 
 def owed_minor(refunds: Sequence[Refund]) -> int:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from services.errors import RequestIdReused
+from services.errors import FieldInvalid, RequestIdReused
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
 from services.gateway.errors import (
     ChargeDisputed,
     IntentNotFound,
+    LineExceedsRefundable,
     RefundableChanged,
     RefundExceedsRefundable,
     StripeRefused,
@@ -19,6 +20,7 @@ from services.gateway.errors import (
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Bearer, Refund, RefundState
+from services.gateway.settlement.positions import lines_of, split_of
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.intent_objects import intent_facts
@@ -68,9 +70,9 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
         body: dict[str, object] = {
             "payment_intent": intent.intent_id,
             "amount": to_stripe(asked.amount_minor, payment.currency_code),
-            # Always sent: by default Stripe would let the platform pay for what the seller keeps.
-            "reverse_transfer": asked.reverse_transfer,
-            "refund_application_fee": asked.refund_application_fee and intent.has_fee,
+            # What sellers and platform give back is decided here, by calls of their own. Stripe's proportions do not.
+            "reverse_transfer": False,
+            "refund_application_fee": False,
             "metadata": {"payment_id": payment.payment_id, "refund_id": asked.refund_id},
         }
         if asked.reason:
@@ -81,6 +83,7 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
             amount_minor=asked.amount_minor,
             create_time=call.create_time,
             actor_id=asked.actor_id,
+            reason=asked.reason,
             bearer=_bearer(asked),
             parts=asked.line_amounts or payment.allocated(intent.attempt, asked.amount_minor),
         )
@@ -155,7 +158,24 @@ def _refundable(payment: MirroredPayment, asked: CreateRefundParams) -> Intent:
         raise ChargeDisputed
     if asked.amount_minor > refundable_minor:
         raise RefundExceedsRefundable(refundable_minor=refundable_minor, field="amount")
+    _check_lines(payment, intent, asked.line_amounts)
     return intent
+
+
+def _check_lines(payment: MirroredPayment, intent: Intent, asked: Sequence[LineAmount]) -> None:
+    """Raise what forbids that so much of each line goes back."""
+    left = {one.line.line_id: one.refundable_minor for one in lines_of(intent, payment.refunds.values())}
+    step_minor = split_of(intent).step_minor
+    for number, one in enumerate(asked):
+        if one.line_id not in left:
+            raise FieldInvalid(field=f"line_amounts[{number}].line_id", detail="The charge has no such line.")
+        if one.amount_minor % step_minor:
+            detail = f"Amounts of this currency are multiples of {step_minor}."
+            raise FieldInvalid(field=f"line_amounts[{number}].amount_minor", detail=detail)
+        if one.amount_minor > left[one.line_id]:
+            raise LineExceedsRefundable(
+                field=f"line_amounts[{number}]", line_id=one.line_id, refundable_minor=max(0, left[one.line_id])
+            )
 
 
 def _ours(refunds: Sequence[Json], refund_id: str) -> Json | None:

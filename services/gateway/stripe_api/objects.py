@@ -24,7 +24,7 @@ MESSAGE_CHARACTERS_MAX: Final = 500
 """Of what Stripe says of a decline or a refusal; it goes into snapshots of the payment's history."""
 REFUND_STATES: Final = {
     "pending": RefundState.PENDING,
-    "requires_action": RefundState.PENDING,
+    "requires_action": RefundState.REQUIRES_ACTION,
     "succeeded": RefundState.SUCCEEDED,
     "failed": RefundState.FAILED,
     "canceled": RefundState.CANCELED,
@@ -93,6 +93,7 @@ def refund_facts(refund: Json) -> RefundFacts:
         state=REFUND_STATES.get(text(refund, "status"), RefundState.PENDING),
         amount_minor=amount(refund, "amount"),
         failure_reason=text(refund, "failure_reason"),
+        reason=text(refund, "reason"),
         create_time=datetime.fromtimestamp(number(refund, "created"), UTC),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -13,6 +14,14 @@ from services.gateway.intents.domain import Intent
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Refund
+from services.gateway.wire.splits import line_amounts_to_proto
+
+REASONS: Final = {
+    "requested_by_customer": refunds_pb2.CreateRefundRequest.REASON_REQUESTED_BY_PAYER,
+    "duplicate": refunds_pb2.CreateRefundRequest.REASON_DUPLICATE,
+    "fraudulent": refunds_pb2.CreateRefundRequest.REASON_FRAUDULENT,
+}
+"""Of refunds, by Stripe's words for them."""
 
 
 def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
@@ -74,6 +83,9 @@ def refund_to_proto(refund: Refund, *, payment: MirroredPayment) -> refunds_pb2.
         failure_reason=refund.failure_reason,
         actor_id=refund.actor_id,
         create_time=timestamp(refund.create_time),
+        line_amounts=line_amounts_to_proto(refund.parts),
+        bearer=f"BEARER_{refund.bearer}",
+        reason=REASONS.get(refund.reason, refunds_pb2.CreateRefundRequest.REASON_UNSPECIFIED),
     )
 
 
