@@ -97,7 +97,7 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.gateway.v1.GatewayOpsService",
         {
             _OPERATORS: """ListDeadLetters ReplayDeadLetters ListLedgerEntries GetBalances Reconcile GetReconciliation
-                ErasePayer""",
+                ErasePayer ListReceivables WriteOffReceivable""",
             _SERVICES: "GetSellerStatement",
         },
     )

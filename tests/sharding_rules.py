@@ -54,6 +54,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "deliveries": "payment_id",
         "looks": "payment_id",
         "settlements": "payment_id",
+        "receivables": "payment_id",
         "calls": "subject_id",
         "events": "subject",
         "event_runs": "subject",
@@ -180,6 +181,10 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.disputes.statements.PAGE": Exempt(
         Spread.EVERY, "a page of a list: of every server, merged by (create_time, dispute_id)"
     ),
+    "gateway.receivables.store.PAGE": Exempt(
+        Spread.EVERY, "a page of a list: of every server, merged by (since, payment_id, attempt, seller_id)"
+    ),
+    "gateway.receivables.store.COUNT": Exempt(Spread.EVERY, _FIGURE),
     "gateway.disputes.statements.FIGURES": Exempt(Spread.EVERY, _FIGURE),
     # The engine of due work.
     "work.next_due": Exempt(Spread.EVERY, _EACH_BY_ITSELF),

@@ -104,6 +104,18 @@ class LineExceedsRefundable(FailedPrecondition):
     reason = "LINE_EXCEEDS_REFUNDABLE"
 
 
+class ReceivableNotFound(NotFound):
+    """The seller owes nothing of this payment."""
+
+    reason = "RECEIVABLE_NOT_FOUND"
+
+
+class ReceivableChanged(FailedPrecondition):
+    """The seller does not owe what you saw; read it again, then decide."""
+
+    reason = "RECEIVABLE_CHANGED"
+
+
 class ReversalExceedsTransfer(FailedPrecondition):
     """More than what is left of what it goes back on."""
 

@@ -7,6 +7,7 @@ from typing import Final
 from services.gateway.deliveries import metrics as deliveries
 from services.gateway.disputes import metrics as disputes
 from services.gateway.ledger import metrics as ledger
+from services.gateway.receivables import metrics as receivables
 from services.gateway.stripe_api import metrics as stripe_api
 from services.gateway.webhooks import metrics as webhooks
 from services.runtime.observability.metrics import Meter, Metric, gauge
@@ -30,7 +31,7 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
-    *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS,
+    *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS,
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class GatewayMetrics:
         self.deliveries = deliveries.DeliveryMetrics(meter)
         self.disputes = disputes.DisputeMetrics(meter)
         self.ledger = ledger.LedgerMetrics(meter)
+        self.receivables = receivables.ReceivableMetrics(meter)
         self.webhooks = webhooks.WebhookMetrics(meter)
         self._unknown = meter.gauge(PAYMENTS_UNKNOWN)
         self._unknown_oldest = meter.gauge(PAYMENTS_UNKNOWN_OLDEST)

@@ -47,6 +47,9 @@ from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.payment_methods.setups import CancelSetup, CreateSetup
 from services.gateway.payment_methods.store import MethodStore
 from services.gateway.payouts.operations import Payouts
+from services.gateway.receivables.metrics import ReceivableMetrics
+from services.gateway.receivables.store import ReceivableStore
+from services.gateway.receivables.write_off import WriteOffs
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
 from services.gateway.sellers.onboarding import Onboarding
@@ -130,6 +133,11 @@ async def look_at_disputes(disputes: DisputeStore, metrics: DisputeMetrics, *, t
     """Look up how many disputes are open, and when the first answer is due, and show it."""
     open_count, due_time = await disputes.figures(tenant_id)
     metrics.stand(open_count=open_count, due_time=due_time)
+
+
+async def look_at_receivables(receivables: ReceivableStore, metrics: ReceivableMetrics, *, tenant_id: str) -> None:
+    """Look up how many receivables are open, and show it."""
+    metrics.stand(open_count=await receivables.count(tenant_id))
 
 
 def _age_s(time: datetime | None, now: datetime) -> float:
@@ -254,7 +262,9 @@ async def gateway_parts(
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
         contested = partial(look_at_disputes, disputes, metrics.disputes, tenant_id=tenant_id)
-        await stack.enter_async_context(sampling(meter, waiting, unanswered, contested))
+        receivables = ReceivableStore(held)
+        owing = partial(look_at_receivables, receivables, metrics.receivables, tenant_id=tenant_id)
+        await stack.enter_async_context(sampling(meter, waiting, unanswered, contested, owing))
         yield Parts(
             clock=clock,
             engine=engine,
@@ -283,7 +293,13 @@ async def gateway_parts(
                     sellers=sellers, onboarding=Onboarding(sellers, provider), payouts=payouts, tenant_id=tenant_id
                 ),
             ),
-            ops=GatewayOpsServicer(DeadLetterList(held, work), Replays(held, work, clock=clock), ledger),  # type: ignore[abstract]  # as above
+            ops=GatewayOpsServicer(  # type: ignore[abstract]  # as above
+                DeadLetterList(held, work),
+                Replays(held, work, clock=clock),
+                ledger,
+                receivables=receivables,
+                write_offs=WriteOffs(store, calls, now=now),
+            ),
             calls=calls,
             call_store=call_store,
             provider=provider,

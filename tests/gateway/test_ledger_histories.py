@@ -130,6 +130,8 @@ def clearing_is_what_stripe_took_and_gave(history: Bookkeeping) -> None:
         gave += sum(one.amount_minor for one in intent.disputes if one.standing in ("OPEN", "LOST"))
     moved = {"CHF": 0, "EUR": 0}
     for one in history.movements.values():
+        if one.kind is MovementKind.WRITE_OFF:
+            continue  # nothing moves at Stripe
         sign = 1 if one.kind in (MovementKind.TRANSFER, MovementKind.FEE_REFUND) else -1
         moved[one.currency_code] += sign * one.amount_minor
     entries = entries_of(history.facts)

@@ -188,7 +188,7 @@ SENT = [
         REFUND,
         payment(attempt(IntentState.SUCCEEDED)),
         "refund.create:caaed44d-716a-5e3b-b11a-1ed9909f99e5",
-        '{"payment_intent": "pi_1", "amount": 1000, "reverse_transfer": true, "refund_application_fee": true, '
+        '{"payment_intent": "pi_1", "amount": 1000, "reverse_transfer": false, "refund_application_fee": false, '
         '"metadata": {"payment_id": "pay_1", "refund_id": "refund_1"}, "reason": "duplicate"}',
     ),
 ]

@@ -42,26 +42,6 @@ async def test_a_part_and_then_the_rest_go_back(gateway: GatewayStubs, payments:
     assert found.refund == first.refund
 
 
-async def test_what_the_seller_and_the_platform_give_back_is_said_explicitly(
-    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
-) -> None:
-    payment_id = await payments.paid()
-
-    await gateway.CreateRefund(payments.refund_request(payment_id, 4_000))
-    await gateway.CreateRefund(
-        payments.refund_request(
-            payment_id, 1_000, expected_minor=6_000, reverse_transfer=False, refund_application_fee=False
-        )
-    )
-
-    with_both, without = await payments.refunds(payment_id)
-    assert with_both["transfer_reversal"] is not None
-    assert without["transfer_reversal"] is None
-    (charge,) = await payments.charges(payment_id)
-    (fee,) = await stripe.objects("application_fee", charge=charge["id"])
-    assert fee["amount_refunded"] == 600  # 40 % of the fee
-
-
 async def test_without_a_fee_there_is_none_to_give_back(gateway: GatewayStubs, payments: Payments) -> None:
     payment_id = await payments.paid(application_fee=chf(0))
 

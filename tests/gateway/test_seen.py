@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from batzen.gateway.v1 import split_pb2
 from sandbox.control import SandboxControl
 from services.gateway.settlement.domain import Movement, MovementKind, MovementOrigin, MovementState
 from services.runtime.rpc import call_context
 from services.shared.codec import Json
+from services.wire import timestamp
 from tests.clock import Clock
 from tests.eventually import eventually
-from tests.gateway import carts
 from tests.gateway.conftest import Gateway
 from tests.gateway.receiving import Sender, event_of, receiving
 from tests.gateway.samples import AMOUNT_MINOR, FEE_MINOR, Payments
+from tests.gateway.settling import Carts, part
 
 TENANT = "main"
 OUT = (MovementKind.TRANSFER, MovementKind.FEE)
@@ -169,9 +172,12 @@ async def test_more_reversals_than_an_event_shows_are_read(seeing: Seeing) -> No
 
 
 async def test_a_transfer_that_is_made_at_the_dashboard_in_a_payments_group_is_its_sellers(seeing: Seeing) -> None:
-    seller_ids = await carts.sellers(seeing.payments, carts.CART)
-    payment_id = await carts.paid_cart(seeing.payments, seller_ids)
-    account = await seeing.replica.parts.sellers.get(TENANT, seller_ids["b"])
+    carts = Carts(seeing.replica, seeing.payments, seeing.stripe)
+    first, second = await carts.sellers(2)
+    later = timestamp(seeing.replica.parts.clock.now() + timedelta(days=1))
+    payment_id = await carts.paid(
+        part(first, 5_000), part(second, 5_000), settlement_terms=split_pb2.SettlementTerms(pay_time=later)
+    )
     await seeing.stripe.settle()
     charge = await seeing.charge(payment_id)
     with call_context.acting_for(TENANT):
@@ -179,7 +185,7 @@ async def test_a_transfer_that_is_made_at_the_dashboard_in_a_payments_group_is_i
             {
                 "amount": 700,
                 "currency": "chf",
-                "destination": account.stripe_account_id,
+                "destination": carts.accounts[second],
                 "source_transaction": charge["id"],
                 "transfer_group": payment_id,
             },
@@ -190,7 +196,7 @@ async def test_a_transfer_that_is_made_at_the_dashboard_in_a_payments_group_is_i
 
     async def is_seen() -> bool:
         return any(
-            (one.seller_id, one.charge_minor, one.origin) == (seller_ids["b"], 700, MovementOrigin.STRIPE)
+            (one.seller_id, one.charge_minor, one.origin) == (second, 700, MovementOrigin.STRIPE)
             for one in await seeing.movements(payment_id, (MovementKind.TRANSFER,))
         )
 

@@ -9,6 +9,7 @@ import pytest
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from sandbox.control import Refused
 from services.orchestrator.domain.surplus import SurplusRefund
+from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import lives, mortal_orchestrator
 from tests.orchestrator.samples import FEE_MINOR, REFUND, TOTAL_MINOR, retry, state_of
@@ -85,8 +86,12 @@ async def test_what_came_twice_goes_back_at_once(generous: Orchestrator, journey
     assert payment.snapshot.amounts.refunded_minor == 0  # the payer keeps what they paid for
     assert not payment.snapshot.HasField("attention")
     [charge] = await journeys.stripe.objects("charge", payment_intent=intent_id, status="succeeded")
-    [fee] = await journeys.stripe.objects("application_fee", charge=charge["id"])
-    assert fee["amount_refunded"] == FEE_MINOR
+
+    async def fee_is_back() -> bool:
+        [fee] = await journeys.stripe.objects("application_fee", charge=charge["id"])
+        return bool(fee["amount_refunded"] == FEE_MINOR)
+
+    await eventually(fee_is_back)
 
 
 async def test_as_much_that_comes_once_more_goes_back_too(generous: Orchestrator, journeys: Journeys) -> None:

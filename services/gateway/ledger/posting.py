@@ -24,6 +24,7 @@ _MOVED: Final = {
     MovementKind.REVERSAL: "reversal",
     MovementKind.FEE: "application_fee",
     MovementKind.FEE_REFUND: "fee_refund",
+    MovementKind.WRITE_OFF: "written_off",
 }
 _ADJUSTED: Final = "adjusted"
 """The rules by which a payment was booked came to something else before: what was booked of it is corrected."""
@@ -144,7 +145,10 @@ def _refund(books: Books, refund: Refund) -> Iterator[_Step]:
 
 def _movement(books: Books, movement: Movement) -> Iterator[_Step]:
     before = _booked(books, movement.movement_id)
-    is_made = movement.state is MovementState.MADE and bool(movement.stripe_id)
+    # What is written off moves nothing at Stripe, and so has no id there.
+    is_made = movement.state is MovementState.MADE and (
+        bool(movement.stripe_id) or movement.kind is MovementKind.WRITE_OFF
+    )
     now = Mark(of=before.of, minor=movement.charge_minor if is_made else 0)
     if now != before:
         yield _Step(

@@ -85,7 +85,7 @@ CREATE TABLE movements (
     payment_id  text        NOT NULL,
     movement_id text        NOT NULL,
     kind        text        NOT NULL
-                CONSTRAINT movements_kind CHECK (kind IN ('TRANSFER', 'REVERSAL', 'FEE', 'FEE_REFUND')),
+                CONSTRAINT movements_kind CHECK (kind IN ('TRANSFER', 'REVERSAL', 'FEE', 'FEE_REFUND', 'WRITE_OFF')),
     seller_id   text        NOT NULL,
     -- Null while the call that makes it is not answered: payments are found by it.
     stripe_id   text,
@@ -221,6 +221,22 @@ CREATE TABLE looks (
 
 CREATE INDEX looks_due ON looks (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX looks_dead ON looks (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+
+-- What sellers owe of payments: they were to give back more than their balances at Stripe cover.
+CREATE TABLE receivables (
+    tenant_id     text        NOT NULL,
+    payment_id    text        NOT NULL,
+    attempt       integer     NOT NULL,
+    seller_id     text        NOT NULL,
+    currency_code text        NOT NULL,
+    amount_minor  bigint      NOT NULL CONSTRAINT receivables_amount CHECK (amount_minor > 0),
+    -- When it was first asked back in vain.
+    since         timestamptz NOT NULL,
+    CONSTRAINT receivables_pkey PRIMARY KEY (tenant_id, payment_id, attempt, seller_id)
+);
+
+CREATE INDEX receivables_since ON receivables (tenant_id, since, payment_id);
+CREATE INDEX receivables_seller_id ON receivables (tenant_id, seller_id, since, payment_id);
 
 -- Work for the engine (services/runtime/work): the payments of which a seller has not what it is to have.
 CREATE TABLE settlements (

@@ -19,6 +19,7 @@ BY_URGENCY: Final = (
     AttentionReason.EARLY_FRAUD_WARNING,  # a refund now may avert a dispute
     AttentionReason.REVIEW_OPEN,
     AttentionReason.SURPLUS,
+    AttentionReason.SELLER_OWES,
     AttentionReason.AMOUNT_MISMATCH,
     AttentionReason.EVENT_NOT_HANDLED,
     AttentionReason.DISPUTE_LOST,  # nothing can be done about it at Stripe any more

@@ -53,10 +53,16 @@ class Observation:
 
 
 def conclude(
-    before: Observation, intents: Sequence[Intent], refunds: Sequence[Refund], *, outcome_unknown: bool = False
+    before: Observation,
+    intents: Sequence[Intent],
+    refunds: Sequence[Refund],
+    *,
+    concerns: Sequence[Attention] = (),
+    outcome_unknown: bool = False,
 ) -> Observation:
     """Return what is known now; its version is one higher than before if it says anything else than before.
 
+    `concerns` are what else needs an operator.
     `outcome_unknown`: a call on an intent has no answer yet. An intent that has ended is not changed by such a call.
     """
     made = [intent for intent in sorted(intents, key=lambda intent: intent.attempt) if intent.is_made]
@@ -87,7 +93,12 @@ def conclude(
         ),
         last_error=last_error,
         method=counting.method,
-        attention=combined(_concerns(made, refunds, surplus_minor=surplus_minor, held_beside_minor=held_beside_minor)),
+        attention=combined(
+            (
+                *_concerns(made, refunds, surplus_minor=surplus_minor, held_beside_minor=held_beside_minor),
+                *concerns,
+            )
+        ),
         decline_count=sum(intent.decline_count for intent in made),
         attempt_kind=counting.kind,
         is_setup=counting.is_setup,

@@ -6,7 +6,7 @@ Whoever holds the payment's lease changes it in memory; nothing is kept until it
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Self
@@ -17,8 +17,9 @@ from services.gateway.intents.domain import ChargeFacts, Intent, IntentFacts, ap
 from services.gateway.intents.needs import with_needs
 from services.gateway.ledger.books import NOTHING, Books
 from services.gateway.mirror.observation import Observation, conclude, left_minor
-from services.gateway.refunds.domain import Refund, RefundFacts
-from services.gateway.settlement.domain import Movement, MovementState
+from services.gateway.receivables.domain import Receivable, receivables, written_off_less
+from services.gateway.refunds.domain import ON_ITS_WAY, Refund, RefundFacts
+from services.gateway.settlement.domain import Movement, MovementKind, MovementState
 from services.gateway.settlement.moves import Step, digest, steps
 from services.gateway.settlement.positions import Position, allocated, positions
 from services.gateway.settlement.seen import MovedFacts, came_with, seen, transferred_minor
@@ -55,6 +56,10 @@ class MirroredPayment:
     """The version in the tables."""
     saved_missing: str | None = None
     """What `missing` said then."""
+    receivables: tuple[Receivable, ...] = ()
+    """What sellers owe: derived from all else."""
+    saved_receivables: tuple[Receivable, ...] = ()
+    """The same in the tables."""
     written: dict[object, object] = field(default_factory=dict)
     """Intents, refunds and movements as they are in the tables, so that only what changed is written."""
 
@@ -94,6 +99,7 @@ class MirroredPayment:
         self.written = {key: value for each in kept for key, value in each.items()}
         self.saved_version = self.observation.mirror_version
         self.saved_missing = self.missing
+        self.saved_receivables = self.receivables
 
     @property
     def subject_id(self) -> str:
@@ -215,7 +221,8 @@ class MirroredPayment:
 
     def apply_refund(self, attempt: int, facts: RefundFacts) -> None:
         """Mirror a refund, also one that was made in Stripe's dashboard."""
-        known = self._refund_of(facts) or Refund(
+        before = self._refund_of(facts)
+        known = before or Refund(
             refund_id=f"refund_{facts.stripe_refund_id.removeprefix('re_')}",
             attempt=attempt,
             amount_minor=facts.amount_minor,
@@ -229,6 +236,8 @@ class MirroredPayment:
             state=facts.state,
             failure_reason=facts.failure_reason,
         )
+        if before is not None and before.state in ON_ITS_WAY and facts.state not in ON_ITS_WAY:
+            self._reinstate(before)
         self.conclude()
 
     def apply_disputes(self, attempt: int, shown: Iterable[Dispute]) -> None:
@@ -295,14 +304,33 @@ class MirroredPayment:
             self.conclude()
 
     def conclude(self) -> None:
-        """Derive anew from all that is known: which kept method is needed, and the observation."""
+        """Derive anew from all that is known: which kept method is needed, what sellers owe, and the observation."""
         self.intents = with_needs(self.intents)
+        self.count_receivables()
         self.observation = conclude(
             self.observation,
             list(self.intents.values()),
             list(self.refunds.values()),
+            concerns=[one.attention() for one in self.receivables],
             outcome_unknown=self.unsettled,
         )
+
+    def count_receivables(self) -> None:
+        """Derive anew what sellers owe."""
+        self.receivables = tuple(self._owed()) if self.movements else ()
+
+    def _owed(self) -> Iterator[Receivable]:
+        movements = tuple(self.movements.values())
+        made = [one for one in movements if one.state is MovementState.MADE]
+        steps = self.steps(None, only_made=True)
+        for attempt in sorted({one.attempt for one in steps}):
+            intent = self.intents[attempt]
+            yield from receivables(
+                [one for one in steps if one.attempt == attempt],
+                positions(intent, self.refunds.values(), made),
+                movements,
+                paid_time=intent.create_time,
+            )
 
     def _set_disputes(self, attempt: int, known: Mapping[str, Dispute]) -> None:
         contested = tuple(known[dispute_id] for dispute_id in sorted(known))
@@ -321,6 +349,24 @@ class MirroredPayment:
             left = spread(out_minor, {part.line_id: part.amount_minor for part in one.parts})
             return replace(one, parts=amounts_of(left), allocated_minor=out_minor)
         return one
+
+    def _reinstate(self, failed: Refund) -> None:
+        """Undo what was written off for a refund that did not come to its payer: the seller owes nothing for it."""
+        intent = self.intents[failed.attempt]
+        others = [one for one in self.refunds.values() if one.refund_id != failed.refund_id]
+        with_it = {one.seller_id: one.target_minor for one in positions(intent, [*others, failed], ())}
+        for position in positions(intent, others, ()):
+            forgiven_minor = position.target_minor - with_it[position.seller_id]
+            for one in self._written_off(failed.attempt, position.seller_id):
+                left_minor = max(0, one.charge_minor - forgiven_minor)
+                forgiven_minor -= one.charge_minor - left_minor
+                self.movements[one.movement_id] = written_off_less(one, left_minor)
+
+    def _written_off(self, attempt: int, seller_id: str) -> list[Movement]:
+        of_seller = (attempt, seller_id, MovementKind.WRITE_OFF)
+        return [
+            one for one in self.movements.values() if (one.attempt, one.seller_id, one.kind) == of_seller and one.is_out
+        ]
 
     def _apply_charge(self, attempt: int, facts: ChargeFacts) -> None:
         intent = self.intents[attempt]

@@ -165,6 +165,16 @@ settlement AS (
         seller_ids = excluded.seller_ids, trace_context = excluded.trace_context,
         {demand("$10::interval", "settlements")}
     WHERE settlements.missing <> excluded.missing),
+receivable AS (
+    INSERT INTO receivables (tenant_id, payment_id, attempt, seller_id, currency_code, amount_minor, since)
+    SELECT $1, $2, r.attempt, r.seller_id, r.currency_code, r.amount_minor, r.since
+    FROM held, jsonb_to_recordset($15::jsonb -> 'receivables') AS r (attempt integer, seller_id text,
+        currency_code text, amount_minor bigint, since timestamptz)
+    ON CONFLICT ON CONSTRAINT receivables_pkey DO UPDATE SET amount_minor = excluded.amount_minor),
+gone_receivable AS (
+    DELETE FROM receivables r USING held, jsonb_to_recordset($15::jsonb -> 'gone_receivables')
+        AS g (attempt integer, seller_id text)
+    WHERE r.tenant_id = $1 AND r.payment_id = $2 AND r.attempt = g.attempt AND r.seller_id = g.seller_id),
 settled AS (
     DELETE FROM settlements USING held
     WHERE tenant_id = $1 AND payment_id = $2 AND $15::jsonb ->> 'missing' IS NULL)"""  # noqa: S608 our own column names

@@ -333,7 +333,20 @@ def _beside(payment: MirroredPayment, books: Books, facts: tuple[Fact, ...]) -> 
         follows = {"books": ledger_books.to_json(books), "entries": rows(facts)}
     if payment.missing is not None:
         follows |= {"missing": payment.missing, "seller_ids": payment.unsettled_sellers}
+    if payment.receivables != payment.saved_receivables:
+        follows |= _receivable_rows(payment)
     return follows
+
+
+def _receivable_rows(payment: MirroredPayment) -> dict[str, object]:
+    """Return what sellers owe, and who owes nothing any more."""
+    owing = [{**codec.to_json(one), "currency_code": payment.currency_code} for one in payment.receivables]
+    named = {(one.attempt, one.seller_id) for one in payment.receivables}
+    gone = {(one.attempt, one.seller_id) for one in payment.saved_receivables} - named
+    return {
+        "receivables": owing,
+        "gone_receivables": [{"attempt": attempt, "seller_id": seller_id} for attempt, seller_id in sorted(gone)],
+    }
 
 
 def _newly_claimed(payment: MirroredPayment, intent: Intent) -> str:
@@ -372,5 +385,6 @@ def _payment(row: asyncpg.Record) -> MirroredPayment:
             for operation, _, state in mirror["open_calls"]
         ),
     )
+    payment.count_receivables()
     payment.mark_saved()
     return payment

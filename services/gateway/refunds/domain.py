@@ -82,7 +82,7 @@ class RefundFacts:
 
 def given_back_minor(refunds: Iterable[Refund], attempt: int) -> int:
     """Return what a payer got back of an attempt."""
-    return sum(one.amount_minor for one in refunds if one.attempt == attempt and one.state is RefundState.SUCCEEDED)
+    return sum(one.amount_minor for one in refunds if one.attempt == attempt and one.state == RefundState.SUCCEEDED)
 
 
 def undecided_minor(refunds: Iterable[Refund], attempt: int) -> int:

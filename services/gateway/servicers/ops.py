@@ -11,7 +11,10 @@ from batzen.gateway.v1 import ops_pb2
 from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.dead_letters.replays import Replays
 from services.gateway.ledger.store import Ledger
+from services.gateway.receivables.store import ReceivableStore
+from services.gateway.receivables.write_off import WriteOffs
 from services.gateway.servicers.ledger import LedgerRpcs
+from services.gateway.servicers.receivables import ReceivableRpcs
 from services.gateway.wire import dead_letters as wire
 from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
@@ -22,11 +25,20 @@ Context = aio.ServicerContext[Any, Any]
 _logger = logging.getLogger(__name__)
 
 
-class GatewayOpsServicer(LedgerRpcs):
+class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs):
     """GatewayOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
-    def __init__(self, dead_letters: DeadLetterList, replays: Replays, ledger: Ledger) -> None:
-        super().__init__(ledger)
+    def __init__(
+        self,
+        dead_letters: DeadLetterList,
+        replays: Replays,
+        ledger: Ledger,
+        *,
+        receivables: ReceivableStore,
+        write_offs: WriteOffs,
+    ) -> None:
+        LedgerRpcs.__init__(self, ledger)
+        ReceivableRpcs.__init__(self, receivables, write_offs)
         self._dead_letters = dead_letters
         self._replays = replays
 

@@ -56,6 +56,8 @@ class MovementKind(StrEnum):
     """The application fee of a destination charge, from its seller to the platform; `fee_…`."""
     FEE_REFUND = "FEE_REFUND"
     """An application fee, or a part of it, back to the seller; `fr_…`."""
+    WRITE_OFF = "WRITE_OFF"
+    """What a seller was to give back, and is not to any more: nothing moves at Stripe."""
 
 
 class MovementState(StrEnum):
@@ -105,6 +107,8 @@ class Movement:
     stripe_id: str = ""
     actor_id: str = ""
     """Who asked for it; empty where that follows from what happened to the payment."""
+    note: str = ""
+    """Why, in the words of who asked."""
     refusals: int = 0
     """How often Stripe refused it; the next try is another call, under another key."""
     refusal_code: str = ""

@@ -18,6 +18,7 @@ PREFIXES: Final = {
     MovementKind.REVERSAL: "reversal",
     MovementKind.FEE: "fee",
     MovementKind.FEE_REFUND: "feerefund",
+    MovementKind.WRITE_OFF: "writeoff",
 }
 
 

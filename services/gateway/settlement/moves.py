@@ -132,11 +132,13 @@ class _Seller:
             # Stripe moves it with the charge. What was not seen yet cannot go back.
             return self._wait(WaitReason.CHARGE) if self.position.taken_back_minor else None
         due_minor = self._due_minor()
-        if due_minor < 0:
-            return self._back(-due_minor)
-        if due_minor > 0:
-            return self._forth(due_minor, now)
-        return None
+        # Of a destination charge more comes back than is due: the fee that is given back then, too. So also of a charge
+        # that was captured in parts each transfer comes back first, and all of the fee after that.
+        if due_minor < max(0, self._fee_too_much_minor()):
+            back = self._back(-due_minor)
+            if back is not None:
+                return back
+        return self._forth(due_minor, now) if due_minor > 0 else None
 
     def _is_seen(self) -> bool:
         """Whether all is known that Stripe moved with a destination charge."""

@@ -78,7 +78,8 @@ class Position:
     fee_minor: int
     """Of a destination charge: what the application fee is to be in the end."""
     moved_minor: int
-    """What it has: transfers less reversals, less application fees and what of those was refunded."""
+    """What it has: transfers less reversals, less application fees and what of those was refunded. What is written off
+    counts as given back."""
 
     @property
     def target_minor(self) -> int:
@@ -175,6 +176,7 @@ def moved_minor(movements: Iterable[Movement], attempt: int, seller_id: str) -> 
         MovementKind.FEE_REFUND: 1,
         MovementKind.REVERSAL: -1,
         MovementKind.FEE: -1,
+        MovementKind.WRITE_OFF: -1,
     }
     return sum(
         signs[one.kind] * one.charge_minor

@@ -28,6 +28,7 @@ from services.gateway.settlement.way_back import RefundFee, ReverseTransfer, Way
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.money_objects import settled
 from services.gateway.stripe_api.movement_objects import charge_facts
+from services.gateway.sync.movements import MovementReader
 from services.runtime import crash_points
 from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
@@ -66,6 +67,7 @@ class Settler:
         self._calls = calls
         self._sellers = sellers
         self._provider = provider
+        self._movements = MovementReader(provider, sellers)
         self._now = now
 
     @property
@@ -151,8 +153,11 @@ class Settler:
         async with self._store.leases.holding(held):
             charge_id = held.intents[attempt].charge_id
             charge = await crash_points.call("settlement.charge.stripe", self._provider.charges.retrieve(charge_id))
-            if facts_shown := charge_facts(charge):
-                held.apply_charge(attempt, facts_shown)
+            shown = charge_facts(charge)
+            if shown is not None:
+                held.apply_charge(attempt, shown)
+                if shown.transfer_id and held.lacks_movements(attempt):  # it was captured in parts
+                    await self._movements.read(held, attempt, charge)
             held.intents[attempt] = replace(held.intents[attempt], settled=settled(charge))
             await self._store.save(held, point="settlement.charge", now=self._now(), release=True)
 

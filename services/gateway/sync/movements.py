@@ -11,7 +11,7 @@ from services.gateway.settlement.domain import MovementKind
 from services.gateway.settlement.seen import MovedFacts
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.movement_objects import backs, moved_facts
-from services.gateway.stripe_api.objects import part, text
+from services.gateway.stripe_api.objects import text
 from services.runtime import crash_points
 from services.shared.codec import Json
 
@@ -30,9 +30,9 @@ class MovementReader:
         self._provider = provider
         self._owners = owners
 
-    async def read(self, payment: MirroredPayment, attempt: int, intent: Json) -> None:
-        """Mirror all that moved with an attempt, whose intent was just read."""
-        await crash_points.call("movements.stripe", self._read(payment, attempt, part(intent, "latest_charge")))
+    async def read(self, payment: MirroredPayment, attempt: int, charge: Json) -> None:
+        """Mirror all that moved with an attempt, whose charge was just read."""
+        await crash_points.call("movements.stripe", self._read(payment, attempt, charge))
 
     async def apply(self, payment: MirroredPayment, moved: MovedFacts) -> None:
         """Mirror a transfer or a fee of a payment, and what went back on it: all that it says it is known to be."""

@@ -108,7 +108,7 @@ class MirrorReader:
                     continue
                 shown = await self._read(payment, attempt, with_disputes=with_disputes, claim=claim)
                 if with_movements or _moved_unseen(payment, attempt, shown):
-                    await self._movements.read(payment, attempt, shown)
+                    await self._movements.read(payment, attempt, part(shown, "latest_charge"))
                 latest = {} if payment.intents[attempt].session_id else shown
             if latest is None:
                 raise IntentNotFound
