@@ -80,6 +80,7 @@ async def test_what_was_taken_back_is_transferred_again_once_it_is_won_and_the_m
     await carts.stripe.top_up(account, 1_000_000, currency="chf")
 
     assert await contested.moved("won") == [8_500, 4_250]
+    await carts.stripe.empty_account(account, currency="chf")  # what is left is no other test's
 
 
 async def test_nothing_is_taken_back_before_the_bank_took_it(carts: Carts) -> None:
