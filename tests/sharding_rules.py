@@ -140,6 +140,10 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.mirror.statements.FIND": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.mirror.statements.PAYMENT_OF": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.mirror.statements.REFUND": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.mirror.statements.WAKE_SETTLEMENTS": Exempt(
+        Spread.EVERY,
+        "a seller's payments are on every server, each of which is asked; what is missed is due by its time",
+    ),
     "gateway.webhooks.statements.DONE": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.webhooks.statements.STORE_IF_KNOWN": Exempt(
         Spread.MANY, "the event and its payment: two statements, the payment's fence looked at first"

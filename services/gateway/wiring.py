@@ -116,6 +116,7 @@ class Parts:
     inbox: Inbox
     deliveries: Deliveries
     disputes: DisputeStore
+    settler: Settler
     metrics: GatewayMetrics
 
 
@@ -212,7 +213,7 @@ async def gateway_parts(
             ],
             now=now,
         )
-        sellers = Sellers(held, provider, now=now)
+        sellers = Sellers(held, provider, now=now, changed=store.wake_settlements)
         reader = MirrorReader(store, calls, provider, MovementReader(provider, sellers), now=now)
         payouts = Payouts(held, sellers, provider, now=now)
         addresses = PageAddresses(provider)
@@ -313,5 +314,6 @@ async def gateway_parts(
             inbox=inbox,
             deliveries=deliveries,
             disputes=disputes,
+            settler=settler,
             metrics=metrics,
         )

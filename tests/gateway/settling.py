@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 
 from batzen.gateway.v1 import split_pb2
 from sandbox.control import SandboxControl
+from services.gateway.wiring import Parts
 from services.runtime.rpc import call_context
+from services.runtime.work.kinds import RetryLater, Work
 from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, chf, new_id
@@ -32,16 +35,27 @@ class Carts:
     async def sellers(self, number: int) -> list[str]:
         return [await self.seller() for _ in range(number)]
 
+    def asked(self, *parts: split_pb2.SellerPart, **fields: Any) -> dict[str, Any]:
+        """Return what an intent with these parts is asked for with."""
+        total = sum(line.gross_minor for part in parts for line in part.lines)
+        ours = {"amount": chf(total), "seller_id": "", "application_fee": chf(0), "seller_parts": parts}
+        return {**ours, **fields}
+
     async def paid(self, *parts: split_pb2.SellerPart, **fields: Any) -> str:
         """Return a payment of a cart with these parts."""
-        total = sum(line.gross_minor for part in parts for line in part.lines)
-        ours: dict[str, Any] = {
-            "amount": chf(total),
-            "seller_id": "",
-            "application_fee": chf(0),
-            "seller_parts": parts,
-        }
-        return await self.payments.paid(**{**ours, **fields})
+        return await self.payments.paid(**self.asked(*parts, **fields))
+
+    async def refunded_by_hand(self, payment_id: str, amount_minor: int) -> None:
+        """Give a payer back so much as from Stripe's dashboard, which moves nothing of a seller's; and see it."""
+        await self.stripe.refund(await self.payments.intent_id(payment_id), amount=amount_minor)
+        await self.payments.synced(payment_id)
+
+    async def run(self, payment_id: str, parts: Parts | None = None) -> None:
+        """Take a payment's next steps as the due work does."""
+        settler = (parts or self.replica.parts).settler
+        work = Work(kind=settler.work, tenant_id=TENANT, key=(payment_id,), fence=0, failures=0)
+        with call_context.acting_for(TENANT), suppress(RetryLater):
+            await settler.settle(work)
 
     async def book(self, payment_id: str) -> None:
         """Let a payment's charges be booked at Stripe, of which the gateway is told."""

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
+from batzen.gateway.v1 import split_pb2
 from sandbox.control import SandboxControl
-from tests.gateway.conftest import Gateway
+from sandbox.faults import Kind
+from services.runtime.rpc import call_context
+from tests.clock import Clock
+from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import Payments
 from tests.gateway.settling import Carts, part
+from tests.gateway.test_recent import counted
+
+CREATE_TRANSFER = "POST /v1/transfers"
+PARTLY = [("SELLER", 0), ("", 4_250)]
 
 
 @pytest.fixture
@@ -25,3 +38,131 @@ async def test_each_seller_of_a_cart_gets_what_the_quote_says(carts: Carts) -> N
     [charge] = await carts.payments.charges(payment_id)
     assert [one["source_transaction"] for one in transfers] == [charge["id"]] * 3
     assert all(one["metadata"]["payment_id"] == payment_id for one in transfers)
+
+
+async def test_the_platforms_own_goods_and_a_share_of_zero_make_no_transfer(carts: Carts) -> None:
+    s1, s2 = await carts.sellers(2)
+    own = split_pb2.SellerPart(
+        seller_id="main",
+        is_platform=True,
+        lines=[split_pb2.LinePart(line_id="own", gross_minor=2_000, seller_minor=2_000)],
+    )
+
+    payment_id = await carts.paid(part(s1, 10_000), own, part(s2, 1_000, fee_minor=1_000))
+
+    assert await carts.settled(payment_id) == {s1: 8_500}
+    sellers = (await carts.payments.seen(payment_id)).sellers
+    assert [(one.seller_id, one.owed_minor, one.transferred_minor) for one in sellers] == [
+        (s1, 8_500, 8_500),
+        (s2, 0, 0),
+    ]
+
+
+async def test_one_seller_of_a_destination_charge_costs_nothing_more(
+    carts: Carts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with counted(monkeypatch) as made:
+        payment_id = await carts.payments.paid()
+    assert not [point for point in made if point is not None and "settlement" in point]
+    before = await carts.payments.seen(payment_id)
+    assert [(one.owed_minor, one.transferred_minor, one.waits_for) for one in before.sellers] == [(8_500, 8_500, "")]
+
+    await carts.book(payment_id)
+
+    assert await carts.is_at_rest(payment_id)
+    assert await carts.payments.seen(payment_id) == before  # what Stripe moved with the charge is no news
+
+
+async def test_what_the_charge_does_not_cover_waits_for_the_platforms_balance(
+    carts: Carts, clock: Clock, delivered: Sink
+) -> None:
+    seller_id = await carts.seller()
+    funded = part(seller_id, 8_000, seller_minor=8_425, platform_fee_minor=1_500, discounts_funded_minor=1_925)
+    payment_id = await carts.paid(funded)
+    await carts.book(payment_id)
+    await delivered.hears(payment_id, lambda said: [one.waits_for for one in said.sellers] == ["BALANCE"])
+    assert await carts.got(payment_id) == {seller_id: 8_000}
+
+    clock.advance(timedelta(days=1, minutes=1))
+    said = await delivered.hears(payment_id, lambda said: said.attention.reason == "SETTLEMENT_WAITS")
+    assert "425" in said.observation.attention.detail
+
+    await carts.payments.paid("bypassPending")  # whose money is there at once
+    await carts.stripe.settle()
+    clock.advance(timedelta(hours=1, minutes=1))
+
+    assert await carts.settled(payment_id) == {seller_id: 8_425}
+    excess = (await carts.transfers(payment_id))[1]
+    assert (excess["amount"], excess["source_transaction"]) == (425, None)
+    assert not (await carts.payments.seen(payment_id)).HasField("attention")
+
+
+async def test_a_seller_who_cannot_receive_is_paid_once_the_account_is_good_again(
+    carts: Carts, delivered: Sink
+) -> None:
+    s1, s2 = await carts.sellers(2)
+    payment_id = await carts.payments.created(**carts.asked(part(s1, 10_000), part(s2, 5_000)))
+    await carts.stripe.enable_account(carts.accounts[s1], enabled=False)
+    await carts.payments.gateway.ConfirmIntent(carts.payments.confirm_request(payment_id))
+    await carts.book(payment_id)
+    await delivered.hears(
+        payment_id, lambda said: [(one.waits_for, one.transferred_minor) for one in said.sellers] == PARTLY
+    )
+    assert await carts.got(payment_id) == {s2: 4_250}
+
+    await carts.stripe.enable_account(carts.accounts[s1], enabled=True)
+    with call_context.acting_for("main"):
+        assert await carts.replica.parts.sellers.read_again("main", carts.accounts[s1])
+
+    assert await carts.settled(payment_id) == {s1: 8_500, s2: 4_250}
+
+
+async def test_a_seller_is_paid_when_its_time_has_come(carts: Carts, clock: Clock) -> None:
+    seller_id, other = await carts.sellers(2)
+    terms = split_pb2.SettlementTerms()
+    terms.pay_time.FromDatetime(clock.now() + timedelta(days=3))
+    payment_id = await carts.paid(part(seller_id, 10_000), part(other, 2_000), settlement_terms=terms)
+    await carts.book(payment_id)
+    seen = await carts.payments.seen(payment_id)
+    assert [one.waits_for for one in seen.sellers] == ["PAY_TIME", "PAY_TIME"]
+    await carts.refunded_by_hand(payment_id, 6_000)
+    assert await carts.got(payment_id) == {}
+
+    clock.advance(timedelta(days=3))
+
+    assert await carts.settled(payment_id) == {seller_id: 4_250, other: 850}
+
+
+async def test_a_refund_takes_back_what_each_seller_has_of_it(carts: Carts) -> None:
+    s1, s2 = await carts.sellers(2)
+    payment_id = await carts.paid(part(s1, 10_000), part(s2, 5_000))
+    await carts.settled(payment_id)
+
+    await carts.refunded_by_hand(payment_id, 7_500)
+
+    assert await carts.settled(payment_id) == {s1: 4_250, s2: 2_125}
+
+
+@pytest.mark.parametrize("fault", [Kind.SERVER_ERROR, Kind.TIMEOUT])
+async def test_an_answer_that_is_lost_and_the_next_run_make_one_transfer(carts: Carts, fault: Kind) -> None:
+    seller_id, other = await carts.sellers(2)
+    await carts.stripe.fault(fault, route=CREATE_TRANSFER, times=7, after=True)
+    payment_id = await carts.paid(part(seller_id, 10_000), part(other, 2_000))
+    await carts.book(payment_id)
+    for _ in range(3):  # whoever is woken meanwhile finds a call that is not answered
+        await carts.run(payment_id)
+
+    assert await carts.settled(payment_id) == {seller_id: 8_500, other: 1_700}
+    assert len(await carts.transfers(payment_id)) == 2
+
+
+async def test_two_processes_that_settle_at_once_make_each_transfer_once(
+    carts: Carts, start_gateway: Callable[[], Any]
+) -> None:
+    sellers = await carts.sellers(3)
+    async with start_gateway() as other:
+        payment_id = await carts.paid(*(part(one, 1_000) for one in sellers))
+        await carts.book(payment_id)
+        await asyncio.gather(*(carts.run(payment_id, parts) for parts in (carts.replica.parts, other.parts) * 3))
+        assert await carts.settled(payment_id) == dict.fromkeys(sellers, 850)
+    assert len(await carts.transfers(payment_id)) == 3

@@ -20,6 +20,7 @@ BY_URGENCY: Final = (
     AttentionReason.REVIEW_OPEN,
     AttentionReason.SURPLUS,
     AttentionReason.SELLER_OWES,
+    AttentionReason.SETTLEMENT_WAITS,  # a seller waits for its money
     AttentionReason.AMOUNT_MISMATCH,
     AttentionReason.EVENT_NOT_HANDLED,
     AttentionReason.DISPUTE_LOST,  # nothing can be done about it at Stripe any more

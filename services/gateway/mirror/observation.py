@@ -14,6 +14,8 @@ from services.gateway.disputes.domain import UNREAD, Standing, total_minor
 from services.gateway.intents.domain import FRAUD_WARNING, REVIEW, Intent, SessionState
 from services.gateway.mirror.attention import combined
 from services.gateway.refunds.domain import Refund, given_back_minor, owed_minor, undecided_minor
+from services.gateway.settlement.domain import Movement
+from services.gateway.settlement.standings import SellerStanding, standings
 from services.shared.payment import Amounts, Attention, Method, PaymentError
 from services.shared.states import AttemptKind, AttentionReason, IntentState
 
@@ -45,6 +47,8 @@ class Observation:
     is_held_back: bool = False
     """The card's issuer warns of fraud, or a review is open: nothing of it is captured, charged or paid to sellers."""
     early_fraud_warning: bool = False
+    sellers: tuple[SellerStanding, ...] = ()
+    """How the sellers of the attempt that counts stand; empty while nothing was captured."""
 
     @property
     def refundable_minor(self) -> int:
@@ -58,6 +62,7 @@ def conclude(
     refunds: Sequence[Refund],
     *,
     concerns: Sequence[Attention] = (),
+    movements: Sequence[Movement] = (),
     outcome_unknown: bool = False,
 ) -> Observation:
     """Return what is known now; its version is one higher than before if it says anything else than before.
@@ -73,6 +78,8 @@ def conclude(
     held_minor = counting.captured_minor + counting.capturable_minor
     held_beside_minor = sum(intent.capturable_minor for intent in made if intent is not counting)
     last_error = None if counting.state == IntentState.SUCCEEDED else counting.error
+    sellers = standings(before.payment_id, counting, refunds, movements)
+    waiting = [concern for one in sellers if (concern := one.attention()) is not None]
     noticed = [event_type for intent in made for _, event_type in intent.notices]
     after = Observation(
         payment_id=before.payment_id,
@@ -97,6 +104,7 @@ def conclude(
             (
                 *_concerns(made, refunds, surplus_minor=surplus_minor, held_beside_minor=held_beside_minor),
                 *concerns,
+                *waiting,
             )
         ),
         decline_count=sum(intent.decline_count for intent in made),
@@ -110,6 +118,7 @@ def conclude(
         mandate_id=next((intent.mandate_id for intent in reversed(made) if intent.mandate_id), ""),
         is_held_back=any(intent.is_doubted for intent in made),
         early_fraud_warning=any(each.startswith(FRAUD_WARNING) for each in noticed),
+        sellers=sellers,
     )
     return after if after == before else replace(after, mirror_version=before.mirror_version + 1)
 

@@ -6,7 +6,7 @@ Whoever holds the payment's lease changes it in memory; nothing is kept until it
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Self
@@ -149,10 +149,13 @@ class MirroredPayment:
         """Return where the sellers of an attempt stand."""
         return positions(self.intents[attempt], self.refunds.values(), tuple(self.movements.values()))
 
-    def steps(self, now: datetime | None, *, only_made: bool = False) -> tuple[Step, ...]:
+    def steps(
+        self, now: datetime | None, *, only_made: bool = False, at_once: Collection[str] = ()
+    ) -> tuple[Step, ...]:
         """Return the next step of each seller who has not what it is to have; without `now` none waits for its time.
 
-        With `only_made` what was asked for and is not answered counts as not moved.
+        Of the sellers `at_once` what Stripe refused is asked for again now. With `only_made` what was asked for and is
+        not answered counts as not moved.
         """
         is_made = {MovementState.MADE} if only_made else set(MovementState)
         movements = tuple(one for one in self.movements.values() if one.state in is_made)
@@ -161,7 +164,13 @@ class MirroredPayment:
             step
             for number, intent in sorted(self.intents.items())
             for step in steps(
-                self.payment_id, intent, refunds, movements, counts=number == self.observation.attempt, now=now
+                self.payment_id,
+                intent,
+                refunds,
+                movements,
+                counts=number == self.observation.attempt,
+                now=now,
+                at_once=at_once,
             )
         )
 
@@ -312,6 +321,7 @@ class MirroredPayment:
             list(self.intents.values()),
             list(self.refunds.values()),
             concerns=[one.attention() for one in self.receivables],
+            movements=tuple(self.movements.values()),
             outcome_unknown=self.unsettled,
         )
 

@@ -239,6 +239,18 @@ call AS (
 {_MIRROR}
 SELECT fence FROM held"""  # noqa: S608 our own column names
 
+# By the index on sellers; what is due already, or being worked on, is passed over.
+WAKE_SETTLEMENTS: Final = f"""
+WITH waiting AS (
+    SELECT s.tenant_id, s.payment_id FROM settlements s
+    WHERE s.tenant_id = $1 AND s.seller_ids @> ARRAY[$2::text] AND s.due_time > now() + $3::interval
+        AND s.held_until <= now() + $3::interval
+    LIMIT $4 FOR UPDATE SKIP LOCKED),
+woken AS (
+    UPDATE settlements SET {demand("$3::interval", "settlements")}
+    FROM waiting w WHERE settlements.tenant_id = w.tenant_id AND settlements.payment_id = w.payment_id RETURNING 1)
+SELECT count(*) FROM woken"""  # noqa: S608 our own column names
+
 PAYMENT_OF: Final = """
 SELECT payment_id FROM intents WHERE tenant_id = $1 AND (intent_id = $2 OR charge_id = $2 OR session_id = $2)
 UNION ALL

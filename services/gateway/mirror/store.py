@@ -44,6 +44,8 @@ from services.shared import codec
 
 OF_ATTEMPTS: Final = ("intent.", "setup.", "checkout.")
 """Operations by which an attempt takes or releases something: while one has no answer, nothing is concluded from it."""
+WAKES_MAX: Final = 500
+"""Payments of a seller that one statement makes due, and statements in a row."""
 
 
 class Store:
@@ -229,6 +231,21 @@ class Store:
         if facts:
             self._metrics.booked(facts)
             self._moved()
+
+    async def wake_settlements(self, tenant_id: str, seller_id: str) -> None:
+        """Make due what waits for a seller, whose account is another now.
+
+        Each round at most `WAKES_MAX` payments, and at most so many rounds: what is left is due by its own time.
+        """
+        for _ in range(WAKES_MAX):
+            async with self._connections.statement("settlement.wake") as connection:
+                woken = await connection.fetchval(
+                    statements.WAKE_SETTLEMENTS, tenant_id, seller_id, self._clock.shift, WAKES_MAX
+                )
+            if woken:
+                self._wake(WorkClass.MONEY)
+            if woken < WAKES_MAX:
+                return
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
         """Return the payment that an intent, a session, charge, refund, transfer or fee of Stripe's belongs to."""

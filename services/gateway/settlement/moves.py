@@ -13,7 +13,7 @@ is not taken again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -62,11 +62,13 @@ def steps(
     *,
     counts: bool,
     now: datetime | None,
+    at_once: Collection[str] = (),
 ) -> tuple[Step, ...]:
     """Return the next step of each seller of an attempt who has not what it is to have.
 
     `counts` says whether it is the attempt that counts: of another, what is not transferred by Stripe itself goes to no
-    seller. Without `now` nothing waits for its time, and what Stripe refused is asked for again.
+    seller. Without `now` nothing waits for its time, and what Stripe refused is asked for again; that of the sellers
+    `at_once` in any case.
     """
     if not intent.captured_minor:
         return ()
@@ -74,7 +76,7 @@ def steps(
     for position in positions(intent, refunds, movements):
         step = _Seller(payment_id, intent, position, _of(movements, position), movements, counts).step(now)
         if step is not None:
-            found.append(step if now is None else _rested(step, movements, now))
+            found.append(step if now is None or step.seller_id in at_once else _rested(step, movements, now))
     return tuple(found)
 
 
@@ -128,7 +130,7 @@ class _Seller:
         """Return what is to be done next; None where it has what it is to have."""
         if any(one.state is MovementState.PENDING for one in self.own):
             return self._wait(WaitReason.CALL)
-        if self.intent.is_destination and not self._is_seen():
+        if self.intent.is_destination and not is_seen(self.intent, self.own):
             # Stripe moves it with the charge. What was not seen yet cannot go back.
             return self._wait(WaitReason.CHARGE) if self.position.taken_back_minor else None
         due_minor = self._due_minor()
@@ -139,14 +141,6 @@ class _Seller:
             if back is not None:
                 return back
         return self._forth(due_minor, now) if due_minor > 0 else None
-
-    def _is_seen(self) -> bool:
-        """Whether all is known that Stripe moved with a destination charge."""
-        fee = self.intent.captured_fee_minor
-        fee_minor = self.intent.application_fee_minor if fee is None else fee
-        return self._sum(MovementKind.TRANSFER, MovementOrigin.STRIPE) >= self.intent.captured_minor and self._sum(
-            MovementKind.FEE
-        ) >= min(fee_minor, self.intent.captured_minor)
 
     def _due_minor(self) -> int:
         if not self.counts and not self.intent.is_destination:
@@ -288,6 +282,21 @@ def digest(step: Step, intent: Intent) -> str:
         return f"{step.attempt}/{step.seller_id}/{step.fact}={step.amount_minor}"
     is_booked = step.reason is WaitReason.CHARGE and intent.balance_transaction_id
     return f"{step.attempt}/{step.seller_id}/{step.reason}{'/booked' if is_booked else ''}"
+
+
+def is_seen(intent: Intent, movements: Iterable[Movement]) -> bool:
+    """Whether all is known that Stripe moved by itself with a destination charge."""
+    with_charge = [
+        one for one in movements if one.attempt == intent.attempt and one.origin is MovementOrigin.STRIPE and one.is_out
+    ]
+    fee_minor = intent.application_fee_minor if intent.captured_fee_minor is None else intent.captured_fee_minor
+    sums = {
+        kind: sum(one.charge_minor for one in with_charge if one.kind is kind)
+        for kind in (MovementKind.TRANSFER, MovementKind.FEE)
+    }
+    return sums[MovementKind.TRANSFER] >= intent.captured_minor and sums[MovementKind.FEE] >= min(
+        fee_minor, intent.captured_minor
+    )
 
 
 def exchanged(charge_minor: int, rate: Settled) -> int:

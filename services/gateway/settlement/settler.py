@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,7 +23,7 @@ from services.gateway.mirror.store import Store
 from services.gateway.sellers.operations import Sellers
 from services.gateway.settlement import facts
 from services.gateway.settlement.domain import Movement, MovementKind, Wait, WaitReason, went_back
-from services.gateway.settlement.moves import Step
+from services.gateway.settlement.moves import OF_SELLERS, Step, wait_of
 from services.gateway.settlement.transfers import CreateTransfer, TransferParams
 from services.gateway.settlement.way_back import RefundFee, ReverseTransfer, WayBackParams
 from services.gateway.stripe_api.client import Provider
@@ -97,9 +98,10 @@ class Settler:
         """Take steps while there is one that does not wait; return what is left."""
         was_read: set[int] = set()
         in_vain: set[str] = set()
+        mended = await self._mended(await self._store.require(tenant_id, payment_id))
         for _ in range(STEPS_MAX):
             payment = await self._store.require(tenant_id, payment_id)
-            left = payment.steps(self._now())
+            left = payment.steps(self._now(), at_once=mended)
             move = next((one for one in left if isinstance(one, Movement) and one.fact not in in_vain), None)
             unread = next((one.attempt for one in left if _is_of_charge(one) and one.attempt not in was_read), None)
             if move is not None:
@@ -111,6 +113,21 @@ class Settler:
             else:
                 break
         return left
+
+    async def _mended(self, payment: MirroredPayment) -> frozenset[str]:
+        """Return the sellers who could not receive a transfer, and can by what was seen of their accounts since."""
+        refused = {
+            one.seller_id: one.refuse_time
+            for one in payment.movements.values()
+            if one.refuse_time is not None and wait_of(one) in OF_SELLERS
+        }
+        found = set()
+        for seller_id, refuse_time in refused.items():
+            with suppress(SellerNotFound):
+                account = await self._sellers.get(payment.tenant_id, seller_id)
+                if not account.missing and account.observe_time is not None and account.observe_time > refuse_time:
+                    found.add(seller_id)
+        return frozenset(found)
 
     async def _make(self, payment: MirroredPayment, move: Movement) -> bool:
         """Make one movement; False if it cannot be made now. What Stripe refuses is kept with it."""

@@ -44,6 +44,16 @@ def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
         session_expire_time=optional_timestamp(observation.session_expire_time),
         advice_code=observation.advice_code,
         mandate_id=observation.mandate_id,
+        sellers=[
+            observation_pb2.SellerStanding(
+                seller_id=one.seller_id,
+                owed_minor=one.owed_minor,
+                held_minor=one.held_minor,
+                transferred_minor=one.transferred_minor,
+                waits_for=one.waits_for,
+            )
+            for one in observation.sellers
+        ],
         is_held_back=observation.is_held_back,
         early_fraud_warning=observation.early_fraud_warning,
     )
