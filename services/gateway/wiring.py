@@ -245,7 +245,10 @@ async def gateway_parts(
         sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
         settler = Settler(store, calls, sellers, provider, now=now)
         looker, due_watch = Looker(held, reader), DueWatch(reader, clock=clock)
-        ledger, closings = Ledger(held, clock=clock, metrics=metrics.ledger), Closings(held, clock=clock)
+        ledger, closings = (
+            Ledger(held, clock=clock, metrics=metrics.ledger),
+            Closings(held, clock=clock, metrics=metrics.ledger),
+        )
         work.register(
             sweep.work,
             settler.work,

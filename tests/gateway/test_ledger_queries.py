@@ -22,7 +22,7 @@ from batzen.gateway.v1 import ops_pb2
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
 from local.databases import ServiceDatabase
 from services.gateway.ledger.closings import OVER_FOR, Closings, Gap
-from services.gateway.ledger.domain import Fact
+from services.gateway.ledger.domain import Account, Entry, Fact, Place
 from services.gateway.ledger.store import Ledger
 from services.gateway.settlement.domain import MovementKind
 from services.runtime.database.connections import DirectConnections, plain_dsn
@@ -32,10 +32,13 @@ from tests.gateway.bookkeeping import Bookkeeping, by_account
 from tests.gateway.conftest import Gateway
 from tests.gateway.quoted import WITH_VAT
 from tests.gateway.samples import new_id, refusal
-from tests.gateway.test_ledger import arrival
+from tests.gateway.test_ledger import BALANCE, arrival
 from tests.gateway.test_positions import line
 
 DAY = timedelta(days=1)
+CLEARING_EUR = Place(account=Account.STRIPE_CLEARING, currency_code="EUR")
+CONVERSION_EUR = Place(account=Account.CONVERSION, currency_code="EUR")
+CONVERSION = Place(account=Account.CONVERSION, currency_code="CHF")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +238,44 @@ async def test_a_closing_that_is_not_what_was_booked_is_found(books: Books, owne
     ]  # fmt: skip
     await owner.execute(change.format("moved_minor = 100, balance_minor = 90"), books.tenant_id, first)
     assert [one.gap_minor for one in await books.closings.gaps(books.tenant_id, first=first, last=last)] == [-10, 10]
+
+
+async def test_what_an_exchange_leaves_of_a_payment_that_went_back_is_a_difference(
+    books: Books, owner: asyncpg.Connection
+) -> None:
+    kept = Bookkeeping(WITH_VAT, currency_code="EUR")
+    kept.captured(10_000)
+    kept.moved(MovementKind.TRANSFER, 8_378, at_stripe=(7_959, "CHF"))
+    payment = (
+        "INSERT INTO payments (tenant_id, payment_id, payer_id, seller_id, currency_code, observation, create_time)"
+    )
+    await owner.execute(f"{payment} VALUES ($1, 'pay_a', 'payer', 's1', 'EUR', '{{}}', now())", books.tenant_id)
+
+    def exchange(name: str, minor: int, settled_minor: int) -> Fact:
+        sides = (
+            (CLEARING_EUR, -minor),
+            (CONVERSION_EUR, minor),
+            (BALANCE, settled_minor),
+            (CONVERSION, -settled_minor),
+        )
+        entries = tuple(Entry(place=place, amount_minor=amount) for place, amount in sides)
+        return Fact(fact=name, payment_id="pay_a", entries=entries)
+
+    await books.book(*kept.post(), exchange("bt:charge", 10_000, 9_500))
+    books.clock.advance(DAY)
+    await books.close()
+    assert "fx_difference" not in await books.balances()
+
+    kept.refunded(10_000)
+    kept.moved(MovementKind.REVERSAL, 8_378, at_stripe=(7_959, "CHF"))
+    await books.book(*kept.post(), exchange("bt:refund", -10_000, -9_600))
+    books.clock.advance(DAY)
+    await books.close()
+    assert await books.balances() == {"stripe_balance": -100, "fx_difference": 100}
+    assert names(await books.entries(account="fx_difference")) == ["fx_closed:pay_a:1"]
+    books.clock.advance(DAY)
+    await books.close()
+    assert await books.balances() == {"stripe_balance": -100, "fx_difference": 100}
 
 
 async def test_a_sellers_statement_has_the_figures_of_an_invoice(books: Books) -> None:

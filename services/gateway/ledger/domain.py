@@ -113,6 +113,14 @@ FACT_KINDS: Final[Mapping[str, str]] = {
     "fee_refund": "a fee, or a part of it, went back",
     "undone": "a movement turned out not to have been made",
     "adjusted": "what was booked of a payment by other rules is corrected",
+    "bt": "a balance transaction of Stripe's is known",
+    "payout": "the platform was paid out",
+    "payout_failed": "a payout came back",
+    "payout_canceled": "a payout was canceled",
+    "topup": "money was added to the balance",
+    "topup_reversal": "money that was added went back",
+    "written_off": "what a seller owes will not be paid",
+    "fx_closed": "all of a payment in another currency went back: what the exchange left is a difference",
 }
 """The kinds of facts, and what happened: the first part of their names."""
 

@@ -26,6 +26,11 @@ class LedgerMetrics:
         for one in facts:
             self._facts.add(one.kind)
 
+    def closed(self, chains: int) -> None:
+        """Note that chains of exchange were closed."""
+        if chains:
+            self._facts.add("fx_closed", amount=chains)
+
 
 UNCOUNTED: Final = LedgerMetrics(OFF)
 """Counts nothing."""

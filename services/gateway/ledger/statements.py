@@ -13,8 +13,12 @@ FILTERS: Final = ("payment_id", "account", "seller_id", "country")
 
 
 def where(chosen: Sequence[str], *, first: int) -> str:
-    """Return the condition that columns are what they are asked to be, from the argument `first` on."""
-    return "".join(f" AND {column} = ${number}" for number, column in enumerate(chosen, start=first))
+    """Return the condition that columns are what they are asked to be, from the argument `first` on.
+
+    An index of those that are of a payment, or of a seller, is used where the statement itself says that it is of one.
+    """
+    of_one = "".join(f" AND {column} <> ''" for column in chosen if column in ("payment_id", "seller_id"))
+    return "".join(f" AND {column} = ${number}" for number, column in enumerate(chosen, start=first)) + of_one
 
 
 def entries(chosen: Sequence[str], *, time: str) -> str:
@@ -62,7 +66,7 @@ closed AS (
     ORDER BY {_ACCOUNT}, ledger_closings.day DESC),
 rest AS (
     SELECT {_ACCOUNT}, sum(amount_minor) AS balance_minor FROM ledger_entries, day
-    WHERE tenant_id = $1 AND account IN ('seller', 'seller_held') AND seller_id = $3
+    WHERE tenant_id = $1 AND account IN ('seller', 'seller_held') AND seller_id = $3 AND seller_id <> ''
         AND record_time >= day.first::timestamp AT TIME ZONE 'UTC' AND (record_time, fact) <= ($2, $4::text)
     GROUP BY {_ACCOUNT})
 SELECT currency_code, coalesce(-sum(balance_minor) FILTER (WHERE account = 'seller'), 0)::bigint AS owed_minor,
@@ -81,7 +85,7 @@ SELECT fact, currency_code, record_time, min(value_time) AS value_time, min(paym
     coalesce(sum(vat_minor) FILTER (WHERE account = 'platform_fee'), 0)::bigint AS fee_vat_minor,
     coalesce(sum(vat_minor) FILTER (WHERE account = 'seller'), 0)::bigint AS sale_vat_minor
 FROM ledger_entries
-WHERE tenant_id = $1 AND seller_id = $2 AND record_time >= $3 AND record_time < $4
+WHERE tenant_id = $1 AND seller_id = $2 AND seller_id <> '' AND record_time >= $3 AND record_time < $4
     AND (record_time, fact) > ($5::timestamptz, $6::text)
 GROUP BY record_time, fact, currency_code ORDER BY record_time, fact, currency_code LIMIT $7"""
 """What facts of a span mean for a seller. Those of the kinds in `$8` are about what was sold."""
@@ -113,6 +117,44 @@ kept AS (
     FROM moved)
 SELECT count(*) FROM closed"""  # noqa: S608 our own column names
 """Closes the next day if it is over for long enough. Who comes second waits for the first, and finds the next."""
+
+CHAINS: Final = r"""
+WITH day AS (
+    SELECT next_day FROM ledger_days
+    WHERE tenant_id = $1 AND name = 'ledger'
+        AND (next_day + 1)::timestamp AT TIME ZONE 'UTC' + $3::interval <= now() + $2::interval),
+moved AS (
+    SELECT DISTINCT e.payment_id FROM ledger_entries e, day
+    WHERE e.tenant_id = $1 AND e.account = 'conversion' AND e.payment_id <> ''
+        AND e.record_time >= day.next_day::timestamp AT TIME ZONE 'UTC'
+        AND e.record_time < (day.next_day + 1)::timestamp AT TIME ZONE 'UTC'),
+sums AS (
+    SELECT e.payment_id, e.currency_code, sum(e.amount_minor) AS minor
+    FROM moved JOIN ledger_entries e USING (payment_id)
+    WHERE e.tenant_id = $1 AND e.account = 'conversion' AND e.payment_id <> ''
+    GROUP BY 1, 2),
+chain AS (
+    SELECT s.payment_id,
+        'fx_closed:' || s.payment_id || ':' || (SELECT count(DISTINCT e.fact) + 1 FROM ledger_entries e
+            WHERE e.tenant_id = $1 AND e.payment_id = s.payment_id AND e.fact LIKE 'fx\_closed:%') AS fact
+    FROM sums s JOIN payments p ON p.tenant_id = $1 AND p.payment_id = s.payment_id
+    GROUP BY s.payment_id
+    HAVING coalesce(sum(s.minor) FILTER (WHERE s.currency_code = p.currency_code), 0) = 0
+        AND bool_or(s.minor <> 0)
+    ORDER BY s.payment_id LIMIT $4),
+booked AS (
+    INSERT INTO ledger_entries (tenant_id, fact, place, payment_id, account, seller_id, country, currency_code,
+        amount_minor, vat_minor, stripe_id, actor_id, corrects, record_time, value_time)
+    SELECT $1, c.fact, row_number() OVER (PARTITION BY c.fact ORDER BY s.currency_code, side.account), c.payment_id,
+        side.account, '', '', s.currency_code, side.sign * s.minor, 0, '', '', '', now() + $2::interval,
+        now() + $2::interval
+    FROM chain c JOIN sums s USING (payment_id),
+        (VALUES ('conversion', -1), ('fx_difference', 1)) AS side (account, sign)
+    WHERE s.minor <> 0
+    ON CONFLICT ON CONSTRAINT ledger_entries_pkey DO NOTHING)
+SELECT count(*) FROM chain"""
+"""Closes the chains of exchange of which something was booked on the day that is closed next: where all that was
+changed out of a payment's currency was changed back, what is left in the other currency is a difference."""
 
 DUE: Final = """
 SELECT greatest((next_day + 1)::timestamp AT TIME ZONE 'UTC' + $3::interval - now() - $2::interval, interval '0')
