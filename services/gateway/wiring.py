@@ -117,6 +117,7 @@ class Parts:
     deliveries: Deliveries
     disputes: DisputeStore
     settler: Settler
+    receivables: ReceivableStore
     metrics: GatewayMetrics
 
 
@@ -318,5 +319,6 @@ async def gateway_parts(
             deliveries=deliveries,
             disputes=disputes,
             settler=settler,
+            receivables=receivables,
             metrics=metrics,
         )

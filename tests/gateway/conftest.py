@@ -111,8 +111,9 @@ async def running_gateway(
     issuer: Issuer,
     clock: Clock,
     meter: Meter = OFF,
+    works: bool = True,
 ) -> AsyncIterator[Gateway]:
-    """Serve the gateway on a database while inside, and do its due work."""
+    """Serve the gateway on a database while inside, and do its due work; or leave that to `parts.work.once`."""
     async with AsyncExitStack() as stack:
         sink = await stack.enter_async_context(aio.insecure_channel(sink_address))
         parts = await stack.enter_async_context(
@@ -126,7 +127,8 @@ async def running_gateway(
                 meter=meter,
             )
         )
-        await stack.enter_async_context(parts.work.running())
+        if works:
+            await stack.enter_async_context(parts.work.running())
         server = await stack.enter_async_context(
             running_server(
                 partial(add_gateway_services, parts.servicers),

@@ -14,11 +14,15 @@ from grpc import StatusCode, aio
 from batzen.gateway.v1 import ops_pb2, refunds_pb2, split_pb2
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
 from sandbox.control import SandboxControl
+from services.gateway.receivables.metrics import ReceivableMetrics
+from services.gateway.wiring import look_at_receivables
+from services.runtime.observability.metrics import Meter
 from tests.clock import Clock
 from tests.eventually import eventually
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import AMOUNT_MINOR, Payments, chf, new_request_id, refusal, refused
 from tests.gateway.settling import TENANT, Carts, part
+from tests.metrics import Figures
 from tests.refusals import details_of
 
 CART_MINOR = 18_000
@@ -197,6 +201,7 @@ async def test_a_seller_who_lacks_the_money_owes_it_and_the_payer_has_theirs(
     assert (receivable.payment_id, receivable.attempt, receivable.seller_id) == (payment_id, 1, second)
     assert receivable.amount == chf(3_400)
     assert await owed(first) == []
+    assert await open_receivables(refunding) >= 1
     assert await refunding.got(payment_id) == {first: 8_500, second: 4_250, third: 2_550}
 
     for note, minor, reason in (("why", 3_399, "RECEIVABLE_CHANGED"), ("", 3_400, "FIELD_MISSING")):
@@ -220,6 +225,13 @@ async def test_a_seller_who_lacks_the_money_owes_it_and_the_payer_has_theirs(
     assert len(await refunding.payments.refunds(payment_id)) == 1
     assert await booked(refunding, payment_id, "seller_loss") == 3_400
     assert await booked(refunding, payment_id, "seller", second) == 0
+
+
+async def open_receivables(refunding: Refunding) -> float:
+    """Return how many are shown as open; other tests may have some, too."""
+    meter = Meter()
+    await look_at_receivables(refunding.replica.parts.receivables, ReceivableMetrics(meter), tenant_id=TENANT)
+    return Figures.read(await meter.text())["batzen_receivables_open"]
 
 
 def written_off(owed: ops_pb2.Receivable, **fields: Any) -> ops_pb2.WriteOffReceivableRequest:

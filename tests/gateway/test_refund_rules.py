@@ -1,0 +1,165 @@
+"""Refunds of lines, to the unit: what falls to whom of parts, in which state, and what is written off for one. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.intents.domain import Intent
+from services.gateway.mirror.payment import MirroredPayment
+from services.gateway.receivables.domain import Seen, write_off
+from services.gateway.refunds.domain import Refund, RefundFacts, RefundState
+from services.gateway.settlement.domain import Movement, MovementKind, MovementOrigin, MovementState
+from services.gateway.settlement.positions import lines_of, positions, split_of
+from services.gateway.stripe_api.objects import refund_facts
+from services.shared.split import LineAmount, LinePart, Split
+from services.shared.states import IntentState
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+KRW = (
+    LinePart(
+        line_id="a",
+        seller_id="s1",
+        gross_minor=33_333,
+        seller_minor=27_788,
+        platform_fee_minor=5_041,
+        fee_vat_minor=504,
+        fee_vat_country="KR",
+        vat_minor=3_030,
+    ),
+    LinePart(line_id="b", seller_id="s2", gross_minor=17, seller_minor=15, platform_fee_minor=2, vat_minor=2),
+)
+"""Ten per cent of 33,333 won is no whole number of them."""
+TWD = tuple(
+    replace(
+        one,
+        **{
+            name: 100 * getattr(one, name)
+            for name in ("gross_minor", "seller_minor", "platform_fee_minor", "fee_vat_minor", "vat_minor")
+        },
+    )
+    for one in KRW
+)
+"""In hundredths, of which Stripe takes and pays whole dollars."""
+
+
+def paid(split: Split, **changes: object) -> MirroredPayment:
+    payment = MirroredPayment.new("main", "pay_a", payer_id="p", seller_id="", currency_code="KRW")
+    taken = Intent(
+        attempt=1,
+        amount_minor=split.total_minor,
+        application_fee_minor=0,
+        create_time=NOW,
+        intent_id="pi_a",
+        charge_id="ch_a",
+        state=IntentState.SUCCEEDED,
+        captured_minor=split.total_minor,
+        split=split,
+    )
+    payment.intents[1] = replace(taken, **changes)  # type: ignore[arg-type]  # as the caller names them
+    payment.conclude()
+    return payment
+
+
+def given_back(number: int, parts: tuple[LineAmount, ...], state: RefundState = RefundState.SUCCEEDED) -> Refund:
+    return Refund(
+        refund_id=f"refund_{number}",
+        attempt=1,
+        amount_minor=sum(one.amount_minor for one in parts),
+        create_time=NOW,
+        state=state,
+        stripe_refund_id=f"re_{number}",
+        parts=parts,
+    )
+
+
+@pytest.mark.parametrize("split", [Split(lines=KRW), Split(lines=TWD, step_minor=100)], ids=["KRW", "TWD"])
+@given(data=st.data())
+def test_parts_of_lines_whose_shares_are_fractions_add_up_to_the_quote(split: Split, data: st.DataObject) -> None:
+    """In whatever steps: units stay whole, seller and platform have all that stands, and nobody less than 0."""
+    intent, refunds = paid(split).intents[1], list[Refund]()
+    left = {one.line_id: one.gross_minor for one in split.lines}
+    before = {one.seller_id: one.owed_minor for one in positions(intent, [], ())}
+    assert before == {one.seller_id: one.seller_minor for one in split.lines}
+    for number in range(data.draw(st.integers(1, 6))):
+        line_id = data.draw(st.sampled_from(sorted(left)))
+        units = data.draw(st.integers(0, left[line_id] // split.step_minor))
+        if not units:
+            continue
+        left[line_id] -= units * split.step_minor
+        refunds.append(given_back(number, (LineAmount(line_id=line_id, amount_minor=units * split.step_minor),)))
+        now = {one.seller_id: one.owed_minor for one in positions(intent, refunds, ())}
+        for line in lines_of(intent, refunds):
+            shares = split_of(intent).shares(line.line, left)
+            kept = shares.platform_fee_minor + shares.fee_vat_minor
+            assert shares.seller_minor + kept == line.standing_minor == left[line.line.line_id]
+            assert now[line.line.seller_id] == shares.seller_minor >= 0
+            assert shares.seller_minor % split.step_minor == 0
+            assert now[line.line.seller_id] <= before[line.line.seller_id]
+        before = now
+    everything = [given_back(99, tuple(LineAmount(line_id=key, amount_minor=minor) for key, minor in left.items()))]
+    assert {one.owed_minor for one in positions(intent, [*refunds, *everything], ())} == {0}
+
+
+def test_a_refund_whose_payer_has_to_act_is_on_its_way() -> None:
+    payment = paid(Split(lines=KRW))
+    shown = {"id": "re_x", "amount": 10_000, "currency": "krw", "created": 1_772_323_200, "metadata": {}}
+    facts = refund_facts({**shown, "status": "requires_action", "reason": "duplicate"})
+    assert (facts.state, facts.reason) == (RefundState.REQUIRES_ACTION, "duplicate")
+
+    payment.apply_refund(1, facts)
+    amounts = payment.observation.amounts
+    assert (amounts.refund_pending_minor, amounts.refunded_minor) == (10_000, 0)
+    assert payment.refundable_minor(1) == 23_350
+    owed = {one.seller_id: one.due_minor for one in payment.positions(1)}
+
+    payment.apply_refund(1, replace(facts, state=RefundState.CANCELED))
+    amounts = payment.observation.amounts
+    assert (amounts.refund_pending_minor, amounts.refunded_minor) == (0, 0)
+    assert payment.refundable_minor(1) == 33_350
+    assert {one.seller_id: one.due_minor for one in payment.positions(1)} != owed
+
+
+def facts_of(refund: Refund, state: RefundState) -> RefundFacts:
+    return RefundFacts(
+        stripe_refund_id=refund.stripe_refund_id,
+        refund_id=refund.refund_id,
+        state=state,
+        amount_minor=refund.amount_minor,
+        failure_reason="",
+        reason="",
+        create_time=NOW,
+    )
+
+
+def test_what_was_written_off_for_a_refund_that_failed_is_not_owed_by_anybody() -> None:
+    """Else its seller would be paid a second time what it never gave back."""
+    payment = paid(Split(lines=KRW))
+    parts = (LineAmount(line_id="a", amount_minor=33_333),)
+    payment.refunds["refund_1"] = refund = given_back(1, parts)
+    payment.movements["transfer_a"] = Movement(
+        movement_id="transfer_a",
+        kind=MovementKind.TRANSFER,
+        origin=MovementOrigin.SOURCE,
+        attempt=1,
+        seller_id="s1",
+        amount_minor=27_788,
+        currency_code="KRW",
+        charge_minor=27_788,
+        state=MovementState.MADE,
+        stripe_id="tr_a",
+        create_time=NOW,
+    )
+    seen = Seen(payment_id="pay_a", attempt=1, seller_id="s1", amount_minor=27_788, currency_code="KRW")
+    forgiven = write_off(seen, movement_id="writeoff_a", actor_id="anna", note="insolvent", create_time=NOW)
+    payment.movements["writeoff_a"] = forgiven
+    assert payment.positions(1)[0].due_minor == 0
+
+    payment.apply_refund(1, facts_of(refund, RefundState.FAILED))
+
+    assert payment.positions(1)[0].due_minor == 0
+    assert payment.movements["writeoff_a"].state is MovementState.REFUSED
