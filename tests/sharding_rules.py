@@ -51,6 +51,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "ledger_days": EVERYWHERE,
         "balance_transactions": "payment_id",
         "balance_reads": EVERYWHERE,
+        "reconciliations": EVERYWHERE,
+        "reconciliation_findings": EVERYWHERE,
         "deliveries": "payment_id",
         "looks": "payment_id",
         "settlements": "payment_id",
@@ -99,6 +101,7 @@ _WITH_SUBJECT: Final = "the caller knows the subject, which joins the condition 
 _CONSENT: Final = "the payer's consent goes to the payer's server first: it says nothing until a method is kept"
 _SPLIT: Final = "what is asked at once is split by server"
 _FIGURE: Final = "a figure: the sum, or the oldest, of what each server says"
+_COMPARED: Final = "a reconciliation, which nobody waits for: each server looks through its own"
 _OPERATOR: Final = "an operator's, or a start's: every server is asked"
 
 STATEMENTS: Final[Mapping[str, Exempt]] = {
@@ -174,6 +177,18 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.balance.store._KEEP": Exempt(Spread.MANY, _SPLIT),
     "gateway.balance.store._MISSING": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.balance.store._OWNERS": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.reconciliation.ours._CHARGES": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.reconciliation.ours._BALANCE": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.reconciliation.ours._MOVEMENTS": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.reconciliation.ours._DISPUTES": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.reconciliation.ours._PAYOUTS": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.reconciliation.ours._TRANSACTIONS_BETWEEN": Exempt(Spread.EVERY, _COMPARED),
+    "gateway.reconciliation.ours._FACTS_BETWEEN": Exempt(Spread.EVERY, _COMPARED),
+    "gateway.reconciliation.books._SLICE": Exempt(Spread.EVERY, _COMPARED),
+    "gateway.reconciliation.books._UNBALANCED": Exempt(Spread.EVERY, _COMPARED),
+    "gateway.reconciliation.books._UNCLASSIFIED": Exempt(Spread.EVERY, _COMPARED),
+    "gateway.reconciliation.books._CLEARING_SLICE": Exempt(Spread.EVERY, _COMPARED),
+    "gateway.reconciliation.books._CLEARING": Exempt(Spread.EVERY, _COMPARED),
     "gateway.retention.CALLS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.DELIVERIES": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.EVENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),

@@ -41,8 +41,7 @@ ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
-    "GatewayOpsService": """Reconcile
-        GetReconciliation ErasePayer""",
+    "GatewayOpsService": "ErasePayer",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 
@@ -67,7 +66,7 @@ GENERATED = {
 ANNOUNCED_REASONS = {
     "orchestrator": "LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND",
     "status": "",
-    "gateway": """TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART RECONCILIATION_NOT_FOUND
+    "gateway": """TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART
         PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired
 }

@@ -140,6 +140,12 @@ class DeadLetterNotFound(NotFound):
     reason = "DEAD_LETTER_NOT_FOUND"
 
 
+class ReconciliationNotFound(NotFound):
+    """There is no such reconciliation."""
+
+    reason = "RECONCILIATION_NOT_FOUND"
+
+
 class PageTokenInvalid(InvalidRequest):
     """The page token is none that this method made."""
 

@@ -50,6 +50,7 @@ from services.gateway.payouts.operations import Payouts
 from services.gateway.receivables.metrics import ReceivableMetrics
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
+from services.gateway.reconciliation.building import reconciliations
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
 from services.gateway.sellers.onboarding import Onboarding
@@ -250,6 +251,9 @@ async def gateway_parts(
             Ledger(held, clock=clock, metrics=metrics.ledger),
             Closings(held, clock=clock, metrics=metrics.ledger),
         )
+        runs = reconciliations(
+            held, imports, reader, closings, provider, clock=clock, wake=work.wake, metrics=metrics.reconciliations
+        )
         work.register(
             sweep.work,
             settler.work,
@@ -259,6 +263,7 @@ async def gateway_parts(
             due_watch.work,
             closings.work,
             imports.work,
+            runs.work,
         )
         await closings.begin(tenant_id)
         if reads_balance:
@@ -304,6 +309,8 @@ async def gateway_parts(
                 ledger,
                 receivables=receivables,
                 write_offs=WriteOffs(store, calls, now=now),
+                reconciliations=runs,
+                reconciliation_store=runs.store,
             ),
             calls=calls,
             call_store=call_store,

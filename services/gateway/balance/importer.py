@@ -9,7 +9,7 @@ kept twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
@@ -126,6 +126,10 @@ class BalanceImport:
             after = shown[-1].balance_transaction_id
         _logger.warning("more than %d pages were not looked through", PAGES_MAX)
         return kept
+
+    async def keep(self, tenant_id: str, shown: Sequence[BalanceTransaction]) -> None:
+        """Keep and book those that are not here yet, wherever they were seen."""
+        await self._store.keep(tenant_id, shown)
 
     async def _read_first(self, tenant_id: str, position: Position) -> bool:
         """Keep all there is since the account is ours, the oldest last: only then the newest is known for one."""

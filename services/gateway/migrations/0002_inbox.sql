@@ -133,3 +133,65 @@ CREATE TABLE balance_reads (
 
 CREATE INDEX balance_reads_due ON balance_reads (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX balance_reads_dead ON balance_reads (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+
+-- Work for the engine (services/runtime/work): whether Stripe and we say the same of a span of time. Each step is kept with
+-- what it found, so that whoever goes on begins at the next.
+CREATE TABLE reconciliations (
+    tenant_id         text        NOT NULL,
+    reconciliation_id text        NOT NULL,
+    request_hash      bytea       NOT NULL,
+    actor_id          text        NOT NULL,
+    since             timestamptz NOT NULL,
+    until             timestamptz NOT NULL CONSTRAINT reconciliations_span CHECK (until > since),
+    repairs           boolean     NOT NULL,
+    -- How many steps were kept, and where the next one begins; null once it has come to its end.
+    steps             bigint      NOT NULL DEFAULT 0,
+    position          jsonb,
+    -- What matches and what is in transit, by list and currency.
+    sums              jsonb       NOT NULL DEFAULT '{}',
+    -- Why it ended before everything was compared; empty where it did not.
+    cut_short         text        NOT NULL DEFAULT '',
+    create_time       timestamptz NOT NULL,
+    finish_time       timestamptz,
+    due_time          timestamptz,
+    fence             bigint      NOT NULL DEFAULT 0,
+    held_until        timestamptz NOT NULL DEFAULT '-infinity',
+    failures          integer     NOT NULL DEFAULT 0,
+    lapses            integer     NOT NULL DEFAULT 0,
+    problem           text,
+    dead_time         timestamptz,
+    trace_context     text,
+    CONSTRAINT reconciliations_pkey PRIMARY KEY (tenant_id, reconciliation_id)
+);
+
+CREATE INDEX reconciliations_due ON reconciliations (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX reconciliations_dead ON reconciliations (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+CREATE INDEX reconciliations_finish_time ON reconciliations (tenant_id, finish_time) WHERE finish_time IS NOT NULL;
+
+-- What is not the same on both sides. It stays as it was seen; that it was mended is said beside it.
+CREATE TABLE reconciliation_findings (
+    tenant_id         text        NOT NULL,
+    reconciliation_id text        NOT NULL,
+    -- In the order in which they were found.
+    step              bigint      NOT NULL,
+    place             integer     NOT NULL,
+    kind              text        NOT NULL,
+    stage             text        NOT NULL,
+    -- The object at Stripe; of the ledger alone, the fact.
+    stripe_id         text        NOT NULL,
+    figure            text        NOT NULL,
+    currency_code     text        NOT NULL,
+    ours_minor        bigint      NOT NULL,
+    theirs_minor      bigint      NOT NULL,
+    payment_id        text        NOT NULL,
+    detail            text        NOT NULL,
+    repaired          boolean     NOT NULL,
+    repair_reason     text        NOT NULL,
+    find_time         timestamptz NOT NULL,
+    CONSTRAINT reconciliation_findings_pkey PRIMARY KEY (tenant_id, reconciliation_id, step, place),
+    CONSTRAINT reconciliation_findings_once
+        UNIQUE (tenant_id, reconciliation_id, kind, stage, stripe_id, figure, currency_code),
+    CONSTRAINT reconciliation_findings_differs CHECK (ours_minor <> theirs_minor)
+);
+
+REVOKE DELETE, TRUNCATE ON reconciliation_findings FROM :runtime_role;

@@ -40,6 +40,8 @@ CREATE INDEX ledger_entries_payment_id ON ledger_entries (tenant_id, payment_id,
 CREATE INDEX ledger_entries_account ON ledger_entries (tenant_id, account, record_time, fact, place);
 CREATE INDEX ledger_entries_seller_id ON ledger_entries (tenant_id, seller_id, record_time, fact, place)
     WHERE seller_id <> '';
+-- What is in clearing of one object at Stripe.
+CREATE INDEX ledger_entries_clearing ON ledger_entries (tenant_id, stripe_id) WHERE account = 'stripe_clearing';
 CREATE INDEX ledger_entries_record_time ON ledger_entries (tenant_id, record_time, fact, place);
 CREATE INDEX ledger_entries_value_time ON ledger_entries (tenant_id, value_time, fact, place);
 

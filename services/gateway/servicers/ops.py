@@ -13,8 +13,11 @@ from services.gateway.dead_letters.replays import Replays
 from services.gateway.ledger.store import Ledger
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
+from services.gateway.reconciliation.runner import Reconciliations
+from services.gateway.reconciliation.store import ReconciliationStore
 from services.gateway.servicers.ledger import LedgerRpcs
 from services.gateway.servicers.receivables import ReceivableRpcs
+from services.gateway.servicers.reconciliation import ReconciliationRpcs
 from services.gateway.wire import dead_letters as wire
 from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
@@ -25,7 +28,7 @@ Context = aio.ServicerContext[Any, Any]
 _logger = logging.getLogger(__name__)
 
 
-class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs):
+class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
     """GatewayOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
@@ -36,9 +39,12 @@ class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs):
         *,
         receivables: ReceivableStore,
         write_offs: WriteOffs,
+        reconciliations: Reconciliations,
+        reconciliation_store: ReconciliationStore,
     ) -> None:
         LedgerRpcs.__init__(self, ledger)
         ReceivableRpcs.__init__(self, receivables, write_offs)
+        ReconciliationRpcs.__init__(self, reconciliations, reconciliation_store)
         self._dead_letters = dead_letters
         self._replays = replays
 

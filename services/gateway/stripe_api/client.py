@@ -11,6 +11,7 @@ from services.gateway.stripe_api.calls.customers import CustomerCalls
 from services.gateway.stripe_api.calls.disputes import DisputeCalls
 from services.gateway.stripe_api.calls.fees import FeeCalls
 from services.gateway.stripe_api.calls.intents import IntentCalls
+from services.gateway.stripe_api.calls.lists import ListCalls
 from services.gateway.stripe_api.calls.payment_methods import PaymentMethodCalls
 from services.gateway.stripe_api.calls.payouts import PayoutCalls
 from services.gateway.stripe_api.calls.radar import RadarCalls
@@ -58,6 +59,7 @@ class Provider:
         self.fees = FeeCalls(transport)
         self.disputes = DisputeCalls(transport)
         self.payouts = PayoutCalls(transport)
+        self.lists = ListCalls(transport)
         self.radar = RadarCalls(transport)
 
     def use(self, api_key: str) -> None:

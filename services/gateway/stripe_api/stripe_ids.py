@@ -13,6 +13,7 @@ from typing import Final
 from services.errors import FieldInvalid, FieldMissing
 
 ACCOUNT: Final = ("acct_",)
+BALANCE_TRANSACTION: Final = ("txn_",)
 PAYOUT: Final = ("po_",)
 CUSTOMER: Final = ("cus_",)
 INTENT: Final = ("pi_",)

@@ -1,0 +1,162 @@
+"""Stripe and we say the same, or it is said what is different: each planted fault is found, what is safe is mended."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from batzen.gateway.v1 import ops_pb2
+from batzen.type.v1.money_pb2 import Money
+from local.issuer import Issuer
+from sandbox.control import SandboxControl
+from services.gateway.reconciliation import repairs
+from services.runtime.observability.metrics import Meter
+from tests.clock import Clock
+from tests.conftest import Databases
+from tests.gateway.conftest import Sink, running_gateway
+from tests.gateway.reconciling import Reconciling, kinds, reconciling, remainder
+from tests.gateway.samples import refusal, refused
+from tests.gateway.settling import part
+
+PLAIN = {"reverse_transfer": False, "refund_application_fee": False}
+"""Of a refund: what sellers give back follows by calls of its own."""
+
+
+@pytest.fixture(scope="module")
+async def platform(
+    databases: Databases, stripe: SandboxControl, sink: tuple[Sink, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Reconciling]:
+    """A gateway with books and a Stripe account of its own, and a clock that is ahead of Stripe's."""
+    database, clock, meter = await databases.create("gateway"), Clock(), Meter()
+    async with (
+        running_gateway(
+            database.runtime_url,
+            stripe_key=f"sk_test_{secrets.token_hex(16)}",
+            stripe_base=stripe.base_url,
+            sink_address=sink[1],
+            issuer=Issuer(tmp_path_factory.mktemp("reconciled") / "keys", now=clock.now),
+            clock=clock,
+            meter=meter,
+        ) as replica,
+        reconciling(replica, database, stripe, clock, meter) as made,
+    ):
+        yield made
+    await databases.drop(database)
+
+
+async def test_a_clean_month_leaves_nothing(platform: Reconciling) -> None:
+    payments, carts, stripe = platform.payments, platform.carts, platform.stripe
+    first = await payments.paid()
+    await payments.gateway.CreateRefund(payments.refund_request(first, 4_000, **PLAIN))
+    lost = await payments.paid()
+    await stripe.dispute(await payments.intent_id(lost), amount=3_000)
+    cart = await carts.paid(part(await carts.seller(), 10_000), part(await carts.seller(), 5_000))
+    for payment_id in (first, lost, cart):
+        await platform.synced(payment_id)
+    await stripe.top_up(platform.account, 5_000, currency="chf")
+    payout = await stripe.pay_out(platform.account, currency="chf", amount=2_000, automatic=False)
+    await stripe.move_payout(payout["id"], "failed", failure_code="account_closed")
+    await stripe.pay_out(platform.account, currency="chf")
+    await platform.read_on()
+
+    report = await platform.run()
+
+    assert not report.differences, report.differences
+    assert (remainder(report), report.problem, report.cut_short) == ({"CHF": 0}, "", "")
+    assert {one.list for one in report.sums if one.matched_count} == {
+        "balance_transactions", "charges", "refunds", "transfers", "application_fees", "disputes", "payouts", "clearing"
+    }  # fmt: skip
+    [balance] = [one for one in report.sums if one.list == "balance_transactions"]
+    shown = await stripe.balance(platform.account)
+    assert balance.matched.amount_minor == sum(
+        one["amount"] for name in ("available", "pending") for one in shown[name]
+    )
+
+
+async def test_a_residue_of_exchange_is_never_netted_with_another_currency(platform: Reconciling) -> None:
+    payments, carts, stripe = platform.payments, platform.carts, platform.stripe
+    await stripe.settle_in(platform.account, "chf", currencies=["chf", "eur"], rates={"usd": "0.90"})
+    eur = Money(amount_minor=10_000, currency_code="EUR")
+    clean = await payments.paid(amount=eur, application_fee=Money(amount_minor=1_500, currency_code="EUR"))
+    usd = Money(amount_minor=10_000, currency_code="USD")
+    no_fee = Money(currency_code="USD")
+    exchanged = await carts.paid(part(await carts.seller(), 10_000), amount=usd, application_fee=no_fee)
+    for payment_id in (clean, exchanged):
+        await platform.synced(payment_id)
+    await platform.read_on()
+    [charge] = await payments.charges(exchanged)
+    await stripe.change_booking(charge["balance_transaction"], amount=9_007)
+
+    report = await platform.run()
+
+    assert kinds(report) == {"AMOUNT": {charge["balance_transaction"]}}
+    assert remainder(report) == {"CHF": 7, "EUR": 0, "USD": 0}
+
+
+async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform: Reconciling) -> None:
+    payments, carts, stripe = platform.payments, platform.carts, platform.stripe
+    dropped = await carts.paid(part(await carts.seller(), 10_000))
+    doubled, wrong, without_fee, only_here = [await payments.paid() for _ in range(4)]
+    await payments.gateway.CreateRefund(payments.refund_request(doubled, 2_000, **PLAIN))
+    for payment_id in (dropped, doubled, wrong, without_fee, only_here):
+        await platform.synced(payment_id)
+    mystery = await stripe.book(platform.account, "issuing_disputed", amount=-77, currency="chf")
+    await platform.read_on()
+    before = kinds(await platform.run())
+
+    [transfer] = await carts.transfers(dropped)
+    again = await stripe.refund(await payments.intent_id(doubled), amount=2_000)
+    [changed], [gone], [feeless] = [await payments.charges(one) for one in (wrong, only_here, without_fee)]
+    only_there = await platform.paid_elsewhere()
+    missed = await stripe.book(platform.account, "stripe_fee", amount=-450, currency="chf")
+    await stripe.change_booking(changed["balance_transaction"], amount=10_100)
+    await platform.add_to_entry(f"captured:{feeless['id']}:10000", 1)
+    for stripe_id in (transfer["id"], gone["id"], feeless["application_fee"]):
+        await stripe.forget(stripe_id)
+    report = await platform.run()
+
+    found = kinds(report)
+    assert before["UNCLASSIFIED"] == {f"bt:{mystery['id']}"}
+    assert found["MISSING_THERE"] == {transfer["id"], gone["id"], feeless["application_fee"]}
+    assert {again["id"], only_there["latest_charge"], missed["id"]} <= found["MISSING_HERE"]
+    assert changed["balance_transaction"] in found["AMOUNT"]
+    assert found["LEDGER_UNBALANCED"] == {f"captured:{feeless['id']}:10000"}
+    assert remainder(report)["CHF"] > 0
+    figures = await platform.figures()
+    assert (figures["clean"], figures["LEDGER_UNBALANCED"], figures["MISSING_THERE"]) == (0, 1, 3)
+
+    report = await platform.run(repair=True)
+    mended = {one.stripe_id: one.repair_reason for one in report.differences if one.repaired}
+    assert mended[missed["id"]] == repairs.BOOKED
+    assert mended[again["id"]] == repairs.READ
+    assert only_there["latest_charge"] not in mended
+    report = await platform.run()
+    found = kinds(report)
+    assert not {again["id"], missed["id"]} & found["MISSING_HERE"]
+    assert found["UNASKED"] == {again["id"]}
+    assert not report.repaired_count
+    [unknown] = [one for one in report.differences if one.stripe_id == only_there["latest_charge"]]
+    assert (unknown.payment_id, unknown.theirs.amount_minor, unknown.ours.amount_minor) == ("", 4_200, 0)
+
+
+async def test_a_run_is_asked_for_once_and_only_of_a_span_that_is_one(platform: Reconciling) -> None:
+    request = platform.request()
+    begun = await platform.ops.Reconcile(request)
+    assert begun == await platform.ops.Reconcile(request)
+    request.repair = True
+    assert (await refusal(platform.ops.Reconcile(request)))[1] == "REQUEST_ID_REUSED"
+
+    for seconds in (0, 31 * 86_400 + 1):
+        wrong = platform.request()
+        wrong.end_time.FromDatetime(wrong.start_time.ToDatetime() + timedelta(seconds=seconds))
+        assert (await refused(platform.ops.Reconcile(wrong)))[1:3] == ("FIELD_INVALID", "end_time")
+    unknown = ops_pb2.GetReconciliationRequest(reconciliation_id="reconciliation_a")
+    assert (await refusal(platform.ops.GetReconciliation(unknown)))[1] == "RECONCILIATION_NOT_FOUND"
+    report = await platform.ended(begun.reconciliation_id)
+    pages = await platform.pages(begun.reconciliation_id, size=1)
+    assert pages == list(report.differences)
+    forged = ops_pb2.GetReconciliationRequest(reconciliation_id=begun.reconciliation_id, page_token="forged")
+    assert (await refusal(platform.ops.GetReconciliation(forged)))[1] == "PAGE_TOKEN_INVALID"
