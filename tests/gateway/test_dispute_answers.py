@@ -24,8 +24,10 @@ from sandbox.faults import Kind
 from services.gateway.call_log import backoff
 from services.gateway.call_log.call import IDEMPOTENCY_KEY_TTL
 from services.gateway.disputes import evidence
-from services.gateway.disputes.watch import ORIGIN
+from services.gateway.disputes.watch import ORIGIN, DueWatch
 from services.gateway.wiring import look_at_disputes
+from services.runtime.rpc import call_context
+from services.runtime.work.kinds import RetryLater, Work
 from tests.gateway.conftest import TOKEN_LIFE
 from tests.gateway.receiving import count, event_of
 from tests.gateway.samples import AMOUNT_MINOR, new_request_id, refusal, refused
@@ -437,6 +439,21 @@ async def test_an_operator_is_told_once_at_each_date_until_it_is_answered(place:
     seen = await place.payments.seen(payment_id)
     assert seen.attention.reason == "DISPUTE_OPEN"
     assert await count(place.gateway.parts.engine, f"disputes WHERE dispute_id = '{dispute_id}' AND due_time IS NULL")
+
+
+async def test_a_warning_is_kept_by_a_process_whose_clock_is_behind_the_databases(place: Place) -> None:
+    payment_id = await place.payments.paid()
+    ahead = place.clock.now().timestamp() - await place.stripe.now()
+    due_in = timedelta(seconds=ahead) + timedelta(days=8)
+    dispute_id = await contested(place, payment_id, due_in_s=int(due_in.total_seconds()))
+    watch = DueWatch(place.gateway.parts.reader, clock=place.clock)
+    work = Work(kind=watch.work, tenant_id="main", key=(payment_id, dispute_id), fence=1, failures=0)
+
+    with call_context.acting_for("main"), pytest.raises(RetryLater) as later:
+        await watch.warn(work)
+
+    assert timedelta(hours=23) < later.value.delay <= timedelta(days=1)
+    assert (await place.payments.seen(payment_id)).attention.reason == "DISPUTE_OPEN"
 
 
 async def test_an_operator_answers_from_the_command_line(place: Place, tmp_path: Path) -> None:

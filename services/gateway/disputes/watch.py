@@ -20,6 +20,7 @@ RETRY: Final = RetryPolicy(tries_max=None, first_delay=timedelta(minutes=1), del
 """A warning is never given up: the date passes."""
 REST: Final = timedelta(seconds=30)
 """While another call holds the payment, or the database is away."""
+REST_MIN: Final = timedelta(seconds=1)
 AWAY: Final = (Unavailable, ResourceExhausted, Aborted)
 ORIGIN: Final = "dispute due"
 
@@ -44,12 +45,14 @@ class DueWatch:
         )
 
     async def warn(self, work: Work) -> None:
-        """Say how long is left; the next warning is written with that."""
+        """Say how long is left. When more is to be said is written with that, and kept where there was nothing to say:
+        a row is due by the database's clock, which may be ahead of ours.
+        """
         payment_id, dispute_id = work.key
         call_context.about(payment_id)
         now = self._clock.now()
         try:
-            await self._reader.change(
+            payment = await self._reader.change(
                 work.tenant_id,
                 payment_id,
                 lambda payment: payment.warn(dispute_id, now),
@@ -57,3 +60,7 @@ class DueWatch:
             )
         except AWAY as error:
             raise RetryLater(jittered(REST)) from error
+        disputes = [one for intent in payment.intents.values() for one in intent.disputes]
+        for next_time in (one.next_warning_time() for one in disputes if one.dispute_id == dispute_id):
+            if next_time is not None:
+                raise RetryLater(max(next_time - now, REST_MIN))

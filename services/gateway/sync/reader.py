@@ -175,13 +175,14 @@ class MirrorReader:
 
     async def change(
         self, tenant_id: str, payment_id: str, change: Callable[[MirroredPayment], None], *, origin: str
-    ) -> None:
-        """Change what is known of a payment without a reading, and deliver it if that makes it another."""
+    ) -> MirroredPayment:
+        """Change what is known of a payment without a reading, deliver it if that makes it another, and return it."""
         payment = await self._acquire(tenant_id, payment_id)
         before = payment.observation.mirror_version
         async with self._store.leases.holding(payment):
             change(payment)
             await self._save(payment, before, origin=origin)
+        return payment
 
     async def apply_snapshot(self, tenant_id: str, payment_id: str, intent: Json, *, origin: str) -> Observation | None:
         """Apply an event's snapshot if it shows nothing new or only takes the intent further.
