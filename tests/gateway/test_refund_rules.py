@@ -13,8 +13,9 @@ from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.receivables.domain import Seen, write_off
 from services.gateway.refunds.domain import Refund, RefundFacts, RefundState
-from services.gateway.settlement.domain import Movement, MovementKind, MovementOrigin, MovementState
+from services.gateway.settlement.domain import Movement, MovementKind, MovementOrigin, MovementState, Settled
 from services.gateway.settlement.positions import lines_of, positions, split_of
+from services.gateway.settlement.seen import BackFacts, MovedFacts
 from services.gateway.stripe_api.objects import refund_facts
 from services.shared.split import LineAmount, LinePart, Split
 from services.shared.states import IntentState
@@ -163,3 +164,31 @@ def test_what_was_written_off_for_a_refund_that_failed_is_not_owed_by_anybody() 
 
     assert payment.positions(1)[0].due_minor == 0
     assert payment.movements["writeoff_a"].state is MovementState.REFUSED
+
+
+def test_what_somebody_transferred_in_another_currency_counts_by_the_rate_of_its_charge() -> None:
+    """100 won are 10 cents here; of a transfer back a part is so much of it, and all of it is all."""
+    payment = paid(Split(lines=KRW), settled=Settled(charge_minor=33_350, amount_minor=3_335, currency_code="USD"))
+    moved = MovedFacts(
+        kind=MovementKind.TRANSFER,
+        stripe_id="tr_x",
+        charge_id="ch_a",
+        amount_minor=1_001,
+        currency_code="USD",
+        create_time=NOW,
+        back=(
+            BackFacts(stripe_id="trr_a", movement_id="", amount_minor=1, create_time=NOW),
+            BackFacts(stripe_id="trr_b", movement_id="", amount_minor=1_000, create_time=NOW),
+        ),
+        back_minor=1_001,
+    )
+
+    payment.apply_moved(1, "s1", moved)
+    payment.apply_moved(1, "s1", moved)  # an event that comes twice
+
+    assert [(one.movement_id, one.charge_minor) for one in payment.movements.values()] == [
+        ("transfer_x", 10_010),
+        ("reversal_a", 10),
+        ("reversal_b", 10_000),
+    ]
+    assert payment.positions(1)[0].moved_minor == 0

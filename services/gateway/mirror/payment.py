@@ -326,8 +326,13 @@ class MirroredPayment:
         )
 
     def count_receivables(self) -> None:
-        """Derive anew what sellers owe."""
-        self.receivables = tuple(self._owed()) if self.movements else ()
+        """Derive anew what sellers owe: nothing where nothing went back, is contested or was refused."""
+        goes_back = (
+            bool(self.refunds)
+            or any(one.disputes for one in self.intents.values())
+            or any(one.refusals for one in self.movements.values())
+        )
+        self.receivables = tuple(self._owed()) if goes_back and self.movements else ()
 
     def _owed(self) -> Iterator[Receivable]:
         movements = tuple(self.movements.values())
@@ -391,9 +396,12 @@ class MirroredPayment:
         self.movements = seen(self.movements, moved, attempt=attempt, seller_id=seller_id, charge_minor=charge_minor)
 
     def _charged_minor(self, attempt: int, moved: MovedFacts) -> int:
-        """Return what a movement is in the payment's currency: by the rate of what moved before, if by any."""
+        """Return what a movement is in the payment's currency: by the charge's rate, or that of what moved before."""
         if moved.currency_code == self.currency_code:
             return moved.amount_minor
+        rate = self.intents[attempt].settled
+        if rate is not None and rate.amount_minor and rate.currency_code == moved.currency_code:
+            return -(-moved.amount_minor * rate.charge_minor // rate.amount_minor)
         alike = (
             one for one in self.movements.values() if (one.attempt, one.currency_code) == (attempt, moved.currency_code)
         )
