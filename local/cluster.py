@@ -16,6 +16,7 @@ from typing import Final
 from local.environments import SERVICES, Stripe, subscriptions
 from local.files import write_private
 from local.issuer import Issuer
+from local.personal_key import new_personal_key
 from local.processes import ROOT
 
 GENERATED: Final = ROOT / "deploy" / "kubernetes" / "overlays" / "local" / "generated"
@@ -48,6 +49,7 @@ def generate(directory: Path, *, database_host: str = DATABASE_HOST) -> None:
     _write(directory / "stripe" / "api-key", stripe.api_key)
     _write(directory / "stripe" / "webhook-secrets", stripe.webhook_secrets)
     _write(directory / "stripe" / "connect-webhook-secrets", stripe.connect_webhook_secrets)
+    _write(directory / "personal-data" / "key", new_personal_key())
     _write(directory / "sandbox.env", "".join(f"{name}={value}\n" for name, value in subscriptions().items()))
 
     issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))

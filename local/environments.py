@@ -88,6 +88,7 @@ def service_environment(
     jwks: Path,
     tokens: Path,
     stripe: Stripe,
+    personal_key: str = "",
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return the environment of a serving process."""
@@ -110,6 +111,7 @@ def service_environment(
             "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",
             "BATZEN_STRIPE_WEBHOOK_SECRETS": stripe.webhook_secrets,
             "BATZEN_STRIPE_CONNECT_WEBHOOK_SECRETS": stripe.connect_webhook_secrets,
+            "BATZEN_PERSONAL_KEY": personal_key,
             "STRIPE_API_KEY": stripe.api_key,
         }
         if stripe.is_stand_in:

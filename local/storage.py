@@ -14,6 +14,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from local.databases import ServiceDatabase, create_service_database
+from local.files import write_private
+from local.personal_key import new_personal_key
 from local.postgres import EmbeddedPostgres, PostgresError
 
 CONNECT_TIMEOUT_S = 10.0
@@ -30,6 +32,13 @@ class Storage:
     passwords: Path
     """Where the generated passwords of our roles are kept; one file per server, since roles are the server's."""
     prefix: str = "batzen_"
+
+    def personal_key(self) -> str:
+        """Return what the keys of personal data in these databases are encrypted with, making it the first time."""
+        path = self.passwords.with_name("personal-key")
+        if not path.exists():
+            write_private(path, new_personal_key())
+        return path.read_text(encoding="utf-8")
 
     async def database(self, service: str, *, fresh: bool, migrations: Path, migrate: Migrate) -> ServiceDatabase:
         """Make the database of a service or find it, at its newest schema; `fresh` empties it.

@@ -225,7 +225,13 @@ async def running_suite(
                 )
                 report(f"{service} database", True)
                 environment = service_environment(
-                    service, ports=ports, database=database, jwks=issuer.jwks, tokens=tokens, stripe=stripe
+                    service,
+                    ports=ports,
+                    database=database,
+                    jwks=issuer.jwks,
+                    tokens=tokens,
+                    stripe=stripe,
+                    personal_key=storage.personal_key(),
                 )
                 await _start(add(service, f"services.{service}", environment), ports, report)
 

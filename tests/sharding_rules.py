@@ -61,6 +61,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "events": "subject",
         "event_runs": "subject",
         "customers": "payer_id",
+        "personal_keys": "holder",
+        "erasures": "payer_id",
         "payment_methods": "payer_id",
         "method_consents": "payer_id",
         "setup_intents": "payer_id",
@@ -76,6 +78,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
 KEYS: Final[Mapping[str, str]] = {
     "requests_pkey": "a claim table keyed by (caller, method, request_id) says the payment, and commits before the row",
     "calls_pkey": "the subject joins the key: the id is made of operation and request, which have one subject",
+    "erasures_pkey": "the payer joins the key: whoever repeats a request names the same one",
     "calls_request": "the subject joins the key: whoever repeats a request names the same payment, seller or payer",
     "events_pkey": "the subject joins the key: what an event is about is read from its body, and is the same each time",
     "intents_session_id": "as `intents_intent_id`; the session's metadata says the payment, too",
@@ -100,6 +103,8 @@ _BY_CLAIM: Final = "asked by another id: the claim table keyed by it says which 
 _WITH_SUBJECT: Final = "the caller knows the subject, which joins the condition with the key"
 _CONSENT: Final = "the payer's consent goes to the payer's server first: it says nothing until a method is kept"
 _SPLIT: Final = "what is asked at once is split by server"
+_NAMED: Final = "the event alone is stored; whose customer it names is asked by a claim table of customers before"
+_PAYER_JOINS: Final = "the payer joins the key: whoever repeats a request names the same one"
 _FIGURE: Final = "a figure: the sum, or the oldest, of what each server says"
 _COMPARED: Final = "a reconciliation, which nobody waits for: each server looks through its own"
 _OPERATOR: Final = "an operator's, or a start's: every server is asked"
@@ -148,9 +153,26 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
         "a seller's payments are on every server, each of which is asked; what is missed is due by its time",
     ),
     "gateway.webhooks.statements.DONE": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.webhooks.statements.STORE": Exempt(Spread.EVERY, _NAMED),
+    "gateway.webhooks.statements.STORE_AND_DEMAND": Exempt(Spread.EVERY, _NAMED),
     "gateway.webhooks.statements.STORE_IF_KNOWN": Exempt(
-        Spread.MANY, "the event and its payment: two statements, the payment's fence looked at first"
+        Spread.EVERY, "the event, its payment and its payer: a statement each, the payment's fence looked at first"
     ),
+    "gateway.webhooks.statements.REKEY": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.webhooks.statements.PAYER_OF": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.mirror.statements.OF_PAYER": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.erasure.statements.BEGIN": Exempt(
+        Spread.EVERY, "the payer's server destroys the key; before it every server is asked for the payer's payments"
+    ),
+    "gateway.erasure.statements.EMPTY": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.erasure.statements.END": Exempt(Spread.EVERY, _PAYER_JOINS),
+    "gateway.erasure.statements.KNOWN": Exempt(Spread.EVERY, _PAYER_JOINS),
+    "gateway.erasure.statements.REMAINS": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.erasure.statements.SEEN": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.erasure.statements.WITH_DUE_WORK": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.personal.statements.DESTROY_DAYS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.personal.statements.REWRAP": Exempt(Spread.MANY, _SPLIT),
+    "gateway.personal.statements.WRAPPED_BY_OTHERS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.sellers.store.claim": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.sellers.store.seller_of": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.sellers.store.begin_reading": Exempt(Spread.EVERY, _BY_CLAIM),
@@ -213,10 +235,16 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "work.finish(calls)": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "work.put_back(calls)": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "work.fail(calls)": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "work.renew(erasures)": Exempt(Spread.EVERY, _PAYER_JOINS),
+    "work.finish(erasures)": Exempt(Spread.EVERY, _PAYER_JOINS),
+    "work.put_back(erasures)": Exempt(Spread.EVERY, _PAYER_JOINS),
+    "work.fail(erasures)": Exempt(Spread.EVERY, _PAYER_JOINS),
 }
 """Every other statement names one payment, or one of whatever its tables lie by."""
 
-PARTS: Final = frozenset({"gateway.webhooks.statements._INSERT", "gateway.webhooks.statements._DEMAND"})
+PARTS: Final = frozenset(
+    {"gateway.webhooks.statements._STORE", "gateway.webhooks.statements._INSERT", "gateway.webhooks.statements._DEMAND"}
+)
 """Parts of statements, which look like whole ones."""
 
 BUILT: Final[Mapping[str, str]] = {

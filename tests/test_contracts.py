@@ -41,7 +41,6 @@ ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
-    "GatewayOpsService": "ErasePayer",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 

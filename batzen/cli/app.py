@@ -19,6 +19,7 @@ from batzen.cli import (
     connection,
     dead_letters,
     disputes,
+    erasing,
     finding,
     ledger,
     logs,
@@ -111,6 +112,7 @@ app.add_typer(sellers.app, name="sellers")
 app.add_typer(disputes.app, name="disputes")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")
+app.command(epilog=erasing.EPILOG)(erasing.erase_payer)
 app.add_typer(starts.app, name="starts")
 app.command(epilog=logs.EPILOG)(logs.logs)
 

@@ -57,6 +57,7 @@ async def serve(settings: Settings) -> None:
                 sink=GatewayEventSinkServiceStub(orchestrator),
                 stripe_key=stripe_key,
                 stripe_base=settings.stripe_base,
+                personal_keys=settings.personal_keys,
                 tenant_id=settings.tenant_id,
                 stripe_limits=StripeLimits(settings.stripe_rates, clock=time.monotonic),
                 reads_balance=True,

@@ -176,6 +176,12 @@ class MethodLimitReached(FailedPrecondition):
     reason = "METHOD_LIMIT_REACHED"
 
 
+class PayerHasOpenPayments(FailedPrecondition):
+    """Money of this payer is moving, or may; the metadata names payments. Let it come to its end, then ask again."""
+
+    reason = "PAYER_HAS_OPEN_PAYMENTS"
+
+
 class TenantNotServed(FailedPrecondition):
     """This gateway has the key of another tenant's Stripe account."""
 

@@ -7,6 +7,7 @@ from typing import Final
 from services.gateway.deliveries import metrics as deliveries
 from services.gateway.disputes import metrics as disputes
 from services.gateway.ledger import metrics as ledger
+from services.gateway.personal import metrics as personal
 from services.gateway.receivables import metrics as receivables
 from services.gateway.reconciliation import metrics as reconciliations
 from services.gateway.stripe_api import metrics as stripe_api
@@ -33,6 +34,7 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
     *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *reconciliations.METRICS,
+    *personal.METRICS,
 )  # fmt: skip
 
 
@@ -46,6 +48,7 @@ class GatewayMetrics:
         self.ledger = ledger.LedgerMetrics(meter)
         self.receivables = receivables.ReceivableMetrics(meter)
         self.reconciliations = reconciliations.ReconciliationMetrics(meter)
+        self.personal = personal.KeyMetrics(meter)
         self.webhooks = webhooks.WebhookMetrics(meter)
         self._unknown = meter.gauge(PAYMENTS_UNKNOWN)
         self._unknown_oldest = meter.gauge(PAYMENTS_UNKNOWN_OLDEST)

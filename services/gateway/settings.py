@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from services.gateway.personal.cipher import wrapping_key
 from services.gateway.stripe_api.limits import Rates
 from services.gateway.stripe_api.platform_account import LIVE_KEYS, TEST_KEYS
 from services.runtime.process.followed import Followed
@@ -45,6 +46,7 @@ class Settings:
     stripe_base: str | None
     stripe_rates: Rates
     tenant_id: str
+    personal_keys: Followed[tuple[bytes, ...]]
     webhook_secrets: Followed[tuple[str, ...]]
     connect_webhook_secrets: Followed[tuple[str, ...]] | None
 
@@ -69,6 +71,12 @@ class Settings:
             ),
             stripe_rates=stripe_rates(read, is_live=process.production),
             tenant_id=read_tenant(read),
+            personal_keys=read.secret(
+                "BATZEN_PERSONAL_KEY",
+                each_of(wrapping_key),
+                doc="What the keys of personal data are encrypted with; the first new ones, the others until they are"
+                " encrypted anew. Who loses it has no personal data any more.",
+            ),
             webhook_secrets=read.secret(
                 "BATZEN_STRIPE_WEBHOOK_SECRETS",
                 each_of(secret_text),

@@ -24,6 +24,7 @@ from services.gateway.call_log.sweep import CallSweep
 from services.gateway.checkout.addresses import PageAddresses
 from services.gateway.checkout.create import CreateSession
 from services.gateway.customers.changes import CustomerChanges
+from services.gateway.customers.details import SealedDetails
 from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.dead_letters.replays import Replays
@@ -32,6 +33,8 @@ from services.gateway.disputes.metrics import DisputeMetrics
 from services.gateway.disputes.operations import AcceptDispute, SubmitEvidence
 from services.gateway.disputes.store import DisputeStore
 from services.gateway.disputes.watch import DueWatch
+from services.gateway.erasure.delete_customer import DeleteCustomer
+from services.gateway.erasure.erasing import Erasing
 from services.gateway.intents.cancel import CancelIntent
 from services.gateway.intents.capture import CaptureIntent
 from services.gateway.intents.confirm import ConfirmIntent
@@ -47,6 +50,8 @@ from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.payment_methods.setups import CancelSetup, CreateSetup
 from services.gateway.payment_methods.store import MethodStore
 from services.gateway.payouts.operations import Payouts
+from services.gateway.personal.cipher import KeyRing
+from services.gateway.personal.keys import PersonalKeys
 from services.gateway.receivables.metrics import ReceivableMetrics
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
@@ -74,6 +79,7 @@ from services.gateway.stripe_api.transport import TRY_TIMEOUT_S
 from services.gateway.sync.movements import MovementReader
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.sync.sweep import Looker
+from services.gateway.webhooks.bodies import Bodies
 from services.gateway.webhooks.effects import Effects
 from services.gateway.webhooks.inbox import Inbox
 from services.runtime.database.connections import DatabaseUrl, DirectConnections, make_engine
@@ -83,6 +89,7 @@ from services.runtime.database.request_expiry import forgetting
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.clock import Clock
+from services.runtime.process.followed import Followed
 from services.runtime.process.service import SCHEMA_WAIT_S
 from services.runtime.work.engine import Engine
 from services.runtime.work.sampling import sampling, waiting_work
@@ -99,6 +106,7 @@ class Parts:
 
     clock: Clock
     engine: AsyncEngine
+    connections: DirectConnections
     work: Engine
     store: Store
     account: PlatformAccount
@@ -111,6 +119,8 @@ class Parts:
     imports: BalanceImport
     sellers: Sellers
     customers: Customers
+    keys: PersonalKeys
+    bodies: Bodies
     methods: KeptMethods
     setups: SetupIntents
     effects: Effects
@@ -154,6 +164,7 @@ async def gateway_parts(
     sink: GatewayEventSinkServiceStub,
     stripe_key: str,
     stripe_base: str | None,
+    personal_keys: Followed[tuple[bytes, ...]],
     clock: Clock,
     tenant_id: str = TENANT,
     try_timeout_s: float = TRY_TIMEOUT_S,
@@ -192,6 +203,8 @@ async def gateway_parts(
         imports = BalanceImport(BalanceStore(held, clock=clock), provider, now=now)
         store = Store(held, clock=clock, wake=work.wake, metrics=metrics.ledger, moved=imports.hint)
         call_store = CallStore(held)
+        keys = PersonalKeys(held, KeyRing(personal_keys), now=now, metrics=metrics.personal)
+        bodies, details = Bodies(held, keys), SealedDetails(keys)
         payers = MethodStore(held, clock=clock)
         calls = Calls(
             call_store,
@@ -212,6 +225,7 @@ async def gateway_parts(
                 SetDefaultMethod(payers),
                 CreateSetup(provider, payers),
                 CancelSetup(provider, payers),
+                DeleteCustomer(provider, payers),
             ],
             now=now,
         )
@@ -219,7 +233,7 @@ async def gateway_parts(
         reader = MirrorReader(store, calls, provider, MovementReader(provider, sellers), now=now)
         payouts = Payouts(held, sellers, provider, now=now)
         addresses = PageAddresses(provider)
-        customers = Customers(held, provider, CustomerChanges(held, payers, provider), now=now)
+        customers = Customers(held, provider, CustomerChanges(held, payers, provider, details), details, now=now)
         creation = Creation(call_store, calls, customers, sellers)
         kept_methods = KeptMethods(payers, calls, customers, provider, now=now)
         setups = SetupIntents(payers, calls, customers, kept_methods, provider, now=now)
@@ -236,17 +250,16 @@ async def gateway_parts(
             held,
             reader,
             effects,
+            bodies,
             api_version=stripe.api_version,
             livemode=is_live(stripe_key),
             clock=clock,
             wake=work.wake,
             metrics=metrics.webhooks,
         )
+        erasing = Erasing(held, store, calls, customers, kept_methods, keys, clock=clock, metrics=metrics.personal)
         deliveries = Deliveries(held, sink, now=now, metrics=metrics.deliveries)
         disputes = DisputeStore(held)
-        sweep = CallSweep(calls, call_store, is_away=limits.is_away_for)
-        settler = Settler(store, calls, sellers, provider, now=now)
-        looker, due_watch = Looker(held, reader), DueWatch(reader, clock=clock)
         ledger, closings = (
             Ledger(held, clock=clock, metrics=metrics.ledger),
             Closings(held, clock=clock, metrics=metrics.ledger),
@@ -254,30 +267,40 @@ async def gateway_parts(
         runs = reconciliations(
             held, imports, reader, closings, provider, clock=clock, wake=work.wake, metrics=metrics.reconciliations
         )
+        settler = Settler(store, calls, sellers, provider, now=now)
         work.register(
-            sweep.work,
+            CallSweep(calls, call_store, is_away=limits.is_away_for).work,
             settler.work,
             inbox.work,
             deliveries.work,
-            looker.work,
-            due_watch.work,
+            Looker(held, reader).work,
+            DueWatch(reader, clock=clock).work,
             closings.work,
             imports.work,
             runs.work,
+            erasing.work,
         )
         await closings.begin(tenant_id)
         if reads_balance:
             await stack.enter_async_context(imports.reading(tenant_id))
         await stack.enter_async_context(forgetting(held, FORGET, now=now))
+        await stack.enter_async_context(keys.tended())
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter, tenants=[tenant_id])
         unanswered = partial(look_at_unanswered, call_store, inbox, metrics, tenant_id=tenant_id, now=now)
-        contested = partial(look_at_disputes, disputes, metrics.disputes, tenant_id=tenant_id)
         receivables = ReceivableStore(held)
-        owing = partial(look_at_receivables, receivables, metrics.receivables, tenant_id=tenant_id)
-        await stack.enter_async_context(sampling(meter, waiting, unanswered, contested, owing))
+        await stack.enter_async_context(
+            sampling(
+                meter,
+                waiting,
+                unanswered,
+                partial(look_at_disputes, disputes, metrics.disputes, tenant_id=tenant_id),
+                partial(look_at_receivables, receivables, metrics.receivables, tenant_id=tenant_id),
+            )
+        )
         yield Parts(
             clock=clock,
             engine=engine,
+            connections=held,
             work=work,
             store=store,
             account=account,
@@ -303,10 +326,11 @@ async def gateway_parts(
                     sellers=sellers, onboarding=Onboarding(sellers, provider), payouts=payouts, tenant_id=tenant_id
                 ),
             ),
-            ops=GatewayOpsServicer(  # type: ignore[abstract]  # as above
-                DeadLetterList(held, work),
+            ops=GatewayOpsServicer(
+                DeadLetterList(held, work, bodies),
                 Replays(held, work, clock=clock),
                 ledger,
+                erasing,
                 receivables=receivables,
                 write_offs=WriteOffs(store, calls, now=now),
                 reconciliations=runs,
@@ -319,6 +343,8 @@ async def gateway_parts(
             imports=imports,
             sellers=sellers,
             customers=customers,
+            keys=keys,
+            bodies=bodies,
             methods=kept_methods,
             setups=setups,
             effects=effects,

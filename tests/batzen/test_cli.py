@@ -43,6 +43,7 @@ COMMANDS = (
     "ledger entries",
     "ledger balances",
     "ledger statement",
+    "erase-payer",
     "starts pause",
     "starts resume",
     "starts show",

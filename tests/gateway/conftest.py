@@ -33,6 +33,7 @@ from tests.conftest import Databases
 from tests.gateway.pages import Pages
 from tests.gateway.samples import Payments
 from tests.gateway.stubs import GatewayStubs
+from tests.personal import PERSONAL_KEYS
 
 TRY_TIMEOUT_S = 1.0
 """Of one try at the stand-in, which answers in milliseconds unless a test has it hold its answer back."""
@@ -122,6 +123,7 @@ async def running_gateway(
                 sink=observation_pb2_grpc.GatewayEventSinkServiceStub(sink),
                 stripe_key=stripe_key,
                 stripe_base=stripe_base,
+                personal_keys=PERSONAL_KEYS,
                 clock=clock,
                 try_timeout_s=TRY_TIMEOUT_S,
                 meter=meter,

@@ -23,6 +23,7 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway.dead_letters import listing, replays
+from services.gateway.webhooks.bodies import FIELD
 from services.gateway.wire.dead_letters import KINDS
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
@@ -179,12 +180,15 @@ async def test_what_does_not_fit_a_page_is_counted(
     replica: Gateway, ops: GatewayOpsServiceStub, owner: asyncpg.Connection
 ) -> None:
     subject = await dead_event(replica, owner, new_id("pay"))
-    await owner.execute(
-        """INSERT INTO events (tenant_id, event_id, type, subject, body, state, create_time, receive_time)
-           SELECT tenant_id, event_id || n, type, subject, decode(repeat('20', 100000), 'hex'), state, create_time,
-               receive_time + interval '1 s'
-           FROM events, generate_series(1, 70) n WHERE subject = $1""",
-        subject,
+    holder, key = await replica.parts.keys.of_day("main")
+    sealed = [
+        (subject, name, key.encrypt(b" " * 100_000, "main", holder, FIELD, name), holder)
+        for name in (new_id("evt") for _ in range(70))
+    ]
+    await owner.executemany(
+        """INSERT INTO events (tenant_id, event_id, type, subject, body, holder, state, create_time, receive_time)
+           VALUES ('main', $2, 'x', $1, $3, $4, 'WAITING', now(), now() + interval '1 h')""",
+        sealed,
     )
     letter = (await letters(ops, with_payload=True))[f"events/{subject}"]
 
@@ -221,7 +225,8 @@ async def test_what_a_filter_finds_is_replayed_up_to_a_limit_and_more_is_hinted_
     oldest, second, last = [await dead_event(replica, owner, claim) for _ in range(3)]
     await owner.execute("DELETE FROM events WHERE subject = $1", oldest)  # nothing is left to be done for it
     now = Timestamp()
-    now.FromDatetime(await owner.fetchval("SELECT now()"))
+    # By the database's clock, which other tests move.
+    now.FromDatetime(await owner.fetchval("SELECT max(dead_time) + interval '1 ms' FROM event_runs"))
     request = replay_request(filter=pb.DeadLetterFilter(error=claim, hold_before_time=now), limit=2)
 
     answer = await ops.ReplayDeadLetters(request)
@@ -245,6 +250,10 @@ async def test_an_operator_lists_and_replays_from_the_command_line(
     claim = new_id("pay")
     mended, broken = [await dead_event(replica, owner, claim) for _ in range(2)]
     await owner.execute("DELETE FROM events WHERE subject = $1", mended)
+    # By this machine's clock, as the command line has it; other tests move the database's.
+    await owner.execute(
+        "UPDATE event_runs SET dead_time = now() - interval '1 h' WHERE subject = ANY($1)", [mended, broken]
+    )
     (tmp_path / "connection.json").write_text("{}")
     environment = {
         "BATZEN_CONNECTION": str(tmp_path / "connection.json"),

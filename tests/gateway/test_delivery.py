@@ -41,6 +41,7 @@ from tests.clock import Clock
 from tests.conftest import Databases
 from tests.eventually import eventually
 from tests.gateway.samples import new_id
+from tests.personal import PERSONAL_KEYS
 
 PATIENCE_S = 30
 ORIGIN = "webhook payment_intent.succeeded"
@@ -103,6 +104,7 @@ async def place(databases: Databases, clock: Clock) -> AsyncIterator[tuple[Parts
             sink=GatewayEventSinkServiceStub(channel),
             stripe_key="sk_test_deliveries",
             stripe_base="http://127.0.0.1:1",
+            personal_keys=PERSONAL_KEYS,
             clock=clock,
         ) as parts,
     ):

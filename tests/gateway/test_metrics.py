@@ -184,8 +184,9 @@ async def full(databases: Databases) -> AsyncIterator[asyncpg.Connection]:
             FROM generate_series(1, {ROWS}) n"""
     )
     await connection.execute(
-        f"""INSERT INTO events (tenant_id, event_id, type, subject, body, state, create_time, receive_time)
-            SELECT 'main', 'evt_' || n, 'refund.updated', 'pi_' || n, '',
+        f"""INSERT INTO events (tenant_id, event_id, type, subject, body, holder, state, create_time,
+                receive_time)
+            SELECT 'main', 'evt_' || n, 'refund.updated', 'pi_' || n, '', '',
                 CASE WHEN n % 5000 = 0 THEN 'WAITING' ELSE 'DONE' END, now(), now()
             FROM generate_series(1, {ROWS}) n"""
     )

@@ -51,7 +51,7 @@ def known_payer() -> payer_pb2.Payer:
     return payer_pb2.Payer(payer_id=new_id("payer"), email="payer@example.org", name="Ada")
 
 
-async def test_a_payment_takes_five_statements_and_two_more_for_a_new_payer(
+async def test_a_payment_takes_five_statements_and_three_more_for_a_new_payer(
     replica: Gateway, gateway: GatewayStubs, payments: Payments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payer = known_payer()
@@ -70,8 +70,8 @@ async def test_a_payment_takes_five_statements_and_two_more_for_a_new_payer(
         assert made == ["webhook.store"]
         made.clear()
         await payments.created(payer=known_payer())
-        assert made[:2] == ["customer.begin", "customer.create.record"]
-        assert len(made) == 4
+        assert made[:3] == ["personal.key", "customer.begin", "customer.create.record"]
+        assert len(made) == 5
 
 
 async def test_a_refund_and_a_cancel_start_at_once_too(

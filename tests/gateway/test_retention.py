@@ -166,8 +166,8 @@ async def test_what_is_not_old_yet_is_kept_and_money_facts_are_kept_for_ever(
 async def test_raw_events_go_once_nobody_has_to_look_at_them(keeper: Keeper, state: str, is_kept: bool) -> None:
     event_id = f"evt_kept_{state}"
     await keeper.owner.execute(
-        "INSERT INTO events (tenant_id, event_id, type, subject, body, state, create_time, receive_time)"
-        " VALUES ('main', $1, 'x', 'x', ''::bytea, $2, $3, $3)", event_id, state, keeper.clock.now(),
+        "INSERT INTO events (tenant_id, event_id, type, subject, body, holder, state, create_time, receive_time)"
+        " VALUES ('main', $1, 'x', 'x', ''::bytea, '', $2, $3, $3)", event_id, state, keeper.clock.now(),
     )  # fmt: skip
     await keeper.forget(after=REQUESTS_KEPT - timedelta(hours=1))
     kept = "SELECT count(*) FROM events WHERE event_id = $1"

@@ -24,6 +24,7 @@ from batzen.gateway.v1 import (
     sellers_pb2,
 )
 from local.databases import ServiceDatabase
+from local.personal_key import new_personal_key
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway.errors import StripeUnavailable
@@ -46,6 +47,7 @@ from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, REFUND, Payments, new_id, new_request_id, refused
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_payment_methods import Wallet
+from tests.personal import PERSONAL_KEYS
 
 LATER = timedelta(seconds=5)
 """When a call without an answer is due again."""
@@ -81,6 +83,7 @@ def start(stripe: SandboxControl, clock: Clock) -> Connect:
                     sink=observation_pb2_grpc.GatewayEventSinkServiceStub(nowhere),
                     stripe_key=stripe_key,
                     stripe_base=stripe.base_url,
+                    personal_keys=PERSONAL_KEYS,
                     clock=Clock(shift=clock.shift + later),
                     tenant_id=tenant_id,
                 )
@@ -388,6 +391,7 @@ def test_live_keys_are_for_production_and_test_keys_for_elsewhere(
         "BATZEN_ORCHESTRATOR_ADDRESS": "localhost:7001",
         "BATZEN_TOKEN_DIRECTORY": str(tmp_path),
         "BATZEN_STRIPE_WEBHOOK_SECRETS": "whsec_x",
+        "BATZEN_PERSONAL_KEY": new_personal_key(),
         "STRIPE_API_KEY": key,
         "BATZEN_JWKS": str(tmp_path / "jwks.json"),
         "BATZEN_TOKEN_ISSUER": "https://issuer.example",

@@ -17,6 +17,7 @@ from grpc import aio
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.gateway.webhooks import port as webhook_port
+from services.gateway.webhooks.bodies import FIELD, Bodies
 from services.gateway.webhooks.endpoint import BODY_BYTES_MAX, CONNECT_PATH, PLATFORM_PATH, endpoints_of
 from services.gateway.webhooks.inbox import Inbox
 from services.gateway.wiring import Parts, gateway_parts
@@ -37,6 +38,7 @@ from tests.gateway.receiving import (
     stored,
 )
 from tests.mounts import Mount
+from tests.personal import PERSONAL_KEYS
 
 INTENT = {"id": "pi_1", "object": "payment_intent"}
 DUE = "event_runs WHERE due_time IS NOT NULL"
@@ -53,6 +55,7 @@ async def waiting_parts(databases: Databases, clock: Clock) -> AsyncIterator[Par
             sink=GatewayEventSinkServiceStub(nowhere),
             stripe_key="sk_test_webhooks",
             stripe_base="http://127.0.0.1:1",
+            personal_keys=PERSONAL_KEYS,
             clock=clock,
         ) as made,
     ):
@@ -75,14 +78,15 @@ async def sender(parts: Parts, clock: Clock) -> AsyncIterator[Sender]:
         yield made
 
 
-async def test_a_signed_event_is_stored_raw_and_due(parts: Parts, sender: Sender, clock: Clock) -> None:
+async def test_a_signed_event_is_stored_encrypted_and_due(parts: Parts, sender: Sender, clock: Clock) -> None:
     body = json.dumps(event_of(INTENT, "payment_intent.succeeded", at=clock.now(), id="evt_1"), indent=2)
 
     answer = await sender.post(body.encode())
 
     assert (answer.status_code, answer.json()) == (200, {"receipt": "ACCEPTED"})
     row = await stored(parts.engine, "evt_1")
-    assert bytes(row.body) == body.encode()
+    assert b"pi_1" not in bytes(row.body)
+    assert await parts.keys.decrypt("main", row.holder, bytes(row.body), FIELD, "evt_1") == body.encode()
     assert (row.tenant_id, row.subject, row.state) == ("main", "pi_1", "WAITING")
     assert await count(parts.engine, f"{DUE} AND subject = 'pi_1'") == 1
 
@@ -345,6 +349,7 @@ async def test_an_event_that_cannot_be_stored_is_asked_for_again(parts: Parts, c
             away,
             parts.reader,
             parts.effects,
+            Bodies(away, parts.keys),
             api_version="",
             livemode=False,
             clock=clock,

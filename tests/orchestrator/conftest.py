@@ -69,6 +69,7 @@ from tests.conftest import Databases
 from tests.gateway.stubs import GatewayStubs
 from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, scheduled, start, state_of, submit
 from tests.orchestrator.shops import Shop
+from tests.personal import PERSONAL_KEYS
 
 CALL_TIMEOUT_S = 20.0
 HOST = "127.0.0.1"
@@ -430,6 +431,7 @@ async def _gateway(world: World, databases: dict[str, ServiceDatabase], sink: ai
                 sink=GatewayEventSinkServiceStub(sink),
                 stripe_key=world.stripe_key,
                 stripe_base=world.stripe.base_url,
+                personal_keys=PERSONAL_KEYS,
                 clock=world.clock,
                 try_timeout_s=1.0,
             )

@@ -16,6 +16,7 @@ from services.runtime.process.lifecycle import utc_now
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.work.engine import Engine
 from tests.orchestrator.conftest import World
+from tests.personal import PERSONAL_KEYS
 
 SECRET: Final = "whsec_of_tests"
 TRY_TIMEOUT_S: Final = 1.0
@@ -36,6 +37,7 @@ async def webhooks_on(world: World, folder: Path) -> AsyncIterator[Engine]:
                 sink=GatewayEventSinkServiceStub(sink),
                 stripe_key=world.stripe_key,
                 stripe_base=world.stripe.base_url,
+                personal_keys=PERSONAL_KEYS,
                 clock=world.clock,
                 try_timeout_s=TRY_TIMEOUT_S,
             )

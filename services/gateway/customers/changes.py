@@ -14,6 +14,7 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
+from services.gateway.customers.details import SealedDetails
 from services.gateway.customers.domain import digests, dropped
 from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.payment_methods.store import MethodStore
@@ -53,10 +54,13 @@ class _Change:
 class CustomerChanges:
     """Tells Stripe what is new of its customers."""
 
-    def __init__(self, connections: DirectConnections, payers: MethodStore, provider: Provider) -> None:
+    def __init__(
+        self, connections: DirectConnections, payers: MethodStore, provider: Provider, details: SealedDetails
+    ) -> None:
         self._connections = connections
         self._payers = payers
         self._provider = provider
+        self._details = details
 
     async def tell(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> bool:
         """Tell what is new, and what was not told before; False if there is no such customer any more."""
@@ -93,37 +97,44 @@ class CustomerChanges:
 
     async def _begin(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> _Change | None:
         """Write down what is to be told: what is new, over what was not told before."""
-        async with self._connections.statement("customer.change.start") as connection:
+        async with self._connections.statement(None) as connection:
             row = await connection.fetchrow(
-                """UPDATE customers SET details = coalesce(details, '{}') || $4::jsonb, changes = changes + 1
-                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3
-                       AND coalesce(details, '{}') || $4::jsonb <> '{}'
-                   RETURNING changes, details""",
+                "SELECT details FROM customers WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3",
                 tenant_id,
                 payer_id,
                 customer_id,
-                json.dumps(news),
             )
         if row is None:
             return None
-        return _Change(
-            tenant_id=tenant_id,
-            payer_id=payer_id,
-            customer_id=customer_id,
-            number=row["changes"],
-            details=json.loads(row["details"]),
-        )
+        details = {**(await self._details.opened(tenant_id, payer_id, row["details"]) or {}), **news}
+        if not details:
+            return None
+        sealed = await self._details.sealed(tenant_id, payer_id, details)
+        async with self._connections.statement("customer.change.start") as connection:
+            number = await connection.fetchval(
+                """UPDATE customers SET details = $4, changes = changes + 1
+                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 RETURNING changes""",
+                tenant_id,
+                payer_id,
+                customer_id,
+                sealed,
+            )
+        if number is None:
+            return None
+        return _Change(tenant_id=tenant_id, payer_id=payer_id, customer_id=customer_id, number=number, details=details)
 
     async def _record(self, change: _Change, settled: Json) -> None:
         """Keep that nothing is left to tell of these details: Stripe has them, or does not take them."""
+        left = {name: value for name, value in change.details.items() if name not in settled}
+        sealed = await self._details.sealed(change.tenant_id, change.payer_id, left) if left else None
         async with self._connections.statement("customer.change.record") as connection:
             await connection.execute(
-                """UPDATE customers SET told = told || $5::jsonb, details = nullif(details - $6::text[], '{}')
+                """UPDATE customers SET told = told || $5::jsonb, details = $6
                    WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 AND changes = $4""",
                 change.tenant_id,
                 change.payer_id,
                 change.customer_id,
                 change.number,
                 json.dumps(digests(change.tenant_id, change.payer_id, settled)),
-                list(settled),
+                sealed,
             )

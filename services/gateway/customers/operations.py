@@ -26,6 +26,7 @@ import asyncpg
 
 from services.errors import ServiceError
 from services.gateway.customers.changes import CustomerChanges
+from services.gateway.customers.details import SealedDetails
 from services.gateway.customers.domain import changed, details_of, digests, dropped
 from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.stripe_api import idempotency_keys
@@ -63,12 +64,14 @@ class Customers:
         connections: DirectConnections,
         provider: Provider,
         changes: CustomerChanges,
+        details: SealedDetails,
         *,
         now: Callable[[], datetime],
     ) -> None:
         self._connections = connections
         self._provider = provider
         self._changes = changes
+        self._details = details
         self._now = now
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._telling: set[asyncio.Task[None]] = set()
@@ -118,6 +121,12 @@ class Customers:
             if not is_there:
                 await self.forget(tenant_id, payer_id, customer_id)
 
+    def gone(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
+        """Have a customer no longer in memory that was erased."""
+        known = self._known.get((tenant_id, payer_id))
+        if known is not None and known.customer_id == customer_id:
+            del self._known[tenant_id, payer_id]
+
     async def forget(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
         """Forget a customer that is gone at Stripe; nothing happens when the payer has another by now."""
         self._known.pop((tenant_id, payer_id), None)
@@ -135,6 +144,7 @@ class Customers:
 
         The digests of what Stripe refuses are added to `refused`: it need not be told again.
         """
+        sealed = await self._details.sealed(tenant_id, payer_id, details)
         async with self._connections.statement("customer.begin") as connection:
             row = await connection.fetchrow(
                 """WITH known AS (
@@ -150,12 +160,15 @@ class Customers:
                    SELECT * FROM known UNION ALL SELECT * FROM begun""",
                 tenant_id,
                 payer_id,
-                json.dumps(details),
+                sealed,
                 self._now(),
             )
         if row["customer_id"] is not None:
             return _known(row)
-        generation, sent = int(row["generation"]), json.loads(row["details"])
+        generation, sent = int(row["generation"]), await self._details.opened(tenant_id, payer_id, row["details"])
+        if sent is None:  # the payer was erased since they were written down
+            await self._next(tenant_id, payer_id, generation, details=None)
+            return None
         key = idempotency_keys.idempotency_key("customer.create", tenant_id, payer_id, generation)
         try:
             customer = await crash_points.call("customer.create.stripe", self._provider.customers.create(sent, key=key))
@@ -195,6 +208,7 @@ class Customers:
 
         Without `details` the next try brings what is known of the person.
         """
+        sealed = None if details is None else await self._details.sealed(tenant_id, payer_id, details)
         async with self._connections.statement("customer.next") as connection:
             await connection.execute(
                 """UPDATE customers SET generation = generation + 1, details = $4
@@ -202,7 +216,7 @@ class Customers:
                 tenant_id,
                 payer_id,
                 generation,
-                None if details is None else json.dumps(details),
+                sealed,
             )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from services.errors import FieldInvalid
 from services.gateway.errors import PageTokenInvalid
+from services.gateway.webhooks.bodies import Bodies
 from services.runtime.database.connections import DirectConnections
 from services.runtime.work import dead_letters as letters
 from services.runtime.work.dead_letters import DeadLetter, Filter
@@ -53,9 +54,10 @@ class Listed:
 class DeadLetterList:
     """Lists what the engine of this service has given up."""
 
-    def __init__(self, connections: DirectConnections, work: Engine) -> None:
+    def __init__(self, connections: DirectConnections, work: Engine, bodies: Bodies) -> None:
         self._connections = connections
         self._work = work
+        self._bodies = bodies
 
     async def page(
         self, tenant_id: str, *, chosen: Filter, page_size: int, page_token: str, with_payload: bool
@@ -96,7 +98,8 @@ class DeadLetterList:
         left_out = {row["dead_letter_id"]: max(0, row["stored"] - PAYLOADS_MAX) for row in rows}
         room = PAYLOAD_BYTES_MAX
         for row in rows:
-            room -= len(row["body"])
+            body = await self._bodies.opened(tenant_id, row) if row["holder"] else row["body"]
+            room -= len(body or b"")
             if room < 0:
                 left_out[row["dead_letter_id"]] += 1
                 continue
@@ -104,7 +107,7 @@ class DeadLetterList:
                 subject_id=row["subject_id"],
                 subject_type=row["subject_type"],
                 receive_time=row["receive_time"],
-                body=row["body"],
+                body=body or b"",
             )
             found[row["dead_letter_id"]].append(payload)
         return [
@@ -152,15 +155,15 @@ _SUBJECTS: Final = """
 _PAYLOADS: Final = """
     SELECT * FROM (
         SELECT 'events/' || e.subject AS dead_letter_id, e.event_id AS subject_id, e.type AS subject_type,
-            e.receive_time, e.body, count(*) OVER (PARTITION BY e.subject) AS stored,
+            e.event_id, e.holder, e.receive_time, e.body, count(*) OVER (PARTITION BY e.subject) AS stored,
             row_number() OVER (PARTITION BY e.subject ORDER BY e.create_time, e.receive_time) AS place
         FROM events e WHERE e.tenant_id = $1 AND e.subject = ANY($2::text[]) AND e.state = 'WAITING'
         UNION ALL
-        SELECT 'calls/' || c.call_id, c.call_id::text, c.operation, c.create_time,
+        SELECT 'calls/' || c.call_id, c.call_id::text, c.operation, '', '', c.create_time,
             convert_to(c.params::text, 'UTF8'), 1, 1
         FROM calls c WHERE c.tenant_id = $1 AND c.call_id = ANY($3::text[]::uuid[])
         UNION ALL
-        SELECT 'deliveries/' || d.payment_id, d.payment_id, d.origin, d.record_time,
+        SELECT 'deliveries/' || d.payment_id, d.payment_id, d.origin, '', '', d.record_time,
             convert_to(d.observation::text, 'UTF8'), 1, 1
         FROM deliveries d WHERE d.tenant_id = $1 AND d.payment_id = ANY($4::text[])) AS stored
     WHERE place <= $5 ORDER BY dead_letter_id, place

@@ -32,6 +32,9 @@ CREATE TABLE payments (
     CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id)
 );
 
+-- All payments of a payer, for an erasure.
+CREATE INDEX payments_payer_id ON payments (tenant_id, payer_id);
+
 CREATE TABLE intents (
     tenant_id   text        NOT NULL,
     payment_id  text        NOT NULL,
@@ -268,7 +271,8 @@ CREATE TABLE customers (
     -- Which customer of the payer this is; part of the idempotency key, so that first payments at once make one.
     generation  integer     NOT NULL DEFAULT 1,
     -- What is known of the person, until Stripe has it: whoever repeats the call has to send the same.
-    details     jsonb,
+    -- Encrypted under the payer's key.
+    details     bytea,
     customer_id text,
     -- A digest of each detail that Stripe was told last, by which it is seen that there is another now.
     told        jsonb       NOT NULL DEFAULT '{}',
@@ -286,6 +290,57 @@ CREATE TABLE customers (
 );
 
 CREATE UNIQUE INDEX customers_customer_id ON customers (tenant_id, customer_id) WHERE customer_id IS NOT NULL;
+
+-- The keys of personal data, wrapped under a key from the settings: of a payer (`payer/ID`), and of what came in on a day
+-- while its payer was not known (`day/DATE`). One that is destroyed cannot be made again; its row says when and by whom.
+CREATE TABLE personal_keys (
+    tenant_id        text        NOT NULL,
+    holder           text        NOT NULL,
+    -- Who comes back after an erasure gets the next.
+    generation       integer     NOT NULL,
+    wrapped_key      bytea,
+    -- Which key wraps it.
+    wrapping_key_id  text        NOT NULL,
+    create_time      timestamptz NOT NULL,
+    destroy_time     timestamptz,
+    destroy_actor_id text,
+    CONSTRAINT personal_keys_pkey PRIMARY KEY (tenant_id, holder, generation),
+    CONSTRAINT personal_keys_destroyed CHECK ((wrapped_key IS NULL) = (destroy_time IS NOT NULL))
+);
+
+CREATE UNIQUE INDEX personal_keys_holder ON personal_keys (tenant_id, holder) WHERE destroy_time IS NULL;
+CREATE INDEX personal_keys_wrapping_key_id ON personal_keys (wrapping_key_id) WHERE destroy_time IS NULL;
+REVOKE DELETE, TRUNCATE ON personal_keys FROM :runtime_role;
+
+-- Payers whose personal data was destroyed, each time that it was asked for.
+CREATE TABLE erasures (
+    tenant_id    text        NOT NULL,
+    request_id   uuid        NOT NULL,
+    request_hash bytea       NOT NULL,
+    payer_id     text        NOT NULL,
+    actor_id     text        NOT NULL,
+    -- Who the payer was at Stripe, and is to be deleted there; null where nobody.
+    customer_id  text,
+    create_time  timestamptz NOT NULL,
+    -- When nothing was left to do.
+    end_time     timestamptz,
+    -- Work for the engine (services/runtime/work): what is left to do, also if its caller does not come back.
+    due_time     timestamptz,
+    fence        bigint      NOT NULL DEFAULT 0,
+    held_until   timestamptz NOT NULL DEFAULT '-infinity',
+    failures     integer     NOT NULL DEFAULT 0,
+    lapses       integer     NOT NULL DEFAULT 0,
+    problem      text,
+    dead_time    timestamptz,
+    trace_context text,
+    CONSTRAINT erasures_pkey PRIMARY KEY (tenant_id, request_id)
+);
+
+CREATE INDEX erasures_customer_id ON erasures (tenant_id, customer_id) WHERE customer_id IS NOT NULL;
+CREATE INDEX erasures_payer_id ON erasures (tenant_id, payer_id);
+CREATE INDEX erasures_due ON erasures (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX erasures_dead ON erasures (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+REVOKE DELETE, TRUNCATE ON erasures FROM :runtime_role;
 
 -- The mirror of the methods that payers keep at Stripe.
 CREATE TABLE payment_methods (

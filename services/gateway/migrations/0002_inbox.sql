@@ -9,7 +9,11 @@ CREATE TABLE events (
     api_version  text,
     -- What it is about, so that events of one thing are found together.
     subject      text        NOT NULL,
+    -- As Stripe sent it, encrypted; empty once its payer is erased.
     body         bytea       NOT NULL,
+    -- Whose key it is encrypted under (personal_keys), and whose personal data it may have, where that is known.
+    holder       text        NOT NULL,
+    payer_id     text,
     state        text        NOT NULL CONSTRAINT events_state CHECK (state IN ('WAITING', 'DONE', 'IGNORED', 'PARKED')),
     -- Why it was ignored or parked.
     note         text        NOT NULL DEFAULT '',
@@ -20,6 +24,9 @@ CREATE TABLE events (
 );
 
 CREATE INDEX events_waiting ON events (tenant_id, subject) WHERE state = 'WAITING';
+-- What is not under its payer's key is found when the payer is erased.
+CREATE INDEX events_held_payer_id ON events (tenant_id, payer_id) WHERE holder LIKE 'day/%' AND payer_id IS NOT NULL;
+CREATE INDEX events_held_subject ON events (tenant_id, subject) WHERE holder LIKE 'day/%';
 CREATE INDEX events_receive_time ON events (receive_time);
 
 -- Work for the engine (services/runtime/work): the events that wait, one row for each subject that they are about. Due

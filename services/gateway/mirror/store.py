@@ -113,6 +113,12 @@ class Store:
             row = await connection.fetchrow(statements.READ, tenant_id, payment_id)
         return _payment(row) if row is not None else None
 
+    async def of_payer(self, tenant_id: str, payer_id: str) -> list[MirroredPayment]:
+        """Return all payments of a payer without holding them."""
+        async with self._connections.statement("payment.read") as connection:
+            rows = await connection.fetch(statements.OF_PAYER, tenant_id, payer_id)
+        return [_payment(row) for row in rows]
+
     async def find(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
         """Return the payment that something of Stripe's belongs to (`payment_of`), without holding it."""
         async with self._connections.statement("payment.find") as connection:

@@ -205,10 +205,14 @@ class KeptMethods:
         if payer_id is None:
             return False
         await self._customers.forget(tenant_id, payer_id, customer_id)
+        await self.forget_strangers(tenant_id, payer_id)
+        return True
+
+    async def forget_strangers(self, tenant_id: str, payer_id: str) -> None:
+        """Forget the methods of customers that are not the payer's any more."""
         payer = await self._acquire(tenant_id, payer_id)
         async with self._store.leases.holding(payer):
             await self._save(payer)
-        return True
 
     async def _is_known(self, asked: MethodRequest) -> bool:
         """Whether the payer keeps a method, or kept it. Stripe is asked about what is not known here.

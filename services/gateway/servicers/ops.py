@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from grpc import aio
 
 from batzen.gateway.v1 import ops_pb2
 from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.dead_letters.replays import Replays
+from services.gateway.erasure.domain import What
+from services.gateway.erasure.erasing import Erasing
 from services.gateway.ledger.store import Ledger
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
@@ -19,9 +21,18 @@ from services.gateway.servicers.ledger import LedgerRpcs
 from services.gateway.servicers.receivables import ReceivableRpcs
 from services.gateway.servicers.reconciliation import ReconciliationRpcs
 from services.gateway.wire import dead_letters as wire
+from services.gateway.wire.responses import timestamp
 from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
 from services.shared import fields
+
+WHAT: Final = {
+    What.PAYMENTS: ops_pb2.ErasePayerResponse.WHAT_PAYMENTS,
+    What.CONSENTS: ops_pb2.ErasePayerResponse.WHAT_CONSENTS,
+    What.ERASURE: ops_pb2.ErasePayerResponse.WHAT_ERASURE,
+    What.AT_STRIPE: ops_pb2.ErasePayerResponse.WHAT_AT_STRIPE,
+}
+"""What is kept → its name in the contract."""
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -36,6 +47,7 @@ class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
         dead_letters: DeadLetterList,
         replays: Replays,
         ledger: Ledger,
+        erasing: Erasing,
         *,
         receivables: ReceivableStore,
         write_offs: WriteOffs,
@@ -47,6 +59,7 @@ class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
         ReconciliationRpcs.__init__(self, reconciliations, reconciliation_store)
         self._dead_letters = dead_letters
         self._replays = replays
+        self._erasing = erasing
 
     async def ListDeadLetters(
         self, request: ops_pb2.ListDeadLettersRequest, context: Context
@@ -80,3 +93,24 @@ class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
             actor_id=actor_id,
         )
         return wire.replay_response(replay)
+
+    async def ErasePayer(self, request: ops_pb2.ErasePayerRequest, context: Context) -> ops_pb2.ErasePayerResponse:
+        """Destroy the personal data of a payer."""
+        erased = await self._erasing.erase(
+            call_context.current_tenant(),
+            fields.identifier(request.payer_id, field="payer_id"),
+            request_id=fields.request_id(request.request_id),
+            request_hash=request_hash(request),
+            actor_id=fields.identifier(request.actor_id, field="actor_id"),
+        )
+        return ops_pb2.ErasePayerResponse(
+            done=erased.is_over,
+            kept=[
+                ops_pb2.ErasePayerResponse.Kept(
+                    what=WHAT[one.what],
+                    why=one.why,
+                    until_time=None if one.until is None else timestamp(one.until),
+                )
+                for one in erased.kept
+            ],
+        )

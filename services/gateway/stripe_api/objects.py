@@ -18,7 +18,7 @@ from services.gateway.stripe_api.currencies import AmountNotRepresentable, from_
 from services.shared.cards import without_card_numbers
 from services.shared.codec import Json
 from services.shared.payment import Method
-from services.shared.text import encodable, storable
+from services.shared.text import encodable, storable, without_addresses
 
 MESSAGE_CHARACTERS_MAX: Final = 500
 """Of what Stripe says of a decline or a refusal; it goes into snapshots of the payment's history."""
@@ -82,7 +82,7 @@ def moment(shown: Json, name: str) -> datetime:
 
 def told(message: object) -> str:
     """Return what Stripe says to people, as it may be kept and shown."""
-    return without_card_numbers(storable(str(message or ""), characters_max=MESSAGE_CHARACTERS_MAX))
+    return without_card_numbers(without_addresses(storable(str(message or ""), characters_max=MESSAGE_CHARACTERS_MAX)))
 
 
 def refund_facts(refund: Json) -> RefundFacts:

@@ -129,10 +129,28 @@ class Transport:
         `is_sound` says what an answer is, where that is no object with an id.
         Raises StripeRateLimited or StripeUnavailable when no try can have had an effect, Unanswered when one may have.
         """
+        return await self._change(
+            "post", path, params, key=key, is_repeat=is_repeat, of_type=of_type, is_sound=is_sound
+        )
 
+    async def delete(self, path: str, *, key: str, of_type: str) -> Got:
+        """Delete something, as `post` does: Stripe keeps no key of it, so a try after one with an effect is refused."""
+        return await self._change("delete", path, {}, key=key, is_repeat=False, of_type=of_type)
+
+    async def _change(
+        self,
+        method: str,
+        path: str,
+        params: Json,
+        *,
+        key: str,
+        is_repeat: bool,
+        of_type: str,
+        is_sound: IsSound | None = None,
+    ) -> Got:
         def send() -> Awaitable[Any]:
             # The client's raw requests answer with plain values; its objects cost more than all the rest of a call.
-            return self._client.raw_request_async("post", path, **params, idempotency_key=key)
+            return self._client.raw_request_async(method, path, **params, idempotency_key=key)
 
         is_limited = False
 
@@ -149,7 +167,7 @@ class Transport:
             return outcome in (Outcome.ANSWERED, Outcome.DECLINED)
 
         is_sound = is_sound or partial(outcomes.is_object, of_type=of_type)
-        got = await self._try(endpoint_of("post", path), send, is_settled, is_sound, key=key)
+        got = await self._try(endpoint_of(method, path), send, is_settled, is_sound, key=key)
         if got is not None:
             return got
         if is_repeat:

@@ -223,6 +223,27 @@ def read(body: bytes) -> Event:
     )
 
 
+def without_body(
+    *, event_id: str, event_type: str, account: str | None, livemode: bool, create_time: datetime, subject: str
+) -> Event:
+    """Return an event of which the body is gone: it says what is to be read again, and shows nothing."""
+    return Event(
+        event_id=event_id,
+        type=event_type,
+        account=account,
+        api_version=None,
+        livemode=livemode,
+        create_time=create_time,
+        subject=subject,
+        object={"id": subject, "object": "", "metadata": {}},
+    )
+
+
+def customer_of(held: Json) -> str | None:
+    """Return the customer that an object is, or belongs to."""
+    return id_of(held if held.get("object") == "customer" else held.get("customer"))
+
+
 def stripe_ids(held: Json) -> list[str]:
     """Return the ids under which the payment of an object may be stored, the likeliest first."""
     named = (held.get(name) for name in ("payment_intent", "setup_intent", "source_transaction", "id", "charge"))

@@ -29,6 +29,7 @@ from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.sync import is_current
 from services.gateway.sync.reader import MirrorReader
 from services.gateway.webhooks import events, statements
+from services.gateway.webhooks.bodies import Bodies, Sealed
 from services.gateway.webhooks.effects import OF_NO_PAYMENT, Effects, PaymentUnknown, Run
 from services.gateway.webhooks.events import Action, Event
 from services.gateway.webhooks.metrics import OLDEST_OF_MAX, UNCOUNTED, WebhookMetrics
@@ -83,6 +84,7 @@ class Inbox:
         connections: DirectConnections,
         reader: MirrorReader,
         effects: Effects,
+        bodies: Bodies,
         *,
         api_version: str,
         livemode: bool,
@@ -94,6 +96,7 @@ class Inbox:
         self._connections = connections
         self._reader = reader
         self._effects = effects
+        self._bodies = bodies
         self._api_version = api_version
         self._livemode = livemode
         self._clock = clock
@@ -117,15 +120,19 @@ class Inbox:
     async def receive(self, event: Event, *, body: bytes, tenant_id: str, is_connect: bool, now: datetime) -> Receipt:
         """Store a verified event. Raises `DependencyUnavailable` when it could not be stored."""
         note = self._misplaced(event, is_connect=is_connect)
+        payment: MirroredPayment | None = None
         if note:
             receipt = Receipt.PARKED
         elif event.action is Action.IGNORE:
             receipt = Receipt.IGNORED
-        elif (payment := await self._showing(tenant_id, event)) is not None:
-            return await self._receive_known(event, payment, body=body, now=now)
         else:
+            payment, is_shown = await self._payment_of(tenant_id, event)
+            if payment is not None and is_shown:
+                return await self._receive_known(event, payment, body=body, now=now)
             receipt = Receipt.ACCEPTED
-        row = _row(event, receipt, tenant_id=tenant_id, note=note, body=body, now=now)
+        payer_id = payment.payer_id if payment is not None else self._payer_in_memory(tenant_id, event)
+        sealed = await self._bodies.sealed(tenant_id, event, body, payer_id=payer_id)
+        row = _row(event, receipt, tenant_id=tenant_id, note=note, sealed=sealed, now=now)
         if receipt is Receipt.ACCEPTED:
             async with self._connections.statement("webhook.store") as connection:
                 is_stored = (
@@ -145,7 +152,8 @@ class Inbox:
 
         If it was taken since, or set back by a restore, its fence is another: then the event waits, and is worked on.
         """
-        row = _row(event, Receipt.ALREADY_APPLIED, tenant_id=payment.tenant_id, note="", body=body, now=now)
+        sealed = await self._bodies.sealed(payment.tenant_id, event, body, payer_id=payment.payer_id)
+        row = _row(event, Receipt.ALREADY_APPLIED, tenant_id=payment.tenant_id, note="", sealed=sealed, now=now)
         async with self._connections.statement("webhook.store") as connection:
             stored = await connection.fetchrow(
                 statements.STORE_IF_KNOWN,
@@ -202,16 +210,25 @@ class Inbox:
                 continue
             await self._done(tenant_id, alone, note=note)
 
-    async def _showing(self, tenant_id: str, event: Event) -> MirroredPayment | None:
-        """Return the payment of an event, if that says what the event shows: as this process saved it last, or read."""
+    async def _payment_of(self, tenant_id: str, event: Event) -> tuple[MirroredPayment | None, bool]:
+        """Return the payment of an event, as this process saved it last, or read; and whether it says what that shows.
+
+        None of an event that is of no payment, or shows it in words that are not ours.
+        """
         if event.action in OF_NO_PAYMENT or event.api_version != self._api_version:
-            return None
+            return None, False
         payment = self._reader.recent_of(tenant_id, event.subject)
-        if payment is None or not _is_current(payment, event):
+        is_shown = payment is not None and _is_current(payment, event)
+        if not is_shown:
             payment = await self._reader.mirror_of(tenant_id, event.subject)
+            is_shown = payment is not None and _is_current(payment, event)
         if payment is not None:
             call_context.about(payment.payment_id, origin=payment.trace_context)
-        return payment if payment is not None and _is_current(payment, event) else None
+        return payment, is_shown
+
+    def _payer_in_memory(self, tenant_id: str, event: Event) -> str | None:
+        payment = self._reader.recent_of(tenant_id, event.subject)
+        return payment.payer_id if payment is not None else None
 
     async def _run(self, tenant_id: str, subject: str) -> Run:
         async with self._connections.statement(None) as connection:
@@ -220,13 +237,26 @@ class Inbox:
             )
         found = rows[:EVENTS_AT_ONCE_MAX]
         return Run(
-            waiting=tuple(events.read(row["body"]) for row in found),
+            waiting=tuple([await self._read(tenant_id, row) for row in found]),
             since=min((row["receive_time"] for row in found), default=self._now()),
             is_whole=len(rows) <= EVENTS_AT_ONCE_MAX,
         )
 
+    async def _read(self, tenant_id: str, row: asyncpg.Record) -> Event:
+        body = await self._bodies.opened(tenant_id, row)
+        if body is not None:
+            return events.read(body)
+        return events.without_body(
+            event_id=row["event_id"],
+            event_type=row["type"],
+            account=row["account"],
+            livemode=self._livemode,
+            create_time=row["create_time"],
+            subject=row["subject"],
+        )
+
     async def _done(self, tenant_id: str, run: Run, *, note: str) -> None:
-        """Mark what was done."""
+        """Mark what was done, and put what it has of a person under that payer's key."""
         aside = [] if note else [event for event in run.waiting if event.needs_operator]
         for event in aside:
             _logger.error(NEEDS_OPERATOR, extra={"fields": {"type": event.type, "event_id": event.event_id}})
@@ -241,7 +271,8 @@ class Inbox:
     async def _end(self, tenant_id: str, events_done: Sequence[Event], *, state: str, note: str) -> None:
         ids = [event.event_id for event in events_done]
         async with self._connections.statement("webhook.done") as connection:
-            await connection.execute(statements.DONE, tenant_id, ids, state, note, self._now())
+            held = await connection.fetch(statements.DONE, tenant_id, ids, state, note, self._now())
+        await self._bodies.rekey(tenant_id, events_done[0].subject, held)
 
     async def waiting(self, tenant_id: str) -> tuple[int, datetime | None]:
         """Return of how many subjects events wait, and when the oldest of those was received."""
@@ -272,9 +303,10 @@ def _is_current(payment: MirroredPayment, event: Event) -> bool:
 
 
 def _row(
-    event: Event, receipt: Receipt, *, tenant_id: str, note: str, body: bytes, now: datetime
+    event: Event, receipt: Receipt, *, tenant_id: str, note: str, sealed: Sealed, now: datetime
 ) -> tuple[object, ...]:
     return (
-        tenant_id, event.event_id, event.type, event.account, event.api_version, event.subject, body,
+        tenant_id, event.event_id, event.type, event.account, event.api_version, event.subject, sealed.body,
         STATES[receipt], note, event.create_time, now, None if receipt is Receipt.ACCEPTED else now,
+        sealed.holder, sealed.payer_id, events.customer_of(event.object),
     )  # fmt: skip

@@ -5,7 +5,7 @@ dropped, counted, and the number is logged. Fields are named by the caller throu
 bodies, tokens and secrets never go in.
 
 What libraries say of each call they make is not for us to vouch for: of them only warnings are logged. No URL is logged
-with its query or with a user in it, whoever says it.
+with its query or with a user in it, whoever says it; neither is an e-mail address.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from services.runtime.observability.metrics import Tally
 from services.runtime.rpc import call_context
-from services.shared.text import storable
+from services.shared.text import storable, without_addresses
 
 LINES_WAITING_MAX: Final = 20_000
 """About 10 MB, or a second of the busiest process."""
@@ -107,7 +107,8 @@ class _JsonFormatter(logging.Formatter):
         line = _encode(entry)
         if len(line) > LINE_CHARACTERS_MAX:
             line = _shortened(entry)
-        return _URL.sub(_bare, line) if "://" in line else line
+        line = _URL.sub(_bare, line) if "://" in line else line
+        return without_addresses(line)
 
 
 def _bare(url: re.Match[str]) -> str:

@@ -26,7 +26,7 @@ def allowed(pod: Pod) -> set[str]:
         return {"postgres"} if pod.name == "Deployment/postgres" else set()
     own = {f"{service}-database", f"{service}-database-ca", f"{service}-tls", "jwks"}
     own |= {f"{service}-tokens"} if service in CALLERS else set()
-    return own | ({"stripe"} if service == "gateway" else set())
+    return own | ({"stripe", "personal-data"} if service == "gateway" else set())
 
 
 @rule

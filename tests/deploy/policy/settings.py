@@ -34,6 +34,8 @@ def sample(name: str, *, is_live: bool) -> bytes:
         return b"postgresql+asyncpg://role:word@host/name"
     if name.startswith("BATZEN_TLS_"):
         return _pem()["key" if name.endswith("_KEY") else "certificate"]
+    if name == "BATZEN_PERSONAL_KEY":
+        return b"A" * 43 + b"="
     return (b"sk_live_0" if is_live else b"sk_test_0") if name == "STRIPE_API_KEY" else b"sample"
 
 

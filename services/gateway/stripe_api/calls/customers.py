@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from services.gateway.errors import StripeRefused, StripeUnavailable
 from services.gateway.stripe_api import stripe_ids
-from services.gateway.stripe_api.outcomes import MISSING
+from services.gateway.stripe_api.outcomes import MISSING, is_object
 from services.gateway.stripe_api.transport import Transport
 from services.shared.codec import Json
 
@@ -30,6 +31,22 @@ class CustomerCalls:
         """Change a customer's details."""
         path = f"/v1/customers/{stripe_ids.in_path(customer_id, stripe_ids.CUSTOMER)}"
         return (await self._transport.post(path, params, key=key, is_repeat=is_repeat, of_type="customer")).object
+
+    async def delete(self, customer_id: str, *, key: str) -> Json:
+        """Delete a customer, with the methods kept with it."""
+        path = f"/v1/customers/{stripe_ids.in_path(customer_id, stripe_ids.CUSTOMER)}"
+        return (await self._transport.delete(path, key=key, of_type="customer")).object
+
+    async def is_gone(self, customer_id: str) -> bool:
+        """Whether a customer was deleted, which Stripe says of it for some time, or is not known there."""
+        path = f"/v1/customers/{stripe_ids.in_path(customer_id, stripe_ids.CUSTOMER)}"
+        try:
+            shown = await self._transport.get(path, partial(is_object, of_type="customer"), may_be_missing=True)
+        except StripeRefused as refusal:
+            if refusal.metadata["code"] == MISSING:
+                return True
+            raise StripeUnavailable from refusal
+        return shown.get("deleted") is True
 
 
 async def made_for(transport: Transport, path: str, customer_id: str, *, since: datetime, of_type: str) -> list[Json]:

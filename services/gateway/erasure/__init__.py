@@ -1,0 +1,1 @@
+"""Erasing a payer: what the gateway knows of the person is destroyed here and deleted at Stripe; the books stay."""
