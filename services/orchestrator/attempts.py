@@ -143,7 +143,7 @@ class Attempts:
         self._steps.refuse_too_much_metadata(wanted, await self._peers.pricing.quote(plan.quote_id or ""))
 
     async def _refuse_what_cannot_be_charged(self, price_now: Price) -> None:
-        self._steps.refuse_what_is_not_covered(price_now.platform_fee_minor)
+        self._steps.refuse_what_is_not_covered(price_now)
         problem = await self._peers.gateway.not_chargeable(price_now.total_minor, price_now.currency_code)
         if problem is not None:
             raise problem

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 from services.errors import PeerUnavailable
-from services.orchestrator.domain import split
 from services.orchestrator.domain.captures import Capture
 from services.orchestrator.domain.payment import OUTCOME_UNKNOWN
 from services.orchestrator.domain.plan import Plan, Request
@@ -99,22 +98,22 @@ def decided(
     amount_minor: int | None = None,
     is_final: bool,
     is_of_plan: bool = False,
-    step_minor: int,
 ) -> Capture:
     """Return a capture of so much, or of all that is held, with what the platform keeps of it.
 
-    What it keeps is what it keeps of all that is captured then, less what it kept before, each in whole steps.
+    What it keeps is what it keeps of all that is captured then, less what it kept before. Of several lines one could
+    lose a unit to another by a further capture: a capture's fee is never below 0, nor above what is captured.
     """
     amounts = plan.latest_snapshot.amounts
     wanted = amounts.capturable_minor if amount_minor is None else amount_minor
     before, after = (
-        split.captured_fee_minor(plan.parts, captured_minor, step_minor=step_minor)
+        plan.application_fee_minor(captured_minor)
         for captured_minor in (amounts.captured_minor, amounts.captured_minor + wanted)
     )
     return Capture(
         request_id=request_id,
         amount_minor=wanted,
-        fee_minor=after - before,
+        fee_minor=min(wanted, max(0, after - before)),
         is_final=is_final or wanted == amounts.capturable_minor,
         is_of_plan=is_of_plan,
     )

@@ -7,7 +7,7 @@ from typing import Final
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1 import status_pb2
 from services.errors import FieldInvalid, FieldMissing
-from services.orchestrator.domain import refund, split
+from services.orchestrator.domain import refund
 from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, RefundExceedsRefundable
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.held_payments import HeldPayments
@@ -15,11 +15,12 @@ from services.orchestrator.peers import Peers
 from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.store import Store
+from services.orchestrator.wire.refunds import bearer, check_lines, of_lines
 from services.orchestrator.wire.requests import check_named, is_same_cart, own_payer, started_as
-from services.orchestrator.wire.responses import for_payer, seller_part
+from services.orchestrator.wire.responses import for_payer, refund_preview
 from services.runtime.rpc import call_context
 from services.shared import fields
-from services.wire import amounts, money
+from services.wire import amounts
 
 FOUND_MAX: Final = 100
 """Payments that are found by one thing that callers know them by."""
@@ -99,24 +100,26 @@ class Queries:
         now = amounts(payment.snapshot)
         if now.captured_minor == 0:
             raise PaymentState(state=plan.latest_snapshot.collection)
-        amount_minor = now.refundable_minor
         if request.HasField("amount"):
             fields.money(request.amount, field="amount", least_minor=1)
             if request.amount.currency_code != currency:
                 raise FieldInvalid(field="amount.currency_code", detail=f"The payment is in {currency}.")
-            amount_minor = request.amount.amount_minor
-        if amount_minor > now.refundable_minor:
-            raise RefundExceedsRefundable(refundable_minor=now.refundable_minor)
-        captured = split.with_captured(plan.parts, now.captured_minor)
-        parts = split.with_refunded(captured, now.refunded_minor + now.refund_pending_minor)
-        return pb.PreviewRefundResponse(
-            amount=money(amount_minor, currency),
-            refundable=money(now.refundable_minor, currency),
-            seller_parts=[
-                seller_part(part.seller_id, part.gross_minor, part.fee_minor, currency)
-                for part in refund.by_part(amount_minor, parts)
-            ],
-        )
+        check_lines(request)
+        asked = of_lines(request, plan.split)
+        lines = await self._peers.gateway.line_standings(plan.payment_id)
+        left_minor = min(now.refundable_minor, refund.refundable_minor(lines, asked.line_ids))
+        if asked.line_ids == tuple(lines):  # what was taken beyond the total is of no line, and goes back last
+            left_minor = now.refundable_minor
+        amount_minor = request.amount.amount_minor or asked.amount_minor or left_minor
+        if amount_minor > left_minor:
+            raise RefundExceedsRefundable(refundable_minor=left_minor)
+        of_each = {one.line_id: one.amount_minor for one in asked.amounts}
+        for line_id, minor in of_each.items():
+            if minor > lines[line_id].refundable_minor:
+                raise RefundExceedsRefundable(refundable_minor=lines[line_id].refundable_minor)
+        of_each = of_each or refund.allocated(amount_minor, plan.split, lines, asked.line_ids)
+        taken = refund.taken(of_each, plan.split, lines, bearer(request))
+        return refund_preview(amount_minor, now.refundable_minor, taken, currency)
 
 
 def _filter(by: str, named: str) -> status_pb2.PaymentFilter:

@@ -27,6 +27,7 @@ from services.orchestrator.domain.errors import (
 )
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import Plan, Request, Stage
+from services.orchestrator.domain.price import Price
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.gateway import GatewayAnswer
@@ -95,8 +96,9 @@ class Steps:
         made: GatewayAnswer | Refusal | None = None
         try:
             work.quote = await (quoting or self.quote(plan.quote_request))
-            plan.take(price(work.quote))
-            self.refuse_what_is_not_covered(plan.platform_fee_minor)
+            price_now = price(work.quote)
+            plan.take(price_now)
+            self.refuse_what_is_not_covered(price_now)
             self.refuse_too_much_metadata(plan, work.quote)
             await self._refuse_what_cannot_be_charged(plan)
             await self.claims.check_held(plan)
@@ -122,13 +124,15 @@ class Steps:
             self.apply_delivered(work)
 
     @staticmethod
-    def refuse_what_is_not_covered(platform_fee_minor: int) -> None:
-        """Raise `SellerPartNotCovered` where the platform keeps less than nothing.
+    def refuse_what_is_not_covered(price_now: Price) -> None:
+        """Raise `SellerPartNotCovered` where sellers are due something, and nothing is charged.
 
-        The seller gets what is charged less the fee, and never more.
+        What a charge does not cover of their parts the platform adds; without one there is nothing to transfer by.
         """
-        if platform_fee_minor < 0:
-            raise SellerPartNotCovered(platform_share_minor=platform_fee_minor)
+        if price_now.is_uncovered:
+            raise SellerPartNotCovered(
+                seller_share_minor=sum(line.seller_minor for line in price_now.split.lines if not line.is_platform)
+            )
 
     async def _refuse_what_cannot_be_charged(self, plan: Plan) -> None:
         """Raise why Stripe cannot charge the total, unless the payment is open already: then it fails instead.

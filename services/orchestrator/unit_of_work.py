@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
-from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, split, surplus, transitions
+from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, surplus, transitions
 from services.orchestrator.domain.payment import (
     ENDED_WITHOUT_MONEY,
     EXPIRABLE,
@@ -280,9 +280,6 @@ class UnitOfWork:
         if observation.attempt > plan.attempt:  # asked for by a holder who died before that was saved
             plan.attempt, plan.attempt_kind = observation.attempt, observation.attempt_kind
             self._forget_replacing()
-        amounts = observation.amounts
-        parts = split.with_captured(plan.parts, amounts.captured_minor)
-        plan.parts = split.with_refunded(parts, amounts.refunded_minor + amounts.refund_pending_minor)
         plan.course = plan.course.with_hold(
             observation.hold_expire_time, can_capture_again=observation.can_capture_again
         )

@@ -20,6 +20,7 @@ from services.orchestrator.domain.payment import SUBMITTED, Observation, Snapsho
 from services.orchestrator.domain.plan import DueFor, NextStep, Plan, Request, RequestKey, Stage
 from services.orchestrator.domain.terms import Collection, Terms, Timing
 from services.shared.payment import Amounts, Method, PaymentError
+from services.shared.split import Split
 from services.shared.states import AttemptKind, IntentState, State
 
 ZURICH = ZoneInfo("Europe/Zurich")
@@ -53,7 +54,7 @@ def plan_of(snapshot: Snapshot, course: Course, *, kind: AttemptKind = AttemptKi
         quote_id="quote_1",
         currency_code="CHF",
         total_minor=100,
-        parts=(),
+        split=Split(lines=()),
         attempt=2,
         attempt_kind=kind,
         cancel_outcome=None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.orchestrator.captures import decided
-from services.orchestrator.domain import agenda, policies, refund, split, transitions
+from services.orchestrator.domain import agenda, policies, transitions
 from services.orchestrator.domain.captures import Capture
 from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.payment import Observation, Snapshot
 from services.orchestrator.domain.plan import DueFor, NextStep, Plan, Stage
-from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.domain.terms import Terms, Timing
 from services.shared import codec
 from services.shared.payment import Amounts, Attention
+from services.shared.split import LinePart, Split
 from services.shared.states import AttemptKind, AttentionReason, IntentState, State
 
 NOW = datetime(2024, 2, 28, 12, tzinfo=UTC)
@@ -52,7 +51,7 @@ def a_plan(*, terms: dict[str, Any] | None = None, **changes: Any) -> Plan:
         "quote_id": "quote_1",
         "currency_code": "CHF",
         "total_minor": 10_000,
-        "parts": (PaymentPart(seller_id="s1", gross_minor=10_000, fee_minor=1_500),),
+        "split": split_of(("s1", 10_000, 1_500)),
         "attempt": 1,
         "attempt_kind": AttemptKind.INTENT,
         "cancel_outcome": None,
@@ -89,89 +88,72 @@ def seen(intent_state: IntentState, amounts: Amounts, **changes: Any) -> Observa
 # What falls to whom.
 
 
+def split_of(*lines: tuple[str, int, int]) -> Split:
+    """Return a split of lines: whose, what is paid, and what of that the platform keeps."""
+    return Split(
+        lines=tuple(
+            LinePart(
+                line_id=f"line_{place}",
+                seller_id=seller_id,
+                gross_minor=gross_minor,
+                seller_minor=gross_minor - fee_minor,
+                platform_fee_minor=fee_minor,
+            )
+            for place, (seller_id, gross_minor, fee_minor) in enumerate(lines)
+        )
+    )
+
+
 @st.composite
-def captures_of_a_total(draw: st.DrawFn) -> tuple[list[PaymentPart], list[int]]:
-    """Return parts, of one seller or two, and captures that together take all of them."""
+def captures_of_a_total(draw: st.DrawFn) -> tuple[Split, list[int]]:
+    """Return a split of one seller, of one line or two, and captures that together take all of it."""
     grosses = draw(st.lists(st.integers(0, 2_000), min_size=1, max_size=2).filter(any))
-    parts = [
-        PaymentPart(seller_id=f"s{place}", gross_minor=gross_minor, fee_minor=draw(st.integers(0, gross_minor)))
-        for place, gross_minor in enumerate(grosses)
-    ]
+    split = split_of(*(("s1", gross, draw(st.integers(0, gross))) for gross in grosses))
     left, amounts = sum(grosses), []
     while left:
         amounts.append(draw(st.integers(1, left)))
         left -= amounts[-1]
-    return parts, amounts
+    return split, amounts
 
 
 @settings(max_examples=EXAMPLES)
 @given(captures_of_a_total())
-def test_captures_in_whatever_steps_add_up_to_the_quotes_parts_and_fee(
-    case: tuple[list[PaymentPart], list[int]],
-) -> None:
-    parts, amounts = case
-    captured, fees, so_far = [tuple(0 for _ in parts)], [0], 0
+def test_captures_in_whatever_steps_add_up_to_the_quotes_fee(case: tuple[Split, list[int]]) -> None:
+    split, amounts = case
+    held = a_plan(split=split, total_minor=split.total_minor)
+    fees, so_far = [0], 0
     for amount_minor in amounts:
         so_far += amount_minor
-        captured.append(tuple(part.captured_minor for part in split.with_captured(parts, so_far)))
-        fees.append(split.captured_fee_minor(parts, so_far))
-        assert sum(captured[-1]) == so_far
+        fees.append(held.application_fee_minor(so_far))
         assert 0 <= fees[-1] - fees[-2] <= amount_minor, "what Stripe takes as the fee of a capture"
-    assert all(one <= other for before, after in pairwise(captured) for one, other in zip(before, after, strict=True))
-    assert captured[-1] == tuple(part.gross_minor for part in parts)
-    assert fees[-1] == sum(part.fee_minor for part in parts)
+    assert fees[-1] == held.platform_fee_minor
 
 
-@given(st.lists(st.integers(0, 2_000), min_size=1, max_size=5).filter(any), st.data())
-def test_one_capture_for_several_sellers_takes_from_each_in_proportion(grosses: list[int], data: st.DataObject) -> None:
-    parts = [PaymentPart(seller_id=f"s{place}", gross_minor=one, fee_minor=0) for place, one in enumerate(grosses)]
-    amount_minor = data.draw(st.integers(0, sum(grosses)))
-    captured = split.with_captured(parts, amount_minor)
-    assert sum(part.captured_minor for part in captured) == amount_minor
-    assert all(abs(part.captured_minor - amount_minor * part.gross_minor / sum(grosses)) < 1 for part in captured), (
-        "by largest remainder nobody is off by a unit"
-    )
+def test_what_stripe_captured_beyond_the_total_is_of_no_line() -> None:
+    assert a_plan(split=split_of(("s1", 100, 15)), total_minor=100).application_fee_minor(120) == 15
 
 
-def test_what_stripe_captured_beyond_the_total_is_of_no_part() -> None:
-    parts = split.with_captured([PaymentPart(seller_id="s1", gross_minor=100, fee_minor=15)], 120)
-    assert [(part.captured_minor, part.captured_fee_minor) for part in parts] == [(100, 15)]
-
-
-def test_a_refund_takes_back_what_was_captured_and_not_what_was_quoted() -> None:
-    parts = split.with_captured([PaymentPart(seller_id="s1", gross_minor=10_000, fee_minor=1_500)], 3_333)
-    whole = refund.by_part(3_333, parts)
-    assert [(one.gross_minor, one.fee_minor) for one in whole] == [(3_333, 500)]
-    with pytest.raises(ValueError, match="more than is left"):
-        split.allocate(3_334, parts)
-
-
-@settings(max_examples=EXAMPLES)
-@given(captures_of_a_total(), st.data())
-def test_refunds_of_what_was_captured_give_back_exactly_that_and_its_fee(
-    case: tuple[list[PaymentPart], list[int]], data: st.DataObject
-) -> None:
-    parts: tuple[PaymentPart, ...] = split.with_captured(case[0], case[1][0])
-    captured_fees = [part.captured_fee_minor for part in parts]
-    fees, left = [0] * len(parts), case[1][0]
-    while left:
-        amount_minor = data.draw(st.integers(1, left))
-        left -= amount_minor
-        given_back = refund.by_part(amount_minor, parts)
-        fees = [before + one.fee_minor for before, one in zip(fees, given_back, strict=True)]
-        parts = tuple(
-            replace(part, refunded_minor=part.refunded_minor + one.gross_minor)
-            for part, one in zip(parts, given_back, strict=True)
-        )
-    assert [part.left_minor for part in parts] == [0] * len(parts)
-    assert fees == captured_fees
+@pytest.mark.parametrize(
+    ("split", "destination"),
+    [
+        (split_of(("s1", 100, 15)), "s1"),
+        (split_of(("s1", 100, 15), ("s1", 50, 0)), "s1"),
+        (split_of(("s1", 100, 15), ("s2", 50, 5)), ""),
+        (split_of(("s1", 100, -15)), ""),
+        (Split(lines=(replace(split_of(("main", 100, 0)).lines[0], is_platform=True),)), ""),
+    ],
+)
+def test_stripe_transfers_with_the_charge_to_one_seller_whose_part_it_covers(split: Split, destination: str) -> None:
+    held = a_plan(split=split, total_minor=split.total_minor)
+    assert held.destination == destination
+    assert held.application_fee_minor(split.total_minor) == (held.platform_fee_minor if destination else 0)
 
 
 def test_what_is_decided_of_a_capture_follows_from_what_was_captured_before() -> None:
-    first = decided(a_plan(), request_id="r1", amount_minor=3_333, is_final=False, step_minor=1)
+    first = decided(a_plan(), request_id="r1", amount_minor=3_333, is_final=False)
     assert (first.amount_minor, first.fee_minor, first.is_final) == (3_333, 500, False)
     later = replace(AUTHORIZED, amounts=Amounts(authorized_minor=10_000, capturable_minor=6_667, captured_minor=3_333))
-    rest = decided(a_plan(latest_snapshot=later), request_id="r2", is_final=False, step_minor=1)
+    rest = decided(a_plan(latest_snapshot=later), request_id="r2", is_final=False)
     assert (rest.amount_minor, rest.fee_minor, rest.is_final) == (6_667, 1_000, True), "nothing is left to be released"
 
 

@@ -103,7 +103,12 @@ async def test_what_was_asked_for_is_found_in_plan_and_status(journeys: Journeys
     assert (plan.timing, plan.collection) == (pb.TIMING_IMMEDIATE, pb.COLLECTION_ELEMENTS)
     assert (plan.attempt, plan.revision, plan.pending_steps) == (1, payment.revision, [])
     assert plan.quote_id == payment.quote_id
-    assert plan.seller_parts[0] == pb.SellerPart(seller_id=SELLER, gross=chf(TOTAL_MINOR), platform_fee=chf(FEE_MINOR))
+    assert plan.seller_parts[0] == pb.SellerPart(
+        seller_id=SELLER,
+        gross=chf(TOTAL_MINOR),
+        platform_fee=chf(FEE_MINOR),
+        seller_share=chf(TOTAL_MINOR - FEE_MINOR),
+    )
     assert earliest + ABANDONED_AFTER < plan.expire_time.ToDatetime(tzinfo=UTC) < clock.now() + ABANDONED_AFTER
 
 

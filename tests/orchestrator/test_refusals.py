@@ -56,7 +56,12 @@ def wrong_starts() -> list[Any]:
         case("too many lines", "lines", INVALID, lines=[line(line_id=str(n)) for n in range(1_001)]),
         case("a line without an amount", "lines[0].unit_amount", MISSING, lines=[without(line(), "unit_amount")]),
         case("a line without a seller", "lines[0].seller_id", MISSING, lines=[line(seller_id="")]),
-        case("two sellers", "lines", "TOO_MANY_SELLERS", lines=[line(), line(line_id="2", seller_id="seller_2")]),
+        case(
+            "too many sellers",
+            "lines",
+            "TOO_MANY_SELLERS",
+            lines=[line(line_id=str(n), seller_id=f"seller_{n}") for n in range(101)],
+        ),
         case("too many bookings", "booking_ids", INVALID, booking_ids=[str(n) for n in range(101)]),
         case("an empty booking", "booking_ids[1]", MISSING, booking_ids=["1", ""]),
         case("a booking twice", "booking_ids", INVALID, booking_ids=["1", "1"]),

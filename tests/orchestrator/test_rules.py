@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -14,16 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batzen.client import new_request_id
-from services.orchestrator.domain import policies, quote, refund, split, transitions
+from services.orchestrator.domain import policies, quote, refund, transitions
 from services.orchestrator.domain.payment import ENDED_WITHOUT_MONEY, Observation, Snapshot, derived_id
 from services.orchestrator.domain.plan import RequestKey
 from services.orchestrator.domain.quote import QuoteState
-from services.orchestrator.domain.split import PaymentPart
+from services.orchestrator.domain.refund import Bearer
 from services.orchestrator.domain.terms import Terms, Timing
 from services.orchestrator.wire.requests import derived_payment_id
 from services.shared import fields
 from services.shared.cards import holds_card_number
 from services.shared.payment import Amounts, Attention, Method, PaymentError
+from services.shared.split import LinePart, Split, with_total
 from services.shared.states import Cause, IntentState, State
 from services.status.domain.snapshot import MOVES
 
@@ -405,75 +407,117 @@ def test_the_ids_of_the_client_are_told_by_their_time() -> None:
 # Parts and refunds.
 
 
-def whole(*, seller_id: str, gross_minor: int, fee_minor: int, refunded_minor: int = 0) -> PaymentPart:
-    """Return a part that was captured whole."""
-    return PaymentPart(
-        seller_id=seller_id,
-        gross_minor=gross_minor,
-        fee_minor=fee_minor,
-        captured_minor=gross_minor,
-        refunded_minor=refunded_minor,
+def split_of(*lines: tuple[str, int, int]) -> Split:
+    """Return a split of lines, each of its own seller: whose, what is paid, what of that the platform keeps."""
+    return Split(
+        lines=tuple(
+            LinePart(
+                line_id=f"line_of_{seller_id}",
+                seller_id=seller_id,
+                gross_minor=gross_minor,
+                seller_minor=gross_minor - fee_minor,
+                platform_fee_minor=fee_minor,
+            )
+            for seller_id, gross_minor, fee_minor in lines
+        )
     )
 
 
+def standing(split: Split, gone: Mapping[str, int] | None = None) -> dict[str, refund.LineStanding]:
+    """Return how the lines stand once so much of each went back, of all that was captured."""
+    gone = gone or {}
+    return {
+        line.line_id: refund.LineStanding(
+            captured_minor=line.gross_minor,
+            standing_minor=line.gross_minor - gone.get(line.line_id, 0),
+            refundable_minor=line.gross_minor - gone.get(line.line_id, 0),
+        )
+        for line in split.lines
+    }
+
+
+def refunded(
+    amount_minor: int, split: Split, gone: Mapping[str, int] | None = None, *, bearer: Bearer = Bearer.SHARED
+) -> tuple[refund.RefundedLine, ...]:
+    lines = standing(split, gone)
+    return refund.taken(refund.allocated(amount_minor, split, lines, tuple(lines)), split, lines, bearer)
+
+
 @st.composite
-def refunds_of_a_payment(draw: st.DrawFn) -> tuple[list[PaymentPart], list[int]]:
-    """Return parts, and refunds that together give all of them back."""
+def refunds_of_a_payment(draw: st.DrawFn) -> tuple[Split, list[int]]:
+    """Return a split, and refunds that together give all of it back."""
     grosses = draw(st.lists(st.integers(0, 2_000), min_size=1, max_size=5).filter(any))
-    parts = [
-        whole(seller_id=f"seller_{place}", gross_minor=gross_minor, fee_minor=draw(st.integers(0, gross_minor)))
-        for place, gross_minor in enumerate(grosses)
-    ]
+    split = split_of(*((f"seller_{place}", gross, draw(st.integers(0, gross))) for place, gross in enumerate(grosses)))
     left, amounts = sum(grosses), []
     while left:
         amounts.append(draw(st.integers(1, left)))
         left -= amounts[-1]
-    return parts, amounts
+    return split, amounts
 
 
 @given(refunds_of_a_payment())
-def test_refunds_in_whatever_steps_take_back_each_part_and_its_fee_exactly(
-    case: tuple[list[PaymentPart], list[int]],
-) -> None:
-    parts, amounts = case
-    gross, fees = [0] * len(parts), [0] * len(parts)
+def test_refunds_in_whatever_steps_take_back_each_part_and_its_fee_exactly(case: tuple[Split, list[int]]) -> None:
+    split, amounts = case
+    gone: dict[str, int] = {}
+    fees: dict[str, int] = {}
     for amount_minor in amounts:
-        given_back = refund.by_part(amount_minor, parts)
-        assert sum(one.gross_minor for one in given_back) == amount_minor
-        assert all(min(one.gross_minor, one.fee_minor) >= 0 for one in given_back)
-        gross = [before + one.gross_minor for before, one in zip(gross, given_back, strict=True)]
-        fees = [before + one.fee_minor for before, one in zip(fees, given_back, strict=True)]
-        parts = [replace(part, refunded_minor=gone) for part, gone in zip(parts, gross, strict=True)]
-    assert gross == [part.gross_minor for part in parts]
-    assert fees == [part.fee_minor for part in parts]
+        taken = refunded(amount_minor, split, gone)
+        assert sum(one.gross_minor for one in taken) == amount_minor
+        for one in taken:
+            assert one.shares.seller_minor + one.shares.platform_fee_minor == one.gross_minor
+            assert min(one.gross_minor, one.shares.seller_minor) >= 0, "no seller gets more for giving back"
+            gone[one.line_id] = gone.get(one.line_id, 0) + one.gross_minor
+            fees[one.line_id] = fees.get(one.line_id, 0) + one.shares.platform_fee_minor
+    for line in split.lines:
+        assert gone.get(line.line_id, 0) == line.gross_minor
+        assert fees.get(line.line_id, 0) == line.platform_fee_minor
 
 
-def test_a_refund_falls_to_the_parts_by_what_is_left_of_them_the_largest_remainder_up() -> None:
-    parts = [
-        whole(seller_id="s1", gross_minor=10_000, fee_minor=1_500),
-        whole(seller_id="s2", gross_minor=5_000, fee_minor=750),
-        whole(seller_id="s3", gross_minor=3_000, fee_minor=450),
-    ]
-    shares = refund.by_part(100, parts)
-    assert [one.gross_minor for one in shares] == [55, 28, 17]
-    assert [one.fee_minor for one in shares] == [8, 4, 3]
+def test_a_refund_falls_to_the_lines_by_what_is_left_of_them_the_largest_remainder_up() -> None:
+    taken = refunded(100, split_of(("s1", 10_000, 1_500), ("s2", 5_000, 750), ("s3", 3_000, 450)))
+    assert [one.gross_minor for one in taken] == [55, 28, 17]
+    # What the platform keeps of what stands is rounded half up: of 9945 it keeps 1492 (1491.75), of 4972 746 (745.8).
+    assert [one.shares.platform_fee_minor for one in taken] == [8, 4, 3]
 
 
-def test_no_more_is_allocated_than_is_left() -> None:
-    part = whole(seller_id="s1", gross_minor=100, fee_minor=15, refunded_minor=60)
-    assert split.allocate(40, [part]) == [40]
-    with pytest.raises(ValueError, match="more than is left"):
-        split.allocate(41, [part])
+def test_what_a_refund_takes_from_whom_follows_from_who_bears_it() -> None:
+    split = split_of(("s1", 10_000, 1_500))
+    for bearer, seller_minor, fee_minor, borne_minor in (
+        (Bearer.SHARED, 3_400, 600, 0),
+        (Bearer.SELLER, 4_000, 0, 0),
+        (Bearer.PLATFORM, 0, 0, 4_000),
+    ):
+        [one] = refunded(4_000, split, bearer=bearer)
+        assert (one.shares.seller_minor, one.shares.platform_fee_minor) == (seller_minor, fee_minor)
+        assert one.platform_borne_minor == borne_minor
 
 
-@pytest.mark.parametrize(("refunded_minor", "of_part"), [(0, (100, 15)), (90, (10, 1)), (110, (0, 0))])
-def test_what_was_taken_beyond_the_total_is_of_no_part(refunded_minor: int, of_part: tuple[int, int]) -> None:
+def test_what_was_taken_beyond_the_total_is_of_no_line() -> None:
     """Stripe took 120 where 100 were asked for: an operator sees what a refund of the rest does."""
-    part = whole(seller_id="s1", gross_minor=100, fee_minor=15, refunded_minor=refunded_minor)
-    [given_back] = refund.by_part(120 - refunded_minor, [part])
-    assert (given_back.gross_minor, given_back.fee_minor) == of_part
+    split = split_of(("s1", 100, 15))
+    for gone, of_line in ((0, [(100, 15)]), (90, [(10, 2)]), (100, [])):
+        taken = refunded(120 - gone, split, {"line_of_s1": gone})
+        assert [(one.gross_minor, one.shares.platform_fee_minor) for one in taken] == of_line
 
 
-def test_what_rounding_adds_to_a_total_is_of_the_first_part() -> None:
-    parts = [PaymentPart(seller_id=name, gross_minor=33, fee_minor=0) for name in ("s1", "s2")]
-    assert [part.gross_minor for part in split.with_total(parts, 65)] == [32, 33]
+def test_what_a_platform_funds_goes_back_with_a_line_that_costs_nothing() -> None:
+    free = LinePart(
+        line_id="free",
+        seller_id="s1",
+        gross_minor=0,
+        seller_minor=850,
+        platform_fee_minor=150,
+        discounts_funded_minor=1_000,
+    )
+    paid = LinePart(line_id="paid", seller_id="s2", gross_minor=1_000, seller_minor=850, platform_fee_minor=150)
+    taken = refunded(500, Split(lines=(free, paid)))
+    assert [(one.line_id, one.gross_minor, one.shares.seller_minor) for one in taken] == [
+        ("free", 0, 425),
+        ("paid", 500, 425),
+    ]
+    assert [one.shares.discounts_funded_minor for one in taken] == [500, 0]
+
+
+def test_what_rounding_adds_to_a_total_is_of_the_first_line() -> None:
+    split = with_total(split_of(("s1", 33, 0), ("s2", 33, 0)), 65)
+    assert [(line.gross_minor, line.rounding_minor) for line in split.lines] == [(32, -1), (33, 0)]

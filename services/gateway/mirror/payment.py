@@ -188,9 +188,9 @@ class MirroredPayment:
         """The sellers of whom that is said."""
         return sorted({step.seller_id for step in self.steps(None, only_made=True)})
 
-    def allocated(self, attempt: int, amount_minor: int) -> tuple[LineAmount, ...]:
-        """Return what of an amount that goes falls to each line of an attempt."""
-        return allocated(amount_minor, self.intents[attempt], self.refunds.values())
+    def allocated(self, attempt: int, amount_minor: int, line_ids: Collection[str] = ()) -> tuple[LineAmount, ...]:
+        """Return what of an amount that goes falls to each line of an attempt, or to each of those that are named."""
+        return allocated(amount_minor, self.intents[attempt], self.refunds.values(), line_ids)
 
     def lacks_movements(self, attempt: int) -> bool:
         """Whether Stripe moved more with an attempt's charge than was seen, or will once it books the charge."""

@@ -46,6 +46,8 @@ class CreateRefundParams(Params):
     """Whose money goes back; 0 for the one that counts."""
     line_amounts: tuple[LineAmount, ...] = ()
     """What of it falls to each line; empty for in proportion to what is left of each."""
+    line_ids: tuple[str, ...] = ()
+    """The lines that it falls to; empty for all."""
     intent_id: str = ""
     body: Json | None = None
 
@@ -85,7 +87,7 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
             actor_id=asked.actor_id,
             reason=asked.reason,
             bearer=_bearer(asked),
-            parts=asked.line_amounts or payment.allocated(intent.attempt, asked.amount_minor),
+            parts=_parts(payment, intent, asked),
         )
         payment.conclude()
         return replace(asked, intent_id=intent.intent_id, body=body)
@@ -138,6 +140,17 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
         payment.conclude()
 
     # `unknown` changes nothing: the reservation stays, since the amount may be on its way.
+
+
+def _parts(payment: MirroredPayment, intent: Intent, asked: CreateRefundParams) -> tuple[LineAmount, ...]:
+    """Return what of a refund falls to each line; raise what forbids it, where lines that are named have less."""
+    if asked.line_amounts:
+        return asked.line_amounts
+    parts = payment.allocated(intent.attempt, asked.amount_minor, asked.line_ids)
+    of_lines_minor = sum(part.amount_minor for part in parts)
+    if asked.line_ids and of_lines_minor < asked.amount_minor:
+        raise RefundExceedsRefundable(refundable_minor=of_lines_minor, field="line_ids")
+    return parts
 
 
 def _bearer(asked: CreateRefundParams) -> Bearer:

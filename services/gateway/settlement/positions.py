@@ -7,7 +7,7 @@ the other; the ledger books the same figures. Nothing here depends on the order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -202,13 +202,19 @@ def _refunded(line: LineStanding, bearer: Bearer, amount_minor: int) -> LineStan
             return replace(line, by_platform_minor=line.by_platform_minor + amount_minor)
 
 
-def allocated(amount_minor: int, intent: Intent, refunds: Iterable[Refund]) -> tuple[LineAmount, ...]:
+def allocated(
+    amount_minor: int, intent: Intent, refunds: Iterable[Refund], line_ids: Collection[str] = ()
+) -> tuple[LineAmount, ...]:
     """Return what of an amount that goes falls to each line of an attempt: in proportion to what is left of each.
 
-    So no line gives more than it has, and amounts that add up to all of it take from each exactly what was captured.
-    What is more than is left falls to none.
+    Where lines are named it falls to those alone. So no line gives more than it has, and amounts that add up to all of
+    it take from each exactly what was captured. What is more than is left falls to none.
     """
-    left = {one.line.line_id: max(0, one.refundable_minor) for one in lines_of(intent, refunds)}
+    left = {
+        one.line.line_id: max(0, one.refundable_minor)
+        for one in lines_of(intent, refunds)
+        if not line_ids or one.line.line_id in line_ids
+    }
     return amounts_of(spread(amount_minor, left, step_minor=split_of(intent).step_minor))
 
 

@@ -176,6 +176,7 @@ def refund_params(
         actor_id=fields.identifier(request.actor_id, field="actor_id"),
         attempt=attempt(request.attempt) if request.attempt else 0,
         line_amounts=splits.line_amounts(request.line_amounts, amount_minor=amount.amount_minor),
+        line_ids=splits.line_ids(request),
     )
 
 

@@ -14,7 +14,8 @@ from services.gateway.intents.domain import Intent
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Refund
-from services.gateway.wire.splits import line_amounts_to_proto
+from services.gateway.settlement.positions import lines_of
+from services.gateway.wire.splits import line_amounts_to_proto, standing_to_proto
 
 REASONS: Final = {
     "requested_by_customer": refunds_pb2.CreateRefundRequest.REASON_REQUESTED_BY_PAYER,
@@ -79,6 +80,7 @@ def intent_to_proto(intent: Intent, *, payment: MirroredPayment) -> intents_pb2.
         session_id=intent.session_id,
         is_setup=intent.is_setup,
         refundable_minor=payment.refundable_minor(intent.attempt),
+        lines=standing_to_proto(lines_of(intent, payment.refunds.values())),
     )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import Final
 
-from batzen.gateway.v1 import intents_pb2, split_pb2
+from batzen.gateway.v1 import intents_pb2, refunds_pb2, split_pb2
 from batzen.type.v1 import money_pb2
 from services.errors import FieldInvalid, FieldMissing
 from services.gateway.settlement.domain import DisputeRecovery, SettlementTerms
+from services.gateway.settlement.positions import LineStanding
 from services.gateway.stripe_api import currencies
 from services.shared import fields
 from services.shared.amounts import AMOUNT_MINOR_MAX
@@ -96,6 +97,27 @@ def line_amounts(asked: Sequence[split_pb2.LineAmount], *, amount_minor: int) ->
     if sum(one.amount_minor for one in read) != amount_minor:
         raise FieldInvalid(field="line_amounts", detail="They do not add up to the amount.")
     return tuple(read)
+
+
+def line_ids(request: refunds_pb2.CreateRefundRequest) -> tuple[str, ...]:
+    """Read which lines a refund falls to; empty for all."""
+    if request.line_ids and request.line_amounts:
+        raise FieldInvalid(field="line_ids", detail="Not with line_amounts.")
+    read = [fields.identifier(one, field=f"line_ids[{number}]") for number, one in enumerate(request.line_ids)]
+    return tuple(dict.fromkeys(read))
+
+
+def standing_to_proto(lines: Iterable[LineStanding]) -> list[split_pb2.LineStanding]:
+    """Return what became of lines as messages."""
+    return [
+        split_pb2.LineStanding(
+            line_id=one.line.line_id,
+            captured_minor=one.captured_minor,
+            standing_minor=one.standing_minor,
+            refundable_minor=max(0, one.refundable_minor),
+        )
+        for one in lines
+    ]
 
 
 def line_amounts_to_proto(amounts: Iterable[LineAmount]) -> list[split_pb2.LineAmount]:

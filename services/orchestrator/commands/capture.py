@@ -79,14 +79,14 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
                 raise FieldInvalid(field="amount.amount_minor", detail=f"A multiple of {step_minor}.")
         if amount_minor > held_minor:
             raise CaptureExceedsCapturable(capturable_minor=held_minor)
-        if amount_minor < held_minor and not message.final_capture and not plan.course.can_capture_again:
+        can_capture_again = plan.course.can_capture_again and plan.destination  # transfers need one whole charge
+        if amount_minor < held_minor and not message.final_capture and not can_capture_again:
             raise CaptureNotRepeatable
         return decided(
             plan,
             request_id=request.derived_id,
             amount_minor=amount_minor,
             is_final=message.final_capture,
-            step_minor=step_minor,
         )
 
     def _refused(self, plan: Plan, refusal: Refusal) -> ServiceError:

@@ -17,6 +17,7 @@ from services.orchestrator.domain.plan import Plan, Request, RequestKey
 from services.orchestrator.peers import Peers
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
+from services.orchestrator.wire.refunds import check_amount, check_lines, of_lines
 from services.runtime import crash_points
 from services.shared import fields
 from services.shared.refusals import Refusal
@@ -47,6 +48,8 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
         if message.reason not in RefundPaymentRequest.Reason.values():
             raise FieldInvalid(field="reason")
         fields.identifier(message.actor_id, field="actor_id")
+        check_lines(message)
+        check_amount(message)
 
     def payment_id(self, message: RefundPaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
@@ -58,16 +61,19 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
         if plan.latest_snapshot.amounts.captured_minor == 0:
             raise PaymentState(state=plan.latest_snapshot.collection)
         _check_currency(message, plan)
-        amount = message.amount if message.HasField("amount") else message.expected_refundable
+        asked = of_lines(message, plan.split)
+        amount_minor = message.amount.amount_minor or asked.amount_minor or message.expected_refundable.amount_minor
         refunding = self._peers.gateway.create_refund(
             plan,
             request_id=request.derived_id,
-            amount_minor=amount.amount_minor,
+            amount_minor=amount_minor,
             expected_refundable_minor=message.expected_refundable.amount_minor,
             reason=RefundPaymentRequest.Reason.Name(message.reason),
             reverse_transfer=not message.keep_seller_part,
             refund_application_fee=not (message.keep_platform_fee or message.keep_seller_part),
             actor_id=message.actor_id,
+            line_ids=asked.line_ids if message.seller_id else (),
+            line_amounts=asked.amounts,
         )
         try:
             answer = await crash_points.call("refund.gateway", refunding)

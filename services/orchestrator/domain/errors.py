@@ -36,7 +36,7 @@ class AmountNotChargeable(InvalidRequest):
 
 
 class TooManySellers(InvalidRequest):
-    """This collection pays one seller; start a payment for each."""
+    """A payment has at most 100 sellers."""
 
     reason = "TOO_MANY_SELLERS"
 
@@ -145,4 +145,4 @@ class NotOffered(ServiceError):
 
 
 class SellerPartNotCovered(NotOffered):
-    """The seller is due more than the payer pays; that the platform adds the rest is not offered by this version."""
+    """Sellers are due something, and the payer pays nothing; that the platform pays all of it is not offered."""

@@ -13,8 +13,8 @@ from services.orchestrator.domain.course import Course
 from services.orchestrator.domain.payment import Snapshot, derived_id
 from services.orchestrator.domain.price import Price
 from services.orchestrator.domain.quote import QuoteState
-from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.domain.terms import Collection, Terms
+from services.shared.split import Split
 from services.shared.states import AttemptKind, State
 
 OBSERVED: Final = "mirror:"
@@ -179,8 +179,8 @@ class Plan(NewPayment):
     quote_id: str | None
     currency_code: str | None
     total_minor: int | None
-    parts: tuple[PaymentPart, ...]
-    """Each seller's; none before it is priced."""
+    split: Split
+    """Who gets what of each line; without lines before it is priced."""
     attempt: int
     """The current one, counted from 1; 0 before the first."""
     attempt_kind: AttemptKind
@@ -224,8 +224,29 @@ class Plan(NewPayment):
 
     @property
     def platform_fee_minor(self) -> int:
-        """What the platform keeps of all parts."""
-        return sum(part.fee_minor for part in self.parts)
+        """What the platform keeps of all lines, without what its own goods bring; below 0 where it adds more."""
+        return sum(line.platform_minor for line in self.split.lines)
+
+    @property
+    def destination(self) -> str:
+        """Whom Stripe transfers to with the charge; empty where each seller gets a transfer of its own.
+
+        That is the one seller of a payment that is charged its whole part. What is paid out later than it is captured,
+        and what several get, or one that gets more than is charged, is transferred by calls of ours.
+        """
+        sellers = self.split.seller_ids
+        is_plain = len(sellers) == 1 and not any(line.is_platform for line in self.split.lines)
+        return sellers[0] if is_plain and self.platform_fee_minor >= 0 else ""
+
+    def application_fee_minor(self, captured_minor: int) -> int:
+        """Return what of so much that is captured in all Stripe keeps for the platform: nothing of separate transfers.
+
+        What is captured beyond the total is of no line.
+        """
+        if not self.destination:
+            return 0
+        standing = self.split.of_amount(captured_minor)
+        return sum(standing[line.line_id] - self.split.seller_minor(line, standing) for line in self.split.lines)
 
     @property
     def has_intent(self) -> bool:
@@ -235,7 +256,7 @@ class Plan(NewPayment):
     def take(self, price: Price) -> None:
         """Charge what a quote says from now on."""
         self.quote_id, self.currency_code, self.total_minor = price.quote_id, price.currency_code, price.total_minor
-        self.quote_holds_uses, self.parts = price.holds_uses, price.parts
+        self.quote_holds_uses, self.split = price.holds_uses, price.split
         self.course = replace(
             self.course,
             quote_expire_time=price.expire_time,
@@ -246,11 +267,7 @@ class Plan(NewPayment):
 
     def costs(self, price: Price) -> bool:
         """Whether it is what is charged already, to the payer and for each seller."""
-        shares = [(part.seller_id, part.gross_minor, part.fee_minor) for part in self.parts]
-        return (self.total_minor, shares) == (
-            price.total_minor,
-            [(part.seller_id, part.gross_minor, part.fee_minor) for part in price.parts],
-        )
+        return (self.total_minor, self.split) == (price.total_minor, price.split)
 
     @property
     def collection(self) -> Collection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.orchestrator.domain.split import PaymentPart
+from services.shared.split import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +15,8 @@ class Price:
     quote_id: str
     currency_code: str
     total_minor: int
-    parts: tuple[PaymentPart, ...]
-    """Each seller's; they add up to the total."""
+    split: Split
+    """Who gets what of each line; the lines add up to the total."""
     holds_uses: bool
     """The quote holds uses of coupons until it is paid, or will not be."""
     expire_time: datetime | None
@@ -29,6 +29,7 @@ class Price:
     """What would be paid without discounts and surcharges."""
 
     @property
-    def platform_fee_minor(self) -> int:
-        """What the platform keeps of all parts."""
-        return sum(part.fee_minor for part in self.parts)
+    def is_uncovered(self) -> bool:
+        """Whether sellers are due something of a payment that takes nothing."""
+        is_due = any(line.seller_minor for line in self.split.lines if not line.is_platform)
+        return is_due and not self.total_minor

@@ -1,42 +1,107 @@
-"""What a refund takes back: of each seller's part, and of the platform's fee on it."""
+"""What a refund takes: of which lines, and of each from seller and platform. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from services.orchestrator.domain.split import PaymentPart, allocate, share
+from services.shared.split import Shares, Split, spread
+
+
+class Bearer(StrEnum):
+    """At whose cost money goes back."""
+
+    SHARED = "SHARED"
+    """Each gives back its share."""
+    SELLER = "SELLER"
+    """The platform keeps its fee."""
+    PLATFORM = "PLATFORM"
+    """The seller keeps its part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefundPart:
-    """What one seller gives back, in minor units of the payment's currency."""
+class LineStanding:
+    """What became of one line, as the gateway has it, in minor units."""
 
+    captured_minor: int
+    standing_minor: int
+    """What of that is shared between seller and platform."""
+    refundable_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundedLine:
+    """What a refund takes of one line, in minor units; all but the gross amount add up to it."""
+
+    line_id: str
     seller_id: str
     gross_minor: int
-    """What of the refund falls to the seller's part."""
-    fee_minor: int
-    """What the platform gives back of its fee, and the seller does not bear."""
+    shares: Shares
+    platform_borne_minor: int = 0
+    """What the platform bears, since the seller keeps its part."""
 
 
-def by_part(amount_minor: int, parts: Sequence[PaymentPart]) -> tuple[RefundPart, ...]:
-    """Return what a refund takes from each part, in their order: of what was captured of it, and of the fee on that.
+NOTHING = Shares(
+    seller_minor=0,
+    platform_fee_minor=0,
+    fee_vat_minor=0,
+    platform_vat_minor=0,
+    discounts_funded_minor=0,
+    surcharges_minor=0,
+    rounding_minor=0,
+)
 
-    What Stripe took beyond the total is of no part, and goes back last. Stripe says "proportional" of an application
-    fee, and not how it rounds; until our own amounts are sent, a share may differ from Stripe's by one minor unit on
-    the way.
+
+def refundable_minor(lines: Mapping[str, LineStanding], line_ids: Sequence[str]) -> int:
+    """Return what can still be given back of some lines."""
+    return sum(lines[line_id].refundable_minor for line_id in line_ids)
+
+
+def allocated(
+    amount_minor: int, split: Split, lines: Mapping[str, LineStanding], line_ids: Sequence[str]
+) -> dict[str, int]:
+    """Return what of an amount falls to each of some lines: in proportion to what is left of each."""
+    left = {line_id: lines[line_id].refundable_minor for line_id in line_ids}
+    return spread(amount_minor, left, step_minor=split.step_minor)
+
+
+def taken(
+    of_lines: Mapping[str, int], split: Split, lines: Mapping[str, LineStanding], bearer: Bearer
+) -> tuple[RefundedLine, ...]:
+    """Return what giving back so much of each line takes from whom, in the order of the lines.
+
+    A line that costs nothing stands as far as the whole does, so something of it may go with any other.
     """
-    of_parts_minor = min(amount_minor, sum(part.left_minor for part in parts))
-    return tuple(
-        RefundPart(
-            seller_id=part.seller_id,
-            gross_minor=gross_minor,
-            fee_minor=share(
-                part.captured_fee_minor,
-                before_minor=part.refunded_minor,
-                amount_minor=gross_minor,
-                whole_minor=part.captured_minor,
+    before = {line.line_id: lines[line.line_id].standing_minor for line in split.lines}
+    after = {line_id: minor - of_lines.get(line_id, 0) for line_id, minor in before.items()}
+    every = (
+        RefundedLine(
+            line_id=line.line_id,
+            seller_id=line.seller_id,
+            gross_minor=minor,
+            shares=_shares(
+                minor, split.shares(line, before), split.shares(line, after), bearer, is_platform=line.is_platform
             ),
+            platform_borne_minor=minor if bearer is Bearer.PLATFORM else 0,
         )
-        for part, gross_minor in zip(parts, allocate(of_parts_minor, parts), strict=True)
+        for line in split.lines
+        for minor in (of_lines.get(line.line_id, 0),)
+    )
+    return tuple(one for one in every if one.gross_minor or one.shares != NOTHING)
+
+
+def _shares(minor: int, before: Shares, after: Shares, bearer: Bearer, *, is_platform: bool) -> Shares:
+    if bearer is Bearer.PLATFORM:
+        return NOTHING
+    if bearer is Bearer.SELLER and not is_platform:
+        return replace(NOTHING, seller_minor=minor)
+    return Shares(
+        seller_minor=before.seller_minor - after.seller_minor,
+        platform_fee_minor=before.platform_fee_minor - after.platform_fee_minor,
+        fee_vat_minor=before.fee_vat_minor - after.fee_vat_minor,
+        platform_vat_minor=before.platform_vat_minor - after.platform_vat_minor,
+        discounts_funded_minor=before.discounts_funded_minor - after.discounts_funded_minor,
+        surcharges_minor=before.surcharges_minor - after.surcharges_minor,
+        rounding_minor=before.rounding_minor - after.rounding_minor,
     )

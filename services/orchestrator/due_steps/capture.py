@@ -39,8 +39,7 @@ class Capture(DueStep):
             return
         fact = f"step:capture:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
         request_id = str(derived_id(plan.payment_id, fact))
-        step_minor = await self._captures.step_minor(plan)
-        capture = decided(plan, request_id=request_id, is_final=True, is_of_plan=True, step_minor=step_minor)
+        capture = decided(plan, request_id=request_id, is_final=True, is_of_plan=True)
         await self._captures.begin(work, capture)
         try:
             await self._captures.make(work, capture)

@@ -22,8 +22,8 @@ CREATE TABLE payments (
     quote_id        text,
     currency_code   text,
     total_minor     bigint,
-    -- Each seller's part: gross, fee, what was captured, transferred, taken back and refunded; none before it is priced.
-    parts           jsonb       NOT NULL DEFAULT '[]',
+    -- Who gets what of each line, as the quote says; without lines before it is priced.
+    split           jsonb       NOT NULL DEFAULT '{"lines": []}',
     attempt         integer     NOT NULL DEFAULT 0,
     attempt_kind    text        NOT NULL DEFAULT 'INTENT' CONSTRAINT payments_attempt_kind CHECK (attempt_kind IN ('INTENT', 'CHECKOUT_SESSION', 'SETUP_INTENT')),
     -- What a cancelled attempt will mean, written before it is cancelled: the payment ends so, or waits for another attempt;

@@ -11,7 +11,7 @@ from typing import Final
 import grpc
 from grpc import aio
 
-from batzen.gateway.v1 import checkout_pb2, intents_pb2, payer_pb2, refunds_pb2
+from batzen.gateway.v1 import checkout_pb2, intents_pb2, payer_pb2, refunds_pb2, split_pb2
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
@@ -22,9 +22,12 @@ from services.orchestrator.domain.checkout_lines import CheckoutLine
 from services.orchestrator.domain.errors import AmountNotChargeable
 from services.orchestrator.domain.payment import Observation, derived_id
 from services.orchestrator.domain.plan import NextStep, Plan
+from services.orchestrator.domain.refund import LineStanding
 from services.orchestrator.peers.refusals import answered
+from services.orchestrator.wire import splits
 from services.orchestrator.wire.payments import observation
 from services.shared.refusals import Refusal
+from services.shared.split import LineAmount
 from services.shared.states import AttemptKind
 from services.wire import fill_optional_instant, money
 
@@ -223,6 +226,20 @@ class Gateway:
         ]
         return observation(answer.observation), left
 
+    async def line_standings(self, payment_id: str) -> dict[str, LineStanding]:
+        """Return what became of each line of the attempt that counts, by the line's id."""
+        answer = await answered(self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), PEER)
+        return {
+            line.line_id: LineStanding(
+                captured_minor=line.captured_minor,
+                standing_minor=line.standing_minor,
+                refundable_minor=line.refundable_minor,
+            )
+            for one in answer.intents
+            if one.attempt == answer.observation.attempt
+            for line in one.lines
+        }
+
     async def payment_of(self, stripe_id: str) -> str | None:
         """Return the payment that something of Stripe's belongs to; None if it belongs to none."""
         call = self._intents.GetIntent(intents_pb2.GetIntentRequest(stripe_id=stripe_id))
@@ -256,8 +273,13 @@ class Gateway:
         refund_application_fee: bool,
         actor_id: str,
         attempt: int = 0,
+        line_ids: Sequence[str] = (),
+        line_amounts: Sequence[LineAmount] = (),
     ) -> RefundAnswer:
-        """Give money back; `reason` names a CreateRefundRequest's, by its whole name."""
+        """Give money back; `reason` names a CreateRefundRequest's, by its whole name.
+
+        What falls to each line is allocated where it is reserved, unless `line_amounts` says it; of `line_ids`, if any.
+        """
         currency = plan.currency_code or ""
         request = refunds_pb2.CreateRefundRequest(
             request_id=request_id,
@@ -269,6 +291,10 @@ class Gateway:
             refund_application_fee=refund_application_fee,
             actor_id=actor_id,
             attempt=attempt,
+            line_ids=line_ids,
+            line_amounts=[
+                split_pb2.LineAmount(line_id=one.line_id, amount_minor=one.amount_minor) for one in line_amounts
+            ],
         )
         answer = await answered(self._refunds.CreateRefund(request), PEER)
         return RefundAnswer(
@@ -293,8 +319,9 @@ def _next_attempt(plan: Plan, payer: payer_pb2.Payer | None) -> intents_pb2.Crea
         attempt=attempt,
         payer=payer or payer_pb2.Payer(payer_id=plan.payer_id),
         amount=money(plan.total_minor or 0, plan.currency_code or ""),
-        seller_id=plan.seller_ids[0],
-        application_fee=money(plan.platform_fee_minor, plan.currency_code or ""),
+        seller_id=plan.destination,
+        application_fee=money(plan.application_fee_minor(plan.total_minor or 0), plan.currency_code or ""),
+        seller_parts=splits.seller_parts(plan.split),
         description=plan.session_name,
         capture_manually=wanted.capture_manually,
         setup_only=wanted.setup_only,

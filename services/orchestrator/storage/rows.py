@@ -23,9 +23,9 @@ from services.orchestrator.domain.plan import (
     Transition,
 )
 from services.orchestrator.domain.quote import QuoteState
-from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.domain.terms import Terms
 from services.shared import codec
+from services.shared.split import Split
 from services.shared.states import AttemptKind, State
 
 W = TypeVar("W", State, QuoteState)
@@ -89,7 +89,7 @@ def plan(row: asyncpg.Record) -> Plan:
         quote_id=row["quote_id"],
         currency_code=row["currency_code"],
         total_minor=row["total_minor"],
-        parts=tuple(PaymentPart(**part) for part in json.loads(row["parts"])),
+        split=codec.from_json(Split, json.loads(row["split"])),
         attempt=row["attempt"],
         attempt_kind=AttemptKind(row["attempt_kind"]),
         cancel_outcome=_word(State, row["cancel_outcome"]),

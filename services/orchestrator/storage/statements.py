@@ -35,13 +35,13 @@ def named(sql: str) -> Named:
 
 
 _MUTABLE: Final = (
-    "stage", "quote_id", "currency_code", "total_minor", "parts", "attempt", "cancel_outcome",
+    "stage", "quote_id", "currency_code", "total_minor", "split", "attempt", "cancel_outcome",
     "mirror_version", "latest_snapshot", "revision", "failures", "next_step", "next_time",
     "attempt_kind", "quote_holds_uses", "course", "booking_ids",
 )  # fmt: skip
 _COLUMNS: Final = """p.tenant_id, p.payment_id, p.payer_id, p.quote_request, p.session_type, p.session_name,
     p.client_reference, p.return_url, p.seller_ids, p.booking_ids, p.labels, p.stage, p.quote_id, p.currency_code,
-    p.total_minor, p.parts, p.attempt, p.attempt_kind, p.cancel_outcome, p.observed_version, p.observation,
+    p.total_minor, p.split, p.attempt, p.attempt_kind, p.cancel_outcome, p.observed_version, p.observation,
     p.mirror_version, p.latest_snapshot, p.revision, p.fence, p.work_class, p.failures, p.next_step, p.next_time,
     p.create_time, p.request_count, p.quote_state, p.quote_holds_uses, p.trace_context, p.terms, p.course"""
 _OUTBOX: Final = "outbox_of(p.tenant_id, p.payment_id) AS outbox"

@@ -182,7 +182,7 @@ class Store:
             quote_id=plan.quote_id,
             currency_code=plan.currency_code,
             total_minor=plan.total_minor,
-            parts=json.dumps([part.to_json() for part in plan.parts]),
+            split=json.dumps(codec.to_json(plan.split)),
             attempt=plan.attempt,
             attempt_kind=plan.attempt_kind,
             cancel_outcome=plan.cancel_outcome,

@@ -6,12 +6,11 @@ from typing import Final
 
 from batzen.pricing.v1 import pricing_pb2
 from services import wire
-from services.orchestrator.domain import split
 from services.orchestrator.domain.checkout_lines import PriceRow, RowKind
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.price import Price
-from services.orchestrator.domain.split import PaymentPart
 from services.orchestrator.domain.stripe_metadata import LineTotal
+from services.shared.split import LinePart, Split, with_total
 
 _KINDS: Final = {
     pricing_pb2.ROW_KIND_LINE: RowKind.LINE,
@@ -22,10 +21,6 @@ _KINDS: Final = {
 
 def price(quote: pricing_pb2.Quote) -> Price:
     """Return what a quote says."""
-    parts = [
-        PaymentPart(seller_id=seller.seller_id, gross_minor=seller.gross_minor, fee_minor=seller.platform_share_minor)
-        for seller in quote.sellers
-    ]
     shown = rows(quote)
     vat = [row for row in shown if row.kind is RowKind.VAT]
     adjusted_minor = sum(row.amount_minor for row in shown if row.kind is RowKind.ADJUSTMENT)
@@ -33,12 +28,38 @@ def price(quote: pricing_pb2.Quote) -> Price:
         quote_id=quote.quote_id,
         currency_code=quote.currency_code,
         total_minor=quote.total.amount_minor,
-        parts=split.with_total(parts, quote.total.amount_minor),
+        split=with_total(_split(quote), quote.total.amount_minor),
         holds_uses=any(adjustment.held for adjustment in quote.adjustments),
         expire_time=wire.instant(quote, "expire_time"),
         vat_minor=sum(row.amount_minor for row in vat),
         vat_rate=",".join(dict.fromkeys(row.rate_percent for row in vat if row.rate_percent)),
         original_minor=quote.total.amount_minor - adjusted_minor,
+    )
+
+
+def _split(quote: pricing_pb2.Quote) -> Split:
+    """Return who gets what of each line. Of the platform's own goods no fee plan was used."""
+    of_platform = {seller.seller_id for seller in quote.sellers if not seller.fee_plan_id}
+    return Split(
+        lines=tuple(
+            LinePart(
+                line_id=line.line_id,
+                seller_id=line.seller_id,
+                gross_minor=line.gross_minor,
+                seller_minor=line.seller_share_minor,
+                platform_fee_minor=line.platform_fee_minor,
+                fee_vat_minor=line.fee_vat_minor,
+                fee_vat_country=line.fee_vat_country,
+                platform_vat_minor=line.platform_vat_minor,
+                vat_country=line.tax.country,
+                vat_minor=line.vat_minor,
+                discounts_funded_minor=line.discounts_funded_minor,
+                surcharges_minor=line.surcharges_minor,
+                is_platform=line.seller_id in of_platform,
+            )
+            for line in quote.lines
+        ),
+        step_minor=quote.rounding.step_minor or 1,
     )
 
 

@@ -31,6 +31,8 @@ TYPE_CHARACTERS_MAX: Final = 64
 REASON_CHARACTERS_MAX: Final = 200
 LINES_MAX: Final = 1_000
 BOOKINGS_MAX: Final = 100
+SELLERS_MAX: Final = 100
+"""Of one payment: each is checked before and gets a transfer of its own after the charge, a second or so apiece."""
 WHY_CHARACTERS_MAX: Final = 500
 PUBLIC_MESSAGE_CHARACTERS_MAX: Final = 200
 """It goes with each refusal, in a header of HTTP/2."""
@@ -86,9 +88,10 @@ def check_start(request: orchestrator_pb2.StartPaymentRequest) -> None:
     fields.labels(request.labels)
     check_terms(request)
     sellers = _seller_ids(request)
-    if len(sellers) > 1:
+    if len(sellers) > SELLERS_MAX:
         raise TooManySellers(field="lines", sellers=len(sellers))
-    fields.identifier(sellers[0], field="lines[0].seller_id")
+    for place, line in enumerate(request.lines):
+        fields.identifier(line.seller_id, field=f"lines[{place}].seller_id")
 
 
 def check_booking_ids(booking_ids: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -14,6 +15,7 @@ from batzen.type.v1 import payment_pb2
 from services.orchestrator.domain.payment import OUTCOME_NOT_RECORDED_YET
 from services.orchestrator.domain.plan import NextStep, Plan, Stage
 from services.orchestrator.domain.quote import QuoteState
+from services.orchestrator.domain.refund import RefundedLine
 from services.orchestrator.domain.start_switch import StartSwitch
 from services.orchestrator.wire.payments import snapshot_message
 from services.shared.states import State
@@ -25,13 +27,26 @@ _SHOWN: Final = (
     "quote_id",
     "currency_code",
     "total",
-    "lines",
     "rounding",
     "payer_id",
     "create_time",
     "expire_time",
     "preview",
     "total_display",
+)
+_SHOWN_OF_LINE: Final = (
+    "line_id",
+    "seller_id",
+    "kind",
+    "quantity",
+    "unit_amount_minor",
+    "list_minor",
+    "adjustment_minor",
+    "base_minor",
+    "net_minor",
+    "vat_minor",
+    "gross_minor",
+    "tax",
 )
 _SHOWN_OF_SELLER: Final = ("seller_id", "base_minor", "net_minor", "vat_minor", "gross_minor")
 _SHOWN_OF_ADJUSTMENT: Final = ("adjustment_id", "coupon_code", "direction", "amount_minor", "shares")
@@ -60,10 +75,49 @@ def unrecorded_payment(plan: Plan) -> status_pb2.Payment:
     )
 
 
-def seller_part(seller_id: str, gross_minor: int, fee_minor: int, currency: str) -> orchestrator_pb2.SellerPart:
-    """Return the message of a seller's part, of a payment or of a refund."""
-    return orchestrator_pb2.SellerPart(
-        seller_id=seller_id, gross=money(gross_minor, currency), platform_fee=money(fee_minor, currency)
+def _seller_parts(lines: Iterable[tuple[str, int, int]], currency: str) -> list[orchestrator_pb2.SellerPart]:
+    """Return the sums of each seller, in the order of the lines, of which each has seller, gross and seller's share."""
+    sums: dict[str, tuple[int, int]] = {}
+    for seller_id, gross_minor, share_minor in lines:
+        gross_before_minor, share_before_minor = sums.get(seller_id, (0, 0))
+        sums[seller_id] = (gross_before_minor + gross_minor, share_before_minor + share_minor)
+    return [
+        orchestrator_pb2.SellerPart(
+            seller_id=seller_id,
+            gross=money(gross_minor, currency),
+            platform_fee=money(gross_minor - share_minor, currency),
+            seller_share=money(share_minor, currency),
+        )
+        for seller_id, (gross_minor, share_minor) in sums.items()
+    ]
+
+
+def refund_preview(
+    amount_minor: int, refundable_minor: int, lines: Sequence[RefundedLine], currency: str
+) -> orchestrator_pb2.PreviewRefundResponse:
+    """Return what a refund would do."""
+    return orchestrator_pb2.PreviewRefundResponse(
+        amount=money(amount_minor, currency),
+        refundable=money(refundable_minor, currency),
+        seller_parts=_seller_parts(
+            ((line.seller_id, line.gross_minor, line.shares.seller_minor) for line in lines), currency
+        ),
+        lines=[
+            orchestrator_pb2.RefundLine(
+                line_id=line.line_id,
+                seller_id=line.seller_id,
+                gross_minor=line.gross_minor,
+                seller_share_minor=line.shares.seller_minor,
+                platform_fee_minor=line.shares.platform_fee_minor,
+                fee_vat_minor=line.shares.fee_vat_minor,
+                platform_vat_minor=line.shares.platform_vat_minor,
+                discounts_funded_minor=line.shares.discounts_funded_minor,
+                surcharges_minor=line.shares.surcharges_minor,
+                rounding_minor=line.shares.rounding_minor,
+                platform_borne_minor=line.platform_borne_minor,
+            )
+            for line in lines
+        ],
     )
 
 
@@ -75,7 +129,9 @@ def payment_plan(plan: Plan) -> orchestrator_pb2.PaymentPlan:
         timing=f"TIMING_{plan.terms.timing}",
         collection=f"COLLECTION_{plan.collection}",
         quote_id=plan.quote_id or "",
-        seller_parts=[seller_part(part.seller_id, part.gross_minor, part.fee_minor, currency) for part in plan.parts],
+        seller_parts=_seller_parts(
+            ((line.seller_id, line.gross_minor, line.seller_minor) for line in plan.split.lines), currency
+        ),
         attempt=plan.attempt,
         mirror_version=plan.mirror_version,
         revision=plan.revision,
@@ -103,6 +159,7 @@ def for_payer(quote: pricing_pb2.Quote) -> pricing_pb2.Quote:
     Left out is what platform and sellers settle between them: fees, fee plans, shares, who bears a discount.
     """
     shown = pricing_pb2.Quote(
+        lines=[_copy(line, _SHOWN_OF_LINE) for line in quote.lines],
         rows=[row for row in quote.rows if row.payer_facing],
         sellers=[_copy(seller, _SHOWN_OF_SELLER) for seller in quote.sellers],
         stages=[stage for stage in quote.stages if stage.stage not in _NOT_OF_TOTAL],
