@@ -37,7 +37,10 @@ TABLE: Final[dict[str, Allow]] = (
     )
     | _methods(
         "batzen.orchestrator.v1.OrchestratorOpsService",
-        {_OPERATORS: "ListStuckPayments ResolvePayment PauseStarts ResumeStarts ListStartSwitches"},
+        {
+            _OPERATORS: "ListStuckPayments ResolvePayment PauseStarts ResumeStarts ListStartSwitches "
+            "PutPolicy ListPolicies"
+        },
     )
     | _methods(
         "batzen.orchestrator.v1.NotificationService",

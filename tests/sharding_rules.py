@@ -39,6 +39,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "booking_claims": "booking_id",
         "start_switches": EVERYWHERE,
         "start_switch_changes": EVERYWHERE,
+        "money_policies": EVERYWHERE,
     },
     "gateway": {
         "payments": "payment_id",

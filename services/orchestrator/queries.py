@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1 import status_pb2
 from services.errors import FieldInvalid, FieldMissing
+from services.orchestrator import refund_policies
 from services.orchestrator.domain import refund
 from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, RefundExceedsRefundable
 from services.orchestrator.domain.plan import Plan, Stage
@@ -36,7 +39,10 @@ class Queries:
         sessions: PaymentSessions,
         peers: Peers,
         claims: BookingClaimStore,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
+        self._now = now
         self._sessions = sessions
         self._store = store
         self._claims = claims
@@ -119,7 +125,8 @@ class Queries:
                 raise RefundExceedsRefundable(refundable_minor=lines[line_id].refundable_minor)
         of_each = of_each or refund.allocated(amount_minor, plan.split, lines, asked.line_ids)
         taken = refund.taken(of_each, plan.split, lines, bearer(request))
-        return refund_preview(amount_minor, now.refundable_minor, taken, currency)
+        said = refund_policies.allowed_of(plan, {one: lines[one] for one in asked.line_ids}, self._now())
+        return refund_preview(amount_minor, now.refundable_minor, taken, said, currency)
 
 
 def _filter(by: str, named: str) -> status_pb2.PaymentFilter:

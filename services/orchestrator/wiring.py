@@ -49,6 +49,7 @@ from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.figures import FigureStore
+from services.orchestrator.storage.money_policies import MoneyPolicyStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
 from services.orchestrator.storage.statements import FORGET
 from services.orchestrator.storage.store import Store
@@ -97,6 +98,7 @@ class Parts:
 def wired(
     store: Store,
     start_switches: StartSwitchStore,
+    policies: MoneyPolicyStore,
     peers: Peers,
     work: Engine,
     *,
@@ -135,12 +137,15 @@ def wired(
         sweep=Sweep(store, payments, steps, outbox, runner, due_steps=due_steps, surplus=surplus, metrics=metrics),
         quote_outbox=QuoteOutbox(store, peers.pricing),
         servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
-            commands, runner, Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store), syncs
+            commands,
+            runner,
+            Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store, now=clock.now),
+            syncs,
         ),
         sink=SinkServicer(store),
         claim_store=claim_store,
         start_switches=start_switches,
-        ops=OrchestratorOpsServicer(start_switches, now=clock.now),  # type: ignore[abstract]  # others only announced
+        ops=OrchestratorOpsServicer(start_switches, policies, now=clock.now),  # type: ignore[abstract]  # others only announced
     )
 
 
@@ -192,6 +197,7 @@ async def orchestrator_parts(
         parts = wired(
             store,
             switches,
+            MoneyPolicyStore(held),
             peers,
             work,
             claim_store=BookingClaimStore(held),

@@ -1,4 +1,4 @@
-"""A cart of several sellers: one charge of the platform's, the split said with it, and refunds of each seller's part."""
+"""A cart of several sellers: one charge of the platform's, the split said with it, refunds of each seller's part."""
 
 from __future__ import annotations
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from batzen.orchestrator.v1.orchestrator_pb2 import RefundPaymentRequest, RefundPaymentResponse
 from services.errors import FieldInvalid
+from services.orchestrator import refund_policies
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.errors import (
     PaymentState,
@@ -17,8 +20,11 @@ from services.orchestrator.domain.plan import Plan, Request, RequestKey
 from services.orchestrator.peers import Peers
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
-from services.orchestrator.wire.refunds import check_amount, check_lines, of_lines
+from services.orchestrator.wire.refunds import OfLines, check_amount, check_lines, of_lines
+from services.orchestrator.wire.requests import WHY_CHARACTERS_MAX
 from services.runtime import crash_points
+from services.runtime.rpc import call_context
+from services.runtime.rpc.identity import OPERATOR
 from services.shared import fields
 from services.shared.refusals import Refusal
 from services.wire import money
@@ -32,9 +38,10 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
     request_type = RefundPaymentRequest
     response_type = RefundPaymentResponse
 
-    def __init__(self, outbox: TransitionOutbox, peers: Peers) -> None:
+    def __init__(self, outbox: TransitionOutbox, peers: Peers, *, now: Callable[[], datetime]) -> None:
         self._outbox = outbox
         self._peers = peers
+        self._now = now
 
     def validate(self, message: RefundPaymentRequest) -> None:
         """Refuse what says not clearly how much goes back, and who decided."""
@@ -48,6 +55,9 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
         if message.reason not in RefundPaymentRequest.Reason.values():
             raise FieldInvalid(field="reason")
         fields.identifier(message.actor_id, field="actor_id")
+        fields.text(message.beyond_policy_reason, field="beyond_policy_reason", characters_max=WHY_CHARACTERS_MAX)
+        if message.beyond_policy_reason and OPERATOR not in call_context.current_caller().roles:
+            raise FieldInvalid(field="beyond_policy_reason", detail="An operator's alone.")
         check_lines(message)
         check_amount(message)
 
@@ -63,6 +73,7 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
         _check_currency(message, plan)
         asked = of_lines(message, plan.split)
         amount_minor = message.amount.amount_minor or asked.amount_minor or message.expected_refundable.amount_minor
+        await self._hold_to_policy(work, request, message, asked, amount_minor)
         refunding = self._peers.gateway.create_refund(
             plan,
             request_id=request.derived_id,
@@ -95,6 +106,21 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
             amount=money(answer.amount_minor, plan.currency_code or ""),
             payment=await self._outbox.payment(work),
         )
+
+    async def _hold_to_policy(
+        self, work: UnitOfWork, request: Request, message: RefundPaymentRequest, asked: OfLines, amount_minor: int
+    ) -> None:
+        """Refuse what goes beyond the policy. What passed is kept before it is asked for, and only carried on then.
+
+        So a refund that was in time is not refused by the clock of whoever carries it on.
+        """
+        plan = work.plan
+        is_limited = plan.terms.policy.refund.full_until_h is not None
+        if not is_limited or message.beyond_policy_reason or request.calling:
+            return
+        lines = await crash_points.call("refund.lines", self._peers.gateway.line_standings(plan.payment_id))
+        refund_policies.refuse_beyond(plan, asked, amount_minor, lines, self._now())
+        await work.save("refund.begin", request=request)
 
 
 def _check_currency(message: RefundPaymentRequest, plan: Plan) -> None:

@@ -62,7 +62,7 @@ def all_commands(
         CapturePayment(captures, outbox),
         CancelPayment(steps, captures, outbox),
         ReschedulePayment(outbox, now=now),
-        RefundPayment(outbox, peers),
+        RefundPayment(outbox, peers, now=now),
         RetryPayment(attempts, charging, sessions, outbox),
         PreservePayment(outbox),
         ResumePayment(attempts, sessions),

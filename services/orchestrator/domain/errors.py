@@ -113,6 +113,12 @@ class RefundExceedsRefundable(FailedPrecondition):
     reason = "REFUND_EXCEEDS_REFUNDABLE"
 
 
+class RefundBeyondPolicy(FailedPrecondition):
+    """More than the refund policy of this payment gives back now; the metadata says what it gives."""
+
+    reason = "REFUND_BEYOND_POLICY"
+
+
 class RefundRefused(FailedPrecondition):
     """Stripe refuses this refund for good."""
 

@@ -236,7 +236,8 @@ class Plan(NewPayment):
         """
         sellers = self.split.seller_ids
         is_plain = len(sellers) == 1 and not any(line.is_platform for line in self.split.lines)
-        return sellers[0] if is_plain and self.platform_fee_minor >= 0 else ""
+        is_at_capture = self.terms.policy.pay_after_service_h is None
+        return sellers[0] if is_plain and is_at_capture and self.platform_fee_minor >= 0 else ""
 
     def application_fee_minor(self, captured_minor: int) -> int:
         """Return what of so much that is captured in all Stripe keeps for the platform: nothing of separate transfers.

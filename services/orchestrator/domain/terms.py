@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from services.orchestrator.domain.money_policy import MoneyPolicy
 
 DEFAULT_ZONE: Final = "Europe/Zurich"
 
@@ -46,6 +48,8 @@ class Terms:
     """A hold is released before it would lapse."""
     keep_method: bool = False
     """The method that pays is kept for later charges."""
+    policy: MoneyPolicy = field(default_factory=MoneyPolicy)
+    """As it held at the start."""
     checkout_type: str = ""
     cart_line_ids: tuple[str, ...] = ()
     checkout_description: str = ""

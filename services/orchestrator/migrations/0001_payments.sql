@@ -151,3 +151,21 @@ CREATE TABLE start_switch_changes (
     CONSTRAINT start_switch_changes_request UNIQUE (tenant_id, caller, method, request_id)
 );
 REVOKE UPDATE, DELETE, TRUNCATE ON start_switch_changes FROM :runtime_role;
+
+-- By what sellers are paid, and money goes back: every policy that was ever put; the newest of a session type holds.
+CREATE TABLE money_policies (
+    tenant_id    text        NOT NULL,
+    revision     bigint      NOT NULL,
+    session_type text        NOT NULL,
+    policy       jsonb       NOT NULL,
+    caller       text        NOT NULL,
+    request_id   uuid        NOT NULL,
+    request_hash bytea       NOT NULL,
+    actor_id     text        NOT NULL,
+    reason       text        NOT NULL,
+    create_time  timestamptz NOT NULL,
+    CONSTRAINT money_policies_pkey PRIMARY KEY (tenant_id, revision),
+    CONSTRAINT money_policies_request UNIQUE (tenant_id, caller, request_id)
+);
+CREATE INDEX money_policies_newest ON money_policies (tenant_id, session_type, revision DESC);
+REVOKE UPDATE, DELETE, TRUNCATE ON money_policies FROM :runtime_role;

@@ -322,6 +322,7 @@ def _next_attempt(plan: Plan, payer: payer_pb2.Payer | None) -> intents_pb2.Crea
         seller_id=plan.destination,
         application_fee=money(plan.application_fee_minor(plan.total_minor or 0), plan.currency_code or ""),
         seller_parts=splits.seller_parts(plan.split),
+        settlement_terms=splits.settlement_terms(plan),
         description=plan.session_name,
         capture_manually=wanted.capture_manually,
         setup_only=wanted.setup_only,

@@ -1,4 +1,4 @@
-"""OrchestratorOpsService, for operators: the switch that stops new payments."""
+"""OrchestratorOpsService, for operators: the switch that stops new payments, and the policies of money."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from grpc import aio
 from batzen.orchestrator.v1 import ops_pb2 as pb
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceServicer
 from services.orchestrator.domain.errors import PageTokenInvalid
+from services.orchestrator.storage.money_policies import MoneyPolicyStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
+from services.orchestrator.wire.money_policies import put_policy, record_to_proto
 from services.orchestrator.wire.requests import paused_starts, request_key, resumed_starts
 from services.orchestrator.wire.responses import start_switch
 from services.runtime.database.idempotency import request_hash
@@ -25,13 +27,18 @@ PAGE_SIZE_MAX: Final = 200
 PauseContext: TypeAlias = aio.ServicerContext[pb.PauseStartsRequest, Awaitable[pb.PauseStartsResponse]]
 ResumeContext: TypeAlias = aio.ServicerContext[pb.ResumeStartsRequest, Awaitable[pb.ResumeStartsResponse]]
 ListContext: TypeAlias = aio.ServicerContext[pb.ListStartSwitchesRequest, Awaitable[pb.ListStartSwitchesResponse]]
+PutContext: TypeAlias = aio.ServicerContext[pb.PutPolicyRequest, Awaitable[pb.PutPolicyResponse]]
+PoliciesContext: TypeAlias = aio.ServicerContext[pb.ListPoliciesRequest, Awaitable[pb.ListPoliciesResponse]]
 
 
 class OrchestratorOpsServicer(OrchestratorOpsServiceServicer):
     """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
-    def __init__(self, start_switches: StartSwitchStore, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, start_switches: StartSwitchStore, policies: MoneyPolicyStore, *, now: Callable[[], datetime]
+    ) -> None:
         self._start_switches = start_switches
+        self._policies = policies
         self._now = now
 
     async def PauseStarts(self, request: pb.PauseStartsRequest, context: PauseContext) -> pb.PauseStartsResponse:
@@ -59,5 +66,25 @@ class OrchestratorOpsServicer(OrchestratorOpsServiceServicer):
         page = found[:size]
         return pb.ListStartSwitchesResponse(
             start_switches=[start_switch(switch) for _, switch in page],
+            next_page_token=token_for(str(page[-1][0]), walk=walk) if len(found) > size else "",
+        )
+
+    async def PutPolicy(self, request: pb.PutPolicyRequest, context: PutContext) -> pb.PutPolicyResponse:
+        """Say by which policy the tenant's payments are paid out and refunded from now on."""
+        record = put_policy(request, now=self._now())
+        put = await self._policies.put(request_key(request), request_hash(request), record)
+        return pb.PutPolicyResponse(record=record_to_proto(put))
+
+    async def ListPolicies(self, request: pb.ListPoliciesRequest, context: PoliciesContext) -> pb.ListPoliciesResponse:
+        """Return what was put, the newest first."""
+        tenant_id = call_context.current_tenant()
+        size = fields.page_size(request.page_size, default=PAGE_SIZE_DEFAULT, at_most=PAGE_SIZE_MAX)
+        walk, before = f"policies {tenant_id}", None
+        if request.page_token:
+            before = position_in(request.page_token, walk=walk, parse=int, invalid=PageTokenInvalid)
+        found = await self._policies.page(tenant_id, before=before, limit=size + 1)
+        page = found[:size]
+        return pb.ListPoliciesResponse(
+            records=[record_to_proto(record) for _, record in page],
             next_page_token=token_for(str(page[-1][0]), walk=walk) if len(found) > size else "",
         )

@@ -76,7 +76,11 @@ payment AS (INSERT INTO payments AS p (tenant_id, payment_id, payer_id, quote_re
     next_time, trace_context, terms, course, fence, held_until, due_time)
 SELECT :tenant_id, :payment_id, :payer_id, :quote_request, :session_type, :session_name, :client_reference,
     :return_url, :seller_ids, :booking_ids, :labels, 'STARTING', :latest_snapshot, :now, 'GIVE_UP_START', :start_ends,
-    :trace_context, :terms, :course, 1, now() + :shift::interval + :lease::interval,
+    :trace_context, :terms::jsonb || coalesce((
+        SELECT jsonb_build_object('policy', policy) FROM money_policies
+        WHERE tenant_id = :tenant_id AND session_type IN (:session_type, '')
+        ORDER BY session_type DESC, revision DESC LIMIT 1), '{{}}'::jsonb),
+    :course, 1, now() + :shift::interval + :lease::interval,
     now() + :shift::interval + :lease::interval
 FROM request
 RETURNING {_COLUMNS},

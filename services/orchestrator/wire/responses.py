@@ -12,6 +12,7 @@ from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
+from services.orchestrator.domain.money_policy import Allowed
 from services.orchestrator.domain.payment import OUTCOME_NOT_RECORDED_YET
 from services.orchestrator.domain.plan import NextStep, Plan, Stage
 from services.orchestrator.domain.quote import QuoteState
@@ -93,10 +94,10 @@ def _seller_parts(lines: Iterable[tuple[str, int, int]], currency: str) -> list[
 
 
 def refund_preview(
-    amount_minor: int, refundable_minor: int, lines: Sequence[RefundedLine], currency: str
+    amount_minor: int, refundable_minor: int, lines: Sequence[RefundedLine], said: Allowed, currency: str
 ) -> orchestrator_pb2.PreviewRefundResponse:
-    """Return what a refund would do."""
-    return orchestrator_pb2.PreviewRefundResponse(
+    """Return what a refund would do, and what the policy gives back."""
+    message = orchestrator_pb2.PreviewRefundResponse(
         amount=money(amount_minor, currency),
         refundable=money(refundable_minor, currency),
         seller_parts=_seller_parts(
@@ -118,7 +119,14 @@ def refund_preview(
             )
             for line in lines
         ],
+        policy_amount=money(said.amount_minor, currency),
+        policy_lines=[
+            orchestrator_pb2.RefundLineAmount(line_id=line_id, amount_minor=minor)
+            for line_id, minor in said.of_lines.items()
+        ],
     )
+    fill_optional_instant(message, "policy_until", said.until)
+    return message
 
 
 def payment_plan(plan: Plan) -> orchestrator_pb2.PaymentPlan:

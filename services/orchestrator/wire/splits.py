@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from batzen.gateway.v1 import split_pb2
+from services.orchestrator.domain.plan import Plan
+from services.orchestrator.wire import services
 from services.shared.split import LinePart, Split
+from services.wire import fill_optional_instant
 
 
 def seller_parts(split: Split) -> list[split_pb2.SellerPart]:
@@ -14,6 +17,16 @@ def seller_parts(split: Split) -> list[split_pb2.SellerPart]:
             parts[line.seller_id] = split_pb2.SellerPart(seller_id=line.seller_id, is_platform=line.is_platform)
         parts[line.seller_id].lines.append(_line(line))
     return list(parts.values())
+
+
+def settlement_terms(plan: Plan) -> split_pb2.SettlementTerms:
+    """Return on which terms the sellers of a payment get their parts."""
+    policy = plan.terms.policy
+    message = split_pb2.SettlementTerms(
+        dispute_recovery=f"DISPUTE_RECOVERY_{policy.dispute_recovery}", nets_receivables=policy.nets_receivables
+    )
+    fill_optional_instant(message, "pay_time", policy.pay_time(services.ends(plan.quote_request)))
+    return message
 
 
 def _line(line: LinePart) -> split_pb2.LinePart:
