@@ -18,6 +18,7 @@ from services.errors import ServiceError
 from services.orchestrator.domain.plan import DueFor, Plan
 from services.orchestrator.domain.policies import PARKED_AFTER_TRIES, RETRY_FIRST, RETRY_MAX
 from services.orchestrator.due_steps.registry import DueSteps
+from services.orchestrator.fraud_refunds import FraudRefunds
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
 from services.orchestrator.request_runner import RequestRunner
@@ -44,6 +45,7 @@ class Sweep:
         *,
         due_steps: DueSteps,
         surplus: Surplus,
+        fraud_refunds: FraudRefunds,
         metrics: OrchestratorMetrics = UNCOUNTED,
     ) -> None:
         self._store = store
@@ -51,6 +53,7 @@ class Sweep:
         self._steps = steps
         self._due_steps = due_steps
         self._surplus = surplus
+        self._fraud_refunds = fraud_refunds
         self._outbox = outbox
         self._runner = runner
         self._metrics = metrics
@@ -87,6 +90,7 @@ class Sweep:
                 self._steps.apply_delivered(held)
                 await self._due_steps.take(held)
                 await self._surplus.settle(held)
+                await self._fraud_refunds.settle(held)
                 await self._outbox.flush_outbox(held)
                 await self._steps.unpark_if_moving(held)
                 await held.save("sweep.release", release=True)

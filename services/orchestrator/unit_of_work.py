@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
-from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, surplus, transitions
+from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, transitions
 from services.orchestrator.domain.payment import (
     ENDED_WITHOUT_MONEY,
-    EXPIRABLE,
     TAKEN,
     Observation,
     Snapshot,
@@ -23,7 +22,6 @@ from services.orchestrator.domain.payment import (
 )
 from services.orchestrator.domain.plan import (
     OBSERVED,
-    DueFor,
     NextStep,
     Plan,
     Request,
@@ -33,6 +31,7 @@ from services.orchestrator.domain.plan import (
 from services.orchestrator.domain.price import Price
 from services.orchestrator.domain.quote import QuoteState
 from services.orchestrator.metrics import UNCOUNTED, OrchestratorMetrics
+from services.orchestrator.planning import Planning
 from services.orchestrator.storage.store import Store
 from services.runtime.database.lease import LEASE
 from services.shared.states import IntentState, State
@@ -42,7 +41,7 @@ CERTAINLY_HELD_FOR = LEASE / 2
 before anything else, which tells."""
 
 
-class UnitOfWork:
+class UnitOfWork(Planning):
     """A held payment on its way: its plan, and what this holder learned and has not saved yet."""
 
     def __init__(
@@ -55,10 +54,8 @@ class UnitOfWork:
         metrics: OrchestratorMetrics = UNCOUNTED,
     ) -> None:
         """Wait for a payer `abandoned_after` each sign of life."""
-        self.plan = plan
+        super().__init__(plan, abandoned_after=abandoned_after, now=now)
         self._store = store
-        self._abandoned_after = abandoned_after
-        self._now = now
         self._metrics = metrics
         self._saved = (plan.latest_snapshot, plan.revision)
         """As the row has it."""
@@ -108,16 +105,6 @@ class UnitOfWork:
     def is_unsaved(self, transition: Transition) -> bool:
         """Whether a transition was enqueued since the last save."""
         return transition in self._added
-
-    @property
-    def is_late(self) -> bool:
-        """Whether the time of the plan's next step has come."""
-        return self.plan.next_time is not None and self.plan.next_time <= self._now()
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether no further method of the payer's is taken."""
-        return policies.is_given_up(self.plan.latest_snapshot, tries_of_plan=self.plan.course.charge_tries)
 
     def enqueue(self, snapshot: Snapshot, fact: str, *, is_derived: bool = False) -> None:
         """Put what is true now into the outbox; `fact` names what made it so."""
@@ -280,8 +267,9 @@ class UnitOfWork:
         if observation.attempt > plan.attempt:  # asked for by a holder who died before that was saved
             plan.attempt, plan.attempt_kind = observation.attempt, observation.attempt_kind
             self._forget_replacing()
-        plan.course = plan.course.with_hold(
-            observation.hold_expire_time, can_capture_again=observation.can_capture_again
+        course = plan.course.with_hold(observation.hold_expire_time, can_capture_again=observation.can_capture_again)
+        plan.course = replace(
+            course, is_held_back=observation.is_held_back, fraud_warned=observation.early_fraud_warning
         )
 
     def _forget_replacing(self) -> None:
@@ -314,35 +302,6 @@ class UnitOfWork:
         elif snapshot.collection is State.SCHEDULED:
             self.plan_next()  # also where a holder before us had status record that, and died
 
-    def end(self) -> None:
-        """Collect nothing any more."""
-        self.plan.stage, self.plan.next_step, self.plan.next_time = Stage.ENDED, None, None
-
-    def keep_alive(self) -> None:
-        """Wait for the payer anew: they gave a sign of life, or the turn came back to them."""
-        plan = self.plan
-        if plan.next_step is NextStep.EXPIRE:
-            until = agenda.waiting_ends(plan, self._abandoned_after, self._now())
-            plan.next_time = until if plan.next_time is None else max(plan.next_time, until)
-
-    def look_again(self) -> None:
-        """Leave what is planned as it is, and come back to it later: what is to be known before is not known yet."""
-        self.plan.next_time = self._now() + policies.LOOK_AGAIN_AFTER
-
-    def preserve(self, window: timedelta, *, reason: str) -> datetime:
-        """Wait for the payer for so long at least, and return until when."""
-        plan = self.plan
-        until = agenda.preserved_until(plan, window, self._abandoned_after, self._now())
-        plan.course = replace(plan.course, preserve_time=until, preserve_reason=reason)
-        if plan.next_step is NextStep.EXPIRE and plan.next_time is not None:
-            plan.next_time = max(plan.next_time, until)
-        return until
-
-    def page_ends(self) -> datetime | None:
-        """Return when a hosted page that is made now ends by itself; None for Stripe's own time."""
-        life = self.plan.terms.checkout_expires_after
-        return None if life is None else self._now() + life
-
     def resume(self, recovered_from: str, *, fact: str) -> None:
         """Enqueue that its payer has picked the payment up again, and wait for them anew."""
         plan = self.plan
@@ -371,16 +330,6 @@ class UnitOfWork:
         changed = transitions.priced_anew(plan.latest_snapshot, total_minor=price.total_minor, quote_id=price.quote_id)
         self.enqueue(changed, f"step:price:{number}")
 
-    def plan_next(self) -> None:
-        """Plan what is done by itself, as the collection stands now. A payer who is waited for is not waited less."""
-        plan = self.plan
-        due = agenda.appointment(plan, abandoned_after=self._abandoned_after, now=self._now())
-        if due is None:
-            return
-        is_longer = due.step is NextStep.EXPIRE is plan.next_step and plan.next_time is not None
-        plan.next_time = max(due.time, plan.next_time) if is_longer and plan.next_time is not None else due.time
-        plan.next_step = due.step
-
     async def save(
         self, point: str, *, operator_notified: bool = False, request: Request | None = None, release: bool = False
     ) -> None:
@@ -391,7 +340,7 @@ class UnitOfWork:
         plan, rejection = self.plan, self._rejection
         if release:
             plan.failures = 0
-            plan.due_time, plan.work_class = self._due()
+            plan.due_time, plan.work_class = self.due(has_pending=self.has_pending)
         await self._store.save(
             plan,
             point=point,
@@ -419,21 +368,3 @@ class UnitOfWork:
         if revision == 0 and plan.revision > 0:
             self._metrics.opened(currency=plan.currency_code)
         self._metrics.moved(snapshot, plan.latest_snapshot, currency=plan.currency_code)
-
-    def _due(self) -> tuple[datetime | None, DueFor]:
-        """Return when a payment that is released in order is due again, and what for."""
-        plan = self.plan
-        if self.has_pending:
-            return self._now() + policies.RETRY_FIRST, DueFor.MONEY
-        # Whoever held it did not come to tell an operator, to say that it moves again, or to put another attempt right.
-        is_unsaid = plan.rejected or plan.quote_problem is not None or plan.latest_snapshot.is_stuck
-        if is_unsaid or surplus.is_due(plan):
-            return self._now(), DueFor.MONEY
-        if plan.stage is not Stage.COLLECTING or plan.next_time is None:
-            return None, DueFor.MONEY
-        if self.is_given_up:
-            return self._now(), DueFor.MONEY
-        # While it is not the payer's turn, what it comes to will be delivered.
-        if plan.next_step is NextStep.EXPIRE and plan.latest_snapshot.collection not in EXPIRABLE:
-            return max(plan.next_time, self._now()) + policies.LOOK_AGAIN_AFTER, DueFor.EXPIRY
-        return plan.next_time, agenda.DUE_FOR[plan.next_step] if plan.next_step else DueFor.MONEY

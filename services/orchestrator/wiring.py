@@ -26,6 +26,7 @@ from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
 from services.orchestrator.event_sink import SinkServicer
+from services.orchestrator.fraud_refunds import FraudRefunds
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.metrics import (
     ATTENTION_COUNTED_MAX,
@@ -92,6 +93,8 @@ class Parts:
     sink: SinkServicer
     claim_store: BookingClaimStore
     start_switches: StartSwitchStore
+    policies: MoneyPolicyStore
+    fraud_refunds: FraudRefunds
     ops: OrchestratorOpsServicer
 
 
@@ -121,7 +124,7 @@ def wired(
     )
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
     syncs = Syncs(payments, steps, outbox, peers)
-    surplus = Surplus(peers, policy=surplus_refund)
+    surplus, fraud_refunds = Surplus(peers, policy=surplus_refund), FraudRefunds(peers)
     return Parts(
         store=store,
         peers=peers,
@@ -134,7 +137,17 @@ def wired(
         runner=runner,
         syncs=syncs,
         surplus=surplus,
-        sweep=Sweep(store, payments, steps, outbox, runner, due_steps=due_steps, surplus=surplus, metrics=metrics),
+        sweep=Sweep(
+            store,
+            payments,
+            steps,
+            outbox,
+            runner,
+            due_steps=due_steps,
+            surplus=surplus,
+            fraud_refunds=fraud_refunds,
+            metrics=metrics,
+        ),
         quote_outbox=QuoteOutbox(store, peers.pricing),
         servicer=OrchestratorServicer(  # type: ignore[abstract]  # commands are bound by name; others only announced
             commands,
@@ -145,6 +158,8 @@ def wired(
         sink=SinkServicer(store),
         claim_store=claim_store,
         start_switches=start_switches,
+        policies=policies,
+        fraud_refunds=fraud_refunds,
         ops=OrchestratorOpsServicer(start_switches, policies, now=clock.now),  # type: ignore[abstract]  # others only announced
     )
 

@@ -113,6 +113,7 @@ def parts_of(
     return wired(
         store,
         ours.start_switches,
+        ours.policies,
         peers or ours.peers,
         ours.work,
         claim_store=claims or ours.claim_store,

@@ -74,11 +74,23 @@ async def test_a_command_needs_no_more_than_its_file_its_rpc_and_its_callers(
     registry = Registry(*parts.commands, command)
     runner = RequestRunner(parts.store, parts.payments, parts.steps, parts.outbox, registry, now=clock.now)
     queries = Queries(
-        parts.store, parts.payments, PaymentSessions(parts.outbox, parts.peers), parts.peers, parts.claim_store
+        parts.store,
+        parts.payments,
+        PaymentSessions(parts.outbox, parts.peers),
+        parts.peers,
+        parts.claim_store,
+        now=clock.now,
     )
     servicer = OrchestratorServicer(registry, runner, queries, parts.syncs)  # type: ignore[abstract]
     sweep = Sweep(
-        parts.store, parts.payments, parts.steps, parts.outbox, runner, due_steps=parts.due_steps, surplus=parts.surplus
+        parts.store,
+        parts.payments,
+        parts.steps,
+        parts.outbox,
+        runner,
+        due_steps=parts.due_steps,
+        surplus=parts.surplus,
+        fraud_refunds=parts.fraud_refunds,
     )
     async with (
         world.serving(

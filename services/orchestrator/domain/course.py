@@ -46,6 +46,12 @@ class Course:
     recovered_from: str = ""
     closed_attempt: int = 0
     """The last attempt that was closed after an earlier one was paid."""
+    is_held_back: bool = False
+    """A warning of fraud or a review is open, so nothing is charged or captured by itself."""
+    fraud_warned: bool = False
+    """The card's issuer warns of fraud, and a refund may still avert a dispute."""
+    fraud_refunded: bool = False
+    """What the policy gives back for that was given back, or refused for good."""
     surplus_minor: int = 0
     """What came on other attempts, as far as it was decided on."""
     quote_expire_time: datetime | None = None

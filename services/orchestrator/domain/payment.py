@@ -198,6 +198,10 @@ class Observation:
     session_expire_time: datetime | None = None
     advice_code: str = ""
     mandate_id: str = ""
+    is_held_back: bool = False
+    """A warning of fraud or a review is open: nothing is charged or captured by itself."""
+    early_fraud_warning: bool = False
+    """The card's issuer warns of fraud, and a refund may still avert a dispute."""
 
 
 def _stored(instant: datetime | None) -> str | None:

@@ -9,6 +9,7 @@ from services.orchestrator.captures import Captures, decided
 from services.orchestrator.domain.payment import derived_id
 from services.orchestrator.domain.plan import NextStep
 from services.orchestrator.due_steps.due_step import DueStep
+from services.orchestrator.due_steps.held_back import waits
 from services.orchestrator.due_steps.look import look
 from services.orchestrator.peers import Peers
 from services.orchestrator.unit_of_work import UnitOfWork
@@ -36,6 +37,8 @@ class Capture(DueStep):
         if plan.latest_snapshot.collection is not State.AUTHORIZED:
             if plan.next_step is self.step:
                 await look(work, self._peers)
+            return
+        if await waits(work, self._peers):
             return
         fact = f"step:capture:{plan.attempt}:{plan.mirror_version}:{plan.failures}"
         request_id = str(derived_id(plan.payment_id, fact))

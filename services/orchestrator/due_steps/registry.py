@@ -43,5 +43,5 @@ def all_due_steps(
         WarnHold(peers),
         Release(captures, steps, peers),
         Look(peers),
-        Charge(charging, now=now),
+        Charge(charging, peers, now=now),
     )

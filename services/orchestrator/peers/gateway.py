@@ -226,6 +226,11 @@ class Gateway:
         ]
         return observation(answer.observation), left
 
+    async def refundable(self, payment_id: str) -> tuple[Observation, int]:
+        """Return what the gateway knows, and what of the attempt that counts can be given back."""
+        answer = await answered(self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), PEER)
+        return observation(answer.observation), answer.observation.refundable_minor
+
     async def line_standings(self, payment_id: str) -> dict[str, LineStanding]:
         """Return what became of each line of the attempt that counts, by the line's id."""
         answer = await answered(self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)), PEER)

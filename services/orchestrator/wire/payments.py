@@ -31,6 +31,8 @@ def observation(message: observation_pb2.PaymentObservation) -> Observation:
         session_expire_time=wire.instant(message, "session_expire_time"),
         advice_code=message.advice_code,
         mandate_id=message.mandate_id,
+        is_held_back=message.is_held_back,
+        early_fraud_warning=message.early_fraud_warning,
     )
 
 
