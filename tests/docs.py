@@ -23,6 +23,7 @@ from tests import metrics, settings, sharding_rules
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
 from tests.gateway import printed_ledger as ledger
+from tests.orchestrator import printed as refunds
 from tests.pricing import printed as pricing
 
 ROOT: Final = Path(__file__).parents[1]
@@ -68,6 +69,12 @@ PRINTED: Final = {
     },
     "docs/recovery.md": {"recoveries": recovery.table},
     "docs/ledger.md": {"accounts": ledger.accounts, "facts": ledger.kinds, "worked postings": ledger.worked},
+    "docs/refunds.md": {
+        "by line": refunds.by_line,
+        "bearers": refunds.bearers,
+        "defaults": refunds.defaults,
+        "policy": refunds.policy,
+    },
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }
 """Document → name of a printed part → what prints it. The part stands between two comments that name it."""

@@ -29,7 +29,10 @@ from services.shared import fields
 from services.shared.refusals import Refusal
 from services.wire import money
 
-_REFUSALS: Final = {error.reason: error for error in (RefundableChanged, RefundExceedsRefundable)}
+_REFUSALS: Final = {
+    **{error.reason: error for error in (RefundableChanged, RefundExceedsRefundable)},
+    "LINE_EXCEEDS_REFUNDABLE": RefundExceedsRefundable,
+}
 
 
 class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
