@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,6 +77,10 @@ HOST = "127.0.0.1"
 SWEEPS_MAX = 20
 NOWHERE = f"{HOST}:1"
 """Where nobody listens."""
+
+
+Say = Callable[[str], None]
+"""Tells whoever runs the tests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -512,3 +517,14 @@ async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
         await connection.execute("UPDATE payments SET due_time = NULL")
         await connection.execute("DELETE FROM quote_outbox")
         await connection.close()
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Tell whoever runs the tests."""
+
+    def tell(text: str) -> None:
+        with capsys.disabled():
+            sys.stderr.write(f"\n{text}")
+
+    return tell

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -19,7 +18,7 @@ from grpc import aio
 
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.wire import timestamp
-from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.conftest import Journeys, Orchestrator, Say, World
 from tests.orchestrator.samples import CAPTURED_ONCE, FEE_MINOR, HELD, TOTAL_MINOR, VISA, cancel, capture, state_of
 
 # Read now: no setting of the person who runs the tests reaches a test.
@@ -30,8 +29,6 @@ SHORT_ROUNDS: Final = 2
 TURNS_MAX: Final = 40
 """Of the event loop, by which one may begin later than another."""
 HOUR: Final = timedelta(hours=1)
-
-Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -134,17 +131,6 @@ async def _is_done(call: Awaitable[object]) -> bool:
             raise
         return False
     return True
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Tell whoever runs the tests."""
-
-    def tell(text: str) -> None:
-        with capsys.disabled():
-            sys.stderr.write(f"\n{text}")
-
-    return tell
 
 
 @pytest.fixture

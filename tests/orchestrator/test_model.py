@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +33,7 @@ from hypothesis.stateful import (
 from services.runtime.work.engine import Engine
 from services.shared.states import State
 from services.status.domain.snapshot import ENDS
-from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.conftest import Journeys, Orchestrator, Say, World
 from tests.orchestrator.random_clients import (
     ACTS,
     COLLECTIONS,
@@ -64,8 +63,6 @@ STEP_S: Final = 120.0
 """After which a step is taken to hang."""
 
 HOURS: Final = st.sampled_from((1, 12, 23, 24, 25, 49, 170))
-
-Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -227,14 +224,3 @@ async def test_random_clients_find_what_the_model_says_for_long(stage: Stage, sa
         await _play(stage, seed, examples=EXAMPLES, steps=STEPS, faults=(*FAULTS, SILENCE))
         seed += 1
     say("\n".join(f"{count:8} {what}" for what, count in sorted(stage.counts.items())) + "\n")
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Tell whoever runs the tests."""
-
-    def tell(text: str) -> None:
-        with capsys.disabled():
-            sys.stderr.write(f"\n{text}")
-
-    return tell

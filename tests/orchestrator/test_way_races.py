@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +24,7 @@ from sandbox.control import Refused
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.runtime.rpc.error_status import refusal_of
 from services.wire import timestamp
-from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.conftest import Journeys, Orchestrator, Say, World
 from tests.orchestrator.random_clients import Clients
 from tests.orchestrator.samples import (
     CANCEL_URL,
@@ -51,8 +50,6 @@ PAUSES_MAX: Final = 12
 """Reads of about a millisecond by which one begins later than another; a change-over takes some tens of them."""
 FORM, PAGE = pb.COLLECTION_ELEMENTS, pb.COLLECTION_CHECKOUT
 SOON: Final = timedelta(minutes=10)
-
-Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -283,14 +280,3 @@ async def test_many_rounds_have_one_truth_each(name: str, races: Races, say: Say
     chance = random.Random(f"{SEED}/{name}")
     for _ in range(ROUNDS):
         await races.run(name, chance)
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Tell whoever runs the tests."""
-
-    def tell(text: str) -> None:
-        with capsys.disabled():
-            sys.stderr.write(f"\n{text}")
-
-    return tell
