@@ -25,6 +25,7 @@ BELONGING = {
     "calls": "subject_id",
     "intents": "payment_id",
     "deliveries": "payment_id",
+    "ledger_entries": "payment_id",
     "payments": "payment_id",
 }
 """Tables that say something of a payment, and by which column."""
@@ -60,11 +61,12 @@ async def rows_of(connection: asyncpg.Connection, payment_id: str) -> dict[str, 
 
 async def put_back(connection: asyncpg.Connection, payment_id: str, rows: dict[str, list[dict[str, Any]]]) -> None:
     """Make the rows of a payment what they were, as a restored database has them."""
-    for table, key in BELONGING.items():
-        await connection.execute(f"DELETE FROM {table} WHERE {key} = $1", payment_id)
-        for row in rows[table]:
-            names, places = ", ".join(row), ", ".join(f"${number}" for number in range(1, len(row) + 1))
-            await connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *row.values())
+    async with connection.transaction():  # the entries of a fact balance each other
+        for table, key in BELONGING.items():
+            await connection.execute(f"DELETE FROM {table} WHERE {key} = $1", payment_id)
+            for row in rows[table]:
+                names, places = ", ".join(row), ", ".join(f"${number}" for number in range(1, len(row) + 1))
+                await connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *row.values())
 
 
 @pytest.mark.parametrize("changes_before", [1, 3])

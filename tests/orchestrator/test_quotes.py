@@ -21,6 +21,7 @@ from tests.orchestrator.conftest import Orchestrator, World
 from tests.orchestrator.crash_injection import Life, Mortal, ask, lives, mortal_peers, parts_of, shop_key
 from tests.orchestrator.samples import (
     BLOCKED,
+    CREATE,
     OPENED,
     PAID,
     TOTAL_MINOR,
@@ -100,7 +101,8 @@ async def test_the_quote_of_a_payment_that_ends_without_money_is_released(end: s
 
 async def test_the_quote_of_a_payment_that_stripe_does_not_take_is_released(shop: Shop) -> None:
     coupon = await shop.coupon()
-    payment_id = await shop.started(coupon, lines=[line(seller_id="seller_without_an_account")])
+    await shop.journeys.stripe.fault("invalid", route=CREATE)
+    payment_id = await shop.started(coupon)
     assert await shop.journeys.states(payment_id) == ["INITIALIZED", "FAILED"]
     await shop.replica.sweep()
     assert (await shop.quote_state(payment_id), await coupon.uses()) == ("RELEASED", (0, 0))
