@@ -21,6 +21,7 @@ CONTRACTS: Final = (
     "gateway/v1/payment_methods.proto",
     "gateway/v1/sellers.proto",
     "gateway/v1/disputes.proto",
+    "gateway/v1/transfers.proto",
 )
 """Whose reasons have to be heard: those of the ways to pay, of who is paid, and of disputes."""
 

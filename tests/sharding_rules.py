@@ -244,7 +244,12 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
 """Every other statement names one payment, or one of whatever its tables lie by."""
 
 PARTS: Final = frozenset(
-    {"gateway.webhooks.statements._STORE", "gateway.webhooks.statements._INSERT", "gateway.webhooks.statements._DEMAND"}
+    {
+        "gateway.webhooks.statements._STORE",
+        "gateway.webhooks.statements._INSERT",
+        "gateway.webhooks.statements._DEMAND",
+        "gateway.settlement.listing._LISTED",
+    }
 )
 """Parts of statements, which look like whole ones."""
 

@@ -40,7 +40,6 @@ PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
-    "TransferService": "CreateTransfer ReverseTransfer ListTransfers",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 
@@ -65,8 +64,7 @@ GENERATED = {
 ANNOUNCED_REASONS = {
     "orchestrator": "LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND",
     "status": "",
-    "gateway": """TRANSFER_NOT_FOUND TRANSFER_EXCEEDS_PART
-        PAYMENT_NOT_FOUND""",  # the last is the sink's, which the orchestrator implements
+    "gateway": "PAYMENT_NOT_FOUND",  # the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired
 }
 

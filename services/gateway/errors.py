@@ -116,6 +116,18 @@ class ReceivableChanged(FailedPrecondition):
     reason = "RECEIVABLE_CHANGED"
 
 
+class TransferNotFound(NotFound):
+    """There is no such transfer."""
+
+    reason = "TRANSFER_NOT_FOUND"
+
+
+class TransferExceedsPart(FailedPrecondition):
+    """More than the seller is still to have of the payment."""
+
+    reason = "TRANSFER_EXCEEDS_PART"
+
+
 class ReversalExceedsTransfer(FailedPrecondition):
     """More than what is left of what it goes back on."""
 

@@ -68,7 +68,9 @@ from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
 from services.gateway.servicers.services import GatewayServicers
+from services.gateway.servicers.transfers import TransferServicer
 from services.gateway.settings import TENANT
+from services.gateway.settlement.listing import TransferList
 from services.gateway.settlement.settler import Settler
 from services.gateway.settlement.transfers import CreateTransfer
 from services.gateway.settlement.way_back import RefundFee, ReverseTransfer
@@ -324,6 +326,14 @@ async def gateway_parts(
                 ),
                 sellers=SellerServicer(
                     sellers=sellers, onboarding=Onboarding(sellers, provider), payouts=payouts, tenant_id=tenant_id
+                ),
+                transfers=TransferServicer(
+                    payments=store,
+                    calls=calls,
+                    sellers=sellers,
+                    settler=settler,
+                    transfers=TransferList(held),
+                    tenant_id=tenant_id,
                 ),
             ),
             ops=GatewayOpsServicer(

@@ -10,6 +10,7 @@ from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
+from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceStub
 
 
 class GatewayStubs(
@@ -19,6 +20,7 @@ class GatewayStubs(
     PaymentMethodServiceStub,
     RefundServiceStub,
     SellerServiceStub,
+    TransferServiceStub,
 ):
     """The RPCs of the gateway's services that are implemented."""
 

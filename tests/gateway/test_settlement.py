@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from batzen.gateway.v1 import split_pb2
+from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.runtime.rpc import call_context
@@ -166,3 +167,20 @@ async def test_two_processes_that_settle_at_once_make_each_transfer_once(
         await asyncio.gather(*(carts.run(payment_id, parts) for parts in (carts.replica.parts, other.parts) * 3))
         assert await carts.settled(payment_id) == dict.fromkeys(sellers, 850)
     assert len(await carts.transfers(payment_id)) == 3
+
+
+async def test_in_another_currency_sellers_are_paid_by_the_exchange_rate_of_the_charge(carts: Carts) -> None:
+    """100.00 EUR are 95.00 CHF: 85.00 EUR are 80.75 CHF, and of 40.00 EUR given back 32.30 CHF come back."""
+    seller_id, other = await carts.sellers(2)
+    account = await carts.replica.parts.provider.own_account_id()
+    await carts.stripe.settle_in(account, "chf", rates={"eur": "0.95"})
+    euro = {
+        "amount": money_pb2.Money(amount_minor=10_000, currency_code="EUR"),
+        "application_fee": money_pb2.Money(currency_code="EUR"),
+    }
+    payment_id = await carts.paid(part(seller_id, 8_000), part(other, 2_000), **euro)
+
+    assert await carts.settled(payment_id) == {seller_id: 6_460, other: 1_615}  # of 68.00 and 17.00 EUR
+    assert {one["currency"] for one in await carts.transfers(payment_id)} == {"chf"}
+    await carts.refunded_by_hand(payment_id, 4_000)
+    assert await carts.settled(payment_id) == {seller_id: 6_460 - 2_584, other: 1_615 - 646}

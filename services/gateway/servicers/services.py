@@ -12,17 +12,14 @@ from batzen.gateway.v1.intents_pb2_grpc import add_IntentServiceServicer_to_serv
 from batzen.gateway.v1.payment_methods_pb2_grpc import add_PaymentMethodServiceServicer_to_server
 from batzen.gateway.v1.refunds_pb2_grpc import add_RefundServiceServicer_to_server
 from batzen.gateway.v1.sellers_pb2_grpc import add_SellerServiceServicer_to_server
-from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceServicer, add_TransferServiceServicer_to_server
+from batzen.gateway.v1.transfers_pb2_grpc import add_TransferServiceServicer_to_server
 from services.gateway.servicers.checkout import CheckoutServicer
 from services.gateway.servicers.disputes import DisputeServicer
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
 from services.gateway.servicers.sellers import SellerServicer
-
-
-class _Announced(TransferServiceServicer):
-    """Services of which nothing is built: all of their RPCs answer UNIMPLEMENTED."""
+from services.gateway.servicers.transfers import TransferServicer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +32,7 @@ class GatewayServicers:
     refunds: RefundServicer
     disputes: DisputeServicer
     sellers: SellerServicer
+    transfers: TransferServicer
 
 
 def add_gateway_services(servicers: GatewayServicers, server: aio.Server) -> None:
@@ -45,5 +43,4 @@ def add_gateway_services(servicers: GatewayServicers, server: aio.Server) -> Non
     add_RefundServiceServicer_to_server(servicers.refunds, server)
     add_DisputeServiceServicer_to_server(servicers.disputes, server)
     add_SellerServiceServicer_to_server(servicers.sellers, server)
-    announced = _Announced()  # type: ignore[abstract]  # as its docstring says
-    add_TransferServiceServicer_to_server(announced, server)
+    add_TransferServiceServicer_to_server(servicers.transfers, server)

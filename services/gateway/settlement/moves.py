@@ -14,10 +14,11 @@ is not taken again.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from services.gateway.errors import SellerNotFound, TransferExceedsPart
 from services.gateway.intents.domain import Intent
 from services.gateway.refunds.domain import Refund
 from services.gateway.settlement import facts
@@ -36,6 +37,16 @@ from services.gateway.settlement.positions import Position, positions
 from services.gateway.stripe_api.currencies import limits
 
 Step = Movement | Wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByHand:
+    """What somebody asks to be transferred."""
+
+    seller_id: str
+    charge_minor: int
+    """In the payment's currency."""
+    actor_id: str
 
 
 REASONS: Final = {
@@ -78,6 +89,24 @@ def steps(
         if step is not None:
             found.append(step if now is None or step.seller_id in at_once else _rested(step, movements, now))
     return tuple(found)
+
+
+def by_hand(
+    payment_id: str, intent: Intent, refunds: Iterable[Refund], movements: Sequence[Movement], asked: ByHand
+) -> Movement | None:
+    """Return the transfer that somebody asked for, before its time or of what is withheld; None if it comes to 0.
+
+    Raises SellerNotFound, or TransferExceedsPart for more than the seller is still to have.
+    """
+    position = next((one for one in positions(intent, refunds, movements) if one.seller_id == asked.seller_id), None)
+    if position is None:
+        raise SellerNotFound(field="seller_id", seller_id=asked.seller_id)
+    due_minor = max(0, position.due_minor)
+    if asked.charge_minor > due_minor or intent.settled is None:
+        raise TransferExceedsPart(field="amount", due_minor=due_minor)
+    seller = _Seller(payment_id, intent, position, _of(movements, position), movements, counts=True)
+    transfer = seller.transfer(asked.charge_minor, intent.settled, is_whole=True)
+    return None if transfer is None else replace(transfer, actor_id=asked.actor_id)
 
 
 def refused_before(step: Movement, movements: Iterable[Movement]) -> Movement | None:
@@ -173,8 +202,11 @@ class _Seller:
             return self._wait(WaitReason.CHARGE)
         return self.transfer(minor, self.intent.settled)
 
-    def transfer(self, minor: int, settled: Settled) -> Movement | None:
-        """Return the next transfer of what a seller is to get, from the charge as far as that goes; None if it is 0."""
+    def transfer(self, minor: int, settled: Settled, *, is_whole: bool = False) -> Movement | None:
+        """Return the next transfer of what a seller is to get, from the charge as far as that goes; None if it is 0.
+
+        With `is_whole` what the charge does not cover all of comes from the balance.
+        """
         moved_minor, had_minor = self.position.moved_minor, exchanged(self.position.moved_minor, settled)
         if exchanged(moved_minor + minor, settled) <= had_minor:
             return None
@@ -182,7 +214,8 @@ class _Seller:
         if not self.intent.is_destination:
             left_minor = settled.amount_minor - _taken_minor(self.all, self.intent.attempt)
             covered_minor = min(minor, most_within(had_minor + left_minor, settled) - moved_minor)
-            if exchanged(moved_minor + covered_minor, settled) > had_minor:
+            is_enough = covered_minor == minor or not is_whole
+            if is_enough and exchanged(moved_minor + covered_minor, settled) > had_minor:
                 origin, charge_minor = MovementOrigin.SOURCE, covered_minor
         cumulative = self._sum(MovementKind.TRANSFER) + charge_minor
         return self._movement(

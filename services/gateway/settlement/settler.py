@@ -109,7 +109,7 @@ class Settler:
                     in_vain.add(move.fact)
             elif unread is not None:
                 was_read.add(unread)
-                await self._read_charge(payment, unread)
+                await self.read_charge(payment, unread)
             else:
                 break
         return left
@@ -163,7 +163,7 @@ class Settler:
             deliver=SETTLED,
         )
 
-    async def _read_charge(self, payment: MirroredPayment, attempt: int) -> None:
+    async def read_charge(self, payment: MirroredPayment, attempt: int) -> None:
         """Mirror what a charge came to on the platform's balance, once Stripe shows that."""
         key = (payment.tenant_id, payment.payment_id)
         held = await self._store.leases.acquire(key, until=patience(wait_max_s=WAIT_MAX_S))

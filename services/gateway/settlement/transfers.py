@@ -18,9 +18,10 @@ from datetime import datetime
 
 from services.gateway.call_log.call import Call, Params
 from services.gateway.call_log.operation import Operation, SubjectStore
-from services.gateway.errors import NotNow, StripeRefused
+from services.gateway.errors import IntentNotFound, NotNow, StripeRefused
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.settlement.domain import Movement, MovementOrigin
+from services.gateway.settlement.moves import ByHand, by_hand
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.metadata import ATTEMPT, CALL_ID, MOVEMENT_ID, PAYMENT_ID
@@ -32,7 +33,9 @@ from services.shared.codec import Json
 class TransferParams(Params):
     """Which transfer is to be made; `body` is what Stripe is sent."""
 
-    fact: str
+    fact: str = ""
+    by_hand: ByHand | None = None
+    """In place of a fact: what somebody asks for."""
     account_id: str
     """Of the seller, at Stripe."""
     movement_id: str = ""
@@ -54,9 +57,7 @@ class CreateTransfer(Operation[TransferParams, MirroredPayment]):
 
     async def prepare(self, payment: MirroredPayment, call: Call[TransferParams]) -> TransferParams:
         """Reserve what is due. The lease makes this the only call that looks at that now."""
-        due = next(
-            (one for one in payment.steps(None) if isinstance(one, Movement) and one.fact == call.params.fact), None
-        )
+        due = _due(payment, call.params)
         if due is None:
             raise NotNow
         reserved = payment.reserve(due, asked=call.create_time)
@@ -98,3 +99,14 @@ class CreateTransfer(Operation[TransferParams, MirroredPayment]):
     def discarded(self, payment: MirroredPayment, call: Call[TransferParams]) -> None:
         """Take the reservation back."""
         payment.unreserve(call.params.movement_id)
+
+
+def _due(payment: MirroredPayment, asked: TransferParams) -> Movement | None:
+    """Return what is to be transferred; None if nothing is any more. Raises what forbids what somebody asks for."""
+    if asked.by_hand is None:
+        return next((one for one in payment.steps(None) if isinstance(one, Movement) and one.fact == asked.fact), None)
+    counting = payment.intents.get(payment.observation.attempt)
+    if counting is None or not counting.captured_minor:
+        raise IntentNotFound
+    movements = tuple(payment.movements.values())
+    return by_hand(payment.payment_id, counting, payment.refunds.values(), movements, asked.by_hand)
