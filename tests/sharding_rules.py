@@ -177,6 +177,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.sellers.store.claim": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.sellers.store.seller_of": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.sellers.store.begin_reading": Exempt(Spread.EVERY, _BY_CLAIM),
+    "gateway.payouts.store.FAILED_SINCE": Exempt(Spread.EVERY, _FIGURE),
     "gateway.payouts.store.ADD": Exempt(
         Spread.MANY, "all of one seller: the caller knows which, and it joins the rows"
     ),

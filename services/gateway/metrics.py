@@ -7,6 +7,7 @@ from typing import Final
 from services.gateway.deliveries import metrics as deliveries
 from services.gateway.disputes import metrics as disputes
 from services.gateway.ledger import metrics as ledger
+from services.gateway.payouts import metrics as payouts
 from services.gateway.personal import metrics as personal
 from services.gateway.receivables import metrics as receivables
 from services.gateway.reconciliation import metrics as reconciliations
@@ -34,7 +35,7 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
     *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *reconciliations.METRICS,
-    *personal.METRICS,
+    *payouts.METRICS, *personal.METRICS,
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ class GatewayMetrics:
         self.deliveries = deliveries.DeliveryMetrics(meter)
         self.disputes = disputes.DisputeMetrics(meter)
         self.ledger = ledger.LedgerMetrics(meter)
+        self.payouts = payouts.PayoutMetrics(meter)
         self.receivables = receivables.ReceivableMetrics(meter)
         self.reconciliations = reconciliations.ReconciliationMetrics(meter)
         self.personal = personal.KeyMetrics(meter)

@@ -120,6 +120,7 @@ class Parts:
     reader: MirrorReader
     imports: BalanceImport
     sellers: Sellers
+    payouts: Payouts
     customers: Customers
     keys: PersonalKeys
     bodies: Bodies
@@ -297,6 +298,7 @@ async def gateway_parts(
                 unanswered,
                 partial(look_at_disputes, disputes, metrics.disputes, tenant_id=tenant_id),
                 partial(look_at_receivables, receivables, metrics.receivables, tenant_id=tenant_id),
+                partial(payouts.look, tenant_id, metrics.payouts),
             )
         )
         yield Parts(
@@ -352,6 +354,7 @@ async def gateway_parts(
             reader=reader,
             imports=imports,
             sellers=sellers,
+            payouts=payouts,
             customers=customers,
             keys=keys,
             bodies=bodies,

@@ -228,6 +228,10 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         fires("8m", {'batzen_attention_payments{job="orchestrator",kind="LATE_MONEY"}': "1x40"}),
         rests("10m", {'batzen_attention_payments{job="orchestrator",kind="LATE_MONEY"}': "0x60"}),
     ),
+    "BatzenPayoutFailed": (
+        fires("4m", {'batzen_payouts_failed{job="gateway",of="seller"}': "1x40"}),
+        rests("10m", {'batzen_payouts_failed{job="gateway",of="seller"}': "0x60"}),
+    ),
     "BatzenPlansLate": (
         fires("12m", {'batzen_planned_late_seconds{job="orchestrator",step="CHARGE"}': "660x60"}),
         rests("12m", {'batzen_planned_late_seconds{job="orchestrator",step="CHARGE"}': "540x60"}),

@@ -23,6 +23,7 @@ from services.runtime.database.connections import DirectConnections
 from tests.gateway.receiving import CONNECT_SECRET, SECRET, event_of
 from tests.gateway.samples import new_id, refusal
 from tests.gateway.test_inbox import Place, place, quiet  # noqa: F401 fixtures
+from tests.metrics import Figures
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 LIST = "GET /v1/payouts"
@@ -184,12 +185,20 @@ async def test_an_event_at_the_wrong_endpoint_changes_nothing_and_is_kept_aside(
     assert not (await place.payments.gateway.GetSellerAccount(get)).account.transfers_enabled
 
 
+async def failed_lately(place: Place) -> float:  # noqa: F811
+    """Return how many payouts of sellers are shown to have failed."""
+    parts = place.gateway.parts
+    await parts.payouts.look("main", parts.metrics.payouts)
+    return Figures.read(await place.meter.text()).of("batzen_payouts_failed", of="seller")
+
+
 async def test_a_payout_that_failed_is_shown_and_put_aside_for_an_operator(
     place: Place,  # noqa: F811
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    account = await seller(place)
-    shown = paid_out(status="failed", failure_code="account_closed")
+    account, failed_before = await seller(place), await failed_lately(place)
+    now_s = int(place.clock.now().timestamp())
+    shown = paid_out(status="failed", failure_code="account_closed", created=now_s)
     of_account = {"account": account.stripe_account_id}
     before = event_of(shown | {"status": "paid"}, "payout.paid", at=place.clock.now(), **of_account)
     event = event_of(shown, "payout.failed", at=place.clock.now(), **of_account)
@@ -198,9 +207,14 @@ async def test_a_payout_that_failed_is_shown_and_put_aside_for_an_operator(
     await place.idle()
 
     assert [await place.state_of(one) for one in (event, before)] == ["PARKED", "DONE"]
-    assert [record.levelname for record in caplog.records if "operator" in record.message] == ["ERROR"]
+    assert [one.levelname for one in caplog.records if "operator" in one.message] == ["ERROR"]
     (seen,) = (await listed(place, account.seller_id)).payouts
     assert (seen.state, seen.failure_code) == ("failed", "account_closed")
+    assert await failed_lately(place) == failed_before + 1
+    old = paid_out(status="failed", created=int((place.clock.now() - timedelta(days=40)).timestamp()))
+    await place.sender.send(event_of(old, "payout.failed", at=place.clock.now(), **of_account), **CONNECT)
+    await place.idle()
+    assert await failed_lately(place) == failed_before + 1
 
 
 async def test_an_event_of_another_version_is_read_and_not_taken(place: Place) -> None:  # noqa: F811

@@ -52,6 +52,13 @@ GROUP: Final = Group(
             summary="{{ $value }} payments need an operator: {{ $labels.kind }}",
         ),
         Alert(
+            name="BatzenPayoutFailed",
+            severity=Severity.TICKET,
+            expr="max by (of) (batzen_payouts_failed) > 0",
+            lasting="1m",
+            summary="{{ $value }} payouts did not arrive at a bank: {{ $labels.of }}",
+        ),
+        Alert(
             name="BatzenPlansLate",
             severity=Severity.PAGE,
             expr='max by (step) (batzen_planned_late_seconds{step=~"CHARGE|CAPTURE|RELEASE"}) > 600',

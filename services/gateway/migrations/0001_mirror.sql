@@ -486,6 +486,7 @@ CREATE TABLE payouts (
 );
 
 CREATE INDEX payouts_create_time ON payouts (tenant_id, seller_id, create_time DESC, payout_id DESC);
+CREATE INDEX payouts_failed ON payouts (tenant_id, observe_time) WHERE state = 'failed';
 
 -- That the payouts from before Stripe reported any were read once: of a seller's account, or of the platform.
 CREATE TABLE payout_readings (

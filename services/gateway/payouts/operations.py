@@ -14,6 +14,7 @@ from typing import Final
 
 from services.gateway.errors import PageTokenInvalid, StripeRefused
 from services.gateway.payouts.domain import Payout
+from services.gateway.payouts.metrics import PayoutMetrics
 from services.gateway.payouts.store import PayoutStore
 from services.gateway.sellers.operations import GONE, Sellers
 from services.gateway.stripe_api.account_objects import payout
@@ -26,6 +27,8 @@ from services.shared.paging import position_in, token_for
 
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 200
+SHOWN_FAILED: Final = timedelta(days=3)
+"""How long a payout that failed is counted as such: over a weekend."""
 HISTORY: Final = timedelta(days=400)
 """How far back payouts are read that were made before Stripe reported any: a year, and a month to close it. Of a daily
 schedule these are four pages of Stripe's."""
@@ -76,6 +79,11 @@ class Payouts:
         page = found[:size]
         token = token_for(_position(page[-1]), walk=walk) if len(found) > size else ""
         return page, token
+
+    async def look(self, tenant_id: str, metrics: PayoutMetrics) -> None:
+        """Look up which payouts did not arrive lately, and show it."""
+        of_platform, of_sellers = await self._store.failed(tenant_id, since=self._now() - SHOWN_FAILED)
+        metrics.fail(of_platform=of_platform, of_sellers=of_sellers)
 
     async def _read(self, tenant_id: str, seller_id: str, account_id: str) -> None:
         """Read what there was before Stripe reported any. If the process dies in between, the next call reads again."""

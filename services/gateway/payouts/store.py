@@ -75,6 +75,15 @@ class PayoutStore:
             rows = await connection.fetch(PAGE, tenant_id, seller_id, *(after or (None, None)), limit)
         return [_payout(row) for row in rows]
 
+    async def failed(self, tenant_id: str, *, since: datetime) -> tuple[int, int]:
+        """Return how many payouts were seen to fail since then, of the platform and of sellers.
+
+        One that was made long before is no news: it was read with what there was before Stripe reported any.
+        """
+        async with self._connections.statement(None) as connection:
+            row = await connection.fetchrow(FAILED_SINCE, tenant_id, since)
+        return row["of_platform"], row["of_sellers"]
+
     async def was_read(self, tenant_id: str, seller_id: str, stripe_account_id: str) -> bool:
         """Whether the payouts from before Stripe reported any were read of an account."""
         async with self._connections.statement(None) as connection:
@@ -120,6 +129,12 @@ PAGE: Final = f"""
     ORDER BY create_time DESC, payout_id DESC
     LIMIT $5
 """  # noqa: S608 our own column names
+
+FAILED_SINCE: Final = """
+    SELECT count(*) FILTER (WHERE seller_id = '') AS of_platform, count(*) FILTER (WHERE seller_id <> '') AS of_sellers
+    FROM payouts WHERE tenant_id = $1 AND state = 'failed' AND observe_time >= $2
+        AND create_time >= $2::timestamptz - interval '30 days'
+"""
 
 WAS_READ: Final = """
     SELECT true FROM payout_readings WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id = $3
