@@ -24,6 +24,7 @@ from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
 from tests.gateway import printed_ledger as ledger
 from tests.orchestrator import printed as refunds
+from tests.gateway import printed_money as money
 from tests.pricing import printed as pricing
 
 ROOT: Final = Path(__file__).parents[1]
@@ -68,6 +69,7 @@ PRINTED: Final = {
         "refusal words": batzen.refusal_words,
     },
     "docs/recovery.md": {"recoveries": recovery.table},
+    "docs/money.md": {"lives": money.lives},
     "docs/ledger.md": {"accounts": ledger.accounts, "facts": ledger.kinds, "worked postings": ledger.worked},
     "docs/refunds.md": {
         "by line": refunds.by_line,

@@ -24,12 +24,12 @@ def accounts() -> str:
     """Return the accounts."""
     meanings = _meanings(Account)
     rows = [(f"`{_full(one)}`", KINDS[one], _first(meanings[one.name])) for one in Account]
-    return _table(("account", "kind", "what it is"), rows)
+    return table(("account", "kind", "what it is"), rows)
 
 
 def kinds() -> str:
     """Return the kinds of facts."""
-    return _table(("fact", "booked when"), [(f"`{kind}`", meaning) for kind, meaning in FACT_KINDS.items()])
+    return table(("fact", "booked when"), [(f"`{kind}`", meaning) for kind, meaning in FACT_KINDS.items()])
 
 
 def worked() -> str:
@@ -40,8 +40,8 @@ def worked() -> str:
         for what, happens in steps:
             happens(books)
             facts = books.post()
-            rows += [(what if number == 0 else "", f"`{one.fact}`", _postings(one)) for number, one in enumerate(facts)]
-    return _table(("", "fact", "postings, minor units"), rows)
+            rows += [(what if number == 0 else "", f"`{one.fact}`", postings(one)) for number, one in enumerate(facts)]
+    return table(("", "fact", "postings, minor units"), rows)
 
 
 def _stories() -> Iterable[Story]:
@@ -118,7 +118,8 @@ def _both(first: MovementKind, first_minor: int, second: MovementKind, second_mi
     return happens
 
 
-def _postings(fact: Fact) -> str:
+def postings(fact: Fact) -> str:
+    """Return what a fact books."""
     currencies = list(dict.fromkeys(one.place.currency_code for one in fact.entries))
     parts = []
     for code in currencies:
@@ -152,6 +153,7 @@ def _first(text: str) -> str:
     return " ".join(text.split()).removesuffix(".")
 
 
-def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table of Markdown."""
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
