@@ -23,8 +23,8 @@ from tests import metrics, settings, sharding_rules
 from tests.batzen import printed as batzen
 from tests.contracts import comments_of_reasons
 from tests.gateway import printed_ledger as ledger
-from tests.orchestrator import printed as refunds
 from tests.gateway import printed_money as money
+from tests.orchestrator import printed as refunds
 from tests.pricing import printed as pricing
 
 ROOT: Final = Path(__file__).parents[1]
