@@ -52,6 +52,12 @@ def _stories() -> Iterable[Story]:
         ("the way back", _both(MovementKind.REVERSAL, 4_000, MovementKind.FEE_REFUND, 600)),
         ("the refund fails at the bank", lambda books: books.refund_is("refund_1", RefundState.FAILED)),
     ]  # fmt: skip
+    yield "A seller's balance is short", _books(ONE), [
+        ("captured", _captured),
+        ("transferred", lambda books: books.moved(MovementKind.TRANSFER, 8_500)),
+        ("40.00 refunded: a receivable", lambda books: books.refunded(4_000)),
+        ("written off", lambda books: books.moved(MovementKind.WRITE_OFF, 3_400)),
+    ]  # fmt: skip
     yield "With 8.1 % VAT on the fee", _books(WITH_VAT), [
         ("captured", _captured),
         ("40.00 refunded", lambda books: books.refunded(4_000)),

@@ -274,6 +274,22 @@ def test_a_movement_that_was_not_made_after_all_is_undone() -> None:
     assert by_account(fact.entries) == {"seller:s1": -8_500, "stripe_clearing": 8_500}
 
 
+def test_6a_what_is_written_off_is_the_platforms_loss_and_may_become_less() -> None:
+    books = taken(ONE)
+    books.moved(MovementKind.TRANSFER, 8_500)
+    refund_id = books.refunded(4_000)
+    books.post()
+    movement_id = books.moved(MovementKind.WRITE_OFF, 3_400)
+    assert booked(books) == {"seller_loss": 3_400, "seller:s1": -3_400}
+
+    books.refund_is(refund_id, RefundState.FAILED)
+    written_off = books.movements[movement_id]
+    books.movements[movement_id] = replace(written_off, charge_minor=1_000, amount_minor=1_000)
+    failed, less = books.post()
+    assert by_account(failed.entries) == {"stripe_clearing": 4_000, "seller:s1": -3_400, "platform_fee": -600}
+    assert (less.kind, by_account(less.entries)) == ("undone", {"seller:s1": 2_400, "seller_loss": -2_400})
+
+
 def test_a_part_is_captured_and_then_the_rest() -> None:
     books = Bookkeeping(WITH_VAT)
     for minor in (3_333, 10_000):

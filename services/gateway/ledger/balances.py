@@ -66,7 +66,7 @@ def balances(known: Known, marks: Mapping[str, Mark]) -> Sums:
         books.attempt(attempt, intent)
     for movement in known.movements.values():
         if movement.movement_id in marks and marks[movement.movement_id].minor:
-            books.moved(movement)
+            books.moved(movement, marks[movement.movement_id].minor)
     return books.sums
 
 
@@ -105,10 +105,10 @@ class _Payment:
         self._add(Account.REFUND_BORNE, refunded - of_surplus)
         self._add(Account.DISPUTE_LOSS, lost - lost_of_surplus)
 
-    def moved(self, movement: Movement) -> None:
-        """Add what moved between the platform and a seller."""
+    def moved(self, movement: Movement, charge_minor: int) -> None:
+        """Add what moved between the platform and a seller, so much of it: a write-off may become less."""
         sign = 1 if movement.kind in TO_SELLER else -1
-        at_charge, at_stripe = sign * movement.charge_minor, sign * movement.amount_minor
+        at_charge, at_stripe = sign * charge_minor, sign * movement.settled_minor(charge_minor)
         currency_code = movement.currency_code
         self._add(Account.SELLER, at_charge, seller_id=movement.seller_id)
         if movement.kind is MovementKind.WRITE_OFF:

@@ -111,7 +111,7 @@ FACT_KINDS: Final[Mapping[str, str]] = {
     "reversal": "a transfer, or a part of it, came back",
     "application_fee": "the fee of a destination charge",
     "fee_refund": "a fee, or a part of it, went back",
-    "undone": "a movement turned out not to have been made",
+    "undone": "a movement was not made after all, or less is written off",
     "adjusted": "what was booked of a payment by other rules is corrected",
     "bt": "a balance transaction of Stripe's is known",
     "payout": "the platform was paid out",

@@ -153,7 +153,7 @@ def _movement(books: Books, movement: Movement) -> Iterator[_Step]:
     if now != before:
         yield _Step(
             mark=now,
-            label=_MOVED[movement.kind] if is_made else "undone",
+            label=_MOVED[movement.kind] if now.minor > before.minor else "undone",
             stripe_id=movement.stripe_id or movement.movement_id,
             actor_id=movement.actor_id,
             value_time=movement.create_time if is_made else None,
