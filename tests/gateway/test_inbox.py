@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ from tests.gateway.samples import (
     Payments,
     new_id,
 )
+from tests.gateway.settling import Carts
 from tests.gateway.test_calls import until_struck
 
 PATIENCE_S = 30
@@ -248,6 +250,9 @@ async def test_a_refund_made_at_stripe_is_read_and_delivered(place: Place) -> No
     heard = await place.sink.hears(payment_id, lambda seen: seen.amounts.refunded_minor == 2_500)
 
     assert heard.observation.refundable_minor == AMOUNT_MINOR - 2_500
+    # While sellers give back their part the payment is another's: then an event waits, and is worked on.
+    carts = Carts(place.gateway, place.payments, place.stripe)
+    await eventually(partial(carts.is_at_rest, payment_id))
     assert await place.sender.send(await place.refund_event(payment_id, "refund.created")) == "ALREADY_APPLIED"
 
 
