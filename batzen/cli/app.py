@@ -27,6 +27,7 @@ from batzen.cli import (
     moving,
     pay,
     reading,
+    reconciling,
     sellers,
     starts,
 )
@@ -113,6 +114,7 @@ app.add_typer(disputes.app, name="disputes")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")
 app.command(epilog=erasing.EPILOG)(erasing.erase_payer)
+app.command(epilog=reconciling.EPILOG)(reconciling.reconcile)
 app.add_typer(starts.app, name="starts")
 app.command(epilog=logs.EPILOG)(logs.logs)
 

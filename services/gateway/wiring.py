@@ -268,7 +268,15 @@ async def gateway_parts(
             Closings(held, clock=clock, metrics=metrics.ledger),
         )
         runs = reconciliations(
-            held, imports, reader, closings, provider, clock=clock, wake=work.wake, metrics=metrics.reconciliations
+            held,
+            payments=store,
+            imports=imports,
+            reader=reader,
+            closings=closings,
+            provider=provider,
+            clock=clock,
+            wake=work.wake,
+            metrics=metrics.reconciliations,
         )
         settler = Settler(store, calls, sellers, provider, now=now)
         work.register(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
+from typer.testing import CliRunner
 
-from batzen.gateway.v1 import ops_pb2
+from batzen.cli.app import app
+from batzen.gateway.v1 import ops_pb2, split_pb2
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
@@ -23,7 +26,7 @@ from services.runtime.observability.metrics import Meter
 from services.runtime.rpc.call_context import acting_for
 from tests.clock import Clock
 from tests.eventually import eventually
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import TOKEN_LIFE, Gateway
 from tests.gateway.samples import Payments
 from tests.gateway.settling import TENANT, Carts
 
@@ -46,6 +49,8 @@ class Reconciling:
     began: datetime
     owner: asyncpg.Connection
     meter: Meter
+    another: Callable[[], AbstractAsyncContextManager[Gateway]]
+    """Runs one more process on the same database."""
 
     @property
     def imports(self) -> BalanceImport:
@@ -87,6 +92,39 @@ class Reconciling:
             return found if found.done else None
 
         return await eventually(report, within_s=60, what="the run comes to its end")
+
+    async def by_command_line(self, *more: str) -> tuple[int, str]:
+        """Reconcile as an operator does; return exit code and what was said."""
+        token = self.replica.issuer.mint("anna", roles=["operator"], tenant=TENANT, life=TOKEN_LIFE)
+        environment = {
+            "BATZEN_TOKEN": token,
+            "BATZEN_GATEWAY_ADDRESS": f"127.0.0.1:{self.replica.port}",
+            "COLUMNS": "200",
+        }
+        until = self.clock.now() + timedelta(minutes=1)
+        span = ["--since", self.began.isoformat(), "--until", until.isoformat()]
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["reconcile", *span, *more], env=environment)
+        return done.exit_code, done.output
+
+    async def stopped_at(self, reconciliation_id: str, list_name: str) -> Report:
+        """Wait until a run stands at a list of Stripe's, and return what it has come to."""
+
+        async def report() -> Report | None:
+            asked = ops_pb2.GetReconciliationRequest(reconciliation_id=reconciliation_id)
+            found = await self.ops.GetReconciliation(asked)
+            return found if found.step.endswith(f" {list_name}") else None
+
+        return await eventually(report, what=f"the run comes to {list_name}")
+
+    def paid_later(self, *, days: int) -> split_pb2.SettlementTerms:
+        """Terms of a charge whose sellers are paid later."""
+        terms = split_pb2.SettlementTerms()
+        terms.pay_time.FromDatetime(self.clock.now() + timedelta(days=days))
+        return terms
+
+    async def execute(self, statement: str, *arguments: object) -> None:
+        """Change what the database's rules let the owner change."""
+        await self.owner.execute(statement, *arguments)
 
     async def pages(self, reconciliation_id: str, *, size: int) -> list[Difference]:
         """Return what a run found, page by page."""
@@ -141,8 +179,13 @@ class Reconciling:
 
 
 @asynccontextmanager
-async def reconciling(
-    replica: Gateway, database: ServiceDatabase, stripe: SandboxControl, clock: Clock, meter: Meter
+async def reconciling(  # noqa: PLR0917 what a test has
+    replica: Gateway,
+    database: ServiceDatabase,
+    stripe: SandboxControl,
+    clock: Clock,
+    meter: Meter,
+    another: Callable[[], AbstractAsyncContextManager[Gateway]],
 ) -> AsyncIterator[Reconciling]:
     """Prepare a gateway that was just begun."""
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
@@ -163,6 +206,7 @@ async def reconciling(
                 began=began,
                 owner=owner,
                 meter=meter,
+                another=another,
             )
     finally:
         await owner.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,10 @@ from batzen.gateway.v1 import ops_pb2
 from batzen.type.v1.money_pb2 import Money
 from local.issuer import Issuer
 from sandbox.control import SandboxControl
-from services.gateway.reconciliation import repairs
+from services.gateway.reconciliation import repairs, standing
+from services.gateway.reconciliation.domain import IN_TRANSIT_MAX
 from services.runtime.observability.metrics import Meter
+from services.runtime.work.kinds import WorkClass
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.conftest import Sink, running_gateway
@@ -31,18 +35,16 @@ async def platform(
 ) -> AsyncIterator[Reconciling]:
     """A gateway with books and a Stripe account of its own, and a clock that is ahead of Stripe's."""
     database, clock, meter = await databases.create("gateway"), Clock(), Meter()
-    async with (
-        running_gateway(
-            database.runtime_url,
-            stripe_key=f"sk_test_{secrets.token_hex(16)}",
-            stripe_base=stripe.base_url,
-            sink_address=sink[1],
-            issuer=Issuer(tmp_path_factory.mktemp("reconciled") / "keys", now=clock.now),
-            clock=clock,
-            meter=meter,
-        ) as replica,
-        reconciling(replica, database, stripe, clock, meter) as made,
-    ):
+    start = partial(
+        running_gateway,
+        database.runtime_url,
+        stripe_key=f"sk_test_{secrets.token_hex(16)}",
+        stripe_base=stripe.base_url,
+        sink_address=sink[1],
+        issuer=Issuer(tmp_path_factory.mktemp("reconciled") / "keys", now=clock.now),
+        clock=clock,
+    )
+    async with start(meter=meter) as replica, reconciling(replica, database, stripe, clock, meter, start) as made:
         yield made
     await databases.drop(database)
 
@@ -69,6 +71,8 @@ async def test_a_clean_month_leaves_nothing(platform: Reconciling) -> None:
     assert {one.list for one in report.sums if one.matched_count} == {
         "balance_transactions", "charges", "refunds", "transfers", "application_fees", "disputes", "payouts", "clearing"
     }  # fmt: skip
+    code, said = await platform.by_command_line()
+    assert (code, "remainder 0.00 CHF" in said, "say the same" in said) == (0, True, True), said
     [balance] = [one for one in report.sums if one.list == "balance_transactions"]
     shown = await stripe.balance(platform.account)
     assert balance.matched.amount_minor == sum(
@@ -96,7 +100,7 @@ async def test_a_residue_of_exchange_is_never_netted_with_another_currency(platf
     assert remainder(report) == {"CHF": 7, "EUR": 0, "USD": 0}
 
 
-async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform: Reconciling) -> None:
+async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform: Reconciling, tmp_path: Path) -> None:
     payments, carts, stripe = platform.payments, platform.carts, platform.stripe
     dropped = await carts.paid(part(await carts.seller(), 10_000))
     doubled, wrong, without_fee, only_here = [await payments.paid() for _ in range(4)]
@@ -127,6 +131,13 @@ async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform:
     assert remainder(report)["CHF"] > 0
     figures = await platform.figures()
     assert (figures["clean"], figures["LEDGER_UNBALANCED"], figures["MISSING_THERE"]) == (0, 1, 3)
+
+    file = tmp_path / "report.html"
+    code, said = await platform.by_command_line("--html", str(file))
+    written = file.read_text(encoding="utf-8")
+    assert code == 1
+    assert all(stripe_id in text for text in (said, written) for stripe_id in (again["id"], transfer["id"]))
+    assert (await platform.by_command_line("--json"))[1].strip().endswith("}")
 
     report = await platform.run(repair=True)
     mended = {one.stripe_id: one.repair_reason for one in report.differences if one.repaired}
@@ -160,3 +171,44 @@ async def test_a_run_is_asked_for_once_and_only_of_a_span_that_is_one(platform: 
     assert pages == list(report.differences)
     forged = ops_pb2.GetReconciliationRequest(reconciliation_id=begun.reconciliation_id, page_token="forged")
     assert (await refusal(platform.ops.GetReconciliation(forged)))[1] == "PAGE_TOKEN_INVALID"
+
+
+async def test_what_waits_for_too_long_is_found_and_made_due(platform: Reconciling) -> None:
+    payments, carts, stripe = platform.payments, platform.carts, platform.stripe
+    cart = await carts.paid(part(await carts.seller(), 10_000), settlement_terms=platform.paid_later(days=2))
+    young = kinds(await platform.run())
+    charge_ids = {one["id"] for one in await payments.charges(cart)}
+    assert not charge_ids & (young.get("NOT_SETTLED", set()) | young.get("CLEARING_OLD", set()))
+
+    await platform.execute("DELETE FROM settlements WHERE payment_id = $1", cart)
+    assert charge_ids <= kinds(await platform.run())["NOT_SETTLED"]
+    report = await platform.run(repair=True)
+    [woken] = [one for one in report.differences if one.payment_id == cart and one.list == "settlement"]
+    assert (woken.repaired, woken.repair_reason, woken.ours.amount_minor) == (False, standing.WOKEN, 8_500)
+    assert not charge_ids & kinds(await platform.run()).get("NOT_SETTLED", set())
+
+    unread = await payments.charges(await payments.paid())
+    await stripe.settle()
+    assert unread[0]["id"] not in kinds(await platform.run()).get("CLEARING_OLD", set())
+    platform.clock.advance(IN_TRANSIT_MAX)
+    assert unread[0]["id"] in kinds(await platform.run())["CLEARING_OLD"]
+
+
+async def test_a_run_goes_on_where_it_stopped_when_its_process_ends(platform: Reconciling) -> None:
+    before = await platform.run()
+    await platform.stripe.fault("server_error", route="GET /v1/refunds", times=None)
+    begun = await platform.ops.Reconcile(platform.request())
+    stopped = await platform.stopped_at(begun.reconciliation_id, "refunds")
+    await platform.stripe.clear_faults()
+    async with platform.another() as replica, replica.connect_ops() as ops:
+        platform.clock.advance(timedelta(minutes=1))
+        platform.replica.parts.work.wake(WorkClass.READS)
+        replica.parts.work.wake(WorkClass.READS)
+        report = await platform.ended(begun.reconciliation_id)
+        assert (
+            await ops.GetReconciliation(ops_pb2.GetReconciliationRequest(reconciliation_id=begun.reconciliation_id))
+            == report
+        )
+    assert {one.list for one in stopped.sums} == {"balance_transactions", "charges"}
+    counts = {one.list: one.matched_count for one in before.sums if one.matched.currency_code == "CHF"}
+    assert counts == {one.list: one.matched_count for one in report.sums if one.matched.currency_code == "CHF"}

@@ -69,6 +69,10 @@ OF_PAYER: Final = f"""
 SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payer_id = $2
 """  # noqa: S608 our own column names
 
+READ_MANY: Final = f"""
+SELECT {_PAYMENT} FROM payments p WHERE p.tenant_id = $1 AND p.payment_id = ANY($2::text[])
+"""  # noqa: S608 our own column names
+
 # A lease that ends takes its fence with it, so that a renewal which is still on its way finds nothing to renew. A call
 # that the engine works on is left to it: another due time would tell it that more came, and that nothing is given up.
 RENEW: Final = """

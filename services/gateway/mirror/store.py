@@ -119,6 +119,12 @@ class Store:
             rows = await connection.fetch(statements.OF_PAYER, tenant_id, payer_id)
         return [_payment(row) for row in rows]
 
+    async def read_many(self, tenant_id: str, payment_ids: Sequence[str]) -> list[MirroredPayment]:
+        """Return payments without holding them."""
+        async with self._connections.statement(None) as connection:
+            rows = await connection.fetch(statements.READ_MANY, tenant_id, list(payment_ids))
+        return [_payment(row) for row in rows]
+
     async def find(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
         """Return the payment that something of Stripe's belongs to (`payment_of`), without holding it."""
         async with self._connections.statement("payment.find") as connection:

@@ -52,9 +52,9 @@ LISTS: Final = (
     Stage.PAYOUTS,
 )
 """What Stripe lists."""
-DAILY: Final = (*LISTS, Stage.LEDGER)
+DAILY: Final = (*LISTS, Stage.LEDGER, Stage.SETTLEMENT)
 """What is compared of each day."""
-AT_LAST: Final = (Stage.CLEARING,)
+AT_LAST: Final = (Stage.CLEARING, Stage.DELIVERIES)
 """What is compared once, after all days, when what was mended is booked."""
 
 

@@ -21,6 +21,7 @@ from services.gateway.reconciliation.lists import ListComparison
 from services.gateway.reconciliation.metrics import ReconciliationMetrics
 from services.gateway.reconciliation.position import Position, Span
 from services.gateway.reconciliation.run import Run
+from services.gateway.reconciliation.standing import StandingComparison
 from services.gateway.reconciliation.store import ReconciliationStore, Step
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, jittered
 
@@ -42,6 +43,7 @@ class Reconciliations:
         store: ReconciliationStore,
         lists: ListComparison,
         books: BookComparison,
+        standing: StandingComparison,
         *,
         now: Callable[[], datetime],
         wake: Callable[[WorkClass], None],
@@ -50,6 +52,7 @@ class Reconciliations:
         self.store = store
         self._lists = lists
         self._books = books
+        self._standing = standing
         self._now = now
         self._wake = wake
         self._metrics = metrics
@@ -130,6 +133,10 @@ class Reconciliations:
                 return await self._books.ledger(run, position)
             case Stage.CLEARING:
                 return await self._books.clearing(run, position)
+            case Stage.SETTLEMENT:
+                return await self._standing.settlement(run, position)
+            case Stage.DELIVERIES:
+                return await self._standing.deliveries(run, position)
             case _:
                 return await self._lists.step(run, position)
 
