@@ -211,7 +211,6 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.mirror.statements.READ_MANY": Exempt(Spread.MANY, _SPLIT),
     "gateway.reconciliation.standing._CAPTURED": Exempt(Spread.EVERY, _COMPARED),
     "gateway.reconciliation.standing._SETTLEMENTS": Exempt(Spread.MANY, _SPLIT),
-    "gateway.reconciliation.standing._UNDELIVERED": Exempt(Spread.EVERY, _COMPARED),
     "gateway.reconciliation.standing._REDELIVER": Exempt(Spread.MANY, _SPLIT),
     "gateway.reconciliation.books._SLICE": Exempt(Spread.EVERY, _COMPARED),
     "gateway.reconciliation.books._UNBALANCED": Exempt(Spread.EVERY, _COMPARED),
