@@ -41,9 +41,13 @@ async def test_a_payer_sees_no_fee_share_or_fee_plan_of_their_quote(
         for name in names_set_in(seen)
         if SETTLED_BETWEEN_OTHERS & {word for part in name.split(".") for word in part.split("_")}
     ]
-    assert (seen.total, seen.lines[0], seen.quote_id) == (
+    [line], [whole] = seen.lines, session.quote.lines
+    assert (whole.seller_share_minor, whole.platform_fee_minor) == (8_500, 1_500)
+    assert (line.seller_share_minor, line.platform_fee_minor) == (0, 0), "that is between platform and seller"
+    assert (seen.total, line.gross_minor, line.tax, seen.quote_id) == (
         session.quote.total,
-        session.quote.lines[0],
+        whole.gross_minor,
+        whole.tax,
         session.quote.quote_id,
     )
     [seller] = seen.sellers
