@@ -232,6 +232,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
         Spread.EVERY, "a page of a list: of every server, merged by (since, payment_id, attempt, seller_id)"
     ),
     "gateway.receivables.store.COUNT": Exempt(Spread.EVERY, _FIGURE),
+    "gateway.settlement.metrics.WAITING": Exempt(Spread.EVERY, _FIGURE),
     "gateway.disputes.statements.FIGURES": Exempt(Spread.EVERY, _FIGURE),
     # The engine of due work.
     "work.next_due": Exempt(Spread.EVERY, _EACH_BY_ITSELF),

@@ -11,6 +11,7 @@ from services.gateway.payouts import metrics as payouts
 from services.gateway.personal import metrics as personal
 from services.gateway.receivables import metrics as receivables
 from services.gateway.reconciliation import metrics as reconciliations
+from services.gateway.settlement import metrics as settlement
 from services.gateway.stripe_api import metrics as stripe_api
 from services.gateway.webhooks import metrics as webhooks
 from services.runtime.observability.metrics import Meter, Metric, gauge
@@ -35,7 +36,7 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
     *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *reconciliations.METRICS,
-    *payouts.METRICS, *personal.METRICS,
+    *payouts.METRICS, *personal.METRICS, *settlement.METRICS,
 )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ class GatewayMetrics:
         self.receivables = receivables.ReceivableMetrics(meter)
         self.reconciliations = reconciliations.ReconciliationMetrics(meter)
         self.personal = personal.KeyMetrics(meter)
+        self.settlement = settlement.SettlementMetrics(meter)
         self.webhooks = webhooks.WebhookMetrics(meter)
         self._unknown = meter.gauge(PAYMENTS_UNKNOWN)
         self._unknown_oldest = meter.gauge(PAYMENTS_UNKNOWN_OLDEST)

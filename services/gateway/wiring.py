@@ -71,6 +71,7 @@ from services.gateway.servicers.services import GatewayServicers
 from services.gateway.servicers.transfers import TransferServicer
 from services.gateway.settings import TENANT
 from services.gateway.settlement.listing import TransferList
+from services.gateway.settlement.metrics import look_at_settlements
 from services.gateway.settlement.settler import Settler
 from services.gateway.settlement.transfers import CreateTransfer
 from services.gateway.settlement.way_back import RefundFee, ReverseTransfer
@@ -307,6 +308,7 @@ async def gateway_parts(
                 partial(look_at_disputes, disputes, metrics.disputes, tenant_id=tenant_id),
                 partial(look_at_receivables, receivables, metrics.receivables, tenant_id=tenant_id),
                 partial(payouts.look, tenant_id, metrics.payouts),
+                partial(look_at_settlements, held, metrics.settlement, tenant_id=tenant_id, now=now),
             )
         )
         yield Parts(

@@ -13,12 +13,15 @@ from batzen.gateway.v1 import split_pb2
 from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
+from services.gateway.settlement.metrics import SettlementMetrics, look_at_settlements
+from services.runtime.observability.metrics import Meter
 from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import Payments
 from tests.gateway.settling import Carts, part
 from tests.gateway.test_recent import counted
+from tests.metrics import Figures
 
 CREATE_TRANSFER = "POST /v1/transfers"
 PARTLY = [("SELLER", 0), ("", 4_250)]
@@ -83,6 +86,10 @@ async def test_what_the_charge_does_not_cover_waits_for_the_platforms_balance(
     await carts.book(payment_id)
     await delivered.hears(payment_id, lambda said: [one.waits_for for one in said.sellers] == ["BALANCE"])
     assert await carts.got(payment_id) == {seller_id: 8_000}
+    meter = Meter()
+    parts = carts.replica.parts
+    await look_at_settlements(parts.connections, SettlementMetrics(meter), tenant_id="main", now=clock.now)
+    assert Figures.read(await meter.text()).of("batzen_settlements_waiting", reason="BALANCE") >= 1
 
     clock.advance(timedelta(days=1, minutes=1))
     said = await delivered.hears(payment_id, lambda said: said.attention.reason == "SETTLEMENT_WAITS")
