@@ -8,7 +8,7 @@ import httpx
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import sellers_pb2
+from batzen.gateway.v1 import intents_pb2, sellers_pb2, split_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
@@ -17,7 +17,6 @@ from services.gateway.sellers.operations import Sellers
 from services.gateway.sellers.store import FIRST, SellerStore
 from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc import call_context
-from tests.gateway import carts
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import Payments, chf, new_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
@@ -385,23 +384,30 @@ async def test_a_reading_that_began_first_and_comes_last_says_nothing_any_more(
 async def test_a_cart_with_one_seller_who_cannot_be_paid_is_refused_whole(
     gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway
 ) -> None:
-    seller_ids = await carts.sellers(payments, carts.CART)
-    account = await replica.parts.sellers.get("main", seller_ids["b"])
-    await stripe.set_capability(account.stripe_account_id, "transfers", active=False)
-    assert await read_again(replica, account.stripe_account_id)
-    request = payments.create_request(
-        amount=chf(sum(carts.CART.values())),
-        application_fee=chf(0),
-        seller_id="",
-        seller_parts=carts.parts(seller_ids, carts.CART),
-    )
+    good, stopped = [await payments.prepare_seller(new_id("seller")) for _ in range(2)]
+    await stripe.set_capability(stopped.stripe_account_id, "transfers", active=False)
+    assert await read_again(replica, stopped.stripe_account_id)
 
+    def cart(*seller_ids: str) -> intents_pb2.CreateIntentRequest:
+        parts = [
+            split_pb2.SellerPart(
+                seller_id=seller_id,
+                lines=[
+                    split_pb2.LinePart(
+                        line_id=f"line-{place}", gross_minor=5_000, seller_minor=4_250, platform_fee_minor=750
+                    )
+                ],
+            )
+            for place, seller_id in enumerate(seller_ids)
+        ]
+        return payments.create_request(amount=chf(10_000), application_fee=chf(0), seller_id="", seller_parts=parts)
+
+    request = cart(good.seller_id, stopped.seller_id)
     code, reason, _, metadata = await refused(gateway.CreateIntent(request))
-
     assert (code, reason) == (StatusCode.FAILED_PRECONDITION, "SELLER_NOT_PAYABLE")
-    assert metadata == {"missing": "transfers", "seller_id": seller_ids["b"]}
+    assert metadata == {"missing": "transfers", "seller_id": stopped.seller_id}
     assert await payments.intents(request.payment_id) == []
 
-    request.seller_parts[1].seller_id = nobody = new_id("seller")
-    code, reason, _, metadata = await refused(gateway.CreateIntent(request))
+    nobody = new_id("seller")
+    code, reason, _, metadata = await refused(gateway.CreateIntent(cart(good.seller_id, nobody)))
     assert (code, reason, metadata) == (StatusCode.NOT_FOUND, "SELLER_NOT_FOUND", {"seller_id": nobody})
