@@ -16,12 +16,11 @@ from local.databases import ServiceDatabase
 from services.errors import DependencyUnavailable
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.mirror.recent import RecentPayments
-from services.runtime.database.connections import DirectConnections
+from services.runtime.database.connections import DirectConnections, plain_dsn
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.receiving import event_of, receiving
 from tests.gateway.samples import AMOUNT_MINOR, REQUIRES_ACTION, SUCCEEDED, Payments, new_id, reason_of, refusal
 from tests.gateway.stubs import GatewayStubs
-from tests.gateway.test_races import connected
 
 
 @pytest.fixture
@@ -147,7 +146,7 @@ async def test_a_payment_that_a_restore_took_back_is_read(
 ) -> None:
     """What the copy says of a refund was lost with the last commits; the row has an earlier fence."""
     payment_id = await payments.paid()
-    async with connected(database) as connection:
+    async with owning(database) as connection:
         before = await snapshot(connection, payment_id)
         await gateway.CreateRefund(payments.refund_request(payment_id, 400))
         await restore(connection, payment_id, before)
@@ -160,7 +159,7 @@ async def test_an_event_about_what_a_restore_took_back_is_worked_on(
     replica: Gateway, gateway: GatewayStubs, payments: Payments, database: ServiceDatabase, delivered: Sink
 ) -> None:
     payment_id = await payments.created()
-    async with connected(database) as connection:
+    async with owning(database) as connection:
         before = await snapshot(connection, payment_id)
         await gateway.ConfirmIntent(payments.confirm_request(payment_id))
         await restore(connection, payment_id, before)
@@ -181,7 +180,7 @@ async def test_an_event_about_what_a_restore_took_back_is_worked_on_though_anoth
 ) -> None:
     """Whoever held it left a newer fence, and had read nothing at Stripe."""
     payment_id = await payments.created()
-    async with connected(database) as connection:
+    async with owning(database) as connection:
         before = await snapshot(connection, payment_id)
         await payments.gateway.ConfirmIntent(payments.confirm_request(payment_id))
         await restore(connection, payment_id, before)
@@ -279,11 +278,19 @@ def silent_once(monkeypatch: pytest.MonkeyPatch, lost: str) -> Iterator[list[str
         yield broken
 
 
+@asynccontextmanager
+async def owning(database: ServiceDatabase) -> AsyncIterator[asyncpg.Connection]:
+    """The database, as only its owner may put it back: the service never takes an entry out of the ledger."""
+    connection = await asyncpg.connect(plain_dsn(database.owner_url))
+    yield connection
+    await connection.close()
+
+
 async def snapshot(connection: asyncpg.Connection, payment_id: str) -> dict[str, list[asyncpg.Record]]:
     """Return the rows of a payment."""
     return {
         table: await connection.fetch(f"SELECT * FROM {table} WHERE payment_id = $1", payment_id)
-        for table in ("payments", "intents", "refunds", "looks")
+        for table in ("payments", "intents", "refunds", "looks", "ledger_entries")
     }
 
 
