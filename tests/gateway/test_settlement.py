@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from tests.clock import Clock
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import Payments
 from tests.gateway.settling import Carts, part
+from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_recent import counted
 from tests.metrics import Figures
 
@@ -191,3 +193,32 @@ async def test_in_another_currency_sellers_are_paid_by_the_exchange_rate_of_the_
     assert {one["currency"] for one in await carts.transfers(payment_id)} == {"chf"}
     await carts.refunded_by_hand(payment_id, 4_000)
     assert await carts.settled(payment_id) == {seller_id: 6_460 - 2_584, other: 1_615 - 646}
+
+
+ROUNDS = [
+    pytest.param(range(3), id="quick"),
+    pytest.param(range(200), id="long", marks=pytest.mark.soak),
+]
+
+
+@pytest.mark.parametrize("seeds", ROUNDS)
+async def test_transfers_against_refunds(carts: Carts, gateway: GatewayStubs, seeds: range) -> None:
+    sellers = await carts.sellers(2)
+    for seed in seeds:
+        chance = random.Random(seed)
+        payment_id = await carts.paid(*(part(one, 10_000) for one in sellers))
+        await carts.stripe.settle()
+        amount_minor = chance.randrange(2, 20_000, 2)
+
+        async def refund(amount_minor: int = amount_minor, payment_id: str = payment_id) -> None:
+            request = carts.payments.refund_request(payment_id, amount_minor, expected_minor=20_000)
+            await gateway.CreateRefund(request)
+
+        work = [refund(), carts.book(payment_id), carts.run(payment_id), carts.run(payment_id)]
+        chance.shuffle(work)
+        await asyncio.gather(*work)
+
+        got = await carts.settled(payment_id)
+        known = await carts.replica.parts.store.require("main", payment_id)
+        assert got == {one.seller_id: one.target_minor for one in known.positions(1) if one.moved_minor}, seed
+        assert sum(got.values()) == sum(one.owed_minor for one in known.positions(1)), seed
