@@ -88,8 +88,9 @@ async def test_a_hold_that_is_held_back_is_captured_by_a_caller_alone(
     seen = await journeys.synced(held[1])
     seen.mirror_version += 2
     await journeys.deliver(seen)
-    world.clock.advance(timedelta(hours=2))
-    await replica.sweep()
+    for _ in range(2):  # one that met an outage is tried again
+        world.clock.advance(timedelta(hours=1))
+        await replica.sweep()
     assert (await journeys.payment(held[1])).snapshot.amounts.captured_minor == TOTAL_MINOR
 
 
@@ -106,7 +107,8 @@ async def test_a_scheduled_charge_waits_until_it_is_not_held_back(
     seen = await journeys.synced(payment_id)
     seen.mirror_version += 2
     await journeys.deliver(seen)
-    world.clock.advance(timedelta(hours=2))
-    await replica.sweep()
+    for _ in range(2):  # one that met an outage is tried again
+        world.clock.advance(timedelta(hours=1))
+        await replica.sweep()
     payment = await journeys.payment(payment_id)
     assert (state_of(payment), payment.total) == ("SUCCEEDED", chf(TOTAL_MINOR))

@@ -523,7 +523,7 @@ async def waiting_for_its_payer(store: Store, clock: Clock) -> Plan:
 async def taken_for_its_end(store: Store, held: DirectConnections, plan: Plan, clock: Clock) -> Plan:
     """Return the plan of a payment whose end is due, held as by the engine."""
     clock.advance(HOUR)
-    _, expiries = Sweep(store, None, None, None, None, due_steps=None, surplus=None).kinds  # type: ignore[arg-type]
+    _, expiries = Sweep(store, None, None, None, None, due_steps=None, surplus=None, fraud_refunds=None).kinds  # type: ignore[arg-type]
     fence = await fence_of_engine(held, expiries, plan, clock)
     assert fence is not None
     taken = await store.held("main", plan.payment_id, fence=fence)
