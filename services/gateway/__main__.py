@@ -1,6 +1,6 @@
 """Runs the gateway: `python -m services.gateway` serves, `… migrate` migrates.
 
-`… repin acct_…` moves a tenant to another Stripe account.
+`… repin acct_…` moves a tenant to another Stripe account, `… reconcile 7` has the last seven days compared with Stripe.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from batzen.gateway.v1 import ops_pb2_grpc
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.access import TABLE
 from services.gateway.metrics import STRIPE_KEY_REFUSED
+from services.gateway.reconciliation.schedule import ScheduleSettings, schedule
 from services.gateway.servicers.services import add_gateway_services
 from services.gateway.settings import Settings, read_tenant
 from services.gateway.stripe_api.key_rotation import KeyRotation
@@ -120,7 +121,10 @@ PROGRAM: Final = Program(
     migrations=MIGRATIONS,
     read=Settings.read,
     serve=serve,
-    commands={"repin": Command(read=RepinSettings.read, run=repin_tenant)},
+    commands={
+        "repin": Command(read=RepinSettings.read, run=repin_tenant),
+        "reconcile": Command(read=ScheduleSettings.read, run=schedule),
+    },
 )
 
 if __name__ == "__main__":

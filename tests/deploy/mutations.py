@@ -242,6 +242,10 @@ RULED: Final[dict[str, Change]] = {
     ),
     "a contraction by itself": lambda p: put(p("CronJob", "gateway-contract"), "spec", "suspend", to=False),
     "a migration that contracts": lambda p: p.container("gateway-migrate-0003", "Job")["command"].append("--contract"),
+    "books that nobody compares": lambda p: p.remove("CronJob", "gateway-reconcile"),
+    "books that are compared once a month": lambda p: put(
+        p("CronJob", "gateway-reconcile"), "spec", "schedule", to="41 4 1 * *"
+    ),
     "history that nobody maintains": lambda p: p.remove("CronJob", "status-maintain"),
     "a namespace that takes anything": lambda p: drop(
         p("Namespace", "batzen"), "metadata", "labels", "pod-security.kubernetes.io/enforce"

@@ -47,6 +47,7 @@ class Reconciling:
     account: str
     clock: Clock
     began: datetime
+    database: ServiceDatabase
     owner: asyncpg.Connection
     meter: Meter
     another: Callable[[], AbstractAsyncContextManager[Gateway]]
@@ -204,6 +205,7 @@ async def reconciling(  # noqa: PLR0917 what a test has
                 account=await replica.parts.provider.own_account_id(),
                 clock=clock,
                 began=began,
+                database=database,
                 owner=owner,
                 meter=meter,
                 another=another,

@@ -16,14 +16,17 @@ from local.issuer import Issuer
 from sandbox.control import SandboxControl
 from services.gateway.reconciliation import repairs, standing
 from services.gateway.reconciliation.domain import IN_TRANSIT_MAX
+from services.gateway.reconciliation.schedule import ScheduleSettings, schedule
 from services.runtime.observability.metrics import Meter
+from services.runtime.process.lifecycle import StartRefused
+from services.runtime.process.service import OwnerSettings
 from services.runtime.work.kinds import WorkClass
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.conftest import Sink, running_gateway
 from tests.gateway.reconciling import Reconciling, kinds, reconciling, remainder
 from tests.gateway.samples import refusal, refused
-from tests.gateway.settling import part
+from tests.gateway.settling import TENANT, part
 
 PLAIN = {"reverse_transfer": False, "refund_application_fee": False}
 """Of a refund: what sellers give back follows by calls of its own."""
@@ -212,3 +215,17 @@ async def test_a_run_goes_on_where_it_stopped_when_its_process_ends(platform: Re
     assert {one.list for one in stopped.sums} == {"balance_transactions", "charges"}
     counts = {one.list: one.matched_count for one in before.sums if one.matched.currency_code == "CHF"}
     assert counts == {one.list: one.matched_count for one in report.sums if one.matched.currency_code == "CHF"}
+
+
+async def test_the_run_of_a_day_is_asked_for_once(platform: Reconciling) -> None:
+    settings = ScheduleSettings(
+        owner=OwnerSettings(owner_url=platform.database.owner_url, runtime_url=platform.database.runtime_url),
+        tenant_id=TENANT,
+    )
+    for _ in range(2):
+        await schedule(settings, ["7"])
+    asked = await platform.owner.fetch("SELECT since, until FROM reconciliations WHERE actor_id = 'schedule'")
+    assert [(one["until"] - one["since"]).days for one in asked] == [7]
+    for wrong in ([], ["0"], ["32"], ["week"], ["1", "2"]):
+        with pytest.raises(StartRefused):
+            await schedule(settings, wrong)

@@ -130,6 +130,15 @@ def contractions_wait_for_the_operator(manifests: Manifests) -> Iterator[str]:
 
 
 @rule
+def books_are_compared_every_day(manifests: Manifests) -> Iterator[str]:
+    job = manifests.find("CronJob", "gateway-reconcile")
+    if job is None or dig(job, "spec", "suspend") or "reconcile" not in str(dig(job, "spec", "jobTemplate")):
+        yield "nothing is compared with Stripe"
+    elif not re.fullmatch(r"\d+ \d+ \* \* \*", dig(job, "spec", "schedule", default="")):
+        yield f"{called(job)} does not run every day"
+
+
+@rule
 def history_is_maintained(manifests: Manifests) -> Iterator[str]:
     job = manifests.find("CronJob", "status-maintain")
     if job is None or dig(job, "spec", "suspend") or "maintain" not in str(dig(job, "spec", "jobTemplate")):

@@ -106,6 +106,8 @@ def _reader(service: str, command: str) -> Any:
     program = BY_SERVICE[service]
     if command == MIGRATE:
         return OwnerSettings.read
+    if command in program.commands:
+        return program.commands[command].read
     return program.maintain.read if command == MAINTAIN and program.maintain else program.read
 
 
