@@ -299,6 +299,19 @@ def test_a_seller_who_cannot_give_back_owes() -> None:
     assert wait.reason is WaitReason.SELLER_OWES
 
 
+def test_what_was_taken_back_for_a_dispute_is_sent_again_as_another_transfer() -> None:
+    account = cart(line("s1", 10_000), settlement=SettlementTerms(dispute_recovery=DisputeRecovery.AT_WITHDRAWAL))
+    account.settle()
+    taken = dispute(Standing.OPEN, 10_000, allocated(10_000, account.intent, []))
+    account.intent = replace(account.intent, disputes=(taken,))
+    account.settle()
+    assert account.has() == {"s1": 0}
+    account.intent = replace(account.intent, disputes=(replace(taken, standing=Standing.CLOSED),))
+    account.settle()
+    assert account.has() == {"s1": 8_500}
+    assert len(set(account.facts)) == 3
+
+
 def test_a_surplus_attempt_pays_nobody_by_our_calls() -> None:
     account = Account(attempt(line("s1", 10_000)), counts=False)
     assert account.settle() == ()
@@ -327,6 +340,7 @@ def test_what_was_moved_by_hand_is_left_so() -> None:
     )
     account.movements["reversal_a"] = by_hand
     assert account.settle() == ()
+    assert account.has() == {"s1": 6_500}
     account.refunds = [refund(account.intent, 4_000)]
     account.settle()
     assert account.has() == {"s1": 5_100}
