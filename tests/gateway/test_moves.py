@@ -306,7 +306,7 @@ def test_what_was_taken_back_for_a_dispute_is_sent_again_as_another_transfer() -
     account.intent = replace(account.intent, disputes=(taken,))
     account.settle()
     assert account.has() == {"s1": 0}
-    account.intent = replace(account.intent, disputes=(replace(taken, standing=Standing.CLOSED),))
+    account.intent = replace(account.intent, disputes=())  # won, and the money is back
     account.settle()
     assert account.has() == {"s1": 8_500}
     assert len(set(account.facts)) == 3
