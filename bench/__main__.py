@@ -25,6 +25,7 @@ BENCHES: Final = {
     "floods": "a well-behaved caller while somebody floods the server",
     "waiting": "StartPayment while others wait, or ask again and again",
     "pricing": "a quote of 1 to 1,000 lines",
+    "reconcile": "a reconciliation of 3,000 payments (--payments), beside listing the same pages alone",
     "fanout": "from the feed to light clients, beside socket servers",
     "record": "RecordTransition over the wire",
     "storage": "recording transitions, storage alone",
@@ -36,7 +37,7 @@ BENCHES: Final = {
 """Each is a module of this package with `async def measure(say) -> Result`, on the event loop of its `loop_factory`."""
 STATUS: Final = ("fanout", "record", "path", "storage", "storm", "stored")
 """Those that make up what docs/benchmarks.md says of status, once all of them were run together."""
-OPTIONS: Final = {"fanout": ("full",), "cost": ("before", "profile")}
+OPTIONS: Final = {"fanout": ("full",), "cost": ("before", "profile"), "reconcile": ("payments",)}
 """What of the command line is given to `measure`, if it was said there."""
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--before", metavar="REVISION", help="cost: what this checkout is compared with")
     parser.add_argument("--profile", choices=SERVICES, help="cost: show where the time of a service goes instead")
+    parser.add_argument("--payments", type=int, metavar="N", help="reconcile: so many payments, such as 100000")
     given = parser.parse_args(arguments)
     names = given.benches or list(BENCHES)
     if unknown := set(names) - set(BENCHES):

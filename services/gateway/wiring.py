@@ -56,6 +56,7 @@ from services.gateway.receivables.metrics import ReceivableMetrics
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
 from services.gateway.reconciliation.building import reconciliations
+from services.gateway.reconciliation.runner import Reconciliations
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
 from services.gateway.sellers.onboarding import Onboarding
@@ -120,6 +121,7 @@ class Parts:
     provider: Provider
     reader: MirrorReader
     imports: BalanceImport
+    reconciliations: Reconciliations
     sellers: Sellers
     payouts: Payouts
     customers: Customers
@@ -363,6 +365,7 @@ async def gateway_parts(
             provider=provider,
             reader=reader,
             imports=imports,
+            reconciliations=runs,
             sellers=sellers,
             payouts=payouts,
             customers=customers,

@@ -64,7 +64,8 @@ async def test_a_clean_month_leaves_nothing(platform: Reconciling) -> None:
     await stripe.top_up(platform.account, 5_000, currency="chf")
     payout = await stripe.pay_out(platform.account, currency="chf", amount=2_000, automatic=False)
     await stripe.move_payout(payout["id"], "failed", failure_code="account_closed")
-    await stripe.pay_out(platform.account, currency="chf")
+    swept = await stripe.pay_out(platform.account, currency="chf")
+    await stripe.reconcile_payout(swept["id"])
     await platform.read_on()
 
     report = await platform.run()
@@ -110,6 +111,9 @@ async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform:
     await payments.gateway.CreateRefund(payments.refund_request(doubled, 2_000, **PLAIN))
     for payment_id in (dropped, doubled, wrong, without_fee, only_here):
         await platform.synced(payment_id)
+    topped_up = await stripe.top_up(platform.account, 5_000, currency="chf")
+    payout = await stripe.pay_out(platform.account, currency="chf")
+    await stripe.reconcile_payout(payout["id"])
     mystery = await stripe.book(platform.account, "issuing_disputed", amount=-77, currency="chf")
     await platform.read_on()
     before = kinds(await platform.run())
@@ -120,6 +124,7 @@ async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform:
     only_there = await platform.paid_elsewhere()
     missed = await stripe.book(platform.account, "stripe_fee", amount=-450, currency="chf")
     await stripe.change_booking(changed["balance_transaction"], amount=10_100)
+    await stripe.change_booking(topped_up["balance_transaction"], amount=5_001)
     await platform.add_to_entry(f"captured:{feeless['id']}:10000", 1)
     for stripe_id in (transfer["id"], gone["id"], feeless["application_fee"]):
         await stripe.forget(stripe_id)
@@ -129,7 +134,8 @@ async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform:
     assert before["UNCLASSIFIED"] == {f"bt:{mystery['id']}"}
     assert found["MISSING_THERE"] == {transfer["id"], gone["id"], feeless["application_fee"]}
     assert {again["id"], only_there["latest_charge"], missed["id"]} <= found["MISSING_HERE"]
-    assert changed["balance_transaction"] in found["AMOUNT"]
+    assert {changed["balance_transaction"], topped_up["balance_transaction"]} <= found["AMOUNT"]
+    assert found["PAYOUT"] == {payout["id"]}
     assert found["LEDGER_UNBALANCED"] == {f"captured:{feeless['id']}:10000"}
     assert remainder(report)["CHF"] > 0
     figures = await platform.figures()

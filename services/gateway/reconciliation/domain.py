@@ -156,6 +156,7 @@ class Sums:
 
 MISSING_HERE: Final = "Stripe has it, and nothing is known of it here."
 MISSING_THERE: Final = "It is known here, and Stripe does not have it."
+AMOUNT: Final = "Both have it, with other amounts."
 OTHER_CURRENCY: Final = "Both have it, in other currencies."
 UNASKED: Final = "No call of ours asked for it: it was made in Stripe's dashboard, or by another program."
 
@@ -169,7 +170,7 @@ def compare(stage: Stage, theirs: Shown, ours: Held | None) -> Iterator[Finding]
         yield from _figures(stage, Kind.AMOUNT, theirs.figures, {}, theirs, ours.payment_id, detail=OTHER_CURRENCY)
         yield from _figures(stage, Kind.AMOUNT, {}, ours.figures, ours, ours.payment_id, detail=OTHER_CURRENCY)
         return
-    yield from _figures(stage, Kind.AMOUNT, theirs.figures, ours.figures, theirs, ours.payment_id, detail="")
+    yield from _figures(stage, Kind.AMOUNT, theirs.figures, ours.figures, theirs, ours.payment_id, detail=AMOUNT)
     if not theirs.is_asked and not ours.comes_by_itself:
         yield from _figures(stage, Kind.UNASKED, _whole(theirs.figures), {}, theirs, ours.payment_id, detail=UNASKED)
 
