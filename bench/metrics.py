@@ -24,8 +24,8 @@ from bench.figures import Figures, Result, median, ms, times, us
 from bench.machine import Meter, everything, process
 from bench.shop import SELLER, Shop, clients_of_payers
 from local.environments import SERVICES
-from local.player import add_seller
 from local.ports import HOST, free_ports
+from local.start import add_seller
 from local.suite import Suite, running_suite
 
 BASELINE: Final = "off"

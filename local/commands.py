@@ -38,7 +38,7 @@ batzen demo
 
 batzen demo --json | python -m json.tool
 
-Exit code 0 if every payment ended as it should."""
+Exit code 0 if every payment ended as it should, the ledger balances, and Stripe and it say the same."""
 
 error_console: Final = Console(stderr=True, highlight=False)
 
@@ -80,7 +80,7 @@ def demo(
         bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")
     ] = False,
 ) -> None:
-    """Take a payment of each kind on a suite of its own, and show how it moves."""
+    """Take a payment of each kind on a suite of its own, show how it moves, and close the books."""
     from local.demo import show  # noqa: PLC0415 as above
 
     _run(show(STATE / "demo", environ=os.environ, as_json=as_json))

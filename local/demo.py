@@ -1,10 +1,11 @@
-"""`make demo`: a payment of each kind on a suite of its own, shown as it moves, and a true summary."""
+"""`make demo`: a payment of each kind on a suite of its own, shown as it moves, a true summary, and the books."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,24 +15,30 @@ from rich.text import Text
 from batzen.cli import money
 from batzen.cli.browser import PageNotCompleted
 from batzen.cli.output import print_json
-from batzen.client import Client
+from batzen.client import Client, new_request_id
 from batzen.errors import BatzenError
+from batzen.orchestrator.v1.ops_pb2 import MoneyPolicy, PutPolicyRequest
+from local.books import ACTOR_ID, Books, closed
+from local.books_view import books_document, show_books
 from local.command_lines import logs_command
 from local.demo_view import WIDTH_MAX, DemoView, Shown, document
 from local.environments import Stripe
-from local.player import add_seller, playing
+from local.player import playing
 from local.ports import free_ports
 from local.progress import Progress
 from local.record import Record
 from local.scenarios import SCENARIOS, Scenario
 from local.scenarios.scenario import ABANDONED_AFTER_S
+from local.scenarios.sellers import CART, SELLERS
+from local.start import add_seller
 from local.suite import Suite, running_suite
 
 SELLER_ID: Final = "seller_1"
 
 
 async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) -> int:
-    """Run the demo, and return 0 if every payment ended as it should, else 1."""
+    """Run the demo, and return 0 if every payment ended as it should and the books are right, else 1."""
+    began = datetime.now(UTC)
     console = Console(stderr=as_json, highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_MAX
@@ -50,14 +57,19 @@ async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) ->
             progress.close()
             console.print(Text.assemble(("● ", "green"), f"ready after {ready_s:.1f} s", style="dim"))
             all_shown = await _play_all(suite, DemoView(console))
+            books = await _books(suite, all_shown, since=began)
     DemoView(console).summary(all_shown, note=_note(stripe))
-    ok = all(shown.is_as_wanted for shown in all_shown)
+    if books is not None:
+        show_books(console, books)
+    ok = all(shown.is_as_wanted for shown in all_shown) and not (books and books.problems)
     if as_json:
         documents = [document(shown) for shown in all_shown]
-        print_json({"ok": ok, "ready_s": round(ready_s, 3), "stand_in": stripe.is_stand_in, "payments": documents})
+        about = {"ok": ok, "ready_s": round(ready_s, 3), "stand_in": stripe.is_stand_in}
+        print_json({**about, "payments": documents, "books": books_document(books) if books else None})
     else:
         count = sum(shown.is_as_wanted for shown in all_shown)
-        said = f"{count} of {len(all_shown)} payments ended as they should."
+        said = f"{count} of {len(all_shown)} payments ended as they should" + _of_books(books)
+        console.print()
         console.print(Text(said, style="bold green" if ok else "bold red"))
         if not ok:
             console.print(f"What the services said: {logs_command(suite.logs)}", soft_wrap=True)
@@ -83,7 +95,9 @@ async def _play_all(suite: Suite, view: DemoView) -> list[Shown]:
         for number, scenario in enumerate(playable, start=1)
     ]
     async with suite.client("service", sub="shop") as batzen, AsyncExitStack() as stack:
-        await add_seller(batzen, SELLER_ID)
+        for seller_id in (SELLER_ID, *(SELLERS if suite.stripe.is_stand_in else ())):
+            await add_seller(batzen, seller_id)
+        await _put_policy(suite)
         group = await stack.enter_async_context(asyncio.TaskGroup())
 
         def play(scenario: Scenario, shown: Shown) -> asyncio.Task[None]:
@@ -96,6 +110,33 @@ async def _play_all(suite: Suite, view: DemoView) -> list[Shown]:
             await (begun.get(shown.number) or play(scenario, shown))
             view.end(shown)
     return all_shown
+
+
+async def _put_policy(suite: Suite) -> None:
+    """Let the sellers of a cart bear what a dispute takes for good."""
+    request = PutPolicyRequest(
+        request_id=new_request_id(),
+        session_type=CART,
+        policy=MoneyPolicy(dispute_recovery=MoneyPolicy.DISPUTE_RECOVERY_AT_LOSS),
+        actor_id=ACTOR_ID,
+        reason="the demo shows who bears a dispute",
+    )
+    async with suite.client("operator", sub=ACTOR_ID) as operator:
+        await operator.orchestrator_ops.PutPolicy(request)
+
+
+async def _books(suite: Suite, all_shown: list[Shown], *, since: datetime) -> Books | None:
+    """Return the books at the end; None of an account that others use, too."""
+    if not suite.stripe.is_stand_in:
+        return None
+    async with suite.client("operator", sub=ACTOR_ID) as operator:
+        return await closed(operator, suite.sandbox, [shown.record for shown in all_shown], since=since)
+
+
+def _of_books(books: Books | None) -> str:
+    if books is None:
+        return "."
+    return ", and the books are not right." if books.problems else ", every seller has its part, and the books balance."
 
 
 async def _play(suite: Suite, batzen: Client, scenario: Scenario, shown: Shown, *, changed: Callable[[], None]) -> None:

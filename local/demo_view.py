@@ -204,6 +204,8 @@ def _amounts(record: Record) -> Text:
         lines.append(f"captured {money.shown(amounts.captured_minor, currency)}")
     if amounts.refunded_minor:
         lines.append(f"refunded {money.shown(amounts.refunded_minor, currency)}")
+    if amounts.disputed_lost_minor:
+        lines.append(f"lost {money.shown(amounts.disputed_lost_minor, currency)}")
     return Text("\n").join([Text(lines[0], style="bold"), *(Text(line) for line in lines[1:])])
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from batzen.cli import money
 from batzen.cli.authentication import Outcome, authenticate
@@ -16,19 +14,19 @@ from batzen.cli.cards import payment_method_id
 from batzen.cli.changing import refundable
 from batzen.cli.follow import Journey, at_least, following
 from batzen.cli.hosted_page import pay_page
-from batzen.cli.moments import DEFAULT_ZONE, Moment, duration
+from batzen.cli.moments import duration
 from batzen.cli.moving import COLLECTIONS, Way
-from batzen.cli.starting import RETURN_URL, Wanted, When, start
+from batzen.cli.starting import RETURN_URL
 from batzen.cli.states import name
 from batzen.client import Client, new_request_id
 from batzen.errors import BatzenError
 from batzen.gateway.v1.payment_methods_pb2 import ListPaymentMethodsRequest
-from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     CancelPaymentRequest,
     CapturePaymentRequest,
     PaymentSession,
     PreservePaymentRequest,
+    PreviewRefundRequest,
     RefundPaymentRequest,
     ResumePaymentRequest,
     RetryPaymentRequest,
@@ -38,23 +36,12 @@ from batzen.orchestrator.v1.orchestrator_pb2 import (
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment, Transition
 from batzen.type.v1.money_pb2 import Money
 from local.record import Deed, Record
+from local.start import Start, started
+from sandbox.control import SandboxControl
 
 WAIT_S: Final = 30.0
 """For a state that has to come."""
 ACTOR_ID: Final = "demo"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """How a payment is started."""
-
-    when: When = When.NOW
-    charge_in: timedelta | None = None
-    """With `SCHEDULED`."""
-    on_page: bool = False
-    keep_method: bool = False
-    booking_id: str = ""
-    payer_id: str = "payer_1"
 
 
 class Player:
@@ -156,6 +143,36 @@ class Player:
         async with self._calling(f"the shop refunds {_shown(amount) if amount else 'the rest'}"):
             self.record.payment = (await self._client.orchestrator.RefundPayment(request)).payment
 
+    async def refund_seller(self, seller_id: str) -> None:
+        """Give back all that one seller sold."""
+        payment_id = self.record.payment.payment_id
+        asked = PreviewRefundRequest(payment_id=payment_id, seller_id=seller_id)
+        preview = await self._client.orchestrator.PreviewRefund(asked)
+        request = RefundPaymentRequest(
+            request_id=new_request_id(),
+            payment_id=payment_id,
+            seller_id=seller_id,
+            amount=preview.amount,
+            expected_refundable=preview.refundable,
+            reason=RefundPaymentRequest.REASON_REQUESTED_BY_PAYER,
+            actor_id=ACTOR_ID,
+        )
+        async with self._calling(f"the shop refunds what {seller_id} sold, {_shown(preview.amount)}"):
+            self.record.payment = (await self._client.orchestrator.RefundPayment(request)).payment
+        self.record.gave_back.add(seller_id)
+
+    async def lose_dispute(self, stand_in: SandboxControl) -> None:
+        """Let the payer's bank contest all of it, and take it for good."""
+        payment_id = self.record.payment.payment_id
+        (intent,) = await stand_in.objects("payment_intent", **{"metadata.payment_id": payment_id})
+        self._did("the payer's bank disputes the payment")
+        dispute = await stand_in.dispute(intent["id"])
+        await self.until("DISPUTED")
+        self._did("the bank decides for the payer")
+        await stand_in.move_dispute(dispute["id"], "lost")
+        await self.until("DISPUTE_LOST")
+        self.record.gave_back.update(sale.seller_id for sale in self._how.cart)
+
     async def cancel(self) -> None:
         """Call the payment off."""
         request = CancelPaymentRequest(
@@ -218,20 +235,7 @@ class Player:
         return found() or newest
 
     async def _start(self) -> PaymentSession:
-        how = self._how
-        wanted = Wanted(
-            amount=self.record.total,
-            seller_id=self._seller_id,
-            payer_id=how.payer_id,
-            name="A session",
-            booking_ids=(how.booking_id,) if how.booking_id else (),
-            when=how.when,
-            charge_at=Moment(span=how.charge_in) if how.charge_in else None,
-            zone=ZoneInfo(DEFAULT_ZONE),
-            on_page=how.on_page,
-            keep_method=how.keep_method,
-        )
-        return await start(self._client, wanted)
+        return await started(self._client, self._how, seller_id=self._seller_id, total=self.record.total)
 
     async def _submit(self, method_id: str, text: str) -> None:
         request = SubmitPaymentRequest(
@@ -253,6 +257,7 @@ class Player:
 
     def _goes_on(self, session: PaymentSession) -> None:
         self.record.payment = session.payment
+        self.record.quote = session.quote
         self._hosted_url = session.checkout_url
         self._page_url = session.next_action.redirect_url
 
@@ -280,14 +285,6 @@ class Player:
     def _heard(self, update: Transition) -> None:
         self.record.happened.append(update)
         self._changed()
-
-
-async def add_seller(client: Client, seller_id: str) -> None:
-    """Register a Swiss seller; one that is there stays as it is."""
-    request = PutSellerAccountRequest(
-        request_id=new_request_id(), seller_id=seller_id, country_code="CH", email="seller@example.com"
-    )
-    await client.sellers.PutSellerAccount(request)
 
 
 @asynccontextmanager

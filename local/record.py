@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from batzen.cli.states import name
+from batzen.pricing.v1.pricing_pb2 import Quote
 from batzen.status.v1.status_pb2 import Payment, Transition
 from batzen.type.v1.money_pb2 import Money
 
@@ -24,6 +25,9 @@ class Record:
 
     total: Money
     payment: Payment = field(default_factory=Payment)
+    quote: Quote = field(default_factory=Quote)
+    gave_back: set[str] = field(default_factory=set)
+    """The sellers all of whose part of a cart went back."""
     happened: list[Deed | Transition] = field(default_factory=list)
     """As it came to us: what a stream tells comes a little after it was."""
     waited_s: float = 0.0

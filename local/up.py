@@ -16,10 +16,10 @@ from local.booking_check import CLOSED, booking_check
 from local.command_lines import command_line, short
 from local.connection_file import SUBJECTS, written
 from local.environments import SERVICES, Stripe
-from local.player import add_seller
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
+from local.start import add_seller
 from local.suite import SANDBOX, Suite, running_suite
 
 WATCHED_BY: Final = ("BATZEN_OTLP_ENDPOINT", "BATZEN_TRACE_RATIO", "BATZEN_ERROR_TRACKING_DSN")

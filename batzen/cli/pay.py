@@ -15,7 +15,7 @@ from batzen.cli.moments import DEFAULT_ZONE, Moment, read_moment, read_zone
 from batzen.cli.output import Exit, call, console, error_console, refuse
 from batzen.cli.paying import Payer, session_of
 from batzen.cli.program import program
-from batzen.cli.starting import Wanted, When, start
+from batzen.cli.starting import Sale, Wanted, When, start
 from batzen.cli.stream import StreamPrinter
 from batzen.client import Client
 from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
@@ -136,8 +136,7 @@ def pay(
                 )
                 return Exit.USAGE
             wanted = Wanted(
-                amount=amount,
-                seller_id=seller_id,
+                sales=(Sale(seller_id, amount),),
                 payer_id=payer,
                 name=name,
                 booking_ids=tuple(booking or ()),

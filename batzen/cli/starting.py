@@ -40,14 +40,24 @@ TIMINGS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """What one seller sells: a line of the payment."""
+
+    seller_id: str
+    amount: Money
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A payment that is to be started."""
 
-    amount: Money
-    seller_id: str
+    sales: tuple[Sale, ...]
+    """Lines `1`, `2`, … in this order."""
     payer_id: str
     name: str
+    session_type: str = ""
+    """Which policies hold."""
     booking_ids: tuple[str, ...] = ()
     client_reference: str = ""
     when: When = When.NOW
@@ -67,16 +77,18 @@ async def start(client: Client, wanted: Wanted) -> PaymentSession:
         payer=Payer(payer_id=wanted.payer_id),
         lines=[
             Line(
-                line_id="1",
-                seller_id=wanted.seller_id,
+                line_id=str(number),
+                seller_id=sale.seller_id,
                 kind=LineKind.LINE_KIND_SESSION,
                 quantity="1",
-                unit_amount=wanted.amount,
+                unit_amount=sale.amount,
             )
+            for number, sale in enumerate(wanted.sales, start=1)
         ],
         booking_ids=wanted.booking_ids,
         client_reference=wanted.client_reference,
         session_name=wanted.name,
+        session_type=wanted.session_type,
         return_url=RETURN_URL,
         timing=TIMINGS[wanted.when],
         collection=Collection.COLLECTION_CHECKOUT if wanted.on_page else Collection.COLLECTION_ELEMENTS,

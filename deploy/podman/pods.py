@@ -29,9 +29,9 @@ from deploy.podman.transform import HOST, Plan, Pod, plan
 from local.connection_file import SUBJECTS
 from local.environments import SERVICES, addresses
 from local.issuer import Issuer
-from local.player import add_seller
 from local.processes import serving
 from local.running import alone
+from local.start import add_seller
 
 DATABASE: Final = "postgres"
 NETWORK: Final = "batzen"

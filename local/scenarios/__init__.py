@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from local.scenarios import coming_back, form, holds, kept, page
+from local.scenarios import coming_back, form, holds, kept, page, sellers
 from local.scenarios.scenario import Scenario
 
 SCENARIOS: Final = (
     *form.SCENARIOS,
     *holds.SCENARIOS,
     *kept.SCENARIOS,
+    *sellers.SCENARIOS,
     *page.SCENARIOS,
     *coming_back.SCENARIOS,
 )

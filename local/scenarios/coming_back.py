@@ -6,8 +6,9 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-from local.player import Player, Start
+from local.player import Player
 from local.scenarios.scenario import ABANDONED_AFTER_S, Scenario
+from local.start import Start
 
 AWAY_S: Final = ABANDONED_AFTER_S + 2
 """Longer than a payment lives whose payer did not ask to be waited for."""

@@ -7,8 +7,9 @@ from typing import Final
 
 from batzen.cli.authentication import Outcome
 from batzen.cli.starting import When
-from local.player import Player, Start
+from local.player import Player
 from local.scenarios.scenario import Scenario
+from local.start import Start
 from sandbox.control import SandboxControl
 
 KEEPER: Final = "payer_2"

@@ -6,8 +6,9 @@ from typing import Final
 
 from batzen.cli.authentication import Outcome
 from batzen.cli.moving import Way
-from local.player import Player, Start
+from local.player import Player
 from local.scenarios.scenario import Scenario
+from local.start import Start
 from sandbox.control import SandboxControl
 
 PAGE: Final = Start(on_page=True)

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from local.player import Player, Start
+from local.player import Player
+from local.start import Start
 from sandbox.control import SandboxControl
 
 ABANDONED_AFTER_S: Final = 8

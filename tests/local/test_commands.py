@@ -77,7 +77,10 @@ async def test_the_demo_takes_its_payments_to_their_ends(directory: Path) -> Non
     assert code == 0, errors
     assert document["ok"]
     ends = [payment["states"][-1] for payment in document["payments"]]
-    assert {"SUCCEEDED", "REFUNDED", "CANCELED", "EXPIRED"} == set(ends)
+    assert {"SUCCEEDED", "REFUNDED", "PARTIALLY_REFUNDED", "DISPUTE_LOST", "CANCELED", "EXPIRED"} == set(ends)
+    has = {one["seller_id"]: (one["quoted_minor"], one["has_minor"]) for one in document["books"]["sellers"]}
+    assert has == {"anna": (17_000, 8_500), "bruno": (8_500, 0), "carla": (5_100, 2_550)}
+    assert document["books"]["problems"] == []
     assert all(payment["own_ms"] > 0 and payment["stripe_ms"] > 0 for payment in document["payments"])
     assert _processes_of(directory) == {}
 

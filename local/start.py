@@ -1,0 +1,55 @@
+"""How the payments of the demo are started, and the sellers that they are of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from batzen.cli.moments import DEFAULT_ZONE, Moment
+from batzen.cli.starting import Sale, Wanted, When, start
+from batzen.client import Client, new_request_id
+from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
+from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
+from batzen.type.v1.money_pb2 import Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a payment is started."""
+
+    when: When = When.NOW
+    charge_in: timedelta | None = None
+    """With `SCHEDULED`."""
+    on_page: bool = False
+    keep_method: bool = False
+    booking_id: str = ""
+    payer_id: str = "payer_1"
+    cart: tuple[Sale, ...] = ()
+    """Of several sellers; otherwise the demo's one seller sells all of it."""
+    session_type: str = ""
+
+
+async def started(client: Client, how: Start, *, seller_id: str, total: Money) -> PaymentSession:
+    """Start a payment; what is no cart is sold by the one seller."""
+    wanted = Wanted(
+        sales=how.cart or (Sale(seller_id, total),),
+        payer_id=how.payer_id,
+        name="A session",
+        session_type=how.session_type,
+        booking_ids=(how.booking_id,) if how.booking_id else (),
+        when=how.when,
+        charge_at=Moment(span=how.charge_in) if how.charge_in else None,
+        zone=ZoneInfo(DEFAULT_ZONE),
+        on_page=how.on_page,
+        keep_method=how.keep_method,
+    )
+    return await start(client, wanted)
+
+
+async def add_seller(client: Client, seller_id: str) -> None:
+    """Register a Swiss seller; one that is there stays as it is."""
+    request = PutSellerAccountRequest(
+        request_id=new_request_id(), seller_id=seller_id, country_code="CH", email="seller@example.com"
+    )
+    await client.sellers.PutSellerAccount(request)
