@@ -117,6 +117,12 @@ class Reconciling:
 
         return await eventually(report, what=f"the run comes to {list_name}")
 
+    async def put_back(self, reconciliation_id: str) -> None:
+        """Wait until a run that cannot go on waits for its next try."""
+        query = """SELECT held_until = '-infinity' AND due_time > create_time + interval '5 seconds'
+            FROM reconciliations WHERE reconciliation_id = $1"""
+        await eventually(lambda: self.owner.fetchval(query, reconciliation_id), what="the run waits")
+
     def paid_later(self, *, days: int) -> split_pb2.SettlementTerms:
         """Terms of a charge whose sellers are paid later."""
         terms = split_pb2.SettlementTerms()

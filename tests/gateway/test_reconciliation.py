@@ -20,6 +20,7 @@ from services.gateway.reconciliation.schedule import ScheduleSettings, schedule
 from services.runtime.observability.metrics import Meter
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.process.service import OwnerSettings
+from services.runtime.rpc.call_context import acting_for
 from services.runtime.work.kinds import WorkClass
 from tests.clock import Clock
 from tests.conftest import Databases
@@ -221,6 +222,28 @@ async def test_a_run_goes_on_where_it_stopped_when_its_process_ends(platform: Re
     assert {one.list for one in stopped.sums} == {"balance_transactions", "charges"}
     counts = {one.list: one.matched_count for one in before.sums if one.matched.currency_code == "CHF"}
     assert counts == {one.list: one.matched_count for one in report.sums if one.matched.currency_code == "CHF"}
+
+
+async def test_what_was_mended_before_a_crash_is_told_as_found_and_mended(platform: Reconciling) -> None:
+    runs, stripe = platform.replica.parts.reconciliations, platform.stripe
+    missed = await stripe.book(platform.account, "stripe_fee", amount=-333, currency="chf")
+    await stripe.fault("server_error", route="GET /v1/balance_transactions", times=None)
+    begun = await platform.ops.Reconcile(platform.request(repair=True))
+    await platform.put_back(begun.reconciliation_id)
+    await stripe.clear_faults()
+    with acting_for(TENANT):
+        for crashes in (False, True):  # what is different is kept, and then it is mended
+            run = await runs.store.require(TENANT, begun.reconciliation_id)
+            assert run.position is not None
+            if crashes:
+                assert run.position.is_mending
+                await runs.step(run, run.position)
+            assert await runs.store.keep(run, await runs.step(run, run.position))
+            assert not await runs.store.keep(run, await runs.step(run, run.position))
+    [one] = [one for one in await platform.pages(begun.reconciliation_id, size=50) if one.stripe_id == missed["id"]]
+    assert (one.repaired, one.repair_reason) == (True, repairs.BOOKED)
+    booked = await platform.owner.fetch("SELECT FROM ledger_entries WHERE fact = $1", f"bt:{missed['id']}")
+    assert len(booked) == 2
 
 
 async def test_the_run_of_a_day_is_asked_for_once(platform: Reconciling) -> None:

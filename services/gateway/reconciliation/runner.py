@@ -111,7 +111,7 @@ class Reconciliations:
             if run.position is None:
                 return
             try:
-                step = await self._step(run, run.position)
+                step = await self.step(run, run.position)
             except AWAY as error:
                 raise RetryLater(jittered(REST)) from error
             if step.cut_short or (step.findings and await self._found(run) + len(step.findings) > FINDINGS_MAX):
@@ -127,7 +127,8 @@ class Reconciliations:
         tallies = await self.store.tallies(tenant_id, run.reconciliation_id) if run is not None else []
         self._metrics.show(run, tallies, now=self._now())
 
-    async def _step(self, run: Run, position: Position) -> Step:
+    async def step(self, run: Run, position: Position) -> Step:
+        """Take a step, and return what is to be kept of it. Taken twice, it comes to the same."""
         match position.stage:
             case Stage.LEDGER:
                 return await self._books.ledger(run, position)
