@@ -132,6 +132,10 @@ class Payments:
         }
         return refunds_pb2.CreateRefundRequest(**{**ours, **fields})
 
+    def borne_refund_request(self, payment_id: str, amount_minor: int) -> refunds_pb2.CreateRefundRequest:
+        """Return one at the platform's cost: nothing is to come back from the seller, so nothing is done beside it."""
+        return self.refund_request(payment_id, amount_minor, reverse_transfer=False, refund_application_fee=False)
+
     async def created(self, **fields: Any) -> str:
         """Return a payment with an intent."""
         return (await self.gateway.CreateIntent(self.create_request(**fields))).observation.payment_id

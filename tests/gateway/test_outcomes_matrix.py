@@ -183,7 +183,7 @@ async def _capturing(payments: Payments) -> Subject:
 
 async def _refunding(payments: Payments) -> Subject:
     payment_id = await payments.paid()
-    return Subject(payment_id=payment_id, request=payments.refund_request(payment_id, PART_MINOR))
+    return Subject(payment_id=payment_id, request=payments.borne_refund_request(payment_id, PART_MINOR))
 
 
 async def _intents(payments: Payments, payment_id: str) -> int:

@@ -150,7 +150,7 @@ async def test_nothing_is_asked_of_stripe_for_a_tenant_whose_key_is_not_here(
     method: str, replica: Gateway, gateway: GatewayStubs, payments: Payments, stripe: SandboxControl
 ) -> None:
     payment_id = await payments.paid()
-    refund_id = (await gateway.CreateRefund(payments.refund_request(payment_id, 100))).refund.refund_id
+    refund_id = (await gateway.CreateRefund(payments.borne_refund_request(payment_id, 100))).refund.refund_id
     request = REQUESTS[method](payments, payment_id, refund_id)
     await stripe.clear_metrics()
 
