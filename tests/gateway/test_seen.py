@@ -159,6 +159,30 @@ async def test_what_goes_back_at_the_dashboard_is_seen_once(seeing: Seeing) -> N
     assert await seeing.calls() == set()
 
 
+@pytest.mark.parametrize("event_type", ["refund.created", "charge.refunded"])
+async def test_what_a_refund_of_the_dashboard_took_back_is_not_taken_back_again(
+    seeing: Seeing, event_type: str
+) -> None:
+    payment_id = await seeing.payments.paid()
+    await seeing.stripe.settle()
+    charge = await seeing.charge(payment_id)
+    await seeing.send(charge, "charge.updated")
+    out = [("TRANSFER", AMOUNT_MINOR), ("FEE", FEE_MINOR)]
+    await seeing.sees(payment_id, out)
+    await seeing.stripe.refund(
+        charge["payment_intent"], amount=2_000, reverse_transfer=True, refund_application_fee=True
+    )
+
+    refund = await seeing.one("refund", charge=charge["id"])
+    charge = await seeing.charge(payment_id)
+    await seeing.send(refund if event_type == "refund.created" else charge, event_type)
+
+    await seeing.sees(payment_id, [*out, ("REVERSAL", 2_000), ("FEE_REFUND", 300)])
+    assert {one.origin for one in await seeing.movements(payment_id, BACK)} == {MovementOrigin.STRIPE}
+    transfer = await seeing.one("transfer", id=charge["transfer"])
+    assert transfer["amount_reversed"] == 2_000
+
+
 async def test_more_reversals_than_an_event_shows_are_read(seeing: Seeing) -> None:
     payment_id = await seeing.payments.paid()
     await seeing.stripe.settle()

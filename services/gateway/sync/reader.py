@@ -75,8 +75,8 @@ class MirrorReader:
 
         What is new is delivered, also when a caller asked: a caller that disconnects does not retry, and the webhook
         that follows finds nothing new. `origin` says what made us look. Disputes are read of each charge that ever had
-        one, and `with_disputes` of each; transfers and fees where a charge has moved more than was seen, and
-        `with_movements` of each. Raises StripeUnavailable in silence.
+        one, and `with_disputes` of each; transfers and fees where a charge has moved more than was seen or was refunded
+        by no call of ours, and `with_movements` of each. Raises StripeUnavailable in silence.
         """
         observation, _ = await self.read_again(
             tenant_id, payment_id, origin=origin, with_disputes=with_disputes, with_movements=with_movements
@@ -106,8 +106,12 @@ class MirrorReader:
             for attempt in sorted(payment.intents):
                 if not payment.intents[attempt].is_made:
                     continue
+                known = frozenset(payment.refunds)
                 shown = await self._read(payment, attempt, with_disputes=with_disputes, claim=claim)
-                if with_movements or _moved_unseen(payment, attempt, shown):
+                # Who refunds at the dashboard may have taken the seller's part back with it: what is seen of the one
+                # alone would have that taken back once more.
+                is_refunded = payment.refunds.keys() > known
+                if with_movements or is_refunded or _moved_unseen(payment, attempt, shown):
                     await self._movements.read(payment, attempt, part(shown, "latest_charge"))
                 latest = {} if payment.intents[attempt].session_id else shown
             if latest is None:
