@@ -30,6 +30,7 @@ BENCHES: Final = {
     "record": "RecordTransition over the wire",
     "storage": "recording transitions, storage alone",
     "ledger": "posting to the ledger from 32 connections, beside a bare insert",
+    "webhooks": "Stripe's events from their arrival to the orchestrator, beside a bare insert",
     "path": "from a call to its watchers, here and at another replica",
     "storm": "all watches come back at once",
     "stored": "calls with 10,000 and with a million payments stored",
@@ -37,7 +38,12 @@ BENCHES: Final = {
 """Each is a module of this package with `async def measure(say) -> Result`, on the event loop of its `loop_factory`."""
 STATUS: Final = ("fanout", "record", "path", "storage", "storm", "stored")
 """Those that make up what docs/benchmarks.md says of status, once all of them were run together."""
-OPTIONS: Final = {"fanout": ("full",), "cost": ("before", "profile"), "reconcile": ("payments",)}
+OPTIONS: Final = {
+    "fanout": ("full",),
+    "cost": ("before", "profile"),
+    "reconcile": ("payments",),
+    "webhooks": ("events",),
+}
 """What of the command line is given to `measure`, if it was said there."""
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -58,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--before", metavar="REVISION", help="cost: what this checkout is compared with")
     parser.add_argument("--profile", choices=SERVICES, help="cost: show where the time of a service goes instead")
     parser.add_argument("--payments", type=int, metavar="N", help="reconcile: so many payments, such as 100000")
+    parser.add_argument("--events", type=int, metavar="N", help="webhooks: in bursts, 10,000 where not said")
     given = parser.parse_args(arguments)
     names = given.benches or list(BENCHES)
     if unknown := set(names) - set(BENCHES):
