@@ -9,11 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.disputes.domain import Dispute, Standing, Withdrawal
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.receivables.domain import Seen, write_off
 from services.gateway.refunds.domain import Refund, RefundFacts, RefundState
-from services.gateway.settlement.domain import Movement, MovementKind, MovementOrigin, MovementState, Settled
+from services.gateway.settlement.domain import (
+    DisputeRecovery,
+    Movement,
+    MovementKind,
+    MovementOrigin,
+    MovementState,
+    Settled,
+    SettlementTerms,
+)
 from services.gateway.settlement.positions import lines_of, positions, split_of
 from services.gateway.settlement.seen import BackFacts, MovedFacts
 from services.gateway.stripe_api.objects import refund_facts
@@ -35,6 +44,7 @@ KRW = (
     LinePart(line_id="b", seller_id="s2", gross_minor=17, seller_minor=15, platform_fee_minor=2, vat_minor=2),
 )
 """Ten per cent of 33,333 won is no whole number of them."""
+ONE = (LinePart(line_id="a", seller_id="s1", gross_minor=10_000, seller_minor=8_500, platform_fee_minor=1_500),)
 TWD = tuple(
     replace(
         one,
@@ -142,19 +152,7 @@ def test_what_was_written_off_for_a_refund_that_failed_is_not_owed_by_anybody() 
     payment = paid(Split(lines=KRW))
     parts = (LineAmount(line_id="a", amount_minor=33_333),)
     payment.refunds["refund_1"] = refund = given_back(1, parts)
-    payment.movements["transfer_a"] = Movement(
-        movement_id="transfer_a",
-        kind=MovementKind.TRANSFER,
-        origin=MovementOrigin.SOURCE,
-        attempt=1,
-        seller_id="s1",
-        amount_minor=27_788,
-        currency_code="KRW",
-        charge_minor=27_788,
-        state=MovementState.MADE,
-        stripe_id="tr_a",
-        create_time=NOW,
-    )
+    payment.movements["transfer_a"] = transferred(27_788)
     seen = Seen(payment_id="pay_a", attempt=1, seller_id="s1", amount_minor=27_788, currency_code="KRW")
     forgiven = write_off(seen, movement_id="writeoff_a", actor_id="anna", note="insolvent", create_time=NOW)
     payment.movements["writeoff_a"] = forgiven
@@ -164,6 +162,115 @@ def test_what_was_written_off_for_a_refund_that_failed_is_not_owed_by_anybody() 
 
     assert payment.positions(1)[0].due_minor == 0
     assert payment.movements["writeoff_a"].state is MovementState.REFUSED
+
+
+def withdrawn(*amounts_minor: int, standing: Standing) -> Dispute:
+    """Return a dispute with what its balance transactions took (below 0) and gave back."""
+    return Dispute(
+        dispute_id="dp_a",
+        status="",
+        standing=standing,
+        amount_minor=10_000,
+        currency_code="KRW",
+        reason="fraudulent",
+        is_charge_refundable=False,
+        create_time=NOW,
+        withdrawals=tuple(
+            Withdrawal(
+                balance_transaction_id=f"txn_{number}",
+                amount_minor=minor,
+                fee_minor=0,
+                currency_code="KRW",
+                create_time=NOW,
+                available_time=NOW,
+            )
+            for number, minor in enumerate(amounts_minor)
+        ),
+    )
+
+
+def transferred(minor: int) -> Movement:
+    return Movement(
+        movement_id="transfer_a",
+        kind=MovementKind.TRANSFER,
+        origin=MovementOrigin.SOURCE,
+        attempt=1,
+        seller_id="s1",
+        amount_minor=minor,
+        currency_code="KRW",
+        charge_minor=minor,
+        state=MovementState.MADE,
+        stripe_id="tr_a",
+        create_time=NOW,
+    )
+
+
+@pytest.mark.parametrize("recovery", [DisputeRecovery.AT_WITHDRAWAL, DisputeRecovery.AT_LOSS])
+def test_what_was_written_off_for_a_dispute_that_is_won_is_not_paid_a_second_time(recovery: DisputeRecovery) -> None:
+    """The seller lacked the money, an operator wrote it off, and then the bank gave it back: also after an appeal."""
+    payment = paid(Split(lines=ONE), settlement=SettlementTerms(dispute_recovery=recovery))
+    payment.movements["transfer_a"] = transferred(8_500)
+    payment.apply_disputes(1, [withdrawn(-10_000, standing=Standing.LOST)])
+    assert payment.positions(1)[0].due_minor == -8_500
+    seen = Seen(payment_id="pay_a", attempt=1, seller_id="s1", amount_minor=8_500, currency_code="KRW")
+    payment.movements["writeoff_a"] = write_off(
+        seen, movement_id="writeoff_a", actor_id="anna", note="insolvent", create_time=NOW
+    )
+    payment.conclude()
+    assert payment.positions(1)[0].due_minor == 0
+
+    payment.apply_disputes(1, [withdrawn(-10_000, 4_000, standing=Standing.LOST)])  # a part came back
+    assert payment.positions(1)[0].due_minor == 0
+    assert payment.movements["writeoff_a"].charge_minor == 5_100
+
+    payment.apply_disputes(1, [withdrawn(-10_000, 10_000, standing=Standing.CLOSED)])
+    assert payment.positions(1)[0].due_minor == 0
+    assert payment.movements["writeoff_a"].state is MovementState.REFUSED
+    assert not payment.steps(None)
+
+
+def test_what_a_seller_gives_back_after_it_was_written_off_is_no_loss() -> None:
+    """Somebody took it back at Stripe's dashboard, once the seller had money again."""
+    payment = paid(Split(lines=ONE))
+    payment.movements["transfer_a"] = transferred(8_500)
+    payment.refunds["refund_1"] = given_back(1, (LineAmount(line_id="a", amount_minor=4_000),))
+    seen = Seen(payment_id="pay_a", attempt=1, seller_id="s1", amount_minor=3_400, currency_code="KRW")
+    payment.movements["writeoff_a"] = write_off(
+        seen, movement_id="writeoff_a", actor_id="anna", note="insolvent", create_time=NOW
+    )
+    payment.conclude()
+    assert payment.movements["writeoff_a"].charge_minor == 3_400
+
+    moved = MovedFacts(
+        kind=MovementKind.TRANSFER,
+        stripe_id="tr_a",
+        charge_id="ch_a",
+        amount_minor=8_500,
+        currency_code="KRW",
+        create_time=NOW,
+        back=(BackFacts(stripe_id="trr_a", movement_id="", amount_minor=2_400, create_time=NOW),),
+        back_minor=2_400,
+    )
+    payment.apply_moved(1, "s1", moved)
+
+    assert payment.positions(1)[0].due_minor == 0
+    assert payment.movements["writeoff_a"].charge_minor == 1_000
+
+
+def test_a_dispute_that_takes_its_money_once_more_takes_of_a_line_only_what_is_left_of_it() -> None:
+    """It was won, all was refunded, and the appeal is lost: the seller has nothing left to give."""
+    payment = paid(Split(lines=ONE), settlement=SettlementTerms(dispute_recovery=DisputeRecovery.AT_LOSS))
+    payment.apply_disputes(1, [withdrawn(-10_000, standing=Standing.OPEN)])
+    payment.apply_disputes(1, [withdrawn(-10_000, 10_000, standing=Standing.CLOSED)])
+    parts = payment.allocated(1, 10_000)
+    payment.refunds["refund_1"] = given_back(1, parts)
+
+    payment.apply_disputes(1, [withdrawn(-10_000, 10_000, -10_000, standing=Standing.LOST)])
+
+    [position] = payment.positions(1)
+    assert (position.owed_minor, position.target_minor) == (0, 0)
+    [line] = lines_of(payment.intents[1], payment.refunds.values())
+    assert line.refundable_minor == 0
 
 
 def test_what_somebody_transferred_in_another_currency_counts_by_the_rate_of_its_charge() -> None:

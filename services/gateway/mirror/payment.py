@@ -18,9 +18,9 @@ from services.gateway.intents.needs import with_needs
 from services.gateway.ledger.books import NOTHING, Books
 from services.gateway.mirror.observation import Observation, conclude, left_minor
 from services.gateway.receivables.domain import Receivable, receivables, written_off_less
-from services.gateway.refunds.domain import ON_ITS_WAY, Refund, RefundFacts
+from services.gateway.refunds.domain import Refund, RefundFacts
 from services.gateway.settlement.domain import Movement, MovementKind, MovementState
-from services.gateway.settlement.moves import Step, digest, steps
+from services.gateway.settlement.moves import Step, digest, is_seen, steps
 from services.gateway.settlement.positions import Position, allocated, positions
 from services.gateway.settlement.seen import MovedFacts, came_with, seen, transferred_minor
 from services.shared.split import LineAmount, added, amounts_of, spread
@@ -230,8 +230,7 @@ class MirroredPayment:
 
     def apply_refund(self, attempt: int, facts: RefundFacts) -> None:
         """Mirror a refund, also one that was made in Stripe's dashboard."""
-        before = self._refund_of(facts)
-        known = before or Refund(
+        known = self._refund_of(facts) or Refund(
             refund_id=f"refund_{facts.stripe_refund_id.removeprefix('re_')}",
             attempt=attempt,
             amount_minor=facts.amount_minor,
@@ -245,8 +244,6 @@ class MirroredPayment:
             state=facts.state,
             failure_reason=facts.failure_reason,
         )
-        if before is not None and before.state in ON_ITS_WAY and facts.state not in ON_ITS_WAY:
-            self._reinstate(before)
         self.conclude()
 
     def apply_disputes(self, attempt: int, shown: Iterable[Dispute]) -> None:
@@ -315,6 +312,7 @@ class MirroredPayment:
     def conclude(self) -> None:
         """Derive anew from all that is known: which kept method is needed, what sellers owe, and the observation."""
         self.intents = with_needs(self.intents)
+        self._reinstate()
         self.count_receivables()
         self.observation = conclude(
             self.observation,
@@ -363,25 +361,30 @@ class MirroredPayment:
         if 0 < out_minor < one.allocated_minor:
             left = spread(out_minor, {part.line_id: part.amount_minor for part in one.parts})
             return replace(one, parts=amounts_of(left), allocated_minor=out_minor)
-        return one
+        # What is taken once more after all of it was given back takes of what is left then.
+        return one if out_minor else replace(one, parts=(), allocated_minor=0)
 
-    def _reinstate(self, failed: Refund) -> None:
-        """Undo what was written off for a refund that did not come to its payer: the seller owes nothing for it."""
-        intent = self.intents[failed.attempt]
-        others = [one for one in self.refunds.values() if one.refund_id != failed.refund_id]
-        with_it = {one.seller_id: one.target_minor for one in positions(intent, [*others, failed], ())}
-        for position in positions(intent, others, ()):
-            forgiven_minor = position.target_minor - with_it[position.seller_id]
-            for one in self._written_off(failed.attempt, position.seller_id):
-                left_minor = max(0, one.charge_minor - forgiven_minor)
-                forgiven_minor -= one.charge_minor - left_minor
-                self.movements[one.movement_id] = written_off_less(one, left_minor)
+    def _reinstate(self) -> None:
+        """Undo what was written off and is not to be given back any more: the seller owes nothing for it.
 
-    def _written_off(self, attempt: int, seller_id: str) -> list[Movement]:
-        of_seller = (attempt, seller_id, MovementKind.WRITE_OFF)
-        return [
-            one for one in self.movements.values() if (one.attempt, one.seller_id, one.kind) == of_seller and one.is_out
-        ]
+        So of a refund that did not come to its payer, of a dispute that was won in the end, and of what the seller gave
+        back all the same. Else it would be paid a second time what it never gave back.
+        """
+        forgiven = [one for one in self.movements.values() if one.kind is MovementKind.WRITE_OFF and one.is_out]
+        if not forgiven:
+            return
+        # What is on its way may come to nothing, and what Stripe moves with a charge by itself may not be seen yet.
+        had = [one for one in self.movements.values() if one.state is MovementState.MADE and one not in forgiven]
+        for attempt in sorted({one.attempt for one in forgiven}):
+            intent = self.intents[attempt]
+            if intent.is_destination and not is_seen(intent, had):
+                continue
+            for position in positions(intent, self.refunds.values(), had):
+                owed_minor = max(0, -position.due_minor)
+                for one in (one for one in forgiven if (one.attempt, one.seller_id) == (attempt, position.seller_id)):
+                    stands_minor = min(one.charge_minor, owed_minor)
+                    owed_minor -= stands_minor
+                    self.movements[one.movement_id] = written_off_less(one, stands_minor)
 
     def _apply_charge(self, attempt: int, facts: ChargeFacts) -> None:
         intent = self.intents[attempt]
