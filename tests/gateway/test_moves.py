@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.gateway.disputes.domain import Standing
+from services.gateway.errors import TransferExceedsPart
 from services.gateway.intents.domain import Intent
 from services.gateway.refunds.domain import Bearer, Refund, RefundState
 from services.gateway.settlement import facts
@@ -25,7 +26,7 @@ from services.gateway.settlement.domain import (
     WaitReason,
     went_back,
 )
-from services.gateway.settlement.moves import Step, exchanged, most_within, steps
+from services.gateway.settlement.moves import ByHand, Step, by_hand, exchanged, most_within, steps
 from services.gateway.settlement.positions import LineStanding, Position, allocated, lines_of, positions
 from services.gateway.settlement.standings import standings
 from services.shared.split import LinePart
@@ -97,6 +98,19 @@ class Account:
                     state=MovementState.MADE,
                     create_time=NOW,
                 )
+
+    def shown(self, kind: MovementKind, minor: int, *, stripe_refund_id: str = "") -> None:
+        """Let somebody move something back at Stripe's dashboard."""
+        on = {MovementKind.REVERSAL: MovementKind.TRANSFER, MovementKind.FEE_REFUND: MovementKind.FEE}[kind]
+        self.movements[f"{kind}_shown"] = replace(
+            self.movements[on],
+            movement_id=f"{kind}_shown",
+            kind=kind,
+            amount_minor=minor,
+            charge_minor=minor,
+            of_movement_id=on,
+            stripe_refund_id=stripe_refund_id,
+        )
 
     def has(self) -> dict[str, int]:
         return {one.seller_id: one.moved_minor for one in self.positions()}
@@ -329,7 +343,7 @@ def test_what_was_moved_by_hand_is_left_so() -> None:
     account = cart(line("s1", 10_000))
     account.settle()
     [transfer] = account.movements.values()
-    by_hand = replace(
+    reversal = replace(
         transfer,
         movement_id="reversal_a",
         kind=MovementKind.REVERSAL,
@@ -340,12 +354,64 @@ def test_what_was_moved_by_hand_is_left_so() -> None:
         fact="",
         create_time=NOW + timedelta(hours=1),
     )
-    account.movements["reversal_a"] = by_hand
+    account.movements["reversal_a"] = reversal
     assert account.settle() == ()
     assert account.has() == {"s1": 6_500}
     account.refunds = [refund(account.intent, 4_000)]
     account.settle()
     assert account.has() == {"s1": 5_100}
+
+
+def test_a_refund_with_all_its_ways_back_at_the_dashboard_leaves_the_rest_to_be_settled_as_ever() -> None:
+    """40.00 of 100.00 there, with the seller's part and the fee; then 60.00 by us, which fail later."""
+    account = destination()
+    account.shown(MovementKind.REVERSAL, 4_000, stripe_refund_id="re_a")
+    assert account.settle() == ()  # it may be seen before its refund is
+    account.shown(MovementKind.FEE_REFUND, 600)
+    assert account.settle() == ()
+    account.refunds = [replace(refund(account.intent, 4_000), stripe_refund_id="re_a")]
+    assert account.settle() == ()
+    assert account.has() == {"s1": 5_100}
+
+    rest = replace(refund(account.intent, 6_000), refund_id="refund_b")
+    account.refunds.append(rest)
+    assert account.settle() == ()
+    assert account.has() == {"s1": 0}
+
+    account.refunds[1] = replace(rest, state=RefundState.FAILED)
+    assert account.settle() == ()
+    assert account.has() == {"s1": 5_100}
+
+
+def test_a_fee_that_was_given_back_at_the_dashboard_is_left_so() -> None:
+    account = destination()
+    account.shown(MovementKind.FEE_REFUND, 600)
+    assert account.settle() == ()
+    assert account.has() == {"s1": 9_100}
+
+
+def test_a_part_of_a_transfer_that_comes_back_is_one_that_its_currency_has() -> None:
+    """100.00 settled in Kuwaiti dinar, of which Stripe moves no single fils."""
+    account = cart(settled=Settled(charge_minor=18_000, amount_minor=58_210, currency_code="KWD"))
+    account.settle()
+    account.refunds = [refund(account.intent, 4_321)]
+    account.settle()
+    account.refunds.append(replace(refund(account.intent, 13_679), refund_id="refund_b"))
+    account.settle()
+    assert account.has() == {"s1": 0, "s2": 0, "s3": 0}
+    amounts = [one.amount_minor for one in account.movements.values()]
+    assert not [minor for minor in amounts if minor % 10]
+    out, back = account.amounts(MovementKind.TRANSFER), account.amounts(MovementKind.REVERSAL)
+    assert (sum(out), len(back)) == (sum(back), 6)
+
+
+def test_what_stripe_transfers_with_a_charge_is_not_sent_by_hand_before_it_is_seen() -> None:
+    """Of a hold that is captured in parts the rate is known from the first, and the next transfer is not seen yet."""
+    account = destination()
+    del account.movements[MovementKind.TRANSFER], account.movements[MovementKind.FEE]
+    asked = ByHand(seller_id="s1", charge_minor=100, actor_id="anna")
+    with pytest.raises(TransferExceedsPart):
+        by_hand(PAYMENT_ID, account.intent, [], [], asked)
 
 
 def test_nothing_is_asked_for_while_a_call_is_not_answered() -> None:

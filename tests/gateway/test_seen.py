@@ -181,6 +181,8 @@ async def test_what_a_refund_of_the_dashboard_took_back_is_not_taken_back_again(
     assert {one.origin for one in await seeing.movements(payment_id, BACK)} == {MovementOrigin.STRIPE}
     transfer = await seeing.one("transfer", id=charge["transfer"])
     assert transfer["amount_reversed"] == 2_000
+    [reversal] = await seeing.movements(payment_id, (MovementKind.REVERSAL,))
+    assert reversal.stripe_refund_id == refund["id"]
 
 
 async def test_more_reversals_than_an_event_shows_are_read(seeing: Seeing) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from batzen.gateway.v1 import split_pb2
 from batzen.type.v1 import money_pb2
@@ -18,6 +19,7 @@ from services.gateway.settlement.metrics import SettlementMetrics, look_at_settl
 from services.runtime.observability.metrics import Meter
 from services.runtime.rpc import call_context
 from tests.clock import Clock
+from tests.eventually import eventually
 from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import Payments
 from tests.gateway.settling import Carts, part
@@ -125,6 +127,33 @@ async def test_a_seller_who_cannot_receive_is_paid_once_the_account_is_good_agai
         assert await carts.replica.parts.sellers.read_again("main", carts.accounts[s1])
 
     assert await carts.settled(payment_id) == {s1: 8_500, s2: 4_250}
+
+
+async def test_what_stripe_refuses_again_after_the_account_changed_is_asked_for_once(carts: Carts) -> None:
+    """Our reading of the account says that it is good, and Stripe does not let it receive all the same."""
+    s1, s2 = await carts.sellers(2)
+    payment_id = await carts.payments.created(**carts.asked(part(s1, 10_000), part(s2, 5_000)))
+    await carts.stripe.enable_account(carts.accounts[s1], enabled=False)
+    await carts.payments.gateway.ConfirmIntent(carts.payments.confirm_request(payment_id))
+    await carts.book(payment_id)
+
+    async def refusals() -> int:
+        payment = await carts.replica.parts.store.require("main", payment_id)
+        return sum(one.refusals for one in payment.movements.values())
+
+    async def is_refused() -> bool:
+        return await refusals() == 1
+
+    await eventually(is_refused, what="it is refused")
+    async with carts.replica.parts.engine.begin() as connection:  # as it was seen a moment later
+        await connection.execute(
+            sa.text(
+                "UPDATE seller_accounts SET observe_time = observe_time + interval '1 day' WHERE seller_id = :seller_id"
+            ),
+            {"seller_id": s1},
+        )
+    await carts.run(payment_id)
+    assert await refusals() == 2
 
 
 async def test_a_seller_is_paid_when_its_time_has_come(carts: Carts, clock: Clock) -> None:

@@ -109,6 +109,8 @@ class Movement:
     """Who asked for it; empty where that follows from what happened to the payment."""
     note: str = ""
     """Why, in the words of who asked."""
+    stripe_refund_id: str = ""
+    """Of a reversal: of the refund with which Stripe made it, at its dashboard."""
     refusals: int = 0
     """How often Stripe refused it; the next try is another call, under another key."""
     refusal_code: str = ""
@@ -122,9 +124,13 @@ class Movement:
         """Whether it moved, or may have."""
         return self.state is not MovementState.REFUSED
 
-    def settled_minor(self, charge_minor: int) -> int:
-        """Return what so much of it in the payment's currency is in its own: all of it exactly, a part rounded down."""
-        return charge_minor * self.amount_minor // self.charge_minor
+    def settled_minor(self, charge_minor: int, *, step_minor: int = 1) -> int:
+        """Return what so much of it in the payment's currency is in its own: all of it exactly, a part rounded down.
+
+        A part is a multiple of `step_minor`, the step of its currency.
+        """
+        amount_minor = charge_minor * self.amount_minor // self.charge_minor
+        return amount_minor if charge_minor == self.charge_minor else amount_minor - amount_minor % step_minor
 
     def charged_minor(self, amount_minor: int) -> int:
         """Return what so much of it is in the payment's currency: all of it exactly, a part rounded up."""

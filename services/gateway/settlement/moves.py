@@ -68,7 +68,7 @@ REST_MAX_OF_SELLERS: Final = timedelta(days=1)
 def steps(
     payment_id: str,
     intent: Intent,
-    refunds: Iterable[Refund],
+    refunds: Collection[Refund],
     movements: Sequence[Movement],
     *,
     counts: bool,
@@ -84,15 +84,17 @@ def steps(
     if not intent.captured_minor:
         return ()
     found = []
+    refund_ids = _ids(refunds)
     for position in positions(intent, refunds, movements):
-        step = _Seller(payment_id, intent, position, _of(movements, position), movements, counts).step(now)
+        own = _of(movements, position)
+        step = _Seller(payment_id, intent, position, own, movements, counts, refund_ids).step(now)
         if step is not None:
             found.append(step if now is None or step.seller_id in at_once else _rested(step, movements, now))
     return tuple(found)
 
 
 def by_hand(
-    payment_id: str, intent: Intent, refunds: Iterable[Refund], movements: Sequence[Movement], asked: ByHand
+    payment_id: str, intent: Intent, refunds: Collection[Refund], movements: Sequence[Movement], asked: ByHand
 ) -> Movement | None:
     """Return the transfer that somebody asked for, before its time or of what is withheld; None if it comes to 0.
 
@@ -101,10 +103,13 @@ def by_hand(
     position = next((one for one in positions(intent, refunds, movements) if one.seller_id == asked.seller_id), None)
     if position is None:
         raise SellerNotFound(field="seller_id", seller_id=asked.seller_id)
-    due_minor = max(0, position.due_minor)
+    # What Stripe transfers with the charge by itself, and was not seen yet, is not sent a second time.
+    is_known = is_seen(intent, movements) or not intent.is_destination
+    due_minor = max(0, position.due_minor) if is_known else 0
     if asked.charge_minor > due_minor or intent.settled is None:
         raise TransferExceedsPart(field="amount", due_minor=due_minor)
-    seller = _Seller(payment_id, intent, position, _of(movements, position), movements, counts=True)
+    own = _of(movements, position)
+    seller = _Seller(payment_id, intent, position, own, movements, counts=True, refund_ids=_ids(refunds))
     transfer = seller.transfer(asked.charge_minor, intent.settled, is_whole=True)
     return None if transfer is None else replace(transfer, actor_id=asked.actor_id)
 
@@ -135,6 +140,10 @@ def _rested(step: Step, movements: Iterable[Movement], now: datetime) -> Step:
     return Wait(attempt=refused.attempt, seller_id=refused.seller_id, reason=reason, until=until)
 
 
+def _ids(refunds: Collection[Refund]) -> frozenset[str]:
+    return frozenset(one.stripe_refund_id for one in refunds if one.stripe_refund_id)
+
+
 def _of(movements: Sequence[Movement], position: Position) -> tuple[Movement, ...]:
     return tuple(
         one
@@ -154,6 +163,8 @@ class _Seller:
     """What was moved to and from it, without what was refused."""
     all: Sequence[Movement]
     counts: bool
+    refund_ids: Collection[str]
+    """Stripe's, of the refunds that are known."""
 
     def step(self, now: datetime | None) -> Step | None:
         """Return what is to be done next; None where it has what it is to have."""
@@ -176,8 +187,8 @@ class _Seller:
             return -self.position.moved_minor
         due_minor = self.position.due_minor
         if due_minor > 0:
-            return max(0, due_minor - withheld_minor(self.own))
-        return min(0, due_minor + _given_minor(self.own))
+            return max(0, due_minor - withheld_minor(self.own, self.refund_ids))
+        return min(0, due_minor + self._given_minor())
 
     def _back(self, minor: int) -> Step | None:
         """Return what is taken back: of Stripe's own transfer with the fee that is given back after that."""
@@ -241,7 +252,7 @@ class _Seller:
     def _way_back(self, kind: MovementKind, on: Movement, charge_minor: int) -> Movement | None:
         before = went_back(on, self.own)
         until_minor = before.charge_minor + charge_minor
-        amount_minor = on.settled_minor(until_minor) - before.amount_minor
+        amount_minor = back_until_minor(on, until_minor) - before.amount_minor
         if amount_minor <= 0:
             return None
         fact = facts.way_back(kind, on.movement_id, until_minor)
@@ -273,6 +284,10 @@ class _Seller:
         if not self.intent.is_destination:
             return 0
         return self._sum(MovementKind.FEE) - self._sum(MovementKind.FEE_REFUND) - self.position.fee_minor
+
+    def _given_minor(self) -> int:
+        """Return what of the fee was given back by hand beyond what is to be: it is not taken back by itself."""
+        return min(_given_minor(self.own), max(0, -self._fee_too_much_minor()))
 
     def _back_minor(self, gone: Movement) -> int:
         return went_back(gone, self.own).charge_minor
@@ -343,6 +358,11 @@ def exchanged(charge_minor: int, rate: Settled) -> int:
     return amount_minor - amount_minor % limits(rate.currency_code).step_minor
 
 
+def back_until_minor(on: Movement, until_minor: int) -> int:
+    """Return how much of a transfer or a fee went back in its own currency, once so much of the payment's did."""
+    return on.settled_minor(until_minor, step_minor=limits(on.currency_code).step_minor)
+
+
 def most_within(amount_minor: int, rate: Settled) -> int:
     """Return the largest amount of a charge that does not come to more than this in the currency of its settlement."""
     step_minor = limits(rate.currency_code).step_minor
@@ -350,11 +370,14 @@ def most_within(amount_minor: int, rate: Settled) -> int:
     return (above_minor * rate.charge_minor - 1) // rate.amount_minor if rate.amount_minor else 0
 
 
-def withheld_minor(movements: Iterable[Movement]) -> int:
-    """Return what was taken back from a seller by hand, and not sent again by hand: it is not sent by itself."""
+def withheld_minor(movements: Iterable[Movement], refund_ids: Collection[str]) -> int:
+    """Return what was taken back from a seller by hand, and not sent again by hand: it is not sent by itself.
+
+    What Stripe took back with a refund, of those that are known, is the seller's part of that.
+    """
     withheld = 0
     for one in sorted(movements, key=lambda each: (each.create_time, each.movement_id)):
-        if one.kind is MovementKind.REVERSAL and _is_by_hand(one):
+        if one.kind is MovementKind.REVERSAL and _is_by_hand(one) and one.stripe_refund_id not in refund_ids:
             withheld += one.charge_minor
         elif one.kind is MovementKind.TRANSFER and one.actor_id:
             withheld = max(0, withheld - one.charge_minor)
@@ -362,7 +385,7 @@ def withheld_minor(movements: Iterable[Movement]) -> int:
 
 
 def _given_minor(movements: Iterable[Movement]) -> int:
-    """Return what of a fee was given back by hand: it is not taken back by itself."""
+    """Return what of a fee was given back by hand."""
     return sum(one.charge_minor for one in movements if one.kind is MovementKind.FEE_REFUND and _is_by_hand(one))
 
 

@@ -23,6 +23,8 @@ class BackFacts:
     movement_id: str
     """Ours, as its metadata claims; empty for one that no call of ours made."""
     amount_minor: int
+    stripe_refund_id: str = ""
+    """Of the refund with which Stripe made it; empty for none."""
     create_time: datetime
 
 
@@ -119,6 +121,7 @@ def _back(on: Movement, back: BackFacts, movements: Mapping[str, Movement]) -> M
         currency_code=on.currency_code,
         charge_minor=until_minor - before.charge_minor,
         of_movement_id=on.movement_id,
+        stripe_refund_id=back.stripe_refund_id,
         create_time=back.create_time,
     )
 

@@ -144,6 +144,7 @@ class Settler:
                 await self._call(kind, payment, move, back)
         except StripeRefused as refusal:
             _logger.warning("%s of %s is refused: %s", move.fact, payment.payment_id, refusal.metadata.get("code"))
+            return False
         except (NotNow, SellerNotFound) as why:
             _logger.info("%s of %s is not made now: %s", move.fact, payment.payment_id, why.reason)
             return False

@@ -31,6 +31,7 @@ from services.gateway.settlement.domain import (
     Wait,
     went_back,
 )
+from services.gateway.settlement.moves import back_until_minor
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.metadata import CALL_ID, MOVEMENT_ID, PAYMENT_ID
@@ -153,7 +154,7 @@ def _missing(payment: MirroredPayment, on: Movement, call: Call[WayBackParams]) 
     """Return the movement that is missing. Raises ReversalExceedsTransfer where nothing is, or more than is left."""
     until_minor = call.params.until_minor
     before = went_back(on, payment.movements.values())
-    amount_minor = on.settled_minor(until_minor) - before.amount_minor
+    amount_minor = back_until_minor(on, until_minor) - before.amount_minor
     if until_minor > on.charge_minor or until_minor <= before.charge_minor or amount_minor <= 0:
         raise ReversalExceedsTransfer(left_minor=on.charge_minor - before.charge_minor)
     kind = BACK[on.kind]

@@ -42,6 +42,7 @@ def backs(shown: Iterable[Json]) -> tuple[BackFacts, ...]:
             stripe_id=str(one["id"]),
             movement_id=metadata(one, MOVEMENT_ID),
             amount_minor=amount(one, "amount"),
+            stripe_refund_id=reference(one, "source_refund"),
             create_time=_time(one),
         )
         for one in shown

@@ -41,6 +41,10 @@ def split(parts: Sequence[split_pb2.SellerPart], *, amount: money_pb2.Money) -> 
     if len({line.line_id for line in lines}) != len(lines):
         raise FieldInvalid(field="seller_parts", detail="A line stands in them twice.")
     read = Split(lines=lines, step_minor=currencies.limits(amount.currency_code).step_minor)
+    for line in lines:
+        if line.gross_minor % read.step_minor or line.seller_minor % read.step_minor:
+            detail = f"Amounts of line {line.line_id} are no multiples of {read.step_minor}."
+            raise FieldInvalid(field="seller_parts", detail=detail)
     if read.total_minor != amount.amount_minor:
         raise FieldInvalid(field="seller_parts", detail=f"They come to {read.total_minor}, not to the amount.")
     return read
