@@ -34,6 +34,7 @@ from services.runtime import crash_points
 from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, jittered
+from services.shared.refusals import Refusal
 
 RETRY: Final = RetryPolicy(tries_max=None, first_delay=timedelta(seconds=1), delay_max=timedelta(hours=1))
 """Of a payment whose settling raises what it should not: what is due to a seller is never given up."""
@@ -130,7 +131,10 @@ class Settler:
         return frozenset(found)
 
     async def _make(self, payment: MirroredPayment, move: Movement) -> bool:
-        """Make one movement; False if it cannot be made now. What Stripe refuses is kept with it."""
+        """Make one movement; False if it cannot be made now. What Stripe refuses is kept with it.
+
+        Refused it may be to somebody else who came to the same step at once.
+        """
         try:
             if move.kind is MovementKind.TRANSFER:
                 account = await self._sellers.get(payment.tenant_id, move.seller_id)
@@ -142,7 +146,9 @@ class Settler:
                 back = WayBackParams(of_movement_id=on.movement_id, until_minor=until_minor)
                 kind = ReverseTransfer if move.kind is MovementKind.REVERSAL else RefundFee
                 await self._call(kind, payment, move, back)
-        except StripeRefused as refusal:
+        except (StripeRefused, Refusal) as refusal:
+            if refusal.reason != StripeRefused.reason:
+                raise
             _logger.warning("%s of %s is refused: %s", move.fact, payment.payment_id, refusal.metadata.get("code"))
             return False
         except (NotNow, SellerNotFound) as why:
