@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.gateway.balance import metrics as balance
 from services.gateway.deliveries import metrics as deliveries
 from services.gateway.disputes import metrics as disputes
 from services.gateway.ledger import metrics as ledger
@@ -35,7 +36,7 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
-    *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *reconciliations.METRICS,
+    *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *balance.METRICS, *reconciliations.METRICS,
     *payouts.METRICS, *personal.METRICS, *settlement.METRICS,
 )  # fmt: skip
 
@@ -45,6 +46,7 @@ class GatewayMetrics:
 
     def __init__(self, meter: Meter) -> None:
         self.stripe = stripe_api.StripeMetrics(meter)
+        self.balance = balance.BalanceMetrics(meter)
         self.deliveries = deliveries.DeliveryMetrics(meter)
         self.disputes = disputes.DisputeMetrics(meter)
         self.ledger = ledger.LedgerMetrics(meter)

@@ -66,6 +66,12 @@ class BalanceStore:
             swept_time=row["swept_time"],
         )
 
+    async def read_time(self, tenant_id: str) -> datetime | None:
+        """Return when all there was had been read last, or since when there is something; None without an account."""
+        async with self._connections.statement(None) as connection:
+            since: datetime | None = await connection.fetchval(_READ_TIME, tenant_id)
+        return since
+
     async def missing(self, tenant_id: str, ids: Sequence[str]) -> set[str]:
         """Return which of some balance transactions are not kept here."""
         async with self._connections.statement("balance.missing") as connection:
@@ -136,6 +142,11 @@ WHERE tenant_id = $2 AND name = 'platform' AND due_time > now() + $1::interval""
 _POSITION: Final = """
 SELECT coalesce(r.newest_id, '') AS newest_id, coalesce(r.first_id, '') AS first_id,
     coalesce(r.after_id, '') AS after_id, r.swept_time, a.pin_time
+FROM stripe_accounts a LEFT JOIN balance_reads r ON r.tenant_id = a.tenant_id AND r.name = 'platform'
+WHERE a.tenant_id = $1"""
+
+_READ_TIME: Final = """
+SELECT coalesce(r.swept_time, a.pin_time)
 FROM stripe_accounts a LEFT JOIN balance_reads r ON r.tenant_id = a.tenant_id AND r.name = 'platform'
 WHERE a.tenant_id = $1"""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import timedelta
 from typing import Final
 
 from services.gateway.reconciliation.domain import Kind
@@ -31,8 +31,8 @@ IS_CLEAN: Final = gauge(
 )
 AGE: Final = gauge(
     "batzen_reconciliation_age_seconds",
-    "Since when the last complete reconciliation is at its end; 0 where there was none. Each replica says so of all:"
-    " use max().",
+    "For how long the last complete reconciliation is at its end; where there was none, for how long the account is the"
+    " tenant's. Each replica says so of all: use max().",
 )
 
 METRICS: Final[tuple[Metric, ...]] = (REMAINDER, FINDINGS, IS_CLEAN, AGE)
@@ -46,24 +46,26 @@ class ReconciliationMetrics:
         self._findings = meter.gauge(FINDINGS)
         self._is_clean = meter.gauge(IS_CLEAN)
         self._age = meter.gauge(AGE)
+        self._shown_currencies: set[str] = set()
 
-    def show(self, run: Run | None, tallies: Sequence[Tally], *, now: datetime) -> None:
-        """Show what a run came to; without one that there was none."""
-        if run is None or run.finish_time is None:
+    def show(self, run: Run | None, tallies: Sequence[Tally], *, age: timedelta) -> None:
+        """Show what the last complete run came to, and how old that is; without one that there was none."""
+        self._age.set(age.total_seconds())
+        if run is None:
             self._is_clean.set(0)
-            self._age.set(0)
             return
-        remainder = dict.fromkeys(run.currencies, 0)
+        # What an earlier run found in a currency in which the last one saw nothing is no longer so.
+        remainder = dict.fromkeys((*self._shown_currencies, *run.currencies), 0)
         counts = dict.fromkeys(map(str, Kind), 0)
         for one in tallies:
             remainder[one.currency_code] = remainder.get(one.currency_code, 0) + one.remainder_minor
             counts[str(one.kind)] += one.count
         for currency_code, minor in remainder.items():
             self._remainder.set(minor, currency_code)
+        self._shown_currencies |= remainder.keys()
         for kind, count in counts.items():
             self._findings.set(count, kind)
         self._is_clean.set(0 if any(counts.values()) else 1)
-        self._age.set((now - run.finish_time).total_seconds())
 
 
 UNCOUNTED: Final = ReconciliationMetrics(OFF)

@@ -122,10 +122,11 @@ class Reconciliations:
         raise RetryLater(timedelta())
 
     async def show(self, tenant_id: str) -> None:
-        """Show what the last run that compared everything came to."""
+        """Show what the last run that compared everything came to, and how old that is."""
         run = await self.store.last_finished(tenant_id)
         tallies = await self.store.tallies(tenant_id, run.reconciliation_id) if run is not None else []
-        self._metrics.show(run, tallies, now=self._now())
+        since = run.finish_time if run is not None else await self.store.account_time(tenant_id)
+        self._metrics.show(run, tallies, age=self._now() - since if since is not None else timedelta())
 
     async def step(self, run: Run, position: Position) -> Step:
         """Take a step, and return what is to be kept of it. Taken twice, it comes to the same."""

@@ -130,6 +130,12 @@ class ReconciliationStore:
             row = await connection.fetchrow(_LAST_FINISHED, tenant_id)
         return _run(row) if row is not None else None
 
+    async def account_time(self, tenant_id: str) -> datetime | None:
+        """Return since when there is something to compare: since an account at Stripe is the tenant's; None without."""
+        async with self._connections.statement(None) as connection:
+            since: datetime | None = await connection.fetchval(_ACCOUNT_TIME, tenant_id)
+        return since
+
 
 def _position_json(position: Position | None) -> str | None:
     return None if position is None else json.dumps(codec.to_json(position))
@@ -201,6 +207,9 @@ SELECT {_COLUMNS} FROM reconciliations WHERE tenant_id = $1 AND reconciliation_i
 _LAST_FINISHED: Final = f"""
 SELECT {_COLUMNS} FROM reconciliations WHERE tenant_id = $1 AND finish_time IS NOT NULL AND cut_short = ''
 ORDER BY finish_time DESC LIMIT 1"""  # noqa: S608 our own columns
+
+_ACCOUNT_TIME: Final = """
+SELECT pin_time FROM stripe_accounts WHERE tenant_id = $1"""
 
 _KEEP: Final = """
 WITH moved AS (
