@@ -182,6 +182,77 @@ MONEY: Final = Dashboard(
     ],
 )
 
+BOOKS: Final = Dashboard(
+    uid="batzen-books",
+    title="books",
+    panels=[
+        lines(
+            "What differs from Stripe, of the last run",
+            Unit.COUNT,
+            ("max by (kind) (batzen_reconciliation_findings)", "{{kind}}"),
+        ),
+        lines(
+            "What that comes to, minor units",
+            Unit.COUNT,
+            ("max by (currency) (batzen_reconciliation_remainder_minor)", "{{currency}}"),
+            says="0 is what it should be. Each currency is for itself, and nothing is netted.",
+        ),
+        lines(
+            "The last run left nothing different",
+            Unit.COUNT,
+            ("min(batzen_reconciliation_clean)", "1 where all is the same"),
+        ),
+        lines(
+            "Age of the last run that compared everything",
+            Unit.SECONDS,
+            ("max(batzen_reconciliation_age_seconds)", "since its end"),
+            limit=108_000,
+        ),
+        lines(
+            "Since the balance at Stripe was read to its end",
+            Unit.SECONDS,
+            ("max(batzen_balance_read_age_seconds)", "the longest"),
+            limit=3_600,
+        ),
+        lines(
+            "Booked, facts a second",
+            Unit.PER_SECOND,
+            (f"sum by (kind) (rate(batzen_ledger_facts_total[{RATE}])) > 0", "{{kind}}"),
+        ),
+        lines(
+            "Sellers who wait for their parts",
+            Unit.COUNT,
+            ("max by (reason) (batzen_settlements_waiting)", "{{reason}}"),
+        ),
+        lines(
+            "For how long",
+            Unit.SECONDS,
+            ("max by (reason) (batzen_settlements_waiting_oldest_seconds)", "{{reason}}"),
+            limit=86_400,
+            says="Since the money came, also of those who are paid later by their terms.",
+        ),
+        lines(
+            "Receivables of sellers, and payouts that did not arrive",
+            Unit.COUNT,
+            ("max(batzen_receivables_open)", "receivables"),
+            ("max by (of) (batzen_payouts_failed)", "payouts of the last 3 days: {{of}}"),
+        ),
+        lines("Disputes that are not decided", Unit.COUNT, ("max(batzen_disputes_open)", "disputes and inquiries")),
+        lines(
+            "Until the first answer to a dispute is due",
+            Unit.SECONDS,
+            ("min(batzen_dispute_due_timestamp_seconds > 0) - time()", "the first"),
+            says="Nothing where no answer is waited for. Below three days and below one somebody is told.",
+        ),
+        lines(
+            "Keys of personal data over an hour",
+            Unit.COUNT,
+            ("sum by (outcome) (increase(batzen_personal_keys_total[1h]))", "{{outcome}}"),
+            says="Each payer has one, and so has each day; an erasure destroys its payer's.",
+        ),
+    ],
+)
+
 STRIPE: Final = Dashboard(
     uid="batzen-stripe",
     title="Stripe",
@@ -301,4 +372,4 @@ PROCESSES: Final = Dashboard(
     ],
 )
 
-DASHBOARDS: Final = (OVERVIEW, CALLS, MONEY, STRIPE, STREAMS, PROCESSES)
+DASHBOARDS: Final = (OVERVIEW, CALLS, MONEY, BOOKS, STRIPE, STREAMS, PROCESSES)

@@ -36,8 +36,8 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
-    *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *balance.METRICS, *reconciliations.METRICS,
-    *payouts.METRICS, *personal.METRICS, *settlement.METRICS,
+    *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *balance.METRICS,
+    *reconciliations.METRICS, *payouts.METRICS, *personal.METRICS, *settlement.METRICS,
 )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
 from services.gateway.balance.importer import BalanceImport
-from services.gateway.balance.metrics import look_at_balance
 from services.gateway.balance.store import BalanceStore
 from services.gateway.call_log.engine import Calls
 from services.gateway.call_log.store import CallStore
@@ -207,8 +206,7 @@ async def gateway_parts(
         await stack.enter_async_context(account.verifying(provider))
         show_pools(meter, held, EnginePool(engine))
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, tenants=[tenant_id], meter=meter)
-        balances = BalanceStore(held, clock=clock)
-        imports = BalanceImport(balances, provider, now=now)
+        imports = BalanceImport(BalanceStore(held, clock=clock), provider, now=now)
         store = Store(held, clock=clock, wake=work.wake, metrics=metrics.ledger, moved=imports.hint)
         call_store = CallStore(held)
         keys = PersonalKeys(held, KeyRing(personal_keys), now=now, metrics=metrics.personal)
@@ -313,7 +311,7 @@ async def gateway_parts(
                 partial(look_at_receivables, receivables, metrics.receivables, tenant_id=tenant_id),
                 partial(payouts.look, tenant_id, metrics.payouts),
                 partial(look_at_settlements, held, metrics.settlement, tenant_id=tenant_id, now=now),
-                partial(look_at_balance, balances, metrics.balance, tenant_id=tenant_id, now=now),
+                partial(imports.look, tenant_id, metrics.balance),
                 partial(runs.show, tenant_id),
             )
         )

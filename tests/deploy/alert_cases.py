@@ -81,6 +81,19 @@ def _succeeded(values: str) -> dict[str, str]:
     return {'batzen_payments_ended_total{job="orchestrator",state="SUCCEEDED"}': values}
 
 
+def _findings(**kinds: str) -> dict[str, str]:
+    return {f'batzen_reconciliation_findings{{job="gateway",kind="{kind}"}}': values for kind, values in kinds.items()}
+
+
+def _due(*, days: float, tenant: str = "main") -> dict[str, str]:
+    """Return when a tenant's first answer is due; 0 for none."""
+    return {f'batzen_dispute_due_timestamp_seconds{{job="gateway",instance="{tenant}"}}': f"{days * 86_400:.0f}x80"}
+
+
+def _settlement_waits(reason: str, *, hours: int) -> dict[str, str]:
+    return {f'batzen_settlements_waiting_oldest_seconds{{job="gateway",reason="{reason}"}}': f"{hours * 3_600}x400"}
+
+
 def _received(values: str) -> dict[str, str]:
     return {'batzen_webhooks_received_total{job="gateway",type="charge.refunded",outcome="accepted"}': values}
 
@@ -316,6 +329,65 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "BatzenStartsPaused": (
         fires("1m", {'batzen_starts_paused{job="orchestrator",tenant="main"}': "1x20"}),
         rests("1m", {'batzen_starts_paused{job="orchestrator",tenant="main"}': "0x20"}),
+    ),
+    # Books
+    "BatzenLedgerDrifts": (
+        fires("3m", _findings(LEDGER_UNBALANCED="1x40")),
+        fires("3m", _findings(CLOSING="1x40")),
+        rests("10m", _findings(LEDGER_UNBALANCED="0x60", CLOSING="0x60", AMOUNT="7x60")),
+    ),
+    "BatzenReconciliationDiffers": (
+        *(
+            fires("3m", _findings(**{kind: "1x40"}))
+            for kind in ("MISSING_HERE", "MISSING_THERE", "AMOUNT", "UNASKED", "NOT_SETTLED", "PAYOUT", "NOT_DELIVERED")
+        ),
+        # Those have an alert of their own.
+        rests("10m", _findings(AMOUNT="0x60", CLOSING="2x60", CLEARING_OLD="2x60", UNCLASSIFIED="2x60")),
+    ),
+    "BatzenReconciliationRemainder": (
+        fires("3m", {'batzen_reconciliation_remainder_minor{job="gateway",currency="CHF"}': "1x40"}),
+        rests("10m", {'batzen_reconciliation_remainder_minor{job="gateway",currency="CHF"}': "0x60"}),
+    ),
+    "BatzenClearingOld": (
+        fires("3m", _findings(CLEARING_OLD="1x40")),
+        rests("10m", _findings(CLEARING_OLD="0x60", AMOUNT="2x60")),
+    ),
+    "BatzenUnclassified": (
+        fires("3m", _findings(UNCLASSIFIED="1x40")),
+        rests("10m", _findings(UNCLASSIFIED="0x60", AMOUNT="2x60")),
+    ),
+    "BatzenReconciliationOld": (
+        fires("8m", {'batzen_reconciliation_age_seconds{job="gateway"}': "120000x60"}),
+        rests("10m", {'batzen_reconciliation_age_seconds{job="gateway"}': "100000x60"}),
+    ),
+    "BatzenBalanceReadingBehind": (
+        fires("14m", {'batzen_balance_read_age_seconds{job="gateway"}': "4000x90"}),
+        rests("14m", {'batzen_balance_read_age_seconds{job="gateway"}': "3000x90"}),
+    ),
+    # Promtool's time begins at 0: what is due then is due in so many seconds.
+    "BatzenDisputeDue": (
+        fires("8m", _due(days=2.9)),
+        rests("10m", _due(days=3.1)),
+        # Nothing is due; and of two tenants one has nothing that is.
+        rests("10m", _due(days=0)),
+        fires("8m", _due(days=0, tenant="a") | _due(days=2.9, tenant="b")),
+    ),
+    "BatzenDisputeDueToday": (
+        fires("8m", _due(days=0.9)),
+        rests("10m", _due(days=1.1)),
+        rests("10m", _due(days=0)),
+        fires("8m", _due(days=5, tenant="a") | _due(days=0.9, tenant="b")),
+    ),
+    "BatzenSettlementWaits": (
+        fires("70m", _settlement_waits("BALANCE", hours=25)),
+        fires("70m", _settlement_waits("SELLER", hours=25)),
+        rests("70m", _settlement_waits("BALANCE", hours=23)),
+        # Paid later by its terms.
+        rests("70m", _settlement_waits("PAY_TIME", hours=240)),
+    ),
+    "BatzenReceivablesOpen": (
+        fires("70m", {'batzen_receivables_open{job="gateway"}': "1x400"}),
+        rests("70m", {'batzen_receivables_open{job="gateway"}': "0x400"}),
     ),
     # Stripe
     "BatzenStripeAway": (

@@ -50,7 +50,7 @@ class Reconciling:
     database: ServiceDatabase
     owner: asyncpg.Connection
     meter: Meter
-    another: Callable[[], AbstractAsyncContextManager[Gateway]]
+    another: Callable[..., AbstractAsyncContextManager[Gateway]]
     """Runs one more process on the same database."""
 
     @property
@@ -192,7 +192,7 @@ async def reconciling(  # noqa: PLR0917 what a test has
     stripe: SandboxControl,
     clock: Clock,
     meter: Meter,
-    another: Callable[[], AbstractAsyncContextManager[Gateway]],
+    another: Callable[..., AbstractAsyncContextManager[Gateway]],
 ) -> AsyncIterator[Reconciling]:
     """Prepare a gateway that was just begun."""
     owner = await asyncpg.connect(plain_dsn(database.owner_url))

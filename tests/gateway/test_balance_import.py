@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
@@ -15,12 +15,16 @@ from local.issuer import Issuer
 from sandbox.control import SandboxControl
 from services.gateway.balance import importer as importing
 from services.gateway.balance.importer import BalanceImport
+from services.gateway.balance.metrics import BalanceMetrics
 from services.runtime.database.connections import plain_dsn
+from services.runtime.observability.metrics import Meter
 from services.runtime.rpc.call_context import acting_for
+from services.runtime.work.kinds import RetryLater, Work
 from tests.clock import Clock
 from tests.conftest import Databases
 from tests.gateway.conftest import Sink, running_gateway
 from tests.gateway.samples import Payments
+from tests.metrics import Figures
 
 TENANT = "main"
 
@@ -44,6 +48,12 @@ class Balance:
         """Keep what was made between two times."""
         with acting_for(TENANT):
             return await self.imports.keep_between(TENANT, since, until)
+
+    async def read_to_its_end(self) -> None:
+        """Do what is due of reading: all that is new, and what came late."""
+        work = Work(kind=self.imports.work, tenant_id=TENANT, key=("platform",), fence=0, failures=0)
+        with acting_for(TENANT), pytest.raises(RetryLater):
+            await self.imports.read(work)
 
     async def kept(self) -> Counter[str]:
         """Return how many balance transactions of each type are kept."""
@@ -104,6 +114,29 @@ async def test_what_the_books_say_is_what_stripe_says(balance: Balance) -> None:
     await balance.stripe.top_up(balance.account, 5_000, currency="chf")
     assert await balance.read_on()
     assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
+
+
+async def test_it_is_shown_for_how_long_it_was_not_read(balance: Balance, clock: Clock) -> None:
+    meter = Meter()
+    metrics, age = BalanceMetrics(meter), "batzen_balance_read_age_seconds"
+
+    async def shown() -> float:
+        await balance.imports.look(TENANT, metrics)
+        return Figures.read(await meter.text())[age]
+
+    hour_s = timedelta(hours=1).total_seconds()
+    clock.advance(timedelta(hours=1))
+    never = await shown()
+    assert hour_s <= never < 2 * hour_s  # since the account is the tenant's
+    await balance.imports.begin(TENANT)
+    await balance.read_to_its_end()
+    assert await shown() < importing.SWEEP_EVERY.total_seconds()
+    await balance.stripe.fault("server_error", route="GET /v1/balance_transactions", times=None)
+    clock.advance(timedelta(hours=3))
+    assert 3 * hour_s <= await shown() < 4 * hour_s
+    await balance.stripe.clear_faults()
+    await balance.imports.look("nobody", metrics)
+    assert Figures.read(await meter.text())[age] == 0
 
 
 async def test_reading_goes_on_in_bounded_steps(balance: Balance, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,10 @@ from batzen.type.v1.money_pb2 import Money
 from local.issuer import Issuer
 from sandbox.control import SandboxControl
 from services.gateway.reconciliation import repairs, standing
-from services.gateway.reconciliation.domain import IN_TRANSIT_MAX
-from services.gateway.reconciliation.schedule import ScheduleSettings, schedule
+from services.gateway.reconciliation.domain import IN_TRANSIT_MAX, Kind
+from services.gateway.reconciliation.metrics import ReconciliationMetrics
+from services.gateway.reconciliation.schedule import ScheduleSettings, daily, schedule
+from services.gateway.reconciliation.store import Tally
 from services.runtime.observability.metrics import Meter
 from services.runtime.process.lifecycle import StartRefused
 from services.runtime.process.service import OwnerSettings
@@ -24,10 +26,12 @@ from services.runtime.rpc.call_context import acting_for
 from services.runtime.work.kinds import WorkClass
 from tests.clock import Clock
 from tests.conftest import Databases
+from tests.eventually import eventually
 from tests.gateway.conftest import Sink, running_gateway
 from tests.gateway.reconciling import Reconciling, kinds, reconciling, remainder
 from tests.gateway.samples import refusal, refused
 from tests.gateway.settling import TENANT, part
+from tests.metrics import Figures
 
 PLAIN = {"reverse_transfer": False, "refund_application_fee": False}
 """Of a refund: what sellers give back follows by calls of its own."""
@@ -258,3 +262,47 @@ async def test_the_run_of_a_day_is_asked_for_once(platform: Reconciling) -> None
     for wrong in ([], ["0"], ["32"], ["week"], ["1", "2"]):
         with pytest.raises(StartRefused):
             await schedule(settings, wrong)
+
+
+async def test_each_process_shows_the_last_run_and_how_old_it_is(platform: Reconciling) -> None:
+    await platform.paid_elsewhere()
+    await platform.run()
+    platform.clock.advance(timedelta(hours=30))
+    meter = Meter()
+    async with platform.another(meter=meter):
+
+        async def shown() -> Figures | None:
+            now = Figures.read(await meter.text())
+            return now if now.says("batzen_reconciliation_findings", "kind") else None
+
+        now = await eventually(shown, what="it looked up what was compared last")
+    day_s = timedelta(days=1).total_seconds()
+    assert 1.25 * day_s <= now["batzen_reconciliation_age_seconds"] < 1.5 * day_s
+    assert now.of("batzen_reconciliation_findings", kind="MISSING_HERE") >= 1
+    assert now["batzen_reconciliation_clean"] == 0
+
+
+async def test_a_currency_without_a_difference_any_more_is_shown_as_zero() -> None:
+    meter = Meter()
+    metrics = ReconciliationMetrics(meter)
+    run = daily("main", Clock(), days=1)
+    euros = Tally(kind=Kind.AMOUNT, currency_code="EUR", count=1, remainder_minor=250, repaired_count=0)
+    metrics.show(run, [euros], age=timedelta(hours=1))
+    before = Figures.read(await meter.text())
+    metrics.show(run, [], age=timedelta(0))
+    now = Figures.read(await meter.text())
+
+    remainder_of = "batzen_reconciliation_remainder_minor"
+    assert (before.of(remainder_of, currency="EUR"), now.of(remainder_of, currency="EUR")) == (250, 0)
+    assert (before["batzen_reconciliation_findings"], now["batzen_reconciliation_findings"]) == (1, 0)
+    assert (before["batzen_reconciliation_clean"], now["batzen_reconciliation_clean"]) == (0, 1)
+    assert before["batzen_reconciliation_age_seconds"] == timedelta(hours=1).total_seconds()
+
+
+async def test_where_nothing_was_ever_compared_its_age_is_that_of_the_account() -> None:
+    meter = Meter()
+    ReconciliationMetrics(meter).show(None, [], age=timedelta(days=2))
+    now = Figures.read(await meter.text())
+
+    assert now["batzen_reconciliation_age_seconds"] == timedelta(days=2).total_seconds()
+    assert now["batzen_reconciliation_clean"] == 0

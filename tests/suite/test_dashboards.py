@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 import pytest
 
 from batzen import errors
+from batzen.client import new_request_id
+from batzen.gateway.v1 import ops_pb2
 from deploy.observability.__main__ import GROUPS
 from deploy.observability.dashboards import DASHBOARDS
 from deploy.observability.panels import RATE, Dashboard
@@ -27,6 +30,7 @@ WINDOW: Final = "10s"
 """Of a rate: some tens of scrapes."""
 SHOWN_WITHIN_S: Final = 90.0
 ROUNDS: Final = 4
+DAY_S: Final = 86_400
 SELDOM: Final = "method, code"
 """Nothing of this fails in a suite that is well; the line beside it shows that."""
 
@@ -38,7 +42,7 @@ async def prometheus(suite: Suite, tmp_path: Path) -> AsyncIterator[Prometheus]:
 
 
 async def business(traveller: Traveller) -> None:
-    """Do some of all that is counted: payments, declines, refunds, disputes, watches, refusals."""
+    """Do some of all that is counted: payments, declines, refunds, disputes, watches, refusals, a reconciliation."""
     for _ in range(ROUNDS):
         for journey, _ends in JOURNEYS.values():
             payment_id = await journey(traveller)
@@ -51,6 +55,12 @@ async def business(traveller: Traveller) -> None:
     disputed = await pay(traveller)
     await traveller.until(disputed, "SUCCEEDED", within_s=SHOWN_WITHIN_S)
     await traveller.sandbox.dispute((await traveller.intent_of(disputed))["id"])
+    now = time.time()
+    asked = ops_pb2.ReconcileRequest(request_id=new_request_id(), actor_id="operator_1")
+    asked.start_time.FromSeconds(int(now) - DAY_S)
+    asked.end_time.FromSeconds(int(now))
+    async with traveller.suite.client("operator", sub="clerk") as operator:
+        await operator.gateway_ops.Reconcile(asked)
 
 
 async def watch_all(traveller: Traveller) -> None:

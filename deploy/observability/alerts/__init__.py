@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.observability.alerts import calls, money, process, streams, stripe
+from deploy.observability.alerts import books, calls, money, process, streams, stripe
 from deploy.observability.rule import Group
 
-GROUPS: Final[tuple[Group, ...]] = (money.GROUP, stripe.GROUP, streams.GROUP, calls.GROUP, process.GROUP)
+GROUPS: Final[tuple[Group, ...]] = (
+    money.GROUP, books.GROUP, stripe.GROUP, streams.GROUP, calls.GROUP, process.GROUP,
+)  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Final
 
 from services.errors import Aborted, ResourceExhausted, Unavailable
 from services.gateway.balance.domain import BalanceTransaction
+from services.gateway.balance.metrics import BalanceMetrics
 from services.gateway.balance.store import LATE_FOR, BalanceStore, Mark, Position
 from services.gateway.stripe_api.balance_objects import balance_transaction
 from services.gateway.stripe_api.client import Provider
@@ -93,6 +94,11 @@ class BalanceImport:
         await self.begin(tenant_id)
         async with repeating(step, name="balance-hints", every_s=HINTED_EVERY_S, is_vital=False):
             yield
+
+    async def look(self, tenant_id: str, metrics: BalanceMetrics) -> None:
+        """Show for how long it was not read to its end."""
+        since = await self._store.read_time(tenant_id)
+        metrics.stand(age=self._now() - since if since is not None else timedelta())
 
     async def read_on(self, tenant_id: str) -> bool:
         """Keep what follows the newest that is kept; False when there is more than one step reads."""

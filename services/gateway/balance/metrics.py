@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from services.gateway.balance.store import BalanceStore
 from services.runtime.observability.metrics import Meter, Metric, gauge
 
 READ_AGE: Final = gauge(
@@ -28,11 +26,3 @@ class BalanceMetrics:
     def stand(self, *, age: timedelta) -> None:
         """Show for how long it has not been read to its end."""
         self._age.set(max(0.0, age.total_seconds()))
-
-
-async def look_at_balance(
-    store: BalanceStore, metrics: BalanceMetrics, *, tenant_id: str, now: Callable[[], datetime]
-) -> None:
-    """Look up when it was read to its end, and show how long ago that is."""
-    since = await store.read_time(tenant_id)
-    metrics.stand(age=now() - since if since is not None else timedelta())

@@ -51,11 +51,8 @@ class ReconciliationMetrics:
     def show(self, run: Run | None, tallies: Sequence[Tally], *, age: timedelta) -> None:
         """Show what the last complete run came to, and how old that is; without one that there was none."""
         self._age.set(age.total_seconds())
-        if run is None:
-            self._is_clean.set(0)
-            return
         # What an earlier run found in a currency in which the last one saw nothing is no longer so.
-        remainder = dict.fromkeys((*self._shown_currencies, *run.currencies), 0)
+        remainder = dict.fromkeys((*self._shown_currencies, *(run.currencies if run is not None else ())), 0)
         counts = dict.fromkeys(map(str, Kind), 0)
         for one in tallies:
             remainder[one.currency_code] = remainder.get(one.currency_code, 0) + one.remainder_minor
@@ -65,7 +62,7 @@ class ReconciliationMetrics:
         self._shown_currencies |= remainder.keys()
         for kind, count in counts.items():
             self._findings.set(count, kind)
-        self._is_clean.set(0 if any(counts.values()) else 1)
+        self._is_clean.set(0 if run is None or any(counts.values()) else 1)
 
 
 UNCOUNTED: Final = ReconciliationMetrics(OFF)
