@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -38,6 +39,7 @@ class Balance:
     payments: Payments
     stripe: SandboxControl
     account: str
+    clock: Clock
 
     async def read_on(self) -> bool:
         """Keep what is new, as far as one step goes."""
@@ -72,16 +74,17 @@ class Balance:
 
 @pytest.fixture
 async def balance(
-    databases: Databases, stripe: SandboxControl, sink: tuple[Sink, str], issuer: Issuer, clock: Clock
+    databases: Databases, stripe: SandboxControl, sink: tuple[Sink, str], tmp_path: Path
 ) -> AsyncIterator[Balance]:
-    database, key = await databases.create("gateway"), f"sk_test_{secrets.token_hex(16)}"
+    """A gateway with a Stripe account and a clock of its own: what is read begins where the account became ours."""
+    database, key, clock = await databases.create("gateway"), f"sk_test_{secrets.token_hex(16)}", Clock()
     async with (
         running_gateway(
             database.runtime_url,
             stripe_key=key,
             stripe_base=stripe.base_url,
             sink_address=sink[1],
-            issuer=issuer,
+            issuer=Issuer(tmp_path / "keys", now=clock.now),
             clock=clock,
         ) as replica,
         replica.connect() as stubs,
@@ -96,6 +99,7 @@ async def balance(
             payments=payments,
             stripe=stripe,
             account=await replica.parts.provider.own_account_id(),
+            clock=clock,
         )
         await connection.close()
     await databases.drop(database)
@@ -116,8 +120,8 @@ async def test_what_the_books_say_is_what_stripe_says(balance: Balance) -> None:
     assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
 
 
-async def test_it_is_shown_for_how_long_it_was_not_read(balance: Balance, clock: Clock) -> None:
-    meter = Meter()
+async def test_it_is_shown_for_how_long_it_was_not_read(balance: Balance) -> None:
+    clock, meter = balance.clock, Meter()
     metrics, age = BalanceMetrics(meter), "batzen_balance_read_age_seconds"
 
     async def shown() -> float:
@@ -150,7 +154,8 @@ async def test_reading_goes_on_in_bounded_steps(balance: Balance, monkeypatch: p
     assert (await balance.sums())["stripe_balance"] == await balance.at_stripe_minor()
 
 
-async def test_what_is_between_two_times_is_kept_once_whoever_reads_it(balance: Balance, clock: Clock) -> None:
+async def test_what_is_between_two_times_is_kept_once_whoever_reads_it(balance: Balance) -> None:
+    clock = balance.clock
     for amount in (-100, -200, -300):
         await balance.stripe.book(balance.account, "stripe_fee", amount=amount, currency="chf")
     until = clock.now() + importing.SWEEP_EVERY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +14,9 @@ from typing import Any
 import asyncpg
 import pytest
 from grpc import StatusCode
+from typer.testing import CliRunner
 
+from batzen.cli.app import app
 from batzen.gateway.v1 import ops_pb2 as pb
 from batzen.gateway.v1 import payer_pb2, payment_methods_pb2
 from batzen.gateway.v1.ops_pb2_grpc import GatewayOpsServiceStub
@@ -31,7 +34,7 @@ from services.runtime.observability.metrics import Meter
 from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.eventually import eventually
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import TOKEN_LIFE, Gateway
 from tests.gateway.receiving import Sender, event_of, receiving
 from tests.gateway.samples import Payments, new_id, new_request_id, refused
 from tests.gateway.stubs import GatewayStubs
@@ -249,6 +252,25 @@ async def test_who_is_unknown_or_erased_is_erased(ops: GatewayOpsServiceStub, pa
     assert (await ops.ErasePayer(erase_request(payer.payer_id))).done
     request.actor_id = "bruno"
     assert (await refused(ops.ErasePayer(request)))[1] == "REQUEST_ID_REUSED"
+
+
+async def test_an_operator_erases_from_the_command_line(replica: Gateway, payments: Payments) -> None:
+    payer = zoe()
+    await payments.paid(payer=payer)
+    environment = {
+        "BATZEN_TOKEN": replica.issuer.mint("anna", roles=["operator"], tenant="main", life=TOKEN_LIFE),
+        "BATZEN_GATEWAY_ADDRESS": f"127.0.0.1:{replica.port}",
+    }
+    command = ["erase-payer", payer.payer_id, "--actor", "anna"]
+
+    async def batzen(answer: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(CliRunner().invoke, app, command, env=environment, input=answer)
+        return done.exit_code, done.output
+
+    refused_code, asked = await batzen("n\n")
+    assert (refused_code, "Nothing takes it back." in asked, "Erased" in asked) == (1, True, False)
+    code, said = await batzen("y\n")
+    assert (code, "Erased" in said, "kept" in said) == (0, True, True), said
 
 
 @pytest.mark.parametrize("field", ["request_id", "payer_id", "actor_id"])

@@ -90,7 +90,7 @@ def external_secrets_come_from_the_store(manifests: Manifests) -> Iterator[str]:
         service = name.split("-")[0]
         for key in keys:
             wanted = f"batzen/{service}"
-            if key != wanted and not key.startswith(f"{wanted}/"):
+            if key not in (wanted, f"batzen/{name}") and not key.startswith(f"{wanted}/"):
                 yield f"{called(one)} brings {key}"
 
 
