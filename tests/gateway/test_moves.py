@@ -383,6 +383,31 @@ def test_a_refund_with_all_its_ways_back_at_the_dashboard_leaves_the_rest_to_be_
     assert account.has() == {"s1": 5_100}
 
 
+def test_what_was_taken_back_and_sent_again_at_the_dashboard_is_not_withheld() -> None:
+    account = cart(line("s1", 10_000))
+    account.settle()
+    [transfer] = account.movements.values()
+    shown = replace(transfer, movement_id="transfer_shown", origin=MovementOrigin.STRIPE, amount_minor=2_000)
+    later = NOW + timedelta(hours=1)
+    account.movements["reversal_shown"] = replace(
+        shown,
+        movement_id="reversal_shown",
+        kind=MovementKind.REVERSAL,
+        charge_minor=2_000,
+        of_movement_id=transfer.movement_id,
+        create_time=later,
+    )
+    account.movements["transfer_shown"] = replace(shown, charge_minor=2_000, create_time=later + timedelta(hours=1))
+    assert account.settle() == ()
+    account.now = later + timedelta(hours=2)
+    account.refunds = [refund(account.intent, 4_000)]
+    account.settle()
+    assert account.has() == {"s1": 5_100}
+    account.refunds = [replace(account.refunds[0], state=RefundState.FAILED)]
+    account.settle()
+    assert account.has() == {"s1": 8_500}
+
+
 def test_a_fee_that_was_given_back_at_the_dashboard_is_left_so() -> None:
     account = destination()
     account.shown(MovementKind.FEE_REFUND, 600)

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batzen.gateway.v1 import split_pb2
+from batzen.type.v1.money_pb2 import Money
+from services.errors import FieldInvalid
 from services.gateway.disputes.domain import Dispute, Standing, Withdrawal
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
@@ -26,6 +29,7 @@ from services.gateway.settlement.domain import (
 from services.gateway.settlement.positions import lines_of, positions, split_of
 from services.gateway.settlement.seen import BackFacts, MovedFacts
 from services.gateway.stripe_api.objects import refund_facts
+from services.gateway.wire import splits
 from services.shared.split import LineAmount, LinePart, Split
 from services.shared.states import IntentState
 
@@ -271,6 +275,15 @@ def test_a_dispute_that_takes_its_money_once_more_takes_of_a_line_only_what_is_l
     assert (position.owed_minor, position.target_minor) == (0, 0)
     [line] = lines_of(payment.intents[1], payment.refunds.values())
     assert line.refundable_minor == 0
+
+
+def test_a_split_that_the_currency_does_not_have_is_refused_before_it_is_charged() -> None:
+    """Of dinars Stripe moves no single fils; what is left of such a line could never be told apart."""
+    lines = [split_pb2.LinePart(line_id=one, gross_minor=10_005, seller_minor=10_005) for one in ("a", "b")]
+    parts = [split_pb2.SellerPart(seller_id="s1", lines=lines)]
+    with pytest.raises(FieldInvalid):
+        splits.split(parts, amount=Money(amount_minor=20_010, currency_code="KWD"))
+    assert splits.split(parts, amount=Money(amount_minor=20_010, currency_code="CHF")) is not None
 
 
 def test_what_somebody_transferred_in_another_currency_counts_by_the_rate_of_its_charge() -> None:

@@ -156,6 +156,27 @@ async def test_what_stripe_refuses_again_after_the_account_changed_is_asked_for_
     assert await refusals() == 2
 
 
+async def test_a_settlement_that_is_under_way_while_an_account_changes_is_taken_up_again(carts: Carts) -> None:
+    """It may have been refused just before, and would rest for up to a day; told once, it is not told for ever."""
+    s1, s2 = await carts.sellers(2)
+    payment_id = await carts.payments.created(**carts.asked(part(s1, 10_000), part(s2, 5_000)))
+    parts = carts.replica.parts
+    place = {"payment_id": payment_id}
+    async with parts.engine.begin() as connection:  # as the engine holds it
+        await connection.execute(
+            sa.text(
+                "INSERT INTO settlements (tenant_id, payment_id, missing, seller_ids, due_time, held_until,"
+                " create_time) VALUES ('main', :payment_id, 'x', ARRAY[:seller_id], now() + interval '9 days',"
+                " now() + interval '9 days', now())"
+            ),
+            {**place, "seller_id": s1},
+        )
+    await parts.store.wake_settlements("main", s1)
+    statement = "DELETE FROM settlements WHERE payment_id = :payment_id RETURNING due_time < held_until"
+    async with parts.engine.begin() as connection:
+        assert (await connection.execute(sa.text(statement), place)).scalar_one()
+
+
 async def test_a_seller_is_paid_when_its_time_has_come(carts: Carts, clock: Clock) -> None:
     seller_id, other = await carts.sellers(2)
     terms = split_pb2.SettlementTerms()

@@ -12,7 +12,7 @@ import pytest
 from batzen.orchestrator.v1 import ops_pb2
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
 from batzen.pricing.v1 import pricing_pb2
-from services.orchestrator.domain.money_policy import Allowed, MoneyPolicy, RefundPolicy, allowed
+from services.orchestrator.domain.money_policy import Allowed, MoneyPolicy, RefundPolicy, allowed, fitting_minor
 from services.orchestrator.domain.refund import LineStanding
 from services.orchestrator.wire import services
 from services.wire import timestamp
@@ -60,6 +60,17 @@ def test_a_percentage_is_rounded_half_up_in_whole_steps() -> None:
     now = BEGIN - 30 * HOUR
     assert allowed(FLEXIBLE, standing(101), {"1": BEGIN}, now).amount_minor == 51
     assert allowed(FLEXIBLE, standing(1_010), {"1": BEGIN}, now, step_minor=10).amount_minor == 510
+
+
+def test_a_line_of_which_nothing_goes_back_any_more_does_not_give_for_another() -> None:
+    """Of an amount alone each line gives in proportion: so half and half, over and over, all would go back."""
+    said = allowed(FLEXIBLE, standing(10_000) | {"2": standing(10_000)["1"]}, {"1": BEGIN, "2": None}, BEGIN)
+    assert (said.amount_minor, said.of_lines) == (10_000, {"2": 10_000})
+    assert fitting_minor(said, {"1": 10_000, "2": 10_000}) == 0
+    assert fitting_minor(said, {"2": 10_000}) == 10_000
+    now = BEGIN - 30 * HOUR  # half of each, whatever rounding does to them
+    said = allowed(FLEXIBLE, standing(101) | {"2": standing(303)["1"]}, {"1": BEGIN, "2": BEGIN}, now)
+    assert fitting_minor(said, {"1": 101, "2": 303}) == said.amount_minor == 203
 
 
 def test_a_day_begins_and_ends_by_the_clock_of_its_zone() -> None:

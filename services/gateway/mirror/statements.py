@@ -247,12 +247,12 @@ call AS (
 {_MIRROR}
 SELECT fence FROM held"""  # noqa: S608 our own column names
 
-# By the index on sellers; what is due already, or being worked on, is passed over.
+# By the index on sellers; what is due already is passed over, also what is being worked on and was told already.
 WAKE_SETTLEMENTS: Final = f"""
 WITH waiting AS (
     SELECT s.tenant_id, s.payment_id FROM settlements s
     WHERE s.tenant_id = $1 AND s.seller_ids @> ARRAY[$2::text] AND s.due_time > now() + $3::interval
-        AND s.held_until <= now() + $3::interval
+        AND (s.held_until <= now() + $3::interval OR s.due_time = s.held_until)
     LIMIT $4 FOR UPDATE SKIP LOCKED),
 woken AS (
     UPDATE settlements SET {demand("$3::interval", "settlements")}

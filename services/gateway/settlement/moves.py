@@ -187,7 +187,7 @@ class _Seller:
             return -self.position.moved_minor
         due_minor = self.position.due_minor
         if due_minor > 0:
-            return max(0, due_minor - withheld_minor(self.own, self.refund_ids))
+            return max(0, due_minor - withheld_minor(self._by_hand(), self.refund_ids))
         return min(0, due_minor + self._given_minor())
 
     def _back(self, minor: int) -> Step | None:
@@ -285,6 +285,12 @@ class _Seller:
             return 0
         return self._sum(MovementKind.FEE) - self._sum(MovementKind.FEE_REFUND) - self.position.fee_minor
 
+    def _by_hand(self) -> tuple[Movement, ...]:
+        """Return what was moved, without what Stripe transfers with a destination charge: nobody asked for that."""
+        if not self.intent.is_destination:
+            return self.own
+        return tuple(one for one in self.own if one.kind is not MovementKind.TRANSFER or one.actor_id)
+
     def _given_minor(self) -> int:
         """Return what of the fee was given back by hand beyond what is to be: it is not taken back by itself."""
         return min(_given_minor(self.own), max(0, -self._fee_too_much_minor()))
@@ -379,7 +385,7 @@ def withheld_minor(movements: Iterable[Movement], refund_ids: Collection[str]) -
     for one in sorted(movements, key=lambda each: (each.create_time, each.movement_id)):
         if one.kind is MovementKind.REVERSAL and _is_by_hand(one) and one.stripe_refund_id not in refund_ids:
             withheld += one.charge_minor
-        elif one.kind is MovementKind.TRANSFER and one.actor_id:
+        elif one.kind is MovementKind.TRANSFER and _is_by_hand(one):
             withheld = max(0, withheld - one.charge_minor)
     return withheld
 

@@ -117,6 +117,20 @@ def allowed(
     return Allowed(of_lines=of_lines, until=min(untils, default=None))
 
 
+def fitting_minor(said: Allowed, left: Mapping[str, int], *, step_minor: int = 1) -> int:
+    """Return the most that goes back in proportion to what is left of lines, and of none more than the policy gives.
+
+    A step more or less of a line is what rounding makes.
+    """
+    whole = sum(left.values())
+    most = (
+        (said.of_lines.get(line_id, 0) + (step_minor if line_id in said.of_lines else 0)) * whole // minor
+        for line_id, minor in left.items()
+        if minor
+    )
+    return min((said.amount_minor, *most))
+
+
 def _percent(policy: RefundPolicy, begin: datetime | None, now: datetime) -> tuple[int, datetime | None]:
     """Return the percentage of a line that goes back now, and until when."""
     if policy.full_until_h is None or begin is None:
