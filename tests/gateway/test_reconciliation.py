@@ -109,6 +109,36 @@ async def test_a_residue_of_exchange_is_never_netted_with_another_currency(platf
     assert remainder(report) == {"CHF": 7, "EUR": 0, "USD": 0}
 
 
+async def test_the_way_back_of_an_exchanged_destination_charge_is_in_what_it_was_exchanged_into(
+    platform: Reconciling,
+) -> None:
+    payments, stripe = platform.payments, platform.stripe
+    await stripe.settle_in(platform.account, "chf", rates={"usd": "0.90"})
+
+    def usd(minor: int) -> Money:
+        return Money(amount_minor=minor, currency_code="USD")
+
+    payment_id = await payments.paid(amount=usd(10_000), application_fee=usd(1_500))
+    await stripe.settle()
+    await platform.synced(payment_id)
+
+    await payments.gateway.CreateRefund(
+        payments.refund_request(payment_id, 4_000, amount=usd(4_000), expected_refundable=usd(10_000))
+    )
+    await platform.synced(payment_id)
+
+    [transfer] = await stripe.objects(
+        "transfer", transfer_group=(await payments.charges(payment_id))[0]["transfer_group"]
+    )
+    [charge] = await payments.charges(payment_id)
+    [fee] = [one for one in await stripe.objects("application_fee") if one["charge"] == charge["id"]]
+    assert (transfer["currency"], transfer["amount"], transfer["amount_reversed"]) == ("chf", 9_000, 3_600)
+    assert (fee["currency"], fee["amount"], fee["amount_refunded"]) == ("chf", 1_350, 540)
+    await platform.read_on()
+    report = await platform.run()
+    assert not [one for one in report.differences if one.payment_id == payment_id], report.differences
+
+
 async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform: Reconciling, tmp_path: Path) -> None:
     payments, carts, stripe = platform.payments, platform.carts, platform.stripe
     dropped = await carts.paid(part(await carts.seller(), 10_000))

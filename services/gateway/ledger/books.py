@@ -18,6 +18,8 @@ class Mark:
     """`charge:<attempt>`, or the id of a refund, a dispute or a movement."""
     minor: int = 0
     """What was captured, refunded, withdrawn or moved, in the payment's currency; 0 once it is undone."""
+    shown: str = ""
+    """Of a movement in another currency than the payment: what it came to there."""
     is_lost: bool = False
     """Of a dispute: the money is gone."""
     is_surplus: bool = False
@@ -65,6 +67,7 @@ def _mark_to_json(mark: Mark) -> dict[str, object]:
     fields: dict[str, object] = {
         "of": mark.of,
         "minor": mark.minor,
+        "shown": mark.shown,
         "is_lost": mark.is_lost,
         "is_surplus": mark.is_surplus,
         "parts": _parts_to_json(mark.parts),
@@ -83,6 +86,7 @@ def _mark(stored: object) -> Mark:
     return Mark(
         of=str(stored["of"]),
         minor=int(stored.get("minor", 0)),
+        shown=str(stored.get("shown", "")),
         is_lost=bool(stored.get("is_lost", False)),
         is_surplus=bool(stored.get("is_surplus", False)),
         parts=tuple(LineAmount(line_id=line_id, amount_minor=minor) for line_id, minor in stored.get("parts", [])),

@@ -149,11 +149,14 @@ def _movement(books: Books, movement: Movement) -> Iterator[_Step]:
     is_made = movement.state is MovementState.MADE and (
         bool(movement.stripe_id) or movement.kind is MovementKind.WRITE_OFF
     )
-    now = Mark(of=before.of, minor=movement.charge_minor if is_made else 0)
+    abroad = (
+        f"{movement.amount_minor} {movement.currency_code}" if movement.amount_minor != movement.charge_minor else ""
+    )
+    now = Mark(of=before.of, minor=movement.charge_minor if is_made else 0, shown=abroad if is_made else "")
     if now != before:
         yield _Step(
             mark=now,
-            label=_MOVED[movement.kind] if now.minor > before.minor else "undone",
+            label="undone" if now.minor < before.minor else _MOVED[movement.kind],
             stripe_id=movement.stripe_id or movement.movement_id,
             actor_id=movement.actor_id,
             value_time=movement.create_time if is_made else None,

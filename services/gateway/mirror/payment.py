@@ -197,6 +197,10 @@ class MirroredPayment:
         intent = self.intents[attempt]
         return intent.is_destination and transferred_minor(self.movements, attempt) < intent.captured_minor
 
+    def assumes_movements(self, attempt: int) -> bool:
+        """Whether of what Stripe moved with an attempt's charge some was not seen itself."""
+        return any(one.is_assumed for one in self.movements.values() if one.attempt == attempt)
+
     def attempt_of_charge(self, charge_id: str) -> int:
         """Return the attempt that a charge is of; of none, the one that counts, or will if any does."""
         found = (one.attempt for one in self.intents.values() if charge_id and one.charge_id == charge_id)

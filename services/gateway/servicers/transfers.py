@@ -95,6 +95,10 @@ class TransferServicer(TransferServiceServicer):
         listed = await self._transfers.find(tenant_id, transfer_id)
         charge_minor = wire.amount(request.amount, currency_code=listed.currency_code)
         payment = await self._payments.require(tenant_id, listed.payment_id)
+        if listed.transfer.is_assumed:
+            await self._settler.read_charge(payment, listed.transfer.attempt)
+            listed = await self._transfers.find(tenant_id, transfer_id)
+            payment = await self._payments.require(tenant_id, listed.payment_id)
         before = went_back(listed.transfer, payment.movements.values())
         result = await self._calls.make(
             ReverseTransfer,

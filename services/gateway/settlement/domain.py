@@ -111,6 +111,8 @@ class Movement:
     """Why, in the words of who asked."""
     stripe_refund_id: str = ""
     """Of a reversal: of the refund with which Stripe made it, at its dashboard."""
+    is_assumed: bool = False
+    """Only its charge was seen, which names it: amount and currency are the charge's, and may be others at Stripe."""
     refusals: int = 0
     """How often Stripe refused it; the next try is another call, under another key."""
     refusal_code: str = ""

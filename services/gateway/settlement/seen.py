@@ -43,6 +43,8 @@ class MovedFacts:
     amount_minor: int
     currency_code: str
     create_time: datetime
+    is_assumed: bool = False
+    """It was not seen itself: its charge names it, and says amounts in its own currency."""
     back: tuple[BackFacts, ...] = ()
     back_minor: int = 0
     """What went back in all."""
@@ -67,6 +69,7 @@ def came_with(charge: ChargeFacts) -> Iterator[MovedFacts]:
                 amount_minor=amount_minor,
                 currency_code=charge.currency_code,
                 create_time=charge.create_time,
+                is_assumed=True,
             )
 
 
@@ -83,19 +86,29 @@ def seen(
         amount_minor=moved.amount_minor,
         currency_code=moved.currency_code,
         charge_minor=charge_minor,
+        is_assumed=moved.is_assumed,
         create_time=moved.create_time,
     )
-    found = {**known, on.movement_id: _made(on, moved.stripe_id)}
+    found = {**known, on.movement_id: _made(_of_both(on, moved), moved.stripe_id)}
     for back in sorted(moved.back, key=lambda one: (one.create_time, one.stripe_id)):
         one = _known(found, back.stripe_id, back.movement_id) or _back(on, back, found)
         found[one.movement_id] = _made(one, back.stripe_id)
     return found
 
 
+def _of_both(on: Movement, moved: MovedFacts) -> Movement:
+    """Return a movement after it or its charge was seen: it says what it came to there, the charge what it is here."""
+    if moved.is_assumed:
+        return replace(on, charge_minor=moved.amount_minor)
+    return replace(on, amount_minor=moved.amount_minor, currency_code=moved.currency_code, is_assumed=False)
+
+
 def unseen(known: Mapping[str, Movement], moved: MovedFacts) -> bool:
     """Whether a transfer or a fee shows anything that the movements do not say."""
     shown = [(moved.stripe_id, moved.movement_id), *((one.stripe_id, one.movement_id) for one in moved.back)]
-    return any(not _is_made(_known(known, *ids)) for ids in shown) or not moved.is_whole
+    on = _known(known, moved.stripe_id, moved.movement_id)
+    is_news = on is not None and on.is_assumed and not moved.is_assumed
+    return is_news or any(not _is_made(_known(known, *ids)) for ids in shown) or not moved.is_whole
 
 
 def transferred_minor(movements: Mapping[str, Movement], attempt: int) -> int:

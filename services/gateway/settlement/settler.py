@@ -105,7 +105,10 @@ class Settler:
             left = payment.steps(self._now(), at_once=mended)
             move = next((one for one in left if isinstance(one, Movement) and one.fact not in in_vain), None)
             unread = next((one.attempt for one in left if _is_of_charge(one) and one.attempt not in was_read), None)
-            if move is not None:
+            if move is not None and _is_on_assumed(payment, move) and move.attempt not in was_read:
+                was_read.add(move.attempt)
+                await self.read_charge(payment, move.attempt)
+            elif move is not None:
                 if not await self._make(payment, move):
                     in_vain.add(move.fact)
             elif unread is not None:
@@ -180,7 +183,9 @@ class Settler:
             shown = charge_facts(charge)
             if shown is not None:
                 held.apply_charge(attempt, shown)
-                if shown.transfer_id and held.lacks_movements(attempt):  # it was captured in parts
+                # It was captured in parts, or what it came to on the balance may be in another currency.
+                is_unseen = held.lacks_movements(attempt) or held.assumes_movements(attempt)
+                if shown.transfer_id and is_unseen:
                     await self._movements.read(held, attempt, charge)
             held.intents[attempt] = replace(held.intents[attempt], settled=settled(charge))
             await self._store.save(held, point="settlement.charge", now=self._now(), release=True)
@@ -196,6 +201,12 @@ class Settler:
         if len(rests) < len(left):  # it was not due under the lease, or others have their turn
             rests.append(REST)
         return max(timedelta(0), min(rests))
+
+
+def _is_on_assumed(payment: MirroredPayment, move: Movement) -> bool:
+    """Whether it goes back on what only its charge was seen of."""
+    on = payment.movements.get(move.of_movement_id)
+    return on is not None and on.is_assumed
 
 
 def _is_of_charge(step: Step) -> bool:

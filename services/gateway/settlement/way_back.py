@@ -74,6 +74,8 @@ class WayBack(Operation[WayBackParams, MirroredPayment]):
         on = payment.movements.get(asked.of_movement_id)
         if on is None or on.kind is not self.of_kind or on.state is not MovementState.MADE:
             raise ReversalExceedsTransfer(left_minor=0)
+        if on.is_assumed:  # what it came to there is to be read first
+            raise NotNow
         missing = _missing(payment, on, call)
         if not asked.actor_id and all(isinstance(one, Wait) or one.fact != missing.fact for one in payment.steps(None)):
             raise NotNow
