@@ -106,6 +106,19 @@ async def test_a_transfer_that_is_told_of_before_its_charge_is_booked_waits_for_
     assert await seeing.movements(payment_id) == []
 
 
+async def test_a_transfer_that_came_with_its_charge_is_done_at_once_whoever_holds_the_payment(seeing: Seeing) -> None:
+    payment_id = await seeing.payments.paid()
+    await seeing.stripe.settle()
+    transfer = await seeing.one("transfer", id=(await seeing.charge(payment_id))["transfer"])
+    store = seeing.replica.parts.store
+    held = await store.take(TENANT, payment_id)
+    assert held is not None
+
+    assert await seeing.send(transfer, "transfer.created") == "ALREADY_APPLIED"
+
+    await store.release(held)
+
+
 async def test_a_reading_shows_what_moved_and_costs_no_call_more(seeing: Seeing) -> None:
     payment_id = await seeing.payments.paid()
     await seeing.stripe.settle()

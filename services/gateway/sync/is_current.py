@@ -34,6 +34,14 @@ def is_current(payment: MirroredPayment, shown: Json, *, is_booked: bool = False
         return False  # not as we know such objects: whoever works on the event finds out what is wrong
 
 
+def comes_with_charge(payment: MirroredPayment, shown: Json) -> bool:
+    """Whether a transfer or a fee came with a destination charge (`is_of_charge`); False where that is not certain."""
+    try:
+        return is_of_charge(payment, moved_facts(shown))
+    except (LookupError, AttributeError, TypeError, ValueError):
+        return False
+
+
 def _is_intent_current(payment: MirroredPayment, shown: Json) -> bool:
     facts = attempt_facts(shown)
     intent = payment.intent_of(facts.intent_id)

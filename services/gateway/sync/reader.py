@@ -47,8 +47,12 @@ class MirrorReader:
         self._now = now
 
     async def payment_of(self, tenant_id: str, stripe_id: str) -> str | None:
-        """Return the payment that an intent of either kind, a session, charge or refund of Stripe's belongs to."""
-        return await self._store.payment_of(tenant_id, stripe_id)
+        """Return the payment that an intent of either kind, a session, charge or refund of Stripe's belongs to.
+
+        It is the same for ever, so whoever saved it last need not ask.
+        """
+        recent = self._store.recent_of(tenant_id, stripe_id)
+        return recent.payment_id if recent is not None else await self._store.payment_of(tenant_id, stripe_id)
 
     def recent_of(self, tenant_id: str, stripe_id: str) -> MirroredPayment | None:
         """Return the payment of something of Stripe's as this process saved it last, if it still knows."""

@@ -127,9 +127,10 @@ class Inbox:
             receipt = Receipt.IGNORED
         else:
             payment, is_shown = await self._payment_of(tenant_id, event)
-            if payment is not None and is_shown:
+            is_nothing = payment is not None and _says_nothing(payment, event)
+            if payment is not None and is_shown and not is_nothing:
                 return await self._receive_known(event, payment, body=body, now=now)
-            receipt = Receipt.ACCEPTED
+            receipt = Receipt.ALREADY_APPLIED if is_nothing else Receipt.ACCEPTED
         payer_id = payment.payer_id if payment is not None else self._payer_in_memory(tenant_id, event)
         sealed = await self._bodies.sealed(tenant_id, event, body, payer_id=payer_id)
         row = _row(event, receipt, tenant_id=tenant_id, note=note, sealed=sealed, now=now)
@@ -219,7 +220,8 @@ class Inbox:
             return None, False
         payment = self._reader.recent_of(tenant_id, event.subject)
         is_shown = payment is not None and _is_current(payment, event)
-        if not is_shown:
+        # A charge is booked once: what this process has not heard of that no other has, but for a moment.
+        if payment is None or not (is_shown or event.action is Action.BOOKED):
             payment = await self._reader.mirror_of(tenant_id, event.subject)
             is_shown = payment is not None and _is_current(payment, event)
         if payment is not None:
@@ -296,6 +298,11 @@ class Inbox:
         if event.action is Action.ACCOUNT and event.subject != event.account:
             return "wrong account"
         return ""
+
+
+def _says_nothing(payment: MirroredPayment, event: Event) -> bool:
+    """Whether an event is of what a payment's charge says itself, however that stands by now: nobody works on it."""
+    return event.action is Action.MOVED and is_current.comes_with_charge(payment, event.object)
 
 
 def _is_current(payment: MirroredPayment, event: Event) -> bool:
