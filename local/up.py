@@ -24,6 +24,12 @@ from local.suite import SANDBOX, Suite, running_suite
 
 WATCHED_BY: Final = ("BATZEN_OTLP_ENDPOINT", "BATZEN_TRACE_RATIO", "BATZEN_ERROR_TRACKING_DSN")
 """Settings of the services that `make up` takes from its own environment."""
+TRY: Final = (
+    'pay --amount "100.00 CHF"',
+    'pay --amount "80.00 CHF" --card 3ds --3ds succeed',
+    "list",
+    "ledger balances        (then: refund, transfers, receivables, policies, disputes, reconcile)",
+)
 RESTARTS_MAX: Final = 5
 """In one run, for each process: enough for somebody who tries what a crash does, and an end for one that cannot run."""
 
@@ -138,7 +144,7 @@ def _tell(console: Console, suite: Suite, *, platform: str, file: Path, ready_s:
     console.print(table)
     command = command_line()
     console.print("\nTry, in another terminal:", style="bold")
-    for arguments in ('pay --amount "100.00 CHF"', 'pay --amount "80.00 CHF" --card 3ds --3ds succeed', "list"):
+    for arguments in TRY:
         console.print(f"  {command} {arguments}", soft_wrap=True)
     console.print("For a program of yours:", style="bold")
     console.print(f"  export BATZEN_TOKEN=$({command} --as service token)", soft_wrap=True)

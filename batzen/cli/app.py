@@ -26,10 +26,13 @@ from batzen.cli import (
     methods,
     moving,
     pay,
+    policies,
     reading,
+    receivables,
     reconciling,
     sellers,
     starts,
+    transfers,
 )
 from batzen.cli.output import Session, tell_token
 from batzen.version import build
@@ -110,6 +113,9 @@ app.command("attach-booking", epilog=finding.ATTACH_EPILOG)(finding.attach_booki
 app.command(epilog=changing.REFUND_EPILOG)(changing.refund)
 app.add_typer(methods.app, name="methods")
 app.add_typer(sellers.app, name="sellers")
+app.add_typer(transfers.app, name="transfers")
+app.add_typer(receivables.app, name="receivables")
+app.add_typer(policies.app, name="policies")
 app.add_typer(disputes.app, name="disputes")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")

@@ -23,6 +23,14 @@ def read_amount(text: str) -> Money:
     return amount
 
 
+def read_named_amount(text: str) -> tuple[str, Money]:
+    """Read what stands before and after the equals sign: `seller_1=20.00 CHF`."""
+    name, equals, amount = text.partition("=")
+    if not (equals and name.strip()):
+        raise typer.BadParameter(f"{text!r} has no name before its amount; write it as '{text or 'NAME'}=20.00 CHF'.")
+    return name.strip(), read_amount(amount)
+
+
 def read_card(text: str) -> str:
     try:
         return payment_method_id(text)

@@ -74,6 +74,11 @@ ADVICE: Final = {
         "Of a hold that was captured in parts Stripe refunds all at once; or a part, paid by the platform alone: "
         "--keep-seller-part --keep-platform-fee"
     ),
+    "REFUND_BEYOND_POLICY": (
+        "See what it gives back: {batzen} refund PAYMENT_ID --by-policy --preview; operators add --beyond-policy WHY"
+    ),
+    "RECEIVABLE_NOT_FOUND": "See what is owed: {batzen} receivables list --seller SELLER_ID",
+    "RECEIVABLE_CHANGED": "See what is owed now: {batzen} receivables list --seller SELLER_ID",
     "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",
     "DEPENDENCY_UNAVAILABLE": "Send the same command again in a moment.",
     "NOT_OFFERED": "This server does not do that; it is announced for a later version.",

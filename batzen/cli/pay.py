@@ -29,6 +29,8 @@ batzen pay --amount "100.00 CHF"
 
 batzen pay --amount "25 EUR" --seller seller_1 --card insufficient
 
+batzen pay --sale "anna=100.00 CHF" --sale "bruno=50.00 CHF"   (two sellers)
+
 batzen pay --amount "80 CHF" --card 3ds --3ds succeed
 
 batzen pay --amount "200 CHF" --timing hold   (then: batzen capture pay_…)
@@ -63,6 +65,17 @@ def pay(
         ),
     ] = None,
     seller: options.SellerId = None,
+    sale: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SELLER_ID=AMOUNT",
+            show_default=False,
+            help="Instead of --amount: what one of several sellers sells.",
+        ),
+    ] = None,
+    session_type: Annotated[
+        str, typer.Option(metavar="TYPE", show_default=False, help="Which policies hold; `batzen policies`.")
+    ] = "",
     payer: Annotated[str, typer.Option(metavar="PAYER_ID", help="Who pays.")] = "payer_1",
     card: Annotated[
         str | None,
@@ -118,8 +131,11 @@ def pay(
     as_json: options.Json = False,
 ) -> None:
     """Take a payment with a test card and watch it move."""
-    if (amount is None) == (payment is None):
-        refuse("Give --amount for a new payment, or --payment for one that was started.")
+    if [amount is None, not sale, payment is None].count(False) != 1:
+        refuse("Give --amount or --sale for a new payment, or --payment for one that was started.")
+    if sale and seller:
+        refuse("--sale names the sellers; leave --seller out.")
+    sales = tuple(Sale(*options.read_named_amount(text)) for text in sale or [])
     if (at is not None) != (timing is When.SCHEDULED):
         refuse("Give --at with --timing scheduled, and only then.")
     if (capture_at is not None or release) and timing is not When.HOLD:
@@ -129,14 +145,15 @@ def pay(
         if payment is not None:
             session = await session_of(client, payment)
         else:
-            seller_id = seller or connection.seller_id
-            if amount is None or seller_id is None:
+            sold = sales or _sold(amount, seller or connection.seller_id)
+            if not sold:
                 error_console.print(
                     f"Name a seller with --seller; `{program()} sellers put --help` says how to make one."
                 )
                 return Exit.USAGE
             wanted = Wanted(
-                sales=(Sale(seller_id, amount),),
+                sales=sold,
+                session_type=session_type,
                 payer_id=payer,
                 name=name,
                 booking_ids=tuple(booking or ()),
@@ -173,6 +190,11 @@ async def _show(
     payment = await tellings.newest(client, ended.payment_id)
     page_url = session.checkout_url if playing is None else ""
     return tellings.tell(payment, wanted_paid=playing is not None, page_url=page_url, as_json=as_json)
+
+
+def _sold(amount: Money | None, seller_id: str | None) -> tuple[Sale, ...]:
+    """Return what one seller sells; nothing where nobody says who."""
+    return (Sale(seller_id, amount),) if amount is not None and seller_id is not None else ()
 
 
 def _usual(session: PaymentSession) -> str | None:

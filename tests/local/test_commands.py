@@ -6,11 +6,12 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ from tests.eventually import eventually
 RUN = "import sys; from pathlib import Path; from local import commands; commands.STATE = Path(sys.argv.pop(1)); "
 RUN += "from local.child import end_with_parent; end_with_parent(); import batzen.cli.app as cli; cli.main()"
 """The command line, gone when the tests are; its state lies elsewhere than the checkout's, which may be in use."""
+
+RUN_ALL = """
+import json, sys
+from typer.testing import CliRunner
+from batzen.cli.app import app
+results = [CliRunner().invoke(app, command) for command in json.loads(sys.argv[1])]
+print(json.dumps([(result.exit_code, result.output) for result in results]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +127,16 @@ class Up:
         connection = {"BATZEN_CONNECTION": str(self.directory / "connection.json")}
         code, output, errors = await _run(self.directory, *arguments, **connection)
         return code, json.loads(output) if output.strip().startswith(("{", "[")) else output + errors
+
+    async def typed(self, *commands: Sequence[str]) -> list[tuple[int, str]]:
+        """Run commands one after another in one process, and return the exit code and the output of each."""
+        environ = os.environ | {"BATZEN_CONNECTION": str(self.directory / "connection.json"), "COLUMNS": "200"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", RUN_ALL, json.dumps(commands), cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE
+        )
+        output, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+        return [(code, said) for code, said in json.loads(output)]
 
     async def read_until(self, text: str) -> str:
         assert self.process.stdout is not None
@@ -321,7 +340,8 @@ async def test_a_refusal_is_exit_code_1_and_names_the_call_in_the_logs(up: Up) -
     assert "GetPayment" in logged
 
 
-PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "batzen" / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "batzen" / "README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 """What the README of the client shows."""
 
 
@@ -339,10 +359,58 @@ async def test_the_programs_that_the_readme_shows_take_a_payment_and_follow_it(u
         assert (program.returncode, errors.decode()) == (0, "")
         outputs.append(output.decode().splitlines())
 
-    with_asyncio, without = outputs
+    with_asyncio, without, of_sellers = outputs
     assert with_asyncio[0] == "1 PAYMENT_STATE_INITIALIZED"
     assert with_asyncio[-1].endswith(" PAYMENT_STATE_SUCCEEDED")
     assert without == [f"{len(with_asyncio)} 12000"]
+    assert of_sellers == ["anna gets 8500", "bruno gets 4250", "captured 5000 fee 750", "refunded -5000 fee -750"]
+
+
+TYPED = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+
+
+async def test_the_commands_that_the_readme_shows_can_be_typed(up: Up) -> None:
+    (text,) = TYPED
+    first, *others = [shlex.split(command.removeprefix("batzen ")) for command in text.splitlines()]
+    put = [("sellers", "put", seller_id, "--email", f"{seller_id}@example.com") for seller_id in ("anna", "bruno")]
+    *_, (code, paid) = await up.typed(*put, first)
+    assert code == 0, paid
+
+    payment_id = paid.split()[0]
+    outputs = await up.typed(*[[one.replace("pay_…", payment_id) for one in command] for command in others])
+
+    assert [code for code, _ in outputs] == [0] * len(others), outputs
+    assert "42.50 CHF" in outputs[0][1], "what bruno would give"
+
+
+async def test_what_the_policy_gives_back_is_shown_and_given(up: Up) -> None:
+    terms = ("policies", "put", "--refund", "48h,50%,24h", "--pay-after", "24", "--reason", "terms", "--json")
+    none = ("policies", "put", "--reason", "none", "--json")
+    pay = ("pay", "--sale", "seller_1=20 CHF", "--json")
+    done = await up.typed(terms, none, ("policies", "list", "--json"), pay)
+    assert [code for code, _ in done] == [0] * 4, done
+    (put,), _, listed, paid = [json.loads(output) for _, output in done]
+    assert (put["policy"]["refund"]["percent"], put["policy"]["pay_after_service_hours"]) == (50, 24)
+    assert ([one["reason"] for one in listed][:2], listed[1]) == (["none", "terms"], put)
+
+    of_policy = ("refund", paid["payment_id"], "--seller", "seller_1", "--by-policy", "--json")
+    write_off = (
+        "receivables",
+        "write-off",
+        paid["payment_id"],
+        "seller_1",
+        "1 CHF",
+        "--reason",
+        "x",
+        "--yes",
+        "--json",
+    )
+    done = await up.typed((*of_policy, "--preview"), of_policy, of_policy, write_off)
+    assert [code for code, _ in done] == [0, 0, 1, 1], done
+    seen, given, again, refused = [json.loads(output) for _, output in done]
+    assert (seen["policy_amount"]["amount_minor"], seen["lines"][0]["seller_share_minor"]) == ("2000", "1700")
+    assert (given["amount"]["amount_minor"], again["policy_lines"]) == ("2000", [])
+    assert refused["error"]["reason"] == "RECEIVABLE_NOT_FOUND"
 
 
 async def test_a_process_that_ends_is_started_again(up: Up) -> None:
