@@ -139,7 +139,7 @@ def change(world: World, dispute: Object, *, status: str, reinstated: int | None
         withdrawn = _move_money(world, dispute, amount=-dispute["amount"], fee=fee)
     elif status in CLOSED:
         out = world.dispute_terms[dispute["id"]]["out"]
-        given_back = _give_back(world, dispute, amount=out if status == "won" else reinstated or 0)
+        given_back = _give_back(world, dispute, amount=out if status == "won" else min(out, reinstated or 0))
     event = "charge.dispute.closed" if status in CLOSED else "charge.dispute.updated"
     world.emit(event, dispute, previous={"status": before})
     if withdrawn:
