@@ -233,6 +233,34 @@ def test_what_was_written_off_for_a_dispute_that_is_won_is_not_paid_a_second_tim
     assert not payment.steps(None)
 
 
+def test_what_is_written_off_of_a_destination_charge_stays_so_while_its_fee_goes_back() -> None:
+    """The fee's way back takes 6.00 from the seller and gives them again: neither is of what it was let off."""
+    payment = paid(Split(lines=ONE), seller_id="s1", application_fee_minor=1_500)
+    for kind, stripe_id, minor in ((MovementKind.TRANSFER, "tr_a", 10_000), (MovementKind.FEE, "fee_a", 1_500)):
+        shown = MovedFacts(
+            kind=kind, stripe_id=stripe_id, charge_id="ch_a", amount_minor=minor, currency_code="KRW", create_time=NOW
+        )
+        payment.apply_moved(1, "s1", shown)
+    payment.refunds["refund_1"] = given_back(1, (LineAmount(line_id="a", amount_minor=4_000),))
+    seen = Seen(payment_id="pay_a", attempt=1, seller_id="s1", amount_minor=3_400, currency_code="KRW")
+    payment.movements["writeoff_a"] = write_off(
+        seen, movement_id="writeoff_a", actor_id="anna", note="insolvent", create_time=NOW
+    )
+    payment.conclude()
+
+    moved = []
+    while steps := payment.steps(None):
+        [step] = steps
+        assert isinstance(step, Movement)
+        moved.append((str(step.kind), step.charge_minor))
+        payment.reserve(step, asked=NOW)
+        payment.made(step.movement_id, f"x_{len(moved)}")
+        assert len(moved) < 3
+
+    assert moved == [("REVERSAL", 600), ("FEE_REFUND", 600)]
+    assert payment.movements["writeoff_a"].charge_minor == 3_400
+
+
 def test_what_a_seller_gives_back_after_it_was_written_off_is_no_loss() -> None:
     """Somebody took it back at Stripe's dashboard, once the seller had money again."""
     payment = paid(Split(lines=ONE))

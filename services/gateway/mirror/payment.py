@@ -20,7 +20,7 @@ from services.gateway.mirror.observation import Observation, conclude, left_mino
 from services.gateway.receivables.domain import Receivable, receivables, written_off_less
 from services.gateway.refunds.domain import Refund, RefundFacts
 from services.gateway.settlement.domain import Movement, MovementKind, MovementState
-from services.gateway.settlement.moves import Step, digest, is_seen, steps
+from services.gateway.settlement.moves import Step, digest, fee_too_much_minor, is_seen, steps
 from services.gateway.settlement.positions import Position, allocated, positions
 from services.gateway.settlement.seen import MovedFacts, came_with, seen, transferred_minor
 from services.shared.split import LineAmount, added, amounts_of, spread
@@ -384,7 +384,9 @@ class MirroredPayment:
             if intent.is_destination and not is_seen(intent, had):
                 continue
             for position in positions(intent, self.refunds.values(), had):
-                owed_minor = max(0, -position.due_minor)
+                # What comes back of a destination charge is more, for the fee that is given back after it.
+                fee_minor = fee_too_much_minor(intent, position, had)
+                owed_minor = max(0, max(0, fee_minor) - position.due_minor)
                 for one in (one for one in forgiven if (one.attempt, one.seller_id) == (attempt, position.seller_id)):
                     stands_minor = min(one.charge_minor, owed_minor)
                     owed_minor -= stands_minor

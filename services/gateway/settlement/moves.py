@@ -280,10 +280,7 @@ class _Seller:
         return sum(transfer.charge_minor - self._back_minor(transfer) for transfer in self._reversible())
 
     def _fee_too_much_minor(self) -> int:
-        """Return what the application fee of a destination charge is above what it is to be."""
-        if not self.intent.is_destination:
-            return 0
-        return self._sum(MovementKind.FEE) - self._sum(MovementKind.FEE_REFUND) - self.position.fee_minor
+        return fee_too_much_minor(self.intent, self.position, self.own)
 
     def _by_hand(self) -> tuple[Movement, ...]:
         """Return what was moved, without what Stripe transfers with a destination charge: nobody asked for that."""
@@ -336,6 +333,19 @@ def digest(step: Step, intent: Intent) -> str:
         return f"{step.attempt}/{step.seller_id}/{step.fact}={step.amount_minor}"
     is_booked = step.reason is WaitReason.CHARGE and intent.balance_transaction_id
     return f"{step.attempt}/{step.seller_id}/{step.reason}{'/booked' if is_booked else ''}"
+
+
+def fee_too_much_minor(intent: Intent, position: Position, movements: Iterable[Movement]) -> int:
+    """Return what the application fee of a destination charge is above what it is to be."""
+    if not intent.is_destination:
+        return 0
+    signs = {MovementKind.FEE: 1, MovementKind.FEE_REFUND: -1}
+    fee_minor = sum(
+        signs.get(one.kind, 0) * one.charge_minor
+        for one in movements
+        if one.attempt == intent.attempt and one.seller_id == position.seller_id and one.is_out
+    )
+    return fee_minor - position.fee_minor
 
 
 def is_seen(intent: Intent, movements: Iterable[Movement]) -> bool:
