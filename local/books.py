@@ -144,8 +144,17 @@ async def _balances(operator: Client) -> list[Balance]:
     return list((await operator.gateway_ops.GetBalances(GetBalancesRequest())).balances)
 
 
+async def had(client: Client, request: ListTransfersRequest) -> Counter[str]:
+    """Return what each seller has of what is asked for: transferred, less what was taken back."""
+    has: Counter[str] = Counter()
+    for one in (await client.transfers.ListTransfers(request)).transfers:
+        if one.state == Transfer.STATE_MADE:
+            has[one.seller_id] += one.amount.amount_minor - one.reversed.amount_minor
+    return has
+
+
 async def _part(operator: Client, seller_id: str, carts: Iterable[Record]) -> Part:
-    answer = await operator.transfers.ListTransfers(ListTransfersRequest(seller_id=seller_id, page_size=200))
+    has = await had(operator, ListTransfersRequest(seller_id=seller_id, page_size=200))
     shares = [
         (seller.seller_share_minor, seller_id in record.gave_back)
         for record in carts
@@ -157,11 +166,7 @@ async def _part(operator: Client, seller_id: str, carts: Iterable[Record]) -> Pa
         currency_code=next(record.quote.currency_code for record in carts),
         quoted_minor=sum(minor for minor, _ in shares),
         returned_minor=sum(minor for minor, is_back in shares if is_back),
-        has_minor=sum(
-            one.amount.amount_minor - one.reversed.amount_minor
-            for one in answer.transfers
-            if one.state == Transfer.STATE_MADE
-        ),
+        has_minor=has[seller_id],
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,7 @@ from batzen.cli.states import name
 from batzen.client import Client, new_request_id
 from batzen.errors import BatzenError
 from batzen.gateway.v1.payment_methods_pb2 import ListPaymentMethodsRequest
+from batzen.gateway.v1.transfers_pb2 import ListTransfersRequest
 from batzen.orchestrator.v1.orchestrator_pb2 import (
     CancelPaymentRequest,
     CapturePaymentRequest,
@@ -35,6 +38,7 @@ from batzen.orchestrator.v1.orchestrator_pb2 import (
 )
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment, Transition
 from batzen.type.v1.money_pb2 import Money
+from local.books import LOOK_EVERY_S, had
 from local.record import Deed, Record
 from local.start import Start, started
 from sandbox.control import SandboxControl
@@ -131,35 +135,42 @@ class Player:
 
     async def refund(self, amount: Money | None = None) -> None:
         """Give money back: `amount`, or all that is left."""
-        payment = await self._read()
-        request = RefundPaymentRequest(
-            request_id=new_request_id(),
-            payment_id=payment.payment_id,
-            amount=amount,
-            expected_refundable=refundable(payment),
-            reason=RefundPaymentRequest.REASON_REQUESTED_BY_PAYER,
-            actor_id=ACTOR_ID,
-        )
-        async with self._calling(f"the shop refunds {_shown(amount) if amount else 'the rest'}"):
-            self.record.payment = (await self._client.orchestrator.RefundPayment(request)).payment
+        left = refundable(await self._read())
+        await self._refund(f"the shop refunds {_shown(amount) if amount else 'the rest'}", amount, left=left)
 
     async def refund_seller(self, seller_id: str) -> None:
         """Give back all that one seller sold."""
-        payment_id = self.record.payment.payment_id
-        asked = PreviewRefundRequest(payment_id=payment_id, seller_id=seller_id)
-        preview = await self._client.orchestrator.PreviewRefund(asked)
+        asked = PreviewRefundRequest(payment_id=self.record.payment.payment_id, seller_id=seller_id)
+        seen = await self._client.orchestrator.PreviewRefund(asked)
+        text = f"the shop refunds what {seller_id} sold, {_shown(seen.amount)}"
+        await self._refund(text, seen.amount, left=seen.refundable, seller_id=seller_id)
+        self.record.gave_back.add(seller_id)
+
+    async def _refund(self, text: str, amount: Money | None, *, left: Money, seller_id: str = "") -> None:
         request = RefundPaymentRequest(
             request_id=new_request_id(),
-            payment_id=payment_id,
+            payment_id=self.record.payment.payment_id,
             seller_id=seller_id,
-            amount=preview.amount,
-            expected_refundable=preview.refundable,
+            amount=amount,
+            expected_refundable=left,
             reason=RefundPaymentRequest.REASON_REQUESTED_BY_PAYER,
             actor_id=ACTOR_ID,
         )
-        async with self._calling(f"the shop refunds what {seller_id} sold, {_shown(preview.amount)}"):
+        async with self._calling(text):
             self.record.payment = (await self._client.orchestrator.RefundPayment(request)).payment
-        self.record.gave_back.add(seller_id)
+
+    async def until_sellers_have(self, text: str) -> None:
+        """Wait until each seller of the cart has its part of what stands, and tell it; raises TimeoutError."""
+        quote = self.record.quote
+        due = {
+            one.seller_id: one.seller_share_minor for one in quote.sellers if one.seller_id not in self.record.gave_back
+        }
+        request = ListTransfersRequest(payment_id=self.record.payment.payment_id)
+        async with asyncio.timeout(WAIT_S):
+            while +await had(self._client, request) != Counter(due):  # noqa: ASYNC110 a stream tells of the payment alone
+                await asyncio.sleep(LOOK_EVERY_S)
+        shares = ", ".join(f"{one} {money.shown(minor, quote.currency_code)}" for one, minor in due.items())
+        self._did(f"{text}: {shares}" if shares else text)
 
     async def lose_dispute(self, stand_in: SandboxControl) -> None:
         """Let the payer's bank contest all of it, and take it for good."""

@@ -44,7 +44,7 @@ def list_transfers(
         if as_json:
             print_json([as_document(one) for one in answer.transfers])
         elif answer.transfers:
-            console.print(_table(answer.transfers))
+            console.print(_table(answer.transfers, of_one=bool(payment)))
             if answer.next_page_token:
                 console.print(f"There are more than these {limit}; --limit shows up to {PAGE_MAX}.", style="dim")
         else:
@@ -54,15 +54,16 @@ def list_transfers(
     call(context, work, as_json=as_json)
 
 
-def _table(found: Iterable[Transfer]) -> Table:
+def _table(found: Iterable[Transfer], *, of_one: bool) -> Table:
+    """Show transfers, those of one payment by their ids, others by their payments."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("at Stripe", "asked for", "seller", "amount", "taken back", "state"):
+    for title in ("at Stripe" if of_one else "of payment", "asked for", "seller", "amount", "taken back", "state"):
         is_amount = title in ("amount", "taken back")
         table.add_column(title, justify="right" if is_amount else "left", no_wrap=is_amount, overflow="fold")
     for one in found:
         back = money.shown(one.reversed.amount_minor, one.reversed.currency_code) if one.reversed.amount_minor else ""
         table.add_row(
-            Text(one.stripe_transfer_id or one.transfer_id, style="bold"),
+            Text((one.stripe_transfer_id or one.transfer_id) if of_one else one.payment_id, style="bold"),
             moments.brief(one.create_time),
             one.seller_id,
             money.shown(one.amount.amount_minor, one.amount.currency_code),

@@ -24,14 +24,18 @@ _OF_THREE: Final = Start(payer_id="payer_6", cart=_SALES, session_type=CART)
 async def _one_refunded(player: Player) -> None:
     await player.submit("visa")
     await player.until("SUCCEEDED")
+    await player.until_sellers_have("each seller has its part")
     await player.refund_seller("bruno")
     await player.until("PARTIALLY_REFUNDED")
+    await player.until_sellers_have("bruno gave back his part, the others have theirs")
 
 
 async def _disputed_and_lost(player: Player, stand_in: SandboxControl) -> None:
     await player.submit("mastercard")
     await player.until("SUCCEEDED")
+    await player.until_sellers_have("each seller has its part")
     await player.lose_dispute(stand_in)
+    await player.until_sellers_have("all sellers gave back their parts, as the policy says")
 
 
 SCENARIOS: Final = (
