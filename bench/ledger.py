@@ -191,7 +191,7 @@ def _table(rounds: list[dict[str, Posted]]) -> Figures:
             ),
         ],
         notes=(
-            "The ledger's rows have five indexes more than the bare ones, checks, and a trigger at the commit that adds"
+            "The ledger's rows have six indexes more than the bare ones, checks, and a trigger at the commit that adds"
             " up each fact.",
         ),
     )
