@@ -383,6 +383,21 @@ def test_a_refund_with_all_its_ways_back_at_the_dashboard_leaves_the_rest_to_be_
     assert account.has() == {"s1": 5_100}
 
 
+def test_a_refund_of_the_dashboard_that_fails_leaves_no_gift_behind() -> None:
+    """The fee that went back with it is made good by what is sent again, so the next refund takes all its part."""
+    account = destination()
+    failed = replace(refund(account.intent, 4_000), stripe_refund_id="re_a", state=RefundState.FAILED)
+    account.refunds = [failed]
+    account.shown(MovementKind.REVERSAL, 4_000, stripe_refund_id="re_a")
+    account.shown(MovementKind.FEE_REFUND, 600)
+    assert account.settle() == ()
+    assert account.has() == {"s1": 8_500}
+
+    account.refunds.append(replace(refund(account.intent, 1_000), refund_id="refund_b"))
+    assert account.settle() == ()
+    assert account.has() == {"s1": 7_650}
+
+
 def test_what_was_taken_back_and_sent_again_at_the_dashboard_is_not_withheld() -> None:
     account = cart(line("s1", 10_000))
     account.settle()

@@ -289,8 +289,15 @@ class _Seller:
         return tuple(one for one in self.own if one.kind is not MovementKind.TRANSFER or one.actor_id)
 
     def _given_minor(self) -> int:
-        """Return what of the fee was given back by hand beyond what is to be: it is not taken back by itself."""
-        return min(_given_minor(self.own), max(0, -self._fee_too_much_minor()))
+        """Return what of the fee was given back by hand beyond what is to be: it is not taken back by itself.
+
+        With a refund of the dashboard goes back at most so much of the fee as of the transfer: that is no gift.
+        """
+        with_refunds = sum(one.charge_minor for one in self.own if one.stripe_refund_id in self.refund_ids)
+        transferred = self._sum(MovementKind.TRANSFER, MovementOrigin.STRIPE)
+        of_refunds = -(-with_refunds * self._sum(MovementKind.FEE) // transferred) if transferred else 0
+        given = max(0, _given_minor(self.own) - of_refunds)
+        return min(given, max(0, -self._fee_too_much_minor()))
 
     def _back_minor(self, gone: Movement) -> int:
         return went_back(gone, self.own).charge_minor
