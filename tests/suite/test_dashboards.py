@@ -43,11 +43,14 @@ async def prometheus(suite: Suite, tmp_path: Path) -> AsyncIterator[Prometheus]:
 
 async def business(traveller: Traveller) -> None:
     """Do some of all that is counted: payments, declines, refunds, disputes, watches, refusals, a reconciliation."""
-    for _ in range(ROUNDS):
-        for journey, _ends in JOURNEYS.values():
-            payment_id = await journey(traveller)
-            async with traveller.payer.watch(payment_id) as updates:
-                await anext(updates)
+    for number in range(ROUNDS):
+        for place, (journey, _ends) in enumerate(JOURNEYS.values()):
+            payer_id = f"payer_{number}_{place}"  # some keep a method, and look at all that their payer keeps
+            async with traveller.suite.client("payer", sub=payer_id) as payer:
+                of_payer = Traveller(traveller.suite, traveller.shop, payer, traveller.sandbox, payer_id=payer_id)
+                payment_id = await journey(of_payer)
+                async with payer.watch(payment_id) as updates:
+                    await anext(updates)
         declined = (await traveller.start()).payment.payment_id
         await traveller.submit(declined, "pm_card_chargeDeclined")
         with pytest.raises(errors.BatzenError):
