@@ -111,10 +111,8 @@ class History:
 
     async def buys(self) -> None:
         """A payer buys of one seller or several, and is captured at once or held."""
-        chance = self.chance
+        chance, currency = self.chance, self.chance.choice(("CHF", "CHF", "EUR"))
         is_destination = chance.random() < 0.4
-        # What Stripe itself moves with a charge is known in the charge's currency: the platform settles in it.
-        currency = "CHF" if is_destination else chance.choice(("CHF", "CHF", "EUR"))
         sellers = [chance.choice(list(self.accounts))] if is_destination else [*self.accounts]
         parts = [self._part(seller_id) for seller_id in sellers for _ in range(chance.randint(1, 2))]
         if not is_destination and chance.random() < 0.3:

@@ -9,6 +9,7 @@ import pytest
 
 from services.gateway.balance.domain import COUNTER, BalanceTransaction, facts_of
 from services.gateway.ledger.domain import Account, Fact
+from services.gateway.stripe_api.balance_objects import balance_transaction
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CHARGE = BalanceTransaction(
@@ -108,3 +109,25 @@ def test_each_type_is_balanced_and_moves_the_balance_by_its_net(kind: str) -> No
 
 def test_where_no_money_moved_nothing_is_booked() -> None:
     assert facts_of(replace(CHARGE, amount_minor=0, fee_minor=0, net_minor=0), payment_id="") == ()
+
+
+def test_a_part_of_its_source_is_measured_by_what_it_moved() -> None:
+    """Of 100.00 EUR at 0.95: one capture of several, and what came back of a dispute, are not all of it."""
+    times = {"created": 1_772_323_200, "available_on": 1_772_323_200}
+    row = {"currency": "chf", "exchange_rate": 0.95, "fee": 0, **times}
+    charge = {"id": "ch_a", "object": "charge", "currency": "eur", "amount_captured": 10_000}
+    taken, back = row | {"id": "txn_a", "amount": -9_500}, row | {"id": "txn_b", "amount": 3_800}
+    dispute = {"id": "dp_a", "object": "dispute", "currency": "eur", "amount": 10_000, "status": "lost", **times}
+    dispute |= {"balance_transactions": [taken, back]}
+
+    read = [
+        balance_transaction({**one, "net": one["amount"], "source": source})
+        for one, source in (
+            (row | {"id": "txn_c", "amount": 9_500}, charge),
+            (row | {"id": "txn_d", "amount": 3_800}, charge),
+            (taken, dispute),
+            (back, dispute),
+        )
+    ]
+
+    assert [one.own_amount_minor for one in read] == [10_000, 4_000, -10_000, 4_000]

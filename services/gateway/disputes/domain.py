@@ -162,7 +162,7 @@ class Dispute:
     @property
     def withdrawn_minor(self) -> int:
         """What was taken and not given back, in the payment's currency, by its balance transactions."""
-        return max(0, -sum(self._moved_minor(one) for one in self.withdrawals))
+        return max(0, -sum(self.moved_minor(one) for one in self.withdrawals))
 
     @property
     def lost_minor(self) -> int:
@@ -234,7 +234,7 @@ class Dispute:
                 return Attention(reason=AttentionReason.DISPUTE_LOST, detail=f"Dispute {what} was lost.")
         return None
 
-    def _moved_minor(self, moved: Withdrawal) -> int:
+    def moved_minor(self, moved: Withdrawal) -> int:
         """Return what a balance transaction moved in the payment's currency.
 
         What was exchanged is measured by the first withdrawal, which is of all that is contested: so no unit of a
