@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.gateway.balance.domain import BalanceTransaction, facts_of
+from services.gateway.errors import StripeUnavailable
 from services.gateway.ledger.entry_rows import inserting, rows
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
@@ -55,9 +56,11 @@ class BalanceStore:
             await connection.execute(_DEMAND, self._clock.shift, tenant_id)
 
     async def position(self, tenant_id: str) -> Position:
-        """Return how far reading has come."""
+        """Return how far reading has come. Raises StripeUnavailable while the tenant's account was not seen once."""
         async with self._connections.statement("balance.position") as connection:
             row = await connection.fetchrow(_POSITION, tenant_id)
+        if row is None:  # nobody has seen yet which account the key opens
+            raise StripeUnavailable
         return Position(
             newest_id=row["newest_id"],
             first_id=row["first_id"],
