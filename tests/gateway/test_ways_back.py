@@ -26,6 +26,7 @@ from services.gateway.settlement.domain import (
 from services.gateway.settlement.way_back import RefundFee, ReverseTransfer, WayBackParams
 from services.gateway.stripe_api.transport import TRIES_MAX
 from services.runtime.rpc import call_context
+from services.runtime.rpc.call_context import acting_for
 from tests.clock import Clock
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import AMOUNT_MINOR, FEE_MINOR, Payments
@@ -52,7 +53,8 @@ class Ways:
         """Return a payment whose destination charge moved 100.00 and a fee of 15.00."""
         payment_id = await self.payments.paid()
         await self.stripe.settle()
-        await self.payments.synced(payment_id)
+        with acting_for(TENANT):  # the transfer and the fee themselves: by their charge alone they are assumed
+            await self.replica.parts.reader.resync(TENANT, payment_id, origin="test", with_movements=True)
         return payment_id
 
     async def movements(self, payment_id: str) -> tuple[Movement, ...]:
