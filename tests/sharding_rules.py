@@ -232,6 +232,9 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
         Spread.EVERY, "a page of a list: of every server, merged by (since, payment_id, attempt, seller_id)"
     ),
     "gateway.receivables.store.COUNT": Exempt(Spread.EVERY, _FIGURE),
+    "gateway.mirror.statements.OWING": Exempt(
+        Spread.EVERY, "once for each transfer that nets: the first few of every server, merged by (since, payment_id)"
+    ),
     "gateway.settlement.metrics.WAITING": Exempt(Spread.EVERY, _FIGURE),
     "gateway.disputes.statements.FIGURES": Exempt(Spread.EVERY, _FIGURE),
     # The engine of due work.

@@ -58,6 +58,17 @@ def _stories() -> Iterable[Story]:
         ("40.00 refunded: a receivable", lambda books: books.refunded(4_000)),
         ("written off", lambda books: books.moved(MovementKind.WRITE_OFF, 3_400)),
     ]  # fmt: skip
+    yield "Netted instead: where it was owed", _books(ONE), [
+        ("captured", _captured),
+        ("transferred", lambda books: books.moved(MovementKind.TRANSFER, 8_500)),
+        ("40.00 refunded: a receivable", lambda books: books.refunded(4_000)),
+        ("netted", lambda books: books.moved(MovementKind.NETTING_IN, 3_400)),
+    ]  # fmt: skip
+    yield "Netted instead: where it was kept back", _books(ONE), [
+        ("captured", _captured),
+        ("kept back", lambda books: books.moved(MovementKind.NETTING_OUT, 3_400)),
+        ("the rest is transferred", lambda books: books.moved(MovementKind.TRANSFER, 5_100)),
+    ]  # fmt: skip
     yield "With 8.1 % VAT on the fee", _books(WITH_VAT), [
         ("captured", _captured),
         ("40.00 refunded", lambda books: books.refunded(4_000)),

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from services.gateway.disputes.domain import Standing
 from services.gateway.ledger.domain import Account
 from services.gateway.refunds.domain import Bearer, RefundState
-from services.gateway.settlement.domain import DisputeRecovery, Movement, MovementKind, MovementState
+from services.gateway.settlement.domain import (
+    NOT_AT_STRIPE,
+    TO_SELLER,
+    DisputeRecovery,
+    Movement,
+    MovementKind,
+    MovementState,
+)
 from services.gateway.settlement.positions import lines_of, positions
 from services.shared.split import LinePart
 from tests.gateway.bookkeeping import Bookkeeping, by_account, entries_of
@@ -95,7 +102,7 @@ def _moves(history: Bookkeeping, draw: st.DrawFn) -> None:
     kind, seller_id = draw(st.sampled_from(list(MovementKind))), draw(st.sampled_from(["s1", "s2"]))
     minor = draw(st.integers(1, 9_000))
     exchanged = (minor * 95 // 100 or 1, "EUR")
-    at_stripe = draw(st.sampled_from([None, exchanged])) if kind is not MovementKind.WRITE_OFF else None
+    at_stripe = draw(st.sampled_from([None, exchanged])) if kind not in NOT_AT_STRIPE else None
     history.moved(kind, minor, seller_id=seller_id, at_stripe=at_stripe)
 
 
@@ -147,7 +154,7 @@ def sellers_accounts_say_what_they_are_owed_and_have(history: Bookkeeping) -> No
     accounts = by_account(entries)
     moved: dict[str, int] = {}
     for one in made(history):
-        sign = 1 if one.kind in (MovementKind.TRANSFER, MovementKind.FEE_REFUND) else -1
+        sign = 1 if one.kind in TO_SELLER else -1
         moved[one.seller_id] = moved.get(one.seller_id, 0) + sign * one.charge_minor
     owed = {one.seller_id: one for one in positions(history.intents[1], history.refunds.values(), ())}
     for seller_id in {*moved, *owed}:
@@ -165,9 +172,9 @@ def clearing_is_what_stripe_took_and_gave(history: Bookkeeping) -> None:
         gave += sum(one.amount_minor for one in intent.disputes if one.standing in ("OPEN", "LOST"))
     moved = {"CHF": 0, "EUR": 0}
     for one in made(history):
-        if one.kind is MovementKind.WRITE_OFF:
+        if one.kind in NOT_AT_STRIPE:
             continue  # nothing moves at Stripe
-        sign = 1 if one.kind in (MovementKind.TRANSFER, MovementKind.FEE_REFUND) else -1
+        sign = 1 if one.kind in TO_SELLER else -1
         moved[one.currency_code] += sign * one.amount_minor
     entries = entries_of(history.facts)
     for currency_code, expected in (("CHF", took - gave - moved["CHF"]), ("EUR", -moved["EUR"])):

@@ -178,6 +178,40 @@ def test_a_refund_that_fails_later_is_followed_by_a_plain_transfer() -> None:
     assert account.amounts(MovementKind.TRANSFER) == [10_000, 3_400]
 
 
+def netted(account: Account, kind: MovementKind, minor: int) -> None:
+    moved = Movement(
+        movement_id=kind, kind=kind, origin=MovementOrigin.WAY_BACK, attempt=1, seller_id="s1", amount_minor=minor,
+        currency_code=CHF, charge_minor=minor, state=MovementState.MADE, create_time=NOW,
+    )  # fmt: skip
+    account.movements[moved.movement_id] = moved
+
+
+def test_what_was_netted_for_a_refund_that_fails_later_is_transferred() -> None:
+    account = cart(line("s1", 10_000))
+    account.settle()
+    account.refunds = [refund(account.intent, 4_000)]
+    netted(account, MovementKind.NETTING_IN, 3_400)
+    assert account.next() == ()
+    account.refunds = [replace(account.refunds[0], state=RefundState.FAILED)]
+    assert account.settle() == ()
+    assert account.has() == {"s1": 8_500}
+    assert sum(account.amounts(MovementKind.TRANSFER)) == 8_500 + 3_400
+
+
+def test_what_was_kept_back_is_owed_once_the_payer_has_it_again_and_due_if_the_refund_fails() -> None:
+    account = cart(line("s1", 5_000))
+    netted(account, MovementKind.NETTING_OUT, 3_400)
+    assert account.settle() == ()
+    assert account.amounts(MovementKind.TRANSFER) == [850]
+    account.refunds = [refund(account.intent, 5_000)]
+    assert [one.reason for one in account.settle() if isinstance(one, Wait)] == [WaitReason.SELLER_OWES]
+    assert account.amounts(MovementKind.REVERSAL) == [850]
+    account.refunds = [replace(account.refunds[0], state=RefundState.FAILED)]
+    assert account.settle() == ()
+    assert account.has() == {"s1": 4_250}
+    assert sum(account.amounts(MovementKind.TRANSFER)) == 850 + 850
+
+
 def test_a_discount_of_the_platforms_is_carried_by_its_balance() -> None:
     # 100.00 with a coupon of 10.00 that the platform funds: 90.00 is charged, the seller gets 84.25 less what fits.
     one = LinePart(

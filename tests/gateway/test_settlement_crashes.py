@@ -20,7 +20,7 @@ from tests.gateway.settling import TENANT, Carts, part
 from tests.gateway.test_checkout_crashes import Died, Life, Mortal
 
 
-async def _settle(replica: Gateway, life: Life, payment_id: str) -> None:
+async def settle(replica: Gateway, life: Life, payment_id: str) -> None:
     """Settle a payment in a process beside the replica, until that dies."""
     parts = replica.parts
     store: Any = Mortal(parts.store, life)
@@ -41,11 +41,11 @@ async def test_settling(replica: Gateway, payments: Payments, stripe: SandboxCon
     for ends_at in range(1, 40):
         life = Life(ends_at=ends_at)
         payment_id = await carts.paid(part(s1, 1_000), part(s2, 500))
-        await _settle(replica, life, payment_id)
+        await settle(replica, life, payment_id)
         assert await carts.settled(payment_id) == {s1: 850, s2: 425}, life.place
         assert len(await carts.transfers(payment_id)) == 2, life.place
         await carts.refunded_by_hand(payment_id, 300)
-        await _settle(replica, Life(ends_at=ends_at), payment_id)
+        await settle(replica, Life(ends_at=ends_at), payment_id)
         assert await carts.settled(payment_id) == {s1: 680, s2: 340}, life.place
         if not life.place:
             return

@@ -14,7 +14,7 @@ from services.gateway.intents.domain import Intent
 from services.gateway.ledger.books import Mark
 from services.gateway.ledger.domain import Account, Entry, Place
 from services.gateway.refunds.domain import Refund, RefundState
-from services.gateway.settlement.domain import TO_SELLER, Movement, MovementKind
+from services.gateway.settlement.domain import NOT_AT_STRIPE, TO_SELLER, Movement, MovementKind
 from services.gateway.settlement.positions import LineStanding, Taken, became_of, split_of
 from services.shared.split import Split
 
@@ -111,8 +111,10 @@ class _Payment:
         at_charge, at_stripe = sign * charge_minor, sign * movement.settled_minor(charge_minor)
         currency_code = movement.currency_code
         self._add(Account.SELLER, at_charge, seller_id=movement.seller_id)
-        if movement.kind is MovementKind.WRITE_OFF:
-            self._add(Account.SELLER_LOSS, -at_charge, seller_id=movement.seller_id)
+        if movement.kind in NOT_AT_STRIPE:
+            is_loss = movement.kind is MovementKind.WRITE_OFF
+            against = Account.SELLER_LOSS if is_loss else Account.NETTING
+            self._add(against, -at_charge, seller_id=movement.seller_id)
             return
         self._add(Account.STRIPE_CLEARING, -at_stripe, currency_code=currency_code)
         if currency_code != self._known.currency_code:

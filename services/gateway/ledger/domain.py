@@ -68,6 +68,8 @@ class Account(StrEnum):
     """What rounding left, and what rounding to cash put on or took off."""
     CONVERSION = "conversion"
     """The two sides of a change of currency."""
+    NETTING = "netting"
+    """What was kept back of one payment for what a seller owes of another; 0 in all."""
     UNCLASSIFIED = "unclassified"
     """What no rule books; 0 in a clean month, and always a finding."""
 
@@ -94,6 +96,7 @@ KINDS: Final[Mapping[Account, AccountKind]] = {
     Account.FX_DIFFERENCE: AccountKind.EXPENSE,
     Account.ROUNDING: AccountKind.EXPENSE,
     Account.CONVERSION: AccountKind.TECHNICAL,
+    Account.NETTING: AccountKind.TECHNICAL,
     Account.UNCLASSIFIED: AccountKind.TECHNICAL,
 }
 
@@ -120,6 +123,7 @@ FACT_KINDS: Final[Mapping[str, str]] = {
     "topup": "money was added to the balance",
     "topup_reversal": "money that was added went back",
     "written_off": "what a seller owes will not be paid",
+    "netted": "kept back from what a seller was to get of one payment, and given back with that of another",
     "fx_closed": "all of a payment in another currency went back: what the exchange left is a difference",
 }
 """The kinds of facts, and what happened: the first part of their names."""

@@ -17,7 +17,7 @@ from services.gateway.ledger.balances import Known, Sums, balances
 from services.gateway.ledger.books import Books, Mark
 from services.gateway.ledger.domain import Fact
 from services.gateway.refunds.domain import ON_ITS_WAY, Refund, RefundState
-from services.gateway.settlement.domain import Movement, MovementKind, MovementState
+from services.gateway.settlement.domain import NOT_AT_STRIPE, Movement, MovementKind, MovementState
 
 _MOVED: Final = {
     MovementKind.TRANSFER: "transfer",
@@ -25,6 +25,8 @@ _MOVED: Final = {
     MovementKind.FEE: "application_fee",
     MovementKind.FEE_REFUND: "fee_refund",
     MovementKind.WRITE_OFF: "written_off",
+    MovementKind.NETTING_OUT: "netted",
+    MovementKind.NETTING_IN: "netted",
 }
 _ADJUSTED: Final = "adjusted"
 """The rules by which a payment was booked came to something else before: what was booked of it is corrected."""
@@ -145,10 +147,7 @@ def _refund(books: Books, refund: Refund) -> Iterator[_Step]:
 
 def _movement(books: Books, movement: Movement) -> Iterator[_Step]:
     before = _booked(books, movement.movement_id)
-    # What is written off moves nothing at Stripe, and so has no id there.
-    is_made = movement.state is MovementState.MADE and (
-        bool(movement.stripe_id) or movement.kind is MovementKind.WRITE_OFF
-    )
+    is_made = movement.state is MovementState.MADE and (bool(movement.stripe_id) or movement.kind in NOT_AT_STRIPE)
     abroad = (
         f"{movement.amount_minor} {movement.currency_code}" if movement.amount_minor != movement.charge_minor else ""
     )

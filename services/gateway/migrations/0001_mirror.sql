@@ -88,7 +88,8 @@ CREATE TABLE movements (
     payment_id  text        NOT NULL,
     movement_id text        NOT NULL,
     kind        text        NOT NULL
-                CONSTRAINT movements_kind CHECK (kind IN ('TRANSFER', 'REVERSAL', 'FEE', 'FEE_REFUND', 'WRITE_OFF')),
+                CONSTRAINT movements_kind CHECK (kind IN ('TRANSFER', 'REVERSAL', 'FEE', 'FEE_REFUND', 'WRITE_OFF',
+                    'NETTING_OUT', 'NETTING_IN')),
     seller_id   text        NOT NULL,
     -- Null while the call that makes it is not answered: payments are found by it.
     stripe_id   text,

@@ -247,6 +247,12 @@ call AS (
 {_MIRROR}
 SELECT fence FROM held"""  # noqa: S608 our own column names
 
+# By the index on sellers. Whoever acts on it looks again, under the lease of each.
+OWING: Final = """
+SELECT payment_id FROM receivables
+WHERE tenant_id = $1 AND seller_id = $2 AND currency_code = $3 AND payment_id <> $4
+ORDER BY since, payment_id, attempt LIMIT $5"""
+
 # By the index on sellers; what is due already is passed over, also what is being worked on and was told already.
 WAKE_SETTLEMENTS: Final = f"""
 WITH waiting AS (

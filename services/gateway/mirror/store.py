@@ -2,6 +2,7 @@
 
 Only whoever holds a payment's lease writes it; `save` writes nothing under an older fence and says so. What is saved
 for a reason that no caller gets as an answer is delivered: delivery and mirror commit together.
+What is netted is written with both its payments in one transaction, the only one of more statements than one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -46,6 +47,18 @@ OF_ATTEMPTS: Final = ("intent.", "setup.", "checkout.")
 """Operations by which an attempt takes or releases something: while one has no answer, nothing is concluded from it."""
 WAKES_MAX: Final = 500
 """Payments of a seller that one statement makes due, and statements in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Saving:
+    """A payment about to be saved: what the statement is given, and what is true once it is committed."""
+
+    payment: MirroredPayment
+    arguments: tuple[object, ...]
+    books: Books
+    facts: tuple[Fact, ...]
+    is_delivered: bool
+    is_recent: bool
 
 
 class Store:
@@ -177,27 +190,77 @@ class Store:
         `deliver` names what made us look, when the orchestrator has to get it. Raises `LeaseLost` and writes nothing
         when the payment is another's by now, and when it begins to claim a kept method that is being detached.
         """
-        _stamp(payment, now)
-        books, facts = _posted(payment)
-        call_arguments = call_rows.arguments(call, now=now)
+        saving = self._saving(payment, now=now, call=call, release=release, deliver=deliver)
         async with self._connections.statement(point) as connection:
-            saved = await connection.fetchval(
-                statements.SAVE, *_mirror_arguments(payment, self._clock.shift, books, facts), *call_arguments.started,
-                release, call_arguments.answer, call_arguments.tries, deliver, now,
-                call_context.origin(),
-            )  # fmt: skip
+            saved = await connection.fetchval(statements.SAVE, *saving.arguments)
         if not saved:
             await self.release(payment)  # unless it is another's: a method that it was to claim is being detached
             raise LeaseLost
-        if deliver is not None:
+        self._saved(saving)
+
+    async def save_both(
+        self, one: MirroredPayment, other: MirroredPayment, *, point: str, now: datetime, deliver: str
+    ) -> None:
+        """Write two payments and release them, or neither: in the order of their ids, as whoever locks two rows does.
+
+        `deliver` names what made us look, where the orchestrator has to get it. Raises `LeaseLost` and writes nothing
+        when either is another's by now.
+        """
+        both = sorted((one, other), key=lambda each: each.payment_id)
+        savings = [
+            self._saving(each, now=now, call=None, release=True, deliver=deliver if each.is_changed else None)
+            for each in both
+        ]
+        try:
+            async with self._connections.transaction(point) as connection:
+                for saving in savings:
+                    if not await connection.fetchval(statements.SAVE, *saving.arguments):
+                        raise LeaseLost
+        except LeaseLost:
+            for each in both:
+                await self.release(each)  # unless it is another's
+            raise
+        for saving in savings:
+            self._saved(saving)
+
+    def _saving(
+        self,
+        payment: MirroredPayment,
+        *,
+        now: datetime,
+        call: StoredCall | None,
+        release: bool,
+        deliver: str | None,
+    ) -> _Saving:
+        _stamp(payment, now)
+        books, facts = _posted(payment)
+        of_call = call_rows.arguments(call, now=now)
+        arguments = (
+            *_mirror_arguments(payment, self._clock.shift, books, facts), *of_call.started,
+            release, of_call.answer, of_call.tries, deliver, now, call_context.origin(),
+        )  # fmt: skip
+        is_recent = release and (call is None or call.state not in OPEN)
+        return _Saving(payment, arguments, books, facts, is_delivered=deliver is not None, is_recent=is_recent)
+
+    def _saved(self, saving: _Saving) -> None:
+        payment = saving.payment
+        if saving.is_delivered:
             self._wake(WorkClass.DELIVERIES)
         if payment.missing not in (None, payment.saved_missing):
             self._wake(WorkClass.MONEY)
-        payment.books = books
+        payment.books = saving.books
         payment.mark_saved()
-        self._booked(facts)
-        if release and (call is None or call.state not in OPEN):
+        self._booked(saving.facts)
+        if saving.is_recent:
             self._recent.put(payment, fence=payment.fence + 1)
+
+    async def owing(self, payment: MirroredPayment, seller_id: str, *, size: int) -> list[str]:
+        """Return other payments of which a seller owes something in the same currency, for the longest first."""
+        async with self._connections.statement(None) as connection:
+            rows = await connection.fetch(
+                statements.OWING, payment.tenant_id, seller_id, payment.currency_code, payment.payment_id, size
+            )
+        return [row["payment_id"] for row in rows]
 
     def recent(self, tenant_id: str, payment_id: str) -> MirroredPayment | None:
         """Return a payment as it was last saved and released here, if nothing on it was open then."""

@@ -58,6 +58,10 @@ class MovementKind(StrEnum):
     """An application fee, or a part of it, back to the seller; `fr_…`."""
     WRITE_OFF = "WRITE_OFF"
     """What a seller was to give back, and is not to any more: nothing moves at Stripe."""
+    NETTING_OUT = "NETTING_OUT"
+    """What a seller was to get of this payment, kept back for what it owes of another: nothing moves at Stripe."""
+    NETTING_IN = "NETTING_IN"
+    """The other side of that, on the payment of which it was owed: it counts as given back."""
 
 
 class MovementState(StrEnum):
@@ -102,6 +106,8 @@ class Movement:
     state: MovementState = MovementState.PENDING
     of_movement_id: str = ""
     """What it goes back on: the transfer of a reversal, the fee of a fee refund."""
+    netted_with: str = ""
+    """Of a netting: the other payment, where the other side of it is."""
     fact: str = ""
     """What it is for, such as the cumulative amount that it leads to: unique within the payment; empty for Stripe's."""
     stripe_id: str = ""
@@ -173,8 +179,11 @@ class Wait:
     """None where something else has to happen first."""
 
 
-TO_SELLER: Final = frozenset({MovementKind.TRANSFER, MovementKind.FEE_REFUND})
-"""What gives a seller money; the others take some."""
+TO_SELLER: Final = frozenset({MovementKind.TRANSFER, MovementKind.FEE_REFUND, MovementKind.NETTING_OUT})
+"""What gives a seller money, or counts as that; the others take some."""
+
+NOT_AT_STRIPE: Final = frozenset({MovementKind.WRITE_OFF, MovementKind.NETTING_OUT, MovementKind.NETTING_IN})
+"""What moves nothing at Stripe, and has no id there."""
 
 BACK: Final = {MovementKind.TRANSFER: MovementKind.REVERSAL, MovementKind.FEE: MovementKind.FEE_REFUND}
 """What goes back on what."""

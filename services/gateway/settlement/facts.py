@@ -19,12 +19,20 @@ PREFIXES: Final = {
     MovementKind.FEE: "fee",
     MovementKind.FEE_REFUND: "feerefund",
     MovementKind.WRITE_OFF: "writeoff",
+    MovementKind.NETTING_OUT: "nettingout",
+    MovementKind.NETTING_IN: "nettingin",
 }
 
 
 def way_back(kind: MovementKind, of_movement_id: str, until_minor: int) -> str:
     """Return the fact that so much of a transfer, or of a fee, went back in all, in the payment's currency."""
     return f"{kind.lower()}:{of_movement_id}:{until_minor}"
+
+
+def netting(payment_id: str, attempt: int, seller_id: str, until_minor: int) -> str:
+    """Return the fact that so much was kept back from a seller of an attempt in all; both sides of it carry this."""
+    named = f"{payment_id}/{attempt}:{seller_id}:{until_minor}"
+    return f"netting:{uuid.uuid5(FACT_NAMESPACE, named).hex}"
 
 
 def movement_id(kind: MovementKind, payment_id: str, fact: str) -> str:

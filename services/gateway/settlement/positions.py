@@ -14,7 +14,7 @@ from typing import Final
 from services.gateway.disputes.domain import Standing
 from services.gateway.intents.domain import Intent
 from services.gateway.refunds.domain import ON_ITS_WAY, Bearer, Refund
-from services.gateway.settlement.domain import DisputeRecovery, Movement, MovementKind
+from services.gateway.settlement.domain import TO_SELLER, DisputeRecovery, Movement
 from services.shared.split import LineAmount, LinePart, Split, amounts_of, of_fee, spread
 
 
@@ -79,7 +79,7 @@ class Position:
     """Of a destination charge: what the application fee is to be in the end."""
     moved_minor: int
     """What it has: transfers less reversals, less application fees and what of those was refunded. What is written off
-    counts as given back."""
+    counts as given back; what is netted counts as had where it is kept back, and as given back where it was owed."""
 
     @property
     def target_minor(self) -> int:
@@ -171,15 +171,8 @@ def _position(
 
 def moved_minor(movements: Iterable[Movement], attempt: int, seller_id: str) -> int:
     """Return what a seller has of an attempt."""
-    signs = {
-        MovementKind.TRANSFER: 1,
-        MovementKind.FEE_REFUND: 1,
-        MovementKind.REVERSAL: -1,
-        MovementKind.FEE: -1,
-        MovementKind.WRITE_OFF: -1,
-    }
     return sum(
-        signs[one.kind] * one.charge_minor
+        one.charge_minor if one.kind in TO_SELLER else -one.charge_minor
         for one in movements
         if one.attempt == attempt and one.seller_id == seller_id and one.is_out
     )

@@ -24,6 +24,7 @@ from services.gateway.sellers.operations import Sellers
 from services.gateway.settlement import facts
 from services.gateway.settlement.domain import Movement, MovementKind, Wait, WaitReason, went_back
 from services.gateway.settlement.moves import OF_SELLERS, Step, wait_of
+from services.gateway.settlement.netting import Netting
 from services.gateway.settlement.transfers import CreateTransfer, TransferParams
 from services.gateway.settlement.way_back import RefundFee, ReverseTransfer, WayBackParams
 from services.gateway.stripe_api.client import Provider
@@ -71,6 +72,7 @@ class Settler:
         self._provider = provider
         self._movements = MovementReader(provider, sellers)
         self._now = now
+        self._netting = Netting(store, now=now)
 
     @property
     def work(self) -> WorkKind:
@@ -138,6 +140,8 @@ class Settler:
 
         Refused it may be to somebody else who came to the same step at once.
         """
+        if await self._netting.net(payment, move):
+            return True
         try:
             if move.kind is MovementKind.TRANSFER:
                 account = await self._sellers.get(payment.tenant_id, move.seller_id)

@@ -209,6 +209,16 @@ class DirectConnections:
         return Occupancy(busy=self._entered, idle=len(self._free), waiting=self._waiting, size=self._size)
 
     @asynccontextmanager
+    async def transaction(self, point: str) -> AsyncIterator[asyncpg.Connection]:
+        """Yield a connection for statements that commit together, or none of them if the block raises.
+
+        Its crash positions are those of `statement`, and `:written` before the commit.
+        """
+        async with self.statement(point) as connection, connection.transaction():
+            yield connection
+            crash_points.reach(f"{point}:written")
+
+    @asynccontextmanager
     async def statement(self, point: str | None) -> AsyncIterator[asyncpg.Connection]:
         """Yield a connection for one statement, which commits by itself.
 
