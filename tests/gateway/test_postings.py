@@ -324,3 +324,17 @@ def test_a_fact_refuses_to_exist_unbalanced() -> None:
     ):
         with pytest.raises(ValueError, match="of"):
             Place(**wrong)  # type: ignore[arg-type]  # as above
+
+
+def test_a_movement_that_is_seen_in_another_currency_later_is_corrected_by_a_fact_of_its_own() -> None:
+    books = Bookkeeping(ONE)
+    books.captured(10_000)
+    moved = books.moved(MovementKind.TRANSFER, 10_000)
+    books.post()
+
+    books.movements[moved] = replace(books.movements[moved], amount_minor=9_500, currency_code="EUR")
+    [fact] = books.post()
+
+    assert fact.stripe_id == books.movements[moved].stripe_id
+    assert by_account(fact.entries) == {"stripe_clearing": 10_000, "conversion": -10_000}
+    assert by_account(fact.entries, currency_code="EUR") == {"stripe_clearing": -9_500, "conversion": 9_500}

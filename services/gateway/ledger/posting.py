@@ -54,14 +54,18 @@ def post(books: Books, known: Known, *, payment_id: str, counting: int) -> tuple
     facts: list[Fact] = []
     marks, before = dict(books.marks), Sums(books.sums)
     # What was booked by other rules, of a release before this one, is put right apart from what has changed.
-    by_rules = balances(known, marks)
+    as_booked = replace(known, movements=_as_booked(books, known))
+    by_rules = balances(as_booked, marks)
     if by_rules.less(before).entries():
         adjusted = Mark(of=_ADJUSTED)
         steps.insert(0, _Step(mark=marks.get(_ADJUSTED, adjusted), label=_ADJUSTED, stripe_id=payment_id))
     for step in steps:
         earlier = marks[step.mark.of].labels if step.mark.of in marks else ()
         marks[step.mark.of] = replace(step.mark, labels=(*earlier, step.label))
-        after = balances(known, marks)
+        if step.mark.of in known.movements:
+            moved = {**as_booked.movements, step.mark.of: known.movements[step.mark.of]}
+            as_booked = replace(as_booked, movements=moved)
+        after = balances(as_booked, marks)
         entries = after.less(before).entries()
         if entries:
             kind, *more = step.label.split(":")
@@ -90,7 +94,23 @@ def _steps(books: Books, known: Known, counting: int) -> Iterator[_Step]:
     for refund in sorted(known.refunds.values(), key=lambda one: (one.create_time, one.refund_id)):
         yield from _refund(books, refund)
     for movement in sorted(known.movements.values(), key=lambda one: (one.create_time, one.movement_id)):
-        yield from _movement(books, movement)
+        yield from _movement(books, movement, known.currency_code)
+
+
+def _as_booked(books: Books, known: Known) -> dict[str, Movement]:
+    """Return the movements with what they came to at Stripe when they were booked: seen since, it may be another."""
+    found = dict(known.movements)
+    for movement_id, one in known.movements.items():
+        mark = books.marks.get(movement_id)
+        if mark is not None and mark.minor:
+            amount, _, currency_code = mark.shown.partition(" ")
+            found[movement_id] = replace(
+                one,
+                charge_minor=mark.minor,
+                amount_minor=int(amount) if amount else mark.minor,
+                currency_code=currency_code or known.currency_code,
+            )
+    return found
 
 
 def _booked(books: Books, of: str) -> Mark:
@@ -145,12 +165,10 @@ def _refund(books: Books, refund: Refund) -> Iterator[_Step]:
         )
 
 
-def _movement(books: Books, movement: Movement) -> Iterator[_Step]:
+def _movement(books: Books, movement: Movement, currency_code: str) -> Iterator[_Step]:
     before = _booked(books, movement.movement_id)
     is_made = movement.state is MovementState.MADE and (bool(movement.stripe_id) or movement.kind in NOT_AT_STRIPE)
-    abroad = (
-        f"{movement.amount_minor} {movement.currency_code}" if movement.amount_minor != movement.charge_minor else ""
-    )
+    abroad = f"{movement.amount_minor} {movement.currency_code}" if movement.currency_code != currency_code else ""
     now = Mark(of=before.of, minor=movement.charge_minor if is_made else 0, shown=abroad if is_made else "")
     if now != before:
         yield _Step(
