@@ -139,6 +139,23 @@ async def test_the_way_back_of_an_exchanged_destination_charge_is_in_what_it_was
     assert not [one for one in report.differences if one.payment_id == payment_id], report.differences
 
 
+async def test_what_moved_abroad_is_so_much_of_the_payment_by_the_rate_of_its_charge(platform: Reconciling) -> None:
+    payments, stripe = platform.payments, platform.stripe
+    await stripe.settle_in(platform.account, "chf", rates={"usd": "0.90"})
+    usd = [Money(amount_minor=minor, currency_code="USD") for minor in (10_000, 1_500, 6_000, 900)]
+    payment_id = await payments.held(amount=usd[0], application_fee=usd[1])
+    await payments.gateway.CaptureIntent(payments.capture_request(payment_id, amount=usd[2], application_fee=usd[3]))
+    await stripe.settle()
+    with acting_for(TENANT):
+        await platform.replica.parts.reader.resync(TENANT, payment_id, origin="test", with_movements=True)
+
+    kept = (await platform.replica.parts.store.require(TENANT, payment_id)).movements.values()
+    assert {(one.kind, one.charge_minor, one.amount_minor, one.currency_code) for one in kept} == {
+        ("TRANSFER", 6_000, 5_400, "CHF"),
+        ("FEE", 900, 810, "CHF"),
+    }
+
+
 async def test_planted_faults_are_all_found_and_what_is_safe_is_mended(platform: Reconciling, tmp_path: Path) -> None:
     payments, carts, stripe = platform.payments, platform.carts, platform.stripe
     dropped = await carts.paid(part(await carts.seller(), 10_000))

@@ -10,6 +10,7 @@ from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.settlement.domain import MovementKind
 from services.gateway.settlement.seen import MovedFacts
 from services.gateway.stripe_api.client import Provider
+from services.gateway.stripe_api.money_objects import settled
 from services.gateway.stripe_api.movement_objects import backs, moved_facts
 from services.gateway.stripe_api.objects import text
 from services.runtime import crash_points
@@ -37,6 +38,7 @@ class MovementReader:
     async def apply(self, payment: MirroredPayment, moved: MovedFacts) -> None:
         """Mirror a transfer or a fee of a payment, and what went back on it: all that it says it is known to be."""
         attempt = payment.attempt_of_charge(moved.charge_id)
+        await self._know_rate(payment, attempt, moved)
         payment.apply_moved(attempt, await self.seller_of(payment, attempt, moved), moved)
 
     async def seller_of(self, payment: MirroredPayment, attempt: int, moved: MovedFacts) -> str:
@@ -45,6 +47,17 @@ class MovementReader:
         if intent.is_destination and moved.charge_id == intent.charge_id:
             return intent.seller_id
         return await self._owners.seller_of(payment.tenant_id, moved.account_id) or moved.account_id
+
+    async def _know_rate(self, payment: MirroredPayment, attempt: int, moved: MovedFacts) -> None:
+        """Mirror by what rate an attempt's charge was exchanged, where what moved is in another currency.
+
+        Without that it would be taken for so much of the payment's own.
+        """
+        intent = payment.intents[attempt]
+        if moved.currency_code == payment.currency_code or intent.settled is not None or not intent.charge_id:
+            return
+        charge = await crash_points.call("movements.charge", self._provider.charges.retrieve(intent.charge_id))
+        payment.intents[attempt] = replace(intent, settled=settled(charge))
 
     async def _read(self, payment: MirroredPayment, attempt: int, charge: Json) -> None:
         group = text(charge, "transfer_group")
