@@ -18,15 +18,15 @@ async def test_what_changes_after_a_restore_is_not_taken_for_old(traveller: Trav
     payment_id = await pay(traveller)
     await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
     intent = await traveller.intent_of(payment_id)
-    connection = await asyncpg.connect(plain_dsn(traveller.suite.database_url("gateway")))
+    owner = await asyncpg.connect(plain_dsn(traveller.suite.owner_url("gateway")))
     try:
-        rows = await rows_of(connection, payment_id)
+        rows = await rows_of(owner, payment_id)
         await traveller.refund(payment_id, amount_minor=REFUND_MINOR, refundable_minor=TOTAL_MINOR)
         await traveller.until(payment_id, "PARTIALLY_REFUNDED", within_s=SETTLED_WITHIN_S)
         await traveller.sandbox.drain()
-        await put_back(connection, payment_id, rows)
+        await put_back(owner, payment_id, rows)
     finally:
-        await connection.close()
+        await owner.close()
 
     await traveller.sandbox.refund(intent["id"], amount=TOTAL_MINOR - REFUND_MINOR)
 

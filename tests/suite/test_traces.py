@@ -130,7 +130,7 @@ class Traced:
 @pytest.fixture(scope="module")
 async def traced(suite_folder: Path, suite_postgres: RestartablePostgres) -> AsyncIterator[Traced]:
     storage = Storage(
-        admin_url=suite_postgres.server.admin_url, passwords=suite_folder / "traced.json", prefix="traced_"
+        admin_url=suite_postgres.server.admin_url, passwords=suite_folder / "passwords.json", prefix="traced_"
     )
     async with (
         collecting() as (collector, address),
