@@ -84,6 +84,8 @@ async def test_one_seller_of_a_destination_charge_costs_nothing_more(
 async def test_what_the_charge_does_not_cover_waits_for_the_platforms_balance(
     carts: Carts, clock: Clock, delivered: Sink
 ) -> None:
+    account = await carts.replica.parts.provider.own_account_id()
+    await carts.stripe.empty_account(account, currency="chf")  # what other tests left
     seller_id = await carts.seller()
     funded = part(seller_id, 8_000, seller_minor=8_425, platform_fee_minor=1_500, discounts_funded_minor=1_925)
     payment_id = await carts.paid(funded)
@@ -99,7 +101,6 @@ async def test_what_the_charge_does_not_cover_waits_for_the_platforms_balance(
     said = await delivered.hears(payment_id, lambda said: said.attention.reason == "SETTLEMENT_WAITS")
     assert "425" in said.observation.attention.detail
 
-    account = await carts.replica.parts.provider.own_account_id()
     await carts.stripe.top_up(account, 1_000_000, currency="chf")  # others' disputes may have left it below 0
     clock.advance(timedelta(hours=1, minutes=1))
 

@@ -126,7 +126,7 @@ def test_crash_points_are_refused_where_real_money_moves(
             r"\basyncpg\.(connect|create_pool)\(",
             {"database/connections.py", "database/migrations.py", "database/servers.py", *AS_OWNER},
         ),
-        (r"(conn|connection)\.transaction\(", {"database/migrations.py", *AS_OWNER}),
+        (r"(conn|connection)\.transaction\(", {"database/connections.py", "database/migrations.py", *AS_OWNER}),
     ],
 )
 def test_nothing_commits_or_connects_outside_the_one_helper(pattern: str, allowed: set[str]) -> None:

@@ -16,6 +16,7 @@ from tests.metrics import Figures, metrics_of
 from tests.suite.journeys import Traveller, pay, pay_and_refund, pay_with_3ds, pay_with_a_coupon
 
 ELSEWHERE: Final = {
+    "batzen_personal_keys_total": "tests/gateway/test_personal.py",
     "batzen_booking_checks_total": "tests/orchestrator/test_bookings.py",
     "batzen_rpc_refusals_total": "tests/runtime/test_metrics.py",
     "batzen_log_lines_dropped_total": "tests/runtime/test_metrics.py",
