@@ -26,13 +26,42 @@ SETTLED_WITHIN_S: Final = 10.0
 RECORDED_WITHIN_S: Final = 20.0
 PASSED_WITHIN_S: Final = 0.5
 
-WORK: Final = ("payments.", "expiries.", "events.", "deliveries.", "calls.")
+WORK: Final = (
+    "payments.",
+    "expiries.",
+    "quote_ends.",
+    "events.",
+    "deliveries.",
+    "calls.",
+    "settlements.",
+    "disputes.",
+    "looks.",
+    "balance_reads.",
+    "ledger_days.",
+    "reconciliations.",
+    "erasures.",
+)
 """Kinds of due work, which the engine begins and ends when there is some."""
+BOOKS: Final = ("balance.", "ledger.begin:", "ledger.close:", "ledger.chains:")
+"""What reads the platform's balance and closes days for all payments, by the clock or after a hint; nobody waits."""
+SECOND: Final = ("call.read:",)
+"""A look at what came of a call that was made before: only who comes to it second looks, which changes nothing."""
 OF_EVENTS: Final = ("method.take:", "method.observe:", "method.renew:", "method.release:")
 """What events of a payer's methods lead to, which our own calls did before."""
 BESIDE: Final = ("customer.change.",)
 """What is told to Stripe beside a call, which nobody waits for."""
-BACKGROUND: Final = ("lease.renew:", "sweep.", "lease.release:", "webhook.", "deliver.", *OF_EVENTS, *BESIDE, *WORK)
+BACKGROUND: Final = (
+    "lease.renew:",
+    "sweep.",
+    "lease.release:",
+    "webhook.",
+    "deliver.",
+    *OF_EVENTS,
+    *BESIDE,
+    *WORK,
+    *BOOKS,
+    *SECOND,
+)
 """Positions that depend on what happens to wait or to run late; they are struck by whoever comes by."""
 
 
