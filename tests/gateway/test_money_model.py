@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -38,7 +39,8 @@ STEPS: Final = 25
 
 
 @asynccontextmanager
-async def new_world(databases: Databases, sink: tuple[Sink, str], issuer: Issuer) -> AsyncIterator[World]:
+async def new_world(databases: Databases, sink: tuple[Sink, str], keys: Path) -> AsyncIterator[World]:
+    """A world with a clock of its own, and tokens by that: the session's clock is moved by other tests."""
     database, clock = await databases.create("gateway"), Clock()
     async with (
         stripe_that_waits(SHORT_SEED) as stripe,
@@ -47,7 +49,7 @@ async def new_world(databases: Databases, sink: tuple[Sink, str], issuer: Issuer
             stripe_key=f"sk_test_{secrets.token_hex(16)}",
             stripe_base=stripe.base_url,
             sink_address=sink[1],
-            issuer=issuer,
+            issuer=Issuer(keys, now=clock.now),
             clock=clock,
             works=False,
         ) as replica,
@@ -60,8 +62,8 @@ async def new_world(databases: Databases, sink: tuple[Sink, str], issuer: Issuer
 
 
 @pytest.fixture
-async def world(databases: Databases, sink: tuple[Sink, str], issuer: Issuer) -> AsyncIterator[World]:
-    async with new_world(databases, sink, issuer) as made:
+async def world(databases: Databases, sink: tuple[Sink, str], tmp_path: Path) -> AsyncIterator[World]:
+    async with new_world(databases, sink, tmp_path / "keys") as made:
         yield made
 
 
