@@ -734,16 +734,19 @@ async def test_a_call_that_was_withdrawn_is_taken_up_again_under_its_key_however
 @asynccontextmanager
 async def last_commits_lost(database: ServiceDatabase, payment_id: str) -> AsyncIterator[None]:
     """Put what the database holds of a payment back as it was before; as a standby does that had not got the last."""
-    tables = {"calls": "subject_id"} | dict.fromkeys(("ledger_entries", "refunds", "intents", "payments"), "payment_id")
+    keys = dict.fromkeys(("payments", "intents", "refunds", "looks", "ledger_entries"), "payment_id")
+    tables = keys | {"calls": "subject_id"}
     owner = await asyncpg.connect(plain_dsn(database.owner_url))
-    kept = {
-        table: await owner.fetch(f"SELECT t FROM {table} t WHERE {key} = $1", payment_id)
-        for table, key in tables.items()
-    }
+    async with owner.transaction(isolation="repeatable_read"):
+        kept = {
+            table: await owner.fetch(f"SELECT t FROM {table} t WHERE {key} = $1", payment_id)
+            for table, key in tables.items()
+        }
     yield
     async with owner.transaction():
+        # The payment's row first: whoever is saving it books in the same statement, and has to be done with both.
         for one, key in tables.items():
             await owner.execute(f"DELETE FROM {one} WHERE {key} = $1", payment_id)
-        for one in reversed(tables):
+        for one in tables:
             await owner.executemany(f"INSERT INTO {one} SELECT ($1::{one}).*", [(row["t"],) for row in kept[one]])
     await owner.close()
