@@ -22,6 +22,9 @@ from sandbox.settings import Settings
 from sandbox.state import Sandbox
 
 _BACKLOG = 2048  # connections waiting to be accepted; a load test opens all of its own at once
+_KEEP_ALIVE_S = (
+    75  # longer than any client of ours keeps an idle connection: so they end it, and never we under a request
+)
 _STOP_GRACE_S = 1  # for answers on their way; held connections are let go at once
 _FREE_PORTS = (20_000, 32_767)  # below the range the kernel hands out for outgoing connections
 _PORT_TRIES_MAX = 50
@@ -94,6 +97,7 @@ async def _started(api: Api, listener: socket.socket) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         date_header=False,
         server_header=False,
         timeout_graceful_shutdown=_STOP_GRACE_S,

@@ -308,6 +308,11 @@ class Journeys:
     async def intents(self, payment_id: str) -> list[dict[str, Any]]:
         return await self.stripe.objects("payment_intent", **{"metadata.payment_id": payment_id})
 
+    async def account(self) -> str:
+        """Return the account of the shop's seller; other tests have sellers of their own at the same Stripe."""
+        [account] = await self.stripe.objects("account", **{"metadata.seller_id": SELLER})
+        return str(account["id"])
+
     async def pages(self, payment_id: str) -> list[dict[str, Any]]:
         """Return the hosted pages of a payment, the first one first."""
         found = await self.stripe.objects("checkout.session", **{"metadata.payment_id": payment_id})

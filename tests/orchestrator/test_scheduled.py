@@ -386,11 +386,11 @@ async def test_a_payment_is_called_off_until_its_money_is_taken(
 
 
 @pytest.fixture
-async def disabled(world: World) -> AsyncIterator[str]:
+async def disabled(journeys: Journeys) -> AsyncIterator[str]:
     """The seller's account, which Stripe enables again after the test."""
-    [account] = await world.stripe.objects("account")
-    yield account["id"]
-    await world.stripe.set_capability(account["id"], "transfers", active=True)
+    account = await journeys.account()
+    yield account
+    await journeys.stripe.set_capability(account, "transfers", active=True)
 
 
 async def test_a_seller_who_was_disabled_meanwhile_is_seen_by_an_operator_and_tried_again(

@@ -117,21 +117,21 @@ async def test_a_declined_charge_that_died(
 async def test_a_charge_of_a_disabled_seller_that_died(
     world: World, replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:
-    [account] = await world.stripe.objects("account")
-    await world.stripe.set_capability(account["id"], "transfers", active=True)
+    account = await journeys.account()
+    await world.stripe.set_capability(account, "transfers", active=True)
     try:
         for life in lives():
             at = clock.now() + SOON
-            await world.stripe.set_capability(account["id"], "transfers", active=True)
+            await world.stripe.set_capability(account, "transfers", active=True)
             payment_id = await journeys.scheduled(at)
-            await world.stripe.set_capability(account["id"], "transfers", active=False)
+            await world.stripe.set_capability(account, "transfers", active=False)
             await charged_by_a_mortal(replica, life, at)
             assert await journeys.states(payment_id) == [*KEPT, "SCHEDULED"], life.place
             payment, plan = await journeys.payment(payment_id), await journeys.plan(payment_id)
             assert payment.snapshot.attention.reason == "CHARGE_REFUSED", life.place
             assert (plan.charge_tries, payment.snapshot.charge_time) == (1, plan.next_time), life.place
     finally:
-        await world.stripe.set_capability(account["id"], "transfers", active=True)
+        await world.stripe.set_capability(account, "transfers", active=True)
 
 
 @pytest.mark.soak
@@ -139,13 +139,13 @@ async def test_the_end_of_a_plan_that_died(
     world: World, replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:
     """Its last try was refused for no fault of the payer's: it has failed, once."""
-    [account] = await world.stripe.objects("account")
+    account = await journeys.account()
     try:
         for life in lives():
             at = clock.now() + SOON
-            await world.stripe.set_capability(account["id"], "transfers", active=True)
+            await world.stripe.set_capability(account, "transfers", active=True)
             payment_id = await journeys.scheduled(at)
-            await world.stripe.set_capability(account["id"], "transfers", active=False)
+            await world.stripe.set_capability(account, "transfers", active=False)
             for _ in RETRY_DAYS:
                 clock.advance(max(at + SECOND - clock.now(), timedelta()))
                 await replica.sweep()
@@ -154,7 +154,7 @@ async def test_the_end_of_a_plan_that_died(
             assert await journeys.states(payment_id) == [*KEPT, *["SCHEDULED"] * 5, "FAILED"], life.place
             assert await journeys.intents(payment_id) == [], life.place
     finally:
-        await world.stripe.set_capability(account["id"], "transfers", active=True)
+        await world.stripe.set_capability(account, "transfers", active=True)
 
 
 @pytest.mark.soak

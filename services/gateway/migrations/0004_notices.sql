@@ -1,0 +1,29 @@
+-- expand
+-- What the gateway noticed at Stripe that people are told, and no observation of a payment says: of sellers, disputes, transfers, payouts.
+
+CREATE TABLE notices (
+    tenant_id   text        NOT NULL,
+    -- Derived from what happened.
+    notice_id   uuid        NOT NULL,
+    kind        text        NOT NULL,
+    payment_id  text        NOT NULL,
+    seller_id   text        NOT NULL,
+    "values"    jsonb       NOT NULL,
+    occur_time  timestamptz NOT NULL,
+    create_time timestamptz NOT NULL,
+    delivered_time timestamptz,
+    due_time    timestamptz,
+    held_until  timestamptz NOT NULL DEFAULT '-infinity',
+    fence       bigint      NOT NULL DEFAULT 0,
+    failures    integer     NOT NULL DEFAULT 0,
+    lapses      integer     NOT NULL DEFAULT 0,
+    problem     text,
+    dead_time   timestamptz,
+    failed_tries jsonb       NOT NULL DEFAULT '[]',
+    trace_context text,
+    CONSTRAINT notices_pkey PRIMARY KEY (tenant_id, notice_id)
+);
+
+CREATE INDEX notices_due ON notices (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX notices_dead ON notices (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+CREATE INDEX notices_create_time ON notices (create_time);

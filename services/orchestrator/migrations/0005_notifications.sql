@@ -1,0 +1,54 @@
+-- expand
+-- What payers, sellers and operators are told, and the mails that bring it.
+
+CREATE TABLE notifications (
+    tenant_id       text        NOT NULL,
+    -- Grows with time: the list is in its order, and a watch resumes after one.
+    notification_id bigint      GENERATED ALWAYS AS IDENTITY,
+    recipient_kind  text        NOT NULL CONSTRAINT notifications_recipient_kind CHECK (recipient_kind IN ('PAYER', 'SELLER', 'OPERATOR')),
+    -- Empty of operators: it is for all of the tenant's.
+    recipient_id    text        NOT NULL,
+    fact_id         uuid        NOT NULL,
+    kind            text        NOT NULL,
+    payment_id      text        NOT NULL,
+    "values"        jsonb       NOT NULL,
+    occur_time      timestamptz NOT NULL,
+    create_time     timestamptz NOT NULL,
+    read_time       timestamptz,
+    CONSTRAINT notifications_pkey PRIMARY KEY (tenant_id, recipient_kind, recipient_id, notification_id),
+    -- A fact is told to each once.
+    CONSTRAINT notifications_fact UNIQUE (tenant_id, fact_id, recipient_kind, recipient_id)
+);
+
+CREATE INDEX notifications_unread ON notifications (tenant_id, recipient_kind, recipient_id, notification_id) WHERE read_time IS NULL;
+CREATE INDEX notifications_create_time ON notifications (create_time);
+
+-- Mails that are to be sent, and what came of them. No address is kept: it is asked for when the mail is sent.
+CREATE TABLE mails (
+    tenant_id      text        NOT NULL,
+    fact_id        uuid        NOT NULL,
+    recipient_kind text        NOT NULL,
+    recipient_id   text        NOT NULL,
+    kind           text        NOT NULL,
+    payment_id     text        NOT NULL,
+    "values"       jsonb       NOT NULL,
+    occur_time     timestamptz NOT NULL,
+    create_time    timestamptz NOT NULL,
+    -- SENT: a server took it. SKIPPED: there is nobody to send it to, or no mail is wanted any more.
+    state          text        NOT NULL DEFAULT 'WAITING' CONSTRAINT mails_state CHECK (state IN ('WAITING', 'SENT', 'SKIPPED')),
+    end_time       timestamptz,
+    due_time    timestamptz,
+    held_until  timestamptz NOT NULL DEFAULT '-infinity',
+    fence       bigint      NOT NULL DEFAULT 0,
+    failures    integer     NOT NULL DEFAULT 0,
+    lapses      integer     NOT NULL DEFAULT 0,
+    problem     text,
+    dead_time   timestamptz,
+    failed_tries jsonb       NOT NULL DEFAULT '[]',
+    trace_context text,
+    CONSTRAINT mails_pkey PRIMARY KEY (tenant_id, fact_id, recipient_kind, recipient_id)
+);
+
+CREATE INDEX mails_due ON mails (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX mails_dead ON mails (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+CREATE INDEX mails_create_time ON mails (create_time);
