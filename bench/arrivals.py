@@ -108,6 +108,11 @@ class Sink(GatewayEventSinkServiceServicer):
             self.last[heard.payment_id] = heard
         return observation_pb2.DeliverEventResponse()
 
+    async def DeliverNotice(
+        self, request: observation_pb2.DeliverNoticeRequest, context: object
+    ) -> observation_pb2.DeliverNoticeResponse:
+        return observation_pb2.DeliverNoticeResponse()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:

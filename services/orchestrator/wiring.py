@@ -155,7 +155,7 @@ def wired(
             Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store, now=clock.now),
             syncs,
         ),
-        sink=SinkServicer(store),
+        sink=SinkServicer(store),  # type: ignore[abstract]  # notices only announced
         claim_store=claim_store,
         start_switches=start_switches,
         policies=policies,
