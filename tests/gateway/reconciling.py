@@ -24,6 +24,7 @@ from services.gateway.reconciliation.domain import YOUNG
 from services.runtime.database.connections import plain_dsn
 from services.runtime.observability.metrics import Meter
 from services.runtime.rpc.call_context import acting_for
+from services.runtime.work.kinds import WorkClass
 from tests.clock import Clock
 from tests.eventually import eventually
 from tests.gateway.conftest import TOKEN_LIFE, Gateway
@@ -93,6 +94,12 @@ class Reconciling:
             return found if found.done else None
 
         return await eventually(report, within_s=60, what="the run comes to its end")
+
+    async def all_ended(self) -> None:
+        """Wait until each run that was ever begun is at its end."""
+        query = "SELECT NOT EXISTS (SELECT FROM reconciliations WHERE finish_time IS NULL)"
+        self.replica.parts.work.wake(WorkClass.READS)
+        await eventually(lambda: self.owner.fetchval(query), within_s=60, what="all runs come to their ends")
 
     async def by_command_line(self, *more: str) -> tuple[int, str]:
         """Reconcile as an operator does; return exit code and what was said."""
