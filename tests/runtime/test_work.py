@@ -23,7 +23,17 @@ from services.runtime.process.clock import Clock
 from services.runtime.work import dead_letters as letters
 from services.runtime.work import statements
 from services.runtime.work.engine import Engine
-from services.runtime.work.kinds import SLOTS, Backoff, RetryLater, RetryPolicy, Work, WorkClass, WorkKind, problem_of
+from services.runtime.work.kinds import (
+    SLOTS,
+    Backoff,
+    RetryLater,
+    RetryPolicy,
+    Turns,
+    Work,
+    WorkClass,
+    WorkKind,
+    problem_of,
+)
 from tests.conftest import Databases
 from tests.eventually import eventually
 from tests.runtime.spans import id_of, parent_of, recorded, trace_of
@@ -49,6 +59,8 @@ CREATE TABLE errands (
 );
 CREATE INDEX errands_due ON errands (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX errands_dead ON errands (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+CREATE TABLE parcels (receiver text NOT NULL, LIKE errands INCLUDING DEFAULTS, PRIMARY KEY (tenant_id, receiver, name));
+CREATE INDEX parcels_due ON parcels (tenant_id, receiver, due_time) WHERE due_time IS NOT NULL;
 """
 
 RUN_FOR_EVER = """
@@ -722,3 +734,74 @@ async def test_a_renewal_that_comes_after_its_row_was_let_go_holds_nothing(admin
     await admin.execute(statements.renew(kind), shift, ["main"], [row["fence"]], ["late"])
 
     assert await admin.fetchval("SELECT held_until = '-infinity' AND due_time IS NULL FROM errands")
+
+
+def parcels(handler: Handler, *, at_once: int, rests: str = "false") -> WorkKind:
+    """Return work in which receivers take turns."""
+    return WorkKind(
+        name="parcels", work_class=WorkClass.EVENTS, table="parcels", key={"receiver": "text", "name": "text"},
+        retry=FAST, handler=handler, turns=Turns(column="receiver", at_once=at_once, rests=rests),
+    )  # fmt: skip
+
+
+async def post(admin: asyncpg.Connection, receiver: str, *names: str, tenant_id: str = "main") -> None:
+    await admin.execute(
+        "INSERT INTO parcels (tenant_id, receiver, name, due_time) SELECT $1, $2, n, now() FROM unnest($3::text[]) n",
+        tenant_id,
+        receiver,
+        list(names),
+    )
+
+
+async def test_what_takes_turns_and_hangs_has_its_own_slots_alone(
+    database: ServiceDatabase, admin: asyncpg.Connection
+) -> None:
+    go_on = asyncio.Event()
+
+    async def hang(work: Work) -> None:
+        if work.key[0] == "slow":
+            begun.append(work.key[1])
+            await go_on.wait()
+
+    begun: list[str] = []
+    diary = Diary(hang)
+    names = [f"parcel_{place}" for place in range(SLOTS[WorkClass.EVENTS])]
+    await post(admin, "slow", *names)
+    await post(admin, "slow", *names, tenant_id="other")
+    async with engine_on(database.runtime_url, parcels(diary, at_once=2)) as (engine, _), engine.running():
+        await eventually(lambda: len(begun) == 4)
+        await post(admin, "good", "late")
+        engine.wake(WorkClass.EVENTS)
+        await diary.until(lambda: diary.done == ["good"])
+        assert len(begun) == 4
+        go_on.set()
+        await diary.until(lambda: len(diary.done) == 1 + 2 * len(names))
+    assert await admin.fetchval("SELECT count(*) FROM parcels WHERE due_time IS NOT NULL") == 0
+
+
+async def test_what_takes_turns_and_rests_has_nothing_begun_until_it_is_over(
+    database: ServiceDatabase, admin: asyncpg.Connection
+) -> None:
+    diary, clock = Diary(), Clock()
+    until = await admin.fetchval("SELECT (now() + interval '1 minute')::text")
+    rests = f"g.tenant_id = 'main' AND g.turn = 'tired' AND {{now}} < '{until}'"
+    await post(admin, "tired", "a")
+    await post(admin, "tired", "a", tenant_id="other")
+    await post(admin, "awake", "a")
+    async with engine_on(database.runtime_url, parcels(diary, at_once=2, rests=rests), clock=clock) as (engine, _):
+        assert await engine.once() == 2
+        assert await engine.once() == 0
+        clock.shift += timedelta(minutes=2)
+        assert await engine.once() == 1
+    assert sorted(diary.done) == ["awake", "tired", "tired"]
+
+
+async def test_who_takes_turns_is_worked_on_for_the_process_s_own_tenants_alone(
+    database: ServiceDatabase, admin: asyncpg.Connection
+) -> None:
+    diary = Diary()
+    await post(admin, "same", "a")
+    await post(admin, "same", "a", tenant_id="other")
+    async with engine_on(database.runtime_url, parcels(diary, at_once=2), tenants=["other"]) as (engine, _):
+        assert await engine.once() == 1
+    assert await admin.fetchval("SELECT tenant_id FROM parcels WHERE due_time IS NOT NULL") == "main"

@@ -199,8 +199,9 @@ class Engine:
             self._to_look.add(kind.work_class)  # looked at when a slot is free
             return 0
         shift, *tenants = self._arguments()
+        taken = self._taken_by_turn(kind)
         async with self._held.statement(f"{kind.name}.claim") as connection:
-            rows = await connection.fetch(self._claims[kind], shift, room, *tenants)
+            rows = await connection.fetch(self._claims[kind], shift, room, *taken, *tenants)
         for row in rows:
             work = Work(
                 kind=kind,
@@ -216,9 +217,16 @@ class Engine:
             task = detached(self._work(work), name="work")
             self._running[task] = work
             task.add_done_callback(self._ended)
-        if len(rows) == room:
-            self._to_look.add(kind.work_class)  # there may be more; it is looked at when a slot is free
+        if len(rows) == room or (kind.turns is not None and (rows or taken[0])):
+            self._to_look.add(kind.work_class)  # there may be more; it is looked at when a slot, or a turn, is free
         return len(rows)
+
+    def _taken_by_turn(self, kind: WorkKind) -> list[list[Any]]:
+        """Return of what takes turns, by tenant, how many rows are worked on here; nothing where nothing does."""
+        if kind.turns is None:
+            return []
+        taken = Counter((work.tenant_id, work.key[0]) for work in self._running.values() if work.kind is kind)
+        return [[tenant for tenant, _ in taken], [turn for _, turn in taken], list(taken.values())]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         work_class = self._running.pop(task).kind.work_class

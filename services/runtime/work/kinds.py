@@ -31,6 +31,8 @@ class WorkClass(StrEnum):
     """Payments whose payer is gone."""
     READS = "reads"
     """What is looked at again from time to time, just in case."""
+    HOOKS = "hooks"
+    """What the platform's own systems have to get, each at its own pace."""
 
 
 SLOTS: Final[Mapping[WorkClass, int]] = {
@@ -39,6 +41,7 @@ SLOTS: Final[Mapping[WorkClass, int]] = {
     WorkClass.DELIVERIES: 16,
     WorkClass.EXPIRIES: 4,
     WorkClass.READS: 2,
+    WorkClass.HOOKS: 64,
 }
 """Rows of a class that one process works on at once; mostly they wait for another process."""
 
@@ -69,6 +72,21 @@ class RetryPolicy:
         # The exponent has a bound, or the power of what is tried for days no longer fits a number.
         factor = failures if self.backoff is Backoff.LINEAR else 2 ** min(failures - 1, 30)
         return min(self.first_delay * factor, self.delay_max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """What takes turns within a tenant, such as a receiver: a pile of one, or one that is slow, holds up no other.
+
+    The index of what is due is then `(tenant_id, column, due_time)`.
+    """
+
+    column: str
+    """The first of the kind's `key`."""
+    at_once: int
+    """Rows of one that a process works on at once."""
+    rests: str = "false"
+    """Which rests, and has nothing begun: in SQL, of `g.tenant_id` and `g.turn`; `{now}` is the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +134,8 @@ class WorkKind:
     """What kind of thing a row `w` is about, in SQL: by this dead letters are told apart."""
     handler_releases: bool = False
     """The handler takes the lease over: it renews it, and releases the row with a new fence and due time."""
+    turns: Turns | None = None
+    """What takes turns, besides the tenants."""
 
     @property
     def keeps_tries(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from services.runtime.work.kinds import WorkKind
+from services.runtime.work.kinds import Turns, WorkKind
 
 LEASE: Final = "interval '3 seconds'"
 """How long a row stays with a process that says nothing more; it renews three times as often. Bounds the wait after a
@@ -80,23 +80,31 @@ def claim(kind: WorkKind, *, tenants: bool) -> str:
     """Take up to `$2` due rows under a lease, by turns of their tenants, the longest waiting first.
 
     With `tenants` only rows of the tenants in `$3`. Rows that others work on, or are just taking, are passed over.
+    Where something takes turns, `$3`, `$4`, `$5` say of which, of what tenant, how many are worked on here, and `$6`
+    are the tenants.
     Materialized: joined row by row, what is due would be locked, and limited, anew for each.
     """
     keys = ", ".join(kind.key)
     of_row = ", ".join(f"w.{column}" for column in kind.key)
     same = " AND ".join(f"w.{column} = c.{column}" for column in ("tenant_id", *kind.key))
     now = "now() + $1::interval"
+    turn, of_turn, at_most = "tenant_id", "", "$2"
+    found, groups = _tenants(kind, "$3" if tenants else None), "tenants g"
+    if kind.turns is not None:
+        found, groups = _turns(kind, kind.turns, "$6" if tenants else None), "turns g"
+        turn, of_turn = f"tenant_id, {kind.turns.column}", f"AND w.{kind.turns.column} = g.turn"
+        at_most = f"least($2, {kind.turns.at_once} - g.taken)"
     return f"""
-WITH RECURSIVE {_tenants(kind, "$3" if tenants else None)},
+WITH RECURSIVE {found},
 due AS MATERIALIZED (
-    SELECT d.* FROM tenants CROSS JOIN LATERAL (
+    SELECT d.* FROM {groups} CROSS JOIN LATERAL (
         SELECT w.tenant_id, {of_row}, w.due_time FROM {kind.table} w
-        WHERE w.tenant_id = tenants.tenant_id AND ({kind.where})
+        WHERE w.tenant_id = g.tenant_id {of_turn} AND ({kind.where})
             AND w.due_time <= {now} AND w.held_until <= {now}
-        ORDER BY w.due_time LIMIT $2 FOR UPDATE SKIP LOCKED) d),
+        ORDER BY w.due_time LIMIT {at_most} FOR UPDATE SKIP LOCKED) d),
 chosen AS MATERIALIZED (
     SELECT tenant_id, {keys} FROM (
-        SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY due_time) AS turn FROM due) AS in_turn
+        SELECT *, row_number() OVER (PARTITION BY {turn} ORDER BY due_time) AS turn FROM due) AS in_turn
     ORDER BY turn, due_time LIMIT $2)
 UPDATE {kind.table} w SET fence = w.fence + 1, held_until = {now} + {_LEASE}, due_time = {now} + {_LEASE},
     lapses = w.lapses + (w.held_until > '-infinity')::integer
@@ -107,15 +115,23 @@ RETURNING w.tenant_id, {", ".join(f"w.{column}::text AS {column}" for column in 
 
 
 def renew(kind: WorkKind) -> str:
-    """Hold the rows `$2` (tenants), `$3` (fences), `$4…` (keys) for another lease, unless they were released."""
+    """Hold the rows `$2` (tenants), `$3` (fences), `$4…` (keys) for another lease, unless they were released.
+
+    They are locked in the order of their keys: whoever makes several due at once does so in that order, too.
+    """
     types = ", ".join(f"${place}::{type}[]" for place, type in enumerate(kind.key.values(), start=4))
-    same = " AND ".join(f"w.{column} = h.{column}" for column in ("tenant_id", "fence", *kind.key))
+    keys = ", ".join(kind.key)
+    of_row = ", ".join(f"w.{column}" for column in ("tenant_id", *kind.key))
+    same = " AND ".join(f"w.{column} = {{0}}.{column}" for column in ("tenant_id", "fence", *kind.key))
     until = f"now() + $1::interval + {_LEASE}"
     return f"""
+WITH held AS MATERIALIZED (
+    SELECT {of_row}, w.fence FROM {kind.table} w
+    JOIN unnest($2::text[], $3::bigint[], {types}) AS h (tenant_id, fence, {keys}) ON {same.format("h")}
+    WHERE w.held_until > '-infinity' ORDER BY {of_row} FOR UPDATE OF w)
 UPDATE {kind.table} w SET held_until = {until},
     due_time = CASE WHEN w.due_time = w.held_until THEN {until} ELSE w.due_time END
-FROM unnest($2::text[], $3::bigint[], {types}) AS h (tenant_id, fence, {", ".join(kind.key)})
-WHERE {same} AND w.held_until > '-infinity'"""  # noqa: S608 our own names
+FROM held h WHERE {same.format("h")} AND w.held_until > '-infinity'"""  # noqa: S608 our own names
 
 
 def finish(kind: WorkKind) -> str:
@@ -170,6 +186,24 @@ def _tenants(kind: WorkKind, known: str | None, *, column: str = "due_time") -> 
         f"found (tenant_id) AS (({first.format('')}) UNION ALL"  # noqa: S608 our own names
         f" SELECT ({first.format(' AND w.tenant_id > found.tenant_id')}) FROM found WHERE found.tenant_id IS NOT NULL),"
         " tenants AS (SELECT tenant_id FROM found WHERE tenant_id IS NOT NULL)"
+    )
+
+
+def _turns(kind: WorkKind, turns: Turns, known: str | None) -> str:
+    """Return the CTE of what takes turns and has a row that has a due time, found by skipping ahead."""
+    column, rests = turns.column, turns.rests.format(now="now() + $1::interval")
+    first = (
+        f"SELECT w.tenant_id, w.{column} AS turn FROM {kind.table} w WHERE w.due_time IS NOT NULL AND ({kind.where})"  # noqa: S608
+        f"{{}} ORDER BY w.tenant_id, w.{column} LIMIT 1"
+    )
+    further = first.format(f" AND (w.tenant_id, w.{column}) > (found.tenant_id, found.turn)")
+    of_tenants = "" if known is None else f" AND g.tenant_id = ANY({known}::text[])"
+    return (
+        f"found (tenant_id, turn) AS (({first.format('')}) UNION ALL"  # noqa: S608 our own names
+        f" SELECT n.tenant_id, n.turn FROM found CROSS JOIN LATERAL ({further}) n),"
+        " turns AS (SELECT g.tenant_id, g.turn, coalesce(b.taken, 0) AS taken FROM found g"
+        " LEFT JOIN unnest($3::text[], $4::text[], $5::integer[]) AS b (tenant_id, turn, taken) USING (tenant_id, turn)"
+        f" WHERE coalesce(b.taken, 0) < {turns.at_once} AND NOT ({rests}){of_tenants})"
     )
 
 
