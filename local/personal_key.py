@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 
-from services.gateway.personal.cipher import KEY_BYTES
+from services.runtime.process.key_ring import KEY_BYTES
 
 
 def new_personal_key() -> str:

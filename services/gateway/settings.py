@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from services.gateway.personal.cipher import wrapping_key
 from services.gateway.stripe_api.limits import Rates
 from services.gateway.stripe_api.platform_account import LIVE_KEYS, TEST_KEYS
 from services.runtime.process.followed import Followed
+from services.runtime.process.key_ring import wrapping_key
 from services.runtime.process.service import ProcessSettings
 from services.runtime.process.settings import (
     Form,

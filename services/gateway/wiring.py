@@ -50,7 +50,6 @@ from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.payment_methods.setups import CancelSetup, CreateSetup
 from services.gateway.payment_methods.store import MethodStore
 from services.gateway.payouts.operations import Payouts
-from services.gateway.personal.cipher import KeyRing
 from services.gateway.personal.keys import PersonalKeys
 from services.gateway.receivables.metrics import ReceivableMetrics
 from services.gateway.receivables.store import ReceivableStore
@@ -94,6 +93,7 @@ from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.clock import Clock
 from services.runtime.process.followed import Followed
+from services.runtime.process.key_ring import KeyRing
 from services.runtime.process.service import SCHEMA_WAIT_S
 from services.runtime.work.engine import Engine
 from services.runtime.work.sampling import sampling, waiting_work

@@ -11,13 +11,14 @@ import pytest
 
 from local.databases import ServiceDatabase
 from local.personal_key import new_personal_key
-from services.gateway.personal.cipher import DataKey, KeyRing, Unreadable, generation_of, wrapping_key
+from services.gateway.personal.cipher import DataKey, generation_of
 from services.gateway.personal.keys import HELD, KNOWN_S, PersonalKeys, day_of, holder_of
 from services.gateway.personal.metrics import KeyMetrics
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.observability.metrics import Meter
 from services.runtime.process.clock import Clock
 from services.runtime.process.followed import Followed
+from services.runtime.process.key_ring import KeyRing, Unreadable, wrapping_key
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import new_id
 from tests.metrics import Figures

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from services.gateway.personal.cipher import Unreadable
 from services.gateway.personal.keys import PersonalKeys, holder_of
+from services.runtime.process.key_ring import Unreadable
 from services.shared.codec import Json
 
 FIELD = "customers.details"

@@ -1,39 +1,23 @@
-"""How personal data is encrypted: AES-256-GCM under data keys, which are kept wrapped under a key from the settings.
+"""How personal data is encrypted: AES-256-GCM under data keys, which a key from the settings wraps.
 
 A data key is made at random and derived from nothing: one that is destroyed cannot be made again. What a text is about
 (tenant, holder of the key, field, row) is authenticated with it, so that none can be put in another's place.
 
-    wrapped key   1 byte version, 8 bytes which key wraps it, 12 bytes nonce, 32 bytes key, 16 bytes tag
-    text          1 byte version, 4 bytes generation of the holder's key, 12 bytes nonce, text, 16 bytes tag
+    text   1 byte version, 4 bytes generation of the holder's key, 12 bytes nonce, text, 16 bytes tag
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
 import os
-from collections.abc import Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.runtime.process.followed import Followed
-from services.runtime.process.settings import Form
+from services.runtime.process.key_ring import NONCE_BYTES, Unreadable, bound
 
-KEY_BYTES: Final = 32
-WRAPPING_ID_BYTES: Final = 8
-"""Of the digest of a wrapping key, by which it is told from the few others there are."""
 _VERSION: Final = b"\x01"
-_NONCE_BYTES: Final = 12
-"""Random: 2^32 texts under one key before two of them are likely to share one, and a payer has some hundreds."""
 _GENERATION_BYTES: Final = 4
-
-
-class Unreadable(Exception):
-    """The text cannot be decrypted: its key is destroyed, or another, or it was tampered with."""
 
 
 class DataKey:
@@ -45,93 +29,22 @@ class DataKey:
 
     def encrypt(self, text: bytes, *about: str) -> bytes:
         """Return the text encrypted, bound to what it is about."""
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES)
         generation = self.generation.to_bytes(_GENERATION_BYTES)
-        return _VERSION + generation + nonce + self._aead.encrypt(nonce, text, _bound(about))
+        return _VERSION + generation + nonce + self._aead.encrypt(nonce, text, bound(about))
 
     def decrypt(self, encrypted: bytes, *about: str) -> bytes:
         """Return the text; raise Unreadable for what was not encrypted by this key and about this."""
         begin = len(_VERSION) + _GENERATION_BYTES
-        nonce = encrypted[begin : begin + _NONCE_BYTES]
+        nonce = encrypted[begin : begin + NONCE_BYTES]
         try:
-            return self._aead.decrypt(nonce, encrypted[begin + _NONCE_BYTES :], _bound(about))
+            return self._aead.decrypt(nonce, encrypted[begin + NONCE_BYTES :], bound(about))
         except (InvalidTag, ValueError):
             raise Unreadable from None
 
 
 def generation_of(encrypted: bytes) -> int:
     """Return which of its holder's keys a text is encrypted under; raise Unreadable for what is no such text."""
-    if encrypted[:1] != _VERSION or len(encrypted) <= len(_VERSION) + _GENERATION_BYTES + _NONCE_BYTES:
+    if encrypted[:1] != _VERSION or len(encrypted) <= len(_VERSION) + _GENERATION_BYTES + NONCE_BYTES:
         raise Unreadable
     return int.from_bytes(encrypted[1 : 1 + _GENERATION_BYTES])
-
-
-class KeyRing:
-    """The wrapping keys of the settings: the first wraps, each unwraps."""
-
-    def __init__(self, keys: Followed[tuple[bytes, ...]]) -> None:
-        self._keys = keys
-        self._known: tuple[bytes, ...] = ()
-        self._by_id: dict[bytes, AESGCM] = {}
-
-    @property
-    def first_id(self) -> str:
-        """Which key wraps: what stands with each wrapped key."""
-        self._follow()
-        return next(iter(self._by_id)).hex()
-
-    def new_key(self) -> bytes:
-        """Return a data key."""
-        return AESGCM.generate_key(bit_length=KEY_BYTES * 8)
-
-    def wrap(self, key: bytes, *about: str) -> bytes:
-        """Return a data key wrapped under the first key."""
-        self._follow()
-        key_id, aead = next(iter(self._by_id.items()))
-        nonce = os.urandom(_NONCE_BYTES)
-        return _VERSION + key_id + nonce + aead.encrypt(nonce, key, _bound(about))
-
-    def unwrap(self, wrapped: bytes, *about: str) -> bytes:
-        """Return a data key; raise Unreadable where none of the wrapping keys opens it."""
-        self._follow()
-        begin = len(_VERSION) + WRAPPING_ID_BYTES
-        aead = self._by_id.get(wrapped[len(_VERSION) : begin])
-        if wrapped[:1] != _VERSION or aead is None:
-            raise Unreadable
-        nonce = wrapped[begin : begin + _NONCE_BYTES]
-        try:
-            return aead.decrypt(nonce, wrapped[begin + _NONCE_BYTES :], _bound(about))
-        except (InvalidTag, ValueError):
-            raise Unreadable from None
-
-    def _follow(self) -> None:
-        keys = self._keys.current()
-        if keys is not self._known:
-            self._by_id = {hashlib.sha256(key).digest()[:WRAPPING_ID_BYTES]: AESGCM(key) for key in keys}
-            self._known = keys
-
-
-class WrappingKey(bytes):
-    """A key that does not show itself when printed by accident."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "WrappingKey('…')"
-
-
-def _wrapping_key(value: str) -> WrappingKey:
-    try:
-        key = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("is not in base64") from None
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"is not {KEY_BYTES} bytes in base64")
-    return WrappingKey(key)
-
-
-wrapping_key: Final[Form[bytes]] = Form(_wrapping_key, f"{KEY_BYTES} bytes in base64")
-
-
-def _bound(about: Sequence[str]) -> bytes:
-    return json.dumps(about).encode()  # one text has no part that another could have in two

@@ -15,10 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.gateway.personal import cipher, statements
-from services.gateway.personal.cipher import DataKey, KeyRing, Unreadable
+from services.gateway.personal.cipher import DataKey
 from services.gateway.personal.metrics import UNCOUNTED, KeyMetrics
 from services.runtime.database.connections import DirectConnections
 from services.runtime.database.request_expiry import FORGET_BATCH, FORGET_EVERY_S, REQUESTS_KEPT
+from services.runtime.process.key_ring import KeyRing, Unreadable
 from services.runtime.work.loops import repeating
 
 KNOWN_MAX: Final = 10_000

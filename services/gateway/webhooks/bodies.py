@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from services.gateway.personal.cipher import Unreadable
 from services.gateway.personal.keys import PersonalKeys, holder_of
 from services.gateway.webhooks import statements
 from services.gateway.webhooks.events import Event
 from services.runtime.database.connections import DirectConnections
+from services.runtime.process.key_ring import Unreadable
 
 FIELD = "events.body"
 """What a text is bound to, beside its event."""
