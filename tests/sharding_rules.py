@@ -39,8 +39,12 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "booking_claims": "booking_id",
         "feeds": EVERYWHERE,
         "facts": "payment_id",
+        "followed_payments": "payment_id",
         "notifications": "recipient_id",
-        "mails": "payment_id",
+        "notification_recipients": "recipient_id",
+        "notification_opt_outs": "recipient_id",
+        "notification_policies": EVERYWHERE,
+        "mails": "recipient_id",
         "webhook_subscriptions": EVERYWHERE,
         "operator_actions": "payment_id",
         "start_switches": EVERYWHERE,
@@ -85,6 +89,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
 
 KEYS: Final[Mapping[str, str]] = {
     "requests_pkey": "a claim table keyed by (caller, method, request_id) says the payment, and commits before the row",
+    "facts_pkey": "the payment joins the key: a fact is of one payment, or of none and then of one server",
     "calls_pkey": "the subject joins the key: the id is made of operation and request, which have one subject",
     "erasures_pkey": "the payer joins the key: whoever repeats a request names the same one",
     "calls_request": "the subject joins the key: whoever repeats a request names the same payment, seller or payer",
@@ -114,6 +119,7 @@ _SPLIT: Final = "what is asked at once is split by server"
 _NAMED: Final = "the event alone is stored; whose customer it names is asked by a claim table of customers before"
 _PAYER_JOINS: Final = "the payer joins the key: whoever repeats a request names the same one"
 _FIGURE: Final = "a figure: the sum, or the oldest, of what each server says"
+_TOLD: Final = "whom facts are told: split by server, one transaction over all of them"
 _COMPARED: Final = "a reconciliation, which nobody waits for: each server looks through its own"
 _OPERATOR: Final = "an operator's, or a start's: every server is asked"
 
@@ -145,6 +151,12 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.storage.figures.PLANNED": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.figures.OPEN_BOOKINGS": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.statements.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "orchestrator.facts.store.KEEP": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.facts.store.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "orchestrator.notifications.fact_sink.OPT_OUTS": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.notifications.fact_sink.TAKE_NUMBERS": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.notifications.fact_sink.SHOW": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.notifications.fact_sink.MAIL": Exempt(Spread.MANY, _TOLD),
     # Gateway.
     "gateway.call_log.store.UNKNOWN": Exempt(Spread.EVERY, _FIGURE),
     "gateway.webhooks.statements.WAITING_SUBJECTS": Exempt(Spread.EVERY, _FIGURE),

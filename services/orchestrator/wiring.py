@@ -26,6 +26,10 @@ from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
 from services.orchestrator.event_sink import SinkServicer
+from services.orchestrator.facts.building import fact_store
+from services.orchestrator.facts.sink import FactSink
+from services.orchestrator.facts.store import FORGET as FORGET_FACTS
+from services.orchestrator.facts.store import FactStore
 from services.orchestrator.fraud_refunds import FraudRefunds
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.metrics import (
@@ -36,6 +40,7 @@ from services.orchestrator.metrics import (
     WAITING_COUNTED_MAX,
     OrchestratorMetrics,
 )
+from services.orchestrator.notifications.fact_sink import NotificationSink
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.bookings import BookingCheck
 from services.orchestrator.peers.gateway import Gateway
@@ -91,6 +96,7 @@ class Parts:
     quote_outbox: QuoteOutbox
     servicer: OrchestratorServicer
     sink: SinkServicer
+    facts: FactStore
     claim_store: BookingClaimStore
     start_switches: StartSwitchStore
     policies: MoneyPolicyStore
@@ -105,6 +111,7 @@ def wired(
     peers: Peers,
     work: Engine,
     *,
+    facts: FactStore,
     claim_store: BookingClaimStore,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
@@ -156,6 +163,7 @@ def wired(
             syncs,
         ),
         sink=SinkServicer(store),  # type: ignore[abstract]  # notices only announced
+        facts=facts,
         claim_store=claim_store,
         start_switches=start_switches,
         policies=policies,
@@ -208,6 +216,8 @@ async def orchestrator_parts(
         show_pools(meter, held)
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
+        sinks: list[FactSink] = [NotificationSink(now=clock.now)]
+        facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake)
         switches = StartSwitchStore(held)
         parts = wired(
             store,
@@ -215,6 +225,7 @@ async def orchestrator_parts(
             MoneyPolicyStore(held),
             peers,
             work,
+            facts=facts,
             claim_store=BookingClaimStore(held),
             clock=clock,
             abandoned_after=abandoned_after,
@@ -224,7 +235,7 @@ async def orchestrator_parts(
         work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
-        await stack.enter_async_context(forgetting(held, (FORGET,), now=clock.now))
+        await stack.enter_async_context(forgetting(held, (FORGET, FORGET_FACTS), now=clock.now))
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
         await stack.enter_async_context(
             sampling(

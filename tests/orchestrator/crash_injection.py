@@ -116,6 +116,7 @@ def parts_of(
         ours.policies,
         peers or ours.peers,
         ours.work,
+        facts=ours.facts,
         claim_store=claims or ours.claim_store,
         clock=world.clock,
         surplus_refund=ours.surplus.policy,

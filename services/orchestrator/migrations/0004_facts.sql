@@ -4,8 +4,14 @@
 -- How far a tenant's payments were followed at status. The row as work: whoever has its lease follows them.
 CREATE TABLE feeds (
     tenant_id   text        NOT NULL,
-    -- Of status's feed; empty before the first.
+    -- Of status's feed: everything up to here was heard. Empty before the first list of all payments has come to its end.
     cursor      text        NOT NULL DEFAULT '',
+    -- While all payments are listed, since nothing was followed before or what was missed is forgotten: how far that has
+    -- come, and where the feed goes on after it; empty once it is over.
+    list_token  text        NOT NULL DEFAULT '',
+    list_cursor text        NOT NULL DEFAULT '',
+    -- When all that was to be heard had been.
+    caught_up_time timestamptz,
     create_time timestamptz NOT NULL,
     due_time    timestamptz,
     held_until  timestamptz NOT NULL DEFAULT '-infinity',
@@ -20,6 +26,28 @@ CREATE TABLE feeds (
 
 CREATE INDEX feeds_due ON feeds (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX feeds_dead ON feeds (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+
+-- What was heard of each payment last: what the next revision is compared with. The row as work: whoever has its lease reminds
+-- its payer of what is charged soon.
+CREATE TABLE followed_payments (
+    tenant_id   text        NOT NULL,
+    payment_id  text        NOT NULL,
+    revision    bigint      NOT NULL,
+    seen        jsonb       NOT NULL,
+    update_time timestamptz NOT NULL,
+    due_time    timestamptz,
+    held_until  timestamptz NOT NULL DEFAULT '-infinity',
+    fence       bigint      NOT NULL DEFAULT 0,
+    failures    integer     NOT NULL DEFAULT 0,
+    lapses      integer     NOT NULL DEFAULT 0,
+    problem     text,
+    dead_time   timestamptz,
+    trace_context text,
+    CONSTRAINT followed_payments_pkey PRIMARY KEY (tenant_id, payment_id)
+);
+
+CREATE INDEX followed_payments_due ON followed_payments (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX followed_payments_dead ON followed_payments (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 
 -- Each fact once, in the order in which it was heard.
 CREATE TABLE facts (

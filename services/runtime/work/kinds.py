@@ -31,6 +31,10 @@ class WorkClass(StrEnum):
     """Payments whose payer is gone."""
     READS = "reads"
     """What is looked at again from time to time, just in case."""
+    FEEDS = "feeds"
+    """Streams that are followed, a row each."""
+    MAILS = "mails"
+    """What a mail server has to get."""
     HOOKS = "hooks"
     """What the platform's own systems have to get, each at its own pace."""
 
@@ -41,6 +45,8 @@ SLOTS: Final[Mapping[WorkClass, int]] = {
     WorkClass.DELIVERIES: 16,
     WorkClass.EXPIRIES: 4,
     WorkClass.READS: 2,
+    WorkClass.FEEDS: 32,
+    WorkClass.MAILS: 8,
     WorkClass.HOOKS: 64,
 }
 """Rows of a class that one process works on at once; mostly they wait for another process."""
