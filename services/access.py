@@ -39,7 +39,7 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.orchestrator.v1.OrchestratorOpsService",
         {
             _OPERATORS: "ListStuckPayments ResolvePayment PauseStarts ResumeStarts ListStartSwitches "
-            "PutPolicy ListPolicies"
+            "PutPolicy ListPolicies ImportRecords"
         },
     )
     | _methods(
@@ -49,7 +49,7 @@ TABLE: Final[dict[str, Allow]] = (
     | _methods(
         "batzen.status.v1.StatusService",
         {
-            _ORCHESTRATOR: "OpenPayment RecordTransition SetPaymentLabels",
+            _ORCHESTRATOR: "OpenPayment RecordTransition SetPaymentLabels ImportPayments",
             _CONCERNED: "GetPayment ListTransitions ListPayments WatchPayment WatchPayments WatchMany",
         },
     )
@@ -97,6 +97,7 @@ TABLE: Final[dict[str, Allow]] = (
     )
     | _methods("batzen.gateway.v1.GatewayEventSinkService", {_GATEWAY: "DeliverEvent DeliverNotice"})
     | _methods("batzen.gateway.v1.ContactService", {_ORCHESTRATOR: "GetContact"})
+    | _methods("batzen.gateway.v1.ImportService", {_ORCHESTRATOR: "ImportRecords"})
     | _methods(
         "batzen.gateway.v1.GatewayOpsService",
         {

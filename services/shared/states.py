@@ -40,6 +40,8 @@ class Cause(StrEnum):
     STEP = "STEP"
     OBSERVATION = "OBSERVATION"
     OPERATOR = "OPERATOR"
+    IMPORT = "IMPORT"
+    """It happened in a system before this one, and was imported: nobody is told of it."""
 
 
 class IntentState(StrEnum):

@@ -34,6 +34,7 @@ from services.runtime.rpc.identity import Caller
 from services.runtime.rpc.limits import Limits
 from services.status.changes.followers import Followers
 from services.status.changes.log import ChangeLog, check_order
+from services.status.imports.store import ImportStore
 from services.status.listing.listing import PaymentList
 from services.status.metrics import FEED_BEHIND, StatusMetrics
 from services.status.servicer import StatusServicer
@@ -130,6 +131,7 @@ async def status_servicer(
         yield StatusServicer(
             store=store,
             recorder=Recorder(held, metrics=metrics),
+            imports=ImportStore(held),
             payments=PaymentList(engine),
             log=log,
             hub=hub,

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from batzen.status.v1 import status_pb2 as pb
-from batzen.status.v1.status_pb2_grpc import StatusServiceServicer
 from services.errors import FieldInvalid, ServiceError
 from services.runtime.rpc.access import Access
 from services.runtime.rpc.call_context import current_access, current_caller, current_tenant
@@ -22,6 +21,8 @@ from services.status.domain.errors import PageTokenInvalid, PaymentNotFound
 from services.status.domain.filters import Filter
 from services.status.domain.records import Payment, open_month
 from services.status.domain.snapshot import is_settled
+from services.status.import_rpcs import ImportRpcs
+from services.status.imports.store import ImportStore
 from services.status.listing.listing import PaymentList
 from services.status.storage.store import Place, StatusStore
 from services.status.transitions.recorder import Move, Recorder, just_recorded
@@ -55,7 +56,7 @@ COMMANDS_AT_ONCE: Final = 100
 REVISIONS_END: Final = 2**63
 
 
-class StatusServicer(StatusServiceServicer):
+class StatusServicer(ImportRpcs):
     """Implements batzen.status.v1.StatusService."""
 
     def __init__(
@@ -63,6 +64,7 @@ class StatusServicer(StatusServiceServicer):
         *,
         store: StatusStore,
         recorder: Recorder,
+        imports: ImportStore,
         payments: PaymentList,
         log: ChangeLog,
         hub: WatchHub,
@@ -72,6 +74,7 @@ class StatusServicer(StatusServiceServicer):
         now: Callable[[], datetime],
     ) -> None:
         """`verify` tells of whom an assertion is, `reach` how far they may watch."""
+        super().__init__(imports, moved=self._written, now=now)
         self._store = store
         self._recorder = recorder
         self._payments = payments
@@ -103,8 +106,7 @@ class StatusServicer(StatusServiceServicer):
             with requests.within("first_transition"):
                 recorded = just_recorded(payment, move) if opened.is_new else await self._recorder.record(move)
             payment, transition = recorded.payment, recorded.transition
-        self.hub.moved(tenant_id, opening.payment_id)  # nobody watches it yet, but feeds do
-        self._followers.wake(tenant_id)
+        self._written(tenant_id, opening.payment_id)  # nobody watches it yet, but feeds do
         return opened_response(payment, transition)
 
     async def RecordTransition(
@@ -134,6 +136,10 @@ class StatusServicer(StatusServiceServicer):
             self.hub.moved(move.tenant_id, move.payment_id)
         self._followers.wake(move.tenant_id)
         return response
+
+    def _written(self, tenant_id: str, payment_id: str) -> None:
+        self.hub.moved(tenant_id, payment_id)
+        self._followers.wake(tenant_id)
 
     async def SetPaymentLabels(
         self, request: pb.SetPaymentLabelsRequest, context: Context

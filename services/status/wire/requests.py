@@ -82,7 +82,9 @@ def within(field: str) -> Iterator[None]:
         raise
 
 
-def snapshot_of(request: status_pb2.RecordTransitionRequest | status_pb2.FirstTransition) -> Snapshot:
+def snapshot_of(
+    request: status_pb2.RecordTransitionRequest | status_pb2.FirstTransition | status_pb2.ImportedPayment.Revision,
+) -> Snapshot:
     """Return the snapshot; raise AmountsInconsistent if its amounts cannot be true together."""
     if not request.HasField("snapshot"):
         raise FieldMissing(field="snapshot")
