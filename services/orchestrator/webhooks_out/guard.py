@@ -28,6 +28,9 @@ PORTS: Final = frozenset({443, 8443})
 """That receivers may listen at; the egress policy of the manifests has the same."""
 UNACKNOWLEDGED_MS: Final = 30_000
 """After so long the kernel gives up a connection whose other side takes nothing, also one that we closed meanwhile."""
+RECEIVE_BUFFER_BYTES: Final = 16 * 1024
+"""What a receiver may send ahead of what is read. One that floods us takes turns with everybody else: a chunk of this
+size is read in milliseconds, whatever is in it. A whole record of TLS still fits."""
 LOOKUPS_AT_ONCE: Final = 32
 """A name whose servers are silent keeps a thread for half a minute; one thread, however often it is wanted."""
 
@@ -160,6 +163,7 @@ class Guard:
         family, kind, protocol, _, address = info
         self.check(str(address[0]))
         made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
         return made
