@@ -95,6 +95,7 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.gateway.v1.DisputeService",
         {_SERVICES: "ListDisputes GetDispute SubmitDisputeEvidence", _OPERATORS: "AcceptDispute"},
     )
+    | _methods("batzen.gateway.v1.DiagnosisService", {_ORCHESTRATOR: "ExaminePayments ListBookedPayments"})
     | _methods("batzen.gateway.v1.GatewayEventSinkService", {_GATEWAY: "DeliverEvent DeliverNotice"})
     | _methods("batzen.gateway.v1.ContactService", {_ORCHESTRATOR: "GetContact"})
     | _methods("batzen.gateway.v1.ImportService", {_ORCHESTRATOR: "ImportRecords"})

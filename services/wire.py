@@ -9,7 +9,8 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.gateway.v1 import observation_pb2
-from batzen.type.v1 import money_pb2, payment_pb2
+from batzen.type.v1 import diagnosis_pb2, money_pb2, payment_pb2
+from services.shared.diagnosis import Disagreement, Figure, Side
 from services.shared.payment import Amounts, Attention, Method, P, Part, PaymentError
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,3 +91,28 @@ def fill_optional_instant(message: Message, name: str, value: datetime | None) -
     """Write an instant into a field of a message; nothing for None."""
     if value is not None:
         fill_instant(getattr(message, name), value)
+
+
+def side(one: Side) -> diagnosis_pb2.Side:
+    """Return the message of what a keeper says."""
+    return diagnosis_pb2.Side(keeper=f"KEEPER_{one.keeper}", problem=one.problem, figures=map(_figure, one.figures))
+
+
+def _figure(one: Figure) -> diagnosis_pb2.Figure:
+    if one.currency_code:
+        return diagnosis_pb2.Figure(name=one.name, amount=money(one.amount_minor, one.currency_code))
+    return diagnosis_pb2.Figure(name=one.name, text=one.text)
+
+
+def disagreement(one: Disagreement) -> diagnosis_pb2.Disagreement:
+    """Return the message of a disagreement."""
+    return diagnosis_pb2.Disagreement(
+        check=one.check.name,
+        about=one.about,
+        meaning=one.check.meaning,
+        sayings=[
+            diagnosis_pb2.Disagreement.Saying(keeper=f"KEEPER_{each.keeper}", text=each.text) for each in one.sayings
+        ],
+        remedy=one.check.remedy,
+        waits_for=one.waits_for,
+    )

@@ -22,6 +22,7 @@ CONTRACTS: Final = (
     "gateway/v1/sellers.proto",
     "gateway/v1/disputes.proto",
     "gateway/v1/transfers.proto",
+    "gateway/v1/diagnosis.proto",
 )
 """Whose reasons have to be heard: those of the ways to pay, of who is paid, and of disputes."""
 

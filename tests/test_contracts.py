@@ -15,6 +15,7 @@ from batzen.cli.changing import REASONS
 from batzen.gateway.v1 import (
     checkout_pb2_grpc,
     contacts_pb2_grpc,
+    diagnosis_pb2_grpc,
     disputes_pb2_grpc,
     imports_pb2_grpc,
     intents_pb2_grpc,
@@ -61,6 +62,7 @@ GENERATED = {
     "SellerService": sellers_pb2_grpc.SellerServiceServicer,
     "TransferService": transfers_pb2_grpc.TransferServiceServicer,
     "DisputeService": disputes_pb2_grpc.DisputeServiceServicer,
+    "DiagnosisService": diagnosis_pb2_grpc.DiagnosisServiceServicer,
     "GatewayOpsService": gateway_ops_pb2_grpc.GatewayOpsServiceServicer,
     "ContactService": contacts_pb2_grpc.ContactServiceServicer,
     "ImportService": imports_pb2_grpc.ImportServiceServicer,

@@ -29,6 +29,7 @@ from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.dead_letters.replays import Replays
 from services.gateway.deliveries.outbox import Deliveries
+from services.gateway.diagnosis.building import examiner
 from services.gateway.disputes.metrics import DisputeMetrics
 from services.gateway.disputes.operations import AcceptDispute, SubmitEvidence
 from services.gateway.disputes.store import DisputeStore
@@ -61,6 +62,7 @@ from services.gateway.retention import FORGET
 from services.gateway.sellers.onboarding import Onboarding
 from services.gateway.sellers.operations import Sellers
 from services.gateway.servicers.checkout import CheckoutServicer
+from services.gateway.servicers.diagnosis import DiagnosisServicer
 from services.gateway.servicers.disputes import DisputeServicer
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.ops import GatewayOpsServicer
@@ -350,6 +352,9 @@ async def gateway_parts(
                     settler=settler,
                     transfers=TransferList(held),
                     tenant_id=tenant_id,
+                ),
+                diagnosis=DiagnosisServicer(
+                    examiner=examiner(held, store, provider, sellers, clock=clock), tenant_id=tenant_id
                 ),
             ),
             ops=GatewayOpsServicer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grpc import aio
 
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.diagnosis_pb2_grpc import DiagnosisServiceStub
 from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
@@ -15,6 +16,7 @@ from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceStub
 
 class GatewayStubs(
     CheckoutServiceStub,
+    DiagnosisServiceStub,
     DisputeServiceStub,
     IntentServiceStub,
     PaymentMethodServiceStub,

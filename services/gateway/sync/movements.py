@@ -59,14 +59,18 @@ class MovementReader:
         charge = await crash_points.call("movements.charge", self._provider.charges.retrieve(intent.charge_id))
         payment.intents[attempt] = replace(intent, settled=settled(charge))
 
-    async def _read(self, payment: MirroredPayment, attempt: int, charge: Json) -> None:
+    async def shown(self, payment: MirroredPayment, attempt: int, charge: Json) -> list[MovedFacts]:
+        """Return all that Stripe shows to have moved with an attempt, the oldest first; nothing of it is applied."""
         group = text(charge, "transfer_group")
         transfers = await self._provider.transfers.of_group(group) if group else []
         fees: Sequence[Json] = ()
         if payment.intents[attempt].is_destination and charge:
             fees = await self._provider.fees.of_charge(str(charge["id"]))
-        for shown in (*reversed(transfers), *reversed(fees)):
-            await self.apply(payment, await self._whole(moved_facts(shown)))
+        return [await self._whole(moved_facts(one)) for one in (*reversed(transfers), *reversed(fees))]
+
+    async def _read(self, payment: MirroredPayment, attempt: int, charge: Json) -> None:
+        for moved in await self.shown(payment, attempt, charge):
+            await self.apply(payment, moved)
 
     async def _whole(self, moved: MovedFacts) -> MovedFacts:
         """Return what moved with all that went back on it, of which a long list was not shown with it."""
