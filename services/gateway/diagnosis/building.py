@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from services.gateway.diagnosis.examiner import Examiner
-from services.gateway.diagnosis.stripe_side import StripeSide
 from services.gateway.diagnosis.store import RecordStore
+from services.gateway.diagnosis.stripe_side import StripeSide
 from services.gateway.mirror.store import Store
 from services.gateway.stripe_api.client import Provider
 from services.gateway.sync.movements import AccountOwners, MovementReader

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.gateway.diagnosis import at_stripe, comparing
-from services.gateway.diagnosis.stripe_side import StripeSide
 from services.gateway.diagnosis.records import AtStripe, Records
 from services.gateway.diagnosis.sides import sides
 from services.gateway.diagnosis.store import RecordStore
+from services.gateway.diagnosis.stripe_side import StripeSide
 from services.shared.diagnosis import Disagreement, Side
 
 
