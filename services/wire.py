@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from batzen.gateway.v1 import observation_pb2
 from batzen.type.v1 import diagnosis_pb2, money_pb2, payment_pb2
 from services.shared.diagnosis import Disagreement, Figure, Side
-from services.shared.payment import Amounts, Attention, Method, P, Part, PaymentError
+from services.shared.payment import Amounts, Attention, Method, P, Part, PaymentError, as_one
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,9 +51,18 @@ def last_error(facts: Facts) -> PaymentError | None:
     return read(PaymentError, facts.last_error) if facts.HasField("last_error") else None
 
 
-def attention(facts: Facts) -> Attention | None:
-    """Return the `attention` of what is known of a payment, None where it is not set."""
-    return read(Attention, facts.attention) if facts.HasField("attention") else None
+def attentions(facts: Facts) -> tuple[Attention, ...]:
+    """Return the `attentions` of what is known of a payment; the one `attention` of a writer that knows of no more."""
+    if not facts.attentions and facts.HasField("attention"):
+        return (read(Attention, facts.attention),)
+    return tuple(read(Attention, one) for one in facts.attentions)
+
+
+def fill_attentions(message: Facts, attentions: Sequence[Attention]) -> None:
+    """Write why a payment needs an operator, also as the one `attention` of readers that know of no more."""
+    for one in attentions:
+        fill(message.attentions.add(), one)
+    fill(message.attention, as_one(attentions))
 
 
 def method(facts: Facts) -> Method | None:

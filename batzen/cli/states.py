@@ -108,6 +108,12 @@ def _plans(snapshot: PaymentSnapshot, shown: Callable[[Timestamp], str] = moment
     return parts
 
 
+def attentions(snapshot: PaymentSnapshot) -> list[PaymentSnapshot.Attention]:
+    """Return why a payment needs an operator; the one that a server names that knows of no more."""
+    one = [snapshot.attention] if snapshot.HasField("attention") else []
+    return list(snapshot.attentions) or one
+
+
 def _troubles(snapshot: PaymentSnapshot, *, in_full: bool = True) -> list[Text]:
     parts = []
     if snapshot.HasField("last_error"):
@@ -119,10 +125,8 @@ def _troubles(snapshot: PaymentSnapshot, *, in_full: bool = True) -> list[Text]:
             parts.append(Text(code, style="dim red"))
     if snapshot.reason:
         parts.append(Text(snapshot.reason.lower().replace("_", " "), style="yellow"))
-    if snapshot.HasField("attention"):
-        parts.append(
-            Text(f"needs an operator: {snapshot.attention.detail or snapshot.attention.reason}", style="bold red")
-        )
+    for one in attentions(snapshot):
+        parts.append(Text(f"needs an operator: {one.detail or one.reason}", style="bold red"))
     return parts
 
 

@@ -88,5 +88,5 @@ def is_over(plan: Plan) -> bool:
         and plan.observed_version <= plan.mirror_version
         and amounts.refund_pending_minor == 0
         and amounts.disputed_open_minor == 0
-        and plan.latest_snapshot.attention is None
+        and not plan.latest_snapshot.attentions
     )

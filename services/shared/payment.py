@@ -6,9 +6,9 @@ left out where a part is stored, and read back as its default.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,20 @@ class Attention:
     reason: str = ""
     """One of `states.AttentionReason`; open, since another service may be newer."""
     detail: str = ""
+
+
+DETAIL_CHARACTERS_MAX: Final = 500
+"""Of what is said at once. What does not fit is found at Stripe, where an operator has to go anyway."""
+
+
+def as_one(attentions: Sequence[Attention]) -> Attention | None:
+    """Return all that needs an operator as one: the first reason, and what each says. None when nothing does."""
+    if not attentions:
+        return None
+    detail = " ".join(one.detail for one in attentions if one.detail)
+    if len(detail) > DETAIL_CHARACTERS_MAX:
+        detail = f"{detail[: DETAIL_CHARACTERS_MAX - 1]}…"
+    return Attention(reason=attentions[0].reason, detail=detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

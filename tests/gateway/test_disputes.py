@@ -85,7 +85,7 @@ def test_a_dispute_takes_what_it_contests_while_it_is_open_and_when_it_is_lost(
 
     assert (seen.amounts.disputed_open_minor, seen.amounts.disputed_lost_minor) == (open_minor, lost_minor)
     assert seen.refundable_minor == AMOUNT_MINOR - open_minor - lost_minor
-    assert (seen.attention.reason if seen.attention else None) == reason
+    assert [one.reason for one in seen.attentions] == ([reason] if reason else [])
 
 
 def test_several_disputes_of_a_charge_are_all_counted_and_all_said() -> None:
@@ -97,17 +97,19 @@ def test_several_disputes_of_a_charge_are_all_counted_and_all_said() -> None:
     seen = conclude(START, [paid(disputed=True, disputes=both)], [])
 
     assert (seen.amounts.disputed_open_minor, seen.amounts.disputed_lost_minor) == (2_000, 1_000)
-    assert seen.attention == Attention(
-        reason="DISPUTE_OPEN",
-        detail="Dispute dp_2 over 2000 minor units (fraudulent) is open; evidence is due by 2026-12-01 18:00 UTC. "
-        "Dispute dp_1 over 1000 minor units (fraudulent) was lost.",
-    )
+    assert [(one.reason, one.detail) for one in seen.attentions] == [
+        (
+            "DISPUTE_OPEN",
+            "Dispute dp_2 over 2000 minor units (fraudulent) is open; evidence is due by 2026-12-01 18:00 UTC.",
+        ),
+        ("DISPUTE_LOST", "Dispute dp_1 over 1000 minor units (fraudulent) was lost."),
+    ]
 
 
 def test_a_charge_that_is_disputed_in_a_way_not_read_yet_needs_an_operator_and_gives_nothing_back() -> None:
     unread = paid(disputed=True)
 
-    assert conclude(START, [unread], []).attention == UNREAD
+    assert conclude(START, [unread], []).attentions == (UNREAD,)
     assert not unread.may_be_refunded
 
 
@@ -216,18 +218,17 @@ def test_what_is_due_soon_when_it_comes_is_told_by_what_is_left() -> None:
     assert late.next_warning_time() == DUE - timedelta(days=1)
 
 
-def test_what_needs_an_operator_most_is_named_and_nothing_is_left_unsaid() -> None:
+def test_what_needs_an_operator_most_is_named_first_and_each_reason_once() -> None:
     every = [Attention(reason=reason, detail=f"About {reason}.") for reason in reversed(attention.BY_URGENCY)]
 
-    said = attention.combined(every)
+    said = attention.by_reason([*every, Attention(reason=AttentionReason.SURPLUS, detail="And more.")])
 
-    assert said is not None
-    assert said.reason == AttentionReason.DISPUTE_DUE
-    assert all(f"About {reason}." in said.detail for reason in attention.BY_URGENCY)
-    assert attention.combined([]) is None
-    endless = attention.combined([Attention(reason=AttentionReason.SURPLUS, detail="x" * 400)] * 9)
-    assert endless is not None
-    assert len(endless.detail) == attention.DETAIL_CHARACTERS_MAX
+    assert [one.reason for one in said] == list(attention.BY_URGENCY)
+    assert {one.reason: one.detail for one in said} == {
+        **{reason: f"About {reason}." for reason in attention.BY_URGENCY},
+        AttentionReason.SURPLUS: "About SURPLUS. And more.",
+    }
+    assert attention.by_reason([]) == ()
 
 
 # The gateway.
@@ -381,14 +382,14 @@ def test_a_refund_made_before_another_failed_does_not_stand_for_it() -> None:
     beside = replace(refund(5_000), stripe_refund_id="re_2", create_time=failed.create_time + timedelta(days=1))
     after = replace(refund(4_000), stripe_refund_id="re_3", create_time=failed.create_time + timedelta(days=2))
 
-    assert conclude(START, [paid()], [failed, beside]).attention is not None
-    assert conclude(START, [paid()], [failed, beside, after]).attention is None
+    assert conclude(START, [paid()], [failed, beside]).attentions
+    assert conclude(START, [paid()], [failed, beside, after]).attentions == ()
 
 
 def test_a_refund_that_stripe_never_took_was_promised_to_nobody() -> None:
-    assert conclude(START, [paid()], [refund(4_000, state="FAILED")]).attention is None
+    assert conclude(START, [paid()], [refund(4_000, state="FAILED")]).attentions == ()
     canceled = replace(refund(4_000, state="CANCELED"), stripe_refund_id="re_1")
-    assert conclude(START, [paid()], [canceled]).attention is not None
+    assert conclude(START, [paid()], [canceled]).attentions
 
 
 def test_what_is_kept_of_a_dispute_a_notice_and_a_failure_is_read_back() -> None:

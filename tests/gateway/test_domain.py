@@ -103,9 +103,7 @@ def test_another_amount_or_currency_than_asked_for_is_a_mismatch(shown: IntentFa
     after = apply(intent(), shown, currency_code="CHF")
 
     assert "10000 CHF" in after.mismatch
-    attention = conclude(START, [after], []).attention
-    assert attention is not None
-    assert attention.reason == "AMOUNT_MISMATCH"
+    assert [one.reason for one in conclude(START, [after], []).attentions] == ["AMOUNT_MISMATCH"]
     assert apply(after, facts(), currency_code="CHF").mismatch == ""
 
 
@@ -208,8 +206,7 @@ def test_the_attempt_that_took_money_first_keeps_counting() -> None:
     assert (counted.attempt, late.attempt) == (2, 2)
     assert (late.amounts.captured_minor, late.amounts.surplus_minor) == (AMOUNT, AMOUNT)
     assert (late.amounts.refunded_minor, late.refundable_minor) == (1_000, AMOUNT - 1_000)
-    assert late.attention is not None
-    assert late.attention.reason == "SURPLUS"
+    assert [one.reason for one in late.attentions] == ["SURPLUS"]
 
 
 def test_money_taken_counts_before_money_held() -> None:
@@ -230,11 +227,10 @@ def test_what_is_held_beside_the_attempt_that_counts_wants_attention(other: Inte
     after = conclude(before, [held, other], [])
     released = conclude(after, [replace(one, capturable_minor=0) for one in (held, other)], [])
 
-    assert before.attention is None
-    assert after.attention is not None
-    assert after.attention.reason == "SURPLUS"
-    assert f"{AMOUNT} minor units are held" in after.attention.detail
-    assert released.attention is None
+    assert before.attentions == ()
+    assert [one.reason for one in after.attentions] == ["SURPLUS"]
+    assert f"{AMOUNT} minor units are held" in after.attentions[0].detail
+    assert released.attentions == ()
 
 
 def test_giving_surplus_back_is_no_refund_of_the_payment() -> None:
@@ -244,7 +240,7 @@ def test_giving_surplus_back_is_no_refund_of_the_payment() -> None:
     wholly = conclude(partly, both, [refund(AMOUNT, attempt=2)])
 
     assert (partly.amounts.surplus_minor, partly.amounts.refunded_minor) == (6_000, 0)
-    assert (wholly.amounts.surplus_minor, wholly.attention) == (0, None)
+    assert (wholly.amounts.surplus_minor, wholly.attentions) == (0, ())
 
 
 def test_a_refund_that_failed_is_refundable_again() -> None:

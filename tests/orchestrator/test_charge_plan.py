@@ -83,7 +83,7 @@ def seen(intent_state: IntentState = IntentState.REQUIRES_PAYMENT_METHOD, **chan
         amounts=Amounts(),
         last_error=None,
         method=None,
-        attention=None,
+        attentions=(),
         decline_count=0,
     )
     return replace(observation, **changes)  # type: ignore[arg-type]

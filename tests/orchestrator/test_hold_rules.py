@@ -79,7 +79,7 @@ def seen(intent_state: IntentState, amounts: Amounts, **changes: Any) -> Observa
         "outcome_unknown": False,
         "last_error": None,
         "method": None,
-        "attention": None,
+        "attentions": (),
         "decline_count": 0,
     }
     return Observation(intent_state=intent_state, amounts=amounts, **(fields | changes))
@@ -247,9 +247,8 @@ def test_a_hold_that_lapsed_is_expired_also_when_it_was_being_cancelled() -> Non
 )
 def test_that_a_hold_is_about_to_lapse_is_said_until_nothing_is_held(amounts: Amounts, stands: bool) -> None:
     warned = transitions.hold_lapses(AUTHORIZED)
-    assert warned.attention is not None
-    assert warned.attention.reason == "HOLD_LAPSES"
-    assert "2024-03-06 12:00 UTC" in warned.attention.detail
+    assert [one.reason for one in warned.attentions] == ["HOLD_LAPSES"]
+    assert "2024-03-06 12:00 UTC" in warned.attentions[0].detail
     state = IntentState.REQUIRES_CAPTURE if stands else IntentState.SUCCEEDED
     after = transitions.observed(warned, seen(state, amounts), cancel_outcome=None)
     assert after.needs(AttentionReason.HOLD_LAPSES) is stands

@@ -13,11 +13,22 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from batzen.gateway.v1 import observation_pb2
 from batzen.type.v1 import payment_pb2
 from services import wire
-from services.shared.payment import Amounts, Attention, Method, Part, PaymentError, from_json, to_json
+from services.shared.payment import (
+    DETAIL_CHARACTERS_MAX,
+    Amounts,
+    Attention,
+    Method,
+    Part,
+    PaymentError,
+    as_one,
+    from_json,
+    to_json,
+)
 
 AMOUNTS = Amounts(authorized_minor=900, capturable_minor=100, captured_minor=800, refunded_minor=200)
 ERROR = PaymentError(code="card_declined", decline_code="insufficient_funds", message="No.", recoverable=True)
 ATTENTION = Attention(reason="SURPLUS", detail="Too much.")
+LATE = Attention(reason="LATE_MONEY", detail="Too late.")
 METHOD = Method(payment_method_id="pm_1", type="card", brand="visa", last4="4242", expire_month=3, expire_year=2031)
 MESSAGES = {
     Amounts: payment_pb2.PaymentSnapshot.Amounts,
@@ -51,13 +62,33 @@ def test_parts_go_through_a_message_unchanged(
     message = kind()
     wire.fill(message.amounts, AMOUNTS)
     wire.fill(message.last_error, ERROR)
-    wire.fill(message.attention, ATTENTION)
+    wire.fill_attentions(message, (ATTENTION, LATE))
     wire.fill(message.method, METHOD)
     read = kind.FromString(message.SerializeToString())
     assert wire.amounts(read) == AMOUNTS
     assert wire.last_error(read) == ERROR
-    assert wire.attention(read) == ATTENTION
+    assert wire.attentions(read) == (ATTENTION, LATE)
     assert wire.method(read) == METHOD
+
+
+def test_who_knows_of_one_attention_reads_all_of_them_as_one_and_writes_one() -> None:
+    message = payment_pb2.PaymentSnapshot()
+    wire.fill_attentions(message, (ATTENTION, LATE))
+    assert (message.attention.reason, message.attention.detail) == ("SURPLUS", "Too much. Too late.")
+
+    message.ClearField("attentions")
+    assert wire.attentions(message) == (Attention(reason="SURPLUS", detail="Too much. Too late."),)
+
+    wire.fill_attentions(nothing := payment_pb2.PaymentSnapshot(), ())
+    assert nothing == payment_pb2.PaymentSnapshot()
+    assert wire.attentions(nothing) == ()
+
+
+def test_all_that_is_said_at_once_has_a_limit() -> None:
+    assert as_one(()) is None
+    endless = as_one([Attention(reason="SURPLUS", detail="x" * 400)] * 9)
+    assert endless is not None
+    assert len(endless.detail) == DETAIL_CHARACTERS_MAX
 
 
 def test_a_part_without_any_value_is_there_and_one_that_is_none_is_not() -> None:

@@ -56,7 +56,7 @@ snapshots = st.builds(
     amounts=possible_amounts(),
     last_error=st.none()
     | st.builds(PaymentError, code=texts, decline_code=texts, message=texts, recoverable=st.booleans()),
-    attention=st.none() | st.builds(Attention, reason=texts, detail=texts),
+    attentions=st.lists(st.builds(Attention, reason=texts, detail=texts), max_size=3).map(tuple),
     reason=texts,
     method=st.none() | st.builds(Method, payment_method_id=texts, type=texts, brand=texts, last4=texts),
     attempt=st.integers(0, 2**31 - 1),

@@ -33,7 +33,11 @@ FULL = payment_pb2.PaymentSnapshot(
     last_error=payment_pb2.PaymentError(
         code="card_declined", decline_code="insufficient_funds", message="Zu wenig Guthaben 💸", recoverable=True
     ),
-    attention=payment_pb2.PaymentSnapshot.Attention(reason="SURPLUS", detail="Taken twice."),
+    attention=payment_pb2.PaymentSnapshot.Attention(reason="SURPLUS", detail="Taken twice. Too late."),
+    attentions=[
+        payment_pb2.PaymentSnapshot.Attention(reason="SURPLUS", detail="Taken twice."),
+        payment_pb2.PaymentSnapshot.Attention(reason="LATE_MONEY", detail="Too late."),
+    ],
     reason="DECLINED",
     method=payment_pb2.PaymentSnapshot.Method(
         payment_method_id="pm_1", type="card", brand="visa", last4="4242", expire_month=12, expire_year=2030

@@ -117,7 +117,7 @@ def _problems_of(claim: Claim, kept: Kept, taken: Taken) -> Iterator[str]:
         yield "said to be paid"
     if claim.canceled and not claim.late_money and kept.state != "CANCELED":
         yield "said to be called off"
-    if claim.late_money and (kept.state not in PAID or not kept.snapshot.get("attention")):
+    if claim.late_money and (kept.state not in PAID or not kept.snapshot.get("attentions")):
         yield "late money was not taken, or nobody was told"
 
 

@@ -1,6 +1,6 @@
-"""What of a payment at Stripe needs an operator, and which of several reasons is named. Pure.
+"""What of a payment at Stripe needs an operator, the most urgent first. Pure.
 
-A payment has one attention. The most urgent reason is named; the detail says all of them, so that none is hidden.
+Each reason is named once. Where it has several causes, such as two disputes, its detail says all of them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from services.shared.payment import Attention
+from services.shared.payment import Attention, as_one
 from services.shared.states import AttentionReason
 
 BY_URGENCY: Final = (
@@ -25,16 +25,10 @@ BY_URGENCY: Final = (
     AttentionReason.EVENT_NOT_HANDLED,
     AttentionReason.DISPUTE_LOST,  # nothing can be done about it at Stripe any more
 )
-DETAIL_CHARACTERS_MAX: Final = 500
-"""Of all that is said at once. What does not fit is found at Stripe, where an operator has to go anyway."""
 
 
-def combined(found: Iterable[Attention]) -> Attention | None:
-    """Return one attention that says all that was found; None when nothing was."""
-    by_urgency = sorted(found, key=lambda one: BY_URGENCY.index(AttentionReason(one.reason)))
-    if not by_urgency:
-        return None
-    detail = " ".join(one.detail for one in by_urgency)
-    if len(detail) > DETAIL_CHARACTERS_MAX:
-        detail = f"{detail[: DETAIL_CHARACTERS_MAX - 1]}…"
-    return Attention(reason=by_urgency[0].reason, detail=detail)
+def by_reason(found: Iterable[Attention]) -> tuple[Attention, ...]:
+    """Return what was found, each reason once, the most urgent first."""
+    every = list(found)
+    combined = (as_one([one for one in every if one.reason == reason]) for reason in BY_URGENCY)
+    return tuple(one for one in combined if one is not None)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from services.gateway.disputes.domain import UNREAD, Standing, total_minor
 from services.gateway.intents.domain import FRAUD_WARNING, REVIEW, Intent, SessionState
-from services.gateway.mirror.attention import combined
+from services.gateway.mirror.attention import by_reason
 from services.gateway.refunds.domain import Refund, given_back_minor, owed_minor, undecided_minor
 from services.gateway.settlement.domain import Movement
 from services.gateway.settlement.standings import SellerStanding, standings
@@ -34,7 +34,8 @@ class Observation:
     amounts: Amounts = field(default_factory=Amounts)
     last_error: PaymentError | None = None
     method: Method | None = None
-    attention: Attention | None = None
+    attentions: tuple[Attention, ...] = ()
+    """What needs an operator, each reason once, the most urgent first."""
     decline_count: int = 0
     attempt_kind: AttemptKind = AttemptKind.INTENT
     is_setup: bool = False
@@ -100,7 +101,7 @@ def conclude(
         ),
         last_error=last_error,
         method=counting.method,
-        attention=combined(
+        attentions=by_reason(
             (
                 *_concerns(made, refunds, surplus_minor=surplus_minor, held_beside_minor=held_beside_minor),
                 *concerns,

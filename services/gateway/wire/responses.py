@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.gateway.v1 import intents_pb2, observation_pb2, refunds_pb2
 from batzen.type.v1 import money_pb2, payment_pb2
+from services import wire
 from services.gateway.intents.domain import Intent
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
@@ -62,8 +63,7 @@ def to_proto(observation: Observation) -> observation_pb2.PaymentObservation:
         message.last_error.CopyFrom(payment_pb2.PaymentError(**asdict(observation.last_error)))
     if observation.method is not None:
         message.method.CopyFrom(payment_pb2.PaymentSnapshot.Method(**asdict(observation.method)))
-    if observation.attention is not None:
-        message.attention.CopyFrom(payment_pb2.PaymentSnapshot.Attention(**asdict(observation.attention)))
+    wire.fill_attentions(message, observation.attentions)
     return message
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NotRequired, TypedDict
 
@@ -98,14 +98,6 @@ class Snapshot:
     """The quote of that."""
 
     @property
-    def attention(self) -> Attention | None:
-        """All that needs an operator as one: the first reason, with the sentences of the others after its own."""
-        if not self.attentions:
-            return None
-        detail = " ".join(one.detail for one in self.attentions if one.detail)
-        return replace(self.attentions[0], detail=detail)
-
-    @property
     def is_stuck(self) -> bool:
         """Whether it is recorded as stuck."""
         return self.needs(AttentionReason.STUCK)
@@ -186,7 +178,7 @@ class Observation:
     amounts: Amounts
     last_error: PaymentError | None
     method: Method | None
-    attention: Attention | None
+    attentions: tuple[Attention, ...]
     decline_count: int
     attempt_kind: AttemptKind = AttemptKind.INTENT
     is_setup: bool = False

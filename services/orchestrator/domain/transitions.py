@@ -69,9 +69,8 @@ def observed(
     collection = collection or _collection_of(observation)
     last_error, reason = _error(before, observation, collection), ""
     ours = OURS if observation.amounts.capturable_minor else OURS - UNTIL_NOTHING_IS_HELD
-    attentions = tuple(one for one in moving(before).attentions if one.reason in ours)
-    if observation.attention is not None:
-        attentions = (observation.attention, *attentions)
+    kept = tuple(one for one in moving(before).attentions if one.reason in ours)
+    attentions = (*observation.attentions, *kept)
     if before.collection is State.SUCCEEDED:
         collection = State.SUCCEEDED
     elif observation.outcome_unknown:

@@ -21,7 +21,7 @@ def observation(message: observation_pb2.PaymentObservation) -> Observation:
         amounts=wire.amounts(message),
         last_error=wire.last_error(message),
         method=wire.method(message),
-        attention=wire.attention(message),
+        attentions=wire.attentions(message),
         decline_count=message.decline_count,
         attempt_kind=_attempt_kind(message.attempt_kind),
         is_setup=message.is_setup,
@@ -69,19 +69,18 @@ def snapshot_message(snapshot: Snapshot) -> payment_pb2.PaymentSnapshot:
     wire.fill_optional_instant(message, "hold_expire_time", snapshot.hold_expire_time)
     wire.fill(message.amounts, snapshot.amounts)
     wire.fill(message.last_error, snapshot.last_error)
-    wire.fill(message.attention, snapshot.attention)
+    wire.fill_attentions(message, snapshot.attentions)
     wire.fill(message.method, snapshot.method)
     return message
 
 
 def snapshot(message: payment_pb2.PaymentSnapshot) -> Snapshot:
     """Read a snapshot, the other way round of `snapshot_message`."""
-    attention = wire.attention(message)
     return Snapshot(
         collection=State(payment_pb2.PaymentState.Name(message.collection).removeprefix("PAYMENT_STATE_")),
         amounts=wire.amounts(message),
         last_error=wire.last_error(message),
-        attentions=() if attention is None else (attention,),
+        attentions=wire.attentions(message),
         cause=Cause(payment_pb2.PaymentSnapshot.Cause.Name(message.cause).removeprefix("CAUSE_")),
         reason=message.reason,
         method=wire.method(message),

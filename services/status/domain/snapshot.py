@@ -57,7 +57,7 @@ class Snapshot:
     cause: Cause
     amounts: Amounts = field(default_factory=Amounts)
     last_error: PaymentError | None = None
-    attention: Attention | None = None
+    attentions: tuple[Attention, ...] = ()
     reason: str = ""
     method: Method | None = None
     attempt: int = 0

@@ -116,7 +116,7 @@ def snapshot_of(
         cause=cause,
         amounts=amounts,
         last_error=wire.last_error(message),
-        attention=wire.attention(message),
+        attentions=wire.attentions(message),
         reason=message.reason,
         method=wire.method(message),
         attempt=message.attempt,
@@ -209,15 +209,14 @@ def states_of(numbers: Iterable[int]) -> tuple[State, ...]:
 
 
 def _texts(message: payment_pb2.PaymentSnapshot) -> str:
-    error, attention, method = message.last_error, message.attention, message.method
+    error, method = message.last_error, message.method
     return "".join(
         (
             message.reason,
             error.code,
             error.decline_code,
             error.message,
-            attention.reason,
-            attention.detail,
+            *(text for one in (message.attention, *message.attentions) for text in (one.reason, one.detail)),
             method.payment_method_id,
             method.type,
             method.brand,

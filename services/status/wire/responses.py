@@ -200,7 +200,7 @@ def _fill_snapshot(message: payment_pb2.PaymentSnapshot, snapshot: Snapshot) -> 
         message.reason = snapshot.reason
     wire.fill(message.amounts, snapshot.amounts)
     wire.fill(message.last_error, snapshot.last_error)
-    wire.fill(message.attention, snapshot.attention)
+    wire.fill_attentions(message, snapshot.attentions)
     wire.fill(message.method, snapshot.method)
     message.attempt = snapshot.attempt
     message.decline_count = snapshot.decline_count
