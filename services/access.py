@@ -39,7 +39,9 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.orchestrator.v1.OrchestratorOpsService",
         {
             _OPERATORS: "ListStuckPayments ResolvePayment PauseStarts ResumeStarts ListStartSwitches "
-            "PutPolicy ListPolicies ImportRecords"
+            "PutPolicy ListPolicies ImportRecords "
+            "PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret "
+            "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries"
         },
     )
     | _methods(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.errors import AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, ServiceError
+from services.errors import AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, ResourceExhausted, ServiceError
 
 
 class PaymentNotFound(NotFound):
@@ -141,6 +141,36 @@ class CaptureRefused(FailedPrecondition):
     """Stripe refuses this capture for good; what is held is still held."""
 
     reason = "CAPTURE_REFUSED"
+
+
+class WebhookSubscriptionNotFound(NotFound):
+    """There is no such webhook subscription."""
+
+    reason = "WEBHOOK_SUBSCRIPTION_NOT_FOUND"
+
+
+class WebhookSubscriptionDeleted(FailedPrecondition):
+    """The webhook subscription was deleted, and its deliveries are still kept; choose another name."""
+
+    reason = "WEBHOOK_SUBSCRIPTION_DELETED"
+
+
+class WebhookDeliveryNotFound(NotFound):
+    """There is no such webhook delivery; nothing was replayed."""
+
+    reason = "WEBHOOK_DELIVERY_NOT_FOUND"
+
+
+class WebhooksNotConfigured(FailedPrecondition):
+    """This deployment has no key that the secrets of webhooks are kept under; set BATZEN_WEBHOOK_KEY."""
+
+    reason = "WEBHOOKS_NOT_CONFIGURED"
+
+
+class TooManyWebhookSubscriptions(ResourceExhausted):
+    """A tenant has at most 50 webhook subscriptions; delete one that nobody needs."""
+
+    reason = "TOO_MANY_WEBHOOK_SUBSCRIPTIONS"
 
 
 class NotOffered(ServiceError):
