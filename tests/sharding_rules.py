@@ -46,6 +46,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "notification_policies": EVERYWHERE,
         "mails": "recipient_id",
         "webhook_subscriptions": EVERYWHERE,
+        "webhook_secrets": EVERYWHERE,
+        "webhook_lanes": "subject",
+        "webhook_deliveries": "subject",
         "operator_actions": "payment_id",
         "start_switches": EVERYWHERE,
         "start_switch_changes": EVERYWHERE,
@@ -88,6 +91,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
 """The distribution column of each table. Pricing is not split: all uses of a coupon are counted in one row."""
 
 KEYS: Final[Mapping[str, str]] = {
+    "webhook_deliveries_delivery_id": "the subject joins the key: the id is made of a fact, which is about one",
     "requests_pkey": "a claim table keyed by (caller, method, request_id) says the payment, and commits before the row",
     "facts_pkey": "the payment joins the key: a fact is of one payment, or of none and then of one server",
     "calls_pkey": "the subject joins the key: the id is made of operation and request, which have one subject",
@@ -159,6 +163,8 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.notifications.fact_sink.TAKE_NUMBERS": Exempt(Spread.MANY, _TOLD),
     "orchestrator.notifications.fact_sink.SHOW": Exempt(Spread.MANY, _TOLD),
     "orchestrator.notifications.fact_sink.MAIL": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.webhooks_out.sink.DEMAND": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.webhooks_out.sink.ADD": Exempt(Spread.MANY, _TOLD),
     # Gateway.
     "gateway.call_log.store.UNKNOWN": Exempt(Spread.EVERY, _FIGURE),
     "gateway.webhooks.statements.WAITING_SUBJECTS": Exempt(Spread.EVERY, _FIGURE),

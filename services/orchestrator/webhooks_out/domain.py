@@ -1,7 +1,7 @@
 """Who is sent what, when a delivery is tried again, and when it is given up. Pure.
 
-Deliveries of one payment go to one receiver in the order in which things happened: they are a *lane*, whose first waiting
-one is sent, and the next once that one has an end. Lanes know nothing of each other.
+Deliveries of one payment go to one receiver in the order in which things happened: they are a *lane*, whose first
+waiting one is sent, and the next once that one has an end. Lanes know nothing of each other.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ RETRY_DELAYS: Final = (
     timedelta(minutes=30),
     timedelta(hours=1),
 )
-"""After the first try that failed, the second, …; the last one after each further one. So what waits comes within an hour
-of a receiver's recovery."""
+"""After the first try that failed, the second, …; the last one after each further one. So what waits comes within an
+hour of a receiver's recovery."""
 RESTS_AFTER: Final = 5
 """Tries in a row, of whatever payments, after which a receiver rests as a whole."""
 REST_FIRST: Final = timedelta(seconds=10)
@@ -160,7 +160,7 @@ def subject_of(fact: Fact) -> str:
 def next_delay(tries: int, *, left: timedelta, asked: timedelta | None = None) -> timedelta | None:
     """Return the rest after so many tries that failed since a delivery began; None if it is given up now.
 
-    `left` is the time until it is given up: the last try comes at its end. `asked` is the rest that the receiver asks for.
+    `left` is the time until it is given up: the last try comes at its end. `asked` is the rest the receiver asks for.
     """
     if left <= timedelta(0):
         return None

@@ -50,7 +50,7 @@ OLDEST: Final = gauge(
 DEAD: Final = gauge("batzen_webhook_dead", "Dead letters of a receiver" + _EACH, _RECEIVER)
 FAILING: Final = gauge(
     "batzen_webhook_receiver_failing_seconds",
-    "For how long no try has succeeded at a receiver; 0 while the last one did. Each replica says so of all: use max().",
+    "For how long no try has succeeded at a receiver; 0 while the last one did. Each replica says so: use max().",
     _RECEIVER,
 )
 

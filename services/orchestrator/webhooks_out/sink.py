@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Final
 
 import asyncpg
@@ -33,7 +32,7 @@ class WebhookSink:
         self._metrics = metrics
 
     async def take(self, connection: asyncpg.Connection, facts: Sequence[Fact]) -> AfterCommit | None:
-        """Write down what is to be sent. The lanes' rows are locked first, so that numbers grow in the order of commits."""
+        """Write down what is to be sent. The lanes are locked first, so that numbers grow in the order of commits."""
         if not facts:
             return None
         tenant_id = facts[0].tenant_id
@@ -60,9 +59,7 @@ class WebhookSink:
         for subscription_id, subject, fact, body in new:
             numbers[subscription_id, subject] += 1
             number, its_id = numbers[subscription_id, subject], delivery_id(subscription_id, fact)
-            columns.append(
-                (subscription_id, subject, number, its_id, fact.kind, fact.payment_id, fact.revision, body)
-            )
+            columns.append((subscription_id, subject, number, its_id, fact.kind, fact.payment_id, fact.revision, body))
         await connection.execute(ADD, tenant_id, *map(list, zip(*columns, strict=True)), now)
         return lambda: self._metrics.made(len(new))
 
@@ -113,7 +110,7 @@ ON CONFLICT ON CONSTRAINT webhook_lanes_pkey DO UPDATE SET last_number = l.last_
     due_time = CASE WHEN l.held_until > '-infinity' THEN {due_now("$1::interval", "l")}
         ELSE coalesce(l.due_time, excluded.due_time) END,
     trace_context = CASE WHEN l.due_time IS NULL THEN excluded.trace_context ELSE l.trace_context END
-RETURNING l.subscription_id, l.subject, l.last_number"""
+RETURNING l.subscription_id, l.subject, l.last_number"""  # noqa: S608 our own names
 
 ADD: Final = """
 INSERT INTO webhook_deliveries (tenant_id, subscription_id, subject, number, delivery_id, kind, payment_id, revision,
