@@ -19,6 +19,14 @@ class NextAttempt:
     capture_manually: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeIds:
+    """Stripe's ids of one attempt that takes money; empty where there is none, or none yet."""
+
+    session_id: str = ""
+    intent_id: str = ""
+
+
 def next_attempt(plan: Plan) -> NextAttempt:
     """Return the attempt that the payer is offered next."""
     is_page = plan.collection is Collection.CHECKOUT

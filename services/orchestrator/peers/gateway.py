@@ -255,6 +255,21 @@ class Gateway:
                 return None
             raise PeerUnavailable(dependency=PEER) from error
 
+    async def stripe_ids(self, payment_id: str, attempt: int) -> attempts.StripeIds:
+        """Return Stripe's ids of an attempt, as far as the gateway knows it."""
+        call = self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id))
+        try:
+            answer = await call
+        except aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return attempts.StripeIds()
+            raise PeerUnavailable(dependency=PEER) from error
+        for one in answer.intents:
+            if one.attempt == attempt:
+                intent_id = "" if one.is_setup else one.intent_id
+                return attempts.StripeIds(session_id=one.session_id, intent_id=intent_id)
+        return attempts.StripeIds()
+
     async def secrets(self, payment_id: str) -> GatewayAnswer:
         """Fetch what only the payer may have: client secret and next action."""
         request = intents_pb2.GetIntentRequest(payment_id=payment_id, with_secret=True)
