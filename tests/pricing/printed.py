@@ -14,7 +14,7 @@ from services.pricing.domain.line import LineKind, TaxBehavior
 from services.pricing.domain.pipeline import STAGES, price_cart
 from services.pricing.domain.price import Price, Row, RowKind
 from services.pricing.domain.terms import Direction, Discount, Funder, Terms
-from services.pricing.wire.locale_format import formats_of
+from services.pricing.wire.locales import formats_of
 from tests.pricing.samples import BOOK, CURRENCIES, NOW, cart, cart_line
 
 LOCALE: Final = "de-CH"

@@ -20,7 +20,8 @@ from services.pricing.domain.errors import LocaleUnknown
 from services.pricing.domain.exact import AMOUNT_MINOR_MAX
 from services.pricing.quote_service import QUOTE_BYTES_MAX
 from services.pricing.storage.store import QuoteStore, RequestKey
-from services.pricing.wire.locale_format import LocaleFormat, formats_of, require_locales
+from services.pricing.wire.locales import formats_of, require_locales
+from services.shared.locale_format import LocaleFormat
 from tests.pricing.conftest import Stub
 from tests.pricing.properties import holds_for
 from tests.pricing.samples import CURRENCIES, EXCLUSIVE, chf, line, order, refusal_of

@@ -31,8 +31,9 @@ from services.pricing.wire.fields import (
     read_word,
     read_zone,
 )
-from services.pricing.wire.locale_format import LocaleFormat, formats_of, require_locales
+from services.pricing.wire.locales import formats_of, require_locales
 from services.shared import fields
+from services.shared.locale_format import LocaleFormat
 
 TTL_DEFAULT: Final = timedelta(hours=24)
 """As long as a payment may lie before it counts as abandoned."""

@@ -23,7 +23,7 @@ from services.pricing.wire.enums import (
     STAGE_NUMBERS,
     TREATMENT_NUMBERS,
 )
-from services.pricing.wire.locale_format import LocaleFormat
+from services.shared.locale_format import LocaleFormat
 
 
 def write_quote(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -18,11 +18,6 @@ from typing import Final
 from babel import Locale, UnknownLocaleError
 from babel.numbers import NumberPattern, get_currency_symbol
 
-from services.errors import FieldInvalid
-from services.pricing.domain.errors import LocaleUnknown
-
-LOCALES_MAX: Final = 10
-"""Of one quote, whose every row is written in each."""
 FORMATS_MAX: Final = 2_000
 """Locales × currencies that are kept ready, about 1 KB each; the least used leaves."""
 
@@ -82,28 +77,11 @@ class LocaleFormat:
         return self.percentages.write(whole, fraction=fraction, negative=False)
 
 
-def require_locales(locales: Sequence[str]) -> tuple[str, ...]:
-    """Return the locales; raise `FieldInvalid` or `LocaleUnknown` at the first that is too much, twice or unknown."""
-    if len(locales) > LOCALES_MAX:
-        raise FieldInvalid(field="locales", detail=f"There are more than {LOCALES_MAX}.")
-    seen: set[str] = set()
-    for index, locale in enumerate(locales):
-        if locale.lower() in seen:
-            raise FieldInvalid(field=f"locales[{index}]", detail="It stands there twice.")
-        seen.add(locale.lower())
-        if _find(locale.lower()) is None:
-            raise LocaleUnknown(field=f"locales[{index}]")
-    return tuple(locales)
-
-
-def formats_of(locales: Iterable[str], *, currency_code: str, digits: int) -> Mapping[str, LocaleFormat]:
-    """Return how each of the locales, which are known ones, writes amounts of a currency with so many digits."""
-    return {locale: _format_of(locale.lower(), currency_code=currency_code, digits=digits) for locale in locales}
-
-
 @lru_cache(maxsize=FORMATS_MAX)
-def _find(locale: str) -> Locale | None:
-    """Return the nearest locale that CLDR describes: without its last subtags if need be, of the same language."""
+def find_locale(locale: str) -> Locale | None:
+    """Return the nearest locale that CLDR describes, None if there is none: without its last subtags if need be, of the
+    same language.
+    """
     if _LOCALE.fullmatch(locale) is None:
         return None
     subtags = locale.split("-")
@@ -116,10 +94,11 @@ def _find(locale: str) -> Locale | None:
 
 
 @lru_cache(maxsize=FORMATS_MAX)
-def _format_of(locale: str, *, currency_code: str, digits: int) -> LocaleFormat:
-    found = _find(locale)
+def locale_format(locale: str, *, currency_code: str, digits: int) -> LocaleFormat:
+    """Return how a locale that `find_locale` finds writes amounts of a currency with so many digits."""
+    found = find_locale(locale)
     if found is None:
-        raise LocaleUnknown(field="locales")
+        raise ValueError(f"{locale} is no locale that CLDR describes")
     signs = found.number_symbols[_LATIN_DIGITS]
     symbol = get_currency_symbol(currency_code, found)
     if not any(unicodedata.category(character)[0] in "LNPS" for character in symbol):

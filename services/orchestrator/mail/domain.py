@@ -1,0 +1,86 @@
+"""What a mail is made of. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from services.orchestrator.facts.domain import FactKind
+
+LANGUAGES: Final = ("de", "fr", "it", "en")
+"""That mails are written in."""
+LANGUAGE_OTHERWISE: Final = "en"
+"""For whoever reads another, where the sender has none of ours either."""
+
+
+class RecipientKind(StrEnum):
+    """As whom somebody is told."""
+
+    PAYER = "PAYER"
+    SELLER = "SELLER"
+    OPERATOR = "OPERATOR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """In whose name mails are sent."""
+
+    name: str
+    address: str
+    """What stands in From; replies go there."""
+    locale: str = ""
+    """BCP 47: for recipients of whom no language is known that mails are written in."""
+    time_zone: str = "UTC"
+    """Of the times in mails, by its IANA name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """How a recipient is reached."""
+
+    addresses: tuple[str, ...]
+    """One; operators are written to together."""
+    name: str = ""
+    locale: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """Everything that a mail says. The same letter makes the same mail, byte for byte."""
+
+    fact_id: uuid.UUID
+    kind: FactKind
+    recipient_kind: RecipientKind
+    recipient_id: str
+    to: Contact
+    sender: Sender
+    occur_time: datetime
+    payment_id: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Of the fact: amounts as `…_minor` beside a currency, times as `…_time` in RFC 3339."""
+    link: str = ""
+    """Where the recipient finds more; none if empty."""
+    unsubscribe_url: str = ""
+    """Where mails of this kind are declined; empty where they may not be."""
+
+    @property
+    def mail_id(self) -> uuid.UUID:
+        """Names the mail: one to each recipient of a fact."""
+        return uuid.uuid5(self.fact_id, f"{self.recipient_kind}\x1f{self.recipient_id}")
+
+
+def language_of(*locales: str) -> tuple[str, str]:
+    """Return the language of a mail and the locale of its amounts and dates, by the first locale that we write in.
+
+    A language without a region is taken as Swiss, where the suite comes from, and English as British: its dates and
+    times are read alike everywhere.
+    """
+    for locale in (*locales, LANGUAGE_OTHERWISE):
+        language = locale.partition("-")[0].lower()
+        if language in LANGUAGES:
+            return language, locale if "-" in locale else f"{language}-{'GB' if language == 'en' else 'CH'}"
+    raise AssertionError("the last one is a language that mails are written in")

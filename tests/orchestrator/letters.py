@@ -1,0 +1,97 @@
+"""One letter of every mail there is, and the golden files of all: `python -m tests.orchestrator.letters` writes them.
+
+Whoever changes a sentence or a layout writes the files anew, and looks at them in a browser before they are committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from services.orchestrator.facts.domain import FactKind, fact_id
+from services.orchestrator.mail.catalogue import SHOWN, has_mail, section_name
+from services.orchestrator.mail.domain import LANGUAGES, Contact, Letter, RecipientKind, Sender
+from services.orchestrator.mail.rendering import rendered
+
+GOLDEN: Final = Path(__file__).parent / "mails"
+SENDER: Final = Sender(name="Alpenblick Yoga", address="hello@alpenblick.example", time_zone="Europe/Zurich")
+MOMENT: Final = datetime(2026, 11, 29, 12, 5, tzinfo=UTC)
+_MONEY: Final = {"amount_minor": "125000", "currency_code": "CHF"}
+VALUES: Final[Mapping[FactKind, Mapping[str, str]]] = {
+    FactKind.PAYMENT_FAILED: {**_MONEY, "decline_code": "insufficient_funds"},
+    FactKind.ACTION_REQUIRED: {**_MONEY, "due_time": "2026-12-02T23:00:00+00:00"},
+    FactKind.PAYMENT_SCHEDULED: {**_MONEY, "charge_time": "2027-07-01T06:00:00+00:00"},
+    FactKind.CHARGE_UPCOMING: {**_MONEY, "charge_time": "2026-12-02T07:00:00+00:00"},
+    FactKind.DISPUTE_OPENED: {
+        **_MONEY,
+        "reason": "product_not_received",
+        "inquiry": "false",
+        "evidence_due_time": "2026-12-20T22:59:59+00:00",
+    },
+    FactKind.DISPUTE_CLOSED: {
+        **_MONEY,
+        "reason": "product_not_received",
+        "outcome": "LOST",
+        "fee_minor": "1500",
+        "fee_currency_code": "CHF",
+    },
+    FactKind.TRANSFER_FAILED: {**_MONEY, "reason": "SELLER"},
+    FactKind.PAYOUT_FAILED: {**_MONEY, "failure_code": "account_closed"},
+    FactKind.ONBOARDING_REQUIRED: {"due_time": "2026-12-15T12:00:00+00:00"},
+    FactKind.ATTENTION_RAISED: {"reason": "SURPLUS"},
+}
+"""Of each kind; those that are not here are about an amount alone."""
+
+
+def letter(kind: FactKind, recipient_kind: RecipientKind, *, locale: str = "en", name: str = "Lea Brunner") -> Letter:
+    """Return a mail of this kind; only payers and sellers have names, and only what is optional can be declined."""
+    is_person = recipient_kind is not RecipientKind.OPERATOR
+    return Letter(
+        fact_id=fact_id(kind, "payment", "1"),
+        kind=kind,
+        recipient_kind=recipient_kind,
+        recipient_id="recipient_1",
+        to=Contact(addresses=("lea@example.ch",), name=name if is_person else "", locale=locale),
+        sender=SENDER,
+        occur_time=MOMENT,
+        payment_id="pay_0k7w2m" if kind not in (FactKind.PAYOUT_FAILED, FactKind.ONBOARDING_REQUIRED) else "",
+        values=VALUES.get(kind, _MONEY),
+        link="https://alpenblick.example/payments/pay_0k7w2m",
+        unsubscribe_url="https://alpenblick.example/mails/off?token=abc&x=1" if is_person else "",
+    )
+
+
+def every_mail() -> Iterator[tuple[FactKind, RecipientKind]]:
+    """Yield each mail there is."""
+    return ((kind, one) for kind in SHOWN for one in RecipientKind if has_mail(kind, one))
+
+
+def golden() -> dict[str, str]:
+    """Return every mail in every language as text and as HTML, by the file that it stands in."""
+    files = {}
+    for kind, recipient_kind in every_mail():
+        for language in LANGUAGES:
+            said = rendered(letter(kind, recipient_kind, locale=language))
+            name = f"{section_name(kind, recipient_kind)}.{language}"
+            files[f"{name}.txt"] = f"Subject: {said.subject}\n\n{said.text}"
+            files[f"{name}.html"] = said.html
+    return files
+
+
+def bare(one: Letter) -> Letter:
+    """Return the letter with what is known of nothing but the amount: no name, no reason, no link, no time."""
+    kept = {name: value for name, value in one.values.items() if name in ("amount_minor", "currency_code")}
+    if one.kind is FactKind.ATTENTION_RAISED or one.kind in (FactKind.PAYMENT_SCHEDULED, FactKind.CHARGE_UPCOMING):
+        kept = dict(one.values)
+    return replace(one, values=kept, to=replace(one.to, name=""), link="", unsubscribe_url="", payment_id="")
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for stale in GOLDEN.iterdir():
+        stale.unlink()
+    for name, content in golden().items():
+        (GOLDEN / name).write_text(content, encoding="utf-8")
