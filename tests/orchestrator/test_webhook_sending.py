@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -134,6 +135,18 @@ async def test_of_ten_gigabytes_the_first_bytes_are_read(status: str) -> None:
     assert endless.sent_bytes < 64 * 1024**2  # what the buffers of two sockets hold
 
 
+async def test_an_answer_is_not_unpacked() -> None:
+    packed = gzip.compress(b"a" * 1_000_000)
+    async with (
+        receiver(says("200 OK", headers="content-encoding: gzip\r\n", body=packed)) as other,
+        sender() as sending,
+    ):
+        attempt = await sending.send(to(other.url()))
+
+    assert attempt.is_delivered
+    assert "aa" not in attempt.answer
+
+
 async def test_a_head_says_what_came_of_it_also_where_the_body_never_comes() -> None:
     async with receiver(receivers.head_alone) as other, sender(limits=replace(PATIENT, answer_s=0.2)) as sending:
         attempt = await sending.send(to(other.url()))
@@ -163,9 +176,9 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
 async def test_what_a_receiver_sets_or_a_proxy_says_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with receiver(says("200 OK")) as proxy, receiver(says("200 OK", headers="set-cookie: a=b\r\n")) as good:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-        async with sender() as sending:
+        async with sender(names=Rebinding([OUTSIDE])) as sending:
             for _ in range(2):
-                assert (await sending.send(to(good.url()))).is_delivered
+                assert (await sending.send(to(good.url("hooks.example")))).is_delivered
 
     assert proxy.connections == 0
     assert [request for request in good.requests if "cookie" in request.headers] == []
@@ -251,6 +264,25 @@ async def test_outside_of_development_nothing_of_ours_is_reached() -> None:
             assert (await sending.send(to(url))).outcome is Outcome.NOT_ALLOWED
 
     assert other.connections == 0
+
+
+async def test_an_address_is_looked_at_once_more_where_it_is_connected_to() -> None:
+    """What was permitted when the name was resolved may not be so now."""
+    said = iter([True, False])
+    guard = replace(DEVELOPMENT, permits=lambda _: next(said))
+    async with receiver(says("200 OK")) as other, sender(guard=guard, names=Rebinding([OUTSIDE])) as sending:
+        attempt = await sending.send(to(other.url("hooks.example")))
+
+    assert (attempt.outcome, other.connections) == (Outcome.NOT_ALLOWED, 0)
+
+
+async def test_a_url_is_looked_at_before_each_try() -> None:
+    """Wherever it leads: here to what may be reached, by http and at any port."""
+    guard = replace(Guard(), permits=is_outside)
+    async with receiver(says("200 OK")) as other, sender(guard=guard, names=Rebinding([OUTSIDE])) as sending:
+        attempt = await sending.send(to(other.url("hooks.example")))
+
+    assert (attempt.outcome, other.connections) == (Outcome.NOT_ALLOWED, 0)
 
 
 async def test_a_receiver_that_is_not_there_got_nothing() -> None:
