@@ -65,6 +65,7 @@ async def serve(settings: Settings) -> None:
                 clock=Clock(),
                 abandoned_after=settings.abandoned_after,
                 surplus_refund=settings.surplus_refund,
+                reminded_before=settings.reminded_before,
                 meter=meter,
             )
         )

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
+from services.orchestrator.facts.reminders import BEFORE
 from services.runtime.process.service import ProcessSettings
 from services.runtime.process.settings import Reader, address, directory, one_of, whole_number
 from services.runtime.rpc.channels import TOKENS_DOC
@@ -29,6 +30,7 @@ class Settings:
     allow_on_silence: bool
     abandoned_after: timedelta
     surplus_refund: SurplusRefund
+    reminded_before: timedelta
 
     @classmethod
     def read(cls, read: Reader) -> Self:
@@ -66,6 +68,14 @@ class Settings:
                     one_of(*SurplusRefund),
                     default=SurplusRefund.PERSON.value,
                     doc="How money that came on an attempt that was given up goes back: by itself, or by a person.",
+                )
+            ),
+            reminded_before=timedelta(
+                days=read(
+                    "BATZEN_CHARGE_REMINDER_DAYS",
+                    whole_number(at_least=0, at_most=60),
+                    default=BEFORE.days,
+                    doc="How many days before a kept method is charged its payer is reminded; 0: never.",
                 )
             ),
         )

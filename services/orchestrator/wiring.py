@@ -26,7 +26,8 @@ from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
 from services.orchestrator.event_sink import SinkServicer
-from services.orchestrator.facts.building import fact_store
+from services.orchestrator.facts.building import Hearing, fact_store, hearing
+from services.orchestrator.facts.reminders import BEFORE as REMINDED_BEFORE
 from services.orchestrator.facts.sink import FactSink
 from services.orchestrator.facts.store import FORGET as FORGET_FACTS
 from services.orchestrator.facts.store import FactStore
@@ -43,6 +44,7 @@ from services.orchestrator.metrics import (
 from services.orchestrator.notifications.fact_sink import NotificationSink
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.bookings import BookingCheck
+from services.orchestrator.peers.feed import Feed
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.pricing import Pricing
 from services.orchestrator.peers.status import Status
@@ -97,6 +99,7 @@ class Parts:
     servicer: OrchestratorServicer
     sink: SinkServicer
     facts: FactStore
+    hearing: Hearing
     claim_store: BookingClaimStore
     start_switches: StartSwitchStore
     policies: MoneyPolicyStore
@@ -112,6 +115,7 @@ def wired(
     work: Engine,
     *,
     facts: FactStore,
+    hearing: Hearing,
     claim_store: BookingClaimStore,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
@@ -164,6 +168,7 @@ def wired(
         ),
         sink=SinkServicer(store),  # type: ignore[abstract]  # notices only announced
         facts=facts,
+        hearing=hearing,
         claim_store=claim_store,
         start_switches=start_switches,
         policies=policies,
@@ -195,6 +200,7 @@ async def orchestrator_parts(
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     surplus_refund: SurplusRefund = SurplusRefund.PERSON,
+    reminded_before: timedelta = REMINDED_BEFORE,
     meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
@@ -217,7 +223,16 @@ async def orchestrator_parts(
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
         sinks: list[FactSink] = [NotificationSink(now=clock.now)]
-        facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake)
+        facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake, meter=meter)
+        heard = hearing(
+            held,
+            Feed(StatusServiceStub(status)),
+            facts,
+            clock=clock,
+            work=work,
+            reminded_before=reminded_before,
+            meter=meter,
+        )
         switches = StartSwitchStore(held)
         parts = wired(
             store,
@@ -226,16 +241,18 @@ async def orchestrator_parts(
             peers,
             work,
             facts=facts,
+            hearing=heard,
             claim_store=BookingClaimStore(held),
             clock=clock,
             abandoned_after=abandoned_after,
             surplus_refund=surplus_refund,
             metrics=metrics,
         )
-        work.register(*parts.sweep.kinds, parts.quote_outbox.kind)
+        work.register(*parts.sweep.kinds, parts.quote_outbox.kind, *heard.kinds)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(forgetting(held, (FORGET, FORGET_FACTS), now=clock.now))
+        await stack.enter_async_context(heard.running())
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
         await stack.enter_async_context(
             sampling(
@@ -243,6 +260,7 @@ async def orchestrator_parts(
                 waiting,
                 partial(look_at_waiting, FigureStore(held), metrics, now=clock.now),
                 partial(look_at_switches, switches, metrics),
+                heard.look,
             )
         )
         yield parts

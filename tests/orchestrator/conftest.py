@@ -11,7 +11,7 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -215,6 +215,12 @@ class Orchestrator:
     async def tell(self) -> int:
         """Tell pricing of the ends of quotes that are due, and return how many those were."""
         return await self.engine(self.parts.quote_outbox.kind).once()
+
+    async def hear(self) -> None:
+        """Hear of every tenant's payments what there is to hear."""
+        await self.parts.hearing.find()
+        follower = self.parts.hearing.follower
+        await self.engine(replace(follower.kind, handler=follower.catch_up)).once()
 
     async def sweep(self) -> None:
         """Move and tell what is due until nothing is; what stays due however often it is moved is a fault."""

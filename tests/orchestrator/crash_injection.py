@@ -117,6 +117,7 @@ def parts_of(
         peers or ours.peers,
         ours.work,
         facts=ours.facts,
+        hearing=ours.hearing,
         claim_store=claims or ours.claim_store,
         clock=world.clock,
         surplus_refund=ours.surplus.policy,

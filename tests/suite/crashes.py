@@ -44,6 +44,8 @@ WORK: Final = (
 """Kinds of due work, which the engine begins and ends when there is some."""
 BOOKS: Final = ("balance.", "ledger.begin:", "ledger.close:", "ledger.chains:")
 """What reads the platform's balance and closes days for all payments, by the clock or after a hint; nobody waits."""
+TELLING: Final = ("feeds.", "facts.", "charge_reminders.")
+"""What hears of payments and tells people, after the fact; no payment waits for it."""
 SECOND: Final = ("call.read:",)
 """A look at what came of a call that was made before: only who comes to it second looks, which changes nothing."""
 OF_EVENTS: Final = ("method.take:", "method.observe:", "method.renew:", "method.release:")
@@ -61,6 +63,7 @@ BACKGROUND: Final = (
     *WORK,
     *BOOKS,
     *SECOND,
+    *TELLING,
 )
 """Positions that depend on what happens to wait or to run late; they are struck by whoever comes by."""
 

@@ -4,14 +4,15 @@
 -- How far a tenant's payments were followed at status. The row as work: whoever has its lease follows them.
 CREATE TABLE feeds (
     tenant_id   text        NOT NULL,
+    name        text        NOT NULL,
     -- Of status's feed: everything up to here was heard. Empty before the first list of all payments has come to its end.
     cursor      text        NOT NULL DEFAULT '',
     -- While all payments are listed, since nothing was followed before or what was missed is forgotten: how far that has
     -- come, and where the feed goes on after it; empty once it is over.
     list_token  text        NOT NULL DEFAULT '',
     list_cursor text        NOT NULL DEFAULT '',
-    -- When all that was to be heard had been.
-    caught_up_time timestamptz,
+    -- Until when all was heard that status had recorded.
+    heard_time  timestamptz,
     create_time timestamptz NOT NULL,
     due_time    timestamptz,
     held_until  timestamptz NOT NULL DEFAULT '-infinity',
@@ -21,7 +22,7 @@ CREATE TABLE feeds (
     problem     text,
     dead_time   timestamptz,
     trace_context text,
-    CONSTRAINT feeds_pkey PRIMARY KEY (tenant_id)
+    CONSTRAINT feeds_pkey PRIMARY KEY (tenant_id, name)
 );
 
 CREATE INDEX feeds_due ON feeds (tenant_id, due_time) WHERE due_time IS NOT NULL;

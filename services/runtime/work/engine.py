@@ -88,6 +88,7 @@ class Engine:
         self._timers: set[asyncio.TimerHandle] = set()
         self._is_running = False
         self._poll_at = 0.0
+        self._when_ending: list[Callable[[], object]] = []
 
     @property
     def kinds(self) -> Sequence[WorkKind]:
@@ -102,6 +103,10 @@ class Engine:
         self._claims = {kind: statements.claim(kind, tenants=bound) for kind in kinds}
         self._metrics.begin(kind.name for kind in kinds)
 
+    def when_ending(self, act: Callable[[], object]) -> None:
+        """Have `act` called once nothing new is begun, by which a handler that runs for long comes to its end."""
+        self._when_ending.append(act)
+
     @contextlib.asynccontextmanager
     async def running(self, *, grace_s: float = GRACE_S) -> AsyncIterator[None]:
         """Work while inside. On leaving nothing new is begun, and what runs gets `grace_s` to end."""
@@ -114,6 +119,8 @@ class Engine:
                             yield
                         finally:
                             self._is_running = False
+                            for act in self._when_ending:
+                                act()
                 finally:
                     await self._come_to_an_end(grace_s)
         finally:

@@ -1,0 +1,190 @@
+"""Status is followed: each revision is heard once, whoever dies or repeats, and whoever is concerned is told once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from local.databases import ServiceDatabase
+from services.orchestrator.facts.feed_rows import FeedLost
+from services.orchestrator.facts.follower import Follower
+from services.runtime.database.connections import plain_dsn
+from services.runtime.database.lease import LEASE
+from services.runtime.rpc import call_context
+from tests.eventually import eventually
+from tests.orchestrator.conftest import Journeys, Orchestrator
+from tests.orchestrator.crash_injection import Died, Mortal, lives
+from tests.orchestrator.samples import Clock, cancel, refund, submit
+
+
+@pytest.fixture
+async def rows(database: ServiceDatabase) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(plain_dsn(database.owner_url))
+    yield connection
+    await connection.close()
+
+
+async def kinds(rows: asyncpg.Connection, payment_id: str) -> list[str]:
+    """Return what was told of a payment beside that it moved, in the order in which it was heard."""
+    found = await rows.fetch(
+        "SELECT kind FROM facts WHERE payment_id = $1 AND kind <> 'PAYMENT_MOVED' ORDER BY seq", payment_id
+    )
+    return [row["kind"] for row in found]
+
+
+async def moves(rows: asyncpg.Connection, payment_id: str) -> list[int]:
+    found = await rows.fetch(
+        "SELECT revision FROM facts WHERE payment_id = $1 AND kind = 'PAYMENT_MOVED' ORDER BY seq", payment_id
+    )
+    return [row["revision"] for row in found]
+
+
+async def told(rows: asyncpg.Connection, payment_id: str) -> Counter[tuple[str, str]]:
+    found = await rows.fetch("SELECT kind, recipient_kind FROM notifications WHERE payment_id = $1", payment_id)
+    return Counter((row["kind"], row["recipient_kind"]) for row in found)
+
+
+async def heard(replica: Orchestrator, rows: asyncpg.Connection, journeys: Journeys, payment_id: str) -> None:
+    """Have everything heard of a payment: others' transactions may hold the feed up for a moment."""
+    revision = (await journeys.payment(payment_id)).revision
+
+    async def is_heard() -> bool:
+        await replica.hear()
+        return await moves(rows, payment_id) == list(range(1, revision + 1))
+
+    await eventually(is_heard)
+
+
+async def test_each_revision_is_heard_once_and_who_is_concerned_is_told_once(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    payment_id = await journeys.paid()
+    await heard(replica, rows, journeys, payment_id)
+    assert await kinds(rows, payment_id) == ["PAYMENT_RECEIVED"]
+    await orchestrator.RefundPayment(refund(payment_id, 2_500))
+    await heard(replica, rows, journeys, payment_id)
+    await replica.hear()
+    assert await kinds(rows, payment_id) == ["PAYMENT_RECEIVED", "PAYMENT_REFUNDED"]
+    assert await told(rows, payment_id) == {
+        (kind, who): 1 for kind in ("PAYMENT_RECEIVED", "PAYMENT_REFUNDED") for who in ("PAYER", "SELLER")
+    }
+
+
+async def test_the_payment_of_a_fact_is_as_its_revision_left_it(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    payment_id = await journeys.paid()
+    await heard(replica, rows, journeys, payment_id)
+    found = await rows.fetch("SELECT revision, payment FROM facts WHERE payment_id = $1", payment_id)
+    for row in found:
+        payment = type(await journeys.payment(payment_id)).FromString(row["payment"])
+        assert (payment.payment_id, payment.revision) == (payment_id, row["revision"])
+
+
+@pytest.mark.parametrize("is_followed", [True, False], ids=["lost", "new"])
+async def test_a_feed_that_begins_anew_lists_what_it_did_not_hear_and_tells_nothing_twice(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection, is_followed: bool
+) -> None:
+    """Its cursor leads nowhere any more; or a tenant's payments are followed for the first time."""
+    first = await journeys.paid()
+    await heard(replica, rows, journeys, first)
+    second = await journeys.paid()
+    if is_followed:
+        await rows.execute("UPDATE feeds SET cursor = 'of another database' WHERE tenant_id = 'main'")
+    else:
+        await rows.execute("DELETE FROM feeds WHERE tenant_id = 'main'")
+    await heard(replica, rows, journeys, second)
+    for payment_id in (first, second):
+        assert await kinds(rows, payment_id) == ["PAYMENT_RECEIVED"]
+        assert await told(rows, payment_id) == {("PAYMENT_RECEIVED", "PAYER"): 1, ("PAYMENT_RECEIVED", "SELLER"): 1}
+
+
+async def test_revisions_that_a_feed_left_out_are_read(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    payment_id = await journeys.started()
+    await heard(replica, rows, journeys, payment_id)
+    await rows.execute("UPDATE followed_payments SET revision = 1 WHERE payment_id = $1", payment_id)
+    await rows.execute("DELETE FROM facts WHERE payment_id = $1 AND revision > 1", payment_id)
+    await journeys.orchestrator.SubmitPayment(submit(payment_id))
+    await heard(replica, rows, journeys, payment_id)
+
+
+async def test_a_payer_is_reminded_once_of_each_charge(
+    replica: Orchestrator,
+    orchestrator: OrchestratorServiceStub,
+    journeys: Journeys,
+    rows: asyncpg.Connection,
+    clock: Clock,
+) -> None:
+    charge_time = (clock.now() + timedelta(days=10)).replace(microsecond=0)
+    payment_id, called_off = await journeys.scheduled(charge_time), await journeys.scheduled(charge_time)
+    for one in (payment_id, called_off):
+        await heard(replica, rows, journeys, one)
+        assert await kinds(rows, one) == ["PAYMENT_SCHEDULED"]
+    reminders = replica.engine(replica.parts.hearing.reminders.kind)
+    clock.advance(timedelta(days=7) - timedelta(minutes=1))
+    await reminders.once()
+    assert await kinds(rows, payment_id) == ["PAYMENT_SCHEDULED"]
+    # One is called off, and nobody has heard of that yet when the reminder is due.
+    await orchestrator.CancelPayment(cancel(called_off))
+    clock.advance(timedelta(minutes=2))
+    await reminders.once()
+    await rows.execute("UPDATE followed_payments SET due_time = now() WHERE payment_id = $1", payment_id)
+    await reminders.once()
+    assert await kinds(rows, payment_id) == ["PAYMENT_SCHEDULED", "CHARGE_UPCOMING"]
+    assert await kinds(rows, called_off) == ["PAYMENT_SCHEDULED"]
+    assert (await told(rows, payment_id))["CHARGE_UPCOMING", "PAYER"] == 1
+
+
+async def test_who_lost_its_lease_keeps_nothing(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    payment_id = await journeys.started()
+    await heard(replica, rows, journeys, payment_id)
+    feeds, feed = replica.parts.hearing.rows, replica.parts.hearing.follower.feed
+    fence = await rows.fetchval("SELECT fence FROM feeds WHERE tenant_id = 'main'")
+    place = await feeds.place("main", fence=fence)
+    await orchestrated(journeys, payment_id)
+    with call_context.acting_for("main"):
+        now = await feed.payment(payment_id)
+    with pytest.raises(FeedLost):
+        await feeds.place("main", fence=fence - 1)
+    with pytest.raises(FeedLost):
+        await feeds.advance("main", replace(place, cursor="elsewhere"), [now], fence=fence - 1, is_complete=True)
+    assert await feeds.place("main", fence=fence) == place
+    assert await kinds(rows, payment_id) == []
+    await heard(replica, rows, journeys, payment_id)
+    assert await kinds(rows, payment_id) == ["PAYMENT_RECEIVED"]
+
+
+async def orchestrated(journeys: Journeys, payment_id: str) -> None:
+    await journeys.orchestrator.SubmitPayment(submit(payment_id))
+
+
+@pytest.mark.parametrize("is_listing", [False, True], ids=["stream", "list"])
+async def test_a_process_that_dies_anywhere_leaves_nothing_untold_and_nothing_told_twice(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection, is_listing: bool
+) -> None:
+    hearing = replica.parts.hearing
+    for life in lives():
+        payment_id = await journeys.paid()
+        if is_listing:
+            await rows.execute("UPDATE feeds SET cursor = '' WHERE tenant_id = 'main'")
+        mortal: Any = Mortal(hearing.rows, life)
+        follower = Follower(mortal, hearing.follower.feed, now=replica.world.clock.now)
+        with suppress(Died):
+            await replica.engine(replace(follower.kind, handler=follower.catch_up)).once()
+        replica.world.clock.advance(LEASE)
+        await heard(replica, rows, journeys, payment_id)
+        assert await kinds(rows, payment_id) == ["PAYMENT_RECEIVED"], life.place
+        wanted = {("PAYMENT_RECEIVED", "PAYER"): 1, ("PAYMENT_RECEIVED", "SELLER"): 1}
+        assert await told(rows, payment_id) == wanted, life.place
