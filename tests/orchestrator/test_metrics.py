@@ -263,7 +263,7 @@ async def test_what_plans_do_by_themselves_is_counted_and_how_late_it_is(
 async def test_a_look_at_what_is_due_does_not_read_what_is_not(counting: Counting, full: asyncpg.Connection) -> None:
     look = work_statements.waiting(counting.replica.parts.work.kinds, tenants=False)
     found = {row["kind"]: row["due"] for row in await full.fetch(look, timedelta(0), COUNTED_MAX)}
-    assert found == {"payments": ROWS // 1_000, "expiries": 0, "quote_ends": 0}
+    assert {kind: due for kind, due in found.items() if due} == {"payments": ROWS // 1_000}
     assert await rows_read(full, look, timedelta(0), COUNTED_MAX) <= ROWS // 100
 
 

@@ -86,11 +86,12 @@ async def test_each_figure_moves_when_what_it_counts_happens(suite: Suite, trave
 async def is_told(suite: Suite, before: dict[str, Figures]) -> bool:
     """Whether all is counted that comes later than the answer of a journey."""
     now = await figures(suite)
-    told = "batzen_watch_lag_seconds_count"
-    redeemed = "batzen_quote_redemptions_total"
-    return now["status"].total(told) > before["status"].total(told) and now["pricing"].total(redeemed) > before[
-        "pricing"
-    ].total(redeemed)
+    later = {
+        "status": "batzen_watch_lag_seconds_count",
+        "pricing": "batzen_quote_redemptions_total",
+        "orchestrator": "batzen_fact_lag_seconds_count",
+    }
+    return all(now[service].total(name) > before[service].total(name) for service, name in later.items())
 
 
 def counts(metric: Metric) -> bool:

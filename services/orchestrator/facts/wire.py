@@ -11,14 +11,13 @@ from services.orchestrator.facts.rules import Revision, Seen
 
 METHOD_FIELDS = ("type", "brand", "last4")
 """What of a method may be shown to whom a fact is told."""
-IMPORT = "CAUSE_IMPORT"
 
 
 def revision_of(payment: status_pb2.Payment) -> Revision:
     """Read a payment as one revision left it."""
     snapshot = payment.snapshot
     amounts, method = snapshot.amounts, snapshot.method
-    details = _attentions(snapshot)
+    details = {one.reason: one.detail for one in wire.attentions(snapshot)}
     return Revision(
         payment_id=payment.payment_id,
         revision=payment.revision,
@@ -28,7 +27,7 @@ def revision_of(payment: status_pb2.Payment) -> Revision:
         total_minor=payment.total.amount_minor,
         currency_code=payment.total.currency_code,
         client_reference=payment.client_reference,
-        is_imported=_name(payment_pb2.PaymentSnapshot.Cause.items(), snapshot.cause) == IMPORT,
+        is_imported=snapshot.cause == payment_pb2.PaymentSnapshot.CAUSE_IMPORT,
         seen=Seen(
             collection=_name(payment_pb2.PaymentState.items(), snapshot.collection).removeprefix("PAYMENT_STATE_"),
             captured_minor=amounts.captured_minor,
@@ -61,12 +60,6 @@ def as_of(payment: status_pb2.Payment, transition: status_pb2.Transition) -> sta
     if payment.HasField("complete_time") and payment.complete_time.ToDatetime(UTC) > then.update_time.ToDatetime(UTC):
         then.ClearField("complete_time")
     return then
-
-
-def _attentions(snapshot: payment_pb2.PaymentSnapshot) -> dict[str, str]:
-    """Return what needs an operator, with a sentence each."""
-    one = snapshot.attention
-    return {one.reason: one.detail} if one.reason else {}
 
 
 def _name(known: list[tuple[str, int]], number: int) -> str:
