@@ -25,6 +25,7 @@ from tests.contracts import comments_of_reasons
 from tests.gateway import printed_ledger as ledger
 from tests.gateway import printed_money as money
 from tests.orchestrator import printed as refunds
+from tests.orchestrator import printed_webhooks as webhooks
 from tests.pricing import printed as pricing
 
 ROOT: Final = Path(__file__).parents[1]
@@ -77,6 +78,7 @@ PRINTED: Final = {
         "defaults": refunds.defaults,
         "policy": refunds.policy,
     },
+    "docs/webhooks-out.md": {"webhook types": webhooks.types, "webhook statuses": webhooks.statuses},
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }
 """Document → name of a printed part → what prints it. The part stands between two comments that name it."""
