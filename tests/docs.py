@@ -78,7 +78,11 @@ PRINTED: Final = {
         "defaults": refunds.defaults,
         "policy": refunds.policy,
     },
-    "docs/webhooks-out.md": {"webhook types": webhooks.types, "webhook statuses": webhooks.statuses},
+    "docs/webhooks-out.md": {
+        "webhook types": webhooks.types,
+        "webhook statuses": webhooks.statuses,
+        "webhook tries": webhooks.tries,
+    },
     "docs/pricing.md": {"stages": pricing.stages, "worked cart": pricing.worked_cart, "rates": pricing.rates},
 }
 """Document → name of a printed part → what prints it. The part stands between two comments that name it."""

@@ -17,7 +17,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
-from services.orchestrator.webhooks_out.guard import DEVELOPMENT, Address, Guard
+from services.orchestrator.webhooks_out.guard import DEVELOPMENT, LOOKUPS_AT_ONCE, PORTS, Address, Guard
 from services.orchestrator.webhooks_out.sending import (
     ANSWER_BYTES_MAX,
     RETRY_AFTER_MAX,
@@ -30,6 +30,7 @@ from services.orchestrator.webhooks_out.sending import (
     retry_after,
 )
 from services.orchestrator.webhooks_out.signing import new_secret
+from services.runtime.work.kinds import SLOTS, WorkClass
 from tests.orchestrator import receivers
 from tests.orchestrator.receivers import Answer, Endless, Received, receiver, says
 from tests.runtime.test_tls import Authority
@@ -386,3 +387,17 @@ def test_all_paths_of_a_system_are_one_receiver() -> None:
 
 def test_secrets_are_in_no_representation() -> None:
     assert SECRET not in repr(to("https://hooks.example/"))
+
+
+def test_the_document_says_the_limits_that_hold() -> None:
+    text = (Path(__file__).parents[2] / "docs/webhooks-out.md").read_text()
+    limits = Limits()
+    for said in (
+        f"at most {limits.at_once} of the {SLOTS[WorkClass.HOOKS]} slots",
+        f"{ANSWER_BYTES_MAX:,} bytes are read as they are, within {limits.answer_s:g} s",
+        f"after {limits.total_s:g} s; `UNREACHABLE` where there was no connection after {limits.connect_s:g} s",
+        f"one thread of {LOOKUPS_AT_ONCE}",
+        f"port {' or '.join(map(str, sorted(PORTS)))}",
+        f"within {limits.total_s:g} s, and do the work afterwards",
+    ):
+        assert said in text, said
