@@ -39,7 +39,7 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.orchestrator.v1.OrchestratorOpsService",
         {
             _OPERATORS: "ListStuckPayments ResolvePayment PauseStarts ResumeStarts ListStartSwitches "
-            "PutPolicy ListPolicies ImportRecords "
+            "PutPolicy ListPolicies ImportRecords DiagnosePayment "
             "PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret "
             "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries"
         },

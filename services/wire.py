@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.gateway.v1 import observation_pb2
 from batzen.type.v1 import diagnosis_pb2, money_pb2, payment_pb2
-from services.shared.diagnosis import Disagreement, Figure, Side
+from services.shared.diagnosis import Check, Disagreement, Figure, Keeper, Saying, Side
 from services.shared.payment import Amounts, Attention, Method, P, Part, PaymentError, as_one
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -126,3 +126,31 @@ def disagreement(one: Disagreement) -> diagnosis_pb2.Disagreement:
         remedy=one.check.remedy,
         waits_for=one.waits_for,
     )
+
+
+def side_in(message: diagnosis_pb2.Side) -> Side:
+    """Read what a keeper says."""
+    return Side(
+        keeper=_keeper(message.keeper), problem=message.problem, figures=tuple(map(_figure_in, message.figures))
+    )
+
+
+def _figure_in(message: diagnosis_pb2.Figure) -> Figure:
+    if message.WhichOneof("value") == "amount":
+        amount = message.amount
+        return Figure(name=message.name, amount_minor=amount.amount_minor, currency_code=amount.currency_code)
+    return Figure(name=message.name, text=message.text)
+
+
+def disagreement_in(message: diagnosis_pb2.Disagreement) -> Disagreement:
+    """Read a disagreement."""
+    return Disagreement(
+        check=Check(name=message.check, meaning=message.meaning, remedy=message.remedy),
+        sayings=tuple(Saying(_keeper(one.keeper), one.text) for one in message.sayings),
+        about=message.about,
+        waits_for=message.waits_for,
+    )
+
+
+def _keeper(number: int) -> Keeper:
+    return Keeper(diagnosis_pb2.Keeper.Name(number).removeprefix("KEEPER_"))

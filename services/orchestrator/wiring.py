@@ -13,6 +13,7 @@ from typing import Final
 from grpc import aio
 
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.diagnosis_pb2_grpc import DiagnosisServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.orchestrator.v1.booking_check_pb2_grpc import BookingCheckServiceStub
@@ -22,6 +23,8 @@ from services.orchestrator.booking_claims import BookingClaims
 from services.orchestrator.captures import Captures
 from services.orchestrator.charging import Charging
 from services.orchestrator.commands.registry import Registry, all_commands
+from services.orchestrator.diagnosis.building import examiner
+from services.orchestrator.diagnosis.examiner import Examiner
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
@@ -44,6 +47,7 @@ from services.orchestrator.metrics import (
 from services.orchestrator.notifications.fact_sink import NotificationSink
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.bookings import BookingCheck
+from services.orchestrator.peers.examinations import Examinations
 from services.orchestrator.peers.feed import Feed
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.peers.pricing import Pricing
@@ -101,6 +105,7 @@ class Parts:
     facts: FactStore
     hearing: Hearing
     claim_store: BookingClaimStore
+    diagnoses: Examiner
     start_switches: StartSwitchStore
     policies: MoneyPolicyStore
     fraud_refunds: FraudRefunds
@@ -117,6 +122,7 @@ def wired(
     facts: FactStore,
     hearing: Hearing,
     claim_store: BookingClaimStore,
+    diagnoses: Examiner,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     surplus_refund: SurplusRefund = SurplusRefund.PERSON,
@@ -170,10 +176,11 @@ def wired(
         facts=facts,
         hearing=hearing,
         claim_store=claim_store,
+        diagnoses=diagnoses,
         start_switches=start_switches,
         policies=policies,
         fraud_refunds=fraud_refunds,
-        ops=OrchestratorOpsServicer(start_switches, policies, now=clock.now),  # type: ignore[abstract]  # others only announced
+        ops=OrchestratorOpsServicer(start_switches, policies, diagnoses, now=clock.now),  # type: ignore[abstract]  # others only announced
     )
 
 
@@ -243,6 +250,7 @@ async def orchestrator_parts(
             facts=facts,
             hearing=heard,
             claim_store=BookingClaimStore(held),
+            diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
             clock=clock,
             abandoned_after=abandoned_after,
             surplus_refund=surplus_refund,

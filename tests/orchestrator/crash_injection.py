@@ -119,6 +119,7 @@ def parts_of(
         facts=ours.facts,
         hearing=ours.hearing,
         claim_store=claims or ours.claim_store,
+        diagnoses=ours.diagnoses,
         clock=world.clock,
         surplus_refund=ours.surplus.policy,
         metrics=metrics,

@@ -12,6 +12,8 @@ from services.shared.refusals import Refusal
 from services.wire import money
 
 PEER = "status"
+REVISION_COMPACTED = "REVISION_COMPACTED"
+"""Status's refusal of a history of which the begin was taken out."""
 
 
 class Status:
@@ -80,3 +82,19 @@ class Status:
         """Return a payment as it stands now."""
         call = self._stub.GetPayment(status_pb2.GetPaymentRequest(payment_id=payment_id))
         return (await answered(call, PEER)).payment
+
+    async def transitions(self, payment_id: str, *, at_most: int) -> list[status_pb2.Transition] | None:
+        """Return a payment's history, the oldest first; None of one that is longer, or was taken out in part."""
+        asked = status_pb2.ListTransitionsRequest(payment_id=payment_id, page_size=at_most)
+        try:
+            answer = await answered(self._stub.ListTransitions(asked), PEER)
+        except Refusal as refusal:
+            if refusal.reason == REVISION_COMPACTED:
+                return None
+            raise
+        return None if answer.next_page_token else list(answer.transitions)
+
+    async def newest(self, *, page_token: str, page_size: int) -> status_pb2.ListPaymentsResponse:
+        """Return a page of all payments, the newest first."""
+        asked = status_pb2.ListPaymentsRequest(page_size=page_size, page_token=page_token)
+        return await answered(self._stub.ListPayments(asked), PEER)

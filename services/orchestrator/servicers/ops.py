@@ -9,8 +9,9 @@ from typing import Final, TypeAlias
 from grpc import aio
 
 from batzen.orchestrator.v1 import ops_pb2 as pb
-from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceServicer
+from services.orchestrator.diagnosis.examiner import Examiner
 from services.orchestrator.domain.errors import PageTokenInvalid
+from services.orchestrator.servicers.diagnosis import DiagnosisRpcs
 from services.orchestrator.storage.money_policies import MoneyPolicyStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
 from services.orchestrator.wire.money_policies import put_policy, record_to_proto
@@ -31,12 +32,18 @@ PutContext: TypeAlias = aio.ServicerContext[pb.PutPolicyRequest, Awaitable[pb.Pu
 PoliciesContext: TypeAlias = aio.ServicerContext[pb.ListPoliciesRequest, Awaitable[pb.ListPoliciesResponse]]
 
 
-class OrchestratorOpsServicer(OrchestratorOpsServiceServicer):
+class OrchestratorOpsServicer(DiagnosisRpcs):
     """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
-        self, start_switches: StartSwitchStore, policies: MoneyPolicyStore, *, now: Callable[[], datetime]
+        self,
+        start_switches: StartSwitchStore,
+        policies: MoneyPolicyStore,
+        examiner: Examiner,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
+        DiagnosisRpcs.__init__(self, examiner)
         self._start_switches = start_switches
         self._policies = policies
         self._now = now
