@@ -152,6 +152,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
         Spread.MANY, "the bookings of one payment: a claim on each server, given back where another has one"
     ),
     "orchestrator.storage.booking_claims.CLAIMS": Exempt(Spread.MANY, _SPLIT),
+    "orchestrator.diagnosis.plan_store._STANDING": Exempt(Spread.MANY, _SPLIT),
     "orchestrator.storage.statements.ATTENTION": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.statements.OUTBOX_WAITING": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.figures.PLANNED": Exempt(Spread.EVERY, _FIGURE),

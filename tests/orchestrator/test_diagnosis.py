@@ -266,10 +266,12 @@ async def test_a_booking_of_another_payment_is_found(
 ) -> None:
     payment_id = await journeys.started(booking_ids=[new_id()])
     await at_rest(replica, diagnose, payment_id)
-    async with gardener(postgres, {"orchestrator": database.name}, payment_id=payment_id, quote_id="") as planter:
-        async with planter.planted("orchestrator", f"UPDATE booking_claims SET payment_id = 'pay_another' {PAYMENT}"):
-            found = (await diagnose(payment_id)).disagreements
-            await planter.execute("orchestrator", "DELETE FROM booking_claims WHERE payment_id = 'pay_another'")
+    async with (
+        gardener(postgres, {"orchestrator": database.name}, payment_id=payment_id, quote_id="") as planter,
+        planter.planted("orchestrator", f"UPDATE booking_claims SET payment_id = 'pay_another' {PAYMENT}"),
+    ):
+        found = (await diagnose(payment_id)).disagreements
+        await planter.execute("orchestrator", "DELETE FROM booking_claims WHERE payment_id = 'pay_another'")
 
     assert [one.check for one in found] == ["BOOKING_CLAIM"]
 
