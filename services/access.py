@@ -38,8 +38,8 @@ TABLE: Final[dict[str, Allow]] = (
     | _methods(
         "batzen.orchestrator.v1.OrchestratorOpsService",
         {
-            _OPERATORS: "ListStuckPayments ResolvePayment PauseStarts ResumeStarts ListStartSwitches "
-            "PutPolicy ListPolicies ImportRecords DiagnosePayment "
+            _OPERATORS: "ListStuckPayments ResolvePayment ListAttention AcknowledgeAttention ListOperatorActions "
+            "PauseStarts ResumeStarts ListStartSwitches PutPolicy ListPolicies ImportRecords DiagnosePayment "
             "PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret "
             "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries"
         },

@@ -93,6 +93,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
 KEYS: Final[Mapping[str, str]] = {
     "webhook_deliveries_delivery_id": "the subject joins the key: the id is made of a fact, which is about one",
     "requests_pkey": "a claim table keyed by (caller, method, request_id) says the payment, and commits before the row",
+    "operator_actions_request": "as `requests_pkey`",
     "facts_pkey": "the payment joins the key: a fact is of one payment, or of none and then of one server",
     "calls_pkey": "the subject joins the key: the id is made of operation and request, which have one subject",
     "erasures_pkey": "the payer joins the key: whoever repeats a request names the same one",
@@ -148,6 +149,11 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.storage.statements.SAVE": Exempt(
         Spread.EVERY, "its request is found by its key alone; with the payment in that key it is one server's"
     ),
+    "orchestrator.storage.statements.SAVE_ACTION": Exempt(
+        Spread.EVERY, "its request is found by its key alone; with the payment in that key it is one server's"
+    ),
+    "orchestrator.operations.actions.OF_ALL": Exempt(Spread.EVERY, _OPERATOR),
+    "orchestrator.operations.actions.OF_ACTOR": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.storage.booking_claims.CLAIM": Exempt(
         Spread.MANY, "the bookings of one payment: a claim on each server, given back where another has one"
     ),

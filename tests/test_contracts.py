@@ -41,7 +41,7 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorOpsService": """ImportRecords ListStuckPayments ResolvePayment
+    "OrchestratorOpsService": """ListAttention AcknowledgeAttention ImportRecords ListStuckPayments ResolvePayment
         PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret
         TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries""",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",

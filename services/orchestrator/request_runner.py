@@ -11,6 +11,7 @@ waiting. What a request does is its command's to say (commands/).
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -31,6 +32,7 @@ from services.errors import (
 from services.orchestrator.commands.command import Command, RequestT, ResponseT
 from services.orchestrator.commands.registry import AnyCommand, Registry
 from services.orchestrator.domain.errors import PaymentNotFound
+from services.orchestrator.domain.operator_action import Action
 from services.orchestrator.domain.plan import Plan, Request, Stage
 from services.orchestrator.held_payments import WAIT_MAX_S, HeldPayments
 from services.orchestrator.steps import Steps
@@ -41,6 +43,7 @@ from services.orchestrator.wire.requests import own_payer, request_key
 from services.runtime.database.idempotency import request_hash
 from services.runtime.database.lease import patience
 from services.runtime.rpc import call_context
+from services.runtime.rpc.identity import OPERATOR
 from services.runtime.work.loops import detached
 from services.shared import refusals
 from services.shared.refusals import Refusal
@@ -134,7 +137,14 @@ class RequestRunner:
             command=command.stored(message),
             is_urgent=command.is_urgent,
             send_before_time=None if command.age_max is None else self._now() + command.age_max,
+            actor_id=self._operator(command, message),
         )
+
+    @staticmethod
+    def _operator(command: Command[RequestT, ResponseT], message: RequestT) -> str:
+        """Return which operator decided; empty where the caller is none."""
+        caller = call_context.current_caller()
+        return (command.actor_id(message) or caller.subject) if OPERATOR in caller.roles else ""
 
     async def _first_run(
         self, command: Command[RequestT, ResponseT], request: Request, message: RequestT, *, payer_id: str | None
@@ -219,7 +229,8 @@ class RequestRunner:
             if isinstance(refusal, TRANSIENT):
                 raise
             kept = refusals.to_json(refusal)
-            await work.save(point, request=replace(request, refusal=kept), release=release)
+            action = action_of(command, request, message)
+            await work.save(point, request=replace(request, refusal=kept), action=action, release=release)
             raise Refusal.from_json(kept) from refusal
         if work.has_pending:
             # Status is away: the outbox keeps what it has to record, the request stays open, and its repeat hears more.
@@ -229,7 +240,8 @@ class RequestRunner:
             kept_answer.CopyFrom(answer)
             command.redact(kept_answer)
             stored = kept_answer.SerializeToString(deterministic=True)
-            await work.save(point, request=replace(request, answer=stored), release=release)
+            action = action_of(command, request, message)
+            await work.save(point, request=replace(request, answer=stored), action=action, release=release)
         return answer
 
     async def _prepare(self, work: UnitOfWork, command: Command[RequestT, ResponseT]) -> None:
@@ -239,3 +251,11 @@ class RequestRunner:
         self._steps.apply_delivered(work)
         if work.has_pending:
             await self._outbox.try_flush_outbox(work)
+
+
+def action_of(command: Command[RequestT, ResponseT], request: Request, message: RequestT) -> Action | None:
+    """Return what an operator did by a request that is answered; None where it was none."""
+    if not request.actor_id:
+        return None
+    asked = json.dumps(command.asked(message), ensure_ascii=False, sort_keys=True)
+    return Action(reason=command.why(message), asked_json=asked)

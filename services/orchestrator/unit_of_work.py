@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from services.orchestrator.domain import agenda, attempts, charge_plan, policies, quote, transitions
+from services.orchestrator.domain.operator_action import Action
 from services.orchestrator.domain.payment import (
     ENDED_WITHOUT_MONEY,
     TAKEN,
@@ -331,11 +332,18 @@ class UnitOfWork(Planning):
         self.enqueue(changed, f"step:price:{number}")
 
     async def save(
-        self, point: str, *, operator_notified: bool = False, request: Request | None = None, release: bool = False
+        self,
+        point: str,
+        *,
+        operator_notified: bool = False,
+        request: Request | None = None,
+        action: Action | None = None,
+        release: bool = False,
     ) -> None:
         """Keep what was decided and learned so far; with `release` release the payment, due when its plan says.
 
-        `operator_notified` says that the payment now asks for an operator over what status rejected.
+        `operator_notified` says that the payment now asks for an operator over what status rejected; `action` what the
+        operator did whose `request` is answered.
         """
         plan, rejection = self.plan, self._rejection
         if release:
@@ -352,6 +360,7 @@ class UnitOfWork(Planning):
             quote_state=self._quote_state,
             quote_operator_notified=self._quote_operator_notified,
             request=request,
+            action=action,
             release=release,
         )
         self._count()

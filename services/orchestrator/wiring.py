@@ -45,6 +45,8 @@ from services.orchestrator.metrics import (
     OrchestratorMetrics,
 )
 from services.orchestrator.notifications.fact_sink import NotificationSink
+from services.orchestrator.operations.building import operator_side
+from services.orchestrator.operations.servicer import Operations
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.bookings import BookingCheck
 from services.orchestrator.peers.examinations import Examinations
@@ -123,6 +125,7 @@ def wired(
     hearing: Hearing,
     claim_store: BookingClaimStore,
     diagnoses: Examiner,
+    operations: Operations,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     surplus_refund: SurplusRefund = SurplusRefund.PERSON,
@@ -180,7 +183,9 @@ def wired(
         start_switches=start_switches,
         policies=policies,
         fraud_refunds=fraud_refunds,
-        ops=OrchestratorOpsServicer(start_switches, policies, diagnoses, now=clock.now),  # type: ignore[abstract]  # others only announced
+        ops=OrchestratorOpsServicer(  # type: ignore[abstract]  # others only announced
+            start_switches, policies, diagnoses, operations, now=clock.now
+        ),
     )
 
 
@@ -251,6 +256,7 @@ async def orchestrator_parts(
             hearing=heard,
             claim_store=BookingClaimStore(held),
             diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
+            operations=operator_side(held),
             clock=clock,
             abandoned_after=abandoned_after,
             surplus_refund=surplus_refund,

@@ -20,7 +20,7 @@ from services.orchestrator.wiring import Parts, wired
 from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
 from services.runtime.rpc.access import EVERYTHING
-from services.runtime.rpc.identity import Caller
+from services.runtime.rpc.identity import SERVICE, Caller
 from services.runtime.work.engine import Engine
 from tests.orchestrator.conftest import Orchestrator
 
@@ -120,27 +120,28 @@ def parts_of(
         hearing=ours.hearing,
         claim_store=claims or ours.claim_store,
         diagnoses=ours.diagnoses,
+        operations=ours.ops.operations,
         clock=world.clock,
         surplus_refund=ours.surplus.policy,
         metrics=metrics,
     )
 
 
-async def ask(parts: Parts, asked: Any) -> Message:
+async def ask(parts: Parts, asked: Any, *, role: str = SERVICE) -> Message:
     """Have an orchestrator without a port carry out a request of the shop that the other tests call as."""
 
     async def call() -> Message:
-        _as_shop()
+        _as_shop(role)
         answer: Message = await parts.runner.run(parts.commands[shop_key(asked).method], asked)
         return answer
 
     return await asyncio.create_task(call())
 
 
-def _as_shop() -> None:
+def _as_shop(role: str) -> None:
     """Let the current call be one of the shop's."""
     shop = Caller(
-        subject="shop", tenant_id="main", roles=frozenset({"service"}), expire_time=datetime.max.replace(tzinfo=UTC)
+        subject="shop", tenant_id="main", roles=frozenset({role}), expire_time=datetime.max.replace(tzinfo=UTC)
     )
     call_context.begin(correlation="", remaining_s=None)
     call_context.admitted(shop, EVERYTHING)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from batzen.orchestrator.v1.orchestrator_pb2 import AttachBookingRequest, AttachBookingResponse
 from services.errors import FieldMissing
 from services.orchestrator.booking_claims import BookingClaims
@@ -26,6 +28,7 @@ class AttachBooking(Command[AttachBookingRequest, AttachBookingResponse]):
 
     request_type = AttachBookingRequest
     response_type = AttachBookingResponse
+    kept_fields: ClassVar[tuple[str, ...]] = ("booking_ids",)
 
     def __init__(self, outbox: TransitionOutbox, peers: Peers, claims: BookingClaims) -> None:
         self._outbox = outbox

@@ -41,6 +41,10 @@ class CancelPayment(Command[CancelPaymentRequest, CancelPaymentResponse]):
         """Return the payment that is named."""
         return message.payment_id
 
+    def why(self, message: CancelPaymentRequest) -> str:
+        """Return what an operator says of it."""
+        return message.reason
+
     async def perform(self, work: UnitOfWork, request: Request, message: CancelPaymentRequest) -> CancelPaymentResponse:
         """Cancel the payment, unless it is cancelled; a capture that was decided before comes first."""
         plan = work.plan

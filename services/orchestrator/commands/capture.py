@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from batzen.orchestrator.v1.orchestrator_pb2 import CapturePaymentRequest, CapturePaymentResponse
 from services.errors import FieldInvalid, ServiceError
 from services.orchestrator.captures import Captures, decided
@@ -29,6 +31,7 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
 
     request_type = CapturePaymentRequest
     response_type = CapturePaymentResponse
+    kept_fields: ClassVar[tuple[str, ...]] = ("amount", "final_capture")
 
     def __init__(self, captures: Captures, outbox: TransitionOutbox) -> None:
         self._captures = captures
@@ -44,6 +47,10 @@ class CapturePayment(Command[CapturePaymentRequest, CapturePaymentResponse]):
     def payment_id(self, message: CapturePaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
         return message.payment_id
+
+    def actor_id(self, message: CapturePaymentRequest) -> str:
+        """Return who decided."""
+        return message.actor_id
 
     async def perform(
         self, work: UnitOfWork, request: Request, message: CapturePaymentRequest

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar, Generic, TypeVar
 
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from services.orchestrator.domain.plan import FirstStep, Request, RequestKey
@@ -27,6 +29,8 @@ class Command(ABC, Generic[RequestT, ResponseT]):
     """It makes the payment. All others first finish a start that is not done."""
     is_urgent: ClassVar[bool] = False
     """It is carried on before the other open requests of its payment."""
+    kept_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of the request that are kept for ever where an operator asks; none that is personal, or a secret."""
     yields_to_urgent: ClassVar[bool] = False
     """An urgent request that came after it is carried on before it."""
 
@@ -51,6 +55,19 @@ class Command(ABC, Generic[RequestT, ResponseT]):
     def stored(self, message: RequestT) -> bytes:
         """Return what of a request is stored until it has its answer."""
         return message.SerializeToString()
+
+    def actor_id(self, message: RequestT) -> str:
+        """Return who decided, as the request says it; empty where it does not."""
+        return ""
+
+    def why(self, message: RequestT) -> str:
+        """Return why an operator asked for it, in their words; empty where the request does not say."""
+        return ""
+
+    def asked(self, message: RequestT) -> Mapping[str, object]:
+        """Return what is kept for ever of what an operator asked for."""
+        said: dict[str, object] = MessageToDict(message, preserving_proto_field_name=True)
+        return {name: said[name] for name in self.kept_fields if name in said}
 
     async def accept(
         self, store: Store, request: Request, message: RequestT, *, payer_id: str | None, now: datetime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from batzen.orchestrator.v1.orchestrator_pb2 import PreservePaymentRequest, PreservePaymentResponse
 from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.errors import PaymentState
@@ -19,6 +21,7 @@ class PreservePayment(Command[PreservePaymentRequest, PreservePaymentResponse]):
 
     request_type = PreservePaymentRequest
     response_type = PreservePaymentResponse
+    kept_fields: ClassVar[tuple[str, ...]] = ("window",)
 
     def __init__(self, outbox: TransitionOutbox) -> None:
         self._outbox = outbox
@@ -32,6 +35,10 @@ class PreservePayment(Command[PreservePaymentRequest, PreservePaymentResponse]):
     def payment_id(self, message: PreservePaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
         return message.payment_id
+
+    def why(self, message: PreservePaymentRequest) -> str:
+        """Return what an operator says of it."""
+        return message.reason
 
     async def perform(
         self, work: UnitOfWork, request: Request, message: PreservePaymentRequest

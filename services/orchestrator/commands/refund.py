@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from batzen.orchestrator.v1.orchestrator_pb2 import RefundPaymentRequest, RefundPaymentResponse
 from services.errors import FieldInvalid
@@ -40,6 +40,15 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
 
     request_type = RefundPaymentRequest
     response_type = RefundPaymentResponse
+    kept_fields: ClassVar[tuple[str, ...]] = (
+        "amount",
+        "expected_refundable",
+        "reason",
+        "seller_id",
+        "line_amounts",
+        "keep_seller_part",
+        "keep_platform_fee",
+    )
 
     def __init__(self, outbox: TransitionOutbox, peers: Peers, *, now: Callable[[], datetime]) -> None:
         self._outbox = outbox
@@ -67,6 +76,14 @@ class RefundPayment(Command[RefundPaymentRequest, RefundPaymentResponse]):
     def payment_id(self, message: RefundPaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
         return message.payment_id
+
+    def actor_id(self, message: RefundPaymentRequest) -> str:
+        """Return who decided."""
+        return message.actor_id
+
+    def why(self, message: RefundPaymentRequest) -> str:
+        """Return what an operator says of it."""
+        return message.beyond_policy_reason
 
     async def perform(self, work: UnitOfWork, request: Request, message: RefundPaymentRequest) -> RefundPaymentResponse:
         """Have the gateway make the refund: the same request is the same refund, however often it is asked for."""

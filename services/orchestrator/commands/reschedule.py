@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import ClassVar
 
 from batzen.orchestrator.v1.orchestrator_pb2 import ReschedulePaymentRequest, ReschedulePaymentResponse
 from services.errors import FieldInvalid
@@ -25,6 +26,7 @@ class ReschedulePayment(Command[ReschedulePaymentRequest, ReschedulePaymentRespo
 
     request_type = ReschedulePaymentRequest
     response_type = ReschedulePaymentResponse
+    kept_fields: ClassVar[tuple[str, ...]] = ("charge_time", "charge_local_time")
 
     def __init__(self, outbox: TransitionOutbox, *, now: Callable[[], datetime]) -> None:
         self._outbox = outbox

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 from batzen.orchestrator.v1.orchestrator_pb2 import RetryPaymentRequest, RetryPaymentResponse
 from services.orchestrator.attempts import Attempts
@@ -23,6 +24,7 @@ class RetryPayment(Command[RetryPaymentRequest, RetryPaymentResponse]):
 
     request_type = RetryPaymentRequest
     response_type = RetryPaymentResponse
+    kept_fields: ClassVar[tuple[str, ...]] = ("collection",)
 
     def __init__(
         self, attempts: Attempts, charging: Charging, sessions: PaymentSessions, outbox: TransitionOutbox

@@ -85,6 +85,8 @@ class Request:
     """It passed its checks, and others were or may have been called; from here on it is only carried on."""
     send_before_time: datetime | None = None
     """After this it is not sent to Stripe for a first time any more; None where it goes ahead at any age."""
+    actor_id: str = ""
+    """The operator who decided; empty where it was none: then no action of an operator is kept of it."""
     answer: bytes | None = None
     refusal: Mapping[str, object] | None = None
 

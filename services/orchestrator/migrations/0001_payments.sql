@@ -117,6 +117,9 @@ CREATE TABLE requests (
     is_urgent    boolean     NOT NULL DEFAULT false,
     -- After this it is not sent to Stripe for a first time any more; null where it goes ahead at any age.
     send_before_time timestamptz,
+    -- The operator who decided, and how the payment stood when the request was written down; empty where it was none.
+    actor_id     text        NOT NULL DEFAULT '',
+    before       jsonb,
     CONSTRAINT requests_pkey PRIMARY KEY (tenant_id, caller, method, request_id)
 );
 

@@ -1,4 +1,4 @@
-"""OrchestratorOpsService, for operators: the switch that stops new payments, and the policies of money."""
+"""OrchestratorOpsService, for operators: what needs them, the switch that stops new payments, and policies of money."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from grpc import aio
 from batzen.orchestrator.v1 import ops_pb2 as pb
 from services.orchestrator.diagnosis.examiner import Examiner
 from services.orchestrator.domain.errors import PageTokenInvalid
+from services.orchestrator.operations.servicer import Operations, OperationsRpcs
 from services.orchestrator.servicers.diagnosis import DiagnosisRpcs
 from services.orchestrator.storage.money_policies import MoneyPolicyStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
@@ -32,7 +33,7 @@ PutContext: TypeAlias = aio.ServicerContext[pb.PutPolicyRequest, Awaitable[pb.Pu
 PoliciesContext: TypeAlias = aio.ServicerContext[pb.ListPoliciesRequest, Awaitable[pb.ListPoliciesResponse]]
 
 
-class OrchestratorOpsServicer(DiagnosisRpcs):
+class OrchestratorOpsServicer(DiagnosisRpcs, OperationsRpcs):
     """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
@@ -40,10 +41,12 @@ class OrchestratorOpsServicer(DiagnosisRpcs):
         start_switches: StartSwitchStore,
         policies: MoneyPolicyStore,
         examiner: Examiner,
+        operations: Operations,
         *,
         now: Callable[[], datetime],
     ) -> None:
         DiagnosisRpcs.__init__(self, examiner)
+        self.operations = operations
         self._start_switches = start_switches
         self._policies = policies
         self._now = now

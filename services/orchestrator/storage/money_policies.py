@@ -32,6 +32,7 @@ class MoneyPolicyStore:
         arguments = _PUT.arguments(
             tenant_id=key.tenant_id,
             caller=key.caller,
+            method=key.method,
             request_id=key.request_id,
             request_hash=request_hash,
             session_type=record.session_type,
@@ -73,13 +74,23 @@ def _record(row: asyncpg.Record) -> PolicyRecord:
 
 
 _PUT: Final = named("""
+WITH put AS (
 INSERT INTO money_policies (tenant_id, revision, session_type, policy, caller, request_id, request_hash, actor_id,
     reason, create_time)
 SELECT :tenant_id, (SELECT coalesce(max(revision), 0) + 1 FROM money_policies WHERE tenant_id = :tenant_id),
     :session_type, :policy::jsonb, :caller, :request_id, :request_hash, :actor_id, :reason, :now::timestamptz
 WHERE NOT EXISTS (SELECT FROM money_policies
     WHERE tenant_id = :tenant_id AND caller = :caller AND request_id = :request_id)
-RETURNING revision
+RETURNING revision),
+action AS (
+    INSERT INTO operator_actions (tenant_id, caller, method, request_id, request_hash, actor_id, reason, payment_id,
+        asked, before, after, refusal, create_time)
+    SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :actor_id, :reason, '', said.after,
+        coalesce((SELECT jsonb_build_object('session_type', session_type, 'policy', policy) FROM money_policies
+            WHERE tenant_id = :tenant_id AND session_type = :session_type ORDER BY revision DESC LIMIT 1), '{}'),
+        said.after, '', :now::timestamptz
+    FROM put, jsonb_build_object('session_type', :session_type::text, 'policy', :policy::jsonb) AS said (after))
+SELECT revision FROM put
 """)
 
 _WAS_PUT: Final = """

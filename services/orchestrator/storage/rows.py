@@ -43,6 +43,7 @@ def request(row: asyncpg.Record) -> Request:
         is_urgent=row["is_urgent"],
         calling=row["state"] == "CALLING",
         send_before_time=row["send_before_time"],
+        actor_id=row["actor_id"],
         answer=row["answer"],
         refusal=json.loads(row["refusal"]) if row["refusal"] is not None else None,
     )

@@ -77,7 +77,8 @@ def _switch(row: asyncpg.Record) -> StartSwitch:
     )
 
 
-# The row of the tenant is locked by whoever turns it, so that the history's last is how it stands.
+# The row of the tenant is locked by whoever turns it, so that the history's last is how it stands. The action says how
+# it stood as the statement began.
 _TURN: Final = named("""
 WITH turned AS (
     INSERT INTO start_switches AS s (tenant_id, revision, paused, public_message, expected_end_time)
@@ -86,7 +87,16 @@ WITH turned AS (
         WHERE tenant_id = :tenant_id AND caller = :caller AND method = :method AND request_id = :request_id)
     ON CONFLICT ON CONSTRAINT start_switches_pkey DO UPDATE SET revision = s.revision + 1, paused = excluded.paused,
         public_message = excluded.public_message, expected_end_time = excluded.expected_end_time
-    RETURNING revision)
+    RETURNING revision),
+action AS (
+    INSERT INTO operator_actions (tenant_id, caller, method, request_id, request_hash, actor_id, reason, payment_id,
+        asked, before, after, refusal, create_time)
+    SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :actor_id, :reason, '', said.after,
+        coalesce((SELECT jsonb_build_object('paused', paused, 'public_message', public_message, 'expected_end_time',
+            expected_end_time) FROM start_switches WHERE tenant_id = :tenant_id), '{}'), said.after, '',
+        :now::timestamptz
+    FROM turned, jsonb_build_object('paused', :paused::boolean, 'public_message', :public_message::text,
+        'expected_end_time', :expected_end_time::timestamptz) AS said (after))
 INSERT INTO start_switch_changes (tenant_id, revision, caller, method, request_id, request_hash, paused, actor_id,
     reason, public_message, expected_end_time, create_time)
 SELECT :tenant_id, revision, :caller, :method, :request_id, :request_hash, :paused, :actor_id, :reason,

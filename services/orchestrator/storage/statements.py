@@ -64,9 +64,9 @@ WITH paused AS (
     SELECT public_message, expected_end_time FROM start_switches WHERE tenant_id = :tenant_id AND paused),
 request AS (
     INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
-        send_before_time)
+        send_before_time, actor_id)
     SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :payment_id, :command, 'RUNNING',
-        :now::timestamptz, :send_before_time::timestamptz
+        :now::timestamptz, :send_before_time::timestamptz, :actor_id
     WHERE NOT EXISTS (SELECT FROM payments WHERE tenant_id = :tenant_id AND payment_id = :payment_id)
         AND NOT EXISTS (SELECT FROM paused)
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
@@ -96,6 +96,8 @@ FROM (SELECT 1) AS always LEFT JOIN payment ON true LEFT JOIN paused ON true
 ACCEPT: Final = named(f"""
 WITH target AS (
     SELECT tenant_id, payment_id, held_until <= now() + :shift::interval AS free, trace_context AS led_by,
+        CASE WHEN :actor_id <> '' THEN json_build_object('revision', revision, 'snapshot', latest_snapshot) END
+            AS before,
         stage = 'COLLECTING' AND observed_version <= mirror_version
             AND latest_snapshot ->> 'collection' = ANY(:step_from::text[])
             AND NOT latest_snapshot ->> 'reason' = ANY(:step_without::text[])
@@ -105,17 +107,20 @@ WITH target AS (
     WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND stage <> 'REFUSED'
         AND (:payer_id::text IS NULL OR payer_id = :payer_id)
     FOR UPDATE),
-locked AS MATERIALIZED (SELECT free, is_plain, led_by, outbox_of(tenant_id, payment_id)::jsonb AS outbox FROM target),
+locked AS MATERIALIZED (
+    SELECT free, is_plain, led_by, before, outbox_of(tenant_id, payment_id)::jsonb AS outbox FROM target),
 step AS MATERIALIZED (
-    SELECT free, outbox, led_by, free AND coalesce(is_plain, false)
+    SELECT free, outbox, led_by, before, free AND coalesce(is_plain, false)
         AND outbox -> 'pending' = '[]' AND outbox -> 'rejected' = '[]' AND outbox #>> '{{quote,1}}' IS NULL
         AND NOT (outbox ->> 'has_urgent_request')::boolean AS is_taken
     FROM locked),
 request AS (
     INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state, create_time,
-        send_before_time, is_urgent)
+        send_before_time, is_urgent, actor_id, before)
     SELECT :tenant_id, :caller, :method, :request_id, :request_hash, :payment_id, :command,
-        CASE WHEN is_taken THEN 'CALLING' ELSE 'RUNNING' END, :now, :send_before_time, :is_urgent FROM step
+        CASE WHEN is_taken THEN 'CALLING' ELSE 'RUNNING' END, :now, :send_before_time, :is_urgent, :actor_id,
+        before::jsonb
+    FROM step
     ON CONFLICT ON CONSTRAINT requests_pkey DO NOTHING
     RETURNING 1),
 counted AS (
@@ -148,9 +153,9 @@ SELECT {_COLUMNS}, {_OUTBOX} FROM payments p
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fence = $3
 """  # noqa: S608 our own column names
 
+
 # A lease that is released takes its fence with it, so that nobody who still goes by it finds anything.
-SAVE: Final = named(f"""
-WITH held AS (
+_SAVE: Final = f"""held AS (
     UPDATE payments p SET ({", ".join(_MUTABLE)}) =
             ({", ".join(f":{name}" for name in _MUTABLE)}),
         quote_state = coalesce(:quote_state, p.quote_state),
@@ -202,9 +207,20 @@ answered AS (
         answer = :answer, refusal = :refusal
     FROM held
     WHERE r.tenant_id = :request_tenant_id AND r.caller = :caller AND r.method = :method
-        AND r.request_id = :request_id AND r.state <> 'DONE')
-SELECT due_for FROM held
-""")  # noqa: S608 our own column names
+        AND r.request_id = :request_id AND r.state <> 'DONE')"""  # noqa: S608 our own column names
+SAVE: Final = named(f"WITH {_SAVE}\nSELECT due_for FROM held")
+_ACTED: Final = """acted AS (
+    INSERT INTO operator_actions (tenant_id, caller, method, request_id, request_hash, actor_id, reason, payment_id,
+        asked, before, after, refusal, create_time)
+    SELECT r.tenant_id, r.caller, r.method, r.request_id, r.request_hash, r.actor_id, :action_reason, r.payment_id,
+        :action_asked::jsonb, coalesce(r.before, '{}'), jsonb_build_object('revision', :revision::bigint,
+            'snapshot', :latest_snapshot::jsonb), coalesce(:refusal::jsonb ->> 'reason', ''), :now::timestamptz
+    FROM requests r, held
+    WHERE r.tenant_id = :request_tenant_id AND r.caller = :caller AND r.method = :method
+        AND r.request_id = :request_id AND r.state <> 'DONE'
+    ON CONFLICT ON CONSTRAINT operator_actions_request DO NOTHING)"""
+# What an operator did is kept by the statement that answers them.
+SAVE_ACTION: Final = named(f"WITH {_SAVE},\n{_ACTED}\nSELECT due_for FROM held")
 
 RELEASE: Final = f"""
 UPDATE payments p SET fence = p.fence + 1, held_until = '-infinity', lapses = 0, failures = $4,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from services.orchestrator.domain.operator_action import Action
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import (
     DueFor,
@@ -158,6 +159,7 @@ class Store:
         quote_state: QuoteState | None = None,
         quote_operator_notified: bool = False,
         request: Request | None = None,
+        action: Action | None = None,
         release: bool = False,
     ) -> None:
         """Write the plan, the outbox and a request in one go; with `release` also release the payment.
@@ -167,14 +169,15 @@ class Store:
         holds uses, and with `quote_operator_notified` the payment asks for an operator over what it answered.
 
         A request with answer or refusal is done by it; one without is marked as calling: what it asks for was decided
-        and is now asked of others.
+        and is now asked of others. With `action` what its operator did is kept for ever.
 
         Raises `LeaseLost` and writes nothing when the payment is another's by now. A released payment is due at
         `plan.due_time`, or at once when something newer was delivered meanwhile or another request on it is open.
         """
         key = request.key if request is not None else None
         refused_id, refusal = rejection or (None, None)
-        arguments = statements.SAVE.arguments(
+        statement = statements.SAVE if action is None else statements.SAVE_ACTION
+        arguments = statement.arguments(
             tenant_id=plan.tenant_id,
             payment_id=plan.payment_id,
             fence=plan.fence,
@@ -212,6 +215,8 @@ class Store:
             request_id=key.request_id if key else None,
             answer=request.answer if request else None,
             refusal=json.dumps(request.refusal) if request and request.refusal is not None else None,
+            action_reason=action.reason if action else None,
+            action_asked=action.asked_json if action else None,
             release=release,
             rest=_rest(plan, now),
             shift=self._clock.shift,
@@ -219,7 +224,7 @@ class Store:
             trace_context=call_context.origin(),
         )
         async with self._held.statement(point) as connection:
-            due_for = await connection.fetchval(statements.SAVE.text, *arguments)
+            due_for = await connection.fetchval(statement.text, *arguments)
         if due_for is None:
             raise LeaseLost
         if release:
@@ -333,6 +338,7 @@ def _request_arguments(request: Request, now: datetime) -> dict[str, object]:
         "payment_id": request.payment_id,
         "command": request.command,
         "send_before_time": request.send_before_time,
+        "actor_id": request.actor_id,
         "now": now,
         "trace_context": call_context.origin(),
     }

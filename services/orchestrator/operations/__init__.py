@@ -1,0 +1,1 @@
+"""What operators are shown and do: what needs them, what does not move, and every action of theirs, kept for ever."""

@@ -1,0 +1,12 @@
+"""Builds the operators' side from its parts."""
+
+from __future__ import annotations
+
+from services.orchestrator.operations.actions import ActionStore
+from services.orchestrator.operations.servicer import Operations
+from services.runtime.database.connections import DirectConnections
+
+
+def operator_side(held: DirectConnections) -> Operations:
+    """Return what the operators' RPCs go by."""
+    return Operations(actions=ActionStore(held))
