@@ -28,6 +28,7 @@ from services.gateway.settlement.domain import (
 )
 from services.gateway.settlement.moves import ByHand, Step, by_hand, exchanged, most_within, steps
 from services.gateway.settlement.positions import LineStanding, Position, allocated, lines_of, positions
+from services.gateway.settlement.seen import BackFacts, MovedFacts, seen
 from services.gateway.settlement.standings import standings
 from services.shared.split import LinePart
 from tests.gateway.test_positions import attempt, dispute, line, refund
@@ -430,6 +431,40 @@ def test_a_refund_of_the_dashboard_that_fails_leaves_no_gift_behind() -> None:
     account.refunds.append(replace(refund(account.intent, 1_000), refund_id="refund_b"))
     assert account.settle() == ()
     assert account.has() == {"s1": 7_650}
+
+
+def test_of_what_was_taken_back_by_hand_no_more_comes_back_for_the_fee_of_it() -> None:
+    """40.00 of 100.00 refunded, and taken back by hand without its fee of 6.00: that stays lacking, and is all."""
+    account = destination()
+    account.shown(MovementKind.REVERSAL, 4_000)
+    account.refunds = [refund(account.intent, 4_000)]
+    assert account.settle() == ()
+    assert account.has() == {"s1": 4_500}
+    assert account.facts == []
+
+
+def test_what_a_call_of_ours_took_back_and_was_forgotten_is_no_hand_s() -> None:
+    """As after a failover that lost it: the fee follows, and nothing is asked for a second time."""
+    account = destination()
+    account.refunds = [refund(account.intent, 4_000)]
+    [reversal] = [one for one in account.next() if isinstance(one, Movement)]
+    [transfer] = [one for one in account.movements.values() if one.kind is MovementKind.TRANSFER]
+    back = BackFacts(stripe_id="trr_a", movement_id=reversal.movement_id, amount_minor=4_000, create_time=NOW)
+    shown = MovedFacts(
+        kind=MovementKind.TRANSFER,
+        stripe_id=transfer.stripe_id or "tr_a",
+        movement_id=transfer.movement_id,
+        amount_minor=10_000,
+        currency_code=CHF,
+        create_time=NOW,
+        back=(back,),
+        back_minor=4_000,
+    )
+    account.movements = seen(account.movements, shown, attempt=1, seller_id="s1", charge_minor=10_000)
+    found = account.movements[reversal.movement_id]
+    assert (found.origin, found.state, found.charge_minor) == (MovementOrigin.WAY_BACK, MovementState.MADE, 4_000)
+    assert account.settle() == ()
+    assert account.has() == {"s1": 5_100}
 
 
 def test_what_was_taken_back_and_sent_again_at_the_dashboard_is_not_withheld() -> None:

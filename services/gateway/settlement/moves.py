@@ -175,9 +175,11 @@ class _Seller:
             return self._wait(WaitReason.CHARGE) if self.position.taken_back_minor else None
         due_minor = self._due_minor()
         # Of a destination charge more comes back than is due: the fee that is given back then, too. So also of a charge
-        # that was captured in parts each transfer comes back first, and all of the fee after that.
-        if due_minor < max(0, self._fee_too_much_minor()):
-            back = self._back(-due_minor)
+        # that was captured in parts each transfer comes back first, and all of the fee after that. What is withheld is
+        # lacking all the same: for it nothing more is taken back.
+        lacking_minor = max(due_minor, self.position.due_minor) if due_minor >= 0 else due_minor
+        if lacking_minor < max(0, self._fee_too_much_minor()):
+            back = self._back(-lacking_minor)
             if back is not None:
                 return back
         return self._forth(due_minor, now) if due_minor > 0 else None

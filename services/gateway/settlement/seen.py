@@ -78,9 +78,9 @@ def seen(
 ) -> dict[str, Movement]:
     """Return the movements of a payment after one was seen that came to so much in their currency."""
     on = _known(known, moved.stripe_id, moved.movement_id) or Movement(
-        movement_id=facts.of_stripe(moved.kind, moved.stripe_id),
+        movement_id=_new_id(known, moved.kind, moved),
         kind=moved.kind,
-        origin=MovementOrigin.STRIPE,
+        origin=_origin(moved),
         attempt=attempt,
         seller_id=seller_id,
         amount_minor=moved.amount_minor,
@@ -120,14 +120,29 @@ def transferred_minor(movements: Mapping[str, Movement], attempt: int) -> int:
     )
 
 
+def _new_id(known: Mapping[str, Movement], kind: MovementKind, shown: MovedFacts | BackFacts) -> str:
+    """Return the id of a movement of which nothing is kept: its own, where a call of ours made it.
+
+    We forgot it, as with a database that lost its last commits, or Stripe said of the call that it had no effect.
+    """
+    claimed = shown.movement_id
+    return claimed if claimed and claimed not in known else facts.of_stripe(kind, shown.stripe_id)
+
+
+def _origin(moved: MovedFacts) -> MovementOrigin:
+    if not moved.movement_id:
+        return MovementOrigin.STRIPE
+    return MovementOrigin.SOURCE if moved.charge_id else MovementOrigin.EXCESS
+
+
 def _back(on: Movement, back: BackFacts, movements: Mapping[str, Movement]) -> Movement:
     before = went_back(on, movements.values())
     until_minor = on.charged_minor(before.amount_minor + back.amount_minor)
     kind = BACK[on.kind]
     return Movement(
-        movement_id=facts.of_stripe(kind, back.stripe_id),
+        movement_id=_new_id(movements, kind, back),
         kind=kind,
-        origin=MovementOrigin.STRIPE,
+        origin=MovementOrigin.WAY_BACK if back.movement_id else MovementOrigin.STRIPE,
         attempt=on.attempt,
         seller_id=on.seller_id,
         amount_minor=back.amount_minor,
