@@ -359,10 +359,11 @@ async def test_the_programs_that_the_readme_shows_take_a_payment_and_follow_it(u
         assert (program.returncode, errors.decode()) == (0, "")
         outputs.append(output.decode().splitlines())
 
-    with_asyncio, without, of_sellers = outputs
+    with_asyncio, without, of_webhooks, of_sellers = outputs
     assert with_asyncio[0] == "1 PAYMENT_STATE_INITIALIZED"
     assert with_asyncio[-1].endswith(" PAYMENT_STATE_SUCCEEDED")
     assert without == [f"{len(with_asyncio)} 12000"]
+    assert of_webhooks == ["400"]
     assert of_sellers == ["anna gets 8500", "bruno gets 4250", "captured 5000 fee 750", "refunded -5000 fee -750"]
 
 
