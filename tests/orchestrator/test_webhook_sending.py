@@ -38,7 +38,7 @@ from tests.runtime.test_tls import Authority
 SECRET = new_secret()
 BODY = b'{"type": "payment.moved"}'
 MESSAGE = "4be1b7a4-0c7f-5d53-8df7-5fd0fb3f1b60"
-QUICK = Limits(connect_s=0.3, total_s=0.3, answer_s=0.2, at_once=2)
+QUICK = Limits(connect_s=20, total_s=0.3, answer_s=0.2, at_once=2)
 PATIENT = Limits(connect_s=20, total_s=20, answer_s=20, at_once=2)
 """For what is over by itself: the machine may be busy."""
 
@@ -149,11 +149,21 @@ async def test_an_answer_is_not_unpacked() -> None:
 
 
 async def test_a_head_says_what_came_of_it_also_where_the_body_never_comes() -> None:
-    async with receiver(receivers.head_alone) as other, sender(limits=replace(PATIENT, answer_s=0.2)) as sending:
+    limits = replace(PATIENT, answer_s=0.2)
+    async with receiver(receivers.head_alone) as other, sender(limits=limits) as sending:
         attempt = await sending.send(to(other.url()))
         await asyncio.wait_for(other.gone.wait(), 20)
 
     assert (attempt.outcome, attempt.answer) == (Outcome.DELIVERED, "the beginning")
+
+
+async def test_a_body_that_comes_late_does_not_undo_what_the_head_said() -> None:
+    """The time for an answer is over while its body is read."""
+    limits = Limits(total_s=1.0, answer_s=1.3)
+    async with receiver(receivers.head_alone) as other, sender(limits=limits) as sending:
+        attempt = await sending.send(to(other.url()))
+
+    assert (attempt.outcome, attempt.status) == (Outcome.DELIVERED, 200)
 
 
 async def test_an_answer_is_made_fit_to_be_stored() -> None:

@@ -101,9 +101,9 @@ class Limits:
     connect_s: float = 5.0
     """Name, TCP and TLS."""
     total_s: float = 15.0
-    """All of it up to the head of the answer, and what is kept of its body. The convention asks for 15 to 30 s."""
+    """All of it up to the head of the answer. The convention asks for 15 to 30 s."""
     answer_s: float = 2.0
-    """For the first bytes of the answer's body, once its head said what came of it."""
+    """After that, for the first bytes of the answer's body: its head said already what came of it."""
     at_once: int = 4
     """Tries to one receiver in this process: what hangs there takes no more of the slots than that."""
 
@@ -170,8 +170,7 @@ class Sender:
             with self._one_more_to(receiver_of(url)) as has_room:
                 if not has_room:
                     return Attempt(outcome=Outcome.RECEIVER_BUSY, duration=timedelta(0))
-                async with asyncio.timeout(self._limits.total_s):
-                    return await self._post(url, message, began_s)
+                return await self._post(url, message, began_s)
         except (ReceiverRefused, aiohttp.ClientError, TimeoutError) as error:
             outcome, problem = self._failure(error)
             duration = timedelta(seconds=loop.time() - began_s)
@@ -206,7 +205,8 @@ class Sender:
             "user-agent": USER_AGENT,
             **signed_headers(message.body, message_id=message.message_id, time=self._now(), secrets=message.secrets),
         }
-        answer = await self._session.post(url, data=message.body, headers=headers, allow_redirects=False)
+        async with asyncio.timeout(self._limits.total_s):
+            answer = await self._session.post(url, data=message.body, headers=headers, allow_redirects=False)
         try:
             first = await self._first_bytes(answer)
         finally:
