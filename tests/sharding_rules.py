@@ -175,6 +175,22 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.notifications.fact_sink.MAIL": Exempt(Spread.MANY, _TOLD),
     "orchestrator.webhooks_out.sink.DEMAND": Exempt(Spread.MANY, _TOLD),
     "orchestrator.webhooks_out.sink.ADD": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.webhooks_out.actions.KNOWN": Exempt(Spread.EVERY, _OPERATOR),
+    "orchestrator.webhooks_out.log.PAGE": Exempt(
+        Spread.EVERY, "a page of a list: of every server, merged by (create_time, delivery_id)"
+    ),
+    "orchestrator.webhooks_out.log.TESTED": Exempt(Spread.EVERY, _OPERATOR),
+    "orchestrator.webhooks_out.log.OF_PERIOD": Exempt(Spread.EVERY, _OPERATOR),
+    "orchestrator.webhooks_out.log.AGAIN": Exempt(Spread.EVERY, _OPERATOR),
+    "orchestrator.webhooks_out.log.DEMAND": Exempt(Spread.MANY, _SPLIT),
+    "orchestrator.webhooks_out.subscriptions.PAGE": Exempt(Spread.EVERY, _OPERATOR),
+    "orchestrator.webhooks_out.upkeep.GIVE_UP": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "orchestrator.webhooks_out.upkeep.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "orchestrator.webhooks_out.upkeep.FORGET_LANES": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "orchestrator.webhooks_out.upkeep.FORGET_SUBSCRIPTIONS": Exempt(
+        Spread.EVERY, "each server says whether it has deliveries of one that was deleted; then it goes everywhere"
+    ),
+    "orchestrator.webhooks_out.upkeep.STANDINGS": Exempt(Spread.EVERY, _FIGURE),
     # Gateway.
     "gateway.call_log.store.UNKNOWN": Exempt(Spread.EVERY, _FIGURE),
     "gateway.webhooks.statements.WAITING_SUBJECTS": Exempt(Spread.EVERY, _FIGURE),
@@ -307,6 +323,7 @@ BUILT: Final[Mapping[str, str]] = {
     "status.listing.listing": "a page of a list: of every server, merged by (open_time, payment_id)",
     "status.changes.log": "a page of the feed: a position for each server",
     "status.storage.retention": "partitions of months, by the owner's role on each server",
+    "orchestrator.webhooks_out.lanes": "names the subscription, which every server has, and in it one subject",
     "gateway.dead_letters.replays": "names the row",
     "gateway.sellers.store": "names the seller",
     "gateway.ledger.entry_rows": "is part of the statement on the payment whose facts it books",

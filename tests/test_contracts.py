@@ -41,9 +41,7 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorOpsService": """ListAttention AcknowledgeAttention ImportRecords ListStuckPayments ResolvePayment
-        PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret
-        TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries""",
+    "OrchestratorOpsService": "ListAttention AcknowledgeAttention ImportRecords ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "GatewayEventSinkService": "DeliverNotice",
     "ContactService": "GetContact",

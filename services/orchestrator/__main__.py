@@ -14,6 +14,7 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import add_OrchestratorService
 from services.access import TABLE
 from services.orchestrator.request_runner import DRAIN_S
 from services.orchestrator.settings import Settings
+from services.orchestrator.webhooks_out.guard import DEVELOPMENT, Guard
 from services.orchestrator.wiring import MIGRATIONS, SERVICE, orchestrator_parts
 from services.runtime.database.connections import make_engine
 from services.runtime.database.migrations import wait_for_schema
@@ -66,6 +67,8 @@ async def serve(settings: Settings) -> None:
                 abandoned_after=settings.abandoned_after,
                 surplus_refund=settings.surplus_refund,
                 reminded_before=settings.reminded_before,
+                webhook_keys=settings.webhook_keys,
+                webhook_guard=Guard() if settings.process.production else DEVELOPMENT,
                 meter=meter,
             )
         )

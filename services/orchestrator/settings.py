@@ -10,8 +10,10 @@ from typing import Final, Self
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.facts.reminders import BEFORE
+from services.runtime.process.followed import Followed
+from services.runtime.process.key_ring import wrapping_key
 from services.runtime.process.service import ProcessSettings
-from services.runtime.process.settings import Reader, address, directory, one_of, whole_number
+from services.runtime.process.settings import Reader, address, directory, each_of, one_of, whole_number
 from services.runtime.rpc.channels import TOKENS_DOC
 
 DAY_S: Final = 86_400
@@ -31,6 +33,7 @@ class Settings:
     abandoned_after: timedelta
     surplus_refund: SurplusRefund
     reminded_before: timedelta
+    webhook_keys: Followed[tuple[bytes, ...]] | None
 
     @classmethod
     def read(cls, read: Reader) -> Self:
@@ -77,5 +80,12 @@ class Settings:
                     default=BEFORE.days,
                     doc="How many days before a kept method is charged its payer is reminded; 0: never.",
                 )
+            ),
+            webhook_keys=read.secret(
+                "BATZEN_WEBHOOK_KEY",
+                each_of(wrapping_key),
+                default=None,
+                doc="What the secrets of outgoing webhooks are encrypted with; the first new ones, the others until"
+                " they are encrypted anew. Without it nothing can be subscribed.",
             ),
         )

@@ -71,11 +71,14 @@ from services.orchestrator.surplus import Surplus
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.transition_outbox import TransitionOutbox
+from services.orchestrator.webhooks_out.building import Webhooks, sending_webhooks
+from services.orchestrator.webhooks_out.guard import Guard
 from services.runtime.database.connections import DatabaseUrl, DirectConnections
 from services.runtime.database.request_expiry import forgetting
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.clock import Clock
+from services.runtime.process.followed import Followed
 from services.runtime.work.engine import Engine
 from services.runtime.work.sampling import sampling, waiting_work
 
@@ -106,6 +109,7 @@ class Parts:
     sink: SinkServicer
     facts: FactStore
     hearing: Hearing
+    webhooks: Webhooks
     claim_store: BookingClaimStore
     diagnoses: Examiner
     start_switches: StartSwitchStore
@@ -123,6 +127,7 @@ def wired(
     *,
     facts: FactStore,
     hearing: Hearing,
+    webhooks: Webhooks,
     claim_store: BookingClaimStore,
     diagnoses: Examiner,
     operations: Operations,
@@ -178,13 +183,14 @@ def wired(
         sink=SinkServicer(store),  # type: ignore[abstract]  # notices only announced
         facts=facts,
         hearing=hearing,
+        webhooks=webhooks,
         claim_store=claim_store,
         diagnoses=diagnoses,
         start_switches=start_switches,
         policies=policies,
         fraud_refunds=fraud_refunds,
         ops=OrchestratorOpsServicer(  # type: ignore[abstract]  # others only announced
-            start_switches, policies, diagnoses, operations, now=clock.now
+            start_switches, policies, diagnoses, operations, webhooks, now=clock.now
         ),
     )
 
@@ -213,6 +219,8 @@ async def orchestrator_parts(
     abandoned_after: timedelta = ABANDONED_AFTER,
     surplus_refund: SurplusRefund = SurplusRefund.PERSON,
     reminded_before: timedelta = REMINDED_BEFORE,
+    webhook_keys: Followed[tuple[bytes, ...]] | None = None,
+    webhook_guard: Guard = Guard(),  # noqa: B008 immutable
     meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
@@ -234,7 +242,18 @@ async def orchestrator_parts(
         show_pools(meter, held)
         work = Engine(database_url, held, clock=clock, application_name=SERVICE, meter=meter)
         store = Store(held, clock=clock, wake=work.wake)
-        sinks: list[FactSink] = [NotificationSink(now=clock.now)]
+        webhooks = await stack.enter_async_context(
+            sending_webhooks(
+                held,
+                peers.gateway,
+                guard=webhook_guard,
+                keys=webhook_keys,
+                clock=clock,
+                wake=work.wake,
+                meter=meter,
+            )
+        )
+        sinks: list[FactSink] = [NotificationSink(now=clock.now), webhooks.sink]
         facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake, meter=meter)
         heard = hearing(
             held,
@@ -254,6 +273,7 @@ async def orchestrator_parts(
             work,
             facts=facts,
             hearing=heard,
+            webhooks=webhooks,
             claim_store=BookingClaimStore(held),
             diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
             operations=operator_side(held),
@@ -262,9 +282,10 @@ async def orchestrator_parts(
             surplus_refund=surplus_refund,
             metrics=metrics,
         )
-        work.register(*parts.sweep.kinds, parts.quote_outbox.kind, *heard.kinds)
+        work.register(*parts.sweep.kinds, parts.quote_outbox.kind, *heard.kinds, webhooks.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
+        await stack.enter_async_context(webhooks.upkeep.tended())
         await stack.enter_async_context(forgetting(held, (FORGET, FORGET_FACTS), now=clock.now))
         await stack.enter_async_context(heard.running())
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
@@ -275,6 +296,7 @@ async def orchestrator_parts(
                 partial(look_at_waiting, FigureStore(held), metrics, now=clock.now),
                 partial(look_at_switches, switches, metrics),
                 heard.look,
+                webhooks.upkeep.look,
             )
         )
         yield parts

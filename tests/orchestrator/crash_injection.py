@@ -116,6 +116,7 @@ def parts_of(
         ours.policies,
         peers or ours.peers,
         ours.work,
+        webhooks=ours.webhooks,
         facts=ours.facts,
         hearing=ours.hearing,
         claim_store=claims or ours.claim_store,

@@ -17,6 +17,15 @@ from tests.suite.journeys import Traveller, pay, pay_and_refund, pay_with_3ds, p
 
 ELSEWHERE: Final = {
     "batzen_personal_keys_total": "tests/gateway/test_personal.py",
+    "batzen_webhook_deliveries_made_total": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_webhook_deliveries_ended_total": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_webhook_tries_total": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_webhook_delivered_seconds": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_webhook_try_seconds": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_webhook_waiting": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_webhook_oldest_waiting_seconds": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_webhook_dead": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_webhook_receiver_failing_seconds": "tests/orchestrator/test_webhooks_out.py",
     "batzen_booking_checks_total": "tests/orchestrator/test_bookings.py",
     "batzen_rpc_refusals_total": "tests/runtime/test_metrics.py",
     "batzen_log_lines_dropped_total": "tests/runtime/test_metrics.py",

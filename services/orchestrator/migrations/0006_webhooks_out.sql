@@ -74,7 +74,10 @@ CREATE TABLE webhook_deliveries (
     kind            text        NOT NULL,
     payment_id      text        NOT NULL,
     revision        bigint      NOT NULL,
-    body            bytea       NOT NULL,
+    -- Null of a test event.
+    fact_id         uuid,
+    -- Made once, since a repeat is the same; null until the first try where the gateway is asked for a part of it.
+    body            bytea,
     -- DELIVERED: the receiver answered 2xx. DEAD: it did not in time. CANCELED: its subscription was deleted before.
     state           text        NOT NULL DEFAULT 'WAITING'
         CONSTRAINT webhook_deliveries_state CHECK (state IN ('WAITING', 'DELIVERED', 'DEAD', 'CANCELED')),

@@ -13,8 +13,10 @@ from services.orchestrator.diagnosis.examiner import Examiner
 from services.orchestrator.domain.errors import PageTokenInvalid
 from services.orchestrator.operations.servicer import Operations, OperationsRpcs
 from services.orchestrator.servicers.diagnosis import DiagnosisRpcs
+from services.orchestrator.servicers.webhooks import WebhookRpcs
 from services.orchestrator.storage.money_policies import MoneyPolicyStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
+from services.orchestrator.webhooks_out.building import Webhooks
 from services.orchestrator.wire.money_policies import put_policy, record_to_proto
 from services.orchestrator.wire.requests import paused_starts, request_key, resumed_starts
 from services.orchestrator.wire.responses import start_switch
@@ -33,7 +35,7 @@ PutContext: TypeAlias = aio.ServicerContext[pb.PutPolicyRequest, Awaitable[pb.Pu
 PoliciesContext: TypeAlias = aio.ServicerContext[pb.ListPoliciesRequest, Awaitable[pb.ListPoliciesResponse]]
 
 
-class OrchestratorOpsServicer(DiagnosisRpcs, OperationsRpcs):
+class OrchestratorOpsServicer(WebhookRpcs, DiagnosisRpcs, OperationsRpcs):
     """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
@@ -42,11 +44,13 @@ class OrchestratorOpsServicer(DiagnosisRpcs, OperationsRpcs):
         policies: MoneyPolicyStore,
         examiner: Examiner,
         operations: Operations,
+        webhooks: Webhooks,
         *,
         now: Callable[[], datetime],
     ) -> None:
         DiagnosisRpcs.__init__(self, examiner)
         self.operations = operations
+        WebhookRpcs.__init__(self, webhooks, now=now)
         self._start_switches = start_switches
         self._policies = policies
         self._now = now

@@ -44,6 +44,8 @@ SUBSCRIPTIONS_MAX: Final = 50
 """Of a tenant: each makes a delivery of each fact."""
 TRIES_KEPT_MAX: Final = 20
 """Of a delivery, the last ones, ~1.5 KB each at most."""
+LEGACY_KINDS: Final = frozenset({FactKind.PAYMENT_MOVED})
+"""What the old form can say: how a payment stands, once for each revision."""
 TEST: Final = "TEST"
 """The kind of a test event, which is no fact."""
 
@@ -75,13 +77,13 @@ class Receiver:
     subscription_id: str
     url: str
     kinds: frozenset[FactKind]
-    """None: all."""
+    """None: all of which the form has a body."""
     form: Form
     paused: bool = False
 
     def wants(self, kind: FactKind) -> bool:
         """Whether it is sent facts of a kind."""
-        return not self.kinds or kind in self.kinds
+        return (not self.kinds or kind in self.kinds) and (self.form is Form.FULL or kind in LEGACY_KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,10 @@ class Delivery:
     kind: str
     payment_id: str
     revision: int
-    body: bytes
+    fact_id: uuid.UUID | None
+    """None of a test event."""
+    body: bytes | None
+    """None until the first try, where it takes more than the fact to make it."""
     state: DeliveryState
     create_time: datetime
     begin_time: datetime

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
 
 from services.orchestrator.facts.domain import Fact, FactKind
 from services.orchestrator.facts.sink import AfterCommit
+from services.orchestrator.webhooks_out import bodies
 from services.orchestrator.webhooks_out.domain import Form, Receiver, delivery_id, subject_of
 from services.orchestrator.webhooks_out.metrics import UNCOUNTED, WebhookMetrics
 from services.runtime.process.clock import Clock
 from services.runtime.rpc import call_context
 from services.runtime.work.statements import due_now
 
-BodyOf = Callable[[Fact, Form], bytes | None]
-"""Makes the body of a fact in a form; None where that has none."""
-
-_New = tuple[str, str, Fact, bytes]
-"""Receiver, subject, fact, body."""
+_New = tuple[str, str, Fact, bytes | None]
+"""Receiver, subject, fact, and its body where the fact alone says it."""
 
 
 class WebhookSink:
     """Takes facts."""
 
-    def __init__(self, body_of: BodyOf, *, clock: Clock, metrics: WebhookMetrics = UNCOUNTED) -> None:
-        self._body_of = body_of
+    def __init__(self, *, clock: Clock, metrics: WebhookMetrics = UNCOUNTED) -> None:
         self._clock = clock
         self._metrics = metrics
 
@@ -36,7 +33,7 @@ class WebhookSink:
         if not facts:
             return None
         tenant_id = facts[0].tenant_id
-        new = self._deliveries(await receivers(connection, tenant_id), facts)
+        new = _deliveries(await receivers(connection, tenant_id), facts)
         if not new:
             return None
         counts = Counter((subscription_id, subject) for subscription_id, subject, _, _ in new)
@@ -57,26 +54,27 @@ class WebhookSink:
             numbers[lane] -= counts[lane]
         columns: list[tuple[object, ...]] = []
         for subscription_id, subject, fact, body in new:
-            numbers[subscription_id, subject] += 1
-            number, its_id = numbers[subscription_id, subject], delivery_id(subscription_id, fact)
-            columns.append((subscription_id, subject, number, its_id, fact.kind, fact.payment_id, fact.revision, body))
+            lane = subscription_id, subject
+            numbers[lane] += 1
+            its_id = delivery_id(subscription_id, fact)
+            said = fact.kind, fact.payment_id, fact.revision, fact.fact_id, body
+            columns.append((*lane, numbers[lane], its_id, *said))
         await connection.execute(ADD, tenant_id, *map(list, zip(*columns, strict=True)), now)
         return lambda: self._metrics.made(len(new))
 
-    def _deliveries(self, receivers: Sequence[Receiver], facts: Sequence[Fact]) -> list[_New]:
-        """Return what is to be sent, in the order of the facts; a body is made once for each form."""
-        new: list[_New] = []
-        for fact in facts:
-            bodies: dict[Form, bytes | None] = {}
-            for receiver in receivers:
-                if not receiver.wants(fact.kind):
-                    continue
-                if receiver.form not in bodies:
-                    bodies[receiver.form] = self._body_of(fact, receiver.form)
-                body = bodies[receiver.form]
-                if body is not None:
-                    new.append((receiver.subscription_id, subject_of(fact), fact, body))
-        return new
+
+def _deliveries(receivers: Sequence[Receiver], facts: Sequence[Fact]) -> list[_New]:
+    """Return what is to be sent, in the order of the facts; a body is made once for all who are sent the same."""
+    new: list[_New] = []
+    for fact in facts:
+        wanting = [receiver for receiver in receivers if receiver.wants(fact.kind)]
+        full = bodies.full(fact) if any(receiver.form is Form.FULL for receiver in wanting) else None
+        for receiver in wanting:
+            if receiver.form is Form.FULL:
+                new.append((receiver.subscription_id, subject_of(fact), fact, full))
+            elif bodies.has_legacy_form(fact):
+                new.append((receiver.subscription_id, subject_of(fact), fact, None))
+    return new
 
 
 async def receivers(connection: asyncpg.Connection, tenant_id: str) -> list[Receiver]:
@@ -114,8 +112,9 @@ RETURNING l.subscription_id, l.subject, l.last_number"""  # noqa: S608 our own n
 
 ADD: Final = """
 INSERT INTO webhook_deliveries (tenant_id, subscription_id, subject, number, delivery_id, kind, payment_id, revision,
-    body, create_time, begin_time)
-SELECT $1, n.subscription_id, n.subject, n.number, n.delivery_id, n.kind, n.payment_id, n.revision, n.body, $10, $10
-FROM unnest($2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::bytea[])
-    AS n (subscription_id, subject, number, delivery_id, kind, payment_id, revision, body)
+    fact_id, body, create_time, begin_time)
+SELECT $1, n.subscription_id, n.subject, n.number, n.delivery_id, n.kind, n.payment_id, n.revision, n.fact_id, n.body,
+    $11, $11
+FROM unnest($2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::uuid[],
+    $10::bytea[]) AS n (subscription_id, subject, number, delivery_id, kind, payment_id, revision, fact_id, body)
 ON CONFLICT ON CONSTRAINT webhook_deliveries_delivery_id DO NOTHING"""
