@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 import asyncpg
 
 from services.errors import RequestIdReused
+from services.orchestrator.domain.operator_action import DoneAction
 from services.orchestrator.domain.plan import RequestKey
+from services.orchestrator.operations.actions import keep_action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +41,27 @@ async def answer_of(connection: asyncpg.Connection, action: Action) -> Mapping[s
 
 
 async def keep(
-    connection: asyncpg.Connection, action: Action, *, before: Mapping[str, object], after: Mapping[str, object]
+    connection: asyncpg.Connection,
+    action: Action,
+    *,
+    after: Mapping[str, object],
+    asked: Mapping[str, object] = MappingProxyType({}),
+    before: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Keep it in the transaction of what was done. Raises asyncpg's error where the same request was kept meanwhile."""
-    key = action.key
-    of_request = (key.tenant_id, key.caller, key.method, key.request_id, action.request_hash)
-    told = (action.actor_id, action.reason, json.dumps(before), json.dumps(after), action.time)
-    await connection.execute(KEEP, *of_request, *told)
+    """Keep it in the transaction of what was done."""
+    done = DoneAction(
+        key=action.key,
+        request_hash=action.request_hash,
+        actor_id=action.actor_id,
+        create_time=action.time,
+        reason=action.reason,
+        asked_json=json.dumps(dict(asked)),
+        before_json=json.dumps(dict(before)),
+        after_json=json.dumps(dict(after)),
+    )
+    await keep_action(connection, done)
 
 
 KNOWN: Final = """
 SELECT request_hash, after FROM operator_actions
 WHERE tenant_id = $1 AND caller = $2 AND method = $3 AND request_id = $4"""
-
-KEEP: Final = """
-INSERT INTO operator_actions (tenant_id, caller, method, request_id, request_hash, actor_id, reason, payment_id, before,
-    after, create_time)
-VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10)"""

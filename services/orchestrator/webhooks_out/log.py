@@ -121,7 +121,7 @@ class DeliveryLog:
         await connection.execute(DEMAND, self._clock.shift, tenant_id, *of_lanes)
         after = {"count": len(ids), "next_time": next_time and next_time.isoformat()}
         asked = {"period": _said(what)} if isinstance(what, Period) else {"delivery_ids": [str(one) for one in ids]}
-        await actions.keep(connection, action, before=asked, after=after)
+        await actions.keep(connection, action, asked=asked, after=after)
         return Replayed(count=len(ids), next_time=next_time)
 
 

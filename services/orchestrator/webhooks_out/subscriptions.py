@@ -47,10 +47,10 @@ class SubscriptionStore:
         """
 
         async def change(connection: asyncpg.Connection) -> None:
-            if await actions.answer_of(connection, action) is not None:
-                return
             names = (action.key.tenant_id, receiver.subscription_id)
             before = await connection.fetchrow(LOCK, *names)
+            if await actions.answer_of(connection, action) is not None:
+                return
             if before is None:
                 if await connection.fetchval(COUNT, action.key.tenant_id) >= SUBSCRIPTIONS_MAX:
                     raise TooManyWebhookSubscriptions
@@ -70,10 +70,11 @@ class SubscriptionStore:
         """Delete one; what waits is canceled lane by lane. Raises `WebhookSubscriptionNotFound`."""
 
         async def change(connection: asyncpg.Connection) -> None:
+            names = (action.key.tenant_id, subscription_id)
+            row = await connection.fetchrow(LOCK, *names)
             if await actions.answer_of(connection, action) is not None:
                 return
-            names = (action.key.tenant_id, subscription_id)
-            before = await _locked(connection, *names)
+            before = _there(row)
             await connection.execute(DELETE, *names, action.time)
             await connection.execute(DELETE_SECRETS, *names)
             after = {"subscription_id": subscription_id, "deleted": True}
@@ -88,15 +89,16 @@ class SubscriptionStore:
         """
 
         async def change(connection: asyncpg.Connection) -> None:
+            names = (action.key.tenant_id, subscription_id)
+            row = await connection.fetchrow(LOCK, *names)
             if await actions.answer_of(connection, action) is not None:
                 return
-            names = (action.key.tenant_id, subscription_id)
-            await _locked(connection, *names)
+            _there(row)
             await connection.execute(EXPIRE, *names, action.time + overlap)
             await self._make_secret(connection, action, subscription_id)
             await connection.execute(DROP_OLD, *names, action.time, SECRETS_MAX)
             after = {"subscription_id": subscription_id, "overlap_s": int(overlap.total_seconds())}
-            await actions.keep(connection, action, before={}, after=after)
+            await actions.keep(connection, action, after=after)
 
         await self._changed("hook.rotate", change)
         subscription = await self.find(action.key.tenant_id, subscription_id)
@@ -160,8 +162,7 @@ class SubscriptionStore:
         raise DependencyUnavailable(dependency="database")
 
 
-async def _locked(connection: asyncpg.Connection, tenant_id: str, subscription_id: str) -> Receiver:
-    row = await connection.fetchrow(LOCK, tenant_id, subscription_id)
+def _there(row: asyncpg.Record | None) -> Receiver:
     if row is None or row["delete_time"] is not None:
         raise WebhookSubscriptionNotFound
     return receiver_of(row)
