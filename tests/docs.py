@@ -13,11 +13,14 @@ from typing import Final
 
 from services.access import TABLE
 from services.gateway.checkout import modes
+from services.gateway.diagnosis import checks as gateway_checks
 from services.gateway.disputes import domain as disputes
 from services.gateway.disputes import evidence
 from services.gateway.payouts import domain as payouts
 from services.gateway.webhooks import events, refusals
+from services.orchestrator.diagnosis import checks as orchestrator_checks
 from services.orchestrator.domain import declines, recovery
+from services.shared import diagnosis
 from services.status.domain.state_tables import render_tables
 from tests import metrics, settings, sharding_rules
 from tests.batzen import printed as batzen
@@ -52,12 +55,18 @@ def access() -> str:
     return "\n".join(lines) + "\n"
 
 
+def checks() -> str:
+    """Return the checks of a diagnosis, as Markdown."""
+    return diagnosis.table((orchestrator_checks.CHECKS, gateway_checks.OURS, gateway_checks.AT_STRIPE))
+
+
 PRINTED: Final = {
     "ARCHITECTURE.md": {"state tables": render_tables},
     "docs/errors.md": {"reasons": reasons},
     "docs/access.md": {"access": access},
     "docs/settings.md": {"settings": settings.tables},
     "docs/checkout.md": {"modes": modes.table},
+    "docs/doctor.md": {"checks": checks},
     "docs/disputes.md": {"dispute states": disputes.table, "evidence": evidence.table},
     "docs/scheduled.md": {"declines": declines.table},
     "docs/gateway.md": {"subscriptions": events.table, "refusals": refusals.table},

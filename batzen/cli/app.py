@@ -19,6 +19,7 @@ from batzen.cli import (
     connection,
     dead_letters,
     disputes,
+    doctor,
     erasing,
     finding,
     ledger,
@@ -121,6 +122,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")
 app.command(epilog=erasing.EPILOG)(erasing.erase_payer)
 app.command(epilog=reconciling.EPILOG)(reconciling.reconcile)
+app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.add_typer(starts.app, name="starts")
 app.command(epilog=logs.EPILOG)(logs.logs)
 

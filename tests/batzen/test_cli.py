@@ -49,6 +49,7 @@ COMMANDS = (
     "ledger balances",
     "ledger statement",
     "erase-payer",
+    "doctor",
     "starts pause",
     "starts resume",
     "starts show",

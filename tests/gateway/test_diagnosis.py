@@ -56,7 +56,7 @@ async def test_records_of_whatever_became_of_a_payment_agree_with_each_other_and
         assert [(one.check, one.about, one.sayings) for one in found.disagreements] == []
         assert not found.is_moving
         at_stripe, mirrored = figures(found, STRIPE), figures(found, said.KEEPER_MIRROR)
-        shared = {"captured", "held", "given back", "total", "state"}
+        shared = {"captured", "held", "given back", "total", "intent"}
         assert {name: at_stripe[name] for name in shared} == {name: mirrored[name] for name in shared}
     assert figures(found, said.KEEPER_LEDGER)["captured"] == mirrored["captured"]
 

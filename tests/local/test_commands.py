@@ -171,6 +171,16 @@ async def test_a_card_is_charged_refunded_and_listed(up: Up) -> None:
     code, listed = await up.batzen("list", "--json")
     assert paid["payment_id"] in [payment["payment_id"] for payment in listed]
 
+    async def diagnosed() -> str | None:
+        code, said = await up.batzen("doctor", paid["payment_id"])
+        return said if code == 0 else None  # what Stripe did is on its way here for a moment
+
+    said = await eventually(diagnosed, what="all records agree")
+    assert f"{paid['payment_id']}   all records agree" in said
+    [back] = [line for line in said.splitlines() if line.startswith("given back")]
+    assert back.split()[2:] == ["30.00"] * 5, "of all but the quote"
+    assert max(map(len, said.splitlines())) <= 80
+
 
 @pytest.mark.parametrize(("outcome", "code"), [("succeed", 0), ("fail", 1)])
 async def test_the_payer_authenticates_or_does_not(up: Up, outcome: str, code: int) -> None:

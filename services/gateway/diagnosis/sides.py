@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from services.gateway.diagnosis.records import AtStripe, Records
 from services.gateway.ledger.domain import Account
-from services.shared.diagnosis import Figure, Keeper, Side
+from services.shared.diagnosis import Figure, Keeper, Side, money
 
 
 def sides(records: Records, stripe: AtStripe | None) -> tuple[Side, ...]:
@@ -24,7 +24,7 @@ def sides(records: Records, stripe: AtStripe | None) -> tuple[Side, ...]:
 def _mirror(records: Records) -> Iterator[Figure]:
     payment, told = records.payment, records.payment.observation
     counting = payment.intents.get(told.attempt)
-    yield Figure(name="state", text=told.intent_state)
+    yield Figure(name="intent", text=told.intent_state)
     if counting is not None:
         yield _amount(records, "total", counting.amount_minor)
     yield _amount(records, "captured", told.amounts.captured_minor)
@@ -37,14 +37,17 @@ def _mirror(records: Records) -> Iterator[Figure]:
         for position in payment.positions(told.attempt):
             yield _amount(records, f"{position.seller_id} owed", position.owed_minor)
             yield _amount(records, f"{position.seller_id} has", position.moved_minor)
+            yield _amount(records, f"{position.seller_id} to get", position.due_minor)
     yield Figure(name="attempt", text=str(told.attempt))
     yield Figure(name="version", text=str(told.mirror_version))
     yield Figure(name="payer", text=payment.payer_id)
     for attempt, intent in sorted(payment.intents.items()):
-        ids = (intent.intent_id, intent.charge_id, intent.session_id)
-        yield Figure(name=f"attempt {attempt}", text=" ".join(one for one in (intent.state, *ids) if one))
-    for refund in payment.refunds.values():
-        yield Figure(name=refund.refund_id, text=f"{refund.amount_minor} {refund.state} {refund.stripe_refund_id}")
+        yield Figure(name=f"attempt {attempt}", text=f"{intent.state} {intent.intent_id or intent.session_id}".strip())
+        if intent.charge_id:
+            yield Figure(name=f"charge {attempt}", text=intent.charge_id)
+    for number, refund in enumerate(payment.refunds.values(), start=1):
+        amount = money(refund.amount_minor, payment.currency_code)
+        yield Figure(name=f"refund {number}", text=f"{amount} {refund.state} {refund.stripe_refund_id}".strip())
     if records.settlement is not None:
         yield Figure(name="settlement", text=records.settlement.missing)
 
@@ -64,7 +67,7 @@ def _ledger(records: Records) -> Iterator[Figure]:
     currency_code = records.payment.currency_code
     for place in sorted(booked):
         if place.account is Account.SELLER and place.currency_code == currency_code:
-            yield _amount(records, f"{place.seller_id} is owed", -booked[place])
+            yield _amount(records, f"{place.seller_id} to get", -booked[place])
     for account in (Account.STRIPE_CLEARING, Account.STRIPE_BALANCE):
         if minor := records.balance_minor(account, currency_code):
             yield _amount(records, account.replace("_", " "), minor)
@@ -74,7 +77,7 @@ def _stripe(records: Records, stripe: AtStripe) -> Iterator[Figure]:
     told = records.payment.observation
     counting = next((one for one in stripe.attempts if one.attempt == told.attempt), None)
     if counting is not None and counting.is_there:
-        yield Figure(name="state", text=counting.state)
+        yield Figure(name="intent", text=counting.state)
         if counting.amount:
             minor, _, currency_code = counting.amount.partition(" ")
             yield Figure(name="total", amount_minor=int(minor), currency_code=currency_code)
@@ -82,7 +85,7 @@ def _stripe(records: Records, stripe: AtStripe) -> Iterator[Figure]:
         yield _amount(records, "held", counting.capturable_minor)
         yield _amount(records, "given back", stripe.refunded_minor)
     for one in stripe.attempts:
-        said = " ".join((one.state, one.stripe_id)) if one.is_there else f"{one.stripe_id} is not there"
+        said = f"{one.state} {one.stripe_id}" if one.is_there else f"{one.stripe_id} is not there"
         yield Figure(name=f"attempt {one.attempt}", text=said)
 
 

@@ -12,6 +12,7 @@ from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import Stage
 from services.orchestrator.domain.quote import next_state
 from services.shared.diagnosis import Check, Disagreement, Keeper, Saying, differ, money, said
+from services.shared.payment import Amounts
 from services.shared.states import IntentState, State
 
 IS_MOVING: Final = "The payment is being moved right now."
@@ -216,8 +217,10 @@ def _observed(sources: Sources) -> Iterator[Disagreement]:
     if recorded is None or seen is None:
         return
     told, observed = recorded.snapshot, seen.observation
-    for name, ours, theirs in _differing(told.amounts, observed.amounts):
-        yield from differ(checks.AMOUNTS, (Keeper.STATUS, ours), (Keeper.MIRROR, theirs), about=name)
+    for name in Amounts.__slots__:
+        ours, theirs = (money(getattr(one, name), seen.currency_code) for one in (told.amounts, observed.amounts))
+        about = name.removesuffix("_minor")
+        yield from differ(checks.AMOUNTS, (Keeper.STATUS, ours), (Keeper.MIRROR, theirs), about=about)
     if not _fits(told, observed.intent_state, is_setup=observed.is_setup, taken=observed.amounts.captured_minor):
         kind = "setup " if observed.is_setup else ""
         both = (Saying(Keeper.STATUS, told.collection), Saying(Keeper.MIRROR, f"{kind}{observed.intent_state}"))

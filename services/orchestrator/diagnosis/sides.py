@@ -37,7 +37,7 @@ def _side(keeper: Keeper, figures: Iterator[Figure] | None, problem: str | None)
 
 def _plan(sources: Sources) -> Iterator[Figure]:
     plan, standing = sources.plan, sources.standing
-    yield Figure(name="state", text=plan.latest_snapshot.collection)
+    yield Figure(name="collection", text=plan.latest_snapshot.collection)
     if plan.currency_code:
         yield Figure(name="total", amount_minor=plan.total_minor or 0, currency_code=plan.currency_code)
         yield from _amounts(plan.latest_snapshot.amounts, plan.currency_code)
@@ -57,6 +57,7 @@ def _plan(sources: Sources) -> Iterator[Figure]:
 
 def _recorded(recorded: Recorded) -> Iterator[Figure]:
     yield Figure(name="state", text=recorded.state)
+    yield Figure(name="collection", text=recorded.snapshot.collection)
     yield Figure(name="total", amount_minor=recorded.total_minor, currency_code=recorded.currency_code)
     yield from _amounts(recorded.snapshot.amounts, recorded.currency_code)
     yield Figure(name="revision", text=str(recorded.revision))
@@ -72,7 +73,7 @@ def _price(price: Price) -> Iterator[Figure]:
     for seller_id in price.split.seller_ids:
         lines = [line for line in price.split.lines if line.seller_id == seller_id and not line.is_platform]
         owed = sum(line.seller_minor for line in lines)
-        yield Figure(name=f"{seller_id} owed", amount_minor=owed, currency_code=price.currency_code)
+        yield Figure(name=f"{seller_id} priced", amount_minor=owed, currency_code=price.currency_code)
     yield Figure(name="quote id", text=price.quote_id)
 
 
