@@ -23,8 +23,9 @@ CONTRACTS: Final = (
     "gateway/v1/disputes.proto",
     "gateway/v1/transfers.proto",
     "gateway/v1/diagnosis.proto",
+    "gateway/v1/contacts.proto",
 )
-"""Whose reasons have to be heard: those of the ways to pay, of who is paid, and of disputes."""
+"""Whose reasons have to be heard: of the ways to pay, of who is paid, of disputes, and of what else is asked of the gateway."""
 
 Heard = tuple[str, str]
 """An RPC, as `OrchestratorService/StartPayment`, and a reason of it."""

@@ -44,7 +44,6 @@ ANNOUNCED = {
     "OrchestratorOpsService": "ListAttention AcknowledgeAttention ImportRecords ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
     "GatewayEventSinkService": "DeliverNotice",
-    "ContactService": "GetContact",
     "ImportService": "ImportRecords",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""

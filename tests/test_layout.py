@@ -31,7 +31,7 @@ KNOW_PROTOBUF = re.compile(
     | (.*/)?peers(/.*)?             # the other services, on the calling side
     | commands/.* | request_runner | queries | syncs  # pass on what peers answered
     | steps | attempts | sessions | unit_of_work | transition_outbox  # likewise
-    | deliveries/outbox             # calls the sink of the gateway's observations
+    | (deliveries|notices)/outbox   # call the sink of the gateway's observations and notices
     | quote_service                 # keeps quotes as they were answered
     | __main__ | wiring | seed      # wiring
     """,

@@ -55,12 +55,14 @@ class Kind(StrEnum):
     EVENT = "event"
     DELIVERY = "delivery"
     CALL = "call"
+    NOTICE = "notice"
 
 
 KINDS: Final = {
     Kind.EVENT: DeadLetter.KIND_WEBHOOK_EVENT,
     Kind.DELIVERY: DeadLetter.KIND_DELIVERY,
     Kind.CALL: DeadLetter.KIND_UNSETTLED_CALL,
+    Kind.NOTICE: DeadLetter.KIND_NOTICE,
 }
 
 Kinds = Annotated[list[Kind], typer.Option("--kind", help="Only of this kind; may be repeated.", show_default=False)]
@@ -68,7 +70,7 @@ Types = Annotated[
     list[str],
     typer.Option(
         "--type", metavar="TYPE", show_default=False,
-        help="Only of this type of event, operation of a call or cause of a delivery; may be repeated.",
+        help="Only of this type of event, operation of a call, cause of a delivery, kind of a notice; may be repeated.",
     ),
 ]  # fmt: skip
 Older = Annotated[

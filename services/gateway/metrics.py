@@ -8,6 +8,7 @@ from services.gateway.balance import metrics as balance
 from services.gateway.deliveries import metrics as deliveries
 from services.gateway.disputes import metrics as disputes
 from services.gateway.ledger import metrics as ledger
+from services.gateway.notices import metrics as notices
 from services.gateway.payouts import metrics as payouts
 from services.gateway.personal import metrics as personal
 from services.gateway.receivables import metrics as receivables
@@ -37,7 +38,7 @@ PAYMENTS_UNKNOWN_OLDEST: Final = gauge(
 METRICS: Final[tuple[Metric, ...]] = (
     *stripe_api.METRICS, STRIPE_KEY_REFUSED, PAYMENTS_UNKNOWN, PAYMENTS_UNKNOWN_OLDEST, *webhooks.METRICS,
     *deliveries.METRICS, *disputes.METRICS, *ledger.METRICS, *receivables.METRICS, *balance.METRICS,
-    *reconciliations.METRICS, *payouts.METRICS, *personal.METRICS, *settlement.METRICS,
+    *reconciliations.METRICS, *notices.METRICS, *payouts.METRICS, *personal.METRICS, *settlement.METRICS,
 )  # fmt: skip
 
 
@@ -50,6 +51,7 @@ class GatewayMetrics:
         self.deliveries = deliveries.DeliveryMetrics(meter)
         self.disputes = disputes.DisputeMetrics(meter)
         self.ledger = ledger.LedgerMetrics(meter)
+        self.notices = notices.NoticeMetrics(meter)
         self.payouts = payouts.PayoutMetrics(meter)
         self.receivables = receivables.ReceivableMetrics(meter)
         self.reconciliations = reconciliations.ReconciliationMetrics(meter)

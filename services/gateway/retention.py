@@ -39,6 +39,13 @@ DELETE FROM deliveries WHERE ctid = ANY(ARRAY(
 RETURNING 1"""
 """One that is gone begins anew with the next observation: its versions are above all that were delivered."""
 
+NOTICES: Final = """
+DELETE FROM notices WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM notices WHERE create_time < $1 AND delivered_time IS NOT NULL
+    ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING 1"""
+"""One that is noticed again after that has the same id, by which the orchestrator knows it."""
+
 SETUP_INTENTS: Final = """
 DELETE FROM setup_intents WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM setup_intents WHERE create_time < $1
@@ -63,4 +70,4 @@ DELETE FROM method_consents WHERE ctid = ANY(ARRAY(
 RETURNING 1"""
 """A payer may contest a debit for 13 months: until then it is shown that they agreed."""
 
-FORGET: Final = (CALLS, EVENTS, EVENT_RUNS, DELIVERIES, SETUP_INTENTS, METHODS, CONSENTS)
+FORGET: Final = (CALLS, EVENTS, EVENT_RUNS, DELIVERIES, NOTICES, SETUP_INTENTS, METHODS, CONSENTS)

@@ -23,8 +23,8 @@ from services.gateway.call_log.store import CallStore
 from services.gateway.call_log.sweep import CallSweep
 from services.gateway.checkout.addresses import PageAddresses
 from services.gateway.checkout.create import CreateSession
+from services.gateway.contacts.payers import PayerContacts
 from services.gateway.customers.changes import CustomerChanges
-from services.gateway.customers.details import SealedDetails
 from services.gateway.customers.operations import Customers
 from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.dead_letters.replays import Replays
@@ -45,13 +45,15 @@ from services.gateway.ledger.closings import Closings
 from services.gateway.ledger.store import Ledger
 from services.gateway.metrics import UNKNOWN_AFTER_S, GatewayMetrics
 from services.gateway.mirror.store import Store
+from services.gateway.notices.outbox import Notices
 from services.gateway.payment_methods.kept_methods import KeptMethods
 from services.gateway.payment_methods.operations import AttachMethod, DetachMethod, SetDefaultMethod
 from services.gateway.payment_methods.setup_intents import SetupIntents
 from services.gateway.payment_methods.setups import CancelSetup, CreateSetup
 from services.gateway.payment_methods.store import MethodStore
 from services.gateway.payouts.operations import Payouts
-from services.gateway.personal.keys import PersonalKeys
+from services.gateway.personal.keys import PersonalKeys, seller_holder_of
+from services.gateway.personal.sealed import OF_SELLERS, SealedDetails
 from services.gateway.receivables.metrics import ReceivableMetrics
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
@@ -62,6 +64,7 @@ from services.gateway.retention import FORGET
 from services.gateway.sellers.onboarding import Onboarding
 from services.gateway.sellers.operations import Sellers
 from services.gateway.servicers.checkout import CheckoutServicer
+from services.gateway.servicers.contacts import ContactServicer
 from services.gateway.servicers.diagnosis import DiagnosisServicer
 from services.gateway.servicers.disputes import DisputeServicer
 from services.gateway.servicers.intents import IntentServicer
@@ -134,6 +137,7 @@ class Parts:
     effects: Effects
     inbox: Inbox
     deliveries: Deliveries
+    notices: Notices
     disputes: DisputeStore
     settler: Settler
     receivables: ReceivableStore
@@ -212,7 +216,11 @@ async def gateway_parts(
         store = Store(held, clock=clock, wake=work.wake, metrics=metrics.ledger, moved=imports.hint)
         call_store = CallStore(held)
         keys = PersonalKeys(held, KeyRing(personal_keys), now=now, metrics=metrics.personal)
-        bodies, details = Bodies(held, keys), SealedDetails(keys)
+        bodies, details, seller_details = (
+            Bodies(held, keys),
+            SealedDetails(keys),
+            SealedDetails(keys, holder_of=seller_holder_of, field=OF_SELLERS),
+        )
         payers = MethodStore(held, clock=clock)
         calls = Calls(
             call_store,
@@ -237,9 +245,9 @@ async def gateway_parts(
             ],
             now=now,
         )
-        sellers = Sellers(held, provider, now=now, changed=store.wake_settlements)
+        sellers = Sellers(held, provider, seller_details, clock=clock, wake=work.wake, changed=store.wake_settlements)
         reader = MirrorReader(store, calls, provider, MovementReader(provider, sellers), now=now)
-        payouts = Payouts(held, sellers, provider, now=now)
+        payouts = Payouts(held, sellers, provider, clock=clock, wake=work.wake)
         addresses = PageAddresses(provider)
         customers = Customers(held, provider, CustomerChanges(held, payers, provider, details), details, now=now)
         creation = Creation(call_store, calls, customers, sellers)
@@ -266,7 +274,10 @@ async def gateway_parts(
             metrics=metrics.webhooks,
         )
         erasing = Erasing(held, store, calls, customers, kept_methods, keys, clock=clock, metrics=metrics.personal)
-        deliveries = Deliveries(held, sink, now=now, metrics=metrics.deliveries)
+        deliveries, notices = (
+            Deliveries(held, sink, now=now, metrics=metrics.deliveries),
+            Notices(held, sink, now=now, metrics=metrics.notices),
+        )
         disputes = DisputeStore(held)
         ledger, closings = (
             Ledger(held, clock=clock, metrics=metrics.ledger),
@@ -289,6 +300,7 @@ async def gateway_parts(
             settler.work,
             inbox.work,
             deliveries.work,
+            notices.work,
             Looker(held, reader).work,
             DueWatch(reader, clock=clock).work,
             closings.work,
@@ -356,6 +368,11 @@ async def gateway_parts(
                 diagnosis=DiagnosisServicer(
                     examiner=examiner(held, store, provider, sellers, clock=clock), tenant_id=tenant_id
                 ),
+                contacts=ContactServicer(
+                    payers=PayerContacts(held, customers, provider, details, now=now),
+                    sellers=sellers,
+                    tenant_id=tenant_id,
+                ),
             ),
             ops=GatewayOpsServicer(
                 DeadLetterList(held, work, bodies),
@@ -383,6 +400,7 @@ async def gateway_parts(
             effects=effects,
             inbox=inbox,
             deliveries=deliveries,
+            notices=notices,
             disputes=disputes,
             settler=settler,
             receivables=receivables,

@@ -22,8 +22,9 @@ from batzen.gateway.v1.observation_pb2_grpc import (
     add_GatewayEventSinkServiceServicer_to_server,
 )
 from services.gateway.call_log import backoff
-from services.gateway.deliveries import outbox
-from services.gateway.deliveries.outbox import Deliveries, DeliveryRefused
+from services.gateway.deliveries import sink as answers
+from services.gateway.deliveries.outbox import Deliveries
+from services.gateway.deliveries.sink import DeliveryRefused
 from services.gateway.mirror.observation import Observation
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.wiring import Parts, gateway_parts
@@ -53,6 +54,7 @@ class Sink(GatewayEventSinkServiceServicer):
 
     def __init__(self) -> None:
         self.heard: list[pb.DeliverEventRequest] = []
+        self.notices: list[pb.Notice] = []
         self.refuses: grpc.StatusCode | None = None
         self.answers = asyncio.Event()
         self.answers.set()
@@ -70,6 +72,18 @@ class Sink(GatewayEventSinkServiceServicer):
             self.heard.append(request)
             self._called.notify_all()
         return pb.DeliverEventResponse()
+
+    async def DeliverNotice(self, request: pb.DeliverNoticeRequest, context: Any) -> pb.DeliverNoticeResponse:
+        async with self._called:
+            self.calls += 1
+            self._called.notify_all()
+        await self.answers.wait()
+        if self.refuses is not None:
+            await context.abort(self.refuses, "no")
+        async with self._called:
+            self.notices.append(request.notice)
+            self._called.notify_all()
+        return pb.DeliverNoticeResponse()
 
     async def until(self, says: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S), self._called:
@@ -177,7 +191,7 @@ async def deliver(parts: Parts, payment_id: str) -> None:
 
 @asynccontextmanager
 async def working(
-    parts: Parts, *, retry: RetryPolicy = outbox.RETRY
+    parts: Parts, *, retry: RetryPolicy = answers.RETRY
 ) -> AsyncIterator[tuple[DirectConnections, Engine]]:
     url = parts.engine.url.render_as_string(hide_password=False)
     async with DirectConnections(url, application_name="test", size=2) as held:
@@ -320,7 +334,7 @@ async def test_waiting_is_no_failure_until_it_takes_days(
 async def test_an_orchestrator_that_hangs_is_not_waited_for_long(
     parts: Parts, sink: Sink, payment_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(answers, "TIMEOUT_S", 0.05)
     sink.answers.clear()
     await record(parts, payment_id, 1)
 

@@ -308,7 +308,7 @@ async def test_the_platforms_own_payouts_stand_apart(place: Place) -> None:  # n
 async def test_sights_at_once_end_in_the_furthest(place: Place) -> None:  # noqa: F811
     url = place.gateway.parts.engine.url.render_as_string(hide_password=False)
     async with DirectConnections(url, application_name="payouts", size=2) as connections:
-        store = PayoutStore(connections, now=place.clock.now)
+        store = PayoutStore(connections, clock=place.clock)
         for number in range(20):
             of = {"payout_id": f"po_race_{number}", "seller_id": "seller_of_a_race"}
             sights = [replace(one, **of) for one in HISTORY]

@@ -13,7 +13,9 @@ from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.errors import DependencyUnavailable
-from services.gateway.sellers.operations import Sellers
+from services.gateway.personal.keys import seller_holder_of
+from services.gateway.personal.sealed import OF_SELLERS, SealedDetails
+from services.gateway.sellers.operations import AccountChanged, Sellers
 from services.gateway.sellers.store import FIRST, SellerStore
 from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc import call_context
@@ -308,6 +310,13 @@ async def test_a_repeat_is_answered_though_the_seller_can_be_paid_no_more(
     assert await refusal(gateway.CreateIntent(other)) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
+def sellers_of(replica: Gateway, connections: DirectConnections, changed: AccountChanged) -> Sellers:
+    """Return sellers that tell a test of what changed."""
+    parts = replica.parts
+    details = SealedDetails(parts.keys, holder_of=seller_holder_of, field=OF_SELLERS)
+    return Sellers(connections, parts.provider, details, clock=parts.clock, wake=parts.work.wake, changed=changed)
+
+
 async def test_who_waits_for_a_seller_is_told_once_what_was_seen_is_kept(
     payments: Payments, stripe: SandboxControl, replica: Gateway
 ) -> None:
@@ -320,7 +329,7 @@ async def test_who_waits_for_a_seller_is_told_once_what_was_seen_is_kept(
             seen = await sellers.get(tenant_id, seller_id)
             told.append((tenant_id, seller_id, not seen.missing))
 
-        sellers = Sellers(connections, replica.parts.provider, now=replica.parts.clock.now, changed=changed)
+        sellers = sellers_of(replica, connections, changed)
         with call_context.acting_for("main"):
             for active in (False, True):
                 await stripe.set_capability(account.stripe_account_id, "transfers", active=active)
@@ -343,7 +352,7 @@ async def test_who_was_not_told_is_told_when_the_event_is_worked_on_again(paymen
 
     url = replica.parts.engine.url.render_as_string(hide_password=False)
     async with DirectConnections(url, application_name="sellers", size=1) as connections:
-        sellers = Sellers(connections, replica.parts.provider, now=replica.parts.clock.now, changed=changed)
+        sellers = sellers_of(replica, connections, changed)
         with call_context.acting_for("main"):
             with pytest.raises(DependencyUnavailable):
                 await sellers.read_again("main", account.stripe_account_id)
@@ -362,17 +371,19 @@ async def test_a_reading_that_began_first_and_comes_last_says_nothing_any_more(
     await stripe.until_paused()
     url = replica.parts.engine.url.render_as_string(hide_password=False)
     async with DirectConnections(url, application_name="sellers", size=1) as connections:
-        store = SellerStore(connections, now=replica.parts.clock.now)
+        store = SellerStore(connections, clock=replica.parts.clock, wake=replica.parts.work.wake)
         before = await store.find("main", account.seller_id)
         assert before is not None
         assert before.transfers_enabled
         reading = await store.begin_reading("main", account.stripe_account_id)
         assert reading is not None
-        await store.record("main", before, reading=reading.number)  # as of another event, meanwhile
+        await store.record("main", before, contact=b"", reading=reading.number)  # as of another event, meanwhile
 
         await stripe.resume()
         assert await late
-        assert await store.find("main", account.seller_id) == await store.record("main", before, reading=FIRST)
+        assert await store.find("main", account.seller_id) == await store.record(
+            "main", before, contact=b"", reading=FIRST
+        )
         seen = await store.find("main", account.seller_id)
         assert seen is not None
         assert seen.transfers_enabled

@@ -4,7 +4,7 @@ What happens if the process dies:
 - before the details are written down: whoever names them next finds that Stripe was not told;
 - after that, also when Stripe has answered: they stand in the row, and whoever asks for the customer next tells them,
   with what is new by then, under the next key: to be told twice changes nothing;
-- after it was recorded: nothing is left to do, and of the details nothing but their digests.
+- after it was recorded: nothing is left to do, and the details say how the person is reached.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from services.gateway.customers.details import SealedDetails
 from services.gateway.customers.domain import digests, dropped
 from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
 from services.gateway.payment_methods.store import MethodStore
+from services.gateway.personal.sealed import SealedDetails
 from services.gateway.stripe_api import idempotency_keys
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.outcomes import MISSING, Unanswered
@@ -43,6 +43,8 @@ class _Change:
     customer_id: str
     number: int
     details: Json
+    contact: Json
+    """How the person is reached by what Stripe was told before."""
 
     @property
     def key(self) -> str:
@@ -88,10 +90,10 @@ class CustomerChanges:
                     return False
                 without = dropped(change.details, refusal.metadata["param"]) or list(change.details)
                 _logger.warning("Stripe does not take %s of a customer", ", ".join(without))
-                await self._record(change, {name: change.details[name] for name in without})
+                await self._record(change, {name: change.details[name] for name in without}, is_told=False)
                 news = {}
                 continue
-            await self._record(change, change.details)
+            await self._record(change, change.details, is_told=True)
             return True
         raise StripeKeySpent
 
@@ -99,7 +101,7 @@ class CustomerChanges:
         """Write down what is to be told: what is new, over what was not told before."""
         async with self._connections.statement(None) as connection:
             row = await connection.fetchrow(
-                "SELECT details FROM customers WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3",
+                "SELECT details, contact FROM customers WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3",
                 tenant_id,
                 payer_id,
                 customer_id,
@@ -121,15 +123,24 @@ class CustomerChanges:
             )
         if number is None:
             return None
-        return _Change(tenant_id=tenant_id, payer_id=payer_id, customer_id=customer_id, number=number, details=details)
+        return _Change(
+            tenant_id=tenant_id,
+            payer_id=payer_id,
+            customer_id=customer_id,
+            number=number,
+            details=details,
+            contact=await self._details.opened(tenant_id, payer_id, row["contact"]) or {},
+        )
 
-    async def _record(self, change: _Change, settled: Json) -> None:
+    async def _record(self, change: _Change, settled: Json, *, is_told: bool) -> None:
         """Keep that nothing is left to tell of these details: Stripe has them, or does not take them."""
         left = {name: value for name, value in change.details.items() if name not in settled}
+        contact = {**change.contact, **(settled if is_told else {})}
         sealed = await self._details.sealed(change.tenant_id, change.payer_id, left) if left else None
+        sealed_contact = await self._details.sealed(change.tenant_id, change.payer_id, contact)
         async with self._connections.statement("customer.change.record") as connection:
             await connection.execute(
-                """UPDATE customers SET told = told || $5::jsonb, details = $6
+                """UPDATE customers SET told = told || $5::jsonb, details = $6, contact = $7
                    WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 AND changes = $4""",
                 change.tenant_id,
                 change.payer_id,
@@ -137,4 +148,5 @@ class CustomerChanges:
                 change.number,
                 json.dumps(digests(change.tenant_id, change.payer_id, settled)),
                 sealed,
+                sealed_contact,
             )

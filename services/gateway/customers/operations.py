@@ -1,5 +1,5 @@
-"""Payers as Stripe's customers: one each, made with the first payment. Only the id is kept here, and digests by which
-it is seen that a person's details are others than Stripe was told: then `changes` tells it.
+"""Payers as Stripe's customers: one each, made with the first payment. Here the id is kept, how the person is reached,
+encrypted, and digests by which it is seen that their details are others than Stripe was told: then `changes` tells it.
 
 What happens if the process dies:
 - after the row was written: it says what is known of the person, and whoever comes next sends the same under the same
@@ -26,9 +26,9 @@ import asyncpg
 
 from services.errors import ServiceError
 from services.gateway.customers.changes import CustomerChanges
-from services.gateway.customers.details import SealedDetails
 from services.gateway.customers.domain import changed, details_of, digests, dropped
 from services.gateway.errors import StripeKeySpent, StripeRefused, StripeUnavailable
+from services.gateway.personal.sealed import SealedDetails
 from services.gateway.stripe_api import idempotency_keys
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.outcomes import Unanswered
@@ -132,7 +132,8 @@ class Customers:
         self._known.pop((tenant_id, payer_id), None)
         async with self._connections.statement("customer.forget") as connection:
             await connection.execute(
-                """UPDATE customers SET customer_id = NULL, generation = generation + 1, details = NULL, told = '{}'
+                """UPDATE customers SET customer_id = NULL, generation = generation + 1, details = NULL, told = '{}',
+                       contact = NULL, contact_read_time = NULL
                    WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3""",
                 tenant_id,
                 payer_id,
@@ -193,6 +194,7 @@ class Customers:
             recorded = await connection.fetchrow(
                 """UPDATE customers SET customer_id = coalesce(customer_id, $4),
                        details = CASE WHEN customer_id IS NOT NULL THEN details END,
+                       contact = CASE WHEN customer_id IS NOT NULL THEN contact ELSE details END,
                        told = CASE WHEN customer_id IS NOT NULL THEN told ELSE $5 END
                    WHERE tenant_id = $1 AND payer_id = $2 AND generation = $3 RETURNING customer_id, details, told""",
                 tenant_id,

@@ -23,6 +23,8 @@ PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 200
 WITH_PAYLOAD_MAX: Final = 20
 """Dead letters of a page that says what was stored of them."""
+KINDS: Final = ("events", "calls", "deliveries", "notices")
+"""Kinds of due work of which the statements below know what each is about, in the order of their arguments."""
 PAYLOADS_MAX: Final = 50
 """Of one dead letter: as many events as are read together."""
 PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -117,7 +119,7 @@ class DeadLetterList:
         ]
 
     def _keys(self, page: Sequence[DeadLetter]) -> list[list[str]]:
-        return [[one.key[0] for one in page if one.kind == kind] for kind in ("events", "calls", "deliveries")]
+        return [[one.key[0] for one in page if one.kind == kind] for kind in KINDS]
 
 
 def _position(letter: DeadLetter) -> str:
@@ -150,6 +152,9 @@ _SUBJECTS: Final = """
     UNION ALL
     SELECT 'deliveries/' || d.payment_id, d.payment_id, d.payment_id
     FROM deliveries d WHERE d.tenant_id = $1 AND d.payment_id = ANY($4::text[])
+    UNION ALL
+    SELECT 'notices/' || n.notice_id, n.notice_id::text, nullif(n.payment_id, '')
+    FROM notices n WHERE n.tenant_id = $1 AND n.notice_id = ANY($5::text[]::uuid[])
 """
 
 _PAYLOADS: Final = """
@@ -165,6 +170,10 @@ _PAYLOADS: Final = """
         UNION ALL
         SELECT 'deliveries/' || d.payment_id, d.payment_id, d.origin, '', '', d.record_time,
             convert_to(d.observation::text, 'UTF8'), 1, 1
-        FROM deliveries d WHERE d.tenant_id = $1 AND d.payment_id = ANY($4::text[])) AS stored
-    WHERE place <= $5 ORDER BY dead_letter_id, place
+        FROM deliveries d WHERE d.tenant_id = $1 AND d.payment_id = ANY($4::text[])
+        UNION ALL
+        SELECT 'notices/' || n.notice_id, n.notice_id::text, n.kind, '', '', n.create_time,
+            convert_to(n."values"::text, 'UTF8'), 1, 1
+        FROM notices n WHERE n.tenant_id = $1 AND n.notice_id = ANY($5::text[]::uuid[])) AS stored
+    WHERE place <= $6 ORDER BY dead_letter_id, place
 """

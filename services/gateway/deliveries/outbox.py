@@ -7,55 +7,24 @@ orchestrator being away is waited out; a delivery that it refuses is tried a few
 from __future__ import annotations
 
 import json
-import logging
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
-
-import grpc
-from grpc import aio
 
 from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceStub
-from services.errors import DependencyUnavailable
-from services.gateway.call_log import backoff
+from services.gateway.deliveries import sink
 from services.gateway.deliveries.metrics import UNCOUNTED, DeliveryMetrics
 from services.gateway.mirror.observation import Observation
 from services.gateway.wire.responses import to_proto
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc import call_context
-from services.runtime.rpc.error_status import refusal_of
-from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.runtime.work.kinds import Work, WorkClass, WorkKind
 from services.shared import codec
 
-RETRY: Final = RetryPolicy(tries_max=8, first_delay=timedelta(seconds=1), delay_max=timedelta(minutes=5))
-TIMEOUT_S: Final = 3.0
-"""The sink stores and answers, in milliseconds. One that hangs must not keep workers from the others."""
-REFUSALS: Final = frozenset(
-    {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.NOT_FOUND,
-        grpc.StatusCode.ALREADY_EXISTS,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.OUT_OF_RANGE,
-        grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNKNOWN,
-        grpc.StatusCode.DATA_LOSS,
-    }
-)
-"""The sink was reached and does not want it. Anything else says that it is away, too busy, or that our token is being
-renewed: no failure of the delivery."""
 NAMESPACE: Final = uuid.UUID("b6f1b0d2-6a39-4e0c-8f7a-0d3e5a2c9b17")
-
-_logger = logging.getLogger(__name__)
-
-
-class DeliveryRefused(Exception):
-    """The sink refuses what is delivered."""
 
 
 class Deliveries:
@@ -64,13 +33,13 @@ class Deliveries:
     def __init__(
         self,
         connections: DirectConnections,
-        sink: GatewayEventSinkServiceStub,
+        stub: GatewayEventSinkServiceStub,
         *,
         now: Callable[[], datetime],
         metrics: DeliveryMetrics = UNCOUNTED,
     ) -> None:
         self._connections = connections
-        self._sink = sink
+        self._stub = stub
         self._now = now
         self._metrics = metrics
 
@@ -82,7 +51,7 @@ class Deliveries:
             work_class=WorkClass.DELIVERIES,
             table="deliveries",
             key={"payment_id": "text"},
-            retry=RETRY,
+            retry=sink.RETRY,
             handler=self.deliver,
             about="w.origin",
         )
@@ -102,29 +71,18 @@ class Deliveries:
         self._metrics.delivered(seconds=(self._now() - row["record_time"]).total_seconds())
 
     async def _send(self, tenant_id: str, observation: Observation, *, origin: str, since: datetime) -> None:
-        """Call the sink. Raises `RetryLater` when it is away, `DeliveryRefused` when it does not want this."""
+        """Call the sink, and raise what `sink.taken` raises."""
         payment_id, version = observation.payment_id, observation.mirror_version
         request = observation_pb2.DeliverEventRequest(
             request_id=str(uuid.uuid5(NAMESPACE, f"{tenant_id}/{payment_id}/{version}")),
             observation=to_proto(observation),
             origin=origin,
         )
-        rest = backoff.rest(self._now() - since)
-        try:
-            await crash_points.call("deliver.sink", self._deliver(request))
-        except aio.AioRpcError as error:
-            refusal = f"{error.code().name} {refusal_of(error).reason}".strip()
-            if error.code() in REFUSALS or rest is None:
-                raise DeliveryRefused(refusal) from error
-            _logger.info("a delivery waits", extra={"fields": {"payment_id": payment_id, "reason": refusal}})
-            raise RetryLater(rest) from error
-        except DependencyUnavailable as error:  # there is no token to call with
-            if rest is None:
-                raise
-            raise RetryLater(rest) from error
+        delivering = crash_points.call("deliver.sink", self._deliver(request))
+        await sink.taken(delivering, waited=self._now() - since, about=payment_id)
 
     async def _deliver(self, request: observation_pb2.DeliverEventRequest) -> None:
-        await self._sink.DeliverEvent(request, timeout=TIMEOUT_S)
+        await self._stub.DeliverEvent(request, timeout=sink.TIMEOUT_S)
 
 
 _WANTED: Final = """

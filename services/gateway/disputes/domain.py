@@ -138,6 +138,8 @@ class Dispute:
     """What of it falls to each line, as it was when it took the money; what is more than was left falls to none."""
     allocated_minor: int = 0
     """How much was out when `parts` were told apart."""
+    openings: int = 0
+    """How often it was seen to begin: as an inquiry, as a dispute, again after a decision; 0 if it was seen over."""
 
     @property
     def state(self) -> DisputeState:
@@ -207,7 +209,8 @@ class Dispute:
     def shown_again(self, known: Dispute | None) -> Dispute:
         """Return it, as Stripe showed it now, with what is ours of it; a new date is warned of anew."""
         if known is None:
-            return self
+            return replace(self, openings=1) if self.is_open else self
+        begins = self.is_open and (not known.is_open or (known.is_inquiry and not self.is_inquiry))
         is_same_date = known.evidence_due_time == self.evidence_due_time
         return replace(
             self,
@@ -216,6 +219,7 @@ class Dispute:
             warned_days=known.warned_days if is_same_date else 0,
             parts=known.parts,
             allocated_minor=known.allocated_minor,
+            openings=known.openings + begins,
         )
 
     def attention(self) -> Attention | None:

@@ -48,7 +48,7 @@ destroyed AS (
     RETURNING 1),
 forgotten AS (
     UPDATE customers SET customer_id = NULL, generation = generation + 1, details = NULL, told = '{}',
-        default_method_id = NULL
+        contact = NULL, contact_read_time = NULL, default_method_id = NULL
     FROM begun WHERE tenant_id = $1 AND payer_id = $2)
 SELECT (SELECT count(*) FROM begun) = 1 AS is_begun, (SELECT count(*) FROM destroyed) AS destroyed"""
 """Nothing is written when a payment of the payer was begun or touched since it was looked at, or a customer is just

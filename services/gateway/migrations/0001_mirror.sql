@@ -275,6 +275,10 @@ CREATE TABLE customers (
     -- Encrypted under the payer's key.
     details     bytea,
     customer_id text,
+    -- How the person is reached: what Stripe was told, or showed. Encrypted as `details` are, which are newer where there are any.
+    contact     bytea,
+    -- When that was last read at Stripe; null for never.
+    contact_read_time timestamptz,
     -- A digest of each detail that Stripe was told last, by which it is seen that there is another now.
     told        jsonb       NOT NULL DEFAULT '{}',
     -- How often Stripe was told of a change; part of the idempotency key of that call.
@@ -292,8 +296,8 @@ CREATE TABLE customers (
 
 CREATE UNIQUE INDEX customers_customer_id ON customers (tenant_id, customer_id) WHERE customer_id IS NOT NULL;
 
--- The keys of personal data, wrapped under a key from the settings: of a payer (`payer/ID`), and of what came in on a day
--- while its payer was not known (`day/DATE`). One that is destroyed cannot be made again; its row says when and by whom.
+-- The keys of personal data, wrapped under a key from the settings: of a payer (`payer/ID`), of a seller (`seller/ID`), and of
+-- what came in on a day while its payer was not known (`day/DATE`). One that is destroyed cannot be made again; its row says when and by whom.
 CREATE TABLE personal_keys (
     tenant_id        text        NOT NULL,
     holder           text        NOT NULL,
@@ -448,6 +452,8 @@ CREATE TABLE seller_accounts (
     transfers_enabled boolean     NOT NULL DEFAULT false,
     -- Capabilities and requirements, as last read.
     mirrored          jsonb       NOT NULL DEFAULT '{}',
+    -- How the seller is reached, as last read. Encrypted under the seller's key.
+    contact           bytea,
     -- The caller's: what statements show of payments that are this seller's alone.
     statement_descriptor_suffix text NOT NULL DEFAULT '',
     -- How many readings were begun, and which of them is kept here: one that began before it says nothing any more.

@@ -1,13 +1,14 @@
 -- expand
 -- What the gateway noticed at Stripe that people are told, and no observation of a payment says: of sellers, disputes, transfers, payouts.
-
+-- Work for the engine (services/runtime/work): it is delivered to the orchestrator until that has it.
 CREATE TABLE notices (
     tenant_id   text        NOT NULL,
-    -- Derived from what happened.
+    -- Derived from what happened: it is the same one, whoever notices it.
     notice_id   uuid        NOT NULL,
     kind        text        NOT NULL,
     payment_id  text        NOT NULL,
-    seller_id   text        NOT NULL,
+    -- Empty: the platform alone is concerned.
+    seller_ids  text[]      NOT NULL,
     "values"    jsonb       NOT NULL,
     occur_time  timestamptz NOT NULL,
     create_time timestamptz NOT NULL,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from services.gateway.ledger.entry_rows import inserting
+from services.gateway.notices import notice_rows
 from services.runtime.work.statements import demand
 
 _PAYMENT: Final = """p.tenant_id, p.payment_id, p.payer_id, p.seller_id, p.currency_code, p.observation, p.books,
@@ -101,6 +102,10 @@ _MAY_NEED: Final = """NOT EXISTS (
         WHERE i.claims_method_id <> '' AND NOT may_need_method($1, i.claims_method_id))"""
 """Nothing is written of an attempt that begins to claim a kept method while that is being detached."""
 
+_NOTICES: Final = notice_rows.inserting(
+    tenant="$1", notices="$15::jsonb -> 'notices'", shift="$10::interval", origin="held.trace_context", when="held"
+)
+
 _MIRROR: Final = f"""
 look AS (
     INSERT INTO looks (tenant_id, payment_id, due_time, trace_context)
@@ -163,6 +168,7 @@ gone_intent AS (
     DELETE FROM intents USING held WHERE tenant_id = $1 AND payment_id = $2 AND attempt = ANY($8::integer[])),
 gone_refund AS (
     DELETE FROM refunds USING held WHERE tenant_id = $1 AND payment_id = $2 AND refund_id = ANY($9::text[])),
+notice AS ({_NOTICES}),
 booked AS ({inserting(tenant="$1", entries="$15::jsonb -> 'entries'", shift="$10::interval", when="held")}),
 settlement AS (
     INSERT INTO settlements (tenant_id, payment_id, missing, seller_ids, due_time, create_time, trace_context)

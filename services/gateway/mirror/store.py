@@ -34,6 +34,9 @@ from services.gateway.mirror.observation import Observation, next_version
 from services.gateway.mirror.payment import NEW, MirroredPayment
 from services.gateway.mirror.reading_times import next_look
 from services.gateway.mirror.recent import RecentPayments
+from services.gateway.notices import notice_rows
+from services.gateway.notices.domain import Notice
+from services.gateway.notices.noticed import of_payment
 from services.gateway.refunds.domain import Refund
 from services.gateway.settlement.domain import Movement
 from services.runtime.database.connections import DirectConnections
@@ -55,10 +58,20 @@ class _Saving:
 
     payment: MirroredPayment
     arguments: tuple[object, ...]
-    books: Books
-    facts: tuple[Fact, ...]
+    beside: _Beside
     is_delivered: bool
     is_recent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What follows from a payment that is about to be saved."""
+
+    books: Books
+    facts: tuple[Fact, ...]
+    """What is booked for that."""
+    notices: tuple[Notice, ...]
+    """What people are told."""
 
 
 class Store:
@@ -232,25 +245,24 @@ class Store:
         release: bool,
         deliver: str | None,
     ) -> _Saving:
-        _stamp(payment, now)
-        books, facts = _posted(payment)
+        beside = _stamped(payment, now)
         of_call = call_rows.arguments(call, now=now)
         arguments = (
-            *_mirror_arguments(payment, self._clock.shift, books, facts), *of_call.started,
+            *_mirror_arguments(payment, self._clock.shift, beside), *of_call.started,
             release, of_call.answer, of_call.tries, deliver, now, call_context.origin(),
         )  # fmt: skip
         is_recent = release and (call is None or call.state not in OPEN)
-        return _Saving(payment, arguments, books, facts, is_delivered=deliver is not None, is_recent=is_recent)
+        return _Saving(payment, arguments, beside, is_delivered=deliver is not None, is_recent=is_recent)
 
     def _saved(self, saving: _Saving) -> None:
         payment = saving.payment
-        if saving.is_delivered:
+        if saving.is_delivered or saving.beside.notices:
             self._wake(WorkClass.DELIVERIES)
         if payment.missing not in (None, payment.saved_missing):
             self._wake(WorkClass.MONEY)
-        payment.books = saving.books
+        payment.books = saving.beside.books
         payment.mark_saved()
-        self._booked(saving.facts)
+        self._booked(saving.beside.facts)
         if saving.is_recent:
             self._recent.put(payment, fence=payment.fence + 1)
 
@@ -276,8 +288,7 @@ class Store:
         False, and nothing is written, unless the payment is still as `recent` returned it and free, or new and not
         there yet; and unless the call's request is new.
         """
-        _stamp(payment, now)
-        books, facts = _posted(payment)
+        beside = _stamped(payment, now)
         is_new = payment.fence == NEW
         identity = (payment.payer_id, payment.seller_id, payment.currency_code) if is_new else ()
         trace_context = call_context.origin()
@@ -285,7 +296,7 @@ class Store:
             try:
                 fence = await connection.fetchval(
                     statements.START_NEW if is_new else statements.START,
-                    *_mirror_arguments(payment, self._clock.shift, books, facts),
+                    *_mirror_arguments(payment, self._clock.shift, beside),
                     *call_rows.arguments(call, now=now).started,
                     call.operation, call.request_id, call.request_hash, call.create_time, LEASE, trace_context,
                     *identity,
@@ -297,9 +308,11 @@ class Store:
             return False
         payment.fence = fence
         payment.trace_context = trace_context or payment.trace_context
-        payment.books = books
+        payment.books = beside.books
         payment.mark_saved()
-        self._booked(facts)
+        self._booked(beside.facts)
+        if beside.notices:
+            self._wake(WorkClass.DELIVERIES)
         return True
 
     def _booked(self, facts: Sequence[Fact]) -> None:
@@ -335,14 +348,16 @@ class Store:
         return found
 
 
-def _stamp(payment: MirroredPayment, now: datetime) -> None:
-    """Give what is about to be saved its version and its times."""
+def _stamped(payment: MirroredPayment, now: datetime) -> _Beside:
+    """Give what is about to be saved its version and its times, and return what follows from it."""
     if payment.is_changed:
         version = next_version(payment.saved_version, now)
         payment.observation = replace(payment.observation, mirror_version=version, observe_time=now)
     for refund in payment.refunds.values():
         if refund.is_returned and refund.fail_time is None:
             payment.refunds[refund.refund_id] = replace(refund, fail_time=now)
+    books, facts = _posted(payment)
+    return _Beside(books, facts, tuple(of_payment(payment, now=now)))
 
 
 def _posted(payment: MirroredPayment) -> tuple[Books, tuple[Fact, ...]]:
@@ -356,10 +371,8 @@ def _posted(payment: MirroredPayment) -> tuple[Books, tuple[Fact, ...]]:
     return post(payment.books, known, payment_id=payment.payment_id, counting=payment.observation.attempt)
 
 
-def _mirror_arguments(
-    payment: MirroredPayment, shift: timedelta, books: Books, facts: tuple[Fact, ...]
-) -> tuple[object, ...]:
-    """Return $1 to $15 of the statements that write a payment, and the facts that they book."""
+def _mirror_arguments(payment: MirroredPayment, shift: timedelta, beside: _Beside) -> tuple[object, ...]:
+    """Return $1 to $15 of the statements that write a payment, and what follows from it."""
     rest = next_look(payment.observation, payment.intents.values(), payment.refunds.values(), looks=0)
     intents = [
         {
@@ -401,7 +414,7 @@ def _mirror_arguments(
         [key for key, value in payment.written.items() if key not in payment.refunds and isinstance(value, Refund)],
         shift, rest, payment.is_changed, json.dumps(movements),
         [key for key, value in payment.written.items() if key not in payment.movements and isinstance(value, Movement)],
-        json.dumps(_beside(payment, books, facts)),
+        json.dumps(_beside(payment, beside)),
     )  # fmt: skip
 
 
@@ -418,11 +431,15 @@ def _dispute_row(dispute: Dispute) -> dict[str, object]:
     }
 
 
-def _beside(payment: MirroredPayment, books: Books, facts: tuple[Fact, ...]) -> dict[str, object]:
-    """Return what follows from a payment: what is booked of it, and what sellers are still to have or to give back."""
+def _beside(payment: MirroredPayment, beside: _Beside) -> dict[str, object]:
+    """Return what follows from a payment: what is booked of it, what sellers are still to have or to give back, and
+    what people are told.
+    """
     follows: dict[str, object] = {}
-    if books is not payment.books:
-        follows = {"books": ledger_books.to_json(books), "entries": rows(facts)}
+    if beside.books is not payment.books:
+        follows = {"books": ledger_books.to_json(beside.books), "entries": rows(beside.facts)}
+    if beside.notices:
+        follows["notices"] = notice_rows.rows(beside.notices)
     if payment.missing is not None:
         follows |= {"missing": payment.missing, "seller_ids": payment.unsettled_sellers}
     if payment.receivables != payment.saved_receivables:

@@ -1,8 +1,8 @@
 """Payouts as Stripe reports them: kept from its events, and once read for the time before the first of those.
 
 An event says whose payout it shows by the account that it comes from, and touches that seller's rows alone; without an
-account it shows one of the platform's own. Nothing follows here from a payout: what the platform's do to its balance is
-booked by their balance transactions.
+account it shows one of the platform's own. Of one that failed its owner is told; what the platform's do to its
+balance is booked by their balance transactions.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.gateway.errors import PageTokenInvalid, StripeRefused
+from services.gateway.notices.noticed import of_payout
 from services.gateway.payouts.domain import Payout
 from services.gateway.payouts.metrics import PayoutMetrics
 from services.gateway.payouts.store import PayoutStore
@@ -21,6 +22,8 @@ from services.gateway.stripe_api.account_objects import payout
 from services.gateway.stripe_api.client import Provider
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
+from services.runtime.process.clock import Clock
+from services.runtime.work.kinds import WorkClass
 from services.shared import fields
 from services.shared.codec import Json
 from services.shared.paging import position_in, token_for
@@ -38,12 +41,20 @@ class Payouts:
     """Mirrors payouts, and lists them."""
 
     def __init__(
-        self, connections: DirectConnections, sellers: Sellers, provider: Provider, *, now: Callable[[], datetime]
+        self,
+        connections: DirectConnections,
+        sellers: Sellers,
+        provider: Provider,
+        *,
+        clock: Clock,
+        wake: Callable[[WorkClass], None],
     ) -> None:
-        self._store = PayoutStore(connections, now=now)
+        """`wake` is called when a notice became due."""
+        self._store = PayoutStore(connections, clock=clock)
         self._sellers = sellers
         self._provider = provider
-        self._now = now
+        self._now: Callable[[], datetime] = clock.now
+        self._wake = wake
 
     async def observe(
         self, tenant_id: str, shown: Json, *, account: str | None, shown_time: datetime, is_readable: bool
@@ -61,7 +72,10 @@ class Payouts:
             reading = self._provider.payouts.retrieve(str(shown["id"]), account_id=account or "")
             shown = await crash_points.call("payout.read.stripe", reading)
         seen = payout(shown, seller_id=seller_id, stripe_account_id=account or "", shown_time=shown_time)
-        await self._store.record(tenant_id, [seen])
+        notices = list(of_payout(seen))
+        await self._store.record(tenant_id, [seen], notices)
+        if notices:
+            self._wake(WorkClass.DELIVERIES)
         return True
 
     async def page(

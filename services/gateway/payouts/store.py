@@ -10,8 +10,12 @@ from typing import Final
 import asyncpg
 
 from services.errors import RequestInProgress
+from services.gateway.notices import notice_rows
+from services.gateway.notices.domain import Notice
 from services.gateway.payouts.domain import Payout, later
 from services.runtime.database.connections import DirectConnections
+from services.runtime.process.clock import Clock
+from services.runtime.rpc import call_context
 from services.shared import codec
 
 TRIES_MAX: Final = 5
@@ -26,15 +30,26 @@ _COLUMNS: Final = (
 class PayoutStore:
     """Reads and writes payouts."""
 
-    def __init__(self, connections: DirectConnections, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, connections: DirectConnections, *, clock: Clock) -> None:
         self._connections = connections
-        self._now = now
+        self._clock = clock
+        self._now: Callable[[], datetime] = clock.now
 
-    async def record(self, tenant_id: str, shown: Sequence[Payout]) -> None:
-        """Keep what was seen of payouts of one seller, or of the platform, each at most once in it."""
+    async def record(self, tenant_id: str, shown: Sequence[Payout], notices: Sequence[Notice] = ()) -> None:
+        """Keep what was seen of payouts of one seller, or of the platform, each at most once in it; and what people are
+        told of that, whatever was known.
+        """
         rows = json.dumps([codec.to_json(one) for one in shown])
         async with self._connections.statement("payout.add") as connection:
-            added = await connection.fetch(ADD, tenant_id, rows, self._now())
+            added = await connection.fetch(
+                ADD,
+                tenant_id,
+                rows,
+                self._now(),
+                notice_rows.as_json(notices),
+                self._clock.shift,
+                call_context.origin(),
+            )
         new = {row["payout_id"] for row in added}
         for one in shown:
             if one.payout_id not in new:
@@ -99,7 +114,10 @@ def _payout(row: asyncpg.Record) -> Payout:
     return Payout(**row)
 
 
+_NOTICES: Final = notice_rows.inserting(tenant="$1", notices="$4::jsonb", shift="$5::interval", origin="$6::text")
+
 ADD: Final = f"""
+    WITH notice AS ({_NOTICES})
     INSERT INTO payouts (tenant_id, observe_time, {_COLUMNS})
     SELECT $1, $3, {_COLUMNS} FROM jsonb_to_recordset($2::jsonb) AS seen(
         seller_id text, payout_id text, stripe_account_id text, amount_minor bigint, currency_code text, state text,

@@ -1,7 +1,7 @@
 """The keys of personal data: made when they are needed, kept wrapped, known in memory for minutes, destroyed for good.
 
-Each payer has one, and the next one if they come back after an erasure. What arrives before its payer is known is
-encrypted under the tenant's key of the day, which is destroyed when the raw bodies of that day are gone.
+Each payer and each seller has one, and the next one if they come back after an erasure. What arrives before its payer
+is known is encrypted under the tenant's key of the day, which is destroyed when the raw bodies of that day are gone.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ _logger = logging.getLogger(__name__)
 def holder_of(payer_id: str) -> str:
     """Return whose key a payer's personal data is under."""
     return f"payer/{payer_id}"
+
+
+def seller_holder_of(seller_id: str) -> str:
+    """Return whose key a seller's personal data is under."""
+    return f"seller/{seller_id}"
 
 
 def day_of(time: datetime) -> str:

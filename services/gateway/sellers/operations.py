@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
+from services.gateway.contacts.domain import Contact
 from services.gateway.errors import (
     SellerExists,
     SellerNotFound,
@@ -20,15 +21,19 @@ from services.gateway.errors import (
     StripeRefused,
     StripeUnavailable,
 )
+from services.gateway.personal.sealed import SealedDetails
 from services.gateway.sellers.domain import SellerAccount
 from services.gateway.sellers.recent import RecentAccounts
 from services.gateway.sellers.store import FIRST, SellerStore
 from services.gateway.stripe_api import idempotency_keys
-from services.gateway.stripe_api.account_objects import seller_account
+from services.gateway.stripe_api.account_objects import account_contact, seller_account
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.outcomes import Unanswered
 from services.runtime import crash_points
 from services.runtime.database.connections import DirectConnections
+from services.runtime.process.clock import Clock
+from services.runtime.work.kinds import WorkClass
+from services.shared import codec
 from services.shared.codec import Json
 
 GONE: Final = frozenset({"account_invalid", "resource_missing"})
@@ -47,14 +52,21 @@ class Sellers:
         self,
         connections: DirectConnections,
         provider: Provider,
+        details: SealedDetails,
         *,
-        now: Callable[[], datetime],
+        clock: Clock,
+        wake: Callable[[WorkClass], None],
         changed: AccountChanged | None = None,
     ) -> None:
-        """`changed` is told after what was seen is kept, at each reading: one that a crash took away comes again."""
-        self._store = SellerStore(connections, now=now)
+        """`changed` is told after what was seen is kept, at each reading: one that a crash took away comes again.
+
+        `wake` is called when a notice became due.
+        """
+        self._store = SellerStore(connections, clock=clock, wake=wake)
         self._provider = provider
-        self._now = now
+        self._details = details
+        now = clock.now
+        self._now: Callable[[], datetime] = now
         self._changed = changed
         self._recent = RecentAccounts(now=now)
 
@@ -129,6 +141,21 @@ class Sellers:
             raise SellerNotPayable(field="seller_id", seller_id=seller_id, missing=account.missing)
         return account
 
+    async def contact(self, tenant_id: str, seller_id: str) -> Contact | None:
+        """Return how a seller is reached, by its account as last seen; None if there is none, or it is gone.
+
+        An account of which that is not kept is read.
+        """
+        kept = await self._store.contact(tenant_id, seller_id)
+        if kept is None or kept.gone:
+            return None
+        opened = await self._details.opened(tenant_id, seller_id, kept.sealed)
+        if opened is None:
+            await self.read_again(tenant_id, kept.stripe_account_id)
+            kept = await self._store.contact(tenant_id, seller_id)
+            opened = None if kept is None else await self._details.opened(tenant_id, seller_id, kept.sealed)
+        return None if opened is None else codec.from_json(Contact, opened)
+
     async def seller_of(self, tenant_id: str, stripe_account_id: str) -> str | None:
         """Return whose account this is; None if it is no seller's of ours."""
         return await self._store.seller_of(tenant_id, stripe_account_id)
@@ -181,7 +208,10 @@ class Sellers:
 
     async def _record(self, tenant_id: str, seller_id: str, shown: Json, *, reading: int) -> SellerAccount | None:
         """Mirror an account as Stripe shows it; None if the seller has another by now."""
-        recorded = await self._store.record(tenant_id, seller_account(shown, seller_id=seller_id), reading=reading)
+        contact = await self._details.sealed(tenant_id, seller_id, codec.to_json(account_contact(shown)))
+        recorded = await self._store.record(
+            tenant_id, seller_account(shown, seller_id=seller_id), contact=contact, reading=reading
+        )
         await self._written(tenant_id, seller_id)
         return recorded
 

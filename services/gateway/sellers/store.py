@@ -13,8 +13,13 @@ import asyncpg
 
 from services.errors import RequestIdReused
 from services.gateway.errors import SellerExists
+from services.gateway.notices import notice_rows
+from services.gateway.notices.noticed import of_account
 from services.gateway.sellers.domain import AccountDetails, SellerAccount
 from services.runtime.database.connections import DirectConnections, violated_constraint
+from services.runtime.process.clock import Clock
+from services.runtime.rpc import call_context
+from services.runtime.work.kinds import WorkClass
 from services.shared import codec
 
 _COLUMNS: Final = (
@@ -37,6 +42,16 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SellerContact:
+    """How a seller is reached, encrypted."""
+
+    stripe_account_id: str
+    gone: bool
+    sealed: bytes | None
+    """None where it was not read yet, or the account is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
     """A seller's place for an account."""
 
@@ -47,11 +62,16 @@ class Slot:
 
 
 class SellerStore:
-    """Reads and writes sellers' accounts, in one statement or two each, which may be repeated."""
+    """Reads and writes sellers' accounts, in one statement or two each, which may be repeated.
 
-    def __init__(self, connections: DirectConnections, *, now: Callable[[], datetime]) -> None:
+    What was seen is kept in a transaction with what people are told of it; `wake` is called when that became due.
+    """
+
+    def __init__(self, connections: DirectConnections, *, clock: Clock, wake: Callable[[WorkClass], None]) -> None:
         self._connections = connections
-        self._now = now
+        self._clock = clock
+        self._now: Callable[[], datetime] = clock.now
+        self._wake = wake
 
     async def find(self, tenant_id: str, seller_id: str) -> SellerAccount | None:
         """Return a seller's account as last seen; None if there is none."""
@@ -104,37 +124,68 @@ class SellerStore:
             )
         return None if row is None else Reading(seller_id=row["seller_id"], number=row["readings"])
 
-    async def record(self, tenant_id: str, account: SellerAccount, *, reading: int) -> SellerAccount | None:
+    async def record(
+        self, tenant_id: str, account: SellerAccount, *, contact: bytes, reading: int
+    ) -> SellerAccount | None:
         """Mirror an account as a reading shows it, and return what is true now; None if the seller has another by now.
 
         One that is new has the reading `FIRST`: once there is an account, what made it says nothing any more. Of
         readings that overlap the one that began last counts.
         """
         try:
-            async with self._connections.statement("seller.record") as connection:
-                row = await connection.fetchrow(
-                    f"""UPDATE seller_accounts SET stripe_account_id = $3, gone = false, charges_enabled = $4,
-                            payouts_enabled = $5, transfers_enabled = $6, mirrored = $7, observe_time = $8,
-                            kept_reading = CASE WHEN $9 = {FIRST} THEN readings ELSE $9 END
-                        WHERE tenant_id = $1 AND seller_id = $2
-                            AND (stripe_account_id IS NULL OR (stripe_account_id = $3 AND kept_reading < $9))
-                        RETURNING {_COLUMNS}""",  # noqa: S608 our own names
-                    tenant_id,
-                    account.seller_id,
-                    account.stripe_account_id,
-                    account.charges_enabled,
-                    account.payouts_enabled,
-                    account.transfers_enabled,
-                    json.dumps(codec.to_json(account.details)),
-                    self._now(),
-                    reading,
-                )
+            recorded = await self._keep(
+                tenant_id,
+                account.seller_id,
+                "seller.record",
+                RECORD,
+                account.stripe_account_id,
+                account.charges_enabled,
+                account.payouts_enabled,
+                account.transfers_enabled,
+                json.dumps(codec.to_json(account.details)),
+                self._now(),
+                reading,
+                contact,
+            )
         except asyncpg.UniqueViolationError as error:
             if violated_constraint(error) != "seller_accounts_stripe_account_id":
                 raise
             raise SellerExists(field="stripe_account_id") from error
-        known = await self.find(tenant_id, account.seller_id) if row is None else _account(row)
+        known = recorded or await self.find(tenant_id, account.seller_id)
         return known if known is not None and known.stripe_account_id == account.stripe_account_id else None
+
+    async def lose(self, tenant_id: str, stripe_account_id: str, reading: Reading) -> None:
+        """Keep that an account is gone at Stripe, as a reading shows."""
+        await self._keep(
+            tenant_id, reading.seller_id, "seller.lose", LOSE, stripe_account_id, self._now(), reading.number
+        )
+
+    async def contact(self, tenant_id: str, seller_id: str) -> SellerContact | None:
+        """Return how a seller is reached; None if there is no account of one."""
+        async with self._connections.statement(None) as connection:
+            row = await connection.fetchrow(CONTACT, tenant_id, seller_id)
+        if row is None:
+            return None
+        return SellerContact(stripe_account_id=row["stripe_account_id"], gone=row["gone"], sealed=row["contact"])
+
+    async def _keep(
+        self, tenant_id: str, seller_id: str, point: str, statement: str, *seen: object
+    ) -> SellerAccount | None:
+        """Write what was seen, and what people are told of it; None if it says nothing any more."""
+        async with self._connections.transaction(point) as connection:
+            before = await connection.fetchrow(LOCKED, tenant_id, seller_id)
+            row = await connection.fetchrow(statement, tenant_id, seller_id, *seen)
+            if row is None:
+                return None
+            known = _account(before) if before is not None and before["stripe_account_id"] is not None else None
+            account = _account(row)
+            notices = list(of_account(known, account, now=self._now()))
+            if notices:
+                told = notice_rows.as_json(notices)
+                await connection.execute(NOTICE, tenant_id, told, self._clock.shift, call_context.origin())
+        if notices:
+            self._wake(WorkClass.DELIVERIES)
+        return account
 
     async def claim(
         self,
@@ -179,20 +230,6 @@ class SellerStore:
         if kept != request_hash:
             raise RequestIdReused(field="request_id")
 
-    async def lose(self, tenant_id: str, stripe_account_id: str, reading: Reading) -> None:
-        """Keep that an account is gone at Stripe, as a reading shows."""
-        async with self._connections.statement("seller.lose") as connection:
-            await connection.execute(
-                """UPDATE seller_accounts SET gone = true, charges_enabled = false, payouts_enabled = false,
-                       transfers_enabled = false, mirrored = '{}', observe_time = $4, kept_reading = $5
-                   WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id = $3 AND kept_reading < $5""",
-                tenant_id,
-                reading.seller_id,
-                stripe_account_id,
-                self._now(),
-                reading.number,
-            )
-
     async def next(self, tenant_id: str, seller_id: str, generation: int, *, instead_of: str | None = None) -> None:
         """Begin the next generation, instead of an account that is gone or of a key that says no more.
 
@@ -200,7 +237,8 @@ class SellerStore:
         """
         async with self._connections.statement("seller.next") as connection:
             await connection.execute(
-                """UPDATE seller_accounts SET generation = generation + 1, stripe_account_id = NULL, gone = false
+                """UPDATE seller_accounts
+                   SET generation = generation + 1, stripe_account_id = NULL, gone = false, contact = NULL
                    WHERE tenant_id = $1 AND seller_id = $2 AND generation = $3
                        AND stripe_account_id IS NOT DISTINCT FROM $4""",
                 tenant_id,
@@ -222,3 +260,27 @@ def _account(row: asyncpg.Record) -> SellerAccount:
         statement_descriptor_suffix=row["statement_descriptor_suffix"],
         observe_time=row["observe_time"],
     )
+
+
+LOCKED: Final = f"""
+SELECT {_COLUMNS} FROM seller_accounts WHERE tenant_id = $1 AND seller_id = $2 FOR UPDATE"""  # noqa: S608 our own names
+
+RECORD: Final = f"""
+UPDATE seller_accounts SET stripe_account_id = $3, gone = false, charges_enabled = $4, payouts_enabled = $5,
+    transfers_enabled = $6, mirrored = $7, observe_time = $8, contact = $10,
+    kept_reading = CASE WHEN $9 = {FIRST} THEN readings ELSE $9 END
+WHERE tenant_id = $1 AND seller_id = $2
+    AND (stripe_account_id IS NULL OR (stripe_account_id = $3 AND kept_reading < $9))
+RETURNING {_COLUMNS}"""  # noqa: S608 our own names
+
+LOSE: Final = f"""
+UPDATE seller_accounts SET gone = true, charges_enabled = false, payouts_enabled = false, transfers_enabled = false,
+    mirrored = '{{}}', observe_time = $4, kept_reading = $5, contact = NULL
+WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id = $3 AND kept_reading < $5
+RETURNING {_COLUMNS}"""  # noqa: S608 our own names
+
+NOTICE: Final = notice_rows.inserting(tenant="$1", notices="$2::jsonb", shift="$3::interval", origin="$4::text")
+
+CONTACT: Final = """
+SELECT stripe_account_id, gone, contact FROM seller_accounts
+WHERE tenant_id = $1 AND seller_id = $2 AND stripe_account_id IS NOT NULL"""

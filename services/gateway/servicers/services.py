@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from grpc import aio
 
 from batzen.gateway.v1.checkout_pb2_grpc import add_CheckoutServiceServicer_to_server
+from batzen.gateway.v1.contacts_pb2_grpc import add_ContactServiceServicer_to_server
 from batzen.gateway.v1.diagnosis_pb2_grpc import add_DiagnosisServiceServicer_to_server
 from batzen.gateway.v1.disputes_pb2_grpc import add_DisputeServiceServicer_to_server
 from batzen.gateway.v1.intents_pb2_grpc import add_IntentServiceServicer_to_server
@@ -15,6 +16,7 @@ from batzen.gateway.v1.refunds_pb2_grpc import add_RefundServiceServicer_to_serv
 from batzen.gateway.v1.sellers_pb2_grpc import add_SellerServiceServicer_to_server
 from batzen.gateway.v1.transfers_pb2_grpc import add_TransferServiceServicer_to_server
 from services.gateway.servicers.checkout import CheckoutServicer
+from services.gateway.servicers.contacts import ContactServicer
 from services.gateway.servicers.diagnosis import DiagnosisServicer
 from services.gateway.servicers.disputes import DisputeServicer
 from services.gateway.servicers.intents import IntentServicer
@@ -36,6 +38,7 @@ class GatewayServicers:
     sellers: SellerServicer
     transfers: TransferServicer
     diagnosis: DiagnosisServicer
+    contacts: ContactServicer
 
 
 def add_gateway_services(servicers: GatewayServicers, server: aio.Server) -> None:
@@ -48,3 +51,4 @@ def add_gateway_services(servicers: GatewayServicers, server: aio.Server) -> Non
     add_SellerServiceServicer_to_server(servicers.sellers, server)
     add_TransferServiceServicer_to_server(servicers.transfers, server)
     add_DiagnosisServiceServicer_to_server(servicers.diagnosis, server)
+    add_ContactServiceServicer_to_server(servicers.contacts, server)

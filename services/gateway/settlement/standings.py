@@ -73,7 +73,7 @@ def standings(
                 held_minor=position.held_minor,
                 transferred_minor=position.moved_minor + (0 if is_seen(intent, known) else _with_charge_minor(intent)),
                 waits_for=reason or "",
-                needs_operator=refused is not None and _needs_operator(refused),
+                needs_operator=refused is not None and needs_operator(refused),
             )
         )
     return tuple(found)
@@ -92,7 +92,8 @@ def _reason(step: Step | None, intent: Intent) -> WaitReason | None:
     return waits_for
 
 
-def _needs_operator(refused: Movement) -> bool:
+def needs_operator(refused: Movement) -> bool:
+    """Whether what Stripe refused does not pass by itself, or was waited for for long."""
     reason = wait_of(refused)
     if reason is WaitReason.SELLER_OWES or refused.refuse_time is None:  # a receivable says so itself
         return False

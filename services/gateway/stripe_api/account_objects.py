@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from services.gateway.contacts.domain import Contact, contact
 from services.gateway.payouts.domain import Payout
 from services.gateway.sellers.domain import AccountDetails, RequirementError, Requirements, SellerAccount
 from services.gateway.stripe_api.objects import amount, number, part, parts, text, told
@@ -35,6 +36,19 @@ def seller_account(shown: Json, *, seller_id: str) -> SellerAccount:
             details_submitted=bool(shown.get("details_submitted")),
         ),
     )
+
+
+def account_contact(shown: Json) -> Contact:
+    """Read how a seller is reached, as its account shows: by the name that its customers know, else the legal one."""
+    company, individual = part(shown, "company"), part(shown, "individual")
+    person = " ".join(text(individual, name) for name in ("first_name", "last_name") if text(individual, name))
+    names = (
+        text(part(shown, "business_profile"), "name"),
+        text(part(part(shown, "settings"), "dashboard"), "display_name"),
+        text(company, "name"),
+        person,
+    )
+    return contact(email=text(shown, "email"), name=next((one for one in names if one), ""), locale="")
 
 
 def payout(shown: Json, *, seller_id: str, stripe_account_id: str, shown_time: datetime) -> Payout:

@@ -17,6 +17,7 @@ KINDS: Final = {
     "events": ops_pb2.DeadLetter.KIND_WEBHOOK_EVENT,
     "deliveries": ops_pb2.DeadLetter.KIND_DELIVERY,
     "calls": ops_pb2.DeadLetter.KIND_UNSETTLED_CALL,
+    "notices": ops_pb2.DeadLetter.KIND_NOTICE,
 }
 """Kind of due work → its name in the contract."""
 SUBJECT_TYPES_MAX: Final = 50

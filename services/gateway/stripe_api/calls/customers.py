@@ -17,7 +17,7 @@ CLOCKS_APART_MAX: Final = timedelta(hours=1)
 
 
 class CustomerCalls:
-    """Creates and changes customers."""
+    """Creates, changes, reads and deletes customers."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -38,15 +38,19 @@ class CustomerCalls:
         return (await self._transport.delete(path, key=key, of_type="customer")).object
 
     async def is_gone(self, customer_id: str) -> bool:
-        """Whether a customer was deleted, which Stripe says of it for some time, or is not known there."""
+        """Whether a customer was deleted, or is not known at Stripe."""
+        return await self.find(customer_id) is None
+
+    async def find(self, customer_id: str) -> Json | None:
+        """Read a customer; None where it was deleted, which Stripe says of it for some time, or is not known there."""
         path = f"/v1/customers/{stripe_ids.in_path(customer_id, stripe_ids.CUSTOMER)}"
         try:
             shown = await self._transport.get(path, partial(is_object, of_type="customer"), may_be_missing=True)
         except StripeRefused as refusal:
             if refusal.metadata["code"] == MISSING:
-                return True
+                return None
             raise StripeUnavailable from refusal
-        return shown.get("deleted") is True
+        return None if shown.get("deleted") is True else shown
 
 
 async def made_for(transport: Transport, path: str, customer_id: str, *, since: datetime, of_type: str) -> list[Json]:
