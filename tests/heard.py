@@ -25,7 +25,7 @@ CONTRACTS: Final = (
     "gateway/v1/diagnosis.proto",
     "gateway/v1/contacts.proto",
 )
-"""Whose reasons have to be heard: of the ways to pay, of who is paid, of disputes, and of what else is asked of the gateway."""
+"""Whose reasons have to be heard: those of the ways to pay, of who is paid, and of what the gateway is asked beside."""
 
 Heard = tuple[str, str]
 """An RPC, as `OrchestratorService/StartPayment`, and a reason of it."""

@@ -104,6 +104,7 @@ KEYS: Final[Mapping[str, str]] = {
     "refunds_refund_id": "a claim table keyed by the refund's id, which commits before the refund",
     "refunds_stripe_refund_id": "a claim table keyed by Stripe's id; the refund's metadata says the payment, too",
     "movements_movement_id": "a claim table keyed by the movement's id, which commits before the movement",
+    "notices_pkey": "the payment joins the key: its id is made of what happened to one payment, or to none",
     "movements_stripe_id": "as `refunds_stripe_refund_id`; the transfer's metadata says the payment, too",
     "disputes_dispute_id": "a claim table keyed by Stripe's id says the payment; so does the dispute's charge",
     "balance_transactions_pkey": "the payment joins the key: Stripe never gives a balance transaction another source",
@@ -196,6 +197,8 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.webhooks.statements.WAITING_SUBJECTS": Exempt(Spread.EVERY, _FIGURE),
     "gateway.call_log.store._CALL": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.call_log.store._CALL_BY_ID": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.notices.outbox.WANTED": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.notices.outbox.DELIVERED": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.mirror.statements.SAVE": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.mirror.statements.START": Exempt(Spread.MANY, _CONSENT),
     "gateway.mirror.statements.START_NEW": Exempt(Spread.MANY, _CONSENT),
@@ -231,6 +234,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.sellers.store.seller_of": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.sellers.store.begin_reading": Exempt(Spread.EVERY, _BY_CLAIM),
     "gateway.payouts.store.FAILED_SINCE": Exempt(Spread.EVERY, _FIGURE),
+    "gateway.sellers.store.NOTICE": Exempt(Spread.MANY, "of one seller and no payment: they lie together"),
     "gateway.payouts.store.ADD": Exempt(
         Spread.MANY, "all of one seller: the caller knows which, and it joins the rows"
     ),
@@ -275,6 +279,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.reconciliation.books._CLEARING_SLICE": Exempt(Spread.EVERY, _COMPARED),
     "gateway.reconciliation.books._CLEARING": Exempt(Spread.EVERY, _COMPARED),
     "gateway.retention.CALLS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "gateway.retention.NOTICES": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.DELIVERIES": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.EVENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "gateway.retention.SETUP_INTENTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
@@ -306,6 +311,10 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "work.finish(erasures)": Exempt(Spread.EVERY, _PAYER_JOINS),
     "work.put_back(erasures)": Exempt(Spread.EVERY, _PAYER_JOINS),
     "work.fail(erasures)": Exempt(Spread.EVERY, _PAYER_JOINS),
+    "work.renew(notices)": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "work.finish(notices)": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "work.put_back(notices)": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "work.fail(notices)": Exempt(Spread.EVERY, _WITH_SUBJECT),
 }
 """Every other statement names one payment, or one of whatever its tables lie by."""
 
@@ -315,6 +324,8 @@ PARTS: Final = frozenset(
         "gateway.webhooks.statements._INSERT",
         "gateway.webhooks.statements._DEMAND",
         "gateway.settlement.listing._LISTED",
+        "gateway.mirror.statements._NOTICES",
+        "gateway.payouts.store._NOTICES",
     }
 )
 """Parts of statements, which look like whole ones."""
@@ -326,6 +337,7 @@ BUILT: Final[Mapping[str, str]] = {
     "orchestrator.webhooks_out.lanes": "names the subscription, which every server has, and in it one subject",
     "gateway.dead_letters.replays": "names the row",
     "gateway.sellers.store": "names the seller",
+    "gateway.notices.notice_rows": "is part of the statement that keeps what was noticed",
     "gateway.ledger.entry_rows": "is part of the statement on the payment whose facts it books",
     "gateway.ledger.statements": "entries: of every server, merged by time; balances: the sum of what each server says",
 }

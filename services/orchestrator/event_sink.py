@@ -1,4 +1,6 @@
-"""Takes the gateway's deliveries: stores the newest observation of a payment and answers. The sweep does the rest."""
+"""Takes the gateway's deliveries: stores the newest observation of a payment, keeps what a notice says as a fact, and
+answers. The sweep, and who takes facts, do the rest.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from batzen.gateway.v1 import observation_pb2
 from batzen.gateway.v1.observation_pb2_grpc import GatewayEventSinkServiceServicer
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain.errors import PaymentNotFound
+from services.orchestrator.facts.store import FactStore
 from services.orchestrator.storage.store import Store
+from services.orchestrator.wire.notices import fact_of
 from services.runtime.rpc import call_context
 
 Context = aio.ServicerContext[observation_pb2.DeliverEventRequest, Awaitable[observation_pb2.DeliverEventResponse]]
@@ -22,8 +26,9 @@ INTENT_STATES: Final = frozenset(observation_pb2.IntentState.values()) - {observ
 class SinkServicer(GatewayEventSinkServiceServicer):
     """GatewayEventSinkService."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, facts: FactStore) -> None:
         self._store = store
+        self._facts = facts
 
     async def DeliverEvent(
         self,
@@ -51,3 +56,20 @@ class SinkServicer(GatewayEventSinkServiceServicer):
         if not found:
             raise PaymentNotFound
         return observation_pb2.DeliverEventResponse()
+
+    async def DeliverNotice(
+        self,
+        request: observation_pb2.DeliverNoticeRequest,
+        context: aio.ServicerContext[
+            observation_pb2.DeliverNoticeRequest, Awaitable[observation_pb2.DeliverNoticeResponse]
+        ],
+    ) -> observation_pb2.DeliverNoticeResponse:
+        """Keep what a notice says, with all that follows from it; one that was kept changes nothing."""
+        notice, tenant_id = request.notice, call_context.current_tenant()
+        payer_id = ""
+        if notice.payment_id:
+            call_context.about(notice.payment_id)
+            plan = await self._store.read(tenant_id, notice.payment_id, payer_id=None)
+            payer_id = plan.payer_id if plan is not None else ""
+        await self._facts.keep(tenant_id, [fact_of(notice, tenant_id=tenant_id, payer_id=payer_id)])
+        return observation_pb2.DeliverNoticeResponse()

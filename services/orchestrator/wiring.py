@@ -180,7 +180,7 @@ def wired(
             Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store, now=clock.now),
             syncs,
         ),
-        sink=SinkServicer(store),  # type: ignore[abstract]  # notices only announced
+        sink=SinkServicer(store, facts),
         facts=facts,
         hearing=hearing,
         webhooks=webhooks,

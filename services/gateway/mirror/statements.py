@@ -103,7 +103,12 @@ _MAY_NEED: Final = """NOT EXISTS (
 """Nothing is written of an attempt that begins to claim a kept method while that is being detached."""
 
 _NOTICES: Final = notice_rows.inserting(
-    tenant="$1", notices="$15::jsonb -> 'notices'", shift="$10::interval", origin="held.trace_context", when="held"
+    tenant="$1",
+    notices="$15::jsonb -> 'notices'",
+    shift="$10::interval",
+    origin="held.trace_context",
+    when="held",
+    payment="$2",
 )
 
 _MIRROR: Final = f"""
