@@ -47,6 +47,7 @@ class Sink(observation_pb2_grpc.GatewayEventSinkServiceServicer):
 
     def __init__(self) -> None:
         self.delivered: list[observation_pb2.DeliverEventRequest] = []
+        self.notices: list[observation_pb2.Notice] = []
         self._news = asyncio.Condition()
 
     async def DeliverEvent(
@@ -56,6 +57,16 @@ class Sink(observation_pb2_grpc.GatewayEventSinkServiceServicer):
             self.delivered.append(request)
             self._news.notify_all()
         return observation_pb2.DeliverEventResponse()
+
+    async def DeliverNotice(
+        self, request: observation_pb2.DeliverNoticeRequest, context: Any
+    ) -> observation_pb2.DeliverNoticeResponse:
+        self.notices.append(request.notice)
+        return observation_pb2.DeliverNoticeResponse()
+
+    def told(self, about: str) -> list[observation_pb2.Notice]:
+        """Return the notices of a payment or a seller."""
+        return [one for one in self.notices if about == one.payment_id or about in one.seller_ids]
 
     def of(self, payment_id: str) -> list[observation_pb2.DeliverEventRequest]:
         return [one for one in self.delivered if one.observation.payment_id == payment_id]

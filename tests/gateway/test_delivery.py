@@ -35,7 +35,7 @@ from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.work import dead_letters as letters
 from services.runtime.work.dead_letters import Depth
 from services.runtime.work.engine import Engine
-from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 from services.shared.payment import Amounts
 from services.shared.states import IntentState
 from tests.clock import Clock
@@ -131,6 +131,7 @@ async def parts(place: tuple[Parts, aio.Channel, int]) -> Parts:
     """The gateway, with nothing to deliver."""
     async with place[0].engine.begin() as connection:
         await connection.execute(sa.text("DELETE FROM deliveries"))
+        await connection.execute(sa.text("DELETE FROM notices"))
     return place[0]
 
 
@@ -191,12 +192,12 @@ async def deliver(parts: Parts, payment_id: str) -> None:
 
 @asynccontextmanager
 async def working(
-    parts: Parts, *, retry: RetryPolicy = answers.RETRY
+    parts: Parts, *, retry: RetryPolicy = answers.RETRY, kind: WorkKind | None = None
 ) -> AsyncIterator[tuple[DirectConnections, Engine]]:
     url = parts.engine.url.render_as_string(hide_password=False)
     async with DirectConnections(url, application_name="test", size=2) as held:
         engine = Engine(url, held, clock=parts.clock, application_name="test")
-        engine.register(replace(parts.deliveries.work, retry=retry))
+        engine.register(replace(kind or parts.deliveries.work, retry=retry))
         async with engine.running():
             yield held, engine
 

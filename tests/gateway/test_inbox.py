@@ -52,6 +52,7 @@ PATIENCE_S = 30
 BUSY_RUNS = """event_runs r WHERE held_until > '-infinity' OR EXISTS (
     SELECT FROM events e WHERE e.tenant_id = r.tenant_id AND e.subject = r.subject AND e.state = 'WAITING')"""
 BUSY_DELIVERIES = "deliveries WHERE delivered_version < wanted_version OR held_until > '-infinity'"
+BUSY_NOTICES = "notices WHERE delivered_time IS NULL OR held_until > '-infinity'"
 READS = "GET /v1/payment_intents/{intent}"
 
 
@@ -86,7 +87,8 @@ class Place:
         engine = self.gateway.parts.engine
 
         async def is_idle() -> bool:
-            return not await count(engine, BUSY_RUNS) and not await count(engine, BUSY_DELIVERIES)
+            busy = (BUSY_RUNS, BUSY_DELIVERIES, BUSY_NOTICES)
+            return not any([await count(engine, each) for each in busy])
 
         await eventually(is_idle)
         assert await count(engine, "events WHERE state = 'WAITING'") == 0

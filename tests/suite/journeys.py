@@ -55,6 +55,8 @@ class Ends:
     """Each of these states was reached by exactly one transition."""
     attention: str = ""
     """Reason for which a person is asked to look."""
+    told: tuple[str, ...] = ()
+    """What people are told that the gateway noticed, each once."""
 
     @property
     def quote(self) -> set[str]:
@@ -243,9 +245,19 @@ class Traveller:
         assert len({one.request_id for one in history}) == len(history)
         assert history[-1].snapshot.attention.reason == ends.attention
         await self._check_quote(payment_id, ends)
+        await self._check_told(payment_id, ends)
         reached = Counter(state_name(one.state) for one in history)
         for state in ends.states:
             assert reached[state] == 1, f"{state} was reached {reached[state]} times: {dict(reached)}"
+
+    async def _check_told(self, payment_id: str, ends: Ends) -> None:
+        """Raise AssertionError unless what the gateway noticed is a fact, once each."""
+        connection = await asyncpg.connect(plain_dsn(self.suite.database_url("orchestrator")))
+        try:
+            rows = await connection.fetch(NOTICED, payment_id)
+        finally:
+            await connection.close()
+        assert sorted(row["kind"] for row in rows) == sorted(ends.told), f"told of {rows}"
 
     async def _check_quote(self, payment_id: str, ends: Ends) -> None:
         """Raise AssertionError unless pricing knows what became of the quote, and counts its coupons right."""
@@ -276,10 +288,14 @@ LEFT_TO_DO: Final = {
         "waiting events": "SELECT count(*) FROM events WHERE state = 'WAITING'",
         "deliveries": "SELECT count(*) FROM deliveries WHERE delivered_version < wanted_version",
         "due events": "SELECT count(*) FROM event_runs WHERE due_time IS NOT NULL OR dead_time IS NOT NULL",
+        "notices": "SELECT count(*) FROM notices WHERE delivered_time IS NULL",
         "dead deliveries": "SELECT count(*) FROM deliveries WHERE dead_time IS NOT NULL",
     },
 }
 """What must be nothing once all is done."""
+
+NOTICED: Final = """
+SELECT kind FROM facts WHERE payment_id = $1 AND kind IN ('DISPUTE_OPENED', 'DISPUTE_CLOSED', 'TRANSFER_FAILED')"""
 
 MISCOUNTED: Final = """
 SELECT c.* FROM discount_counters c
@@ -478,7 +494,12 @@ JOURNEYS: Final[dict[str, tuple[Journey, Ends]]] = {
     ),
     "dispute": (
         answer_a_dispute_and_give_it_up,
-        Ends(state="DISPUTE_LOST", states=("SUCCEEDED", "DISPUTE_LOST"), attention="DISPUTE_LOST"),
+        Ends(
+            state="DISPUTE_LOST",
+            states=("SUCCEEDED", "DISPUTE_LOST"),
+            attention="DISPUTE_LOST",
+            told=("DISPUTE_OPENED", "DISPUTE_CLOSED"),
+        ),
     ),
     "hold and captures": (
         hold_and_capture_in_parts,
