@@ -134,7 +134,7 @@ async def test_waiting_is_no_failure_until_it_takes_days(parts: Parts, sink: Sin
 
 
 async def test_a_notice_that_is_refused_waits_for_an_operator_and_can_be_replayed(
-    parts: Parts,
+    parts: Parts,  # noqa: F811
     sink: Sink,  # noqa: F811
 ) -> None:
     sink.refuses = grpc.StatusCode.INVALID_ARGUMENT
