@@ -69,6 +69,7 @@ async def serve(settings: Settings) -> None:
                 reminded_before=settings.reminded_before,
                 webhook_keys=settings.webhook_keys,
                 webhook_guard=Guard() if settings.process.production else DEVELOPMENT,
+                mail=settings.mail,
                 meter=meter,
             )
         )

@@ -10,6 +10,7 @@ from typing import Final, Self
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.facts.reminders import BEFORE
+from services.orchestrator.mail.settings import MailSettings
 from services.runtime.process.followed import Followed
 from services.runtime.process.key_ring import wrapping_key
 from services.runtime.process.service import ProcessSettings
@@ -34,12 +35,14 @@ class Settings:
     surplus_refund: SurplusRefund
     reminded_before: timedelta
     webhook_keys: Followed[tuple[bytes, ...]] | None
+    mail: MailSettings
 
     @classmethod
     def read(cls, read: Reader) -> Self:
         """Read the settings."""
+        process = ProcessSettings.read(read, listen="127.0.0.1:7001")
         return cls(
-            process=ProcessSettings.read(read, listen="127.0.0.1:7001"),
+            process=process,
             token_directory=read("BATZEN_TOKEN_DIRECTORY", directory, doc=TOKENS_DOC),
             pricing_address=read("BATZEN_PRICING_ADDRESS", address, doc="Where pricing is called."),
             status_address=read("BATZEN_STATUS_ADDRESS", address, doc="Where status is called."),
@@ -88,4 +91,5 @@ class Settings:
                 doc="What the secrets of outgoing webhooks are encrypted with; the first new ones, the others until"
                 " they are encrypted anew. Without it nothing can be subscribed.",
             ),
+            mail=MailSettings.read(read, production=process.production),
         )

@@ -13,6 +13,7 @@ from typing import Final
 from grpc import aio
 
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
 from batzen.gateway.v1.diagnosis_pb2_grpc import DiagnosisServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
@@ -36,6 +37,9 @@ from services.orchestrator.facts.store import FORGET as FORGET_FACTS
 from services.orchestrator.facts.store import FactStore
 from services.orchestrator.fraud_refunds import FraudRefunds
 from services.orchestrator.held_payments import HeldPayments
+from services.orchestrator.mail.building import NO_MAILS, mails
+from services.orchestrator.mail.settings import MailSettings
+from services.orchestrator.mail.store import FORGET as FORGET_MAILS
 from services.orchestrator.metrics import (
     ATTENTION_COUNTED_MAX,
     OPEN_BOOKINGS_COUNTED_MAX,
@@ -49,6 +53,7 @@ from services.orchestrator.operations.building import operator_side
 from services.orchestrator.operations.servicer import Operations
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.bookings import BookingCheck
+from services.orchestrator.peers.contacts import GatewayContacts
 from services.orchestrator.peers.examinations import Examinations
 from services.orchestrator.peers.feed import Feed
 from services.orchestrator.peers.gateway import Gateway
@@ -221,6 +226,7 @@ async def orchestrator_parts(
     reminded_before: timedelta = REMINDED_BEFORE,
     webhook_keys: Followed[tuple[bytes, ...]] | None = None,
     webhook_guard: Guard = Guard(),  # noqa: B008 immutable
+    mail: MailSettings = NO_MAILS,
     meter: Meter = OFF,
 ) -> AsyncIterator[Parts]:
     """Build the service on its migrated database; at the end requests under way get a moment to come to theirs."""
@@ -282,11 +288,12 @@ async def orchestrator_parts(
             surplus_refund=surplus_refund,
             metrics=metrics,
         )
-        work.register(*parts.sweep.kinds, parts.quote_outbox.kind, *heard.kinds, webhooks.kind)
+        mailing = mails(held, GatewayContacts(ContactServiceStub(gateway)), mail, clock=clock, meter=meter)
+        work.register(*parts.sweep.kinds, parts.quote_outbox.kind, *heard.kinds, mailing.outbox.kind, webhooks.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(webhooks.upkeep.tended())
-        await stack.enter_async_context(forgetting(held, (FORGET, FORGET_FACTS), now=clock.now))
+        await stack.enter_async_context(forgetting(held, (FORGET, FORGET_FACTS, FORGET_MAILS), now=clock.now))
         await stack.enter_async_context(heard.running())
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
         await stack.enter_async_context(
@@ -297,6 +304,7 @@ async def orchestrator_parts(
                 partial(look_at_switches, switches, metrics),
                 heard.look,
                 webhooks.upkeep.look,
+                mailing.look,
             )
         )
         yield parts

@@ -13,23 +13,32 @@ from typing import Final
 
 from services.orchestrator.facts.domain import FactKind, fact_id
 from services.orchestrator.mail.catalogue import SHOWN, has_mail, section_name
-from services.orchestrator.mail.domain import LANGUAGES, Contact, Letter, RecipientKind, Sender
+from services.orchestrator.mail.domain import LANGUAGES, Contact, Letter, Sender
 from services.orchestrator.mail.rendering import rendered
+from services.orchestrator.notifications.kinds import RecipientKind
 
 GOLDEN: Final = Path(__file__).parent / "mails"
 SENDER: Final = Sender(name="Alpenblick Yoga", address="hello@alpenblick.example", time_zone="Europe/Zurich")
 MOMENT: Final = datetime(2026, 11, 29, 12, 5, tzinfo=UTC)
 _MONEY: Final = {"amount_minor": "125000", "currency_code": "CHF"}
+_METHOD: Final = {"method_type": "card", "method_brand": "visa", "method_last4": "4242"}
 VALUES: Final[Mapping[FactKind, Mapping[str, str]]] = {
-    FactKind.PAYMENT_FAILED: {**_MONEY, "decline_code": "insufficient_funds"},
-    FactKind.ACTION_REQUIRED: {**_MONEY, "due_time": "2026-12-02T23:00:00+00:00"},
-    FactKind.PAYMENT_SCHEDULED: {**_MONEY, "charge_time": "2027-07-01T06:00:00+00:00"},
-    FactKind.CHARGE_UPCOMING: {**_MONEY, "charge_time": "2026-12-02T07:00:00+00:00"},
+    FactKind.PAYMENT_RECEIVED: {**_MONEY, **_METHOD, "client_reference": "reservation 4711"},
+    FactKind.PAYMENT_FAILED: {
+        **_MONEY,
+        **_METHOD,
+        "decline_code": "insufficient_funds",
+        "is_final": "false",
+        "charge_time": "2026-12-02T07:00:00Z",
+    },
+    FactKind.ACTION_REQUIRED: {**_MONEY, **_METHOD, "action": "AUTHENTICATE"},
+    FactKind.PAYMENT_SCHEDULED: {**_MONEY, **_METHOD, "charge_time": "2027-07-01T06:00:00Z"},
+    FactKind.CHARGE_UPCOMING: {**_MONEY, **_METHOD, "charge_time": "2026-12-02T07:00:00Z"},
     FactKind.DISPUTE_OPENED: {
         **_MONEY,
         "reason": "product_not_received",
         "inquiry": "false",
-        "evidence_due_time": "2026-12-20T22:59:59+00:00",
+        "evidence_due_time": "2026-12-20T22:59:59Z",
     },
     FactKind.DISPUTE_CLOSED: {
         **_MONEY,
@@ -40,7 +49,7 @@ VALUES: Final[Mapping[FactKind, Mapping[str, str]]] = {
     },
     FactKind.TRANSFER_FAILED: {**_MONEY, "reason": "SELLER"},
     FactKind.PAYOUT_FAILED: {**_MONEY, "failure_code": "account_closed"},
-    FactKind.ONBOARDING_REQUIRED: {"due_time": "2026-12-15T12:00:00+00:00"},
+    FactKind.ONBOARDING_REQUIRED: {"due_time": "2026-12-15T12:00:00Z"},
     FactKind.ATTENTION_RAISED: {"reason": "SURPLUS"},
 }
 """Of each kind; those that are not here are about an amount alone."""

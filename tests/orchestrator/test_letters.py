@@ -15,10 +15,11 @@ from jinja2 import UndefinedError
 
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.mail.catalogue import SHOWN, language
-from services.orchestrator.mail.domain import LANGUAGES, Contact, RecipientKind, language_of
+from services.orchestrator.mail.domain import LANGUAGES, Contact, language_of
 from services.orchestrator.mail.message import AddressUnfit, fit_address, mail_of
 from services.orchestrator.mail.rendering import rendered
 from services.orchestrator.mail.wording import VALUE_CHARACTERS_MAX, in_words, plain
+from services.orchestrator.notifications.kinds import TELLINGS, RecipientKind
 from tests.orchestrator.letters import GOLDEN, SENDER, VALUES, bare, every_mail, golden, letter
 
 REFUND = letter(FactKind.PAYMENT_REFUNDED, RecipientKind.PAYER)
@@ -153,6 +154,15 @@ def test_the_end_of_a_dispute_says_where_the_money_is(outcome: str, says: str) -
     assert says in rendered(replace(one, values={**one.values, "outcome": outcome})).text
 
 
+def test_a_payer_reads_what_is_asked_of_them_and_whether_it_is_tried_again() -> None:
+    one = letter(FactKind.ACTION_REQUIRED, RecipientKind.PAYER)
+    assert "confirm" in rendered(one).subject
+    assert "another payment method" in rendered(replace(one, values={**one.values, "action": "METHOD"})).subject
+    one = letter(FactKind.PAYMENT_FAILED, RecipientKind.PAYER)
+    assert "tried again on 2 December 2026" in " ".join(rendered(one).text.split())
+    assert "tried again" not in rendered(replace(one, values={**one.values, "is_final": "true"})).text
+
+
 def test_what_people_are_called_is_no_markup() -> None:
     """Not in the page, not in the headers, and not in a template."""
     for kind, recipient_kind in every_mail():
@@ -254,5 +264,7 @@ def test_a_long_name_is_cut() -> None:
     assert plain("a\r\n\tb\u2028c  d") == "a b c d"
 
 
-def test_every_kind_that_is_shown_has_a_mail() -> None:
+def test_whatever_is_told_has_a_mail() -> None:
+    """A policy may have anything mailed that is told."""
+    assert {(one.kind, one.recipient) for one in TELLINGS} == set(every_mail())
     assert {kind for kind, _ in every_mail()} == set(SHOWN)

@@ -30,6 +30,8 @@ WORK: Final = (
     "payments.",
     "expiries.",
     "quote_ends.",
+    "mails.",
+    "mail.",
     "events.",
     "deliveries.",
     "notices.",

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Final
 
 from services.orchestrator.facts.domain import FactKind
-from services.orchestrator.mail.domain import LANGUAGES, RecipientKind
+from services.orchestrator.mail.domain import LANGUAGES
+from services.orchestrator.notifications.kinds import RecipientKind
 
 FOLDER: Final = Path(__file__).parent / "languages"
 
 SHOWN: Final[Mapping[FactKind, Sequence[str]]] = {
-    FactKind.PAYMENT_RECEIVED: ("amount", "occur_time"),
-    FactKind.PAYMENT_FAILED: ("amount",),
+    FactKind.PAYMENT_RECEIVED: ("amount", "method_in_words", "occur_time"),
+    FactKind.PAYMENT_FAILED: ("amount", "method_in_words"),
     FactKind.PAYMENT_EXPIRED: ("amount",),
-    FactKind.ACTION_REQUIRED: ("amount",),
-    FactKind.PAYMENT_SCHEDULED: ("amount", "charge_time"),
-    FactKind.CHARGE_UPCOMING: ("amount", "charge_time"),
+    FactKind.ACTION_REQUIRED: ("amount", "method_in_words"),
+    FactKind.PAYMENT_SCHEDULED: ("amount", "method_in_words", "charge_time"),
+    FactKind.CHARGE_UPCOMING: ("amount", "method_in_words", "charge_time"),
     FactKind.PAYMENT_REFUNDED: ("amount", "occur_time"),
     FactKind.REFUND_FAILED: ("amount",),
     FactKind.DISPUTE_OPENED: ("amount", "reason_in_words", "evidence_due_time"),

@@ -6,23 +6,15 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 from services.orchestrator.facts.domain import FactKind
+from services.orchestrator.notifications.kinds import RecipientKind
 
 LANGUAGES: Final = ("de", "fr", "it", "en")
 """That mails are written in."""
 LANGUAGE_OTHERWISE: Final = "en"
 """For whoever reads another, where the sender has none of ours either."""
-
-
-class RecipientKind(StrEnum):
-    """As whom somebody is told."""
-
-    PAYER = "PAYER"
-    SELLER = "SELLER"
-    OPERATOR = "OPERATOR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,7 @@ def _said(letter: Letter, words: Language, locale: str) -> dict[str, str]:
 
 
 def _rows(letter: Letter, words: Language, said: Mapping[str, str]) -> list[tuple[str, str]]:
-    names = (*SHOWN[letter.kind], "payment_id")
+    names = (*SHOWN[letter.kind], "client_reference", "payment_id")
     return [(words.labels[name], said[name]) for name in names if said.get(name)]
 
 

@@ -20,6 +20,7 @@ import aiosmtplib
 from services.orchestrator.mail.message import Mail
 from services.runtime.process.followed import Followed
 from services.runtime.process.settings import Form
+from services.shared.text import without_addresses
 
 STEP_TIMEOUT_S: Final = 30.0
 """Of one command. The end of a mail takes a server longest, some seconds."""
@@ -115,8 +116,8 @@ class Smtp:
             if isinstance(error, aiosmtplib.SMTPRecipientsRefused) and all(
                 _is_of_the_address(one) for one in error.recipients
             ):
-                raise MailboxRefused(_problem(error)) from error
-            raise MailNotTaken(_problem(error)) from error
+                raise MailboxRefused(_problem(error)) from None  # it has the address
+            raise MailNotTaken(_problem(error)) from None
 
     async def _hand_in(self, mail: Mail) -> None:
         server = self._server.current()
@@ -160,8 +161,11 @@ def _is_of_the_address(refused: aiosmtplib.SMTPRecipientRefused) -> bool:
 
 
 def _problem(error: Exception) -> str:
+    """Return what went wrong, without the address: servers like to repeat it."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return "; ".join(f"RCPT: {one.code} {one.message}" for one in error.recipients)
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return f"{type(error).__name__}: {error.code} {error.message}"
-    return f"{type(error).__name__}: {error}"
+        said = "; ".join(f"RCPT: {one.code} {one.message}" for one in error.recipients)
+    elif isinstance(error, aiosmtplib.SMTPResponseException):
+        said = f"{type(error).__name__}: {error.code} {error.message}"
+    else:
+        said = f"{type(error).__name__}: {error}"
+    return without_addresses(said)

@@ -25,6 +25,7 @@ MINOR: Final = "_minor"
 TIME: Final = "_time"
 CURRENCY: Final = "currency_code"
 OPTIONAL: Final = (
+    "action",
     "charge_time",
     "decline_code",
     "disabled_reason",
@@ -33,6 +34,9 @@ OPTIONAL: Final = (
     "failure_code",
     "fee",
     "inquiry",
+    "is_final",
+    "method_brand",
+    "method_last4",
     "outcome",
     "reason",
 )
@@ -50,6 +54,13 @@ DECLINES: Final[Mapping[str, str]] = {
     "payment_intent_authentication_failure": "auth",
 }
 """Decline code → what its payer is told. Of any other, such as a stolen card's, only that the bank declined."""
+BRANDS: Final[Mapping[str, str]] = {
+    "amex": "American Express",
+    "jcb": "JCB",
+    "unionpay": "UnionPay",
+    "diners": "Diners Club",
+}
+"""Stripe's word for a card's brand → its name, where that is not the word with a capital."""
 DECLINE_OTHERWISE: Final = "bank"
 
 
@@ -77,8 +88,13 @@ def in_words(values: Mapping[str, str], *, language: Language, locale: str, time
             said[name] = plain(value)
     decline = DECLINES.get(said["decline_code"], DECLINE_OTHERWISE)
     said["decline_in_words"] = language.declines[decline] if said["decline_code"] else ""
+    said["method_in_words"] = _method(said["method_brand"], said["method_last4"])
     said["reason_in_words"] = language.dispute_reasons.get(said["reason"], "")
     return said
+
+
+def _method(brand: str, last4: str) -> str:
+    return f"{BRANDS.get(brand, brand.capitalize())} •••• {last4}".strip() if last4 else ""
 
 
 class _Written:

@@ -71,8 +71,12 @@ CREATE TABLE mails (
     "values"       jsonb       NOT NULL,
     occur_time     timestamptz NOT NULL,
     create_time    timestamptz NOT NULL,
-    -- SENT: a server took it. SKIPPED: there is nobody to send it to, or no mail is wanted any more.
-    state          text        NOT NULL DEFAULT 'WAITING' CONSTRAINT mails_state CHECK (state IN ('WAITING', 'SENT', 'SKIPPED')),
+    -- SENT: a server took it. REFUSED: it says that the address takes none. SKIPPED: there is nobody to send it to, or nobody who
+    -- wants it any more.
+    state          text        NOT NULL DEFAULT 'WAITING'
+        CONSTRAINT mails_state CHECK (state IN ('WAITING', 'SENT', 'REFUSED', 'SKIPPED')),
+    -- Why it was not sent; names no address.
+    end_reason     text        NOT NULL DEFAULT '',
     end_time       timestamptz,
     due_time    timestamptz,
     held_until  timestamptz NOT NULL DEFAULT '-infinity',
@@ -89,3 +93,4 @@ CREATE TABLE mails (
 CREATE INDEX mails_due ON mails (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX mails_dead ON mails (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 CREATE INDEX mails_create_time ON mails (create_time);
+CREATE INDEX mails_waiting ON mails (create_time) WHERE state = 'WAITING';

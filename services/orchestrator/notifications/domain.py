@@ -44,6 +44,9 @@ class NotificationPolicy:
     """Of recipients of whom none is known, and of operators; empty: English."""
     time_zone: str = ""
     """In which mails say dates and times; empty: UTC."""
+    unsubscribe_url: str = ""
+    """Where mails of a kind are declined, with `{token}` in it; empty: mails have no such link. People come there, and
+    the POST of a mail program; `UnsubscribeNotifications` takes the token."""
 
     def channels(self, told: Telling) -> frozenset[Channel]:
         """Return by which ways something is told."""

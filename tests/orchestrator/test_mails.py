@@ -1,0 +1,467 @@
+"""Mails that are due: each is sent at least once and as the same mail, whoever dies, refuses or declines meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from typing import Any
+
+import asyncpg
+import pytest
+
+from local.databases import ServiceDatabase
+from services.orchestrator.facts.domain import Fact, FactKind, fact_id
+from services.orchestrator.facts.store import FactStore
+from services.orchestrator.mail.building import NO_MAILS, mails
+from services.orchestrator.mail.domain import Contact
+from services.orchestrator.mail.metrics import MailMetrics
+from services.orchestrator.mail.outbox import RETRY, MailOutbox, Return
+from services.orchestrator.mail.settings import MailSettings
+from services.orchestrator.mail.smtp import Smtp, SmtpServer
+from services.orchestrator.mail.store import FORGET, MailStore, NotSent
+from services.orchestrator.mail.unsubscribe_tokens import Declined, UnsubscribeTokens
+from services.orchestrator.notifications.fact_sink import NotificationSink
+from services.orchestrator.notifications.kinds import Channel, RecipientKind
+from services.runtime.database.connections import DirectConnections, plain_dsn
+from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
+from services.runtime.observability.metrics import Meter
+from services.runtime.process.followed import Followed
+from services.runtime.process.settings import SettingsError, settings_from
+from services.runtime.work.engine import Engine
+from services.runtime.work.kinds import Work
+from tests.conftest import Databases
+from tests.metrics import Figures
+from tests.orchestrator.crash_injection import Died, Life, Mortal, lives
+from tests.orchestrator.mailboxes import Mailboxes, mailboxes
+from tests.orchestrator.samples import Clock, new_payment_id
+
+OPS = "ops@example.ch"
+LEA = "lea@example.ch"
+KEY, OLD_KEY = "k" * 32, "o" * 32
+A_MINUTE = timedelta(minutes=1)
+MONEY = {"amount_minor": "12000", "currency_code": "CHF"}
+POLICY = {
+    "operator_addresses": [OPS],
+    "sender_name": "Alpenblick",
+    "payment_url": "https://alpenblick.example/payments/{payment_id}",
+    "unsubscribe_url": "https://alpenblick.example/off?t={token}",
+    "time_zone": "Europe/Zurich",
+}
+
+
+@dataclass
+class Known:
+    """How payers and sellers of a test are reached."""
+
+    people: dict[str, Contact] = field(default_factory=dict)
+
+    async def contact(self, recipient_kind: RecipientKind, recipient_id: str) -> Contact | None:
+        return self.people.get(recipient_id)
+
+
+@dataclass
+class Post:
+    """A tenant whose mails a test has sent."""
+
+    tenant_id: str
+    clock: Clock
+    held: DirectConnections
+    database: ServiceDatabase
+    boxes: Mailboxes
+    rows: asyncpg.Connection
+    known: Known = field(default_factory=Known)
+    meter: Meter = field(default_factory=Meter)
+    step_timeout_s: float = 5.0
+
+    async def say(self, **policy: Any) -> None:
+        """Put a policy."""
+        await self.rows.execute(
+            """INSERT INTO notification_policies
+                (tenant_id, revision, policy, caller, request_id, request_hash, actor_id, reason, create_time)
+            VALUES ($1, (SELECT count(*) + 1 FROM notification_policies WHERE tenant_id = $1), $2, 'test',
+                gen_random_uuid(), '', '', '', now())""",
+            self.tenant_id, json.dumps(POLICY | policy),
+        )  # fmt: skip
+
+    async def happens(self, kind: FactKind, values: Mapping[str, str] = MONEY, *, payer_id: str = "") -> Fact:
+        """Keep a fact, with what follows from it."""
+        payment_id = new_payment_id()
+        fact = Fact(
+            tenant_id=self.tenant_id,
+            fact_id=fact_id(kind, payment_id, "3"),
+            kind=kind,
+            occur_time=self.clock.now(),
+            payment_id=payment_id,
+            payer_id=payer_id,
+            values=values,
+        )
+        await self.keep(fact)
+        return fact
+
+    async def keep(self, fact: Fact) -> None:
+        sinks = [NotificationSink(now=self.clock.now)]
+        store = FactStore(self.held, sinks=sinks, now=self.clock.now, wake=lambda _: None)
+        await store.keep(self.tenant_id, [fact])
+
+    def outbox(self, **parts: Any) -> MailOutbox:
+        """Return what sends; `parts` go before what is usual."""
+        url = f"smtp://127.0.0.1:{self.boxes.port}?tls=off"
+        usual: dict[str, Any] = {
+            "store": MailStore(self.held),
+            "contacts": self.known,
+            "server": Smtp(Followed(SmtpServer.parse(url)), step_timeout_s=self.step_timeout_s, mail_timeout_s=10.0),
+            "sent_by": Return(address="pay@batzen.example", name="Batzen"),
+            "tokens": UnsubscribeTokens(Followed((KEY,))),
+            "now": self.clock.now,
+            "metrics": MailMetrics(self.meter),
+        }
+        wanted = usual | parts
+        return MailOutbox(wanted.pop("store"), wanted.pop("contacts"), **wanted)
+
+    async def send(self, **parts: Any) -> int:
+        """Send what is due now, and return how many rows that were."""
+        engine = Engine(
+            self.database.runtime_url, self.held, clock=self.clock, application_name="mails", tenants=[self.tenant_id]
+        )
+        engine.register(self.outbox(**parts).kind)
+        return await engine.once()
+
+    async def stands(self) -> list[asyncpg.Record]:
+        return await self.rows.fetch("SELECT * FROM mails WHERE tenant_id = $1 ORDER BY create_time", self.tenant_id)
+
+    async def ended(self) -> list[tuple[str, str]]:
+        """Return what became of each mail, once nothing of it is due."""
+        found = await self.stands()
+        assert [row["due_time"] for row in found if row["state"] != "WAITING"] == [None] * len(
+            [row for row in found if row["state"] != "WAITING"]
+        )
+        return [(row["state"], row["end_reason"]) for row in found]
+
+    async def figures(self) -> Figures:
+        return Figures.read(await self.meter.text())
+
+
+def subject(message: EmailMessage) -> str:
+    """Return what it says it is about, with spaces that may break."""
+    return str(message["Subject"]).replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.fixture(scope="module")
+async def mail_database(databases: Databases) -> AsyncIterator[ServiceDatabase]:
+    database = await databases.create("orchestrator")
+    yield database
+    await databases.drop(database)
+
+
+@pytest.fixture(scope="module")
+async def held(mail_database: ServiceDatabase) -> AsyncIterator[DirectConnections]:
+    async with DirectConnections(mail_database.runtime_url, application_name="mail-tests", size=4) as held:
+        yield held
+
+
+@asynccontextmanager
+async def posting(database: ServiceDatabase, held: DirectConnections, **how: Any) -> AsyncIterator[Post]:
+    rows = await asyncpg.connect(plain_dsn(database.owner_url))
+    tenant_id = f"tenant-{''.join(secrets.choice('abcdefghijkl') for _ in range(12))}"
+    async with mailboxes() as boxes:
+        yield Post(tenant_id=tenant_id, clock=Clock(), held=held, database=database, boxes=boxes, rows=rows, **how)
+    await rows.close()
+
+
+@pytest.fixture
+async def post(mail_database: ServiceDatabase, held: DirectConnections) -> AsyncIterator[Post]:
+    async with posting(mail_database, held) as post:
+        await post.say()
+        yield post
+
+
+async def test_a_fact_is_mailed_once_however_often_it_is_heard(post: Post) -> None:
+    fact = await post.happens(FactKind.REFUND_FAILED)
+    await post.keep(fact)
+    assert await post.send() == 1
+    await post.keep(fact)
+    assert await post.send() == 0
+    [message] = post.boxes.messages
+    assert post.boxes.arrived[0].rcpt_tos == [OPS]
+    assert message["From"] == "Alpenblick <pay@batzen.example>"
+    assert subject(message) == "Refund failed: CHF 120.00"
+    assert await post.ended() == [("SENT", "")]
+
+
+async def test_a_refund_is_told_and_so_is_its_failure(post: Post) -> None:
+    """Its payer reads that the money comes, and later that it does not."""
+    post.known.people["payer_1"] = Contact(addresses=(LEA,), name="Lea", locale="de-CH")
+    await post.happens(FactKind.PAYMENT_REFUNDED, payer_id="payer_1")
+    await post.send()
+    await post.happens(FactKind.REFUND_FAILED, payer_id="payer_1")
+    await post.send()
+    to_lea = [subject(one) for one in post.boxes.messages if LEA in one["To"]]
+    assert to_lea == ["Rückerstattung von CHF 120.00", "Ihre Rückerstattung von CHF 120.00 ist nicht angekommen"]
+    assert "https://alpenblick.example/payments/" in post.boxes.messages[0].get_body(("plain",)).get_content()  # type: ignore[union-attr]
+
+
+async def test_a_server_that_is_away_gets_it_later(post: Post) -> None:
+    await post.happens(FactKind.REFUND_FAILED)
+    post.boxes.to_data = ["451 4.3.0 busy, ask ops@example.ch"]
+    await post.send()
+    [row] = await post.stands()
+    assert (row["state"], row["failures"]) == ("WAITING", 1)
+    assert "451" in row["problem"]
+    assert OPS not in row["problem"]
+    assert await post.send() == 0
+    post.clock.advance(2 * A_MINUTE)
+    assert await post.send() == 1
+    assert await post.ended() == [("SENT", "")]
+    figures = await post.figures()
+    assert figures.of("batzen_mails_total", outcome="not_taken") == 1
+    assert figures.of("batzen_mails_total", outcome="sent") == 1
+    assert figures.of("batzen_mail_send_seconds_count") == 1
+
+
+def test_it_is_tried_for_two_days() -> None:
+    assert RETRY.tries_max is not None
+    delays = [RETRY.delay(failures) for failures in range(1, RETRY.tries_max)]
+    assert timedelta(hours=40) < sum((one for one in delays if one), timedelta()) < timedelta(hours=60)
+    assert RETRY.delay(RETRY.tries_max) is None
+
+
+async def test_what_the_server_may_have_is_sent_again_as_the_same_mail(
+    mail_database: ServiceDatabase, held: DirectConnections
+) -> None:
+    """It took the mail, and its answer did not come: nobody knows, so it gets it again, and can tell that it has it."""
+    async with posting(mail_database, held, step_timeout_s=0.5) as post:
+        await post.say()
+        await post.happens(FactKind.REFUND_FAILED)
+        post.boxes.held = asyncio.Event()
+        await post.send()
+        post.boxes.held.set()
+        post.clock.advance(2 * A_MINUTE)
+        await post.send()
+        first, second = post.boxes.arrived
+        assert first.content == second.content
+        assert await post.ended() == [("SENT", "")]
+
+
+async def test_an_address_that_takes_none_is_not_tried_again(post: Post) -> None:
+    await post.happens(FactKind.REFUND_FAILED)
+    post.boxes.to_rcpt[OPS] = "550 5.1.1 no such user"
+    await post.send()
+    assert await post.ended() == [("REFUSED", NotSent.ADDRESS_REFUSED)]
+    assert (await post.figures()).of("batzen_mails_total", outcome="refused") == 1
+
+
+async def test_nothing_is_lost_wherever_the_process_dies(post: Post) -> None:
+    """Right before and right after each statement, each question and each mail: then another process comes by."""
+    post.known.people["payer_1"] = Contact(addresses=(LEA,))
+    places = []
+    for life in lives():
+        fact = await post.happens(FactKind.PAYMENT_RECEIVED, payer_id="payer_1")
+        before = len(post.boxes.arrived)
+        await _lived(post, fact, life)
+        post.clock.advance(A_MINUTE)
+        await post.send()
+        arrived = post.boxes.arrived[before:]
+        places.append(life.place)
+        assert len(arrived) == (2 if life.place in ("after send", "before ended") else 1), life.place
+        assert len({one.content for one in arrived}) == 1, life.place
+    assert {state for state, _ in await post.ended()} == {"SENT"}
+    assert {"before pending", "before contact", "before send", "after send", "before ended", "after ended"} < set(
+        places
+    )
+
+
+async def _lived(post: Post, fact: Fact, life: Life) -> None:
+    real = post.outbox()
+    mortal = post.outbox(
+        store=Mortal(MailStore(post.held), life),
+        contacts=Mortal(post.known, life),
+        server=Mortal(
+            Smtp(Followed(SmtpServer.parse(f"smtp://127.0.0.1:{post.boxes.port}?tls=off"))), life
+        ),
+    )  # fmt: skip
+    key = (str(fact.fact_id), RecipientKind.PAYER.value, "payer_1")
+    work = Work(kind=real.kind, tenant_id=post.tenant_id, key=key, fence=0, failures=0)
+    try:
+        await mortal.send(work)
+    except Died:
+        assert life.place
+
+
+async def test_two_that_send_the_same_mail_both_find_it_sent(post: Post) -> None:
+    """As after a stall: the server gets the same mail twice, and the row is marked once."""
+    await post.happens(FactKind.REFUND_FAILED)
+    [row] = await post.stands()
+    outbox = post.outbox()
+    key = (str(row["fact_id"]), "OPERATOR", "")
+    work = Work(kind=outbox.kind, tenant_id=post.tenant_id, key=key, fence=0, failures=0)
+    await asyncio.gather(outbox.send(work), outbox.send(work))
+    assert len({one.content for one in post.boxes.arrived}) == 1
+    [row] = await post.stands()
+    assert row["state"] == "SENT"
+    await outbox.send(work)
+    assert len(post.boxes.arrived) <= 2
+
+
+async def test_who_declined_meanwhile_gets_none_but_what_they_have_to_know(post: Post) -> None:
+    post.known.people["payer_1"] = Contact(addresses=(LEA,))
+    for kind in (FactKind.PAYMENT_RECEIVED, FactKind.PAYMENT_FAILED):
+        await post.happens(kind, payer_id="payer_1")
+        await post.rows.execute(
+            "INSERT INTO notification_opt_outs VALUES ($1, 'PAYER', 'payer_1', $2, $3, now())",
+            post.tenant_id, kind, Channel.MAIL,
+        )  # fmt: skip
+    await post.send()
+    assert sorted(await post.ended()) == [("SENT", ""), ("SKIPPED", NotSent.DECLINED)]
+    [message] = post.boxes.messages
+    assert subject(message) == "Your payment did not go through"
+
+
+@pytest.mark.parametrize(
+    ("contact", "reason"),
+    [(None, NotSent.NO_CONTACT), (Contact(addresses=("not an address",)), NotSent.ADDRESS_UNFIT)],
+)
+async def test_who_cannot_be_reached_is_written_to_by_nobody(
+    post: Post, contact: Contact | None, reason: NotSent
+) -> None:
+    """Such as a payer who was erased between the payment and the mail."""
+    if contact is not None:
+        post.known.people["payer_1"] = contact
+    await post.happens(FactKind.PAYMENT_RECEIVED, payer_id="payer_1")
+    await post.send()
+    assert await post.ended() == [("SKIPPED", reason)]
+    assert post.boxes.arrived == []
+
+
+async def test_operators_who_left_are_not_written_to(post: Post) -> None:
+    await post.happens(FactKind.REFUND_FAILED)
+    await post.say(operator_addresses=[])
+    await post.send()
+    assert await post.ended() == [("SKIPPED", NotSent.NO_CONTACT)]
+
+
+async def test_what_is_announced_is_not_once_it_happened(post: Post) -> None:
+    """The server was away for as long as the reminder was ahead of the charge."""
+    post.known.people["payer_1"] = Contact(addresses=(LEA,))
+    charge_time = post.clock.now() + timedelta(days=1)
+    await post.happens(FactKind.CHARGE_UPCOMING, {**MONEY, "charge_time": charge_time.isoformat()}, payer_id="payer_1")
+    post.clock.advance(timedelta(days=1, minutes=1))
+    await post.send()
+    assert await post.ended() == [("SKIPPED", NotSent.OUTDATED)]
+
+
+async def test_without_a_server_none_is_sent_and_none_is_kept_for_later(post: Post) -> None:
+    await post.happens(FactKind.REFUND_FAILED)
+    outbox = mails(post.held, post.known, NO_MAILS, clock=post.clock).outbox
+    engine = Engine(
+        post.database.runtime_url, post.held, clock=post.clock, application_name="mails", tenants=[post.tenant_id]
+    )
+    engine.register(outbox.kind)
+    await engine.once()
+    assert await post.ended() == [("SKIPPED", NotSent.NO_SERVER)]
+
+
+async def test_a_mail_says_how_its_kind_is_declined_where_it_may_be(post: Post) -> None:
+    post.known.people["payer_1"] = Contact(addresses=(LEA,))
+    await post.happens(FactKind.PAYMENT_RECEIVED, payer_id="payer_1")
+    await post.happens(FactKind.PAYMENT_REFUNDED, payer_id="payer_1")
+    await post.send()
+    links = {subject(one): one["List-Unsubscribe"] for one in post.boxes.messages}
+    assert links["Refund of CHF 120.00"] is None
+    token = links["Payment received: CHF 120.00"].removeprefix("<https://alpenblick.example/off?t=").removesuffix(">")
+    assert UnsubscribeTokens(Followed((KEY,))).read(token) == Declined(
+        tenant_id=post.tenant_id,
+        recipient_kind=RecipientKind.PAYER,
+        recipient_id="payer_1",
+        kind=FactKind.PAYMENT_RECEIVED,
+    )
+
+
+async def test_what_waits_is_shown_and_what_is_old_goes(post: Post) -> None:
+    await post.happens(FactKind.REFUND_FAILED)
+    post.clock.advance(timedelta(hours=1))
+    look = mails(post.held, post.known, NO_MAILS, clock=post.clock, meter=post.meter).look
+    await look()
+    figures = await post.figures()
+    assert figures.of("batzen_mails_waiting") >= 1
+    assert figures.of("batzen_mails_oldest_seconds") >= 3_600
+    await post.send()
+    await post.happens(FactKind.REFUND_FAILED)
+    later = post.clock.now() + REQUESTS_KEPT + A_MINUTE
+    await forget(post.held, FORGET, now=later)
+    assert [state for state, _ in await post.ended()] == ["WAITING"]
+
+
+# Links by which mails are declined.
+
+WHO = Declined(
+    tenant_id="main", recipient_kind=RecipientKind.SELLER, recipient_id="séller_1", kind=FactKind.PAYMENT_RECEIVED
+)
+
+
+def test_a_link_lasts_while_its_key_is_believed() -> None:
+    token = UnsubscribeTokens(Followed((OLD_KEY,))).make(WHO)
+    assert UnsubscribeTokens(Followed((OLD_KEY,))).make(WHO) == token
+    assert UnsubscribeTokens(Followed((KEY, OLD_KEY))).read(token) == WHO
+    assert UnsubscribeTokens(Followed((KEY,))).read(token) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda token: token[:-2],
+        lambda token: token[:0],
+        lambda token: "." + token[:0],
+        lambda token: token.partition(".")[0],
+        lambda token: UnsubscribeTokens(Followed((KEY,))).make(replace(WHO, tenant_id="other")).partition(".")[0]
+        + "."
+        + token.partition(".")[2],
+        lambda token: "é" + token,
+        lambda token: token + "A" * 2_000,
+    ],
+)  # fmt: skip
+def test_a_link_that_was_changed_declines_nothing(change: Callable[[str], str]) -> None:
+    tokens = UnsubscribeTokens(Followed((KEY,)))
+    assert tokens.read(change(tokens.make(WHO))) is None
+
+
+# Settings.
+
+
+def _settings(*, production: bool = False, **environ: str) -> MailSettings:
+    named = {f"BATZEN_{name.upper()}": value for name, value in environ.items()}
+    return settings_from(named, lambda read: MailSettings.read(read, production=production))
+
+
+def test_without_settings_no_mail_is_sent() -> None:
+    assert _settings() == NO_MAILS
+
+
+def test_mails_have_a_sender() -> None:
+    read = _settings(smtp_url="smtps://u:p@mail.example", mail_from="Alpenblick Yoga <pay@alpenblick.example>")
+    assert read.sent_by == Return(address="pay@alpenblick.example", name="Alpenblick Yoga")
+    with pytest.raises(SettingsError, match="BATZEN_MAIL_FROM is not set"):
+        _settings(smtp_url="smtps://u:p@mail.example")
+    with pytest.raises(SettingsError, match="BATZEN_MAIL_FROM is no address"):
+        _settings(mail_from="Alpenblick")
+
+
+def test_where_real_money_moves_mails_go_by_tls() -> None:
+    url = {"smtp_url": "smtp://127.0.0.1:2525?tls=off", "mail_from": "pay@alpenblick.example"}
+    assert _settings(**url).server is not None
+    with pytest.raises(SettingsError, match=r"BATZEN_SMTP_URL has \?tls=off"):
+        _settings(production=True, **url)
+
+
+def test_a_short_key_signs_no_link() -> None:
+    with pytest.raises(SettingsError, match="fewer than 32"):
+        _settings(unsubscribe_keys=f"{KEY},short")
+
+
+def test_times_of_facts_are_read_as_they_are_written() -> None:
+    assert datetime.fromisoformat("2026-12-02T07:00:00Z") == datetime(2026, 12, 2, 7, tzinfo=UTC)
