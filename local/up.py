@@ -16,6 +16,7 @@ from local.booking_check import CLOSED, booking_check
 from local.command_lines import command_line, short
 from local.connection_file import SUBJECTS, written
 from local.environments import SERVICES, Stripe
+from local.mail_sink import MailSink, mail_sink
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
@@ -30,6 +31,7 @@ TRY: Final = (
     "list",
     "ledger balances",
 )
+MAIL_FROM: Final = "Batzen <payments@batzen.example>"
 RESTARTS_MAX: Final = 5
 """In one run, for each process: enough for somebody who tries what a crash does, and an end for one that cannot run."""
 
@@ -43,6 +45,7 @@ async def stay_up(
     with Progress(console, title="Starting Batzen") as progress:
         async with (
             booking_check() as platform,
+            mail_sink() as mails,
             running_suite(
                 directory,
                 ports=fixed_ports(environ, chosen_ports),
@@ -51,7 +54,12 @@ async def stay_up(
                 prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
                 stripe=stripe,
                 fresh=stripe.is_stand_in,
-                extra=passed_on(environ, booking_check_address=platform, abandoned_after_s=abandoned_after_s)
+                extra=passed_on(
+                    environ,
+                    booking_check_address=platform,
+                    smtp_url=mails.smtp_url,
+                    abandoned_after_s=abandoned_after_s,
+                )
                 | _kept(directory),
                 report=progress.report,
             ) as suite,
@@ -68,7 +76,7 @@ async def stay_up(
             ) as file:
                 ready_s = progress.elapsed_s
                 progress.close()
-                _tell(console, suite, platform=platform, file=file, ready_s=ready_s)
+                _tell(console, suite, platform=platform, mails=mails, file=file, ready_s=ready_s)
                 try:
                     await _keep_up(suite, console)
                 finally:
@@ -77,12 +85,18 @@ async def stay_up(
 
 
 def passed_on(
-    environ: Mapping[str, str], *, booking_check_address: str, abandoned_after_s: int | None
+    environ: Mapping[str, str], *, booking_check_address: str, smtp_url: str, abandoned_after_s: int | None
 ) -> dict[str, dict[str, str]]:
-    """Return what the services are told beside what they need: who watches them, how long they wait, whom they ask."""
+    """Return what the services are told beside what they need: who watches them, how long they wait, whom they ask, and
+    who takes their mails.
+    """
     watched = {name: environ[name] for name in WATCHED_BY if environ.get(name, "").strip()}
     extra = {service: dict(watched) for service in SERVICES}
-    extra["orchestrator"]["BATZEN_BOOKING_CHECK_ADDRESS"] = booking_check_address
+    extra["orchestrator"] |= {
+        "BATZEN_BOOKING_CHECK_ADDRESS": booking_check_address,
+        "BATZEN_SMTP_URL": smtp_url,
+        "BATZEN_MAIL_FROM": MAIL_FROM,
+    }
     if abandoned_after_s:
         extra["orchestrator"]["BATZEN_ABANDONED_AFTER_S"] = str(abandoned_after_s)
     return extra
@@ -119,7 +133,7 @@ def _ports(suite: Suite, service: str) -> str:
     return f"health {suite.ports[f'{service}-health']}, metrics {suite.ports[f'{service}-metrics']}"
 
 
-def _tell(console: Console, suite: Suite, *, platform: str, file: Path, ready_s: float) -> None:
+def _tell(console: Console, suite: Suite, *, platform: str, mails: MailSink, file: Path, ready_s: float) -> None:
     console.print(
         Text.assemble(
             ("● ", "green"), ("Batzen is up", "bold"), (f"   ready after {ready_s:.1f} s, gRPC with reflection", "dim")
@@ -137,6 +151,7 @@ def _tell(console: Console, suite: Suite, *, platform: str, file: Path, ready_s:
     else:
         table.add_row("  Stripe", "https://api.stripe.com", "test mode; see BATZEN_STRIPE_WEBHOOK_SECRETS")
     table.add_row("  platform", platform, f"stands for yours: a booking that begins with {CLOSED} cannot be paid for")
+    table.add_row("  mails", mails.page_url, "shows every mail that is sent; none leaves this machine")
     database = make_url(suite.database_url("status"))
     table.add_row("  databases", f"{database.host}:{database.port}", f"PostgreSQL: {database.database}, …")
     table.add_row("  logs", short(suite.logs), "JSON, one file a process")
