@@ -43,7 +43,6 @@ PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 ANNOUNCED = {
     "OrchestratorOpsService": "ListAttention AcknowledgeAttention ImportRecords ListStuckPayments ResolvePayment",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
-    "ImportService": "ImportRecords",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 

@@ -200,6 +200,36 @@ class TenantNotServed(FailedPrecondition):
     reason = "TENANT_NOT_SERVED"
 
 
+class RecordChanged(AlreadyExists):
+    """A record with this id was imported with other content; what was imported is not changed by another import."""
+
+    reason = "RECORD_CHANGED"
+
+
+class RecordNotSettled(FailedPrecondition):
+    """Something of this payment would be moved once it is here: a seller has not what it is to have of it."""
+
+    reason = "RECORD_NOT_SETTLED"
+
+
+class MovementMissing(InvalidRequest):
+    """What Stripe moved with a destination charge is missing: its transfer of all that was captured, or its fee."""
+
+    reason = "MOVEMENT_MISSING"
+
+
+class StripeIdTaken(AlreadyExists):
+    """This object of Stripe's belongs to another payment, payer or seller."""
+
+    reason = "STRIPE_ID_TAKEN"
+
+
+class PayerHasCustomer(AlreadyExists):
+    """The payer has another customer at Stripe already."""
+
+    reason = "PAYER_HAS_CUSTOMER"
+
+
 class RequestExpired(FailedPrecondition):
     """It was not sent to Stripe in time, and will not be; nothing happened."""
 

@@ -36,6 +36,7 @@ from services.gateway.disputes.store import DisputeStore
 from services.gateway.disputes.watch import DueWatch
 from services.gateway.erasure.delete_customer import DeleteCustomer
 from services.gateway.erasure.erasing import Erasing
+from services.gateway.imports.building import import_servicer
 from services.gateway.intents.cancel import CancelIntent
 from services.gateway.intents.capture import CaptureIntent
 from services.gateway.intents.confirm import ConfirmIntent
@@ -373,6 +374,7 @@ async def gateway_parts(
                     sellers=sellers,
                     tenant_id=tenant_id,
                 ),
+                imports=import_servicer(held, store, clock=clock, tenant_id=tenant_id),
             ),
             ops=GatewayOpsServicer(
                 DeadLetterList(held, work, bodies),

@@ -7,6 +7,7 @@ from grpc import aio
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
 from batzen.gateway.v1.diagnosis_pb2_grpc import DiagnosisServiceStub
 from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceStub
+from batzen.gateway.v1.imports_pb2_grpc import ImportServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
@@ -18,6 +19,7 @@ class GatewayStubs(
     CheckoutServiceStub,
     DiagnosisServiceStub,
     DisputeServiceStub,
+    ImportServiceStub,
     IntentServiceStub,
     PaymentMethodServiceStub,
     RefundServiceStub,

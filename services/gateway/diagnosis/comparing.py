@@ -9,7 +9,7 @@ from typing import Final
 
 from services.gateway.diagnosis import checks
 from services.gateway.diagnosis.records import Due, Records
-from services.gateway.ledger.balances import Known
+from services.gateway.ledger.balances import Known, Sums
 from services.gateway.ledger.domain import Entry
 from services.gateway.ledger.posting import post
 from services.gateway.reconciliation.domain import SETTLED_WITHIN
@@ -102,8 +102,9 @@ def _unbalanced(records: Records, _: datetime) -> Iterator[Disagreement]:
 
 
 def _books(records: Records, _: datetime) -> Iterator[Disagreement]:
-    """Compare what the entries come to with what the payment keeps beside it."""
-    remembered = {one.place: one for one in records.payment.books.sums}
+    """Compare what the entries come to with what the payment keeps beside it, without what was booked elsewhere."""
+    kept = records.payment.books
+    remembered = {one.place: one for one in Sums(kept.sums).less(Sums(kept.carried)).entries()}
     booked = {one.place: one for one in records.entries}
     for place in sorted({*remembered, *booked}):
         yield from differ(

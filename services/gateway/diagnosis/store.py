@@ -16,7 +16,7 @@ from services.gateway.mirror.store import Store
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
 
-NOT_OF_THE_MIRROR: Final = ("bt", "fx_closed")
+NOT_OF_THE_MIRROR: Final = ("bt", "fx_closed", "opening")
 """Kinds of facts that are booked of a payment by something else than what is mirrored of it."""
 
 

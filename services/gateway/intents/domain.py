@@ -192,6 +192,8 @@ class Intent:
     """What Stripe's answer says differently from what was asked; empty when nothing."""
     disputes: tuple[Dispute, ...] = ()
     """Of its charge; empty also while `disputed` is all that was shown."""
+    is_unseen: bool = False
+    """It was imported, and Stripe has not shown it since."""
     notices: tuple[tuple[str, str], ...] = ()
     """Events about it that nothing is done about: an object's id and the type of the last event around it."""
 
@@ -282,6 +284,7 @@ def apply(before: Intent, facts: IntentFacts, *, currency_code: str) -> Intent:
     return replace(
         before,
         intent_id=facts.intent_id,
+        is_unseen=False,
         state=_state(before, facts),
         captured_minor=facts.captured_minor,
         capturable_minor=facts.capturable_minor,

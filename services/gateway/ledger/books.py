@@ -37,6 +37,8 @@ class Books:
     marks: Mapping[str, Mark]
     sums: tuple[Entry, ...]
     """What the facts come to, place by place."""
+    carried: tuple[Entry, ...] = ()
+    """What of that another system booked before the payment was imported: it is in no entry here."""
 
 
 NOTHING: Final = Books(marks={}, sums=())
@@ -47,13 +49,18 @@ def to_json(books: Books) -> dict[str, object]:
     return {
         "marks": [_mark_to_json(one) for one in books.marks.values()],
         "sums": [_sum_to_json(one) for one in books.sums],
+        **({"carried": [_sum_to_json(one) for one in books.carried]} if books.carried else {}),
     }
 
 
 def from_json(stored: Mapping[str, object]) -> Books:
     """Read what `to_json` wrote. Raises TypeError, KeyError or ValueError for what was never written so."""
     marks = [_mark(one) for one in _items(stored, "marks")]
-    return Books(marks={one.of: one for one in marks}, sums=tuple(_sum(one) for one in _items(stored, "sums")))
+    return Books(
+        marks={one.of: one for one in marks},
+        sums=tuple(_sum(one) for one in _items(stored, "sums")),
+        carried=tuple(_sum(one) for one in _items(stored, "carried")),
+    )
 
 
 def _items(stored: Mapping[str, object], name: str) -> list[object]:

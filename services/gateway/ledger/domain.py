@@ -70,6 +70,8 @@ class Account(StrEnum):
     """The two sides of a change of currency."""
     NETTING = "netting"
     """What was kept back of one payment for what a seller owes of another; 0 in all."""
+    OPENING = "opening"
+    """What an older system moved while the balance was read here already: against it stands what it booked itself."""
     UNCLASSIFIED = "unclassified"
     """What no rule books; 0 in a clean month, and always a finding."""
 
@@ -97,6 +99,7 @@ KINDS: Final[Mapping[Account, AccountKind]] = {
     Account.ROUNDING: AccountKind.EXPENSE,
     Account.CONVERSION: AccountKind.TECHNICAL,
     Account.NETTING: AccountKind.TECHNICAL,
+    Account.OPENING: AccountKind.TECHNICAL,
     Account.UNCLASSIFIED: AccountKind.TECHNICAL,
 }
 
@@ -124,6 +127,7 @@ FACT_KINDS: Final[Mapping[str, str]] = {
     "topup_reversal": "money that was added went back",
     "written_off": "what a seller owes will not be paid",
     "netted": "kept back from what a seller was to get of one payment, and given back with that of another",
+    "opening": "a payment was imported, of which the balance transaction of one object is read here",
     "fx_closed": "all of a payment in another currency went back: what the exchange left is a difference",
 }
 """The kinds of facts, and what happened: the first part of their names."""

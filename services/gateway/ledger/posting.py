@@ -82,7 +82,7 @@ def post(books: Books, known: Known, *, payment_id: str, counting: int) -> tuple
                 )
             )
         before = after
-    return Books(marks=marks, sums=before.entries()), tuple(facts)
+    return replace(books, marks=marks, sums=before.entries()), tuple(facts)
 
 
 def _steps(books: Books, known: Known, counting: int) -> Iterator[_Step]:

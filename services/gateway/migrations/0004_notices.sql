@@ -28,3 +28,19 @@ CREATE TABLE notices (
 CREATE INDEX notices_due ON notices (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX notices_dead ON notices (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 CREATE INDEX notices_create_time ON notices (create_time);
+
+-- Records of systems before this one, each once: with which content it was taken over, and by whom.
+CREATE TABLE imports (
+    tenant_id   text        NOT NULL,
+    kind        text        NOT NULL CONSTRAINT imports_kind CHECK (kind IN ('PAYMENT', 'CUSTOMER', 'SELLER')),
+    -- Its id in the system before.
+    record_id   text        NOT NULL,
+    digest      bytea       NOT NULL,
+    -- The payment, the payer or the seller.
+    subject_id  text        NOT NULL,
+    actor_id    text        NOT NULL,
+    import_time timestamptz NOT NULL,
+    CONSTRAINT imports_pkey PRIMARY KEY (tenant_id, kind, record_id)
+);
+CREATE INDEX imports_subject_id ON imports (tenant_id, subject_id);
+REVOKE UPDATE, DELETE, TRUNCATE ON imports FROM :runtime_role;

@@ -34,6 +34,7 @@ from services.gateway.mirror.observation import Observation, next_version
 from services.gateway.mirror.payment import NEW, MirroredPayment
 from services.gateway.mirror.reading_times import next_look
 from services.gateway.mirror.recent import RecentPayments
+from services.gateway.mirror.written_rows import intent_row, movement_row
 from services.gateway.notices import notice_rows
 from services.gateway.notices.domain import Notice
 from services.gateway.notices.noticed import of_payment
@@ -375,37 +376,12 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta, beside: _Besid
     """Return $1 to $15 of the statements that write a payment, and what follows from it."""
     rest = next_look(payment.observation, payment.intents.values(), payment.refunds.values(), looks=0)
     intents = [
-        {
-            "attempt": one.attempt,
-            "intent_id": one.intent_id,
-            "charge_id": one.charge_id,
-            "session_id": one.session_id,
-            "needs_method_id": one.needs_method_id,
-            "claims_method_id": _newly_claimed(payment, one),
-            "kept_method_id": one.kept_method_id,
-            "payer_id": payment.payer_id,
-            "consent_actor_id": one.consent_actor_id,
-            "consent_time": one.consent_time.isoformat() if one.consent_time is not None else None,
-            "mirrored": codec.to_json(replace(one, disputes=())),
-            "disputes": [_dispute_row(each) for each in one.disputes],
-            "create_time": one.create_time.isoformat(),
-        }
+        intent_row(one, payer_id=payment.payer_id, claims_method_id=_newly_claimed(payment, one))
         for one in payment.intents.values()
         if payment.written.get(one.attempt) != one
     ]
     refunds = [codec.to_json(one) for one in payment.refunds.values() if payment.written.get(one.refund_id) != one]
-    movements = [
-        {
-            "movement_id": one.movement_id,
-            "kind": one.kind,
-            "seller_id": one.seller_id,
-            "stripe_id": one.stripe_id,
-            "mirrored": codec.to_json(one),
-            "create_time": one.create_time.isoformat(),
-        }
-        for one in payment.movements.values()
-        if payment.written.get(one.movement_id) != one
-    ]
+    movements = [movement_row(one) for one in payment.movements.values() if payment.written.get(one.movement_id) != one]
     return (
         payment.tenant_id, payment.payment_id, payment.fence,
         json.dumps(codec.to_json(payment.observation)), payment.observation.mirror_version,
@@ -416,19 +392,6 @@ def _mirror_arguments(payment: MirroredPayment, shift: timedelta, beside: _Besid
         [key for key, value in payment.written.items() if key not in payment.movements and isinstance(value, Movement)],
         json.dumps(_beside(payment, beside)),
     )  # fmt: skip
-
-
-def _dispute_row(dispute: Dispute) -> dict[str, object]:
-    due_time, warning_time = dispute.due_time, dispute.next_warning_time()
-    return {
-        "dispute_id": dispute.dispute_id,
-        "state": dispute.state,
-        "is_open": dispute.is_open,
-        "answer_due_time": due_time.isoformat() if due_time is not None else None,
-        "mirrored": codec.to_json(dispute),
-        "create_time": dispute.create_time.isoformat(),
-        "due_time": warning_time.isoformat() if warning_time is not None else None,
-    }
 
 
 def _beside(payment: MirroredPayment, beside: _Beside) -> dict[str, object]:

@@ -132,8 +132,9 @@ class Held:
     currency_code: str
     figures: Mapping[str, int]
     payment_id: str = ""
-    comes_by_itself: bool = False
-    """Stripe made it with what a call of ours asked for: the transfer and the fee of a destination charge."""
+    is_known_otherwise: bool = False
+    """Stripe made it with what a call of ours asked for, as the transfer and the fee of a destination charge; or an
+    older system asked for it, and its payment was imported."""
 
 
 @dataclass(slots=True)
@@ -171,7 +172,7 @@ def compare(stage: Stage, theirs: Shown, ours: Held | None) -> Iterator[Finding]
         yield from _figures(stage, Kind.AMOUNT, {}, ours.figures, ours, ours.payment_id, detail=OTHER_CURRENCY)
         return
     yield from _figures(stage, Kind.AMOUNT, theirs.figures, ours.figures, theirs, ours.payment_id, detail=AMOUNT)
-    if not theirs.is_asked and not ours.comes_by_itself:
+    if not theirs.is_asked and not ours.is_known_otherwise:
         yield from _figures(stage, Kind.UNASKED, _whole(theirs.figures), {}, theirs, ours.payment_id, detail=UNASKED)
 
 

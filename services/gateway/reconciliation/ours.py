@@ -94,6 +94,7 @@ def _refund(row: asyncpg.Record) -> Held:
         currency_code=row["currency_code"],
         figures={"refunded": row["amount_minor"] if row["state"] in ON_ITS_WAY else 0},
         payment_id=row["payment_id"],
+        is_known_otherwise=row["was_imported"],
     )
 
 
@@ -104,7 +105,7 @@ def _movement(row: asyncpg.Record) -> Held:
         currency_code=row["currency_code"],
         figures={_NAMES[row["kind"]]: row["amount_minor"]},
         payment_id=row["payment_id"],
-        comes_by_itself=is_first and row["is_destination"],
+        is_known_otherwise=row["was_imported"] or (is_first and row["is_destination"]),
     )
 
 
@@ -142,6 +143,14 @@ _FACTS: Final = {
 }
 """The facts by which it is known when something of ours came to be."""
 
+
+def _was_imported(alias: str) -> str:
+    """Return whether something was there when its payment was imported: an older system asked for it."""
+    return f"""EXISTS (
+        SELECT FROM imports j WHERE j.tenant_id = {alias}.tenant_id AND j.subject_id = {alias}.payment_id
+            AND j.kind = 'PAYMENT' AND {alias}.create_time <= j.import_time)"""
+
+
 _CHARGES: Final = """
 SELECT i.charge_id, i.intent_id, i.payment_id, p.currency_code,
     coalesce((i.mirrored ->> 'captured_minor')::bigint, 0) AS captured_minor
@@ -155,17 +164,19 @@ SELECT b.balance_transaction_id AS stripe_id, b.payment_id, b.currency_code, b.f
         AND e.currency_code = b.currency_code) AS booked_minor
 FROM balance_transactions b WHERE b.tenant_id = $1 AND b.balance_transaction_id = ANY($2::text[])"""
 
-_REFUNDS: Final = """
-SELECT r.stripe_refund_id AS stripe_id, r.payment_id, p.currency_code, r.amount_minor, r.state
+_REFUNDS: Final = f"""
+SELECT r.stripe_refund_id AS stripe_id, r.payment_id, p.currency_code, r.amount_minor, r.state,
+    {_was_imported("r")} AS was_imported
 FROM refunds r JOIN payments p ON p.tenant_id = r.tenant_id AND p.payment_id = r.payment_id
-WHERE r.tenant_id = $1 AND r.stripe_refund_id = ANY($2::text[])"""
+WHERE r.tenant_id = $1 AND r.stripe_refund_id = ANY($2::text[])"""  # noqa: S608 our own names
 
-_MOVEMENTS: Final = """
+_MOVEMENTS: Final = f"""
 SELECT m.stripe_id, m.payment_id, m.kind, m.mirrored ->> 'currency_code' AS currency_code,
+    {_was_imported("m")} AS was_imported,
     (m.mirrored ->> 'amount_minor')::bigint AS amount_minor, EXISTS (
         SELECT FROM intents i WHERE i.tenant_id = m.tenant_id AND i.payment_id = m.payment_id
             AND i.attempt = (m.mirrored ->> 'attempt')::integer AND i.mirrored ->> 'seller_id' <> '') AS is_destination
-FROM movements m WHERE m.tenant_id = $1 AND m.stripe_id = ANY($2::text[]) AND m.mirrored ->> 'state' = 'MADE'"""
+FROM movements m WHERE m.tenant_id = $1 AND m.stripe_id = ANY($2::text[]) AND m.mirrored ->> 'state' = 'MADE'"""  # noqa: S608 our own names
 
 _DISPUTES: Final = """
 SELECT d.dispute_id AS stripe_id, d.payment_id, d.mirrored

@@ -21,6 +21,7 @@ from services.gateway.intents.domain import Intent
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Bearer, Refund, RefundState
 from services.gateway.settlement.positions import lines_of, split_of
+from services.gateway.stripe_api.calls.intents import is_missing
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.currencies import to_stripe
 from services.gateway.stripe_api.intent_objects import intent_facts
@@ -99,8 +100,14 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
     async def look_again(
         self, payment: MirroredPayment, call: Call[CreateRefundParams], refusal: StripeRefused
     ) -> Json:
-        """Read all of the attempt; the balance may be another one, and the refund may even be there."""
+        """Read all of the attempt; the balance may be another one, and the refund may even be there.
+
+        An intent that was imported, and that Stripe never knew, has nothing to be given back.
+        """
         asked, attempt = call.params, payment.refunds[call.params.refund_id].attempt
+        if payment.intents[attempt].is_unseen and is_missing(refusal):
+            _fail(payment, asked.refund_id)
+            raise refusal
         intent = await self._provider.intents.reread(asked.intent_id, refusal)
         refunds = await self._provider.refunds.of_intent(asked.intent_id)
         payment.apply_intent(attempt, intent_facts(intent))
@@ -116,9 +123,7 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
         ours = _ours(refunds, asked.refund_id)
         if ours is not None:
             return ours
-        kept = payment.refunds[asked.refund_id]
-        payment.refunds[kept.refund_id] = replace(kept, state=RefundState.FAILED, failure_reason="refused")
-        payment.conclude()
+        _fail(payment, asked.refund_id)
         if refusal.metadata["code"] == CHARGE_DISPUTED:
             raise ChargeDisputed from refusal
         _refundable(payment, asked)
@@ -140,6 +145,12 @@ class CreateRefund(Operation[CreateRefundParams, MirroredPayment]):
         payment.conclude()
 
     # `unknown` changes nothing: the reservation stays, since the amount may be on its way.
+
+
+def _fail(payment: MirroredPayment, refund_id: str) -> None:
+    kept = payment.refunds[refund_id]
+    payment.refunds[refund_id] = replace(kept, state=RefundState.FAILED, failure_reason="refused")
+    payment.conclude()
 
 
 def _parts(payment: MirroredPayment, intent: Intent, asked: CreateRefundParams) -> tuple[LineAmount, ...]:

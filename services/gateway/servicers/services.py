@@ -10,6 +10,7 @@ from batzen.gateway.v1.checkout_pb2_grpc import add_CheckoutServiceServicer_to_s
 from batzen.gateway.v1.contacts_pb2_grpc import add_ContactServiceServicer_to_server
 from batzen.gateway.v1.diagnosis_pb2_grpc import add_DiagnosisServiceServicer_to_server
 from batzen.gateway.v1.disputes_pb2_grpc import add_DisputeServiceServicer_to_server
+from batzen.gateway.v1.imports_pb2_grpc import add_ImportServiceServicer_to_server
 from batzen.gateway.v1.intents_pb2_grpc import add_IntentServiceServicer_to_server
 from batzen.gateway.v1.payment_methods_pb2_grpc import add_PaymentMethodServiceServicer_to_server
 from batzen.gateway.v1.refunds_pb2_grpc import add_RefundServiceServicer_to_server
@@ -19,6 +20,7 @@ from services.gateway.servicers.checkout import CheckoutServicer
 from services.gateway.servicers.contacts import ContactServicer
 from services.gateway.servicers.diagnosis import DiagnosisServicer
 from services.gateway.servicers.disputes import DisputeServicer
+from services.gateway.servicers.imports import ImportServicer
 from services.gateway.servicers.intents import IntentServicer
 from services.gateway.servicers.payment_methods import PaymentMethodServicer
 from services.gateway.servicers.refunds import RefundServicer
@@ -39,6 +41,7 @@ class GatewayServicers:
     transfers: TransferServicer
     diagnosis: DiagnosisServicer
     contacts: ContactServicer
+    imports: ImportServicer
 
 
 def add_gateway_services(servicers: GatewayServicers, server: aio.Server) -> None:
@@ -52,3 +55,4 @@ def add_gateway_services(servicers: GatewayServicers, server: aio.Server) -> Non
     add_TransferServiceServicer_to_server(servicers.transfers, server)
     add_DiagnosisServiceServicer_to_server(servicers.diagnosis, server)
     add_ContactServiceServicer_to_server(servicers.contacts, server)
+    add_ImportServiceServicer_to_server(servicers.imports, server)

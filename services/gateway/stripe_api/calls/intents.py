@@ -65,7 +65,7 @@ class IntentCalls:
 
         An intent cannot be deleted, so Stripe that does not know it is another account, or none: nothing is concluded.
         """
-        if refusal.metadata["code"] == MISSING and refusal.metadata["param"] in THE_INTENT:
+        if is_missing(refusal):
             _logger.error("Stripe does not know intent %s; is it the right account?", intent_id)
             raise StripeUnavailable from refusal
         return await self.retrieve_attempt(intent_id)
@@ -90,3 +90,8 @@ def _path(intent_id: str) -> str:
     if stripe_ids.is_setup(intent_id):
         return f"{SETUP_INTENTS}/{stripe_ids.in_path(intent_id, stripe_ids.SETUP_INTENT)}"
     return f"{PAYMENT_INTENTS}/{stripe_ids.in_path(intent_id, stripe_ids.INTENT)}"
+
+
+def is_missing(refusal: StripeRefused) -> bool:
+    """Whether Stripe refuses a call since it does not know its intent."""
+    return refusal.metadata["code"] == MISSING and refusal.metadata["param"] in THE_INTENT
