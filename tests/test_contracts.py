@@ -41,7 +41,7 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorOpsService": "ListAttention AcknowledgeAttention ImportRecords ListStuckPayments ResolvePayment",
+    "OrchestratorOpsService": "ListAttention AcknowledgeAttention ImportRecords ListStuckPayments",
     "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
@@ -68,7 +68,7 @@ GENERATED = {
 
 # Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
 ANNOUNCED_REASONS = {
-    "orchestrator": "LEDGER_CONTRADICTED NOTIFICATION_NOT_FOUND",
+    "orchestrator": "ATTENTION_NOT_FOUND ATTENTION_RESOLVED NOTIFICATION_NOT_FOUND",
     "status": "",
     "gateway": "PAYMENT_NOT_FOUND",  # the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired

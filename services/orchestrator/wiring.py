@@ -50,6 +50,7 @@ from services.orchestrator.metrics import (
 )
 from services.orchestrator.notifications.fact_sink import NotificationSink
 from services.orchestrator.operations.building import operator_side
+from services.orchestrator.operations.resolving import Resolving
 from services.orchestrator.operations.servicer import Operations
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.bookings import BookingCheck
@@ -63,7 +64,7 @@ from services.orchestrator.queries import Queries
 from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.servicers.ops import OrchestratorOpsServicer
-from services.orchestrator.servicers.payments import OrchestratorServicer
+from services.orchestrator.servicers.payments import OrchestratorServicer, rpc_of
 from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.booking_claims import BookingClaimStore
@@ -149,12 +150,23 @@ def wired(
     captures = Captures(outbox, peers)
     charging = Charging(steps, outbox, peers, now=clock.now)
     due_steps = all_due_steps(steps, captures, charging, peers, now=clock.now)
+    surplus, fraud_refunds = Surplus(peers, policy=surplus_refund), FraudRefunds(peers)
+    resolving = Resolving(
+        store, steps, captures, outbox, peers, due_steps=due_steps, surplus=surplus, fraud_refunds=fraud_refunds
+    )
     commands = all_commands(
-        steps, due_steps, captures, outbox, peers, charging=charging, abandoned_after=abandoned_after, now=clock.now
+        steps,
+        due_steps,
+        captures,
+        outbox,
+        peers,
+        charging=charging,
+        resolving=resolving,
+        abandoned_after=abandoned_after,
+        now=clock.now,
     )
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
     syncs = Syncs(payments, steps, outbox, peers)
-    surplus, fraud_refunds = Surplus(peers, policy=surplus_refund), FraudRefunds(peers)
     return Parts(
         store=store,
         peers=peers,
@@ -195,7 +207,13 @@ def wired(
         policies=policies,
         fraud_refunds=fraud_refunds,
         ops=OrchestratorOpsServicer(  # type: ignore[abstract]  # others only announced
-            start_switches, policies, diagnoses, operations, webhooks, now=clock.now
+            start_switches,
+            policies,
+            diagnoses,
+            operations,
+            webhooks,
+            resolve=rpc_of(commands["ResolvePayment"], runner),
+            now=clock.now,
         ),
     )
 

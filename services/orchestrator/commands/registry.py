@@ -16,11 +16,13 @@ from services.orchestrator.commands.command import Command
 from services.orchestrator.commands.preserve import PreservePayment
 from services.orchestrator.commands.refund import RefundPayment
 from services.orchestrator.commands.reschedule import ReschedulePayment
+from services.orchestrator.commands.resolve import ResolvePayment
 from services.orchestrator.commands.resume import ResumePayment
 from services.orchestrator.commands.retry import RetryPayment
 from services.orchestrator.commands.start import StartPayment
 from services.orchestrator.commands.submit import SubmitPayment
 from services.orchestrator.due_steps.registry import DueSteps
+from services.orchestrator.operations.resolving import Resolving
 from services.orchestrator.peers import Peers
 from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.steps import Steps
@@ -51,6 +53,7 @@ def all_commands(
     peers: Peers,
     *,
     charging: Charging,
+    resolving: Resolving,
     abandoned_after: timedelta,
     now: Callable[[], datetime],
 ) -> Registry:
@@ -67,4 +70,5 @@ def all_commands(
         PreservePayment(outbox),
         ResumePayment(attempts, sessions),
         AttachBooking(outbox, peers, steps.claims),
+        ResolvePayment(resolving, outbox),
     )

@@ -119,6 +119,18 @@ class RefundBeyondPolicy(FailedPrecondition):
     reason = "REFUND_BEYOND_POLICY"
 
 
+class LedgerContradicted(FailedPrecondition):
+    """That would contradict the money that moved; the payment stands as the metadata says."""
+
+    reason = "LEDGER_CONTRADICTED"
+
+
+class ResolutionDoesNotFit(FailedPrecondition):
+    """This does not fit how the payment stands; the metadata says what does."""
+
+    reason = "RESOLUTION_DOES_NOT_FIT"
+
+
 class RefundRefused(FailedPrecondition):
     """Stripe refuses this refund for good."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -239,6 +240,12 @@ def paid_nothing(before: Snapshot) -> Snapshot:
 def parked(before: Snapshot, attention: Attention) -> Snapshot:
     """Return what is true when an operator is needed, too for this."""
     return replace(before, attentions=_with(before.attentions, attention), cause=Cause.STEP)
+
+
+def resolved(before: Snapshot, reasons: Collection[str]) -> Snapshot:
+    """Return what is true when an operator has taken off what needed one for `reasons`."""
+    kept = tuple(one for one in before.attentions if one.reason not in reasons)
+    return replace(before, attentions=kept, cause=Cause.OPERATOR)
 
 
 def moving(before: Snapshot) -> Snapshot:

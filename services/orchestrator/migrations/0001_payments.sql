@@ -81,6 +81,8 @@ CREATE TABLE transitions (
     refusal     text,
     -- Whether an operator was notified of the refusal.
     operator_notified boolean     NOT NULL DEFAULT false,
+    -- The request by which an operator gave up what was refused, as it is derived.
+    given_up_by uuid,
     create_time timestamptz NOT NULL,
     CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, request_id)
 );

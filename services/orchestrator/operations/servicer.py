@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,6 +20,10 @@ ActionsContext: TypeAlias = aio.ServicerContext[
     pb.ListOperatorActionsRequest, Awaitable[pb.ListOperatorActionsResponse]
 ]
 
+ResolveContext: TypeAlias = aio.ServicerContext[pb.ResolvePaymentRequest, Awaitable[pb.ResolvePaymentResponse]]
+Resolve: TypeAlias = Callable[[pb.ResolvePaymentRequest, ResolveContext], Awaitable[pb.ResolvePaymentResponse]]
+"""The command's."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
@@ -32,6 +36,13 @@ class OperationsRpcs(OrchestratorOpsServiceServicer):
     """Serves them."""
 
     operations: Operations
+    resolve: Resolve
+
+    async def ResolvePayment(
+        self, request: pb.ResolvePaymentRequest, context: ResolveContext
+    ) -> pb.ResolvePaymentResponse:
+        """Decide about a payment by hand."""
+        return await self.resolve(request, context)
 
     async def ListOperatorActions(
         self, request: pb.ListOperatorActionsRequest, context: ActionsContext

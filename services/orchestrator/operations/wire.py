@@ -5,11 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from batzen.orchestrator.v1 import ops_pb2 as pb
+from batzen.type.v1 import payment_pb2
 from services import wire
+from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain.operator_action import NOTHING_JSON, ActionFilter, DoneAction
+from services.orchestrator.domain.resolution import Decision, Resolution
 from services.shared import fields
+from services.shared.states import AttentionReason, State
 
 REASON_CHARACTERS_MAX: Final = 500
+_RESOLUTIONS: Final = {pb.Resolution.Value(f"RESOLUTION_{one}"): one for one in Resolution}
+_COLLECTIONS: Final = {
+    payment_pb2.PaymentState.Value(f"PAYMENT_STATE_{one}"): one
+    for one in State
+    if one not in (State.PARTIALLY_REFUNDED, State.REFUNDED, State.DISPUTED, State.DISPUTE_LOST)
+}
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 200
 
@@ -30,6 +40,60 @@ def action_filter(request: pb.ListOperatorActionsRequest) -> ActionFilter:
         payment_id=payment_filter(request.payment_id),
         actor_id=fields.reference(request.actor_id, field="actor_id"),
     )
+
+
+def check_resolution(request: pb.ResolvePaymentRequest) -> None:
+    """Refuse what decides nothing, or says not who did and why."""
+    fields.payment_id(request.payment_id)
+    fields.identifier(request.actor_id, field="actor_id")
+    if not request.reason:
+        raise FieldMissing(field="reason")
+    fields.text(request.reason, field="reason", characters_max=REASON_CHARACTERS_MAX)
+    resolution = resolution_of(request)
+    expected_collection(request)
+    if request.attention_reasons and resolution is not Resolution.CLEAR_ATTENTION:
+        raise FieldInvalid(field="attention_reasons", detail="Of CLEAR_ATTENTION alone.")
+    if len(request.attention_reasons) > len(AttentionReason):
+        raise FieldInvalid(field="attention_reasons", detail="Each once.")
+    for place, reason in enumerate(request.attention_reasons):
+        fields.reference(reason, field=f"attention_reasons[{place}]", required=True)
+    is_set = request.HasField("expected_surplus")
+    if resolution is Resolution.REFUND_SURPLUS:
+        fields.money(request.expected_surplus, field="expected_surplus", least_minor=1, is_set=is_set)
+    elif is_set:
+        raise FieldInvalid(field="expected_surplus", detail="Of REFUND_SURPLUS alone.")
+
+
+def decision_of(request: pb.ResolvePaymentRequest) -> Decision:
+    """Return what an operator decided."""
+    return Decision(
+        resolution=resolution_of(request),
+        actor_id=request.actor_id,
+        expected=expected_collection(request),
+        reasons=frozenset(request.attention_reasons),
+        clear_attention=request.clear_attention,
+        expected_surplus_minor=request.expected_surplus.amount_minor,
+    )
+
+
+def resolution_of(request: pb.ResolvePaymentRequest) -> Resolution:
+    """Return what is decided."""
+    if request.resolution == pb.RESOLUTION_UNSPECIFIED:
+        if not request.clear_attention:
+            raise FieldMissing(field="resolution")
+        return Resolution.CLEAR_ATTENTION
+    if request.resolution not in _RESOLUTIONS:
+        raise FieldInvalid(field="resolution")
+    return _RESOLUTIONS[request.resolution]
+
+
+def expected_collection(request: pb.ResolvePaymentRequest) -> State | None:
+    """Return where the collection is to stand; None where nothing is expected."""
+    if request.collection == payment_pb2.PAYMENT_STATE_UNSPECIFIED:
+        return None
+    if request.collection not in _COLLECTIONS:
+        raise FieldInvalid(field="collection", detail="It is none of INITIALIZED to EXPIRED.")
+    return _COLLECTIONS[request.collection]
 
 
 def action_to_proto(action: DoneAction) -> pb.OperatorAction:

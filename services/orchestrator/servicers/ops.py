@@ -11,7 +11,7 @@ from grpc import aio
 from batzen.orchestrator.v1 import ops_pb2 as pb
 from services.orchestrator.diagnosis.examiner import Examiner
 from services.orchestrator.domain.errors import PageTokenInvalid
-from services.orchestrator.operations.servicer import Operations, OperationsRpcs
+from services.orchestrator.operations.servicer import Operations, OperationsRpcs, Resolve
 from services.orchestrator.servicers.diagnosis import DiagnosisRpcs
 from services.orchestrator.servicers.webhooks import WebhookRpcs
 from services.orchestrator.storage.money_policies import MoneyPolicyStore
@@ -46,11 +46,12 @@ class OrchestratorOpsServicer(WebhookRpcs, DiagnosisRpcs, OperationsRpcs):
         operations: Operations,
         webhooks: Webhooks,
         *,
+        resolve: Resolve,
         now: Callable[[], datetime],
     ) -> None:
         DiagnosisRpcs.__init__(self, examiner)
-        self.operations = operations
         WebhookRpcs.__init__(self, webhooks, now=now)
+        self.operations, self.resolve = operations, resolve
         self._start_switches = start_switches
         self._policies = policies
         self._now = now

@@ -25,7 +25,11 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         """Serve each of `commands` as the RPC of its name: it is validated, then run."""
         self._queries = queries
         self._syncs = syncs
-        self._rpcs = {command.name: _rpc(command, runner) for command in commands}
+        self._rpcs = {
+            command.name: rpc_of(command, runner)
+            for command in commands
+            if hasattr(OrchestratorServiceServicer, command.name)
+        }
         for name, rpc in self._rpcs.items():
             setattr(self, name, rpc if name != "StartPayment" else self._start_payment)
 
@@ -87,9 +91,11 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         return await self._syncs.sync(await self._queries.plan_of_own(request.payment_id))
 
 
-def _rpc(
+def rpc_of(
     command: Command[RequestT, ResponseT], runner: RequestRunner
 ) -> Callable[[RequestT, aio.ServicerContext[RequestT, Awaitable[ResponseT]]], Awaitable[ResponseT]]:
+    """Return the RPC by which callers ask for a command: it is validated, then run."""
+
     async def call(request: RequestT, _context: aio.ServicerContext[RequestT, Awaitable[ResponseT]]) -> ResponseT:
         command.validate(request)
         answer = await runner.run(command, request)

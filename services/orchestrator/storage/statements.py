@@ -265,6 +265,12 @@ SELECT {_COLUMNS}, {_OUTBOX} FROM payments p
 WHERE p.tenant_id = $1 AND p.payment_id = $2 AND ($3::text IS NULL OR p.payer_id = $3) AND p.stage <> 'REFUSED'
 """  # noqa: S608 our own column names
 
+# By whoever holds the payment. What the same request gave up before is among them.
+GIVE_UP: Final = """
+UPDATE transitions t SET given_up_by = $4 FROM payments p
+WHERE p.tenant_id = $1 AND p.payment_id = $2 AND p.fence = $3 AND t.tenant_id = $1 AND t.payment_id = $2
+    AND t.refusal IS NOT NULL AND t.operator_notified AND (t.given_up_by IS NULL OR t.given_up_by = $4)"""
+
 QUOTE_END: Final = """
 SELECT tenant_id, payment_id, quote_id, quote_state FROM quote_outbox
 WHERE tenant_id = $1 AND payment_id = $2 AND fence = $3"""

@@ -285,6 +285,11 @@ class Store:
             self._wake(WorkClass.MONEY)
         return is_new is not None
 
+    async def give_up(self, plan: Plan, *, given_up_by: uuid.UUID) -> None:
+        """Note that an operator gave up what status refused of a held payment; the rows stay."""
+        async with self._held.statement("resolve.give_up") as connection:
+            await connection.execute(statements.GIVE_UP, plan.tenant_id, plan.payment_id, plan.fence, given_up_by)
+
     async def quote_end(self, tenant_id: str, payment_id: str, *, fence: int) -> QuoteEnd | None:
         """Return what pricing has to hear by whoever took the lease; None if it is another's by now."""
         async with self._held.statement(None) as connection:
