@@ -50,6 +50,7 @@ from services.gateway.servicers.services import add_gateway_services
 from services.gateway.wiring import gateway_parts
 from services.orchestrator.__main__ import LIMITS
 from services.orchestrator.domain.surplus import SurplusRefund
+from services.orchestrator.webhooks_out.guard import DEVELOPMENT
 from services.orchestrator.wiring import Parts, orchestrator_parts
 from services.pricing.seed import load_currencies, load_entries
 from services.pricing.servicer import PricingServicer
@@ -57,6 +58,7 @@ from services.pricing.storage.price_books import PriceBookStore
 from services.pricing.storage.store import QuoteStore
 from services.runtime.database.connections import DirectConnections, make_engine, plain_dsn
 from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.process.followed import Followed
 from services.runtime.process.lifecycle import utc_now
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.rpc.identity import TokenVerifier
@@ -128,6 +130,7 @@ class World:
         booking_check: BookingCheckServiceStub | None = None,
         allow_on_silence: bool = False,
         surplus_refund: SurplusRefund = SurplusRefund.PERSON,
+        webhook_keys: Followed[tuple[bytes, ...]] | None = PERSONAL_KEYS,
         meter: Meter = OFF,
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
@@ -148,6 +151,8 @@ class World:
                     booking_check=booking_check,
                     allow_on_silence=allow_on_silence,
                     surplus_refund=surplus_refund,
+                    webhook_keys=webhook_keys,
+                    webhook_guard=DEVELOPMENT,
                     clock=self.clock,
                     meter=meter,
                 )

@@ -241,7 +241,7 @@ SELECT s.*, CASE WHEN s.rest_until > now() + $1::interval THEN s.rest_until END 
     (SELECT count(*) FROM (SELECT FROM webhook_deliveries d WHERE d.tenant_id = s.tenant_id
         AND d.subscription_id = s.subscription_id AND d.state = 'WAITING' LIMIT $7) w) AS waiting_count,
     (SELECT count(*) FROM (SELECT FROM webhook_deliveries d WHERE d.tenant_id = s.tenant_id
-        AND d.subscription_id = s.subscription_id AND d.state = 'DEAD' LIMIT $7) w) AS dead_count
+        AND d.subscription_id = s.subscription_id AND d.state = 'DEAD' AND d.kind <> 'TEST' LIMIT $7) w) AS dead_count
 FROM webhook_subscriptions s
 WHERE s.tenant_id = $2 AND s.delete_time IS NULL AND s.subscription_id > $3
     AND ($5::text IS NULL OR s.subscription_id = $5)

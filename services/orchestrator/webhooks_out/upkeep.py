@@ -159,7 +159,7 @@ SELECT s.tenant_id, s.subscription_id, CASE WHEN s.delete_time IS NULL THEN s.fa
     (SELECT count(*) FROM (SELECT FROM webhook_deliveries d WHERE d.tenant_id = s.tenant_id
         AND d.subscription_id = s.subscription_id AND d.state = 'WAITING' LIMIT $1) w) AS waiting,
     (SELECT count(*) FROM (SELECT FROM webhook_deliveries d WHERE d.tenant_id = s.tenant_id
-        AND d.subscription_id = s.subscription_id AND d.state = 'DEAD' LIMIT $1) w) AS dead,
+        AND d.subscription_id = s.subscription_id AND d.state = 'DEAD' AND d.kind <> 'TEST' LIMIT $1) w) AS dead,
     CASE WHEN s.delete_time IS NULL AND NOT s.paused THEN (SELECT min(d.begin_time) FROM webhook_deliveries d
         WHERE d.tenant_id = s.tenant_id AND d.subscription_id = s.subscription_id AND d.state = 'WAITING') END AS oldest
 FROM webhook_subscriptions s ORDER BY s.tenant_id, s.subscription_id LIMIT 1000"""
