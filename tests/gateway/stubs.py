@@ -5,6 +5,7 @@ from __future__ import annotations
 from grpc import aio
 
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
 from batzen.gateway.v1.diagnosis_pb2_grpc import DiagnosisServiceStub
 from batzen.gateway.v1.disputes_pb2_grpc import DisputeServiceStub
 from batzen.gateway.v1.imports_pb2_grpc import ImportServiceStub
@@ -17,6 +18,7 @@ from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceStub
 
 class GatewayStubs(
     CheckoutServiceStub,
+    ContactServiceStub,
     DiagnosisServiceStub,
     DisputeServiceStub,
     ImportServiceStub,

@@ -10,6 +10,7 @@ import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import refunds_pb2
+from batzen.gateway.v1.observation_pb2 import Notice
 from services.gateway.disputes.domain import (
     UNREAD,
     WARNING_DAYS,
@@ -263,6 +264,10 @@ async def test_a_dispute_is_told_with_what_it_takes_and_ends_as_it_is_decided(pl
     seen = await place.payments.seen(payment_id)
     assert (seen.amounts.disputed_open_minor, seen.refundable_minor) == (0, AMOUNT_MINOR)
     assert not seen.HasField("attention")
+    begun, over = place.sink.told(payment_id)
+    assert (begun.kind, over.kind) == (Notice.KIND_DISPUTE_OPENED, Notice.KIND_DISPUTE_CLOSED)
+    assert (begun.values["dispute_id"], begun.values["amount_minor"]) == (opened["id"], "6000")
+    assert (over.values["outcome"], over.seller_ids) == ("WON", [place.payments.seller_id])
     given = await place.payments.gateway.CreateRefund(place.payments.refund_request(payment_id, AMOUNT_MINOR))
     assert given.refund.state == refunds_pb2.Refund.STATE_SUCCEEDED
 

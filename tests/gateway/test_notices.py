@@ -12,6 +12,7 @@ from grpc import aio
 
 from batzen.gateway.v1 import observation_pb2 as pb
 from services.gateway.call_log import backoff
+from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.deliveries.sink import DeliveryRefused
 from services.gateway.notices.metrics import NoticeMetrics
 from services.gateway.notices.noticed import of_payout
@@ -21,6 +22,7 @@ from services.gateway.wiring import Parts
 from services.runtime.database.connections import reading
 from services.runtime.observability.metrics import Meter
 from services.runtime.work import dead_letters as letters
+from services.runtime.work.dead_letters import EVERY
 from services.runtime.work.kinds import RetryLater, Work, WorkClass
 from tests.clock import Clock
 from tests.gateway.samples import new_id
@@ -145,6 +147,10 @@ async def test_a_notice_that_is_refused_waits_for_an_operator_and_can_be_replaye
         (letter,) = await letters.dead_letters(held, [kind], tenant_id="main", after=None, limit=10)
         assert (letter.dead_letter_id, letter.about) == (f"notices/{notice_id}", "PAYOUT_FAILED")
         assert len(letter.tries) == 2
+        listing = DeadLetterList(held, engine, parts.bodies)
+        (listed,), _ = await listing.page("main", chosen=EVERY, page_size=1, page_token="", with_payload=True)
+        assert (listed.subject_id, listed.payloads[0].subject_type) == (notice_id, "PAYOUT_FAILED")
+        assert b"account_closed" in listed.payloads[0].body
 
         sink.refuses = None
         assert await letters.replay(held, kind, letter.key, tenant_id="main")

@@ -7,9 +7,11 @@ import pytest
 from grpc import StatusCode
 
 from batzen.gateway.v1 import sellers_pb2
+from batzen.gateway.v1.observation_pb2 import Notice
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
-from tests.gateway.conftest import Gateway
+from tests.eventually import eventually
+from tests.gateway.conftest import Gateway, Sink
 from tests.gateway.samples import Payments, new_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_sellers import read_again
@@ -53,7 +55,7 @@ async def test_a_seller_who_is_not_ready_is_once_the_page_of_a_link_is_sent_off(
 
 
 async def test_what_stripe_wants_to_know_is_said_with_its_time_and_what_was_wrong(
-    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, replica: Gateway, delivered: Sink
 ) -> None:
     account = await payments.prepare_seller(new_id("seller"))
     get = sellers_pb2.GetSellerAccountRequest(seller_id=account.seller_id)
@@ -83,6 +85,12 @@ async def test_what_stripe_wants_to_know_is_said_with_its_time_and_what_was_wron
     assert await read_again(replica, account.stripe_account_id)
     gone = (await gateway.GetSellerAccount(get)).account
     assert (gone.gone, dict(gone.capabilities)) == (True, {})
+
+    await eventually(lambda: len(delivered.told(account.seller_id)) == 3)
+    told = delivered.told(account.seller_id)  # in no order
+    assert {one.kind for one in told} == {Notice.KIND_ONBOARDING_REQUIRED}
+    said = [[one.values[name] for name in ("requirements_count", "past_due_count", "gone")] for one in told]
+    assert sorted(said) == [["0", "0", "true"], ["1", "0", "false"], ["1", "1", "false"]]
 
 
 async def account_at(stripe: SandboxControl, account: sellers_pb2.SellerAccount) -> dict[str, dict[str, int]]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import sellers_pb2
+from batzen.gateway.v1 import observation_pb2, sellers_pb2
 from sandbox.faults import Kind
 from services.gateway.payouts.domain import Payout, later
 from services.gateway.payouts.store import PayoutStore
@@ -211,6 +211,8 @@ async def test_a_payout_that_failed_is_shown_and_put_aside_for_an_operator(
     (seen,) = (await listed(place, account.seller_id)).payouts
     assert (seen.state, seen.failure_code) == ("failed", "account_closed")
     assert await failed_lately(place) == failed_before + 1
+    (told,) = place.sink.told(account.seller_id)
+    assert (told.kind, told.values["payout_id"]) == (observation_pb2.Notice.KIND_PAYOUT_FAILED, shown["id"])
     old = paid_out(status="failed", created=int((place.clock.now() - timedelta(days=40)).timestamp()))
     await place.sender.send(event_of(old, "payout.failed", at=place.clock.now(), **of_account), **CONNECT)
     await place.idle()
@@ -242,6 +244,7 @@ async def test_what_was_paid_out_before_stripe_reported_any_is_read_once(place: 
     made = [
         await place.stripe.pay_out(account.stripe_account_id, amount=amount, currency="chf") for amount in (100, 200)
     ]
+    await place.stripe.move_payout(made[0]["id"], "failed")
     await place.stripe.clear_metrics()
     await place.stripe.fault(Kind.SERVER_ERROR, route=LIST, times=None, should_retry=False)
     away = sellers_pb2.ListPayoutsRequest(seller_id=account.seller_id)
@@ -252,6 +255,7 @@ async def test_what_was_paid_out_before_stripe_reported_any_is_read_once(place: 
         found = {one.payout_id for one in (await listed(place, account.seller_id)).payouts}
         assert found == {one["id"] for one in made}
     assert (await place.stripe.metrics())[LIST]["count"] == 2
+    assert not place.sink.told(account.seller_id)  # of long ago
 
 
 async def test_of_an_account_that_is_gone_what_is_known_is_listed(place: Place) -> None:  # noqa: F811

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from batzen.gateway.v1 import split_pb2
+from batzen.gateway.v1.observation_pb2 import Notice
 from batzen.type.v1 import money_pb2
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
@@ -129,6 +130,22 @@ async def test_a_seller_who_cannot_receive_is_paid_once_the_account_is_good_agai
         assert await carts.replica.parts.sellers.read_again("main", carts.accounts[s1])
 
     assert await carts.settled(payment_id) == {s1: 8_500, s2: 4_250}
+
+
+async def test_that_a_transfer_is_refused_is_told_once_however_often_it_is_asked_for(
+    carts: Carts, delivered: Sink
+) -> None:
+    s1 = await carts.seller()
+    await carts.stripe.fault(Kind.INVALID, route=CREATE_TRANSFER, times=None)
+    payment_id = await carts.paid(part(s1, 10_000), part(await carts.seller(), 5_000))
+    await carts.book(payment_id)
+
+    await eventually(lambda: len(delivered.told(payment_id)) == 2)  # each seller's
+    told = [one for one in delivered.told(payment_id) if one.seller_ids == [s1]]
+    assert [(one.kind, one.values["amount_minor"]) for one in told] == [(Notice.KIND_TRANSFER_FAILED, "8500")]
+    assert (told[0].values["reason"], told[0].values["currency_code"]) == ("REFUSED", "CHF")
+    await carts.run(payment_id)
+    assert len(delivered.told(payment_id)) == 2
 
 
 async def test_what_stripe_refuses_again_after_the_account_changed_is_asked_for_once(carts: Carts) -> None:
