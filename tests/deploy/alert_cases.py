@@ -56,6 +56,13 @@ def _one_in(intervals: int) -> str:
     return " ".join(f"{count}x{intervals - 1}" for count in range(20))
 
 
+def _mails(*, oldest: str = "", **outcomes: str) -> dict[str, str]:
+    """Return tries to send a mail, and for how long the oldest has waited."""
+    labels = 'job="orchestrator",outcome='
+    tries = {f'batzen_mails_total{{{labels}"{outcome}"}}': values for outcome, values in outcomes.items()}
+    return tries | ({'batzen_mails_oldest_seconds{job="orchestrator"}': oldest} if oldest else {})
+
+
 def _traffic(*spells: tuple[int, float, float], code: str = "UNAVAILABLE") -> dict[str, str]:
     """Return calls in spells of so many intervals, in each of which so many are made and so many fail."""
     made, failed = [0.0], [0.0]
@@ -460,6 +467,17 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "BatzenFeedBehind": (
         fires("3m", {'batzen_feed_behind_seconds{job="status"}': "75x20"}),
         rests("10m", {'batzen_feed_behind_seconds{job="status"}': "50x60"}),
+    ),
+    "BatzenMailsWait": (
+        fires("8m", _mails(not_taken="0+2x40", sent="0+1x40", oldest="2000x40")),
+        rests("10m", _mails(not_taken="0+2x40", sent="0+1x40", oldest="1700x40")),
+        rests("10m", _mails(not_taken="0+1x40", sent="0+2x40", oldest="2000x40")),
+    ),
+    "BatzenMailsRefused": (
+        fires("15m", _mails(refused="0+3x60", sent="0+10x60")),
+        fires("15m", _mails(refused="0 5 10 15 20 25x80", sent="0x90")),
+        rests("15m", _mails(refused="0+3x60", sent="0+14x60")),
+        rests("15m", _mails(refused="0 0 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16x60", sent="0x80")),
     ),
     # Calls
     "BatzenCallsFail": (

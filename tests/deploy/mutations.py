@@ -210,6 +210,8 @@ RULED: Final[dict[str, Change]] = {
     "an edge by another port": lambda p: put(
         p("NetworkPolicy", "status"), "spec", "ingress", 0, "ports", 0, "port", to=7002
     ),
+    "mails by all": lambda p: put(p("NetworkPolicy", "mails"), "spec", "podSelector", to={}),
+    "mails without TLS": lambda p: put(p("NetworkPolicy", "mails"), "spec", "egress", 0, "ports", 0, "port", to=25),
     "the internet for all": lambda p: put(p("NetworkPolicy", "stripe"), "spec", "podSelector", to={}),
     "the cloud's metadata": lambda p: drop(
         p("NetworkPolicy", "stripe"), "spec", "egress", 0, "to", 0, "ipBlock", "except"

@@ -18,9 +18,26 @@ from tests.deploy.policy.rule import rule
 from tests.settings import PROGRAMS
 
 OURS: Final = "batzen"
+MAIL_PORTS: Final = (465, 587)
+"""At which mails are handed in, by TLS."""
 SINK: Final = "GatewayEventSinkService"
 """Stands in the gateway's package, and is served by the orchestrator."""
-PORTS: Final = (53, 80, 443, 4317, 5432, 6443, 8000, 9187, METRICS_PORT, 7400, WEBHOOK_PORT, *GRPC_PORTS.values())
+PORTS: Final = (
+    25,
+    53,
+    80,
+    443,
+    *MAIL_PORTS,
+    4317,
+    5432,
+    6443,
+    8000,
+    9187,
+    METRICS_PORT,
+    7400,
+    WEBHOOK_PORT,
+    *GRPC_PORTS.values(),
+)
 Flow = tuple[str, str, int]
 
 
@@ -49,6 +66,7 @@ def _outside(name: str, namespace: str, labels: Mapping[str, str], **namespace_l
     )
 
 
+OUTSIDE: Final = ("internet", "internet by IPv6")
 PRIVATE: Final = ("10.1.2.3", "100.64.1.2", "127.0.0.2", "172.16.3.4", "192.168.5.6", "fd00::1", "fe80::1")
 NEIGHBOURS: Final = (
     Endpoint("caller", OURS, {"batzen/caller": "true"}),
@@ -67,8 +85,8 @@ NEIGHBOURS: Final = (
     _outside("other names", "other", {"k8s-app": "kube-dns"}),
     _outside("another operator", "other", {NAME: "cloudnative-pg"}),
     _outside("beside the operator", "cnpg-system", {}),
-    Endpoint("internet", "", address="198.51.100.7"),
-    Endpoint("internet by IPv6", "", address="2001:db8::7"),
+    Endpoint(OUTSIDE[0], "", address="198.51.100.7"),
+    Endpoint(OUTSIDE[1], "", address="2001:db8::7"),
     Endpoint("metadata of the cloud", "", address="169.254.169.254"),
     *(Endpoint(f"a private address, {one}", "", address=one) for one in PRIVATE),
 )
@@ -162,7 +180,9 @@ def wanted(manifests: Manifests) -> set[Flow]:
     found |= {(pod.name, "names", 53) for pod in manifests.pods}
     found |= {(one, "names", 53) for one in ("caller", "stranger")}
     found |= {("ingress", "Deployment/gateway", WEBHOOK_PORT)}
-    found |= {("Deployment/gateway", one, 443) for one in ("internet", "internet by IPv6")}
+    found |= {("Deployment/gateway", one, 443) for one in OUTSIDE}
+    if any("mails" in pod.secrets for pod in manifests.pods):
+        found |= {("Deployment/orchestrator", one, port) for one in OUTSIDE for port in MAIL_PORTS}
     return found
 
 

@@ -10,6 +10,8 @@ from tests.deploy.manifests import Manifests, Pod, called, dig
 from tests.deploy.policy.rule import rule
 
 CALLERS = ("orchestrator", "gateway")
+BESIDE = {"gateway": {"stripe", "personal-data"}, "orchestrator": {"mails"}}
+"""What one service alone knows."""
 LITERALS = re.compile(
     r"[sr]k_(?:live|test)_\w+|whsec_\w+|-----BEGIN|postgres(?:ql)?(?:\+\w+)?://[^:/\s]+:(?!\{\{)[^@\s]+@|password[\"']?\s*[:=]\s*[\"']?\w",
     re.IGNORECASE,
@@ -26,7 +28,7 @@ def allowed(pod: Pod) -> set[str]:
         return {"postgres"} if pod.name == "Deployment/postgres" else set()
     own = {f"{service}-database", f"{service}-database-ca", f"{service}-tls", "jwks"}
     own |= {f"{service}-tokens"} if service in CALLERS else set()
-    return own | ({"stripe", "personal-data"} if service == "gateway" else set())
+    return own | BESIDE.get(service, set())
 
 
 @rule

@@ -36,6 +36,10 @@ def sample(name: str, *, is_live: bool) -> bytes:
         return _pem()["key" if name.endswith("_KEY") else "certificate"]
     if name == "BATZEN_PERSONAL_KEY":
         return b"A" * 43 + b"="
+    if name == "BATZEN_SMTP_URL":
+        return b"smtps://user:word@mail.example"
+    if name == "BATZEN_UNSUBSCRIBE_KEYS":
+        return b"k" * 43
     return (b"sk_live_0" if is_live else b"sk_test_0") if name == "STRIPE_API_KEY" else b"sample"
 
 
