@@ -18,7 +18,7 @@ _OPERATORS: Final = Allow(roles=frozenset({OPERATOR}))
 _SERVICES: Final = Allow(roles=frozenset({SERVICE, OPERATOR}))
 _PAYERS: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER}))
 _CONCERNED: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER, SELLER}))
-_RECIPIENTS: Final = Allow(roles=frozenset({SERVICE}), own=frozenset({PAYER, SELLER}))
+_RECIPIENTS: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER, SELLER}))
 
 
 def _methods(service: str, rules: dict[Allow, str]) -> dict[str, Allow]:
@@ -40,13 +40,17 @@ TABLE: Final[dict[str, Allow]] = (
         {
             _OPERATORS: "ListStuckPayments ResolvePayment ListAttention AcknowledgeAttention ListOperatorActions "
             "PauseStarts ResumeStarts ListStartSwitches PutPolicy ListPolicies ImportRecords DiagnosePayment "
+            "PutNotificationPolicy ListNotificationPolicies "
             "PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret "
             "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries"
         },
     )
     | _methods(
         "batzen.orchestrator.v1.NotificationService",
-        {_RECIPIENTS: "ListNotifications MarkNotificationRead WatchNotifications"},
+        {
+            _RECIPIENTS: """ListNotifications MarkNotificationRead MarkAllNotificationsRead GetNotificationPreferences
+                SetNotificationPreferences WatchNotifications"""
+        },
     )
     | _methods(
         "batzen.status.v1.StatusService",

@@ -173,6 +173,8 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.facts.feed_rows.SEEN": Exempt(Spread.MANY, _TOLD),
     "orchestrator.facts.feed_rows.FOLLOW": Exempt(Spread.MANY, _TOLD),
     "orchestrator.notifications.fact_sink.OPT_OUTS": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.notifications.store.LAST": Exempt(Spread.MANY, _SPLIT),
+    "orchestrator.notifications.store.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "orchestrator.notifications.fact_sink.TAKE_NUMBERS": Exempt(Spread.MANY, _TOLD),
     "orchestrator.notifications.fact_sink.SHOW": Exempt(Spread.MANY, _TOLD),
     "orchestrator.notifications.fact_sink.MAIL": Exempt(Spread.MANY, _TOLD),

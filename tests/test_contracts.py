@@ -42,7 +42,6 @@ PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
     "OrchestratorOpsService": "ListAttention AcknowledgeAttention ImportRecords ListStuckPayments",
-    "NotificationService": "ListNotifications MarkNotificationRead WatchNotifications",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 

@@ -84,7 +84,7 @@ async def serve(settings: Settings) -> None:
                 ),
                 partial(
                     notifications_pb2_grpc.add_NotificationServiceServicer_to_server,
-                    notifications_pb2_grpc.NotificationServiceServicer(),  # type: ignore[abstract]
+                    parts.notifications,
                 ),
                 access=TABLE,
                 engine=engine,

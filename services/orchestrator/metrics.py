@@ -17,6 +17,7 @@ from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import NextStep
 from services.orchestrator.facts import metrics as facts
 from services.orchestrator.mail import metrics as mail
+from services.orchestrator.notifications import metrics as notifications
 from services.orchestrator.webhooks_out import metrics as webhooks
 from services.runtime.observability.metrics import OFF, OTHER, Meter, Metric, counter, gauge, histogram, one_of, up_to
 from services.shared.states import AttentionReason, State
@@ -143,9 +144,7 @@ STARTS_PAUSED: Final = gauge(
 METRICS: Final[tuple[Metric, ...]] = (
     PAYMENTS_STARTED, PAYMENTS_ENDED, CAPTURED, REFUNDED, REFUNDS_FAILED, DECLINES, OUTBOX_PENDING, OUTBOX_OLDEST,
     RECOVERIES, ATTENTION, WEBHOOK_TO_STATUS, STARTS_PAUSED, PLANNED, PLANNED_LATE, OPEN_BOOKINGS, BOOKING_CHECKS,
-    *facts.METRICS, *webhooks.METRICS,
-    *facts.METRICS,
-    *mail.METRICS,
+    *facts.METRICS, *notifications.METRICS, *mail.METRICS, *webhooks.METRICS,
 )  # fmt: skip
 
 

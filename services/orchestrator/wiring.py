@@ -48,7 +48,8 @@ from services.orchestrator.metrics import (
     WAITING_COUNTED_MAX,
     OrchestratorMetrics,
 )
-from services.orchestrator.notifications.fact_sink import NotificationSink
+from services.orchestrator.notifications.building import Notifications, notifications
+from services.orchestrator.notifications.store import FORGET as FORGET_NOTIFICATIONS
 from services.orchestrator.operations.building import operator_side
 from services.orchestrator.operations.resolving import Resolving
 from services.orchestrator.operations.servicer import Operations
@@ -63,6 +64,7 @@ from services.orchestrator.peers.status import Status
 from services.orchestrator.queries import Queries
 from services.orchestrator.quote_outbox import QuoteOutbox
 from services.orchestrator.request_runner import RequestRunner
+from services.orchestrator.servicers.notifications import NotificationServicer
 from services.orchestrator.servicers.ops import OrchestratorOpsServicer
 from services.orchestrator.servicers.payments import OrchestratorServicer, rpc_of
 from services.orchestrator.sessions import PaymentSessions
@@ -116,6 +118,8 @@ class Parts:
     facts: FactStore
     hearing: Hearing
     webhooks: Webhooks
+    telling: Notifications
+    notifications: NotificationServicer
     claim_store: BookingClaimStore
     diagnoses: Examiner
     start_switches: StartSwitchStore
@@ -134,6 +138,7 @@ def wired(
     facts: FactStore,
     hearing: Hearing,
     webhooks: Webhooks,
+    telling: Notifications,
     claim_store: BookingClaimStore,
     diagnoses: Examiner,
     operations: Operations,
@@ -201,6 +206,8 @@ def wired(
         facts=facts,
         hearing=hearing,
         webhooks=webhooks,
+        telling=telling,
+        notifications=NotificationServicer(telling.store, telling.policies, telling.watches, now=clock.now),
         claim_store=claim_store,
         diagnoses=diagnoses,
         start_switches=start_switches,
@@ -212,6 +219,7 @@ def wired(
             diagnoses,
             operations,
             webhooks,
+            notification_policies=telling.policies,
             resolve=rpc_of(commands["ResolvePayment"], runner),
             now=clock.now,
         ),
@@ -277,7 +285,8 @@ async def orchestrator_parts(
                 meter=meter,
             )
         )
-        sinks: list[FactSink] = [NotificationSink(now=clock.now), webhooks.sink]
+        telling = notifications(held, clock=clock, meter=meter)
+        sinks: list[FactSink] = [telling.sink, webhooks.sink]
         facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake, meter=meter)
         heard = hearing(
             held,
@@ -298,6 +307,7 @@ async def orchestrator_parts(
             facts=facts,
             hearing=heard,
             webhooks=webhooks,
+            telling=telling,
             claim_store=BookingClaimStore(held),
             diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
             operations=operator_side(held),
@@ -311,8 +321,9 @@ async def orchestrator_parts(
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(webhooks.upkeep.tended())
-        await stack.enter_async_context(forgetting(held, (FORGET, FORGET_FACTS, FORGET_MAILS), now=clock.now))
+        await stack.enter_async_context(forgetting(held, (FORGET, FORGET_FACTS, FORGET_MAILS, FORGET_NOTIFICATIONS), now=clock.now))
         await stack.enter_async_context(heard.running())
+        await stack.enter_async_context(telling.watches.running())
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
         await stack.enter_async_context(
             sampling(

@@ -29,6 +29,10 @@ from batzen.gateway.v1.observation_pb2_grpc import (
 )
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.booking_check_pb2_grpc import BookingCheckServiceStub
+from batzen.orchestrator.v1.notifications_pb2_grpc import (
+    NotificationServiceStub,
+    add_NotificationServiceServicer_to_server,
+)
 from batzen.orchestrator.v1.ops_pb2_grpc import (
     OrchestratorOpsServiceStub,
     add_OrchestratorOpsServiceServicer_to_server,
@@ -162,6 +166,7 @@ class World:
                     partial(add_OrchestratorServiceServicer_to_server, parts.servicer),
                     partial(add_GatewayEventSinkServiceServicer_to_server, parts.sink),
                     partial(add_OrchestratorOpsServiceServicer_to_server, parts.ops),
+                    partial(add_NotificationServiceServicer_to_server, parts.notifications),
                     address=address or f"{HOST}:{free_ports()['orchestrator']}",
                     limits=LIMITS,
                     meter=meter,
@@ -206,6 +211,13 @@ class Orchestrator:
     ) -> AsyncIterator[OrchestratorOpsServiceStub]:
         async with self.world.channel(self.port, subject, roles=roles, tenant=tenant) as channel:
             yield OrchestratorOpsServiceStub(channel)
+
+    @asynccontextmanager
+    async def connect_notifications(
+        self, subject: str, *, roles: Sequence[str] = ("service",), tenant: str = "main"
+    ) -> AsyncIterator[NotificationServiceStub]:
+        async with self.world.channel(self.port, subject, roles=roles, tenant=tenant) as channel:
+            yield NotificationServiceStub(channel)
 
     def engine(self, *kinds: WorkKind) -> Engine:
         """Return an engine of some kinds alone, which a test runs once."""

@@ -119,6 +119,7 @@ def parts_of(
         webhooks=ours.webhooks,
         facts=ours.facts,
         hearing=ours.hearing,
+        telling=ours.telling,
         claim_store=claims or ours.claim_store,
         diagnoses=ours.diagnoses,
         operations=ours.ops.operations,

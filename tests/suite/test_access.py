@@ -183,8 +183,8 @@ def _is_right(method: MethodDescriptor, who: Somebody, code: grpc.StatusCode) ->
         return code is CODE.PERMISSION_DENIED
     if _is_announced(method):
         return code is CODE.UNIMPLEMENTED
-    if method.containing_service.name == "PaymentMethodService":
-        # Of the caller's own: no payer is named, the method is nobody's, and a setup would need more.
+    if method.containing_service.name in {"PaymentMethodService", "NotificationService"}:
+        # Of the caller's own: nobody is named, what is asked for is nobody's, and a setup would need more.
         return code in (CODE.OK, CODE.NOT_FOUND, CODE.INVALID_ARGUMENT)
     if "payment_id" not in method.input_type.fields_by_name:
         return code is CODE.OK  # a list: what it holds is looked at below

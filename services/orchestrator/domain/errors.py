@@ -194,3 +194,15 @@ class NotOffered(ServiceError):
 
 class SellerPartNotCovered(NotOffered):
     """Sellers are due something, and the payer pays nothing; that the platform pays all of it is not offered."""
+
+
+class NotificationNotFound(NotFound):
+    """There is no such notification of this recipient."""
+
+    reason = "NOTIFICATION_NOT_FOUND"
+
+
+class NotificationMandatory(FailedPrecondition):
+    """Who is told of this has to know it, so that nobody opts out of it; leave it out of the request."""
+
+    reason = "NOTIFICATION_MANDATORY"

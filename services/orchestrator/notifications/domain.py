@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.orchestrator.facts.domain import Fact, FactKind
-from services.orchestrator.notifications.kinds import OF_KIND, Channel, RecipientKind, Telling
+from services.orchestrator.notifications.kinds import OF_KIND, TELLINGS, Channel, RecipientKind, Telling
 
 MAILED_WITHIN: Final = timedelta(days=30)
 """What is heard of later than this is told in the app alone: a mail of it would puzzle more than it tells. That happens
@@ -64,6 +64,11 @@ class Recipient:
     id: str
     """Of the payer or the seller; empty of operators."""
 
+    @classmethod
+    def of(cls, kind: str, recipient_id: str) -> Recipient:
+        """Return the recipient that a row names."""
+        return cls(RecipientKind(kind), recipient_id)
+
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
@@ -72,6 +77,44 @@ class OptOut:
     recipient: Recipient
     kind: FactKind
     channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRecord:
+    """A policy as an operator put it."""
+
+    policy: NotificationPolicy
+    actor_id: str
+    reason: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """Whether a recipient is told one kind by one channel."""
+
+    kind: FactKind
+    channel: Channel
+    is_opted_out: bool
+    is_mandatory: bool
+
+
+def preferences(
+    recipient: Recipient, policy: NotificationPolicy, opt_outs: Collection[OptOut]
+) -> list[Preference]:
+    """Return what a recipient may be told, by which ways, and what of that they opted out of."""
+    return [
+        Preference(
+            kind=telling.kind,
+            channel=channel,
+            is_opted_out=not telling.is_mandatory and OptOut(recipient, telling.kind, channel) in opt_outs,
+            is_mandatory=telling.is_mandatory,
+        )
+        for telling in TELLINGS
+        if telling.recipient is recipient.kind
+        for channel in Channel
+        if channel in policy.channels(telling)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

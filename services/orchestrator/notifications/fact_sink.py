@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +13,8 @@ import asyncpg
 from services.orchestrator.facts.domain import Fact, FactKind
 from services.orchestrator.facts.sink import AfterCommit
 from services.orchestrator.notifications.domain import OptOut, Recipient, Told, concerned, told
-from services.orchestrator.notifications.kinds import Channel, RecipientKind
+from services.orchestrator.notifications.kinds import Channel
+from services.orchestrator.notifications.metrics import UNCOUNTED, NotificationMetrics
 from services.orchestrator.notifications.policies import current_policy
 from services.runtime.rpc import call_context
 
@@ -21,8 +22,17 @@ from services.runtime.rpc import call_context
 class NotificationSink:
     """Tells people. Each is told each fact once: facts come here once, and the rows are unique besides."""
 
-    def __init__(self, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime],
+        tell: Callable[[str, Collection[Recipient]], None] = lambda *_: None,
+        metrics: NotificationMetrics = UNCOUNTED,
+    ) -> None:
+        """`tell` is told who has something new, once that is committed."""
         self._now = now
+        self._tell = tell
+        self._metrics = metrics
 
     async def take(self, connection: asyncpg.Connection, facts: Sequence[Fact]) -> AfterCommit | None:
         """Write down who is told what."""
@@ -32,9 +42,15 @@ class NotificationSink:
         tenant_id, now = facts[0].tenant_id, self._now()
         policy = await current_policy(connection, tenant_id)
         wanted = told(facts, policy, await _opt_outs(connection, tenant_id, recipients), now=now)
-        await _show(connection, tenant_id, [one for one in wanted if Channel.IN_APP in one.channels], now)
+        shown = [one for one in wanted if Channel.IN_APP in one.channels]
+        await _show(connection, tenant_id, shown, now)
         await _mail(connection, tenant_id, [one for one in wanted if Channel.MAIL in one.channels], now)
-        return None
+
+        def committed() -> None:
+            self._metrics.told(wanted)
+            self._tell(tenant_id, {one.recipient for one in shown})
+
+        return committed
 
 
 async def _opt_outs(connection: asyncpg.Connection, tenant_id: str, recipients: set[Recipient]) -> set[OptOut]:
@@ -42,7 +58,7 @@ async def _opt_outs(connection: asyncpg.Connection, tenant_id: str, recipients: 
     rows = await connection.fetch(OPT_OUTS, tenant_id, list(kinds), list(ids))
     return {
         OptOut(
-            Recipient(RecipientKind(row["recipient_kind"]), row["recipient_id"]),
+            Recipient.of(row["recipient_kind"], row["recipient_id"]),
             FactKind(row["kind"]),
             Channel(row["channel"]),
         )
@@ -66,7 +82,7 @@ async def _show(connection: asyncpg.Connection, tenant_id: str, wanted: Sequence
         [one.id for one in ordered],
         [len(of_recipient[one]) for one in ordered],
     )
-    last = {Recipient(RecipientKind(row["recipient_kind"]), row["recipient_id"]): row["last_number"] for row in rows}
+    last = {Recipient.of(row["recipient_kind"], row["recipient_id"]): row["last_number"] for row in rows}
     numbers: list[int] = []
     numbered: list[Told] = []
     for recipient, its in of_recipient.items():

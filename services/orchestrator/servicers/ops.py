@@ -11,8 +11,10 @@ from grpc import aio
 from batzen.orchestrator.v1 import ops_pb2 as pb
 from services.orchestrator.diagnosis.examiner import Examiner
 from services.orchestrator.domain.errors import PageTokenInvalid
+from services.orchestrator.notifications.policies import NotificationPolicyStore
 from services.orchestrator.operations.servicer import Operations, OperationsRpcs, Resolve
 from services.orchestrator.servicers.diagnosis import DiagnosisRpcs
+from services.orchestrator.servicers.notifications import NotificationPolicyRpcs
 from services.orchestrator.servicers.webhooks import WebhookRpcs
 from services.orchestrator.storage.money_policies import MoneyPolicyStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
@@ -35,7 +37,7 @@ PutContext: TypeAlias = aio.ServicerContext[pb.PutPolicyRequest, Awaitable[pb.Pu
 PoliciesContext: TypeAlias = aio.ServicerContext[pb.ListPoliciesRequest, Awaitable[pb.ListPoliciesResponse]]
 
 
-class OrchestratorOpsServicer(WebhookRpcs, DiagnosisRpcs, OperationsRpcs):
+class OrchestratorOpsServicer(WebhookRpcs, DiagnosisRpcs, OperationsRpcs, NotificationPolicyRpcs):
     """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
@@ -46,10 +48,12 @@ class OrchestratorOpsServicer(WebhookRpcs, DiagnosisRpcs, OperationsRpcs):
         operations: Operations,
         webhooks: Webhooks,
         *,
+        notification_policies: NotificationPolicyStore,
         resolve: Resolve,
         now: Callable[[], datetime],
     ) -> None:
         DiagnosisRpcs.__init__(self, examiner)
+        NotificationPolicyRpcs.__init__(self, notification_policies, now=now)
         WebhookRpcs.__init__(self, webhooks, now=now)
         self.operations, self.resolve = operations, resolve
         self._start_switches = start_switches

@@ -1,0 +1,257 @@
+"""Notifications, preferences and their policies as messages and as values; what is wrong is refused with its field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Protocol, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from batzen.orchestrator.v1 import notifications_pb2 as pb
+from services.errors import FieldInvalid, FieldMissing, PermissionDenied
+from services.orchestrator.domain.errors import NotificationMandatory
+from services.orchestrator.facts.domain import FactKind
+from services.orchestrator.notifications.domain import (
+    OPERATORS,
+    ChannelSwitch,
+    NotificationPolicy,
+    OptOut,
+    PolicyRecord,
+    Preference,
+    Recipient,
+)
+from services.orchestrator.notifications.kinds import NEVER_MAILED, TELLINGS, Channel, RecipientKind, Telling, telling
+from services.orchestrator.notifications.store import Notification
+from services.orchestrator.wire.requests import WHY_CHARACTERS_MAX
+from services.runtime.rpc import call_context
+from services.runtime.rpc.identity import OPERATOR, PAYER, SELLER, SERVICE
+from services.shared import fields
+from services.wire import timestamp
+
+PREFERENCES_MAX: Final = 64
+ADDRESSES_MAX: Final = 10
+SENDER_CHARACTERS_MAX: Final = 100
+NUMBER_END: Final = 2**63
+PAYMENT_ID: Final = "{payment_id}"
+
+_RECIPIENTS: Final = {
+    pb.NotificationRecipient.Value(f"NOTIFICATION_RECIPIENT_{kind}"): kind for kind in RecipientKind
+}
+_CHANNELS: Final = {pb.NotificationChannel.Value(f"NOTIFICATION_CHANNEL_{channel}"): channel for channel in Channel}
+_ROLES: Final = {PAYER: RecipientKind.PAYER, SELLER: RecipientKind.SELLER}
+
+T = TypeVar("T")
+
+
+class _OfRecipient(Protocol):
+    """What every request about a recipient's notifications has."""
+
+    recipient_id: str
+    recipient: pb.NotificationRecipient
+
+
+def recipient_of(request: _OfRecipient, *, is_read_only: bool) -> Recipient:
+    """Return whose notifications a request is about: a payer's and a seller's are their own, operators' all theirs."""
+    caller, own_as = call_context.current_caller(), call_context.current_access().own_as
+    asked = _known(_RECIPIENTS, request.recipient, field="recipient") if request.recipient else None
+    if own_as:
+        return Recipient(_own_kind(asked, [_ROLES[role] for role in sorted(own_as)]), caller.subject)
+    if SERVICE not in caller.roles and OPERATOR in caller.roles:
+        asked = asked or RecipientKind.OPERATOR
+        if asked is not RecipientKind.OPERATOR and not is_read_only:
+            raise PermissionDenied
+    if asked is None:
+        raise FieldMissing(field="recipient")
+    if asked is not RecipientKind.OPERATOR:
+        return Recipient(asked, fields.identifier(request.recipient_id, field="recipient_id"))
+    if request.recipient_id:
+        raise FieldInvalid(field="recipient_id", detail="Operators are told together.")
+    return Recipient(asked, OPERATORS)
+
+
+def number_of(notification_id: str, *, field: str) -> int:
+    """Return the number that an id says."""
+    if not notification_id:
+        raise FieldMissing(field=field)
+    if not (notification_id.isascii() and notification_id.isdecimal()) or int(notification_id) >= NUMBER_END:
+        raise FieldInvalid(field=field, detail="It is none of ours.")
+    return int(notification_id)
+
+
+def notification_to_proto(one: Notification) -> pb.Notification:
+    """Return what a recipient was told."""
+    told = telling(FactKind(one.kind), one.recipient.kind)
+    message = pb.Notification(
+        notification_id=str(one.number),
+        recipient_id=one.recipient.id,
+        recipient=_recipient(one.recipient.kind),
+        payment_id=one.payment_id,
+        kind=one.kind,
+        values=one.values,
+        create_time=timestamp(one.occur_time),
+    )
+    if told is not None:
+        message.category = told.category
+        message.priority = pb.NotificationPriority.Value(f"NOTIFICATION_PRIORITY_{told.priority}")
+    if one.read_time is not None:
+        message.read_time.CopyFrom(timestamp(one.read_time))
+    return message
+
+
+def opt_outs_of(
+    request: pb.SetNotificationPreferencesRequest, recipient: Recipient
+) -> tuple[list[OptOut], list[OptOut]]:
+    """Return what a recipient opts out of, and what they want to be told again."""
+    if not request.preferences:
+        raise FieldMissing(field="preferences")
+    if len(request.preferences) > PREFERENCES_MAX:
+        raise FieldInvalid(field="preferences", detail=f"At most {PREFERENCES_MAX}.")
+    out: list[OptOut] = []
+    back: list[OptOut] = []
+    for place, one in enumerate(request.preferences):
+        field = f"preferences[{place}]"
+        told = _telling(one.kind, recipient.kind, field=f"{field}.kind")
+        opt_out = OptOut(recipient, told.kind, _known(_CHANNELS, one.channel, field=f"{field}.channel"))
+        if opt_out in out or opt_out in back:
+            raise FieldInvalid(field=field, detail="Each kind and channel once.")
+        if one.opted_out and told.is_mandatory:
+            raise NotificationMandatory(field=field)
+        (out if one.opted_out else back).append(opt_out)
+    return out, back
+
+
+def preference_to_proto(one: Preference) -> pb.NotificationPreference:
+    """Return whether a recipient is told a kind by a channel."""
+    return pb.NotificationPreference(
+        kind=one.kind, channel=_channel(one.channel), opted_out=one.is_opted_out, mandatory=one.is_mandatory
+    )
+
+
+def put_policy(request: pb.PutNotificationPolicyRequest, *, now: datetime) -> PolicyRecord:
+    """Return what an operator puts; refuse what is wrong."""
+    if not request.HasField("policy"):
+        raise FieldMissing(field="policy")
+    if not request.reason:
+        raise FieldMissing(field="reason")
+    return PolicyRecord(
+        policy=_policy(request.policy),
+        actor_id=fields.identifier(request.actor_id, field="actor_id"),
+        reason=fields.text(request.reason, field="reason", characters_max=WHY_CHARACTERS_MAX),
+        create_time=now,
+    )
+
+
+def record_to_proto(record: PolicyRecord) -> pb.NotificationPolicyRecord:
+    """Return a policy as it was put."""
+    policy = record.policy
+    return pb.NotificationPolicyRecord(
+        policy=pb.NotificationPolicy(
+            switches=[_switch(one.kind, one.recipient, one.channels) for one in policy.switches],
+            operator_addresses=policy.operator_addresses,
+            sender_name=policy.sender_name,
+            payment_url=policy.payment_url,
+            operator_url=policy.operator_url,
+            locale=policy.locale,
+            time_zone=policy.time_zone,
+        ),
+        actor_id=record.actor_id,
+        reason=record.reason,
+        create_time=timestamp(record.create_time),
+    )
+
+
+def defaults() -> list[pb.NotificationSwitch]:
+    """Return what is told to whom without any policy."""
+    return [_switch(one.kind, one.recipient, sorted(one.channels)) for one in TELLINGS]
+
+
+def _own_kind(asked: RecipientKind | None, kinds: Sequence[RecipientKind]) -> RecipientKind:
+    if asked is not None and asked not in kinds:
+        raise PermissionDenied
+    if asked is None and len(kinds) > 1:
+        raise FieldMissing(field="recipient")
+    return asked or kinds[0]
+
+
+def _policy(asked: pb.NotificationPolicy) -> NotificationPolicy:
+    if len(asked.operator_addresses) > ADDRESSES_MAX:
+        raise FieldInvalid(field="policy.operator_addresses", detail=f"At most {ADDRESSES_MAX}.")
+    return NotificationPolicy(
+        switches=_switches(asked.switches),
+        operator_addresses=tuple(
+            fields.email(one, field=f"policy.operator_addresses[{place}]")
+            for place, one in enumerate(asked.operator_addresses)
+        ),
+        sender_name=_line(asked.sender_name, field="policy.sender_name"),
+        payment_url=_link(asked.payment_url, field="policy.payment_url"),
+        operator_url=_link(asked.operator_url, field="policy.operator_url"),
+        locale=fields.locale(asked.locale, field="policy.locale") if asked.locale else "",
+        time_zone=_time_zone(asked.time_zone) if asked.time_zone else "",
+    )
+
+
+def _switches(asked: Sequence[pb.NotificationSwitch]) -> tuple[ChannelSwitch, ...]:
+    found: dict[Telling, ChannelSwitch] = {}
+    for place, one in enumerate(asked):
+        field = f"policy.switches[{place}]"
+        told = _telling(one.kind, _known(_RECIPIENTS, one.recipient, field=f"{field}.recipient"), field=f"{field}.kind")
+        channels = tuple(_known(_CHANNELS, channel, field=f"{field}.channels") for channel in one.channels)
+        if told in found or len(set(channels)) != len(channels):
+            raise FieldInvalid(field=field, detail="Each kind and recipient once, and each channel of it.")
+        if Channel.MAIL in channels and (told.kind, told.recipient) in NEVER_MAILED:
+            raise FieldInvalid(field=f"{field}.channels", detail="There is no mail of this.")
+        found[told] = ChannelSwitch(kind=told.kind, recipient=told.recipient, channels=channels)
+    return tuple(found.values())
+
+
+def _line(value: str, *, field: str) -> str:
+    """Return what may stand in a mail's header."""
+    if not value.isprintable():
+        raise FieldInvalid(field=field, detail="Printable characters alone.")
+    return fields.text(value, field=field, characters_max=SENDER_CHARACTERS_MAX)
+
+
+def _link(value: str, *, field: str) -> str:
+    if not value:
+        return ""
+    if value.count(PAYMENT_ID) != 1 or "{" in value.replace(PAYMENT_ID, ""):
+        raise FieldInvalid(field=field, detail=f"It has {PAYMENT_ID} in it, once.")
+    fields.url(value.replace(PAYMENT_ID, "id"), field=field)
+    return value
+
+
+def _time_zone(value: str) -> str:
+    problem = FieldInvalid(field="policy.time_zone", detail="It is no time zone of the IANA database.")
+    try:
+        ZoneInfo(fields.identifier(value, field="policy.time_zone"))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise problem from None
+    return value
+
+
+def _telling(kind: str, recipient: RecipientKind, *, field: str) -> Telling:
+    """Return how a kind is told to a recipient; refuse what is not told to them."""
+    told = telling(FactKind(kind), recipient) if kind in FactKind.__members__ else None
+    if told is None:
+        raise FieldInvalid(field=field, detail="It is told to no such recipient.")
+    return told
+
+
+def _known(values: dict[int, T], number: int, *, field: str) -> T:
+    if number not in values:
+        raise FieldInvalid(field=field)
+    return values[number]
+
+
+def _recipient(kind: RecipientKind) -> pb.NotificationRecipient:
+    return pb.NotificationRecipient.Value(f"NOTIFICATION_RECIPIENT_{kind}")
+
+
+def _channel(channel: Channel) -> pb.NotificationChannel:
+    return pb.NotificationChannel.Value(f"NOTIFICATION_CHANNEL_{channel}")
+
+
+def _switch(kind: FactKind, recipient: RecipientKind, channels: Sequence[Channel]) -> pb.NotificationSwitch:
+    return pb.NotificationSwitch(
+        kind=kind, recipient=_recipient(recipient), channels=[_channel(one) for one in channels]
+    )
