@@ -16,6 +16,7 @@ from tests.contracts import ROOT
 
 CONTRACTS: Final = (
     "orchestrator/v1/orchestrator.proto",
+    "orchestrator/v1/notifications.proto",
     "gateway/v1/intents.proto",
     "gateway/v1/checkout.proto",
     "gateway/v1/payment_methods.proto",

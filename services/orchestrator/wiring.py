@@ -321,7 +321,9 @@ async def orchestrator_parts(
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(webhooks.upkeep.tended())
-        await stack.enter_async_context(forgetting(held, (FORGET, FORGET_FACTS, FORGET_MAILS, FORGET_NOTIFICATIONS), now=clock.now))
+        await stack.enter_async_context(
+            forgetting(held, (FORGET, FORGET_FACTS, FORGET_MAILS, FORGET_NOTIFICATIONS), now=clock.now)
+        )
         await stack.enter_async_context(heard.running())
         await stack.enter_async_context(telling.watches.running())
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)

@@ -99,9 +99,7 @@ class Preference:
     is_mandatory: bool
 
 
-def preferences(
-    recipient: Recipient, policy: NotificationPolicy, opt_outs: Collection[OptOut]
-) -> list[Preference]:
+def preferences(recipient: Recipient, policy: NotificationPolicy, opt_outs: Collection[OptOut]) -> list[Preference]:
     """Return what a recipient may be told, by which ways, and what of that they opted out of."""
     return [
         Preference(

@@ -13,8 +13,8 @@ from services.runtime.observability.metrics import OFF, Meter, Metric, counter, 
 
 NOTIFICATIONS: Final = counter(
     "batzen_notifications_total",
-    "What somebody was told, in the app, or by a mail that is due, once it is kept. What was kept by a process that died"
-    " right after is missing.",
+    "What somebody was told, in the app, or by a mail that is due, once it is kept. What was kept by a process that"
+    " died right after is missing.",
     one_of("kind", *FactKind),
     one_of("recipient", *RecipientKind),
     one_of("channel", *Channel),

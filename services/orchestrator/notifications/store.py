@@ -68,9 +68,7 @@ class NotificationStore:
     async def unread_count(self, tenant_id: str, recipient: Recipient) -> int:
         """Return how many are not read, so many at most."""
         async with self._held.statement(None) as connection:
-            return int(
-                await connection.fetchval(UNREAD, tenant_id, recipient.kind, recipient.id, UNREAD_COUNTED_MAX)
-            )
+            return int(await connection.fetchval(UNREAD, tenant_id, recipient.kind, recipient.id, UNREAD_COUNTED_MAX))
 
     async def mark(self, tenant_id: str, recipient: Recipient, number: int, *, now: datetime) -> Notification:
         """Mark one as read; one that is read stays as it was. Raises `NotificationNotFound`."""
@@ -186,4 +184,4 @@ DELETE FROM notifications WHERE (tenant_id, recipient_kind, recipient_id, number
     SELECT tenant_id, recipient_kind, recipient_id, number FROM notifications
     WHERE create_time < $1::timestamptz - interval '275 days' ORDER BY create_time LIMIT $2)
 RETURNING true"""
-"""A year: 275 days after what other requests and facts are forgotten, after which nobody hears of the same fact again."""
+"""After a year: 275 days later than facts and requests are forgotten."""

@@ -43,6 +43,11 @@ class NotificationWatches:
         self._sign_of_life_s = sign_of_life_s
         self._watches: dict[Watched, dict[_Watch, None]] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody watches."""
+        return not self._watches
+
     def told(self, tenant_id: str, recipients: Collection[Recipient]) -> None:
         """Have watches of these recipients look for more."""
         for recipient in recipients:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, TypeAlias
+
+from grpc import aio
 
 from batzen.orchestrator.v1 import notifications_pb2 as pb
 from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceServicer
@@ -21,13 +23,33 @@ from services.runtime.rpc.call_context import current_tenant
 from services.shared import fields
 from services.shared.paging import position_in, token_for
 
-if TYPE_CHECKING:
-    from grpc import aio
-
-    Context = aio.ServicerContext[Any, Any]
-
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 200
+
+ListNotificationsContext: TypeAlias = aio.ServicerContext[
+    pb.ListNotificationsRequest, Awaitable[pb.ListNotificationsResponse]
+]
+MarkNotificationReadContext: TypeAlias = aio.ServicerContext[
+    pb.MarkNotificationReadRequest, Awaitable[pb.MarkNotificationReadResponse]
+]
+MarkAllNotificationsReadContext: TypeAlias = aio.ServicerContext[
+    pb.MarkAllNotificationsReadRequest, Awaitable[pb.MarkAllNotificationsReadResponse]
+]
+GetNotificationPreferencesContext: TypeAlias = aio.ServicerContext[
+    pb.GetNotificationPreferencesRequest, Awaitable[pb.GetNotificationPreferencesResponse]
+]
+SetNotificationPreferencesContext: TypeAlias = aio.ServicerContext[
+    pb.SetNotificationPreferencesRequest, Awaitable[pb.SetNotificationPreferencesResponse]
+]
+WatchNotificationsContext: TypeAlias = aio.ServicerContext[
+    pb.WatchNotificationsRequest, AsyncIterator[pb.WatchNotificationsResponse]
+]
+PutNotificationPolicyContext: TypeAlias = aio.ServicerContext[
+    pb.PutNotificationPolicyRequest, Awaitable[pb.PutNotificationPolicyResponse]
+]
+ListNotificationPoliciesContext: TypeAlias = aio.ServicerContext[
+    pb.ListNotificationPoliciesRequest, Awaitable[pb.ListNotificationPoliciesResponse]
+]
 
 
 class NotificationServicer(NotificationServiceServicer):
@@ -47,7 +69,7 @@ class NotificationServicer(NotificationServiceServicer):
         self._now = now
 
     async def ListNotifications(
-        self, request: pb.ListNotificationsRequest, context: Context
+        self, request: pb.ListNotificationsRequest, context: ListNotificationsContext
     ) -> pb.ListNotificationsResponse:
         """Return a recipient's, the newest first."""
         tenant_id, recipient = current_tenant(), wire.recipient_of(request, is_read_only=True)
@@ -67,7 +89,7 @@ class NotificationServicer(NotificationServiceServicer):
         )
 
     async def MarkNotificationRead(
-        self, request: pb.MarkNotificationReadRequest, context: Context
+        self, request: pb.MarkNotificationReadRequest, context: MarkNotificationReadContext
     ) -> pb.MarkNotificationReadResponse:
         """Mark one as read."""
         fields.request_id(request.request_id)
@@ -77,7 +99,7 @@ class NotificationServicer(NotificationServiceServicer):
         return pb.MarkNotificationReadResponse(notification=wire.notification_to_proto(marked))
 
     async def MarkAllNotificationsRead(
-        self, request: pb.MarkAllNotificationsReadRequest, context: Context
+        self, request: pb.MarkAllNotificationsReadRequest, context: MarkAllNotificationsReadContext
     ) -> pb.MarkAllNotificationsReadResponse:
         """Mark all as read up to one."""
         fields.request_id(request.request_id)
@@ -87,14 +109,14 @@ class NotificationServicer(NotificationServiceServicer):
         return pb.MarkAllNotificationsReadResponse(unread_count=await self._store.unread_count(tenant_id, recipient))
 
     async def GetNotificationPreferences(
-        self, request: pb.GetNotificationPreferencesRequest, context: Context
+        self, request: pb.GetNotificationPreferencesRequest, context: GetNotificationPreferencesContext
     ) -> pb.GetNotificationPreferencesResponse:
         """Return what a recipient may be told, and opted out of."""
         recipient = wire.recipient_of(request, is_read_only=True)
         return pb.GetNotificationPreferencesResponse(preferences=await self._preferences(recipient))
 
     async def SetNotificationPreferences(
-        self, request: pb.SetNotificationPreferencesRequest, context: Context
+        self, request: pb.SetNotificationPreferencesRequest, context: SetNotificationPreferencesContext
     ) -> pb.SetNotificationPreferencesResponse:
         """Note what a recipient opts out of, or wants to be told again."""
         fields.request_id(request.request_id)
@@ -104,7 +126,7 @@ class NotificationServicer(NotificationServiceServicer):
         return pb.SetNotificationPreferencesResponse(preferences=await self._preferences(recipient))
 
     async def WatchNotifications(
-        self, request: pb.WatchNotificationsRequest, context: Context
+        self, request: pb.WatchNotificationsRequest, context: WatchNotificationsContext
     ) -> AsyncIterator[pb.WatchNotificationsResponse]:
         """Send a recipient's as they come."""
         recipient = wire.recipient_of(request, is_read_only=True)
@@ -131,7 +153,7 @@ class NotificationPolicyRpcs(OrchestratorOpsServiceServicer):
         self._now_put = now
 
     async def PutNotificationPolicy(
-        self, request: pb.PutNotificationPolicyRequest, context: Context
+        self, request: pb.PutNotificationPolicyRequest, context: PutNotificationPolicyContext
     ) -> pb.PutNotificationPolicyResponse:
         """Say how the tenant tells from now on."""
         record = wire.put_policy(request, now=self._now_put())
@@ -139,7 +161,7 @@ class NotificationPolicyRpcs(OrchestratorOpsServiceServicer):
         return pb.PutNotificationPolicyResponse(record=wire.record_to_proto(put))
 
     async def ListNotificationPolicies(
-        self, request: pb.ListNotificationPoliciesRequest, context: Context
+        self, request: pb.ListNotificationPoliciesRequest, context: ListNotificationPoliciesContext
     ) -> pb.ListNotificationPoliciesResponse:
         """Return what was put, the newest first."""
         tenant_id = current_tenant()

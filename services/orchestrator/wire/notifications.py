@@ -34,9 +34,7 @@ SENDER_CHARACTERS_MAX: Final = 100
 NUMBER_END: Final = 2**63
 PAYMENT_ID: Final = "{payment_id}"
 
-_RECIPIENTS: Final = {
-    pb.NotificationRecipient.Value(f"NOTIFICATION_RECIPIENT_{kind}"): kind for kind in RecipientKind
-}
+_RECIPIENTS: Final = {pb.NotificationRecipient.Value(f"NOTIFICATION_RECIPIENT_{kind}"): kind for kind in RecipientKind}
 _CHANNELS: Final = {pb.NotificationChannel.Value(f"NOTIFICATION_CHANNEL_{channel}"): channel for channel in Channel}
 _ROLES: Final = {PAYER: RecipientKind.PAYER, SELLER: RecipientKind.SELLER}
 
@@ -83,16 +81,15 @@ def notification_to_proto(one: Notification) -> pb.Notification:
     told = telling(FactKind(one.kind), one.recipient.kind)
     message = pb.Notification(
         notification_id=str(one.number),
+        category=told.category if told is not None else "",
+        priority=f"NOTIFICATION_PRIORITY_{told.priority}" if told is not None else None,
         recipient_id=one.recipient.id,
-        recipient=_recipient(one.recipient.kind),
+        recipient=f"NOTIFICATION_RECIPIENT_{one.recipient.kind}",
         payment_id=one.payment_id,
         kind=one.kind,
         values=one.values,
         create_time=timestamp(one.occur_time),
     )
-    if told is not None:
-        message.category = told.category
-        message.priority = pb.NotificationPriority.Value(f"NOTIFICATION_PRIORITY_{told.priority}")
     if one.read_time is not None:
         message.read_time.CopyFrom(timestamp(one.read_time))
     return message
@@ -123,7 +120,10 @@ def opt_outs_of(
 def preference_to_proto(one: Preference) -> pb.NotificationPreference:
     """Return whether a recipient is told a kind by a channel."""
     return pb.NotificationPreference(
-        kind=one.kind, channel=_channel(one.channel), opted_out=one.is_opted_out, mandatory=one.is_mandatory
+        kind=one.kind,
+        channel=f"NOTIFICATION_CHANNEL_{one.channel}",
+        opted_out=one.is_opted_out,
+        mandatory=one.is_mandatory,
     )
 
 
@@ -243,15 +243,9 @@ def _known(values: dict[int, T], number: int, *, field: str) -> T:
     return values[number]
 
 
-def _recipient(kind: RecipientKind) -> pb.NotificationRecipient:
-    return pb.NotificationRecipient.Value(f"NOTIFICATION_RECIPIENT_{kind}")
-
-
-def _channel(channel: Channel) -> pb.NotificationChannel:
-    return pb.NotificationChannel.Value(f"NOTIFICATION_CHANNEL_{channel}")
-
-
 def _switch(kind: FactKind, recipient: RecipientKind, channels: Sequence[Channel]) -> pb.NotificationSwitch:
     return pb.NotificationSwitch(
-        kind=kind, recipient=_recipient(recipient), channels=[_channel(one) for one in channels]
+        kind=kind,
+        recipient=f"NOTIFICATION_RECIPIENT_{recipient}",
+        channels=[f"NOTIFICATION_CHANNEL_{one}" for one in channels],
     )
