@@ -67,7 +67,7 @@ GENERATED = {
 
 # Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
 ANNOUNCED_REASONS = {
-    "orchestrator": "ATTENTION_NOT_FOUND ATTENTION_RESOLVED NOTIFICATION_NOT_FOUND",
+    "orchestrator": "ATTENTION_NOT_FOUND ATTENTION_RESOLVED",
     "status": "",
     "gateway": "PAYMENT_NOT_FOUND",  # the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired

@@ -48,6 +48,8 @@ MODULES: Final = (
     "gateway.v1.sellers_pb2",
     "gateway.v1.transfers_pb2",
     "gateway.v1.disputes_pb2",
+    "gateway.v1.diagnosis_pb2",
+    "gateway.v1.contacts_pb2",
     "gateway.v1.observation_pb2",
     "gateway.v1.ops_pb2",
 )
