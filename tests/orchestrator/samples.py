@@ -38,6 +38,8 @@ CHARGED = [*KEPT, "PROCESSING", "SUCCEEDED"]
 HELD = [*OPENED, "PROCESSING", "AUTHORIZED"]
 
 VISA = "pm_card_visa"
+REFUND_FAILS = "pm_card_refundFail"
+"""Its refunds succeed, and fail after some days."""
 CAPTURED_ONCE = "pm_card_jcb"
 """Of a network whose holds Stripe captures once."""
 DECLINED = "pm_card_chargeDeclined"
