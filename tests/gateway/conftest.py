@@ -25,6 +25,7 @@ from services.access import TABLE
 from services.gateway.servicers.services import add_gateway_services
 from services.gateway.wiring import Parts, gateway_parts
 from services.runtime.observability.metrics import OFF, Meter
+from services.runtime.process.clock import Clock as ServiceClock
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.server import running_server
@@ -39,7 +40,21 @@ TRY_TIMEOUT_S = 1.0
 """Of one try at the stand-in, which answers in milliseconds unless a test has it hold its answer back."""
 CALL_TIMEOUT_S = 20.0
 TOKEN_LIFE = timedelta(days=365)
-"""Longer than any test moves the clock."""
+"""Longer than a test moves the clock between two calls."""
+
+
+class Authorization:
+    """A caller's token, as metadata of its calls: another one once half of its life is over by the gateway's clock."""
+
+    def __init__(self, issuer: Issuer, clock: ServiceClock, subject: str, *, roles: Sequence[str], tenant: str) -> None:
+        self._mint = partial(issuer.mint, subject, roles=roles, tenant=tenant, life=TOKEN_LIFE)
+        self._clock = clock
+        self._token, self._until = "", clock.now()
+
+    def __call__(self) -> tuple[tuple[str, str], ...]:
+        if self._until <= self._clock.now():
+            self._token, self._until = self._mint(), self._clock.now() + TOKEN_LIFE / 2
+        return (("authorization", f"Bearer {self._token}"),)
 
 
 class Sink(observation_pb2_grpc.GatewayEventSinkServiceServicer):
@@ -95,21 +110,15 @@ class Gateway:
     async def connect(
         self, subject: str = "orchestrator", *, roles: Sequence[str] = ("service",), tenant: str = "main"
     ) -> AsyncIterator[GatewayStubs]:
-        token = self.issuer.mint(subject, roles=roles, tenant=tenant, life=TOKEN_LIFE)
-        authorization = (("authorization", f"Bearer {token}"),)
-        async with make_channel(
-            f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=lambda: authorization
-        ) as channel:
+        authorization = Authorization(self.issuer, self.parts.clock, subject, roles=roles, tenant=tenant)
+        async with make_channel(f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=authorization) as channel:
             yield GatewayStubs(channel)
 
     @asynccontextmanager
     async def connect_ops(self, subject: str = "anna", *, tenant: str = "main") -> AsyncIterator[GatewayOpsServiceStub]:
         """The gateway as an operator calls it."""
-        token = self.issuer.mint(subject, roles=["operator"], tenant=tenant, life=TOKEN_LIFE)
-        authorization = (("authorization", f"Bearer {token}"),)
-        async with make_channel(
-            f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=lambda: authorization
-        ) as channel:
+        authorization = Authorization(self.issuer, self.parts.clock, subject, roles=["operator"], tenant=tenant)
+        async with make_channel(f"127.0.0.1:{self.port}", timeout_s=CALL_TIMEOUT_S, metadata=authorization) as channel:
             yield GatewayOpsServiceStub(channel)
 
 
