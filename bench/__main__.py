@@ -31,6 +31,7 @@ BENCHES: Final = {
     "storage": "recording transitions, storage alone",
     "ledger": "posting to the ledger from 32 connections, beside a bare insert",
     "webhooks": "Stripe's events from their arrival to the orchestrator, beside a bare insert",
+    "webhooks_out": "webhooks to a good receiver while others fail in every way, beside the same in peace",
     "path": "from a call to its watchers, here and at another replica",
     "storm": "all watches come back at once",
     "stored": "calls with 10,000 and with a million payments stored",
