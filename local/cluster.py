@@ -50,6 +50,7 @@ def generate(directory: Path, *, database_host: str = DATABASE_HOST) -> None:
     _write(directory / "stripe" / "webhook-secrets", stripe.webhook_secrets)
     _write(directory / "stripe" / "connect-webhook-secrets", stripe.connect_webhook_secrets)
     _write(directory / "personal-data" / "key", new_personal_key())
+    _write(directory / "webhooks" / "key", new_personal_key())
     _write(directory / "sandbox.env", "".join(f"{name}={value}\n" for name, value in subscriptions().items()))
 
     issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))

@@ -89,6 +89,7 @@ def service_environment(
     tokens: Path,
     stripe: Stripe,
     personal_key: str = "",
+    webhook_key: str = "",
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return the environment of a serving process."""
@@ -106,6 +107,8 @@ def service_environment(
     if CALLED[service]:
         environment["BATZEN_TOKEN_DIRECTORY"] = str(tokens / service)
     environment |= {f"BATZEN_{peer.upper()}_ADDRESS": f"{HOST}:{ports[peer]}" for peer in CALLED[service]}
+    if service == "orchestrator" and webhook_key:
+        environment["BATZEN_WEBHOOK_KEY"] = webhook_key
     if service == "gateway":
         environment |= {
             "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",

@@ -35,7 +35,14 @@ class Storage:
 
     def personal_key(self) -> str:
         """Return what the keys of personal data in these databases are encrypted with, making it the first time."""
-        path = self.passwords.with_name("personal-key")
+        return self._key("personal-key")
+
+    def webhook_key(self) -> str:
+        """Return what the secrets of webhooks in these databases are encrypted with, making it the first time."""
+        return self._key("webhook-key")
+
+    def _key(self, name: str) -> str:
+        path = self.passwords.with_name(name)
         if not path.exists():
             write_private(path, new_personal_key())
         return path.read_text(encoding="utf-8")

@@ -232,6 +232,7 @@ async def running_suite(
                     tokens=tokens,
                     stripe=stripe,
                     personal_key=storage.personal_key(),
+                    webhook_key=storage.webhook_key(),
                 )
                 await _start(add(service, f"services.{service}", environment), ports, report)
 

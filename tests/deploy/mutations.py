@@ -212,6 +212,7 @@ RULED: Final[dict[str, Change]] = {
     ),
     "mails by all": lambda p: put(p("NetworkPolicy", "mails"), "spec", "podSelector", to={}),
     "mails without TLS": lambda p: put(p("NetworkPolicy", "mails"), "spec", "egress", 0, "ports", 0, "port", to=25),
+    "a port of receivers left out": lambda p: drop(p("NetworkPolicy", "receivers"), "spec", "egress", 0, "ports", 1),
     "the internet for all": lambda p: put(p("NetworkPolicy", "stripe"), "spec", "podSelector", to={}),
     "the cloud's metadata": lambda p: drop(
         p("NetworkPolicy", "stripe"), "spec", "egress", 0, "to", 0, "ipBlock", "except"

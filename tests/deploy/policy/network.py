@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.access import TABLE
+from services.orchestrator.webhooks_out.guard import PORTS as RECEIVERS
 from services.runtime.process.program import SERVE
 from tests.deploy.manifests import COMPONENT, NAME, SERVER, SERVICES, Manifests, called, dig
 from tests.deploy.policy.ports import GRPC_PORTS, METRICS_PORT, WEBHOOK_PORT
@@ -26,7 +27,7 @@ PORTS: Final = (
     25,
     53,
     80,
-    443,
+    *sorted(RECEIVERS),
     *MAIL_PORTS,
     4317,
     5432,
@@ -183,6 +184,7 @@ def wanted(manifests: Manifests) -> set[Flow]:
     found |= {("Deployment/gateway", one, 443) for one in OUTSIDE}
     if any("mails" in pod.secrets for pod in manifests.pods):
         found |= {("Deployment/orchestrator", one, port) for one in OUTSIDE for port in MAIL_PORTS}
+    found |= {("Deployment/orchestrator", one, port) for one in OUTSIDE for port in RECEIVERS}
     return found
 
 

@@ -10,7 +10,7 @@ from tests.deploy.manifests import Manifests, Pod, called, dig
 from tests.deploy.policy.rule import rule
 
 CALLERS = ("orchestrator", "gateway")
-BESIDE = {"gateway": {"stripe", "personal-data"}, "orchestrator": {"mails"}}
+BESIDE = {"gateway": {"stripe", "personal-data"}, "orchestrator": {"mails", "webhooks"}}
 """What one service alone knows."""
 LITERALS = re.compile(
     r"[sr]k_(?:live|test)_\w+|whsec_\w+|-----BEGIN|postgres(?:ql)?(?:\+\w+)?://[^:/\s]+:(?!\{\{)[^@\s]+@|password[\"']?\s*[:=]\s*[\"']?\w",

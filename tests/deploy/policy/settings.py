@@ -34,7 +34,7 @@ def sample(name: str, *, is_live: bool) -> bytes:
         return b"postgresql+asyncpg://role:word@host/name"
     if name.startswith("BATZEN_TLS_"):
         return _pem()["key" if name.endswith("_KEY") else "certificate"]
-    if name == "BATZEN_PERSONAL_KEY":
+    if name in ("BATZEN_PERSONAL_KEY", "BATZEN_WEBHOOK_KEY"):
         return b"A" * 43 + b"="
     if name == "BATZEN_SMTP_URL":
         return b"smtps://user:word@mail.example"
