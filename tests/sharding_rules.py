@@ -50,6 +50,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "webhook_lanes": "subject",
         "webhook_deliveries": "subject",
         "operator_actions": "payment_id",
+        "attention_items": "payment_id",
         "start_switches": EVERYWHERE,
         "start_switch_changes": EVERYWHERE,
         "money_policies": EVERYWHERE,
@@ -94,6 +95,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
 KEYS: Final[Mapping[str, str]] = {
     "webhook_deliveries_delivery_id": "the subject joins the key: the id is made of a fact, which is about one",
     "requests_pkey": "a claim table keyed by (caller, method, request_id) says the payment, and commits before the row",
+    "attention_items_pkey": "the payment joins the key: the id is the fact's that raised it, which is of one payment",
     "operator_actions_request": "as `requests_pkey`",
     "facts_pkey": "the payment joins the key: a fact is of one payment, or of none and then of one server",
     "calls_pkey": "the subject joins the key: the id is made of operation and request, which have one subject",
@@ -155,6 +157,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.storage.statements.SAVE_ACTION": Exempt(
         Spread.EVERY, "its request is found by its key alone; with the payment in that key it is one server's"
     ),
+    "orchestrator.operations.attention.LOCK": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.operations.actions.OF_ALL": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.operations.actions.OF_ACTOR": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.storage.booking_claims.CLAIM": Exempt(

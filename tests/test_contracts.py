@@ -41,7 +41,7 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorOpsService": "ListAttention AcknowledgeAttention ImportRecords ListStuckPayments",
+    "OrchestratorOpsService": "ImportRecords ListStuckPayments",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 
@@ -67,7 +67,7 @@ GENERATED = {
 
 # Reasons of RPCs that are announced: no class raises them yet. This shrinks with the list above.
 ANNOUNCED_REASONS = {
-    "orchestrator": "ATTENTION_NOT_FOUND ATTENTION_RESOLVED",
+    "orchestrator": "",
     "status": "",
     "gateway": "PAYMENT_NOT_FOUND",  # the sink's, which the orchestrator implements
     "pricing": "FEATURE_NOT_AVAILABLE",  # retired

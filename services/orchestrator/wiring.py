@@ -50,6 +50,7 @@ from services.orchestrator.metrics import (
 )
 from services.orchestrator.notifications.building import Notifications, notifications
 from services.orchestrator.notifications.store import FORGET as FORGET_NOTIFICATIONS
+from services.orchestrator.operations.attention_sink import AttentionSink
 from services.orchestrator.operations.building import operator_side
 from services.orchestrator.operations.resolving import Resolving
 from services.orchestrator.operations.servicer import Operations
@@ -286,7 +287,7 @@ async def orchestrator_parts(
             )
         )
         telling = notifications(held, clock=clock, meter=meter)
-        sinks: list[FactSink] = [telling.sink, webhooks.sink]
+        sinks: list[FactSink] = [telling.sink, AttentionSink(), webhooks.sink]
         facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake, meter=meter)
         heard = hearing(
             held,
@@ -310,7 +311,7 @@ async def orchestrator_parts(
             telling=telling,
             claim_store=BookingClaimStore(held),
             diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
-            operations=operator_side(held),
+            operations=operator_side(held, now=clock.now),
             clock=clock,
             abandoned_after=abandoned_after,
             surplus_refund=surplus_refund,

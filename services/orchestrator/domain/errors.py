@@ -125,6 +125,18 @@ class LedgerContradicted(FailedPrecondition):
     reason = "LEDGER_CONTRADICTED"
 
 
+class AttentionNotFound(NotFound):
+    """There is no such attention item."""
+
+    reason = "ATTENTION_NOT_FOUND"
+
+
+class AttentionResolved(FailedPrecondition):
+    """It is resolved: nobody needs to look after it any more."""
+
+    reason = "ATTENTION_RESOLVED"
+
+
 class ResolutionDoesNotFit(FailedPrecondition):
     """This does not fit how the payment stands; the metadata says what does."""
 

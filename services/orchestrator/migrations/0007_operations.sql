@@ -1,6 +1,32 @@
 -- expand
 -- What needs an operator, and what operators did.
 
+-- Each reason for which a payment needs, or needed, an operator: raised and resolved by facts, acknowledged by people.
+CREATE TABLE attention_items (
+    tenant_id        text        NOT NULL,
+    -- The fact's that raised it.
+    item_id          uuid        NOT NULL,
+    payment_id       text        NOT NULL,
+    reason           text        NOT NULL,
+    detail           text        NOT NULL,
+    raise_time       timestamptz NOT NULL,
+    raise_revision   bigint      NOT NULL,
+    -- When it last said something else.
+    change_time      timestamptz,
+    acknowledge_time timestamptz,
+    acknowledged_by  text        NOT NULL DEFAULT '',
+    note             text        NOT NULL DEFAULT '',
+    resolve_time     timestamptz,
+    resolve_revision bigint      NOT NULL DEFAULT 0,
+    resolve_cause    text        NOT NULL DEFAULT '',
+    CONSTRAINT attention_items_pkey PRIMARY KEY (tenant_id, item_id)
+);
+CREATE UNIQUE INDEX attention_items_open ON attention_items (tenant_id, payment_id, reason) WHERE resolve_time IS NULL;
+CREATE INDEX attention_items_open_newest ON attention_items (tenant_id, raise_time, item_id) WHERE resolve_time IS NULL;
+CREATE INDEX attention_items_newest ON attention_items (tenant_id, raise_time, item_id);
+CREATE INDEX attention_items_payment ON attention_items (tenant_id, payment_id, raise_time, item_id);
+REVOKE DELETE, TRUNCATE ON attention_items FROM :runtime_role;
+
 -- Every action of an operator, kept for ever.
 CREATE TABLE operator_actions (
     tenant_id    text        NOT NULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from grpc import aio
@@ -12,7 +13,19 @@ from batzen.orchestrator.v1 import ops_pb2 as pb
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceServicer
 from services.orchestrator.domain.errors import PageTokenInvalid
 from services.orchestrator.operations.actions import ActionStore
-from services.orchestrator.operations.wire import action_filter, action_to_proto, page_size
+from services.orchestrator.operations.attention import AttentionStore
+from services.orchestrator.operations.wire import (
+    acknowledgment,
+    action_filter,
+    action_to_proto,
+    item_filter,
+    item_to_proto,
+    page_size,
+    position,
+    position_of,
+)
+from services.orchestrator.wire.requests import request_key
+from services.runtime.database.idempotency import request_hash
 from services.runtime.rpc import call_context
 from services.shared.paging import position_in, token_for
 
@@ -20,6 +33,10 @@ ActionsContext: TypeAlias = aio.ServicerContext[
     pb.ListOperatorActionsRequest, Awaitable[pb.ListOperatorActionsResponse]
 ]
 
+ItemsContext: TypeAlias = aio.ServicerContext[pb.ListAttentionRequest, Awaitable[pb.ListAttentionResponse]]
+AcknowledgeContext: TypeAlias = aio.ServicerContext[
+    pb.AcknowledgeAttentionRequest, Awaitable[pb.AcknowledgeAttentionResponse]
+]
 ResolveContext: TypeAlias = aio.ServicerContext[pb.ResolvePaymentRequest, Awaitable[pb.ResolvePaymentResponse]]
 Resolve: TypeAlias = Callable[[pb.ResolvePaymentRequest, ResolveContext], Awaitable[pb.ResolvePaymentResponse]]
 """The command's."""
@@ -30,6 +47,8 @@ class Operations:
     """What these RPCs go by."""
 
     actions: ActionStore
+    attention: AttentionStore
+    now: Callable[[], datetime]
 
 
 class OperationsRpcs(OrchestratorOpsServiceServicer):
@@ -43,6 +62,27 @@ class OperationsRpcs(OrchestratorOpsServiceServicer):
     ) -> pb.ResolvePaymentResponse:
         """Decide about a payment by hand."""
         return await self.resolve(request, context)
+
+    async def ListAttention(self, request: pb.ListAttentionRequest, context: ItemsContext) -> pb.ListAttentionResponse:
+        """Return what needs, or needed, an operator."""
+        tenant_id, size, wanted = call_context.current_tenant(), page_size(request.page_size), item_filter(request)
+        walk, before = f"attention {tenant_id} {wanted}", None
+        if request.page_token:
+            before = position_in(request.page_token, walk=walk, parse=position, invalid=PageTokenInvalid)
+        found = await self.operations.attention.page(tenant_id, wanted, before=before, limit=size + 1)
+        page = found[:size]
+        return pb.ListAttentionResponse(
+            items=[item_to_proto(one) for one in page],
+            next_page_token=token_for(position_of(page[-1]), walk=walk) if len(found) > size else "",
+        )
+
+    async def AcknowledgeAttention(
+        self, request: pb.AcknowledgeAttentionRequest, context: AcknowledgeContext
+    ) -> pb.AcknowledgeAttentionResponse:
+        """Note who looks after an item."""
+        said = acknowledgment(request, now=self.operations.now())
+        item = await self.operations.attention.acknowledge(request_key(request), request_hash(request), said)
+        return pb.AcknowledgeAttentionResponse(item=item_to_proto(item))
 
     async def ListOperatorActions(
         self, request: pb.ListOperatorActionsRequest, context: ActionsContext

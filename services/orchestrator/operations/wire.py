@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
+from datetime import datetime
 from typing import Final
 
 from batzen.orchestrator.v1 import ops_pb2 as pb
+from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from services import wire
 from services.errors import FieldInvalid, FieldMissing
+from services.orchestrator.domain.attention_item import Acknowledgment, AttentionItem, ItemFilter
 from services.orchestrator.domain.operator_action import NOTHING_JSON, ActionFilter, DoneAction
 from services.orchestrator.domain.resolution import Decision, Resolution
 from services.shared import fields
-from services.shared.states import AttentionReason, State
+from services.shared.states import AttentionReason, Cause, State
 
 REASON_CHARACTERS_MAX: Final = 500
 _RESOLUTIONS: Final = {pb.Resolution.Value(f"RESOLUTION_{one}"): one for one in Resolution}
@@ -94,6 +98,79 @@ def expected_collection(request: pb.ResolvePaymentRequest) -> State | None:
     if request.collection not in _COLLECTIONS:
         raise FieldInvalid(field="collection", detail="It is none of INITIALIZED to EXPIRED.")
     return _COLLECTIONS[request.collection]
+
+
+def item_filter(request: pb.ListAttentionRequest) -> ItemFilter:
+    """Return which items are asked for."""
+    return ItemFilter(
+        payment_id=payment_filter(request.payment_id),
+        reason=fields.reference(request.reason, field="reason"),
+        with_resolved=request.with_resolved,
+        unacknowledged_only=request.unacknowledged_only,
+    )
+
+
+def acknowledgment(request: pb.AcknowledgeAttentionRequest, *, now: datetime) -> Acknowledgment:
+    """Return what somebody says who looks after an item."""
+    try:
+        item_id = uuid.UUID(request.item_id)
+    except ValueError as error:
+        raise FieldInvalid(field="item_id", detail="It is no UUID.") from error
+    return Acknowledgment(
+        item_id=item_id,
+        actor_id=fields.identifier(request.actor_id, field="actor_id"),
+        note=fields.text(request.note, field="note", characters_max=REASON_CHARACTERS_MAX),
+        time=now,
+    )
+
+
+def item_to_proto(item: AttentionItem) -> pb.AttentionItem:
+    """Return the message of an item."""
+    message = pb.AttentionItem(
+        item_id=str(item.item_id),
+        payment_id=item.payment_id,
+        reason=item.reason,
+        detail=item.detail,
+        raise_time=wire.timestamp(item.raise_time),
+        raise_revision=item.raise_revision,
+        acknowledged_by=item.acknowledged_by,
+        note=item.note,
+        resolve_revision=item.resolve_revision,
+    )
+    wire.fill_optional_instant(message, "change_time", item.change_time)
+    wire.fill_optional_instant(message, "acknowledge_time", item.acknowledge_time)
+    wire.fill_optional_instant(message, "resolve_time", item.resolve_time)
+    if item.resolve_cause is not None:
+        message.MergeFrom(pb.AttentionItem(resolve_cause=f"CAUSE_{item.resolve_cause}"))
+    return message
+
+
+def attention_in(payment: bytes | None) -> dict[str, str]:
+    """Return what of a payment as a fact has it needs an operator: the reasons, and what each says."""
+    if payment is None:
+        return {}
+    snapshot = status_pb2.Payment.FromString(payment).snapshot
+    return {one.reason: one.detail for one in wire.attentions(snapshot)}
+
+
+def cause_in(payment: bytes | None) -> str:
+    """Return what caused the revision that a fact has; empty where that is not known."""
+    if payment is None:
+        return ""
+    cause = status_pb2.Payment.FromString(payment).snapshot.cause
+    word = payment_pb2.PaymentSnapshot.Cause.Name(cause).removeprefix("CAUSE_")
+    return word if word in set(Cause) else ""
+
+
+def position_of(item: AttentionItem) -> str:
+    """Return where a page ends with an item."""
+    return f"{item.raise_time.isoformat()} {item.item_id}"
+
+
+def position(text: str) -> tuple[datetime, uuid.UUID]:
+    """Read what `position_of` gave."""
+    raised, _, item_id = text.partition(" ")
+    return datetime.fromisoformat(raised), uuid.UUID(item_id)
 
 
 def action_to_proto(action: DoneAction) -> pb.OperatorAction:
