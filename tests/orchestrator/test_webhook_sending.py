@@ -17,6 +17,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
+from services.orchestrator.webhooks_out.delivering import AT_ONCE
 from services.orchestrator.webhooks_out.guard import DEVELOPMENT, LOOKUPS_AT_ONCE, PORTS, Address, Guard
 from services.orchestrator.webhooks_out.sending import (
     ANSWER_BYTES_MAX,
@@ -411,3 +412,4 @@ def test_the_document_says_the_limits_that_hold() -> None:
         f"within {limits.total_s:g} s, and do the work afterwards",
     ):
         assert said in text, said
+    assert limits.at_once >= AT_ONCE  # or lanes that were begun would find no room here
