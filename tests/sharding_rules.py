@@ -158,6 +158,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
         Spread.EVERY, "its request is found by its key alone; with the payment in that key it is one server's"
     ),
     "orchestrator.operations.attention.LOCK": Exempt(Spread.EVERY, _OPERATOR),
+    "orchestrator.operations.stuck.STUCK": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.operations.actions.OF_ALL": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.operations.actions.OF_ACTOR": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.storage.booking_claims.CLAIM": Exempt(

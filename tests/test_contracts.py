@@ -41,7 +41,7 @@ from tests.contracts import COMMON_BELOW, reasons_of
 PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED = {
-    "OrchestratorOpsService": "ImportRecords ListStuckPayments",
+    "OrchestratorOpsService": "ImportRecords",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 

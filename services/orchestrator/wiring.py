@@ -311,7 +311,7 @@ async def orchestrator_parts(
             telling=telling,
             claim_store=BookingClaimStore(held),
             diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
-            operations=operator_side(held, now=clock.now),
+            operations=operator_side(held, store, peers, clock=clock),
             clock=clock,
             abandoned_after=abandoned_after,
             surplus_refund=surplus_refund,

@@ -70,6 +70,10 @@ CREATE INDEX payments_dead ON payments (tenant_id, dead_time) WHERE dead_time IS
 CREATE INDEX payments_attention ON payments (tenant_id, create_time) WHERE latest_snapshot -> 'attentions' <> '[]';
 CREATE INDEX payments_client_reference ON payments (tenant_id, client_reference) WHERE client_reference <> '';
 
+-- Those that an operator is shown as stuck: they failed as often as makes them `STUCK`, or wait for what Stripe does not say.
+CREATE INDEX payments_failing ON payments (tenant_id, payment_id) WHERE failures >= 20;
+CREATE INDEX payments_unknown ON payments (tenant_id, payment_id) WHERE latest_snapshot ->> 'reason' = 'OUTCOME_UNKNOWN';
+
 CREATE TABLE transitions (
     tenant_id   text        NOT NULL,
     payment_id  text        NOT NULL,
@@ -86,6 +90,8 @@ CREATE TABLE transitions (
     create_time timestamptz NOT NULL,
     CONSTRAINT transitions_pkey PRIMARY KEY (tenant_id, payment_id, request_id)
 );
+
+CREATE INDEX transitions_refused ON transitions (tenant_id, create_time) WHERE refusal IS NOT NULL AND given_up_by IS NULL;
 
 -- What is pending of a payment, and what status rejected and no operator was notified of. A function, because it reads anew:
 -- a subquery of the statement that takes the payment would read as of that statement's begin, which may be before the

@@ -14,6 +14,7 @@ from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceServicer
 from services.orchestrator.domain.errors import PageTokenInvalid
 from services.orchestrator.operations.actions import ActionStore
 from services.orchestrator.operations.attention import AttentionStore
+from services.orchestrator.operations.stuck_rpcs import StuckPayments
 from services.orchestrator.operations.wire import (
     acknowledgment,
     action_filter,
@@ -33,6 +34,7 @@ ActionsContext: TypeAlias = aio.ServicerContext[
     pb.ListOperatorActionsRequest, Awaitable[pb.ListOperatorActionsResponse]
 ]
 
+StuckContext: TypeAlias = aio.ServicerContext[pb.ListStuckPaymentsRequest, Awaitable[pb.ListStuckPaymentsResponse]]
 ItemsContext: TypeAlias = aio.ServicerContext[pb.ListAttentionRequest, Awaitable[pb.ListAttentionResponse]]
 AcknowledgeContext: TypeAlias = aio.ServicerContext[
     pb.AcknowledgeAttentionRequest, Awaitable[pb.AcknowledgeAttentionResponse]
@@ -48,6 +50,7 @@ class Operations:
 
     actions: ActionStore
     attention: AttentionStore
+    stuck: StuckPayments
     now: Callable[[], datetime]
 
 
@@ -56,6 +59,12 @@ class OperationsRpcs(OrchestratorOpsServiceServicer):
 
     operations: Operations
     resolve: Resolve
+
+    async def ListStuckPayments(
+        self, request: pb.ListStuckPaymentsRequest, context: StuckContext
+    ) -> pb.ListStuckPaymentsResponse:
+        """Return what does not move."""
+        return await self.operations.stuck.page(request)
 
     async def ResolvePayment(
         self, request: pb.ResolvePaymentRequest, context: ResolveContext

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Final
 
 from batzen.orchestrator.v1 import ops_pb2 as pb
@@ -14,6 +15,7 @@ from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain.attention_item import Acknowledgment, AttentionItem, ItemFilter
 from services.orchestrator.domain.operator_action import NOTHING_JSON, ActionFilter, DoneAction
 from services.orchestrator.domain.resolution import Decision, Resolution
+from services.orchestrator.domain.stuck import Stuck, StuckFilter, StuckReason
 from services.shared import fields
 from services.shared.states import AttentionReason, Cause, State
 
@@ -26,6 +28,7 @@ _COLLECTIONS: Final = {
 }
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 200
+AGE_MAX_S: Final = 10 * 366 * 86_400
 
 
 def page_size(value: int) -> int:
@@ -171,6 +174,39 @@ def position(text: str) -> tuple[datetime, uuid.UUID]:
     """Read what `position_of` gave."""
     raised, _, item_id = text.partition(" ")
     return datetime.fromisoformat(raised), uuid.UUID(item_id)
+
+
+def stuck_filter(request: pb.ListStuckPaymentsRequest) -> StuckFilter:
+    """Return which payments are asked for."""
+    if request.reason and request.reason not in set(StuckReason):
+        raise FieldInvalid(field="reason", detail="It is none of those.")
+    if not 0 <= request.age_min_s <= AGE_MAX_S:
+        raise FieldInvalid(field="age_min_s", detail=f"It is none of 0 to {AGE_MAX_S}.")
+    return StuckFilter(reason=request.reason, age_min=timedelta(seconds=request.age_min_s))
+
+
+def stuck_position(text: str) -> tuple[datetime, str]:
+    """Read where a page ends."""
+    since, _, payment_id = text.partition(" ")
+    return datetime.fromisoformat(since), payment_id
+
+
+def stuck_to_proto(stuck: Stuck, payment: status_pb2.Payment, resolutions: Iterable[Resolution]) -> pb.StuckPayment:
+    """Return the message of a payment that does not move."""
+    message = pb.StuckPayment(
+        payment=payment,
+        reason=stuck.causes[0].reason,
+        stuck_time=wire.timestamp(stuck.stuck_time),
+        causes=[
+            pb.StuckCause(reason=one.reason, since_time=wire.timestamp(one.since_time), step=one.step)
+            for one in stuck.causes
+        ],
+        failures=stuck.failures,
+        last_error=stuck.last_error,
+        resolutions=[f"RESOLUTION_{one}" for one in resolutions],
+    )
+    wire.fill_optional_instant(message, "next_try_time", stuck.next_try_time)
+    return message
 
 
 def action_to_proto(action: DoneAction) -> pb.OperatorAction:
