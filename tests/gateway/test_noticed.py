@@ -10,7 +10,7 @@ import pytest
 
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.notices.domain import Notice
-from services.gateway.notices.noticed import of_account, of_payment, of_payout
+from services.gateway.notices.noticed import NEWS_AGE_MAX, of_account, of_payment, of_payout
 from services.gateway.sellers.domain import AccountDetails, Requirements, SellerAccount
 from services.gateway.settlement.domain import Movement, MovementKind, MovementOrigin, MovementState
 from tests.gateway.test_dispute_money import dispute, moved, payment_of
@@ -114,6 +114,7 @@ def test_who_sees_the_same_comes_to_the_same_notices() -> None:
 
 def test_a_dispute_that_is_seen_once_it_is_over_is_only_told_to_be() -> None:
     assert said(shown(contested(), CLOSED, status="prevented")) == [("DISPUTE_CLOSED", "PREVENTED")]
+    assert not shown(contested(), LOST, create_time=NOW - NEWS_AGE_MAX - timedelta(days=1))  # history, of an import
 
 
 # Transfers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -201,6 +202,24 @@ async def test_deliveries_go_once_they_are_made(
 
     assert (await keeper.owner.fetchval(kept, payment_id) == 1) is is_kept
     await keeper.owner.execute("DELETE FROM deliveries WHERE payment_id = $1", payment_id)
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+async def test_notices_go_once_they_are_delivered(keeper: Keeper, is_delivered: bool) -> None:
+    notice_id, now = uuid.uuid4(), keeper.clock.now()
+    await keeper.owner.execute(
+        "INSERT INTO notices (tenant_id, notice_id, kind, payment_id, seller_ids, \"values\", occur_time, create_time,"
+        " delivered_time) VALUES ('other', $1, 'PAYOUT_FAILED', '', '{}', '{}', $2, $2, $3)",
+        notice_id, now, now if is_delivered else None,
+    )  # fmt: skip
+    kept = "SELECT count(*) FROM notices WHERE notice_id = $1"
+    await keeper.forget(after=REQUESTS_KEPT - timedelta(hours=1))
+    assert await keeper.owner.fetchval(kept, notice_id) == 1
+
+    await keeper.forget(after=OLD)
+
+    assert (await keeper.owner.fetchval(kept, notice_id) == 0) is is_delivered
+    await keeper.owner.execute("DELETE FROM notices WHERE notice_id = $1", notice_id)
 
 
 @pytest.mark.parametrize(("due", "dead", "is_kept"), [(False, False, False), (True, False, True), (False, True, True)])

@@ -192,7 +192,7 @@ async def strike(rig: Rig, name: str, position: str) -> str | None:
     for tried in (name, *(other for other in JOURNEYS if other != name)):
         rig.armed.write_text(position)
         try:
-            if await _struck(rig, tried) or position.startswith(BACKGROUND):
+            if await struck(rig, tried) or position.startswith(BACKGROUND):
                 return None
         except Exception as problem:  # noqa: BLE001 each position is judged by itself, and all are reported
             rig.armed.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ async def strike(rig: Rig, name: str, position: str) -> str | None:
     return "was recorded, and not reached again"
 
 
-async def _struck(rig: Rig, name: str) -> bool:
+async def struck(rig: Rig, name: str) -> bool:
     """Take a journey, which has to end as it should if the armed position was reached; return whether it was."""
     journey, ends = JOURNEYS[name]
     async with rig.travelling() as traveller:

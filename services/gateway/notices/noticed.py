@@ -7,7 +7,8 @@ the database that has forgotten that it was seen.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from services.gateway.disputes.domain import Dispute
 from services.gateway.intents.domain import Intent
@@ -19,6 +20,9 @@ from services.gateway.settlement.domain import Movement, MovementKind, MovementS
 from services.gateway.settlement.moves import wait_of
 from services.gateway.settlement.positions import split_of
 from services.gateway.settlement.standings import needs_operator
+
+NEWS_AGE_MAX: Final = timedelta(days=120)
+"""Of a dispute that is first seen when it is over, such as one of an imported payment: few take longer than 90 days."""
 
 
 def of_payment(payment: MirroredPayment, *, now: datetime) -> Iterator[Notice]:
@@ -104,7 +108,8 @@ def _of_dispute(
             seller_ids=sellers,
             values=written(values | {"evidence_due_time": after.evidence_due_time}),
         )
-    if not after.is_open and (before is None or before.state != after.state):
+    is_history = before is None and now - after.create_time > NEWS_AGE_MAX
+    if not after.is_open and not is_history and (before is None or before.state != after.state):
         yield Notice(
             notice_id=notice_id(NoticeKind.DISPUTE_CLOSED, after.dispute_id, opening, after.state),
             kind=NoticeKind.DISPUTE_CLOSED,

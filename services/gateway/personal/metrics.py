@@ -8,7 +8,8 @@ from services.runtime.observability.metrics import OFF, Meter, Metric, counter, 
 
 PERSONAL_KEYS: Final = counter(
     "batzen_personal_keys_total",
-    "Keys of personal data that were made, for a payer or a day, and that were destroyed, by an erasure or by age.",
+    "Keys of personal data that were made, for a payer, a seller or a day, and that were destroyed, by an erasure or by"
+    " age.",
     one_of("outcome", "made", "destroyed"),
 )
 METRICS: Final[tuple[Metric, ...]] = (PERSONAL_KEYS,)
