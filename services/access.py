@@ -15,6 +15,7 @@ from services.runtime.rpc.identity import OPERATOR, PAYER, SELLER, SERVICE
 _ORCHESTRATOR: Final = Allow(subjects=frozenset({"orchestrator"}))
 _GATEWAY: Final = Allow(subjects=frozenset({"gateway"}))
 _OPERATORS: Final = Allow(roles=frozenset({OPERATOR}))
+_SERVICE: Final = Allow(roles=frozenset({SERVICE}))
 _SERVICES: Final = Allow(roles=frozenset({SERVICE, OPERATOR}))
 _PAYERS: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER}))
 _CONCERNED: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER, SELLER}))
@@ -49,7 +50,8 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.orchestrator.v1.NotificationService",
         {
             _RECIPIENTS: """ListNotifications MarkNotificationRead MarkAllNotificationsRead GetNotificationPreferences
-                SetNotificationPreferences WatchNotifications"""
+                SetNotificationPreferences WatchNotifications""",
+            _SERVICE: "UnsubscribeNotifications",
         },
     )
     | _methods(

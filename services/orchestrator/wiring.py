@@ -37,7 +37,7 @@ from services.orchestrator.facts.store import FORGET as FORGET_FACTS
 from services.orchestrator.facts.store import FactStore
 from services.orchestrator.fraud_refunds import FraudRefunds
 from services.orchestrator.held_payments import HeldPayments
-from services.orchestrator.mail.building import NO_MAILS, mails
+from services.orchestrator.mail.building import NO_MAILS, mails, unsubscribe_tokens
 from services.orchestrator.mail.settings import MailSettings
 from services.orchestrator.mail.store import FORGET as FORGET_MAILS
 from services.orchestrator.metrics import (
@@ -208,7 +208,9 @@ def wired(
         hearing=hearing,
         webhooks=webhooks,
         telling=telling,
-        notifications=NotificationServicer(telling.store, telling.policies, telling.watches, now=clock.now),
+        notifications=NotificationServicer(
+            telling.store, telling.policies, telling.watches, tokens=telling.tokens, now=clock.now
+        ),
         claim_store=claim_store,
         diagnoses=diagnoses,
         start_switches=start_switches,
@@ -286,7 +288,7 @@ async def orchestrator_parts(
                 meter=meter,
             )
         )
-        telling = notifications(held, clock=clock, meter=meter)
+        telling = notifications(held, tokens=unsubscribe_tokens(mail), clock=clock, meter=meter)
         sinks: list[FactSink] = [telling.sink, AttentionSink(), webhooks.sink]
         facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake, meter=meter)
         heard = hearing(

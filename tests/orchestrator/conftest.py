@@ -54,6 +54,8 @@ from services.gateway.servicers.services import add_gateway_services
 from services.gateway.wiring import gateway_parts
 from services.orchestrator.__main__ import LIMITS
 from services.orchestrator.domain.surplus import SurplusRefund
+from services.orchestrator.mail.building import NO_MAILS
+from services.orchestrator.mail.settings import MailSettings
 from services.orchestrator.webhooks_out.guard import DEVELOPMENT
 from services.orchestrator.wiring import Parts, orchestrator_parts
 from services.pricing.seed import load_currencies, load_entries
@@ -135,6 +137,7 @@ class World:
         allow_on_silence: bool = False,
         surplus_refund: SurplusRefund = SurplusRefund.PERSON,
         webhook_keys: Followed[tuple[bytes, ...]] | None = PERSONAL_KEYS,
+        mail: MailSettings = NO_MAILS,
         meter: Meter = OFF,
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
@@ -157,6 +160,7 @@ class World:
                     surplus_refund=surplus_refund,
                     webhook_keys=webhook_keys,
                     webhook_guard=DEVELOPMENT,
+                    mail=mail,
                     clock=self.clock,
                     meter=meter,
                 )

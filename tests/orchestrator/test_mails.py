@@ -14,7 +14,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from grpc import aio
 
+from batzen.orchestrator.v1 import notifications_pb2 as pb
+from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
 from local.databases import ServiceDatabase
 from services.orchestrator.facts.domain import Fact, FactKind, fact_id
 from services.orchestrator.facts.store import FactStore
@@ -37,9 +40,11 @@ from services.runtime.work.engine import Engine
 from services.runtime.work.kinds import Work
 from tests.conftest import Databases
 from tests.metrics import Figures
+from tests.orchestrator.conftest import World
 from tests.orchestrator.crash_injection import Died, Life, Mortal, lives
 from tests.orchestrator.mailboxes import Mailboxes, mailboxes
-from tests.orchestrator.samples import Clock, new_payment_id
+from tests.orchestrator.samples import Clock, new_id, new_payment_id
+from tests.refusals import details_of
 
 OPS = "ops@example.ch"
 LEA = "lea@example.ch"
@@ -428,6 +433,54 @@ def test_a_link_lasts_while_its_key_is_believed() -> None:
 def test_a_link_that_was_changed_declines_nothing(change: Callable[[str], str]) -> None:
     tokens = UnsubscribeTokens(Followed((KEY,)))
     assert tokens.read(change(tokens.make(WHO))) is None
+
+
+@pytest.fixture
+async def declining(world: World) -> AsyncIterator[NotificationServiceStub]:
+    """The service as the platform's page calls it, where links are signed."""
+    settings = replace(NO_MAILS, unsubscribe_keys=Followed((KEY,)))
+    async with world.orchestrator(mail=settings) as signing, world.channel(signing.port, "shop") as channel:
+        yield NotificationServiceStub(channel)
+
+
+def decline(token: str) -> pb.UnsubscribeNotificationsRequest:
+    return pb.UnsubscribeNotificationsRequest(request_id=new_id(), token=token)
+
+
+async def test_who_follows_the_link_gets_no_more_mails_of_that_kind(
+    declining: NotificationServiceStub, database: ServiceDatabase
+) -> None:
+    who = replace(WHO, recipient_id=f"seller-{secrets.token_hex(4)}")
+    token = UnsubscribeTokens(Followed((KEY,))).make(who)
+    for _ in range(2):
+        assert (await declining.UnsubscribeNotifications(decline(token))).kind == "PAYMENT_RECEIVED"
+    answer = await declining.GetNotificationPreferences(
+        pb.GetNotificationPreferencesRequest(recipient=pb.NOTIFICATION_RECIPIENT_SELLER, recipient_id=who.recipient_id)
+    )
+    out = [(one.kind, one.channel) for one in answer.preferences if one.opted_out]
+    rows = await asyncpg.connect(plain_dsn(database.owner_url))
+    kept = await rows.fetch("SELECT kind, channel FROM notification_opt_outs WHERE recipient_id = $1", who.recipient_id)
+    await rows.close()
+    assert [tuple(row) for row in kept] == [("PAYMENT_RECEIVED", "MAIL")]
+    assert out in ([("PAYMENT_RECEIVED", pb.NOTIFICATION_CHANNEL_MAIL)], [])  # a seller is not mailed it by default
+
+
+@pytest.mark.parametrize(
+    ("who", "refusal"),
+    [
+        (replace(WHO, tenant_id="other"), ("INVALID_ARGUMENT", "UNSUBSCRIBE_TOKEN_INVALID")),
+        (replace(WHO, kind=FactKind.DISPUTE_OPENED), ("FAILED_PRECONDITION", "NOTIFICATION_MANDATORY")),
+        (None, ("INVALID_ARGUMENT", "UNSUBSCRIBE_TOKEN_INVALID")),
+    ],
+    ids=["another tenant's", "has to be told", "made up"],
+)
+async def test_a_link_declines_nothing_else(
+    declining: NotificationServiceStub, who: Declined | None, refusal: tuple[str, str]
+) -> None:
+    token = "made.up" if who is None else UnsubscribeTokens(Followed((KEY,))).make(who)
+    with pytest.raises(aio.AioRpcError) as refused:
+        await declining.UnsubscribeNotifications(decline(token))
+    assert (refused.value.code().name, details_of(refused.value).reason) == refusal
 
 
 # Settings.

@@ -18,7 +18,7 @@ from batzen.orchestrator.v1 import notifications_pb2 as pb
 from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
 from local.databases import ServiceDatabase
 from services.orchestrator.facts.domain import Fact, FactKind, fact_id
-from services.orchestrator.notifications.kinds import NEVER_MAILED, TELLINGS, Channel
+from services.orchestrator.notifications.kinds import TELLINGS
 from services.orchestrator.notifications.store import FORGET
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import forget
@@ -253,6 +253,7 @@ async def test_a_tenant_says_how_it_tells(replica: Orchestrator, told: Told, row
         payment_url="https://shop.example/payments/{payment_id}",
         locale="de-CH",
         time_zone="Europe/Zurich",
+        unsubscribe_url="https://shop.example/off?t={token}",
     )
     put = pb.PutNotificationPolicyRequest(request_id=new_id(), policy=policy, actor_id="anna", reason="quieter")
     async with replica.connect_ops(tenant="other") as ops:
@@ -303,7 +304,7 @@ async def test_a_tenant_says_how_it_tells(replica: Orchestrator, told: Told, row
         {"time_zone": "../../etc/passwd"},
         {"locale": "no locale at all"},
         {"switches": [pb.NotificationSwitch(kind=RECEIVED, recipient=OPERATOR)]},
-        {"switches": [pb.NotificationSwitch(kind="PAYMENT_FAILED", recipient=SELLER, channels=[MAIL])]},
+        {"unsubscribe_url": "https://shop.example/off"},
         {"switches": [pb.NotificationSwitch(kind=RECEIVED, recipient=PAYER)] * 2},
     ],
 )
@@ -315,10 +316,6 @@ async def test_a_policy_that_cannot_be_followed_is_refused(replica: Orchestrator
                     request_id=new_id(), policy=pb.NotificationPolicy(**wrong), actor_id="anna", reason="why"
                 )
             )
-
-
-def test_what_is_mailed_by_default_has_a_mail() -> None:
-    assert not [one for one in TELLINGS if Channel.MAIL in one.channels and (one.kind, one.recipient) in NEVER_MAILED]
 
 
 async def test_a_watch_goes_on_where_it_was_without_a_gap_or_a_repeat(

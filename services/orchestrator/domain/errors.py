@@ -218,3 +218,9 @@ class NotificationMandatory(FailedPrecondition):
     """Who is told of this has to know it, so that nobody opts out of it; leave it out of the request."""
 
     reason = "NOTIFICATION_MANDATORY"
+
+
+class UnsubscribeTokenInvalid(InvalidRequest):
+    """The link by which mails are declined was changed, or is of no mail of this tenant; take the one in the mail."""
+
+    reason = "UNSUBSCRIBE_TOKEN_INVALID"

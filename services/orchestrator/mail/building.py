@@ -26,9 +26,13 @@ class Mails:
     """What sends them."""
 
     outbox: MailOutbox
-    tokens: UnsubscribeTokens | None
     look: Callable[[], Awaitable[None]]
     """Looks up what waits, and shows it."""
+
+
+def unsubscribe_tokens(settings: MailSettings) -> UnsubscribeTokens | None:
+    """Return what makes and reads the links by which mails are declined; None where they have none."""
+    return None if settings.unsubscribe_keys is None else UnsubscribeTokens(settings.unsubscribe_keys)
 
 
 def mails(
@@ -38,7 +42,6 @@ def mails(
     store, metrics = MailStore(held), MailMetrics(meter)
     if settings.server is None:
         _logger.warning("no mail is sent: BATZEN_SMTP_URL is not set")
-    tokens = None if settings.unsubscribe_keys is None else UnsubscribeTokens(settings.unsubscribe_keys)
 
     async def look() -> None:
         metrics.waits(await store.waiting(at_most=WAITING_COUNTED_MAX), now=clock.now())
@@ -49,10 +52,9 @@ def mails(
             contacts,
             server=None if settings.server is None else Smtp(settings.server, ca=settings.ca),
             sent_by=settings.sent_by,
-            tokens=tokens,
+            tokens=unsubscribe_tokens(settings),
             now=clock.now,
             metrics=metrics,
         ),
-        tokens=tokens,
         look=look,
     )

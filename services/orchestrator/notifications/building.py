@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.orchestrator.mail.unsubscribe_tokens import UnsubscribeTokens
 from services.orchestrator.notifications.fact_sink import NotificationSink
 from services.orchestrator.notifications.metrics import NotificationMetrics
 from services.orchestrator.notifications.policies import NotificationPolicyStore
@@ -22,9 +23,13 @@ class Notifications:
     store: NotificationStore
     policies: NotificationPolicyStore
     watches: NotificationWatches
+    tokens: UnsubscribeTokens | None
+    """Of the links by which mails are declined."""
 
 
-def notifications(held: DirectConnections, *, clock: Clock, meter: Meter = OFF) -> Notifications:
+def notifications(
+    held: DirectConnections, *, tokens: UnsubscribeTokens | None = None, clock: Clock, meter: Meter = OFF
+) -> Notifications:
     """Return what writes down whom facts are told, and what reads it."""
     metrics = NotificationMetrics(meter)
     store = NotificationStore(held)
@@ -34,4 +39,5 @@ def notifications(held: DirectConnections, *, clock: Clock, meter: Meter = OFF) 
         store=store,
         policies=NotificationPolicyStore(held),
         watches=watches,
+        tokens=tokens,
     )

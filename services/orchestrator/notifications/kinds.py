@@ -118,16 +118,6 @@ OF_KIND: Final[Mapping[FactKind, tuple[Telling, ...]]] = MappingProxyType(
 )
 
 
-NEVER_MAILED: Final = frozenset(
-    {
-        (FactKind.PAYMENT_FAILED, RecipientKind.SELLER),
-        (FactKind.PAYMENT_EXPIRED, RecipientKind.SELLER),
-        (FactKind.ONBOARDING_REQUIRED, RecipientKind.OPERATOR),
-    }
-)
-"""Of which there is no mail: what did not come about for a seller, and what sellers are asked themselves."""
-
-
 def telling(kind: FactKind, recipient: RecipientKind) -> Telling | None:
     """Return how a kind is told to a recipient; None where it is not."""
     return next((one for one in OF_KIND[kind] if one.recipient is recipient), None)

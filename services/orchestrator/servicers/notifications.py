@@ -12,7 +12,9 @@ from batzen.orchestrator.v1 import notifications_pb2 as pb
 from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceServicer
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceServicer
 from services.orchestrator.domain.errors import PageTokenInvalid
-from services.orchestrator.notifications.domain import Recipient, preferences
+from services.orchestrator.mail.unsubscribe_tokens import UnsubscribeTokens
+from services.orchestrator.notifications.domain import OptOut, Recipient, preferences
+from services.orchestrator.notifications.kinds import Channel
 from services.orchestrator.notifications.policies import NotificationPolicyStore
 from services.orchestrator.notifications.store import NotificationStore
 from services.orchestrator.notifications.watches import NotificationWatches
@@ -41,6 +43,9 @@ GetNotificationPreferencesContext: TypeAlias = aio.ServicerContext[
 SetNotificationPreferencesContext: TypeAlias = aio.ServicerContext[
     pb.SetNotificationPreferencesRequest, Awaitable[pb.SetNotificationPreferencesResponse]
 ]
+UnsubscribeNotificationsContext: TypeAlias = aio.ServicerContext[
+    pb.UnsubscribeNotificationsRequest, Awaitable[pb.UnsubscribeNotificationsResponse]
+]
 WatchNotificationsContext: TypeAlias = aio.ServicerContext[
     pb.WatchNotificationsRequest, AsyncIterator[pb.WatchNotificationsResponse]
 ]
@@ -61,8 +66,11 @@ class NotificationServicer(NotificationServiceServicer):
         policies: NotificationPolicyStore,
         watches: NotificationWatches,
         *,
+        tokens: UnsubscribeTokens | None = None,
         now: Callable[[], datetime],
     ) -> None:
+        """Without `tokens` no link declines anything."""
+        self._tokens = tokens
         self._store = store
         self._policies = policies
         self._watches = watches
@@ -124,6 +132,17 @@ class NotificationServicer(NotificationServiceServicer):
         out, back = wire.opt_outs_of(request, recipient)
         await self._store.set_opt_outs(current_tenant(), recipient, out=out, back=back, now=self._now())
         return pb.SetNotificationPreferencesResponse(preferences=await self._preferences(recipient))
+
+    async def UnsubscribeNotifications(
+        self, request: pb.UnsubscribeNotificationsRequest, context: UnsubscribeNotificationsContext
+    ) -> pb.UnsubscribeNotificationsResponse:
+        """Have whoever a mail's link was made for get no more mails of its kind."""
+        fields.request_id(request.request_id)
+        declined = wire.declined(request, self._tokens, tenant_id=current_tenant())
+        recipient = Recipient(declined.recipient_kind, declined.recipient_id)
+        out = [OptOut(recipient, declined.kind, Channel.MAIL)]
+        await self._store.set_opt_outs(declined.tenant_id, recipient, out=out, back=[], now=self._now())
+        return pb.UnsubscribeNotificationsResponse(kind=declined.kind)
 
     async def WatchNotifications(
         self, request: pb.WatchNotificationsRequest, context: WatchNotificationsContext

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from batzen.orchestrator.v1 import notifications_pb2 as pb
 from services.errors import FieldInvalid, FieldMissing, PermissionDenied
-from services.orchestrator.domain.errors import NotificationMandatory
+from services.orchestrator.domain.errors import NotificationMandatory, UnsubscribeTokenInvalid
 from services.orchestrator.facts.domain import FactKind
+from services.orchestrator.mail.unsubscribe_tokens import Declined, UnsubscribeTokens
 from services.orchestrator.notifications.domain import (
     OPERATORS,
     ChannelSwitch,
@@ -20,7 +21,7 @@ from services.orchestrator.notifications.domain import (
     Preference,
     Recipient,
 )
-from services.orchestrator.notifications.kinds import NEVER_MAILED, TELLINGS, Channel, RecipientKind, Telling, telling
+from services.orchestrator.notifications.kinds import TELLINGS, Channel, RecipientKind, Telling, telling
 from services.orchestrator.notifications.store import Notification
 from services.orchestrator.wire.requests import WHY_CHARACTERS_MAX
 from services.runtime.rpc import call_context
@@ -33,6 +34,7 @@ ADDRESSES_MAX: Final = 10
 SENDER_CHARACTERS_MAX: Final = 100
 NUMBER_END: Final = 2**63
 PAYMENT_ID: Final = "{payment_id}"
+TOKEN: Final = "{token}"  # noqa: S105 where one goes
 
 _RECIPIENTS: Final = {pb.NotificationRecipient.Value(f"NOTIFICATION_RECIPIENT_{kind}"): kind for kind in RecipientKind}
 _CHANNELS: Final = {pb.NotificationChannel.Value(f"NOTIFICATION_CHANNEL_{channel}"): channel for channel in Channel}
@@ -117,6 +119,21 @@ def opt_outs_of(
     return out, back
 
 
+def declined(
+    request: pb.UnsubscribeNotificationsRequest, tokens: UnsubscribeTokens | None, *, tenant_id: str
+) -> Declined:
+    """Return who wants no more mails of which kind, by the token of a link."""
+    if not request.token:
+        raise FieldMissing(field="token")
+    said = None if tokens is None else tokens.read(request.token)
+    if said is None or said.tenant_id != tenant_id:
+        raise UnsubscribeTokenInvalid(field="token")
+    told = telling(said.kind, said.recipient_kind)
+    if told is None or told.is_mandatory:
+        raise NotificationMandatory(field="token")
+    return said
+
+
 def preference_to_proto(one: Preference) -> pb.NotificationPreference:
     """Return whether a recipient is told a kind by a channel."""
     return pb.NotificationPreference(
@@ -153,6 +170,7 @@ def record_to_proto(record: PolicyRecord) -> pb.NotificationPolicyRecord:
             operator_url=policy.operator_url,
             locale=policy.locale,
             time_zone=policy.time_zone,
+            unsubscribe_url=policy.unsubscribe_url,
         ),
         actor_id=record.actor_id,
         reason=record.reason,
@@ -183,10 +201,11 @@ def _policy(asked: pb.NotificationPolicy) -> NotificationPolicy:
             for place, one in enumerate(asked.operator_addresses)
         ),
         sender_name=_line(asked.sender_name, field="policy.sender_name"),
-        payment_url=_link(asked.payment_url, field="policy.payment_url"),
-        operator_url=_link(asked.operator_url, field="policy.operator_url"),
+        payment_url=_link(asked.payment_url, PAYMENT_ID, field="policy.payment_url"),
+        operator_url=_link(asked.operator_url, PAYMENT_ID, field="policy.operator_url"),
         locale=fields.locale(asked.locale, field="policy.locale") if asked.locale else "",
         time_zone=_time_zone(asked.time_zone) if asked.time_zone else "",
+        unsubscribe_url=_link(asked.unsubscribe_url, TOKEN, field="policy.unsubscribe_url"),
     )
 
 
@@ -198,8 +217,6 @@ def _switches(asked: Sequence[pb.NotificationSwitch]) -> tuple[ChannelSwitch, ..
         channels = tuple(_known(_CHANNELS, channel, field=f"{field}.channels") for channel in one.channels)
         if told in found or len(set(channels)) != len(channels):
             raise FieldInvalid(field=field, detail="Each kind and recipient once, and each channel of it.")
-        if Channel.MAIL in channels and (told.kind, told.recipient) in NEVER_MAILED:
-            raise FieldInvalid(field=f"{field}.channels", detail="There is no mail of this.")
         found[told] = ChannelSwitch(kind=told.kind, recipient=told.recipient, channels=channels)
     return tuple(found.values())
 
@@ -211,12 +228,13 @@ def _line(value: str, *, field: str) -> str:
     return fields.text(value, field=field, characters_max=SENDER_CHARACTERS_MAX)
 
 
-def _link(value: str, *, field: str) -> str:
+def _link(value: str, place: str, *, field: str) -> str:
+    """Return a URL in which `place` stands for what differs."""
     if not value:
         return ""
-    if value.count(PAYMENT_ID) != 1 or "{" in value.replace(PAYMENT_ID, ""):
-        raise FieldInvalid(field=field, detail=f"It has {PAYMENT_ID} in it, once.")
-    fields.url(value.replace(PAYMENT_ID, "id"), field=field)
+    if value.count(place) != 1 or "{" in value.replace(place, ""):
+        raise FieldInvalid(field=field, detail=f"It has {place} in it, once.")
+    fields.url(value.replace(place, "id"), field=field)
     return value
 
 
