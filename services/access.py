@@ -43,7 +43,8 @@ TABLE: Final[dict[str, Allow]] = (
             "PauseStarts ResumeStarts ListStartSwitches PutPolicy ListPolicies ImportRecords DiagnosePayment "
             "PutNotificationPolicy ListNotificationPolicies "
             "PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret "
-            "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries"
+            "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries "
+            "ListMails ReplayMails"
         },
     )
     | _methods(

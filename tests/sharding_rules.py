@@ -182,6 +182,8 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.notifications.fact_sink.TAKE_NUMBERS": Exempt(Spread.MANY, _TOLD),
     "orchestrator.notifications.fact_sink.SHOW": Exempt(Spread.MANY, _TOLD),
     "orchestrator.notifications.fact_sink.MAIL": Exempt(Spread.MANY, _TOLD),
+    "orchestrator.mail.store.PAGE": Exempt(Spread.EVERY, _OPERATOR),
+    "orchestrator.mail.store.REPLAY": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.mail.store.WAITING": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.mail.store.FORGET": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "orchestrator.webhooks_out.sink.DEMAND": Exempt(Spread.MANY, _TOLD),

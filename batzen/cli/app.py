@@ -24,6 +24,7 @@ from batzen.cli import (
     finding,
     ledger,
     logs,
+    mails,
     methods,
     moving,
     pay,
@@ -124,6 +125,7 @@ app.command(epilog=erasing.EPILOG)(erasing.erase_payer)
 app.command(epilog=reconciling.EPILOG)(reconciling.reconcile)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.add_typer(starts.app, name="starts")
+app.add_typer(mails.app, name="mails")
 app.command(epilog=logs.EPILOG)(logs.logs)
 
 

@@ -37,7 +37,7 @@ from services.orchestrator.facts.store import FORGET as FORGET_FACTS
 from services.orchestrator.facts.store import FactStore
 from services.orchestrator.fraud_refunds import FraudRefunds
 from services.orchestrator.held_payments import HeldPayments
-from services.orchestrator.mail.building import NO_MAILS, mails, unsubscribe_tokens
+from services.orchestrator.mail.building import NO_MAILS, Mails, mails, unsubscribe_tokens
 from services.orchestrator.mail.settings import MailSettings
 from services.orchestrator.mail.store import FORGET as FORGET_MAILS
 from services.orchestrator.metrics import (
@@ -120,6 +120,7 @@ class Parts:
     hearing: Hearing
     webhooks: Webhooks
     telling: Notifications
+    mailing: Mails
     notifications: NotificationServicer
     claim_store: BookingClaimStore
     diagnoses: Examiner
@@ -140,6 +141,7 @@ def wired(
     hearing: Hearing,
     webhooks: Webhooks,
     telling: Notifications,
+    mailing: Mails,
     claim_store: BookingClaimStore,
     diagnoses: Examiner,
     operations: Operations,
@@ -208,6 +210,7 @@ def wired(
         hearing=hearing,
         webhooks=webhooks,
         telling=telling,
+        mailing=mailing,
         notifications=NotificationServicer(
             telling.store, telling.policies, telling.watches, tokens=telling.tokens, now=clock.now
         ),
@@ -222,6 +225,7 @@ def wired(
             diagnoses,
             operations,
             webhooks,
+            mailing=mailing,
             notification_policies=telling.policies,
             resolve=rpc_of(commands["ResolvePayment"], runner),
             now=clock.now,
@@ -288,6 +292,7 @@ async def orchestrator_parts(
                 meter=meter,
             )
         )
+        mailing = mails(held, GatewayContacts(ContactServiceStub(gateway)), mail, clock=clock, meter=meter)
         telling = notifications(held, tokens=unsubscribe_tokens(mail), clock=clock, meter=meter)
         sinks: list[FactSink] = [telling.sink, AttentionSink(), webhooks.sink]
         facts = fact_store(held, sinks=sinks, clock=clock, wake=work.wake, meter=meter)
@@ -311,6 +316,7 @@ async def orchestrator_parts(
             hearing=heard,
             webhooks=webhooks,
             telling=telling,
+            mailing=mailing,
             claim_store=BookingClaimStore(held),
             diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
             operations=operator_side(held, store, peers, clock=clock),
@@ -319,7 +325,6 @@ async def orchestrator_parts(
             surplus_refund=surplus_refund,
             metrics=metrics,
         )
-        mailing = mails(held, GatewayContacts(ContactServiceStub(gateway)), mail, clock=clock, meter=meter)
         work.register(*parts.sweep.kinds, parts.quote_outbox.kind, *heard.kinds, mailing.outbox.kind, webhooks.kind)
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())

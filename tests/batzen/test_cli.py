@@ -50,6 +50,8 @@ COMMANDS = (
     "ledger statement",
     "erase-payer",
     "doctor",
+    "mails list",
+    "mails replay",
     "starts pause",
     "starts resume",
     "starts show",

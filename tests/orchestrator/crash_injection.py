@@ -120,6 +120,7 @@ def parts_of(
         facts=ours.facts,
         hearing=ours.hearing,
         telling=ours.telling,
+        mailing=ours.mailing,
         claim_store=claims or ours.claim_store,
         diagnoses=ours.diagnoses,
         operations=ours.ops.operations,

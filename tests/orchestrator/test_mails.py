@@ -16,7 +16,9 @@ import asyncpg
 import pytest
 from grpc import aio
 
+from batzen.orchestrator.v1 import mails_pb2 as mails_pb
 from batzen.orchestrator.v1 import notifications_pb2 as pb
+from batzen.orchestrator.v1 import ops_pb2 as ops_pb
 from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
 from local.databases import ServiceDatabase
 from services.orchestrator.facts.domain import Fact, FactKind, fact_id
@@ -37,10 +39,10 @@ from services.runtime.observability.metrics import Meter
 from services.runtime.process.followed import Followed
 from services.runtime.process.settings import SettingsError, settings_from
 from services.runtime.work.engine import Engine
-from services.runtime.work.kinds import Work
+from services.runtime.work.kinds import RetryPolicy, Work
 from tests.conftest import Databases
 from tests.metrics import Figures
-from tests.orchestrator.conftest import World
+from tests.orchestrator.conftest import Orchestrator, World
 from tests.orchestrator.crash_injection import Died, Life, Mortal, lives
 from tests.orchestrator.mailboxes import Mailboxes, mailboxes
 from tests.orchestrator.samples import Clock, new_id, new_payment_id
@@ -129,12 +131,12 @@ class Post:
         wanted = usual | parts
         return MailOutbox(wanted.pop("store"), wanted.pop("contacts"), **wanted)
 
-    async def send(self, **parts: Any) -> int:
+    async def send(self, *, retry: RetryPolicy = RETRY, **parts: Any) -> int:
         """Send what is due now, and return how many rows that were."""
         engine = Engine(
             self.database.runtime_url, self.held, clock=self.clock, application_name="mails", tenants=[self.tenant_id]
         )
-        engine.register(self.outbox(**parts).kind)
+        engine.register(replace(self.outbox(**parts).kind, retry=retry))
         return await engine.once()
 
     async def stands(self) -> list[asyncpg.Record]:
@@ -171,9 +173,11 @@ async def held(mail_database: ServiceDatabase) -> AsyncIterator[DirectConnection
 
 
 @asynccontextmanager
-async def posting(database: ServiceDatabase, held: DirectConnections, **how: Any) -> AsyncIterator[Post]:
+async def posting(
+    database: ServiceDatabase, held: DirectConnections, *, tenant_id: str = "", **how: Any
+) -> AsyncIterator[Post]:
     rows = await asyncpg.connect(plain_dsn(database.owner_url))
-    tenant_id = f"tenant-{''.join(secrets.choice('abcdefghijkl') for _ in range(12))}"
+    tenant_id = tenant_id or f"tenant-{''.join(secrets.choice('abcdefghijkl') for _ in range(12))}"
     async with mailboxes() as boxes:
         yield Post(tenant_id=tenant_id, clock=Clock(), held=held, database=database, boxes=boxes, rows=rows, **how)
     await rows.close()
@@ -400,6 +404,68 @@ async def test_what_waits_is_shown_and_what_is_old_goes(post: Post) -> None:
     later = post.clock.now() + REQUESTS_KEPT + A_MINUTE
     await forget(post.held, FORGET, now=later)
     assert [state for state, _ in await post.ended()] == ["WAITING"]
+
+
+# What operators see and do.
+
+
+async def test_operators_see_what_became_of_mails_and_have_those_tried_again_that_were_given_up(
+    replica: Orchestrator, database: ServiceDatabase
+) -> None:
+    """A tenant of the test's own: nobody else's mails are in the list, or are tried."""
+    tenant_id = f"tenant-{''.join(secrets.choice('abcdefghijkl') for _ in range(12))}"
+    async with (
+        posting(database, replica.held, tenant_id=tenant_id) as post,
+        replica.connect_ops(tenant=tenant_id) as ops,
+    ):
+        post.known.people["payer_1"] = Contact(addresses=(LEA,))
+        sent = await post.happens(FactKind.PAYMENT_RECEIVED, payer_id="payer_1")
+        await post.send()
+        dead = await post.happens(FactKind.PAYMENT_FAILED, payer_id="payer_1")
+        post.boxes.to_data = ["554 5.7.1 we do not know you, pay@batzen.example"]
+        await post.send(retry=RetryPolicy(tries_max=1, first_delay=timedelta(0)))
+
+        [given_up] = (await ops.ListMails(mails_pb.ListMailsRequest(state=mails_pb.MAIL_STATE_GIVEN_UP))).mails
+        assert (given_up.fact_id, given_up.failure_count) == (str(dead.fact_id), 1)
+        assert "554" in given_up.problem
+        assert "@batzen" not in given_up.problem
+        assert not given_up.HasField("next_time")
+        first = await ops.ListMails(mails_pb.ListMailsRequest(page_size=1))
+        second = await ops.ListMails(mails_pb.ListMailsRequest(page_size=1, page_token=first.next_page_token))
+        assert [one.fact_id for one in (*first.mails, *second.mails)] == [str(dead.fact_id), str(sent.fact_id)]
+        assert (second.mails[0].state, second.next_page_token) == (mails_pb.MAIL_STATE_SENT, "")
+        of_payment = await ops.ListMails(mails_pb.ListMailsRequest(payment_id=sent.payment_id))
+        assert [one.fact_id for one in of_payment.mails] == [str(sent.fact_id)]
+
+        replay = mails_pb.ReplayMailsRequest(request_id=new_id(), actor_id="anna", reason="the server is back")
+        for _ in range(2):
+            answer = await ops.ReplayMails(replay)
+            assert (answer.replayed_count, answer.has_more) == (1, False)
+        await post.send()
+        assert {state for state, _ in await post.ended()} == {"SENT"}
+        actions = (await ops.ListOperatorActions(ops_pb.ListOperatorActionsRequest())).actions
+        assert [(one.actor_id, one.reason) for one in actions] == [("anna", "the server is back")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "refusal"),
+    [
+        (mails_pb.ListMailsRequest(page_token="none"), ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")),
+        (mails_pb.ListMailsRequest(state=99), ("INVALID_ARGUMENT", "FIELD_INVALID")),  # type: ignore[arg-type]
+        (
+            mails_pb.ReplayMailsRequest(request_id=new_id(), actor_id="anna"),
+            ("INVALID_ARGUMENT", "FIELD_MISSING"),
+        ),
+    ],
+)
+async def test_what_operators_ask_wrongly_of_mails_is_refused(
+    replica: Orchestrator, request_: Any, refusal: tuple[str, str]
+) -> None:
+    async with replica.connect_ops() as ops:
+        ask = ops.ListMails if isinstance(request_, mails_pb.ListMailsRequest) else ops.ReplayMails
+        with pytest.raises(aio.AioRpcError) as refused:
+            await ask(request_)
+    assert (refused.value.code().name, details_of(refused.value).reason) == refusal
 
 
 # Links by which mails are declined.

@@ -12,6 +12,7 @@ from services.orchestrator.mail.settings import MailSettings
 from services.orchestrator.mail.smtp import Smtp
 from services.orchestrator.mail.store import MailStore
 from services.orchestrator.mail.unsubscribe_tokens import UnsubscribeTokens
+from services.orchestrator.webhooks_out.actions import Action
 from services.runtime.database.connections import DirectConnections
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.process.clock import Clock
@@ -26,6 +27,9 @@ class Mails:
     """What sends them."""
 
     outbox: MailOutbox
+    store: MailStore
+    replay: Callable[[Action], Awaitable[int]]
+    """Has those that were given up tried again."""
     look: Callable[[], Awaitable[None]]
     """Looks up what waits, and shows it."""
 
@@ -46,6 +50,9 @@ def mails(
     async def look() -> None:
         metrics.waits(await store.waiting(at_most=WAITING_COUNTED_MAX), now=clock.now())
 
+    async def replay(action: Action) -> int:
+        return await store.replay(action, shift=clock.shift)
+
     return Mails(
         outbox=MailOutbox(
             store,
@@ -56,5 +63,7 @@ def mails(
             now=clock.now,
             metrics=metrics,
         ),
+        store=store,
+        replay=replay,
         look=look,
     )

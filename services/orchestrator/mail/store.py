@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -14,6 +14,7 @@ from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.notifications.domain import NotificationPolicy
 from services.orchestrator.notifications.kinds import Channel, RecipientKind
 from services.orchestrator.notifications.policies import current_policy
+from services.orchestrator.webhooks_out.actions import Action, answer_of, keep
 from services.runtime.database.connections import DirectConnections
 from services.runtime.work.kinds import Work
 
@@ -25,6 +26,12 @@ class MailState(StrEnum):
     SENT = "SENT"
     REFUSED = "REFUSED"
     SKIPPED = "SKIPPED"
+
+
+GIVEN_UP: Final = "GIVEN_UP"
+"""How one stands that waits for an operator."""
+REPLAYED_MAX: Final = 1_000
+"""By one request: a statement of some ten milliseconds."""
 
 
 class NotSent(StrEnum):
@@ -64,6 +71,35 @@ class Waiting:
 
     count: int
     oldest_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailRow:
+    """A mail as it stands, for operators."""
+
+    fact_id: UUID
+    kind: str
+    recipient_kind: RecipientKind
+    recipient_id: str
+    payment_id: str
+    state: str
+    end_reason: str
+    failures: int
+    problem: str
+    create_time: datetime
+    end_time: datetime | None
+    next_time: datetime | None
+
+    @property
+    def place(self) -> str:
+        """Say where a list goes on after it."""
+        return json.dumps([self.create_time.isoformat(), str(self.fact_id), self.recipient_kind, self.recipient_id])
+
+
+def read_place(text: str) -> tuple[datetime, UUID, str, str]:
+    """Read where a list goes on; raises ValueError where it is no place."""
+    time, fact_id, recipient_kind, recipient_id = json.loads(text)
+    return datetime.fromisoformat(time), UUID(fact_id), str(recipient_kind), str(recipient_id)
 
 
 class MailStore:
@@ -116,6 +152,55 @@ class MailStore:
             row = await connection.fetchrow(WAITING, at_most)
         return Waiting(count=row["count"], oldest_time=row["oldest_time"])
 
+    async def page(
+        self,
+        tenant_id: str,
+        *,
+        payment_id: str,
+        state: str,
+        before: tuple[datetime, UUID, str, str] | None,
+        limit: int,
+    ) -> list[MailRow]:
+        """Return mails, the newest first; what is empty narrows nothing."""
+        place = before or (None, None, "", "")
+        async with self._held.statement(None) as connection:
+            rows = await connection.fetch(PAGE, tenant_id, payment_id, state, limit, *place)
+        return [
+            MailRow(**{**row, "recipient_kind": RecipientKind(row["recipient_kind"])})  # the columns are its fields
+            for row in rows
+        ]
+
+    async def replay(self, action: Action, *, shift: timedelta) -> int:
+        """Have up to `REPLAYED_MAX` that were given up tried again, the oldest first; return how many those were.
+
+        A repeat of the request returns the same, and has nothing tried.
+        """
+        tenant_id = action.key.tenant_id
+        async with self._held.transaction("mail.replay") as connection:
+            known = await answer_of(connection, action)
+            if known is not None:
+                return int(str(known["replayed"]))
+            replayed = len(await connection.fetch(REPLAY, tenant_id, shift, REPLAYED_MAX))
+            await keep(connection, action, after={"replayed": replayed})
+        return replayed
+
+
+PAGE: Final = f"""
+SELECT fact_id, kind, recipient_kind, recipient_id, payment_id,
+    CASE WHEN dead_time IS NULL THEN state ELSE '{GIVEN_UP}' END AS state, end_reason, failures,
+    coalesce(problem, '') AS problem, create_time, end_time, due_time AS next_time
+FROM mails
+WHERE tenant_id = $1 AND ($2 = '' OR payment_id = $2)
+    AND ($3 = '' OR CASE WHEN dead_time IS NULL THEN state ELSE '{GIVEN_UP}' END = $3)
+    AND ($5::timestamptz IS NULL OR (create_time, fact_id, recipient_kind, recipient_id) < ($5, $6::uuid, $7, $8))
+ORDER BY create_time DESC, fact_id DESC, recipient_kind DESC, recipient_id DESC LIMIT $4"""  # noqa: S608 our own words
+
+REPLAY: Final = """
+UPDATE mails SET due_time = now() + $2::interval, dead_time = NULL, failures = 0, lapses = 0
+WHERE tenant_id = $1 AND (fact_id, recipient_kind, recipient_id) IN (
+    SELECT fact_id, recipient_kind, recipient_id FROM mails WHERE tenant_id = $1 AND dead_time IS NOT NULL
+    ORDER BY dead_time LIMIT $3 FOR UPDATE)
+RETURNING true"""
 
 PENDING: Final = """
 SELECT fact_id, recipient_kind, recipient_id, kind, payment_id, "values", occur_time FROM mails

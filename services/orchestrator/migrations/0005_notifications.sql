@@ -93,4 +93,6 @@ CREATE TABLE mails (
 CREATE INDEX mails_due ON mails (tenant_id, due_time) WHERE due_time IS NOT NULL;
 CREATE INDEX mails_dead ON mails (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
 CREATE INDEX mails_create_time ON mails (create_time);
+CREATE INDEX mails_list ON mails (tenant_id, create_time, fact_id);
+CREATE INDEX mails_payment ON mails (tenant_id, payment_id, create_time) WHERE payment_id <> '';
 CREATE INDEX mails_waiting ON mails (create_time) WHERE state = 'WAITING';

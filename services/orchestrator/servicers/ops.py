@@ -11,9 +11,11 @@ from grpc import aio
 from batzen.orchestrator.v1 import ops_pb2 as pb
 from services.orchestrator.diagnosis.examiner import Examiner
 from services.orchestrator.domain.errors import PageTokenInvalid
+from services.orchestrator.mail.building import Mails
 from services.orchestrator.notifications.policies import NotificationPolicyStore
 from services.orchestrator.operations.servicer import Operations, OperationsRpcs, Resolve
 from services.orchestrator.servicers.diagnosis import DiagnosisRpcs
+from services.orchestrator.servicers.mails import MailRpcs
 from services.orchestrator.servicers.notifications import NotificationPolicyRpcs
 from services.orchestrator.servicers.webhooks import WebhookRpcs
 from services.orchestrator.storage.money_policies import MoneyPolicyStore
@@ -37,7 +39,7 @@ PutContext: TypeAlias = aio.ServicerContext[pb.PutPolicyRequest, Awaitable[pb.Pu
 PoliciesContext: TypeAlias = aio.ServicerContext[pb.ListPoliciesRequest, Awaitable[pb.ListPoliciesResponse]]
 
 
-class OrchestratorOpsServicer(WebhookRpcs, DiagnosisRpcs, OperationsRpcs, NotificationPolicyRpcs):
+class OrchestratorOpsServicer(WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRpcs, NotificationPolicyRpcs):
     """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
@@ -48,6 +50,7 @@ class OrchestratorOpsServicer(WebhookRpcs, DiagnosisRpcs, OperationsRpcs, Notifi
         operations: Operations,
         webhooks: Webhooks,
         *,
+        mailing: Mails,
         notification_policies: NotificationPolicyStore,
         resolve: Resolve,
         now: Callable[[], datetime],
@@ -55,6 +58,7 @@ class OrchestratorOpsServicer(WebhookRpcs, DiagnosisRpcs, OperationsRpcs, Notifi
         DiagnosisRpcs.__init__(self, examiner)
         NotificationPolicyRpcs.__init__(self, notification_policies, now=now)
         WebhookRpcs.__init__(self, webhooks, now=now)
+        MailRpcs.__init__(self, mailing, wake=webhooks.wake, now=now)
         self.operations, self.resolve = operations, resolve
         self._start_switches = start_switches
         self._policies = policies
