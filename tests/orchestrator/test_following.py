@@ -188,3 +188,19 @@ async def test_a_process_that_dies_anywhere_leaves_nothing_untold_and_nothing_to
         assert await kinds(rows, payment_id) == ["PAYMENT_RECEIVED"], life.place
         wanted = {("PAYMENT_RECEIVED", "PAYER"): 1, ("PAYMENT_RECEIVED", "SELLER"): 1}
         assert await told(rows, payment_id) == wanted, life.place
+
+
+async def test_a_feed_that_goes_on_is_not_held_back_by_processes_that_died_with_it(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    """Its lease is held for long, so whatever kills a process takes a feed along; that is no fault of the feed's."""
+    payment_id = await journeys.started()
+    await heard(replica, rows, journeys, payment_id)
+    feeds, feed = replica.parts.hearing.rows, replica.parts.hearing.follower.feed
+    fence = await rows.fetchval("SELECT fence FROM feeds WHERE tenant_id = 'main'")
+    place = await feeds.place("main", fence=fence)
+    await rows.execute("UPDATE feeds SET lapses = 9 WHERE tenant_id = 'main'")
+    with call_context.acting_for("main"):
+        now = await feed.payment(payment_id)
+    await feeds.advance("main", place, [now], fence=fence, is_complete=True)
+    assert await rows.fetchval("SELECT lapses FROM feeds WHERE tenant_id = 'main'") == 0

@@ -185,7 +185,7 @@ UPDATE feeds SET cursor = '', list_token = '', list_cursor = '' WHERE tenant_id 
 
 # The row's lock keeps another process out until the commit, and the fence whoever holds it no more.
 ADVANCE: Final = """
-UPDATE feeds SET failures = 0, heard_time = greatest(heard_time, $8),
+UPDATE feeds SET failures = 0, lapses = 0, heard_time = greatest(heard_time, $8),
     cursor = CASE WHEN $4 THEN $5 ELSE cursor END, list_token = CASE WHEN $4 THEN $6 ELSE list_token END,
     list_cursor = CASE WHEN $4 THEN $7 ELSE list_cursor END
 WHERE tenant_id = $1 AND name = $2 AND fence = $3
