@@ -468,6 +468,10 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         fires("3m", {'batzen_feed_behind_seconds{job="status"}': "75x20"}),
         rests("10m", {'batzen_feed_behind_seconds{job="status"}': "50x60"}),
     ),
+    "BatzenFactsBehind": (
+        fires("6m", {'batzen_facts_behind_seconds{job="orchestrator"}': "125x40"}),
+        rests("6m", {'batzen_facts_behind_seconds{job="orchestrator"}': "115x40"}),
+    ),
     "BatzenMailsWait": (
         fires("8m", _mails(not_taken="0+2x40", sent="0+1x40", oldest="2000x40")),
         rests("10m", _mails(not_taken="0+2x40", sent="0+1x40", oldest="1700x40")),

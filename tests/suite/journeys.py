@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -34,6 +34,8 @@ PAID: Final = frozenset({"SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"})
 ENDED_WITHOUT_MONEY: Final = frozenset({"CANCELED", "EXPIRED", "FAILED"})
 
 CALL_TIMEOUT_S: Final = 3.0
+HEARD_WITHIN_S: Final = 20.0
+"""After a kill: a feed's lease ends, and a stream is opened anew."""
 ANSWERED_WITHIN_S: Final = 40.0
 """A call that is not answered after so many repeats never will be."""
 PAUSE_S: Final = 0.05
@@ -246,6 +248,7 @@ class Traveller:
         assert history[-1].snapshot.attention.reason == ends.attention
         await self._check_quote(payment_id, ends)
         await self._check_told(payment_id, ends)
+        await self._check_heard(payment_id, history)
         reached = Counter(state_name(one.state) for one in history)
         for state in ends.states:
             assert reached[state] == 1, f"{state} was reached {reached[state]} times: {dict(reached)}"
@@ -258,6 +261,23 @@ class Traveller:
         finally:
             await connection.close()
         assert sorted(row["kind"] for row in rows) == sorted(ends.told), f"told of {rows}"
+
+    async def _check_heard(self, payment_id: str, history: Sequence[status_pb2.Transition]) -> None:
+        """Raise AssertionError unless each revision is heard once, and payer and seller are told once of the money."""
+        connection = await asyncpg.connect(plain_dsn(self.suite.database_url("orchestrator")))
+
+        async def is_heard() -> bool:
+            revisions = [row["revision"] for row in await connection.fetch(HEARD, payment_id)]
+            assert revisions == list(range(1, len(revisions) + 1)), f"heard {revisions}"
+            return len(revisions) >= len(history)
+
+        try:
+            await eventually(is_heard, within_s=HEARD_WITHIN_S)
+            told = {tuple(row) for row in await connection.fetch(TOLD, payment_id)}
+        finally:
+            await connection.close()
+        is_paid = any(one.snapshot.collection == payment_pb2.PAYMENT_STATE_SUCCEEDED for one in history)
+        assert told == ({("PAYER", 1, 1), ("SELLER", 1, 0)} if is_paid else set()), f"told {told}"
 
     async def _check_quote(self, payment_id: str, ends: Ends) -> None:
         """Raise AssertionError unless pricing knows what became of the quote, and counts its coupons right."""
@@ -296,6 +316,13 @@ LEFT_TO_DO: Final = {
 
 NOTICED: Final = """
 SELECT kind FROM facts WHERE payment_id = $1 AND kind IN ('DISPUTE_OPENED', 'DISPUTE_CLOSED', 'TRANSFER_FAILED')"""
+
+HEARD: Final = """
+SELECT revision FROM facts WHERE payment_id = $1 AND kind = 'PAYMENT_MOVED' ORDER BY seq"""
+TOLD: Final = """
+SELECT recipient_kind, count(*), count(m.kind) FROM notifications n
+    LEFT JOIN mails m USING (tenant_id, fact_id, recipient_kind, recipient_id)
+WHERE n.payment_id = $1 AND n.kind = 'PAYMENT_RECEIVED' GROUP BY 1"""
 
 MISCOUNTED: Final = """
 SELECT c.* FROM discount_counters c

@@ -21,8 +21,8 @@ LAG: Final = histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3_600),
 )
 BEHIND: Final = gauge(
-    "batzen_feed_behind_seconds",
-    "For how long a tenant's feed of payments has not been at its head, the longest of all that are followed. Each"
+    "batzen_facts_behind_seconds",
+    "For how long what status recorded of a tenant's payments has not been heard, the longest of all tenants. Each"
     " replica says so of all: use max().",
 )
 
