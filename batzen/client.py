@@ -34,6 +34,7 @@ from batzen.gateway.v1.payment_methods_pb2_grpc import PaymentMethodServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.gateway.v1.sellers_pb2_grpc import SellerServiceStub
 from batzen.gateway.v1.transfers_pb2_grpc import TransferServiceStub
+from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
@@ -78,6 +79,7 @@ class Client:
     disputes: DisputeServiceStub
     gateway_ops: GatewayOpsServiceStub
     orchestrator_ops: OrchestratorOpsServiceStub
+    notifications: NotificationServiceStub
 
     def __init__(
         self,
@@ -114,6 +116,7 @@ class Client:
         self._channels = channels
         self.orchestrator = OrchestratorServiceStub(channels[0])
         self.orchestrator_ops = OrchestratorOpsServiceStub(channels[0])
+        self.notifications = NotificationServiceStub(channels[0])
         self.pricing = PricingServiceStub(channels[1])
         self.status = StatusServiceStub(channels[2])
         self.intents = IntentServiceStub(channels[3])

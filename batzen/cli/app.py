@@ -27,6 +27,7 @@ from batzen.cli import (
     mails,
     methods,
     moving,
+    notifications,
     pay,
     policies,
     reading,
@@ -124,6 +125,7 @@ app.add_typer(ledger.app, name="ledger")
 app.command(epilog=erasing.EPILOG)(erasing.erase_payer)
 app.command(epilog=reconciling.EPILOG)(reconciling.reconcile)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
+app.add_typer(notifications.app, name="notifications")
 app.add_typer(starts.app, name="starts")
 app.add_typer(mails.app, name="mails")
 app.command(epilog=logs.EPILOG)(logs.logs)

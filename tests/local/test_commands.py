@@ -318,6 +318,44 @@ async def _is_as(up: Up, wanted: int) -> tuple[int | None, Any] | None:
     return (code, said) if code == wanted else None
 
 
+async def test_what_people_are_told_is_listed_read_and_turned_off(up: Up) -> None:
+    _, paid = await up.batzen("pay", "--amount", "12.50 CHF", "--payer", "payer_told", "--json")
+
+    async def told() -> Any:
+        return (await up.batzen("notifications", "list", "--payer", "payer_told", "--json"))[1]
+
+    [one] = await eventually(told)
+    assert (one["payment_id"], one["kind"], one["values"]["amount_minor"]) == (
+        paid["payment_id"],
+        "PAYMENT_RECEIVED",
+        "1250",
+    )
+    code, said = await up.batzen("notifications", "list", "--payer", "payer_told")
+    for shown in ("payment received", "CHF", paid["payment_id"], "1 unread."):
+        assert shown in said, said
+    as_payer = ("notifications", "read", "1", "--payer", "payer_told", "--json")
+    assert (await up.batzen(*as_payer))[0] == 1  # an operator reads it, and marks the operators' own
+    code, marked = await up.batzen("--as", "service", *as_payer)
+    assert (code, "read_time" in marked) == (0, True), marked
+    off = ("notifications", "preferences", "--payer", "payer_told", "--off", "payment_received:mail")
+    code, said = await up.batzen("--as", "service", *off)
+    assert (code, "payment received" in said) == (0, True), said
+
+    switch = (
+        "--switch",
+        "payment_expired:payer=",
+        "--operator-address",
+        "ops@example.ch",
+        "--time-zone",
+        "Europe/Zurich",
+    )
+    code, said = await up.batzen("notifications", "put-policy", *switch, "--reason", "INC-8")
+    for shown in ("INC-8", "ops@example.ch", "Europe/Zurich", "payment expired", "not told"):
+        assert shown in said, said
+    code, policy = await up.batzen("notifications", "policy", "--json")
+    assert (code, policy["records"][0]["reason"]) == (0, "INC-8")
+
+
 async def test_an_operator_stops_new_payments_and_takes_them_again(up: Up) -> None:
     _, begun = await up.batzen("pay", "--amount", "5 CHF", "--card", "insufficient", "--json")
 

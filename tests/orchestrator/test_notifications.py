@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,9 +14,13 @@ import asyncpg
 import pytest
 from grpc import aio
 
+from batzen import errors
+from batzen.client import Addresses, Client
+from batzen.notifications import watch_notifications
 from batzen.orchestrator.v1 import notifications_pb2 as pb
 from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
 from local.databases import ServiceDatabase
+from local.ports import free_ports
 from services.orchestrator.facts.domain import Fact, FactKind, fact_id
 from services.orchestrator.notifications.kinds import TELLINGS
 from services.orchestrator.notifications.store import FORGET
@@ -382,3 +386,34 @@ async def test_what_was_told_a_year_ago_is_forgotten(
 async def held(database: ServiceDatabase) -> AsyncIterator[DirectConnections]:
     async with DirectConnections(database.runtime_url, application_name="notification-tests", size=1) as held:
         yield held
+
+
+async def test_a_client_follows_over_replicas_that_go(told: Told) -> None:
+    """The second replica has the address of the first, which is gone with the stream."""
+    await told.tell()
+    request = pb.WatchNotificationsRequest(after_notification_id="0")
+    world, address = told.replica.world, f"127.0.0.1:{free_ports()['orchestrator']}"
+    token = world.issuer.mint(told.payer_id, roles=["payer"], tenant="main")
+    async with (
+        Client(token=token, addresses=Addresses(orchestrator=address)) as client,
+        aclosing(watch_notifications(client.notifications, request, pause_first_s=0.01)) as coming,
+    ):
+        async with world.orchestrator(address=address):
+            assert (await anext(coming)).notification_id == "1"
+            await told.tell(times=2)
+            assert (await anext(coming)).notification_id == "2"
+        await told.tell()
+        async with world.orchestrator(address=address):
+            assert [(await anext(coming)).notification_id for _ in range(2)] == ["3", "4"]
+
+
+async def test_a_client_hears_why_it_may_not_watch(told: Told) -> None:
+    token = told.replica.world.issuer.mint(told.payer_id, roles=["payer"], tenant="main")
+    address = f"127.0.0.1:{told.replica.port}"
+    request = pb.WatchNotificationsRequest(recipient=SELLER)
+    async with (
+        Client(token=token, addresses=Addresses(orchestrator=address)) as client,
+        aclosing(watch_notifications(client.notifications, request)) as coming,
+    ):
+        with pytest.raises(errors.PermissionDenied):
+            await anext(coming)
