@@ -90,6 +90,16 @@ def normalize_legacy_price(
     ]
 
 
+def legacy_total(price: object, *, currency_code: str | None = None) -> Money:
+    """Return what a price object says the payer pays, for one of it. Raises `LegacyPriceError`."""
+    fields = _object(price, path="", known=_SHAPE_KEYS)
+    if "final" not in fields:
+        raise LegacyPriceError("final", "It is missing.")
+    named = _currency(fields["currency"], path="currency") if "currency" in fields else currency_code
+    final = _amount(fields["final"], path="final", currency_code=named)
+    return Money(amount_minor=final.minor, currency_code=final.currency_code)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Amount:
     minor: int

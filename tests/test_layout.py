@@ -32,6 +32,7 @@ KNOW_PROTOBUF = re.compile(
     | commands/.* | request_runner | queries | syncs  # pass on what peers answered
     | steps | attempts | sessions | unit_of_work | transition_outbox  # likewise
     | (deliveries|notices)/outbox   # call the sink of the gateway's observations and notices
+    | imports/importer              # passes on what operators sent
     | quote_service                 # keeps quotes as they were answered
     | __main__ | wiring | seed      # wiring
     """,

@@ -16,6 +16,7 @@ from services.orchestrator.domain.agenda import WATCHED, Planned
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import NextStep
 from services.orchestrator.facts import metrics as facts
+from services.orchestrator.imports import metrics as imports
 from services.orchestrator.mail import metrics as mail
 from services.orchestrator.notifications import metrics as notifications
 from services.orchestrator.webhooks_out import metrics as webhooks
@@ -144,7 +145,7 @@ STARTS_PAUSED: Final = gauge(
 METRICS: Final[tuple[Metric, ...]] = (
     PAYMENTS_STARTED, PAYMENTS_ENDED, CAPTURED, REFUNDED, REFUNDS_FAILED, DECLINES, OUTBOX_PENDING, OUTBOX_OLDEST,
     RECOVERIES, ATTENTION, WEBHOOK_TO_STATUS, STARTS_PAUSED, PLANNED, PLANNED_LATE, OPEN_BOOKINGS, BOOKING_CHECKS,
-    *facts.METRICS, *notifications.METRICS, *mail.METRICS, *webhooks.METRICS,
+    *facts.METRICS, *notifications.METRICS, *mail.METRICS, *webhooks.METRICS, *imports.METRICS,
 )  # fmt: skip
 
 

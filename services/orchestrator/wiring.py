@@ -15,6 +15,7 @@ from grpc import aio
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
 from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
 from batzen.gateway.v1.diagnosis_pb2_grpc import DiagnosisServiceStub
+from batzen.gateway.v1.imports_pb2_grpc import ImportServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.orchestrator.v1.booking_check_pb2_grpc import BookingCheckServiceStub
@@ -37,6 +38,8 @@ from services.orchestrator.facts.store import FORGET as FORGET_FACTS
 from services.orchestrator.facts.store import FactStore
 from services.orchestrator.fraud_refunds import FraudRefunds
 from services.orchestrator.held_payments import HeldPayments
+from services.orchestrator.imports.building import importing
+from services.orchestrator.imports.importer import Imports
 from services.orchestrator.mail.building import NO_MAILS, Mails, mails, unsubscribe_tokens
 from services.orchestrator.mail.settings import MailSettings
 from services.orchestrator.mail.store import FORGET as FORGET_MAILS
@@ -60,6 +63,7 @@ from services.orchestrator.peers.contacts import GatewayContacts
 from services.orchestrator.peers.examinations import Examinations
 from services.orchestrator.peers.feed import Feed
 from services.orchestrator.peers.gateway import Gateway
+from services.orchestrator.peers.imports import ImportPeers
 from services.orchestrator.peers.pricing import Pricing
 from services.orchestrator.peers.status import Status
 from services.orchestrator.queries import Queries
@@ -145,6 +149,7 @@ def wired(
     claim_store: BookingClaimStore,
     diagnoses: Examiner,
     operations: Operations,
+    imports: Imports,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     surplus_refund: SurplusRefund = SurplusRefund.PERSON,
@@ -219,7 +224,7 @@ def wired(
         start_switches=start_switches,
         policies=policies,
         fraud_refunds=fraud_refunds,
-        ops=OrchestratorOpsServicer(  # type: ignore[abstract]  # others only announced
+        ops=OrchestratorOpsServicer(
             start_switches,
             policies,
             diagnoses,
@@ -227,6 +232,7 @@ def wired(
             webhooks,
             mailing=mailing,
             notification_policies=telling.policies,
+            imports=imports,
             resolve=rpc_of(commands["ResolvePayment"], runner),
             now=clock.now,
         ),
@@ -320,6 +326,12 @@ async def orchestrator_parts(
             claim_store=BookingClaimStore(held),
             diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
             operations=operator_side(held, store, peers, clock=clock),
+            imports=importing(
+                held,
+                ImportPeers(gateway=ImportServiceStub(gateway), status=StatusServiceStub(status)),
+                clock=clock,
+                meter=meter,
+            ),
             clock=clock,
             abandoned_after=abandoned_after,
             surplus_refund=surplus_refund,

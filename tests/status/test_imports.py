@@ -61,6 +61,7 @@ async def test_a_payment_comes_with_its_revisions_and_their_times(status: Status
     assert [one.ToDatetime(UTC) - BEGAN for one in times] == [timedelta(minutes=number) for number in (0, 1, 2)]
     history = (await status.ListTransitions(pb.ListTransitionsRequest(payment_id=payment_id))).transitions
     assert [one.revision for one in history] == [1, 2, 3, 4]
+    assert {one.snapshot.cause for one in history} == {payment_pb2.PaymentSnapshot.CAUSE_IMPORT}
     assert [one.snapshot for one in history[1:]] == [one.snapshot for one in payment.revisions]
     assert [one.record_time for one in history[1:]] == [one.record_time for one in payment.revisions]
     assert [one.request_id for one in history[1:]] == [one.request_id for one in payment.revisions]

@@ -53,6 +53,8 @@ class Terms:
     checkout_type: str = ""
     cart_line_ids: tuple[str, ...] = ()
     checkout_description: str = ""
+    import_record_id: str = ""
+    """Of the record in a system before this one that it was imported from; empty of one that was started here."""
     checkout_expires_after_s: int | None = None
     """None for Stripe's own limit."""
 

@@ -104,7 +104,7 @@ class Follower:
         async with self.feed.following(place.cursor, until_caught_up=until_caught_up) as news:
             while (came := await self._next(news, until)) is not None:
                 is_silent = not came.revisions and not is_first  # the first message says where the feed begins
-                heard_time = self._now() if is_silent else came.revisions[-1].record_time if came.revisions else None
+                heard_time = self._now() if is_silent else self._recorded(came.revisions)
                 is_first = False
                 if came.revisions or is_silent:
                     await self._advance(work, came, heard_time=heard_time)
@@ -134,7 +134,14 @@ class Follower:
                 work.tenant_id, place, revisions, fence=work.fence, heard_time=heard_time, is_complete=True
             )
         for one in came.revisions:
-            self._metrics.heard(lag_s=(self._now() - one.record_time).total_seconds())
+            if not one.is_imported:
+                self._metrics.heard(lag_s=(self._now() - one.record_time).total_seconds())
+
+    def _recorded(self, revisions: Sequence[Revision]) -> datetime | None:
+        """Return when the last of some revisions was recorded; that of an imported one says nothing of the feed."""
+        if not revisions:
+            return None
+        return self._now() if revisions[-1].is_imported else revisions[-1].record_time
 
     async def _history(self, payment_id: str, revision: int) -> list[Revision]:
         now = await crash_points.call("feeds.payment", self.feed.payment(payment_id))

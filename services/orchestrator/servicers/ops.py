@@ -11,10 +11,12 @@ from grpc import aio
 from batzen.orchestrator.v1 import ops_pb2 as pb
 from services.orchestrator.diagnosis.examiner import Examiner
 from services.orchestrator.domain.errors import PageTokenInvalid
+from services.orchestrator.imports.importer import Imports
 from services.orchestrator.mail.building import Mails
 from services.orchestrator.notifications.policies import NotificationPolicyStore
 from services.orchestrator.operations.servicer import Operations, OperationsRpcs, Resolve
 from services.orchestrator.servicers.diagnosis import DiagnosisRpcs
+from services.orchestrator.servicers.imports import ImportRpcs
 from services.orchestrator.servicers.mails import MailRpcs
 from services.orchestrator.servicers.notifications import NotificationPolicyRpcs
 from services.orchestrator.servicers.webhooks import WebhookRpcs
@@ -39,7 +41,7 @@ PutContext: TypeAlias = aio.ServicerContext[pb.PutPolicyRequest, Awaitable[pb.Pu
 PoliciesContext: TypeAlias = aio.ServicerContext[pb.ListPoliciesRequest, Awaitable[pb.ListPoliciesResponse]]
 
 
-class OrchestratorOpsServicer(WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRpcs, NotificationPolicyRpcs):
+class OrchestratorOpsServicer(WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRpcs, NotificationPolicyRpcs, ImportRpcs):
     """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
@@ -52,11 +54,13 @@ class OrchestratorOpsServicer(WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRp
         *,
         mailing: Mails,
         notification_policies: NotificationPolicyStore,
+        imports: Imports,
         resolve: Resolve,
         now: Callable[[], datetime],
     ) -> None:
         DiagnosisRpcs.__init__(self, examiner)
         NotificationPolicyRpcs.__init__(self, notification_policies, now=now)
+        ImportRpcs.__init__(self, imports)
         WebhookRpcs.__init__(self, webhooks, now=now)
         MailRpcs.__init__(self, mailing, wake=webhooks.wake, now=now)
         self.operations, self.resolve = operations, resolve

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -37,8 +37,9 @@ class History:
 
     @property
     def first(self) -> Revision:
-        """Revision 1, which is the same of every payment."""
-        return Revision(request_id=self.open_request_id, snapshot=OPENED, record_time=self.open_time)
+        """Revision 1, at which every payment begins."""
+        snapshot = replace(OPENED, cause=Cause.IMPORT)
+        return Revision(request_id=self.open_request_id, snapshot=snapshot, record_time=self.open_time)
 
     @property
     def latest(self) -> Revision:

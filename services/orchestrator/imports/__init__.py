@@ -1,0 +1,1 @@
+"""Records of systems before this one: each is taken over by gateway, status and orchestrator, or by none of them."""
