@@ -313,6 +313,30 @@ STREAMS: Final = Dashboard(
     ],
 )
 
+TELLING: Final = Dashboard(
+    uid="batzen-telling",
+    title="telling",
+    panels=[
+        lines("Facts an hour", Unit.COUNT, ("sum by (kind) (increase(batzen_facts_total[1h])) > 0", "{{kind}}")),
+        quantiles("From a revision until its facts are kept", "batzen_fact_lag_seconds"),
+        lines(
+            "Mails, tries an hour",
+            Unit.COUNT,
+            ("sum by (outcome) (increase(batzen_mails_total[1h]))", "{{outcome}}"),
+            says="Skipped: nobody is to get it. Not taken: tried again.",
+        ),
+        lines("Mails that wait", Unit.COUNT, ("max(batzen_mails_waiting)", "mails")),
+        lines("The oldest mail waits", Unit.SECONDS, ("max(batzen_mails_oldest_seconds)", "the oldest"), limit=1800),
+        quantiles("A mail server takes a mail", "batzen_mail_send_seconds"),
+        lines(
+            "Webhooks, tries an hour",
+            Unit.COUNT,
+            ("sum by (outcome) (increase(batzen_webhook_tries_total[1h]))", "{{outcome}}"),
+        ),
+        lines("The oldest webhook waits", Unit.SECONDS, ("max(batzen_webhook_oldest_waiting_seconds)", "the oldest")),
+    ],
+)
+
 PROCESSES: Final = Dashboard(
     uid="batzen-processes",
     title="processes and databases",
@@ -372,4 +396,4 @@ PROCESSES: Final = Dashboard(
     ],
 )
 
-DASHBOARDS: Final = (OVERVIEW, CALLS, MONEY, BOOKS, STRIPE, STREAMS, PROCESSES)
+DASHBOARDS: Final = (OVERVIEW, CALLS, MONEY, BOOKS, STRIPE, STREAMS, TELLING, PROCESSES)
