@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from services.orchestrator.diagnosis import metrics as diagnosis
 from services.orchestrator.domain.agenda import WATCHED, Planned
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import NextStep
@@ -145,7 +146,7 @@ STARTS_PAUSED: Final = gauge(
 METRICS: Final[tuple[Metric, ...]] = (
     PAYMENTS_STARTED, PAYMENTS_ENDED, CAPTURED, REFUNDED, REFUNDS_FAILED, DECLINES, OUTBOX_PENDING, OUTBOX_OLDEST,
     RECOVERIES, ATTENTION, WEBHOOK_TO_STATUS, STARTS_PAUSED, PLANNED, PLANNED_LATE, OPEN_BOOKINGS, BOOKING_CHECKS,
-    *facts.METRICS, *notifications.METRICS, *mail.METRICS, *webhooks.METRICS, *imports.METRICS,
+    *facts.METRICS, *notifications.METRICS, *mail.METRICS, *webhooks.METRICS, *imports.METRICS, *diagnosis.METRICS,
 )  # fmt: skip
 
 

@@ -25,8 +25,7 @@ from services.orchestrator.booking_claims import BookingClaims
 from services.orchestrator.captures import Captures
 from services.orchestrator.charging import Charging
 from services.orchestrator.commands.registry import Registry, all_commands
-from services.orchestrator.diagnosis.building import examiner
-from services.orchestrator.diagnosis.examiner import Examiner
+from services.orchestrator.diagnosis.building import Diagnoses, diagnosing
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
@@ -127,7 +126,7 @@ class Parts:
     mailing: Mails
     notifications: NotificationServicer
     claim_store: BookingClaimStore
-    diagnoses: Examiner
+    diagnoses: Diagnoses
     start_switches: StartSwitchStore
     policies: MoneyPolicyStore
     fraud_refunds: FraudRefunds
@@ -147,7 +146,7 @@ def wired(
     telling: Notifications,
     mailing: Mails,
     claim_store: BookingClaimStore,
-    diagnoses: Examiner,
+    diagnoses: Diagnoses,
     operations: Operations,
     imports: Imports,
     clock: Clock,
@@ -227,7 +226,7 @@ def wired(
         ops=OrchestratorOpsServicer(
             start_switches,
             policies,
-            diagnoses,
+            diagnoses.examiner,
             operations,
             webhooks,
             mailing=mailing,
@@ -324,7 +323,9 @@ async def orchestrator_parts(
             telling=telling,
             mailing=mailing,
             claim_store=BookingClaimStore(held),
-            diagnoses=examiner(held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock),
+            diagnoses=diagnosing(
+                held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock, meter=meter
+            ),
             operations=operator_side(held, store, peers, clock=clock),
             imports=importing(
                 held,
@@ -337,7 +338,14 @@ async def orchestrator_parts(
             surplus_refund=surplus_refund,
             metrics=metrics,
         )
-        work.register(*parts.sweep.kinds, parts.quote_outbox.kind, *heard.kinds, mailing.outbox.kind, webhooks.kind)
+        work.register(
+            *parts.sweep.kinds,
+            parts.quote_outbox.kind,
+            *heard.kinds,
+            mailing.outbox.kind,
+            webhooks.kind,
+            parts.diagnoses.rounds.kind,
+        )
         await stack.enter_async_context(parts.runner.draining())
         await stack.enter_async_context(parts.syncs.draining())
         await stack.enter_async_context(webhooks.upkeep.tended())
@@ -346,6 +354,7 @@ async def orchestrator_parts(
         )
         await stack.enter_async_context(heard.running())
         await stack.enter_async_context(telling.watches.running())
+        await stack.enter_async_context(parts.diagnoses.rounds.running())
         waiting = waiting_work(held, work.kinds, clock=clock, meter=meter)
         await stack.enter_async_context(
             sampling(
@@ -356,6 +365,7 @@ async def orchestrator_parts(
                 heard.look,
                 webhooks.upkeep.look,
                 mailing.look,
+                parts.diagnoses.rounds.look,
             )
         )
         yield parts

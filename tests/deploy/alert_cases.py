@@ -397,6 +397,34 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         rests("70m", {'batzen_receivables_open{job="gateway"}': "0x400"}),
     ),
     # Stripe
+    "BatzenRecordsDisagreeOnMoney": (
+        *(
+            fires("3m", {f'batzen_diagnosis_disagreements{{job="orchestrator",check="{check}"}}': "1x40"})
+            for check in ("LEDGER_BOOKS", "AMOUNTS", "PLAN_MISSING")
+        ),
+        rests(
+            "10m",
+            {
+                'batzen_diagnosis_disagreements{job="orchestrator",check="AMOUNTS"}': "0x60",
+                'batzen_diagnosis_disagreements{job="orchestrator",check="NOT_DUE"}': "3x60",
+            },
+        ),
+    ),
+    "BatzenRecordsDisagree": (
+        fires("3m", {'batzen_diagnosis_disagreements{job="orchestrator",check="NOT_DUE"}': "1x40"}),
+        # Those have an alert of their own.
+        rests(
+            "10m",
+            {
+                'batzen_diagnosis_disagreements{job="orchestrator",check="NOT_DUE"}': "0x60",
+                'batzen_diagnosis_disagreements{job="orchestrator",check="LEDGER_MIRROR"}': "3x60",
+            },
+        ),
+    ),
+    "BatzenDiagnosisOld": (
+        fires("8m", {'batzen_diagnosis_age_seconds{job="orchestrator"}': "15000x60"}),
+        rests("10m", {'batzen_diagnosis_age_seconds{job="orchestrator"}': "14000x60"}),
+    ),
     "BatzenStripeAway": (
         fires("3m", {'batzen_stripe_breaker_open{job="gateway",share="pay"}': "1x20"}),
         rests("10m", {'batzen_stripe_breaker_open{job="gateway",share="pay"}': "0x60"}),

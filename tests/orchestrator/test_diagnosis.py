@@ -40,6 +40,7 @@ _OBSERVED = "jsonb_set(observation, '{amounts,captured_minor}', '9000')"
 _SNAPSHOT = "jsonb_set(snapshot, '{amounts,refunded_minor}', '1')"
 _AUTHORIZED = """jsonb_set(snapshot, '{collection}', '"AUTHORIZED"')"""
 PLANTS = (
+    Plant("PLAN_MISSING", "orchestrator", f"DELETE FROM payments {PAYMENT}"),
     Plant("STATUS_MISSING", "status", f"DELETE FROM payments {PAYMENT}"),
     Plant("STATUS_REVISION", "orchestrator", f"UPDATE payments SET revision = revision - 1 {PAYMENT}"),
     Plant("STATUS_SNAPSHOT", "status", f"UPDATE payments SET snapshot = {_SNAPSHOT} {PAYMENT}"),

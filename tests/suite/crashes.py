@@ -49,6 +49,8 @@ BOOKS: Final = ("balance.", "ledger.begin:", "ledger.close:", "ledger.chains:")
 """What reads the platform's balance and closes days for all payments, by the clock or after a hint; nobody waits."""
 TELLING: Final = ("feeds.", "facts.", "charge_reminders.")
 """What hears of payments and tells people, after the fact; no payment waits for it."""
+DIAGNOSING: Final = ("diagnosis.", "diagnosis_rounds.")
+"""What compares records, by the clock; it changes nothing that a payment says."""
 SECOND: Final = ("call.read:",)
 """A look at what came of a call that was made before: only who comes to it second looks, which changes nothing."""
 OF_EVENTS: Final = ("method.take:", "method.observe:", "method.renew:", "method.release:")
@@ -66,6 +68,7 @@ BACKGROUND: Final = (
     *BESIDE,
     *WORK,
     *BOOKS,
+    *DIAGNOSING,
     *SECOND,
     *TELLING,
 )

@@ -26,6 +26,7 @@ ELSEWHERE: Final = {
     "batzen_webhook_oldest_waiting_seconds": "tests/orchestrator/test_webhooks_out.py",
     "batzen_webhook_dead": "tests/orchestrator/test_webhooks_out.py",
     "batzen_webhook_receiver_failing_seconds": "tests/orchestrator/test_webhooks_out.py",
+    "batzen_diagnosis_payments_total": "tests/orchestrator/test_diagnosis_rounds.py",
     "batzen_booking_checks_total": "tests/orchestrator/test_bookings.py",
     "batzen_mails_total": "tests/orchestrator/test_mails.py",
     "batzen_mail_send_seconds": "tests/orchestrator/test_mails.py",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.observability.alerts import books, calls, facts, mails, money, process, streams, stripe
+from deploy.observability.alerts import books, calls, facts, mails, money, process, records, streams, stripe
 from deploy.observability.rule import Group
 
 GROUPS: Final[tuple[Group, ...]] = (
-    money.GROUP, books.GROUP, stripe.GROUP, streams.GROUP, facts.GROUP, mails.GROUP, calls.GROUP, process.GROUP,
+    money.GROUP, books.GROUP, records.GROUP, stripe.GROUP, streams.GROUP, facts.GROUP, mails.GROUP, calls.GROUP,
+    process.GROUP,
 )  # fmt: skip

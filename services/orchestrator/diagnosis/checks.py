@@ -10,6 +10,11 @@ _MOVE: Final = "Have it moved again, which sends what is missing: `batzen resolv
 _READ_AGAIN: Final = "Read it at Stripe again, and apply what that shows: `batzen resolve PAYMENT_ID`."
 _BY_HAND: Final = "Nothing by itself: find out who changed the rows, and put them back from a backup."
 
+PLAN_MISSING: Final = Check(
+    name="PLAN_MISSING",
+    meaning="Status or the gateway have a payment of which there is no plan: nobody moves it any more.",
+    remedy="Nothing by itself: restore the orchestrator's database; what Stripe has of it is in the mirror.",
+)
 STATUS_MISSING: Final = Check(
     name="STATUS_MISSING",
     meaning="Status has no such payment, and the plan says that it was opened there.",
@@ -117,6 +122,7 @@ ATTEMPT_AMOUNT: Final = Check(
 )
 
 CHECKS: Final = (
+    PLAN_MISSING,
     STATUS_MISSING,
     STATUS_REVISION,
     STATUS_SNAPSHOT,

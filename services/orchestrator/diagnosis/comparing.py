@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Final
 
 from services.orchestrator.diagnosis import checks
-from services.orchestrator.diagnosis.domain import Attempt, Recorded, Sources
+from services.orchestrator.diagnosis.domain import Attempt, Examination, Recorded, Sources
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.domain.plan import Stage
 from services.orchestrator.domain.quote import next_state
@@ -32,6 +32,16 @@ def disagreements(sources: Sources) -> tuple[Disagreement, ...]:
         found += sources.examination.disagreements
     waits_for = _waits_for(sources)
     return tuple(replace(one, waits_for=one.waits_for or waits_for) for one in found)
+
+
+def without_plan(recorded: Recorded | None, examination: Examination | None) -> tuple[Disagreement, ...]:
+    """Return what disagrees where there is no plan, and somebody else has the payment."""
+    others = [
+        *([Saying(Keeper.STATUS, f"revision {recorded.revision}, {recorded.state}")] if recorded else []),
+        *([Saying(Keeper.MIRROR, f"attempt {examination.observation.attempt}")] if examination else []),
+    ]
+    found = _one(checks.PLAN_MISSING, Saying(Keeper.PLAN, said(None)), *others)
+    return (found, *(examination.disagreements if examination else ()))
 
 
 def _waits_for(sources: Sources) -> str:

@@ -110,5 +110,7 @@ class Diagnosis:
 
     payment_id: str
     is_moving: bool
+    is_whole: bool = True
+    """Everybody answered who keeps something of it, but for Stripe."""
     sides: tuple[Side, ...]
     disagreements: tuple[Disagreement, ...]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from services.errors import DependencyUnavailable
+from services.orchestrator.diagnosis import comparing
 from services.orchestrator.diagnosis.comparing import disagreements
 from services.orchestrator.diagnosis.domain import Diagnosis, Examination, Recorded, Sources
 from services.orchestrator.diagnosis.plan_store import PlanStore
 from services.orchestrator.diagnosis.sides import sides
+from services.orchestrator.diagnosis.sides import without_plan as sides_without_plan
 from services.orchestrator.domain.plan import Plan
 from services.orchestrator.domain.price import Price
 from services.orchestrator.peers.examinations import Examinations
@@ -42,41 +45,51 @@ class Examiner:
     async def diagnose(self, tenant_id: str, payment_id: str, *, with_stripe: bool) -> Diagnosis | None:
         """Return what is known of a payment and where it disagrees; None if there is no such payment."""
         for number in range(1, TRIES + 1):
-            found = await self._read(tenant_id, payment_id, with_stripe=with_stripe)
+            away: dict[Keeper, str] = {}
+            examine = partial(self._examinations.of, [payment_id], with_stripe=with_stripe)
+            found = await self._diagnosed(tenant_id, payment_id, examine, away)
             if found is None or not found.is_moving or number == TRIES:
                 break
-        return None if found is None else _diagnosis(found)
+        return found
 
     async def diagnose_many(self, tenant_id: str, payment_ids: Sequence[str]) -> list[Diagnosis]:
-        """Return the same of payments, without Stripe and at the first reading; without those that are not known."""
-        problems: dict[Keeper, str] = {}
-        examined = await _asked(self._examinations.of(payment_ids), Keeper.MIRROR, problems) or {}
-        found = [await self._read(tenant_id, one, examined=examined, away=problems) for one in payment_ids]
-        return [_diagnosis(one) for one in found if one is not None]
+        """Return the same of payments, without Stripe and at the first reading; without those that are not known.
 
-    async def _read(
+        Who is away for one of them is not waited for once more.
+        """
+        away: dict[Keeper, str] = {}
+        examined = await _asked(partial(self._examinations.of, payment_ids), Keeper.MIRROR, away, away)
+
+        async def known() -> Mapping[str, Examination]:
+            return examined or {}
+
+        found = [await self._diagnosed(tenant_id, one, known, away) for one in payment_ids]
+        return [one for one in found if one is not None]
+
+    async def _diagnosed(
         self,
         tenant_id: str,
         payment_id: str,
-        *,
-        with_stripe: bool = False,
-        examined: Mapping[str, Examination] | None = None,
-        away: Mapping[Keeper, str] | None = None,
-    ) -> Sources | None:
-        """Read a payment's records between two readings of its plan; what was examined before is not asked again."""
+        examine: Callable[[], Awaitable[Mapping[str, Examination]]],
+        away: dict[Keeper, str],
+    ) -> Diagnosis | None:
+        """Read a payment's records between two readings of its plan. Who is away joins those."""
         plan = await self._plans.plan(tenant_id, payment_id)
         before = await self._plans.standing(plan) if plan is not None else None
-        if plan is None or before is None:
-            return None
-        problems = dict(away or {})
-        kept, quote, found = await asyncio.gather(
-            _asked(self._recorded(payment_id), Keeper.STATUS, problems),
-            _asked(self._price(plan), Keeper.QUOTE, problems),
-            _asked(self._examined(payment_id, examined, with_stripe=with_stripe), Keeper.MIRROR, problems),
+        if before is None and await self._plans.is_known(tenant_id, payment_id):
+            return None  # its start was refused
+        problems: dict[Keeper, str] = {}
+        kept, quote, examined = await asyncio.gather(
+            _asked(partial(self._recorded, payment_id), Keeper.STATUS, problems, away),
+            _asked(partial(self._price, plan), Keeper.QUOTE, problems, away),
+            _asked(examine, Keeper.MIRROR, problems, away),
         )
+        found = (examined or {}).get(payment_id)
+        if plan is None or before is None:
+            return _without_plan(payment_id, kept, found, problems) if kept is not None or found is not None else None
         after = await self._plans.standing(plan)
         moved = after is None or (before.fence, before.open_requests) != (after.fence, after.open_requests)
-        return Sources(
+        sources = Sources(
             plan=plan,
             told=as_told(plan.latest_snapshot),
             standing=after or before,
@@ -86,6 +99,13 @@ class Examiner:
             examination=found,
             problems=problems,
         )
+        return Diagnosis(
+            payment_id=payment_id,
+            is_moving=sources.is_moving,
+            is_whole=not problems,
+            sides=sides(sources),
+            disagreements=disagreements(sources),
+        )
 
     async def _recorded(self, payment_id: str) -> Recorded:
         payment = await self._status.payment(payment_id)
@@ -94,33 +114,36 @@ class Examiner:
             payment = await self._status.payment(payment_id)  # it moved in between
         return recorded(payment, history)
 
-    async def _price(self, plan: Plan) -> Price | None:
-        return price(await self._pricing.quote(plan.quote_id)) if plan.quote_id else None
-
-    async def _examined(
-        self, payment_id: str, examined: Mapping[str, Examination] | None, *, with_stripe: bool
-    ) -> Examination | None:
-        if examined is None:
-            examined = await self._examinations.of([payment_id], with_stripe=with_stripe)
-        return examined.get(payment_id)
+    async def _price(self, plan: Plan | None) -> Price | None:
+        has_quote = plan is not None and plan.quote_id
+        return price(await self._pricing.quote(has_quote)) if has_quote else None
 
 
-async def _asked(asking: Awaitable[Answer], keeper: Keeper, problems: dict[Keeper, str]) -> Answer | None:
+async def _asked(
+    ask: Callable[[], Awaitable[Answer]], keeper: Keeper, problems: dict[Keeper, str], away: dict[Keeper, str]
+) -> Answer | None:
     """Return an answer, None where there is no such thing; who does not answer is among the problems."""
+    if keeper in away:
+        problems[keeper] = away[keeper]
+        return None
     try:
-        return await asking
+        return await ask()
     except Refusal as refusal:
         if refusal.status != NOT_FOUND:
             problems[keeper] = f"It refuses to say: {refusal.reason}."
     except DependencyUnavailable as error:
-        problems[keeper] = str(error)
+        problems[keeper] = away[keeper] = str(error)
     return None
 
 
-def _diagnosis(sources: Sources) -> Diagnosis:
+def _without_plan(
+    payment_id: str, kept: Recorded | None, found: Examination | None, problems: Mapping[Keeper, str]
+) -> Diagnosis:
+    """Return what others say of a payment of which there is no plan."""
     return Diagnosis(
-        payment_id=sources.plan.payment_id,
-        is_moving=sources.is_moving,
-        sides=sides(sources),
-        disagreements=disagreements(sources),
+        payment_id=payment_id,
+        is_moving=False,
+        is_whole=not problems,
+        sides=sides_without_plan(kept, found),
+        disagreements=comparing.without_plan(kept, found),
     )

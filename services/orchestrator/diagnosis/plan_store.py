@@ -24,6 +24,10 @@ class PlanStore:
         """Return the plan of a payment; None if there is none, or its start was refused."""
         return await self._payments.read(tenant_id, payment_id, payer_id=None)
 
+    async def is_known(self, tenant_id: str, payment_id: str) -> bool:
+        """Whether there is such a payment, also one whose start was refused."""
+        return await self._payments.is_known(tenant_id, payment_id)
+
     async def standing(self, plan: Plan) -> Standing | None:
         """Return how a plan stands; None if it is gone."""
         async with self._held.statement(None) as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.orchestrator.diagnosis.domain import Recorded, Sources
+from services.orchestrator.diagnosis.domain import Examination, Recorded, Sources
 from services.orchestrator.domain.price import Price
 from services.shared.diagnosis import Figure, Keeper, Side
 from services.shared.payment import Amounts
@@ -27,6 +27,15 @@ def sides(sources: Sources) -> tuple[Side, ...]:
     elif sources.plan.attempt and currency_code:
         found.append(_side(Keeper.MIRROR, None, told.get(Keeper.MIRROR)))
     return tuple(found)
+
+
+def without_plan(recorded: Recorded | None, examination: Examination | None) -> tuple[Side, ...]:
+    """Return the sides of a payment of which there is no plan."""
+    return (
+        _side(Keeper.PLAN, None, None),
+        _side(Keeper.STATUS, _recorded(recorded) if recorded else None, None),
+        *(examination.sides if examination is not None else ()),
+    )
 
 
 def _side(keeper: Keeper, figures: Iterator[Figure] | None, problem: str | None) -> Side:

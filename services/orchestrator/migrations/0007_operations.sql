@@ -52,3 +52,46 @@ CREATE TABLE operator_actions (
 CREATE INDEX operator_actions_actor ON operator_actions (tenant_id, actor_id, action_id);
 CREATE INDEX operator_actions_newest ON operator_actions (tenant_id, action_id);
 REVOKE UPDATE, DELETE, TRUNCATE ON operator_actions FROM :runtime_role;
+
+-- Work for the engine (services/runtime/work): whether the records of recent payments agree, one row for each tenant, which
+-- goes through them round after round. Each step is kept with what it found, so that whoever goes on begins at the next.
+CREATE TABLE diagnosis_rounds (
+    tenant_id   text        NOT NULL,
+    -- Always 'recent': a row of work has a name of its own.
+    name        text        NOT NULL,
+    -- Which list of payments the round walks, and how far it has come in that.
+    walk        text        NOT NULL CONSTRAINT diagnosis_rounds_walk CHECK (walk IN ('FINDINGS', 'OPENED', 'BOOKED')),
+    place       text        NOT NULL DEFAULT '',
+    begin_time  timestamptz NOT NULL,
+    -- Until when all payments of which money was booked were looked at.
+    booked_time timestamptz NOT NULL,
+    -- When a round came to its end last, and how many payments it looked at; of the one that runs, so far.
+    finish_time timestamptz,
+    payments    bigint      NOT NULL DEFAULT 0,
+    create_time timestamptz NOT NULL,
+    due_time    timestamptz,
+    held_until  timestamptz NOT NULL DEFAULT '-infinity',
+    fence       bigint      NOT NULL DEFAULT 0,
+    failures    integer     NOT NULL DEFAULT 0,
+    lapses      integer     NOT NULL DEFAULT 0,
+    problem     text,
+    dead_time   timestamptz,
+    trace_context text,
+    CONSTRAINT diagnosis_rounds_pkey PRIMARY KEY (tenant_id, name)
+);
+
+CREATE INDEX diagnosis_rounds_due ON diagnosis_rounds (tenant_id, due_time) WHERE due_time IS NOT NULL;
+CREATE INDEX diagnosis_rounds_dead ON diagnosis_rounds (tenant_id, dead_time) WHERE dead_time IS NOT NULL;
+
+-- Where records of a payment disagreed when it was looked at last; gone once they agree.
+CREATE TABLE diagnosis_findings (
+    tenant_id   text        NOT NULL,
+    payment_id  text        NOT NULL,
+    check_name  text        NOT NULL,
+    about       text        NOT NULL,
+    -- Something was on its way that may end it by itself.
+    waits       boolean     NOT NULL,
+    first_time  timestamptz NOT NULL,
+    last_time   timestamptz NOT NULL,
+    CONSTRAINT diagnosis_findings_pkey PRIMARY KEY (tenant_id, payment_id, check_name, about)
+);
