@@ -14,6 +14,8 @@ import typer
 
 import batzen
 from batzen.cli import (
+    actions,
+    attention,
     changing,
     coming_back,
     connection,
@@ -35,6 +37,7 @@ from batzen.cli import (
     reconciling,
     sellers,
     starts,
+    stuck,
     transfers,
 )
 from batzen.cli.output import Session, tell_token
@@ -128,6 +131,10 @@ app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(starts.app, name="starts")
 app.add_typer(mails.app, name="mails")
+app.command(epilog=stuck.STUCK_EPILOG)(stuck.stuck)
+app.command(epilog=stuck.RESOLVE_EPILOG)(stuck.resolve)
+app.add_typer(attention.app, name="attention")
+app.command(epilog=actions.EPILOG)(actions.actions)
 app.command(epilog=logs.EPILOG)(logs.logs)
 
 

@@ -77,6 +77,9 @@ ADVICE: Final = {
     "REFUND_BEYOND_POLICY": (
         "See what it gives back: {batzen} refund PAYMENT_ID --by-policy --preview; operators add --beyond-policy WHY"
     ),
+    "RESOLUTION_DOES_NOT_FIT": "See what does, and what else is wrong with it: {batzen} doctor PAYMENT_ID",
+    "LEDGER_CONTRADICTED": "The money says otherwise; see all records: {batzen} doctor PAYMENT_ID",
+    "ATTENTION_NOT_FOUND": "See what needs an operator: {batzen} attention list",
     "RECEIVABLE_NOT_FOUND": "See what is owed: {batzen} receivables list --seller SELLER_ID",
     "RECEIVABLE_CHANGED": "See what is owed now: {batzen} receivables list --seller SELLER_ID",
     "REFUND_EXCEEDS_REFUNDABLE": "Ask for less; without --amount all that is left is refunded.",

@@ -61,6 +61,11 @@ COMMANDS = (
     "starts pause",
     "starts resume",
     "starts show",
+    "stuck",
+    "resolve",
+    "attention list",
+    "attention acknowledge",
+    "actions",
     "logs",
     "token",
 )
@@ -141,6 +146,11 @@ def test_every_command_explains_itself_with_an_example_and_can_speak_json(comman
         ["policies", "put"],
         ["policies", "put", "--refund", "soon", "--reason", "x"],
         ["policies", "put", "--refund", "24h,50%,48h", "--reason", "x"],
+        ["resolve", "pay_1", "cancel", "--reason", "x", "--json"],
+        ["resolve", "pay_1", "cancel", "--reason", "x", "--attention", "STUCK", "--yes"],
+        ["resolve", "pay_1", "settle", "--reason", "x", "--surplus", "1 CHF", "--yes"],
+        ["resolve", "pay_1", "pray", "--reason", "x"],
+        ["stuck", "--for", "long"],
         ["unheard-of"],
     ],
 )

@@ -379,6 +379,33 @@ async def test_an_operator_stops_new_payments_and_takes_them_again(up: Up) -> No
     assert (await up.batzen("starts", "pause", "--reason", "x", "--for", "soon"))[0] == 2
 
 
+async def test_an_operator_sees_what_needs_one_decides_and_is_seen_to_have(up: Up) -> None:
+    _, begun = await up.batzen("pay", "--amount", "5 CHF", "--card", "insufficient", "--json")
+    payment_id = begun["payment_id"]
+    settle, cancel = ("resolve", payment_id, "settle"), ("resolve", payment_id, "cancel")
+    said = await up.typed(
+        ["stuck"],
+        ["attention", "list"],
+        ["attention", "acknowledge", "00000000-0000-0000-0000-000000000000"],
+        [*settle, "--reason", "INC-9", "--yes", "--actor", "anna"],
+        [*cancel, "--reason", "INC-9", "--yes", "--actor", "anna", "--json"],
+        [*cancel, "--reason", "once more", "--yes", "--actor", "bo"],
+        ["actions", "--payment", payment_id],
+        ["actions", "--by", "anna", "--json"],
+    )
+    assert said[0] == (0, "Nothing is stuck.\n")
+    assert said[1] == (0, "Nothing needs an operator.\n")
+    assert (said[2][0], "ATTENTION_NOT_FOUND" in said[2][1]) == (1, True)
+    assert (said[3][0], "It stands as before." in said[3][1]) == (0, True)
+    assert json.loads(said[4][1])["snapshot"]["collection"] == "PAYMENT_STATE_CANCELED"
+    assert (said[5][0], "RESOLUTION_DOES_NOT_FIT" in said[5][1]) == (1, True)
+    for shown in ("refused: RESOLUTION_DOES_NOT_FIT", "by bo: once more", "REQUIRES_PAYMENT_METHOD (revision"):
+        assert shown in said[6][1]
+    decided = json.loads(said[7][1])
+    assert [one["asked"]["resolution"] for one in decided] == ["RESOLUTION_CANCEL", "RESOLUTION_SETTLE_AS_SEEN"]
+    assert decided[0]["after"]["snapshot"]["collection"] == "CANCELED"
+
+
 async def test_a_refusal_is_exit_code_1_and_names_the_call_in_the_logs(up: Up) -> None:
     code, said = await up.batzen("refund", "pay_00000000000000000000000000", "--json")
 
