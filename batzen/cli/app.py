@@ -24,6 +24,7 @@ from batzen.cli import (
     doctor,
     erasing,
     finding,
+    hooks,
     ledger,
     logs,
     mails,
@@ -135,6 +136,7 @@ app.command(epilog=stuck.STUCK_EPILOG)(stuck.stuck)
 app.command(epilog=stuck.RESOLVE_EPILOG)(stuck.resolve)
 app.add_typer(attention.app, name="attention")
 app.command(epilog=actions.EPILOG)(actions.actions)
+app.add_typer(hooks.app, name="hooks")
 app.command(epilog=logs.EPILOG)(logs.logs)
 
 

@@ -63,6 +63,10 @@ def _mails(*, oldest: str = "", **outcomes: str) -> dict[str, str]:
     return tries | ({'batzen_mails_oldest_seconds{job="orchestrator"}': oldest} if oldest else {})
 
 
+def _receiver(figure: str, values: str) -> dict[str, str]:
+    return {f'batzen_webhook_{figure}{{job="orchestrator",receiver="main/reservations"}}': values}
+
+
 def _traffic(*spells: tuple[int, float, float], code: str = "UNAVAILABLE") -> dict[str, str]:
     """Return calls in spells of so many intervals, in each of which so many are made and so many fail."""
     made, failed = [0.0], [0.0]
@@ -510,6 +514,18 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         fires("15m", _mails(refused="0 5 10 15 20 25x80", sent="0x90")),
         rests("15m", _mails(refused="0+3x60", sent="0+14x60")),
         rests("15m", _mails(refused="0 0 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16x60", sent="0x80")),
+    ),
+    "BatzenWebhookReceiverFails": (
+        fires("3m", _receiver("receiver_failing_seconds", "950x80")),
+        rests("20m", _receiver("receiver_failing_seconds", "890x80")),
+    ),
+    "BatzenWebhooksWait": (
+        fires("8m", _receiver("oldest_waiting_seconds", "9100x80")),
+        rests("10m", _receiver("oldest_waiting_seconds", "8900x80")),
+    ),
+    "BatzenWebhooksGivenUp": (
+        fires("3m", _receiver("dead", "1x80")),
+        rests("10m", _receiver("dead", "0x80")),
     ),
     # Calls
     "BatzenCallsFail": (

@@ -19,6 +19,7 @@ from local.databases import ServiceDatabase
 from local.postgres import EmbeddedPostgres
 from services.errors import PeerUnavailable
 from services.runtime.database.connections import DirectConnections, plain_dsn
+from services.runtime.observability.metrics import Meter
 from services.runtime.process.clock import Clock
 from services.runtime.work import dead_letters as letters
 from services.runtime.work import statements
@@ -34,8 +35,10 @@ from services.runtime.work.kinds import (
     WorkKind,
     problem_of,
 )
+from services.runtime.work.sampling import waiting_work
 from tests.conftest import Databases
 from tests.eventually import eventually
+from tests.metrics import Figures
 from tests.runtime.spans import id_of, parent_of, recorded, trace_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -788,9 +791,12 @@ async def test_what_takes_turns_and_rests_has_nothing_begun_until_it_is_over(
     await post(admin, "tired", "a")
     await post(admin, "tired", "a", tenant_id="other")
     await post(admin, "awake", "a")
-    async with engine_on(database.runtime_url, parcels(diary, at_once=2, rests=rests), clock=clock) as (engine, _):
+    kind, meter = parcels(diary, at_once=2, rests=rests), Meter()
+    async with engine_on(database.runtime_url, kind, clock=clock) as (engine, held):
         assert await engine.once() == 2
         assert await engine.once() == 0
+        await waiting_work(held, [kind], clock=clock, meter=meter)()  # it waits for its rest to end, and not for a slot
+        assert Figures.read(await meter.text()).of("batzen_work_due", kind="parcels") == 0
         clock.shift += timedelta(minutes=2)
         assert await engine.once() == 1
     assert sorted(diary.done) == ["awake", "tired", "tired"]

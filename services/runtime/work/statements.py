@@ -51,22 +51,27 @@ def next_due(kinds: Sequence[WorkKind], *, tenants: bool) -> str:
 def waiting(kinds: Sequence[WorkKind], *, tenants: bool) -> str:
     """Return for each kind how many rows are due and free, since how many seconds the first is, and how many are dead.
 
-    At most `$2` of a tenant are counted, each found by an index of its own table, so that no count costs what all rows
-    there are would. With `tenants` only rows of the tenants in `$3` count.
+    At most `$2` of a tenant, or of what takes turns there, are counted, each found by an index of its own table, so
+    that no count costs what all rows there are would. With `tenants` only rows of the tenants in `$3` count.
     """
     now = "now() + $1::interval"
     parts = []
     for kind in kinds:
-        of_tenant = f"FROM {kind.table} w WHERE w.tenant_id = tenants.tenant_id AND ({kind.where})"
+        known = "$3" if tenants else None
+        of_tenant = f"FROM {kind.table} w WHERE w.tenant_id = g.tenant_id AND ({kind.where})"
+        found, groups = _tenants(kind, known), "tenants g"
+        of_turn = ""
+        if kind.turns is not None:  # what rests does not wait for a slot
+            found, groups, of_turn = _turns(kind, kind.turns, known), "turns g", f"AND w.{kind.turns.column} = g.turn"
         due = (
-            f"(WITH RECURSIVE {_tenants(kind, '$3' if tenants else None)}"  # noqa: S608 our own names
+            f"(WITH RECURSIVE {found}"  # noqa: S608 our own names
             f" SELECT count(*) AS due, extract(epoch FROM {now} - min(d.due_time))::float8 AS oldest_s"
-            f" FROM tenants CROSS JOIN LATERAL (SELECT w.due_time {of_tenant}"
+            f" FROM {groups} CROSS JOIN LATERAL (SELECT w.due_time {of_tenant} {of_turn}"
             f" AND w.due_time <= {now} AND w.held_until <= {now} ORDER BY w.due_time LIMIT $2) d)"
         )
         dead = (
-            f"(WITH RECURSIVE {_tenants(kind, '$3' if tenants else None, column='dead_time')}"  # noqa: S608
-            f" SELECT count(*) AS dead FROM tenants CROSS JOIN LATERAL"
+            f"(WITH RECURSIVE {_tenants(kind, known, column='dead_time')}"  # noqa: S608
+            f" SELECT count(*) AS dead FROM tenants g CROSS JOIN LATERAL"
             f" (SELECT w.dead_time {of_tenant} AND w.dead_time IS NOT NULL ORDER BY w.dead_time LIMIT $2) d)"
         )
         parts.append(
@@ -91,9 +96,13 @@ def claim(kind: WorkKind, *, tenants: bool) -> str:
     turn, of_turn, at_most = "tenant_id", "", "$2"
     found, groups = _tenants(kind, "$3" if tenants else None), "tenants g"
     if kind.turns is not None:
-        found, groups = _turns(kind, kind.turns, "$6" if tenants else None), "turns g"
+        found = _turns(kind, kind.turns, "$6" if tenants else None)
+        groups = (
+            "turns g LEFT JOIN unnest($3::text[], $4::text[], $5::integer[]) AS b (tenant_id, turn, taken)"
+            " USING (tenant_id, turn)"
+        )
         turn, of_turn = f"tenant_id, {kind.turns.column}", f"AND w.{kind.turns.column} = g.turn"
-        at_most = f"least($2, {kind.turns.at_once} - g.taken)"
+        at_most = f"least($2, greatest({kind.turns.at_once} - coalesce(b.taken, 0), 0))"
     return f"""
 WITH RECURSIVE {found},
 due AS MATERIALIZED (
@@ -190,7 +199,7 @@ def _tenants(kind: WorkKind, known: str | None, *, column: str = "due_time") -> 
 
 
 def _turns(kind: WorkKind, turns: Turns, known: str | None) -> str:
-    """Return the CTE of what takes turns and has a row that has a due time, found by skipping ahead."""
+    """Return the CTE of what takes turns, does not rest and has a row that has a due time, found by skipping ahead."""
     column, rests = turns.column, turns.rests.format(now="now() + $1::interval")
     first = (
         f"SELECT w.tenant_id, w.{column} AS turn FROM {kind.table} w WHERE w.due_time IS NOT NULL AND ({kind.where})"  # noqa: S608
@@ -201,9 +210,7 @@ def _turns(kind: WorkKind, turns: Turns, known: str | None) -> str:
     return (
         f"found (tenant_id, turn) AS (({first.format('')}) UNION ALL"  # noqa: S608 our own names
         f" SELECT n.tenant_id, n.turn FROM found CROSS JOIN LATERAL ({further}) n),"
-        " turns AS (SELECT g.tenant_id, g.turn, coalesce(b.taken, 0) AS taken FROM found g"
-        " LEFT JOIN unnest($3::text[], $4::text[], $5::integer[]) AS b (tenant_id, turn, taken) USING (tenant_id, turn)"
-        f" WHERE coalesce(b.taken, 0) < {turns.at_once} AND NOT ({rests}){of_tenants})"
+        f" turns AS (SELECT g.tenant_id, g.turn FROM found g WHERE NOT ({rests}){of_tenants})"
     )
 
 
