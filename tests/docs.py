@@ -28,6 +28,7 @@ from tests.contracts import comments_of_reasons
 from tests.gateway import printed_ledger as ledger
 from tests.gateway import printed_money as money
 from tests.orchestrator import printed as refunds
+from tests.orchestrator import printed_notifications as notifications
 from tests.orchestrator import printed_webhooks as webhooks
 from tests.pricing import printed as pricing
 
@@ -87,6 +88,7 @@ PRINTED: Final = {
         "defaults": refunds.defaults,
         "policy": refunds.policy,
     },
+    "docs/notifications.md": {"notification kinds": notifications.kinds},
     "docs/webhooks-out.md": {
         "webhook types": webhooks.types,
         "webhook statuses": webhooks.statuses,

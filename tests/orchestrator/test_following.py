@@ -204,3 +204,36 @@ async def test_a_feed_that_goes_on_is_not_held_back_by_processes_that_died_with_
         now = await feed.payment(payment_id)
     await feeds.advance("main", place, [now], fence=fence, is_complete=True)
     assert await rows.fetchval("SELECT lapses FROM feeds WHERE tenant_id = 'main'") == 0
+
+
+async def test_a_turn_comes_to_its_end_with_the_process_and_the_next_goes_on(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    """The stream is open when the process is asked to end."""
+    await replica.parts.hearing.find()
+    follower = Follower(replica.parts.hearing.rows, replica.parts.hearing.follower.feed, now=replica.world.clock.now)
+    engine = replica.engine(follower.kind)
+    engine.when_ending(follower.end)
+    payment_id = await journeys.started()
+    async with engine.running():
+        await eventually(lambda: is_moved(rows, payment_id))
+    assert not await rows.fetchval("SELECT held_until > '-infinity' FROM feeds WHERE tenant_id = 'main'")
+    await journeys.orchestrator.SubmitPayment(submit(payment_id))
+    await heard(replica, rows, journeys, payment_id)
+
+
+async def is_moved(rows: asyncpg.Connection, payment_id: str) -> bool:
+    return bool(await moves(rows, payment_id))
+
+
+async def test_what_happens_while_status_does_not_answer_is_heard_later(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    payment_id = await journeys.paid()
+    async with replica.world.orchestrator(away=frozenset({"status"})) as lonely:
+        await lonely.hear()
+    failures, problem = await rows.fetchrow("SELECT failures, problem FROM feeds WHERE tenant_id = 'main'")
+    assert (failures, problem.partition(":")[0]) == (1, "PeerUnavailable")
+    replica.world.clock.advance(timedelta(seconds=5))
+    await heard(replica, rows, journeys, payment_id)
+    assert await rows.fetchval("SELECT failures FROM feeds WHERE tenant_id = 'main'") == 0

@@ -213,6 +213,25 @@ async def test_what_comes_while_a_row_is_worked_on_is_worked_on_afterwards(
     assert diary.done == ["a", "a"]
 
 
+async def test_what_runs_for_long_is_told_that_the_process_ends(
+    database: ServiceDatabase, admin: asyncpg.Connection
+) -> None:
+    """Cancelled, it would not come to its end."""
+    begun, ending = asyncio.Event(), asyncio.Event()
+
+    async def follow(_: Work) -> None:
+        begun.set()
+        await ending.wait()
+
+    diary = Diary(follow)
+    await demand(admin, "a")
+    async with engine_on(database.runtime_url, errands(diary)) as (engine, _):
+        engine.when_ending(ending.set)
+        async with engine.running():
+            await begun.wait()
+    assert diary.done == ["a"]
+
+
 @pytest.mark.parametrize("is_renewed", [False, True])
 async def test_what_comes_after_a_lease_ran_out_and_before_its_row_is_let_go_is_worked_on_afterwards(
     database: ServiceDatabase, admin: asyncpg.Connection, is_renewed: bool
