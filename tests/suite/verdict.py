@@ -8,14 +8,16 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
 
+from batzen.orchestrator.v1 import ops_pb2
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
-from tests.suite.journeys import ENDED_WITHOUT_MONEY, PAID, Traveller
+from tests.suite.journeys import ENDED_WITHOUT_MONEY, PAID, Traveller, stubbornly
 from tests.suite.soaking import ABANDONED_AFTER_S, Claim, Player, Troubles
 
 Object = Mapping[str, Any]
@@ -81,8 +83,29 @@ async def comes_right(suite: Suite, traveller: Traveller, player: Player, troubl
     await _until_nothing_is_left(traveller)
 
     assert await problems(suite, player.claims) == []
+    await _all_records_agree(suite, [claim.payment_id for claim in player.claims if claim.payment_id])
     for claim in player.claims[:: max(1, len(player.claims) // REPLAYED)]:
         assert await player.replay(claim) == (claim.payment_id, "REQUEST_ID_REUSED")
+
+
+async def _all_records_agree(suite: Suite, payment_ids: Sequence[str]) -> None:
+    """Have the doctor look at each payment, and at Stripe: who still moves something is given a moment."""
+    left = dict.fromkeys(payment_ids, "")
+
+    async with suite.client("operator", sub="doctor") as operator:
+
+        async def do() -> bool:
+            for payment_id in list(left):
+                request = ops_pb2.DiagnosePaymentRequest(payment_id=payment_id, with_stripe=True)
+                diagnosis = (await stubbornly(partial(operator.orchestrator_ops.DiagnosePayment, request))).diagnosis
+                silent = [side.problem for side in diagnosis.sides if side.problem]
+                if diagnosis.disagreements or diagnosis.is_moving or silent:
+                    left[payment_id] = f"{silent} {list(diagnosis.disagreements)}"
+                else:
+                    del left[payment_id]
+            return not left
+
+        await eventually(do, within_s=SETTLED_WITHIN_S, what=lambda: f"all records agree, but {left}")
 
 
 async def _until_nothing_is_left(traveller: Traveller) -> None:
