@@ -40,7 +40,8 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.orchestrator.v1.OrchestratorOpsService",
         {
             _OPERATORS: "ListStuckPayments ResolvePayment ListAttention AcknowledgeAttention ListOperatorActions "
-            "PauseStarts ResumeStarts ListStartSwitches PutPolicy ListPolicies ImportRecords DiagnosePayment "
+            "PauseStarts ResumeStarts ListStartSwitches PutPolicy ListPolicies ImportRecords "
+            "DiagnosePayment ListDisagreements "
             "PutNotificationPolicy ListNotificationPolicies "
             "PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret "
             "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries "

@@ -171,6 +171,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "orchestrator.diagnosis.round_store._FIND_TENANTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "orchestrator.diagnosis.round_store._KEEP": Exempt(Spread.MANY, _SPLIT),
     "orchestrator.diagnosis.round_store._FINISH": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
+    "orchestrator.diagnosis.round_store._PAGE": Exempt(Spread.EVERY, _OPERATOR),
     "orchestrator.diagnosis.round_store._WITH_FINDINGS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "orchestrator.diagnosis.round_store._STANDING": Exempt(Spread.EVERY, _FIGURE),
     "orchestrator.storage.statements.ATTENTION": Exempt(Spread.EVERY, _FIGURE),

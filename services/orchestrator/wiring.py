@@ -226,7 +226,7 @@ def wired(
         ops=OrchestratorOpsServicer(
             start_switches,
             policies,
-            diagnoses.examiner,
+            diagnoses,
             operations,
             webhooks,
             mailing=mailing,

@@ -175,6 +175,8 @@ async def test_a_card_is_charged_refunded_and_listed(up: Up) -> None:
         code, said = await up.batzen("doctor", paid["payment_id"])
         return said if code == 0 else None  # what Stripe did is on its way here for a moment
 
+    code, recent = await up.batzen("doctor", "--json")
+    assert (code, recent.get("disagreements", [])) == (0, []), "the first round is due in an hour"
     said = await eventually(diagnosed, what="all records agree")
     assert f"{paid['payment_id']}   all records agree" in said
     [back] = [line for line in said.splitlines() if line.startswith("given back")]

@@ -10,7 +10,9 @@ from typing import Any
 
 import asyncpg
 import pytest
+from grpc import aio
 
+from batzen.orchestrator.v1 import ops_pb2
 from local.databases import ServiceDatabase
 from local.postgres import EmbeddedPostgres
 from services.orchestrator.diagnosis.metrics import DiagnosisMetrics
@@ -24,6 +26,7 @@ from tests.eventually import eventually
 from tests.metrics import Figures
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.planting import gardener
+from tests.refusals import details_of
 
 SHOWN = "batzen_diagnosis_disagreements"
 REVISION = "STATUS_REVISION"
@@ -87,6 +90,19 @@ class Doctor:
         )
         return [row["check_name"] for row in rows]
 
+    async def listed(self) -> list[ops_pb2.FoundDisagreement]:
+        """Return all that an operator is shown, in pages of one."""
+        found: list[ops_pb2.FoundDisagreement] = []
+        request = ops_pb2.ListDisagreementsRequest(page_size=1)
+        async with self.replica.connect_ops() as ops:
+            while True:
+                answer = await ops.ListDisagreements(request)
+                found += answer.disagreements
+                request.page_token = answer.next_page_token
+                if not request.page_token:
+                    assert answer.HasField("finish_time")
+                    return found
+
     async def shown(self) -> Figures:
         await self.rounds().look()
         return Figures.read(await self.meter.text())
@@ -133,6 +149,9 @@ async def test_what_is_wrong_is_shown_once_it_stays_so_and_goes_once_it_is_mende
         await doctor.round()
         during = (await doctor.shown()).of(SHOWN, check=REVISION)
         assert during >= 1
+        [listed] = [one for one in await doctor.listed() if one.payment_id == wrong]
+        assert (listed.check, listed.stands, listed.waits) == (REVISION, True, False)
+        assert listed.last_time.seconds - listed.first_time.seconds >= CONFIRMED_AFTER.total_seconds()
         assert CONFIRMED_AFTER < await doctor.due_in() <= EVERY * 1.2
 
     await doctor.round()
@@ -215,3 +234,10 @@ async def test_a_place_that_status_does_not_know_any_more_is_begun_anew(
         )
         await doctor.round()
         assert REVISION in await doctor.found(payment_id)
+
+
+async def test_a_token_of_another_list_is_refused(replica: Orchestrator) -> None:
+    async with replica.connect_ops() as ops:
+        with pytest.raises(aio.AioRpcError) as refused:
+            await ops.ListDisagreements(ops_pb2.ListDisagreementsRequest(page_token="of another list"))
+    assert details_of(refused.value).reason == "PAGE_TOKEN_INVALID"

@@ -6,7 +6,7 @@ from typing import Final
 
 from services.shared.diagnosis import Check
 
-_READ_AGAIN: Final = "Read the payment at Stripe again, which mirrors what it shows: `batzen resolve PAYMENT_ID`."
+_READ_AGAIN: Final = "Read it at Stripe again, and apply that: `batzen resolve PAYMENT_ID settle --reason WHY`."
 _BY_HAND: Final = "Nothing by itself: find out who changed the rows, and put them back from a backup."
 
 OBSERVATION: Final = Check(
@@ -37,7 +37,7 @@ LEDGER_BOOKS: Final = Check(
 LEDGER_MIRROR: Final = Check(
     name="LEDGER_MIRROR",
     meaning="What is mirrored of the payment's money was not booked.",
-    remedy="Booked with the next reading, as a fact of its own: `batzen resolve PAYMENT_ID`.",
+    remedy="Booked with the next reading, as a fact of its own: `batzen resolve PAYMENT_ID settle --reason WHY`.",
 )
 BALANCE_TRANSACTION: Final = Check(
     name="BALANCE_TRANSACTION",
@@ -57,17 +57,17 @@ SETTLEMENT_LATE: Final = Check(
 RECEIVABLE: Final = Check(
     name="RECEIVABLE",
     meaning="What is listed as owed by a seller is not what follows from the payment.",
-    remedy="Written anew with the payment's next change: `batzen resolve PAYMENT_ID`.",
+    remedy="Written anew with the payment's next change: `batzen resolve PAYMENT_ID settle --reason WHY`.",
 )
 CALL: Final = Check(
     name="CALL",
     meaning="A call to Stripe has no answer, and nobody asks for it any more.",
-    remedy="Replay it, if it was given up: `batzen dead-letters replay`. Else read again: `batzen resolve PAYMENT_ID`.",
+    remedy="It was given up? `batzen dead-letters replay`. Else: `batzen resolve PAYMENT_ID settle --reason WHY`.",
 )
 DELIVERY: Final = Check(
     name="DELIVERY",
     meaning="The orchestrator was not told the newest observation, and nothing is due that would.",
-    remedy="Replay it, if it was given up: `batzen dead-letters replay`. Else: `batzen reconcile --since 1d --repair`.",
+    remedy="It was given up? `batzen dead-letters replay`. Else: `batzen reconcile --since 1d --repair`.",
 )
 STRIPE_MISSING: Final = Check(
     name="STRIPE_MISSING",

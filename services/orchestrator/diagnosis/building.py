@@ -23,6 +23,7 @@ class Diagnoses:
 
     examiner: Examiner
     rounds: Rounds
+    findings: RoundStore
     examinations: Examinations
 
 
@@ -37,12 +38,13 @@ def diagnosing(
 ) -> Diagnoses:
     """Return what diagnoses payments."""
     examiner = Examiner(PlanStore(held, store, clock=clock), peers.status, peers.pricing, examinations)
+    findings = RoundStore(held, clock=clock)
     rounds = Rounds(
-        RoundStore(held, clock=clock),
+        findings,
         examiner,
         peers.status,
         examinations,
         now=clock.now,
         metrics=DiagnosisMetrics(meter),
     )
-    return Diagnoses(examiner=examiner, rounds=rounds, examinations=examinations)
+    return Diagnoses(examiner=examiner, rounds=rounds, findings=findings, examinations=examinations)

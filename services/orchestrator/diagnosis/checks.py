@@ -6,8 +6,8 @@ from typing import Final
 
 from services.shared.diagnosis import Check
 
-_MOVE: Final = "Have it moved again, which sends what is missing: `batzen resolve PAYMENT_ID`."
-_READ_AGAIN: Final = "Read it at Stripe again, and apply what that shows: `batzen resolve PAYMENT_ID`."
+_MOVE: Final = "Have it moved again, which sends what is missing: `batzen resolve PAYMENT_ID try --reason WHY`."
+_READ_AGAIN: Final = "Read it at Stripe again, and apply that: `batzen resolve PAYMENT_ID settle --reason WHY`."
 _BY_HAND: Final = "Nothing by itself: find out who changed the rows, and put them back from a backup."
 
 PLAN_MISSING: Final = Check(
@@ -48,7 +48,7 @@ HISTORY_END: Final = Check(
 TRANSITION_REFUSED: Final = Check(
     name="TRANSITION_REFUSED",
     meaning="Status refused for good what the plan wants to record.",
-    remedy="Give it up once it is clear why: `batzen resolve PAYMENT_ID`.",
+    remedy="Give it up once it is clear why: `batzen resolve PAYMENT_ID give-up --reason WHY`.",
 )
 NOT_DUE: Final = Check(
     name="NOT_DUE",

@@ -59,3 +59,26 @@ class Step:
     payment_ids: tuple[str, ...]
     place: str
     """Where the list goes on; empty where it has come to its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A disagreement that a round found."""
+
+    payment_id: str
+    check_name: str
+    about: str
+    waits: bool
+    """Something was on its way when it was seen last that may end it by itself."""
+    first_time: datetime
+    last_time: datetime
+
+    @property
+    def stands(self) -> bool:
+        """Whether it has lasted for so long that it is no moment between two records."""
+        return self.last_time - self.first_time >= (ON_ITS_WAY_MAX if self.waits else CONFIRMED_AFTER)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where it is in the list of all."""
+        return self.payment_id, self.check_name, self.about

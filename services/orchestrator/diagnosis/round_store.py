@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from services.orchestrator.diagnosis.domain import Diagnosis
-from services.orchestrator.diagnosis.round import CONFIRMED_AFTER, EVERY, ON_ITS_WAY_MAX, Round, Walk
+from services.orchestrator.diagnosis.round import CONFIRMED_AFTER, EVERY, ON_ITS_WAY_MAX, Finding, Round, Walk
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
 
@@ -79,6 +79,18 @@ class RoundStore:
             rows = await connection.fetch(_WITH_FINDINGS, tenant_id, after, at_most)
         return [row["payment_id"] for row in rows]
 
+    async def page(self, tenant_id: str, *, after: tuple[str, str, str], limit: int) -> list[Finding]:
+        """Return what was found, by payment and check."""
+        async with self._held.statement(None) as connection:
+            rows = await connection.fetch(_PAGE, tenant_id, *after, limit)
+        return [Finding(**row) for row in rows]
+
+    async def finish_time(self, tenant_id: str) -> datetime | None:
+        """Return when a round of a tenant came to its end last; None before the first."""
+        async with self._held.statement(None) as connection:
+            found: datetime | None = await connection.fetchval(_FINISH_TIME, tenant_id, RECENT_NAME)
+        return found
+
     async def standing(self, *, at_most: int) -> Mapping[str, int]:
         """Return of how many payments each check stands; of so many findings."""
         async with self._held.statement(None) as connection:
@@ -135,6 +147,14 @@ SELECT EXISTS (SELECT FROM held) AND EXISTS (
 _WITH_FINDINGS: Final = """
 SELECT DISTINCT d.payment_id FROM diagnosis_findings d WHERE d.tenant_id = $1 AND d.payment_id > $2
 ORDER BY d.payment_id LIMIT $3"""
+
+_PAGE: Final = """
+SELECT d.payment_id, d.check_name, d.about, d.waits, d.first_time, d.last_time FROM diagnosis_findings d
+WHERE d.tenant_id = $1 AND (d.payment_id, d.check_name, d.about) > ($2, $3, $4)
+ORDER BY d.payment_id, d.check_name, d.about LIMIT $5"""
+
+_FINISH_TIME: Final = """
+SELECT r.finish_time FROM diagnosis_rounds r WHERE r.tenant_id = $1 AND r.name = $2"""
 
 _STANDING: Final = """
 SELECT d.check_name, count(DISTINCT (d.tenant_id, d.payment_id)) AS payments

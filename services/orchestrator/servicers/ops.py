@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from grpc import aio
 
 from batzen.orchestrator.v1 import ops_pb2 as pb
-from services.orchestrator.diagnosis.examiner import Examiner
+from services.orchestrator.diagnosis.building import Diagnoses
 from services.orchestrator.domain.errors import PageTokenInvalid
 from services.orchestrator.imports.importer import Imports
 from services.orchestrator.mail.building import Mails
@@ -48,7 +48,7 @@ class OrchestratorOpsServicer(WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRp
         self,
         start_switches: StartSwitchStore,
         policies: MoneyPolicyStore,
-        examiner: Examiner,
+        diagnoses: Diagnoses,
         operations: Operations,
         webhooks: Webhooks,
         *,
@@ -58,7 +58,7 @@ class OrchestratorOpsServicer(WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRp
         resolve: Resolve,
         now: Callable[[], datetime],
     ) -> None:
-        DiagnosisRpcs.__init__(self, examiner)
+        DiagnosisRpcs.__init__(self, diagnoses)
         NotificationPolicyRpcs.__init__(self, notification_policies, now=now)
         ImportRpcs.__init__(self, imports)
         WebhookRpcs.__init__(self, webhooks, now=now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from batzen.gateway.v1 import diagnosis_pb2
@@ -10,6 +11,7 @@ from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from services import wire
 from services.orchestrator.diagnosis.domain import Attempt, Diagnosis, Examination, HistoryEntry, Recorded
+from services.orchestrator.diagnosis.round import Finding
 from services.orchestrator.domain.payment import Snapshot
 from services.orchestrator.wire.payments import observation, snapshot, snapshot_message
 
@@ -73,3 +75,30 @@ def diagnosis(one: Diagnosis) -> ops_pb2.Diagnosis:
         sides=map(wire.side, one.sides),
         disagreements=map(wire.disagreement, one.disagreements),
     )
+
+
+def finding(one: Finding) -> ops_pb2.FoundDisagreement:
+    """Return the message of what a round found."""
+    return ops_pb2.FoundDisagreement(
+        payment_id=one.payment_id,
+        check=one.check_name,
+        about=one.about,
+        waits=one.waits,
+        first_time=wire.timestamp(one.first_time),
+        last_time=wire.timestamp(one.last_time),
+        stands=one.stands,
+    )
+
+
+def place_of(one: Finding) -> str:
+    """Return where a finding is in the list of all, as a token keeps it."""
+    return json.dumps(one.place)
+
+
+def read_place(position: str) -> tuple[str, str, str]:
+    """Read what `place_of` wrote; raises ValueError for anything else."""
+    place = json.loads(position)
+    if not isinstance(place, list) or [type(one) for one in place] != [str] * 3:
+        raise ValueError(position)
+    payment_id, check_name, about = place
+    return payment_id, check_name, about
