@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -100,19 +100,3 @@ def _explained(error: ParseError, kind: str) -> RecordError:
         return RecordError(".".join(filter(None, (path, unknown[1]))), "It is not known here.")
     problem = _LEAD.sub("", said[: found.start()] if found else said)
     return RecordError(path, problem.rstrip(".") + ".")
-
-
-def batches(
-    records: Iterator[tuple[int, ImportRecord]], *, count_max: int, bytes_max: int
-) -> Iterator[list[tuple[int, ImportRecord]]]:
-    """Yield records with their line numbers, so many at once as one call takes."""
-    batch: list[tuple[int, ImportRecord]] = []
-    size = 0
-    for number, record in records:
-        if batch and (len(batch) == count_max or size + record.ByteSize() > bytes_max):
-            yield batch
-            batch, size = [], 0
-        batch.append((number, record))
-        size += record.ByteSize()
-    if batch:
-        yield batch

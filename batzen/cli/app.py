@@ -25,6 +25,7 @@ from batzen.cli import (
     erasing,
     finding,
     hooks,
+    importing,
     ledger,
     logs,
     mails,
@@ -129,6 +130,7 @@ app.add_typer(ledger.app, name="ledger")
 app.command(epilog=erasing.EPILOG)(erasing.erase_payer)
 app.command(epilog=reconciling.EPILOG)(reconciling.reconcile)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
+app.command("import", epilog=importing.EPILOG)(importing.import_records)
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(starts.app, name="starts")
 app.add_typer(mails.app, name="mails")

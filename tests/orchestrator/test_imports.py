@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
+from batzen.cli.app import app
 from batzen.gateway.v1 import imports_pb2 as gateway_pb
 from batzen.gateway.v1 import sellers_pb2
 from batzen.gateway.v1.imports_pb2_grpc import ImportServiceStub
@@ -37,6 +42,7 @@ from services.orchestrator.imports.metrics import UNCOUNTED
 from services.orchestrator.imports.store import ImportStore
 from services.orchestrator.peers.imports import ImportPeers
 from services.orchestrator.storage.booking_claims import BookingClaimStore
+from services.orchestrator.wire.imports import payment_id_of
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.lifecycle import utc_now
 from services.shared.split import Split
@@ -268,6 +274,64 @@ async def test_operators_import_and_a_call_has_some_records(replica: Orchestrato
     async with replica.connect_ops("shop", roles=("service",)) as stub:
         request = pb.ImportRecordsRequest(records=[read_record(old_payment())], actor_id="anna")
         assert (await refused(stub.ImportRecords(request))).reason == "PERMISSION_DENIED"
+
+
+async def by_command_line(replica: Orchestrator, file: Path, *more: str) -> tuple[int, str]:
+    """Import as an operator does; return exit code and what was said."""
+    environment = {
+        "BATZEN_TOKEN": replica.world.issuer.mint("anna", roles=["operator"], tenant="main"),
+        "BATZEN_ORCHESTRATOR_ADDRESS": f"127.0.0.1:{replica.port}",
+        "COLUMNS": "200",
+    }
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["import", str(file), *more], env=environment)
+    return done.exit_code, done.output
+
+
+def lines_of(*records: Record) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in records)
+
+
+async def test_a_file_is_imported_by_the_command_line_with_a_row_for_each_record(
+    replica: Orchestrator, tmp_path: Path
+) -> None:
+    card = old_payment(client_reference="4242 4242 4242 4242")
+    good = [old_payment(number) for number in range(1, 61)]
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(lines_of(*good[:30]) + b"\n{nonsense\n" + lines_of(card, old_payment(history=[]), *good[30:]))
+    code, rehearsed = await by_command_line(replica, file, "--dry-run", "--json")
+    code_then, imported = await by_command_line(replica, file, "--json")
+    assert (code, code_then) == (1, 1)
+    rows = [json.loads(line) for line in imported.splitlines()]
+    assert rows[-1] == {"lines": 64, "dry_run": False, "imported": 60, "unchanged": 0, "refused": 3}
+    assert [(one["line"], one["reason"], one["field"]) for one in rows[:-1] if one["result"] == "refused"] == [
+        (32, "RECORD_UNREADABLE", ""), (33, "CARD_NUMBER_REFUSED", ""), (34, "FIELD_MISSING", "history")
+    ]  # fmt: skip
+    assert rehearsed.splitlines()[:-1] == imported.splitlines()[:-1]
+    assert not list(tmp_path.glob("*.progress*"))
+    code, said_again = await by_command_line(replica, file)
+    assert (code, "64 lines: 0 imported, 60 unchanged, 3 refused" in said_again) == (1, True), said_again
+
+
+async def test_a_run_goes_on_after_what_was_answered_unless_the_file_is_another(
+    replica: Orchestrator, journeys: Journeys, tmp_path: Path
+) -> None:
+    records = [old_payment(number) for number in (2, 3, 4)]
+    file, kept = tmp_path / "records.jsonl", tmp_path / "records.jsonl.progress"
+    file.write_bytes(lines_of(*records))
+    first = lines_of(records[0])
+    before = {"bytes": len(first), "lines": 1, "digest": hashlib.sha256(first).hexdigest(), "counts": {"imported": 1}}
+    kept.write_text(json.dumps(before))
+    code, output = await by_command_line(replica, file)
+    assert (code, "goes on after line 1" in output, "3 lines: 3 imported" in output) == (0, True, True), output
+    skipped = payment_id_of(records[0]["record_id"], tenant_id="main")
+    assert (await refused(journeys.status.GetPayment(status_pb2.GetPaymentRequest(payment_id=skipped)))).reason
+    kept.write_text(json.dumps({**before, "digest": "another"}))
+    code, output = await by_command_line(replica, file)
+    assert (code, "begins anew" in output, "1 imported, 2 unchanged" in output) == (0, True, True), output
+    assert state_of(await journeys.payment(skipped)) == "SUCCEEDED"
+    kept.write_text("[]")
+    assert (await by_command_line(replica, file))[0] == 2
+    assert (await by_command_line(replica, file, "--from-start"))[0] == 0
 
 
 def record_of(*states: State, minor: int = 10_000, **fields: Any) -> PaymentRecord:
