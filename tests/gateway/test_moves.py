@@ -10,7 +10,7 @@ import pytest
 
 from services.gateway.disputes.domain import Standing
 from services.gateway.errors import TransferExceedsPart
-from services.gateway.intents.domain import Intent
+from services.gateway.intents.domain import ChargeFacts, Intent
 from services.gateway.refunds.domain import Bearer, Refund, RefundState
 from services.gateway.settlement import facts
 from services.gateway.settlement.domain import (
@@ -28,7 +28,7 @@ from services.gateway.settlement.domain import (
 )
 from services.gateway.settlement.moves import ByHand, Step, by_hand, exchanged, most_within, steps
 from services.gateway.settlement.positions import LineStanding, Position, allocated, lines_of, positions
-from services.gateway.settlement.seen import BackFacts, MovedFacts, seen
+from services.gateway.settlement.seen import BackFacts, MovedFacts, came_with, seen
 from services.gateway.settlement.standings import standings
 from services.shared.split import LinePart
 from tests.gateway.test_positions import attempt, dispute, line, refund
@@ -465,6 +465,27 @@ def test_what_a_call_of_ours_took_back_and_was_forgotten_is_no_hand_s() -> None:
     assert (found.origin, found.state, found.charge_minor) == (MovementOrigin.WAY_BACK, MovementState.MADE, 4_000)
     assert account.settle() == ()
     assert account.has() == {"s1": 5_100}
+
+
+def test_what_went_back_is_in_the_currency_of_a_transfer_that_was_assumed_before() -> None:
+    """A charge of 100.00 EUR names its transfer; that itself shows 95.00 CHF, and 38.00 of them taken back."""
+    charged = ChargeFacts(
+        charge_id="ch_a",
+        captured_minor=10_000,
+        currency_code="EUR",
+        transfer_id="tr_a",
+        transfer_minor=10_000,
+        fee_minor=0,
+        is_captured_once=True,
+        create_time=NOW,
+    )
+    [assumed] = came_with(charged)
+    known = seen({}, assumed, attempt=1, seller_id="s1", charge_minor=10_000)
+    back = BackFacts(stripe_id="trr_a", movement_id="", amount_minor=3_800, create_time=NOW)
+    shown = replace(assumed, amount_minor=9_500, currency_code=CHF, is_assumed=False, back=(back,), back_minor=3_800)
+    transfer, reversal = seen(known, shown, attempt=1, seller_id="s1", charge_minor=10_000).values()
+    assert (transfer.amount_minor, transfer.currency_code, transfer.charge_minor) == (9_500, CHF, 10_000)
+    assert (reversal.amount_minor, reversal.currency_code, reversal.charge_minor) == (3_800, CHF, 4_000)
 
 
 def test_what_was_taken_back_and_sent_again_at_the_dashboard_is_not_withheld() -> None:

@@ -89,7 +89,8 @@ def seen(
         is_assumed=moved.is_assumed,
         create_time=moved.create_time,
     )
-    found = {**known, on.movement_id: _made(_of_both(on, moved), moved.stripe_id)}
+    on = _made(_of_both(on, moved), moved.stripe_id)  # what went back is in the currency that it shows
+    found = {**known, on.movement_id: on}
     for back in sorted(moved.back, key=lambda one: (one.create_time, one.stripe_id)):
         one = _known(found, back.stripe_id, back.movement_id) or _back(on, back, found)
         found[one.movement_id] = _made(one, back.stripe_id)
