@@ -25,8 +25,10 @@ from services.runtime.process.service import SCHEMA_WAIT_S
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.rpc.limits import Limits
 
-LIMITS: Final = Limits(message_bytes_max=1_536 * 1024)
-"""1,000 lines with every field at its longest have 1.2 MB."""
+LIMITS: Final = Limits(
+    message_bytes_max=1_536 * 1024,  # 1,000 lines with every field at its longest have 1.2 MB
+    streams_per_caller_max=2_048,  # a service watches notifications for all its users; ~50 KB each
+)
 
 
 async def _booking_check(

@@ -237,3 +237,24 @@ async def test_what_happens_while_status_does_not_answer_is_heard_later(
     replica.world.clock.advance(timedelta(seconds=5))
     await heard(replica, rows, journeys, payment_id)
     assert await rows.fetchval("SELECT failures FROM feeds WHERE tenant_id = 'main'") == 0
+
+
+async def test_of_a_payment_whose_history_is_archived_what_comes_later_is_told(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    """Nobody had heard of it before."""
+    payment_id = await journeys.paid()
+    status = await asyncpg.connect(plain_dsn(replica.world.status_database.owner_url))
+    await status.execute("DELETE FROM transitions WHERE payment_id = $1 AND revision < 4", payment_id)
+    await status.close()
+    await rows.execute("UPDATE feeds SET cursor = 'of another database' WHERE tenant_id = 'main'")
+    for _ in range(2):
+        await replica.hear()
+    assert (await kinds(rows, payment_id), await moves(rows, payment_id)) == ([], [4])
+    await journeys.orchestrator.RefundPayment(refund(payment_id, 2_500))
+
+    async def is_told() -> bool:
+        await replica.hear()
+        return await kinds(rows, payment_id) == ["PAYMENT_REFUNDED"]
+
+    await eventually(is_told)

@@ -18,6 +18,7 @@ from batzen import errors
 from batzen.client import Addresses, Client
 from batzen.notifications import watch_notifications
 from batzen.orchestrator.v1 import notifications_pb2 as pb
+from batzen.orchestrator.v1 import ops_pb2
 from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStub
 from local.databases import ServiceDatabase
 from local.ports import free_ports
@@ -246,6 +247,7 @@ async def test_what_nobody_opts_out_of(
 
 async def test_a_tenant_says_how_it_tells(replica: Orchestrator, told: Told, rows: asyncpg.Connection) -> None:
     """Of another tenant: what `main` tells is told to other tests, too."""
+    tenant_id = named("tenant")
     policy = pb.NotificationPolicy(
         switches=[
             pb.NotificationSwitch(kind=RECEIVED, recipient=SELLER, channels=[MAIL]),
@@ -260,7 +262,7 @@ async def test_a_tenant_says_how_it_tells(replica: Orchestrator, told: Told, row
         unsubscribe_url="https://shop.example/off?t={token}",
     )
     put = pb.PutNotificationPolicyRequest(request_id=new_id(), policy=policy, actor_id="anna", reason="quieter")
-    async with replica.connect_ops(tenant="other") as ops:
+    async with replica.connect_ops(tenant=tenant_id) as ops:
         first = await ops.PutNotificationPolicy(put)
         assert await ops.PutNotificationPolicy(put) == first
         with refusing("ALREADY_EXISTS", "REQUEST_ID_REUSED"):
@@ -270,27 +272,30 @@ async def test_a_tenant_says_how_it_tells(replica: Orchestrator, told: Told, row
         listed = await ops.ListNotificationPolicies(pb.ListNotificationPoliciesRequest(page_size=1))
         assert (listed.records[0], listed.records[0].policy) == (first.record, policy)
         assert len(listed.defaults) == len(TELLINGS)
+        done = await ops.ListOperatorActions(ops_pb2.ListOperatorActionsRequest(page_size=1))
+        assert (done.actions[0].method, done.actions[0].reason) == ("PutNotificationPolicy", "quieter")
+        assert "ops@example.ch" not in str(done)
         with refusing("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID"):
             await ops.ListNotificationPolicies(pb.ListNotificationPoliciesRequest(page_token="none"))
     for kind in (FactKind.PAYMENT_RECEIVED, FactKind.ATTENTION_RAISED):
         payment_id = new_payment_id()
         fact = Fact(
-            tenant_id="other",
+            tenant_id=tenant_id,
             fact_id=fact_id(kind, payment_id),
             kind=kind,
             occur_time=replica.world.clock.now(),
             payment_id=payment_id,
             payer_id=told.payer_id,
             seller_ids=(told.seller_id,),
+            values={"reason": "STUCK"},
         )
-        await replica.parts.facts.keep("other", [fact])
+        await replica.parts.facts.keep(tenant_id, [fact])
     told_by = [
         tuple(row)
         for table in ("notifications", "mails")
         for row in await rows.fetch(
-            f"SELECT '{table}', kind, recipient_kind FROM {table} WHERE tenant_id = 'other'"
-            " AND (recipient_id = ANY ($1) OR recipient_kind = 'OPERATOR')",
-            [told.payer_id, told.seller_id],
+            f"SELECT '{table}', kind, recipient_kind FROM {table} WHERE tenant_id = $1"
+            tenant_id,
         )
     ]
     assert sorted(told_by) == [("mails", "ATTENTION_RAISED", "OPERATOR"), ("mails", RECEIVED, "SELLER")]

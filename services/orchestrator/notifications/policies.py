@@ -80,13 +80,24 @@ def _record(row: asyncpg.Record) -> PolicyRecord:
 CURRENT: Final = """
 SELECT policy FROM notification_policies WHERE tenant_id = $1 ORDER BY revision DESC LIMIT 1"""
 
+# What an operator did is kept with it; addresses are no part of that, which is kept for ever.
 PUT: Final = """
-INSERT INTO notification_policies (tenant_id, revision, policy, caller, request_id, request_hash, actor_id, reason,
-    create_time)
-SELECT $1, (SELECT coalesce(max(revision), 0) + 1 FROM notification_policies WHERE tenant_id = $1), $5::jsonb, $2, $3,
-    $4, $6, $7, $8
-WHERE NOT EXISTS (SELECT FROM notification_policies WHERE tenant_id = $1 AND caller = $2 AND request_id = $3)
-RETURNING true"""
+WITH put AS (
+    INSERT INTO notification_policies (tenant_id, revision, policy, caller, request_id, request_hash, actor_id, reason,
+        create_time)
+    SELECT $1, (SELECT coalesce(max(revision), 0) + 1 FROM notification_policies WHERE tenant_id = $1), $5::jsonb, $2,
+        $3, $4, $6, $7, $8
+    WHERE NOT EXISTS (SELECT FROM notification_policies WHERE tenant_id = $1 AND caller = $2 AND request_id = $3)
+    RETURNING revision),
+action AS (
+    INSERT INTO operator_actions (tenant_id, caller, method, request_id, request_hash, actor_id, reason, payment_id,
+        asked, before, after, refusal, create_time)
+    SELECT $1, $2, 'PutNotificationPolicy', $3, $4, $6, $7, '', said.after,
+        coalesce((SELECT policy - 'operator_addresses' FROM notification_policies WHERE tenant_id = $1
+            ORDER BY revision DESC LIMIT 1), '{}'),
+        said.after, '', $8
+    FROM put, (SELECT $5::jsonb - 'operator_addresses' AS after) AS said)
+SELECT true FROM put"""
 
 WAS_PUT: Final = """
 SELECT * FROM notification_policies WHERE tenant_id = $1 AND caller = $2 AND request_id = $3"""
