@@ -294,7 +294,7 @@ async def test_a_tenant_says_how_it_tells(replica: Orchestrator, told: Told, row
         tuple(row)
         for table in ("notifications", "mails")
         for row in await rows.fetch(
-            f"SELECT '{table}', kind, recipient_kind FROM {table} WHERE tenant_id = $1"
+            f"SELECT '{table}', kind, recipient_kind FROM {table} WHERE tenant_id = $1",
             tenant_id,
         )
     ]
