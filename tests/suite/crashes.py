@@ -13,11 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from batzen.client import new_request_id
+from batzen.orchestrator.v1.webhooks_pb2 import PutWebhookSubscriptionRequest
+from batzen.status.v1.status_pb2 import ListPaymentsRequest
 from local.ports import free_ports
 from local.storage import Storage
 from local.suite import Suite, running_suite
 from tests.eventually import eventually
 from tests.forking import ForkServer
+from tests.orchestrator.hooks import told
+from tests.orchestrator.receivers import Receiver, receiver, says
 from tests.suite.journeys import JOURNEYS, Ends, Traveller
 
 SERVICES: Final = ("orchestrator", "pricing", "status", "gateway")
@@ -25,6 +30,8 @@ SETTLED_WITHIN_S: Final = 10.0
 """After the restart of what was killed."""
 RECORDED_WITHIN_S: Final = 20.0
 PASSED_WITHIN_S: Final = 0.5
+TOLD_WITHIN_S: Final = 60.0
+"""What a killed feed or sender left goes on when a lease ends, after a try that died at the next one."""
 
 WORK: Final = (
     "payments.",
@@ -47,8 +54,8 @@ WORK: Final = (
 """Kinds of due work, which the engine begins and ends when there is some."""
 BOOKS: Final = ("balance.", "ledger.begin:", "ledger.close:", "ledger.chains:")
 """What reads the platform's balance and closes days for all payments, by the clock or after a hint; nobody waits."""
-TELLING: Final = ("feeds.", "facts.", "charge_reminders.")
-"""What hears of payments and tells people, after the fact; no payment waits for it."""
+TELLING: Final = ("feeds.", "facts.", "charge_reminders.", "hooks.", "hook.")
+"""What hears of payments and tells people and systems, after the fact; no payment waits for it."""
 DIAGNOSING: Final = ("diagnosis.", "diagnosis_rounds.")
 """What compares records, by the clock; it changes nothing that a payment says."""
 SECOND: Final = ("call.read:",)
@@ -82,6 +89,8 @@ class Rig:
     suite: Suite
     record: Path
     armed: Path
+    system: Receiver
+    """Of the platform's own: is sent how each payment moves."""
     deaths: asyncio.Queue[tuple[str, float]] = field(default_factory=asyncio.Queue)
     """Which process died, and when it served again."""
 
@@ -123,6 +132,45 @@ class Rig:
         self.armed.unlink(missing_ok=True)
         return was_struck
 
+    async def subscribe(self) -> None:
+        """Have the platform's system sent how payments move."""
+        put = PutWebhookSubscriptionRequest(
+            request_id=new_request_id(),
+            subscription_id="system",
+            url=self.system.url(),
+            kinds=["PAYMENT_MOVED"],
+            actor_id="anna",
+            reason="a test",
+        )
+        async with self.suite.client("operator", sub="anna") as operators:
+            await operators.orchestrator_ops.PutWebhookSubscription(put)
+
+    async def check_told(self) -> int:
+        """Check that the system was sent each revision of each payment, in order; return of how many payments."""
+        async with self.suite.client("operator", sub="anna") as operators:
+            now, token = {}, ""
+            while True:
+                page = await operators.status.ListPayments(ListPaymentsRequest(page_size=200, page_token=token))
+                now |= {payment.payment_id: payment.revision for payment in page.payments}
+                token = page.next_page_token
+                if not token:
+                    break
+        await eventually(lambda: self._told_last() == now, within_s=TOLD_WITHIN_S, what="each payment's last revision")
+        for payment_id, revisions in self._told().items():
+            # Those of before the first is followed are told from then on.
+            assert revisions == list(range(revisions[0], now[payment_id] + 1)), payment_id
+        return len(now)
+
+    def _told(self) -> dict[str, list[int]]:
+        """Return of each payment the revisions that were sent, each where it came first."""
+        found: dict[str, dict[int, None]] = {}
+        for payment_id, revision in told(self.system.requests):
+            found.setdefault(payment_id, {})[revision] = None
+        return {payment_id: list(revisions) for payment_id, revisions in found.items()}
+
+    def _told_last(self) -> dict[str, int]:
+        return {payment_id: revisions[-1] for payment_id, revisions in self._told().items()}
+
     async def next_death(self) -> tuple[str, float]:
         """Wait for the process that was struck to be back; return its name and since when it serves."""
         async with asyncio.timeout(RECORDED_WITHIN_S):
@@ -159,7 +207,9 @@ async def rigged(storage: Storage, forks: ForkServer, *, ports: Mapping[str, int
                 spawn=forks.spawn,
             )
         )
-        rig = Rig(suite=suite, record=record, armed=armed)
+        system = await stack.enter_async_context(receiver(says("204 No Content")))
+        rig = Rig(suite=suite, record=record, armed=armed, system=system)
+        await rig.subscribe()
         tending = asyncio.create_task(rig.tend())
         try:
             async with rig.travelling() as traveller:

@@ -73,5 +73,8 @@ async def strike_all(chosen: Callable[[str], bool]) -> None:
                     problems[f"{name} / {position}"] = problem
 
         await asyncio.gather(*(work(number) for number in range(RIGS)))
+        if not problems:
+            assert "hook.record:after_commit" in rigs[0].positions()
+            await asyncio.gather(*(rig.check_told() for rig in rigs))
 
     assert problems == {}
