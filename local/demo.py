@@ -17,12 +17,14 @@ from batzen.cli.browser import PageNotCompleted
 from batzen.cli.output import print_json
 from batzen.client import Client, new_request_id
 from batzen.errors import BatzenError
+from batzen.orchestrator.v1.notifications_pb2 import NotificationPolicy, PutNotificationPolicyRequest
 from batzen.orchestrator.v1.ops_pb2 import MoneyPolicy, PutPolicyRequest
 from local.books import ACTOR_ID, Books, closed
 from local.books_view import books_document, show_books
 from local.command_lines import logs_command
 from local.demo_view import WIDTH_MAX, DemoView, Shown, document
 from local.environments import Stripe
+from local.mail_sink import MAIL_FROM, mail_sink
 from local.player import playing
 from local.ports import free_ports
 from local.progress import Progress
@@ -32,6 +34,7 @@ from local.scenarios.scenario import ABANDONED_AFTER_S
 from local.scenarios.sellers import CART, SELLERS
 from local.start import add_seller
 from local.suite import Suite, running_suite
+from local.told import Receiver, Told, receiver, show_told, told, told_document
 
 SELLER_ID: Final = "seller_1"
 
@@ -44,31 +47,46 @@ async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) ->
         console.width = WIDTH_MAX
     stripe = Stripe.from_environ(environ)
     with Progress(console, title="Starting Batzen for a demo") as progress:
-        async with running_suite(
-            directory,
-            ports=free_ports(),
-            server_url=environ.get("BATZEN_DATABASE_URL", "").strip() or None,
-            prefix="batzen_demo_",
-            stripe=stripe,
-            extra={"orchestrator": {"BATZEN_ABANDONED_AFTER_S": str(ABANDONED_AFTER_S)}},
-            report=progress.report,
-        ) as suite:
+        async with (
+            mail_sink() as mails,
+            receiver() as system,
+            running_suite(
+                directory,
+                ports=free_ports(),
+                server_url=environ.get("BATZEN_DATABASE_URL", "").strip() or None,
+                prefix="batzen_demo_",
+                stripe=stripe,
+                extra={
+                    "orchestrator": {
+                        "BATZEN_ABANDONED_AFTER_S": str(ABANDONED_AFTER_S),
+                        "BATZEN_SMTP_URL": mails.smtp_url,
+                        "BATZEN_MAIL_FROM": MAIL_FROM,
+                    }
+                },
+                report=progress.report,
+            ) as suite,
+        ):
             ready_s = progress.elapsed_s
             progress.close()
             console.print(Text.assemble(("● ", "green"), f"ready after {ready_s:.1f} s", style="dim"))
-            all_shown = await _play_all(suite, DemoView(console))
-            books = await _books(suite, all_shown, since=began)
+            async with suite.client("operator", sub=ACTOR_ID) as operator:
+                await _decide(operator, system)
+                all_shown = await _play_all(suite, DemoView(console))
+                books = await _books(suite, operator, all_shown, since=began)
+                heard = await told(operator, mails, system, [shown.record for shown in all_shown])
     DemoView(console).summary(all_shown, note=_note(stripe))
+    show_told(console, heard)
     if books is not None:
         show_books(console, books)
-    ok = all(shown.is_as_wanted for shown in all_shown) and not (books and books.problems)
+    ok = all(shown.is_as_wanted for shown in all_shown) and not heard.problems and not (books and books.problems)
     if as_json:
         documents = [document(shown) for shown in all_shown]
         about = {"ok": ok, "ready_s": round(ready_s, 3), "stand_in": stripe.is_stand_in}
-        print_json({**about, "payments": documents, "books": books_document(books) if books else None})
+        ends = {"told": told_document(heard), "books": books_document(books) if books else None}
+        print_json({**about, "payments": documents, **ends})
     else:
         count = sum(shown.is_as_wanted for shown in all_shown)
-        said = f"{count} of {len(all_shown)} payments ended as they should" + _of_books(books)
+        said = f"{count} of {len(all_shown)} payments ended as they should" + _of_told(heard) + _of_books(books)
         console.print()
         console.print(Text(said, style="bold green" if ok else "bold red"))
         if not ok:
@@ -97,7 +115,6 @@ async def _play_all(suite: Suite, view: DemoView) -> list[Shown]:
     async with suite.client("service", sub="shop") as batzen, AsyncExitStack() as stack:
         for seller_id in (SELLER_ID, *(SELLERS if suite.stripe.is_stand_in else ())):
             await add_seller(batzen, seller_id)
-        await _put_policy(suite)
         group = await stack.enter_async_context(asyncio.TaskGroup())
 
         def play(scenario: Scenario, shown: Shown) -> asyncio.Task[None]:
@@ -112,25 +129,25 @@ async def _play_all(suite: Suite, view: DemoView) -> list[Shown]:
     return all_shown
 
 
-async def _put_policy(suite: Suite) -> None:
-    """Let the sellers of a cart bear what a dispute takes for good."""
-    request = PutPolicyRequest(
-        request_id=new_request_id(),
-        session_type=CART,
-        policy=MoneyPolicy(dispute_recovery=MoneyPolicy.DISPUTE_RECOVERY_AT_LOSS),
-        actor_id=ACTOR_ID,
-        reason="the demo shows who bears a dispute",
-    )
-    async with suite.client("operator", sub=ACTOR_ID) as operator:
-        await operator.orchestrator_ops.PutPolicy(request)
+async def _decide(operator: Client, system: Receiver) -> None:
+    """Let the sellers of a cart bear what a dispute takes for good, the operators get mails, a system get webhooks."""
+    because = {"request_id": new_request_id(), "actor_id": ACTOR_ID, "reason": "the demo shows what that does"}
+    terms = MoneyPolicy(dispute_recovery=MoneyPolicy.DISPUTE_RECOVERY_AT_LOSS)
+    await operator.orchestrator_ops.PutPolicy(PutPolicyRequest(session_type=CART, policy=terms, **because))
+    told_by = NotificationPolicy(operator_addresses=["ops@example.com"], sender_name="Demo")
+    await operator.orchestrator_ops.PutNotificationPolicy(PutNotificationPolicyRequest(policy=told_by, **because))
+    await system.subscribe(operator)
 
 
-async def _books(suite: Suite, all_shown: list[Shown], *, since: datetime) -> Books | None:
+async def _books(suite: Suite, operator: Client, all_shown: list[Shown], *, since: datetime) -> Books | None:
     """Return the books at the end; None of an account that others use, too."""
     if not suite.stripe.is_stand_in:
         return None
-    async with suite.client("operator", sub=ACTOR_ID) as operator:
-        return await closed(operator, suite.sandbox, [shown.record for shown in all_shown], since=since)
+    return await closed(operator, suite.sandbox, [shown.record for shown in all_shown], since=since)
+
+
+def _of_told(heard: Told) -> str:
+    return ", not all were told" if heard.problems else ", everyone was told"
 
 
 def _of_books(books: Books | None) -> str:

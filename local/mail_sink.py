@@ -19,6 +19,8 @@ from jinja2 import Environment
 
 from local.ports import HOST
 
+MAIL_FROM: Final = "Batzen <payments@batzen.example>"
+"""Who sends them here."""
 KEPT_MAX: Final = 500
 """The newest; some 6 KB each."""
 BYTES_MAX: Final = 1024 * 1024
@@ -171,7 +173,8 @@ LIST: Final = _ENVIRONMENT.from_string(
 <table><tr class="pale"><th>Time (UTC)</th><th>To</th><th>Subject</th></tr>
 {% for mail in mails %}<tr><td>{{ mail.time.strftime("%H:%M:%S") }}</td><td>{{ mail.recipients | join(", ") }}</td>
 <td><a href="/{{ mail.number }}">{{ mail.message["Subject"] or "(none)" }}</a></td></tr>
-{% else %}<tr><td colspan="3">None has arrived yet. Try: batzen pay</td></tr>{% endfor %}</table></body></html>"""
+{% else %}<tr><td colspan="3">None has arrived yet. Try: batzen pay --amount &quot;80.00 CHF&quot;
+--email anna@example.com</td></tr>{% endfor %}</table></body></html>"""
 )
 ONE: Final = _ENVIRONMENT.from_string(
     """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{{ mail.message["Subject"] }}</title>"""

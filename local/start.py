@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from batzen.cli.moments import DEFAULT_ZONE, Moment
@@ -12,6 +13,9 @@ from batzen.client import Client, new_request_id
 from batzen.gateway.v1.sellers_pb2 import PutSellerAccountRequest
 from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
 from batzen.type.v1.money_pb2 import Money
+
+LOCALES: Final = ("de-CH", "fr-CH", "it-CH", "en")
+"""Of the payers, by turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,8 @@ async def started(client: Client, how: Start, *, seller_id: str, total: Money) -
     wanted = Wanted(
         sales=how.cart or (Sale(seller_id, total),),
         payer_id=how.payer_id,
+        email=f"{how.payer_id}@example.com",
+        locale=LOCALES[sum(how.payer_id.encode()) % len(LOCALES)],
         name="A session",
         session_type=how.session_type,
         booking_ids=(how.booking_id,) if how.booking_id else (),

@@ -16,7 +16,7 @@ from local.booking_check import CLOSED, booking_check
 from local.command_lines import command_line, short
 from local.connection_file import SUBJECTS, written
 from local.environments import SERVICES, Stripe
-from local.mail_sink import MailSink, mail_sink
+from local.mail_sink import MAIL_FROM, MailSink, mail_sink
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
@@ -27,11 +27,10 @@ WATCHED_BY: Final = ("BATZEN_OTLP_ENDPOINT", "BATZEN_TRACE_RATIO", "BATZEN_ERROR
 """Settings of the services that `make up` takes from its own environment."""
 TRY: Final = (
     'pay --amount "100.00 CHF"',
-    'pay --amount "80.00 CHF" --card 3ds --3ds succeed',
+    'pay --amount "80.00 CHF" --card 3ds --3ds succeed --email anna@example.com',
     "list",
     "ledger balances",
 )
-MAIL_FROM: Final = "Batzen <payments@batzen.example>"
 RESTARTS_MAX: Final = 5
 """In one run, for each process: enough for somebody who tries what a crash does, and an end for one that cannot run."""
 

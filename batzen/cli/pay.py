@@ -77,6 +77,12 @@ def pay(
         str, typer.Option(metavar="TYPE", show_default=False, help="Which policies hold; `batzen policies`.")
     ] = "",
     payer: Annotated[str, typer.Option(metavar="PAYER_ID", help="Who pays.")] = "payer_1",
+    email: Annotated[
+        str, typer.Option(metavar="ADDRESS", show_default=False, help="Where the payer is told of it.")
+    ] = "",
+    locale: Annotated[
+        str, typer.Option(metavar="LOCALE", show_default=False, help="In which language: de-CH, fr, it, en.")
+    ] = "",
     card: Annotated[
         str | None,
         typer.Option(
@@ -155,6 +161,8 @@ def pay(
                 sales=sold,
                 session_type=session_type,
                 payer_id=payer,
+                email=email,
+                locale=locale,
                 name=name,
                 booking_ids=tuple(booking or ()),
                 client_reference=reference,

@@ -55,6 +55,10 @@ class Wanted:
     sales: tuple[Sale, ...]
     """Lines `1`, `2`, … in this order."""
     payer_id: str
+    email: str = ""
+    """Where the payer is told of it."""
+    locale: str = ""
+    """In which language."""
     name: str
     session_type: str = ""
     """Which policies hold."""
@@ -74,7 +78,7 @@ async def start(client: Client, wanted: Wanted) -> PaymentSession:
     """Start it, and return what its payer needs."""
     request = StartPaymentRequest(
         request_id=new_request_id(),
-        payer=Payer(payer_id=wanted.payer_id),
+        payer=Payer(payer_id=wanted.payer_id, email=wanted.email, locale=wanted.locale),
         lines=[
             Line(
                 line_id=str(number),
