@@ -127,6 +127,7 @@ class Parts:
     notifications: NotificationServicer
     claim_store: BookingClaimStore
     diagnoses: Diagnoses
+    imports: Imports
     start_switches: StartSwitchStore
     policies: MoneyPolicyStore
     fraud_refunds: FraudRefunds
@@ -220,6 +221,7 @@ def wired(
         ),
         claim_store=claim_store,
         diagnoses=diagnoses,
+        imports=imports,
         start_switches=start_switches,
         policies=policies,
         fraud_refunds=fraud_refunds,

@@ -124,6 +124,7 @@ def parts_of(
         claim_store=claims or ours.claim_store,
         diagnoses=ours.diagnoses,
         operations=ours.ops.operations,
+        imports=ours.imports,
         clock=world.clock,
         surplus_refund=ours.surplus.policy,
         metrics=metrics,
