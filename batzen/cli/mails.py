@@ -102,7 +102,9 @@ def replay(
 
 def _table(mails: list[Mail]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("made", "about", "to", "state", "why"):
+    table.add_column("made", no_wrap=True)
+    table.add_column("about", no_wrap=True)  # an id is copied whole
+    for title in ("to", "state", "why"):
         table.add_column(title, overflow="fold")
     for one in mails:
         to = NotificationRecipient.Name(one.recipient).removeprefix("NOTIFICATION_RECIPIENT_").lower()

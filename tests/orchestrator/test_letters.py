@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from services.orchestrator.facts.domain import FactKind
-from services.orchestrator.mail.catalogue import SHOWN, language
+from services.orchestrator.mail.catalogue import OF_THE_PAYMENT, SHOWN, language
 from services.orchestrator.mail.domain import LANGUAGES, Contact, language_of
 from services.orchestrator.mail.message import AddressUnfit, fit_address, mail_of
 from services.orchestrator.mail.rendering import rendered
@@ -144,6 +144,14 @@ def test_who_is_suspected_reads_what_everyone_reads(code: str) -> None:
     said = rendered(replace(one, values={**one.values, "decline_code": code}))
     assert "Your bank declined the payment and gives no reason." in said.text
     assert code not in said.text + said.html
+
+
+def test_a_seller_reads_nothing_of_the_payers_method_nor_of_other_sellers_parts() -> None:
+    """What a fact says of a payment is of the whole of it."""
+    for kind in (one for one, recipient_kind in every_mail() if recipient_kind is RecipientKind.SELLER):
+        said = rendered(letter(kind, RecipientKind.SELLER))
+        assert "4242" not in said.text + said.html
+        assert not (kind in OF_THE_PAYMENT and "250.00" in said.subject + said.text + said.html), kind
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from services.orchestrator.facts.store import FactStore
 from services.orchestrator.mail.building import NO_MAILS, mails
 from services.orchestrator.mail.domain import Contact
 from services.orchestrator.mail.metrics import MailMetrics
-from services.orchestrator.mail.outbox import RETRY, MailOutbox, Return
+from services.orchestrator.mail.outbox import ASKED_AGAIN_AFTER, KNOWN_WITHIN, RETRY, MailOutbox, Return
 from services.orchestrator.mail.settings import MailSettings
 from services.orchestrator.mail.smtp import Smtp, SmtpServer
 from services.orchestrator.mail.store import FORGET, MailStore, NotSent
@@ -343,8 +343,21 @@ async def test_who_cannot_be_reached_is_written_to_by_nobody(
         post.known.people["payer_1"] = contact
     await post.happens(FactKind.PAYMENT_RECEIVED, payer_id="payer_1")
     await post.send()
+    post.clock.advance(KNOWN_WITHIN)
+    await post.send()
     assert await post.ended() == [("SKIPPED", reason)]
     assert post.boxes.arrived == []
+
+
+async def test_an_address_may_come_after_the_money(post: Post) -> None:
+    """A payer gave it on Stripe's page, and nobody here knew it yet when the mail was due."""
+    await post.happens(FactKind.PAYMENT_RECEIVED, payer_id="payer_1")
+    await post.send()
+    assert await post.ended() == [("WAITING", "")]
+    post.known.people["payer_1"] = Contact(addresses=(LEA,))
+    post.clock.advance(ASKED_AGAIN_AFTER)
+    await post.send()
+    assert await post.ended() == [("SENT", "")]
 
 
 async def test_operators_who_left_are_not_written_to(post: Post) -> None:

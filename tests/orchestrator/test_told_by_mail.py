@@ -106,6 +106,12 @@ async def test_who_was_erased_gets_no_mail(
             payment_id,
         )
         await replica.engine(outbox.kind).once()
+        # As if it had waited for long enough.
+        await rows.execute(
+            "UPDATE mails SET create_time = create_time - interval '1 hour', due_time = least(due_time, now())"
+            " WHERE payment_id = $1 AND state = 'WAITING'",
+            payment_id,
+        )
         found = await rows.fetch("SELECT state, end_reason FROM mails WHERE payment_id = $1", payment_id)
         return [(row["state"], row["end_reason"]) for row in found] == [("SKIPPED", "NO_CONTACT")]
 

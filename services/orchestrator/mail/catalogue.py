@@ -39,6 +39,22 @@ SHOWN: Final[Mapping[FactKind, Sequence[str]]] = {
 """Kind → the values in the small table of its mail, in their order; one that is not known is left out."""
 
 
+OF_THE_PAYMENT: Final = frozenset(
+    {FactKind.PAYMENT_RECEIVED, FactKind.PAYMENT_FAILED, FactKind.PAYMENT_EXPIRED, FactKind.PAYMENT_REFUNDED}
+)
+"""Kinds whose amount is of the whole payment: a seller is not shown it, since other sellers' parts may be in it."""
+NOT_FOR_SELLERS: Final = frozenset({"method_in_words", "reason", "failure_code"})
+"""What is the payer's, and codes that are for operators."""
+
+
+def shown(kind: FactKind, recipient_kind: RecipientKind) -> Sequence[str]:
+    """Return the values in the small table of a mail, in their order."""
+    if recipient_kind is not RecipientKind.SELLER:
+        return SHOWN[kind]
+    hidden = NOT_FOR_SELLERS | ({"amount"} if kind in OF_THE_PAYMENT else set())
+    return [name for name in SHOWN[kind] if name not in hidden]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """The sentences of one mail in one language."""

@@ -4,7 +4,8 @@ A mail is marked as sent after a server took it. A process that dies between the
 leaves a mail that is sent again: with the same Message-ID, by which servers and mail programs tell that they have it.
 It is not marked before, since then one that no server took would be lost.
 
-How its recipient is reached is asked at each try, and kept nowhere: who is erased meanwhile gets no mail.
+How its recipient is reached is asked at each try, and kept nowhere: who is erased meanwhile gets no mail. One who is
+not known is asked for again for a while, as an address may come after the money.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ from services.orchestrator.mail.unsubscribe_tokens import Declined, UnsubscribeT
 from services.orchestrator.notifications.domain import NotificationPolicy
 from services.orchestrator.notifications.kinds import RecipientKind, telling
 from services.runtime import crash_points
-from services.runtime.work.kinds import RetryPolicy, Work, WorkClass, WorkKind
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
 
 RETRY: Final = RetryPolicy(tries_max=50, first_delay=timedelta(seconds=30), delay_max=timedelta(hours=1))
 """Some two days, as mail servers do among themselves; then it waits for an operator."""
+KNOWN_WITHIN: Final = timedelta(minutes=15)
+"""How long after its fact a payer who is not known yet may become so: who pays on a hosted page gives their address
+there, and a customer who was deleted at Stripe is made anew."""
+ASKED_AGAIN_AFTER: Final = timedelta(minutes=3)
 PAYMENT_PLACE: Final = "{payment_id}"
 TOKEN_PLACE: Final = "{token}"  # noqa: S105 where one goes
 
@@ -109,6 +114,8 @@ class MailOutbox:
         policy = await self._store.policy(mail.tenant_id)
         contact = await self._contact(mail, policy)
         if contact is None:
+            if mail.recipient_kind is not RecipientKind.OPERATOR and self._now() - mail.create_time < KNOWN_WITHIN:
+                raise RetryLater(ASKED_AGAIN_AFTER)
             await self._skip(mail, NotSent.NO_CONTACT)
             return
         await self._hand_in(mail, self._letter(mail, contact, policy, self._sent_by), self._server)
@@ -134,9 +141,7 @@ class MailOutbox:
             await self._skip(mail, NotSent.ADDRESS_UNFIT)
             return
         except MailboxRefused as refused:
-            _logger.warning(
-                "a mail to a %s was refused for good: %s", mail.recipient_kind.lower(), type(refused).__name__
-            )
+            _logger.warning("a mail to a %s was refused for good: %s", mail.recipient_kind.lower(), refused)
             self._metrics.tried(Outcome.REFUSED)
             await self._store.ended(mail, MailState.REFUSED, reason=NotSent.ADDRESS_REFUSED, now=self._now())
             return

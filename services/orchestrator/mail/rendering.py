@@ -9,7 +9,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.orchestrator.mail.catalogue import SHOWN, Language, language, section_name
+from services.orchestrator.mail.catalogue import Language, language, section_name, shown
 from services.orchestrator.mail.domain import Letter, language_of
 from services.orchestrator.mail.wording import in_words, plain
 
@@ -87,7 +87,7 @@ def _said(letter: Letter, words: Language, locale: str) -> dict[str, str]:
 
 
 def _rows(letter: Letter, words: Language, said: Mapping[str, str]) -> list[tuple[str, str]]:
-    names = (*SHOWN[letter.kind], "client_reference", "payment_id")
+    names = (*shown(letter.kind, letter.recipient_kind), "client_reference", "payment_id")
     return [(words.labels[name], said[name]) for name in names if said.get(name)]
 
 

@@ -63,6 +63,7 @@ class PendingMail:
     payment_id: str
     values: Mapping[str, str]
     occur_time: datetime
+    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,7 @@ class MailStore:
             payment_id=row["payment_id"],
             values=json.loads(row["values"]),
             occur_time=row["occur_time"],
+            create_time=row["create_time"],
         )
 
     async def policy(self, tenant_id: str) -> NotificationPolicy:
@@ -203,7 +205,7 @@ WHERE tenant_id = $1 AND (fact_id, recipient_kind, recipient_id) IN (
 RETURNING true"""
 
 PENDING: Final = """
-SELECT fact_id, recipient_kind, recipient_id, kind, payment_id, "values", occur_time FROM mails
+SELECT fact_id, recipient_kind, recipient_id, kind, payment_id, "values", occur_time, create_time FROM mails
 WHERE tenant_id = $1 AND fact_id = $2::text::uuid AND recipient_kind = $3 AND recipient_id = $4 AND state = 'WAITING'"""
 
 DECLINED: Final = """
