@@ -15,7 +15,7 @@ import pytest
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from services.orchestrator.facts.feed_rows import FeedLost
-from services.orchestrator.facts.follower import Follower
+from services.orchestrator.facts.follower import CROWDED_REST, Follower
 from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
@@ -258,3 +258,26 @@ async def test_of_a_payment_whose_history_is_archived_what_comes_later_is_told(
         return await kinds(rows, payment_id) == ["PAYMENT_REFUNDED"]
 
     await eventually(is_told)
+
+
+async def test_where_there_are_more_tenants_than_slots_a_turn_ends_once_it_has_caught_up(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    await replica.parts.hearing.find()
+    follower = Follower(replica.parts.hearing.rows, replica.parts.hearing.follower.feed, now=replica.world.clock.now)
+    follower.is_crowded = True
+    payment_id, begin_time = await journeys.paid(), replica.world.clock.now()
+
+    async def is_heard() -> bool:
+        replica.world.clock.advance(CROWDED_REST)
+        await replica.engine(follower.kind).once()
+        return await moves(rows, payment_id) == [1, 2, 3, 4]
+
+    await eventually(is_heard)
+    shift = replica.world.clock.shift
+    row = await rows.fetchrow(
+        "SELECT heard_time, due_time > now() + $1::interval AS rests FROM feeds WHERE tenant_id = 'main'", shift
+    )
+    assert row["heard_time"] >= begin_time
+    assert row["rests"]
+    replica.world.clock.advance(CROWDED_REST)

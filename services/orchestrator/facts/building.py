@@ -19,7 +19,7 @@ from services.runtime.database.connections import DirectConnections
 from services.runtime.observability.metrics import OFF, Meter
 from services.runtime.process.clock import Clock
 from services.runtime.work.engine import Engine
-from services.runtime.work.kinds import WorkClass, WorkKind
+from services.runtime.work.kinds import SLOTS, WorkClass, WorkKind
 from services.runtime.work.loops import repeating
 
 FIND_EVERY_S: Final = 2.0
@@ -55,10 +55,10 @@ class Hearing:
         return self.follower.kind, self.reminders.kind
 
     async def find(self) -> None:
-        """Have tenants followed that are new, and see whether feeds wait for a slot."""
+        """Have tenants followed that are new, and see whether there are more than this process has slots for."""
         if await self.rows.find_tenants():
             self.wake(WorkClass.FEEDS)
-        self.follower.is_crowded = await self.rows.waiting() > 0
+        self.follower.is_crowded = await self.rows.count() > SLOTS[WorkClass.FEEDS]
 
     async def look(self) -> None:
         """Show how far behind feeds are."""

@@ -120,10 +120,10 @@ class FeedRows:
             known = await _known(connection, tenant_id, [payment_id])
         return known[payment_id][1] if payment_id in known else None
 
-    async def waiting(self) -> int:
-        """Return how many feeds are due and nobody follows, each tenant's row looked at."""
+    async def count(self) -> int:
+        """Return how many feeds there are."""
         async with self._held.statement(None) as connection:
-            return int(await connection.fetchval(WAITING, self._clock.shift))
+            return int(await connection.fetchval(COUNT))
 
     async def behind_s(self) -> float:
         """Return for how long the feed that is furthest behind has not heard what status recorded."""
@@ -191,9 +191,8 @@ UPDATE feeds SET failures = 0, lapses = 0, heard_time = greatest(heard_time, $8)
 WHERE tenant_id = $1 AND name = $2 AND fence = $3
 RETURNING true"""
 
-WAITING: Final = """
-SELECT count(*) FROM feeds WHERE due_time < now() + $1::interval - interval '1 second'
-    AND held_until <= now() + $1::interval"""
+COUNT: Final = """
+SELECT count(*) FROM feeds"""
 
 FURTHEST: Final = """
 SELECT min(coalesce(heard_time, create_time)) FROM feeds"""

@@ -16,21 +16,24 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from services.errors import PeerUnavailable
 from services.orchestrator.facts.feed_rows import FeedLost, FeedRows, Gap, Place
 from services.orchestrator.facts.metrics import UNCOUNTED, FactMetrics
 from services.orchestrator.facts.rules import Revision
 from services.orchestrator.peers.feed import CursorLost, Feed, News
 from services.runtime import crash_points
-from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind
+from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, jittered
 
 TURN_S: Final = 30.0
-"""How long one row keeps its slot, so that as many tenants as there are take turns."""
-CROWDED_TURN_S: Final = 1.0
-"""The same while others wait for a slot."""
+"""How long one row keeps its slot at most."""
+CROWDED_REST: Final = timedelta(seconds=2)
+"""Where there are more tenants than slots a turn ends once it has caught up, and the next comes after this."""
+RESUMED_AFTER: Final = timedelta(milliseconds=200)
+"""After a stream broke that had begun, as each does when its server is replaced."""
 HISTORIES_AT_ONCE: Final = 8
 """Payments of a list whose histories are read at once."""
 RETRY: Final = RetryPolicy(tries_max=None, first_delay=timedelta(milliseconds=200), delay_max=timedelta(seconds=5))
-"""After a stream broke, as each does when its server is replaced."""
+"""After a stream could not be begun."""
 NOW: Final = timedelta(0)
 
 _logger = logging.getLogger(__name__)
@@ -54,7 +57,7 @@ class Follower:
         self._is_ending = False
         self._waiting: set[asyncio.Timeout] = set()
         self.is_crowded = False
-        """Whether others wait for a slot."""
+        """Whether there are more tenants than slots."""
         self.kind = WorkKind(
             name="feeds",
             work_class=WorkClass.FEEDS,
@@ -67,7 +70,7 @@ class Follower:
 
     async def follow(self, work: Work) -> None:
         """Follow a tenant for a turn."""
-        await self._take_turn(work, until_caught_up=False)
+        await self._take_turn(work, until_caught_up=self.is_crowded)
 
     async def catch_up(self, work: Work) -> None:
         """Hear of a tenant what there is to hear, and no more."""
@@ -80,7 +83,7 @@ class Follower:
             limit.reschedule(asyncio.get_running_loop().time())
 
     async def _take_turn(self, work: Work, *, until_caught_up: bool) -> None:
-        until = asyncio.get_running_loop().time() + (CROWDED_TURN_S if self.is_crowded else TURN_S)
+        until = asyncio.get_running_loop().time() + TURN_S
         try:
             place = await self._rows.place(work.tenant_id, fence=work.fence)
             while place.is_listing:
@@ -94,20 +97,30 @@ class Follower:
         except CursorLost:
             _logger.warning("%s begins anew: what comes after its cursor is forgotten, or never was", work.name)
             await self._rows.begin_anew(work.tenant_id, fence=work.fence)
-        raise RetryLater(NOW)
+        raise RetryLater(CROWDED_REST if self.is_crowded else NOW)
 
     def _is_over(self, until: float) -> bool:
         return self._is_ending or asyncio.get_running_loop().time() >= until
 
     async def _stream(self, work: Work, place: Place, *, until: float, until_caught_up: bool) -> None:
-        is_first = True
+        begin_time, is_first = self._now(), True
         async with self.feed.following(place.cursor, until_caught_up=until_caught_up) as news:
-            while (came := await self._next(news, until)) is not None:
+            while True:
+                try:
+                    came = await self._next(news, until)
+                except PeerUnavailable:
+                    if is_first:
+                        raise
+                    raise RetryLater(jittered(RESUMED_AFTER)) from None
+                if came is None:
+                    break
                 is_silent = not came.revisions and not is_first  # the first message says where the feed begins
-                heard_time = self._now() if is_silent else self._recorded(came.revisions)
+                heard_time = self._now() if is_silent else came.revisions[-1].record_time if came.revisions else None
                 is_first = False
                 if came.revisions or is_silent:
                     await self._advance(work, came, heard_time=heard_time)
+        if until_caught_up and not self._is_over(until):
+            await self._rows.advance(work.tenant_id, None, (), fence=work.fence, heard_time=begin_time)
 
     async def _next(self, news: AsyncIterator[News], until: float) -> News | None:
         """Return what comes next; None where the stream, the turn or the process comes to its end before."""

@@ -45,7 +45,7 @@ SLOTS: Final[Mapping[WorkClass, int]] = {
     WorkClass.DELIVERIES: 16,
     WorkClass.EXPIRIES: 4,
     WorkClass.READS: 2,
-    WorkClass.FEEDS: 32,
+    WorkClass.FEEDS: 64,
     WorkClass.MAILS: 8,
     WorkClass.HOOKS: 64,
 }
