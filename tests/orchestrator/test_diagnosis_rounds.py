@@ -26,6 +26,7 @@ from tests.eventually import eventually
 from tests.metrics import Figures
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.planting import gardener
+from tests.orchestrator.samples import new_payment_id
 from tests.refusals import details_of
 
 SHOWN = "batzen_diagnosis_disagreements"
@@ -187,7 +188,12 @@ async def test_a_payment_without_a_plan_is_found_by_those_who_have_it(
     async with planted(postgres, database, payment_id, "DELETE FROM payments WHERE payment_id = :payment"):
         await doctor.round()
         assert await doctor.found(payment_id) == ["PLAN_MISSING"]
+    nobodys = new_payment_id()
+    await doctor.connection.execute(
+        "INSERT INTO diagnosis_findings VALUES ('main', $1, 'PLAN_MISSING', '', false, now(), now())", nobodys
+    )
     await doctor.round()
+    assert await doctor.found(nobodys) == await doctor.found(payment_id) == []
 
 
 async def test_what_was_found_stands_while_somebody_does_not_answer(

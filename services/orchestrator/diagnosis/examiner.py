@@ -52,19 +52,21 @@ class Examiner:
                 break
         return found
 
-    async def diagnose_many(self, tenant_id: str, payment_ids: Sequence[str]) -> list[Diagnosis]:
-        """Return the same of payments, without Stripe and at the first reading; without those that are not known.
+    async def diagnose_many(self, tenant_id: str, payment_ids: Sequence[str]) -> tuple[list[Diagnosis], bool]:
+        """Return the same of payments, without Stripe and at the first reading; and whether everybody was there.
 
-        Who is away for one of them is not waited for once more.
+        Those that nobody knows are missing. Who is away for one of them is not waited for once more.
         """
         away: dict[Keeper, str] = {}
+        if not payment_ids:
+            return [], True
         examined = await _asked(partial(self._examinations.of, payment_ids), Keeper.MIRROR, away, away)
 
         async def known() -> Mapping[str, Examination]:
             return examined or {}
 
         found = [await self._diagnosed(tenant_id, one, known, away) for one in payment_ids]
-        return [one for one in found if one is not None]
+        return [one for one in found if one is not None], not away
 
     async def _diagnosed(
         self,

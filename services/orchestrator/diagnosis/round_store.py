@@ -42,11 +42,19 @@ class RoundStore:
         )
 
     async def keep(
-        self, one: Round, diagnoses: Sequence[Diagnosis], *, walk: Walk, place: str, looked_at: int, fence: int
+        self,
+        one: Round,
+        diagnoses: Sequence[Diagnosis],
+        *,
+        decided: Sequence[str],
+        walk: Walk,
+        place: str,
+        looked_at: int,
+        fence: int,
     ) -> None:
         """Keep what was found of payments, and where the round goes on. Nothing is written under an older fence.
 
-        What was found of them before and is not any more is forgotten.
+        What was found before of those that are `decided`, and is not any more, is forgotten.
         """
         found = [
             {
@@ -58,10 +66,9 @@ class RoundStore:
             for diagnosis in diagnoses
             for each in diagnosis.disagreements
         ]
-        ids = [diagnosis.payment_id for diagnosis in diagnoses]
         async with self._held.statement("diagnosis.keep") as connection:
             await connection.execute(
-                _KEEP, one.tenant_id, RECENT_NAME, fence, walk, place, looked_at, ids, json.dumps(found),
+                _KEEP, one.tenant_id, RECENT_NAME, fence, walk, place, looked_at, list(decided), json.dumps(found),
                 self._clock.now(), one.begin_time,
             )  # fmt: skip
 

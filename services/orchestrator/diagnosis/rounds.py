@@ -29,6 +29,8 @@ from services.shared.refusals import Refusal
 
 SLICE: Final = 20
 """Payments of a step, each read from three services in a few milliseconds."""
+BOOKED_SLICE: Final = 100
+"""Of those that money was booked of, which each page looks up among all entries of its time."""
 STEPS_MAX: Final = 10
 """Of a turn, before other readings have theirs."""
 REST: Final = timedelta(seconds=2)
@@ -104,18 +106,22 @@ class Rounds:
         if current.is_new:
             current = replace(current, begin_time=self._now())
         step = await self._next(current)
-        found = await self._examiner.diagnose_many(current.tenant_id, step.payment_ids) if step.payment_ids else []
+        found, is_heard = await self._examiner.diagnose_many(current.tenant_id, step.payment_ids)
         for one in found:
             outcome = _outcome(one)
             self._metrics.looked_at(outcome)
-            if outcome is Outcome.DISAGREES:
+            if outcome is Outcome.DISAGREES and not all(each.waits_for for each in one.disagreements):
                 names = sorted({each.check.name for each in one.disagreements})
                 shown = {"payment_id": one.payment_id, "checks": names}
                 _logger.warning("records disagree", extra={"fields": shown})
         following = current.walk if step.place else current.next_walk()
+        undecided = {one.payment_id for one in found if _outcome(one) in (Outcome.MOVING, Outcome.SILENT)}
+        known = {one.payment_id for one in found}
         await self._store.keep(
             current,
-            [one for one in found if _outcome(one) in (Outcome.AGREES, Outcome.DISAGREES)],
+            [one for one in found if one.payment_id not in undecided],
+            # A payment that nobody knows any more has nothing that could disagree.
+            decided=[one for one in step.payment_ids if one not in undecided and (one in known or is_heard)],
             walk=following or current.walk,
             place=step.place,
             looked_at=len(step.payment_ids),
@@ -127,15 +133,15 @@ class Rounds:
         match current.walk:
             case Walk.FINDINGS:
                 ids = await self._store.with_findings(current.tenant_id, after=current.place, at_most=SLICE)
-                return _by_id(ids)
+                return _by_id(ids, SLICE)
             case Walk.OPENED:
                 return await self._opened(current)
             case Walk.BOOKED:
                 since = min(current.booked_time, current.begin_time - OVERLAP)
                 ids = await self._examinations.booked(
-                    since=since, until=current.begin_time, after=current.place, at_most=SLICE
+                    since=since, until=current.begin_time, after=current.place, at_most=BOOKED_SLICE
                 )
-                return _by_id(ids)
+                return _by_id(ids, BOOKED_SLICE)
 
     async def _opened(self, current: Round) -> Step:
         """Return the next page of the newest payments; one that has older ones is the last."""
@@ -159,5 +165,5 @@ def _outcome(one: Diagnosis) -> Outcome:
     return Outcome.DISAGREES if one.disagreements else Outcome.AGREES
 
 
-def _by_id(ids: list[str]) -> Step:
-    return Step(payment_ids=tuple(ids), place=ids[-1] if len(ids) == SLICE else "")
+def _by_id(ids: list[str], size: int) -> Step:
+    return Step(payment_ids=tuple(ids), place=ids[-1] if len(ids) == size else "")
