@@ -113,7 +113,7 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.gateway.v1.GatewayOpsService",
         {
             _OPERATORS: """ListDeadLetters ReplayDeadLetters ListLedgerEntries GetBalances Reconcile GetReconciliation
-                ErasePayer ListReceivables WriteOffReceivable""",
+                ErasePayer ListReceivables WriteOffReceivable ListOperatorActions""",
             _SERVICES: "GetSellerStatement",
         },
     )

@@ -265,6 +265,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
         Spread.EVERY, "a claim table keyed by the method says which payments need it"
     ),
     "gateway.payment_methods.statements.SAVE": Exempt(Spread.EVERY, _WITH_SUBJECT),
+    "gateway.operations.actions.PAGE": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.dead_letters.listing._PAYLOADS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.dead_letters.listing._SUBJECTS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.stripe_api.platform_account._WITHOUT_ANSWER": Exempt(Spread.EVERY, _OPERATOR),

@@ -1,4 +1,4 @@
-"""`batzen actions`: what operators did."""
+"""`batzen actions`: what operators did, by the orchestrator and by the gateway."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from batzen.cli import moments, options
 from batzen.cli.connection import Connection
 from batzen.cli.output import Exit, as_document, call, console, print_json
 from batzen.client import Client
+from batzen.gateway.v1 import ops_pb2 as gateway_pb
 from batzen.orchestrator.v1.ops_pb2 import ListOperatorActionsRequest, OperatorAction
 
 EPILOG: Final = """Examples:
@@ -25,6 +26,7 @@ batzen actions --by anna --json
 
 Each is kept for ever. --json has what was asked for, and how it stood before and after."""
 PAGE_MAX: Final = 200
+Action = OperatorAction | gateway_pb.OperatorAction
 
 
 def actions(
@@ -40,35 +42,44 @@ def actions(
 
     async def work(client: Client, _: Connection) -> Exit:
         answer = await client.orchestrator_ops.ListOperatorActions(request)
+        of_gateway = await client.gateway_ops.ListOperatorActions(
+            gateway_pb.ListOperatorActionsRequest(payment_id=payment, actor_id=by, page_size=limit)
+        )
+        # Each is complete up to its last one, so the newest of both together are the newest.
+        found: list[Action] = [*answer.actions, *of_gateway.actions]
+        both = sorted(found, key=lambda one: one.create_time.ToNanoseconds(), reverse=True)[:limit]
         if as_json:
-            print_json([_document(one) for one in answer.actions])
+            print_json([_document(one) for one in both])
             return Exit.OK
-        for one in answer.actions:
+        for one in both:
             for line in _lines(one):
                 console.print(line, soft_wrap=True)
-        if not answer.actions:
+        if not both:
             console.print("No operator did anything.")
-        if answer.next_page_token:
+        if answer.next_page_token or of_gateway.next_page_token:
             console.print(f"There are more than these {limit}; --limit shows up to {PAGE_MAX}.", style="dim")
         return Exit.OK
 
     call(context, work, as_json=as_json)
 
 
-def _document(action: OperatorAction) -> dict[str, Any]:
+def _document(action: Action) -> dict[str, Any]:
     """Return an action with what is JSON in it unpacked."""
     document = as_document(action)
-    for name in ("asked", "before", "after"):
-        stored = document.pop(f"{name}_json")
-        document[name] = json.loads(stored) if stored else {}
+    for name in [name for name in document if name.endswith("_json")]:
+        stored = document.pop(name)
+        document[name.removesuffix("_json")] = json.loads(stored) if stored else {}
     return document
 
 
-def _lines(action: OperatorAction) -> Iterator[Text]:
-    done = ("refused: " + action.refusal, "red") if action.refusal else ("done", "green")
+def _lines(action: Action) -> Iterator[Text]:
+    refusal = action.refusal if isinstance(action, OperatorAction) else ""
+    done = (f"refused: {refusal}", "red") if refusal else ("done", "green")
     yield Text.assemble((action.method, "bold"), "   ", done, f"   {action.payment_id}".rstrip())
     why = f": {action.reason}" if action.reason else ""
     yield Text(f"  {moments.brief(action.create_time)} by {action.actor_id}{why}")
+    if not isinstance(action, OperatorAction):
+        return
     before, after = _standing(action.before_json), _standing(action.after_json)
     if before and after and before != after:
         yield Text(f"  {before} → {after}", style="dim")

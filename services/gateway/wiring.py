@@ -47,6 +47,7 @@ from services.gateway.ledger.store import Ledger
 from services.gateway.metrics import UNKNOWN_AFTER_S, GatewayMetrics
 from services.gateway.mirror.store import Store
 from services.gateway.notices.outbox import Notices
+from services.gateway.operations.actions import ActionList
 from services.gateway.payment_methods.kept_methods import KeptMethods
 from services.gateway.payment_methods.operations import AttachMethod, DetachMethod, SetDefaultMethod
 from services.gateway.payment_methods.setup_intents import SetupIntents
@@ -60,6 +61,7 @@ from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
 from services.gateway.reconciliation.building import reconciliations
 from services.gateway.reconciliation.runner import Reconciliations
+from services.gateway.reconciliation.schedule import ACTOR as SCHEDULE_ACTOR
 from services.gateway.refunds.operations import CreateRefund
 from services.gateway.retention import FORGET
 from services.gateway.sellers.onboarding import Onboarding
@@ -381,6 +383,7 @@ async def gateway_parts(
                 Replays(held, work, clock=clock),
                 ledger,
                 erasing,
+                actions=ActionList(held, nobody=SCHEDULE_ACTOR),
                 receivables=receivables,
                 write_offs=WriteOffs(store, calls, now=now),
                 reconciliations=runs,

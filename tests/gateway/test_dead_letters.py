@@ -237,6 +237,8 @@ async def test_what_a_filter_finds_is_replayed_up_to_a_limit_and_more_is_hinted_
     ]
     assert answer.more_waiting
     assert await ops.ReplayDeadLetters(request) == answer
+    newest = (await ops.ListOperatorActions(pb.ListOperatorActionsRequest(page_size=1))).actions
+    assert [(one.method, one.subject_id) for one in newest] == [("ReplayDeadLetters", request.request_id)]
     request.request_id = new_request_id()
     rest = await ops.ReplayDeadLetters(request)
     assert ([one.dead_letter_id for one in rest.outcomes], rest.more_waiting) == ([f"events/{last}"], False)

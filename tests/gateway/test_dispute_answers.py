@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from grpc import StatusCode, aio
 from typer.testing import CliRunner
 
 from batzen.cli.app import app
-from batzen.gateway.v1 import disputes_pb2
+from batzen.gateway.v1 import disputes_pb2, ops_pb2
 from batzen.gateway.v1.disputes_pb2 import Dispute
 from batzen.type.v1 import money_pb2
 from sandbox.faults import Kind
@@ -314,6 +314,12 @@ async def test_a_dispute_is_given_up_once_by_an_operator(place: Place, operator:
 
     given_up = (await operator.AcceptDispute(request)).dispute
     assert (given_up.state, given_up.accept_actor_id) == (Dispute.STATE_LOST, "operator_b")
+    async with place.gateway.connect_ops("anna") as ops:
+        [done] = (await ops.ListOperatorActions(ops_pb2.ListOperatorActionsRequest(payment_id=payment_id))).actions
+        foreign = ops_pb2.ListOperatorActionsRequest(page_token="nonsense")
+        assert (await refusal(ops.ListOperatorActions(foreign)))[1] == "PAGE_TOKEN_INVALID"
+    assert (done.method, done.subject_id, done.actor_id) == ("AcceptDispute", dispute_id, "operator_b")
+    assert done.create_time.ToDatetime(UTC) >= given_up.create_time.ToDatetime(UTC)
     heard = await place.sink.hears(payment_id, lambda seen: seen.amounts.disputed_lost_minor == AMOUNT_MINOR)
     assert heard.origin == "called dispute.accept"
     assert (await operator.AcceptDispute(request)).dispute == given_up

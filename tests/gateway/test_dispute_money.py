@@ -143,7 +143,13 @@ def test_what_was_settled_in_another_currency_is_counted_in_the_payments(
 
 
 def test_what_is_ours_of_a_dispute_stays_when_stripe_shows_it_again() -> None:
-    ours = {"evidence_actor_id": "anna", "accept_actor_id": "bo", "warned_days": 3, "evidence_due_time": NOW}
+    ours = {
+        "evidence_actor_id": "anna",
+        "accept_actor_id": "bo",
+        "accept_time": NOW,
+        "warned_days": 3,
+        "evidence_due_time": NOW,
+    }
     known = dispute(Standing.OPEN, **ours)
     shown = dispute(Standing.OPEN, evidence_due_time=NOW)
 

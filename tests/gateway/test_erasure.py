@@ -121,6 +121,8 @@ async def test_nothing_readable_is_left_of_an_erased_payer(  # noqa: PLR0917 fix
     answer = await ops.ErasePayer(erase_request(payer.payer_id))
 
     assert answer.done
+    [kept, *_] = (await ops.ListOperatorActions(pb.ListOperatorActionsRequest(page_size=1))).actions
+    assert (kept.method, payer.payer_id in kept.asked_json) == ("ErasePayer", True)
     assert {one.what for one in answer.kept} == {What.WHAT_ERASURE, What.WHAT_PAYMENTS, What.WHAT_AT_STRIPE}
     assert await customers(stripe, payer.payer_id) == []
     for event in sent:

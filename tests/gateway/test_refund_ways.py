@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -211,6 +212,9 @@ async def test_a_seller_who_lacks_the_money_owes_it_and_the_payer_has_theirs(
     request = written_off(receivable, reason="insolvent")
     done = await operators.WriteOffReceivable(request)
     assert done.amount == chf(3_400)
+    [kept] = (await operators.ListOperatorActions(ops_pb2.ListOperatorActionsRequest(payment_id=payment_id))).actions
+    assert (kept.method, kept.actor_id, kept.reason) == ("WriteOffReceivable", "operator_1", "insolvent")
+    assert json.loads(kept.outcome_json) == {"amount_minor": 3_400, "currency_code": "CHF"}
     assert await operators.WriteOffReceivable(request) == done
     other = ops_pb2.WriteOffReceivableRequest()
     other.CopyFrom(request)

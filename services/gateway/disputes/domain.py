@@ -132,6 +132,8 @@ class Dispute:
     """Who gave evidence last; empty where nobody did here."""
     accept_actor_id: str = ""
     """Who gave it up; empty where nobody did here."""
+    accept_time: datetime | None = None
+    """When they asked for that."""
     warned_days: int = 0
     """How many days before it is due an operator was told last; 0 while nobody was."""
     parts: tuple[LineAmount, ...] = ()
@@ -216,6 +218,7 @@ class Dispute:
             self,
             evidence_actor_id=known.evidence_actor_id,
             accept_actor_id=known.accept_actor_id,
+            accept_time=known.accept_time,
             warned_days=known.warned_days if is_same_date else 0,
             parts=known.parts,
             allocated_minor=known.allocated_minor,

@@ -130,7 +130,8 @@ class AcceptDispute(_OnDispute[DisputeParams]):
 
     def record(self, payment: MirroredPayment, call: Call[DisputeParams], answer: Json) -> Mapping[str, str]:
         """Mirror it, with who gave it up."""
-        _record(payment, answer, lambda known: replace(known, accept_actor_id=call.params.actor_id))
+        actor_id, asked = call.params.actor_id, call.create_time
+        _record(payment, answer, lambda known: replace(known, accept_actor_id=actor_id, accept_time=asked))
         return {"dispute_id": call.params.dispute_id}
 
 

@@ -100,6 +100,7 @@ CREATE TABLE movements (
 
 CREATE UNIQUE INDEX movements_movement_id ON movements (tenant_id, movement_id);
 CREATE UNIQUE INDEX movements_stripe_id ON movements (tenant_id, stripe_id) WHERE stripe_id IS NOT NULL;
+CREATE INDEX movements_write_offs ON movements (tenant_id, create_time) WHERE kind = 'WRITE_OFF';
 CREATE INDEX movements_seller_id ON movements (tenant_id, seller_id, create_time);
 
 -- Disputes and inquiries of a charge, as last seen. Work for the engine (services/runtime/work): an operator is told that an
@@ -130,6 +131,8 @@ CREATE TABLE disputes (
 
 CREATE UNIQUE INDEX disputes_dispute_id ON disputes (tenant_id, dispute_id);
 CREATE INDEX disputes_create_time ON disputes (tenant_id, create_time DESC, dispute_id DESC);
+-- What operators did, which is listed with all else that they did.
+CREATE INDEX disputes_accepted ON disputes (tenant_id) WHERE coalesce(mirrored ->> 'accept_actor_id', '') <> '';
 CREATE INDEX disputes_open ON disputes (tenant_id, create_time DESC, dispute_id DESC) WHERE is_open;
 CREATE INDEX disputes_answer_due_time ON disputes (tenant_id, answer_due_time) WHERE answer_due_time IS NOT NULL;
 CREATE INDEX disputes_due ON disputes (tenant_id, due_time) WHERE due_time IS NOT NULL;

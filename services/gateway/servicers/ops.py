@@ -13,10 +13,12 @@ from services.gateway.dead_letters.replays import Replays
 from services.gateway.erasure.domain import What
 from services.gateway.erasure.erasing import Erasing
 from services.gateway.ledger.store import Ledger
+from services.gateway.operations.actions import ActionList
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
 from services.gateway.reconciliation.runner import Reconciliations
 from services.gateway.reconciliation.store import ReconciliationStore
+from services.gateway.servicers.actions import ActionRpcs
 from services.gateway.servicers.ledger import LedgerRpcs
 from services.gateway.servicers.receivables import ReceivableRpcs
 from services.gateway.servicers.reconciliation import ReconciliationRpcs
@@ -39,7 +41,7 @@ Context = aio.ServicerContext[Any, Any]
 _logger = logging.getLogger(__name__)
 
 
-class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
+class GatewayOpsServicer(ActionRpcs, LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
     """GatewayOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
 
     def __init__(
@@ -49,11 +51,13 @@ class GatewayOpsServicer(LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
         ledger: Ledger,
         erasing: Erasing,
         *,
+        actions: ActionList,
         receivables: ReceivableStore,
         write_offs: WriteOffs,
         reconciliations: Reconciliations,
         reconciliation_store: ReconciliationStore,
     ) -> None:
+        ActionRpcs.__init__(self, actions)
         LedgerRpcs.__init__(self, ledger)
         ReceivableRpcs.__init__(self, receivables, write_offs)
         ReconciliationRpcs.__init__(self, reconciliations, reconciliation_store)
