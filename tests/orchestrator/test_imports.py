@@ -44,6 +44,7 @@ from services.orchestrator.peers.imports import ImportPeers
 from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.wire.imports import payment_id_of
 from services.runtime.database.connections import plain_dsn
+from services.runtime.observability.metrics import Meter
 from services.runtime.process.lifecycle import utc_now
 from services.shared.split import Split
 from services.shared.states import Cause, State
@@ -263,6 +264,18 @@ async def test_customers_and_sellers_come_with_payments(ops: OrchestratorOpsServ
     ]  # fmt: skip
     found = await journeys.gateway.GetSellerAccount(sellers_pb2.GetSellerAccountRequest(seller_id=seller_id))
     assert found.account.stripe_account_id == seller["stripe_account_id"]
+
+
+async def test_records_are_counted_by_kind_and_result(world: World) -> None:
+    meter = Meter()
+    async with world.orchestrator(meter=meter) as replica, replica.connect_ops() as ops:
+        record = old_payment()
+        await take(ops, record, old_payment(history=[]), dry_run=True)
+        await take(ops, record, old_payment(history=[]))
+        await take(ops, record)
+    text = (await meter.text()).decode()
+    for result in ("imported", "unchanged", "refused"):
+        assert f'batzen_import_records_total{{kind="payment",result="{result}"}} 1.0' in text
 
 
 async def test_operators_import_and_a_call_has_some_records(replica: Orchestrator) -> None:

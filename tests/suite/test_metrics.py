@@ -17,6 +17,7 @@ from tests.suite.journeys import Traveller, pay, pay_and_refund, pay_with_3ds, p
 
 ELSEWHERE: Final = {
     "batzen_personal_keys_total": "tests/gateway/test_personal.py",
+    "batzen_import_records_total": "tests/orchestrator/test_imports.py",
     "batzen_webhook_deliveries_made_total": "tests/orchestrator/test_webhooks_out.py",
     "batzen_webhook_deliveries_ended_total": "tests/orchestrator/test_webhooks_out.py",
     "batzen_webhook_tries_total": "tests/orchestrator/test_webhooks_out.py",
