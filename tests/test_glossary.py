@@ -15,8 +15,8 @@ TERMS = re.findall(r"^\*\*(.+?)\*\*: ((?:.+\n)+?)((?:`[^`\n]+` ?)+)$", TEXT, re.
 NAMES = sorted({name for _, _, names in TERMS for name in re.findall(r"`(.+?)`", names)})
 PACKAGES = (
     "type.v1.money type.v1.payment status.v1.status pricing.v1.pricing orchestrator.v1.orchestrator "
-    "orchestrator.v1.ops gateway.v1.intents gateway.v1.sellers gateway.v1.observation gateway.v1.ops gateway.v1.payer "
-    "gateway.v1.payment_methods gateway.v1.checkout gateway.v1.contacts"
+    "orchestrator.v1.ops orchestrator.v1.webhooks gateway.v1.intents gateway.v1.sellers gateway.v1.observation "
+    "gateway.v1.ops gateway.v1.payer gateway.v1.payment_methods gateway.v1.checkout gateway.v1.contacts"
 )
 
 

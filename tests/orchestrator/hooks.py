@@ -25,7 +25,6 @@ from services.orchestrator.facts.store import FactStore
 from services.orchestrator.peers.gateway import Gateway
 from services.orchestrator.webhooks_out.actions import Action
 from services.orchestrator.webhooks_out.building import Webhooks, sending_webhooks
-from services.orchestrator.webhooks_out.delivering import Delivering
 from services.orchestrator.webhooks_out.domain import Delivery, Form, Receiver
 from services.orchestrator.webhooks_out.guard import DEVELOPMENT
 from services.orchestrator.webhooks_out.log import Wanted
@@ -36,6 +35,7 @@ from services.runtime.process.followed import Followed
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import make_channel
 from services.runtime.work.engine import Engine
+from services.runtime.work.kinds import WorkKind
 from tests.orchestrator.receivers import Received
 
 WEBHOOK_KEYS: Final = Followed((bytes(range(32)),))
@@ -93,9 +93,9 @@ class Room:
         """Keep that a payment moved so often."""
         await self.facts.keep(self.tenant_id, [self.fact(payment_id, revision) for revision in revisions])
 
-    def engine(self, delivering: Delivering | None = None) -> Engine:
+    def engine(self, kind: WorkKind | None = None) -> Engine:
         engine = Engine(self.url, self.held, clock=self.clock, application_name="tests", tenants=[self.tenant_id])
-        engine.register(self.webhooks.kind if delivering is None else delivering.kind)
+        engine.register(kind or self.webhooks.kind)
         return engine
 
     async def send(self) -> None:

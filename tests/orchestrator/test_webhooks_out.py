@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,7 @@ from services.orchestrator.webhooks_out.domain import RESTS_AFTER, TRIED_FOR, De
 from services.orchestrator.webhooks_out.upkeep import KEPT
 from services.runtime.observability.metrics import Meter
 from services.runtime.process.followed import Followed
-from services.runtime.work.kinds import SLOTS, WorkClass
+from services.runtime.work.kinds import SLOTS, Work, WorkClass
 from tests.eventually import eventually
 from tests.metrics import Figures
 from tests.orchestrator.hooks import Room, new_name, of, room, told
@@ -196,6 +197,47 @@ async def test_what_comes_while_its_payment_is_sent_is_sent_right_after(hooks: R
     go_on.set()
     await sending
     assert of(payment_id, slow.requests) == [1, 2]
+
+
+async def test_what_comes_just_before_its_payment_is_let_go_is_not_forgotten(
+    hooks: Room, stack: AsyncExitStack
+) -> None:
+    payment_id, good = new_name("pay_"), await stack.enter_async_context(receiver(OK))
+    await hooks.subscribe("good", good.url())
+    await hooks.happen(payment_id, 1)
+
+    async def deliver(work: Work) -> None:
+        await hooks.webhooks.kind.handler(work)
+        await hooks.happen(payment_id, 2)
+
+    await hooks.engine(replace(hooks.webhooks.kind, handler=deliver)).once()
+    assert of(payment_id, good.requests) == [1]
+    await hooks.send()
+    assert of(payment_id, good.requests) == [1, 2]
+
+
+async def test_what_comes_while_a_try_fails_does_not_bring_the_next_one_forward(
+    hooks: Room, stack: AsyncExitStack
+) -> None:
+    payment_id, begun, go_on = new_name("pay_"), asyncio.Event(), asyncio.Event()
+
+    async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        await go_on.wait()
+        await BROKEN(received, writer)
+
+    slow = await stack.enter_async_context(receiver(answer))
+    await hooks.subscribe("slow", slow.url())
+    await hooks.happen(payment_id, 1)
+    sending = asyncio.create_task(hooks.send())
+    await begun.wait()
+    await hooks.happen(payment_id, 2)
+    go_on.set()
+    await sending
+    assert of(payment_id, slow.requests) == [1]
+    hooks.later(FIRST_RETRY)
+    await hooks.send()
+    assert of(payment_id, slow.requests) == [1, 1]
 
 
 async def test_what_is_paused_waits_and_what_is_deleted_is_canceled(hooks: Room, stack: AsyncExitStack) -> None:
