@@ -211,6 +211,14 @@ class Traveller:
 
         await eventually(has_come, within_s=within_s, what=lambda: stands)
 
+    async def until_followed(self) -> None:
+        """Wait until what happens from now on is heard as it happens; a tenant's first payments are listed."""
+        connection = await asyncpg.connect(plain_dsn(self.suite.database_url("orchestrator")))
+        try:
+            await eventually(lambda: connection.fetchval("SELECT cursor <> '' FROM feeds LIMIT 1"))
+        finally:
+            await connection.close()
+
     async def left_to_do(self) -> list[str]:
         """Return what is still on somebody's list: due payments, unheard transitions, open requests, calls, events."""
         left = []

@@ -81,7 +81,7 @@ async def test_a_service_exports_what_is_declared_for_it_and_nothing_else(suite:
 
 async def test_each_figure_moves_when_what_it_counts_happens(suite: Suite, traveller: Traveller) -> None:
     await traveller.start()
-    await eventually(lambda: is_followed(suite))
+    await traveller.until_followed()
     before = await figures(suite)
     declined = (await traveller.start()).payment.payment_id
     await traveller.submit(declined, "pm_card_chargeDeclined")
@@ -99,11 +99,6 @@ async def test_each_figure_moves_when_what_it_counts_happens(suite: Suite, trave
             if now[service].total(name) > before[service].total(name):
                 still.discard(metric.name)
     assert still <= set(ELSEWHERE)
-
-
-async def is_followed(suite: Suite) -> bool:
-    """Whether the tenant's payments are followed: those of before are listed, and not heard as they move."""
-    return (await figures(suite))["orchestrator"].total("batzen_facts_total") > 0
 
 
 async def is_told(suite: Suite, before: dict[str, Figures]) -> bool:

@@ -147,6 +147,8 @@ async def traced(suite_folder: Path, suite_postgres: RestartablePostgres) -> Asy
     ):
         traveller = Traveller(suite, shop, payer, suite.sandbox)
         await traveller.put_seller()
+        await traveller.start()
+        await traveller.until_followed()
         yield Traced(suite, collector, traveller)
 
 

@@ -22,6 +22,7 @@ from services.orchestrator.facts.metrics import UNCOUNTED, FactMetrics
 from services.orchestrator.facts.rules import Revision
 from services.orchestrator.peers.feed import CursorLost, Feed, News
 from services.runtime import crash_points
+from services.runtime.rpc import call_context
 from services.runtime.work.kinds import RetryLater, RetryPolicy, Work, WorkClass, WorkKind, jittered
 
 TURN_S: Final = 30.0
@@ -89,7 +90,8 @@ class Follower:
             while place.is_listing:
                 if self._is_over(until):
                     raise RetryLater(NOW)
-                place = await self._list(work, place)
+                with call_context.acting_for(work.tenant_id):
+                    place = await self._list(work, place)
             await self._stream(work, place, until=until, until_caught_up=until_caught_up)
         except FeedLost:
             _logger.info("%s is followed by another process", work.name)
@@ -118,7 +120,9 @@ class Follower:
                 heard_time = self._now() if is_silent else came.revisions[-1].record_time if came.revisions else None
                 is_first = False
                 if came.revisions or is_silent:
-                    await self._advance(work, came, heard_time=heard_time)
+                    # What follows is no part of this turn, which may last long and hear of many payments.
+                    with call_context.acting_for(work.tenant_id):
+                        await self._advance(work, came, heard_time=heard_time)
         if until_caught_up and not self._is_over(until):
             await self._rows.advance(work.tenant_id, None, (), fence=work.fence, heard_time=begin_time)
 
