@@ -50,6 +50,7 @@ MODULES: Final = (
     "gateway.v1.disputes_pb2",
     "gateway.v1.diagnosis_pb2",
     "gateway.v1.contacts_pb2",
+    "gateway.v1.imports_pb2",
     "gateway.v1.observation_pb2",
     "gateway.v1.ops_pb2",
 )
