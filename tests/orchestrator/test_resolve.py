@@ -138,7 +138,7 @@ async def test_surplus_goes_back_once_and_only_as_much_as_was_seen(
     assert (await ops.ResolvePayment(resolve(payment_id, TRY))).payment == payment
 
 
-@pytest.mark.parametrize("way", [SURPLUS, CANCEL, SETTLE, CLEAR])
+@pytest.mark.parametrize("way", [SURPLUS, CANCEL, CLEAR, pytest.param(SETTLE, marks=pytest.mark.soak)])
 async def test_whatever_line_the_process_dies_at_it_is_done_once(
     replica: Orchestrator, ops: OrchestratorOpsServiceStub, journeys: Journeys, way: Resolution
 ) -> None:
