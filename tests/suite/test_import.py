@@ -31,6 +31,7 @@ from local.ports import free_ports
 from local.storage import Storage
 from local.suite import Suite, running_suite
 from services.runtime.database.connections import plain_dsn
+from tests.eventually import eventually
 from tests.forking import ForkServer
 from tests.old_system import invented
 from tests.suite.conftest import RestartablePostgres
@@ -95,7 +96,7 @@ async def test_an_import_that_is_killed_comes_to_the_same(
             found = await said(suite, service, half)
             assert found == expected[service], service
             assert len(await said(suite, service, RECORDS)) == RECORDS
-        assert await untold(suite)
+        assert await untold(suite, RECORDS)
 
 
 async def test_a_short_import_that_is_killed_comes_to_its_end(suite: Suite, tmp_path: Path) -> None:
@@ -178,10 +179,15 @@ async def said(suite: Suite, service: str, count: int) -> list[tuple[Any, ...]]:
         await connection.close()
 
 
-async def untold(suite: Suite) -> bool:
-    """Whether nobody was told of anything."""
+async def untold(suite: Suite, count: int) -> bool:
+    """Whether nobody was told of anything, once all payments were heard of."""
     connection = await asyncpg.connect(plain_dsn(suite.owner_url("orchestrator")))
     try:
+
+        async def is_heard() -> bool:
+            return bool(await connection.fetchval("SELECT count(*) = $1 FROM followed_payments", count))
+
+        await eventually(is_heard, within_s=LONG_S, what="all payments are heard of")
         return not await connection.fetchval("SELECT EXISTS (SELECT FROM facts)")
     finally:
         await connection.close()

@@ -25,7 +25,7 @@ from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.refunds.domain import Refund
 from services.gateway.settlement.domain import MovementKind
 from services.gateway.settlement.moves import is_seen
-from services.gateway.settlement.seen import MovedFacts
+from services.gateway.settlement.seen import MovedFacts, seen
 
 ATTEMPT: Final = 1
 """What is taken over is one attempt: the one that counted."""
@@ -136,9 +136,13 @@ def _mirror(record: PaymentRecord, intent: Intent, *, tenant_id: str) -> Mirrore
         currency_code=record.currency_code,
     )
     payment.intents[ATTEMPT] = intent
-    for one in record.moved:
-        payment.apply_moved(ATTEMPT, one.seller_id, _with_refunds(one.facts, record.refunds))
-    payment.apply_disputes(ATTEMPT, record.disputes)
+    for one in record.moved:  # all in the payment's currency
+        moved = _with_refunds(one.facts, record.refunds)
+        payment.movements = seen(
+            payment.movements, moved, attempt=ATTEMPT, seller_id=one.seller_id, charge_minor=moved.amount_minor
+        )
+    if record.disputes:
+        payment.apply_disputes(ATTEMPT, record.disputes)
     for refund in record.refunds:
         parts = payment.allocated(ATTEMPT, refund.amount_minor)
         payment.refunds[refund.refund_id] = replace(refund, parts=parts)
