@@ -177,6 +177,23 @@ def test_a_payer_is_reminded_of_what_was_planned_long_enough_before() -> None:
     assert upcoming_charge("main", revision(seen={"collection": "SUCCEEDED"})) is None
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_else_moves_of_a_payment_does_not_undo_that_its_payer_is_reminded(at_once: bool) -> None:
+    """Also where it moves right before the reminder is sent, or both are heard late."""
+    seen = {"collection": "SCHEDULED", "charge_time": NEXT_WEEK}
+    planned = revision(1, seen=seen)
+    moved = revision(2, seen=seen | {"attentions": ("STUCK",)}, record_time=NEXT_WEEK - LEAD + timedelta(hours=1))
+    if at_once:
+        last = hear("main", {}, [planned, moved]).last["pay_a"]
+    else:
+        known = hear("main", {}, [planned]).last["pay_a"]
+        last = hear("main", {"pay_a": (1, known.seen)}, [moved]).last["pay_a"]
+    assert reminder_time(last, before=LEAD) == NEXT_WEEK - LEAD
+    sooner = replace(moved, revision=3, seen=replace(moved.seen, charge_time=TOMORROW))  # its payer was just told
+    anew = hear("main", {"pay_a": (2, last.seen)}, [sooner]).last["pay_a"]
+    assert reminder_time(anew, before=LEAD) is None
+
+
 def test_each_kind_is_told_to_somebody_or_said_to_be_for_nobody() -> None:
     assert {kind for kind, tellings in OF_KIND.items() if not tellings} == NOBODY
     assert len({(one.kind, one.recipient) for one in TELLINGS}) == len(TELLINGS)

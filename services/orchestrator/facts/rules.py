@@ -34,6 +34,8 @@ class Seen:
     attentions: tuple[str, ...] = ()
     is_unattended: bool = False
     """It is charged, or will be, without its payer."""
+    plan_time: datetime | None = None
+    """When its payer was told of the charge time, while it is scheduled for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,15 @@ def now_seen(before: Seen | None, after: Revision) -> Seen:
     collection = after.seen.collection
     was_unattended = before is not None and before.is_unattended
     is_unattended = collection == State.SCHEDULED or (collection == State.PROCESSING and was_unattended)
-    return replace(after.seen, is_unattended=is_unattended)
+    return replace(after.seen, is_unattended=is_unattended, plan_time=_plan_time(before, after))
+
+
+def _plan_time(before: Seen | None, after: Revision) -> datetime | None:
+    """What else moves of a payment meanwhile plans nothing anew: its reminder would be lost."""
+    if after.seen.collection != State.SCHEDULED:
+        return None
+    is_known = before is not None and before.plan_time is not None and before.charge_time == after.seen.charge_time
+    return before.plan_time if before is not None and is_known else after.record_time
 
 
 def facts_between(tenant_id: str, before: Seen | None, after: Revision) -> list[Fact]:
@@ -142,7 +152,7 @@ def reminder_time(last: Revision, *, before: timedelta) -> datetime | None:
     if not before or charge_time is None or last.seen.collection != State.SCHEDULED:
         return None
     time = charge_time - before
-    return time if time > last.record_time else None  # else they were told when it was planned
+    return time if time > (last.seen.plan_time or last.record_time) else None  # else they were told when it was planned
 
 
 def upcoming_charge(tenant_id: str, now: Revision) -> Fact | None:
