@@ -372,6 +372,8 @@ async def test_a_receiver_that_hangs_has_so_many_tries_at_once_and_the_others_th
         ("Sun, 29 Nov 9999 10:00:00 GMT", RETRY_AFTER_MAX),
         ("Sun, 29 Nov 2026 10:00:30", timedelta(seconds=30)),
         ("Sun, 99 Nov 2026 10:00:30 GMT", None),
+        ("Sun, 29 Nov 99999999999999 10:00:30 GMT", None),
+        (f"Sun, 29 Nov 2026 10:00:30 +{'9' * 20}", None),
     ],
 )
 def test_how_long_a_receiver_wants_to_be_left_alone(header: str, expected: timedelta | None) -> None:

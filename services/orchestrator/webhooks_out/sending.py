@@ -248,7 +248,7 @@ def retry_after(header: str, *, now: datetime) -> timedelta | None:
         return min(timedelta(seconds=int(header[:9])), RETRY_AFTER_MAX)
     try:
         until = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or an offset without end
         return None
     until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
     return min(max(until - now, timedelta(0)), RETRY_AFTER_MAX)
