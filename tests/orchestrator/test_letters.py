@@ -16,7 +16,7 @@ from jinja2 import UndefinedError
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.mail.catalogue import OF_THE_PAYMENT, SHOWN, language
 from services.orchestrator.mail.domain import LANGUAGES, Contact, language_of
-from services.orchestrator.mail.message import AddressUnfit, fit_address, mail_of
+from services.orchestrator.mail.message import LINK_CHARACTERS_MAX, AddressUnfit, fit_address, mail_of
 from services.orchestrator.mail.rendering import rendered
 from services.orchestrator.mail.wording import VALUE_CHARACTERS_MAX, in_words, plain
 from services.orchestrator.notifications.kinds import TELLINGS, RecipientKind
@@ -98,7 +98,10 @@ def test_a_mail_without_its_amount_is_not_sent() -> None:
         (("rm-CH", "it-CH"), ("it", "it-CH")),
         (("ja", ""), ("en", "en-GB")),
         (("", ""), ("en", "en-GB")),
-        (("de-XX-nonsense!", ""), ("de", "de-XX-nonsense!")),
+        (("de-XX-nonsense!", ""), ("de", "de-CH")),
+        (("en-u-nu-arab", "de-CH"), ("en", "en-GB")),
+        (("fr-", ""), ("fr", "fr-CH")),
+        (("it-\0", ""), ("it", "it-CH")),
     ],
 )
 def test_the_language_is_the_recipients_else_the_senders(locales: tuple[str, str], expected: tuple[str, str]) -> None:
@@ -169,6 +172,17 @@ def test_a_payer_reads_what_is_asked_of_them_and_whether_it_is_tried_again() -> 
     one = letter(FactKind.PAYMENT_FAILED, RecipientKind.PAYER)
     assert "tried again on 2 December 2026" in " ".join(rendered(one).text.split())
     assert "tried again" not in rendered(replace(one, values={**one.values, "is_final": "true"})).text
+
+
+@pytest.mark.parametrize("locale", ["de-XYZ", "en-u-nu-arab", "fr-", "it-äö", "de-\0", "zz", "-"])
+def test_no_locale_keeps_a_mail_from_its_reader(locale: str) -> None:
+    assert mail_of(replace(REFUND, to=replace(REFUND.to, locale=locale)))
+
+
+@pytest.mark.parametrize("zone", ["Europe", "x" * 300, "../zone", "No/where"])
+def test_times_are_of_utc_where_a_zone_is_none(zone: str) -> None:
+    said = in_words({"due_time": "2026-11-29T12:05:00Z"}, language=language("en"), locale="en-GB", time_zone=zone)
+    assert said["due_time"] == "29 November 2026, 12:05 (UTC)"
 
 
 def test_what_people_are_called_is_no_markup() -> None:
@@ -243,6 +257,13 @@ def test_what_may_be_declined_says_how_and_nothing_else_does() -> None:
     url = f"https://alpenblick.example/off?token={'t' * 200}"
     assert headers(url) == (f"<{url}>", "List-Unsubscribe=One-Click")
     assert headers("") == (None, None)
+    assert headers(f"{url}{'t' * LINK_CHARACTERS_MAX}") == (None, None)
+
+
+def test_the_link_stands_in_its_header_as_it_is() -> None:
+    """Mail programs look for `<https://…>` there, and decode nothing."""
+    url = f"https://alpenblick.example/off?t={'aA0-_' * 60}"
+    assert f"\r\nList-Unsubscribe: <{url}>\r\n".encode() in mail_of(replace(REFUND, unsubscribe_url=url)).content
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Final
 
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.notifications.kinds import RecipientKind
+from services.shared.locale_format import find_locale
 
 LANGUAGES: Final = ("de", "fr", "it", "en")
 """That mails are written in."""
@@ -68,11 +69,12 @@ class Letter:
 def language_of(*locales: str) -> tuple[str, str]:
     """Return the language of a mail and the locale of its amounts and dates, by the first locale that we write in.
 
-    A language without a region is taken as Swiss, where the suite comes from, and English as British: its dates and
-    times are read alike everywhere.
+    A language without a region that CLDR knows is taken as Swiss, where the suite comes from, and English as British:
+    its dates and times are read alike everywhere. A mail is not lost for what stands there.
     """
     for locale in (*locales, LANGUAGE_OTHERWISE):
         language = locale.partition("-")[0].lower()
         if language in LANGUAGES:
-            return language, locale if "-" in locale else f"{language}-{'GB' if language == 'en' else 'CH'}"
+            has_region = "-" in locale and find_locale(locale.lower()) is not None
+            return language, locale if has_region else f"{language}-{'GB' if language == 'en' else 'CH'}"
     raise AssertionError("the last one is a language that mails are written in")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import HeaderParseError
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime
 from typing import Final
 
@@ -23,6 +23,23 @@ SPECIALS: Final = str.maketrans(dict.fromkeys('()<>[]:;@\\,."', " "))
 a name without its quotes, and what was a name is read as addresses."""
 BYTES_MAX: Final = 64 * 1024
 """Ours have some 6 KB; what is larger is a mistake."""
+LINK_CHARACTERS_MAX: Final = 900
+"""Of a link in a header: a line has at most 998 (RFC 5322)."""
+
+
+class _OnOneLine(UnstructuredHeader, BaseHeader):
+    """Is written as it is. Python would write a link that is longer than a line as encoded words, which are for people:
+    a mail program that looks for a link there finds none (RFC 2047, 5; RFC 2369, 2).
+    """
+
+    def fold(self, *, policy: Policy) -> str:
+        """Return the line."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS: Final = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _OnOneLine)
+_POLICY: Final = SMTP.clone(header_factory=_HEADERS)
 
 
 class AddressUnfit(Exception):
@@ -42,7 +59,7 @@ def mail_of(letter: Letter) -> Mail:
     """Return the mail. Raises `AddressUnfit` where its recipient has no address that mails can be sent to."""
     said = rendered(letter)
     sender, recipients = letter.sender.address, _fit(letter.to.addresses)
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_POLICY)
     message["From"] = Address(display_name=_display_name(letter.sender.name), addr_spec=sender)
     name = _display_name(letter.to.name)
     message["To"] = [Address(display_name=name, addr_spec=one) for one in recipients]
@@ -50,7 +67,7 @@ def mail_of(letter: Letter) -> Mail:
     message["Date"] = format_datetime(letter.occur_time)
     message["Message-ID"] = f"<{letter.mail_id}@{sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence answers it
-    if letter.unsubscribe_url:
+    if 0 < len(letter.unsubscribe_url) <= LINK_CHARACTERS_MAX:  # a longer one stands in the foot alone
         message["List-Unsubscribe"] = f"<{letter.unsubscribe_url}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
     message.set_content(said.text, cte="quoted-printable")

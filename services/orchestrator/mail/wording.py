@@ -124,7 +124,7 @@ class _Written:
 def _zone(name: str, *, otherwise: str) -> ZoneInfo:
     try:
         return ZoneInfo(name or otherwise)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the folder of a continent is no zone
         return ZoneInfo("UTC")
 
 
