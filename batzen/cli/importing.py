@@ -40,6 +40,8 @@ RECORDS_MAX: Final = 50
 BYTES_MAX: Final = 512 * 1024
 """Of one call; a server takes more."""
 CALLS_AT_ONCE: Final = 4
+READ_BYTES: Final = 1024 * 1024
+"""Of what a run before has read, at once."""
 PROGRESS_EVERY: Final = 5_000
 """Lines between two that say how far it is."""
 TRIES_MAX: Final = 30
@@ -148,7 +150,9 @@ class _Run:
         if self._dry_run or from_start or not self._kept.exists():
             return hashed
         kept = _read_progress(self._kept)
-        prefix = hashlib.sha256(opened.read(kept.bytes))
+        prefix = hashlib.sha256()
+        while (left := kept.bytes - opened.tell()) > 0 and (read := opened.read(min(left, READ_BYTES))):
+            prefix.update(read)
         if kept.bytes and prefix.hexdigest() == kept.digest:
             self._progress = kept
             if not self._as_json:
