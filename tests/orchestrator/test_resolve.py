@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from batzen.orchestrator.v1 import ops_pb2 as pb
+from batzen.orchestrator.v1 import orchestrator_pb2
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
 from batzen.status.v1 import status_pb2
+from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
 from services.orchestrator.domain.policies import PARKED_AFTER_TRIES
 from services.orchestrator.domain.resolution import Resolution
+from services.wire import timestamp
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
 from tests.orchestrator.resolutions import paid_late, resolve
+from tests.orchestrator.samples import CANCEL as CANCEL_INTENT
 from tests.orchestrator.samples import (
     REFUND,
     TOTAL_MINOR,
+    cancel,
     chf,
     new_id,
     new_payment_id,
     refused,
+    retry,
     state_of,
     submit,
     update,
 )
 from tests.orchestrator.test_conflicts import told_to_be_paid
-from tests.orchestrator.test_surplus import paid_twice, refunds_of
+from tests.orchestrator.test_surplus import FORM, PAGE, changed_over, paid_twice, refunds_of
 
 SETTLE, CANCEL, SURPLUS = Resolution.SETTLE_AS_SEEN, Resolution.CANCEL, Resolution.REFUND_SURPLUS
 GIVE_UP, CLEAR, TRY = Resolution.GIVE_UP_TRANSITIONS, Resolution.CLEAR_ATTENTION, Resolution.TRY_NOW
@@ -106,6 +113,25 @@ async def test_a_payment_is_cancelled_unless_its_money_came(
     assert (kept.refusal, json.loads(kept.after_json)["snapshot"]["collection"]) == ("LEDGER_CONTRADICTED", "SUCCEEDED")
 
 
+async def test_a_late_hold_that_is_to_be_let_go_of_is_not_planned_to_be_captured(
+    ops: OrchestratorOpsServiceStub, journeys: Journeys, replica: Orchestrator
+) -> None:
+    capture_time = timestamp(replica.world.clock.now() + timedelta(hours=1))
+    payment_id = await journeys.started(timing=orchestrator_pb2.TIMING_MANUAL_CAPTURE, capture_time=capture_time)
+    [intent] = await journeys.intents(payment_id)
+    await journeys.orchestrator.CancelPayment(cancel(payment_id))
+    await journeys.stripe.succeed(intent["id"])
+    await journeys.deliver(await journeys.synced(payment_id))
+    await replica.sweep()
+    await journeys.stripe.fault("invalid", route=CANCEL_INTENT, times=None)
+    asked = resolve(payment_id, CANCEL, clear_attention=True)
+    assert (await refused(ops.ResolvePayment(asked))).code == "UNAVAILABLE"
+    assert (await journeys.plan(payment_id)).next_step != "CAPTURE"
+    await journeys.stripe.clear_faults()
+    cancelled = (await ops.ResolvePayment(asked)).payment
+    assert (state_of(cancelled), attention_of(cancelled)) == ("CANCELED", [])
+
+
 async def test_what_does_not_fit_is_refused_with_what_does(ops: OrchestratorOpsServiceStub, journeys: Journeys) -> None:
     payment_id = await journeys.paid()
     for decided in (
@@ -126,6 +152,9 @@ async def test_surplus_goes_back_once_and_only_as_much_as_was_seen(
     payment_id, intent_id = await surplus_of(replica, journeys)
     seen = await refused(ops.ResolvePayment(resolve(payment_id, SURPLUS, expected_surplus=chf(1))))
     assert (seen.reason, seen.metadata) == ("REFUNDABLE_CHANGED", {"refundable_minor": str(TOTAL_MINOR)})
+    elsewhere = money_pb2.Money(currency_code="EUR", amount_minor=TOTAL_MINOR)
+    foreign = await refused(ops.ResolvePayment(resolve(payment_id, SURPLUS, expected_surplus=elsewhere)))
+    assert (foreign.reason, foreign.field) == ("FIELD_INVALID", "expected_surplus.currency_code")
     assert await refunds_of(journeys, intent_id) == []
 
     asked = resolve(payment_id, SURPLUS)
@@ -167,6 +196,31 @@ async def test_whatever_line_the_process_dies_at_it_is_done_once(
         assert attention_of(payment) == [], life.place
         before, after = await journeys.states(payment_id), (await ops.ResolvePayment(resolve(payment_id, TRY))).payment
         assert (after, await journeys.states(payment_id)) == (payment, before), life.place  # nothing was left to do
+
+
+async def test_no_more_surplus_goes_back_than_was_seen_also_where_more_came_after_it_was_begun(
+    replica: Orchestrator, ops: OrchestratorOpsServiceStub, journeys: Journeys
+) -> None:
+    payment_id, first_id, _ = await changed_over(journeys)
+    await journeys.orchestrator.RetryPayment(retry(payment_id, collection=FORM))
+    session = (await journeys.orchestrator.RetryPayment(retry(payment_id, collection=PAGE))).session
+    await journeys.stripe.pay_session(session.checkout_url)
+    intents = await journeys.intents(payment_id)
+    await journeys.stripe.force(first_id, "succeeded")
+    await journeys.deliver(await journeys.synced(payment_id))
+    await replica.sweep()
+    asked = resolve(payment_id, SURPLUS)
+    life = Life(ends_at="before create_refund")
+    async with mortal_orchestrator(replica, life) as (parts, _):
+        await ask(parts, asked, role="operator")
+    assert life.place, "it was begun"
+    [third_id] = [one["id"] for one in intents if one["status"] == "canceled" and one["id"] != first_id]
+    await journeys.stripe.force(third_id, "succeeded")
+    await journeys.deliver(await journeys.synced(payment_id))
+    await replica.sweep()
+    [kept] = await actions(ops, payment_id)
+    assert kept.refusal == "REFUNDABLE_CHANGED"
+    assert [await refunds_of(journeys, one) for one in (first_id, third_id)] == [[], []]
 
 
 async def test_a_refund_whose_answer_never_came_is_made_once_and_not_decided_again_meanwhile(
@@ -246,6 +300,21 @@ async def test_what_contradicts_the_books_is_not_given_up(
     await update(database, payment_id, f"latest_snapshot = jsonb_set(latest_snapshot, '{{attentions}}', '{parked}')")
     refusal = await refused(ops.ResolvePayment(resolve(payment_id, GIVE_UP)))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "LEDGER_CONTRADICTED")
+
+
+async def test_nothing_is_given_up_where_the_collection_stands_elsewhere_than_was_expected(
+    ops: OrchestratorOpsServiceStub, journeys: Journeys, database: ServiceDatabase
+) -> None:
+    payment_id = await journeys.started()
+    parked = '[{"reason": "TRANSITION_REFUSED", "detail": "Status refused something."}]'
+    await update(database, payment_id, f"latest_snapshot = jsonb_set(latest_snapshot, '{{attentions}}', '{parked}')")
+    [intent] = await journeys.intents(payment_id)
+    await journeys.stripe.force(intent["id"], "succeeded")
+    await journeys.synced(payment_id)  # the gateway knows, and did not deliver it yet
+    decided = resolve(payment_id, GIVE_UP, collection="PAYMENT_STATE_REQUIRES_PAYMENT_METHOD")
+    refusal = await refused(ops.ResolvePayment(decided))
+    assert (refusal.reason, refusal.metadata) == ("LEDGER_CONTRADICTED", {"state": "SUCCEEDED"})
+    assert attention_of(await journeys.payment(payment_id)) == ["TRANSITION_REFUSED"]
 
 
 async def test_what_is_stuck_is_tried_at_once(

@@ -40,6 +40,8 @@ class Decision:
     clear_attention: bool = False
     expected_surplus_minor: int = 0
     """What goes back of other attempts, as the operator saw it."""
+    expected_surplus_currency: str = ""
+    """The currency of that."""
 
 
 CLEARABLE: Final = UNTIL_RESOLVED - {AttentionReason.TRANSITION_REFUSED}

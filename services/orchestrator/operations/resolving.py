@@ -25,7 +25,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from services.errors import PeerUnavailable
+from services.errors import FieldInvalid, PeerUnavailable
 from services.orchestrator.captures import Captures
 from services.orchestrator.commands.cancel import call_off
 from services.orchestrator.domain import transitions
@@ -94,7 +94,8 @@ class Resolving:
             await self._begin(work, request, decision)
         await self._ways[decision.resolution](work, request, decision)
         await self._outbox.try_flush_outbox(work)
-        _refuse_other_than_expected(work.plan, decision)
+        if decision.resolution in READS_STRIPE:  # what was done of all others was found to fit before
+            _refuse_other_than_expected(work.plan, decision)
 
     async def _begin(self, work: UnitOfWork, request: Request, decision: Decision) -> None:
         """Refuse what does not fit; save that the request is carried out, and what it takes off."""
@@ -103,8 +104,6 @@ class Resolving:
             await self._captures.settle(work)  # one that was decided before comes first
         if not fits(plan, resolution, reasons=decision.reasons):
             raise ResolutionDoesNotFit(resolutions=",".join(fitting(plan)))
-        if resolution not in READS_STRIPE:
-            _refuse_other_than_expected(plan, decision)
         taken_off = set(decision.reasons)
         if decision.clear_attention or (resolution is Resolution.CLEAR_ATTENTION and not decision.reasons):
             taken_off |= clearable(plan)
@@ -112,13 +111,17 @@ class Resolving:
             await self._check_surplus(work, decision)
         if resolution is Resolution.GIVE_UP_TRANSITIONS:
             await self._refuse_contradiction(work)
+        if resolution not in READS_STRIPE:  # after what was just seen; from here on it is done
+            _refuse_other_than_expected(plan, decision)
+        if resolution is Resolution.GIVE_UP_TRANSITIONS:
             await self._store.give_up(plan, given_up_by=uuid.UUID(request.derived_id))
             taken_off.add(AttentionReason.TRANSITION_REFUSED)
         if any(one.reason in taken_off for one in plan.latest_snapshot.attentions):
             resolved = transitions.resolved(plan.latest_snapshot, taken_off)
             work.enqueue(resolved, f"operator:{request.derived_id}")
-            if AttentionReason.LATE_MONEY in taken_off and resolved.collection is State.AUTHORIZED:
-                work.plan_next()  # it goes by its plan from now on
+            is_late_hold = AttentionReason.LATE_MONEY in taken_off and resolved.collection is State.AUTHORIZED
+            if is_late_hold and resolution is not Resolution.CANCEL:
+                work.plan_next()  # it goes by its plan from now on; what is let go of is captured by none
         await work.save("resolve.begin", request=request)
 
     async def _refuse_contradiction(self, work: UnitOfWork) -> None:
@@ -135,6 +138,10 @@ class Resolving:
 
     async def _check_surplus(self, work: UnitOfWork, decision: Decision) -> None:
         """Raise `RefundableChanged` where another surplus is left than the operator saw."""
+        if decision.expected_surplus_currency != work.plan.currency_code:
+            raise FieldInvalid(
+                field="expected_surplus.currency_code", detail=f"The payment is in {work.plan.currency_code}."
+            )
         left = await self._look(work)
         surplus_minor = work.plan.latest_snapshot.amounts.surplus_minor
         if not left:
@@ -160,9 +167,14 @@ class Resolving:
             raise LedgerContradicted(state=work.plan.latest_snapshot.collection) from refusal
 
     async def _refund_surplus(self, work: UnitOfWork, request: Request, decision: Decision) -> None:
-        """Give back what is left of each attempt that does not count; what Stripe refuses does not stop the others."""
-        plan, refused = work.plan, ""
-        for one in await self._look(work):
+        """Give back what is left of each attempt that does not count; what Stripe refuses does not stop the others.
+
+        Where more came after it was begun, the operator has not seen it, and decides anew.
+        """
+        plan, refused, left = work.plan, "", await self._look(work)
+        if sum(one.refundable_minor for one in left) > decision.expected_surplus_minor:
+            raise RefundableChanged(refundable_minor=plan.latest_snapshot.amounts.surplus_minor)
+        for one in left:
             fact = f"operator:{request.derived_id}:surplus:{one.attempt}:{one.refundable_minor}"
             refunding = self._peers.gateway.create_refund(
                 plan,

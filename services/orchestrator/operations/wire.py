@@ -80,6 +80,7 @@ def decision_of(request: pb.ResolvePaymentRequest) -> Decision:
         reasons=frozenset(request.attention_reasons),
         clear_attention=request.clear_attention,
         expected_surplus_minor=request.expected_surplus.amount_minor,
+        expected_surplus_currency=request.expected_surplus.currency_code,
     )
 
 
