@@ -49,15 +49,18 @@ class ImportRpcs(StatusServiceServicer):
             else:
                 read[place] = history
         kept: set[str] = set()
+        first = {
+            one.opening.payment_id: one for one in reversed(read.values())
+        }  # each once; the last that is put stays
         if read and not request.dry_run:
-            kept = await self._imports.keep(tenant_id, list(read.values()))
+            kept = await self._imports.keep(tenant_id, list(first.values()))
             if kept:
                 self._moved(tenant_id, next(iter(kept)))
         found = await self._imports.known(tenant_id, [one.opening.payment_id for one in read.values()])
         for place, history in read.items():
             payment_id = history.opening.payment_id
             known = found.get(payment_id)
-            if known is None or payment_id in kept:
+            if known is None or (payment_id in kept and first[payment_id] is history):
                 outcomes[place] = Outcome(is_new=True)
             elif not known.is_same(history):
                 outcomes[place] = _refused(PaymentExists(field="opening.payment_id"))

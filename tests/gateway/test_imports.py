@@ -161,6 +161,8 @@ async def test_a_record_is_taken_over_once_and_another_content_under_its_id_is_r
     again = await take(payments, payment_message(record), payment_message(failed))
     assert [one.result for one in again] == [UNCHANGED, UNCHANGED]
     assert again[0].observation == first[0].observation
+    unsettled = payment_message(old_payment(refunds=[{**REFUND, "amount_minor": 5_000}]))
+    assert said(await take(payments, unsettled, unsettled)) == [(REFUSED, "RECORD_NOT_SETTLED", "charge")] * 2
     other = {**record, "payer_id": "another"}
     assert said(await take(payments, payment_message(other))) == [(REFUSED, "RECORD_CHANGED", "record_id")]
 
@@ -187,6 +189,8 @@ def with_transfer(**fields: Any) -> Record:
 
 
 REFUND = {"stripe_refund_id": "re_x", "create_time": LATER}
+BORNE = {**REFUND, "amount_minor": 1_000, "bearer": "BEARER_PLATFORM"}
+BACK = {"stripe_id": "trr_x", "amount_minor": 1_000, "create_time": LATER}
 
 
 def dispute(**fields: Any) -> Record:
@@ -218,6 +222,10 @@ def dispute(**fields: Any) -> Record:
         ({**PAID, "refunds": [{"stripe_refund_id": "re_x"}]}, "FIELD_INVALID", "refunds[0].amount_minor"),
         ({**PAID, "disputes": [dispute(close_time="2024-03-01T00:00:00Z")]}, "FIELD_INVALID", "disputes[0].close_time"),
         ({**old_payment(10), "disputes": [dispute()]}, "FIELD_INVALID", "refunds"),
+        ({**PAID, "refunds": [BORNE, BORNE]}, "FIELD_INVALID", "refunds"),
+        ({**PAID, "disputes": [dispute(dispute_id="dp_twice")] * 2}, "FIELD_INVALID", "disputes"),
+        (with_charge(PAID, transfers=[TRANSFER, TRANSFER]), "FIELD_INVALID", "charge.transfers"),
+        (with_transfer(back=[BACK, BACK]), "FIELD_INVALID", "charge.transfers[0].back"),
     ],
 )  # fmt: skip
 async def test_what_is_wrong_with_a_record_is_said_by_its_field(

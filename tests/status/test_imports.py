@@ -78,6 +78,10 @@ async def test_a_repeat_keeps_nothing_twice_and_other_content_is_refused(status:
     other = imported(payment_id=first.opening.payment_id, payer_id="somebody_else")
     [refusal] = await taken_over(status, other)
     assert (refusal.is_new, refusal.reason, refusal.field) == (False, "PAYMENT_EXISTS", "opening.payment_id")
+    third = imported()
+    unlike = imported(payment_id=third.opening.payment_id, payer_id="somebody_else")
+    outcomes = await taken_over(status, third, third, unlike)  # all at once
+    assert [(one.is_new, one.reason) for one in outcomes] == [(True, ""), (False, ""), (False, "PAYMENT_EXISTS")]
 
 
 async def test_a_payment_that_was_opened_here_and_is_not_as_far_is_refused(status: StatusServiceStub) -> None:

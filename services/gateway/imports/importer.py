@@ -92,17 +92,23 @@ class Imports:
             digest = digests.setdefault(one.named.record_id, one.named.digest)
             if digest != one.named.digest:
                 outcomes.append(Outcome(refusal=RecordChanged(field="record_id")))
-            elif one.named.record_id in known or one.named.record_id in {each.named.record_id for each in new}:
+            elif one.named.record_id in known:
                 outcomes.append(Outcome())
             else:
                 outcomes.append(None)
-                new.append(one)
+                if one.named.record_id not in {each.named.record_id for each in new}:
+                    new.append(one)
         checked = await self._checks[kind](tenant_id, new) if new else []
         rows = [one.row for one in checked if isinstance(one, _Checked)]
         if rows and not dry_run:
             await self._store.keep(tenant_id, kind, rows, actor_id=actor_id)
-        fresh = iter(checked)
-        results = [one if one is not None else _outcome(next(fresh)) for one in outcomes]
+        fresh = {one.named.record_id: _outcome(found) for one, found in zip(new, checked, strict=True)}
+        results: list[Outcome] = []
+        for one, outcome in zip(asked, outcomes, strict=True):
+            record_id = one.named.record_id
+            results.append(fresh[record_id] if outcome is None else outcome)
+            if outcome is None and fresh[record_id].is_new:  # the same once more is here by then; or refused as before
+                fresh[record_id] = replace(fresh[record_id], is_new=False)
         return await self._with_observations(tenant_id, kind, asked, results)
 
     async def _with_observations(

@@ -190,6 +190,7 @@ def _moved(charge: pb.ImportedCharge, currency_code: str) -> tuple[Moved, ...]:
     found = []
     for kind, at, messages in named:
         _check_count(messages, at, MOVEMENTS_MAX)
+        _check_distinct((one.stripe_id for one in messages), at)
         for place, one in enumerate(messages):
             facts = _movement(one, kind, currency_code, charge.charge_id, at=f"{at}[{place}]")
             found.append(Moved(seller_id=one.seller_id, facts=facts))
@@ -200,6 +201,7 @@ def _movement(
     message: pb.ImportedMovement, kind: MovementKind, currency_code: str, charge_id: str, *, at: str
 ) -> MovedFacts:
     _check_count(message.back, f"{at}.back", MOVEMENTS_MAX)
+    _check_distinct((one.stripe_id for one in message.back), f"{at}.back")
     fields.identifier(message.seller_id, field=f"{at}.seller_id")
     back = tuple(
         BackFacts(
@@ -229,6 +231,7 @@ def _movement(
 def _refunds(messages: Sequence[pb.ImportedRefund]) -> tuple[Refund, ...]:
     _check_count(messages, "refunds", REFUNDS_MAX)
     found = tuple(_refund(one, at=f"refunds[{place}]") for place, one in enumerate(messages))
+    _check_distinct((one.refund_id for one in found), "refunds")
     return tuple(sorted(found, key=lambda one: (one.create_time, one.refund_id)))
 
 
@@ -252,6 +255,7 @@ def _refund(message: pb.ImportedRefund, *, at: str) -> Refund:
 
 def _disputes(messages: Sequence[pb.ImportedDispute], currency_code: str, *, charge_id: str) -> tuple[Dispute, ...]:
     _check_count(messages, "disputes", DISPUTES_MAX)
+    _check_distinct((one.dispute_id for one in messages), "disputes")
     return tuple(_dispute(one, currency_code, charge_id, at=f"disputes[{place}]") for place, one in enumerate(messages))
 
 
@@ -318,3 +322,10 @@ def _method_id(value: str, *, field: str) -> str:
 def _check_count(messages: Iterable[M], field: str, at_most: int) -> None:
     if len(list(messages)) > at_most:
         raise FieldInvalid(field=field, detail=f"There are more than {at_most}.")
+
+
+def _check_distinct(ids: Iterable[str], field: str) -> None:
+    """Refuse what stands in a record twice: it would be counted twice, or never be kept."""
+    every = list(ids)
+    if len(set(every)) < len(every):
+        raise FieldInvalid(field=field, detail="One stands in them twice.")
