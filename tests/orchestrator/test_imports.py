@@ -52,8 +52,8 @@ from services.status.domain.snapshot import Snapshot as StatusSnapshot
 from services.status.domain.snapshot import legal_from
 from tests.old_system import OldSystem, Record, invented, word
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Died, Mortal, lives
-from tests.orchestrator.samples import chf, refund, refused, start, state_of
+from tests.orchestrator.crash_injection import Died, Life, Mortal, lives
+from tests.orchestrator.samples import chf, new_id, refund, refused, start, state_of
 
 BEGAN = datetime(2024, 3, 5, 9, 30, tzinfo=UTC)
 IMPORTED, UNCHANGED = gateway_pb.IMPORT_RESULT_IMPORTED, gateway_pb.IMPORT_RESULT_UNCHANGED
@@ -170,6 +170,11 @@ async def test_a_record_is_taken_over_once(ops: OrchestratorOpsServiceStub, jour
     first, again = await take(ops, record), await take(ops, record)
     assert [one.result for one in (*first, *again)] == [IMPORTED, UNCHANGED]
     assert first[0].payment_id == again[0].payment_id == rehearsed[0].payment_id
+    twice = old_payment()
+    assert [one.result for one in await take(ops, twice, twice)] == [IMPORTED, UNCHANGED]
+    back = {"stripe_refund_id": word("re"), "amount_minor": 5_000, "create_time": "2024-03-06T10:00:00Z"}
+    unsettled = old_payment(refunds=[back])  # the seller still has all of it
+    assert said(await take(ops, unsettled, unsettled)) == [(REFUSED, "RECORD_NOT_SETTLED", "charge")] * 2
     later = {**record["history"][2], "time": "2024-03-05T11:00:00Z"}
     for other in ({"client_reference": "another"}, {"history": [*record["history"][:2], later]}):
         assert said(await take(ops, {**record, **other})) == [(REFUSED, "RECORD_CHANGED", "record_id")]
@@ -205,6 +210,40 @@ async def test_wherever_it_dies_a_repeat_completes_what_is_missing(
             assert [one.result for one in await take(ops, *records)] == [UNCHANGED] * 3
             places.append(life.place)
     assert {"after at_gateway", "after at_status", "after keep"} <= set(places)
+
+
+async def test_what_came_to_be_between_a_death_and_the_repeat_is_heard(
+    ops: OrchestratorOpsServiceStub, replica: Orchestrator, journeys: Journeys, world: World, old: OldSystem
+) -> None:
+    request = sellers_pb2.PutSellerAccountRequest(
+        request_id=new_id(), seller_id=(seller_id := word("seller")), country_code="CH", email="seller@example.org"
+    )
+    account = (await journeys.gateway.PutSellerAccount(request)).account
+    await journeys.stripe.enable_account(account.stripe_account_id, enabled=True)
+    intent_id = await old.pay(account.stripe_account_id)
+    await journeys.stripe.settle()
+    record = of_2024(await old.record(intent_id, seller_id=seller_id))
+    claims = BookingClaimStore(replica.held)
+    async with (
+        world.channel(world.ports["gateway"], "orchestrator") as gateway,
+        world.channel(world.ports["status"], "orchestrator") as status,
+    ):
+        peers = ImportPeers(gateway=ImportServiceStub(gateway), status=StatusServiceStub(status))
+        store: Any = Mortal(ImportStore(replica.held), life := Life(ends_at="before keep"))
+        dying = Imports(peers, store, BookingClaims(claims, now=utc_now), claims, metrics=UNCOUNTED, now=utc_now)
+        with suppress(Died):
+            await dying.take("main", [read_record(record)], dry_run=False, actor_id="anna")
+    assert life.place, "status has it, and its plan is not here"
+    payment_id = payment_id_of(record["record_id"], tenant_id="main")
+    await old.refund(intent_id, 4_000)
+    await journeys.synced(payment_id)
+    assert said(await take(ops, record)) == [(IMPORTED, "", "")]
+    await replica.sweep()
+    payment, plan = await journeys.payment(payment_id), await journeys.plan(payment_id)
+    assert (state_of(payment), payment.snapshot.amounts.refunded_minor) == ("PARTIALLY_REFUNDED", 4_000)
+    assert plan.revision == payment.revision
+    given = await journeys.orchestrator.RefundPayment(refund(payment_id, 6_000, expected_refundable=chf(6_000)))
+    assert state_of(given.payment) == "REFUNDED"
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [

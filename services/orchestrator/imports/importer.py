@@ -4,7 +4,8 @@ What happens if the process dies:
 - before the gateway has kept a record: nothing is there;
 - after that, before status has: the gateway mirrors a payment that nobody sees. What Stripe reports of it is delivered
   here, refused as of no known payment, and tried again;
-- after status, before its plan is here: the payment is seen and does not move;
+- after status, before its plan is here: the payment is seen and does not move; what came to be at Stripe since then is
+  applied by the plan, once it is here, as news;
 - a repeat of the record goes on with what is missing in each case: all ids are derived from the record's own.
 """
 
@@ -17,6 +18,7 @@ from datetime import datetime
 
 from batzen.gateway.v1 import imports_pb2 as gateway_pb
 from batzen.orchestrator.v1 import imports_pb2 as pb
+from batzen.status.v1 import status_pb2
 from services.errors import FieldMissing, ServiceError
 from services.orchestrator.booking_claims import BookingClaims
 from services.orchestrator.domain.errors import BookingHasPayment
@@ -26,7 +28,7 @@ from services.orchestrator.imports.store import ImportStore, plan_row
 from services.orchestrator.peers.imports import GatewayOutcome, ImportPeers
 from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.wire import imports as wire
-from services.orchestrator.wire.payments import observation
+from services.orchestrator.wire.payments import observation, snapshot
 from services.runtime import crash_points
 
 IMPORTED, UNCHANGED = gateway_pb.IMPORT_RESULT_IMPORTED, gateway_pb.IMPORT_RESULT_UNCHANGED
@@ -87,7 +89,7 @@ class Imports:
         new = {place for place, one in at_gateway.items() if one.result == IMPORTED}
         if not dry_run:
             good = {place: one for place, one in left.items() if place not in problems and one.payment is not None}
-            refused, kept = await self._keep(tenant_id, good, at_gateway)
+            refused, kept = await self._keep(tenant_id, _once(good), at_gateway)
             problems |= refused
             new |= kept
         outcomes = [
@@ -136,20 +138,33 @@ class Imports:
         calling = self._peers.at_status(sent, dry_run=False)
         outcomes = dict(zip(payments, await crash_points.call("import.status", calling), strict=True))
         refused = {place: wire.problem_at_status(one) for place, one in outcomes.items() if one.reason}
-        rows = {
-            place: plan_row(
+        recorded = await self._recorded(
+            tenant_id, [one.payment_id for place, one in payments.items() if not outcomes[place].is_new]
+        )
+        rows: dict[int, dict[str, object]] = {}
+        for place, one in payments.items():
+            if place in refused:
+                continue
+            held, known = recorded.get(one.payment_id), seen[place]
+            rows[place] = plan_row(
                 one,
-                latest=histories[place][-1].snapshot,
-                revision=len(histories[place]) + 1,
-                mirror_version=known.mirror_version if (known := seen[place]) is not None else 0,
+                latest=histories[place][-1].snapshot if held is None else snapshot(held.snapshot),
+                revision=len(histories[place]) + 1 if held is None else held.revision,
+                mirror_version=known.mirror_version if known is not None else 0,
+                to_apply=None if held is None or known is None else at_gateway[place].observation.SerializeToString(),
             )
-            for place, one in payments.items()
-            if place not in refused
-        }
         kept = await self._store.keep(tenant_id, list(rows.values()), now=self._now()) if rows else set()
         await self._claim(tenant_id, [payments[place] for place, row in rows.items() if row["is_standing"]])
         new = {place for place, one in outcomes.items() if one.is_new}
         return refused, new | {place for place, one in payments.items() if one.payment_id in kept}
+
+    async def _recorded(self, tenant_id: str, payment_ids: Sequence[str]) -> dict[str, status_pb2.Payment]:
+        """Return payments that status had before, and of which no plan is here, as they stand there.
+
+        Since then more may have come to be at Stripe. Status does not have it, so the plan is made of what it has.
+        """
+        here = await self._store.known(tenant_id, payment_ids) if payment_ids else set()
+        return {one: await self._peers.recorded(one) for one in payment_ids if one not in here}
 
     async def _claim(self, tenant_id: str, paid: Sequence[PaymentRecord]) -> None:
         """Claim the bookings of payments whose money is there, also where one that has ended claimed them before."""
@@ -174,6 +189,12 @@ def _read(message: pb.ImportRecord, tenant_id: str) -> _Read:
             raise FieldMissing(field="record")
         case _:
             return _Read(message, None)
+
+
+def _once(good: Mapping[int, _Read]) -> dict[int, _Read]:
+    """Return each payment once: what stands in a call twice is the same, or the gateway had refused it."""
+    places = {one.payment.payment_id: place for place, one in reversed(list(good.items())) if one.payment is not None}
+    return {place: good[place] for place in sorted(places.values())}
 
 
 def _payment_id(read: _Read | None) -> str:

@@ -46,6 +46,11 @@ class ImportPeers:
             found += (await answered(self._status.ImportPayments(request), "status")).outcomes
         return found
 
+    async def recorded(self, payment_id: str) -> status_pb2.Payment:
+        """Return a payment as it stands at status."""
+        asked = status_pb2.GetPaymentRequest(payment_id=payment_id)
+        return (await answered(self._status.GetPayment(asked), "status")).payment
+
 
 def _parts(messages: Sequence[M], *, size: Callable[[M], int]) -> Iterator[list[M]]:
     """Yield messages in their order, so many at once as a call takes."""
