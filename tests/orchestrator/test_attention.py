@@ -136,6 +136,11 @@ async def test_items_are_listed_in_pages_by_reason(
         token = page.next_page_token
     assert [one for one in found if one in late] == late[::-1]
     assert len(found) == len(set(found))
+    (first,), (other,) = [await items(ops, payment_id=one) for one in late[:2]]
+    await ops.AcknowledgeAttention(asked_first := acknowledge(first))
+    reused = acknowledge(other, request_id=asked_first.request_id)
+    assert (await refused(ops.AcknowledgeAttention(reused))).reason == "REQUEST_ID_REUSED"
+    assert [one.acknowledged_by for one in await items(ops, payment_id=late[1])] == [""], "no action was kept of it"
     forged = pb.ListAttentionRequest(page_token="nonsense")
     assert (await refused(ops.ListAttention(forged))).reason == "PAGE_TOKEN_INVALID"
 

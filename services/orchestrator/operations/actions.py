@@ -11,10 +11,13 @@ from services.orchestrator.domain.plan import RequestKey
 from services.runtime.database.connections import DirectConnections
 
 
-async def keep_action(connection: asyncpg.Connection, action: DoneAction) -> None:
-    """Keep what an operator did, in the transaction that did it; a repeat of the same request adds nothing."""
+async def keep_action(connection: asyncpg.Connection, action: DoneAction) -> bool:
+    """Keep what an operator did, in the transaction that did it; a repeat of the same request adds nothing.
+
+    False where something was done under its request's id before.
+    """
     key = action.key
-    await connection.execute(
+    done: str = await connection.execute(
         KEEP,
         key.tenant_id,
         key.caller,
@@ -30,6 +33,7 @@ async def keep_action(connection: asyncpg.Connection, action: DoneAction) -> Non
         action.refusal,
         action.create_time,
     )
+    return done == "INSERT 0 1"
 
 
 class ActionStore:

@@ -79,7 +79,8 @@ class AttentionStore:
                 before_json=json.dumps({"acknowledged_by": item.acknowledged_by, "note": item.note}),
                 after_json=json.dumps({"acknowledged_by": said.actor_id, "note": said.note}),
             )
-            await keep_action(connection, action)
+            if not await keep_action(connection, action):  # its id was used about another payment
+                raise RequestIdReused(field="request_id")
             return _item(after)
 
 
