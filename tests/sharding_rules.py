@@ -288,6 +288,7 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     "gateway.reconciliation.ours._FACTS_BETWEEN": Exempt(Spread.EVERY, _COMPARED),
     "gateway.mirror.statements.READ_MANY": Exempt(Spread.MANY, _SPLIT),
     "orchestrator.imports.store._KEEP": Exempt(Spread.MANY, _SPLIT),
+    "orchestrator.imports.store._KNOWN": Exempt(Spread.MANY, _SPLIT),
     "gateway.imports.statements.KNOWN": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.imports.statements.KEEP_PAYMENTS": Exempt(Spread.MANY, _SPLIT),
     "gateway.imports.statements.KEEP_CUSTOMERS": Exempt(Spread.MANY, _SPLIT),
