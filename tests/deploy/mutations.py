@@ -244,7 +244,7 @@ RULED: Final[dict[str, Change]] = {
         p("ServiceAccount", "status"), "metadata", "annotations", "argocd.argoproj.io/sync-wave"
     ),
     "a contraction by itself": lambda p: put(p("CronJob", "gateway-contract"), "spec", "suspend", to=False),
-    "a migration that contracts": lambda p: p.container("gateway-migrate-0003", "Job")["command"].append("--contract"),
+    "a migration that contracts": lambda p: p.container("gateway-migrate-0004", "Job")["command"].append("--contract"),
     "books that nobody compares": lambda p: p.remove("CronJob", "gateway-reconcile"),
     "books that are compared once a month": lambda p: put(
         p("CronJob", "gateway-reconcile"), "spec", "schedule", to="41 4 1 * *"
