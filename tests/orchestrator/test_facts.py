@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -16,8 +17,10 @@ from local.databases import ServiceDatabase
 from services.orchestrator.facts.domain import Fact, FactKind, fact_id
 from services.orchestrator.facts.sink import AfterCommit
 from services.orchestrator.facts.store import FORGET, FactStore
-from services.orchestrator.notifications.domain import MAILED_WITHIN
+from services.orchestrator.notifications.domain import MAILED_WITHIN, Recipient
 from services.orchestrator.notifications.fact_sink import NotificationSink
+from services.orchestrator.notifications.kinds import RecipientKind
+from services.orchestrator.notifications.store import NotificationStore
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import REQUESTS_KEPT, forget
 from services.runtime.work.kinds import WorkClass
@@ -171,6 +174,31 @@ async def test_what_is_heard_late_is_told_in_the_app_alone(
     await store.keep(tenant_id, [late])
     assert (await told(rows, tenant_id)).total() == 3
     assert await mailed(rows, tenant_id) == {}
+
+
+async def test_what_a_later_release_knows_stops_nothing_here(
+    held: DirectConnections, store: FactStore, rows: asyncpg.Connection, tenant_id: str, clock: Clock
+) -> None:
+    """While it is rolled out, or after it was taken back: its kinds stand in a policy, and were opted out of."""
+    switches = [
+        {"kind": "OF_TOMORROW", "recipient": "PAYER", "channels": []},
+        {"kind": "PAYMENT_RECEIVED", "recipient": "SELLER", "channels": []},
+    ]
+    await rows.execute(
+        """INSERT INTO notification_policies
+            (tenant_id, revision, policy, caller, request_id, request_hash, actor_id, reason, create_time)
+        VALUES ($1, 1, $2, 'test', gen_random_uuid(), '', '', '', now())""",
+        tenant_id,
+        json.dumps({"switches": switches}),
+    )
+    await rows.execute(
+        """INSERT INTO notification_opt_outs (tenant_id, recipient_kind, recipient_id, kind, channel, create_time)
+        VALUES ($1, 'PAYER', 'payer', 'OF_TOMORROW', 'MAIL', now())""",
+        tenant_id,
+    )
+    await store.keep(tenant_id, [received(tenant_id, clock)])
+    assert await told(rows, tenant_id) == {("PAYER", "payer"): 1}
+    assert await NotificationStore(held).opt_outs(tenant_id, Recipient(RecipientKind.PAYER, "payer")) == set()
 
 
 async def test_facts_of_another_tenant_are_not_kept(store: FactStore, tenant_id: str, clock: Clock) -> None:

@@ -107,6 +107,18 @@ async def test_a_feed_that_begins_anew_lists_what_it_did_not_hear_and_tells_noth
         assert await told(rows, payment_id) == {("PAYMENT_RECEIVED", "PAYER"): 1, ("PAYMENT_RECEIVED", "SELLER"): 1}
 
 
+async def test_a_list_that_cannot_go_on_begins_anew(
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
+) -> None:
+    """Another release of status, or another server, made the token of its next page."""
+    payment_id = await journeys.paid()
+    await rows.execute(
+        "UPDATE feeds SET list_token = 'of another release', list_cursor = cursor WHERE tenant_id = 'main'"
+    )
+    await heard(replica, rows, journeys, payment_id)
+    assert await kinds(rows, payment_id) == ["PAYMENT_RECEIVED"]
+
+
 async def test_revisions_that_a_feed_left_out_are_read(
     replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
 ) -> None:

@@ -203,6 +203,20 @@ async def test_operators_read_all_and_change_what_is_theirs(
         await as_shop.ListNotifications(pb.ListNotificationsRequest(recipient=OPERATOR, recipient_id="anna"))
 
 
+async def test_a_kind_of_a_later_release_is_listed_and_a_number_without_end_is_refused(
+    told: Told, as_payer: NotificationServiceStub, rows: asyncpg.Connection
+) -> None:
+    await told.tell(times=2)
+    await rows.execute(
+        "UPDATE notifications SET kind = 'OF_TOMORROW' WHERE recipient_id = $1 AND number = 1", told.payer_id
+    )
+    newer, older = (await as_payer.ListNotifications(pb.ListNotificationsRequest())).notifications
+    assert [(one.kind, one.category) for one in (newer, older)] == [(RECEIVED, "PAYMENT"), ("OF_TOMORROW", "")]
+    endless = pb.MarkNotificationReadRequest(request_id=new_id(), notification_id="9" * 5_000)
+    with refusing("INVALID_ARGUMENT", "FIELD_INVALID"):
+        await as_payer.MarkNotificationRead(endless)
+
+
 async def test_what_somebody_opted_out_of_is_not_told_by_that_channel(
     told: Told, as_payer: NotificationServiceStub, rows: asyncpg.Connection
 ) -> None:

@@ -9,6 +9,7 @@ import asyncpg
 
 from services.errors import DependencyUnavailable, RequestIdReused
 from services.orchestrator.domain.plan import RequestKey
+from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.notifications.domain import NotificationPolicy, PolicyRecord
 from services.runtime.database.connections import DirectConnections
 from services.shared import codec
@@ -65,12 +66,19 @@ class NotificationPolicyStore:
 async def current_policy(connection: asyncpg.Connection, tenant_id: str) -> NotificationPolicy:
     """Return what holds now, on a connection that somebody has."""
     stored = await connection.fetchval(CURRENT, tenant_id)
-    return WITHOUT if stored is None else codec.from_json(NotificationPolicy, json.loads(stored))
+    return WITHOUT if stored is None else _policy(stored)
+
+
+def _policy(stored: str) -> NotificationPolicy:
+    """Read a policy without what a later release says of its own kinds: else it would stop all that is told here."""
+    policy = json.loads(stored)
+    known = [one for one in policy.get("switches", ()) if one["kind"] in FactKind.__members__]
+    return codec.from_json(NotificationPolicy, policy | {"switches": known})
 
 
 def _record(row: asyncpg.Record) -> PolicyRecord:
     return PolicyRecord(
-        policy=codec.from_json(NotificationPolicy, json.loads(row["policy"])),
+        policy=_policy(row["policy"]),
         actor_id=row["actor_id"],
         reason=row["reason"],
         create_time=row["create_time"],

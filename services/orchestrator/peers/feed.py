@@ -24,11 +24,13 @@ PAGE: Final = 200
 TRANSITIONS: Final = 500
 LOST: Final = frozenset({"CURSOR_COMPACTED", "CURSOR_INVALID"})
 """Reasons of a cursor by which no feed goes on: history was forgotten, or status's database was put back."""
+PAGE_LOST: Final = "PAGE_TOKEN_INVALID"
+"""The reason of a token by which no list goes on: another release of status made it."""
 FORGOTTEN: Final = "REVISION_COMPACTED"
 
 
 class CursorLost(Exception):
-    """No feed goes on after this cursor."""
+    """No feed, or no list, goes on after this cursor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +71,14 @@ class Feed:
             yield _news(messages)
 
     async def page(self, token: str) -> Page:
-        """Return a page of all payments, the newest first."""
+        """Return a page of all payments, the newest first. Raises `CursorLost` where no list goes on after `token`."""
         request = pb.ListPaymentsRequest(page_size=PAGE, page_token=token)
-        answer = await answered(self._stub.ListPayments(request), PEER)
+        try:
+            answer = await answered(self._stub.ListPayments(request), PEER)
+        except Refusal as refusal:
+            if not token or refusal.reason != PAGE_LOST:
+                raise
+            raise CursorLost from refusal
         return Page(
             payments=tuple(map(revision_of, answer.payments)), next_token=answer.next_page_token, cursor=answer.cursor
         )

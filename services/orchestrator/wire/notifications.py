@@ -33,6 +33,8 @@ PREFERENCES_MAX: Final = 64
 ADDRESSES_MAX: Final = 10
 SENDER_CHARACTERS_MAX: Final = 100
 NUMBER_END: Final = 2**63
+NUMBER_DIGITS_MAX: Final = 19
+"""Of a number below that; Python reads none of thousands."""
 PAYMENT_ID: Final = "{payment_id}"
 TOKEN: Final = "{token}"  # noqa: S105 where one goes
 
@@ -73,14 +75,16 @@ def number_of(notification_id: str, *, field: str) -> int:
     """Return the number that an id says."""
     if not notification_id:
         raise FieldMissing(field=field)
-    if not (notification_id.isascii() and notification_id.isdecimal()) or int(notification_id) >= NUMBER_END:
+    is_number = len(notification_id) <= NUMBER_DIGITS_MAX and notification_id.isascii() and notification_id.isdecimal()
+    if not is_number or int(notification_id) >= NUMBER_END:
         raise FieldInvalid(field=field, detail="It is none of ours.")
     return int(notification_id)
 
 
 def notification_to_proto(one: Notification) -> pb.Notification:
     """Return what a recipient was told."""
-    told = telling(FactKind(one.kind), one.recipient.kind)
+    # A kind of a later release has no line here.
+    told = telling(FactKind(one.kind), one.recipient.kind) if one.kind in FactKind.__members__ else None
     message = pb.Notification(
         notification_id=str(one.number),
         category=told.category if told is not None else "",
