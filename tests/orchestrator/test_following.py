@@ -14,6 +14,7 @@ import pytest
 
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
+from services.orchestrator.facts import follower
 from services.orchestrator.facts.feed_rows import FeedLost
 from services.orchestrator.facts.follower import CROWDED_REST, Follower
 from services.runtime.database.connections import plain_dsn
@@ -91,9 +92,16 @@ async def test_the_payment_of_a_fact_is_as_its_revision_left_it(
 
 @pytest.mark.parametrize("is_followed", [True, False], ids=["lost", "new"])
 async def test_a_feed_that_begins_anew_lists_what_it_did_not_hear_and_tells_nothing_twice(
-    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection, is_followed: bool
+    replica: Orchestrator,
+    journeys: Journeys,
+    rows: asyncpg.Connection,
+    is_followed: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its cursor leads nowhere any more; or a tenant's payments are followed for the first time."""
+    """Its cursor leads nowhere any more; or a tenant's payments are followed for the first time. What a page brings is
+    kept in parts, one of which ends in the middle of a payment.
+    """
+    monkeypatch.setattr(follower, "KEPT_AT_ONCE", 3)
     first = await journeys.paid()
     await heard(replica, rows, journeys, first)
     second = await journeys.paid()

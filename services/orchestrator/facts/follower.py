@@ -33,6 +33,9 @@ RESUMED_AFTER: Final = timedelta(milliseconds=200)
 """After a stream broke that had begun, as each does when its server is replaced."""
 HISTORIES_AT_ONCE: Final = 8
 """Payments of a list whose histories are read at once."""
+KEPT_AT_ONCE: Final = 200
+"""Revisions of a list in one transaction, as in a message of a feed: each is written for up to 50 receivers, and no
+statement may take 5 s."""
 RETRY: Final = RetryPolicy(tries_max=None, first_delay=timedelta(milliseconds=200), delay_max=timedelta(seconds=5))
 """After a stream could not be begun."""
 NOW: Final = timedelta(0)
@@ -183,5 +186,8 @@ class Follower:
             list_token=page.next_token,
             list_cursor="" if is_last else cursor,
         )
-        await self._rows.advance(work.tenant_id, now, revisions, fence=work.fence, is_complete=True)
+        for at in range(0, len(revisions), KEPT_AT_ONCE):
+            some = revisions[at : at + KEPT_AT_ONCE]
+            await self._rows.advance(work.tenant_id, None, some, fence=work.fence, is_complete=True)
+        await self._rows.advance(work.tenant_id, now, (), fence=work.fence)
         return now
