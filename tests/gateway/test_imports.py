@@ -21,7 +21,9 @@ from batzen.legacy_records import legacy_payment
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from sandbox.control import SandboxControl
-from services.gateway.imports.domain import mirrored
+from services.errors import RequestInProgress
+from services.gateway.imports.domain import CustomerRecord, RecordKind, SellerRecord, mirrored
+from services.gateway.imports.store import ImportStore, Named, customer_row, seller_row
 from services.gateway.ledger.domain import Account
 from services.gateway.wire import imports as wire
 from services.runtime.database.connections import plain_dsn
@@ -292,6 +294,27 @@ async def test_a_seller_keeps_their_account(payments: Payments) -> None:
         (REFUSED, "SELLER_EXISTS", "stripe_account_id"),
         (REFUSED, "STRIPE_ID_TAKEN", "stripe_account_id"),
     ]
+
+
+async def test_what_got_another_account_or_customer_at_the_same_moment_is_not_said_to_be_kept(
+    payments: Payments, replica: Gateway, owner: asyncpg.Connection
+) -> None:
+    """Between the look and the keeping a seller was put, or a payer began to pay."""
+    store = ImportStore(replica.parts.connections, clock=replica.parts.clock)
+    made = await payments.prepare_seller(new_id("seller"))
+    payer_id = new_id("payer")
+    customer = other_message("customer", payer_id=payer_id, customer_id=word("cus"))
+    assert said(await take(payments, customer)) == [(IMPORTED, "", "")]
+    named = Named(record_id=word("late"), digest=bytes(32))
+    of_seller = SellerRecord(seller_id=made.seller_id, stripe_account_id=word("acct"))
+    of_payer = CustomerRecord(payer_id=payer_id, customer_id=word("cus"), default_method_id="", consents=())
+    for kind, row in (
+        (RecordKind.SELLER, seller_row(named, of_seller)),
+        (RecordKind.CUSTOMER, customer_row(named, of_payer)),
+    ):
+        with pytest.raises(RequestInProgress):
+            await store.keep("main", kind, [row], actor_id="anna")
+    assert await owner.fetchval("SELECT count(*) FROM imports WHERE record_id = $1", named.record_id) == 0
 
 
 async def test_books_and_stripe_say_the_same_of_what_was_imported(

@@ -1,4 +1,7 @@
-"""The statements that keep records, each with its name: one for many records of a kind, each wholly or not at all."""
+"""The statements that keep records, each with its name: one for many records of a kind, each wholly or not at all.
+
+Each returns what it kept: a payer or a seller who got another customer or account since the look is not among that.
+"""
 
 from __future__ import annotations
 
@@ -71,13 +74,14 @@ customer AS (
     SELECT $1, h.subject_id, h.customer_id, nullif(h.default_method_id, ''), $4 FROM held h
     ON CONFLICT ON CONSTRAINT customers_pkey
     DO UPDATE SET default_method_id = coalesce(customers.default_method_id, excluded.default_method_id)
-    WHERE customers.customer_id = excluded.customer_id),
+    WHERE customers.customer_id = excluded.customer_id
+    RETURNING payer_id),
 consented AS (
     INSERT INTO method_consents (tenant_id, payment_method_id, payer_id, actor_id, consent_time)
     SELECT $1, c.payment_method_id, h.subject_id, c.actor_id, c.consent_time
     FROM held h, jsonb_to_recordset(h.consents) AS c (payment_method_id text, actor_id text, consent_time timestamptz)
     ON CONFLICT ON CONSTRAINT method_consents_pkey DO NOTHING)
-SELECT record_id FROM record"""  # noqa: S608 our own names
+SELECT DISTINCT h.record_id FROM held h JOIN customer c ON c.payer_id = h.subject_id"""  # noqa: S608 our own names
 
 KEEP_SELLERS: Final = f"""
 WITH given AS MATERIALIZED (
@@ -89,8 +93,9 @@ seller AS (
     INSERT INTO seller_accounts (tenant_id, seller_id, stripe_account_id, create_time)
     SELECT $1, h.subject_id, h.stripe_account_id, $4 FROM held h
     ON CONFLICT ON CONSTRAINT seller_accounts_pkey DO UPDATE SET stripe_account_id = excluded.stripe_account_id
-    WHERE seller_accounts.stripe_account_id IS NULL)
-SELECT record_id FROM record"""  # noqa: S608 our own names
+    WHERE seller_accounts.stripe_account_id IS NULL OR seller_accounts.stripe_account_id = excluded.stripe_account_id
+    RETURNING seller_id)
+SELECT DISTINCT h.record_id FROM held h JOIN seller s ON s.seller_id = h.subject_id"""  # noqa: S608 our own names
 
 PAYMENTS_OF: Final = """
 SELECT intent_id AS stripe_id, payment_id FROM intents WHERE tenant_id = $1 AND intent_id = ANY ($2::text[])
