@@ -122,7 +122,7 @@ def test_an_event_without_a_payment_says_so(body: bytes) -> None:
     assert (event.payment, event.type) == (None, "")
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!", NEW.removeprefix("whsec_")])
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!", NEW.removeprefix("whsec_")], ids=map(str, range(4)))
 def test_a_secret_that_is_none_is_our_mistake_and_not_the_sender_s(secret: str) -> None:
     with pytest.raises(ValueError):
         verified(BODY, sent(), secrets=[secret], now=NOW)

@@ -16,7 +16,7 @@ OLD, NEW = new_secret(), new_secret()
 MESSAGE = "4be1b7a4-0c7f-5d53-8df7-5fd0fb3f1b60"
 
 
-@pytest.mark.parametrize("secret", [OLD, NEW])
+@pytest.mark.parametrize("secret", [OLD, NEW], ids=["old", "new"])
 def test_the_published_verifier_takes_the_signature_of_each_secret_that_counts(secret: str) -> None:
     body = '{"paid": "12,50 €"}'.encode()
     headers = signed_headers(body, message_id=MESSAGE, time=datetime.now(UTC), secrets=[NEW, OLD])
@@ -61,7 +61,9 @@ def test_a_timestamp_is_of_the_try_and_the_id_is_not() -> None:
     assert int(later["webhook-timestamp"]) - int(first["webhook-timestamp"]) == 3600
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_AAAA", OLD.removeprefix("whsec_"), OLD + "!", "whsec_é" * 9])
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", "whsec_AAAA", OLD.removeprefix("whsec_"), OLD + "!", "whsec_é" * 9], ids=map(str, range(6))
+)
 def test_what_is_no_secret_is_refused_and_not_repeated(secret: str) -> None:
     with pytest.raises(SecretMalformed) as refused:
         key_of(secret)
