@@ -281,7 +281,8 @@ def test_an_address_is_sent_to_in_ascii(address: str, sent_to: str) -> None:
 @pytest.mark.parametrize(
     "address",
     ["", "lea", "@example.ch", "lea@", "léa@example.ch", "a@b@c", "lea@example.ch\r\nRCPT TO:<x@y.example>",
-     "lea@example.ch, eve@example.ch", "lea <lea@example.ch>", f"{'a' * 250}@example.ch", "lea@exa mple.ch"],
+     "lea@example.ch, eve@example.ch", "lea <lea@example.ch>", f"{'a' * 250}@example.ch", "lea@exa mple.ch",
+     "\\@[=", '"lea,eve"@example.ch', '"lea><"@example.ch'],
 )  # fmt: skip
 def test_what_is_no_address_is_sent_to_nobody(address: str) -> None:
     with pytest.raises(AddressUnfit):

@@ -111,6 +111,16 @@ async def test_a_refusal_of_the_sender_or_of_a_mail_is_no_word_of_the_address(ma
         assert len(boxes.arrived) == 1
 
 
+@pytest.mark.parametrize("said", [LEA, LEA.partition("@")[0], LEA.partition("@")[0].upper()])
+async def test_what_a_server_says_names_nobody(mail: Mail, said: str) -> None:
+    """It is kept with the mail, and logged."""
+    async with mailboxes() as boxes:
+        boxes.to_rcpt[LEA] = f"452 4.2.2 <{said}>: the mailbox of {said} is full"
+        with pytest.raises(MailNotTaken, match="is full") as refused:
+            await smtp(f"smtp://127.0.0.1:{boxes.port}?tls=off").send(mail)
+    assert said not in str(refused.value)
+
+
 async def test_of_several_addresses_each_that_can_gets_it(to_operators: Mail) -> None:
     """One that takes no mail holds up no other; one that will take it later has all of them get it once more."""
     async with mailboxes() as boxes:

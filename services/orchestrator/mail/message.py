@@ -98,12 +98,13 @@ def _fit(addresses: Sequence[str]) -> tuple[str, ...]:
 def fit_address(address: str) -> str:
     """Return an address as it is sent to: its domain in ASCII. Raises `AddressUnfit`."""
     local, at, domain = address.strip().rpartition("@")
-    if not at or not local.isascii() or len(address) > ADDRESS_CHARACTERS_MAX:
+    # Between quotes a local part may have what separates addresses, and some reader of a header forgets the quotes.
+    if not at or not local.isascii() or '"' in local or len(address) > ADDRESS_CHARACTERS_MAX:
         raise AddressUnfit
     try:
         ascii_domain = domain.encode("idna").decode()
         fit = Address(addr_spec=f"{local}@{ascii_domain}")
-    except (UnicodeError, ValueError, IndexError, HeaderParseError) as error:
+    except (UnicodeError, ValueError, IndexError, AttributeError, HeaderParseError) as error:  # all are the parser's
         raise AddressUnfit from error
     if not fit.username or not fit.domain or any(one.isspace() for one in fit.addr_spec):
         raise AddressUnfit

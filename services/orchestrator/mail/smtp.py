@@ -116,8 +116,8 @@ class Smtp:
             if isinstance(error, aiosmtplib.SMTPRecipientsRefused) and all(
                 _is_of_the_address(one) for one in error.recipients
             ):
-                raise MailboxRefused(_problem(error)) from None  # it has the address
-            raise MailNotTaken(_problem(error)) from None
+                raise MailboxRefused(_problem(error, mail)) from None  # it has the address
+            raise MailNotTaken(_problem(error, mail)) from None
 
     async def _hand_in(self, mail: Mail) -> None:
         server = self._server.current()
@@ -145,7 +145,7 @@ class Smtp:
             one = aiosmtplib.SMTPRecipientRefused(answer.code, answer.message, address)
             if not _is_of_the_address(one):  # the others get it once more with the next try, as the same mail
                 raise aiosmtplib.SMTPRecipientsRefused([one])
-            _logger.warning("one of several addresses takes no mail: %s", _problem(one))
+            _logger.warning("one of several addresses takes no mail: %s", _problem(one, mail))
 
 
 def _is_of_the_address(refused: aiosmtplib.SMTPRecipientRefused) -> bool:
@@ -160,12 +160,13 @@ def _is_of_the_address(refused: aiosmtplib.SMTPRecipientRefused) -> bool:
     return OF_THE_ADDRESS.fullmatch(enhanced[0]) is not None
 
 
-def _problem(error: Exception) -> str:
-    """Return what went wrong, without the address: servers like to repeat it."""
+def _problem(error: Exception, mail: Mail) -> str:
+    """Return what went wrong, without the addresses: servers like to repeat them, or what stands before the @."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         said = "; ".join(f"RCPT: {one.code} {one.message}" for one in error.recipients)
     elif isinstance(error, aiosmtplib.SMTPResponseException):
         said = f"{type(error).__name__}: {error.code} {error.message}"
     else:
         said = f"{type(error).__name__}: {error}"
-    return without_addresses(said)
+    names = "|".join(re.escape(address.rpartition("@")[0]) for address in mail.recipients)
+    return re.sub(rf"(?<!\w)(?:{names})(?!\w)", "…", without_addresses(said), flags=re.IGNORECASE)
