@@ -15,6 +15,7 @@ from local.databases import ServiceDatabase
 from services.orchestrator.facts.domain import FactKind
 from services.orchestrator.webhooks_out.delivering import AT_ONCE
 from services.orchestrator.webhooks_out.domain import RESTS_AFTER, TRIED_FOR, DeliveryState, Form
+from services.orchestrator.webhooks_out.sending import Outcome
 from services.orchestrator.webhooks_out.upkeep import KEPT
 from services.runtime.observability.metrics import Meter
 from services.runtime.process.followed import Followed
@@ -177,6 +178,13 @@ async def test_a_receiver_that_hangs_takes_its_own_slots_alone(hooks: Room, stac
             engine.wake(WorkClass.HOOKS)
             await eventually(lambda place=place: len(good.requests) == place + 1)
         assert len(bad.requests) == AT_ONCE
+        # A test that finds no room there is no failure of the receiver's.
+        test = await hooks.webhooks.trials.send(hooks.action("TestWebhookSubscription").key, "bad")
+        assert [one.outcome for one in test.tries] == [Outcome.RECEIVER_BUSY]
+        found = await hooks.row(
+            "SELECT failures FROM webhook_subscriptions WHERE tenant_id = $1 AND url = $2", bad.url()
+        )
+        assert found["failures"] == 0
     assert await hooks.states(subscription_id="bad", state=DeliveryState.DELIVERED) == []
 
 

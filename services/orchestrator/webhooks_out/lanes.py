@@ -150,7 +150,7 @@ _REST: Final = f"""least(interval '{REST_FIRST.total_seconds()} seconds' * (1 <<
             interval '{REST_MAX.total_seconds()} seconds')"""
 
 
-def tried(time: str, is_delivered: str) -> str:
+def tried(time: str, is_delivered: str, *, is_try: str = "true") -> str:
     """Return the statement of how a receiver does by a try, `$2` and `$3` name it; a success changes only a failure."""
     return f"""
 UPDATE webhook_subscriptions s SET
@@ -160,7 +160,7 @@ UPDATE webhook_subscriptions s SET
     rests = CASE WHEN {is_delivered} THEN 0 WHEN {_RESTS} THEN s.rests + 1 ELSE s.rests END,
     rest_until = CASE WHEN {is_delivered} THEN NULL WHEN {_RESTS} THEN now() + $1::interval + {_REST}
         ELSE s.rest_until END
-WHERE s.tenant_id = $2 AND s.subscription_id = $3 AND (NOT {is_delivered} OR s.failures > 0)"""  # noqa: S608
+WHERE s.tenant_id = $2 AND s.subscription_id = $3 AND {is_try} AND (NOT {is_delivered} OR s.failures > 0)"""  # noqa: S608
 
 
 RECORD: Final = f"WITH tried AS ({tried('$8', '$9')}) {_KEEP_TRY}"

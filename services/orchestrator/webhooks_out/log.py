@@ -15,6 +15,7 @@ from services.orchestrator.domain.errors import WebhookDeliveryNotFound, Webhook
 from services.orchestrator.webhooks_out import actions, delivery_rows, lanes
 from services.orchestrator.webhooks_out.actions import Action
 from services.orchestrator.webhooks_out.domain import TEST, Delivery, DeliveryState, Try
+from services.orchestrator.webhooks_out.sending import Outcome
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
 from services.runtime.work.statements import due_now
@@ -77,10 +78,11 @@ class DeliveryLog:
         return None if row is None else delivery_rows.delivery_of(row)
 
     async def keep_test(self, tenant_id: str, delivery: Delivery, tried: Try) -> None:
-        """Keep a test event and what came of it, which says how its receiver does."""
+        """Keep a test event and what came of it; it says how its receiver does, unless there was no room to send it."""
         is_delivered = delivery.state is DeliveryState.DELIVERED
+        is_try = tried.outcome != Outcome.RECEIVER_BUSY
         of_delivery = (delivery.subscription_id, delivery.subject, delivery.delivery_id, delivery.kind, delivery.body)
-        of_try = (delivery_rows.try_to_json(tried), delivery.state, delivery.create_time, is_delivered)
+        of_try = (delivery_rows.try_to_json(tried), delivery.state, delivery.create_time, is_delivered, is_try)
         async with self._held.statement("hook.test") as connection:
             await connection.execute(KEEP_TEST, self._clock.shift, tenant_id, *of_delivery, *of_try)
 
@@ -162,7 +164,7 @@ ORDER BY d.create_time DESC, d.delivery_id DESC LIMIT $9"""
 TESTED: Final = "SELECT d.* FROM webhook_deliveries d WHERE d.tenant_id = $1 AND d.delivery_id = $2"
 
 KEEP_TEST: Final = f"""
-WITH tried AS ({lanes.tried("$10", "$11")})
+WITH tried AS ({lanes.tried("$10", "$11", is_try="$12::boolean")})
 INSERT INTO webhook_deliveries (tenant_id, subscription_id, subject, number, delivery_id, kind, payment_id, revision,
     body, state, create_time, begin_time, end_time, try_count, tries)
 VALUES ($2, $3, $4, 1, $5, $6, '', 0, $7, $9, $10, $10, $10, 1, jsonb_build_array($8::jsonb))
