@@ -212,9 +212,12 @@ async def test_wherever_it_dies_a_repeat_completes_what_is_missing(
     assert {"after at_gateway", "after at_status", "after keep"} <= set(places)
 
 
+@pytest.mark.parametrize("case", [("before keep", False), ("after at_gateway", True), ("before keep", True)])
 async def test_what_came_to_be_between_a_death_and_the_repeat_is_heard(
-    ops: OrchestratorOpsServiceStub, replica: Orchestrator, journeys: Journeys, world: World, old: OldSystem
+    ops: OrchestratorOpsServiceStub, replica: Orchestrator, journeys: Journeys, old: OldSystem, case: tuple[str, bool]
 ) -> None:
+    dies, is_disputed = case
+    world = replica.world
     request = sellers_pb2.PutSellerAccountRequest(
         request_id=new_id(), seller_id=(seller_id := word("seller")), country_code="CH", email="seller@example.org"
     )
@@ -223,25 +226,29 @@ async def test_what_came_to_be_between_a_death_and_the_repeat_is_heard(
     intent_id = await old.pay(account.stripe_account_id)
     await journeys.stripe.settle()
     record = of_2024(await old.record(intent_id, seller_id=seller_id))
-    claims = BookingClaimStore(replica.held)
+    claims, life = BookingClaimStore(replica.held), Life(ends_at=dies)
     async with (
         world.channel(world.ports["gateway"], "orchestrator") as gateway,
         world.channel(world.ports["status"], "orchestrator") as status,
     ):
         peers = ImportPeers(gateway=ImportServiceStub(gateway), status=StatusServiceStub(status))
-        store: Any = Mortal(ImportStore(replica.held), life := Life(ends_at="before keep"))
-        dying = Imports(peers, store, BookingClaims(claims, now=utc_now), claims, metrics=UNCOUNTED, now=utc_now)
+        mortal: Any = [Mortal(one, life) for one in (peers, ImportStore(replica.held))]
+        dying = Imports(*mortal, BookingClaims(claims, now=utc_now), claims, metrics=UNCOUNTED, now=utc_now)
         with suppress(Died):
             await dying.take("main", [read_record(record)], dry_run=False, actor_id="anna")
-    assert life.place, "status has it, and its plan is not here"
+    assert life.place, "the gateway has it, and its plan is not here"
     payment_id = payment_id_of(record["record_id"], tenant_id="main")
-    await old.refund(intent_id, 4_000)
+    await (journeys.stripe.dispute(intent_id) if is_disputed else old.refund(intent_id, 4_000))
     await journeys.synced(payment_id)
     assert said(await take(ops, record)) == [(IMPORTED, "", "")]
     await replica.sweep()
     payment, plan = await journeys.payment(payment_id), await journeys.plan(payment_id)
-    assert (state_of(payment), payment.snapshot.amounts.refunded_minor) == ("PARTIALLY_REFUNDED", 4_000)
     assert plan.revision == payment.revision
+    assert said(await take(ops, record)) == [(UNCHANGED, "", "")]
+    if is_disputed:
+        assert (state_of(payment), payment.snapshot.amounts.disputed_open_minor) == ("DISPUTED", 10_000)
+        return
+    assert (state_of(payment), payment.snapshot.amounts.refunded_minor) == ("PARTIALLY_REFUNDED", 4_000)
     given = await journeys.orchestrator.RefundPayment(refund(payment_id, 6_000, expected_refundable=chf(6_000)))
     assert state_of(given.payment) == "REFUNDED"
 

@@ -115,12 +115,20 @@ def revisions(record: PaymentRecord) -> tuple[Revision, ...]:
 
 
 def concluded(history: Sequence[Revision], observation: Observation | None) -> tuple[Revision, ...]:
-    """Return the history whose last revision says all that is observed at Stripe, so that nothing is news of it."""
-    if observation is None:
+    """Return the history whose last revision says all that is observed at Stripe, so that nothing is news of it.
+
+    Where something is awaited of it by now, that is news: it came to be after the record had been taken over.
+    """
+    if observation is None or is_awaited(observation):
         return tuple(history)
     last = history[-1]
     known = replace(observed(last.snapshot, observation, cancel_outcome=None), cause=Cause.IMPORT)
     return (*history[:-1], replace(last, snapshot=known))
+
+
+def is_awaited(observation: Observation) -> bool:
+    """Whether a refund is on its way, or a dispute is not decided."""
+    return bool(observation.amounts.refund_pending_minor or observation.amounts.disputed_open_minor)
 
 
 def _collected(record: PaymentRecord) -> Iterator[Revision]:

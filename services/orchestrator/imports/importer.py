@@ -3,7 +3,7 @@
 What happens if the process dies:
 - before the gateway has kept a record: nothing is there;
 - after that, before status has: the gateway mirrors a payment that nobody sees. What Stripe reports of it is delivered
-  here, refused as of no known payment, and tried again;
+  here, refused as of no known payment, and tried again; a repeat applies it as news where something is awaited by then;
 - after status, before its plan is here: the payment is seen and does not move; what came to be at Stripe since then is
   applied by the plan, once it is here, as news;
 - a repeat of the record goes on with what is missing in each case: all ids are derived from the record's own.
@@ -22,7 +22,14 @@ from batzen.status.v1 import status_pb2
 from services.errors import FieldMissing, ServiceError
 from services.orchestrator.booking_claims import BookingClaims
 from services.orchestrator.domain.errors import BookingHasPayment
-from services.orchestrator.imports.domain import PaymentRecord, Revision, concluded, refuse_unfinished, revisions
+from services.orchestrator.imports.domain import (
+    PaymentRecord,
+    Revision,
+    concluded,
+    is_awaited,
+    refuse_unfinished,
+    revisions,
+)
 from services.orchestrator.imports.metrics import ImportMetrics
 from services.orchestrator.imports.store import ImportStore, plan_row
 from services.orchestrator.peers.imports import GatewayOutcome, ImportPeers
@@ -146,12 +153,13 @@ class Imports:
             if place in refused:
                 continue
             held, known = recorded.get(one.payment_id), seen[place]
+            has_news = known is not None and (held is not None or is_awaited(known))
             rows[place] = plan_row(
                 one,
                 latest=histories[place][-1].snapshot if held is None else snapshot(held.snapshot),
                 revision=len(histories[place]) + 1 if held is None else held.revision,
                 mirror_version=known.mirror_version if known is not None else 0,
-                to_apply=None if held is None or known is None else at_gateway[place].observation.SerializeToString(),
+                to_apply=at_gateway[place].observation.SerializeToString() if has_news else None,
             )
         kept = await self._store.keep(tenant_id, list(rows.values()), now=self._now()) if rows else set()
         await self._claim(tenant_id, [payments[place] for place, row in rows.items() if row["is_standing"]])
