@@ -132,6 +132,29 @@ async def test_a_late_hold_that_is_to_be_let_go_of_is_not_planned_to_be_captured
     assert (state_of(cancelled), attention_of(cancelled)) == ("CANCELED", [])
 
 
+@pytest.mark.parametrize("by_operator", [False, True])
+async def test_what_is_tried_at_once_comes_after_what_was_asked_for_before(
+    ops: OrchestratorOpsServiceStub, journeys: Journeys, replica: Orchestrator, by_operator: bool
+) -> None:
+    """A cancel is open, and the hold is to be captured by now: as for the sweep, the cancel is first."""
+    clock = replica.world.clock
+    payment_id = await journeys.held(capture_time=timestamp(clock.now() + timedelta(hours=1)))
+    await journeys.stripe.fault("invalid", route=CANCEL_INTENT, times=None)
+    if by_operator:
+        canceling = refused(ops.ResolvePayment(resolve(payment_id, CANCEL)))
+    else:
+        canceling = refused(journeys.orchestrator.CancelPayment(cancel(payment_id)))
+    assert (await canceling).code == "UNAVAILABLE"
+    clock.advance(timedelta(hours=2))
+    tried = (await ops.ResolvePayment(resolve(payment_id, TRY))).payment
+    assert state_of(tried) == "AUTHORIZED", "it was not captured"
+    await journeys.stripe.clear_faults()
+    for _ in range(2):  # the first hears once more what Stripe said
+        clock.advance(timedelta(minutes=2))
+        await replica.sweep()
+    assert state_of(await journeys.payment(payment_id)) == "CANCELED"
+
+
 async def test_what_does_not_fit_is_refused_with_what_does(ops: OrchestratorOpsServiceStub, journeys: Journeys) -> None:
     payment_id = await journeys.paid()
     for decided in (

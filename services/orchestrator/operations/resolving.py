@@ -198,8 +198,14 @@ class Resolving:
             raise RefundRefused(code=refused)
 
     async def _try_now(self, work: UnitOfWork, request: Request, decision: Decision) -> None:
-        """Do what the sweep would."""
-        await self._due_steps.take(work)
+        """Do what the sweep would. What others asked for comes first: a step of the plan waits until that is answered.
+
+        So a hold that is about to be let go of is not captured, whose cancel only waits for its answer.
+        """
+        plan = work.plan
+        asked = await self._store.open_requests(plan.tenant_id, plan.payment_id)
+        if all(one.key == request.key for one in asked):
+            await self._due_steps.take(work)
         await self._surplus.settle(work)
         await self._fraud_refunds.settle(work)
         await self._outbox.flush_outbox(work)
