@@ -119,6 +119,7 @@ async def test_a_list_that_cannot_go_on_begins_anew(
     replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection
 ) -> None:
     """Another release of status, or another server, made the token of its next page."""
+    await heard(replica, rows, journeys, await journeys.paid())
     payment_id = await journeys.paid()
     await rows.execute(
         "UPDATE feeds SET list_token = 'of another release', list_cursor = cursor WHERE tenant_id = 'main'"
