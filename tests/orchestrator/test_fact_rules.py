@@ -15,6 +15,8 @@ from services.orchestrator.facts.rules import (
     Seen,
     facts_between,
     hear,
+    is_heard,
+    last_heard,
     now_seen,
     reminder_time,
     upcoming_charge,
@@ -154,6 +156,26 @@ def test_what_was_heard_says_nothing_again_and_what_is_missing_is_named() -> Non
     missing = hear("main", known, [second, fourth])
     assert missing.gaps == {"pay_a": 2}
     assert {fact.kind for fact in missing.facts} >= {FactKind.PAYMENT_RECEIVED, FactKind.ATTENTION_ENDED}
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_what_status_was_told_again_after_it_lost_its_last_commits_is_heard(number: int) -> None:
+    """Under a number that was heard: what is true now is told, and what was told before is not."""
+    paid = {"collection": "SUCCEEDED", "captured_minor": 1_000}
+    lost = [revision(1), revision(2, seen=paid), revision(3, seen=paid | {"attentions": ("STUCK",)})]
+    known = {"pay_a": (3, hear("main", {}, lost).last["pay_a"].seen)}
+    assert hear("main", known, lost).facts == []
+    later = NOW + timedelta(minutes=1)
+    again = revision(number, seen=paid | {"refunded_minor": 100}, record_time=later)
+    heard = hear("main", known, [again])
+    assert [fact.kind for fact in heard.facts if fact.kind is not FactKind.PAYMENT_MOVED] == [
+        FactKind.PAYMENT_REFUNDED,
+        FactKind.ATTENTION_ENDED,
+    ]
+    known = {"pay_a": (number, heard.last["pay_a"].seen)}
+    assert is_heard(known, again)
+    assert last_heard(known, replace(again, revision=number + 2)) == number
+    assert last_heard({"pay_a": (5, Seen())}, again) == number - 1
 
 
 def test_of_a_payment_whose_history_is_forgotten_nothing_is_told_but_how_it_stands() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from services.orchestrator.facts.domain import Fact
-from services.orchestrator.facts.rules import Revision, Seen, hear, reminder_time
+from services.orchestrator.facts.rules import Known, Revision, Seen, hear, reminder_time
 from services.orchestrator.facts.store import FactStore
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
@@ -70,11 +70,10 @@ class FeedRows:
             raise FeedLost
         return Place(cursor=row["cursor"], list_token=row["list_token"], list_cursor=row["list_cursor"])
 
-    async def heard(self, tenant_id: str, payment_ids: Sequence[str]) -> dict[str, int]:
-        """Return the last revision that was heard of each payment; of one that was not heard of there is none."""
+    async def heard(self, tenant_id: str, payment_ids: Sequence[str]) -> Known:
+        """Return what was heard of each payment last; of one that was not heard of there is nothing."""
         async with self._held.statement(None) as connection:
-            known = await _known(connection, tenant_id, payment_ids)
-        return {payment_id: revision for payment_id, (revision, _) in known.items()}
+            return await _known(connection, tenant_id, payment_ids)
 
     async def begin_anew(self, tenant_id: str, *, fence: int) -> None:
         """Have all payments listed before the feed goes on."""

@@ -19,7 +19,7 @@ from typing import Final
 from services.errors import PeerUnavailable
 from services.orchestrator.facts.feed_rows import FeedLost, FeedRows, Gap, Place
 from services.orchestrator.facts.metrics import UNCOUNTED, FactMetrics
-from services.orchestrator.facts.rules import Revision
+from services.orchestrator.facts.rules import Revision, is_heard, last_heard
 from services.orchestrator.peers.feed import CursorLost, Feed, News
 from services.runtime import crash_points
 from services.runtime.rpc import call_context
@@ -172,12 +172,10 @@ class Follower:
         page = await crash_points.call("feeds.list", self.feed.page(place.list_token))
         cursor = place.list_cursor or page.cursor
         heard = await self._rows.heard(work.tenant_id, [one.payment_id for one in page.payments])
-        unheard = [one for one in page.payments if one.revision > heard.get(one.payment_id, 0)]
+        unheard = [one for one in page.payments if not is_heard(heard, one)]
         revisions: list[Revision] = []
         for at in range(0, len(unheard), HISTORIES_AT_ONCE):
-            histories = [
-                self.feed.since(one, heard.get(one.payment_id, 0)) for one in unheard[at : at + HISTORIES_AT_ONCE]
-            ]
+            histories = [self.feed.since(one, last_heard(heard, one)) for one in unheard[at : at + HISTORIES_AT_ONCE]]
             for history in await asyncio.gather(*histories):
                 revisions += history
         is_last = not page.next_token

@@ -34,6 +34,8 @@ class Seen:
     attentions: tuple[str, ...] = ()
     is_unattended: bool = False
     """It is charged, or will be, without its payer."""
+    record_time: datetime | None = None
+    """Of the revision."""
     plan_time: datetime | None = None
     """When its payer was told of the charge time, while it is scheduled for that."""
 
@@ -73,7 +75,9 @@ def now_seen(before: Seen | None, after: Revision) -> Seen:
     collection = after.seen.collection
     was_unattended = before is not None and before.is_unattended
     is_unattended = collection == State.SCHEDULED or (collection == State.PROCESSING and was_unattended)
-    return replace(after.seen, is_unattended=is_unattended, plan_time=_plan_time(before, after))
+    return replace(
+        after.seen, is_unattended=is_unattended, record_time=after.record_time, plan_time=_plan_time(before, after)
+    )
 
 
 def _plan_time(before: Seen | None, after: Revision) -> datetime | None:
@@ -129,14 +133,30 @@ Known = Mapping[str, tuple[int, Seen]]
 """The last revision of each payment that was heard, and what was kept of it."""
 
 
+def is_heard(known: Known, one: Revision) -> bool:
+    """Whether a revision was heard. One that was recorded later under a number that was heard is another one: status
+    lost its last commits, and was told again what is true. In one history no revision is older than those before it,
+    whatever clocks say. Facts of what is the same have the same ids.
+    """
+    revision, seen = known.get(one.payment_id, (0, None))
+    is_another = seen is not None and seen.record_time is not None and one.record_time > seen.record_time
+    return one.revision <= revision and not is_another
+
+
+def last_heard(known: Known, one: Revision) -> int:
+    """Return after which revision a payment's history is to be read, up to one that was not heard."""
+    revision, _ = known.get(one.payment_id, (0, None))
+    return min(revision, one.revision - 1)
+
+
 def hear(tenant_id: str, known: Known, revisions: Iterable[Revision]) -> Heard:
     """Return what revisions say beyond what is known, in their order; what was heard before says nothing."""
     now = dict(known)
     heard = Heard(facts=[], last={}, gaps={})
     for one in revisions:
-        revision, before = now.get(one.payment_id, (0, None))
-        if one.revision <= revision:
+        if is_heard(now, one):
             continue
+        revision, before = now.get(one.payment_id, (0, None))
         if one.revision > revision + 1:
             heard.gaps.setdefault(one.payment_id, revision)
         heard.facts.extend(facts_between(tenant_id, before, one))
