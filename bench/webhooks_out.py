@@ -26,6 +26,7 @@ import grpc
 import uvloop
 
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.status.v1 import status_pb2
@@ -192,6 +193,7 @@ async def _sender(postgres: Postgres) -> AsyncIterator[tuple[FactStore, Webhooks
                     intents=IntentServiceStub(nobody),
                     checkout=CheckoutServiceStub(nobody),
                     refunds=RefundServiceStub(nobody),
+                    contacts=ContactServiceStub(nobody),
                 ),
                 guard=replace(DEVELOPMENT, permits=_may_be_reached),
                 keys=Followed((secrets.token_bytes(32),)),

@@ -107,7 +107,7 @@ TABLE: Final[dict[str, Allow]] = (
     )
     | _methods("batzen.gateway.v1.DiagnosisService", {_ORCHESTRATOR: "ExaminePayments ListBookedPayments"})
     | _methods("batzen.gateway.v1.GatewayEventSinkService", {_GATEWAY: "DeliverEvent DeliverNotice"})
-    | _methods("batzen.gateway.v1.ContactService", {_ORCHESTRATOR: "GetContact"})
+    | _methods("batzen.gateway.v1.ContactService", {_ORCHESTRATOR: "GetContact PutContact"})
     | _methods("batzen.gateway.v1.ImportService", {_ORCHESTRATOR: "ImportRecords"})
     | _methods(
         "batzen.gateway.v1.GatewayOpsService",

@@ -373,6 +373,7 @@ async def gateway_parts(
                 ),
                 contacts=ContactServicer(
                     payers=PayerContacts(held, customers, provider, details, now=now),
+                    customers=customers,
                     sellers=sellers,
                     tenant_id=tenant_id,
                 ),

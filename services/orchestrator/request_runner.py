@@ -169,7 +169,7 @@ class RequestRunner:
                 if first.refusal is not None:
                     raise Refusal.from_json(first.refusal)
                 answer = command.response_type.FromString(first.answer or b"")
-                await command.refresh(first, answer)
+                await command.refresh(first, message, answer)
                 return answer
             assert plan is not None, "one of both is there"  # noqa: S101
             current = await self._store.request(request.key)

@@ -282,6 +282,7 @@ async def orchestrator_parts(
                 intents=IntentServiceStub(gateway),
                 checkout=CheckoutServiceStub(gateway),
                 refunds=RefundServiceStub(gateway),
+                contacts=ContactServiceStub(gateway),
             ),
             bookings=BookingCheck(booking_check, allow_on_silence=allow_on_silence, metrics=metrics),
         )

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from grpc import StatusCode
 
-from batzen.gateway.v1 import payer_pb2
+from batzen.gateway.v1 import contacts_pb2, payer_pb2
 from local.databases import ServiceDatabase
 from sandbox.control import SandboxControl
 from sandbox.faults import Kind
 from services.gateway.call_log import backoff
+from services.gateway.customers.changes import CustomerChanges
+from services.gateway.customers.operations import Customers
+from services.gateway.payment_methods.store import MethodStore
+from services.gateway.personal.sealed import SealedDetails
+from services.runtime.rpc import call_context
 from tests.clock import Clock
 from tests.eventually import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.samples import CREATE, SUCCEEDED, Payments, new_id, refusal, refused
 from tests.gateway.stubs import GatewayStubs
 from tests.gateway.test_calls import TRIES
+from tests.gateway.test_checkout_crashes import Died, Life, Mortal, lives
 from tests.gateway.test_races import connected
 
 CUSTOMERS = "POST /v1/customers"
@@ -291,3 +298,85 @@ async def test_a_customer_that_is_gone_when_it_is_told_is_made_anew(
     assert customer["id"] != first
     assert (customer["email"], customer["name"]) == tuple(NEW.values())
     await until_told(database, ada, changes=0)
+
+
+# Who gave an address is reached, whatever dies.
+
+
+async def died(replica: Gateway, payer: payer_pb2.Payer, life: Life, *, gone: str) -> bool:
+    """Ask for a payer's customer in a process with a `life`, and wait for what it does beside; say whether it answered.
+
+    A customer that is `gone` was refused to it.
+    """
+    parts, now = replica.parts, replica.parts.clock.now
+    details: Any = Mortal(SealedDetails(parts.keys), life)
+    customers_api: Any = Mortal(parts.provider.customers, life)
+    provider: Any = type("Provider", (), {"customers": customers_api})
+    changes: Any = CustomerChanges(
+        parts.connections, MethodStore(parts.connections, clock=parts.clock), provider, details
+    )
+    customers = Customers(parts.connections, provider, changes, details, now=now)
+    is_answered = False
+    before = asyncio.all_tasks()
+    with suppress(Died), call_context.acting_for("main"):
+        if gone:
+            await customers.forget("main", payer.payer_id, gone)
+        await customers.ensure("main", payer.payer_id, email=payer.email, name=payer.name, locale=payer.locale)
+        is_answered = True
+    beside = asyncio.all_tasks() - before
+    if beside:
+        await asyncio.wait(beside)
+    return is_answered
+
+
+@pytest.mark.parametrize("known", ["nobody", "the id alone", "another address", "a customer that was deleted"])
+async def test_who_gave_an_address_is_reached_wherever_a_process_dies(
+    gateway: GatewayStubs, replica: Gateway, payments: Payments, stripe: SandboxControl, known: str
+) -> None:
+    """Its caller repeats what was not answered, after somebody went on who knew no more than the id."""
+    places = set()
+    for life in lives():
+        ada = payer()
+        by_id, gone = payer_pb2.Payer(payer_id=ada.payer_id), ""
+        if known != "nobody":
+            before = {"email": "ada@old.example"} if known == "another address" else {}
+            first = await payments.created(payer=payer_pb2.Payer(payer_id=ada.payer_id, **before))
+            if known == "a customer that was deleted":
+                gone = await customer_of(payments, first)
+                await stripe.delete_customer(gone)
+
+        is_answered = await died(replica, ada, life, gone=gone)
+        places.add(life.place)
+        await payments.created(payer=by_id)
+        if not is_answered:
+            await gateway.PutContact(contacts_pb2.PutContactRequest(payer=ada))
+
+        found = (await gateway.GetContact(contacts_pb2.GetContactRequest(payer_id=ada.payer_id))).contact
+        assert (found.email, found.name, found.locale) == tuple(ADA.values()), life.place
+    assert {"before create", "after create"} <= places or {"before update", "after update"} <= places
+
+
+async def test_a_repeat_makes_no_customer_of_who_has_none(gateway: GatewayStubs, stripe: SandboxControl) -> None:
+    nobody = payer()
+    await gateway.PutContact(contacts_pb2.PutContactRequest(payer=nobody))
+
+    assert await customers(stripe, nobody) == []
+    answer = await gateway.GetContact(contacts_pb2.GetContactRequest(payer_id=nobody.payer_id))
+    assert not answer.HasField("contact")
+
+
+async def test_an_attempt_that_was_made_by_the_id_alone_is_repeated_with_the_address(
+    gateway: GatewayStubs, payments: Payments, stripe: SandboxControl, start_gateway: Any
+) -> None:
+    """By a process that remembers the customer from before the one that it was made with."""
+    ada = payer()
+    await stripe.delete_customer(await customer_of(payments, await payments.created(payer=ada)))
+    request = payments.create_request(payer=payer_pb2.Payer(payer_id=ada.payer_id))
+    async with start_gateway() as other, other.connect() as stub:
+        await stub.CreateIntent(request)
+
+    request.payer.CopyFrom(ada)
+    await gateway.CreateIntent(request)
+
+    found = (await gateway.GetContact(contacts_pb2.GetContactRequest(payer_id=ada.payer_id))).contact
+    assert found.email == ada.email

@@ -6,6 +6,8 @@ from contextlib import suppress
 
 import pytest
 
+from batzen.gateway.v1 import contacts_pb2
+from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain.policies import ABANDONED_AFTER
@@ -34,17 +36,28 @@ async def is_swept(request: pytest.FixtureRequest) -> bool:
     return request.param == "sweep"
 
 
+async def reached(replica: Orchestrator, payer_id: str) -> tuple[str, str, str]:
+    """Return how a payer is reached: what only the caller of a start knows, and nobody who goes on with it."""
+    world = replica.world
+    async with world.channel(world.ports["gateway"], "orchestrator") as gateway:
+        asked = contacts_pb2.GetContactRequest(payer_id=payer_id)
+        found = (await ContactServiceStub(gateway).GetContact(asked)).contact
+    return found.email, found.name, found.locale
+
+
 async def test_a_start_that_died(
     is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
     for life in lives():
-        asked = start()
+        payer = pb.Payer(payer_id=new_id(), email="ada@example.ch", name="Ada", locale="de-CH")
+        asked = start(payer=payer)
         async with mortal_orchestrator(replica, life) as (parts, _):
             await ask(parts, asked)
         if is_swept:
             await replica.sweep()
         session = (await orchestrator.StartPayment(asked)).session
         payment_id = session.payment.payment_id
+        assert await reached(replica, payer.payer_id) == ("ada@example.ch", "Ada", "de-CH"), life.place
         assert session.client_secret, life.place
         assert await journeys.states(payment_id) == OPENED, life.place
         assert len(await journeys.intents(payment_id)) == 1, life.place

@@ -58,8 +58,8 @@ TELLING: Final = ("feeds.", "facts.", "charge_reminders.", "hooks.", "hook.")
 """What hears of payments and tells people and systems, after the fact; no payment waits for it."""
 DIAGNOSING: Final = ("diagnosis.", "diagnosis_rounds.")
 """What compares records, by the clock; it changes nothing that a payment says."""
-SECOND: Final = ("call.read:",)
-"""A look at what came of a call that was made before: only who comes to it second looks, which changes nothing."""
+SECOND: Final = ("call.read:", "start.contact:")
+"""A look at what came of a call that was made before, and what only a repeated caller says: who comes second passes."""
 OF_EVENTS: Final = ("method.take:", "method.observe:", "method.renew:", "method.release:")
 """What events of a payer's methods lead to, which our own calls did before."""
 BESIDE: Final = ("customer.change.",)

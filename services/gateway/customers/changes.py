@@ -1,10 +1,11 @@
-"""What is new of a person, told to Stripe under the payer's lease, so that older details do not come after newer ones.
+"""What is new of a person: written down before their caller goes on, and told to Stripe beside that, under the payer's
+lease, so that older details do not come after newer ones.
 
 What happens if the process dies:
-- before the details are written down: whoever names them next finds that Stripe was not told;
-- after that, also when Stripe has answered: they stand in the row, and whoever asks for the customer next tells them,
-  with what is new by then, under the next key: to be told twice changes nothing;
-- after it was recorded: nothing is left to do, and the details say how the person is reached.
+- before the details are written down: nothing was done for their caller yet, who repeats the call and names them again;
+- after that, also when Stripe has answered: they stand in the row, by which the person is reached, and whoever asks for
+  the customer next tells them, with what is new by then, under the next key: to be told twice changes nothing;
+- after it was recorded: nothing is left to do.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from services.runtime.database.connections import DirectConnections
 from services.runtime.database.lease import patience
 from services.shared.codec import Json
 
+NOTES_MAX: Final = 8
+"""Tries to write something down while others do so for the same payer; each that fails let another through."""
 TRIES_MAX: Final = 4
 """One with each of a person's details, and one without any."""
 WAIT_MAX_S: Final = 10.0
@@ -64,18 +67,51 @@ class CustomerChanges:
         self._provider = provider
         self._details = details
 
-    async def tell(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> bool:
-        """Tell what is new, and what was not told before; False if there is no such customer any more."""
+    async def note(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> bool:
+        """Write down what is new, over what was not told before; False if the payer has another customer, or none."""
+        for _ in range(NOTES_MAX):
+            async with self._connections.statement(None) as connection:
+                row = await connection.fetchrow(
+                    "SELECT details FROM customers WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3",
+                    tenant_id,
+                    payer_id,
+                    customer_id,
+                )
+            if row is None:
+                return False
+            before = await self._details.opened(tenant_id, payer_id, row["details"]) or {}
+            details = {**before, **news}
+            if details == before:
+                return True
+            sealed = await self._details.sealed(tenant_id, payer_id, details)
+            # Who is telling the older details just now records nothing: they are told again, with these.
+            async with self._connections.statement("customer.note") as connection:
+                noted = await connection.fetchval(
+                    """UPDATE customers SET details = $4, changes = changes + 1
+                       WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 AND details IS NOT DISTINCT FROM $5
+                       RETURNING true""",
+                    tenant_id,
+                    payer_id,
+                    customer_id,
+                    sealed,
+                    row["details"],
+                )
+            if noted:
+                return True
+        raise StripeKeySpent
+
+    async def tell(self, tenant_id: str, payer_id: str, customer_id: str) -> bool:
+        """Tell what is written down; False if there is no such customer any more."""
         until = patience(wait_max_s=WAIT_MAX_S)
         payer = await self._payers.leases.acquire((tenant_id, payer_id), until=until)
         async with self._payers.leases.holding(payer):
-            is_there = await self._tell(tenant_id, payer_id, customer_id, news)
+            is_there = await self._tell(tenant_id, payer_id, customer_id)
             await self._payers.release(payer)
         return is_there
 
-    async def _tell(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> bool:
+    async def _tell(self, tenant_id: str, payer_id: str, customer_id: str) -> bool:
         for _ in range(TRIES_MAX):
-            change = await self._begin(tenant_id, payer_id, customer_id, news)
+            change = await self._begin(tenant_id, payer_id, customer_id)
             if change is None:  # the payer has another customer by now, or nothing is left to be told
                 return True
             try:
@@ -91,43 +127,30 @@ class CustomerChanges:
                 without = dropped(change.details, refusal.metadata["param"]) or list(change.details)
                 _logger.warning("Stripe does not take %s of a customer", ", ".join(without))
                 await self._record(change, {name: change.details[name] for name in without}, is_told=False)
-                news = {}
                 continue
             await self._record(change, change.details, is_told=True)
             return True
         raise StripeKeySpent
 
-    async def _begin(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> _Change | None:
-        """Write down what is to be told: what is new, over what was not told before."""
-        async with self._connections.statement(None) as connection:
-            row = await connection.fetchrow(
-                "SELECT details, contact FROM customers WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3",
-                tenant_id,
-                payer_id,
-                customer_id,
-            )
-        if row is None:
-            return None
-        details = {**(await self._details.opened(tenant_id, payer_id, row["details"]) or {}), **news}
-        if not details:
-            return None
-        sealed = await self._details.sealed(tenant_id, payer_id, details)
+    async def _begin(self, tenant_id: str, payer_id: str, customer_id: str) -> _Change | None:
+        """Number the change, and return what is to be told; None where nothing is."""
         async with self._connections.statement("customer.change.start") as connection:
-            number = await connection.fetchval(
-                """UPDATE customers SET details = $4, changes = changes + 1
-                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 RETURNING changes""",
+            row = await connection.fetchrow(
+                """UPDATE customers SET changes = changes + 1
+                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 AND details IS NOT NULL
+                   RETURNING changes, details, contact""",
                 tenant_id,
                 payer_id,
                 customer_id,
-                sealed,
             )
-        if number is None:
+        details = None if row is None else await self._details.opened(tenant_id, payer_id, row["details"])
+        if row is None or not details:
             return None
         return _Change(
             tenant_id=tenant_id,
             payer_id=payer_id,
             customer_id=customer_id,
-            number=number,
+            number=row["changes"],
             details=details,
             contact=await self._details.opened(tenant_id, payer_id, row["contact"]) or {},
         )

@@ -5,7 +5,11 @@ What happens if the process dies:
 - after the row was written: it says what is known of the person, and whoever comes next sends the same under the same
   key: Stripe makes one customer;
 - after Stripe answered: the same, and Stripe repeats its answer;
-- after a customer was forgotten: its row waits for another, which the next payment makes under the next key.
+- after a customer was forgotten: its row waits for another, which the next payment makes under the next key;
+- before what is new of a person was written down (`changes`): nothing was done for the caller, who repeats the call.
+
+Who goes on after a crash may know no more of a payer than the id. What their repeated caller names then is taken, too,
+by the table and not by what this process remembers, which may be a customer from before.
 
 The key is made of tenant, payer and generation, and of nothing that a lost commit could take with it. A customer holds
 no money, so where Stripe will not say what became of one the next generation is made.
@@ -86,13 +90,39 @@ class Customers:
         details = details_of(payer_id, email=email, name=name, locale=locale)
         if known is None:
             known = await self._found_or_made(tenant_id, payer_id, details)
+        if not await self._taken(tenant_id, payer_id, known, details):  # another process knows of another by now
+            self._known.pop((tenant_id, payer_id), None)
+            known = await self._found_or_made(tenant_id, payer_id, details)
+            await self._taken(tenant_id, payer_id, known, details)
+        return known.customer_id
+
+    async def named_again(self, tenant_id: str, payer_id: str, *, email: str, name: str, locale: str) -> None:
+        """Take what is said of a payer by a repeated caller, for whom somebody went on who knew no more than the id.
+
+        Nothing happens where the payer has no customer: who was erased since is not made anew by a repeat.
+        """
+        async with self._connections.statement(None) as connection:
+            row = await connection.fetchrow(
+                """SELECT customer_id, details, told FROM customers
+                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id IS NOT NULL""",
+                tenant_id,
+                payer_id,
+            )
+        if row is not None:
+            details = details_of(payer_id, email=email, name=name, locale=locale)
+            await self._taken(tenant_id, payer_id, _known(row), details)
+
+    async def _taken(self, tenant_id: str, payer_id: str, known: _Known, details: Json) -> bool:
+        """Write down what is new of a payer, and have Stripe told; False if they have another customer, or none."""
         news = changed(tenant_id, payer_id, details, told=known.told)
+        if news and not await self._changes.note(tenant_id, payer_id, known.customer_id, news):
+            return False
         self._remember(tenant_id, payer_id, known, news)
         if news or known.is_pending:  # no payment waits for that
-            task = detached(self._tell(tenant_id, payer_id, known.customer_id, news), name="customer_change")
+            task = detached(self._tell(tenant_id, payer_id, known.customer_id), name="customer_change")
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
-        return known.customer_id
+        return True
 
     async def _found_or_made(self, tenant_id: str, payer_id: str, details: Json) -> _Known:
         refused: dict[str, str] = {}
@@ -109,11 +139,11 @@ class Customers:
         while len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
-    async def _tell(self, tenant_id: str, payer_id: str, customer_id: str, news: Json) -> None:
+    async def _tell(self, tenant_id: str, payer_id: str, customer_id: str) -> None:
         """Tell Stripe what is new of the person. What could not be told is told with whatever is asked for next."""
         with call_context.acting_for(tenant_id):
             try:
-                is_there = await self._changes.tell(tenant_id, payer_id, customer_id, news)
+                is_there = await self._changes.tell(tenant_id, payer_id, customer_id)
             except ServiceError as error:
                 self._known.pop((tenant_id, payer_id), None)
                 _logger.warning("what is new of a customer is not told yet: %s", error.reason)

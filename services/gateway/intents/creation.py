@@ -100,7 +100,7 @@ class Creation:
         refused = None
         for _ in range(TRIES_MAX):
             try:
-                return await self._calls.make(
+                result = await self._calls.make(
                     kind,
                     tenant_id=asked.tenant_id,
                     subject_id=asked.payment_id,
@@ -118,6 +118,13 @@ class Creation:
             except AmendableIntent as refusal:
                 refused = refusal
                 params = await self._amended(asked, params, refusal)
+            else:
+                if result.live is None and (asked.email or asked.name or asked.locale):
+                    # It was made before, maybe by who knew no more than the payer's id, and with another customer.
+                    await self._customers.named_again(
+                        asked.tenant_id, asked.payer_id, email=asked.email, name=asked.name, locale=asked.locale
+                    )
+                return result
         if refused is not None and refused.is_of_account:  # while it looks as if it could be paid
             raise SellerNotPayable(field="seller_id", seller_id=asked.seller_id, missing=refused.code) from refused
         raise StripeKeySpent from refused

@@ -99,6 +99,6 @@ class Command(ABC, Generic[RequestT, ResponseT]):
         """Take out of an answer what must not be stored."""
         return
 
-    async def refresh(self, request: Request, answer: ResponseT) -> None:
-        """Put what `redact` took out back into a stored answer, as it is now."""
+    async def refresh(self, request: Request, message: RequestT, answer: ResponseT) -> None:
+        """Put what `redact` took out back into a stored answer, as it is now, for who repeats `message`."""
         return

@@ -60,7 +60,7 @@ def all_commands(
     """Return the commands of this service."""
     attempts, sessions = Attempts(steps, outbox, peers, now=now), PaymentSessions(outbox, peers)
     return Registry(
-        StartPayment(steps, due_steps, outbox, sessions, abandoned_after=abandoned_after),
+        StartPayment(steps, due_steps, outbox, sessions, peers, abandoned_after=abandoned_after),
         SubmitPayment(outbox, peers, now=now),
         CapturePayment(captures, outbox),
         CancelPayment(steps, captures, outbox),

@@ -58,7 +58,7 @@ class ResumePayment(Command[ResumePaymentRequest, ResumePaymentResponse]):
         """Take out what only the payer may have."""
         redact(answer.session)
 
-    async def refresh(self, request: Request, answer: ResumePaymentResponse) -> None:
+    async def refresh(self, request: Request, message: ResumePaymentRequest, answer: ResumePaymentResponse) -> None:
         """Fetch it anew, where the payer may still need it."""
         await self._sessions.refresh(answer.session)
 

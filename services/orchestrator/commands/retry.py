@@ -78,7 +78,7 @@ class RetryPayment(Command[RetryPaymentRequest, RetryPaymentResponse]):
         """Take out what only the payer may have."""
         redact(answer.session)
 
-    async def refresh(self, request: Request, answer: RetryPaymentResponse) -> None:
+    async def refresh(self, request: Request, message: RetryPaymentRequest, answer: RetryPaymentResponse) -> None:
         """Fetch it anew, where the payer may still need it."""
         await self._sessions.refresh(answer.session)
 

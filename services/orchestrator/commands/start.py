@@ -13,13 +13,15 @@ from services.orchestrator.commands.command import Command
 from services.orchestrator.domain.errors import BookingHasPayment, StartsPaused
 from services.orchestrator.domain.plan import NewPayment, Plan, Request, RequestKey, Stage
 from services.orchestrator.due_steps.registry import DueSteps
-from services.orchestrator.sessions import PaymentSessions, redact
+from services.orchestrator.peers import Peers
+from services.orchestrator.sessions import PaymentSessions, is_payers_turn, redact
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.requests import check_start, derived_payment_id, new_payment
 from services.orchestrator.wire.terms import untimely
+from services.runtime import crash_points
 from services.runtime.work.loops import detached
 
 
@@ -36,6 +38,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         due_steps: DueSteps,
         outbox: TransitionOutbox,
         sessions: PaymentSessions,
+        peers: Peers,
         *,
         abandoned_after: timedelta,
     ) -> None:
@@ -44,6 +47,7 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         self._claims = steps.claims
         self._outbox = outbox
         self._sessions = sessions
+        self._peers = peers
         self._abandoned_after = abandoned_after
         self._quoting: dict[str, asyncio.Task[pricing_pb2.Quote]] = {}
         """The quotes of payments whose rows were just written, until their start takes them."""
@@ -123,6 +127,8 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         quoting = self._quoting.pop(plan.payment_id, None)
         if plan.stage is Stage.STARTING:
             await self._steps.start(work, _payer(message), quoting=quoting)
+        elif plan.stage is Stage.COLLECTING:
+            await self._put_contact(message)
         await self._due_steps.take(work)  # a start that took too long ends here, before anybody could pay
         await self._outbox.flush_outbox(work)
         return StartPaymentResponse(session=await self._sessions.of(work))
@@ -131,9 +137,20 @@ class StartPayment(Command[StartPaymentRequest, StartPaymentResponse]):
         """Take out what only the payer may have."""
         redact(answer.session)
 
-    async def refresh(self, request: Request, answer: StartPaymentResponse) -> None:
+    async def refresh(self, request: Request, message: StartPaymentRequest, answer: StartPaymentResponse) -> None:
         """Fetch it anew, where the payer may still need it."""
+        if is_payers_turn(answer.session.payment):
+            await self._put_contact(message)
         await self._sessions.refresh(answer.session)
+
+    async def _put_contact(self, message: StartPaymentRequest) -> None:
+        """Say again how the payer is reached: who went on with a start that was cut off did not know it.
+
+        Nobody can pay before a start is answered, so it is known before there is anything to be told of.
+        """
+        payer = _payer(message)
+        if payer is not None and (payer.email or payer.name or payer.locale):
+            await crash_points.call("start.contact", self._peers.gateway.put_contact(payer))
 
 
 def _payer(message: StartPaymentRequest) -> payer_pb2.Payer | None:

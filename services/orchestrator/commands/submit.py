@@ -146,7 +146,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         """Take out what only the payer may have."""
         answer.ClearField("next_action")
 
-    async def refresh(self, request: Request, answer: SubmitPaymentResponse) -> None:
+    async def refresh(self, request: Request, message: SubmitPaymentRequest, answer: SubmitPaymentResponse) -> None:
         """Say anew where the payer has to go."""
         if answer.payment.state != payment_pb2.PAYMENT_STATE_REQUIRES_ACTION:
             return

@@ -11,8 +11,9 @@ from typing import Final
 import grpc
 from grpc import aio
 
-from batzen.gateway.v1 import checkout_pb2, intents_pb2, payer_pb2, refunds_pb2, split_pb2
+from batzen.gateway.v1 import checkout_pb2, contacts_pb2, intents_pb2, payer_pb2, refunds_pb2, split_pb2
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from services.errors import DependencyUnavailable, PeerUnavailable, ServiceError
@@ -69,9 +70,15 @@ class Gateway:
     """What is asked of the gateway."""
 
     def __init__(
-        self, *, intents: IntentServiceStub, checkout: CheckoutServiceStub, refunds: RefundServiceStub
+        self,
+        *,
+        intents: IntentServiceStub,
+        checkout: CheckoutServiceStub,
+        refunds: RefundServiceStub,
+        contacts: ContactServiceStub,
     ) -> None:
         self._intents = intents
+        self._contacts = contacts
         self._checkout = checkout
         self._refunds = refunds
         self._limits: dict[str, tuple[float, intents_pb2.GetLimitsResponse]] = {}
@@ -122,6 +129,10 @@ class Gateway:
         request = _next_attempt(plan, payer)
         answer = await answered(self._intents.CreateIntent(request), PEER)
         return GatewayAnswer(observation=observation(answer.observation), client_secret=answer.client_secret)
+
+    async def put_contact(self, payer: payer_pb2.Payer) -> None:
+        """Have kept how a payer is reached whose attempt is there already."""
+        await answered(self._contacts.PutContact(contacts_pb2.PutContactRequest(payer=payer)), PEER)
 
     async def create_session(
         self,
