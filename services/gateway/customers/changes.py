@@ -46,6 +46,8 @@ class _Change:
     customer_id: str
     number: int
     details: Json
+    sealed: bytes
+    """The same, as it is in the table."""
     contact: Json
     """How the person is reached by what Stripe was told before."""
 
@@ -84,10 +86,9 @@ class CustomerChanges:
             if details == before:
                 return True
             sealed = await self._details.sealed(tenant_id, payer_id, details)
-            # Who is telling the older details just now records nothing: they are told again, with these.
             async with self._connections.statement("customer.note") as connection:
                 noted = await connection.fetchval(
-                    """UPDATE customers SET details = $4, changes = changes + 1
+                    """UPDATE customers SET details = $4
                        WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 AND details IS NOT DISTINCT FROM $5
                        RETURNING true""",
                     tenant_id,
@@ -152,11 +153,15 @@ class CustomerChanges:
             customer_id=customer_id,
             number=row["changes"],
             details=details,
+            sealed=row["details"],
             contact=await self._details.opened(tenant_id, payer_id, row["contact"]) or {},
         )
 
     async def _record(self, change: _Change, settled: Json, *, is_told: bool) -> None:
-        """Keep that nothing is left to tell of these details: Stripe has them, or does not take them."""
+        """Keep that nothing is left to tell of these details: Stripe has them, or does not take them.
+
+        Nothing is kept where something new was written down meanwhile: then all of it is told once more.
+        """
         left = {name: value for name, value in change.details.items() if name not in settled}
         contact = {**change.contact, **(settled if is_told else {})}
         sealed = await self._details.sealed(change.tenant_id, change.payer_id, left) if left else None
@@ -164,7 +169,7 @@ class CustomerChanges:
         async with self._connections.statement("customer.change.record") as connection:
             await connection.execute(
                 """UPDATE customers SET told = told || $5::jsonb, details = $6, contact = $7
-                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 AND changes = $4""",
+                   WHERE tenant_id = $1 AND payer_id = $2 AND customer_id = $3 AND changes = $4 AND details = $8""",
                 change.tenant_id,
                 change.payer_id,
                 change.customer_id,
@@ -172,4 +177,5 @@ class CustomerChanges:
                 json.dumps(digests(change.tenant_id, change.payer_id, settled)),
                 sealed,
                 sealed_contact,
+                change.sealed,
             )
