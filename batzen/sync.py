@@ -70,6 +70,7 @@ class SyncClient:
         self.disputes = SyncStub(self._client.disputes, self._wait)
         self.gateway_ops = SyncStub(self._client.gateway_ops, self._wait)
         self.orchestrator_ops = SyncStub(self._client.orchestrator_ops, self._wait)
+        self.notifications = SyncStub(self._client.notifications, self._wait)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:

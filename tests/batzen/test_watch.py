@@ -15,6 +15,7 @@ from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.status.watches.send_queue import StreamLimits
 from tests.batzen.conftest import Status, serving
+from tests.eventually import eventually
 from tests.status.conftest import move
 from tests.status.samples import new_payment_id, snapshot, succeeded
 
@@ -232,14 +233,20 @@ async def test_more_watches_than_a_stream_may_have_open_another(database: Servic
     ):
         payment_ids = [await status.open() for _ in range(7)]
 
+        begun: list[str] = []
+
         async def follow(payment_id: str) -> list[int] | str:
             async with batzen.watch(payment_id, after_revision=0) as updates:
                 try:
-                    return await revisions(updates, upto=2)
+                    first = await anext(updates)
+                    begun.append(payment_id)
+                    return [first.revision, *await revisions(updates, upto=2)]
                 except errors.ResourceExhausted as error:
+                    begun.append(payment_id)
                     return error.reason
 
         following = [asyncio.create_task(follow(payment_id)) for payment_id in payment_ids]
+        await eventually(lambda: len(begun) == len(payment_ids))  # none ends, and gives its place up, before
         for payment_id in payment_ids:
             await status.move(payment_id, to=2)
 

@@ -69,6 +69,7 @@ from services.runtime.process.lifecycle import utc_now
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.rpc.identity import TokenVerifier
 from services.runtime.rpc.jwks import KeySet
+from services.runtime.rpc.limits import Limits
 from services.runtime.rpc.server import RunningServer, running_server
 from services.runtime.work.dead_letters import depth
 from services.runtime.work.engine import Engine
@@ -138,6 +139,7 @@ class World:
         surplus_refund: SurplusRefund = SurplusRefund.PERSON,
         webhook_keys: Followed[tuple[bytes, ...]] | None = PERSONAL_KEYS,
         mail: MailSettings = NO_MAILS,
+        limits: Limits = LIMITS,
         meter: Meter = OFF,
     ) -> AsyncIterator[Orchestrator]:
         """Run one more replica on the same database; it cannot reach the services that are `away`."""
@@ -172,7 +174,7 @@ class World:
                     partial(add_OrchestratorOpsServiceServicer_to_server, parts.ops),
                     partial(add_NotificationServiceServicer_to_server, parts.notifications),
                     address=address or f"{HOST}:{free_ports()['orchestrator']}",
-                    limits=LIMITS,
+                    limits=limits,
                     meter=meter,
                 )
             )

@@ -27,6 +27,7 @@ from services.orchestrator.notifications.kinds import TELLINGS
 from services.orchestrator.notifications.store import FORGET
 from services.runtime.database.connections import DirectConnections, plain_dsn
 from services.runtime.database.request_expiry import forget
+from services.runtime.rpc.limits import Limits
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Orchestrator
 from tests.orchestrator.samples import Clock, new_id, new_payment_id
@@ -365,6 +366,19 @@ async def test_a_watch_goes_on_where_it_was_without_a_gap_or_a_repeat(
         await ahead.read()
     watches = told.replica.parts.telling.watches
     await eventually(lambda: watches.is_empty)
+
+
+async def test_a_caller_has_only_so_many_watches(told: Told) -> None:
+    limits = Limits(streams_per_caller_max=1)
+    async with (
+        told.replica.world.orchestrator(limits=limits) as replica,
+        replica.connect_notifications(told.payer_id, roles=["payer"]) as stub,
+    ):
+        first = stub.WatchNotifications(pb.WatchNotificationsRequest())
+        await first.read()
+        with refusing("RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS"):
+            await stub.WatchNotifications(pb.WatchNotificationsRequest()).read()
+        first.cancel()
 
 
 async def test_many_who_tell_at_once_are_watched_in_order(told: Told, as_payer: NotificationServiceStub) -> None:
