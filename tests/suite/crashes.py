@@ -13,17 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import asyncpg
+
 from batzen.client import new_request_id
 from batzen.orchestrator.v1.webhooks_pb2 import PutWebhookSubscriptionRequest
 from batzen.status.v1.status_pb2 import ListPaymentsRequest
+from local.mail_sink import MailSink, mail_sink
 from local.ports import free_ports
 from local.storage import Storage
 from local.suite import Suite, running_suite
+from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
 from tests.forking import ForkServer
 from tests.orchestrator.hooks import told
 from tests.orchestrator.receivers import Receiver, receiver, says
-from tests.suite.journeys import JOURNEYS, Ends, Traveller
+from tests.suite.journeys import JOURNEYS, PAID, Ends, Traveller
 
 SERVICES: Final = ("orchestrator", "pricing", "status", "gateway")
 SETTLED_WITHIN_S: Final = 10.0
@@ -32,6 +36,11 @@ RECORDED_WITHIN_S: Final = 20.0
 PASSED_WITHIN_S: Final = 0.5
 TOLD_WITHIN_S: Final = 60.0
 """What a killed feed or sender left goes on when a lease ends, after a try that died at the next one."""
+MAILED_WITHIN_S: Final = 120.0
+"""After the last crash of all: a mail that was not taken is tried again after half a minute."""
+MAILS: Final = (
+    "SELECT payment_id, kind, recipient_kind, state, end_reason, problem FROM mails WHERE payment_id = ANY ($1)"
+)
 
 WORK: Final = (
     "payments.",
@@ -91,6 +100,9 @@ class Rig:
     armed: Path
     system: Receiver
     """Of the platform's own: is sent how each payment moves."""
+    mails: MailSink
+    paid: list[str] = field(default_factory=list)
+    """Payments whose money was taken."""
     deaths: asyncio.Queue[tuple[str, float]] = field(default_factory=asyncio.Queue)
     """Which process died, and when it served again."""
 
@@ -176,6 +188,26 @@ class Rig:
         async with asyncio.timeout(RECORDED_WITHIN_S):
             return await self.deaths.get()
 
+    def ended(self, payment_id: str, ends: Ends) -> None:
+        """Note that a journey has ended as it should."""
+        if ends.state in PAID and ends.charges:
+            self.paid.append(payment_id)
+
+    async def all_mailed(self) -> None:
+        """Wait until each payer was mailed that their money came, whatever died meanwhile."""
+        connection = await asyncpg.connect(plain_dsn(self.suite.owner_url("orchestrator")))
+        try:
+            await eventually(lambda: not self._not_mailed(), within_s=MAILED_WITHIN_S)
+        except AssertionError:
+            rows = await connection.fetch(MAILS, self._not_mailed())
+            raise AssertionError(f"not mailed: {self._not_mailed()}; mails {[tuple(row) for row in rows]}") from None
+        finally:
+            await connection.close()
+
+    def _not_mailed(self) -> list[str]:
+        received = [one.part("plain") for one in self.mails.arrived if "received" in str(one.message["Subject"])]
+        return [payment_id for payment_id in self.paid if not any(payment_id in text for text in received)]
+
     def positions(self) -> list[str]:
         """Return the positions recorded so far, in the order they were first reached."""
         lines = self.record.read_text().splitlines() if self.record.exists() else []
@@ -198,17 +230,19 @@ async def rigged(storage: Storage, forks: ForkServer, *, ports: Mapping[str, int
         folder.chmod(0o711)
         record, armed = folder / "record", folder / "armed"
         settings = {"BATZEN_CRASH_RECORD": str(record), "BATZEN_CRASH_FILE": str(armed)}
+        mails = await stack.enter_async_context(mail_sink())
+        sending = {"BATZEN_SMTP_URL": mails.smtp_url, "BATZEN_MAIL_FROM": "pay@batzen.example"}
         suite = await stack.enter_async_context(
             running_suite(
                 folder / "suite",
                 ports=ports,
                 storage=storage,
-                extra=dict.fromkeys(SERVICES, settings),
+                extra=dict.fromkeys(SERVICES, settings) | {"orchestrator": settings | sending},
                 spawn=forks.spawn,
             )
         )
         system = await stack.enter_async_context(receiver(says("204 No Content")))
-        rig = Rig(suite=suite, record=record, armed=armed, system=system)
+        rig = Rig(suite=suite, record=record, armed=armed, system=system, mails=mails)
         await rig.subscribe()
         tending = asyncio.create_task(rig.tend())
         try:
@@ -230,6 +264,7 @@ async def record(rig: Rig) -> list[tuple[str, str]]:
             payment_id = await journey(traveller)
             await traveller.until(payment_id, ends.state, within_s=RECORDED_WITHIN_S)
             await traveller.check(payment_id, ends)
+            rig.ended(payment_id, ends)
         for position in rig.positions():
             if position not in known:
                 known.add(position)
@@ -264,4 +299,5 @@ async def struck(rig: Rig, name: str) -> bool:
         left_s = max(0.0, serving_again + SETTLED_WITHIN_S - time.monotonic())
         await traveller.until(payment_id, ends.state, within_s=left_s)
         await traveller.check(payment_id, ends)
+        rig.ended(payment_id, ends)
     return True

@@ -1,5 +1,7 @@
 """A process killed at any recorded point of a journey leaves nothing undone, nothing done twice, and nothing behind.
 
+Whatever dies, each payer is mailed that their money came.
+
 Two tests share the positions: after a commit and after a call something lasts that did not at the position before; at
 the begin of a transaction, before its commit and before a call nothing does, so that these are left to the long run.
 """
@@ -75,6 +77,6 @@ async def strike_all(chosen: Callable[[str], bool]) -> None:
         await asyncio.gather(*(work(number) for number in range(RIGS)))
         if not problems:
             assert "hook.record:after_commit" in rigs[0].positions()
-            await asyncio.gather(*(rig.check_told() for rig in rigs))
+            await asyncio.gather(*(rig.check_told() for rig in rigs), *(rig.all_mailed() for rig in rigs))
 
     assert problems == {}
