@@ -238,5 +238,7 @@ async def test_a_contact_is_asked_for_of_somebody_of_our_tenant(gateway: Gateway
         request = contacts_pb2.GetContactRequest(payer_id=new_id("payer"))
         not_served = (StatusCode.FAILED_PRECONDITION, "TENANT_NOT_SERVED")
         assert await refusal(other.GetContact(request)) == not_served
+        assert await refusal(other.PutContact(contacts_pb2.PutContactRequest(payer=berta()))) == not_served
     async with replica.connect("shop") as shop:
         assert (await refusal(shop.GetContact(request)))[1] == "PERMISSION_DENIED"
+        assert (await refusal(shop.PutContact(contacts_pb2.PutContactRequest(payer=berta()))))[1] == "PERMISSION_DENIED"
