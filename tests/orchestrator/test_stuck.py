@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -16,11 +16,14 @@ from services.orchestrator.domain.resolution import Resolution
 from services.runtime.database.connections import plain_dsn
 from tests.orchestrator.conftest import Journeys, Orchestrator
 from tests.orchestrator.resolutions import resolve
-from tests.orchestrator.samples import new_id, refused, submit, update
+from tests.orchestrator.samples import Clock, new_id, refused, submit, update
 from tests.orchestrator.test_conflicts import told_to_be_paid
 
-AGO = "now() - interval '3 hours'"
-LATER = "due_time = now() + interval '1 day', work_class = 'MONEY'"
+# Both go by the clock of the session, which other modules may have moved ahead of the database's: see `change`.
+AGO = "{now} - interval '3 hours'"
+LATER = "due_time = {now} + interval '1 day', work_class = 'MONEY'"
+
+Change = Callable[[str, str], Awaitable[None]]
 
 
 @pytest.fixture
@@ -34,6 +37,16 @@ async def rows(database: ServiceDatabase) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(plain_dsn(database.owner_url))
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def change(database: ServiceDatabase, clock: Clock) -> Change:
+    """Return what changes a payment behind the orchestrator's back; `{now}` is what the orchestrator takes for now."""
+
+    async def made(payment_id: str, changes: str) -> None:
+        await update(database, payment_id, changes.format(now=f"'{clock.now().isoformat()}'::timestamptz"))
+
+    return made
 
 
 async def stuck(ops: OrchestratorOpsServiceStub, payment_id: str, **of: Any) -> pb.StuckPayment | None:
@@ -59,7 +72,8 @@ async def test_what_moves_is_not_listed(ops: OrchestratorOpsServiceStub, journey
     [
         (f"failures = {PARKED_AFTER_TRIES}, create_time = {AGO}, {LATER}", "PARKED", ""),
         (
-            f"""latest_snapshot = latest_snapshot || '{{"reason": "OUTCOME_UNKNOWN"}}', create_time = {AGO}, {LATER}""",
+            "latest_snapshot = latest_snapshot || jsonb_build_object('reason', 'OUTCOME_UNKNOWN'), "
+            f"create_time = {AGO}, {LATER}",
             "OUTCOME_UNKNOWN",
             "",
         ),
@@ -71,12 +85,12 @@ async def test_what_moves_is_not_listed(ops: OrchestratorOpsServiceStub, journey
 async def test_each_sign_is_seen_of_the_payment_itself(
     ops: OrchestratorOpsServiceStub,
     journeys: Journeys,
-    database: ServiceDatabase,
+    change: Change,
     sign: tuple[str, str, str],
 ) -> None:
     changes, reason, step = sign
     payment_id = await journeys.started()
-    await update(database, payment_id, changes)
+    await change(payment_id, changes)
     try:
         found = await stuck(ops, payment_id, age_min_s=3_600)
         assert found is not None
@@ -88,14 +102,14 @@ async def test_each_sign_is_seen_of_the_payment_itself(
         assert await stuck(ops, payment_id, reason="QUOTE_DEAD") is None
         assert await stuck(ops, payment_id, age_min_s=86_400) is None
     finally:
-        await update(database, payment_id, f"failures = 0, {LATER}, next_step = NULL, next_time = NULL")
+        await change(payment_id, f"failures = 0, {LATER}, next_step = NULL, next_time = NULL")
 
 
 async def test_all_that_waits_for_others_is_one_payment_with_its_last_error(
-    ops: OrchestratorOpsServiceStub, journeys: Journeys, database: ServiceDatabase, rows: asyncpg.Connection
+    ops: OrchestratorOpsServiceStub, journeys: Journeys, change: Change, rows: asyncpg.Connection
 ) -> None:
     payment_id = await journeys.started()
-    await update(database, payment_id, f"problem = 'status is away', failures = 3, {LATER}")
+    await change(payment_id, f"problem = 'status is away', failures = 3, {LATER}")
     await rows.execute(
         """INSERT INTO requests (tenant_id, caller, method, request_id, request_hash, payment_id, command, state,
             create_time)
@@ -146,19 +160,19 @@ async def test_what_was_refused_is_listed_until_it_is_given_up(
 
 
 async def test_the_longest_come_first_in_pages(
-    ops: OrchestratorOpsServiceStub, journeys: Journeys, database: ServiceDatabase
+    ops: OrchestratorOpsServiceStub, journeys: Journeys, change: Change
 ) -> None:
     ids = [await journeys.started() for _ in range(3)]
     for place, payment_id in enumerate(ids):
         late = f"next_step = 'CHARGE', next_time = now() - interval '{400 - place} days', {LATER}"
-        await update(database, payment_id, late)
+        await change(payment_id, late)
     try:
         first = await ops.ListStuckPayments(pb.ListStuckPaymentsRequest(page_size=2))
         second = await ops.ListStuckPayments(pb.ListStuckPaymentsRequest(page_size=2, page_token=first.next_page_token))
         assert [one.payment.payment_id for one in (*first.payments, *second.payments)][:3] == ids
     finally:
         for payment_id in ids:
-            await update(database, payment_id, f"{LATER}, next_step = NULL, next_time = NULL")
+            await change(payment_id, f"{LATER}, next_step = NULL, next_time = NULL")
     for changes in ({"reason": "NOTHING"}, {"age_min_s": -1}):
         assert (await refused(ops.ListStuckPayments(pb.ListStuckPaymentsRequest(**changes)))).reason == "FIELD_INVALID"
     forged = pb.ListStuckPaymentsRequest(page_token="nonsense")
