@@ -15,7 +15,7 @@ from services.orchestrator.facts.domain import FactKind, fact_id
 from services.orchestrator.mail.catalogue import SHOWN, has_mail, section_name
 from services.orchestrator.mail.domain import LANGUAGES, Contact, Letter, Sender
 from services.orchestrator.mail.rendering import rendered
-from services.orchestrator.notifications.kinds import RecipientKind
+from services.orchestrator.notifications.kinds import RecipientKind, telling
 
 GOLDEN: Final = Path(__file__).parent / "mails"
 SENDER: Final = Sender(name="Alpenblick Yoga", address="hello@alpenblick.example", time_zone="Europe/Zurich")
@@ -58,6 +58,8 @@ VALUES: Final[Mapping[FactKind, Mapping[str, str]]] = {
 def letter(kind: FactKind, recipient_kind: RecipientKind, *, locale: str = "en", name: str = "Lea Brunner") -> Letter:
     """Return a mail of this kind; only payers and sellers have names, and only what is optional can be declined."""
     is_person = recipient_kind is not RecipientKind.OPERATOR
+    how = telling(kind, recipient_kind)
+    may_be_declined = is_person and how is not None and not how.is_mandatory
     return Letter(
         fact_id=fact_id(kind, "payment", "1"),
         kind=kind,
@@ -69,7 +71,7 @@ def letter(kind: FactKind, recipient_kind: RecipientKind, *, locale: str = "en",
         payment_id="pay_0k7w2m" if kind not in (FactKind.PAYOUT_FAILED, FactKind.ONBOARDING_REQUIRED) else "",
         values=VALUES.get(kind, _MONEY),
         link="https://alpenblick.example/payments/pay_0k7w2m",
-        unsubscribe_url="https://alpenblick.example/mails/off?token=abc&x=1" if is_person else "",
+        unsubscribe_url="https://alpenblick.example/mails/off?token=abc&x=1" if may_be_declined else "",
     )
 
 
