@@ -53,15 +53,19 @@ def test_a_version_after_a_restore_is_above_those_that_were_forgotten(
 
 
 async def rows_of(connection: asyncpg.Connection, payment_id: str) -> dict[str, list[dict[str, Any]]]:
-    return {
-        table: [dict(row) for row in await connection.fetch(f"SELECT * FROM {table} WHERE {key} = $1", payment_id)]
-        for table, key in BELONGING.items()
-    }
+    """Return the rows of a payment as they were at one moment, as a backup has them."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        return {
+            table: [dict(row) for row in await connection.fetch(f"SELECT * FROM {table} WHERE {key} = $1", payment_id)]
+            for table, key in BELONGING.items()
+        }
 
 
 async def put_back(connection: asyncpg.Connection, payment_id: str, rows: dict[str, list[dict[str, Any]]]) -> None:
     """Make the rows of a payment what they were, as a restored database has them."""
     async with connection.transaction():  # the entries of a fact balance each other
+        # Who settles the payment meanwhile books with its row: before all of this or, its fence being gone, not at all.
+        await connection.execute("SELECT FROM payments WHERE payment_id = $1 FOR UPDATE", payment_id)
         for table, key in BELONGING.items():
             await connection.execute(f"DELETE FROM {table} WHERE {key} = $1", payment_id)
             for row in rows[table]:
