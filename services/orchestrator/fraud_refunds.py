@@ -40,7 +40,11 @@ class FraudRefunds:
         looking = self._peers.gateway.refundable(plan.payment_id)
         seen, refundable_minor = await crash_points.call("fraud.look", looking)
         work.apply(seen)
-        if refundable_minor and fraud_warnings.is_due(plan):
+        if not fraud_warnings.is_due(
+            plan
+        ):  # the warning is over by now; nothing was done for it, so another one counts
+            return
+        if refundable_minor:
             await self._give_back(work, refundable_minor)
         plan.course = replace(plan.course, fraud_refunded=True)
 

@@ -9,6 +9,7 @@ import pytest
 from batzen.gateway.v1 import observation_pb2
 from batzen.orchestrator.v1 import ops_pb2
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
 from tests.orchestrator.crash_injection import lives, mortal_orchestrator
 from tests.orchestrator.samples import TOTAL_MINOR, capture, chf, new_id, refund, state_of
@@ -27,9 +28,20 @@ async def giving_back(replica: Orchestrator) -> str:
     return session_type
 
 
-async def warned(journeys: Journeys, payment_id: str) -> observation_pb2.PaymentObservation:
-    """Return what the gateway says once the issuer warns."""
+async def settled(journeys: Journeys, payment_id: str) -> observation_pb2.PaymentObservation | None:
+    """Return what the gateway knows once each seller has what is theirs; it takes that back by itself, after a refund.
+
+    What it says of that is newer than a warning that a test made up, and says that there is none.
+    """
     seen = await journeys.synced(payment_id)
+    is_captured = seen.amounts.captured_minor > 0
+    is_moving = is_captured and any(one.owed_minor != one.transferred_minor for one in seen.sellers)
+    return None if is_moving else seen
+
+
+async def warned(journeys: Journeys, payment_id: str) -> observation_pb2.PaymentObservation:
+    """Return what the gateway says once the issuer warns, where it has nothing newer to say by itself."""
+    seen = await eventually(lambda: settled(journeys, payment_id))
     seen.mirror_version += 1
     seen.is_held_back = seen.early_fraud_warning = True
     return seen
@@ -49,6 +61,20 @@ async def test_what_is_warned_of_is_given_back_once(
         await replica.sweep()
     assert sorted(await refunds(journeys, payment_id)) == [1_000, TOTAL_MINOR - 1_000]
     assert state_of(await journeys.payment(payment_id)) == "REFUNDED"
+
+
+async def test_a_warning_that_was_over_before_anything_went_back_leaves_another_one_its_refund(
+    giving_back: str, journeys: Journeys, replica: Orchestrator
+) -> None:
+    payment_id = await journeys.paid(session_type=giving_back)
+    await journeys.deliver(await warned(journeys, payment_id))
+    [intent] = await journeys.intents(payment_id)
+    await journeys.stripe.refund(intent["id"], amount=1_000)  # by which the gateway has something newer to say
+    await replica.sweep()
+    assert await refunds(journeys, payment_id) == [1_000]
+    await journeys.deliver(await warned(journeys, payment_id))
+    await replica.sweep()
+    assert sorted(await refunds(journeys, payment_id)) == [1_000, TOTAL_MINOR - 1_000]
 
 
 async def test_without_a_policy_a_person_decides(journeys: Journeys, replica: Orchestrator) -> None:
