@@ -40,10 +40,8 @@ class FraudRefunds:
         looking = self._peers.gateway.refundable(plan.payment_id)
         seen, refundable_minor = await crash_points.call("fraud.look", looking)
         work.apply(seen)
-        if not fraud_warnings.is_due(
-            plan
-        ):  # the warning is over by now; nothing was done for it, so another one counts
-            return
+        if not fraud_warnings.is_due(plan):
+            return  # the warning is over by now, and as nothing was done for it, another one counts
         if refundable_minor:
             await self._give_back(work, refundable_minor)
         plan.course = replace(plan.course, fraud_refunded=True)

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from batzen.gateway.v1 import observation_pb2
 from batzen.orchestrator.v1 import ops_pb2
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from services.orchestrator.peers import Peers
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import lives, mortal_orchestrator, parts_of
 from tests.orchestrator.samples import TOTAL_MINOR, capture, chf, new_id, refund, state_of
 from tests.orchestrator.test_money_policies import put
 
 SOON = timedelta(hours=3)
+
+
+class Overtaken:
+    """The real gateway, which hears something newer right before it is asked what is refundable."""
+
+    def __init__(self, real: Any, hears: Callable[[], Awaitable[None]]) -> None:
+        self._real = real
+        self._hears = hears
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    async def refundable(self, payment_id: str) -> Any:
+        await self._hears()
+        return await self._real.refundable(payment_id)
 
 
 @pytest.fixture
@@ -69,8 +87,16 @@ async def test_a_warning_that_was_over_before_anything_went_back_leaves_another_
     payment_id = await journeys.paid(session_type=giving_back)
     await journeys.deliver(await warned(journeys, payment_id))
     [intent] = await journeys.intents(payment_id)
-    await journeys.stripe.refund(intent["id"], amount=1_000)  # by which the gateway has something newer to say
-    await replica.sweep()
+
+    async def hears() -> None:
+        await journeys.stripe.refund(intent["id"], amount=1_000)
+        await journeys.synced(payment_id)
+
+    real = replica.parts.peers
+    overtaken: Any = Overtaken(real.gateway, hears)
+    peers = Peers(pricing=real.pricing, status=real.status, gateway=overtaken)
+    parts = parts_of(replica, store=replica.parts.store, peers=peers)
+    await replica.engine(*parts.sweep.kinds).once()
     assert await refunds(journeys, payment_id) == [1_000]
     await journeys.deliver(await warned(journeys, payment_id))
     await replica.sweep()
