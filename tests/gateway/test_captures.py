@@ -355,7 +355,8 @@ async def test_a_capture_that_is_not_answered_is_settled_by_itself_and_made_once
 
         heard = (await delivered.hears(payment_id, lambda seen: seen.intent_state == SUCCEEDED)).observation
         assert (heard.outcome_unknown, heard.amounts.captured_minor) == (False, PART_MINOR)
-        assert (await gateway.CaptureIntent(request)).observation == heard
+        again = (await gateway.CaptureIntent(request)).observation  # its seller may have its part meanwhile
+        assert (again.intent_state, again.amounts, again.outcome_unknown) == (SUCCEEDED, heard.amounts, False)
         (charge,) = await payments.charges(payment_id)
         assert charge["amount_captured"] == PART_MINOR
 

@@ -400,7 +400,15 @@ async def world(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[World]:
     """Everything but the orchestrator, running."""
-    folder: Path = tmp_path_factory.mktemp("orchestrator")
+    async with running_world(databases, database, stripe, clock, tmp_path_factory.mktemp("orchestrator")) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running_world(
+    databases: Databases, database: ServiceDatabase, stripe: SandboxControl, clock: Clock, folder: Path
+) -> AsyncIterator[World]:
+    """Run it beside an orchestrator whose database this is, by a clock that may be a test module's own."""
     issuer = Issuer(folder / "keys", now=utc_now)
     issuer.write_service_tokens(folder / "tokens", services=("orchestrator", "gateway"), tenants=("main", "other"))
     made = {service: await databases.create(service) for service in ("pricing", "status", "gateway")}
@@ -513,6 +521,15 @@ async def as_payer(replica: Orchestrator) -> AsyncIterator[OrchestratorServiceSt
 async def journeys(
     world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub
 ) -> AsyncIterator[Journeys]:
+    async with travelling(world, replica, orchestrator) as made:
+        yield made
+
+
+@asynccontextmanager
+async def travelling(
+    world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub
+) -> AsyncIterator[Journeys]:
+    """Yield what takes payments along their ways in a world."""
     async with (
         world.channel(world.ports["status"], "orchestrator") as status,
         world.channel(world.ports["gateway"], "orchestrator") as gateway,

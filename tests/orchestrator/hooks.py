@@ -15,6 +15,7 @@ from uuid import uuid4
 import asyncpg
 
 from batzen.gateway.v1.checkout_pb2_grpc import CheckoutServiceStub
+from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
 from batzen.gateway.v1.intents_pb2_grpc import IntentServiceStub
 from batzen.gateway.v1.refunds_pb2_grpc import RefundServiceStub
 from batzen.status.v1 import status_pb2
@@ -140,6 +141,7 @@ async def room(
             intents=IntentServiceStub(channel),
             checkout=CheckoutServiceStub(channel),
             refunds=RefundServiceStub(channel),
+            contacts=ContactServiceStub(channel),
         )
         webhooks = await stack.enter_async_context(
             sending_webhooks(held, gateway, guard=DEVELOPMENT, keys=keys, clock=clock, wake=lambda _: None, meter=meter)

@@ -62,7 +62,9 @@ class PreservePayment(Command[pb.PreservePaymentRequest, pb.PreservePaymentRespo
     def redact(self, answer: pb.PreservePaymentResponse) -> None:
         answer.ClearField("preserve_time")
 
-    async def refresh(self, request: Request, answer: pb.PreservePaymentResponse) -> None:
+    async def refresh(
+        self, request: Request, message: pb.PreservePaymentRequest, answer: pb.PreservePaymentResponse
+    ) -> None:
         answer.preserve_time.FromSeconds(1_000 + self.times)
 
 

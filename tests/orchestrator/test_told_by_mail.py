@@ -11,6 +11,7 @@ import pytest
 from batzen.gateway.v1.contacts_pb2_grpc import ContactServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
+from sandbox.control import SandboxControl
 from services.orchestrator.mail.building import mails
 from services.orchestrator.mail.outbox import MailOutbox, Return
 from services.orchestrator.mail.settings import MailSettings
@@ -18,17 +19,58 @@ from services.orchestrator.mail.smtp import SmtpServer
 from services.orchestrator.peers.contacts import GatewayContacts
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.followed import Followed
+from tests.conftest import Databases
 from tests.eventually import eventually
-from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.conftest import Journeys, Orchestrator, World, running_world, travelling
 from tests.orchestrator.mailboxes import Mailboxes, mailboxes
-from tests.orchestrator.samples import REFUND_FAILS, refund, submit
+from tests.orchestrator.samples import REFUND_FAILS, Clock, refund, submit
 
 PIA = "pia@example.ch"
 
 
+@pytest.fixture(scope="module")
+async def own_database(databases: Databases) -> AsyncIterator[ServiceDatabase]:
+    database = await databases.create("orchestrator")
+    yield database
+    await databases.drop(database)
+
+
+@pytest.fixture(scope="module")
+async def own_world(
+    databases: Databases,
+    own_database: ServiceDatabase,
+    stripe: SandboxControl,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[World]:
+    """By a clock that no other test moves: no mail is sent of what status recorded more than 30 days ago."""
+    folder = tmp_path_factory.mktemp("told_by_mail")
+    async with running_world(databases, own_database, stripe, Clock(), folder) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+async def replica(own_world: World) -> AsyncIterator[Orchestrator]:
+    async with own_world.orchestrator(address=own_world.address("orchestrator")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def orchestrator(replica: Orchestrator) -> AsyncIterator[OrchestratorServiceStub]:
+    async with replica.connect() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module")
+async def journeys(
+    own_world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub
+) -> AsyncIterator[Journeys]:
+    async with travelling(own_world, replica, orchestrator) as made:
+        yield made
+
+
 @pytest.fixture
-async def rows(database: ServiceDatabase) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(plain_dsn(database.owner_url))
+async def rows(own_database: ServiceDatabase) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(plain_dsn(own_database.owner_url))
     yield connection
     await connection.close()
 
@@ -40,15 +82,15 @@ async def boxes() -> AsyncIterator[Mailboxes]:
 
 
 @pytest.fixture
-async def outbox(world: World, replica: Orchestrator, boxes: Mailboxes) -> AsyncIterator[MailOutbox]:
+async def outbox(own_world: World, replica: Orchestrator, boxes: Mailboxes) -> AsyncIterator[MailOutbox]:
     settings = MailSettings(
         server=Followed(SmtpServer.parse(f"smtp://127.0.0.1:{boxes.port}?tls=off")),
         ca=None,
         sent_by=Return(address="pay@batzen.example", name="Batzen"),
         unsubscribe_keys=None,
     )
-    async with world.channel(world.ports["gateway"], "orchestrator") as gateway:
-        yield mails(replica.held, GatewayContacts(ContactServiceStub(gateway)), settings, clock=world.clock).outbox
+    async with own_world.channel(own_world.ports["gateway"], "orchestrator") as gateway:
+        yield mails(replica.held, GatewayContacts(ContactServiceStub(gateway)), settings, clock=own_world.clock).outbox
 
 
 async def read(

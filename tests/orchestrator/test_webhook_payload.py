@@ -160,7 +160,8 @@ def test_a_test_says_nothing_of_any_payment() -> None:
 
 
 async def test_stripe_s_ids_are_those_of_the_attempt_that_the_revision_speaks_of(journeys: Journeys) -> None:
-    gateway = Gateway(intents=journeys.gateway, checkout=journeys.gateway, refunds=journeys.gateway)
+    stubs = journeys.gateway
+    gateway = Gateway(intents=stubs, checkout=stubs, refunds=stubs, contacts=stubs)
     session = (await journeys.orchestrator.StartPayment(page(booking_ids=[f"res_{new_id()}"]))).session
     payment_id = session.payment.payment_id
     opened = await journeys.payment(payment_id)
