@@ -20,6 +20,7 @@ from services.orchestrator.webhooks_out.upkeep import KEPT
 from services.runtime.observability.metrics import Meter
 from services.runtime.process.followed import Followed
 from services.runtime.work.kinds import SLOTS, Work, WorkClass
+from tests.conftest import Databases
 from tests.eventually import eventually
 from tests.metrics import Figures
 from tests.orchestrator.hooks import Room, new_name, of, room, told
@@ -296,8 +297,10 @@ async def test_what_never_came_to_a_try_is_given_up_only_where_its_receiver_fail
         assert figures.of("batzen_webhook_deliveries_ended_total", state="DEAD") == waiting + 1
 
 
-async def test_figures_say_what_is_sent_and_how_receivers_do(database: ServiceDatabase, stack: AsyncExitStack) -> None:
-    async with room(database.runtime_url, meter=(meter := Meter())) as hooks:
+async def test_figures_say_what_is_sent_and_how_receivers_do(databases: Databases, stack: AsyncExitStack) -> None:
+    own = await databases.create("orchestrator")  # so many receivers have series of their own: no other test's
+    stack.push_async_callback(databases.drop, own)
+    async with room(own.runtime_url, meter=(meter := Meter())) as hooks:
         bad, good = [await stack.enter_async_context(receiver(answer)) for answer in (BROKEN, OK)]
         await hooks.subscribe("bad", bad.url())
         await hooks.subscribe("good", good.url())

@@ -154,6 +154,7 @@ REWRAP: Final = """
 UPDATE webhook_secrets SET wrapped_secret = $5, wrapping_key_id = $6
 WHERE tenant_id = $1 AND subscription_id = $2 AND secret_id = $3 AND wrapped_secret = $4"""
 
+# Who failed the longest comes last: receivers beyond those with series of their own show what the last one says.
 STANDINGS: Final = """
 SELECT s.tenant_id, s.subscription_id, CASE WHEN s.delete_time IS NULL THEN s.failing_time END AS failing_time,
     (SELECT count(*) FROM (SELECT FROM webhook_deliveries d WHERE d.tenant_id = s.tenant_id
@@ -162,4 +163,5 @@ SELECT s.tenant_id, s.subscription_id, CASE WHEN s.delete_time IS NULL THEN s.fa
         AND d.subscription_id = s.subscription_id AND d.state = 'DEAD' AND d.kind <> 'TEST' LIMIT $1) w) AS dead,
     CASE WHEN s.delete_time IS NULL AND NOT s.paused THEN (SELECT min(d.begin_time) FROM webhook_deliveries d
         WHERE d.tenant_id = s.tenant_id AND d.subscription_id = s.subscription_id AND d.state = 'WAITING') END AS oldest
-FROM webhook_subscriptions s ORDER BY s.tenant_id, s.subscription_id LIMIT 1000"""
+FROM (SELECT * FROM webhook_subscriptions ORDER BY failing_time, tenant_id, subscription_id LIMIT 1000) s
+ORDER BY s.failing_time DESC NULLS FIRST, s.tenant_id, s.subscription_id"""
