@@ -245,6 +245,18 @@ RULED: Final[dict[str, Change]] = {
     ),
     "a contraction by itself": lambda p: put(p("CronJob", "gateway-contract"), "spec", "suspend", to=False),
     "a migration that contracts": lambda p: p.container("gateway-migrate-0004", "Job")["command"].append("--contract"),
+    "books compared for nobody knows how long": lambda p: drop(
+        p("CronJob", "gateway-reconcile"),
+        "spec",
+        "jobTemplate",
+        "spec",
+        "template",
+        "spec",
+        "containers",
+        0,
+        "command",
+        4,
+    ),
     "books that nobody compares": lambda p: p.remove("CronJob", "gateway-reconcile"),
     "books that are compared once a month": lambda p: put(
         p("CronJob", "gateway-reconcile"), "spec", "schedule", to="41 4 1 * *"

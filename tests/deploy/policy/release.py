@@ -132,8 +132,12 @@ def contractions_wait_for_the_operator(manifests: Manifests) -> Iterator[str]:
 @rule
 def books_are_compared_every_day(manifests: Manifests) -> Iterator[str]:
     job = manifests.find("CronJob", "gateway-reconcile")
-    if job is None or dig(job, "spec", "suspend") or "reconcile" not in str(dig(job, "spec", "jobTemplate")):
+    pod = ("spec", "jobTemplate", "spec", "template", "spec", "containers", 0)
+    command = [] if job is None else dig(job, *pod, "command", default=[])
+    if job is None or dig(job, "spec", "suspend") or "reconcile" not in command:
         yield "nothing is compared with Stripe"
+    elif not re.fullmatch(r"[1-9]\d?", command[-1]):
+        yield f"{called(job)} does not say how many days it compares"
     elif not re.fullmatch(r"\d+ \d+ \* \* \*", dig(job, "spec", "schedule", default="")):
         yield f"{called(job)} does not run every day"
 
