@@ -153,7 +153,8 @@ async def test_what_is_not_old_yet_is_kept_and_money_facts_are_kept_for_ever(
     payment_id = await payments.paid()
     await gateway.CreateRefund(payments.refund_request(payment_id, AMOUNT_MINOR))
     await keeper.forget(after=REQUESTS_KEPT - timedelta(hours=1))
-    assert await keeper.calls(payment_id) == ["intent.confirm", "intent.create", "refund.create"]
+    # What its seller gives back may have been asked for meanwhile, too.
+    assert {"intent.confirm", "intent.create", "refund.create"} <= set(await keeper.calls(payment_id))
 
     await keeper.forget(after=timedelta(days=3_650))
 

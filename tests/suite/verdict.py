@@ -14,6 +14,7 @@ from typing import Any, Final
 import asyncpg
 
 from batzen.orchestrator.v1 import ops_pb2
+from batzen.orchestrator.v1.orchestrator_pb2 import SyncPaymentRequest
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
@@ -89,7 +90,10 @@ async def comes_right(suite: Suite, traveller: Traveller, player: Player, troubl
 
 
 async def _all_records_agree(suite: Suite, payment_ids: Sequence[str]) -> None:
-    """Have the doctor look at each payment, and at Stripe: who still moves something is given a moment."""
+    """Have the doctor look at each payment, and at Stripe: who still moves something is given a moment.
+
+    What is at Stripe and was said by a webhook alone that was lost is read again, as the doctor advises.
+    """
     left = dict.fromkeys(payment_ids, "")
 
     async with suite.client("operator", sub="doctor") as operator:
@@ -101,6 +105,9 @@ async def _all_records_agree(suite: Suite, payment_ids: Sequence[str]) -> None:
                 silent = [side.problem for side in diagnosis.sides if side.problem]
                 if diagnosis.disagreements or diagnosis.is_moving or silent:
                     left[payment_id] = f"{silent} {list(diagnosis.disagreements)}"
+                    if any(one.check.startswith("STRIPE_") for one in diagnosis.disagreements):
+                        again = SyncPaymentRequest(payment_id=payment_id)
+                        await stubbornly(partial(operator.orchestrator.SyncPayment, again))
                 else:
                     del left[payment_id]
             return not left
