@@ -5,10 +5,12 @@ STATE  := .batzen
 VENV   := $(STATE)/venv
 BIN    := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
+# What drives a browser, where the machine has one; none is ever installed from here.
+BROWSER := $(if $(shell command -v chromium-headless-shell || command -v chromium),$(STATE)/web.stamp)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test test-pythons soak check deploy-check format pictures protos bench wheel image up-images clean lock baseline
+.PHONY: demo up test test-web gallery test-pythons soak check deploy-check format pictures protos bench wheel image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
@@ -17,8 +19,16 @@ demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
 up: $(STATE)/local.stamp $(STATE)/stubs.stamp
 	@$(BIN)/python -m batzen up
 
-test: $(STATE)/dev.stamp $(STATE)/stubs.stamp
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not soak and not deploy" --every-reason
+test: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BROWSER)
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not soak and not deploy and not web" --every-reason
+
+# Pages in a browser: every journey, each state in two views, every route called by a machine. Needs a Chromium and npm.
+test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp $(STATE)/web-node.stamp
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m web tests/web -ra
+
+# Every page in every state as pictures in .batzen/gallery, with a sheet of them all.
+gallery: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp
+	$(BIN)/python -m tests.web.gallery
 
 # The quick tests on each further Python that is here; each gets an environment of its own.
 test-pythons: $(STATE)/dev.stamp $(STATE)/stubs.stamp
@@ -76,7 +86,7 @@ baseline: $(STATE)/dev.stamp
 	$(BIN)/buf build -o protos/baseline.binpb
 
 lock: $(STATE)/dev.stamp
-	cd requirements && for set in runtime local dev bench sandbox postgres image sbom patroni; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
+	cd requirements && for set in runtime local dev web bench sandbox postgres image sbom patroni; do ../$(BIN)/uv pip compile --quiet --generate-hashes --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header $$set.in -o $$set.txt; done
 
 clean:
@@ -96,6 +106,18 @@ $(STATE)/dev.stamp: requirements/dev.txt | $(BIN)/python
 	@echo "Installing what checks and tests the suite (once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@ $(STATE)/local.stamp
+
+$(STATE)/web.stamp: requirements/web.txt | $(STATE)/dev.stamp
+	@echo "Installing what drives a browser (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(STATE)/web-node.stamp: tests/web/package-lock.json | $(BIN)/python
+	@echo "Installing what looks at pages (once) ..."
+	@mkdir -p $(STATE)/web-node && cp tests/web/package.json tests/web/package-lock.json tests/web/.npmrc $(STATE)/web-node
+	@if command -v npm > /dev/null; then npm ci --prefix $(STATE)/web-node --ignore-scripts --no-audit --no-fund --silent; \
+	  else echo "No npm on this machine: accessibility, speed and Stripe's types are not looked at."; fi
+	@touch $@
 
 $(STATE)/bench.stamp: requirements/bench.txt bench/node/package-lock.json | $(STATE)/dev.stamp
 	@echo "Installing what the suite is measured beside (once) ..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -11,17 +12,27 @@ from typing import Final, Self
 
 from batzen.client import Addresses
 from local.databases import ServiceDatabase
+from local.front_keys import FrontKey
 from local.issuer import AUDIENCE, ISSUER
 from local.ports import HOST
 from services.gateway.webhooks.events import subscribed_types
 
 SERVICES: Final = ("gateway", "pricing", "status", "orchestrator")
 """The one that takes longest to start comes first."""
+FRONTS: Final = ("bff", "console")
+"""Pages and REST over the services."""
+SPEAKS_FOR: Final[Mapping[str, tuple[str, ...]]] = {
+    "bff": ("payer",),
+    "console": ("operator", "operator_readonly"),
+}
+"""The roles for which each front vouches with its own key."""
 CALLED: Final[Mapping[str, tuple[str, ...]]] = {
     "gateway": ("orchestrator",),
     "pricing": (),
     "status": (),
     "orchestrator": ("pricing", "status", "gateway"),
+    "bff": SERVICES,
+    "console": SERVICES,
 }
 """Which others a service calls."""
 OURS: Final = ("BATZEN_", "STRIPE_", "PG")
@@ -90,9 +101,10 @@ def service_environment(
     stripe: Stripe,
     personal_key: str = "",
     webhook_key: str = "",
+    fronts: Mapping[str, FrontKey] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """Return the environment of a serving process."""
+    """Return the environment of a serving process; `fronts` are those that may speak for people, with their keys."""
     environment = _inherited(environ) | {
         "BATZEN_ENVIRONMENT": "development",
         "BATZEN_LISTEN": f"{HOST}:{ports[service]}",
@@ -104,6 +116,18 @@ def service_environment(
         "BATZEN_TOKEN_ISSUER": ISSUER,
         "BATZEN_TOKEN_AUDIENCE": AUDIENCE,
     }
+    if fronts and service not in FRONTS:
+        rows = [
+            {"issuer": name, "jwks": str(front.jwks), "roles": SPEAKS_FOR[name], "tenants": []}
+            for name, front in fronts.items()
+        ]
+        environment["BATZEN_FURTHER_ISSUERS"] = json.dumps(rows)
+    if fronts and service in FRONTS:
+        environment |= {
+            "BATZEN_PUBLIC_ORIGIN": front_url(service, ports),
+            "BATZEN_ASSERTION_KEY_FILE": str(fronts[service].private_key),
+        }
+        del environment["BATZEN_REFLECTION"]
     if CALLED[service]:
         environment["BATZEN_TOKEN_DIRECTORY"] = str(tokens / service)
     environment |= {f"BATZEN_{peer.upper()}_ADDRESS": f"{HOST}:{ports[peer]}" for peer in CALLED[service]}
@@ -156,6 +180,10 @@ def subscriptions() -> dict[str, str]:
 
 def sandbox_url(ports: Mapping[str, int]) -> str:
     return f"http://{HOST}:{ports['sandbox']}"
+
+
+def front_url(front: str, ports: Mapping[str, int]) -> str:
+    return f"http://{HOST}:{ports[front]}"
 
 
 def webhook_url(ports: Mapping[str, int]) -> str:

@@ -15,14 +15,21 @@ FIXED: Final[Mapping[str, int]] = {
     "gateway": 7004,
     "webhooks": 7104,
     "sandbox": 7200,
+    "bff": 7080,
+    "console": 7090,
+    "login": 7091,
     "orchestrator-health": 7301,
     "pricing-health": 7302,
     "status-health": 7303,
     "gateway-health": 7304,
+    "bff-health": 7305,
+    "console-health": 7306,
     "orchestrator-metrics": 7201,
     "pricing-metrics": 7202,
     "status-metrics": 7203,
     "gateway-metrics": 7204,
+    "bff-metrics": 7205,
+    "console-metrics": 7206,
 }
 """Each can be set by BATZEN_<NAME>_PORT, such as BATZEN_WEBHOOKS_PORT."""
 FREE: Final = range(8_192, 20_000)

@@ -23,15 +23,18 @@ from typing import Final
 from batzen.client import Addresses, Client
 from local.databases import ServiceDatabase
 from local.environments import (
+    FRONTS,
     SERVICES,
     Stripe,
     addresses,
+    front_url,
     migration_environment,
     sandbox_environment,
     sandbox_url,
     service_environment,
     webhook_url,
 )
+from local.front_keys import front_key
 from local.issuer import DEFAULT_TENANT, SERVICE_TOKEN_LIFE, Issuer
 from local.ports import HOST
 from local.postgres import PostgresError
@@ -43,7 +46,7 @@ from sandbox.control import SandboxControl
 __all__ = ["Suite", "SuiteBusy", "running_suite"]
 
 SANDBOX: Final = "sandbox"
-STOP_ORDER: Final = (("orchestrator", "gateway"), ("status", "pricing"), (SANDBOX,))
+STOP_ORDER: Final = (FRONTS, ("orchestrator", "gateway"), ("status", "pricing"), (SANDBOX,))
 """Who calls goes before who is called; those that call each other go together."""
 RENEW_S: Final = SERVICE_TOKEN_LIFE.total_seconds() / 4
 CONNECT_RETRY_S: Final = 0.03
@@ -100,6 +103,10 @@ class Suite:
         if self._sandbox is None:
             return None
         return sum(route["seconds"] for route in (await self._sandbox.metrics()).values())
+
+    def front_url(self, front: str) -> str:
+        """Return where browsers reach a front."""
+        return front_url(front, self.ports)
 
     @property
     def webhook_url(self) -> str:
@@ -167,6 +174,7 @@ async def running_suite(
     *,
     ports: Mapping[str, int],
     services: Sequence[str] = SERVICES,
+    fronts: Sequence[str] = (),
     server_url: str | None = None,
     prefix: str = "batzen_",
     storage: Storage | None = None,
@@ -179,9 +187,9 @@ async def running_suite(
     """Run the suite while inside; everything it keeps is in `directory`.
 
     Its databases are `<prefix><service>` on the embedded server of `directory`, on the one at `server_url`, or on a
-    given `storage`; `fresh` empties them first, which the stand-in needs, whose runs begin anew. `extra` adds
-    settings to the environment of a process, by its name; `spawn` starts each process. Raises `PostgresError`,
-    `ProcessFailed` or `SuiteBusy`.
+    given `storage`; `fresh` empties them first, which the stand-in needs, whose runs begin anew. `fronts` are started
+    beside the services. `extra` adds settings to the environment of a process, by its name; `spawn` starts each
+    process. Raises `PostgresError`, `ProcessFailed` or `SuiteBusy`.
     """
     directory = directory.absolute()  # noqa: ASYNC240 touches no disk
     stripe = stripe or Stripe.stand_in()
@@ -190,10 +198,11 @@ async def running_suite(
     children: dict[str, Child] = {}
     async with AsyncExitStack() as stack:
         stack.enter_context(alone(directory))
-        begin_logs(directory / "logs", names=(SANDBOX, *SERVICES))
+        begin_logs(directory / "logs", names=(SANDBOX, *SERVICES, *fronts))
         issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
         tokens = directory / "tokens"
-        issuer.write_service_tokens(tokens, services=SERVICES)
+        issuer.write_service_tokens(tokens, services=(*SERVICES, *fronts))
+        keys = {front: front_key(directory / "fronts", front) for front in fronts}
         stack.push_async_callback(_stop_all, children)
 
         def add(name: str, module: str, environment: Mapping[str, str]) -> Child:
@@ -233,12 +242,13 @@ async def running_suite(
                     stripe=stripe,
                     personal_key=storage.personal_key(),
                     webhook_key=storage.webhook_key(),
+                    fronts=keys,
                 )
                 await _start(add(service, f"services.{service}", environment), ports, report)
 
-            for service in services:
+            for service in (*services, *fronts):
                 group.create_task(bring_up(service, storage))
-        renewing = asyncio.create_task(_renew(issuer, tokens))
+        renewing = asyncio.create_task(_renew(issuer, tokens, (*SERVICES, *fronts)))
         stack.callback(renewing.cancel)
         control = None
         if stripe.is_stand_in:
@@ -294,10 +304,10 @@ async def _stop_all(children: Mapping[str, Child]) -> None:
         await asyncio.gather(*(children[name].stop() for name in names if name in children))
 
 
-async def _renew(issuer: Issuer, tokens: Path) -> None:
+async def _renew(issuer: Issuer, tokens: Path, services: Sequence[str]) -> None:
     while True:
         await asyncio.sleep(RENEW_S)
-        issuer.write_service_tokens(tokens, services=SERVICES)
+        issuer.write_service_tokens(tokens, services=services)
 
 
 @asynccontextmanager

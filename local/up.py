@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from local.booking_check import CLOSED, booking_check
 from local.command_lines import command_line, short
 from local.connection_file import SUBJECTS, written
-from local.environments import SERVICES, Stripe
+from local.environments import FRONTS, SERVICES, Stripe
 from local.mail_sink import MAIL_FROM, MailSink, mail_sink
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
@@ -48,6 +48,7 @@ async def stay_up(
             running_suite(
                 directory,
                 ports=fixed_ports(environ, chosen_ports),
+                fronts=FRONTS,
                 server_url=environ.get("BATZEN_DATABASE_URL", "").strip() or None,
                 # Each run begins anew; what was paid at the stand-in is never mixed with what was paid at Stripe.
                 prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
@@ -90,7 +91,7 @@ def passed_on(
     who takes their mails.
     """
     watched = {name: environ[name] for name in WATCHED_BY if environ.get(name, "").strip()}
-    extra = {service: dict(watched) for service in SERVICES}
+    extra = {service: dict(watched) for service in (*SERVICES, *FRONTS)}
     extra["orchestrator"] |= {
         "BATZEN_BOOKING_CHECK_ADDRESS": booking_check_address,
         "BATZEN_SMTP_URL": smtp_url,

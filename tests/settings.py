@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from services.bff.__main__ import PROGRAM as BFF
+from services.console.__main__ import PROGRAM as CONSOLE
 from services.gateway.__main__ import PROGRAM as GATEWAY
 from services.orchestrator.__main__ import PROGRAM as ORCHESTRATOR
 from services.pricing.__main__ import PROGRAM as PRICING
@@ -12,7 +14,7 @@ from services.runtime.process.program import SERVE, Program
 from services.runtime.process.settings import FILE, Declaration
 from services.status.__main__ import PROGRAM as STATUS
 
-PROGRAMS: Final[tuple[Program[Any], ...]] = (ORCHESTRATOR, PRICING, STATUS, GATEWAY)
+PROGRAMS: Final[tuple[Program[Any], ...]] = (ORCHESTRATOR, PRICING, STATUS, GATEWAY, BFF, CONSOLE)
 HEAD: Final = ("| name | value | default | meaning |", "| --- | --- | --- | --- |")
 
 

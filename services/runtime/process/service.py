@@ -32,6 +32,7 @@ from services.runtime.process.logs import DROPPED
 from services.runtime.process.settings import Reader, address, flag, one_of, part_of_one, path, secret_text, text
 from services.runtime.rpc.access import Allow
 from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.issuers import FurtherIssuer, Verifier, further_issuers, trusted_issuers
 from services.runtime.rpc.jwks import KeySet
 from services.runtime.rpc.limits import Limits
 from services.runtime.rpc.server import Registration, RunningServer, running_server
@@ -57,6 +58,7 @@ class ProcessSettings:
     jwks: str
     token_issuer: str
     token_audience: str
+    further_issuers: tuple[FurtherIssuer, ...]
     tls: TlsFiles | None
     production: bool
     crash_record: Path | None
@@ -113,6 +115,7 @@ class ProcessSettings:
             ),
             token_issuer=read("BATZEN_TOKEN_ISSUER", text, doc="The `iss` that every token must have."),
             token_audience=read("BATZEN_TOKEN_AUDIENCE", text, doc="The `aud` that every token must have."),
+            further_issuers=_read_further_issuers(read),
             tls=TlsFiles.read(read),
             production=read_production(read),
             crash_record=read(
@@ -139,9 +142,10 @@ class ProcessSettings:
         ):
             yield
 
-    def verifier(self) -> TokenVerifier:
+    def verifier(self) -> Verifier:
         """Return what checks the tokens of callers."""
-        return TokenVerifier(KeySet(self.jwks), issuer=self.token_issuer, audience=self.token_audience, now=utc_now)
+        first = TokenVerifier(KeySet(self.jwks), issuer=self.token_issuer, audience=self.token_audience, now=utc_now)
+        return trusted_issuers(first, self.further_issuers, audience=self.token_audience, now=utc_now)
 
     def metering(self) -> AbstractAsyncContextManager[Meter]:
         """Return the meter of this process, whose figures can be asked for while inside if the settings say where."""
@@ -167,7 +171,7 @@ class ProcessSettings:
         *registrations: Registration,
         access: Mapping[str, Allow],
         engine: AsyncEngine,
-        verifier: TokenVerifier | None = None,
+        verifier: Verifier | None = None,
         limits: Limits | None = None,
         draining: asyncio.Event | None = None,
         meter: Meter = OFF,
@@ -223,6 +227,16 @@ def read_owner_url(read: Reader) -> str:
         is_followed=False,
         doc="The service's database by the role that owns the schema; no serving process has it.",
     ).current()
+
+
+def _read_further_issuers(read: Reader) -> tuple[FurtherIssuer, ...]:
+    rows: tuple[FurtherIssuer, ...] | None = read(
+        "BATZEN_FURTHER_ISSUERS",
+        further_issuers,
+        default=None,
+        doc="Whose short tokens count besides, each for its roles and tenants alone; no tenants: all.",
+    )
+    return rows or ()
 
 
 def read_production(read: Reader) -> bool:

@@ -41,7 +41,8 @@ from services.runtime.rpc import call_context
 from services.runtime.rpc.access import Allow, admit
 from services.runtime.rpc.call_log import ServedCall, admitted, begin, fail, log_end
 from services.runtime.rpc.callers import Callers
-from services.runtime.rpc.identity import Caller, TokenVerifier
+from services.runtime.rpc.identity import Caller
+from services.runtime.rpc.issuers import Verifier
 from services.runtime.rpc.limits import DEADLINE_TOLERANCE_S, DRAIN_STREAMS_S, Limits
 from services.runtime.rpc.texts import check_texts
 from services.shared.fields import is_payment_id
@@ -57,7 +58,7 @@ class Guard:
     def __init__(
         self,
         *,
-        verifier: TokenVerifier,
+        verifier: Verifier,
         limits: Limits,
         draining: asyncio.Event,
         now: Callable[[], datetime],

@@ -22,8 +22,10 @@ from services.runtime.rpc.jwks import KeySet
 PAYER: Final = "payer"
 SELLER: Final = "seller"
 OPERATOR: Final = "operator"
+OPERATOR_READONLY: Final = "operator_readonly"
+"""Sees what an operator sees, and changes nothing."""
 SERVICE: Final = "service"
-ROLES: Final = frozenset({PAYER, SELLER, OPERATOR, SERVICE})
+ROLES: Final = frozenset({PAYER, SELLER, OPERATOR, OPERATOR_READONLY, SERVICE})
 
 LEEWAY: Final = timedelta(seconds=30)
 """How far the issuer's clock and ours may be apart; added on both sides of a token's life."""

@@ -27,7 +27,7 @@ from services.runtime.rpc import health as health_module
 from services.runtime.rpc.access import Allow, check_table
 from services.runtime.rpc.guard import Guard
 from services.runtime.rpc.health import Health, Probe, probed
-from services.runtime.rpc.identity import TokenVerifier
+from services.runtime.rpc.issuers import Verifier
 from services.runtime.rpc.limits import LAST_WORDS_S, Limits
 from services.runtime.rpc.tls import TlsFiles
 
@@ -53,7 +53,7 @@ async def running_server(
     *registrations: Registration,
     address: str,
     access: Mapping[str, Allow],
-    verifier: TokenVerifier,
+    verifier: Verifier,
     draining: asyncio.Event,
     now: Callable[[], datetime],
     limits: Limits | None = None,

@@ -1,0 +1,29 @@
+"""The routes of the operators' front, and what stands around them."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from services.web.assets import PREFIX
+from services.web.front import Front
+from services.web.security.guard import Guard
+from services.web.security.headers import Origins
+
+
+def build(front: Front) -> ASGIApp:
+    """Return the application of a running front."""
+    app = Starlette(
+        routes=[
+            Route("/livez", _alive, methods=["GET"]),
+            Route(f"{PREFIX}/{{name:path}}", front.assets.endpoint, methods=["GET"]),
+        ]
+    )
+    return Guard(app, own_origin=front.settings.public_origin, cookie_name=front.cookie.full_name, origins=Origins())
+
+
+async def _alive(_: Request) -> Response:
+    return PlainTextResponse("ok\n")

@@ -1,0 +1,51 @@
+-- expand
+-- Sessions of operators, log-ins under way, and what operators looked at.
+CREATE TABLE sessions (
+    key         bytea       NOT NULL,
+    tenant_id   text        NOT NULL,
+    subject     text        NOT NULL,
+    role        text        NOT NULL,
+    payment_id  text,
+    locale      text        NOT NULL,
+    auth_time   timestamptz NOT NULL,
+    create_time timestamptz NOT NULL,
+    seen_time   timestamptz NOT NULL,
+    expire_time timestamptz NOT NULL,
+    user_agent  text        NOT NULL,
+    CONSTRAINT sessions_pkey PRIMARY KEY (key)
+);
+CREATE INDEX sessions_of_subject ON sessions (tenant_id, subject);
+CREATE INDEX sessions_by_end ON sessions (expire_time);
+
+COMMENT ON COLUMN sessions.key IS 'SHA-256 of the id in the cookie; the id itself is nowhere.';
+COMMENT ON COLUMN sessions.auth_time IS 'When the person proved who they are.';
+
+CREATE TABLE audit (
+    audit_id   bigint      GENERATED ALWAYS AS IDENTITY,
+    tenant_id  text        NOT NULL,
+    subject    text        NOT NULL,
+    what       text        NOT NULL,
+    about      text        NOT NULL,
+    detail     text        NOT NULL,
+    client_ip  text        NOT NULL,
+    correlation_id text    NOT NULL,
+    act_time   timestamptz NOT NULL,
+    CONSTRAINT audit_pkey PRIMARY KEY (audit_id)
+);
+CREATE INDEX audit_by_time ON audit (tenant_id, act_time);
+
+COMMENT ON TABLE audit IS 'Log-ins, views of personal data and exports; the audit of an action is kept by the service that acts.';
+REVOKE UPDATE, DELETE ON audit FROM :runtime_role;
+
+CREATE TABLE logins (
+    key           bytea       NOT NULL,
+    nonce         text        NOT NULL,
+    verifier      text        NOT NULL,
+    goes_to       text        NOT NULL,
+    expire_time   timestamptz NOT NULL,
+    CONSTRAINT logins_pkey PRIMARY KEY (key)
+);
+CREATE INDEX logins_by_end ON logins (expire_time);
+
+COMMENT ON TABLE logins IS 'Log-ins under way at the issuer (OpenID Connect: code with PKCE); used by DELETE.';
+COMMENT ON COLUMN logins.key IS 'SHA-256 of `state`.';

@@ -1,0 +1,119 @@
+"""What every handler of a front needs, made once when the process starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from starlette.types import Scope
+
+from services.runtime.database.connections import DirectConnections, make_engine, ping
+from services.runtime.database.engine_pool import EnginePool
+from services.runtime.database.migrations import wait_for_schema
+from services.runtime.observability.metrics import Meter
+from services.runtime.observability.process_metrics import show_pools
+from services.runtime.process.lifecycle import utc_now
+from services.runtime.process.service import SCHEMA_WAIT_S
+from services.runtime.rpc.health_port import answering_health
+from services.web.assertions import AssertionMinter, Person
+from services.web.assets import Assets
+from services.web.audit import Audit
+from services.web.pages import Pages
+from services.web.peers import Peers, connected
+from services.web.security.guard import CORRELATION
+from services.web.sessions.cookies import Cookie
+from services.web.sessions.domain import Limits, Session
+from services.web.sessions.store import SessionStore
+from services.web.settings import FrontSettings
+
+SHARED: Final = Path(__file__).parent
+DIRECT_CONNECTIONS: Final = 8
+"""For sessions and counts, a statement of less than a millisecond each."""
+SESSION: Final = "batzen.session"
+"""Where the scope of a request holds its session once it was looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """The parts of a running front."""
+
+    settings: FrontSettings
+    peers: Peers
+    held: DirectConnections
+    sessions: SessionStore
+    cookie: Cookie
+    audit: Audit
+    minter: AssertionMinter
+    assets: Assets
+    pages: Pages
+    meter: Meter
+    draining: asyncio.Event
+    """Set when the process ends: streams end themselves then."""
+    now: Callable[[], datetime]
+
+    async def session(self, scope: Scope) -> Session | None:
+        """Return whose browser asks, looked for once in a request; None for one that has no session."""
+        if SESSION not in scope:
+            cookies = next((value for name, value in scope["headers"] if name == b"cookie"), b"")
+            session_id = self.cookie.read(cookies.decode("latin-1"))
+            scope[SESSION] = None if session_id is None else await self.sessions.find(session_id)
+        session: Session | None = scope[SESSION]
+        return session
+
+    def word(self, session: Session, scope: Scope) -> Sequence[tuple[str, str]]:
+        """Return the metadata of a call in the name of a session's person."""
+        return (*self.minter.metadata(person_of(session)), ("x-correlation-id", scope[CORRELATION]))
+
+
+def person_of(session: Session) -> Person:
+    """Return who a session is of, as the services are told."""
+    return Person(tenant_id=session.tenant_id, subject=session.subject, role=session.role, auth_time=session.auth_time)
+
+
+@asynccontextmanager
+async def building(
+    settings: FrontSettings, *, service: str, home: Path, cookie_name: str, limits: Limits
+) -> AsyncIterator[Front]:
+    """Build what a front needs while inside; `home` is the folder of the front, with its templates and files."""
+    process = settings.process
+    draining = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        meter = await stack.enter_async_context(process.metering())
+        engine = make_engine(process.database_url, application_name=service)
+        stack.push_async_callback(engine.dispose)
+        held = await stack.enter_async_context(
+            DirectConnections(process.database_url, application_name=service, size=DIRECT_CONNECTIONS)
+        )
+        show_pools(meter, held, EnginePool(engine))
+        await wait_for_schema(engine, home / "migrations", timeout_s=SCHEMA_WAIT_S)
+        peers = await stack.enter_async_context(connected(settings))
+        assets = Assets([SHARED / "static", home / "static"])
+        front = Front(
+            settings=settings,
+            peers=peers,
+            held=held,
+            sessions=SessionStore(held, limits=limits, now=utc_now),
+            cookie=Cookie(name=cookie_name, is_secure=settings.is_secure),
+            audit=Audit(held, now=utc_now),
+            minter=AssertionMinter(
+                settings.assertion_key.current,
+                issuer=settings.assertion_issuer,
+                audience=process.token_audience,
+                now=utc_now,
+            ),
+            assets=assets,
+            pages=Pages([home / "templates", SHARED / "templates"], assets=assets),
+            meter=meter,
+            draining=draining,
+            now=utc_now,
+        )
+        await stack.enter_async_context(
+            answering_health(process.health_listen, probe=partial(ping, engine), draining=draining, meter=meter)
+        )
+        yield front

@@ -1,0 +1,84 @@
+"""The HTTP server of a front: uvicorn, started by hand, which ends when we say so.
+
+By its own way uvicorn takes the process's signals and cuts open streams with a traceback each. Here whoever streams is
+told first (`draining`), ends by itself, and the server is shut down after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+BACKLOG: Final = 2048
+KEEP_ALIVE_S: Final = 75
+"""Longer than a proxy keeps an idle connection, so that it ends it and never we under a request."""
+HEADER_BYTES_MAX: Final = 32 * 1024
+SEND_BUFFER_BYTES: Final = 64 * 1024
+"""What the kernel holds for one who does not read; without it about 4 MB."""
+STOP_GRACE_S: Final = 5
+"""For answers on their way."""
+CONNECTIONS_MAX: Final = 12_000
+"""Streams and requests at once; beyond it 503."""
+
+_logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def serving(
+    app: ASGIApp, *, listen: str, draining: asyncio.Event, trusted_proxies: str = "127.0.0.1"
+) -> AsyncIterator[int]:
+    """Serve while inside, and yield the port. On the way out streams are told to end, then the server is stopped.
+
+    OSError if the port is taken.
+    """
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_GRACE_S,
+        limit_concurrency=CONNECTIONS_MAX,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+        date_header=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=trusted_proxies,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    with _listener(listen) as listener:
+        await server.startup(sockets=[listener])
+        port: int = listener.getsockname()[1]
+        _logger.info("Serving pages on port %d", port)
+        try:
+            yield port
+        finally:
+            draining.set()
+            await server.shutdown(sockets=[listener])
+
+
+def _listener(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP, or asyncio does not switch Nagle's algorithm off.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.bind((host, int(port)))
+    except OSError:
+        listener.close()
+        raise
+    return listener

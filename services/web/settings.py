@@ -1,0 +1,68 @@
+"""What both fronts are told when they start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from batzen.client import Addresses
+from services.runtime.process.followed import Followed
+from services.runtime.process.service import ProcessSettings
+from services.runtime.process.settings import Form, Reader, address, directory, secret_text, text
+from services.runtime.rpc.channels import TOKENS_DOC
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise ValueError("is no origin, such as https://pay.example.com")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+origin: Form[str] = Form(_origin, "origin: scheme://host, with a port where it is not the usual one")
+"""Where a browser finds a front."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontSettings:
+    """What a process that speaks to browsers needs to know."""
+
+    process: ProcessSettings
+    public_origin: str
+    token_directory: Path
+    addresses: Addresses
+    assertion_key: Followed[str]
+    assertion_issuer: str
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach this front over TLS; decided by the configured origin, never by a request."""
+        return self.public_origin.startswith("https://")
+
+    @classmethod
+    def read(cls, read: Reader, *, listen: str, issuer: str) -> Self:
+        """Read the settings; `listen` and `issuer` are the defaults of the front."""
+        return cls(
+            process=ProcessSettings.read(read, listen=listen),
+            public_origin=read("BATZEN_PUBLIC_ORIGIN", origin, doc="The origin under which browsers reach this front."),
+            token_directory=read("BATZEN_TOKEN_DIRECTORY", directory, doc=TOKENS_DOC),
+            addresses=Addresses(
+                orchestrator=read("BATZEN_ORCHESTRATOR_ADDRESS", address, doc="Where the orchestrator is called."),
+                pricing=read("BATZEN_PRICING_ADDRESS", address, doc="Where pricing is called."),
+                status=read("BATZEN_STATUS_ADDRESS", address, doc="Where status is called."),
+                gateway=read("BATZEN_GATEWAY_ADDRESS", address, doc="Where the gateway is called."),
+            ),
+            assertion_key=read.secret(
+                "BATZEN_ASSERTION_KEY",
+                secret_text,
+                doc="The private key (PEM, P-256) with which this front vouches for the person of a session.",
+            ),
+            assertion_issuer=read(
+                "BATZEN_ASSERTION_ISSUER",
+                text,
+                default=issuer,
+                doc="The `iss` under which the services know this front's key.",
+            ),
+        )

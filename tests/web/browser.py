@@ -1,0 +1,29 @@
+"""The browser of this machine, and how tests get it: there, missing, or missing and wanted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Final
+
+import pytest
+
+NAMES: Final = ("chromium-headless-shell", "chromium")
+MISSING: Final = "no Chromium: apt-get install --no-install-recommends chromium-headless-shell"
+REQUIRED: Final = os.environ.get("BATZEN_BROWSER") == "required"
+"""Where a missing browser is a failure, as in CI."""
+
+
+def chromium() -> str | None:
+    """Return where the browser is; None if this machine has none."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def needed() -> str:
+    """Return where the browser is; skip the test without one, or fail where it has to be there."""
+    found = chromium()
+    if found is None and REQUIRED:
+        pytest.fail(MISSING, pytrace=False)
+    if found is None:
+        pytest.skip(MISSING)
+    return found

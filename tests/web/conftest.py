@@ -1,0 +1,59 @@
+"""One suite with both fronts, one browser, and a fresh context for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.environments import FRONTS
+from local.ports import free_ports
+from local.suite import Suite, running_suite
+from tests.web.browser import needed
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, Page
+
+
+@pytest.fixture(scope="session")
+async def suite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Suite]:
+    """The whole suite with its fronts."""
+    directory: Path = tmp_path_factory.mktemp("web")
+    async with running_suite(directory, ports=free_ports(), fronts=FRONTS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """The one browser of the session; skips where the machine has none."""
+    executable = needed()
+    from playwright.async_api import async_playwright  # noqa: PLC0415 there only with what drives a browser
+
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=executable)
+        yield started
+        await started.close()
+
+
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser that knows nothing yet, on a desk, in English."""
+    made = await browser.new_context(locale="en-GB", viewport={"width": 1180, "height": 900})
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def page(context: BrowserContext) -> AsyncIterator[Page]:
+    """A page that fails its test on a violation of its security policy, or an error in its script."""
+    opened = await context.new_page()
+    troubles: list[str] = []
+    opened.on("pageerror", lambda error: troubles.append(str(error)))
+    opened.on(
+        "console",
+        lambda message: troubles.append(message.text) if "Content Security Policy" in message.text else None,
+    )
+    yield opened
+    assert troubles == []
