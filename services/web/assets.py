@@ -1,6 +1,7 @@
 """Files that browsers load, under names that change with their content, so that they may be kept for ever.
 
-Compressed once, at the start: `/static/page.5f2c….css`.
+Compressed once, at the start: `/static/page.5f2c….css`. A stylesheet or a module names another file as `asset:<name>`,
+`url("asset:vendor/inter.woff2")`, and gets the path of that; so its own name changes with that file too.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,9 @@ from starlette.responses import Response
 PREFIX: Final = "/static"
 COMPRESSED: Final = frozenset({".css", ".js", ".svg", ".txt", ".json"})
 TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".woff2": "font/woff2", ".svg": "image/svg+xml"}
+NAMING: Final = frozenset({".css", ".js"})
+"""What may name other files."""
+_NAMED: Final = re.compile(rb"asset:([A-Za-z0-9./_-]+)")
 FOREVER: Final = "public, max-age=31536000, immutable"
 
 
@@ -39,9 +44,11 @@ class Assets:
     """All files of some folders, by name (`page.css`, `vendor/htmx-2.0.11.min.js`)."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        found = [_asset(file, file.relative_to(folder).as_posix()) for folder in folders for file in _files(folder)]
-        self._by_name = {asset.name: asset for asset in found}
-        self._by_path = {asset.path: asset for asset in found}
+        files = {file.relative_to(folder).as_posix(): file for folder in folders for file in _files(folder)}
+        self._by_name: dict[str, Asset] = {}
+        for name in files:
+            _load(name, files, self._by_name)
+        self._by_path = {asset.path: asset for asset in self._by_name.values()}
 
     def url(self, name: str) -> str:
         """Return where a file is loaded from. KeyError if there is no such file."""
@@ -72,8 +79,17 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in {*COMPRESSED, ".woff2"})
 
 
-def _asset(file: Path, name: str) -> Asset:
-    content = file.read_bytes()
+def _load(name: str, files: Mapping[str, Path], loaded: dict[str, Asset]) -> Asset:
+    """Load a file after those that it names. KeyError for one that is not there."""
+    if name not in loaded:
+        content = files[name].read_bytes()
+        if files[name].suffix in NAMING:
+            content = _NAMED.sub(lambda named: _load(named[1].decode(), files, loaded).path.encode(), content)
+        loaded[name] = _asset(files[name], name, content)
+    return loaded[name]
+
+
+def _asset(file: Path, name: str, content: bytes) -> Asset:
     digest = hashlib.sha256(content).hexdigest()
     stem, suffix = name[: -len(file.suffix)], file.suffix
     return Asset(
