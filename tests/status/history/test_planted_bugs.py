@@ -11,14 +11,14 @@ from tests.status.history.model.bugs import Bug
 from tests.status.history.model.playing import Played, play
 
 SEED: Final = "3"
-ROUNDS_MAX: Final = 10
-"""A bug that shows in a moment's coincidence alone may need another round."""
+ROUNDS_MAX: Final = 3
+"""A round lasts until the bug has shown itself; a busy machine may delay whoever would have seen it."""
 
 FOUND_AS: Final = {
     Bug.SKIPS_ON_RESUME: {Kind.WRONG_BEGIN},
     Bug.REPEATS_ON_RESUME: {Kind.WRONG_BEGIN},
     Bug.DROPS_ON_OVERFLOW: {Kind.GAP, Kind.WRONG_BEGIN},
-    Bug.HINT_AS_TRUTH: {Kind.CONTENT},
+    Bug.HINT_AS_TRUTH: {Kind.CONTENT, Kind.NEVER_STORED},
     Bug.BEFORE_COMMIT: {Kind.BEFORE_COMMIT},
     Bug.WRONG_ORDER: {Kind.OUT_OF_ORDER},
     Bug.REPEATS: {Kind.DUPLICATE},

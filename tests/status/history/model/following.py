@@ -12,6 +12,8 @@ from tests.status.history.checker.feeds import matches
 from tests.status.history.model.bugs import Bug
 from tests.status.history.model.memory import Memory
 
+AWAKE_FOR: Final = 5
+"""Looks at a payment, before a watch is forgotten."""
 READY_MAX: Final = 4
 """Transitions in one message."""
 Relation = pb.WatchPaymentsResponse.Relation
@@ -32,9 +34,10 @@ class Follower:
 
     def stumble(self, skips: Bug, repeats: Bug | None = None) -> None:
         """Resume at the wrong place, if that is the bug."""
-        if self._memory.bug is skips and self.carried < self._memory.last(self._payment_id):
+        is_behind = self.carried < self._memory.last(self._payment_id)
+        if is_behind and not self._latest_only and self._memory.has(skips):
             self.carried += 1
-        if repeats is not None and self._memory.bug is repeats and self.carried > 0:
+        if repeats is not None and self.carried > 0 and self._memory.has(repeats):
             self.carried -= 1
 
     def is_settled(self) -> bool:
@@ -44,15 +47,15 @@ class Follower:
         """Return what is to be sent next, nothing if all is."""
         memory, last = self._memory, self._memory.last(self._payment_id)
         self._rounds += 1
-        if memory.bug is Bug.FALLS_ASLEEP and self._rounds > 5:
-            return []
         revisions = list(range(self.carried + 1, last + 1))
-        if self._latest_only or (memory.bug is Bug.DROPS_ON_OVERFLOW and len(revisions) > 2):
+        if self._rounds > AWAKE_FOR and revisions and memory.has(Bug.FALLS_ASLEEP):
+            return []
+        if self._latest_only or (len(revisions) > 2 and memory.has(Bug.DROPS_ON_OVERFLOW)):
             revisions = revisions[-1:]
         revisions = revisions[:READY_MAX]
-        if until_settled and memory.bug is not Bug.NEVER_ENDS:
-            settled = [one for one in revisions if memory.row(self._payment_id, one).settled]
-            revisions = [one for one in revisions if not settled or one <= settled[0]]
+        settled = [one for one in revisions if until_settled and memory.row(self._payment_id, one).settled]
+        if settled and not memory.has(Bug.NEVER_ENDS):
+            revisions = [one for one in revisions if one <= settled[0]]
         if not revisions:
             return self._rumours()
         self.carried = revisions[-1]
@@ -60,11 +63,11 @@ class Follower:
 
     def _mixed_up(self, revisions: list[int]) -> list[int]:
         memory = self._memory
-        if memory.has(Bug.WRONG_ORDER) and len(revisions) > 1:
+        if len(revisions) > 1 and memory.has(Bug.WRONG_ORDER):
             return revisions[::-1]
         if memory.has(Bug.REPEATS, 0.1):
             return [*revisions, revisions[-1]]
-        if self._latest_only and memory.has(Bug.GOES_BACK) and revisions[-1] > 1:
+        if self._latest_only and revisions[-1] > 1 and memory.has(Bug.GOES_BACK):
             return [*revisions, revisions[-1] - 1]
         return revisions
 
@@ -74,7 +77,7 @@ class Follower:
         if revision > 1 and memory.has(Bug.OLD_CONTENT, 0.1):
             transition.snapshot.CopyFrom(memory.transition(self._payment_id, revision - 1).snapshot)
         if memory.has(Bug.CROSSED, 0.1):
-            transition.payment_id = memory.chance.choice(list(memory.kept))
+            transition.payment_id = memory.chance.choice([one for one in memory.kept if one != self._payment_id])
         return transition
 
     def _rumours(self) -> list[pb.Transition]:
@@ -84,7 +87,7 @@ class Follower:
             for payment_id, revision, transition in self._memory.rumours[told:]
             if payment_id == self._payment_id and revision == self.carried + 1
         ]
-        if self._memory.bug is not Bug.HINT_AS_TRUTH or not heard:
+        if not heard or not self._memory.has(Bug.HINT_AS_TRUTH):
             return []
         self.carried = heard[0][0]
         return [heard[0][1]]
@@ -113,9 +116,12 @@ class Many:
     def ready(self) -> list[Event]:
         """Return what is to be sent next, nothing if all is."""
         events, self._answers = self._answers, []
-        followers = self._followers | (self._left if self._memory.bug is Bug.SENDS_AFTER_CANCEL else {})
-        for follower in followers.values():
+        for follower in self._followers.values():
             events += [Event(transition=transition) for transition in follower.ready()]
+        for payment_id in self._left.keys() - self._followers.keys():
+            more = self._left[payment_id].ready()
+            if more and self._memory.has(Bug.SENDS_AFTER_CANCEL):
+                events += [Event(transition=transition) for transition in more]
         return events
 
     def _add(self, add: pb.WatchManyRequest.Add) -> None:
@@ -124,7 +130,7 @@ class Many:
         self._adds += 1
         after = add.after_revision if add.HasField("after_revision") else None
         current = memory.last(payment_id)
-        if memory.bug is Bug.ADD_UNANSWERED and self._adds % 7 == 0:
+        if self._adds % 7 == 0 and memory.has(Bug.ADD_UNANSWERED):
             return
         if after is not None and after > current:
             self._answers.append(_canceled(payment_id, REFUSED, "REVISION_AHEAD", current_revision=current))
@@ -147,9 +153,9 @@ class Many:
         if follower is None:
             return
         self._left[payment_id] = follower
-        if self._memory.bug is Bug.DROP_UNANSWERED:
+        if self._memory.has(Bug.DROP_UNANSWERED):
             return
-        resume = follower.carried + (self._memory.bug is Bug.CANCEL_AHEAD)
+        resume = follower.carried + self._memory.has(Bug.CANCEL_AHEAD)
         self._answers.append(_canceled(payment_id, "OK", "", resume=resume))
 
 
@@ -172,13 +178,15 @@ class Feed:
     def __init__(self, memory: Memory, feed_filter: pb.PaymentFilter, cursor: str) -> None:
         self._memory = memory
         self._filter = feed_filter
-        self.after = int(cursor) if cursor and memory.bug is not Bug.CURSOR_LOST else self._end() - 1
-        if not cursor and memory.bug is Bug.FEED_FROM_THE_START:
+        self.after = int(cursor) if cursor and not memory.has(Bug.CURSOR_LOST) else self._end() - 1
+        if cursor and memory.has(Bug.CURSOR_AHEAD):
+            self.after += 2
+        if not cursor and memory.has(Bug.FEED_FROM_THE_START):
             self.after = 0
 
     @property
     def cursor(self) -> str:
-        return str(self.after + 2 * (self._memory.bug is Bug.CURSOR_AHEAD))
+        return str(self.after)
 
     def ready(self) -> list[pb.WatchPaymentsResponse.Change]:
         """Return what is to be sent next, nothing if nothing matches."""
@@ -186,27 +194,29 @@ class Feed:
         due = sorted(entry for entry in self._memory.log if self.after < entry[0] < end)[: 2 * READY_MAX]
         self.after = due[-1][0] if due else max(self.after, end - 1)
         changes = [change for _, payment_id, revision in due for change in self._changes(payment_id, revision)]
-        if self._memory.bug is Bug.FEED_WRONG_ORDER:
+        payments = {change.payment.payment_id for change in changes}
+        if len(payments) < len(changes) and self._memory.has(Bug.FEED_WRONG_ORDER):
             changes.reverse()
         return changes
 
     def _end(self) -> int:
         memory = self._memory
         newest = max((xid for xid, _, _ in memory.log), default=0) + 1
-        return newest if memory.bug is Bug.FEED_BY_SEQUENCE else memory.horizon()
+        horizon = memory.horizon()
+        return newest if newest > horizon and memory.has(Bug.FEED_BY_SEQUENCE) else horizon
 
     def _changes(self, payment_id: str, revision: int) -> list[pb.WatchPaymentsResponse.Change]:
         memory = self._memory
         now = self._matches(payment_id, revision)
         before = revision > 1 and self._matches(payment_id, revision - 1)
-        if memory.has(Bug.FEED_OUTSIDE, 0.3):
-            now = True
-        if not (now or before) or (memory.bug is Bug.LEAVES_SILENTLY and not now):
+        now = now or memory.has(Bug.FEED_OUTSIDE, 0.3)
+        if not (now or before) or (not now and memory.has(Bug.LEAVES_SILENTLY)):
             return []
         relation = Relation.RELATION_LEFT if not now else Relation.RELATION_ENTERED
-        if now and (before or memory.bug is Bug.ALWAYS_INSIDE):
+        if now and (before or memory.has(Bug.ALWAYS_INSIDE)):
             relation = Relation.RELATION_INSIDE
-        carried = memory.last(payment_id) if memory.bug is Bug.FEED_OLD_CONTENT else revision
+        last = memory.last(payment_id)
+        carried = last if last > revision and memory.has(Bug.FEED_OLD_CONTENT) else revision
         payment = memory.payment(payment_id, carried)
         payment.revision = revision
         change = pb.WatchPaymentsResponse.Change(payment=payment, relation=relation)

@@ -20,6 +20,7 @@ from tests.status.history.harness.audience import Audience
 from tests.status.history.harness.world import World
 from tests.status.history.harness.writers import Writers, next_snapshot
 from tests.status.history.model.bugs import Bug
+from tests.status.history.model.cast import gather_cast
 from tests.status.history.model.memory import Memory
 from tests.status.history.model.servicer import Model
 from tests.status.history.reports import Attempt, Report, Unknown, now_us
@@ -31,6 +32,10 @@ WATCHES: Final = 80
 WRITERS: Final = 8
 SECONDS: Final = 0.2
 LATE_S: Final = 0.03
+ERRED_WITHIN_S: Final = 20.0
+"""What each bug needs comes about within a second; a machine may be busy with other things."""
+IN_THE_END: Final = frozenset({Bug.FORGETS, Bug.CHANGES_THE_PAST, Bug.HEARTBEAT_AHEAD})
+"""Bugs that show once all is quiet."""
 CAUGHT_UP_WITHIN_S: Final = 0.8
 LOOK_AGAIN_S: Final = 0.05
 
@@ -53,7 +58,7 @@ async def play(
     watches: int = WATCHES,
     caught_up_within_s: float = CAUGHT_UP_WITHIN_S,
 ) -> Played:
-    """Watch and write for a moment, wait until all have caught up or do not, and judge."""
+    """Watch and write for a moment, and until the bug has shown itself; have all catch up, or not; and judge."""
     memory = Memory(random.Random(f"{seed}/model"), bug=bug)
     model = Model(memory)
     late: list[Attempt] = []
@@ -63,7 +68,11 @@ async def play(
         payment_ids = [await writers.open(number) for number in range(PAYMENTS)]
         audience = Audience(world, [[stub], [stub]], seed)
         async with asyncio.TaskGroup() as group:
-            watching = [group.create_task(one) for one in audience.gather(payment_ids, watches)]
+            everybody = [
+                *audience.gather(payment_ids, watches),
+                *gather_cast(audience, world, stub, payment_ids, seed),
+            ]
+            watching = [group.create_task(one) for one in everybody]
             writing = [
                 *(
                     writers.write(
@@ -77,6 +86,9 @@ async def play(
             await asyncio.sleep(seconds / 2)
             earlier = memory.stored()
             await asyncio.sleep(seconds / 2)
+            if bug is not None and bug not in IN_THE_END:
+                async with asyncio.timeout(ERRED_WITHIN_S):
+                    await memory.has_erred_enough.wait()
             model.is_draining = False
             world.hush()
             await asyncio.wait(writing_tasks)

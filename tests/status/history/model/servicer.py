@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any, Final, NoReturn
 
@@ -25,8 +26,10 @@ from tests.status.history.model.memory import Kept, Memory
 from tests.status.history.reports import now_us
 from tests.status.history.stored import collection_of
 
-DRAINS: Final = 0.02
-"""How likely a stream ends after a message."""
+DRAINS_EVERY: Final = 25
+"""One in so many messages of a kind of stream is the last of its stream."""
+STALE_US: Final = 1_000_000
+"""What is over for so long is known to be, on a busy machine too."""
 WRITE_S: Final = 0.004
 """At most so long does a write take, and others come between."""
 COMMIT_S: Final = 0.005
@@ -41,6 +44,7 @@ class Model(StatusServiceServicer):
         """Streams end now and then."""
         self._memory = memory
         self._chance: random.Random = memory.chance
+        self._sent: Counter[str] = Counter()
 
     async def OpenPayment(self, request: pb.OpenPaymentRequest, context: Any) -> pb.OpenPaymentResponse:
         if request.payment_id not in self._memory.kept:
@@ -59,8 +63,9 @@ class Model(StatusServiceServicer):
 
     async def GetPayment(self, request: pb.GetPaymentRequest, context: Any) -> pb.GetPaymentResponse:
         last = self._memory.last(request.payment_id)
-        behind = last > 1 and self._memory.has(Bug.STALE_READING)
-        return pb.GetPaymentResponse(payment=self._memory.payment(request.payment_id, last - behind))
+        stale = self._stale(request.payment_id)
+        revision = stale if stale >= 1 and self._memory.has(Bug.STALE_READING) else last
+        return pb.GetPaymentResponse(payment=self._memory.payment(request.payment_id, revision))
 
     async def RecordTransition(self, request: pb.RecordTransitionRequest, context: Any) -> pb.RecordTransitionResponse:
         memory, payment_id = self._memory, request.payment_id
@@ -68,25 +73,26 @@ class Model(StatusServiceServicer):
         rows = memory.kept[payment_id].rows
         written = next((row["revision"] for row in rows if row["request_id"] == request.request_id), None)
         current = len(rows)
-        if written is not None and memory.bug is not Bug.REPEAT_WRITES:
-            if memory.bug is Bug.REPEAT_CONFLICTS:
+        if written is not None and not memory.has(Bug.REPEAT_WRITES):
+            if memory.has(Bug.REPEAT_CONFLICTS):
                 await self._conflict(context, current)
-            return self._answer(payment_id, current if memory.bug is Bug.REPEAT_GETS_NEWEST else written)
+            is_newest = written == current or memory.has(Bug.REPEAT_GETS_NEWEST)
+            return self._answer(payment_id, current if is_newest else written)
         if current != request.expected_revision and written is None:
             if current == request.expected_revision + 1 and memory.has(Bug.LOST_UPDATE, 0.5):
                 rows.pop()
                 memory.log.pop()
             else:
                 self._rumour(request, current + 1)
-                wrong = {Bug.CONFLICT_STALE: -2, Bug.CONFLICT_AHEAD: 1}.get(memory.bug, 0)  # type: ignore[call-overload]
-                await self._conflict(context, max(1, current + wrong))
+                behind = 2 * (current > 2 and memory.has(Bug.CONFLICT_STALE))
+                await self._conflict(context, current - behind + memory.has(Bug.CONFLICT_AHEAD))
         origin = collection_of(rows[-1]["snapshot"])
         if collection_of(request.snapshot) == "INITIALIZED" != origin:
             await _abort(context, "FAILED_PRECONDITION", "TRANSITION_ILLEGAL")
         if memory.has(Bug.ONLY_ACKNOWLEDGED, 0.1):
             return self._answer(payment_id, len(rows))
         memory.commit(memory.begin(), payment_id, request.snapshot, request.request_id)
-        if memory.bug is Bug.BEFORE_COMMIT:
+        if memory.has(Bug.BEFORE_COMMIT):
             row = rows[-1]
             await asyncio.sleep(COMMIT_S)
             row["committed_us"] = now_us()
@@ -108,11 +114,12 @@ class Model(StatusServiceServicer):
         memory, payment_id = self._memory, request.payment_id
         after = request.after_revision if request.HasField("after_revision") else None
         current = memory.last(payment_id)
-        if after is not None and (after > current or memory.has(Bug.REVISION_AHEAD, 0.2)):
+        if after is not None and (after > current or memory.has(Bug.REVISION_AHEAD, 0.5)):
             await _abort(context, "OUT_OF_RANGE", "REVISION_AHEAD", current_revision=current)
-        if memory.bug is Bug.STALE_HEADER and current > max(1, after or 0):
-            current -= 1
-        told = current + (memory.bug is Bug.HEADER_AHEAD)
+        stale = self._stale(payment_id)
+        if stale >= max(1, after or 0) and memory.has(Bug.STALE_HEADER):
+            current = stale
+        told = current + memory.has(Bug.HEADER_AHEAD)
         payment = memory.payment(payment_id, current) if after is None else None
         yield pb.WatchPaymentResponse(header=pb.WatchPaymentResponse.Header(current_revision=told, payment=payment))
         follower = Follower(
@@ -126,20 +133,21 @@ class Model(StatusServiceServicer):
     async def _follow(
         self, follower: Follower, context: Any, *, until_settled: bool
     ) -> AsyncIterator[pb.WatchPaymentResponse]:
-        bug, begin = self._memory.bug, follower.carried
-        if until_settled and bug is Bug.ENDS_UNSETTLED:
+        memory, begin = self._memory, follower.carried
+        if until_settled and not follower.is_settled() and memory.has(Bug.ENDS_UNSETTLED):
             return
         while True:
             transitions = follower.ready(until_settled=until_settled)
             if transitions:
                 yield pb.WatchPaymentResponse(updates=pb.WatchPaymentResponse.Updates(transitions=transitions))
-            if until_settled and follower.is_settled() and bug is not Bug.NEVER_ENDS:
+            if until_settled and follower.is_settled() and memory.bug is not Bug.NEVER_ENDS:
                 return
-            if self._drains(transitions):
-                resume = begin - 1 if bug is Bug.RESUME_BEHIND else follower.carried + (bug is Bug.RESUME_AHEAD)
+            if self._drains("one", transitions):
+                resume = begin - 1 if memory.has(Bug.RESUME_BEHIND) else follower.carried
+                resume += memory.has(Bug.RESUME_AHEAD)
                 await _abort(context, "UNAVAILABLE", "SHUTTING_DOWN", resume_after_revision=resume)
-            if not transitions and not await self._memory.rung():
-                revision = follower.carried + (bug is Bug.HEARTBEAT_AHEAD)
+            if not transitions and not await memory.rung():
+                revision = follower.carried + memory.has(Bug.HEARTBEAT_AHEAD)
                 yield pb.WatchPaymentResponse(heartbeat=pb.WatchPaymentResponse.Heartbeat(revision=revision))
 
     async def WatchMany(
@@ -152,7 +160,7 @@ class Model(StatusServiceServicer):
                 events = many.ready()
                 if events:
                     yield pb.WatchManyResponse(events=events)
-                if self._drains(events):
+                if self._drains("many", events):
                     await _abort(context, "UNAVAILABLE", "SHUTTING_DOWN")
                 if not events and not await self._memory.rung():
                     alive = pb.WatchManyResponse.Event(heartbeat=pb.WatchManyResponse.Heartbeat())
@@ -165,7 +173,9 @@ class Model(StatusServiceServicer):
     ) -> AsyncIterator[pb.WatchPaymentsResponse]:
         memory = self._memory
         feed = Feed(memory, request.filter, request.cursor)
-        end = 0 if memory.bug is Bug.CAUGHT_UP_EARLY else memory.horizon()
+        end = memory.horizon()
+        if request.close_when and feed.after < end - 1 and memory.has(Bug.CAUGHT_UP_EARLY):
+            end = 0
         yield pb.WatchPaymentsResponse(cursor=feed.cursor)
         while True:
             if request.close_when and feed.after >= end - 1:
@@ -173,14 +183,22 @@ class Model(StatusServiceServicer):
             changes = feed.ready()
             if changes:
                 yield pb.WatchPaymentsResponse(changes=changes, cursor=feed.cursor)
-            if self._drains(changes):
+            if self._drains("feed", changes):
                 await _abort(context, "UNAVAILABLE", "SHUTTING_DOWN")
             if not changes and not request.close_when and not await memory.rung():
                 yield pb.WatchPaymentsResponse(cursor=feed.cursor)
             await asyncio.sleep(0)
 
-    def _drains(self, sent: Any) -> bool:
-        return bool(sent) and self.is_draining and self._chance.random() < DRAINS
+    def _drains(self, kind: str, sent: Any) -> bool:
+        if not sent or not self.is_draining:
+            return False
+        self._sent[kind] += 1
+        return self._sent[kind] % DRAINS_EVERY == 0
+
+    def _stale(self, payment_id: str) -> int:
+        """Return the last revision that is over since a while; 0 if none is."""
+        until_us = now_us() - STALE_US
+        return sum(row["committed_us"] < until_us for row in self._memory.kept[payment_id].rows[1:])
 
     def _answer(self, payment_id: str, revision: int) -> pb.RecordTransitionResponse:
         return pb.RecordTransitionResponse(
