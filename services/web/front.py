@@ -26,6 +26,7 @@ from services.web.assets import Assets
 from services.web.audit import Audit
 from services.web.pages import Pages
 from services.web.peers import Peers, connected
+from services.web.security.forms import Forms
 from services.web.security.guard import CORRELATION
 from services.web.sessions.cookies import Cookie
 from services.web.sessions.domain import Limits, Session
@@ -48,6 +49,7 @@ class Front:
     held: DirectConnections
     sessions: SessionStore
     cookie: Cookie
+    forms: Forms
     audit: Audit
     minter: AssertionMinter
     assets: Assets
@@ -100,6 +102,7 @@ async def building(
             held=held,
             sessions=SessionStore(held, limits=limits, now=utc_now),
             cookie=Cookie(name=cookie_name, is_secure=settings.is_secure),
+            forms=Forms(),
             audit=Audit(held, now=utc_now),
             minter=AssertionMinter(
                 settings.assertion_key.current,

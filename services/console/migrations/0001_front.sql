@@ -2,6 +2,7 @@
 -- Sessions of operators, log-ins under way, and what operators looked at.
 CREATE TABLE sessions (
     key         bytea       NOT NULL,
+    form_key    bytea       NOT NULL,
     tenant_id   text        NOT NULL,
     subject     text        NOT NULL,
     role        text        NOT NULL,
@@ -18,6 +19,7 @@ CREATE INDEX sessions_of_subject ON sessions (tenant_id, subject);
 CREATE INDEX sessions_by_end ON sessions (expire_time);
 
 COMMENT ON COLUMN sessions.key IS 'SHA-256 of the id in the cookie; the id itself is nowhere.';
+COMMENT ON COLUMN sessions.form_key IS 'Signs the request ids in forms; its successor after a rotation has the same.';
 COMMENT ON COLUMN sessions.auth_time IS 'When the person proved who they are.';
 
 CREATE TABLE audit (

@@ -10,6 +10,7 @@ from typing import Final
 
 ID_BYTES: Final = 32
 """Of an id; its text has 43 characters."""
+FORM_KEY_BYTES: Final = 32
 ROTATION_OVERLAP: Final = timedelta(seconds=10)
 """How long the id before still opens the session: for requests that were on their way as it changed."""
 SEEN_EVERY: Final = timedelta(minutes=1)
@@ -34,6 +35,8 @@ class Session:
 
     key: bytes
     """SHA-256 of the id in its cookie; the id itself is nowhere kept."""
+    form_key: bytes
+    """Signs what its forms carry; stays when the id changes, so that a page that is open can still be sent."""
     tenant_id: str
     subject: str
     role: str
@@ -49,6 +52,11 @@ class Session:
     def is_over(self, *, now: datetime, limits: Limits) -> bool:
         """Tell whether it has ended by age or idleness."""
         return now >= self.expire_time or now >= self.seen_time + limits.idle
+
+
+def new_form_key() -> bytes:
+    """Return a new key for the forms of a session."""
+    return secrets.token_bytes(FORM_KEY_BYTES)
 
 
 def new_id() -> str:

@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Final
 
 from services.runtime.database.connections import DirectConnections
-from services.web.sessions.domain import ROTATION_OVERLAP, SEEN_EVERY, Limits, Session, key_of, new_id
+from services.web.sessions.domain import ROTATION_OVERLAP, SEEN_EVERY, Limits, Session, key_of, new_form_key, new_id
 
-_COLUMNS: Final = "key, tenant_id, subject, role, payment_id, locale, auth_time, create_time, seen_time, expire_time"
+_COLUMNS: Final = (
+    "key, form_key, tenant_id, subject, role, payment_id, locale, auth_time, create_time, seen_time, expire_time"
+)
 _OPEN: Final = f"""
 INSERT INTO sessions ({_COLUMNS}, user_agent)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11)
 """  # noqa: S608 names of columns, and nothing of a caller's
 _FIND: Final = f"SELECT {_COLUMNS} FROM sessions WHERE key = $1"  # noqa: S608
 _SEEN: Final = "UPDATE sessions SET seen_time = $2 WHERE key = $1 AND seen_time < $2"
@@ -51,6 +53,7 @@ class SessionStore:
             await connection.execute(
                 _OPEN,
                 key_of(session_id),
+                new_form_key(),
                 tenant_id,
                 subject,
                 role,
@@ -85,6 +88,7 @@ class SessionStore:
             await connection.execute(
                 _OPEN,
                 key_of(session_id),
+                session.form_key,
                 session.tenant_id,
                 session.subject,
                 session.role,
