@@ -41,7 +41,7 @@ TABLE: Final[dict[str, Allow]] = (
         {
             _OPERATORS: "ListStuckPayments ResolvePayment ListAttention AcknowledgeAttention ListOperatorActions "
             "PauseStarts ResumeStarts ListStartSwitches PutPolicy ListPolicies ImportRecords "
-            "DiagnosePayment ListDisagreements "
+            "DiagnosePayment ListDisagreements GetPaymentFigures "
             "PutNotificationPolicy ListNotificationPolicies "
             "PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret "
             "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries "
@@ -113,7 +113,8 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.gateway.v1.GatewayOpsService",
         {
             _OPERATORS: """ListDeadLetters ReplayDeadLetters ListLedgerEntries GetBalances Reconcile GetReconciliation
-                ErasePayer ListReceivables WriteOffReceivable ListOperatorActions""",
+                ErasePayer ListReceivables WriteOffReceivable ListOperatorActions
+                ListAttempts ListWebhookEvents""",
             _SERVICES: "GetSellerStatement",
         },
     )

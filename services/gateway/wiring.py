@@ -379,7 +379,7 @@ async def gateway_parts(
                 ),
                 imports=import_servicer(held, store, clock=clock, tenant_id=tenant_id),
             ),
-            ops=GatewayOpsServicer(
+            ops=GatewayOpsServicer(  # type: ignore[abstract]  # others only announced
                 DeadLetterList(held, work, bodies),
                 Replays(held, work, clock=clock),
                 ledger,

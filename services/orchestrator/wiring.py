@@ -225,7 +225,7 @@ def wired(
         start_switches=start_switches,
         policies=policies,
         fraud_refunds=fraud_refunds,
-        ops=OrchestratorOpsServicer(
+        ops=OrchestratorOpsServicer(  # type: ignore[abstract]  # others only announced
             start_switches,
             policies,
             diagnoses,
