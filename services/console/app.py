@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -19,6 +19,7 @@ def build(front: Front) -> ASGIApp:
     app = Starlette(
         routes=[
             Route("/livez", _alive, methods=["GET"]),
+            Route("/", _home, methods=["GET"]),
             Route(f"{PREFIX}/{{name:path}}", front.assets.endpoint, methods=["GET"]),
         ]
     )
@@ -27,3 +28,7 @@ def build(front: Front) -> ASGIApp:
 
 async def _alive(_: Request) -> Response:
     return PlainTextResponse("ok\n")
+
+
+async def _home(_: Request) -> Response:
+    return RedirectResponse("/payments", status_code=303)
