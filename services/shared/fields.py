@@ -166,6 +166,13 @@ def money(value: M, *, field: str, least_minor: int, is_set: bool = True) -> M:
     return value
 
 
+def currency(value: str, *, field: str) -> str:
+    """Return a currency as ISO 4217 has it, or an empty text for any."""
+    if value and not _CURRENCY.fullmatch(value):
+        raise FieldInvalid(field=field, detail="Three upper case letters of ISO 4217.")
+    return value
+
+
 def page_size(value: int, *, default: int, at_most: int) -> int:
     """Return the size of a page; 0 means the default."""
     if not 0 <= value <= at_most:

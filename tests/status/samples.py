@@ -47,6 +47,15 @@ def open_request(**fields: Any) -> pb.OpenPaymentRequest:
     return pb.OpenPaymentRequest(**(ours | fields))
 
 
+def money(amount_minor: int, currency_code: str = "CHF") -> money_pb2.Money:
+    return money_pb2.Money(amount_minor=amount_minor, currency_code=currency_code)
+
+
+def attentions(*reasons: str) -> list[payment_pb2.PaymentSnapshot.Attention]:
+    """What needs an operator, for these reasons."""
+    return [payment_pb2.PaymentSnapshot.Attention(reason=reason, detail="Look at it.") for reason in reasons]
+
+
 def list_request(*, page_size: int = 0, page_token: str = "", **wanted: Any) -> pb.ListPaymentsRequest:
     """A request to list the payments that match the filter `wanted`."""
     return pb.ListPaymentsRequest(filter=pb.PaymentFilter(**wanted), page_size=page_size, page_token=page_token)

@@ -23,7 +23,7 @@ from services.status.domain.filters import Filter
 from services.status.watches.send_queue import StreamLimits
 from tests.conftest import MakeDatabase
 from tests.status.conftest import Replica, StatusServiceStub, move, running_replica
-from tests.status.samples import list_request, open_request, refusal_of, refused, snapshot, succeeded
+from tests.status.samples import attentions, list_request, money, open_request, refusal_of, refused, snapshot, succeeded
 
 STEPS = [snapshot(attempt=attempt) for attempt in range(1, 600)]
 RELATION = pb.WatchPaymentsResponse.Relation
@@ -256,6 +256,32 @@ async def test_entering_and_leaving_the_filter_are_messages(replica: Replica) ->
             (4, "INSIDE"),
             (5, "LEFT"),
         ]
+
+
+async def test_a_total_and_attention_move_a_payment_in_and_out_of_the_filter(replica: Replica) -> None:
+    async with tenant(replica, "feed_narrow") as status:
+        cursor = (await status.ListPayments(list_request())).cursor
+        ours = await opened(status, total=money(500))
+        other = await opened(status, total=money(500, "EUR"))
+        for payment_id in (ours, other):
+            dearer = {"total_minor": 900, "quote_id": "quote_2"}
+            await move(
+                status, payment_id, snapshot(**dearer), snapshot(**dearer, attentions=attentions("STUCK")), snapshot()
+            )
+
+        async def found(**wanted: Any) -> list[tuple[int, str]]:
+            async with feed(status, cursor=cursor, close_when="CLOSE_WHEN_CAUGHT_UP", **wanted) as changes:
+                return [change[1:] for change in await changes.rest() if change[0] == ours]
+
+        assert await found(currency_code="CHF", total_min_minor=501) == [
+            (2, "ENTERED"),
+            (3, "INSIDE"),
+            (4, "LEFT"),
+        ]
+        assert await found(attention_only=True) == [(3, "ENTERED"), (4, "LEFT")]
+        assert await found(attention_reasons=["STUCK"]) == [(3, "ENTERED"), (4, "LEFT")]
+        assert await found(attention_reasons=["SURPLUS"]) == []
+        assert await found(currency_code="EUR") == []
 
 
 async def test_live_changes_are_filtered_as_read_ones_are(replica: Replica) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from batzen.status.v1 import status_pb2 as pb
 from batzen.type.v1 import money_pb2
+from local.databases import ServiceDatabase
+from local.issuer import Issuer
 from services.shared.paging import token_for
-from tests.status.conftest import Replica, StatusServiceStub, move
+from tests.status.conftest import Clock, Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import (
     NOW,
     TOTAL_MINOR,
+    attentions,
     list_request,
+    money,
     new_payment_id,
     new_request_id,
     open_request,
@@ -223,6 +228,44 @@ async def test_payments_are_found_by_all_that_is_set(replica: Replica) -> None:
         assert len(await found()) == 3
 
 
+async def test_payments_are_found_by_time_currency_total_and_attention(
+    database: ServiceDatabase, issuer: Issuer
+) -> None:
+    clock = Clock()
+    async with (
+        running_replica(database.runtime_url, issuer=issuer, now=clock) as replica,
+        replica.connect(tenant="narrow_lists") as lists,
+    ):
+        small = (await lists.OpenPayment(open_request(total=money(500)))).payment
+        clock.pass_by(timedelta(microseconds=1))
+        large = (await lists.OpenPayment(open_request(total=money(9_000)))).payment
+        euros = (await lists.OpenPayment(open_request(total=money(9_000, "EUR"), seller_ids=["s"]))).payment
+        names = {small.payment_id: "small", large.payment_id: "large", euros.payment_id: "euros"}
+
+        async def found(**wanted: Any) -> set[str]:
+            answer = await lists.ListPayments(list_request(**wanted))
+            return {names[each.payment_id] for each in answer.payments}
+
+        assert await found(open_start_time=large.open_time) == {"large", "euros"}
+        assert await found(open_start_time=small.open_time, open_end_time=large.open_time) == {"small"}
+        assert await found(seller_id="s", open_end_time=euros.open_time) == set()
+        assert await found(seller_id="s", open_start_time=euros.open_time) == {"euros"}
+        assert await found(booking_id="booking_1", open_end_time=euros.open_time) == {"small"}
+
+        assert await found(currency_code="EUR") == {"euros"}
+        assert await found(currency_code="CHF", total_min_minor=501) == {"large"}
+        assert await found(currency_code="CHF", total_max_minor=500) == {"small"}
+        assert await found(currency_code="CHF", total_min_minor=500, total_max_minor=500) == {"small"}
+        await move(lists, small.payment_id, snapshot(total_minor=9_000, quote_id="quote_2"))
+        assert await found(currency_code="CHF", total_min_minor=501) == {"small", "large"}, "priced anew"
+
+        await move(lists, large.payment_id, snapshot(attentions=attentions("SURPLUS", "STUCK")))
+        await move(lists, euros.payment_id, snapshot(attentions=attentions("STUCK")), snapshot())
+        assert await found(attention_only=True) == {"large"}
+        assert await found(attention_reasons=["STUCK", "REFUND_FAILED"]) == {"large"}
+        assert await found(attention_reasons=["REFUND_FAILED"]) == set()
+
+
 async def test_a_walk_over_pages_meets_every_payment_once_while_others_write(replica: Replica) -> None:
     async with replica.connect(tenant="walks") as walks:
         opened = [(await walks.OpenPayment(open_request())).payment.payment_id for _ in range(9)]
@@ -272,6 +315,12 @@ async def test_a_token_of_another_walk_is_refused(status: StatusServiceStub, pay
         ({"booking_id": "a\0"}, "filter.booking_id"),
         ({"states": [1, 99]}, "filter.states[1]"),
         ({"states": [0]}, "filter.states[0]"),
+        ({"currency_code": "chf"}, "filter.currency_code"),
+        ({"currency_code": "CHF", "total_min_minor": -1}, "filter.total_min_minor"),
+        ({"currency_code": "CHF", "total_min_minor": 2, "total_max_minor": 1}, "filter.total_max_minor"),
+        ({"attention_reasons": ["x\n"]}, "filter.attention_reasons[0]"),
+        ({"attention_reasons": [f"R{number}" for number in range(21)]}, "filter.attention_reasons"),
+        ({"open_start_time": NOW, "open_end_time": NOW}, "filter.open_end_time"),
     ],
 )
 async def test_a_list_that_makes_no_sense_is_refused(
@@ -280,6 +329,12 @@ async def test_a_list_that_makes_no_sense_is_refused(
     refusal = await refused(status.ListPayments(list_request(**wanted)))
 
     assert (refusal.reason, refusal.field) == ("FIELD_INVALID", path)
+
+
+async def test_a_total_is_no_total_without_its_currency(status: StatusServiceStub) -> None:
+    refusal = await refused(status.ListPayments(list_request(total_max_minor=5)))
+
+    assert (refusal.reason, refusal.field) == ("FIELD_MISSING", "filter.currency_code")
 
 
 async def test_history_comes_page_by_page(status: StatusServiceStub, payment: pb.Payment) -> None:

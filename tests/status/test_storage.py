@@ -8,6 +8,7 @@ import pytest
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import plain_dsn
 from services.runtime.process.settings import SettingsError, settings_from
+from services.shared.payment import Attention
 from services.shared.states import State
 from services.status.__main__ import read_settings
 from services.status.domain.snapshot import Snapshot, is_settled, legal_from, state_of
@@ -16,6 +17,8 @@ from services.status.storage.rows import snapshot_json
 from tests.schema import schema_differences
 from tests.status.conftest import StatusServiceStub
 from tests.status.samples import NOW, new_request_id, open_request, rules_snapshot
+
+STUCK = Attention(reason="STUCK", detail="Look at it.")
 
 
 async def test_the_tables_of_the_code_are_those_of_the_migrations(database: ServiceDatabase) -> None:
@@ -43,7 +46,7 @@ async def test_the_runtime_role_cannot_change_history(database: ServiceDatabase,
         await connection.close()
 
 
-async def test_moving_a_payment_touches_no_index_unless_it_settles(
+async def test_moving_a_payment_touches_no_index_unless_it_settles_or_needs_an_operator(
     status: StatusServiceStub, database: ServiceDatabase
 ) -> None:
     opened = (await status.OpenPayment(open_request())).payment
@@ -81,6 +84,10 @@ async def test_moving_a_payment_touches_no_index_unless_it_settles(
             assert await updates() == (2, 2)
             await move(rules_snapshot(State.FAILED), expected=3)
             assert await updates() == (3, 2)
+            await move(rules_snapshot(State.PROCESSING, attentions=(STUCK,)), expected=4)
+            assert await updates() == (4, 2)
+            await move(rules_snapshot(State.PROCESSING, attempt=2, attentions=(STUCK,)), expected=5)
+            assert await updates() == (5, 3)
     finally:
         await connection.close()
 

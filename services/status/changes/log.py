@@ -63,7 +63,11 @@ class Change:
 
     def relation(self, wanted: Filter) -> Relation | None:
         """Return how the payment relates to a filter that covers it, by this transition; None: not at all."""
-        relation = wanted.relation(before=self.before, now=self.payment.snapshot)
+        relation = wanted.relation(
+            before=self.before,
+            now=self.payment.snapshot,
+            opened_minor=self.payment.opening.total_amount_minor,
+        )
         if relation is None and self.before is None and self.payment.revision > 1:
             return Relation.LEFT  # it may have matched: to hear of it once too often is better than never
         return relation

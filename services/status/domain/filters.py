@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from services.shared.states import State
@@ -30,6 +31,15 @@ class Filter:
     states: tuple[State, ...] = ()
     """One of these; empty means any."""
     unsettled_only: bool = False
+    opened_from: datetime | None = None
+    opened_before: datetime | None = None
+    currency_code: str = ""
+    total_min_minor: int | None = None
+    total_max_minor: int | None = None
+    attention_only: bool = False
+    """Only what needs an operator."""
+    attention_reasons: tuple[str, ...] = ()
+    """For one of these; empty means any, or none."""
     own_of: str = ""
     """Only what is this subject's own, in one of the roles `own_as`; empty means anyone's."""
     own_as: tuple[str, ...] = ()
@@ -42,18 +52,33 @@ class Filter:
             and (not self.seller_id or self.seller_id in opening.seller_ids)
             and (not self.booking_id or self.booking_id in opening.booking_ids)
             and (not self.client_reference or opening.client_reference == self.client_reference)
+            and (not self.currency_code or opening.currency_code == self.currency_code)
+            and (self.opened_from is None or payment.open_time >= self.opened_from)
+            and (self.opened_before is None or payment.open_time < self.opened_before)
             and (not self.own_as or payment.belongs_to(self.own_of, roles=self.own_as))
         )
 
-    def admits(self, snapshot: Snapshot) -> bool:
-        """Whether what transitions change matches."""
-        return (not self.states or state_of(snapshot) in self.states) and not (
-            self.unsettled_only and is_settled(snapshot)
+    def admits(self, snapshot: Snapshot, *, opened_minor: int) -> bool:
+        """Whether what transitions change matches, of a payment that was opened with a total."""
+        return (
+            (not self.states or state_of(snapshot) in self.states)
+            and not (self.unsettled_only and is_settled(snapshot))
+            and self._takes_total(opened_minor if snapshot.total_minor is None else snapshot.total_minor)
+            and self._takes_attentions({one.reason for one in snapshot.attentions})
         )
 
-    def relation(self, *, before: Snapshot | None, now: Snapshot) -> Relation | None:
+    def relation(self, *, before: Snapshot | None, now: Snapshot, opened_minor: int) -> Relation | None:
         """Return how a payment that is covered relates to the filter by a transition; None: not at all."""
-        was_inside = before is not None and self.admits(before)
-        if self.admits(now):
+        was_inside = before is not None and self.admits(before, opened_minor=opened_minor)
+        if self.admits(now, opened_minor=opened_minor):
             return Relation.INSIDE if was_inside else Relation.ENTERED
         return Relation.LEFT if was_inside else None
+
+    def _takes_total(self, total_minor: int) -> bool:
+        is_enough = self.total_min_minor is None or total_minor >= self.total_min_minor
+        return is_enough and (self.total_max_minor is None or total_minor <= self.total_max_minor)
+
+    def _takes_attentions(self, reasons: set[str]) -> bool:
+        if self.attention_reasons:
+            return not reasons.isdisjoint(self.attention_reasons)
+        return bool(reasons) or not self.attention_only

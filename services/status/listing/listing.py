@@ -119,6 +119,12 @@ def covered_by(wanted: Filter) -> Covered:
     if wanted.client_reference:
         is_there = payments.c.client_reference != sa.literal_column("''")  # or a prepared plan could not use its index
         conditions += [payments.c.client_reference == wanted.client_reference, is_there]
+    if wanted.currency_code:
+        conditions.append(payments.c.currency_code == wanted.currency_code)
+    if wanted.opened_from is not None:
+        conditions.append(order[0] >= wanted.opened_from)
+    if wanted.opened_before is not None:
+        conditions.append(order[0] < wanted.opened_before)
     return Covered(source, conditions, order)
 
 
@@ -129,10 +135,29 @@ def _query(wanted: Filter, *, after: tuple[datetime, str] | None) -> sa.Select[*
         conditions.append(payments.c.state.in_(wanted.states))
     if wanted.unsettled_only or (wanted.states and NEVER_SETTLED.issuperset(wanted.states)):
         conditions.append(sa.not_(payments.c.settled))
+    conditions += _on_total(wanted)
+    if wanted.attention_only or wanted.attention_reasons:
+        conditions.append(payments.c.needs_attention)
+    if wanted.attention_reasons:
+        held = payments.c.snapshot["attentions"]
+        conditions.append(sa.or_(*(held.contains([{"reason": reason}]) for reason in wanted.attention_reasons)))
     if after is not None:
         conditions.append(sa.tuple_(*covered.order) < sa.tuple_(*(sa.literal(value) for value in after)))
     order = (column.desc() for column in covered.order)
     return sa.select(*_COLUMNS).select_from(covered.source).where(*conditions).order_by(*order)
+
+
+def _on_total(wanted: Filter) -> list[sa.ColumnElement[bool]]:
+    """A payment that was priced anew says so in its snapshot."""
+    total_minor = sa.func.coalesce(
+        sa.cast(payments.c.snapshot["total_minor"].astext, sa.BigInteger), payments.c.total_amount_minor
+    )
+    bounds = []
+    if wanted.total_min_minor is not None:
+        bounds.append(total_minor >= wanted.total_min_minor)
+    if wanted.total_max_minor is not None:
+        bounds.append(total_minor <= wanted.total_max_minor)
+    return bounds
 
 
 def _sells(seller_id: str) -> sa.ColumnElement[bool]:

@@ -25,18 +25,20 @@ CREATE TABLE payments (
   open_time timestamptz NOT NULL,
   update_time timestamptz NOT NULL,
   complete_time timestamptz,
+  needs_attention boolean NOT NULL GENERATED ALWAYS AS (snapshot ? 'attentions') STORED,
   CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, payment_id),
   CONSTRAINT payments_revision_check CHECK (revision >= 1),
   CONSTRAINT payments_total_check CHECK (total_amount_minor >= 0)
 ) WITH (fillfactor = 70);  -- room on the page for the next version of a row
 
--- Lists are walked newest first. A transition changes no column of these indexes but `settled`, and that rarely, so that
--- moving a payment touches none of them.
+-- Lists are walked newest first. A transition changes no column of these indexes but `settled` and `needs_attention`, and
+-- those rarely, so that moving a payment touches none of them.
 CREATE INDEX payments_by_time ON payments (tenant_id, open_time, payment_id);
 CREATE INDEX payments_by_payer ON payments (tenant_id, payer_id, open_time, payment_id);
 CREATE INDEX payments_by_reference ON payments (tenant_id, client_reference, open_time, payment_id)
   WHERE client_reference <> '';
 CREATE INDEX payments_unsettled ON payments (tenant_id, open_time, payment_id) WHERE NOT settled;
+CREATE INDEX payments_needing_attention ON payments (tenant_id, open_time, payment_id) WHERE needs_attention;
 
 CREATE TABLE payment_sellers (
   tenant_id text NOT NULL,

@@ -49,6 +49,7 @@ class _Payments(sa.TypedColumns):
     open_time = sa.Column(sa.DateTime(timezone=True), nullable=False)
     update_time = sa.Column(sa.DateTime(timezone=True), nullable=False)
     complete_time = sa.Column(sa.DateTime(timezone=True))
+    needs_attention = sa.Column(sa.Boolean, sa.Computed("snapshot ? 'attentions'", persisted=True), nullable=False)
 
 
 payments = sa.Table("payments", metadata, _Payments)
@@ -68,6 +69,15 @@ sa.Index(
     payments.c.open_time,
     payments.c.payment_id,
     postgresql_where=sa.not_(payments.c.settled),
+)
+
+
+sa.Index(
+    "payments_needing_attention",
+    payments.c.tenant_id,
+    payments.c.open_time,
+    payments.c.payment_id,
+    postgresql_where=payments.c.needs_attention,
 )
 
 

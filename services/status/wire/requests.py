@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final, Protocol
 
 from batzen.status.v1 import status_pb2
@@ -11,6 +12,7 @@ from batzen.type.v1 import payment_pb2
 from services import wire
 from services.errors import FieldInvalid, FieldMissing, InvalidRequest, RequestIdReused, ServiceError
 from services.shared import fields
+from services.shared.amounts import AMOUNT_MINOR_MAX
 from services.shared.states import Cause, State
 from services.status.domain.commands import Add, Command, Drop, Renew
 from services.status.domain.errors import AmountsInconsistent
@@ -23,6 +25,8 @@ LINKS_MAX: Final = 100
 """Sellers or bookings of one payment."""
 COMMANDS_MAX: Final = 500
 """Of one message on a WatchMany stream; with an assertion each they just fit into what a server receives at once."""
+ATTENTION_REASONS_MAX: Final = 20
+"""Of one filter: there are about as many."""
 SNAPSHOT_BYTES_MAX: Final = 16 * 1024
 """History keeps every snapshot for years; a usual one has 300 bytes."""
 
@@ -185,6 +189,8 @@ def _add(message: status_pb2.WatchManyRequest.Add) -> Add:
 
 def filter_of(message: status_pb2.PaymentFilter, *, tenant_id: str, own_of: str, own_as: Collection[str]) -> Filter:
     """Return the filter, narrowed to what is `own_of`'s in one of the roles `own_as` if there are any."""
+    opened_from, opened_before = _span_of(message)
+    total_min_minor, total_max_minor = _total_of(message)
     return Filter(
         tenant_id=tenant_id,
         payer_id=fields.reference(message.payer_id, field="filter.payer_id"),
@@ -193,8 +199,47 @@ def filter_of(message: status_pb2.PaymentFilter, *, tenant_id: str, own_of: str,
         client_reference=fields.reference(message.client_reference, field="filter.client_reference"),
         states=states_of(message.states),
         unsettled_only=message.unsettled_only,
+        opened_from=opened_from,
+        opened_before=opened_before,
+        currency_code=fields.currency(message.currency_code, field="filter.currency_code"),
+        total_min_minor=total_min_minor,
+        total_max_minor=total_max_minor,
+        attention_only=message.attention_only,
+        attention_reasons=_attention_reasons_of(message),
         own_of=own_of if own_as else "",
         own_as=tuple(sorted(own_as)),
+    )
+
+
+def _span_of(message: status_pb2.PaymentFilter) -> tuple[datetime | None, datetime | None]:
+    start, end = wire.instant(message, "open_start_time"), wire.instant(message, "open_end_time")
+    if start is not None and end is not None and end <= start:
+        raise FieldInvalid(field="filter.open_end_time", detail="It is not after `open_start_time`.")
+    return start, end
+
+
+def _total_of(message: status_pb2.PaymentFilter) -> tuple[int | None, int | None]:
+    least = message.total_min_minor if message.HasField("total_min_minor") else None
+    most = message.total_max_minor if message.HasField("total_max_minor") else None
+    if least is None and most is None:
+        return None, None
+    if not message.currency_code:
+        raise FieldMissing(field="filter.currency_code")
+    for name, minor in (("total_min_minor", least), ("total_max_minor", most)):
+        if minor is not None and not 0 <= minor <= AMOUNT_MINOR_MAX:
+            raise FieldInvalid(field=f"filter.{name}", detail=f"0 to {AMOUNT_MINOR_MAX}.")
+    if least is not None and most is not None and most < least:
+        raise FieldInvalid(field="filter.total_max_minor", detail="It is below `total_min_minor`.")
+    return least, most
+
+
+def _attention_reasons_of(message: status_pb2.PaymentFilter) -> tuple[str, ...]:
+    reasons = sorted(set(message.attention_reasons))
+    if len(reasons) > ATTENTION_REASONS_MAX:
+        raise FieldInvalid(field="filter.attention_reasons", detail=f"There are more than {ATTENTION_REASONS_MAX}.")
+    return tuple(
+        fields.reference(reason, field=f"filter.attention_reasons[{index}]", required=True)
+        for index, reason in enumerate(reasons)
     )
 
 
