@@ -34,6 +34,7 @@ KNOW_PROTOBUF = re.compile(
     | (deliveries|notices)/outbox   # call the sink of the gateway's observations and notices
     | imports/importer              # passes on what operators sent
     | quote_service                 # keeps quotes as they were answered
+    | drafting                      # entries of the price book are kept as they were put
     | __main__ | wiring | seed      # wiring
     """,
     re.VERBOSE,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -12,10 +11,11 @@ from grpc import aio
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2, pricing_pb2_grpc
-from services.errors import FieldInvalid, ServiceError
+from services.errors import FieldInvalid
 from services.pricing.domain.currency import Currency
-from services.pricing.domain.errors import CouponCodeTaken, RevisionMismatch
+from services.pricing.domain.errors import RevisionMismatch
 from services.pricing.domain.line import COUNTRY, OPAQUE_ID, TAX_CATEGORY, require_match
+from services.pricing.drafting import as_put, refuse_other_scope, refuse_taken_code, within
 from services.pricing.storage.idempotency import Request, answer_once
 from services.pricing.storage.price_books import LoadedBook, PriceBookStore
 from services.pricing.storage.uses import Uses
@@ -84,7 +84,7 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
     async def PutTaxRate(
         self, request: pricing_pb2.PutTaxRateRequest, context: Context
     ) -> pricing_pb2.PutTaxRateResponse:
-        with _within("tax_rate"):
+        with within("tax_rate"):
             read_tax_rate(request.tax_rate, revision=0)
         rate = await self._put(
             request, request.tax_rate, kind=EntryKind.TAX_RATE, entry_id=tax_rate_id(request.tax_rate)
@@ -112,16 +112,12 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
         self, request: pricing_pb2.PutFeePlanRequest, context: Context
     ) -> pricing_pb2.PutFeePlanResponse:
         plan = request.fee_plan
-        with _within("fee_plan"):
+        with within("fee_plan"):
             read_fee_plan(plan, revision=0, currencies=self._currencies)
 
         def keeps_its_scope(loaded: LoadedBook) -> None:
-            if (entry := loaded.current(EntryKind.FEE_PLAN, plan.fee_plan_id)) is None:
-                return
-            before = price_book_pb2.FeePlan.FromString(entry.message)
-            for field in ("seller_id", "currency_code"):
-                if getattr(before, field) != getattr(plan, field):
-                    raise FieldInvalid(field=f"fee_plan.{field}", detail="It never changes; make another plan.")
+            with within("fee_plan"):
+                refuse_other_scope(plan, loaded)
 
         put = await self._put(request, plan, kind=EntryKind.FEE_PLAN, entry_id=plan.fee_plan_id, check=keeps_its_scope)
         return pricing_pb2.PutFeePlanResponse(fee_plan=put)
@@ -152,19 +148,13 @@ class PriceBookRpcs(pricing_pb2_grpc.PricingServiceServicer):
     async def PutDiscount(
         self, request: pricing_pb2.PutDiscountRequest, context: Context
     ) -> pricing_pb2.PutDiscountResponse:
-        discount = price_book_pb2.Discount()
-        discount.CopyFrom(request.discount)
-        discount.code = discount.code.upper()
-        for output_only in ("held_count", "redeemed_count"):
-            discount.ClearField(output_only)
-        with _within("discount"):
+        discount = as_put(request.discount)
+        with within("discount"):
             read_discount(discount, revision=0, currencies=self._currencies)
 
         def has_a_code_of_its_own(loaded: LoadedBook) -> None:
-            others = _listed(loaded, EntryKind.DISCOUNT, price_book_pb2.Discount, False)
-            for _, other in others:
-                if discount.code and other.code == discount.code and other.discount_id != discount.discount_id:
-                    raise CouponCodeTaken(field="discount.code", discount_id=other.discount_id)
+            with within("discount"):
+                refuse_taken_code(discount, loaded)
 
         put = await self._put(
             request, discount, kind=EntryKind.DISCOUNT, entry_id=discount.discount_id, check=has_a_code_of_its_own
@@ -243,13 +233,3 @@ def _with_revision(entry: Entry, of: type[M]) -> M:
 def _check_filter(text: str, *, field: str, pattern: re.Pattern[str]) -> None:
     if text:
         require_match(text, pattern=pattern, field=field)
-
-
-@contextmanager
-def _within(message: str) -> Iterator[None]:
-    """Put the path of a message in front of the field that an error names."""
-    try:
-        yield
-    except ServiceError as error:
-        error.field = f"{message}.{error.field}"
-        raise

@@ -21,6 +21,7 @@ from services.pricing.domain.errors import CouponExhausted, CouponPayerLimit, Qu
 from services.pricing.domain.pipeline import price_cart
 from services.pricing.domain.price import Price
 from services.pricing.domain.terms import Discount
+from services.pricing.drafting import after_drafts, read_drafts
 from services.pricing.metrics import UNCOUNTED, PricingMetrics
 from services.pricing.storage.price_books import LoadedBook, PriceBookStore
 from services.pricing.storage.store import QuoteStore, RequestKey, StoredQuote
@@ -80,17 +81,23 @@ class QuoteService:
     async def _create(self, request: pricing_pb2.CreateQuoteRequest) -> pricing_pb2.Quote:
         now, tenant_id = self._now(), current_tenant()
         order = read_create_quote(request, currencies=self._currencies, now=now, platform_id=tenant_id)
+        drafts = read_drafts(request, currencies=self._currencies)
+
+        async def fresh() -> LoadedBook:
+            book = await self._price_books.fresh(tenant_id)
+            return after_drafts(book, drafts, currencies=self._currencies, now=now)
+
         # A preview is not kept, so nothing would tell that it was made from an old book.
-        loaded = await (self._price_books.fresh if order.preview else self._price_books.known)(tenant_id)
+        loaded = await (fresh() if order.preview else self._price_books.known(tenant_id))
         excluded_discounts: tuple[str, ...] = ()
         for _ in range(TRIES_MAX):
             try:
                 price = price_cart(order.cart, book=loaded.book.without(excluded_discounts))
             except ServiceError:
-                fresh = await self._price_books.fresh(tenant_id)
-                if fresh.revision == loaded.revision:
+                newer = await fresh()
+                if newer.revision == loaded.revision:
                     raise
-                loaded = fresh
+                loaded = newer
                 continue
             try:
                 quote = await self._settle(request, order, price, loaded=loaded, excluded_discounts=excluded_discounts)
@@ -101,7 +108,7 @@ class QuoteService:
                 continue
             if quote is not None:
                 return quote
-            loaded = await self._price_books.fresh(tenant_id)
+            loaded = await fresh()
         raise DependencyUnavailable(dependency="price book")
 
     async def _settle(
