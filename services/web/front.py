@@ -24,6 +24,7 @@ from services.runtime.rpc.health_port import answering_health
 from services.web.assertions import AssertionMinter, Person
 from services.web.assets import Assets
 from services.web.audit import Audit
+from services.web.events.streams import EventStreams
 from services.web.pages import Pages
 from services.web.peers import Peers, connected
 from services.web.security.forms import Forms
@@ -55,6 +56,7 @@ class Front:
     assets: Assets
     pages: Pages
     meter: Meter
+    streams: EventStreams
     draining: asyncio.Event
     """Set when the process ends: streams end themselves then."""
     now: Callable[[], datetime]
@@ -96,11 +98,13 @@ async def building(
         await wait_for_schema(engine, home / "migrations", timeout_s=SCHEMA_WAIT_S)
         peers = await stack.enter_async_context(connected(settings))
         assets = Assets([SHARED / "static", home / "static"])
+        sessions = SessionStore(held, limits=limits, now=utc_now)
+        streams = EventStreams(living=sessions.living, draining=draining, meter=meter)
         front = Front(
             settings=settings,
             peers=peers,
             held=held,
-            sessions=SessionStore(held, limits=limits, now=utc_now),
+            sessions=sessions,
             cookie=Cookie(name=cookie_name, is_secure=settings.is_secure),
             forms=Forms(),
             audit=Audit(held, now=utc_now),
@@ -113,9 +117,11 @@ async def building(
             assets=assets,
             pages=Pages([home / "templates", SHARED / "templates"], assets=assets),
             meter=meter,
+            streams=streams,
             draining=draining,
             now=utc_now,
         )
+        await stack.enter_async_context(streams.running())
         await stack.enter_async_context(
             answering_health(process.health_listen, probe=partial(ping, engine), draining=draining, meter=meter)
         )

@@ -16,12 +16,15 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from services.web.connection import Connection
+
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75
 """Longer than a proxy keeps an idle connection, so that it ends it and never we under a request."""
-HEADER_BYTES_MAX: Final = 32 * 1024
 SEND_BUFFER_BYTES: Final = 64 * 1024
 """What the kernel holds for one who does not read; without it about 4 MB."""
+UNSENT_MAX_MS: Final = 30_000
+"""How long the kernel keeps what a peer does not take, whether it reads nothing or is gone."""
 STOP_GRACE_S: Final = 5
 """For answers on their way."""
 CONNECTIONS_MAX: Final = 12_000
@@ -40,7 +43,8 @@ async def serving(
     """
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
+        ws="none",
         lifespan="off",
         log_level="warning",
         access_log=False,
@@ -48,7 +52,6 @@ async def serving(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_GRACE_S,
         limit_concurrency=CONNECTIONS_MAX,
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         date_header=False,
         server_header=False,
         proxy_headers=True,
@@ -77,6 +80,8 @@ def _listener(listen: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNSENT_MAX_MS)
         listener.bind((host, int(port)))
     except OSError:
         listener.close()

@@ -10,8 +10,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from services.web.failures import Refusal
 from services.web.security.forms import FIELD, FIELDS_MAX, Forms
-from services.web.security.refusals import ForeignForm, FormUnreadable
 from services.web.sessions.domain import Session, key_of, new_form_key, new_id
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_the_session_keeps_its_forms_when_its_id_changes() -> None:
     ids=["none", "unsigned", "another's", "not ours", "long"],
 )
 def test_a_form_that_was_not_made_for_the_session_is_refused(value: str) -> None:
-    with pytest.raises(ForeignForm):
+    with pytest.raises(Refusal, match="FORM_UNKNOWN"):
         FORMS.take(_session(), {FIELD: value})
 
 
@@ -77,7 +77,7 @@ def test_a_signature_is_good_for_its_own_request_id_alone() -> None:
     request_id, _, signature = FORMS.field(session).partition(".")
     forged = f"{request_id[:-1]}{'0' if request_id[-1] != '0' else '1'}.{signature}"
 
-    with pytest.raises(ForeignForm):
+    with pytest.raises(Refusal, match="FORM_UNKNOWN"):
         FORMS.take(session, {FIELD: forged})
 
 
@@ -100,5 +100,5 @@ async def test_the_fields_of_a_form_are_read_as_text() -> None:
     ids=["json", "text", "no text", "no ascii", "many fields"],
 )
 async def test_what_is_no_form_is_refused(body: bytes, content_type: str) -> None:
-    with pytest.raises(FormUnreadable):
+    with pytest.raises(Refusal, match="REQUEST_MALFORMED"):
         await FORMS.read(_request(body, content_type))

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
-from services.web.security.refusals import ForeignForm, FormUnreadable
+from services.web.failures import Refusal
 from services.web.sessions.domain import Session
 
 FIELD: Final = "request_id"
@@ -42,26 +42,26 @@ class Forms:
         """Return the `request_id` of a form that was sent.
 
         Raises:
-            ForeignForm: The form was made for another session, or not by us.
+            Refusal: FORM_UNKNOWN; the form was made for another session, or not by us.
         """
         found = _VALUE.fullmatch(form.get(FIELD, ""))
         if found is None or not hmac.compare_digest(found[2], _signature(session, found[1])):
-            raise ForeignForm
+            raise Refusal(403, "FORM_UNKNOWN", field=FIELD)
         return found[1]
 
     async def read(self, request: Request) -> Form:
         """Return the fields of a form that was sent, as text.
 
         Raises:
-            FormUnreadable: It is none.
+            Refusal: REQUEST_MALFORMED; it is none.
         """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _TYPE:
-            raise FormUnreadable
+            raise Refusal(415, "REQUEST_MALFORMED", explanation=f"A form has the type {_TYPE}.")
         body = await request.body()
         try:
             fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
         except ValueError as error:
-            raise FormUnreadable from error
+            raise Refusal(400, "REQUEST_MALFORMED", explanation=str(error)) from error
         return ImmutableMultiDict(fields)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ INSERT INTO sessions ({_COLUMNS}, user_agent)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11)
 """  # noqa: S608 names of columns, and nothing of a caller's
 _FIND: Final = f"SELECT {_COLUMNS} FROM sessions WHERE key = $1"  # noqa: S608
+_LIVING: Final = "SELECT key FROM sessions WHERE key = ANY($1::bytea[]) AND expire_time > $2 AND seen_time > $3"
 _SEEN: Final = "UPDATE sessions SET seen_time = $2 WHERE key = $1 AND seen_time < $2"
 _END: Final = "DELETE FROM sessions WHERE key = $1"
 _END_ALL: Final = "DELETE FROM sessions WHERE tenant_id = $1 AND subject = $2"
@@ -80,6 +81,13 @@ class SessionStore:
             async with self._held.statement("web.session.seen") as connection:
                 await connection.execute(_SEEN, session.key, now)
         return session
+
+    async def living(self, keys: Collection[bytes]) -> Collection[bytes]:
+        """Return which of some sessions, by their keys, are not over."""
+        now = self._now()
+        async with self._held.statement(None) as connection:
+            rows = await connection.fetch(_LIVING, list(keys), now, now - self._limits.idle)
+        return {row["key"] for row in rows}
 
     async def rotate(self, session: Session, *, auth_time: datetime | None = None) -> str:
         """Give a session a new id, and return it; the one before opens it for a few seconds more."""

@@ -1,0 +1,274 @@
+"""All streams to browsers of one process: how many there may be, their signs of life, and how they end.
+
+A stream has two tasks, one that waits for the browser to leave and one that writes; all else is shared: one loop gives
+signs of life, finds sessions that ended and readers that do not read, a part of all streams at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from batzen.errors import LASTING, BatzenError
+from services.runtime.observability.metrics import Meter
+from services.runtime.work.loops import detached, repeating
+from services.web.connection import ABORT
+from services.web.events.frames import DRAIN_RETRY_MS, HEARTBEAT, ending, retry
+from services.web.failures import Refusal
+from services.web.metrics import STREAM_CHUNKS, STREAMS_ENDED, STREAMS_OPEN, STREAMS_REFUSED
+from services.web.security.addresses import address_block
+
+PER_SESSION_MAX: Final = 8
+"""Tabs of one person that each follow something."""
+PER_ADDRESS_MAX: Final = 200
+"""A whole office behind one address, and no flood."""
+PER_PROCESS_MAX: Final = 10_000
+"""~300 MB at 30 kB each."""
+FULL_RETRY: Final = timedelta(seconds=10)
+HEARTBEAT_S: Final = 15.0
+"""Proxies close what is silent for a minute."""
+PARTS: Final = 30
+"""Of all streams, looked at one after the other: 10,000 at once would hold up everything else for half a second."""
+SEND_MAX_S: Final = 10.0
+"""A reader that takes nothing for so long, beyond what the kernel holds for it, is dropped."""
+_STARTED: Final = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),  # or proxies of nginx's kind hold events back
+    ],
+}
+
+K = TypeVar("K")
+
+
+class End(StrEnum):
+    """Why a stream ended."""
+
+    SETTLED = "settled"
+    """Everything was told."""
+    SESSION_ENDED = "session_ended"
+    """Its session was ended, or ran out."""
+    REFUSED = "refused"
+    """A service says that the person may not, or no longer, see this."""
+    TROUBLE = "trouble"
+    """A service could not be reached for long; the browser comes back."""
+    DRAINING = "draining"
+    """The process ends; the browser comes back, to another."""
+    SLOW = "slow"
+    """Its reader does not read."""
+    GONE = "gone"
+    """The browser left."""
+
+
+FINAL: Final = frozenset({End.SETTLED, End.SESSION_ENDED, End.REFUSED})
+"""The browser is told not to come back."""
+
+
+class Source(Protocol):
+    """What one stream tells."""
+
+    async def next_or_woken(self) -> bytes | None:
+        """Return the next chunk, or None after `wake`. StopAsyncIteration when all is told."""
+
+    def wake(self) -> None:
+        """Have `next_or_woken` return, if it waits."""
+
+
+class _Stream:
+    """One open stream."""
+
+    __slots__ = ("abort", "end", "is_beat_due", "part", "sends_since", "session_key", "wake")
+
+    def __init__(self, session_key: bytes, part: int, *, wake: Callable[[], None], abort: Callable[[], None]) -> None:
+        self.session_key = session_key
+        self.part = part
+        self.wake = wake
+        self.abort = abort
+        """Cuts the connection, whatever waits to be written."""
+        self.end: End | None = None
+        self.is_beat_due = False
+        self.sends_since: float | None = None
+        """When the writing that is under way began, by the event loop's clock."""
+
+    def finish(self, end: End) -> None:
+        """Have it end; the first reason stands."""
+        if self.end is None:
+            self.end = end
+            self.wake()
+
+
+class EventStreams:
+    """The streams of one process."""
+
+    def __init__(
+        self,
+        *,
+        living: Callable[[Collection[bytes]], Awaitable[Collection[bytes]]],
+        draining: asyncio.Event,
+        meter: Meter,
+        chance: random.Random | None = None,
+    ) -> None:
+        """`living` returns which of some sessions, by their keys, are not over."""
+        self._living = living
+        self._draining = draining
+        self._chance = chance or random.Random()  # noqa: S311 not a secret
+        self._parts: list[set[_Stream]] = [set() for _ in range(PARTS)]
+        self._turn = 0
+        self.count = 0
+        """How many are open."""
+        self._opened = 0
+        self._by_session: Counter[bytes] = Counter()
+        self._by_address: Counter[str] = Counter()
+        self._ended = meter.counter(STREAMS_ENDED)
+        self._refused = meter.counter(STREAMS_REFUSED)
+        self._chunks = meter.counter(STREAM_CHUNKS)
+        is_open = meter.gauge(STREAMS_OPEN)
+        meter.read_when_asked(lambda: is_open.set(self.count))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Give signs of life and end what has to end, while inside."""
+        drain = detached(self._drain(), name="browser streams' end")
+        try:
+            async with repeating(self.look, name="browser streams", every_s=HEARTBEAT_S / PARTS):
+                yield
+        finally:
+            drain.cancel()
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, *, session_key: bytes, source: Source) -> None:
+        """Answer a request with a stream, until it ends.
+
+        Raises:
+            Refusal: TOO_MANY_STREAMS; nothing was sent yet.
+        """
+        with self._entered(scope, session_key, source) as stream:
+            watching = detached(_until_gone(receive, stream), name="browser stream")
+            try:
+                await send(dict(_STARTED))
+                await self._write(stream, send, retry(self._chance))
+                await self._tell(stream, send, source)
+                await self._say_goodbye(stream, send)
+            finally:
+                watching.cancel()
+
+    def end_session(self, session_key: bytes) -> None:
+        """End the streams of a session that was ended here; the other processes see it by themselves."""
+        for stream in self._all():
+            if stream.session_key == session_key:
+                stream.finish(End.SESSION_ENDED)
+
+    async def look(self) -> None:
+        """Look at the next part of all streams."""
+        self._turn = (self._turn + 1) % PARTS
+        streams = list(self._parts[self._turn])
+        if not streams:
+            return
+        late = asyncio.get_running_loop().time() - SEND_MAX_S
+        living = await self._living({stream.session_key for stream in streams})
+        for stream in streams:
+            if stream.session_key not in living:
+                stream.finish(End.SESSION_ENDED)
+            if stream.sends_since is None:
+                stream.is_beat_due = True
+                stream.wake()
+            elif stream.sends_since < late:
+                stream.finish(End.SLOW)
+                stream.abort()
+
+    async def _drain(self) -> None:
+        await self._draining.wait()
+        for stream in self._all():
+            stream.finish(End.DRAINING)
+
+    def _all(self) -> list[_Stream]:
+        return [stream for part in self._parts for stream in part]
+
+    @contextmanager
+    def _entered(self, scope: Scope, session_key: bytes, source: Source) -> Iterator[_Stream]:
+        address = address_block(scope)
+        self._refuse_beyond_limits(session_key, address)
+        stream = _Stream(session_key, self._opened % PARTS, wake=source.wake, abort=scope.get(ABORT, _nothing))
+        self._opened += 1
+        self.count += 1
+        self._by_session[session_key] += 1
+        self._by_address[address] += 1
+        self._parts[stream.part].add(stream)
+        if self._draining.is_set():
+            stream.finish(End.DRAINING)
+        try:
+            yield stream
+        finally:
+            self._parts[stream.part].discard(stream)
+            self.count -= 1
+            _count_down(self._by_session, session_key)
+            _count_down(self._by_address, address)
+            self._ended.add(stream.end or End.TROUBLE)
+
+    def _refuse_beyond_limits(self, session_key: bytes, address: str) -> None:
+        limits = (
+            ("process", self.count, PER_PROCESS_MAX, 503),
+            ("address", self._by_address[address], PER_ADDRESS_MAX, 429),
+            ("session", self._by_session[session_key], PER_SESSION_MAX, 429),
+        )
+        for limit, count, at_most, status in limits:
+            if count >= at_most:
+                self._refused.add(limit)
+                explanation = f"At most {at_most} streams of one {limit} are open at a time."
+                raise Refusal(status, "TOO_MANY_STREAMS", explanation=explanation, retry_after=FULL_RETRY)
+
+    async def _tell(self, stream: _Stream, send: Send, source: Source) -> None:
+        while stream.end is None:
+            try:
+                chunk = await source.next_or_woken()
+            except StopAsyncIteration:
+                stream.finish(End.SETTLED)
+            except BatzenError as error:
+                stream.finish(End.REFUSED if isinstance(error, LASTING) else End.TROUBLE)
+            else:
+                if chunk is not None:
+                    self._chunks.add()
+                    await self._write(stream, send, chunk)
+                elif stream.is_beat_due and stream.end is None:
+                    await self._write(stream, send, HEARTBEAT)
+                stream.is_beat_due = False  # whatever was written is a sign of life
+
+    async def _say_goodbye(self, stream: _Stream, send: Send) -> None:
+        if stream.end in FINAL:
+            last = ending(stream.end)
+        else:
+            last = retry(self._chance, DRAIN_RETRY_MS) if stream.end is End.DRAINING else b""
+        if stream.end is not End.GONE:
+            await self._write(stream, send, last, more_body=False)
+
+    @staticmethod
+    async def _write(stream: _Stream, send: Send, chunk: bytes, *, more_body: bool = True) -> None:
+        stream.sends_since = asyncio.get_running_loop().time()
+        await send({"type": "http.response.body", "body": chunk, "more_body": more_body})
+        stream.sends_since = None
+
+
+async def _until_gone(receive: Receive, stream: _Stream) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.finish(End.GONE)
+
+
+def _count_down(counts: Counter[K], key: K) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
+
+
+def _nothing() -> None:
+    """A server without a connection to cut, as in tests of the application alone."""
