@@ -23,12 +23,11 @@ from starlette.routing import Route
 from batzen.client import Client
 from batzen.errors import BatzenError
 from services.console.navigation import NAVIGATION, Group
-from services.web.failures import Failure, failure_of
+from services.web.failures import Failure, Refusal, failure_of
 from services.web.front import Front
 from services.web.security.forms import Form
 from services.web.security.guard import CORRELATION
 from services.web.security.headers import PageKind
-from services.web.security.refusals import Refusal
 from services.web.sessions.domain import Session
 
 LOGIN: Final = "/login"
@@ -160,17 +159,6 @@ class Desk:
 
 def trouble_of(error: BatzenError | Refusal, *, correlation_id: str) -> Failure:
     """Return what a page says of a refusal; operators read the sentence of who refused."""
-    if isinstance(error, Refusal):
-        return Failure(
-            status=error.status,
-            code=error.code,
-            message=str(error),
-            field=None,
-            recoverable=error.retry_after is not None,
-            retryable=error.retry_after is not None,
-            retry_after=None if error.retry_after is None else int(error.retry_after.total_seconds()),
-            correlation_id=correlation_id,
-        )
     failure = failure_of(error, LANGUAGE, correlation_id=correlation_id)
     return replace(failure, message=failure.explanation or failure.message)
 
