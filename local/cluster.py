@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from local.environments import SERVICES, Stripe, subscriptions
+from local.environments import FRONTS, SERVICES, Stripe, subscriptions
 from local.files import write_private
+from local.front_keys import front_key
 from local.issuer import Issuer
 from local.personal_key import new_personal_key
 from local.processes import ROOT
@@ -22,7 +23,7 @@ from local.processes import ROOT
 GENERATED: Final = ROOT / "deploy" / "kubernetes" / "overlays" / "local" / "generated"
 DATABASE_HOST: Final = "postgres"
 """The name of PostgreSQL's Service."""
-CALLERS: Final = ("gateway", "orchestrator")
+CALLERS: Final = ("gateway", "orchestrator", *FRONTS)
 """Services that call others, and so have tokens."""
 
 
@@ -30,7 +31,7 @@ def generate(directory: Path, *, database_host: str = DATABASE_HOST) -> None:
     """Fill `directory` with everything secret that the overlay mounts."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     statements = []
-    for service in SERVICES:
+    for service in (*SERVICES, *FRONTS):
         owner, runtime = f"batzen_{service}_owner", f"batzen_{service}_runtime"
         passwords = {role: secrets.token_urlsafe(24) for role in (owner, runtime)}
         statements += [f"CREATE ROLE {role} LOGIN PASSWORD '{word}';" for role, word in passwords.items()]
@@ -53,6 +54,8 @@ def generate(directory: Path, *, database_host: str = DATABASE_HOST) -> None:
     _write(directory / "webhooks" / "key", new_personal_key())
     _write(directory / "sandbox.env", "".join(f"{name}={value}\n" for name, value in subscriptions().items()))
 
+    for front in FRONTS:
+        front_key(directory / "fronts", front)
     issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
     issuer.write_service_tokens(directory / "tokens", services=CALLERS)
 

@@ -235,9 +235,24 @@ HTTP_ROUTE: Final = of(
     rules=several(
         of(
             "matches backendRefs",
+            filters=several(
+                of(
+                    "type urlRewrite",
+                    type=one_of("URLRewrite"),
+                    urlRewrite=of(
+                        "path",
+                        path=of(
+                            "type replaceFullPath",
+                            type=one_of("ReplaceFullPath"),
+                            replaceFullPath={"type": "string", "pattern": "^/"},
+                        ),
+                    ),
+                )
+            ),
+            timeouts=of("request", request=DURATION),
             matches=several(
                 of(
-                    "path method",
+                    "path",
                     path=of(
                         "type value",
                         type=one_of("Exact", "PathPrefix", "RegularExpression"),

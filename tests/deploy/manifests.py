@@ -10,6 +10,8 @@ from typing import Any, Final
 from tests.deploy.rendering import Document
 
 SERVICES: Final = ("orchestrator", "status", "pricing", "gateway")
+FRONTS: Final = ("bff", "console")
+PROCESSES: Final = (*SERVICES, *FRONTS)
 NAME: Final = "app.kubernetes.io/name"
 COMPONENT: Final = "app.kubernetes.io/component"
 SERVER: Final = "server"
@@ -64,7 +66,7 @@ class Pod:
 
     @property
     def is_server(self) -> bool:
-        return self.kind == "Deployment" and self.service in SERVICES
+        return self.kind == "Deployment" and self.service in PROCESSES
 
     @property
     def is_task(self) -> bool:
@@ -138,7 +140,7 @@ class Manifests:
     @property
     def suite(self) -> list[Pod]:
         """The pods that run our services' image."""
-        return [pod for pod in self.pods if pod.service in SERVICES]
+        return [pod for pod in self.pods if pod.service in PROCESSES]
 
     def server(self, service: str) -> Pod | None:
         return next((pod for pod in self.servers if pod.service == service), None)

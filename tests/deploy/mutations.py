@@ -220,6 +220,47 @@ RULED: Final[dict[str, Change]] = {
     "another's database reached": lambda p: put(
         p("NetworkPolicy", "gateway-database"), "spec", "ingress", 0, "from", 0, "podSelector", to={}
     ),
+    "payers at the console": lambda p: put(
+        p("NetworkPolicy", "console"),
+        "spec",
+        "ingress",
+        0,
+        "from",
+        0,
+        "namespaceSelector",
+        to={"matchLabels": {"batzen/pages": "true"}},
+    ),
+    "the console open to all": lambda p: put(p("NetworkPolicy", "console"), "spec", "ingress", 0, "from", to=[]),
+    "a front that calls nobody": lambda p: drop(
+        p("Deployment", "bff"), "spec", "template", "metadata", "labels", "batzen/caller"
+    ),
+    # fronts
+    "a public console": lambda p: put(p("HTTPRoute", "console"), "spec", "parentRefs", 0, "name", to="public"),
+    "a console behind the payers' route": lambda p: put(
+        p("HTTPRoute", "pages"), "spec", "rules", 1, "backendRefs", 0, "name", to="console"
+    ),
+    "payers without a way in": lambda p: p.remove("HTTPRoute", "pages"),
+    "streams that a route cuts": lambda p: put(
+        p("HTTPRoute", "pages"), "spec", "rules", 1, "timeouts", "request", to="60s"
+    ),
+    "the old webhook path as it is": lambda p: drop(p("HTTPRoute", "pages"), "spec", "rules", 0, "filters"),
+    "the old webhook path to elsewhere": lambda p: put(
+        p("HTTPRoute", "pages"),
+        "spec",
+        "rules",
+        0,
+        "filters",
+        0,
+        "urlRewrite",
+        "path",
+        "replaceFullPath",
+        to="/webhooks/stripe/connect",
+    ),
+    "another front's key": lambda p: put(
+        p.volume("bff", "assertions"), "secret", "secretName", to="console-assertions"
+    ),
+    "a front that other issuers speak to": lambda p: p.env("bff", "BATZEN_FURTHER_ISSUER", "[]"),
+    "issuers that are no table": lambda p: p.env("status", "BATZEN_FURTHER_ISSUERS", "bff"),
     # settings
     "a setting misspelt": lambda p: p.env("gateway", "BATZEN_STRIPE_RATES", "25"),
     "a required setting left out": lambda p: drop(p.config(), "data", "BATZEN_TOKEN_AUDIENCE"),

@@ -8,8 +8,10 @@ from services.gateway.webhooks.port import STOP_GRACE_S
 from services.orchestrator.request_runner import DRAIN_S
 from services.runtime.process.logs import CLOSE_S
 from services.runtime.process.service import SCHEMA_WAIT_S
+from services.runtime.rpc.health_port import LAST_WORDS_S as HEALTH_S
 from services.runtime.rpc.limits import LAST_WORDS_S, Limits
 from services.runtime.work.engine import GRACE_S
+from services.web.serving import STOP_GRACE_S as FRONT_GRACE_S
 from tests.deploy.manifests import Manifests, called, dig, name_of
 from tests.deploy.policy.rule import rule
 from tests.metrics import metrics_of
@@ -29,6 +31,8 @@ DOMAIN_FIGURES = {
     "status": "batzen_watches_open",
     "pricing": "batzen_rpc_in_flight",
     "gateway": "batzen_webhook_inbox_pending",
+    "bff": "batzen_browser_streams_open",
+    "console": "batzen_browser_streams_open",
 }
 _CALLS_S = Limits().stop_grace_s + 2 * LAST_WORDS_S + CLOSE_S
 DRAIN = {
@@ -37,6 +41,9 @@ DRAIN = {
     # Due work gets a moment, then requests, then readings.
     "orchestrator": _CALLS_S + 3 * DRAIN_S,
     "gateway": _CALLS_S + STOP_GRACE_S + GRACE_S,
+    # Streams end themselves, then answers on their way, then the health port.
+    "bff": FRONT_GRACE_S + HEALTH_S + CLOSE_S,
+    "console": FRONT_GRACE_S + HEALTH_S + CLOSE_S,
 }
 """The longest that a process takes from SIGTERM to its end."""
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 from services.access import TABLE
 from services.orchestrator.webhooks_out.guard import PORTS as RECEIVERS
 from services.runtime.process.program import SERVE
-from tests.deploy.manifests import COMPONENT, NAME, SERVER, SERVICES, Manifests, called, dig
-from tests.deploy.policy.ports import GRPC_PORTS, METRICS_PORT, WEBHOOK_PORT
+from tests.deploy.manifests import COMPONENT, FRONTS, NAME, PROCESSES, SERVER, Manifests, called, dig
+from tests.deploy.policy.ports import GRPC_PORTS, HTTP_PORTS, METRICS_PORT, WEBHOOK_PORT
 from tests.deploy.policy.rule import rule
 from tests.settings import PROGRAMS
 
@@ -38,6 +38,7 @@ PORTS: Final = (
     7400,
     WEBHOOK_PORT,
     *GRPC_PORTS.values(),
+    *HTTP_PORTS.values(),
 )
 Flow = tuple[str, str, int]
 
@@ -81,6 +82,8 @@ NEIGHBOURS: Final = (
     _outside("system", "kube-system", {}),
     _outside("operator", "cnpg-system", {NAME: "cloudnative-pg"}),
     _outside("ingress", "ingress", {}, batzen__webhooks="true"),
+    _outside("payers' ingress", "pages", {}, batzen__pages="true"),
+    _outside("operators' ingress", "inside", {}, batzen__console="true"),
     _outside("another prometheus", "other", {NAME: "prometheus"}),
     _outside("another collector", "other", {NAME: "opentelemetry-collector"}),
     _outside("other names", "other", {"k8s-app": "kube-dns"}),
@@ -112,6 +115,7 @@ def dialled() -> set[tuple[str, str]]:
     return {
         (program.service, one.name.removeprefix("BATZEN_").removesuffix("_ADDRESS").lower())
         for program in PROGRAMS
+        if program.service not in FRONTS  # which call in people's name, so that no method is theirs alone
         for one in program.declarations()[SERVE]
         if one.name.endswith("_ADDRESS") and one.name not in OF_THE_PLATFORM
     }
@@ -124,7 +128,9 @@ def endpoints(manifests: Manifests) -> list[Endpoint]:
         Endpoint(pod.name, OURS, pod.labels, ours, {name: port for port, name in pod.ports.items()})
         for pod in manifests.pods
     ]
-    databases = [Endpoint(f"database of {one}", OURS, {"cnpg.io/cluster": f"{one}-database"}, ours) for one in SERVICES]
+    databases = [
+        Endpoint(f"database of {one}", OURS, {"cnpg.io/cluster": f"{one}-database"}, ours) for one in PROCESSES
+    ]
     return [*pods, *databases, *NEIGHBOURS]
 
 
@@ -170,9 +176,11 @@ def wanted(manifests: Manifests) -> set[Flow]:
     found: set[Flow] = set()
     for caller, peer in edges():
         found.add((f"Deployment/{caller}", f"Deployment/{peer}", GRPC_PORTS[peer]))
-    for service, port in GRPC_PORTS.items():
-        server, database = f"Deployment/{service}", f"database of {service}"
+    for server, port in ((f"Deployment/{service}", port) for service, port in GRPC_PORTS.items()):
         found |= {(one, server, port) for one in ("caller", "caller elsewhere")}
+        found |= {(f"Deployment/{front}", server, port) for front in FRONTS}
+    for service in PROCESSES:
+        server, database = f"Deployment/{service}", f"database of {service}"
         found |= {("prometheus", server, METRICS_PORT), (server, "collector", 4317)}
         found |= {(database, database, port) for port in (5432, 8000)}
         found |= {("operator", database, 5432), ("operator", database, 8000), ("prometheus", database, 9187)}
@@ -181,6 +189,9 @@ def wanted(manifests: Manifests) -> set[Flow]:
     found |= {(pod.name, "names", 53) for pod in manifests.pods}
     found |= {(one, "names", 53) for one in ("caller", "stranger")}
     found |= {("ingress", "Deployment/gateway", WEBHOOK_PORT)}
+    found |= {("payers' ingress", "Deployment/bff", HTTP_PORTS["bff"])}
+    found |= {("operators' ingress", "Deployment/console", HTTP_PORTS["console"])}
+    found |= {("Deployment/console", one, 443) for one in OUTSIDE}  # where operators log in
     found |= {("Deployment/gateway", one, 443) for one in OUTSIDE}
     if any("mails" in pod.secrets for pod in manifests.pods):
         found |= {("Deployment/orchestrator", one, port) for one in OUTSIDE for port in MAIL_PORTS}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tests.deploy.manifests import Manifests, Pod, called, dig
+from tests.deploy.manifests import PROCESSES, Manifests, Pod, called, dig
 from tests.deploy.policy.rule import rule
 
 UID = 10001
@@ -44,7 +44,7 @@ def pods_are_restricted(manifests: Manifests) -> Iterator[str]:
         context = dig(pod.spec, "securityContext", default={})
         if context.get("runAsNonRoot") is not True:
             yield f"{pod.name} may run as root"
-        if pod.service in ("orchestrator", "status", "pricing", "gateway"):
+        if pod.service in PROCESSES:
             uids = {context.get("runAsUser"), context.get("runAsGroup"), context.get("fsGroup")}
             if uids != {UID}:
                 yield f"{pod.name} runs as {uids}, not {UID}"

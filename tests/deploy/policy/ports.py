@@ -15,6 +15,16 @@ WEBHOOK_PORT = 7104
 PROBES = {"startupProbe": health.STARTUP, "readinessProbe": health.READINESS, "livenessProbe": health.LIVENESS}
 WEBHOOKS = {("Exact", path, "POST", "gateway-webhooks", WEBHOOK_PORT) for path in (PLATFORM_PATH, CONNECT_PATH)}
 GRPC_PORTS = {"orchestrator": 7001, "pricing": 7002, "status": 7003, "gateway": 7004}
+HTTP_PORTS = {"bff": 7080, "console": 7090}
+OLD_WEBHOOK_PATH = "/api/payments/webhook"
+"""Where Stripe posts to in systems that this one takes the place of."""
+PAGES = {
+    ("PathPrefix", "/", None, "bff", HTTP_PORTS["bff"]),
+    ("Exact", OLD_WEBHOOK_PATH, "POST", "gateway-webhooks", WEBHOOK_PORT),
+}
+INTERNAL = {("PathPrefix", "/", None, "console", HTTP_PORTS["console"])}
+PUBLIC_GATEWAY = "public"
+Way = tuple[str | None, str | None, str | None, str, int]
 
 
 @rule
@@ -37,7 +47,9 @@ def listeners_are_declared(manifests: Manifests) -> Iterator[str]:
         container = pod.spec["containers"][0]
         environment = manifests.environment(container)
         listening = {
-            "BATZEN_LISTEN": (GRPC_PORTS[pod.service], "grpc"),
+            "BATZEN_LISTEN": (HTTP_PORTS[pod.service], "http")
+            if pod.service in HTTP_PORTS
+            else (GRPC_PORTS[pod.service], "grpc"),
             "BATZEN_HEALTH_LISTEN": (HEALTH_PORT, "health"),
             "BATZEN_METRICS_LISTEN": (METRICS_PORT, "metrics"),
         }
@@ -90,21 +102,51 @@ def peers_are_dialled_by_name(manifests: Manifests) -> Iterator[str]:
                         yield f"{pod.name} {setting} is {value}"
 
 
+def ways(manifests: Manifests, *, public: bool) -> set[Way]:
+    """Return what the routes of the public Gateway let in, or those of all others."""
+    return {
+        (dig(match, "path", "type"), dig(match, "path", "value"), match.get("method"), backend["name"], backend["port"])
+        for route in manifests.of("HTTPRoute")
+        if public == any(one.get("name") == PUBLIC_GATEWAY for one in dig(route, "spec", "parentRefs", default=[{}]))
+        for part in dig(route, "spec", "rules", default=[])
+        for match in part.get("matches", [{}])
+        for backend in part.get("backendRefs", [])
+    }
+
+
 @rule
-def nothing_is_public_but_webhooks(manifests: Manifests) -> Iterator[str]:
+def nothing_is_public_but_webhooks_and_pages(manifests: Manifests) -> Iterator[str]:
     for service in manifests.of("Service"):
         if dig(service, "spec", "type", default="ClusterIP") != "ClusterIP" or dig(service, "spec", "externalIPs"):
             yield f"{called(service)} can be reached from outside"
     for other in manifests.of("Ingress", "GRPCRoute", "TCPRoute", "TLSRoute", "VirtualService"):
         yield f"{called(other)} opens another way in"
-    public = {
-        (dig(match, "path", "type"), dig(match, "path", "value"), match.get("method"), backend["name"], backend["port"])
-        for route in manifests.of("HTTPRoute")
-        for part in dig(route, "spec", "rules", default=[])
-        for match in part.get("matches", [{}])
-        for backend in part.get("backendRefs", [])
-    }
-    for way in public - WEBHOOKS:
-        yield f"public besides webhooks: {way}"
+    wanted = WEBHOOKS | PAGES
+    for way in ways(manifests, public=True) - wanted:
+        yield f"public besides webhooks and pages: {way}"
+    for way in ways(manifests, public=False) - INTERNAL:
+        yield f"let in besides the console: {way}"
     if manifests.is_cluster:
-        yield from (f"webhooks have no way in: {way}" for way in WEBHOOKS - public)
+        yield from (f"there is no way in: {way}" for way in wanted - ways(manifests, public=True))
+        yield from (f"operators have no way in: {way}" for way in INTERNAL - ways(manifests, public=False))
+
+
+@rule
+def the_old_path_of_webhooks_leads_to_the_new_one(manifests: Manifests) -> Iterator[str]:
+    for route in manifests.of("HTTPRoute"):
+        for part in dig(route, "spec", "rules", default=[]):
+            paths = [dig(match, "path", "value") for match in part.get("matches", [{}])]
+            rewritten = dig(part, "filters", 0, "urlRewrite", "path", "replaceFullPath")
+            if (OLD_WEBHOOK_PATH in paths) != (rewritten is not None):
+                yield f"{called(route)} rewrites {paths} to {rewritten}"
+            if rewritten not in (None, PLATFORM_PATH):
+                yield f"{called(route)} leads webhooks to {rewritten}"
+
+
+@rule
+def streams_are_not_cut_by_a_route(manifests: Manifests) -> Iterator[str]:
+    for route in manifests.of("HTTPRoute"):
+        for part in dig(route, "spec", "rules", default=[]):
+            to_front = any(backend.get("name") in HTTP_PORTS for backend in part.get("backendRefs", []))
+            if to_front and dig(part, "timeouts", "request") != "0s":
+                yield f"{called(route)} ends streams after {dig(part, 'timeouts', 'request')}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.gateway.settings import STRIPE_ENDPOINT_RATE, STRIPE_RATE_LIVE, STRIPE_RATE_TEST
-from tests.deploy.manifests import SERVICES, Manifests, called, dig, name_of
+from tests.deploy.manifests import PROCESSES, Manifests, called, dig, name_of
 from tests.deploy.policy.availability import bounds
 from tests.deploy.policy.rule import rule
 from tests.deploy.rendering import ROOT, Document
@@ -38,7 +38,7 @@ def nothing_of_a_laptop_is_in_a_cluster(manifests: Manifests) -> Iterator[str]:
     if not manifests.is_cluster:
         return
     for pod in manifests.pods:
-        if pod.service not in SERVICES:
+        if pod.service not in PROCESSES:
             yield f"{pod.name} is none of the suite's"
         for container in pod.containers:
             environment = manifests.environment(container)
@@ -75,7 +75,7 @@ def replicas_share_the_rate_of_stripe(manifests: Manifests) -> Iterator[str]:
 
 @rule
 def migrations_are_of_this_release(manifests: Manifests) -> Iterator[str]:
-    for service in SERVICES:
+    for service in PROCESSES:
         newest = sorted((ROOT / "services" / service / "migrations").glob("*.sql"))[-1].name[:4]
         jobs = [pod for pod in manifests.pods if pod.kind == "Job" and pod.service == service]
         if [name_of(pod.owner) for pod in jobs] != [f"{service}-migrate-{newest}"]:
@@ -117,7 +117,7 @@ def wave(document: Document) -> int:
 
 @rule
 def contractions_wait_for_the_operator(manifests: Manifests) -> Iterator[str]:
-    for service in SERVICES:
+    for service in PROCESSES:
         job = manifests.find("CronJob", f"{service}-contract")
         if job is None:
             yield f"{service} has nothing to contract with"
@@ -170,14 +170,14 @@ def objects_say_whose_they_are(manifests: Manifests) -> Iterator[str]:
         for labels in (dig(pod.owner, "metadata", "labels", default={}), pod.labels):
             if labels.get("app.kubernetes.io/part-of") != "batzen":
                 yield f"{pod.name} is not labelled as part of batzen"
-            if labels.get("app.kubernetes.io/name") not in SERVICES or not labels.get("app.kubernetes.io/component"):
+            if labels.get("app.kubernetes.io/name") not in PROCESSES or not labels.get("app.kubernetes.io/component"):
                 yield f"{pod.name} does not say which service it is, or which part of it"
 
 
 @rule
 def every_service_is_deployed(manifests: Manifests) -> Iterator[str]:
     names = [pod.service for pod in manifests.servers]
-    if sorted(names) != sorted(SERVICES):
+    if sorted(names) != sorted(PROCESSES):
         yield f"the servers are {names}"
     namespace = manifests.find("Namespace", "batzen")
     if dig(namespace, "metadata", "labels", "pod-security.kubernetes.io/enforce") != "restricted":

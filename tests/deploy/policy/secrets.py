@@ -6,11 +6,15 @@ import json
 import re
 from collections.abc import Iterator
 
-from tests.deploy.manifests import Manifests, Pod, called, dig
+from tests.deploy.manifests import FRONTS, Manifests, Pod, called, dig
 from tests.deploy.policy.rule import rule
 
-CALLERS = ("orchestrator", "gateway")
-BESIDE = {"gateway": {"stripe", "personal-data"}, "orchestrator": {"mails", "webhooks"}}
+CALLERS = ("orchestrator", "gateway", *FRONTS)
+BESIDE = {
+    "gateway": {"stripe", "personal-data"},
+    "orchestrator": {"mails", "webhooks"},
+    **{front: {f"{front}-assertions"} for front in FRONTS},
+}
 """What one service alone knows."""
 LITERALS = re.compile(
     r"[sr]k_(?:live|test)_\w+|whsec_\w+|-----BEGIN|postgres(?:ql)?(?:\+\w+)?://[^:/\s]+:(?!\{\{)[^@\s]+@|password[\"']?\s*[:=]\s*[\"']?\w",
@@ -28,6 +32,7 @@ def allowed(pod: Pod) -> set[str]:
         return {"postgres"} if pod.name == "Deployment/postgres" else set()
     own = {f"{service}-database", f"{service}-database-ca", f"{service}-tls", "jwks"}
     own |= {f"{service}-tokens"} if service in CALLERS else set()
+    own |= set() if service in FRONTS else {"front-jwks"}
     return own | BESIDE.get(service, set())
 
 

@@ -20,6 +20,13 @@ BY_SERVICE: Final[dict[str, Program[Any]]] = {program.service: program for progr
 NOT_OURS: Final = {"PGSSLMODE", "PGSSLROOTCERT"}
 """Read by the database's driver."""
 SECRETS: Final = Path("/run/secrets/batzen")
+SAMPLES: Final = {
+    "BATZEN_PERSONAL_KEY": b"A" * 43 + b"=",
+    "BATZEN_WEBHOOK_KEY": b"A" * 43 + b"=",
+    "BATZEN_SMTP_URL": b"smtps://user:word@mail.example",
+    "BATZEN_UNSUBSCRIBE_KEYS": b"k" * 43,
+}
+"""Where not every text will do."""
 
 
 def declared(pod: Pod, container: dict) -> tuple[Declaration, ...]:
@@ -34,12 +41,10 @@ def sample(name: str, *, is_live: bool) -> bytes:
         return b"postgresql+asyncpg://role:word@host/name"
     if name.startswith("BATZEN_TLS_"):
         return _pem()["key" if name.endswith("_KEY") else "certificate"]
-    if name in ("BATZEN_PERSONAL_KEY", "BATZEN_WEBHOOK_KEY"):
-        return b"A" * 43 + b"="
-    if name == "BATZEN_SMTP_URL":
-        return b"smtps://user:word@mail.example"
-    if name == "BATZEN_UNSUBSCRIBE_KEYS":
-        return b"k" * 43
+    if name == "BATZEN_ASSERTION_KEY":
+        return _pem()["key"]
+    if name in SAMPLES:
+        return SAMPLES[name]
     return (b"sk_live_0" if is_live else b"sk_test_0") if name == "STRIPE_API_KEY" else b"sample"
 
 
