@@ -23,7 +23,7 @@ LOCAL_TAG: Final = "local"
 PACKED_BYTES_MAX: Final = 250 * 1000 * 1000
 """Of the services' image, as a node fetches it. A new node takes its first payment that much later."""
 TITLES: Final = {
-    SERVICES: "Batzen: the four services",
+    SERVICES: "Batzen: the four services and the two fronts",
     SANDBOX: "Batzen: a stand-in for Stripe, for laptops and tests",
     POSTGRES: "Batzen: a database server, for laptops and tests",
 }

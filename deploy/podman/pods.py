@@ -27,12 +27,13 @@ from deploy.podman.forward import forwarding
 from deploy.podman.overlay import forget, generated, rendered
 from deploy.podman.transform import HOST, Plan, Pod, plan
 from local.connection_file import SUBJECTS
-from local.environments import SERVICES, addresses
+from local.environments import FRONTS, SERVICES, addresses
 from local.issuer import Issuer
 from local.processes import serving
 from local.running import alone
 from local.start import add_seller
 
+PROCESSES: Final = (*SERVICES, *FRONTS)
 DATABASE: Final = "postgres"
 NETWORK: Final = "batzen"
 READY_S: Final = 90.0
@@ -158,8 +159,8 @@ async def running_pods(
         await _step(report, "pod of PostgreSQL", pods.play, [wanted.server(DATABASE)])
         await _step(report, "PostgreSQL", lambda _: pods.until_database_answers(), [DATABASE])
         await _step(report, "migrations", pods.run_to_end, wanted.jobs)
-        await _step(report, "pods of the services", pods.play, [wanted.server(service) for service in SERVICES])
-        await _step(report, "services", pods.until_ready, SERVICES)
+        await _step(report, "pods of the services", pods.play, [wanted.server(name) for name in PROCESSES])
+        await _step(report, "services", pods.until_ready, PROCESSES)
         execute = store.podman_command("exec", "--interactive", "gateway-sandbox")
         await stack.enter_async_context(
             forwarding(
@@ -185,7 +186,7 @@ async def _step(report: Report, name: str, do: Callable[[T], Awaitable[None]], t
 
 async def _end(pods: Pods) -> None:
     """End who calls before who is called, keep what they said, and take everything away."""
-    for services in (("orchestrator", "gateway"), ("status", "pricing")):
+    for services in (FRONTS, ("orchestrator", "gateway"), ("status", "pricing")):
         for service in services:
             with contextlib.suppress(ToolFailed):  # it may never have come so far
                 await pods.stop(service)

@@ -147,7 +147,9 @@ def _published(name: str, declared: Iterable[Document], ports: Mapping[str, int]
     """Return the ports that this machine answers on; in `local.ports` their names begin with the pod's."""
     found = []
     for port in declared:
-        here = ports.get({"grpc": name}.get(port["name"], f"{name}-{port['name']}")) or ports.get(port["name"])
+        here = ports.get({"grpc": name, "http": name}.get(port["name"], f"{name}-{port['name']}")) or ports.get(
+            port["name"]
+        )
         if here is not None:
             found.append({"containerPort": port["containerPort"], "hostPort": here, "hostIP": HOST})
     return found

@@ -17,8 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.podman.pods import SERVICES, Pods, running_pods
+from deploy.podman.pods import PROCESSES, Pods, running_pods
 from local.connection_file import written
+from local.environments import FRONTS
 from local.ports import free_ports
 from tests.deploy.confined import breaches
 from tests.deploy.images import Images, skip_without
@@ -71,7 +72,7 @@ async def test_payments_succeed(pods: Pods, arguments: tuple[str, ...]) -> None:
     assert "succeeded" in output
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PROCESSES)
 async def test_a_service_is_confined(pods: Pods, service: str) -> None:
     """By what the kernel says of its process, not by what podman was told."""
     found = await pods.inspect(f"{service}-server")
@@ -99,12 +100,20 @@ async def exec_python(pods: Pods, service: str, program: str) -> str:
     return errors.decode()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("front", FRONTS)
+async def test_a_front_answers_browsers(pods: Pods, front: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"http://127.0.0.1:{pods.ports[front]}/livez")
+
+    assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+@pytest.mark.parametrize("service", PROCESSES)
 async def test_its_own_probe_says_that_it_is_ready(pods: Pods, service: str) -> None:
     await pods.podman("exec", f"{service}-server", "python", "-m", "services.runtime.process.probe")
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PROCESSES)
 async def test_version_and_commit_are_in_its_log_and_in_its_figures(pods: Pods, images: Images, service: str) -> None:
     first = json.loads((await pods.podman("logs", f"{service}-server")).splitlines()[0])
     async with httpx.AsyncClient(trust_env=False) as http:
@@ -116,13 +125,13 @@ async def test_version_and_commit_are_in_its_log_and_in_its_figures(pods: Pods, 
 
 async def test_each_service_sees_its_own_secrets_and_no_other(pods: Pods) -> None:
     look = "import pathlib; print(sorted(map(str, pathlib.Path('/run/secrets/batzen').glob('*/*'))))"
-    seen = {name: await pods.podman("exec", f"{name}-server", "python", "-c", look) for name in SERVICES}
+    seen = {name: await pods.podman("exec", f"{name}-server", "python", "-c", look) for name in PROCESSES}
 
     assert {name for name, files in seen.items() if "stripe" in files} == {"gateway"}
     assert all("owner-url" not in files for files in seen.values())
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PROCESSES)
 async def test_a_killed_service_is_back_and_payments_go_on(pods: Pods, service: str) -> None:
     before = (await pods.inspect(f"{service}-server"))["State"]["Pid"]
     begun = time.monotonic()
@@ -140,7 +149,7 @@ async def test_a_killed_service_is_back_and_payments_go_on(pods: Pods, service: 
     assert code == 0, output
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PROCESSES)
 async def test_a_service_that_is_asked_to_end_does_so_in_order(pods: Pods, service: str) -> None:
     begun = time.monotonic()
     code = await pods.stop(service)
