@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from services.bff.api import application
 from services.web.assets import PREFIX
 from services.web.front import Front
 from services.web.security.guard import Guard
@@ -20,6 +21,7 @@ def build(front: Front) -> ASGIApp:
         routes=[
             Route("/livez", _alive, methods=["GET"]),
             Route(f"{PREFIX}/{{name:path}}", front.assets.endpoint, methods=["GET"]),
+            *application.routes(front),
         ]
     )
     return Guard(app, own_origin=front.settings.public_origin, cookie_name=front.cookie.full_name, origins=Origins())

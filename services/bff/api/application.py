@@ -1,0 +1,56 @@
+"""The application behind both forms of REST, and how the front's router finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.bff.api.answering import answer_failures
+from services.bff.api.modern.methods import MethodResources
+from services.bff.api.modern.payments import PaymentResources
+from services.bff.api.operations import Operations
+from services.bff.api.reading import ExactRoute
+from services.bff.api.who import CALLERS
+from services.bff.callers import Callers
+from services.web.front import Front
+
+PREFIXES: Final = ("/v1/", "/api/")
+
+
+class Beneath(BaseRoute):
+    """Hands all paths below some prefixes to an application, as they are: their paths are written in full there."""
+
+    def __init__(self, prefixes: Sequence[str], app: ASGIApp) -> None:
+        self._prefixes = tuple(prefixes)
+        self._app = app
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether the path of a request is one of these."""
+        is_ours = scope["type"] == "http" and scope["path"].startswith(self._prefixes)
+        return (Match.FULL if is_ours else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer."""
+        await self._app(scope, receive, send)
+
+
+def rest(front: Front) -> FastAPI:
+    """Return the application of both forms."""
+    operations = Operations(front)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    setattr(app.state, CALLERS, Callers(front, front.settings.process.verifier()))
+    modern = APIRouter(prefix="/v1", route_class=ExactRoute)
+    PaymentResources(front, operations).add_to(modern)
+    MethodResources(front).add_to(modern)
+    app.include_router(modern)
+    answer_failures(app)
+    return app
+
+
+def routes(front: Front) -> list[BaseRoute]:
+    """Return the routes of REST; they take all of `/v1/` and `/api/` that nothing before them took."""
+    return [Beneath(PREFIXES, rest(front))]

@@ -1,0 +1,95 @@
+"""How bodies are read: JSON alone, numbers exactly, nothing nested deeper than anything of ours is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import Any, Final
+
+from fastapi import HTTPException
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.web.security.guard import BodyTooLarge
+
+DEPTH_MAX: Final = 16
+"""Of lists and objects in each other; ours have 5."""
+NUMBER_CHARACTERS_MAX: Final = 40
+"""Of a number as it is written: longer ones take long to read, and are no amount."""
+
+
+class ExactJson(Request):
+    """A request whose JSON holds `Decimal`, never a float."""
+
+    async def body(self) -> bytes:
+        """Return the body; one that is too large is said to be, where FastAPI would call it unreadable."""
+        try:
+            return await super().body()
+        except BodyTooLarge as error:
+            raise HTTPException(413) from error
+
+    async def json(self) -> Any:
+        """Return the body as what it says."""
+        return read_json(await self.body())
+
+
+class ExactRoute(APIRoute):
+    """A route that takes JSON alone, and reads numbers exactly."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, given such requests."""
+        inner = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if request.method == "POST" and not _is_json(request.headers.get("content-type", "")):
+                raise HTTPException(415)
+            return await inner(ExactJson(request.scope, request.receive))
+
+        return handle
+
+
+def read_json(body: bytes) -> object:
+    """Read JSON. Raises `json.JSONDecodeError` for what is none, too deep, or not finite."""
+    text = body.decode("utf-8", errors="surrogateescape")
+    if _depth(text) > DEPTH_MAX:
+        raise json.JSONDecodeError("nested too deeply", text[:1], 0)
+    try:
+        return json.loads(body.decode("utf-8"), parse_float=_decimal, parse_int=_int, parse_constant=_refused)
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        if isinstance(error, json.JSONDecodeError):
+            raise
+        raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+def _depth(text: str) -> int:
+    """Return at most how deep anything is nested. Brackets within texts count, too: no text of ours has so many."""
+    depth = deepest = 0
+    for one in text:
+        if one in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif one in "]}":
+            depth -= 1
+    return deepest
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
+
+
+def _decimal(text: str) -> Decimal:
+    if len(text) > NUMBER_CHARACTERS_MAX:
+        raise ValueError("a number that is too long")
+    return Decimal(text)
+
+
+def _int(text: str) -> int:
+    if len(text) > NUMBER_CHARACTERS_MAX:
+        raise ValueError("a number that is too long")
+    return int(text)
+
+
+def _refused(text: str) -> object:
+    raise ValueError(f"{text} is no number")

@@ -1,0 +1,36 @@
+"""What handlers are given: who asks, and their key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias
+
+from fastapi import Depends, Header, Request
+
+from services.bff.api.request_ids import HEADER
+from services.bff.callers import Asker, Callers
+from services.web.failures import Refusal
+
+CALLERS: Final = "callers"
+"""Under which name the application's state holds who tells who asks."""
+
+
+async def _asker(request: Request) -> Asker:
+    callers: Callers = getattr(request.app.state, CALLERS)
+    return await callers.of(request)
+
+
+async def _service(request: Request) -> Asker:
+    asker = await _asker(request)
+    if not asker.is_service:
+        raise Refusal(403, "PERMISSION_DENIED")
+    return asker
+
+
+Who: TypeAlias = Annotated[Asker, Depends(_asker)]
+"""Whoever asks: a payer or a service."""
+Service: TypeAlias = Annotated[Asker, Depends(_service)]
+"""A service; the services would refuse anybody else, too."""
+Key: TypeAlias = Annotated[
+    str | None,
+    Header(alias=HEADER, description="1 to 255 visible characters; the same key makes a repeat the same request."),
+]

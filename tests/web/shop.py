@@ -1,0 +1,68 @@
+"""A platform's back end and its payers, as they call the front."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from local.start import add_seller
+from local.suite import Suite
+
+SELLER: Final = "seller_of_pages"
+PAYER: Final = "payer_of_pages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """The platform, and clients of the front in several names."""
+
+    suite: Suite
+    service: httpx.AsyncClient
+    payer: httpx.AsyncClient
+    other_payer: httpx.AsyncClient
+    nobody: httpx.AsyncClient
+
+    async def start(self, **changed: object) -> Any:
+        """Start a payment of 60 francs, and return its session."""
+        answer = await self.service.post("/v1/payments", json=a_start(**changed), headers=key())
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+
+@asynccontextmanager
+async def a_shop(suite: Suite) -> AsyncIterator[Shop]:
+    """Yield a shop with a seller."""
+    async with suite.client("service", sub="shop") as batzen:
+        await add_seller(batzen, SELLER)
+    url = suite.front_url("bff")
+
+    def client(role: str, sub: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {suite.token(role, sub=sub)}"})
+
+    async with (
+        client("service", "shop") as service,
+        client("payer", PAYER) as payer,
+        client("payer", "another_payer") as other_payer,
+        httpx.AsyncClient(base_url=url) as nobody,
+    ):
+        yield Shop(suite=suite, service=service, payer=payer, other_payer=other_payer, nobody=nobody)
+
+
+def a_start(**changed: object) -> dict[str, object]:
+    """Return the body of a start."""
+    body: dict[str, object] = {
+        "payer": {"payer_id": PAYER},
+        "lines": [{"line_id": "a", "seller_id": SELLER, "unit_amount": {"amount_minor": 6000, "currency_code": "CHF"}}],
+        "collection": "ELEMENTS",
+    }
+    return body | changed
+
+
+def key(text: str | None = None) -> Mapping[str, str]:
+    """Return a header with a key, a new one unless it is named."""
+    return {"Idempotency-Key": text or str(uuid.uuid4())}
