@@ -15,6 +15,7 @@ from services.orchestrator.domain.errors import PaymentNotFound, PaymentState, R
 from services.orchestrator.domain.plan import Plan, Stage
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.peers import Peers
+from services.orchestrator.peers.gateway import CountingAttempt
 from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.storage.booking_claims import BookingClaimStore
 from services.orchestrator.storage.store import Store
@@ -64,16 +65,33 @@ class Queries:
             await self._payments.payer_seen(plan)
         return plan
 
-    async def session(self, payment_id: str) -> pb.PaymentSession:
-        """Return what the payer needs to go on."""
+    async def session(self, request: pb.GetPaymentSessionRequest) -> pb.PaymentSession:
+        """Return what the payer needs to go on, and Stripe's ids of what it is about."""
+        session, counting = await self._session(await self._named(request))
+        session.intent_id, session.charge_id = counting.intent_id, counting.charge_id
+        return session
+
+    async def _named(self, request: pb.GetPaymentSessionRequest) -> str:
+        """Return the payment that is asked for, by its own id or by one of Stripe's; whose it is, is looked at then."""
+        if not request.stripe_id:
+            return request.payment_id
+        if request.payment_id:
+            raise FieldInvalid(field="stripe_id", detail="It stands instead of payment_id.")
+        check_named(request.stripe_id, field="stripe_id")
+        payment_id = await self._peers.gateway.payment_of(request.stripe_id)
+        if payment_id is None:
+            raise PaymentNotFound
+        return payment_id
+
+    async def _session(self, payment_id: str) -> tuple[pb.PaymentSession, CountingAttempt]:
         plan = await self.plan_of_own(payment_id)
         session = pb.PaymentSession(payment=await self._peers.status.payment(plan.payment_id))
         if plan.quote_id:
             quote = await self._peers.pricing.quote(plan.quote_id)
             session.quote.CopyFrom(quote if own_payer() is None else for_payer(quote))
         if plan.stage is Stage.COLLECTING:
-            await self._sessions.fill(session)
-        return session
+            return session, await self._sessions.fill(session)
+        return session, await self._peers.gateway.counting_attempt(plan.payment_id)
 
     async def open_payment(self, request: pb.StartPaymentRequest, payment_id: str) -> pb.PaymentSession | None:
         """Return a payment that a start would make once more: the same payer pays the same lines. None for another."""
@@ -82,7 +100,8 @@ class Queries:
             return None
         if not is_same_cart(request, claimant.quote_request):
             return None
-        return await self.session(payment_id)
+        session, _ = await self._session(payment_id)
+        return session
 
     async def find(self, request: pb.FindPaymentsRequest) -> list[status_pb2.Payment]:
         """Return the payments that callers know by something else than their ids, the newest first."""

@@ -7,6 +7,7 @@ from batzen.status.v1 import status_pb2
 from batzen.type.v1 import payment_pb2
 from services.orchestrator.domain.plan import Stage
 from services.orchestrator.peers import Peers
+from services.orchestrator.peers.gateway import CountingAttempt
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 
@@ -35,12 +36,13 @@ class PaymentSessions:
             await self.fill(session)
         return session
 
-    async def fill(self, session: pb.PaymentSession) -> None:
-        """Put in what only the payer may have, as it is now."""
+    async def fill(self, session: pb.PaymentSession) -> CountingAttempt:
+        """Put in what only the payer may have, as it is now; return Stripe's ids of the attempt that counts."""
         secrets = await self._peers.gateway.secrets(session.payment.payment_id)
         session.client_secret, session.checkout_url = secrets.client_secret, secrets.checkout_url
         if secrets.redirect_url is not None:
             session.next_action.redirect_url = secrets.redirect_url
+        return secrets.counting
 
     async def refresh(self, session: pb.PaymentSession) -> None:
         """Put that into a session that was stored without, where the payer may still need it."""

@@ -420,7 +420,13 @@ async def test_payments_are_found_by_what_callers_know(
 
 @pytest.mark.parametrize(
     "by",
-    [{"booking_id": "none"}, {"client_reference": "none"}, {"stripe_id": "pi_none"}, {"start_request_id": new_id()}],
+    [
+        {"booking_id": "none"},
+        {"client_reference": "none"},
+        {"stripe_id": "pi_none"},
+        {"stripe_id": "none"},
+        {"start_request_id": new_id()},
+    ],
     ids=lambda by: next(iter(by)),
 )
 async def test_what_is_not_there_is_not_found(orchestrator: OrchestratorServiceStub, by: dict[str, str]) -> None:

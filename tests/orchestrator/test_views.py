@@ -6,7 +6,8 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1 import price_book_pb2, pricing_pb2
 from services.orchestrator.wire.responses import for_payer
-from tests.orchestrator.samples import start
+from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.samples import refused, start
 
 SETTLED_BETWEEN_OTHERS = {"fee", "share", "funder", "funded", "revision", "basis", "platform"}
 
@@ -55,6 +56,54 @@ async def test_a_payer_sees_no_fee_share_or_fee_plan_of_their_quote(
         session.quote.sellers[0].seller_id,
         session.quote.sellers[0].gross_minor,
     )
+
+
+async def test_a_session_is_found_by_what_stripe_calls_it_and_says_that(
+    orchestrator: OrchestratorServiceStub, as_payer: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    waiting, paid = await journeys.started(), await journeys.paid()
+
+    for payment_id in (waiting, paid):
+        [intent] = await journeys.intents(payment_id)
+        charge_id = intent["latest_charge"] or ""
+        for stripe_id in filter(None, (intent["id"], charge_id)):
+            for stub in (orchestrator, as_payer):
+                session = (await stub.GetPaymentSession(pb.GetPaymentSessionRequest(stripe_id=stripe_id))).session
+                assert session.payment.payment_id == payment_id
+                assert (session.intent_id, session.charge_id) == (intent["id"], charge_id)
+                assert bool(session.client_secret) is (payment_id == waiting)
+        by_id = (await as_payer.GetPaymentSession(pb.GetPaymentSessionRequest(payment_id=payment_id))).session
+        assert (by_id.intent_id, by_id.charge_id) == (intent["id"], charge_id)
+
+
+async def test_what_another_pays_is_not_there_by_stripes_ids_either(
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = await journeys.started()
+    [intent] = await journeys.intents(payment_id)
+    by_intent = pb.GetPaymentSessionRequest(stripe_id=intent["id"])
+
+    async with replica.connect("other", roles=["payer"]) as other, replica.connect(tenant="other") as elsewhere:
+        assert (await refused(other.GetPaymentSession(by_intent))).reason == "PAYMENT_NOT_FOUND"
+        assert (await refused(elsewhere.GetPaymentSession(by_intent))).reason == "PAYMENT_NOT_FOUND"
+    for unknown in ("pi_unknown", "nonsense"):
+        refusal = await refused(orchestrator.GetPaymentSession(pb.GetPaymentSessionRequest(stripe_id=unknown)))
+        assert (refusal.code, refusal.reason) == ("NOT_FOUND", "PAYMENT_NOT_FOUND")
+    both = pb.GetPaymentSessionRequest(payment_id=payment_id, stripe_id=intent["id"])
+    refusal = await refused(orchestrator.GetPaymentSession(both))
+    assert (refusal.reason, refusal.field) == ("FIELD_INVALID", "stripe_id")
+
+
+async def test_a_payment_that_is_over_is_shown_while_the_gateway_is_away(world: World, journeys: Journeys) -> None:
+    payment_id = await journeys.paid()
+
+    async with world.orchestrator(away=frozenset({"gateway"})) as alone, alone.connect() as stub:
+        session = (await stub.GetPaymentSession(pb.GetPaymentSessionRequest(payment_id=payment_id))).session
+        by_stripe_id = pb.GetPaymentSessionRequest(stripe_id="pi_unknown")
+        assert (await refused(stub.GetPaymentSession(by_stripe_id))).reason == "DEPENDENCY_UNAVAILABLE"
+
+    assert session.payment.payment_id == payment_id
+    assert (session.intent_id, session.charge_id) == ("", "")
 
 
 def test_what_a_payer_sees_still_adds_up_to_the_total() -> None:

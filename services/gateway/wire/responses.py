@@ -81,6 +81,7 @@ def intent_to_proto(intent: Intent, *, payment: MirroredPayment) -> intents_pb2.
         is_setup=intent.is_setup,
         refundable_minor=payment.refundable_minor(intent.attempt),
         lines=standing_to_proto(lines_of(intent, payment.refunds.values())),
+        charge_id=intent.charge_id,
     )
 
 

@@ -38,6 +38,14 @@ LIMITS_KEPT_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CountingAttempt:
+    """Stripe's ids of the attempt that counts; empty as far as there are none yet."""
+
+    intent_id: str = ""
+    charge_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayAnswer:
     """What the gateway answered about a payment."""
 
@@ -47,6 +55,8 @@ class GatewayAnswer:
     """The hosted page, while it is open."""
     redirect_url: str | None = None
     """Where the payer has to go; empty when the browser's own library handles it, None when nothing is to be done."""
+    counting: CountingAttempt = CountingAttempt()
+    """Where the gateway was asked for all attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,9 +272,16 @@ class Gateway:
         try:
             return (await call).observation.payment_id
         except aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
+            if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):  # none of Stripe's at all
                 return None
             raise PeerUnavailable(dependency=PEER) from error
+
+    async def counting_attempt(self, payment_id: str) -> CountingAttempt:
+        """Return Stripe's ids of the attempt that counts, as far as the gateway can be asked and knows them."""
+        try:
+            return _counting(await self._intents.GetIntent(intents_pb2.GetIntentRequest(payment_id=payment_id)))
+        except aio.AioRpcError:
+            return CountingAttempt()
 
     async def stripe_ids(self, payment_id: str, attempt: int) -> attempts.StripeIds:
         """Return Stripe's ids of an attempt, as far as the gateway knows it."""
@@ -290,6 +307,7 @@ class Gateway:
             client_secret=answer.client_secret,
             checkout_url=answer.checkout_url,
             redirect_url=_redirect_url(answer),
+            counting=_counting(answer),
         )
 
     async def create_refund(
@@ -363,6 +381,13 @@ def _next_attempt(plan: Plan, payer: payer_pb2.Payer | None) -> intents_pb2.Crea
     if plan.next_step is not NextStep.CHARGE and plan.next_time is not None:
         request.send_before_time.FromDatetime(plan.next_time)
     return request
+
+
+def _counting(answer: intents_pb2.GetIntentResponse) -> CountingAttempt:
+    for one in answer.intents:
+        if one.attempt == answer.observation.attempt:
+            return CountingAttempt(intent_id=one.intent_id, charge_id=one.charge_id)
+    return CountingAttempt()
 
 
 def _redirect_url(

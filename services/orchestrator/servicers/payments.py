@@ -72,7 +72,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         context: aio.ServicerContext[pb.GetPaymentSessionRequest, Awaitable[pb.GetPaymentSessionResponse]],
     ) -> pb.GetPaymentSessionResponse:
         """Return what the payer needs to go on."""
-        return pb.GetPaymentSessionResponse(session=await self._queries.session(request.payment_id))
+        return pb.GetPaymentSessionResponse(session=await self._queries.session(request))
 
     async def PreviewRefund(
         self,
