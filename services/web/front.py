@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from services.runtime.database.connections import DirectConnections, make_engine, ping
@@ -31,6 +32,14 @@ from services.web.security.forms import Forms
 from services.web.security.guard import CORRELATION
 from services.web.sessions.cookies import Cookie
 from services.web.sessions.domain import Limits, Session
+from services.web.sessions.needed import (
+    OPERATORS,
+    LogInNeeded,
+    MayOnlyRead,
+    ProofNeeded,
+    has_recent_proof,
+    may_write,
+)
 from services.web.sessions.store import SessionStore
 from services.web.settings import FrontSettings
 
@@ -69,6 +78,23 @@ class Front:
             scope[SESSION] = None if session_id is None else await self.sessions.find(session_id)
         session: Session | None = scope[SESSION]
         return session
+
+    async def require_operator(self, request: HTTPConnection, *, to_write: bool = False) -> Session:
+        """Return the session of the operator who asks, read-only ones too unless it is `to_write`.
+
+        Raises `LogInNeeded` or `MayOnlyRead`, which the front answers.
+        """
+        session = await self.session(request.scope)
+        if session is None or session.role not in OPERATORS:
+            raise LogInNeeded
+        if to_write and not may_write(session):
+            raise MayOnlyRead
+        return session
+
+    def require_recent_proof(self, session: Session) -> None:
+        """Raise `ProofNeeded` where the person has to log in once more before money moves."""
+        if not has_recent_proof(session, now=self.now()):
+            raise ProofNeeded
 
     def word(self, session: Session, scope: Scope) -> Sequence[tuple[str, str]]:
         """Return the metadata of a call in the name of a session's person."""

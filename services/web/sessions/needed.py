@@ -1,0 +1,52 @@
+"""What a room asks of who is at the browser, and what it raises where that is not so. Pure.
+
+A front answers these by itself: with the way to its log-in for a page, with a status and a code for a program.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar, Final
+
+from services.web.sessions.domain import Session
+
+OPERATOR: Final = "operator"
+OPERATOR_READONLY: Final = "operator_readonly"
+OPERATORS: Final = frozenset({OPERATOR, OPERATOR_READONLY})
+PROOF_LIFE: Final = timedelta(minutes=10)
+"""How long ago a person may have proved who they are when they move money; the services refuse what is older."""
+PROOF_MARGIN: Final = timedelta(seconds=15)
+"""So much earlier is it asked for anew here: the call must still arrive in time."""
+
+
+class LogInNeeded(Exception):
+    """Log in to see this page."""
+
+    code: ClassVar[str] = "LOGIN_REQUIRED"
+    status: ClassVar[int] = 401
+    title: ClassVar[str] = "Please log in"
+
+
+class ProofNeeded(LogInNeeded):
+    """Money moves here. Log in once more to show that it is still you."""
+
+    code: ClassVar[str] = "LOGIN_TOO_OLD"
+    title: ClassVar[str] = "Is it still you?"
+
+
+class MayOnlyRead(Exception):
+    """You may look at everything here, and change nothing."""
+
+    code: ClassVar[str] = "READ_ONLY"
+    status: ClassVar[int] = 403
+    title: ClassVar[str] = "You may only read"
+
+
+def may_write(session: Session) -> bool:
+    """Tell whether an operator's session may change anything."""
+    return session.role == OPERATOR
+
+
+def has_recent_proof(session: Session, *, now: datetime) -> bool:
+    """Tell whether the person proved recently enough who they are to move money."""
+    return now - session.auth_time < PROOF_LIFE - PROOF_MARGIN
