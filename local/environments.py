@@ -15,6 +15,7 @@ from local.databases import ServiceDatabase
 from local.front_keys import FrontKey
 from local.issuer import AUDIENCE, ISSUER
 from local.ports import HOST
+from services.console.login.pages import CALLBACK
 from services.gateway.webhooks.events import subscribed_types
 
 SERVICES: Final = ("gateway", "pricing", "status", "orchestrator")
@@ -102,9 +103,12 @@ def service_environment(
     personal_key: str = "",
     webhook_key: str = "",
     fronts: Mapping[str, FrontKey] | None = None,
+    login: Mapping[str, str] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """Return the environment of a serving process; `fronts` are those that may speak for people, with their keys."""
+    """Return the environment of a serving process; `fronts` are those that may speak for people, with their keys, and
+    `login` is what the console is told of where operators log in.
+    """
     environment = _inherited(environ) | {
         "BATZEN_ENVIRONMENT": "development",
         "BATZEN_LISTEN": f"{HOST}:{ports[service]}",
@@ -128,6 +132,8 @@ def service_environment(
             "BATZEN_ASSERTION_KEY_FILE": str(fronts[service].private_key),
         }
         del environment["BATZEN_REFLECTION"]
+    if service == "console" and login:
+        environment |= login
     if CALLED[service]:
         environment["BATZEN_TOKEN_DIRECTORY"] = str(tokens / service)
     environment |= {f"BATZEN_{peer.upper()}_ADDRESS": f"{HOST}:{ports[peer]}" for peer in CALLED[service]}
@@ -184,6 +190,11 @@ def sandbox_url(ports: Mapping[str, int]) -> str:
 
 def front_url(front: str, ports: Mapping[str, int]) -> str:
     return f"http://{HOST}:{ports[front]}"
+
+
+def login_redirect(ports: Mapping[str, int]) -> str:
+    """Return where operators come back to from where they log in."""
+    return f"{front_url('console', ports)}{CALLBACK}"
 
 
 def webhook_url(ports: Mapping[str, int]) -> str:

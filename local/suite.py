@@ -28,6 +28,7 @@ from local.environments import (
     Stripe,
     addresses,
     front_url,
+    login_redirect,
     migration_environment,
     sandbox_environment,
     sandbox_url,
@@ -36,6 +37,7 @@ from local.environments import (
 )
 from local.front_keys import front_key
 from local.issuer import DEFAULT_TENANT, SERVICE_TOKEN_LIFE, Issuer
+from local.login_page import serving_login
 from local.ports import HOST
 from local.postgres import PostgresError
 from local.processes import ROOT, Child, ProcessFailed, Spawn, own_interpreter
@@ -203,6 +205,10 @@ async def running_suite(
         tokens = directory / "tokens"
         issuer.write_service_tokens(tokens, services=(*SERVICES, *fronts))
         keys = {front: front_key(directory / "fronts", front) for front in fronts}
+        login: Mapping[str, str] = {}
+        if "console" in fronts:
+            page = serving_login(directory / "fronts", port=ports["login"], redirect_uri=login_redirect(ports))
+            login = (await stack.enter_async_context(page)).settings
         stack.push_async_callback(_stop_all, children)
 
         def add(name: str, module: str, environment: Mapping[str, str]) -> Child:
@@ -243,6 +249,7 @@ async def running_suite(
                     personal_key=storage.personal_key(),
                     webhook_key=storage.webhook_key(),
                     fronts=keys,
+                    login=login,
                 )
                 await _start(add(service, f"services.{service}", environment), ports, report)
 

@@ -145,6 +145,7 @@ def _tell(console: Console, suite: Suite, *, platform: str, mails: MailSink, fil
     table.add_column(style="dim", ratio=1)
     for service in reversed(SERVICES):
         table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", _ports(suite, service))
+    table.add_row("  console", suite.front_url("console"), "for operators; its log-in asks who you are, and no more")
     table.add_row("  webhooks", suite.webhook_url, "where Stripe posts its events")
     if suite.stripe.is_stand_in:
         table.add_row("  stand-in", suite.sandbox_url, "for Stripe, unless STRIPE_API_KEY=sk_test_…")

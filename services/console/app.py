@@ -8,20 +8,27 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from services.console.login.issuer import Issuer
+from services.console.login.routes import LogInRoom
+from services.console.login.settings import LoginSettings
 from services.web.assets import PREFIX
 from services.web.front import Front
 from services.web.security.guard import Guard
 from services.web.security.headers import Origins
+from services.web.security.refusals import Refusal
 
 
-def build(front: Front) -> ASGIApp:
+def build(front: Front, login: LoginSettings, issuer: Issuer) -> ASGIApp:
     """Return the application of a running front."""
+    gate = LogInRoom(front, login, issuer)
     app = Starlette(
         routes=[
             Route("/livez", _alive, methods=["GET"]),
             Route("/", _home, methods=["GET"]),
             Route(f"{PREFIX}/{{name:path}}", front.assets.endpoint, methods=["GET"]),
-        ]
+            *gate.routes(),
+        ],
+        exception_handlers={Refusal: gate.refused},
     )
     return Guard(app, own_origin=front.settings.public_origin, cookie_name=front.cookie.full_name, origins=Origins())
 

@@ -18,7 +18,7 @@ PATH_CHARACTERS_MAX: Final = 2000
 HOME: Final = "/"
 SCOPE: Final = "openid profile"
 _PATH: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
-"""A path of this host: no second slash, no backslash (browsers take it for a slash), nothing that a header breaks at."""
+"""A path of this host: no second slash, no backslash (a slash to browsers), nothing that a header breaks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

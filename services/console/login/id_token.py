@@ -84,16 +84,14 @@ def _auth_time(claims: dict[str, Any], *, login: Login, max_age: timedelta, now:
 
 def _role(claims: dict[str, Any], settings: LoginSettings) -> str:
     named = claims.get(settings.roles_claim)
-    roles = {named} if isinstance(named, str) else set(named) if _are_texts(named) else set()
+    roles = [named] if isinstance(named, str) else named
+    if not isinstance(roles, list):
+        raise LoginRefused("the ID token names no roles")
     if settings.operator in roles:
         return OPERATOR
     if settings.operator_readonly in roles:
         return OPERATOR_READONLY
     raise LoginRefused("the person is no operator")
-
-
-def _are_texts(named: object) -> bool:
-    return isinstance(named, list) and all(isinstance(one, str) for one in named)
 
 
 def _tenant(claims: dict[str, Any], settings: LoginSettings) -> str:

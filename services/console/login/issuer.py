@@ -54,7 +54,9 @@ class Issuer:
         """Return where its parts are, asked once an hour; what was known stays good while it does not answer."""
         if self._endpoints is None or self._clock() - self._asked_at >= METADATA_LIFE_S:
             try:
-                self._endpoints = self._read(await self._asked("GET", f"{self._settings.issuer.rstrip('/')}{METADATA_PATH}"))
+                self._endpoints = self._read(
+                    await self._asked("GET", f"{self._settings.issuer.rstrip('/')}{METADATA_PATH}")
+                )
                 self._asked_at = self._clock()
             except IssuerUnavailable:
                 if self._endpoints is None:

@@ -51,7 +51,9 @@ class LoginSettings:
             ),
             client_id=read("BATZEN_OIDC_CLIENT_ID", text, doc="The name of the console at that issuer."),
             client_secret=read.secret(
-                "BATZEN_OIDC_CLIENT_SECRET", secret_text, doc="What the console shows the issuer when it redeems a code."
+                "BATZEN_OIDC_CLIENT_SECRET",
+                secret_text,
+                doc="What the console shows the issuer when it redeems a code.",
             ),
             roles_claim=read(
                 "BATZEN_OIDC_ROLES_CLAIM", text, default="roles", doc="The claim of an ID token that names roles."

@@ -12,7 +12,8 @@ from services.runtime.database.connections import DirectConnections
 FORGOTTEN_AT_ONCE: Final = 20
 """Old ones that a new one takes out: more than it adds, so that they do not pile up."""
 _PUT: Final = """
-INSERT INTO logins (key, nonce, verifier, goes_to, is_proof, begin_time, expire_time) VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO logins (key, nonce, verifier, goes_to, is_proof, begin_time, expire_time)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _TAKE: Final = "DELETE FROM logins WHERE key = $1 RETURNING nonce, verifier, goes_to, is_proof, begin_time, expire_time"
 _FORGET: Final = """

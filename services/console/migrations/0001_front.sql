@@ -44,6 +44,8 @@ CREATE TABLE logins (
     nonce         text        NOT NULL,
     verifier      text        NOT NULL,
     goes_to       text        NOT NULL,
+    is_proof      boolean     NOT NULL,
+    begin_time    timestamptz NOT NULL,
     expire_time   timestamptz NOT NULL,
     CONSTRAINT logins_pkey PRIMARY KEY (key)
 );
@@ -51,3 +53,4 @@ CREATE INDEX logins_by_end ON logins (expire_time);
 
 COMMENT ON TABLE logins IS 'Log-ins under way at the issuer (OpenID Connect: code with PKCE); used by DELETE.';
 COMMENT ON COLUMN logins.key IS 'SHA-256 of `state`.';
+COMMENT ON COLUMN logins.is_proof IS 'Whether the issuer has to ask the person now.';

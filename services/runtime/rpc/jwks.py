@@ -58,6 +58,11 @@ class KeySet:
         self._reading: asyncio.Task[None] | None = None
         self.generation = 0
 
+    @property
+    def source(self) -> str:
+        """Where they are read from."""
+        return self._source
+
     async def refresh(self) -> None:
         """Notice that the keys have changed; costs next to nothing when it is not time yet."""
         lifespan_s = ADDRESS_LIFESPAN_S if self._is_address else FILE_RECHECK_S

@@ -6,8 +6,9 @@ A front answers these by itself: with the way to its log-in for a page, with a s
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import ClassVar, Final
+from typing import Final
 
+from services.web.security.refusals import Refusal
 from services.web.sessions.domain import Session
 
 OPERATOR: Final = "operator"
@@ -19,27 +20,24 @@ PROOF_MARGIN: Final = timedelta(seconds=15)
 """So much earlier is it asked for anew here: the call must still arrive in time."""
 
 
-class LogInNeeded(Exception):
-    """Log in to see this page."""
+class LogInNeeded(Refusal):
+    """Nobody is logged in here."""
 
-    code: ClassVar[str] = "LOGIN_REQUIRED"
-    status: ClassVar[int] = 401
-    title: ClassVar[str] = "Please log in"
+    status = 401
+    code = "LOGIN_REQUIRED"
 
 
 class ProofNeeded(LogInNeeded):
-    """Money moves here. Log in once more to show that it is still you."""
+    """Money moves here: the person logs in once more, and the request is then sent again."""
 
-    code: ClassVar[str] = "LOGIN_TOO_OLD"
-    title: ClassVar[str] = "Is it still you?"
+    code = "LOGIN_TOO_OLD"
 
 
-class MayOnlyRead(Exception):
-    """You may look at everything here, and change nothing."""
+class MayOnlyRead(Refusal):
+    """This person may look at everything here, and change nothing."""
 
-    code: ClassVar[str] = "READ_ONLY"
-    status: ClassVar[int] = 403
-    title: ClassVar[str] = "You may only read"
+    status = 403
+    code = "READ_ONLY"
 
 
 def may_write(session: Session) -> bool:
