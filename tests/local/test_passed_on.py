@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local.environments import SERVICES
+from local.environments import FRONTS, SERVICES
 from local.up import MAIL_FROM, passed_on
 
 AROUND = {"booking_check_address": "127.0.0.1:9", "smtp_url": "smtp://127.0.0.1:8?tls=off"}
@@ -18,8 +18,8 @@ def test_who_watches_is_passed_on_to_every_service() -> None:
     }
 
     passed = passed_on(environ, **AROUND, abandoned_after_s=None)
-    assert passed == {**dict.fromkeys(SERVICES, watched), "orchestrator": asking}
+    assert passed == {**dict.fromkeys((*SERVICES, *FRONTS), watched), "orchestrator": asking}
     assert passed_on(environ, **AROUND, abandoned_after_s=9) == {
-        **dict.fromkeys(SERVICES, watched),
+        **dict.fromkeys((*SERVICES, *FRONTS), watched),
         "orchestrator": asking | {"BATZEN_ABANDONED_AFTER_S": "9"},
     }
