@@ -56,6 +56,7 @@ def generate(directory: Path, *, database_host: str = DATABASE_HOST) -> None:
 
     for front in FRONTS:
         front_key(directory / "fronts", front)
+    _write(directory / "fronts" / "login-client-secret", secrets.token_urlsafe(32))
     issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
     issuer.write_service_tokens(directory / "tokens", services=CALLERS)
 

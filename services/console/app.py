@@ -12,10 +12,10 @@ from services.console.login.issuer import Issuer
 from services.console.login.routes import LogInRoom
 from services.console.login.settings import LoginSettings
 from services.web.assets import PREFIX
+from services.web.failures import Refusal
 from services.web.front import Front
 from services.web.security.guard import Guard
 from services.web.security.headers import Origins
-from services.web.security.refusals import Refusal
 
 
 def build(front: Front, login: LoginSettings, issuer: Issuer) -> ASGIApp:

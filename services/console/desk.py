@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from batzen.client import Client
@@ -29,9 +29,8 @@ from services.web.security.forms import Form
 from services.web.security.guard import CORRELATION
 from services.web.security.headers import PageKind
 from services.web.sessions.domain import Session
+from services.web.sessions.needed import LogInNeeded, MayOnlyRead, may_write
 
-LOGIN: Final = "/login"
-OPERATOR: Final = "operator"
 LANGUAGE: Final = "en"
 """The console speaks as the command line and the runbook do."""
 FAULT: Final = 500
@@ -81,7 +80,7 @@ class Visit:
     @property
     def may_act(self) -> bool:
         """Whether buttons are shown; the services refuse whoever may not, whatever is shown."""
-        return self.session.role == OPERATOR
+        return may_write(self.session)
 
     @property
     def correlation_id(self) -> str:
@@ -145,12 +144,12 @@ class Desk:
         """Return a route; `here` is the line of the menu that a page of trouble stands under."""
 
         async def answering(request: Request) -> Response:
-            session = await self._front.session(request.scope)
-            if session is None:
-                return RedirectResponse(LOGIN, status_code=303)
+            session = await self._front.require_operator(request)
             visit = Visit(self._front, request, session)
             try:
                 return await endpoint(visit)
+            except (LogInNeeded, MayOnlyRead):
+                raise  # the log-in answers these
             except (BatzenError, Refusal) as error:
                 return _troubled(visit, trouble_of(error, correlation_id=visit.correlation_id), here=here)
 

@@ -28,11 +28,11 @@ from services.console.login.pages import (
 )
 from services.console.login.settings import LoginSettings
 from services.console.login.store import LoginStore
+from services.web.failures import Refusal, failure_of
 from services.web.front import Front
 from services.web.security.forms import FIELD
 from services.web.security.guard import CORRELATION
 from services.web.security.headers import PageKind
-from services.web.security.refusals import Refusal
 from services.web.sessions.cookies import Cookie
 from services.web.sessions.domain import OPERATOR as OPERATOR_LIMITS
 from services.web.sessions.needed import OPERATORS, LogInNeeded, MayOnlyRead, ProofNeeded
@@ -141,12 +141,13 @@ class LogInRoom:
         assert isinstance(error, Refusal)  # noqa: S101 registered for these alone
         is_ours = isinstance(error, LogInNeeded | MayOnlyRead)
         if not is_ours or "text/html" not in request.headers.get("accept", ""):
+            failure = failure_of(error, _language(request), correlation_id=request.scope[CORRELATION])
             return JSONResponse(
                 {
                     "success": False,
-                    "code": error.code,
-                    "message": str(error),
-                    "correlationId": request.scope[CORRELATION],
+                    "code": failure.code,
+                    "message": failure.message,
+                    "correlationId": failure.correlation_id,
                 },
                 status_code=error.status,
                 # A page that swaps parts of itself goes there whole.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.web.security.refusals import Refusal
+from services.web.failures import Refusal
 from services.web.sessions.domain import Session
 
 OPERATOR: Final = "operator"
@@ -23,21 +23,22 @@ PROOF_MARGIN: Final = timedelta(seconds=15)
 class LogInNeeded(Refusal):
     """Nobody is logged in here."""
 
-    status = 401
-    code = "LOGIN_REQUIRED"
+    def __init__(self, code: str = "LOGIN_REQUIRED") -> None:
+        super().__init__(401, code)
 
 
 class ProofNeeded(LogInNeeded):
     """Money moves here: the person logs in once more, and the request is then sent again."""
 
-    code = "LOGIN_TOO_OLD"
+    def __init__(self) -> None:
+        super().__init__("LOGIN_TOO_OLD")
 
 
 class MayOnlyRead(Refusal):
     """This person may look at everything here, and change nothing."""
 
-    status = 403
-    code = "READ_ONLY"
+    def __init__(self) -> None:
+        super().__init__(403, "READ_ONLY")
 
 
 def may_write(session: Session) -> bool:

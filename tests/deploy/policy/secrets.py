@@ -13,7 +13,8 @@ CALLERS = ("orchestrator", "gateway", *FRONTS)
 BESIDE = {
     "gateway": {"stripe", "personal-data"},
     "orchestrator": {"mails", "webhooks"},
-    **{front: {f"{front}-assertions"} for front in FRONTS},
+    "bff": {"bff-assertions"},
+    "console": {"console-assertions", "console-login"},
 }
 """What one service alone knows."""
 LITERALS = re.compile(
