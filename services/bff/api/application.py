@@ -9,7 +9,10 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.bff.api.answering import answer_failures
+from services.bff.api.answering import LEGACY_PREFIX, answer_failures
+from services.bff.api.legacy.methods import LegacyMethods
+from services.bff.api.legacy.payments import LegacyPayments
+from services.bff.api.legacy.refunds import LegacyRefunds
 from services.bff.api.modern.methods import MethodResources
 from services.bff.api.modern.payments import PaymentResources
 from services.bff.api.operations import Operations
@@ -47,6 +50,12 @@ def rest(front: Front) -> FastAPI:
     PaymentResources(front, operations).add_to(modern)
     MethodResources(front).add_to(modern)
     app.include_router(modern)
+    legacy = APIRouter(prefix=LEGACY_PREFIX, route_class=ExactRoute)
+    payments = LegacyPayments(operations)
+    payments.add_to(legacy)
+    LegacyRefunds(front, payments).add_to(legacy)
+    LegacyMethods(front).add_to(legacy)
+    app.include_router(legacy)
     answer_failures(app)
     return app
 

@@ -1,0 +1,1 @@
+"""`/api/payments`, as old clients know it: their paths, names, codes and envelope."""

@@ -1,0 +1,1 @@
+"""`/v1`, the modern form: resources, problem details, keys, pages."""
