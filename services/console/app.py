@@ -8,6 +8,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from services.console import payments
+from services.console.desk import Desk
 from services.console.login.issuer import Issuer
 from services.console.login.routes import LogInRoom
 from services.console.login.settings import LoginSettings
@@ -20,6 +22,7 @@ from services.web.security.headers import Origins
 
 def build(front: Front, login: LoginSettings, issuer: Issuer) -> ASGIApp:
     """Return the application of a running front."""
+    desk = Desk(front)
     gate = LogInRoom(front, login, issuer)
     app = Starlette(
         routes=[
@@ -27,6 +30,7 @@ def build(front: Front, login: LoginSettings, issuer: Issuer) -> ASGIApp:
             Route("/", _home, methods=["GET"]),
             Route(f"{PREFIX}/{{name:path}}", front.assets.endpoint, methods=["GET"]),
             *gate.routes(),
+            *payments.routes(desk),
         ],
         exception_handlers={Refusal: gate.refused},
     )

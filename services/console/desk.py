@@ -138,14 +138,14 @@ class Desk:
     """Makes routes of endpoints: for operators alone, and with a page where a service refuses."""
 
     def __init__(self, front: Front) -> None:
-        self._front = front
+        self.front = front
 
     def route(self, path: str, endpoint: Endpoint, *, methods: Sequence[str] = ("GET",), here: str = "") -> Route:
         """Return a route; `here` is the line of the menu that a page of trouble stands under."""
 
         async def answering(request: Request) -> Response:
-            session = await self._front.require_operator(request)
-            visit = Visit(self._front, request, session)
+            session = await self.front.require_operator(request)
+            visit = Visit(self.front, request, session)
             try:
                 return await endpoint(visit)
             except (LogInNeeded, MayOnlyRead):
