@@ -266,6 +266,8 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
     ),
     "gateway.payment_methods.statements.SAVE": Exempt(Spread.EVERY, _WITH_SUBJECT),
     "gateway.operations.actions.PAGE": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.webhooks.listing.BY_TIME": Exempt(Spread.EVERY, _OPERATOR),
+    "gateway.webhooks.listing.OF_SUBJECTS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.dead_letters.listing._PAYLOADS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.dead_letters.listing._SUBJECTS": Exempt(Spread.EVERY, _OPERATOR),
     "gateway.stripe_api.platform_account._WITHOUT_ANSWER": Exempt(Spread.EVERY, _OPERATOR),

@@ -42,7 +42,6 @@ PACKAGES = ("orchestrator", "pricing", "status", "gateway")
 
 ANNOUNCED: dict[str, str] = {
     "OrchestratorOpsService": "GetPaymentFigures",
-    "GatewayOpsService": "ListAttempts ListWebhookEvents",
 }
 """What is in the contracts and answers UNIMPLEMENTED. This list only shrinks."""
 

@@ -93,6 +93,7 @@ from services.gateway.sync.sweep import Looker
 from services.gateway.webhooks.bodies import Bodies
 from services.gateway.webhooks.effects import Effects
 from services.gateway.webhooks.inbox import Inbox
+from services.gateway.webhooks.listing import EventList
 from services.runtime.database.connections import DatabaseUrl, DirectConnections, make_engine
 from services.runtime.database.engine_pool import EnginePool
 from services.runtime.database.migrations import wait_for_schema
@@ -379,12 +380,15 @@ async def gateway_parts(
                 ),
                 imports=import_servicer(held, store, clock=clock, tenant_id=tenant_id),
             ),
-            ops=GatewayOpsServicer(  # type: ignore[abstract]  # others only announced
+            ops=GatewayOpsServicer(
                 DeadLetterList(held, work, bodies),
                 Replays(held, work, clock=clock),
                 ledger,
                 erasing,
                 actions=ActionList(held, nobody=SCHEDULE_ACTOR),
+                payments=store,
+                calls=call_store,
+                events=EventList(held),
                 receivables=receivables,
                 write_offs=WriteOffs(store, calls, now=now),
                 reconciliations=runs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -18,7 +18,7 @@ from services.gateway.stripe_api.breaker import REST_MAX_S
 from services.gateway.stripe_api.client import Provider
 from services.gateway.stripe_api.limits import Share, StripeLimits, endpoint_of
 from services.gateway.stripe_api.metrics import StripeMetrics
-from services.gateway.webhooks import statements
+from services.gateway.webhooks import listing, statements
 from services.gateway.webhooks.events import ACTIONS
 from services.gateway.webhooks.metrics import OLDEST_OF_MAX
 from services.gateway.wiring import look_at_unanswered
@@ -187,7 +187,7 @@ async def full(databases: Databases) -> AsyncIterator[asyncpg.Connection]:
         f"""INSERT INTO events (tenant_id, event_id, type, subject, body, holder, state, create_time,
                 receive_time)
             SELECT 'main', 'evt_' || n, 'refund.updated', 'pi_' || n, '', '',
-                CASE WHEN n % 5000 = 0 THEN 'WAITING' ELSE 'DONE' END, now(), now()
+                CASE WHEN n % 5000 = 0 THEN 'WAITING' ELSE 'DONE' END, now(), now() - n * interval '1 ms'
             FROM generate_series(1, {ROWS}) n"""
     )
     await connection.execute(
@@ -200,6 +200,16 @@ async def full(databases: Databases) -> AsyncIterator[asyncpg.Connection]:
     yield connection
     await connection.close()
     await databases.drop(database)
+
+
+async def test_a_page_of_events_reads_no_more_than_it_looks_at(full: asyncpg.Connection) -> None:
+    ever = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "")
+    rare: tuple[object, ...] = ("main", *ever, ["refund.rare"], [], 51, 100)
+    assert await rows_read(full, listing.BY_TIME, *rare) <= 3 * 100
+    of_one: tuple[object, ...] = ("main", *ever, [], [], 51, 100, "", "pi_5")
+    [found] = await full.fetch(listing.OF_SUBJECTS, *of_one)
+    assert found["event_id"] == "evt_5"
+    assert await rows_read(full, listing.OF_SUBJECTS, *of_one) <= 20
 
 
 async def test_a_look_at_what_waits_does_not_read_what_is_done(place: Place, full: asyncpg.Connection) -> None:

@@ -15,6 +15,24 @@ from services.runtime.database.connections import DirectConnections
 from services.shared import refusals
 from services.shared.refusals import Refusal
 
+OPEN_LISTED_MAX: Final = 50
+"""Of one payment, which has a few at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """A call that was begun and has no answer, as operators see it."""
+
+    operation: str
+    request_id: str
+    is_unknown: bool
+    """It was sent, and Stripe did not say what came of it."""
+    tries: int
+    problem: str
+    create_time: datetime
+    is_dead: bool
+    """It was given up, and waits for an operator."""
+
 
 class CallStore:
     """Reads calls. Raises `DependencyUnavailable` when the database is away."""
@@ -33,6 +51,23 @@ class CallStore:
         async with self._connections.statement("call.read") as connection:
             row = await connection.fetchrow(_CALL_BY_ID, tenant_id, uuid.UUID(call_id))
         return _stored(row) if row is not None else None
+
+    async def open_on(self, tenant_id: str, payment_id: str) -> list[OpenCall]:
+        """Return the calls on a payment that have no answer, the oldest first."""
+        async with self._connections.statement(None) as connection:
+            rows = await connection.fetch(OPEN_ON, tenant_id, payment_id, OPEN_LISTED_MAX)
+        return [
+            OpenCall(
+                operation=row["operation"],
+                request_id=str(row["request_id"]),
+                is_unknown=row["state"] == CallState.UNKNOWN,
+                tries=row["tries"],
+                problem=row["problem"] or "",
+                create_time=row["create_time"],
+                is_dead=row["dead_time"] is not None,
+            )
+            for row in rows
+        ]
 
     async def unknown(self, tenant_id: str, *, sent_before: datetime) -> tuple[int, datetime | None]:
         """Return how many calls were sent before then and have no answer, and when the first of them was made."""
@@ -103,3 +138,8 @@ UNKNOWN: Final = """
 SELECT count(*) AS calls, min(create_time) AS first_time FROM calls
 WHERE tenant_id = $1 AND state IN ('STARTED', 'UNKNOWN') AND create_time < $2
 """
+
+OPEN_ON: Final = """
+SELECT operation, request_id, state, tries, problem, create_time, dead_time FROM calls
+WHERE tenant_id = $1 AND subject_id = $2 AND subject_type = 'payment' AND state IN ('STARTED', 'UNKNOWN')
+ORDER BY create_time, call_id LIMIT $3"""

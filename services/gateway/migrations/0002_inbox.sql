@@ -26,7 +26,8 @@ CREATE TABLE events (
 CREATE INDEX events_waiting ON events (tenant_id, subject) WHERE state = 'WAITING';
 -- What is not under its payer's key is found when the payer is erased.
 CREATE INDEX events_held_payer_id ON events (tenant_id, payer_id) WHERE holder LIKE 'day/%' AND payer_id IS NOT NULL;
-CREATE INDEX events_held_subject ON events (tenant_id, subject) WHERE holder LIKE 'day/%';
+-- Those of one thing: what came in about a payment, and what is under a day's key of them.
+CREATE INDEX events_subject ON events (tenant_id, subject);
 CREATE INDEX events_receive_time ON events (receive_time);
 
 -- Work for the engine (services/runtime/work): the events that wait, one row for each subject that they are about. Due

@@ -8,20 +8,24 @@ from typing import Any, Final
 from grpc import aio
 
 from batzen.gateway.v1 import ops_pb2
+from services.gateway.call_log.store import CallStore
 from services.gateway.dead_letters.listing import DeadLetterList
 from services.gateway.dead_letters.replays import Replays
 from services.gateway.erasure.domain import What
 from services.gateway.erasure.erasing import Erasing
 from services.gateway.ledger.store import Ledger
+from services.gateway.mirror.store import Store
 from services.gateway.operations.actions import ActionList
 from services.gateway.receivables.store import ReceivableStore
 from services.gateway.receivables.write_off import WriteOffs
 from services.gateway.reconciliation.runner import Reconciliations
 from services.gateway.reconciliation.store import ReconciliationStore
 from services.gateway.servicers.actions import ActionRpcs
+from services.gateway.servicers.attempts import AttemptRpcs
 from services.gateway.servicers.ledger import LedgerRpcs
 from services.gateway.servicers.receivables import ReceivableRpcs
 from services.gateway.servicers.reconciliation import ReconciliationRpcs
+from services.gateway.webhooks.listing import EventList
 from services.gateway.wire import dead_letters as wire
 from services.gateway.wire.responses import timestamp
 from services.runtime.database.idempotency import request_hash
@@ -41,8 +45,8 @@ Context = aio.ServicerContext[Any, Any]
 _logger = logging.getLogger(__name__)
 
 
-class GatewayOpsServicer(ActionRpcs, LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
-    """GatewayOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
+class GatewayOpsServicer(ActionRpcs, AttemptRpcs, LedgerRpcs, ReceivableRpcs, ReconciliationRpcs):
+    """GatewayOpsService."""
 
     def __init__(
         self,
@@ -52,12 +56,16 @@ class GatewayOpsServicer(ActionRpcs, LedgerRpcs, ReceivableRpcs, ReconciliationR
         erasing: Erasing,
         *,
         actions: ActionList,
+        payments: Store,
+        calls: CallStore,
+        events: EventList,
         receivables: ReceivableStore,
         write_offs: WriteOffs,
         reconciliations: Reconciliations,
         reconciliation_store: ReconciliationStore,
     ) -> None:
         ActionRpcs.__init__(self, actions)
+        AttemptRpcs.__init__(self, payments, calls, events)
         LedgerRpcs.__init__(self, ledger)
         ReceivableRpcs.__init__(self, receivables, write_offs)
         ReconciliationRpcs.__init__(self, reconciliations, reconciliation_store)
