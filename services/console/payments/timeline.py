@@ -70,16 +70,15 @@ def of_history(transitions: Iterable[Transition], currency: str) -> Iterator[Ent
 
 
 def of_calls(calls: Iterable[gateway_pb.StripeCall]) -> Iterator[Entry]:
-    """Yield what the gateway asked of Stripe."""
-    tones = {"REFUSED": "bad", "UNKNOWN": "warn", "ANSWERED": "quiet"}
+    """Yield what the gateway asked of Stripe and has no answer to."""
     for one in calls:
-        state = gateway_pb.StripeCall.State.Name(one.state).removeprefix("STATE_")
+        state = "given up" if one.given_up else "outcome not known" if one.outcome_unknown else "on its way"
         yield Entry(
             at=_time(one.create_time),
             service="gateway",
-            title=f"Call to Stripe: {one.operation}, {words(state).lower()}",
-            detail=" · ".join(part for part in (one.refusal_code, one.problem) if part),
-            tone=tones.get(state, "busy"),
+            title=f"Call to Stripe: {one.operation}, {state}",
+            detail=one.problem,
+            tone="bad" if one.given_up else "warn" if one.outcome_unknown else "busy",
             ids=(one.request_id,),
             more=(("Tries", str(one.tries)),),
         )
