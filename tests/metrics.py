@@ -16,6 +16,7 @@ from services.pricing import metrics as pricing
 from services.runtime.observability import process_metrics, work_metrics
 from services.runtime.observability.metrics import OTHER, Label, Metric
 from services.status import metrics as status
+from services.web import metrics as web
 
 CATALOGUE: Final = {
     "every service": process_metrics.METRICS,
@@ -24,6 +25,7 @@ CATALOGUE: Final = {
     "status": status.METRICS,
     "gateway": gateway.METRICS,
     "pricing": pricing.METRICS,
+    "bff and console": web.METRICS,
 }
 """Who has them → the figures."""
 VALUES_SHOWN_MAX: Final = 16

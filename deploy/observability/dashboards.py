@@ -313,6 +313,44 @@ STREAMS: Final = Dashboard(
     ],
 )
 
+FRONTS: Final = Dashboard(
+    uid="batzen-fronts",
+    title="fronts",
+    panels=[
+        lines(
+            "Requests",
+            Unit.PER_SECOND,
+            (f"sum by (job, purpose) (rate(batzen_browser_requests_total[{RATE}]))", "{{job}} {{purpose}}"),
+        ),
+        lines(
+            "Answers by status",
+            Unit.PER_SECOND,
+            (f"sum by (job, status) (rate(batzen_browser_requests_total[{RATE}]))", "{{job}} {{status}}"),
+            says="None: the browser went before it was answered.",
+        ),
+        quantiles("From a request until its answer begins", "batzen_browser_request_seconds", by="job", limit=1),
+        lines("Streams that are open", Unit.COUNT, ("sum by (job) (batzen_browser_streams_open)", "{{job}}")),
+        lines(
+            "Streams that ended, by why",
+            Unit.PER_SECOND,
+            (f"sum by (job, why) (rate(batzen_browser_streams_ended_total[{RATE}]))", "{{job}} {{why}}"),
+        ),
+        lines(
+            "Streams that were not opened, over 15 minutes",
+            Unit.COUNT,
+            (
+                "sum by (job, limit) (increase(batzen_browser_streams_refused_total[15m]))",
+                "{{job}}, limit of {{limit}}",
+            ),
+        ),
+        lines(
+            "Written on streams",
+            Unit.PER_SECOND,
+            (f"sum by (job) (rate(batzen_browser_stream_chunks_total[{RATE}]))", "{{job}}"),
+        ),
+    ],
+)
+
 TELLING: Final = Dashboard(
     uid="batzen-telling",
     title="telling",
@@ -396,4 +434,4 @@ PROCESSES: Final = Dashboard(
     ],
 )
 
-DASHBOARDS: Final = (OVERVIEW, CALLS, MONEY, BOOKS, STRIPE, STREAMS, TELLING, PROCESSES)
+DASHBOARDS: Final = (OVERVIEW, CALLS, MONEY, BOOKS, STRIPE, STREAMS, FRONTS, TELLING, PROCESSES)

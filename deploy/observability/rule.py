@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Final
 
 SERVICES: Final = ("gateway", "orchestrator", "pricing", "status")
-JOBS: Final = f'job=~"{"|".join(SERVICES)}"'
+FRONTS: Final = ("bff", "console")
+PROCESSES: Final = (*SERVICES, *FRONTS)
+JOBS: Final = f'job=~"{"|".join(PROCESSES)}"'
 """Selects what all services have; the scrape's job is the service's name."""
 RUNBOOK: Final = "docs/runbook.md"
 """A section for each alert; the template of a notification puts the address of one's own copy before it."""

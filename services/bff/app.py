@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from services.bff.api import application
 from services.web.assets import PREFIX
 from services.web.front import Front
+from services.web.measured import Measured
 from services.web.security.guard import Guard
 from services.web.security.headers import Origins
 
@@ -24,7 +25,8 @@ def build(front: Front) -> ASGIApp:
             *application.routes(front),
         ]
     )
-    return Guard(app, own_origin=front.settings.public_origin, cookie_name=front.cookie.full_name, origins=Origins())
+    guarded = Guard(app, own_origin=front.settings.public_origin, cookie_name=front.cookie.full_name, origins=Origins())
+    return Measured(guarded, meter=front.meter)
 
 
 async def _alive(_: Request) -> Response:

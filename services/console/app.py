@@ -16,6 +16,7 @@ from services.console.login.settings import LoginSettings
 from services.web.assets import PREFIX
 from services.web.failures import Refusal
 from services.web.front import Front
+from services.web.measured import Measured
 from services.web.security.guard import Guard
 from services.web.security.headers import Origins
 
@@ -34,7 +35,8 @@ def build(front: Front, login: LoginSettings, issuer: Issuer) -> ASGIApp:
         ],
         exception_handlers={Refusal: gate.refused},
     )
-    return Guard(app, own_origin=front.settings.public_origin, cookie_name=front.cookie.full_name, origins=Origins())
+    guarded = Guard(app, own_origin=front.settings.public_origin, cookie_name=front.cookie.full_name, origins=Origins())
+    return Measured(guarded, meter=front.meter)
 
 
 async def _alive(_: Request) -> Response:

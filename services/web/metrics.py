@@ -1,11 +1,25 @@
-"""What both fronts count: their streams."""
+"""What both fronts count: their requests and their streams."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from services.runtime.observability.metrics import counter, gauge, one_of
+from services.runtime.observability.metrics import Metric, counter, gauge, histogram, one_of
 
+_PURPOSE: Final = one_of("purpose", "page", "rest", "stream", "file")
+
+REQUESTS: Final = counter(
+    "batzen_browser_requests_total",
+    "Requests to a front, by what they were for and how they were answered.",
+    _PURPOSE,
+    one_of("status", "2xx", "3xx", "4xx", "5xx", "none"),
+)
+REQUEST_SECONDS: Final = histogram(
+    "batzen_browser_request_seconds",
+    "From a request until its answer begins, streams aside.",
+    _PURPOSE,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 STREAMS_OPEN: Final = gauge("batzen_browser_streams_open", "Streams to browsers that are open.")
 STREAMS_ENDED: Final = counter(
     "batzen_browser_streams_ended_total",
@@ -20,3 +34,7 @@ STREAMS_REFUSED: Final = counter(
 STREAM_CHUNKS: Final = counter(
     "batzen_browser_stream_chunks_total", "What was written to browsers on streams, signs of life aside."
 )
+
+METRICS: Final[tuple[Metric, ...]] = (
+    REQUESTS, REQUEST_SECONDS, STREAMS_OPEN, STREAMS_ENDED, STREAMS_REFUSED, STREAM_CHUNKS,
+)  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy.observability.alerts.process import MEMORY_MIB_MAX
-from deploy.observability.rule import SERVICES
+from deploy.observability.rule import PROCESSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +120,18 @@ def _lost(*, spans: str, reports: str) -> dict[str, str]:
     }
 
 
+def _browsers(**statuses: str) -> dict[str, str]:
+    """Return requests for pages, by how they were answered."""
+    labels = 'job="bff",purpose="page"'
+    return {
+        f'batzen_browser_requests_total{{{labels},status="{status}"}}': values for status, values in statuses.items()
+    }
+
+
+def _browser_streams(**ends: str) -> dict[str, str]:
+    return {f'batzen_browser_streams_ended_total{{job="bff",why="{why}"}}': values for why, values in ends.items()}
+
+
 def _memory(service: str, mib: float) -> dict[str, str]:
     return {f'process_resident_memory_bytes{{job="{service}",instance="a"}}': f"{mib * 1024**2:.0f}x100"}
 
@@ -155,7 +167,7 @@ def _duration(job: str, method: str, threshold: float) -> tuple[Case, ...]:
     )
 
 
-ALL_SEEN: Final = dict.fromkeys(SERVICES, "1x60")
+ALL_SEEN: Final = dict.fromkeys(PROCESSES, "1x60")
 
 OBJECTIVES: Final[dict[str, tuple[Case, ...]]] = {
     "payment-calls": (
@@ -500,6 +512,34 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         fires("3m", {'batzen_feed_behind_seconds{job="status"}': "75x20"}),
         rests("10m", {'batzen_feed_behind_seconds{job="status"}': "50x60"}),
     ),
+    "BatzenFrontErrors": (
+        fires("8m", _browsers(**{"2xx": "0+39x60", "5xx": "0+1x60"})),
+        rests("12m", _browsers(**{"2xx": "0+39x60", "5xx": "0+1x60", "4xx": "0+19x60"})),
+        fires("4m", _browsers(**{"2xx": "0 20x60", "5xx": "0 6x60"})),
+        rests("4m", _browsers(**{"2xx": "0 20x60", "5xx": "0 4x60"})),
+    ),
+    "BatzenFrontSlow": (
+        *_quantile("batzen_browser_request_seconds", 1.0, 'job="bff",purpose="page"'),
+        rests(
+            "12m",
+            _histogram(
+                "batzen_browser_request_seconds",
+                labels='job="bff",purpose="stream"',
+                le={"1.0": "0x80", "+Inf": "0+100x80"},
+            ),
+        ),
+    ),
+    "BatzenFrontStreamsCut": (
+        fires("18m", _browser_streams(gone="0+94x90", trouble="0+3x90", slow="0+3x90")),
+        rests("20m", _browser_streams(gone="0+96x90", trouble="0+2x90", slow="0+2x90", draining="0+50x90")),
+        rests("8m", _browser_streams(gone="0 12x60", trouble="0 3x60")),
+        fires("8m", _browser_streams(gone="0 20x60", trouble="0 8x60")),
+    ),
+    "BatzenFrontFull": (
+        fires("3m", {'batzen_browser_streams_refused_total{job="bff",limit="process"}': "0+1x40"}),
+        rests("10m", {'batzen_browser_streams_refused_total{job="bff",limit="session"}': "0+5x60"}),
+        rests("10m", {'batzen_browser_streams_refused_total{job="bff",limit="process"}': "0x60"}),
+    ),
     "BatzenFactsBehind": (
         fires("6m", {'batzen_facts_behind_seconds{job="orchestrator"}': "125x40"}),
         rests("6m", {'batzen_facts_behind_seconds{job="orchestrator"}': "115x40"}),
@@ -545,7 +585,7 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "BatzenServiceUnseen": (
         *(
             fires("3m", _replicas(**{job: values for job, values in ALL_SEEN.items() if job != gone}))
-            for gone in SERVICES
+            for gone in PROCESSES
         ),
         rests("10m", _replicas(**ALL_SEEN)),
     ),

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.observability import __main__ as printing
 from deploy.observability.alerts.process import MEMORY_MIB_MAX
-from deploy.observability.rule import RUNBOOK, SERVICES, Alert, Group, Recording
+from deploy.observability.rule import PROCESSES, RUNBOOK, Alert, Group, Recording
 from deploy.observability.slos import OBJECTIVES
 from tests.deploy.alert_cases import CASES
 from tests.deploy.alert_cases import OBJECTIVES as OBJECTIVE_CASES
@@ -71,7 +71,7 @@ def test_what_is_not_declared_is_found(expr: str, problem: str) -> None:
     assert any(problem in found for found in problems(expr))
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PROCESSES)
 def test_memory_is_told_before_the_limit_of_the_manifest(service: str) -> None:
     manifest = (ROOT / f"deploy/kubernetes/base/{service}/deployment.yaml").read_text()
     limit = re.search(r"limits:\n(?:\s+.*\n)*?\s+memory: (\d+)Mi", manifest)

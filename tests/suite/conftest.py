@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from local.environments import SERVICES
+from local.environments import FRONTS, SERVICES
 from local.ports import free_ports
 from local.storage import Storage
 from local.suite import Suite, running_suite
@@ -40,14 +40,26 @@ def suite_postgres(suite_folder: Path) -> Iterator[RestartablePostgres]:
 
 
 @pytest.fixture(scope="session")
-async def suite(suite_folder: Path, suite_postgres: RestartablePostgres) -> AsyncIterator[Suite]:
-    """A running suite. Whoever stops a part of it takes `traveller`, which starts it again."""
+async def suite(
+    suite_folder: Path, suite_postgres: RestartablePostgres, request: pytest.FixtureRequest
+) -> AsyncIterator[Suite]:
+    """A running suite. Whoever stops a part of it takes `traveller`, which starts it again.
+
+    Long runs have the fronts, too, which are watched, scraped and restarted as the services are.
+    """
+    is_long = any(item.get_closest_marker("soak") for item in request.session.items)
     storage = Storage(
         admin_url=suite_postgres.server.admin_url, passwords=suite_folder / "passwords.json", prefix="whole_"
     )
     async with (
         ForkServer() as forks,
-        running_suite(suite_folder / "suite", ports=free_ports(), storage=storage, spawn=forks.spawn) as running,
+        running_suite(
+            suite_folder / "suite",
+            ports=free_ports(),
+            storage=storage,
+            spawn=forks.spawn,
+            fronts=FRONTS if is_long else (),
+        ) as running,
     ):
         yield running
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from deploy.observability.rule import SERVICES, Alert, Group, Recording, rule_file, yaml
+from deploy.observability.rule import PROCESSES, Alert, Group, Recording, rule_file, yaml
 from local.ports import HOST, free_ports
 from local.suite import Suite
 from tests.deploy.promtool import seconds, tool
@@ -71,7 +71,7 @@ class Prometheus:
         seen = await self.ask("count(batzen_build_info)")
         return (
             bool(seen)
-            and int(seen[0]["value"][1]) >= len(SERVICES)
+            and int(seen[0]["value"][1]) >= len(PROCESSES)
             and "BatzenServiceUnseen" not in await self.firing()
         )
 
@@ -96,7 +96,7 @@ async def scraping(suite: Suite, groups: Sequence[Group], folder: Path) -> Async
             "job_name": service,
             "static_configs": [{"targets": [f"{HOST}:{suite.ports[f'{service}-metrics']}"]}],
         }
-        for service in SERVICES
+        for service in PROCESSES
     ]
     paces = {
         "scrape_interval": f"{SCRAPE_MS}ms",

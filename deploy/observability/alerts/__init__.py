@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.observability.alerts import books, calls, facts, mails, money, process, receivers, records, streams, stripe
+from deploy.observability.alerts import (
+    books,
+    calls,
+    facts,
+    fronts,
+    mails,
+    money,
+    process,
+    receivers,
+    records,
+    streams,
+    stripe,
+)
 from deploy.observability.rule import Group
 
 GROUPS: Final[tuple[Group, ...]] = (
-    money.GROUP, books.GROUP, records.GROUP, stripe.GROUP, streams.GROUP, facts.GROUP, mails.GROUP, receivers.GROUP,
+    money.GROUP, books.GROUP, records.GROUP, stripe.GROUP, streams.GROUP, fronts.GROUP, facts.GROUP, mails.GROUP,
+    receivers.GROUP,
     calls.GROUP,
     process.GROUP,
 )  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.observability.rule import JOBS, SERVICES, Alert, Group, Severity
+from deploy.observability.rule import JOBS, PROCESSES, Alert, Group, Severity
 
-MEMORY_MIB_MAX: Final = {"gateway": 384, "orchestrator": 384, "pricing": 256, "status": 768}
+MEMORY_MIB_MAX: Final = {"gateway": 384, "orchestrator": 384, "pricing": 256, "status": 768, "bff": 512, "console": 512}
 """The limits of the manifests, at which a process is killed."""
 MEMORY_SHARE: Final = 0.85
 """Of its limit: little enough that somebody may still look why."""
@@ -17,7 +17,7 @@ GROUP: Final = Group(
         Alert(
             name="BatzenServiceUnseen",
             severity=Severity.PAGE,
-            expr="\nor ".join(f'absent(batzen_build_info{{job="{service}"}})' for service in SERVICES),
+            expr="\nor ".join(f'absent(batzen_build_info{{job="{service}"}})' for service in PROCESSES),
             lasting="2m",
             summary="{{ $labels.job }} is not scraped at all: nothing else is known of it",
         ),
