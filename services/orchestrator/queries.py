@@ -22,6 +22,7 @@ from services.orchestrator.storage.store import Store
 from services.orchestrator.wire.refunds import bearer, check_lines, of_lines
 from services.orchestrator.wire.requests import check_named, is_same_cart, own_payer, started_as
 from services.orchestrator.wire.responses import for_payer, refund_preview
+from services.orchestrator.wire.terms import describe
 from services.runtime.rpc import call_context
 from services.shared import fields
 from services.wire import amounts
@@ -86,6 +87,7 @@ class Queries:
     async def _session(self, payment_id: str) -> tuple[pb.PaymentSession, CountingAttempt]:
         plan = await self.plan_of_own(payment_id)
         session = pb.PaymentSession(payment=await self._peers.status.payment(plan.payment_id))
+        describe(session, plan)
         if plan.quote_id:
             quote = await self._peers.pricing.quote(plan.quote_id)
             session.quote.CopyFrom(quote if own_payer() is None else for_payer(quote))

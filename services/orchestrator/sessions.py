@@ -10,6 +10,7 @@ from services.orchestrator.peers import Peers
 from services.orchestrator.peers.gateway import CountingAttempt
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
+from services.orchestrator.wire.terms import describe
 
 PAYERS_TURN = frozenset({payment_pb2.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD, payment_pb2.PAYMENT_STATE_REQUIRES_ACTION})
 
@@ -28,6 +29,7 @@ class PaymentSessions:
             payment=await self._outbox.payment(work),
             quote=work.quote or await self._peers.pricing.quote(plan.quote_id or ""),
         )
+        describe(session, plan)
         if plan.stage is not Stage.COLLECTING:
             return session
         if work.client_secret or work.checkout_url:

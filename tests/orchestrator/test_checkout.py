@@ -237,6 +237,34 @@ async def test_a_payer_changes_from_the_form_to_a_page_and_back(journeys: Journe
     assert (await journeys.plan(payment_id)).collection == FORM
 
 
+async def test_a_payer_comes_back_to_a_page_of_their_payment_whose_id_nobody_knew_before(journeys: Journeys) -> None:
+    home = "https://pay.example.com/return/{PAYMENT_ID}"
+    session = await opened(journeys, return_url=f"{home}?session={{CHECKOUT_SESSION_ID}}", cancel_url=f"{home}/back")
+    [made] = await journeys.pages(session.payment.payment_id)
+    its = home.replace("{PAYMENT_ID}", session.payment.payment_id)
+    assert (made["success_url"], made["cancel_url"]) == (f"{its}?session={{CHECKOUT_SESSION_ID}}", f"{its}/back")
+
+
+async def test_the_payer_alone_changes_to_the_form_and_back_and_sees_what_was_agreed(
+    as_payer: OrchestratorServiceStub, journeys: Journeys
+) -> None:
+    payment_id = (await opened(journeys, session_name="A lesson", keep_method=True)).payment.payment_id
+    form = (await as_payer.ResumePayment(resume(payment_id, collection=FORM))).session
+    assert form.client_secret
+    assert not form.checkout_url
+    asked = resume(payment_id, collection=PAGE)
+    onto_page = (await as_payer.ResumePayment(asked)).session
+    assert onto_page.checkout_url
+    assert (await as_payer.ResumePayment(asked)).session.checkout_url == onto_page.checkout_url
+    shown = (await as_payer.GetPaymentSession(pb.GetPaymentSessionRequest(payment_id=payment_id))).session
+    assert (shown.timing, shown.collection, shown.session_name, shown.keep_method) == (
+        pb.TIMING_IMMEDIATE,
+        PAGE,
+        "A lesson",
+        True,
+    )
+
+
 async def test_the_form_gives_way_to_a_page_while_its_bank_asks_for_the_payer(journeys: Journeys) -> None:
     payment_id = await journeys.started()
     await journeys.orchestrator.SubmitPayment(submit(payment_id, THREE_D_SECURE))

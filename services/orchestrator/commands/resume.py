@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 from batzen.orchestrator.v1.orchestrator_pb2 import ResumePaymentRequest, ResumePaymentResponse
 from services.orchestrator.attempts import Attempts
 from services.orchestrator.commands.command import Command
@@ -10,6 +13,7 @@ from services.orchestrator.domain.recovery import Interruption, interruption
 from services.orchestrator.sessions import PaymentSessions, redact
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.orchestrator.wire.responses import for_payer
+from services.orchestrator.wire.terms import check_collection, collection
 from services.shared import fields
 from services.wire import money
 
@@ -19,14 +23,17 @@ class ResumePayment(Command[ResumePaymentRequest, ResumePaymentResponse]):
 
     request_type = ResumePaymentRequest
     response_type = ResumePaymentResponse
+    kept_fields: ClassVar[tuple[str, ...]] = ("collection",)
 
     def __init__(self, attempts: Attempts, sessions: PaymentSessions) -> None:
         self._attempts = attempts
         self._sessions = sessions
 
     def validate(self, message: ResumePaymentRequest) -> None:
-        """Refuse what names no payment."""
+        """Refuse what names no payment, or a way to collect that there is not."""
         fields.payment_id(message.payment_id)
+        if message.collection:  # unspecified leaves it
+            check_collection(message.collection)
 
     def payment_id(self, message: ResumePaymentRequest, key: RequestKey) -> str:
         """Return the payment that is named."""
@@ -35,8 +42,11 @@ class ResumePayment(Command[ResumePaymentRequest, ResumePaymentResponse]):
     async def perform(self, work: UnitOfWork, request: Request, message: ResumePaymentRequest) -> ResumePaymentResponse:
         """See that there is an open attempt at a price that stands; nothing is taken before the payer submits."""
         plan = work.plan
+        wanted = collection(message.collection) if message.collection else None
         async with self._attempts.changing(work):
-            change = await self._attempts.look(work, point="resume")
+            change = await self._attempts.look(work, point="resume", collection=wanted)
+            if wanted is not None:
+                plan.course = replace(plan.course, collection=wanted)
             if not request.calling:
                 interrupted = interruption(plan.latest_snapshot, is_preserved=plan.course.preserve_time is not None)
                 recovered_from = Interruption.PRICE_CHANGED if change.is_new_price else interrupted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, cast
 from uuid import UUID
@@ -40,6 +41,8 @@ PUBLIC_MESSAGE_CHARACTERS_MAX: Final = 200
 DIGESTS_MAX: Final = 8
 """Tried for a payment's id. One id of some millions has digits that pass for a card's number; it would be refused
 wherever it is sent, so the next digest is taken."""
+PAYMENT_ID: Final = "{PAYMENT_ID}"
+"""In an address to come back to: the payment's id, as Stripe has `{CHECKOUT_SESSION_ID}` for a page's."""
 _BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no letters that look like digits
 
 
@@ -109,6 +112,7 @@ def new_payment(
 ) -> NewPayment:
     """Return what is to be paid for; personal data of the payer stays out, who is waited for `abandoned_after`."""
     its_terms = terms(request)
+    its_terms = replace(its_terms, cancel_url=its_terms.cancel_url.replace(PAYMENT_ID, payment_id))
     quote_request = pricing_pb2.CreateQuoteRequest(
         request_id=str(derived_id(payment_id, "step:quote:1")),
         lines=request.lines,
@@ -124,7 +128,7 @@ def new_payment(
         session_type=request.session_type,
         session_name=request.session_name,
         client_reference=request.client_reference,
-        return_url=request.return_url,
+        return_url=request.return_url.replace(PAYMENT_ID, payment_id),
         seller_ids=_seller_ids(request),
         booking_ids=tuple(request.booking_ids),
         labels=dict(request.labels),

@@ -8,6 +8,7 @@ from typing import Final
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from services.errors import FieldInvalid, FieldMissing
 from services.orchestrator.domain.course import Course
+from services.orchestrator.domain.plan import Plan
 from services.orchestrator.domain.terms import DEFAULT_ZONE, Collection, Terms, Timing
 from services.orchestrator.wire import charge_times
 from services.shared import fields
@@ -30,6 +31,21 @@ _COLLECTIONS: Final = {
     pb.COLLECTION_CHECKOUT: Collection.CHECKOUT,
     pb.COLLECTION_ELEMENTS: Collection.ELEMENTS,
 }
+
+_TIMINGS_ASKED: Final = {timing: asked for asked, timing in _TIMINGS.items() if asked}
+_COLLECTIONS_ASKED: Final = {collection: asked for asked, collection in _COLLECTIONS.items() if asked}
+
+
+def describe(session: pb.PaymentSession, plan: Plan) -> None:
+    """Say in a session what its payer has agreed to: when and how the money is taken."""
+    session.timing = _TIMINGS_ASKED[plan.terms.timing]
+    session.collection = _COLLECTIONS_ASKED[plan.collection]
+    session.session_name = plan.session_name
+    session.keep_method = plan.terms.keep_method or plan.terms.timing is Timing.SCHEDULED
+    if plan.course.charge_time is not None:
+        session.charge_time.FromDatetime(plan.course.charge_time)
+    if plan.terms.capture_time is not None:
+        session.capture_time.FromDatetime(plan.terms.capture_time)
 
 
 def check_terms(request: pb.StartPaymentRequest) -> None:
