@@ -1,6 +1,6 @@
 """What a payer is told of a refused try: a key of the catalogue, by the codes of Stripe and of the bank. Pure.
 
-Codes of cards that are lost, stolen or suspected read exactly like a plain refusal: who holds such a card learns nothing.
+Codes of cards that are lost, stolen or suspected read exactly like a plain refusal: who holds one learns nothing.
 """
 
 from __future__ import annotations

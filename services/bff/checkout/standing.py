@@ -1,0 +1,176 @@
+"""How a payment stands, as its payer sees it. Pure.
+
+Which page it is follows from the state that status says; a state newer than this package is shown as the nearest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Final
+
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.type.v1 import payment_pb2 as states
+from services.bff.checkout.model import Attention, Fact, Key, Link, Outcome, Question, Tone, Waiting
+from services.bff.checkout.place import SLOW_AFTER, Place
+from services.bff.checkout.shown import Shown, named, page_of, state_of
+from services.web.security.headers import PageKind
+
+OUTCOMES: Final[Mapping[states.PaymentState, tuple[Key, Tone]]] = {
+    states.PAYMENT_STATE_AUTHORIZED: (Key.HELD, Tone.INFO),
+    states.PAYMENT_STATE_SCHEDULED: (Key.SCHEDULED, Tone.INFO),
+    states.PAYMENT_STATE_SUCCEEDED: (Key.SUCCESS, Tone.GOOD),
+    states.PAYMENT_STATE_FAILED: (Key.FAILED, Tone.BAD),
+    states.PAYMENT_STATE_CANCELED: (Key.CANCELED, Tone.INFO),
+    states.PAYMENT_STATE_EXPIRED: (Key.EXPIRED, Tone.WARN),
+    states.PAYMENT_STATE_PARTIALLY_REFUNDED: (Key.PARTLY_REFUNDED, Tone.INFO),
+    states.PAYMENT_STATE_REFUNDED: (Key.REFUNDED, Tone.INFO),
+    states.PAYMENT_STATE_DISPUTED: (Key.DISPUTED, Tone.WARN),
+    states.PAYMENT_STATE_DISPUTE_LOST: (Key.DISPUTE_LOST, Tone.INFO),
+}
+PAID: Final = frozenset({Key.SUCCESS, Key.PARTLY_REFUNDED, Key.REFUNDED, Key.DISPUTED, Key.DISPUTE_LOST})
+"""Pages of which there is a receipt."""
+OVER: Final = frozenset({Key.FAILED, Key.CANCELED, Key.EXPIRED})
+UNKNOWN: Final = "OUTCOME_UNKNOWN"
+
+
+def standing(session: pb.PaymentSession, place: Place, *, answered: int | None = None) -> Shown | None:
+    """Return the page of how a payment stands; None where it is the payer's turn, who has steps to choose from.
+
+    `answered` is what the payer said of how it was; None where they are not asked.
+    """
+    state = state_of(session.payment)
+    if state in OUTCOMES:
+        return outcome(session, place, answered=answered)
+    match state:
+        case states.PAYMENT_STATE_REQUIRES_PAYMENT_METHOD:
+            return None
+        case states.PAYMENT_STATE_REQUIRES_ACTION:
+            return attention(session, place)
+        case states.PAYMENT_STATE_INITIALIZED:
+            return loading(session, place)
+        case _:
+            return processing(session, place)
+
+
+def loading(session: pb.PaymentSession, place: Place) -> Shown:
+    """Return the page of a payment that is being opened."""
+    page = page_of(Key.LOADING, session, place, lead=place.words.say("loading.lead"))
+    return Shown(template="checkout/loading.html", page=page, part={}, words=place.words)
+
+
+def attention(session: pb.PaymentSession, place: Place) -> Shown:
+    """Return the page of a payment whose bank asks for its payer."""
+    home = place.home(session.payment.payment_id)
+    in_page = bool(session.client_secret) and not session.next_action.redirect_url and not place.is_plain
+    step = Attention(
+        redirect_url=session.next_action.redirect_url or session.checkout_url,
+        script=place.stripe_script,
+        publishable_key=place.tenant.publishable_key,
+        client_secret=session.client_secret if in_page else "",
+        check=f"{home}/check",
+        request_id=place.new_id(),
+        another=f"{home}/again",
+    )
+    page = page_of(Key.ATTENTION, session, place, lead=place.words.say("attention.lead"))
+    return Shown(
+        template="checkout/attention.html",
+        page=page,
+        part={"attention": step},
+        words=place.words,
+        kind=PageKind.ELEMENTS if in_page else PageKind.PAGE,
+    )
+
+
+def processing(session: pb.PaymentSession, place: Place) -> Shown:
+    """Return the page of a payment of which it is not known yet what came of it."""
+    payment, say = session.payment, place.words.say
+    is_unknown = payment.snapshot.reason == UNKNOWN
+    since = payment.update_time.ToDatetime(UTC)
+    waiting = Waiting(
+        is_slow=is_unknown or place.now - since >= SLOW_AFTER,
+        check=f"{place.home(payment.payment_id)}?check=1",
+        tells_by_mail=place.tenant.tells_by_mail,
+        is_unknown=is_unknown,
+    )
+    told = "decline.unknown_mail" if place.tenant.tells_by_mail else "decline.unknown_text"
+    page = page_of(
+        Key.PROCESSING,
+        session,
+        place,
+        heading=say("processing.unknown_heading") if is_unknown else "",
+        lead=say(told) if is_unknown else say("processing.lead"),
+    )
+    return Shown(template="checkout/processing.html", page=page, part={"waiting": waiting}, words=place.words)
+
+
+def outcome(session: pb.PaymentSession, place: Place, *, answered: int | None = None) -> Shown:
+    """Return the page of how a payment ended, or stands until something happens to it."""
+    payment, words = session.payment, place.words
+    key, tone = OUTCOMES[state_of(payment)]
+    home = place.home(payment.payment_id)
+    shell_home = place.tenant.home
+    ending = Outcome(
+        tone=tone,
+        amount="" if key in OVER else _headline(session, key, place),
+        facts=_facts(session, key, place),
+        next=_next(session, key, place),
+        home=Link(label=words.say("outcome.back", name=place.tenant.name), href=shell_home) if shell_home else None,
+        receipt=f"{home}/receipt" if key in PAID else "",
+        again=Link(label=words.say("outcome.again"), href=shell_home) if key in OVER and shell_home else None,
+        question=None
+        if answered is None or key is not Key.SUCCESS
+        else Question(action=f"{home}/answer", request_id=place.new_id(), answered=answered),
+    )
+    page = page_of(key, session, place, status=f"{words.say(f'{key}.heading')}.")
+    return Shown(template="checkout/outcome.html", page=page, part={"outcome": ending}, words=words)
+
+
+def _headline(session: pb.PaymentSession, key: Key, place: Place) -> str:
+    """Return the amount that the page is about: never more than what really moved."""
+    amounts = session.payment.snapshot.amounts
+    minor = {
+        Key.HELD: amounts.capturable_minor,
+        Key.SCHEDULED: session.payment.total.amount_minor,
+        Key.PARTLY_REFUNDED: amounts.refunded_minor,
+        Key.REFUNDED: amounts.refunded_minor,
+        Key.DISPUTED: amounts.disputed_open_minor,
+        Key.DISPUTE_LOST: amounts.disputed_lost_minor,
+    }.get(key, amounts.captured_minor)
+    return place.words.amount(minor, session.payment.total.currency_code)
+
+
+def _facts(session: pb.PaymentSession, key: Key, place: Place) -> list[Fact]:
+    payment, words = session.payment, place.words
+    snapshot, say = payment.snapshot, place.words.say
+    facts: list[Fact] = []
+
+    def add(label: str, value: str) -> None:
+        facts.append(Fact(label=say(f"outcome.{label}"), value=value))
+
+    def amount(minor: int) -> str:
+        return words.amount(minor, payment.total.currency_code)
+
+    if key in PAID and key is not Key.SUCCESS:
+        add("amount", amount(snapshot.amounts.captured_minor))
+    if snapshot.HasField("method") and key not in OVER:
+        add("method", named(snapshot.method, words))
+    if key is Key.SCHEDULED and snapshot.HasField("charge_time"):
+        add("charge_time", words.moment(snapshot.charge_time.ToDatetime(UTC)))
+    if key is Key.HELD and snapshot.HasField("hold_expire_time"):
+        add("held_until", words.moment(snapshot.hold_expire_time.ToDatetime(UTC)))
+    if snapshot.amounts.refund_pending_minor:
+        add("refund_pending", amount(snapshot.amounts.refund_pending_minor))
+    if payment.HasField("complete_time"):
+        add("date", words.moment(payment.complete_time.ToDatetime(UTC)))
+    add("reference", payment.booking_ids[0] if payment.booking_ids else payment.client_reference or payment.payment_id)
+    return facts
+
+
+def _next(session: pb.PaymentSession, key: Key, place: Place) -> str:
+    snapshot, say = session.payment.snapshot, place.words.say
+    if key is Key.SCHEDULED:
+        if not snapshot.HasField("charge_time"):
+            return say("scheduled.next_open")
+        return say("scheduled.next", time=place.words.moment(snapshot.charge_time.ToDatetime(UTC)))
+    return say(f"{key}.next")
