@@ -114,4 +114,5 @@ def _shown(display: Mapping[str, str], amount_minor: int, currency_code: str, wo
 
 
 def _in_language(display: Mapping[str, str], words: Wording) -> str:
-    return next((shown for locale, shown in sorted(display.items()) if locale.split("-")[0] == words.language), "")
+    shown = next((text for locale, text in sorted(display.items()) if locale.split("-")[0] == words.language), "")
+    return shown.replace("-", "\N{MINUS SIGN}")

@@ -48,7 +48,7 @@ class Wording:
         """Return an amount with its currency, on one line."""
         digits = DIGITS.get(currency_code, DIGITS_USUAL)
         written = locale_format(self._locale, currency_code=currency_code, digits=digits).amount(amount_minor)
-        return written.replace(" ", _NO_BREAK)
+        return written.replace(" ", _NO_BREAK).replace("-", "\N{MINUS SIGN}")
 
     def percent(self, text: str) -> str:
         """Return a rate, given as a plain decimal."""
