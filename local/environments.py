@@ -40,6 +40,7 @@ OURS: Final = ("BATZEN_", "STRIPE_", "PG")
 """Settings of the person at the terminal are for `make up` and `make demo`, not for the processes below them."""
 STAND_IN_RATE: Final = "100000"
 """The stand-in has no limits but those that a test orders."""
+TENANTS: Final = Path(__file__).parent / "tenants.toml"
 TEST_KEYS: Final = ("sk_test_", "rk_test_")
 
 
@@ -132,6 +133,13 @@ def service_environment(
             "BATZEN_ASSERTION_KEY_FILE": str(fronts[service].private_key),
         }
         del environment["BATZEN_REFLECTION"]
+    if service == "bff":
+        environment["BATZEN_TENANTS_FILE"] = str(TENANTS)
+        if stripe.is_stand_in:
+            environment |= {
+                "BATZEN_CHECKOUT_ORIGINS": sandbox_url(ports),
+                "BATZEN_STRIPE_JS_URL": f"http://localhost:{ports['sandbox']}/stripe.js",
+            }
     if service == "console" and login:
         environment |= login
     if CALLED[service]:

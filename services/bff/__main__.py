@@ -7,31 +7,31 @@ from pathlib import Path
 from typing import Final
 
 from services.bff.app import build
+from services.bff.settings import BffSettings
 from services.runtime.process.lifecycle import until_terminated
 from services.runtime.process.program import Program
 from services.runtime.process.settings import Reader
 from services.web.front import building
 from services.web.serving import serving
 from services.web.sessions.domain import PAYER
-from services.web.settings import FrontSettings
 
 SERVICE: Final = "bff"
 HOME: Final = Path(__file__).parent
 COOKIE: Final = "batzen"
 
 
-def read_settings(read: Reader) -> FrontSettings:
+def read_settings(read: Reader) -> BffSettings:
     """Read the settings."""
-    return FrontSettings.read(read, listen="127.0.0.1:7080", issuer=SERVICE)
+    return BffSettings.read(read, listen="127.0.0.1:7080", issuer=SERVICE)
 
 
-async def serve(settings: FrontSettings) -> None:
+async def serve(settings: BffSettings) -> None:
     """Serve until the process is terminated."""
-    settings.process.arm()
-    with settings.process.observed(SERVICE):
+    settings.front.process.arm()
+    with settings.front.process.observed(SERVICE):
         async with (
-            building(settings, service=SERVICE, home=HOME, cookie_name=COOKIE, limits=PAYER) as front,
-            serving(build(front), listen=settings.process.listen, draining=front.draining),
+            building(settings.front, service=SERVICE, home=HOME, cookie_name=COOKIE, limits=PAYER) as front,
+            serving(build(front, settings), listen=settings.front.process.listen, draining=front.draining),
         ):
             await until_terminated()
 

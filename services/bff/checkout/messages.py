@@ -46,3 +46,10 @@ def _message(
     )
     message = Message(tone=tone, text=text, action=action, reference=reference)
     return Shown(template="checkout/message.html", page=page, part={"message": message}, words=place.words)
+
+
+def accessibility(place: Place) -> Shown:
+    """Return what holds of these pages for everybody, and whom to write to."""
+    say, support = place.words.say, place.tenant.support
+    link = Link(label=say("accessibility.action", name=place.tenant.name), href=support) if support else None
+    return _message(place, "accessibility", Tone.INFO, say("accessibility.text"), link)

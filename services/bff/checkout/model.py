@@ -236,7 +236,8 @@ class Attention:
     """Where it is looked whether that is done."""
     request_id: str
     another: str
-    """Where another way is chosen instead; empty where that cannot be."""
+    """Where the hosted page is taken instead; empty where it is one."""
+    another_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,8 @@ def attention(session: pb.PaymentSession, place: Place) -> Shown:
         client_secret=session.client_secret if in_page else "",
         check=f"{home}/check",
         request_id=place.new_id(),
-        another=f"{home}/again",
+        another="" if session.collection == pb.COLLECTION_CHECKOUT else f"{home}/submit",
+        another_id=place.new_id(),
     )
     page = page_of(Key.ATTENTION, session, place, lead=place.words.say("attention.lead"))
     return Shown(
@@ -78,7 +79,7 @@ def attention(session: pb.PaymentSession, place: Place) -> Shown:
         page=page,
         part={"attention": step},
         words=place.words,
-        kind=PageKind.ELEMENTS if in_page else PageKind.PAGE,
+        kind=PageKind.ELEMENTS if in_page else PageKind.REDIRECTING,
     )
 
 

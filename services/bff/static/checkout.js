@@ -1,0 +1,129 @@
+// @ts-check
+// The payer's page, alive: it follows its payment and is loaded anew when that stands elsewhere. It decides nothing.
+
+const body = document.body;
+const home = body.dataset.home ?? "";
+const shown = Number(body.dataset.revision);
+const entering = body.dataset.key === "card"; // what a payer types is not taken away from under them
+const SLOW_AFTER_MS = 15_000;
+const RETRY_MS = 5_000;
+
+/** @param {string} text */
+function say(text) {
+  const status = document.getElementById("status");
+  if (status) status.textContent = text;
+}
+
+/** @param {string} id */
+function made(id) {
+  const template = document.getElementById(id);
+  return template instanceof HTMLTemplateElement ? template.content.firstElementChild?.cloneNode(true) : undefined;
+}
+
+
+/** @param {number} revision @param {string} [state] */
+function moved(revision, state) {
+  if (!(revision > shown)) return;
+  if (entering && (state === undefined || state === "REQUIRES_PAYMENT_METHOD")) return;
+  location.replace(home);
+}
+
+/** @type {EventSource | undefined} */
+let stream;
+
+function follow() {
+  if (stream && stream.readyState !== EventSource.CLOSED) return;
+  stream = new EventSource(`${body.dataset.events}?after=${shown}`);
+  for (const name of ["payment_status_update", "payment_error", "payment_confirmed"]) {
+    stream.addEventListener(name, (event) => {
+      let state;
+      try {
+        state = JSON.parse(event.data).state;
+      } catch {
+        state = undefined;
+      }
+      moved(Number(event.lastEventId) || shown + 1, state);
+    });
+  }
+  stream.addEventListener("end", () => stream?.close());
+  stream.onerror = () => {
+    if (stream?.readyState === EventSource.CLOSED) setTimeout(look, RETRY_MS);
+  };
+}
+
+/** Asks once at which revision the payment stands, as after the page was out of sight. */
+async function look() {
+  let answer;
+  try {
+    answer = await fetch(`${home}/state`, { headers: { "if-none-match": `"${shown}"` } });
+  } catch {
+    return; // offline: the browser says when that is over
+  }
+  if (answer.status === 401) return logIn();
+  if (answer.status === 200) moved((await answer.json()).revision);
+}
+
+function logIn() {
+  const dialog = made("log-in");
+  if (!(dialog instanceof HTMLDialogElement) || document.querySelector("dialog[open]")) return;
+  body.append(dialog);
+  dialog.showModal();
+}
+
+function offline() {
+  const banner = made("offline");
+  if (banner && !document.querySelector("#banner > *")) document.getElementById("banner")?.append(banner);
+}
+
+function online() {
+  document.getElementById("banner")?.replaceChildren();
+  follow();
+  look();
+}
+
+/** A form that was sent is not sent again; its button says so and keeps the focus. @param {SubmitEvent} event */
+function submitted(event) {
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement)) return;
+  if (form.dataset.sent) return event.preventDefault();
+  if (form.method === "get") return;
+  form.dataset.sent = "yes";
+  const button = form.querySelector("button");
+  button?.setAttribute("aria-disabled", "true");
+  if (button && form.dataset.busy) button.textContent = form.dataset.busy;
+  if (form.dataset.status) say(form.dataset.status);
+}
+
+/** @param {string} what */
+function broke(what) {
+  const told = JSON.stringify({ what: what.slice(0, 200), page: body.dataset.key });
+  navigator.sendBeacon(`${home}/troubles`, told);
+  location.replace(`${home}/broken`);
+}
+
+function wait() {
+  const slow = document.getElementById("slow");
+  if (!slow || !slow.hidden) return;
+  setTimeout(() => {
+    slow.hidden = false;
+    say(slow.dataset.status ?? "");
+  }, SLOW_AFTER_MS);
+}
+
+/** @param {string} name */
+function count(name) {
+  if (/** @type {{globalPrivacyControl?: boolean}} */ (navigator).globalPrivacyControl) return;
+  navigator.sendBeacon("/beacons", JSON.stringify({ name, page: body.dataset.key }));
+}
+
+addEventListener("error", (event) => broke(event.message));
+addEventListener("unhandledrejection", (event) => broke(String(event.reason)));
+addEventListener("offline", offline);
+addEventListener("online", online);
+addEventListener("pageshow", (event) => event.persisted && location.reload());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && (follow(), look()));
+document.addEventListener("submit", submitted);
+if (!navigator.onLine) offline();
+follow();
+wait();
+count("page_shown");

@@ -1,0 +1,144 @@
+"""What a payer does: pay, cancel, have it checked, say how it was.
+
+Each is a form with an id that this front made. The id is the request's at the services: sent twice it is done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from batzen.errors import BatzenError
+from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from services.bff.checkout import steps
+from services.bff.checkout.pages import Handler, of_payer
+from services.bff.checkout.room import SEE_OTHER, Room, Visit
+from services.bff.checkout.satisfaction import SCORES, Satisfaction
+from services.bff.checkout.shown import is_payers_turn
+from services.web.failures import Refusal
+
+MOVED_ON: Final = frozenset({"PAYMENT_STATE", "REQUEST_IN_PROGRESS", "ATTEMPT_OPEN"})
+"""Refusals after which the payment's page says more than a sentence could: another tab, or the bank, was faster."""
+
+
+class CheckoutActions:
+    """Takes forms."""
+
+    def __init__(self, room: Room, satisfaction: Satisfaction) -> None:
+        self._room = room
+        self._satisfaction = satisfaction
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes."""
+        handlers: Mapping[str, Handler] = {
+            "submit": self.submit,
+            "cancel": self.cancel,
+            "check": self.check,
+            "answer": self.answer,
+        }
+        return [
+            Route(f"/pay/{{payment_id}}/{name}", of_payer(self._room, handler), methods=["POST"])
+            for name, handler in handlers.items()
+        ]
+
+    async def submit(self, visit: Visit) -> Response:
+        """Pay with what the form names, or lead to where that is done."""
+        form, request_id = await self._taken(visit)
+        wanted = form.get("method", "")
+        try:
+            session = await self._room.payment(visit)
+            if wanted == steps.PAGE:
+                return await self._to_page(visit, session, request_id)
+            changed = await self._with_form(visit, session, request_id)
+            if changed is not None:
+                return changed
+            if wanted == steps.CARD:
+                return visit.back("/card")
+            await self._pay(visit, form, request_id)
+        except BatzenError as error:
+            if error.reason in MOVED_ON:
+                return visit.back()
+            raise
+        return visit.back()
+
+    async def _to_page(self, visit: Visit, session: pb.PaymentSession, request_id: str) -> Response:
+        """Lead to the page that Stripe hosts; to a fresh one where there is none, or its price does not stand."""
+        if session.collection != pb.COLLECTION_CHECKOUT or not session.checkout_url or self._room.is_stale(session):
+            answer = await self._resume(visit, request_id, pb.COLLECTION_CHECKOUT)
+            if answer.price_changed:
+                return await self._show_price(visit, answer, steps.PAGE)
+            session = answer.session
+        if not session.checkout_url:
+            return visit.back()
+        if not self._room.may_lead_to(session.checkout_url):
+            raise Refusal(502, "DEPENDENCY_UNAVAILABLE", explanation="The hosted page is at a place of nobody we know.")
+        return RedirectResponse(session.checkout_url, status_code=SEE_OTHER)
+
+    async def _with_form(self, visit: Visit, session: pb.PaymentSession, request_id: str) -> Response | None:
+        """See that the payment is collected without a page; return the page of a new price where it has one."""
+        if session.collection == pb.COLLECTION_ELEMENTS and not self._room.is_stale(session):
+            return None
+        if not is_payers_turn(session.payment):
+            return visit.back()
+        answer = await self._resume(visit, request_id, pb.COLLECTION_ELEMENTS)
+        if not answer.price_changed:
+            return None
+        return await self._show_price(visit, answer, visit.choice)
+
+    async def _resume(self, visit: Visit, request_id: str, collection: pb.Collection) -> pb.ResumePaymentResponse:
+        asked = pb.ResumePaymentRequest(request_id=request_id, payment_id=visit.payment_id, collection=collection)
+        return await self._room.front.peers.calls.orchestrator.ResumePayment(asked, metadata=self._room.word(visit))
+
+    async def _show_price(self, visit: Visit, answer: pb.ResumePaymentResponse, chosen: str) -> Response:
+        """Show the new price before anything is paid at it."""
+        notice = steps.price_changed(answer, visit.place)
+        kept = await self._room.kept(visit)
+        shown = steps.method(answer.session, kept, visit.place, chosen=chosen, notice=notice)
+        return self._room.answer(visit.request, shown, status_code=409)
+
+    async def _pay(self, visit: Visit, form: Mapping[str, str], request_id: str) -> None:
+        asked = pb.SubmitPaymentRequest(
+            request_id=request_id,
+            payment_id=visit.payment_id,
+            return_url=f"{visit.place.origin}/return/{visit.payment_id}",
+            keep_method=form.get("keep") == "yes",
+        )
+        if form.get("method") == steps.WITH_TOKEN:
+            asked.confirmation_token_id = form.get("token", "")
+        else:
+            asked.payment_method_id = form.get("method", "")
+        await self._room.front.peers.calls.orchestrator.SubmitPayment(asked, metadata=self._room.word(visit))
+
+    async def cancel(self, visit: Visit) -> Response:
+        """Call the payment off."""
+        _, request_id = await self._taken(visit)
+        asked = pb.CancelPaymentRequest(request_id=request_id, payment_id=visit.payment_id, reason="by its payer")
+        try:
+            await self._room.front.peers.calls.orchestrator.CancelPayment(asked, metadata=self._room.word(visit))
+        except BatzenError as error:
+            if error.reason not in MOVED_ON:
+                raise
+        return visit.back()
+
+    async def check(self, visit: Visit) -> Response:
+        """Have the payment read at Stripe."""
+        await self._taken(visit)
+        await self._room.sync(visit)
+        return visit.back()
+
+    async def answer(self, visit: Visit) -> Response:
+        """Keep how paying was, of a payment that is the payer's."""
+        form, _ = await self._taken(visit)
+        score = form.get("score", "")
+        if score not in map(str, SCORES):
+            raise Refusal(400, "FIELD_INVALID", field="score")
+        await self._room.payment(visit)
+        await self._satisfaction.add(visit.session, visit.payment_id, int(score))
+        return visit.back()
+
+    async def _taken(self, visit: Visit) -> tuple[Mapping[str, str], str]:
+        form = await self._room.front.forms.read(visit.request)
+        return form, self._room.front.forms.take(visit.session, form)

@@ -1,0 +1,21 @@
+"""What the payer's front counts of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.runtime.observability.metrics import counter, one_of
+
+PAGES: Final = (
+    "loading", "timing", "method", "confirm", "card", "attention", "processing", "held", "scheduled", "success",
+    "failed", "canceled", "expired", "partly_refunded", "refunded", "disputed", "dispute_lost", "other",
+)  # fmt: skip
+BEACONS: Final = counter(
+    "batzen_bff_beacons_total", "What pages reported of their use, by the page.", one_of("page", *PAGES)
+)
+PAGE_TROUBLES: Final = counter(
+    "batzen_bff_page_troubles_total", "Errors of scripts in payers' pages, by the page.", one_of("page", *PAGES)
+)
+ANSWERS: Final = counter(
+    "batzen_bff_satisfaction_answers_total", "How payers say that paying was.", one_of("score", "1", "2", "3", "4", "5")
+)
