@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -114,7 +114,7 @@ def session(
     state: str, *, snapshot: PaymentSnapshot | None = None, ago_s: int = 2, **changes: Any
 ) -> pb.PaymentSession:
     """Return a payment in a state, as GetPaymentSession answers it."""
-    value = states.PaymentState.Value(f"PAYMENT_STATE_{state}")
+    value = cast("states.PaymentState", states.PaymentState.Value(f"PAYMENT_STATE_{state}"))
     over = {"SUCCEEDED", "FAILED", "CANCELED", "EXPIRED", "PARTIALLY_REFUNDED", "REFUNDED", "DISPUTED", "DISPUTE_LOST"}
     payment = Payment(
         payment_id=PAYMENT_ID,

@@ -106,7 +106,7 @@ class CheckoutActions:
             return_url=f"{visit.place.origin}/return/{visit.payment_id}",
             keep_method=form.get("keep") == "yes",
         )
-        if form.get("method") == steps.WITH_TOKEN:
+        if form.get("method") == steps.AS_ENTERED:
             asked.confirmation_token_id = form.get("token", "")
         else:
             asked.payment_method_id = form.get("method", "")

@@ -44,7 +44,7 @@ class Beacons:
         return Response(status_code=204)
 
     async def trouble(self, request: Request) -> Response:
-        """Log that a page's script met an error; only of browsers that have a session, so that nobody fills the logs."""
+        """Log that a page's script met an error; only of who has a session: nobody else fills the logs."""
         said = await _read(request)
         if said and await self._room.front.session(request.scope) is not None:
             self._troubles.add(_page(said))

@@ -13,7 +13,6 @@ from batzen.errors import BatzenError
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import GetPaymentRequest, ListTransitionsRequest, Transition
 from services.bff.checkout import messages, standing, steps
-from services.bff.checkout.model import Key
 from services.bff.checkout.receipts import receipt
 from services.bff.checkout.room import NoSession, Room, Visit, remember
 from services.bff.checkout.satisfaction import Satisfaction
@@ -106,7 +105,7 @@ class CheckoutPages:
     async def receipt(self, visit: Visit) -> Response:
         """Show what was paid."""
         session = await self._room.payment(visit)
-        if standing.OUTCOMES.get(standing.state_of(session.payment), (Key.FAILED, None))[0] not in standing.PAID:
+        if not standing.has_receipt(session.payment):
             return visit.back()
         asked = ListTransitionsRequest(payment_id=visit.payment_id, page_size=HISTORY_MAX)
         answer = await self._room.front.peers.calls.status.ListTransitions(asked, metadata=self._room.word(visit))

@@ -98,7 +98,7 @@ class Room:
         return answer.session
 
     async def kept(self, visit: Visit) -> Sequence[PaymentMethod]:
-        """Return the methods that the payer keeps; none while the gateway is away, since there are other ways to pay."""
+        """Return the methods that the payer keeps; none while the gateway is away: there are other ways to pay."""
         asked = ListPaymentMethodsRequest(payer_id=visit.session.subject)
         try:
             answer = await self.front.peers.calls.payment_methods.ListPaymentMethods(asked, metadata=self.word(visit))

@@ -10,6 +10,7 @@ from datetime import UTC
 from typing import Final
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1 import payment_pb2 as states
 from services.bff.checkout.model import Attention, Fact, Key, Link, Outcome, Question, Tone, Waiting
 from services.bff.checkout.place import SLOW_AFTER, Place
@@ -51,6 +52,12 @@ def standing(session: pb.PaymentSession, place: Place, *, answered: int | None =
             return loading(session, place)
         case _:
             return processing(session, place)
+
+
+def has_receipt(payment: Payment) -> bool:
+    """Tell whether money was taken, so that there is something to show in one's books."""
+    state = state_of(payment)
+    return state in OUTCOMES and OUTCOMES[state][0] in PAID
 
 
 def loading(session: pb.PaymentSession, place: Place) -> Shown:

@@ -31,7 +31,7 @@ PAGE: Final = "page"
 """The way to pay on the page that Stripe hosts."""
 CARD: Final = "card"
 """The way to pay with a card that is entered in our page."""
-WITH_TOKEN: Final = "form"
+AS_ENTERED: Final = "form"
 """What the form of our page sends: a token that Stripe's script made of the card."""
 
 
