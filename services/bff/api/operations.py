@@ -44,8 +44,8 @@ class Operations:
         """Where browsers find this front."""
         return self._front.settings.public_origin
 
-    def return_url(self, payment_id: str = "{CHECKOUT_SESSION_ID}") -> str:
-        """Return where a browser comes back to. Before a payment has an id, Stripe fills in that of the hosted page."""
+    def return_url(self, payment_id: str = "{PAYMENT_ID}") -> str:
+        """Return where a browser comes back to. Before a payment has an id, its start fills it in."""
         return f"{self.public_origin}/return/{payment_id}"
 
     async def start(self, asker: Asker, request: pb.StartPaymentRequest) -> pb.PaymentSession:
