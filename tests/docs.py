@@ -31,6 +31,7 @@ from tests.orchestrator import printed as refunds
 from tests.orchestrator import printed_notifications as notifications
 from tests.orchestrator import printed_webhooks as webhooks
 from tests.pricing import printed as pricing
+from tests.web.openapi import openapi
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("orchestrator", "pricing", "status", "gateway")
@@ -99,6 +100,10 @@ PRINTED: Final = {
 """Document → name of a printed part → what prints it. The part stands between two comments that name it."""
 
 
+WHOLE: Final = {"docs/openapi.json": openapi}
+"""Document → what prints all of it."""
+
+
 def in_step(text: str, printed: dict[str, object]) -> str:
     """Return the text of a document with its printed parts as the code has them."""
     for name, render in printed.items():
@@ -115,14 +120,14 @@ def main(arguments: list[str]) -> None:
     if arguments not in (["--check"], ["--write"]):
         raise SystemExit(__doc__)
     behind = []
-    for name, printed in PRINTED.items():
+    wanted = {name: in_step((ROOT / name).read_text(), dict(printed)) for name, printed in PRINTED.items()}
+    wanted |= {name: render() for name, render in WHOLE.items()}
+    for name, text in wanted.items():
         path = ROOT / name
-        text = path.read_text()
-        wanted = in_step(text, dict(printed))
-        if text != wanted:
+        if not path.exists() or path.read_text() != text:
             behind.append(name)
             if arguments == ["--write"]:
-                path.write_text(wanted)
+                path.write_text(text)
     if behind and arguments == ["--check"]:
         raise SystemExit(f"{', '.join(behind)}: not what the code says; run `make format`")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -9,6 +10,8 @@ from typing import Any, Final
 import pytest
 
 from local.suite import Suite
+from tests.docs import ROOT
+from tests.web.openapi import openapi
 from tests.web.shop import PAYER, Shop, a_shop, a_start, key
 
 JSON: Final = {"content-type": "application/json"}
@@ -197,3 +200,16 @@ async def test_kept_methods_are_ones_own(shop: Shop) -> None:
     assert (anothers.status_code, anothers.json()["code"]) == (403, "PERMISSION_DENIED")
     assert (stolen.status_code, stolen.json()["code"]) == (404, "PAYMENT_METHOD_NOT_FOUND")
     assert forgotten.status_code == 204
+
+
+async def test_the_description_is_the_stored_one_and_its_page_shows_all_of_it(shop: Shop) -> None:
+    described = await shop.nobody.get("/v1/openapi.json")
+    page = await shop.nobody.get("/v1/docs")
+
+    assert described.json() == json.loads(openapi())
+    assert described.json() == json.loads((ROOT / "docs" / "openapi.json").read_text())
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "https://" not in page.text  # nothing of another host
+    for path in described.json()["paths"]:
+        assert f"<code>{path}</code>" in page.text

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -15,6 +17,7 @@ from services.bff.api.legacy.payments import LegacyPayments
 from services.bff.api.legacy.refunds import LegacyRefunds
 from services.bff.api.modern.methods import MethodResources
 from services.bff.api.modern.payments import PaymentResources
+from services.bff.api.openapi import REFERENCE_PATH, SPECIFICATION_PATH, TITLE, VERSION, Reference, specification
 from services.bff.api.operations import Operations
 from services.bff.api.reading import ExactRoute
 from services.bff.api.who import CALLERS
@@ -43,21 +46,40 @@ class Beneath(BaseRoute):
 
 def rest(front: Front) -> FastAPI:
     """Return the application of both forms."""
-    operations = Operations(front)
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = described(front)
     setattr(app.state, CALLERS, Callers(front, front.settings.process.verifier()))
-    modern = APIRouter(prefix="/v1", route_class=ExactRoute)
+    app.add_route(SPECIFICATION_PATH, _specification, methods=["GET"], include_in_schema=False)
+    app.add_route(REFERENCE_PATH, Reference(front, app).page, methods=["GET"], include_in_schema=False)
+    answer_failures(app)
+    return app
+
+
+def described(front: Front) -> FastAPI:
+    """Return the application as its description has it; nothing of the front is used before it is called."""
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    operations = Operations(front)
+    modern = APIRouter(prefix="/v1", route_class=ExactRoute, tags=["v1"])
     PaymentResources(front, operations).add_to(modern)
     MethodResources(front).add_to(modern)
     app.include_router(modern)
-    legacy = APIRouter(prefix=LEGACY_PREFIX, route_class=ExactRoute)
+    legacy = APIRouter(prefix=LEGACY_PREFIX, route_class=ExactRoute, tags=["old clients"])
     payments = LegacyPayments(operations)
     payments.add_to(legacy)
     LegacyRefunds(front, payments).add_to(legacy)
     LegacyMethods(front).add_to(legacy)
     app.include_router(legacy)
-    answer_failures(app)
     return app
+
+
+async def _specification(request: Request) -> Response:
+    return JSONResponse(specification(request.app), headers={"Cache-Control": "no-cache"})
 
 
 def routes(front: Front) -> list[BaseRoute]:

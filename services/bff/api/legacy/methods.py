@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Path, Query
 
-from batzen.client import new_request_id
+from batzen.client import Client, new_request_id
 from batzen.gateway.v1 import payer_pb2, payment_methods_pb2
 from services.bff.api.legacy import models, views
 from services.bff.api.legacy.payments import Answer
@@ -24,7 +24,11 @@ class LegacyMethods:
     """The handlers of kept methods. Each may be repeated as it is, so none needs a key."""
 
     def __init__(self, front: Front) -> None:
-        self._calls = front.peers.calls
+        self._front = front
+
+    @property
+    def _calls(self) -> Client:
+        return self._front.peers.calls
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes."""

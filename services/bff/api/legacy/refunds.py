@@ -29,7 +29,7 @@ class LegacyRefunds:
     """The handler of refunds."""
 
     def __init__(self, front: Front, payments: LegacyPayments) -> None:
-        self._calls = front.peers.calls
+        self._front = front
         self._payments = payments
 
     def add_to(self, router: APIRouter) -> None:
@@ -68,7 +68,7 @@ class LegacyRefunds:
             if request.expected_refundable.amount_minor == 0:
                 continue  # nothing is left: this is a repeat, or too much
             try:
-                return await self._calls.orchestrator.RefundPayment(request, metadata=asker.metadata)
+                return await self._front.peers.calls.orchestrator.RefundPayment(request, metadata=asker.metadata)
             except by_reason["REQUEST_ID_REUSED"] as error:
                 refused = error
         raise refused
@@ -77,6 +77,6 @@ class LegacyRefunds:
         """Yield 0, and then what the last refund, the last two, … came to; they are asked for where 0 was not it."""
         yield 0
         request = ListRefundsRequest(payment_id=payment_id)
-        refunds = (await self._calls.refunds.ListRefunds(request, metadata=asker.metadata)).refunds
+        refunds = (await self._front.peers.calls.refunds.ListRefunds(request, metadata=asker.metadata)).refunds
         for since_minor in accumulate([one.amount.amount_minor for one in reversed(refunds)][:LOOKED_BACK_MAX]):
             yield since_minor

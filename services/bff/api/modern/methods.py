@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Path, Query
 
+from batzen.client import Client
 from batzen.gateway.v1 import payer_pb2, payment_methods_pb2
 from services.bff.api.modern import models, views
 from services.bff.api.request_ids import of_key
@@ -22,7 +23,11 @@ class MethodResources:
     """The handlers of kept methods."""
 
     def __init__(self, front: Front) -> None:
-        self._calls = front.peers.calls
+        self._front = front
+
+    @property
+    def _calls(self) -> Client:
+        return self._front.peers.calls
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes."""

@@ -6,6 +6,7 @@ from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from batzen.client import Client
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1 import status_pb2
 from services.bff.api.modern import models, views
@@ -27,8 +28,12 @@ class PaymentResources:
     """The handlers of payments."""
 
     def __init__(self, front: Front, operations: Operations) -> None:
-        self._calls = front.peers.calls
+        self._front = front
         self._operations = operations
+
+    @property
+    def _calls(self) -> Client:
+        return self._front.peers.calls
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes."""
