@@ -23,7 +23,7 @@ from local.processes import ROOT
 GENERATED: Final = ROOT / "deploy" / "kubernetes" / "overlays" / "local" / "generated"
 DATABASE_HOST: Final = "postgres"
 """The name of PostgreSQL's Service."""
-CALLERS: Final = ("gateway", "orchestrator", *FRONTS)
+CALLERS: Final = ("gateway", "orchestrator")
 """Services that call others, and so have tokens."""
 
 
@@ -58,7 +58,7 @@ def generate(directory: Path, *, database_host: str = DATABASE_HOST) -> None:
         front_key(directory / "fronts", front)
     _write(directory / "fronts" / "login-client-secret", secrets.token_urlsafe(32))
     issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
-    issuer.write_service_tokens(directory / "tokens", services=CALLERS)
+    issuer.write_service_tokens(directory / "tokens", services=CALLERS, fronts=FRONTS)
 
 
 def _write(path: Path, content: str) -> None:

@@ -89,13 +89,19 @@ class Issuer:
         return jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
 
     def write_service_tokens(
-        self, directory: Path, *, services: Iterable[str], tenants: Iterable[str] = (DEFAULT_TENANT,)
+        self,
+        directory: Path,
+        *,
+        services: Iterable[str],
+        fronts: Iterable[str] = (),
+        tenants: Iterable[str] = (DEFAULT_TENANT,),
     ) -> None:
-        """Write a token for each service and tenant, replacing older ones in one step each."""
-        for service in services:
+        """Write a token for each service, front and tenant, replacing older ones in one step each."""
+        roles = dict.fromkeys(services, "service") | dict.fromkeys(fronts, "front")
+        for service, role in roles.items():
             (directory / service).mkdir(mode=0o700, parents=True, exist_ok=True)
             for tenant in tenants:
-                token = self.mint(service, roles={"service"}, tenant=tenant, life=SERVICE_TOKEN_LIFE)
+                token = self.mint(service, roles={role}, tenant=tenant, life=SERVICE_TOKEN_LIFE)
                 _write_private(directory / service / f"{tenant}.jwt", token.encode())
 
     def _use(self, path: Path) -> None:

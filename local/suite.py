@@ -203,7 +203,7 @@ async def running_suite(
         begin_logs(directory / "logs", names=(SANDBOX, *SERVICES, *fronts))
         issuer = Issuer(directory / "issuer", now=lambda: datetime.now(UTC))
         tokens = directory / "tokens"
-        issuer.write_service_tokens(tokens, services=(*SERVICES, *fronts))
+        issuer.write_service_tokens(tokens, services=SERVICES, fronts=fronts)
         keys = {front: front_key(directory / "fronts", front) for front in fronts}
         login: Mapping[str, str] = {}
         if "console" in fronts:
@@ -255,7 +255,7 @@ async def running_suite(
 
             for service in (*services, *fronts):
                 group.create_task(bring_up(service, storage))
-        renewing = asyncio.create_task(_renew(issuer, tokens, (*SERVICES, *fronts)))
+        renewing = asyncio.create_task(_renew(issuer, tokens, fronts))
         stack.callback(renewing.cancel)
         control = None
         if stripe.is_stand_in:
@@ -311,10 +311,10 @@ async def _stop_all(children: Mapping[str, Child]) -> None:
         await asyncio.gather(*(children[name].stop() for name in names if name in children))
 
 
-async def _renew(issuer: Issuer, tokens: Path, services: Sequence[str]) -> None:
+async def _renew(issuer: Issuer, tokens: Path, fronts: Sequence[str]) -> None:
     while True:
         await asyncio.sleep(RENEW_S)
-        issuer.write_service_tokens(tokens, services=services)
+        issuer.write_service_tokens(tokens, services=SERVICES, fronts=fronts)
 
 
 @asynccontextmanager

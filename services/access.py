@@ -1,8 +1,9 @@
 """Who may call what: the one table of the suite. Data only; `services.runtime.rpc.access` says what a rule means.
 
 People act by their role, services by their name. A `payer` and a `seller` reach only what is theirs; another's is
-answered as if it did not exist. What moves money or writes the truth is open to one subject alone. A method that is
-missing here does not start.
+answered as if it did not exist. An `operator_readonly` sees what an operator sees, and changes nothing. A front's own
+token opens one stream. What moves money or writes the truth is open to one subject alone. A method that is missing here
+does not start.
 """
 
 from __future__ import annotations
@@ -10,16 +11,31 @@ from __future__ import annotations
 from typing import Final
 
 from services.runtime.rpc.access import Allow
-from services.runtime.rpc.identity import OPERATOR, PAYER, SELLER, SERVICE
+from services.runtime.rpc.identity import FRONT, OPERATOR, OPERATOR_READONLY, PAYER, SELLER, SERVICE
 
 _ORCHESTRATOR: Final = Allow(subjects=frozenset({"orchestrator"}))
 _GATEWAY: Final = Allow(subjects=frozenset({"gateway"}))
-_OPERATORS: Final = Allow(roles=frozenset({OPERATOR}))
 _SERVICE: Final = Allow(roles=frozenset({SERVICE}))
+
+_READERS: Final = frozenset({OPERATOR, OPERATOR_READONLY})
+"""Who sees all of a tenant."""
+_PROVED: Final = frozenset({OPERATOR})
+"""Who proves once more who they are before money moves, where a front speaks for them."""
+
+_OPERATORS: Final = Allow(roles=frozenset({OPERATOR}))
+_OPERATORS_MONEY: Final = Allow(roles=frozenset({OPERATOR}), proof=_PROVED)
+_OPERATORS_READ: Final = Allow(roles=_READERS)
 _SERVICES: Final = Allow(roles=frozenset({SERVICE, OPERATOR}))
+_SERVICES_MONEY: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), proof=_PROVED)
+_SERVICES_READ: Final = Allow(roles=_READERS | {SERVICE})
 _PAYERS: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER}))
-_CONCERNED: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER, SELLER}))
+_PAYERS_MONEY: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER}), proof=_PROVED)
+_PAYERS_READ: Final = Allow(roles=_READERS | {SERVICE}, own=frozenset({PAYER}))
+_CONCERNED: Final = Allow(roles=_READERS | {SERVICE}, own=frozenset({PAYER, SELLER}))
+_WATCHERS: Final = Allow(roles=_READERS | {SERVICE}, own=frozenset({PAYER, SELLER, FRONT}))
+"""Nothing is a front's own: it sees what the assertions in its stream reach."""
 _RECIPIENTS: Final = Allow(roles=frozenset({SERVICE, OPERATOR}), own=frozenset({PAYER, SELLER}))
+_RECIPIENTS_READ: Final = Allow(roles=_READERS | {SERVICE}, own=frozenset({PAYER, SELLER}))
 
 
 def _methods(service: str, rules: dict[Allow, str]) -> dict[str, Allow]:
@@ -31,28 +47,31 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.orchestrator.v1.OrchestratorService",
         {
             # The calling service answers for price and booking: a payer's token can never name a price.
-            _SERVICES: """StartPayment GetPaymentPlan AttachBooking CapturePayment RetryPayment ReschedulePayment
-                PreviewRefund RefundPayment FindPayments""",
-            _PAYERS: "GetPaymentSession SubmitPayment SyncPayment CancelPayment PreservePayment ResumePayment",
+            _SERVICES_MONEY: "StartPayment CapturePayment RetryPayment ReschedulePayment RefundPayment",
+            _SERVICES: "AttachBooking",
+            _SERVICES_READ: "GetPaymentPlan PreviewRefund FindPayments",
+            _PAYERS_MONEY: "SubmitPayment CancelPayment",
+            _PAYERS: "SyncPayment PreservePayment ResumePayment",
+            _PAYERS_READ: "GetPaymentSession",
         },
     )
     | _methods(
         "batzen.orchestrator.v1.OrchestratorOpsService",
         {
-            _OPERATORS: "ListStuckPayments ResolvePayment ListAttention AcknowledgeAttention ListOperatorActions "
-            "PauseStarts ResumeStarts ListStartSwitches PutPolicy ListPolicies ImportRecords "
-            "DiagnosePayment ListDisagreements GetPaymentFigures "
-            "PutNotificationPolicy ListNotificationPolicies "
-            "PutWebhookSubscription ListWebhookSubscriptions DeleteWebhookSubscription RotateWebhookSecret "
-            "TestWebhookSubscription ListWebhookDeliveries ReplayWebhookDeliveries "
-            "ListMails ReplayMails"
+            _OPERATORS_MONEY: "ResolvePayment",
+            _OPERATORS: "AcknowledgeAttention PauseStarts ResumeStarts PutPolicy ImportRecords PutNotificationPolicy "
+            "PutWebhookSubscription DeleteWebhookSubscription RotateWebhookSecret TestWebhookSubscription "
+            "ReplayWebhookDeliveries ReplayMails",
+            _OPERATORS_READ: "ListStuckPayments ListAttention ListOperatorActions ListStartSwitches ListPolicies "
+            "DiagnosePayment ListDisagreements GetPaymentFigures ListNotificationPolicies ListWebhookSubscriptions "
+            "ListWebhookDeliveries ListMails",
         },
     )
     | _methods(
         "batzen.orchestrator.v1.NotificationService",
         {
-            _RECIPIENTS: """ListNotifications MarkNotificationRead MarkAllNotificationsRead GetNotificationPreferences
-                SetNotificationPreferences WatchNotifications""",
+            _RECIPIENTS: "MarkNotificationRead MarkAllNotificationsRead SetNotificationPreferences",
+            _RECIPIENTS_READ: "ListNotifications GetNotificationPreferences WatchNotifications",
             _SERVICE: "UnsubscribeNotifications",
         },
     )
@@ -60,13 +79,15 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.status.v1.StatusService",
         {
             _ORCHESTRATOR: "OpenPayment RecordTransition SetPaymentLabels ImportPayments",
-            _CONCERNED: "GetPayment ListTransitions ListPayments WatchPayment WatchPayments WatchMany",
+            _CONCERNED: "GetPayment ListTransitions ListPayments WatchPayment WatchPayments",
+            _WATCHERS: "WatchMany",
         },
     )
     | _methods(
         "batzen.pricing.v1.PricingService",
         {
-            _SERVICES: "CreateQuote GetQuote ListTaxRates ListFeePlans ListDiscounts",
+            _SERVICES: "CreateQuote",
+            _SERVICES_READ: "GetQuote ListTaxRates ListFeePlans ListDiscounts",
             _ORCHESTRATOR: "RedeemQuote ReleaseQuote",
             _OPERATORS: "PutTaxRate PutFeePlan PutDiscount",
         },
@@ -75,7 +96,7 @@ TABLE: Final[dict[str, Allow]] = (
         "batzen.gateway.v1.IntentService",
         {
             _ORCHESTRATOR: "CreateIntent ConfirmIntent GetIntent CaptureIntent CancelIntent SyncIntent",
-            _SERVICES: "GetLimits",
+            _SERVICES_READ: "GetLimits",
         },
     )
     | _methods(
@@ -84,26 +105,31 @@ TABLE: Final[dict[str, Allow]] = (
     )
     | _methods(
         "batzen.gateway.v1.RefundService",
-        {_ORCHESTRATOR: "CreateRefund", _SERVICES: "GetRefund ListRefunds"},
+        {_ORCHESTRATOR: "CreateRefund", _SERVICES_READ: "GetRefund ListRefunds"},
     )
     | _methods(
         "batzen.gateway.v1.PaymentMethodService",
         {
-            _PAYERS: """CreateSetupIntent GetSetupIntent CancelSetupIntent ListPaymentMethods AttachPaymentMethod
-                DetachPaymentMethod SetDefaultPaymentMethod""",
+            _PAYERS: """CreateSetupIntent CancelSetupIntent AttachPaymentMethod DetachPaymentMethod
+                SetDefaultPaymentMethod""",
+            _PAYERS_READ: "GetSetupIntent ListPaymentMethods",
         },
     )
     | _methods(
         "batzen.gateway.v1.SellerService",
-        {_SERVICES: "PutSellerAccount GetSellerAccount CreateOnboardingLink ListPayouts"},
+        {_SERVICES: "PutSellerAccount CreateOnboardingLink", _SERVICES_READ: "GetSellerAccount ListPayouts"},
     )
     | _methods(
         "batzen.gateway.v1.TransferService",
-        {_ORCHESTRATOR: "CreateTransfer ReverseTransfer", _SERVICES: "ListTransfers"},
+        {_ORCHESTRATOR: "CreateTransfer ReverseTransfer", _SERVICES_READ: "ListTransfers"},
     )
     | _methods(
         "batzen.gateway.v1.DisputeService",
-        {_SERVICES: "ListDisputes GetDispute SubmitDisputeEvidence", _OPERATORS: "AcceptDispute"},
+        {
+            _SERVICES_READ: "ListDisputes GetDispute",
+            _SERVICES_MONEY: "SubmitDisputeEvidence",
+            _OPERATORS_MONEY: "AcceptDispute",
+        },
     )
     | _methods("batzen.gateway.v1.DiagnosisService", {_ORCHESTRATOR: "ExaminePayments ListBookedPayments"})
     | _methods("batzen.gateway.v1.GatewayEventSinkService", {_GATEWAY: "DeliverEvent DeliverNotice"})
@@ -112,10 +138,11 @@ TABLE: Final[dict[str, Allow]] = (
     | _methods(
         "batzen.gateway.v1.GatewayOpsService",
         {
-            _OPERATORS: """ListDeadLetters ReplayDeadLetters ListLedgerEntries GetBalances Reconcile GetReconciliation
-                ErasePayer ListReceivables WriteOffReceivable ListOperatorActions
-                ListAttempts ListWebhookEvents""",
-            _SERVICES: "GetSellerStatement",
+            _OPERATORS_MONEY: "WriteOffReceivable",
+            _OPERATORS: "ReplayDeadLetters Reconcile ErasePayer",
+            _OPERATORS_READ: """ListDeadLetters ListLedgerEntries GetBalances GetReconciliation ListReceivables
+                ListOperatorActions ListAttempts ListWebhookEvents""",
+            _SERVICES_READ: "GetSellerStatement",
         },
     )
 )

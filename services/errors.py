@@ -56,6 +56,13 @@ class Unauthenticated(ServiceError):
     reason = "UNAUTHENTICATED"
 
 
+class ProofTooOld(ServiceError):
+    """It is too long ago that the operator proved who they are: they log in once more, and send the same call again."""
+
+    status = "UNAUTHENTICATED"
+    reason = "PROOF_TOO_OLD"
+
+
 class PermissionDenied(ServiceError):
     """The caller's role does not allow this method."""
 

@@ -49,11 +49,12 @@ def reasons() -> str:
 
 def access() -> str:
     """Return who may call what, as Markdown."""
-    lines = ["| method | all of the tenant | only their own |", "| --- | --- | --- |"]
+    lines = ["| method | all of the tenant | only their own | proof of |", "| --- | --- | --- | --- |"]
     for method, rule in TABLE.items():
         everything = [*sorted(rule.roles), *(f"the service `{subject}`" for subject in sorted(rule.subjects))]
         service, _, name = method.removeprefix("/batzen.").rpartition("/")
-        lines.append(f"| `{service}/{name}` | {', '.join(everything) or '–'} | {', '.join(sorted(rule.own)) or '–'} |")
+        columns = (everything, sorted(rule.own), sorted(rule.proof))
+        lines.append(f"| `{service}/{name}` | {' | '.join(', '.join(one) or '–' for one in columns)} |")
     return "\n".join(lines) + "\n"
 
 

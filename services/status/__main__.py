@@ -137,7 +137,7 @@ async def status_servicer(
             hub=hub,
             followers=followers,
             verify=verify,
-            reach=partial(admit, TABLE[WATCH_MANY]),
+            reach=lambda caller: admit(TABLE[WATCH_MANY], caller, now=now()),
             now=now,
         )
 

@@ -25,7 +25,7 @@ from services.orchestrator.notifications.kinds import TELLINGS, Channel, Recipie
 from services.orchestrator.notifications.store import Notification
 from services.orchestrator.wire.requests import WHY_CHARACTERS_MAX
 from services.runtime.rpc import call_context
-from services.runtime.rpc.identity import OPERATOR, PAYER, SELLER, SERVICE
+from services.runtime.rpc.identity import OPERATOR, OPERATOR_READONLY, PAYER, SELLER, SERVICE
 from services.shared import fields
 from services.wire import timestamp
 
@@ -58,7 +58,7 @@ def recipient_of(request: _OfRecipient, *, is_read_only: bool) -> Recipient:
     asked = _known(_RECIPIENTS, request.recipient, field="recipient") if request.recipient else None
     if own_as:
         return Recipient(_own_kind(asked, [_ROLES[role] for role in sorted(own_as)]), caller.subject)
-    if SERVICE not in caller.roles and OPERATOR in caller.roles:
+    if SERVICE not in caller.roles and caller.roles & {OPERATOR, OPERATOR_READONLY}:
         asked = asked or RecipientKind.OPERATOR
         if asked is not RecipientKind.OPERATOR and not is_read_only:
             raise PermissionDenied

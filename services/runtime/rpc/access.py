@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
-from services.errors import PermissionDenied
+from services.errors import PermissionDenied, ProofTooOld
 from services.runtime.rpc.identity import ROLES, SERVICE, Caller
 
 NOBODY: frozenset[str] = frozenset()
@@ -26,12 +28,16 @@ class Allow:
     """Roles that may act only on what is theirs; the servicer narrows its queries by `Access.own_as`."""
     subjects: frozenset[str] = NOBODY
     """Callers with role `service` and one of these names; they may act on every thing of their tenant."""
+    proof: frozenset[str] = NOBODY
+    """Of `roles`, those whose people have to have proved lately who they are, where a front speaks for them."""
 
     def __post_init__(self) -> None:
         if not (self.roles or self.own or self.subjects):
             raise ValueError("a rule that lets nobody in is a mistake")
         if unknown := (self.roles | self.own) - ROLES:
             raise ValueError(f"no such role: {', '.join(sorted(unknown))}")
+        if self.proof - self.roles:
+            raise ValueError("a proof is asked of roles that may not call")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +56,18 @@ class Access:
 EVERYTHING = Access(own_as=NOBODY)
 
 
-def admit(rule: Allow, caller: Caller) -> Access:
-    """Return how far `caller` reaches under `rule`; raise PermissionDenied if it may not call at all.
+PROOF_LIFE: Final = timedelta(minutes=10)
+"""How long ago a person may have proved who they are when they move money."""
+
+
+def admit(rule: Allow, caller: Caller, *, now: datetime) -> Access:
+    """Return how far `caller` reaches under `rule`; raise PermissionDenied if it may not call at all, and ProofTooOld
+    if its person has to log in once more before it may.
 
     Of several roles the widest counts.
     """
+    if rule.proof & caller.roles and caller.auth_time is not None and now - caller.auth_time > PROOF_LIFE:
+        raise ProofTooOld
     if rule.roles & caller.roles or (caller.subject in rule.subjects and SERVICE in caller.roles):
         return EVERYTHING
     if own_as := rule.own & caller.roles:

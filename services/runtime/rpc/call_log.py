@@ -166,6 +166,8 @@ def log_end(
         fields["subject"] = call.caller.subject
         fields["tenant"] = call.caller.tenant_id
         fields["roles"] = sorted(call.caller.roles)
+        if call.caller.act:
+            fields["act"] = call.caller.act
     if reason is not None:
         fields["reason"] = reason
     if isinstance(cause, ServiceError):

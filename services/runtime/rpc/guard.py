@@ -29,6 +29,7 @@ from services.errors import (
     DeadlineMissing,
     DeadlineTooLong,
     NotImplementedYet,
+    PermissionDenied,
     RequestMalformed,
     ServiceError,
     ShuttingDown,
@@ -122,6 +123,7 @@ class Guard:
                 entered = await self._callers.enter(caller, call_context.current_access())
                 try:
                     request = parse(received)
+                    _check_actor(request, caller)
                     context.set_trailing_metadata(((call_context.CORRELATION_KEY, call.correlation),))
                     reply: bytes = serialize(await behavior(request, context))
                 finally:
@@ -198,7 +200,7 @@ class Guard:
             raise Unauthenticated
         caller = await self._verifier.verify(call.token)
         admitted(call, caller)
-        call_context.admitted(caller, admit(rule, caller))
+        call_context.admitted(caller, admit(rule, caller, now=self._now()))
         return caller
 
     def _enter(self, caller: Caller, ending: asyncio.Timeout) -> None:
@@ -234,6 +236,12 @@ async def _run_generator(behavior: Callable[..., Any], request: Any, context: Co
     async with aclosing(behavior(request, context)) as messages:
         async for message in messages:
             await context.write(message)
+
+
+def _check_actor(request: Any, caller: Caller) -> None:
+    """Refuse a request in which somebody decides in another's name: a front vouches for one person."""
+    if caller.act and getattr(request, "actor_id", "") not in ("", caller.subject):
+        raise PermissionDenied(detail="Whoever a front speaks for decides in their own name: `actor_id` is theirs.")
 
 
 def _as_it_is(message: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -25,7 +25,9 @@ OPERATOR: Final = "operator"
 OPERATOR_READONLY: Final = "operator_readonly"
 """Sees what an operator sees, and changes nothing."""
 SERVICE: Final = "service"
-ROLES: Final = frozenset({PAYER, SELLER, OPERATOR, OPERATOR_READONLY, SERVICE})
+FRONT: Final = "front"
+"""A front itself: opens the stream of watches, in which it sees what its people's assertions reach, and no more."""
+ROLES: Final = frozenset({PAYER, SELLER, OPERATOR, OPERATOR_READONLY, SERVICE, FRONT})
 
 LEEWAY: Final = timedelta(seconds=30)
 """How far the issuer's clock and ours may be apart; added on both sides of a token's life."""
@@ -54,6 +56,10 @@ class Caller:
     """Those of `ROLES` the token names; others are ignored."""
     expire_time: datetime
     """From then on the token is refused, and streams opened with it end. The leeway is in it."""
+    act: str = ""
+    """The front that vouches for them; empty where they come with a token of their own."""
+    auth_time: datetime | None = None
+    """When they proved to the front who they are; None where no front is between."""
 
 
 def is_tenant_id(text: str) -> bool:
@@ -61,10 +67,24 @@ def is_tenant_id(text: str) -> bool:
     return _TENANT.fullmatch(text) is not None
 
 
+Claims = Mapping[str, Any]
+Accept = Callable[[Caller, Claims], Caller]
+"""Looks once more at a good token; raises Unauthenticated if its issuer may not say this."""
+
+
 class TokenVerifier:
     """Checks tokens, and remembers the good ones by their SHA-256 until they expire or the keys change."""
 
-    def __init__(self, keys: KeySet, *, issuer: str, audience: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        keys: KeySet,
+        *,
+        issuer: str,
+        audience: str,
+        now: Callable[[], datetime],
+        accept: Accept = lambda caller, _: caller,
+    ) -> None:
+        self._accept = accept
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
@@ -121,13 +141,13 @@ class TokenVerifier:
             )
         except jwt.PyJWTError as error:
             raise Unauthenticated from error
-        return self._caller(claims)
+        return self._accept(self._caller(claims), claims)
 
     def _caller(self, claims: dict[str, Any]) -> Caller:
         now = self._now()
-        if _instant(claims["iat"]) > now + LEEWAY or ("nbf" in claims and _instant(claims["nbf"]) > now + LEEWAY):
+        if instant(claims["iat"]) > now + LEEWAY or ("nbf" in claims and instant(claims["nbf"]) > now + LEEWAY):
             raise Unauthenticated(detail="The token is not valid yet.")
-        expire_time = _instant(claims["exp"]) + LEEWAY
+        expire_time = instant(claims["exp"]) + LEEWAY
         if expire_time <= now:
             raise Unauthenticated(detail="The token has expired.")
         subject, tenant_id, roles = claims["sub"], claims["tenant"], claims["roles"]
@@ -140,7 +160,8 @@ class TokenVerifier:
         return Caller(subject=subject, tenant_id=tenant_id, roles=ROLES.intersection(roles), expire_time=expire_time)
 
 
-def _instant(claim: object) -> datetime:
+def instant(claim: object) -> datetime:
+    """Return the time that a claim says; raise Unauthenticated if it is none."""
     if isinstance(claim, bool) or not isinstance(claim, int | float):
         raise Unauthenticated
     if not math.isfinite(claim) or not 0 <= claim < _YEAR_9000:

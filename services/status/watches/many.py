@@ -12,7 +12,7 @@ from datetime import datetime
 
 from services.errors import PermissionDenied, ServiceError, Unauthenticated
 from services.runtime.rpc.access import Access
-from services.runtime.rpc.identity import Caller
+from services.runtime.rpc.identity import FRONT, Caller
 from services.status.domain.commands import Add, Command, Drop, Renew
 from services.status.domain.errors import PaymentNotFound, TooManyWatches
 from services.status.domain.records import Payment
@@ -169,12 +169,19 @@ class ManyWatches:
         if watch is None:  # its assertion expired while the payment was read, or was replaced; its caller heard of that
             return
         user = self._user_of.get(add.payment_id)
-        if payment is None or not _sees(self._caller, self._access, payment):
-            raise PaymentNotFound
-        if user is not None and not _sees(user.caller, user.access, payment):
+        if payment is None or not self._is_seen(payment, user):
             raise PaymentNotFound
         self._hub.begin(watch, payment, after_revision=add.after_revision)
         self._send_queue.put(many_created(payment, with_payment=add.after_revision is None))
+
+    def _is_seen(self, payment: Payment, user: _User | None) -> bool:
+        """Tell whether the stream's caller sees a payment, and the user for whom it is watched; a front, who sees none
+        by itself, sees what its user does.
+        """
+        if user is None:
+            return _sees(self._caller, self._access, payment)
+        is_front = FRONT in self._access.own_as
+        return _sees(user.caller, user.access, payment) and (is_front or _sees(self._caller, self._access, payment))
 
     def _end(self, payment_id: str, error: ServiceError | None = None) -> None:
         """End a watch, if there is one: without an error its caller wanted it so."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from services.runtime.rpc.access import PROOF_LIFE
 from services.web.failures import Refusal
 from services.web.sessions.domain import Session
 
 OPERATOR: Final = "operator"
 OPERATOR_READONLY: Final = "operator_readonly"
 OPERATORS: Final = frozenset({OPERATOR, OPERATOR_READONLY})
-PROOF_LIFE: Final = timedelta(minutes=10)
-"""How long ago a person may have proved who they are when they move money; the services refuse what is older."""
 PROOF_MARGIN: Final = timedelta(seconds=15)
 """So much earlier is it asked for anew here: the call must still arrive in time."""
 
@@ -31,7 +30,7 @@ class ProofNeeded(LogInNeeded):
     """Money moves here: the person logs in once more, and the request is then sent again."""
 
     def __init__(self) -> None:
-        super().__init__("LOGIN_TOO_OLD")
+        super().__init__("PROOF_TOO_OLD")
 
 
 class MayOnlyRead(Refusal):
