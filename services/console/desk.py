@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from batzen.client import Client
-from batzen.errors import BatzenError
+from batzen.errors import BatzenError, Unauthenticated
 from services.console.navigation import NAVIGATION, Group
 from services.web.failures import Failure, Refusal, failure_of
 from services.web.front import Front
@@ -29,10 +29,12 @@ from services.web.security.forms import Form
 from services.web.security.guard import CORRELATION
 from services.web.security.headers import PageKind
 from services.web.sessions.domain import Session
-from services.web.sessions.needed import LogInNeeded, MayOnlyRead, may_write
+from services.web.sessions.needed import LogInNeeded, MayOnlyRead, ProofNeeded, may_write
 
 LANGUAGE: Final = "en"
 """The console speaks as the command line and the runbook do."""
+PROOF_TOO_OLD: Final = "PROOF_TOO_OLD"
+"""What a service answers where its operator has to log in once more before money moves."""
 FAULT: Final = 500
 """From this status on the fault is ours, or of what we call."""
 TITLES: Final = {
@@ -151,6 +153,8 @@ class Desk:
             except (LogInNeeded, MayOnlyRead):
                 raise  # the log-in answers these
             except (BatzenError, Refusal) as error:
+                if isinstance(error, Unauthenticated) and error.reason == PROOF_TOO_OLD:
+                    raise ProofNeeded from error
                 return _troubled(visit, trouble_of(error, correlation_id=visit.correlation_id), here=here)
 
         return Route(path, answering, methods=list(methods))
