@@ -13,6 +13,7 @@ from services.console.desk import Desk
 from services.console.login.issuer import Issuer
 from services.console.login.routes import LogInRoom
 from services.console.login.settings import LoginSettings
+from services.console.operating import pages as operating
 from services.web.assets import PREFIX
 from services.web.failures import Refusal
 from services.web.front import Front
@@ -32,6 +33,7 @@ def build(front: Front, login: LoginSettings, issuer: Issuer) -> ASGIApp:
             Route(f"{PREFIX}/{{name:path}}", front.assets.endpoint, methods=["GET"]),
             *gate.routes(),
             *payments.routes(desk),
+            *operating.routes(desk),
         ],
         exception_handlers={Refusal: gate.refused},
     )

@@ -28,7 +28,28 @@ class Group:
 NAVIGATION: Final[Sequence[Group]] = (
     Group(
         "Payments",
-        (Entry("payments", "Payments", "/payments"),),
+        (
+            Entry("payments", "Payments", "/payments"),
+            Entry("attention", "Attention", "/attention"),
+            Entry("stuck", "Stuck", "/stuck"),
+            Entry("dead-letters", "Dead letters", "/dead-letters"),
+        ),
     ),
+    Group(
+        "Money",
+        (
+            Entry("disputes", "Disputes", "/disputes"),
+            Entry("reconciliation", "Reconciliations", "/reconciliations"),
+            Entry("sellers", "Sellers", "/sellers"),
+        ),
+    ),
+    Group(
+        "Told",
+        (
+            Entry("webhooks", "Webhooks", "/webhooks"),
+            Entry("notifications", "Notifications", "/notifications"),
+        ),
+    ),
+    Group("Kept", (Entry("audit", "Audit", "/audit"),)),
 )
 """In the order of the menu."""

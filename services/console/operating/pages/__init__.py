@@ -1,0 +1,25 @@
+"""The pages: what each asks of the services, and what its forms do."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute
+
+from services.console.desk import Desk
+from services.console.operating.pages import (
+    attention,
+    audit,
+    dead_letters,
+    disputes,
+    notifications,
+    reconciliation,
+    sellers,
+    stuck,
+    webhooks,
+)
+
+ROOMS = (attention, stuck, dead_letters, disputes, reconciliation, sellers, webhooks, notifications, audit)
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    """Return the routes of all of them."""
+    return [route for room in ROOMS for route in room.routes(desk)]
