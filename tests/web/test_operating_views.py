@@ -1,4 +1,4 @@
-"""What operators read is made of messages as they are: amounts to the last digit, ids and texts as text, forms by right."""
+"""What operators read is what messages say: amounts to the last digit, texts as text, forms for who may act."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from batzen.type.v1.money_pb2 import Money
 from services.console.operating import cells, exporting
 from services.console.operating.blocks import Cell, Column, Form, Row, Table, Tone
 from services.console.operating.views import attention, dead_letters, disputes, sellers, subscriptions
-from tests.web.rendered import Gallery
+from services.web.assets import Assets
+from services.web.pages import Pages
+from tests.web.rendered import SERVICES
 from tests.web.states import console_pages
 from tests.web.states.console_pages import DISPUTE, ITEMS, LETTERS, NOW, RECEIVER, STATES, at, chf
 
@@ -38,7 +40,8 @@ def test_an_amount_is_exact(amount_minor: int, currency: str, text: str, plain: 
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+41 44 000", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\ufeff=1", "\u00a0@x", "-", "--5", "\n=1"]
+    "text",
+    ["=1+1", "+41 44 000", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\ufeff=1", "\u00a0@x", "-", "--5", "\n=1"],
 )
 def test_a_cell_that_begins_like_a_formula_is_text(text: str) -> None:
     assert exporting.neutral(text) == f"'{text}"
@@ -148,7 +151,8 @@ def test_how_far_away_an_instant_is(before: timedelta, said: str) -> None:
 
 
 def test_html_in_a_text_stays_text() -> None:
-    pages = Gallery(STATES).pages("console")
+    assets = Assets([SERVICES / "web" / "static", SERVICES / "console" / "static"])
+    pages = Pages([SERVICES / "console" / "templates", SERVICES / "web" / "templates"], assets=assets)
 
     html = pages.render("operating.html", STATES["dead-letters"].values("en"))
 

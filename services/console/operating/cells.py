@@ -18,6 +18,7 @@ from services.console.operating.blocks import Cell, CellKind, Tone
 ZONE: Final = ZoneInfo("Europe/Zurich")
 """Whose clock the pages show."""
 NOTHING: Final = "–"
+MINUTE: Final = timedelta(minutes=1)
 _STEPS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 _PAYMENT: Final = re.compile(r"pay_[A-Za-z0-9]{1,64}")
 
@@ -86,19 +87,19 @@ def moment(stamp: Timestamp, *, now: datetime | None = None, is_set: bool = True
 
 def away(when: datetime, now: datetime) -> str:
     """Return `2 d ago` or `in 3 h`."""
-    said = span(abs(when - now))
-    if said == "now":
+    if abs(when - now) < MINUTE:
         return "now"
+    said = span(abs(when - now))
     return f"in {said}" if when > now else f"{said} ago"
 
 
 def span(length: timedelta) -> str:
-    """Return the largest unit of a span of time: `3 d`, `5 min`; `now` for less than a minute."""
+    """Return the largest unit of a span of time: `3 d`, `5 min`."""
     seconds = int(length.total_seconds())
     for unit, size in _STEPS:
         if seconds >= size:
             return f"{seconds // size} {unit}"
-    return "now"
+    return f"{seconds} s"
 
 
 def word(name: str, prefix: str = "") -> str:

@@ -100,7 +100,7 @@ def listed(
 
 LETTERS: Final = (
     DeadLetter(
-        dead_letter_id="1841",
+        dead_letter_id="events/pi_3Q9ZkQ2eZvKYlo2C",
         kind=DeadLetter.KIND_WEBHOOK_EVENT,
         payment_id=PAID,
         subject_id="evt_1Q9ZkQ2eZvKYlo2C",
@@ -126,7 +126,7 @@ LETTERS: Final = (
         ],
     ),
     DeadLetter(
-        dead_letter_id="1842",
+        dead_letter_id="deliveries/pay_whmbtxqznvrkdlsfgycpjaeiou",
         kind=DeadLetter.KIND_DELIVERY,
         payment_id=OTHER,
         subject_id=OTHER,
@@ -524,7 +524,7 @@ STATES: Final = {
             "dead-letters",
             ("Dead letters", dead_letters.PATH),
             dead_letters.details(LETTERS[0], now=NOW),
-            "1841",
+            "events/pi_3Q9ZkQ2eZvKYlo2C",
         )
     ),
     "dead-letters-replayed": state(
@@ -535,8 +535,11 @@ STATES: Final = {
             dead_letters.outcomes(
                 ReplayDeadLettersResponse(
                     outcomes=[
-                        ReplayDeadLettersResponse.Outcome(dead_letter_id="1841", succeeded=True),
-                        ReplayDeadLettersResponse.Outcome(dead_letter_id="1842", error="PaymentUnknown: still none"),
+                        ReplayDeadLettersResponse.Outcome(dead_letter_id="events/pi_3Q9ZkQ2eZvKYlo2C", succeeded=True),
+                        ReplayDeadLettersResponse.Outcome(
+                            dead_letter_id="deliveries/pay_whmbtxqznvrkdlsfgycpjaeiou",
+                            error="PaymentUnknown: still none",
+                        ),
                     ]
                 )
             ),

@@ -34,7 +34,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     return [
         *LISTING.routes(desk),
         desk.route(f"{views.PATH}/replay", acting(_replay), methods=("POST",), here=SECTION),
-        desk.route(f"{views.PATH}/{{letter}}", _details, here=SECTION),
+        desk.route(f"{views.PATH}/{{letter:path}}", _details, here=SECTION),
     ]
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
+from urllib.parse import quote
 
 from batzen.gateway.v1.ops_pb2 import DeadLetter, ReplayDeadLettersResponse
 from services.console.operating import cells
@@ -169,7 +170,7 @@ def _row(letter: DeadLetter, now: datetime) -> Row:
     return Row(
         key=letter.dead_letter_id,
         cells=(
-            cells.code(letter.dead_letter_id, href=f"{PATH}/{letter.dead_letter_id}"),
+            cells.code(letter.dead_letter_id, href=f"{PATH}/{quote(letter.dead_letter_id)}"),
             _kind(letter),
             cells.said(letter.subject_type, note=letter.subject_id if letter.subject_id != letter.payment_id else ""),
             cells.said(letter.last_error),

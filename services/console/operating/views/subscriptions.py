@@ -121,8 +121,8 @@ def stands(one: WebhookSubscription, now: datetime) -> Cell:
     if one.HasField("rest_end_time") and cells.instant(one.rest_end_time) > now:
         return cells.badge("Rests", Tone.BAD, note=f"until {cells.at(cells.instant(one.rest_end_time))}")
     if one.HasField("failing_time"):
-        since = cells.away(cells.instant(one.failing_time), now)
-        return cells.badge("Fails", Tone.BAD, note=f"{one.failures} in a row, since {since}")
+        length = cells.span(now - cells.instant(one.failing_time))
+        return cells.badge("Fails", Tone.BAD, note=f"{one.failures} in a row, for {length}")
     return cells.badge("Works", Tone.GOOD)
 
 
