@@ -12,10 +12,9 @@ import pytest
 
 from batzen import errors
 from batzen.client import Client, new_request_id
-from batzen.gateway.v1 import payment_methods_pb2
+from batzen.gateway.v1 import payer_pb2, payment_methods_pb2
 from batzen.orchestrator.v1 import ops_pb2, orchestrator_pb2
 from batzen.status.v1 import status_pb2
-from batzen.type.v1 import payer_pb2
 from local.issuer import AUDIENCE
 from local.suite import Suite
 from services.web.assertions import AssertionMinter, Person
