@@ -7,6 +7,7 @@ const shown = Number(body.dataset.revision);
 const entering = body.dataset.key === "card"; // what a payer types is not taken away from under them
 const SLOW_AFTER_MS = 15_000;
 const RETRY_MS = 5_000;
+const RETRIES_MAX = 8; // each after twice as long, so for some twenty minutes
 
 /** @param {string} text */
 function say(text) {
@@ -30,6 +31,7 @@ function moved(revision, state) {
 
 /** @type {EventSource | undefined} */
 let stream;
+let retries = 0;
 
 function follow() {
   if (stream && stream.readyState !== EventSource.CLOSED) return;
@@ -45,9 +47,14 @@ function follow() {
       moved(Number(event.lastEventId) || shown + 1, state);
     });
   }
-  stream.addEventListener("end", () => stream?.close());
+  stream.addEventListener("end", () => {
+    stream?.close();
+    retries = RETRIES_MAX;
+  });
   stream.onerror = () => {
-    if (stream?.readyState === EventSource.CLOSED) setTimeout(look, RETRY_MS);
+    // The browser comes back by itself, except where the answer was no stream.
+    if (stream?.readyState !== EventSource.CLOSED || retries >= RETRIES_MAX) return;
+    setTimeout(() => (look(), follow()), RETRY_MS * 2 ** retries++);
   };
 }
 
