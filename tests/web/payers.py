@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from batzen.client import new_request_id
-from batzen.gateway.v1.intents_pb2 import Payer
+from batzen.gateway.v1.payer_pb2 import Payer
 from batzen.gateway.v1.payment_methods_pb2 import AttachPaymentMethodRequest
 from local.suite import Suite
 from tests.web.shop import Shop

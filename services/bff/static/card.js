@@ -2,18 +2,18 @@
 // Stripe's form in our page, and what a bank asks for there. The card goes to Stripe; we get a token of it.
 
 const LOAD_MAX_MS = 10_000;
-const script = document.querySelector("script[data-stripe]");
 const form = /** @type {HTMLFormElement | null} */ (document.getElementById("card-form"));
 const next = /** @type {HTMLButtonElement | null} */ (document.getElementById("next-action"));
 
-/** @returns {Promise<any>} */
-function loaded() {
+/** Loads Stripe's script, whose end either way is heard. @param {HTMLElement} place @returns {Promise<any>} */
+function loaded(place) {
   return new Promise((resolve, reject) => {
-    const found = () => ("Stripe" in window ? resolve(window.Stripe) : undefined);
-    found();
-    script?.addEventListener("load", found);
-    script?.addEventListener("error", () => reject(new Error("blocked")));
+    const script = document.createElement("script");
+    script.src = place.dataset.script ?? "";
+    script.onload = () => ("Stripe" in window ? resolve(window.Stripe) : reject(new Error("empty")));
+    script.onerror = () => reject(new Error("blocked"));
     setTimeout(() => reject(new Error("too late")), LOAD_MAX_MS);
+    document.head.append(script);
   });
 }
 
@@ -37,7 +37,7 @@ function blocked() {
 
 /** @param {HTMLFormElement} form */
 async function enter(form) {
-  const Stripe = await loaded();
+  const Stripe = await loaded(form);
   const stripe = Stripe(form.dataset.key, { locale: form.dataset.locale });
   const elements = stripe.elements({ clientSecret: form.dataset.secret, locale: form.dataset.locale });
   const element = elements.create("payment", { layout: "tabs" });
@@ -100,7 +100,7 @@ function hold(event) {
 
 /** Shows what the bank asks for. Whatever comes of it, our page then asks the server. @param {HTMLButtonElement} button */
 async function confirm(button) {
-  const Stripe = await loaded();
+  const Stripe = await loaded(button);
   const stripe = Stripe(button.dataset.key);
   button.addEventListener("click", async () => {
     if (button.getAttribute("aria-disabled")) return;
