@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from services.bff.analytics import passing_on
 from services.bff.app import build
 from services.bff.settings import BffSettings
 from services.runtime.process.lifecycle import until_terminated
@@ -31,7 +32,8 @@ async def serve(settings: BffSettings) -> None:
     with settings.front.process.observed(SERVICE):
         async with (
             building(settings.front, service=SERVICE, home=HOME, cookie_name=COOKIE, limits=PAYER) as front,
-            serving(build(front, settings), listen=settings.front.process.listen, draining=front.draining),
+            passing_on(settings.analytics_url, meter=front.meter) as analytics,
+            serving(build(front, settings, analytics), listen=settings.front.process.listen, draining=front.draining),
         ):
             await until_terminated()
 

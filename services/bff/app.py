@@ -9,6 +9,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from services.bff import checkout
+from services.bff.analytics import Analytics
 from services.bff.api import application
 from services.bff.settings import BffSettings
 from services.web.assets import PREFIX
@@ -17,14 +18,14 @@ from services.web.measured import Measured
 from services.web.security.guard import Guard
 
 
-def build(front: Front, settings: BffSettings) -> ASGIApp:
+def build(front: Front, settings: BffSettings, analytics: Analytics) -> ASGIApp:
     """Return the application of a running front."""
     app = Starlette(
         routes=[
             Route("/livez", _alive, methods=["GET"]),
             Route(f"{PREFIX}/{{name:path}}", front.assets.endpoint, methods=["GET"]),
             *application.routes(front),
-            *checkout.routes(front, settings),
+            *checkout.routes(front, settings, analytics),
         ]
     )
     guarded = Guard(

@@ -13,6 +13,9 @@ PAGES: Final = (
 BEACONS: Final = counter(
     "batzen_bff_beacons_total", "What pages reported of their use, by the page.", one_of("page", *PAGES)
 )
+BEACONS_LOST: Final = counter(
+    "batzen_bff_beacons_lost_total", "What pages reported and could not be passed on to who counts it."
+)
 PAGE_TROUBLES: Final = counter(
     "batzen_bff_page_troubles_total", "Errors of scripts in payers' pages, by the page.", one_of("page", *PAGES)
 )

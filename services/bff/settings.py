@@ -34,6 +34,7 @@ class BffSettings:
     tenants: Tenants
     stripe_script: str
     checkout_origins: tuple[str, ...]
+    analytics_url: str | None
 
     @property
     def origins(self) -> Origins:
@@ -67,5 +68,12 @@ class BffSettings:
                 default=tuple(STRIPE_PAGES),
                 shown=",".join(STRIPE_PAGES),
                 doc="Where Stripe's hosted pages are: its own host, or the account's checkout domain.",
+            ),
+            analytics_url=read(
+                "BATZEN_ANALYTICS_URL",
+                web_address,
+                default=None,
+                shown="",
+                doc="Where what pages report of their use is passed on to, as JSON by POST; else it is counted alone.",
             ),
         )

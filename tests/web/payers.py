@@ -19,7 +19,11 @@ THANKS = "Thank you, your payment is complete"
 
 async def started(shop: Shop, *, payer_id: str, **changed: object) -> str:
     """Have the platform start a payment of 60 francs that is paid on a hosted page; return its id."""
-    body: dict[str, object] = {"collection": "CHECKOUT", "payer": {"payer_id": payer_id}, "session_name": "A ski lesson"}
+    body: dict[str, object] = {
+        "collection": "CHECKOUT",
+        "payer": {"payer_id": payer_id},
+        "session_name": "A ski lesson",
+    }
     payment_id: str = (await shop.start(**(body | changed)))["payment"]["payment_id"]
     return payment_id
 

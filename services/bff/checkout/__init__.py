@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
+from services.bff.analytics import Analytics
 from services.bff.checkout.actions import CheckoutActions
 from services.bff.checkout.beacons import Beacons
 from services.bff.checkout.pages import CheckoutPages
@@ -19,13 +20,13 @@ from services.bff.settings import BffSettings
 from services.web.front import Front
 
 
-def routes(front: Front, settings: BffSettings) -> list[BaseRoute]:
+def routes(front: Front, settings: BffSettings, analytics: Analytics) -> list[BaseRoute]:
     """Return the routes of this room."""
     room = Room(front, settings)
     satisfaction = Satisfaction(front.held, meter=front.meter, now=front.now)
     return [
         *CheckoutPages(room, satisfaction).routes(),
         *CheckoutActions(room, satisfaction).routes(),
-        *Beacons(room).routes(),
+        *Beacons(room, analytics).routes(),
         *PublicPages(room).routes(),
     ]

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from services.bff.analytics import Analytics
 from services.bff.checkout.room import Room
 from services.bff.metrics import BEACONS, PAGE_TROUBLES, PAGES
 from services.web.security.guard import CORRELATION
@@ -24,8 +25,9 @@ _logger = logging.getLogger(__name__)
 class Beacons:
     """Takes reports; whoever sends them is told nothing."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, analytics: Analytics) -> None:
         self._room = room
+        self._analytics = analytics
         self._beacons = room.front.meter.counter(BEACONS)
         self._troubles = room.front.meter.counter(PAGE_TROUBLES)
 
@@ -41,6 +43,10 @@ class Beacons:
         said = await _read(request)
         if request.headers.get("sec-gpc") != "1" and said.get("name") in NAMES:
             self._beacons.add(_page(said))
+            session = await self._room.front.session(request.scope)
+            if session is not None:
+                page, now = _page(said), self._room.front.now()
+                self._analytics.add(tenant_id=session.tenant_id, name=str(said["name"]), page=page, time=now)
         return Response(status_code=204)
 
     async def trouble(self, request: Request) -> Response:

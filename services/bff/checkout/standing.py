@@ -95,8 +95,9 @@ def processing(session: pb.PaymentSession, place: Place) -> Shown:
     payment, say = session.payment, place.words.say
     is_unknown = payment.snapshot.reason == UNKNOWN
     since = payment.update_time.ToDatetime(UTC)
+    is_slow = is_unknown or place.now - since >= SLOW_AFTER
     waiting = Waiting(
-        is_slow=is_unknown or place.now - since >= SLOW_AFTER,
+        is_slow=is_slow,
         check=f"{place.home(payment.payment_id)}?check=1",
         tells_by_mail=place.tenant.tells_by_mail,
         is_unknown=is_unknown,
@@ -107,7 +108,8 @@ def processing(session: pb.PaymentSession, place: Place) -> Shown:
         session,
         place,
         heading=say("processing.unknown_heading") if is_unknown else "",
-        lead=say(told) if is_unknown else say("processing.lead"),
+        lead=say(told) if is_unknown else "" if is_slow else say("processing.lead"),
+        status=say("processing.slow_status") if is_slow else "",
     )
     return Shown(template="checkout/processing.html", page=page, part={"waiting": waiting}, words=place.words)
 

@@ -110,9 +110,10 @@ function broke(what) {
 
 function wait() {
   const slow = document.getElementById("slow");
-  if (!slow || !slow.hidden) return;
+  if (!slow || !slow.hidden || "never" in slow.dataset) return;
   setTimeout(() => {
     slow.hidden = false;
+    document.getElementById("lead")?.remove(); // it asks to stay, and this says that nobody has to
     say(slow.dataset.status ?? "");
   }, SLOW_AFTER_MS);
 }
