@@ -10,7 +10,7 @@ BROWSER := $(if $(shell command -v chromium-headless-shell || command -v chromiu
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: demo up test test-web gallery test-pythons soak check deploy-check format pictures protos bench wheel image up-images clean lock baseline
+.PHONY: demo up test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos bench wheel image up-images clean lock baseline
 .DELETE_ON_ERROR:
 
 demo: $(STATE)/local.stamp $(STATE)/stubs.stamp
@@ -20,7 +20,12 @@ up: $(STATE)/local.stamp $(STATE)/stubs.stamp
 	@$(BIN)/python -m batzen up
 
 test: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(BROWSER)
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not soak and not deploy and not web" --every-reason
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not soak and not deploy and not web and not faults" \
+	  --every-reason
+
+# Faults wherever they can be: a crash at every place, histories under trouble. `make test` has some of each.
+test-faults: $(STATE)/dev.stamp $(STATE)/stubs.stamp
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "faults and not soak"
 
 # Pages in a browser: every journey, each state in two views, every route called by a machine. Needs a Chromium and npm.
 test-web: $(STATE)/dev.stamp $(STATE)/stubs.stamp $(STATE)/web.stamp $(STATE)/web-node.stamp

@@ -77,6 +77,7 @@ from services.runtime.work.kinds import WorkKind
 from services.status.__main__ import status_servicer
 from tests.conftest import Databases
 from tests.gateway.stubs import GatewayStubs
+from tests.orchestrator.lives import Lives, lives_for
 from tests.orchestrator.samples import PAYER, SELLER, VISA, Clock, new_id, scheduled, start, state_of, submit
 from tests.orchestrator.shops import Shop
 from tests.personal import PERSONAL_KEYS
@@ -369,6 +370,12 @@ class Journeys:
             for intent in await self.intents(payment_id)
             for one in await self.stripe.objects("refund", payment_intent=intent["id"])
         ]
+
+
+@pytest.fixture(params=[pytest.param(3, id="some places"), pytest.param(1, id="every place", marks=pytest.mark.faults)])
+def lives(request: pytest.FixtureRequest) -> Lives:
+    """Lives that end at a third of the places, in `make test`; in `make test-faults` there is one for each."""
+    return lives_for(request)
 
 
 @pytest.fixture(scope="session")

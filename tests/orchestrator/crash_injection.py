@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -23,61 +23,7 @@ from services.runtime.rpc.access import EVERYTHING
 from services.runtime.rpc.identity import SERVICE, Caller
 from services.runtime.work.engine import Engine
 from tests.orchestrator.conftest import Orchestrator
-
-PLACES_MAX = 40
-"""No journey has as many."""
-
-
-class Died(BaseException):
-    """Nothing of the process is left that could handle this."""
-
-
-class Life:
-    """Ends at one of the places before and after every statement and every call to another service."""
-
-    def __init__(self, *, ends_at: int | str) -> None:
-        """`ends_at` counts the places or names one: what runs side by side passes them in any order."""
-        self._ends_at = ends_at
-        self._passed = 0
-        self.place = ""
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        """What was asked of the real ones, by name and named arguments."""
-
-    def reach(self, place: str) -> None:
-        if self.place:
-            raise Died
-        self._passed += 1
-        if self._ends_at in (self._passed, place):
-            self.place = place
-            raise Died
-
-
-def lives() -> Iterator[Life]:
-    """Return lives that each end one place further, until one is long enough."""
-    for ends_at in range(1, PLACES_MAX):
-        life = Life(ends_at=ends_at)
-        yield life
-        if not life.place:
-            return
-    raise AssertionError("it never comes to an end")
-
-
-class Mortal:
-    """Does what the real one does, as long as there is life."""
-
-    def __init__(self, real: Any, life: Life) -> None:
-        self._real = real
-        self._life = life
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        async def act(*arguments: Any, **named_arguments: Any) -> Any:
-            self._life.reach(f"before {name}")
-            self._life.asked.append((name, named_arguments))
-            result = await getattr(self._real, name)(*arguments, **named_arguments)
-            self._life.reach(f"after {name}")
-            return result
-
-        return act
+from tests.orchestrator.lives import Died, Life, Mortal
 
 
 @asynccontextmanager

@@ -22,7 +22,8 @@ from services.orchestrator.domain.policies import (
 from services.runtime.database.connections import plain_dsn
 from tests.gateway.test_versions import put_back, rows_of
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Life, Lives
 from tests.orchestrator.samples import (
     CONFIRM,
     CREATE,
@@ -208,7 +209,7 @@ async def test_a_repeated_submit_lets_an_open_cancel_go_first(
 
 
 async def test_a_cancel_of_a_submit_that_was_sent_hears_that_it_was_paid(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.started()
@@ -227,7 +228,13 @@ async def test_a_cancel_of_a_submit_that_was_sent_hears_that_it_was_paid(
 
 
 async def test_a_cancel_that_died_over_an_unheard_submit_wins_all_the_same(
-    world: World, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+    world: World,
+    replica: Orchestrator,
+    orchestrator: OrchestratorServiceStub,
+    journeys: Journeys,
+    clock: Clock,
+    *,
+    lives: Lives,
 ) -> None:
     for life in lives():
         payment_id = await journeys.started()
@@ -314,6 +321,8 @@ async def test_a_late_start_that_died_leaves_nothing_that_could_be_paid(
     journeys: Journeys,
     clock: Clock,
     database: ServiceDatabase,
+    *,
+    lives: Lives,
 ) -> None:
     for life in lives():
         asked = start()

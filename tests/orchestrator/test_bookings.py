@@ -27,7 +27,8 @@ from services.runtime.rpc.error_status import refusal_of
 from services.shared.refusals import Refusal
 from tests.metrics import Figures
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Life, Lives
 from tests.orchestrator.samples import (
     TOTAL_MINOR,
     Clock,
@@ -173,7 +174,7 @@ async def test_the_open_payment_of_another_cart_is_refused(
 
 
 async def test_a_start_that_died_with_a_booking_and_is_repeated(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         asked = start(booking_ids=[booking()])
@@ -259,7 +260,7 @@ async def test_a_paid_payment_still_gets_its_booking(orchestrator: OrchestratorS
 
 @pytest.mark.parametrize("is_swept", [False, True])
 async def test_an_attachment_that_died(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, *, is_swept: bool
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, *, is_swept: bool, lives: Lives
 ) -> None:
     for life in lives():
         asked = attach(await journeys.started(), booking())

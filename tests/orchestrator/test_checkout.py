@@ -16,7 +16,8 @@ from batzen.type.v1 import money_pb2
 from sandbox.control import Refused
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Lives, each_life
 from tests.orchestrator.samples import (
     CANCEL_URL,
     DECLINED,
@@ -383,7 +384,7 @@ async def test_a_complete_page_whose_money_processes_is_processing(
 
 
 async def test_a_start_of_a_page_that_died(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         asked = page(checkout=pb.CheckoutOptions(expire_after=Duration(seconds=3_600)))
@@ -396,7 +397,9 @@ async def test_a_start_of_a_page_that_died(
 
 
 @pytest.mark.parametrize("collection", [PAGE, pytest.param(FORM, marks=pytest.mark.soak)])
-async def test_a_change_over_that_died(collection: Any, replica: Orchestrator, journeys: Journeys) -> None:
+async def test_a_change_over_that_died(
+    collection: Any, replica: Orchestrator, journeys: Journeys, lives: Lives
+) -> None:
     for life in lives():
         first = start() if collection == PAGE else page()
         payment_id = (await journeys.orchestrator.StartPayment(first)).session.payment.payment_id
@@ -418,7 +421,7 @@ async def test_a_change_over_that_died(collection: Any, replica: Orchestrator, j
 async def test_who_changes_over_after_a_change_that_died_never_has_two_attempts_open(
     replica: Orchestrator, journeys: Journeys, clock: Clock
 ) -> None:
-    for life in lives():
+    for life in each_life():
         payment_id = await journeys.started()
         async with mortal_orchestrator(replica, life) as (parts, _):
             await ask(parts, retry(payment_id, collection=PAGE))

@@ -16,7 +16,8 @@ from services.orchestrator.wire.payments import observation
 from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Lives
 from tests.orchestrator.samples import (
     CONFIRM,
     OPENED,
@@ -87,7 +88,9 @@ async def test_a_payment_of_which_status_takes_nothing_rests_between_two_tries(
     assert payment.snapshot.attention.reason == "TRANSITION_REFUSED"
 
 
-async def test_a_person_is_asked_also_when_the_process_died_over_it(replica: Orchestrator, journeys: Journeys) -> None:
+async def test_a_person_is_asked_also_when_the_process_died_over_it(
+    replica: Orchestrator, journeys: Journeys, lives: Lives
+) -> None:
     for life in lives():
         payment_id = await journeys.started()
         await told_to_be_paid(journeys, payment_id)

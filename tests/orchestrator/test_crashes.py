@@ -13,7 +13,8 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.shared.refusals import Refusal
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Life, Lives
 from tests.orchestrator.samples import (
     DECLINED,
     OPENED,
@@ -46,7 +47,7 @@ async def reached(replica: Orchestrator, payer_id: str) -> tuple[str, str, str]:
 
 
 async def test_a_start_that_died(
-    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payer = pb.Payer(payer_id=new_id(), email="ada@example.ch", name="Ada", locale="de-CH")
@@ -78,7 +79,7 @@ async def test_a_start_that_died_and_is_repeated_keeps_what_only_the_caller_know
 
 
 async def test_a_submit_that_died(
-    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.started()
@@ -95,7 +96,7 @@ async def test_a_submit_that_died(
 
 
 async def test_a_submit_that_died_after_it_applied_what_was_delivered_before(
-    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     """A card was declined in the browser, and nobody has applied it yet: the submit is a step of its own then."""
     for life in lives():
@@ -117,7 +118,7 @@ async def test_a_submit_that_died_after_it_applied_what_was_delivered_before(
 
 
 async def test_a_declined_submit_that_died(
-    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.started()
@@ -133,7 +134,7 @@ async def test_a_declined_submit_that_died(
 
 
 async def test_a_submit_of_a_method_that_stripe_does_not_take_blames_the_method_also_after_it_died(
-    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.started()
@@ -149,7 +150,7 @@ async def test_a_submit_of_a_method_that_stripe_does_not_take_blames_the_method_
 
 
 async def test_a_cancel_that_died(
-    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.started()
@@ -164,7 +165,7 @@ async def test_a_cancel_that_died(
 
 
 async def test_a_refund_that_died(
-    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    is_swept: bool, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.paid()
@@ -178,7 +179,7 @@ async def test_a_refund_that_died(
         assert [one["amount"] for one in await journeys.refunds(payment_id)] == [2_500], life.place
 
 
-async def test_an_expiry_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
+async def test_an_expiry_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock, lives: Lives) -> None:
     for life in lives():
         payment_id = await journeys.started()
         clock.advance(ABANDONED_AFTER)
@@ -189,7 +190,7 @@ async def test_an_expiry_that_died(replica: Orchestrator, journeys: Journeys, cl
         assert [one["status"] for one in await journeys.intents(payment_id)] == ["canceled"], life.place
 
 
-async def test_a_delivery_whose_sweep_died(replica: Orchestrator, journeys: Journeys) -> None:
+async def test_a_delivery_whose_sweep_died(replica: Orchestrator, journeys: Journeys, lives: Lives) -> None:
     for life in lives():
         payment_id = await journeys.started()
         [intent] = await journeys.intents(payment_id)
@@ -203,7 +204,7 @@ async def test_a_delivery_whose_sweep_died(replica: Orchestrator, journeys: Jour
 
 
 async def test_a_cancel_that_died_and_met_a_payer_who_had_paid_is_refused(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         session = (await orchestrator.StartPayment(start())).session

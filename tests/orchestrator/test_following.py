@@ -22,7 +22,7 @@ from services.runtime.database.lease import LEASE
 from services.runtime.rpc import call_context
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import Died, Mortal, lives
+from tests.orchestrator.lives import Died, Lives, Mortal
 from tests.orchestrator.samples import Clock, cancel, refund, submit
 
 
@@ -193,7 +193,7 @@ async def orchestrated(journeys: Journeys, payment_id: str) -> None:
 
 @pytest.mark.parametrize("is_listing", [False, True], ids=["stream", "list"])
 async def test_a_process_that_dies_anywhere_leaves_nothing_untold_and_nothing_told_twice(
-    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection, is_listing: bool
+    replica: Orchestrator, journeys: Journeys, rows: asyncpg.Connection, is_listing: bool, lives: Lives
 ) -> None:
     hearing = replica.parts.hearing
     for life in lives():

@@ -14,7 +14,8 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.peers import Peers
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import lives, mortal_orchestrator, parts_of
+from tests.orchestrator.crash_injection import mortal_orchestrator, parts_of
+from tests.orchestrator.lives import Lives
 from tests.orchestrator.samples import TOTAL_MINOR, capture, chf, new_id, refund, state_of
 from tests.orchestrator.test_money_policies import put
 
@@ -111,7 +112,7 @@ async def test_without_a_policy_a_person_decides(journeys: Journeys, replica: Or
 
 
 async def test_a_refund_by_policy_that_died_is_made_once(
-    giving_back: str, journeys: Journeys, replica: Orchestrator
+    giving_back: str, journeys: Journeys, replica: Orchestrator, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.paid(session_type=giving_back)

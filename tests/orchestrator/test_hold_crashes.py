@@ -11,7 +11,8 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.domain.policies import RELEASE_BEFORE_LAPSE, WARN_HOLD_BEFORE
 from services.wire import timestamp
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Lives, each_life
 from tests.orchestrator.samples import HELD, TOTAL_MINOR, Clock, cancel, capture, state_of
 
 DAY = timedelta(days=1)
@@ -38,6 +39,8 @@ async def test_a_capture_that_died(
     replica: Orchestrator,
     orchestrator: OrchestratorServiceStub,
     journeys: Journeys,
+    *,
+    lives: Lives,
 ) -> None:
     for life in lives():
         payment_id = await journeys.held()
@@ -58,7 +61,7 @@ async def test_a_capture_that_died_and_of_which_stripe_told_before_anybody_carri
     replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
     """What was decided is asked for again as it was, though nothing is held any more."""
-    for life in lives():
+    for life in each_life():
         payment_id = await journeys.held()
         asked = capture(payment_id, PART_MINOR, final_capture=True)
         async with mortal_orchestrator(replica, life) as (parts, _):
@@ -71,7 +74,7 @@ async def test_a_capture_that_died_and_of_which_stripe_told_before_anybody_carri
 
 
 async def test_a_capture_that_died_and_a_cancel_that_came_next(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     """What was decided first holds: the hold was captured, or the capture had not begun and there is nothing to do."""
     for life in lives():
@@ -93,7 +96,7 @@ async def test_a_capture_that_died_and_a_cancel_that_came_next(
 
 
 async def test_a_cancel_of_a_hold_that_died(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.held()
@@ -105,7 +108,9 @@ async def test_a_cancel_of_a_hold_that_died(
         assert await captured(journeys, payment_id) == [0], life.place
 
 
-async def test_a_capture_of_a_plan_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
+async def test_a_capture_of_a_plan_that_died(
+    replica: Orchestrator, journeys: Journeys, clock: Clock, lives: Lives
+) -> None:
     for life in lives():
         payment_id = await journeys.held(capture_time=timestamp(clock.now() + HOUR))
         clock.advance(HOUR)
@@ -117,7 +122,9 @@ async def test_a_capture_of_a_plan_that_died(replica: Orchestrator, journeys: Jo
         await nothing_is_left(journeys, payment_id, life.place)
 
 
-async def test_a_release_of_a_plan_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
+async def test_a_release_of_a_plan_that_died(
+    replica: Orchestrator, journeys: Journeys, clock: Clock, lives: Lives
+) -> None:
     for life in lives():
         payment_id = await journeys.held(release_before_lapse=True)
         lapse = (await journeys.payment(payment_id)).snapshot.hold_expire_time.ToDatetime(tzinfo=UTC)
@@ -132,7 +139,7 @@ async def test_a_release_of_a_plan_that_died(replica: Orchestrator, journeys: Jo
 
 @pytest.mark.soak
 async def test_a_warning_of_a_plan_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
-    for life in lives():
+    for life in each_life():
         payment_id = await journeys.held()
         lapse = (await journeys.payment(payment_id)).snapshot.hold_expire_time.ToDatetime(tzinfo=UTC)
         pass_until(clock, lapse - WARN_HOLD_BEFORE)
@@ -146,7 +153,7 @@ async def test_a_warning_of_a_plan_that_died(replica: Orchestrator, journeys: Jo
 
 @pytest.mark.soak
 async def test_a_look_at_a_hold_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
-    for life in lives():
+    for life in each_life():
         payment_id = await journeys.held()
         clock.advance(8 * DAY)
         await replica.sweep()  # it is warned of, and Stripe has not let it lapse yet

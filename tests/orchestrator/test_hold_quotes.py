@@ -8,7 +8,8 @@ import pytest
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.domain.policies import ABANDONED_AFTER, HOLD_MAX
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import each_life
 from tests.orchestrator.samples import cancel, capture, state_of, submit
 from tests.orchestrator.shops import Coupon, Shop
 
@@ -60,7 +61,7 @@ async def test_the_quote_of_a_hold_stands_until_the_hold_has_ended(shop: Shop) -
 
 @pytest.mark.soak
 async def test_a_capture_that_died_spends_the_coupon_once(shop: Shop) -> None:
-    for life in lives():
+    for life in each_life():
         coupon = await shop.coupon()
         payment_id = await held(shop, coupon)
         async with mortal_orchestrator(shop.replica, life) as (parts, _):

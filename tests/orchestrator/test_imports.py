@@ -52,7 +52,7 @@ from services.status.domain.snapshot import Snapshot as StatusSnapshot
 from services.status.domain.snapshot import legal_from
 from tests.old_system import OldSystem, Record, invented, word
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Died, Life, Mortal, lives
+from tests.orchestrator.lives import Died, Life, Mortal, each_life
 from tests.orchestrator.samples import chf, new_id, refund, refused, start, state_of
 
 BEGAN = datetime(2024, 3, 5, 9, 30, tzinfo=UTC)
@@ -190,7 +190,7 @@ async def test_wherever_it_dies_a_repeat_completes_what_is_missing(
     ):
         peers = ImportPeers(gateway=ImportServiceStub(gateway), status=StatusServiceStub(status))
         places = []
-        for life in lives():
+        for life in each_life():
             mortal: Any = [Mortal(one, life) for one in (peers, ImportStore(replica.held))]
             dying = Imports(
                 *mortal, BookingClaims(claims, now=utc_now), Mortal(claims, life), metrics=UNCOUNTED, now=utc_now

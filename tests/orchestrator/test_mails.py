@@ -43,7 +43,7 @@ from services.runtime.work.kinds import RetryPolicy, Work
 from tests.conftest import Databases
 from tests.metrics import Figures
 from tests.orchestrator.conftest import Orchestrator, World
-from tests.orchestrator.crash_injection import Died, Life, Mortal, lives
+from tests.orchestrator.lives import Died, Life, Mortal, each_life
 from tests.orchestrator.mailboxes import Mailboxes, mailboxes
 from tests.orchestrator.samples import Clock, new_id, new_payment_id
 from tests.refusals import details_of
@@ -283,7 +283,7 @@ async def test_nothing_is_lost_wherever_the_process_dies(post: Post) -> None:
     """Right before and right after each statement, each question and each mail: then another process comes by."""
     post.known.people["payer_1"] = Contact(addresses=(LEA,))
     places = []
-    for life in lives():
+    for life in each_life():
         fact = await post.happens(FactKind.PAYMENT_RECEIVED, payer_id="payer_1")
         before = len(post.boxes.arrived)
         await _lived(post, fact, life)

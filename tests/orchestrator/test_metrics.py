@@ -27,7 +27,8 @@ from services.shared.states import State
 from tests.conftest import Databases
 from tests.metrics import Figures
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Lives
 from tests.orchestrator.samples import DECLINED, TOTAL_MINOR, VISA, Clock, new_payment_id, refund, start, submit
 from tests.orchestrator.test_news import paid_at_stripe
 from tests.rows_read import rows_read
@@ -121,7 +122,7 @@ async def test_what_status_has_not_recorded_waits_and_is_counted_by_one_replica(
 
 
 async def test_a_payment_whose_process_dies_anywhere_is_counted_once_or_missed_right_after_a_save(
-    counting: Counting, journeys: Journeys
+    counting: Counting, journeys: Journeys, lives: Lives
 ) -> None:
     missed = []
     for life in lives():

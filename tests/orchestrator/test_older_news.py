@@ -26,7 +26,8 @@ from services.runtime.database.connections import plain_dsn
 from services.runtime.database.lease import LEASE
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Died, ask, parts_of
+from tests.orchestrator.crash_injection import ask, parts_of
+from tests.orchestrator.lives import Died
 from tests.orchestrator.samples import OPENED, PAID, THREE_D_SECURE, VISA, cancel, state_of, submit
 from tests.orchestrator.test_recorded_first import away, nothing_is_wrong, with_saved, with_status
 

@@ -15,7 +15,8 @@ from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from local.databases import ServiceDatabase
 from services.runtime.database.connections import plain_dsn
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Lives
 from tests.orchestrator.samples import PAYER, TOTAL_MINOR, cancel, chf, new_id, refund, refused, submit
 
 
@@ -68,7 +69,7 @@ async def test_what_an_operator_does_to_a_payment_is_kept_with_before_and_after(
 
 
 async def test_an_action_is_kept_once_wherever_the_process_dies_that_carries_it_out(
-    replica: Orchestrator, ops: OrchestratorOpsServiceStub, journeys: Journeys
+    replica: Orchestrator, ops: OrchestratorOpsServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.started()

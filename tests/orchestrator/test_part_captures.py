@@ -15,7 +15,8 @@ from services.orchestrator.domain.policies import RELEASE_BEFORE_LAPSE, RETRY_MA
 from services.shared.refusals import Refusal
 from services.wire import timestamp
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Lives, each_life
 from tests.orchestrator.samples import (
     CAPTURE,
     CAPTURED_ONCE,
@@ -202,7 +203,7 @@ async def test_a_capture_comes_after_a_refund_of_what_was_captured_before(
 
 
 async def test_a_capture_that_died_is_settled_before_the_next_is_decided(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     """Else the second would say of the fee what was true before the first."""
     for life in lives():
@@ -226,7 +227,7 @@ async def test_a_capture_that_was_refused_before_the_next_stays_refused(
 ) -> None:
     """Its process died over the refusal, and another capture went on from that it was not made."""
     refusals = 0
-    for life in lives():
+    for life in each_life():
         payment_id = await journeys.held()
         first = capture(payment_id, PART_MINOR)
         await journeys.stripe.fault("invalid", route=CAPTURE, code="odd")
@@ -254,7 +255,7 @@ async def test_a_capture_that_was_refused_before_the_next_stays_refused(
 async def test_a_release_of_the_rest_that_died(
     replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
 ) -> None:
-    for place, life in enumerate(lives()):
+    for place, life in enumerate(each_life()):
         payment_id = await held_with_a_part_captured(journeys)
         asked = cancel(payment_id)
         async with mortal_orchestrator(replica, life) as (parts, _):

@@ -18,7 +18,8 @@ from services.orchestrator.wire.requests import derived_payment_id
 from services.orchestrator.wiring import Parts
 from services.shared.refusals import Refusal
 from tests.orchestrator.conftest import Orchestrator, World
-from tests.orchestrator.crash_injection import Life, Mortal, ask, lives, mortal_peers, parts_of, shop_key
+from tests.orchestrator.crash_injection import ask, mortal_peers, parts_of, shop_key
+from tests.orchestrator.lives import Life, Lives, Mortal
 from tests.orchestrator.samples import (
     BLOCKED,
     CREATE,
@@ -300,7 +301,7 @@ async def pricing_stuck(world: World) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("end", ["REDEEMED", "RELEASED"])
-async def test_telling_that_died_at_any_place_comes_to_one_use(end: str, shop: Shop) -> None:
+async def test_telling_that_died_at_any_place_comes_to_one_use(end: str, shop: Shop, lives: Lives) -> None:
     """Pricing answers and nobody is there to hear it, or hears it twice, or the outbox is not cleared."""
     for life in lives():
         coupon = await shop.coupon()
@@ -317,7 +318,7 @@ async def test_telling_that_died_at_any_place_comes_to_one_use(end: str, shop: S
         assert await shop.outbox(payment_id) == [], life.place
 
 
-async def test_word_of_an_exceeded_limit_that_died_at_any_place_reaches_a_person_once(shop: Shop) -> None:
+async def test_word_of_an_exceeded_limit_that_died_at_any_place_reaches_a_person_once(shop: Shop, lives: Lives) -> None:
     for life in lives():
         coupon = await shop.coupon()
         payment_id = await shop.started(coupon)

@@ -18,7 +18,8 @@ from services.orchestrator.wire.requests import derived_payment_id, new_payment
 from services.runtime.database.connections import plain_dsn
 from services.shared.refusals import Refusal
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Life, ask, mortal_orchestrator, parts_of, shop_key
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator, parts_of, shop_key
+from tests.orchestrator.lives import Life
 from tests.orchestrator.samples import OPENED, TOTAL_MINOR, refused, start
 
 

@@ -17,7 +17,8 @@ from services.orchestrator.peers.status import Status
 from services.orchestrator.wire.payments import snapshot_message
 from services.orchestrator.wiring import Parts
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import Died, Life, ask, lives, mortal_orchestrator, parts_of
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator, parts_of
+from tests.orchestrator.lives import Died, Life, Lives
 from tests.orchestrator.samples import DECLINED, OPENED, PAID, cancel, new_id, refused, start, state_of, submit
 
 BACK_MINOR = 1_000
@@ -45,7 +46,7 @@ async def test_one_payment_takes_no_more_statements_and_calls_than_it_did(
 
 @pytest.mark.parametrize("next_one", ["repeat", "sweep", "cancel"])
 async def test_a_submit_that_died_and_of_which_more_was_seen_since(
-    next_one: str, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    next_one: str, replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     """Money went back at Stripe, or none came yet: each thing is in the history once, and in its order."""
     for life in lives():
@@ -73,7 +74,7 @@ async def test_a_submit_that_died_and_of_which_more_was_seen_since(
 
 
 async def test_a_declined_submit_that_died_is_tried_again_by_another(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.started()
@@ -88,7 +89,7 @@ async def test_a_declined_submit_that_died_is_tried_again_by_another(
 
 
 async def test_a_start_that_died_is_cancelled(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, lives: Lives
 ) -> None:
     for life in lives():
         asked = start()

@@ -20,7 +20,8 @@ from services.orchestrator.domain.resolution import Resolution
 from services.wire import timestamp
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator
-from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Life, Lives
 from tests.orchestrator.resolutions import paid_late, resolve
 from tests.orchestrator.samples import CANCEL as CANCEL_INTENT
 from tests.orchestrator.samples import (
@@ -192,7 +193,7 @@ async def test_surplus_goes_back_once_and_only_as_much_as_was_seen(
 
 @pytest.mark.parametrize("way", [SURPLUS, CANCEL, CLEAR, pytest.param(SETTLE, marks=pytest.mark.soak)])
 async def test_whatever_line_the_process_dies_at_it_is_done_once(
-    replica: Orchestrator, ops: OrchestratorOpsServiceStub, journeys: Journeys, way: Resolution
+    replica: Orchestrator, ops: OrchestratorOpsServiceStub, journeys: Journeys, way: Resolution, lives: Lives
 ) -> None:
     for life in lives():
         intent_id = ""

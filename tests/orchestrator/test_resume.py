@@ -21,7 +21,8 @@ from services.orchestrator.domain.policies import ABANDONED_AFTER, PRESERVE_MAX,
 from services.wire import timestamp
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator, shop_key
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator, shop_key
+from tests.orchestrator.lives import Life, Lives
 from tests.orchestrator.samples import (
     CANCEL,
     DECLINED,
@@ -204,7 +205,9 @@ async def test_a_retry_prices_anew_too(sale: Sale, journeys: Journeys) -> None:
 
 
 @pytest.mark.parametrize("is_swept", [True, pytest.param(False, marks=pytest.mark.soak)])
-async def test_a_resume_that_died(is_swept: bool, replica: Orchestrator, sale: Sale, journeys: Journeys) -> None:
+async def test_a_resume_that_died(
+    is_swept: bool, replica: Orchestrator, sale: Sale, journeys: Journeys, lives: Lives
+) -> None:
     for life in lives():
         payment_id = await sale.outdated(uses_max=9)
         asked = resume(payment_id)

@@ -13,7 +13,8 @@ from services.orchestrator.domain.charge_plan import RETRY_DAYS
 from services.orchestrator.domain.policies import RETRY_MAX
 from services.shared.refusals import Refusal
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import Life, ask, lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import ask, mortal_orchestrator
+from tests.orchestrator.lives import Life, Lives, each_life
 from tests.orchestrator.samples import (
     CHARGED,
     CREATE,
@@ -43,7 +44,7 @@ async def charged_by_a_mortal(replica: Orchestrator, life: Life, at: datetime) -
     await replica.sweep()
 
 
-async def test_a_charge_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock) -> None:
+async def test_a_charge_that_died(replica: Orchestrator, journeys: Journeys, clock: Clock, lives: Lives) -> None:
     for life in lives():
         at = clock.now() + SOON
         payment_id = await journeys.scheduled(at)
@@ -97,7 +98,7 @@ async def test_an_intent_that_was_asked_for_before_a_booking_came_is_found(
     ],
 )
 async def test_a_declined_charge_that_died(
-    reason: str, end: str, replica: Orchestrator, journeys: Journeys, clock: Clock
+    reason: str, end: str, replica: Orchestrator, journeys: Journeys, clock: Clock, *, lives: Lives
 ) -> None:
     for life in lives():
         at = clock.now() + SOON
@@ -120,7 +121,7 @@ async def test_a_charge_of_a_disabled_seller_that_died(
     account = await journeys.account()
     await world.stripe.set_capability(account, "transfers", active=True)
     try:
-        for life in lives():
+        for life in each_life():
             at = clock.now() + SOON
             await world.stripe.set_capability(account, "transfers", active=True)
             payment_id = await journeys.scheduled(at)
@@ -141,7 +142,7 @@ async def test_the_end_of_a_plan_that_died(
     """Its last try was refused for no fault of the payer's: it has failed, once."""
     account = await journeys.account()
     try:
-        for life in lives():
+        for life in each_life():
             at = clock.now() + SOON
             await world.stripe.set_capability(account, "transfers", active=True)
             payment_id = await journeys.scheduled(at)
@@ -167,7 +168,7 @@ async def test_a_retry_that_died(
     journeys: Journeys,
     clock: Clock,
 ) -> None:
-    for life in lives():
+    for life in each_life():
         payment_id = await journeys.scheduled(clock.now() + SOON)
         asked = retry(payment_id)
         async with mortal_orchestrator(replica, life) as (parts, _):
@@ -180,7 +181,7 @@ async def test_a_retry_that_died(
 
 
 async def test_a_declined_retry_that_died_is_not_tried_a_second_time(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock, lives: Lives
 ) -> None:
     for life in lives():
         payment_id = await journeys.scheduled(clock.now() + SOON)
@@ -194,7 +195,7 @@ async def test_a_declined_retry_that_died_is_not_tried_a_second_time(
 
 
 async def test_a_reschedule_that_died(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock, lives: Lives
 ) -> None:
     for life in lives():
         at = (clock.now() + SOON).replace(microsecond=0)
@@ -209,7 +210,7 @@ async def test_a_reschedule_that_died(
 
 
 async def test_a_submit_that_keeps_a_method_and_died(
-    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
+    replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock, lives: Lives
 ) -> None:
     for life in lives():
         at = clock.now() + SOON
@@ -228,7 +229,7 @@ async def test_a_submit_that_keeps_a_method_and_died(
 async def test_a_cancel_of_a_plan_that_died(
     replica: Orchestrator, orchestrator: OrchestratorServiceStub, journeys: Journeys, clock: Clock
 ) -> None:
-    for life in lives():
+    for life in each_life():
         payment_id = await journeys.scheduled(clock.now() + SOON)
         asked = cancel(payment_id)
         async with mortal_orchestrator(replica, life) as (parts, _):

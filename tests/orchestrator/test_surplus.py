@@ -11,7 +11,8 @@ from sandbox.control import Refused
 from services.orchestrator.domain.surplus import SurplusRefund
 from tests.eventually import eventually
 from tests.orchestrator.conftest import Journeys, Orchestrator, World
-from tests.orchestrator.crash_injection import lives, mortal_orchestrator
+from tests.orchestrator.crash_injection import mortal_orchestrator
+from tests.orchestrator.lives import Lives
 from tests.orchestrator.samples import FEE_MINOR, REFUND, TOTAL_MINOR, retry, state_of
 
 PAGE, FORM = pb.COLLECTION_CHECKOUT, pb.COLLECTION_ELEMENTS
@@ -110,7 +111,7 @@ async def test_as_much_that_comes_once_more_goes_back_too(generous: Orchestrator
         assert (await journeys.payment(payment_id)).snapshot.amounts.surplus_minor == 0
 
 
-async def test_a_surplus_that_died_goes_back_once(generous: Orchestrator, journeys: Journeys) -> None:
+async def test_a_surplus_that_died_goes_back_once(generous: Orchestrator, journeys: Journeys, lives: Lives) -> None:
     for life in lives():
         payment_id, intent_id = await paid_twice(journeys)
         await journeys.deliver(await journeys.synced(payment_id))

@@ -16,8 +16,8 @@ from services.orchestrator.webhooks_out.domain import Form, Receiver
 from services.orchestrator.webhooks_out.log import Period
 from services.runtime import crash_points
 from services.runtime.database.lease import LEASE
-from tests.orchestrator.crash_injection import Died, Life
 from tests.orchestrator.hooks import Room, new_name, of, room
+from tests.orchestrator.lives import Died, Life
 from tests.orchestrator.receivers import Received, receiver, says
 
 OK, BROKEN = says("200 OK"), says("500 Internal Server Error")

@@ -17,8 +17,8 @@ from local.databases import ServiceDatabase
 from services.orchestrator.webhooks_out.domain import DeliveryState
 from services.runtime.database.lease import LEASE
 from tests.orchestrator.conftest import Say
-from tests.orchestrator.crash_injection import Life
 from tests.orchestrator.hooks import Room, new_name, of, room
+from tests.orchestrator.lives import Life
 from tests.orchestrator.receivers import Received, closes, receiver, resets, says
 from tests.orchestrator.test_webhook_crashes import living
 

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -258,11 +258,12 @@ async def rigged(storage: Storage, forks: ForkServer, *, ports: Mapping[str, int
                 await tending
 
 
-async def record(rig: Rig) -> list[tuple[str, str]]:
-    """Run every journey once; return (journey, position) for each position, under the first that reached it."""
+async def record(rig: Rig, journeys: Collection[str]) -> list[tuple[str, str]]:
+    """Run these journeys once; return (journey, position) for each position, under the first that reached it."""
     known = set(rig.positions())
     found = []
-    for name, (journey, ends) in JOURNEYS.items():
+    for name in journeys:
+        journey, ends = JOURNEYS[name]
         async with rig.travelling() as traveller:
             payment_id = await journey(traveller)
             await traveller.until(payment_id, ends.state, within_s=RECORDED_WITHIN_S)

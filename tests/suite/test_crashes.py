@@ -2,8 +2,10 @@
 
 Whatever dies, each payer is mailed that their money came.
 
-Two tests share the positions: after a commit and after a call something lasts that did not at the position before; at
-the begin of a transaction, before its commit and before a call nothing does, so that these are left to the long run.
+Three tests share the positions. `make test` strikes where money is on its way: at the points that ARCHITECTURE.md
+names, and at those of a refund. `make test-faults` strikes after each commit and each call: something lasts there that
+did not at the position before. At the begin of a transaction, before its commit and before a call nothing does, so that
+these are left to `make soak`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,22 +22,45 @@ import pytest
 from local.storage import Storage
 from tests.forking import ForkServer
 from tests.quick_postgres import quick_postgres
-from tests.suite.crashes import ports_of_each, record, rigged, strike
+from tests.suite.crashes import BACKGROUND, ports_of_each, record, rigged, strike
+from tests.suite.journeys import JOURNEYS
 
 RIGS = 6
 """Suites side by side: most of a crash is waiting for a lease to end."""
 POSITIONS_MIN = 50
 """Fewer would mean that the recording does not see the journeys."""
 NOTHING_NEW = (":begin", ":before_commit", ":before")
+PAID, REFUNDED = "start and submit", "refund"
+FEW_RIGS = 3
+FEW_MIN = 10
+
+Chosen = Callable[[str, str], bool]
+"""Whether to strike in this journey at this position."""
 
 
+async def test_killed_where_money_is_on_its_way_a_payment_and_a_refund_end_as_they_should() -> None:
+    named = points_of_submit()
+
+    def is_on_its_way(journey: str, position: str) -> bool:
+        is_of_refund = journey == REFUNDED and not position.startswith(BACKGROUND)
+        return is_new(position) and (is_of_refund or position.partition(":")[0] in named)
+
+    await strike_all(is_on_its_way, journeys=(PAID, REFUNDED), rigs=FEW_RIGS, positions_min=FEW_MIN)
+
+
+@pytest.mark.faults
 async def test_killed_wherever_something_new_lasts_each_journey_ends_as_it_should() -> None:
-    await strike_all(lambda position: not position.endswith(NOTHING_NEW))
+    await strike_all(lambda _, position: is_new(position))
 
 
 @pytest.mark.soak
 async def test_killed_where_nothing_new_lasts_each_journey_ends_as_it_should() -> None:
-    await strike_all(lambda position: position.endswith(NOTHING_NEW))
+    await strike_all(lambda _, position: not is_new(position))
+
+
+def is_new(position: str) -> bool:
+    """Return whether something lasts there that did not at the position before."""
+    return not position.endswith(NOTHING_NEW)
 
 
 def points_of_submit() -> set[str]:
@@ -44,7 +69,13 @@ def points_of_submit() -> set[str]:
     return set(re.findall(r"^\| [A-Z] \| [^|]+ \| `([a-z_.]+)` \|", text, re.MULTILINE))
 
 
-async def strike_all(chosen: Callable[[str], bool]) -> None:
+async def strike_all(
+    chosen: Chosen,
+    *,
+    journeys: Collection[str] = JOURNEYS,
+    rigs: int = RIGS,
+    positions_min: int = POSITIONS_MIN,
+) -> None:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batzen-crash-")))
         folder.chmod(0o711)
@@ -53,30 +84,31 @@ async def strike_all(chosen: Callable[[str], bool]) -> None:
         stack.push_async_callback(asyncio.to_thread, server.stop)
         storages = [
             Storage(admin_url=server.admin_url, passwords=folder / "passwords.json", prefix=f"rig{number}_")
-            for number in range(RIGS)
+            for number in range(rigs)
         ]
         forks = await stack.enter_async_context(ForkServer())
         async with asyncio.TaskGroup() as group:
             starting = [
                 group.create_task(stack.enter_async_context(rigged(storage, forks, ports=ports)))
-                for storage, ports in zip(storages, ports_of_each(RIGS), strict=True)
+                for storage, ports in zip(storages, ports_of_each(rigs), strict=True)
             ]
-        rigs = [rig.result() for rig in starting]
-        waiting = [(name, position) for name, position in await record(rigs[0]) if chosen(position)]
-        assert len(waiting) >= POSITIONS_MIN
-        assert points_of_submit() <= {position.partition(":")[0] for position in rigs[0].positions()}
+        running = [rig.result() for rig in starting]
+        found = await record(running[0], journeys)
+        waiting = [(name, position) for name, position in found if chosen(name, position)]
+        assert len(waiting) >= positions_min
+        assert points_of_submit() <= {position.partition(":")[0] for position in running[0].positions()}
         problems: dict[str, str] = {}
 
         async def work(number: int) -> None:
             while waiting:
                 name, position = waiting.pop()
-                problem = await strike(rigs[number], name, position)
+                problem = await strike(running[number], name, position)
                 if problem is not None:
                     problems[f"{name} / {position}"] = problem
 
-        await asyncio.gather(*(work(number) for number in range(RIGS)))
+        await asyncio.gather(*(work(number) for number in range(rigs)))
         if not problems:
-            assert "hook.record:after_commit" in rigs[0].positions()
-            await asyncio.gather(*(rig.check_told() for rig in rigs), *(rig.all_mailed() for rig in rigs))
+            assert "hook.record:after_commit" in running[0].positions()
+            await asyncio.gather(*(rig.check_told() for rig in running), *(rig.all_mailed() for rig in running))
 
     assert problems == {}
