@@ -8,7 +8,8 @@ PROTOS := $(shell find protos -name '*.proto')
 # What drives a browser, where the machine has one; none is ever installed from here.
 BROWSER := $(if $(shell command -v chromium-headless-shell || command -v chromium),$(STATE)/web.stamp)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONDONTWRITEBYTECODE ?=
+# What was compiled is kept, whatever the machine's own setting: pytest's rewriting of all tests takes ten seconds a process.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo up test test-faults test-web gallery test-pythons soak check deploy-check format pictures protos bench wheel image up-images clean lock baseline
 .DELETE_ON_ERROR:

@@ -1,4 +1,4 @@
-"""Starts processes of the suite as forks of one that has imported everything: a start costs no second of imports.
+"""Starts processes as forks of one that has imported everything: a start costs no second of imports.
 
     async with ForkServer() as forks:
         async with running_suite(directory, ports=free_ports(), spawn=forks.spawn) as suite:
@@ -25,6 +25,7 @@ from local import child
 from local.environments import SERVICES
 from local.processes import ROOT
 
+OF_THE_SUITE: Final = (*(f"services.{service}.__main__" for service in SERVICES), "sandbox.__main__")
 REQUEST_BYTES_MAX: Final = 1 << 20
 READY: Final = {"ready": True}
 
@@ -47,7 +48,9 @@ class Fork:
 class ForkServer:
     """The server as its user sees it; it and all that it started end with this process, however that ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, *modules: str) -> None:
+        """`modules` are what it is going to run: by default the suite's."""
+        self._modules = modules or OF_THE_SUITE
         self._process: asyncio.subprocess.Process | None = None
         self._starting: list[asyncio.Future[Fork]] = []
         self._running: dict[int, Fork] = {}
@@ -55,7 +58,7 @@ class ForkServer:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.forking",
+            sys.executable, "-m", "tests.forking", *self._modules,
             cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdout is not None
@@ -73,13 +76,16 @@ class ForkServer:
         await self._process.wait()
         await self._reading
 
-    async def spawn(self, command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Fork:
-        """Start `module arguments…`, as `local.processes.own_interpreter` does."""
+    async def spawn(
+        self, command: Sequence[str], environment: Mapping[str, str], log: IO[bytes], errors: IO[bytes] | None = None
+    ) -> Fork:
+        """Start `module arguments…`, as `local.processes.own_interpreter` does; `errors` go into `log` by default."""
         assert self._process is not None
         assert self._process.stdin is not None
         started: asyncio.Future[Fork] = asyncio.get_running_loop().create_future()
         self._starting.append(started)
-        request = {"command": list(command), "environment": dict(environment), "log": log.name}
+        streams = [log.name, (errors or log).name]
+        request = {"command": list(command), "environment": dict(environment), "streams": streams}
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         return await started
 
@@ -135,17 +141,17 @@ def answer(document: Mapping[str, object]) -> None:
 
 def become(request: Mapping[str, Any]) -> None:
     """Be the process that was asked for."""
-    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
-    for stream in (1, 2):
+    for stream, path in enumerate(request["streams"], start=1):
+        log = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(log, stream)
-    os.close(log)
+        os.close(log)
     os.environ.clear()
     os.environ.update(request["environment"])
     child.main(*request["command"])
 
 
 if __name__ == "__main__":
-    for name in (*(f"services.{service}.__main__" for service in SERVICES), "sandbox.__main__"):
+    for name in sys.argv[1:]:
         import_module(name)
         del sys.modules[name]  # it is run, as any `__main__`, and not imported
     gc.collect()

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from batzen.cli.app import app
@@ -78,6 +79,7 @@ COMMANDS = (
     "logs",
     "token",
 )
+COMMAND_LINE = get_command(app)
 WIDE = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 
 
@@ -86,6 +88,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without a suite in it or above."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typer makes all commands anew for each that is run, which takes it longer than any of them takes."""
+    monkeypatch.setattr("typer.testing._get_command", lambda _: COMMAND_LINE)
 
 
 def batzen(*arguments: str, **environment: str) -> Result:

@@ -430,10 +430,28 @@ def matrix(replica: Gateway, payments: Payments, stripe: SandboxControl, monkeyp
     return Matrix(replica=replica, payments=payments, stripe=stripe)
 
 
+Answers = Callable[[str], list[tuple[str, Wrong]]]
+"""Words and wrong answers that a call gets, by the call's name."""
+
+
+@pytest.fixture(
+    params=[pytest.param(4, id="some answers"), pytest.param(1, id="every answer", marks=pytest.mark.faults)]
+)
+def answers(request: pytest.FixtureRequest) -> Answers:
+    """In `make test` a quarter for each call, each answer for some; in `make test-faults` all for each."""
+    step: int = request.param
+    return lambda name: list(WRONG.items())[list(CALLS).index(name) % step :: step]
+
+
+def test_each_answer_is_some_call_s() -> None:
+    quick = [name for name in NAMES if isinstance(name, str)]
+    assert {list(CALLS).index(name) % 4 for name in quick} == set(range(4))
+
+
 @pytest.mark.parametrize("name", NAMES)
-async def test_what_follows_from_each_answer_to_a_first_try(matrix: Matrix, name: str) -> None:
+async def test_what_follows_from_each_answer_to_a_first_try(matrix: Matrix, name: str, answers: Answers) -> None:
     call = CALLS[name]
-    for words, wrong in WRONG.items():
+    for words, wrong in answers(name):
         for after in (False, True):
             case = f"{name}, {words}, {'after' if after else 'before'} the effect"
             subject = await call.prepared(matrix.payments)
@@ -444,13 +462,13 @@ async def test_what_follows_from_each_answer_to_a_first_try(matrix: Matrix, name
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_what_follows_from_each_answer_to_a_repeat(matrix: Matrix, name: str) -> None:
+async def test_what_follows_from_each_answer_to_a_repeat(matrix: Matrix, name: str, answers: Answers) -> None:
     call = CALLS[name]
     for after in (False, True):
         subject = await call.prepared(matrix.payments)
         await matrix.lose(call, after=after, times=TRIES)
         assert await matrix.said(call.send(matrix.payments.gateway, subject.request)) == call.said_of_unknown
-        for words, wrong in WRONG.items():  # each leaves it as unknown as it was
+        for words, wrong in answers(name):  # each leaves it as unknown as it was
             case = f"{name}, {words}, repeated {'after' if after else 'before'} the effect"
             await matrix.meets(case, call, subject, wrong, state=UNKNOWN, said=call.said_of_unknown)
         await matrix.settled(name, call, subject)
@@ -459,9 +477,11 @@ async def test_what_follows_from_each_answer_to_a_repeat(matrix: Matrix, name: s
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_what_follows_from_each_answer_after_a_lost_one_in_the_same_call(matrix: Matrix, name: str) -> None:
+async def test_what_follows_from_each_answer_after_a_lost_one_in_the_same_call(
+    matrix: Matrix, name: str, answers: Answers
+) -> None:
     call = CALLS[name]
-    for words, wrong in WRONG.items():
+    for words, wrong in answers(name):
         if wrong.first == UNKNOWN:  # after one that says as little
             continue
         for after in (False, True):
@@ -508,13 +528,13 @@ async def test_a_refusal_counts_on_a_repeat_once_it_is_replayed(matrix: Matrix, 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_failure_that_is_replayed_is_settled_by_reading_and_stays_unknown_while_that_fails(
-    matrix: Matrix, name: str
+    matrix: Matrix, name: str, answers: Answers
 ) -> None:
     call = CALLS[name]
     for after in (False, True):
         subject = await call.prepared(matrix.payments)
         await matrix.stripe.fault("server_error", route=call.route, stored=True, after=after)
-        for words, wrong in WRONG.items():
+        for words, wrong in answers(name):
             case = f"{name}, reading: {words}, {'after' if after else 'before'} the effect"
             await matrix.meets(case, call, subject, wrong, route=call.reading, state=UNKNOWN, said=call.said_of_unknown)
         await matrix.settled(name, call, subject)

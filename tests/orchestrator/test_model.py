@@ -55,6 +55,7 @@ EXAMPLES: Final = 10
 """Of one seed of a long run."""
 STEPS: Final = 40
 SHORT_SEED: Final = 17
+FEW_EXAMPLES: Final = 2
 SHORT_EXAMPLES: Final = 5
 SHORT_STEPS: Final = 16
 PAYMENTS_MAX: Final = 4
@@ -211,9 +212,10 @@ async def _play(stage: Stage, seed: int, *, examples: int, steps: int, faults: t
     await asyncio.to_thread(run_state_machine_as_test, played, settings=chosen)
 
 
-async def test_random_clients_find_what_the_model_says(stage: Stage) -> None:
-    await _play(stage, SHORT_SEED, examples=SHORT_EXAMPLES, steps=SHORT_STEPS, faults=FAULTS)
-    assert stage.counts["payments"] >= SHORT_EXAMPLES
+@pytest.mark.parametrize("examples", [FEW_EXAMPLES, pytest.param(SHORT_EXAMPLES, marks=pytest.mark.faults)])
+async def test_random_clients_find_what_the_model_says(stage: Stage, examples: int) -> None:
+    await _play(stage, SHORT_SEED, examples=examples, steps=SHORT_STEPS, faults=FAULTS)
+    assert stage.counts["payments"] >= examples
 
 
 @pytest.mark.soak

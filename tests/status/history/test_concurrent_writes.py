@@ -19,6 +19,8 @@ from tests.status.history.harness.writers import Writers
 from tests.status.history.reports import Refused, Report, Written
 from tests.status.history.stored import Stored, read_stored
 
+pytestmark = pytest.mark.faults
+
 PaymentSnapshot = payment_pb2.PaymentSnapshot
 
 THOUSAND: Final = 1_000
