@@ -22,10 +22,12 @@ from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.lifecycle import utc_now
 from services.runtime.process.service import SCHEMA_WAIT_S
 from services.runtime.rpc.health_port import answering_health
+from services.runtime.work.loops import repeating
 from services.web.assertions import AssertionMinter, Person
 from services.web.assets import Assets
 from services.web.audit import Audit
 from services.web.events.streams import EventStreams
+from services.web.messages import Answers
 from services.web.pages import Pages
 from services.web.peers import Peers, connected
 from services.web.security.forms import Forms
@@ -46,6 +48,9 @@ from services.web.settings import FrontSettings
 SHARED: Final = Path(__file__).parent
 DIRECT_CONNECTIONS: Final = 8
 """For sessions and counts, a statement of less than a millisecond each."""
+FORGET_EVERY_S: Final = 30.0
+FORGOTTEN_AT_ONCE: Final = 1_000
+"""Sessions that are over; more than come to be in 30 s."""
 SESSION: Final = "batzen.session"
 """Where the scope of a request holds its session once it was looked for."""
 
@@ -60,6 +65,7 @@ class Front:
     sessions: SessionStore
     cookie: Cookie
     forms: Forms
+    answers: Answers
     audit: Audit
     minter: AssertionMinter
     assets: Assets
@@ -73,7 +79,8 @@ class Front:
     async def session(self, scope: Scope) -> Session | None:
         """Return whose browser asks, looked for once in a request; None for one that has no session."""
         if SESSION not in scope:
-            cookies = next((value for name, value in scope["headers"] if name == b"cookie"), b"")
+            # A proxy that speaks HTTP/2 may hand them on one by one.
+            cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
             session_id = self.cookie.read(cookies.decode("latin-1"))
             scope[SESSION] = None if session_id is None else await self.sessions.find(session_id)
         session: Session | None = scope[SESSION]
@@ -90,6 +97,11 @@ class Front:
         if to_write and not may_write(session):
             raise MayOnlyRead
         return session
+
+    async def end(self, session: Session) -> None:
+        """End a session, and the streams that are open with it."""
+        await self.sessions.end(session)
+        self.streams.end_session(session.key)
 
     def require_recent_proof(self, session: Session) -> None:
         """Raise `ProofNeeded` where the person has to log in once more before money moves."""
@@ -124,6 +136,7 @@ async def building(
         await wait_for_schema(engine, home / "migrations", timeout_s=SCHEMA_WAIT_S)
         peers = await stack.enter_async_context(connected(settings))
         assets = Assets([SHARED / "static", home / "static"])
+        pages = Pages([home / "templates", SHARED / "templates"], assets=assets)
         sessions = SessionStore(held, limits=limits, now=utc_now)
         streams = EventStreams(living=sessions.living, draining=draining, meter=meter)
         front = Front(
@@ -133,6 +146,7 @@ async def building(
             sessions=sessions,
             cookie=Cookie(name=cookie_name, is_secure=settings.is_secure),
             forms=Forms(),
+            answers=Answers(pages),
             audit=Audit(held, now=utc_now),
             minter=AssertionMinter(
                 settings.assertion_key.current,
@@ -141,13 +155,16 @@ async def building(
                 now=utc_now,
             ),
             assets=assets,
-            pages=Pages([home / "templates", SHARED / "templates"], assets=assets),
+            pages=pages,
             meter=meter,
             streams=streams,
             draining=draining,
             now=utc_now,
         )
         await stack.enter_async_context(streams.running())
+        await stack.enter_async_context(
+            repeating(partial(sessions.forget, at_most=FORGOTTEN_AT_ONCE), name="old sessions", every_s=FORGET_EVERY_S)
+        )
         await stack.enter_async_context(
             answering_health(process.health_listen, probe=partial(ping, engine), draining=draining, meter=meter)
         )

@@ -34,7 +34,17 @@ STREAMS_REFUSED: Final = counter(
 STREAM_CHUNKS: Final = counter(
     "batzen_browser_stream_chunks_total", "What was written to browsers on streams, signs of life aside."
 )
+CSP_DIRECTIVES: Final = (
+    "default-src", "script-src", "script-src-elem", "script-src-attr", "style-src", "style-src-elem", "style-src-attr",
+    "img-src", "font-src", "connect-src", "frame-src", "form-action", "base-uri", "frame-ancestors",
+    "require-trusted-types-for", "unreadable",
+)  # fmt: skip
+CSP_REPORTS: Final = counter(
+    "batzen_csp_reports_total",
+    "Reports of browsers that a page tried what its policy forbids, by the directive.",
+    one_of("directive", *CSP_DIRECTIVES),
+)
 
 METRICS: Final[tuple[Metric, ...]] = (
-    REQUESTS, REQUEST_SECONDS, STREAMS_OPEN, STREAMS_ENDED, STREAMS_REFUSED, STREAM_CHUNKS,
+    REQUESTS, REQUEST_SECONDS, STREAMS_OPEN, STREAMS_ENDED, STREAMS_REFUSED, STREAM_CHUNKS, CSP_REPORTS,
 )  # fmt: skip

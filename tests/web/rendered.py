@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from local.ports import free_ports
 from services.web.assets import PREFIX, Assets
 from services.web.pages import Pages
 from services.web.security.guard import Guard
@@ -59,9 +60,14 @@ class Gallery:
 @asynccontextmanager
 async def rendered(states: Mapping[str, State]) -> AsyncIterator[str]:
     """Yield the address under which the states are served while inside."""
-    guard = Guard(Gallery(states).app(), own_origin="http://127.0.0.1", cookie_name="none", origins=Origins())
-    async with serving(guard, listen="127.0.0.1:0", draining=asyncio.Event()) as port:
-        yield f"http://127.0.0.1:{port}"
+    own_origin = f"http://127.0.0.1:{free_ports()['bff']}"
+    guard = Guard(Gallery(states).app(), own_origin=own_origin, cookie_name="none", origins=Origins(), answer=_refused)
+    async with serving(guard, listen=own_origin.removeprefix("http://"), draining=asyncio.Event()):
+        yield own_origin
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    raise error
 
 
 def url_of(base: str, state: str, *, language: str = "en") -> str:

@@ -33,6 +33,24 @@ class Shop:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
+    async def hand_over(self, payment_id: str, *, payer_id: str = PAYER, locale: str = "") -> str:
+        """Return the one-time address for a payer's browser."""
+        body = {"payer_id": payer_id, "payment_id": payment_id, "locale": locale}
+        answer = await self.service.post("/v1/hand-overs", json=body)
+        assert answer.status_code == 201, answer.text
+        url: str = answer.json()["url"]
+        return url
+
+    @asynccontextmanager
+    async def browser(self, payment_id: str = "", *, payer_id: str = PAYER) -> AsyncIterator[httpx.AsyncClient]:
+        """Yield a browser without pages: with the cookie of a session if it is let in to a payment."""
+        headers = {"accept": "text/html", "accept-language": "en", "sec-fetch-site": "same-origin"}
+        async with httpx.AsyncClient(base_url=self.suite.front_url("bff"), headers=headers) as browser:
+            if payment_id:
+                answer = await browser.get(await self.hand_over(payment_id, payer_id=payer_id))
+                assert answer.status_code == 303, answer.text
+            yield browser
+
 
 @asynccontextmanager
 async def a_shop(suite: Suite) -> AsyncIterator[Shop]:

@@ -24,6 +24,7 @@ VIOLATIONS_MAX: Final = 20
 _CODES: Final = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
+    408: "BODY_TOO_SLOW",
     413: "BODY_TOO_LARGE",
     415: "MEDIA_TYPE_NOT_TAKEN",
 }
@@ -32,21 +33,22 @@ _logger = logging.getLogger(__name__)
 
 def answer_failures(app: FastAPI) -> None:
     """Have the application answer each failure in the shape of the form that was asked."""
-    app.add_exception_handler(BatzenError, _answer)
-    app.add_exception_handler(Refusal, _answer)
+    app.add_exception_handler(BatzenError, answer_error)
+    app.add_exception_handler(Refusal, answer_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _answer)
+    app.add_exception_handler(Exception, answer_error)
 
 
-async def _answer(request: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Answer with what an error is, in the shape of the form that was asked."""
     return answer_of(request, failure_of(error, _language(request), correlation_id=request.scope[CORRELATION]))
 
 
 async def _http(request: Request, error: Exception) -> Response:
     """Answer what the framework refuses: a path or a method that there is not, a body that cannot be read."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    answer = await _answer(request, Refusal(status, _CODES.get(status, "REQUEST_MALFORMED")))
+    answer = await answer_error(request, Refusal(status, _CODES.get(status, "REQUEST_MALFORMED")))
     for name, value in (getattr(error, "headers", None) or {}).items():
         answer.headers[name] = value  # such as `Allow`
     return answer
@@ -56,7 +58,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     """Answer a body or a parameter that is not as it has to be: 400 with its field, never FastAPI's own 422."""
     found = error.errors() if isinstance(error, RequestValidationError) else ()
     if not found or found[0]["type"] == "json_invalid":
-        return await _answer(request, Refusal(400, "REQUEST_MALFORMED"))
+        return await answer_error(request, Refusal(400, "REQUEST_MALFORMED"))
     violations = tuple(
         FieldViolation(field=_path(one["loc"]), description=str(one["msg"])) for one in found[:VIOLATIONS_MAX]
     )

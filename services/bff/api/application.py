@@ -22,6 +22,7 @@ from services.bff.api.operations import Operations
 from services.bff.api.reading import ExactRoute
 from services.bff.api.who import CALLERS
 from services.bff.callers import Callers
+from services.bff.sessions.resource import SessionResources
 from services.web.front import Front
 
 PREFIXES: Final = ("/v1/", "/api/")
@@ -68,6 +69,7 @@ def described(front: Front) -> FastAPI:
     modern = APIRouter(prefix="/v1", route_class=ExactRoute, tags=["v1"])
     PaymentResources(front, operations).add_to(modern)
     MethodResources(front).add_to(modern)
+    SessionResources(front).add_to(modern)
     app.include_router(modern)
     legacy = APIRouter(prefix=LEGACY_PREFIX, route_class=ExactRoute, tags=["old clients"])
     payments = LegacyPayments(operations)

@@ -111,9 +111,7 @@ class LogInRoom:
                 client_ip=_client_ip(request),
                 correlation_id=request.scope[CORRELATION],
             )
-            session_id = self._front.cookie.read(request.headers.get("cookie", ""))
-            if session_id is not None:
-                await self._front.sessions.end(session_id)
+            await self._front.end(session)
         response = RedirectResponse(LOGGED_OUT, status_code=303)
         response.headers.append("set-cookie", self._front.cookie.clear())
         return response
@@ -139,8 +137,9 @@ class LogInRoom:
     async def refused(self, request: Request, error: Exception) -> Response:
         """Answer whoever asked for more than they have shown: a page leads to the log-in, a program reads a code."""
         assert isinstance(error, Refusal)  # noqa: S101 registered for these alone
-        is_ours = isinstance(error, LogInNeeded | MayOnlyRead)
-        if not is_ours or "text/html" not in request.headers.get("accept", ""):
+        if not isinstance(error, LogInNeeded | MayOnlyRead):
+            return await self._front.answers.answer(request, error)
+        if "text/html" not in request.headers.get("accept", ""):
             failure = failure_of(error, _language(request), correlation_id=request.scope[CORRELATION])
             return JSONResponse(
                 {
@@ -214,9 +213,8 @@ class LogInRoom:
             session_id = await self._front.sessions.rotate(session, auth_time=who.auth_time)
             what = "proof"
         else:
-            old_id = self._front.cookie.read(request.headers.get("cookie", ""))
-            if old_id is not None:
-                await self._front.sessions.end(old_id)
+            if session is not None:
+                await self._front.end(session)
             session_id = await self._front.sessions.open(
                 tenant_id=who.tenant_id,
                 subject=who.subject,

@@ -1,19 +1,26 @@
-"""Around every request of a front: its correlation id, whether a page of ours made it, its size, and what every answer
-carries. Plain ASGI: Starlette's own base class for this doubles the memory of each stream and triples its CPU.
+"""Around every request of a front: its correlation id, whether it is meant for us and made by a page of ours, the size
+and time of its body, and what every answer carries.
+
+Plain ASGI: Starlette's own base class for this doubles the memory of each stream and triples its CPU.
 """
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.web.failures import Refusal
 from services.web.security.csrf import is_ours
 from services.web.security.headers import Origins, PageKind, headers_of
 
@@ -23,12 +30,29 @@ CORRELATION: Final = "batzen.correlation_id"
 PAGE_KIND: Final = "batzen.page_kind"
 """Where a handler says what kind of page it answers with; data if it says nothing."""
 BODY_BYTES_MAX: Final = 64 * 1024
+BODY_S: Final = 15.0
+"""For a whole body, from when it is asked for: 64 KB take 11 s by the slowest mobile network there is."""
+ALIVE: Final = "/livez"
+"""Asked by whoever runs the process, under whatever name."""
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_logger = logging.getLogger(__name__)
+
+Answer = Callable[[Request, Exception], Awaitable[Response]]
+"""Makes an answer of a refusal."""
 
 
-class BodyTooLarge(Exception):
+class BodyTooLarge(Refusal):
     """The body of a request has more bytes than are taken."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(413, "BODY_TOO_LARGE", explanation=f"A body has at most {bytes_max} bytes.")
+
+
+class BodyTooSlow(Refusal):
+    """The body of a request did not come in time."""
+
+    def __init__(self) -> None:
+        explanation = f"A body has {BODY_S:g} s to come."
+        super().__init__(408, "BODY_TOO_SLOW", explanation=explanation, retry_after=timedelta(seconds=1))
 
 
 class Guard:
@@ -41,13 +65,21 @@ class Guard:
         own_origin: str,
         cookie_name: str,
         origins: Origins,
+        answer: Answer,
         exempt: frozenset[str] = frozenset(),
+        body_limits: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """`exempt` are the paths that other sites may post to, since nothing there acts with a session."""
+        """`exempt` are the paths that other sites may post to, since nothing there acts with a session; one that ends
+        with a slash is all below it. `body_limits` are the bytes of the paths that take other bodies than all.
+        """
         self._inner = inner
         self._own_origin = own_origin
+        self._host = urlsplit(own_origin).netloc.lower()
         self._cookie = f"{cookie_name}="
+        self._answer = answer
         self._exempt = exempt
+        self._exempt_below = tuple(path for path in exempt if path.endswith("/"))
+        self._body_limits = body_limits
         is_secure = own_origin.startswith("https://")
         self._headers: Mapping[PageKind, Mapping[str, str]] = {
             kind: headers_of(kind, origins, is_secure=is_secure) for kind in PageKind
@@ -55,65 +87,89 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._inner(scope, receive, send)
-            return
+            return  # nothing of ours speaks anything else
         headers = Headers(scope=scope)
         given = headers.get(CORRELATION_HEADER, "")
-        correlation_id = given if _CORRELATION.fullmatch(given) else uuid.uuid4().hex
-        scope[CORRELATION] = correlation_id
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                answered = MutableHeaders(raw=message.setdefault("headers", []))
-                for name, value in self._headers[scope.get(PAGE_KIND, PageKind.DATA)].items():
-                    answered.setdefault(name, value)
-                answered.setdefault(CORRELATION_HEADER, correlation_id)
-            await send(message)
-
-        if not self._is_ours(scope, headers):
-            await _refused(403, "FORBIDDEN_ORIGIN", "The request was not made by a page of ours.", correlation_id)(
-                scope, receive, sending
-            )
-            return
+        scope[CORRELATION] = given if _CORRELATION.fullmatch(given) else uuid.uuid4().hex
+        answering = _Answering(scope, send, self._headers)
         try:
-            await self._inner(scope, _limited(headers, receive), sending)
-        except BodyTooLarge:
-            await _refused(413, "BODY_TOO_LARGE", f"A body has at most {BODY_BYTES_MAX} bytes.", correlation_id)(
-                scope, receive, sending
-            )
+            self._look(scope, headers)
+            body = _Body(receive, bytes_max=self._body_limits.get(scope["path"], BODY_BYTES_MAX))
+            body.expect(headers.get("content-length", "0"))
+            await self._inner(scope, body.receive, answering.send)
+        except Refusal as refusal:
+            if answering.has_begun:
+                raise
+            await (await self._answer(Request(scope), refusal))(scope, receive, answering.send)
 
-    def _is_ours(self, scope: Scope, headers: Headers) -> bool:
-        return any(scope["path"].startswith(path) for path in self._exempt) or is_ours(
+    def _look(self, scope: Scope, headers: Headers) -> None:
+        """Refuse what is not meant for this front, or was not made by a page of it."""
+        if scope["path"] != ALIVE and [host.lower() for host in headers.getlist("host")] != [self._host]:
+            # A page that another name leads to would be another origin with the same sessions.
+            raise Refusal(421, "HOST_UNKNOWN")
+        if not self._is_exempt(scope["path"]) and not is_ours(
             method=scope["method"],
             fetch_site=headers.get("sec-fetch-site"),
             origin=headers.get("origin"),
             own_origin=self._own_origin,
-            has_cookie=self._cookie in headers.get("cookie", ""),
-        )
+            has_cookie=any(self._cookie in value for value in headers.getlist("cookie")),
+        ):
+            raise Refusal(403, "FORBIDDEN_ORIGIN")
+
+    def _is_exempt(self, path: str) -> bool:
+        return path in self._exempt or path.startswith(self._exempt_below)
 
 
-def _limited(headers: Headers, receive: Receive) -> Receive:
-    declared = headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > BODY_BYTES_MAX:
+class _Answering:
+    """Sends an answer with the headers that it has to carry."""
 
-        async def too_large() -> Message:
-            raise BodyTooLarge
+    __slots__ = ("_headers", "_scope", "_send", "has_begun")
 
-        return too_large
-    read = 0
+    def __init__(self, scope: Scope, send: Send, headers: Mapping[PageKind, Mapping[str, str]]) -> None:
+        self._scope = scope
+        self._send = send
+        self._headers = headers
+        self.has_begun = False
 
-    async def receiving() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > BODY_BYTES_MAX:
-            raise BodyTooLarge
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            answered = MutableHeaders(raw=message.setdefault("headers", []))
+            for name, value in self._headers[self._scope.get(PAGE_KIND, PageKind.DATA)].items():
+                answered.setdefault(name, value)
+            answered.setdefault(CORRELATION_HEADER, self._scope[CORRELATION])
+        await self._send(message)
+
+
+class _Body:
+    """Receives a body within its limits."""
+
+    __slots__ = ("_bytes_max", "_deadline", "_is_complete", "_read", "_receive")
+
+    def __init__(self, receive: Receive, *, bytes_max: int) -> None:
+        self._receive = receive
+        self._bytes_max = bytes_max
+        self._read = 0
+        self._is_complete = False
+        self._deadline: float | None = None
+
+    def expect(self, declared: str) -> None:
+        """Refuse a body that says itself that it is too large."""
+        if declared.isdigit() and int(declared) > self._bytes_max:
+            raise BodyTooLarge(self._bytes_max)
+
+    async def receive(self) -> Message:
+        if self._is_complete:  # whoever asks now waits for the browser to leave
+            return await self._receive()
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + BODY_S
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTooSlow from None
+        self._read += len(message.get("body", b""))
+        self._is_complete = not message.get("more_body", False)
+        if self._read > self._bytes_max:
+            raise BodyTooLarge(self._bytes_max)
         return message
-
-    return receiving
-
-
-def _refused(status: int, code: str, message: str, correlation_id: str) -> JSONResponse:
-    return JSONResponse(
-        {"success": False, "code": code, "message": message, "correlationId": correlation_id}, status_code=status
-    )

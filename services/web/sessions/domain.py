@@ -13,6 +13,8 @@ ID_BYTES: Final = 32
 FORM_KEY_BYTES: Final = 32
 ROTATION_OVERLAP: Final = timedelta(seconds=10)
 """How long the id before still opens the session: for requests that were on their way as it changed."""
+PER_PERSON_MAX: Final = 20
+"""Sessions that one person has at a time: browsers and devices, and tabs that were opened anew."""
 SEEN_EVERY: Final = timedelta(minutes=1)
 """How often it is noted at most that a session is used."""
 

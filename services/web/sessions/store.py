@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final
 
 from services.runtime.database.connections import DirectConnections
-from services.web.sessions.domain import ROTATION_OVERLAP, SEEN_EVERY, Limits, Session, key_of, new_form_key, new_id
+from services.web.sessions.domain import (
+    PER_PERSON_MAX,
+    ROTATION_OVERLAP,
+    SEEN_EVERY,
+    Limits,
+    Session,
+    key_of,
+    new_form_key,
+    new_id,
+)
 
 _COLUMNS: Final = (
     "key, form_key, tenant_id, subject, role, payment_id, locale, auth_time, create_time, seen_time, expire_time"
@@ -20,7 +29,12 @@ _FIND: Final = f"SELECT {_COLUMNS} FROM sessions WHERE key = $1"  # noqa: S608
 _LIVING: Final = "SELECT key FROM sessions WHERE key = ANY($1::bytea[]) AND expire_time > $2 AND seen_time > $3"
 _SEEN: Final = "UPDATE sessions SET seen_time = $2 WHERE key = $1 AND seen_time < $2"
 _END: Final = "DELETE FROM sessions WHERE key = $1"
-_END_ALL: Final = "DELETE FROM sessions WHERE tenant_id = $1 AND subject = $2"
+_END_ALL: Final = "DELETE FROM sessions WHERE tenant_id = $1 AND subject = $2 RETURNING key"
+_END_OLDEST: Final = """
+DELETE FROM sessions WHERE key IN (
+    SELECT key FROM sessions WHERE tenant_id = $1 AND subject = $2 ORDER BY create_time DESC OFFSET $3
+)
+"""
 _LEAVE: Final = "UPDATE sessions SET expire_time = least(expire_time, $2) WHERE key = $1"
 _LOCALE: Final = "UPDATE sessions SET locale = $2 WHERE key = $1"
 _FORGET: Final = """
@@ -48,9 +62,13 @@ class SessionStore:
         auth_time: datetime | None = None,
         user_agent: str = "",
     ) -> str:
-        """Open a session for who has just proved who they are, and return the id for the cookie."""
+        """Open a session for who has just proved who they are, and return the id for the cookie.
+
+        Of the sessions of one person the oldest end beyond `PER_PERSON_MAX`.
+        """
         now, session_id = self._now(), new_id()
-        async with self._held.statement("web.session.open") as connection:
+        async with self._held.transaction("web.session.open") as connection:
+            await connection.execute(_END_OLDEST, tenant_id, subject, PER_PERSON_MAX - 1)
             await connection.execute(
                 _OPEN,
                 key_of(session_id),
@@ -115,15 +133,16 @@ class SessionStore:
         async with self._held.statement("web.session.locale") as connection:
             await connection.execute(_LOCALE, session.key, locale)
 
-    async def end(self, session_id: str) -> None:
+    async def end(self, session: Session) -> None:
         """End a session: its id opens nothing any more."""
         async with self._held.statement("web.session.end") as connection:
-            await connection.execute(_END, key_of(session_id))
+            await connection.execute(_END, session.key)
 
-    async def end_all(self, tenant_id: str, subject: str) -> None:
-        """End all sessions of a person."""
+    async def end_all(self, tenant_id: str, subject: str) -> Sequence[bytes]:
+        """End all sessions of a person, and return their keys."""
         async with self._held.statement("web.session.end_all") as connection:
-            await connection.execute(_END_ALL, tenant_id, subject)
+            rows = await connection.fetch(_END_ALL, tenant_id, subject)
+        return [row["key"] for row in rows]
 
     async def forget(self, *, at_most: int) -> int:
         """Take out sessions that are over, and return how many."""
