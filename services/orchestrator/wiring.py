@@ -35,6 +35,7 @@ from services.orchestrator.facts.reminders import BEFORE as REMINDED_BEFORE
 from services.orchestrator.facts.sink import FactSink
 from services.orchestrator.facts.store import FORGET as FORGET_FACTS
 from services.orchestrator.facts.store import FactStore
+from services.orchestrator.figures.sink import FigureSink
 from services.orchestrator.fraud_refunds import FraudRefunds
 from services.orchestrator.held_payments import HeldPayments
 from services.orchestrator.imports.building import importing
@@ -225,7 +226,7 @@ def wired(
         start_switches=start_switches,
         policies=policies,
         fraud_refunds=fraud_refunds,
-        ops=OrchestratorOpsServicer(  # type: ignore[abstract]  # others only announced
+        ops=OrchestratorOpsServicer(
             start_switches,
             policies,
             diagnoses,
@@ -308,6 +309,7 @@ async def orchestrator_parts(
             held,
             Feed(StatusServiceStub(status)),
             facts,
+            moves=FigureSink(),
             clock=clock,
             work=work,
             reminded_before=reminded_before,

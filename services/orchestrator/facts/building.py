@@ -12,7 +12,7 @@ from services.orchestrator.facts.feed_rows import FeedRows
 from services.orchestrator.facts.follower import Follower
 from services.orchestrator.facts.metrics import FactMetrics
 from services.orchestrator.facts.reminders import BEFORE, Reminders
-from services.orchestrator.facts.sink import FactSink
+from services.orchestrator.facts.sink import FactSink, MoveSink
 from services.orchestrator.facts.store import FactStore
 from services.orchestrator.peers.feed import Feed
 from services.runtime.database.connections import DirectConnections
@@ -76,6 +76,7 @@ def hearing(
     feed: Feed,
     facts: FactStore,
     *,
+    moves: MoveSink,
     clock: Clock,
     work: Engine,
     reminded_before: timedelta = BEFORE,
@@ -83,7 +84,7 @@ def hearing(
 ) -> Hearing:
     """Return what follows status and reminds payers."""
     metrics = FactMetrics(meter)
-    rows = FeedRows(held, facts, reminded_before=reminded_before, clock=clock)
+    rows = FeedRows(held, facts, moves=moves, reminded_before=reminded_before, clock=clock)
     follower = Follower(rows, feed, now=clock.now, metrics=metrics)
     work.when_ending(follower.end)
     return Hearing(

@@ -12,6 +12,7 @@ import asyncpg
 
 from services.orchestrator.facts.domain import Fact
 from services.orchestrator.facts.rules import Known, Revision, Seen, hear, reminder_time
+from services.orchestrator.facts.sink import MoveSink
 from services.orchestrator.facts.store import FactStore
 from services.runtime.database.connections import DirectConnections
 from services.runtime.process.clock import Clock
@@ -51,9 +52,18 @@ class Place:
 class FeedRows:
     """Reads and writes them. Raises `DependencyUnavailable` when the database is away."""
 
-    def __init__(self, held: DirectConnections, facts: FactStore, *, reminded_before: timedelta, clock: Clock) -> None:
+    def __init__(
+        self,
+        held: DirectConnections,
+        facts: FactStore,
+        *,
+        moves: MoveSink,
+        reminded_before: timedelta,
+        clock: Clock,
+    ) -> None:
         self._held = held
         self._facts = facts
+        self._moves = moves
         self._reminded_before = reminded_before
         self._clock = clock
 
@@ -141,6 +151,8 @@ class FeedRows:
             raise Gap(heard.gaps)
         if heard.last:
             await connection.execute(FOLLOW, tenant_id, self._clock.now(), *self._columns(list(heard.last.values())))
+        if heard.moves:
+            await self._moves.take(connection, tenant_id, heard.moves)
         return heard.facts
 
     def _columns(self, last: Sequence[Revision]) -> list[list[object]]:

@@ -34,6 +34,8 @@ class Seen:
     attentions: tuple[str, ...] = ()
     is_unattended: bool = False
     """It is charged, or will be, without its payer."""
+    was_held: bool = False
+    """Its amount was held at some time."""
     record_time: datetime | None = None
     """Of the revision."""
     plan_time: datetime | None = None
@@ -47,6 +49,7 @@ class Revision:
     payment_id: str
     revision: int
     record_time: datetime
+    open_time: datetime | None = None
     payer_id: str
     seller_ids: tuple[str, ...] = ()
     total_minor: int = 0
@@ -76,7 +79,11 @@ def now_seen(before: Seen | None, after: Revision) -> Seen:
     was_unattended = before is not None and before.is_unattended
     is_unattended = collection == State.SCHEDULED or (collection == State.PROCESSING and was_unattended)
     return replace(
-        after.seen, is_unattended=is_unattended, record_time=after.record_time, plan_time=_plan_time(before, after)
+        after.seen,
+        is_unattended=is_unattended,
+        was_held=collection == State.AUTHORIZED or (before is not None and before.was_held),
+        record_time=after.record_time,
+        plan_time=_plan_time(before, after),
     )
 
 
@@ -119,10 +126,21 @@ def facts_between(tenant_id: str, before: Seen | None, after: Revision) -> list[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A revision that was heard, beside what was heard of its payment before; of what happened here."""
+
+    before: Seen | None
+    """None for the first that is heard."""
+    after: Revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
     """What came of revisions that were heard at once."""
 
     facts: list[Fact]
+    moves: list[Move]
+    """Each once, in their order: what they differ by adds up to how each payment stands, whatever came twice."""
     last: dict[str, Revision]
     """The last of each payment that had not been heard, with what is kept of it."""
     gaps: dict[str, int]
@@ -152,7 +170,7 @@ def last_heard(known: Known, one: Revision) -> int:
 def hear(tenant_id: str, known: Known, revisions: Iterable[Revision]) -> Heard:
     """Return what revisions say beyond what is known, in their order; what was heard before says nothing."""
     now = dict(known)
-    heard = Heard(facts=[], last={}, gaps={})
+    heard = Heard(facts=[], moves=[], last={}, gaps={})
     for one in revisions:
         if is_heard(now, one):
             continue
@@ -163,6 +181,8 @@ def hear(tenant_id: str, known: Known, revisions: Iterable[Revision]) -> Heard:
         seen = now_seen(before, one)
         now[one.payment_id] = one.revision, seen
         heard.last[one.payment_id] = replace(one, seen=seen)
+        if not one.is_imported:
+            heard.moves.append(Move(before=before, after=heard.last[one.payment_id]))
     return heard
 
 

@@ -1,4 +1,4 @@
-"""Who takes facts, and writes down what follows from them."""
+"""Who takes facts or moves, and writes down what follows from them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 import asyncpg
 
 from services.orchestrator.facts.domain import Fact
+from services.orchestrator.facts.rules import Move
 
 AfterCommit = Callable[[], object]
 
@@ -20,4 +21,12 @@ class FactSink(Protocol):
 
         What is returned is called once that has committed. It may be lost with the process, so nothing depends on it.
         """
+        ...
+
+
+class MoveSink(Protocol):
+    """Takes each move of a payment, whether anything is told of it or not."""
+
+    async def take(self, connection: asyncpg.Connection, tenant_id: str, moves: Sequence[Move]) -> None:
+        """Write down what follows, in the transaction that hears them; each is heard once. In their order."""
         ...

@@ -22,6 +22,7 @@ def revision_of(payment: status_pb2.Payment) -> Revision:
         payment_id=payment.payment_id,
         revision=payment.revision,
         record_time=payment.update_time.ToDatetime(UTC),
+        open_time=wire.instant(payment, "open_time"),
         payer_id=payment.payer_id,
         seller_ids=tuple(payment.seller_ids),
         total_minor=payment.total.amount_minor,

@@ -69,3 +69,17 @@ CREATE TABLE facts (
 
 CREATE INDEX facts_payment ON facts (tenant_id, payment_id, seq) WHERE payment_id <> '';
 CREATE INDEX facts_create_time ON facts (create_time);
+
+-- What payments came to, by day of Europe/Zurich: one number a row, to which each move adds what it differs by from what was
+-- heard before (services/orchestrator/figures). In the order of the key, so that what is asked for lies together.
+CREATE TABLE payment_figures (
+    tenant_id     text   NOT NULL,
+    dimension     text   NOT NULL CONSTRAINT payment_figures_dimension CHECK (dimension IN ('ALL', 'SELLER', 'METHOD')),
+    -- The seller or the type of method; empty for all.
+    subject       text   NOT NULL,
+    day           date   NOT NULL,
+    currency_code text   NOT NULL,
+    figure        text   NOT NULL,
+    amount        bigint NOT NULL,
+    CONSTRAINT payment_figures_pkey PRIMARY KEY (tenant_id, dimension, subject, day, currency_code, figure)
+) WITH (fillfactor = 70);  -- room on the page for the next version of a row, as all of them are of today

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.orchestrator.figures.store import PaymentFigureStore
 from services.orchestrator.operations.actions import ActionStore
 from services.orchestrator.operations.attention import AttentionStore
 from services.orchestrator.operations.servicer import Operations
@@ -19,5 +20,6 @@ def operator_side(held: DirectConnections, store: Store, peers: Peers, *, clock:
         actions=ActionStore(held),
         attention=AttentionStore(held),
         stuck=StuckPayments(StuckStore(held, clock=clock), store, peers.status),
+        figures=PaymentFigureStore(held),
         now=clock.now,
     )

@@ -12,6 +12,7 @@ from grpc import aio
 from batzen.orchestrator.v1 import ops_pb2 as pb
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceServicer
 from services.orchestrator.domain.errors import PageTokenInvalid
+from services.orchestrator.figures.store import PaymentFigureStore
 from services.orchestrator.operations.actions import ActionStore
 from services.orchestrator.operations.attention import AttentionStore
 from services.orchestrator.operations.stuck_rpcs import StuckPayments
@@ -51,6 +52,7 @@ class Operations:
     actions: ActionStore
     attention: AttentionStore
     stuck: StuckPayments
+    figures: PaymentFigureStore
     now: Callable[[], datetime]
 
 

@@ -16,6 +16,7 @@ from services.orchestrator.mail.building import Mails
 from services.orchestrator.notifications.policies import NotificationPolicyStore
 from services.orchestrator.operations.servicer import Operations, OperationsRpcs, Resolve
 from services.orchestrator.servicers.diagnosis import DiagnosisRpcs
+from services.orchestrator.servicers.figures import FigureRpcs
 from services.orchestrator.servicers.imports import ImportRpcs
 from services.orchestrator.servicers.mails import MailRpcs
 from services.orchestrator.servicers.notifications import NotificationPolicyRpcs
@@ -41,8 +42,10 @@ PutContext: TypeAlias = aio.ServicerContext[pb.PutPolicyRequest, Awaitable[pb.Pu
 PoliciesContext: TypeAlias = aio.ServicerContext[pb.ListPoliciesRequest, Awaitable[pb.ListPoliciesResponse]]
 
 
-class OrchestratorOpsServicer(WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRpcs, NotificationPolicyRpcs, ImportRpcs):
-    """OrchestratorOpsService. RPCs that are only announced answer UNIMPLEMENTED."""
+class OrchestratorOpsServicer(
+    WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRpcs, FigureRpcs, NotificationPolicyRpcs, ImportRpcs
+):
+    """OrchestratorOpsService."""
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class OrchestratorOpsServicer(WebhookRpcs, MailRpcs, DiagnosisRpcs, OperationsRp
         now: Callable[[], datetime],
     ) -> None:
         DiagnosisRpcs.__init__(self, diagnoses)
+        FigureRpcs.__init__(self, operations.figures)
         NotificationPolicyRpcs.__init__(self, notification_policies, now=now)
         ImportRpcs.__init__(self, imports)
         WebhookRpcs.__init__(self, webhooks, now=now)
