@@ -47,12 +47,17 @@ class Gallery:
         answer = await self._assets["bff"].endpoint(request)
         return answer if answer.status_code == 200 else await self._assets["console"].endpoint(request)
 
+    async def nothing(self, _: Request) -> Response:
+        """Take what pages report and ask for while they are open; nothing stands behind them here."""
+        return Response(status_code=204)
+
     def app(self) -> Starlette:
         """Return the application."""
         return Starlette(
             routes=[
                 Route("/state/{state}", self.page, methods=["GET"]),
                 Route(f"{PREFIX}/{{name:path}}", self.asset, methods=["GET"]),
+                Route("/{anything:path}", self.nothing, methods=["GET", "POST"]),
             ]
         )
 
