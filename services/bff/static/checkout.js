@@ -125,7 +125,9 @@ function count(name) {
 }
 
 addEventListener("error", (event) => broke(event.message));
-addEventListener("unhandledrejection", (event) => broke(String(event.reason)));
+addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof DOMException)) broke(String(event.reason)); // a page that leaves aborts its transition
+});
 addEventListener("offline", offline);
 addEventListener("online", online);
 addEventListener("pageshow", (event) => event.persisted && location.reload());
