@@ -93,6 +93,8 @@ def test_the_card_that_was_declined_is_not_chosen_again_and_an_expired_one_canno
     ways = {one.value: one for one in steps.methods(samples.declined(), samples.KEPT, samples.place())}
 
     assert not any(one.is_chosen for one in ways.values())
+    kept_choice = steps.methods(samples.declined(), samples.KEPT, samples.place(), chosen="pm_visa")
+    assert not any(one.is_chosen for one in kept_choice)
     assert ways["pm_amex"].problem
     assert (
         next(

@@ -87,7 +87,7 @@ def methods(
     say = place.words.say
     refused = session.payment.snapshot.method.payment_method_id if has_declined(session.payment) else ""
     known = {one.payment_method_id for one in kept if not one.expired} | {PAGE, CARD}
-    wish = chosen if chosen in known else ""
+    wish = chosen if chosen in known and chosen != refused else ""
     usual = next((one.payment_method_id for one in kept if not one.expired), PAGE)
     wanted = wish or ("" if refused and refused == usual else usual)
     found = [_kept(one, place, is_chosen=one.payment_method_id == wanted) for one in kept]
