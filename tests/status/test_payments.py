@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from batzen.status.v1 import status_pb2 as pb
 from batzen.type.v1 import money_pb2
 from local.databases import ServiceDatabase
 from local.issuer import Issuer
 from services.shared.paging import token_for
+from services.status.listing import listing
 from tests.status.conftest import Clock, Replica, StatusServiceStub, move, running_replica
 from tests.status.samples import (
     NOW,
@@ -266,6 +268,26 @@ async def test_payments_are_found_by_time_currency_total_and_attention(
         assert await found(attention_reasons=["REFUND_FAILED"]) == set()
 
 
+async def test_a_total_that_few_payments_have_is_looked_for_some_at_a_time(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT_MAX", 3)
+    async with replica.connect(tenant="looked_at") as lists:
+        totals = [1, 1, 7, 1, 1, 1, 1, 7, 7, 7]
+        opened = [(await lists.OpenPayment(open_request(total=money(minor)))).payment for minor in totals]
+        pages, token = [], ""
+        while not pages or token:
+            request = list_request(currency_code="CHF", total_min_minor=7, page_size=2, page_token=token)
+            answer = await lists.ListPayments(request)
+            pages.append([each.payment_id for each in answer.payments])
+            token = answer.next_page_token
+
+    dear = {each.payment_id for each, minor in zip(opened, totals, strict=True) if minor == 7}
+    assert [len(set(page)) for page in pages if page] == [len(page) for page in pages if page]
+    assert sorted(payment_id for page in pages for payment_id in page) == sorted(dear)
+    assert len(pages) >= 4
+
+
 async def test_a_walk_over_pages_meets_every_payment_once_while_others_write(replica: Replica) -> None:
     async with replica.connect(tenant="walks") as walks:
         opened = [(await walks.OpenPayment(open_request())).payment.payment_id for _ in range(9)]
@@ -321,6 +343,7 @@ async def test_a_token_of_another_walk_is_refused(status: StatusServiceStub, pay
         ({"attention_reasons": ["x\n"]}, "filter.attention_reasons[0]"),
         ({"attention_reasons": [f"R{number}" for number in range(21)]}, "filter.attention_reasons"),
         ({"open_start_time": NOW, "open_end_time": NOW}, "filter.open_end_time"),
+        ({"open_start_time": Timestamp(seconds=2**60)}, "filter.open_start_time"),
     ],
 )
 async def test_a_list_that_makes_no_sense_is_refused(

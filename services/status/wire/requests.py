@@ -212,10 +212,17 @@ def filter_of(message: status_pb2.PaymentFilter, *, tenant_id: str, own_of: str,
 
 
 def _span_of(message: status_pb2.PaymentFilter) -> tuple[datetime | None, datetime | None]:
-    start, end = wire.instant(message, "open_start_time"), wire.instant(message, "open_end_time")
+    start, end = _moment(message, "open_start_time"), _moment(message, "open_end_time")
     if start is not None and end is not None and end <= start:
         raise FieldInvalid(field="filter.open_end_time", detail="It is not after `open_start_time`.")
     return start, end
+
+
+def _moment(message: status_pb2.PaymentFilter, name: str) -> datetime | None:
+    try:
+        return wire.instant(message, name)
+    except (ValueError, OverflowError):
+        raise FieldInvalid(field=f"filter.{name}", detail="There is no such moment.") from None
 
 
 def _total_of(message: status_pb2.PaymentFilter) -> tuple[int | None, int | None]:
