@@ -31,7 +31,7 @@ async def serve(settings: ConsoleSettings) -> None:
             aiohttp.ClientSession() as client,
             building(settings.front, service=SERVICE, home=HOME, cookie_name=COOKIE, limits=OPERATOR) as front,
             serving(
-                build(front, settings.login, Issuer(settings.login, client)),
+                build(front, settings, Issuer(settings.login, client)),
                 listen=process.listen,
                 draining=front.draining,
             ),

@@ -7,22 +7,22 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from services.console import payments
+from services.console import actions, payments
 from services.console.desk import Desk
 from services.console.login.issuer import Issuer
 from services.console.login.routes import LogInRoom
-from services.console.login.settings import LoginSettings
 from services.console.operating import pages as operating
+from services.console.settings import ConsoleSettings
 from services.web.application import application
 from services.web.failures import Refusal
 from services.web.front import Front
 from services.web.security.headers import Origins
 
 
-def build(front: Front, login: LoginSettings, issuer: Issuer) -> ASGIApp:
+def build(front: Front, settings: ConsoleSettings, issuer: Issuer) -> ASGIApp:
     """Return the application of a running front."""
     desk = Desk(front)
-    gate = LogInRoom(front, login, issuer)
+    gate = LogInRoom(front, settings.login, issuer)
     return application(
         front,
         [
@@ -30,6 +30,7 @@ def build(front: Front, login: LoginSettings, issuer: Issuer) -> ASGIApp:
             *gate.routes(),
             *payments.routes(desk),
             *operating.routes(desk),
+            *actions.routes(desk, settings.limits),
         ],
         origins=Origins(),
         handlers={Refusal: gate.refused},

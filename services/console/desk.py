@@ -161,8 +161,10 @@ class Desk:
 
 
 def trouble_of(error: BatzenError | Refusal, *, correlation_id: str) -> Failure:
-    """Return what a page says of a refusal; operators read the sentence of who refused."""
+    """Return what a page says of a refusal: the sentence of who refused, or where nobody answered one of ours."""
     failure = failure_of(error, LANGUAGE, correlation_id=correlation_id)
+    if isinstance(error, BatzenError) and not error.reason:
+        return failure
     return replace(failure, message=failure.explanation or failure.message)
 
 

@@ -30,6 +30,7 @@ NAVIGATION: Final[Sequence[Group]] = (
         "Payments",
         (
             Entry("payments", "Payments", "/payments"),
+            Entry("approvals", "Approvals", "/approvals"),
             Entry("attention", "Attention", "/attention"),
             Entry("stuck", "Stuck", "/stuck"),
             Entry("dead-letters", "Dead letters", "/dead-letters"),

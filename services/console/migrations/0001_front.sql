@@ -54,3 +54,29 @@ CREATE INDEX logins_by_end ON logins (expire_time);
 COMMENT ON TABLE logins IS 'Log-ins under way at the issuer (OpenID Connect: code with PKCE); used by DELETE.';
 COMMENT ON COLUMN logins.key IS 'SHA-256 of `state`.';
 COMMENT ON COLUMN logins.is_proof IS 'Whether the issuer has to ask the person now.';
+
+CREATE TABLE approvals (
+    tenant_id     text        NOT NULL,
+    request_id    text        NOT NULL,
+    payment_id    text        NOT NULL,
+    action        text        NOT NULL,
+    fields        text        NOT NULL,
+    currency_code text        NOT NULL,
+    amount_minor  bigint      NOT NULL,
+    reason        text        NOT NULL,
+    asked_by      text        NOT NULL,
+    ask_time      timestamptz NOT NULL,
+    expire_time   timestamptz NOT NULL,
+    state         text        NOT NULL,
+    decided_by    text        NOT NULL,
+    decide_time   timestamptz,
+    outcome       text        NOT NULL,
+    CONSTRAINT approvals_pkey PRIMARY KEY (tenant_id, request_id),
+    CONSTRAINT approvals_state CHECK (state IN ('OPEN', 'RELEASED', 'DONE', 'REFUSED', 'DECLINED', 'WITHDRAWN')),
+    CONSTRAINT approvals_two_people CHECK (state NOT IN ('RELEASED', 'DONE', 'REFUSED') OR decided_by <> asked_by)
+);
+CREATE INDEX approvals_by_time ON approvals (tenant_id, ask_time);
+
+COMMENT ON TABLE approvals IS 'What one operator asks for and another releases; kept for ever.';
+COMMENT ON COLUMN approvals.request_id IS 'Of the call that it leads to, so that whoever carries it on makes the same call.';
+REVOKE DELETE ON approvals FROM :runtime_role;

@@ -20,6 +20,14 @@ from services.console.payments.timeline import Entry
 from services.console.payments.verdict import Verdict, verdict_of
 
 VIEWED: Final = "payment.viewed"
+ASKED: Final = {
+    "capture": "The capture was taken on.",
+    "refund": "The refund was taken on.",
+    "cancel": "The payment is being called off.",
+    "retry": "It is being tried again.",
+    "resolve": "Your decision was taken on.",
+}
+"""What is said right after an action; how the payment stands says the rest."""
 DASHBOARD: Final = "https://dashboard.stripe.com"
 """Stripe leads an operator to the account and mode of an object by itself."""
 
@@ -58,7 +66,8 @@ async def show(visit: Visit) -> Response:
     with_stripe = visit.request.query_params.get("stripe") == "1"
     known = await Reading(visit, payment_id).all(with_stripe=with_stripe)
     sheet = sheet_of(answer.payment, known, may_act=visit.may_act, with_stripe=with_stripe)
-    return visit.page("payments/page.html", {"sheet": sheet}, here="payments")
+    asked = ASKED.get(visit.request.query_params.get("asked", ""), "")
+    return visit.page("payments/page.html", {"sheet": sheet, "asked": asked}, here="payments")
 
 
 def sheet_of(payment: Payment, known: Known, *, may_act: bool, with_stripe: bool) -> Sheet:

@@ -64,3 +64,22 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   action();
 });
+
+/* A form that does something is sent once: a second click, or Enter, sends nothing. The server knows it again anyway. */
+document.addEventListener("submit", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (!("once" in form.dataset)) return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "1";
+  form.querySelectorAll("button").forEach((button) => button.setAttribute("aria-disabled", "true"));
+  say("Sending…");
+});
+window.addEventListener("pageshow", () => {
+  document.querySelectorAll("form[data-sent]").forEach((form) => {
+    delete (/** @type {HTMLFormElement} */ (form)).dataset.sent;
+    form.querySelectorAll("button").forEach((button) => button.removeAttribute("aria-disabled"));
+  });
+});

@@ -1,0 +1,181 @@
+"""The pages of actions: what is asked, what comes of it, and the one form that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute
+
+from batzen.orchestrator.v1.ops_pb2 import ListOperatorActionsRequest
+from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
+from services.console.actions.approvals import ApprovalStore
+from services.console.actions.doing import do
+from services.console.actions.domain import Ask, Limits, Unreadable, check_confirmation
+from services.console.actions.kinds import Action
+from services.console.actions.views import AskPage, Confirmation, ReviewPage, ask_page, review_page
+from services.console.desk import Desk, Visit
+from services.web.failures import Refusal
+from services.web.security.forms import FIELD
+from services.web.sessions.needed import MayOnlyRead
+
+HERE: Final = "payments"
+REVIEW: Final = "review"
+"""The field of an address that says: show what comes of it."""
+ACTIONS_MAX: Final = 200
+
+
+class ActionRoom:
+    """The routes of all actions."""
+
+    def __init__(self, actions: Sequence[Action], *, limits: Limits, approvals: ApprovalStore) -> None:
+        self._actions = actions
+        self._limits = limits
+        self._approvals = approvals
+
+    def routes(self, desk: Desk) -> Sequence[BaseRoute]:
+        """Return a page and a form for each action."""
+        found: list[BaseRoute] = []
+        for action in self._actions:
+            path = f"/payments/{{payment_id}}/{action.key}"
+            found.append(desk.route(path, _Asking(self, action).show, here=HERE))
+            found.append(desk.route(path, _Asking(self, action).send, methods=("POST",), here=HERE))
+        return found
+
+    def confirmation(self, ask: Ask) -> Confirmation:
+        """Return what an ask needs before it is done."""
+        return Confirmation(typed=self._limits.needs_typing(ask.moved), released=self._limits.needs_release(ask.moved))
+
+    @property
+    def approvals(self) -> ApprovalStore:
+        """Where what waits for a second person is kept."""
+        return self._approvals
+
+
+class _Asking:
+    """One action's page and form."""
+
+    def __init__(self, room: ActionRoom, action: Action) -> None:
+        self._room = room
+        self._action = action
+
+    async def show(self, visit: Visit) -> Response:
+        """Answer with what is asked, or with what would come of it."""
+        _require_writer(visit)
+        payment = await payment_of(visit)
+        given = dict(visit.request.query_params)
+        inputs = self._action.inputs(payment, given)
+        if inputs and given.get(REVIEW) != "1":
+            return _show_ask(visit, ask_page(self._action, payment, inputs, errors={}))
+        try:
+            ask = self._action.read(payment, given)
+        except Unreadable as error:
+            return _show_ask(visit, ask_page(self._action, payment, inputs, errors=error.errors), status_code=400)
+        return await self._show_review(visit, payment, ask, given={})
+
+    async def send(self, visit: Visit) -> Response:
+        """Do what the form says, once all that it needs is there."""
+        _require_writer(visit)
+        visit.front.require_recent_proof(visit.session)
+        request_id, form = await visit.form()
+        given = dict(form)
+        payment = await payment_of(visit)
+        try:
+            ask = self._action.read(payment, given)
+            needs = self._room.confirmation(ask)
+            reason = check_confirmation(given, ask.moved, needs_typing=needs.typed)
+        except Unreadable as error:
+            return await self._mend(visit, payment, given, error)
+        await _require_same(visit, payment, ask, request_id, seen=given.get("seen", ""))
+        session = visit.session
+        if needs.released:
+            await self._room.approvals.add(session.tenant_id, request_id, ask, reason=reason, asked_by=session.subject)
+            await visit.audit(f"{ask.action}.waits", about=ask.payment_id, detail=f"{request_id}: {reason}")
+            return RedirectResponse(f"/approvals/{request_id}", status_code=303)
+        outcome = await do(visit, self._action, ask, request_id=request_id, reason=reason, asked_by=session.subject)
+        if outcome.trouble is None:
+            return RedirectResponse(f"/payments/{ask.payment_id}?asked={self._action.key}", status_code=303)
+        again = {
+            name: value for name, value in given.items() if name in {*ask.fields, FIELD, "seen", "reason", "typed"}
+        }
+        values = {
+            "title": self._action.title,
+            "payment_id": ask.payment_id,
+            "trouble": outcome.trouble,
+            "is_known": outcome.is_known,
+            "action": f"/payments/{ask.payment_id}/{self._action.key}",
+            "again": again,
+        }
+        return visit.page("actions/outcome.html", values, here=HERE, status_code=outcome.trouble.status)
+
+    async def _mend(self, visit: Visit, payment: Payment, given: Mapping[str, str], error: Unreadable) -> Response:
+        """Answer with the form again, with what is wrong beside each field."""
+        try:
+            ask = self._action.read(payment, given)
+        except Unreadable:
+            inputs = self._action.inputs(payment, given)
+            return _show_ask(visit, ask_page(self._action, payment, inputs, errors=error.errors), status_code=400)
+        return await self._show_review(visit, payment, ask, given=given, errors=error.errors)
+
+    async def _show_review(
+        self,
+        visit: Visit,
+        payment: Payment,
+        ask: Ask,
+        *,
+        given: Mapping[str, str],
+        errors: Mapping[str, str] | None = None,
+    ) -> Response:
+        visit.front.require_recent_proof(visit.session)  # asked for here, where nothing is lost by it
+        preview = await self._action.preview(visit, payment, ask)
+        page = review_page(
+            self._action,
+            payment,
+            ask,
+            preview,
+            needs=self._room.confirmation(ask),
+            form=visit.form_field(),
+            given=given,
+            errors=errors or {},
+        )
+        return _show_review_page(visit, page, status_code=400 if errors else 200)
+
+
+async def payment_of(visit: Visit) -> Payment:
+    """Return the payment of the address."""
+    payment_id: str = visit.request.path_params["payment_id"]
+    answer = await visit.calls.status.GetPayment(GetPaymentRequest(payment_id=payment_id), metadata=visit.word)
+    return answer.payment
+
+
+async def _require_same(visit: Visit, payment: Payment, ask: Ask, request_id: str, *, seen: str) -> None:
+    """Refuse where the payment moved since it was looked at, unless it was this very request that moved it.
+
+    Raises:
+        Refusal: It moved. A refund is told apart by what was refundable, which the service compares.
+    """
+    if "expected" in ask.fields or seen == str(payment.revision):
+        return
+    done = await visit.calls.orchestrator_ops.ListOperatorActions(
+        ListOperatorActionsRequest(payment_id=payment.payment_id, page_size=ACTIONS_MAX), metadata=visit.word
+    )
+    if not any(one.request_id == request_id for one in done.actions):
+        raise Refusal(
+            409,
+            "PAYMENT_STATE",
+            explanation="The payment moved since you looked at it, and nothing was done. Look again, then decide.",
+        )
+
+
+def _require_writer(visit: Visit) -> None:
+    if not visit.may_act:
+        raise MayOnlyRead
+
+
+def _show_ask(visit: Visit, page: AskPage, *, status_code: int = 200) -> Response:
+    return visit.page("actions/ask.html", {"page": page}, here=HERE, status_code=status_code)
+
+
+def _show_review_page(visit: Visit, page: ReviewPage, *, status_code: int) -> Response:
+    return visit.page("actions/review.html", {"page": page}, here=HERE, status_code=status_code)

@@ -1,0 +1,231 @@
+"""What operators do to a payment: shown before, wanted for a reason, done once, and by who may."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from batzen.cli.starting import When
+from batzen.client import new_request_id
+from batzen.errors import PermissionDenied
+from batzen.orchestrator.v1.orchestrator_pb2 import CancelPaymentRequest
+from batzen.status.v1.status_pb2 import GetPaymentRequest
+from local.suite import Suite
+from services.runtime.database.connections import plain_dsn
+from tests.eventually import eventually
+from tests.web.console_payments import form_of, paid, refund_form, refunds_of, reviewed, send
+from tests.web.logging_in import READER, SECOND_OPERATOR, logged_in
+
+
+async def _audit(suite: Suite, payment_id: str) -> list[str]:
+    connection = await asyncpg.connect(plain_dsn(suite.owner_url("console")))
+    try:
+        rows = await connection.fetch("SELECT what FROM audit WHERE about = $1 ORDER BY audit_id", payment_id)
+    finally:
+        await connection.close()
+    return [row["what"] for row in rows]
+
+
+async def _age_sessions(suite: Suite, subject: str) -> None:
+    connection = await asyncpg.connect(plain_dsn(suite.owner_url("console")))
+    try:
+        await connection.execute(
+            "UPDATE sessions SET auth_time = auth_time - $1::interval WHERE subject = $2",
+            timedelta(minutes=10),
+            subject,
+        )
+    finally:
+        await connection.close()
+
+
+async def test_a_refund_is_shown_then_done_once_however_often_its_form_is_sent(suite: Suite) -> None:
+    payment_id = await paid(suite, 12_000)
+    path = f"/payments/{payment_id}/refund"
+    async with logged_in(suite) as browser:
+        form = await refund_form(browser, payment_id, "20.00")
+        both = await asyncio.gather(*(send(browser, path, form, reason="asked for it") for _ in range(2)))
+        later = await send(browser, path, form, reason="asked for it")
+        page = await browser.get(f"/payments/{payment_id}")
+
+    assert {answer.status_code for answer in both} <= {303, 409}, "one of them may meet the other under way"
+    assert (later.status_code, later.headers["location"]) == (303, f"/payments/{payment_id}?asked=refund")
+    assert await refunds_of(suite, payment_id) == [2_000]
+    assert "Partly refunded" in page.text
+    assert "RefundPayment by operator_1" in page.text
+    audited = await _audit(suite, payment_id)
+    assert audited.index("refund.asked") < audited.index("refund.outcome")
+    assert "payment.viewed" in audited
+
+
+async def test_a_console_that_died_after_the_call_is_sent_the_same_form_and_makes_the_same_refund(suite: Suite) -> None:
+    payment_id = await paid(suite, 5_000)
+    path = f"/payments/{payment_id}/refund"
+    async with logged_in(suite) as browser:
+        form = await refund_form(browser, payment_id, "10.00")
+        await send(browser, path, form, reason="twice")
+        await suite.kill("console")
+        await suite.start("console")
+        again = await send(browser, path, form, reason="twice")
+
+    assert again.status_code == 303
+    assert await refunds_of(suite, payment_id) == [1_000]
+
+
+@pytest.mark.web
+async def test_an_outcome_that_is_not_known_is_said_and_the_same_is_sent_again(suite: Suite) -> None:
+    payment_id = await paid(suite, 5_000)
+    path = f"/payments/{payment_id}/refund"
+    async with logged_in(suite) as browser:
+        form = await refund_form(browser, payment_id, "10.00")
+        await suite.kill("orchestrator")
+        try:
+            unknown = await send(browser, path, form, reason="a test")
+        finally:
+            await suite.start("orchestrator")
+        repeat = form_of(unknown, path)
+
+        async def is_answered() -> bool:
+            return (await send(browser, path, repeat)).status_code == 303
+
+        await eventually(is_answered)
+
+    assert unknown.status_code == 503
+    assert "outcome not known" in unknown.text
+    assert "ipv4:" not in unknown.text
+    assert await refunds_of(suite, payment_id) == [1_000]
+
+
+async def test_of_two_operators_at_once_one_refunds_and_the_other_looks_again(suite: Suite) -> None:
+    payment_id = await paid(suite, 5_000)
+    path = f"/payments/{payment_id}/refund"
+    async with logged_in(suite) as one, logged_in(suite, SECOND_OPERATOR) as other:
+        forms = [await refund_form(browser, payment_id, "50.00") for browser in (one, other)]
+        answers = await asyncio.gather(
+            *(send(browser, path, form, reason="cancelled") for browser, form in zip((one, other), forms, strict=True))
+        )
+
+    assert sorted(answer.status_code for answer in answers) == [303, 409]
+    assert await refunds_of(suite, payment_id) == [5_000]
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        ({"typed": "300.00"}, "Say why."),
+        ({"reason": "why"}, "Type 300.00"),
+        ({"reason": "why", "typed": "30"}, "Type 300.00"),
+    ],
+)
+async def test_without_reason_or_the_typed_amount_nothing_is_done(
+    suite: Suite, large: str, sent: dict[str, str], says: str
+) -> None:
+    async with logged_in(suite) as browser:
+        form = await refund_form(browser, large, "300.00")
+        answer = await send(browser, f"/payments/{large}/refund", form, **sent)
+
+    assert answer.status_code == 400
+    assert says in answer.text
+    assert await refunds_of(suite, large) == []
+
+
+async def test_a_form_of_another_session_is_refused(suite: Suite, large: str) -> None:
+    async with logged_in(suite) as one, logged_in(suite, SECOND_OPERATOR) as other:
+        form = await refund_form(one, large, "10.00")
+        answer = await send(other, f"/payments/{large}/refund", form, reason="not mine")
+
+    assert answer.status_code == 403
+    assert await refunds_of(suite, large) == []
+
+
+async def test_who_proved_themselves_long_ago_logs_in_again_before_money_moves(suite: Suite, large: str) -> None:
+    path = f"/payments/{large}/refund"
+    async with logged_in(suite, SECOND_OPERATOR) as browser:
+        form = await refund_form(browser, large, "10.00")
+        await _age_sessions(suite, SECOND_OPERATOR)
+        refused = await send(browser, path, form, reason="late")
+        given = {"review": "1", "amount": "10.00", "why": "REASON_DUPLICATE", "bearer": "shared"}
+        looked = await browser.get(path, params=given)
+
+    assert refused.status_code == looked.status_code == 401
+    assert "/login/again" in refused.text
+    assert await refunds_of(suite, large) == []
+
+
+async def test_a_reader_sees_no_action_and_is_refused_by_console_and_services(suite: Suite, large: str) -> None:
+    path = f"/payments/{large}/refund"
+    async with logged_in(suite) as operator, logged_in(suite, READER) as reader:
+        form = await refund_form(operator, large, "10.00")
+        page = await reader.get(f"/payments/{large}")
+        looked = await reader.get(path)
+        sent = await send(reader, path, form, reason="not allowed")
+
+    assert page.status_code == 200
+    assert path not in page.text
+    assert looked.status_code == sent.status_code == 403
+    async with suite.client("operator_readonly", sub=READER) as client:
+        with pytest.raises(PermissionDenied):
+            await client.orchestrator.CancelPayment(
+                CancelPaymentRequest(request_id=new_request_id(), payment_id=large, reason="not allowed")
+            )
+
+
+async def test_above_the_limit_for_one_a_second_person_releases_it_and_never_who_asked(suite: Suite) -> None:
+    payment_id = await paid(suite, 300_000)
+    async with logged_in(suite) as asker, logged_in(suite, SECOND_OPERATOR) as colleague:
+        form = await refund_form(asker, payment_id, "2500.00")
+        asked = await send(asker, f"/payments/{payment_id}/refund", form, reason="cancelled", typed="2'500.00")
+        approval = asked.headers["location"]
+        own = await asker.get(approval)
+        seen = await colleague.get(approval)
+        release = form_of(seen, f"{approval}/release")
+        stolen = await send(asker, f"{approval}/release", form_of(own, f"{approval}/decline"), typed="2500.00")
+        untyped = await send(colleague, f"{approval}/release", release)
+        before = await refunds_of(suite, payment_id)
+        released = [await send(colleague, f"{approval}/release", release, typed="2500.00") for _ in range(2)]
+        done = await colleague.get(approval)
+
+    assert asked.status_code == 303
+    assert "A colleague has to release it." in own.text
+    assert f"{approval}/release" not in own.text
+    assert "cancelled" in seen.text
+    assert (stolen.status_code, untyped.status_code, before) == (409, 400, [])
+    assert released[0].status_code == 303
+    assert await refunds_of(suite, payment_id) == [250_000]
+    assert "Done" in done.text
+
+
+async def test_what_was_asked_for_may_be_withdrawn_or_declined_once(suite: Suite, large: str) -> None:
+    async with logged_in(suite) as asker, logged_in(suite, SECOND_OPERATOR) as colleague:
+        form = await refund_form(asker, large, "2100.00")
+        asked = await send(asker, f"/payments/{large}/refund", form, reason="a mistake", typed="2100.00")
+        approval = asked.headers["location"]
+        release = form_of(await colleague.get(approval), f"{approval}/release")
+        withdrawn = await send(asker, f"{approval}/decline", form_of(await asker.get(approval), f"{approval}/decline"))
+        late = await send(colleague, f"{approval}/release", release, typed="2100.00")
+
+    assert (withdrawn.status_code, late.status_code) == (303, 409)
+    assert await refunds_of(suite, large) == []
+
+
+async def test_a_payment_that_moved_since_it_was_looked_at_is_not_captured(suite: Suite) -> None:
+    payment_id = await paid(suite, 5_000, when=When.HOLD)
+    path = f"/payments/{payment_id}/capture"
+    async with logged_in(suite) as one, logged_in(suite, SECOND_OPERATOR) as other:
+        forms = [await reviewed(browser, path, amount="20.00", rest="keep") for browser in (one, other)]
+        first = await send(one, path, forms[0], reason="the first part")
+        second = await send(other, path, forms[1], reason="the first part")
+        again = await send(one, path, forms[0], reason="the first part")
+
+    assert [answer.status_code for answer in (first, second, again)] == [303, 409, 303], second.text
+    async with suite.client("service", sub="shop") as shop:
+        answer = await shop.status.GetPayment(GetPaymentRequest(payment_id=payment_id))
+    assert answer.payment.snapshot.amounts.captured_minor in (2_000, 5_000)
+
+
+@pytest.fixture(scope="module")
+async def large(suite: Suite) -> str:
+    """A payment of which nothing is given back by any test."""
+    return await paid(suite, 300_000)
