@@ -15,6 +15,7 @@ import typer
 import batzen
 from batzen.cli import (
     actions,
+    attempts,
     attention,
     changing,
     coming_back,
@@ -23,6 +24,7 @@ from batzen.cli import (
     disputes,
     doctor,
     erasing,
+    figures,
     finding,
     hooks,
     importing,
@@ -138,6 +140,9 @@ app.command(epilog=stuck.STUCK_EPILOG)(stuck.stuck)
 app.command(epilog=stuck.RESOLVE_EPILOG)(stuck.resolve)
 app.add_typer(attention.app, name="attention")
 app.command(epilog=actions.EPILOG)(actions.actions)
+app.command(epilog=attempts.ATTEMPTS_EPILOG)(attempts.attempts)
+app.command(epilog=attempts.EVENTS_EPILOG)(attempts.events)
+app.command(epilog=figures.EPILOG)(figures.figures)
 app.add_typer(hooks.app, name="hooks")
 app.command(epilog=logs.EPILOG)(logs.logs)
 

@@ -80,6 +80,7 @@ def list_payments(
         list[str] | None, typer.Option(metavar="STATE", help="Only in this state, such as succeeded; may be repeated.")
     ] = None,
     unsettled: Annotated[bool, typer.Option("--unsettled", help="Only those of which something is awaited.")] = False,
+    attention: Annotated[bool, typer.Option("--attention", help="Only those that need an operator.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=PAGE_MAX, help="At most so many, the newest first.")] = 20,
     as_json: options.Json = False,
 ) -> None:
@@ -90,6 +91,7 @@ def list_payments(
         booking_id=booking,
         states=[_state(word) for word in state or []],
         unsettled_only=unsettled,
+        attention_only=attention,
     )
     request = ListPaymentsRequest(filter=wanted, page_size=limit)
 

@@ -394,6 +394,11 @@ async def test_an_operator_sees_what_needs_one_decides_and_is_seen_to_have(up: U
         [*cancel, "--reason", "once more", "--yes", "--actor", "bo"],
         ["actions", "--payment", payment_id],
         ["actions", "--by", "anna", "--json"],
+        ["attempts", payment_id],
+        ["events", "--payment", payment_id, "--json"],
+        ["events", "--payment", payment_id, "--state", "parked"],
+        ["figures", "--seller", "nobody"],
+        ["list", "--attention"],
     )
     assert said[0] == (0, "Nothing is stuck.\n")
     assert said[1] == (0, "Nothing needs an operator.\n")
@@ -406,6 +411,12 @@ async def test_an_operator_sees_what_needs_one_decides_and_is_seen_to_have(up: U
     decided = json.loads(said[7][1])
     assert [one["asked"]["resolution"] for one in decided] == ["RESOLUTION_CANCEL", "RESOLUTION_SETTLE_AS_SEEN"]
     assert decided[0]["after"]["snapshot"]["collection"] == "CANCELED"
+    for shown in ("CANCELED  ← counts", "5.00 CHF, 0.00 CHF taken", "1 declines, the last insufficient_funds"):
+        assert shown in said[8][1]
+    assert {one["payment_id"] for one in json.loads(said[9][1])} <= {payment_id}
+    assert said[10] == (0, "No such events came in.\n")
+    assert (said[11][0], "Nothing happened from" in said[11][1]) == (0, True)
+    assert (said[12][0], payment_id in said[12][1]) == (0, False)
 
 
 async def test_a_refusal_is_exit_code_1_and_names_the_call_in_the_logs(up: Up) -> None:
