@@ -22,11 +22,14 @@ from sandbox.operations import Operation
 from sandbox.state import Account, Sandbox
 from sandbox.world import Cause, Object, World
 
+_ENTER = "post /v1/test_helpers/confirmation_tokens"
+"""What the stand-in for Stripe.js makes of what a payer entered."""
 _BROWSER_OPERATIONS = (
     "get /v1/payment_intents/{intent}",
     "post /v1/payment_intents/{intent}/confirm",
     "get /v1/setup_intents/{intent}",
     "post /v1/setup_intents/{intent}/confirm",
+    _ENTER,
 )
 
 
@@ -174,11 +177,13 @@ class Api:
         if operation.name not in _BROWSER_OPERATIONS:
             raise ApiError("This API call cannot be made with a publishable API key.", status=403)
         given = raw.pop("client_secret", None)
+        if operation.name == _ENTER:  # of a group of elements: whose account it is follows from its intent
+            intent_id = str(given).partition("_secret_")[0]
         for account in self.sandbox.accounts.values():
             intent = account.world.find(intent_id)
             if intent is not None and given == intent.get("client_secret"):
                 # A browser follows redirects through Stripe.js, which says so itself.
-                if operation.name.startswith("post"):
+                if operation.name.endswith("/confirm"):
                     raw.setdefault("use_stripe_sdk", "true")
                 return account
         raise ApiError(f"No such intent: '{intent_id}'", status=404, code="resource_missing", param="intent")

@@ -38,6 +38,10 @@ class PayerControl(ControlClient):
             check(answer)
         return dict(answer.json())
 
+    async def browsers(self, **orders: str | int | bool) -> None:
+        """Order what goes wrong in browsers (`sandbox.elements.Orders`); a call without orders ends all of it."""
+        await self.post("/browsers", **orders)
+
     async def pay_session(self, url: str, *, payment_method: str = "pm_card_visa", email: str = "") -> str:
         """Pay on the hosted page at a session's `url`, as the payer would; returns where the browser is sent.
 

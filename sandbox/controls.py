@@ -53,6 +53,7 @@ class Controls:
             ("DELETE", "/faults", self.clear_faults),
             ("POST", "/paused", self.paused),
             ("POST", "/resume", self.resume),
+            ("POST", "/browsers", self._sandbox.elements.control),
             ("GET", "/objects", self.objects),
             ("GET", "/counts", self.counts),
             ("GET", "/metrics", self.metrics),

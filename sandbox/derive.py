@@ -25,6 +25,7 @@ SERVICES = (
     "_balance_service",
     "_balance_transaction_service",
     "_charge_service",
+    "_confirmation_token_service",
     "_customer_payment_method_service",
     "_customer_service",
     "_dispute_service",
@@ -42,6 +43,7 @@ SERVICES = (
     "checkout/_session_line_item_service",
     "checkout/_session_service",
     "radar/_early_fraud_warning_service",
+    "test_helpers/_confirmation_token_service",
 )
 RESOURCES = {
     "Account": "_account",
@@ -53,6 +55,7 @@ RESOURCES = {
     "BalanceTransaction": "_balance_transaction",
     "Capability": "_capability",
     "Charge": "_charge",
+    "ConfirmationToken": "_confirmation_token",
     "Customer": "_customer",
     "Dispute": "_dispute",
     "EarlyFraudWarning": "radar/_early_fraud_warning",

@@ -3,7 +3,17 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sandbox import accounts, banks, challenge, currencies, descriptors, exchange_rates, lifecycle, methods
+from sandbox import (
+    accounts,
+    banks,
+    challenge,
+    confirmation_tokens,
+    currencies,
+    descriptors,
+    exchange_rates,
+    lifecycle,
+    methods,
+)
 from sandbox.answers import page
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
@@ -87,7 +97,9 @@ def confirm(world: World, params: dict[str, Any], intent_id: str) -> Object:
     challenge.check_return_url(intent["automatic_payment_methods"], params)
     if intent["transfer_data"] is not None:
         accounts.check_destination(world, intent["transfer_data"]["destination"])  # it may have been stopped since
-    method = methods.chosen(world, params, customer_id=intent["customer"])
+    method = confirmation_tokens.chosen(
+        world, params, customer_id=intent["customer"], intent_id=intent_id, of="payment_intent"
+    )
     if method is not None:
         intent["payment_method"] = method["id"]
     elif intent["payment_method"] is None:

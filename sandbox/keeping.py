@@ -17,7 +17,7 @@ from sandbox.shelf import Shelf
 from sandbox.state import Sandbox
 from sandbox.world import World
 
-_FORMAT = 3
+_FORMAT = 4
 _PAUSE_PER_WRITE = 20  # a pause so many times as long as the last write took: writing takes 5 % of the time at most
 _REDELIVERED_S = 3 * 86_400  # Stripe tries for three days
 
@@ -122,6 +122,7 @@ def dump(world: World) -> dict[str, Any]:
         "connected": {account_id: dump(one) for account_id, one in world.connected.items()},
         "set_up": sorted(world.set_up),
         "used_up": sorted(world.used_up),
+        "entered": world.entered,
         "settled": sorted(world.settled),
         "settles_in": world.settles_in,
         "processing_fee": world.processing_fee,
@@ -152,6 +153,7 @@ def _restore(world: World, kept: dict[str, Any]) -> None:
         _restore(world.connect_account(account_id), one)
     world.set_up.update(kept["set_up"])
     world.used_up.update(kept["used_up"])
+    world.entered.update(kept["entered"])
     world.settled.update(kept["settled"])
     world.settles_in.update(kept["settles_in"])
     world.processing_fee.update(kept["processing_fee"])

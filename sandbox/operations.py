@@ -15,6 +15,7 @@ from sandbox import (
     balance_transactions,
     charging,
     checkout,
+    confirmation_tokens,
     customers,
     disputes,
     events,
@@ -103,8 +104,8 @@ OPERATIONS = (
     _operation(
         "post /v1/payment_intents/{intent}/confirm",
         checkout.guarded(intents.confirm, verb="confirm"),
-        "payment_method return_url off_session error_on_requires_action receipt_email setup_future_usage "
-        "use_stripe_sdk mandate_data expand",
+        "payment_method confirmation_token return_url off_session error_on_requires_action receipt_email "
+        "setup_future_usage use_stripe_sdk mandate_data expand",
     ),
     _operation(
         "post /v1/payment_intents/{intent}/capture",
@@ -139,7 +140,7 @@ OPERATIONS = (
     _operation(
         "post /v1/setup_intents",
         setups.create,
-        """allowed_payment_method_types automatic_payment_methods confirm customer description
+        """allowed_payment_method_types automatic_payment_methods confirm confirmation_token customer description
         excluded_payment_method_types expand mandate_data metadata payment_method return_url usage use_stripe_sdk""",
     ),
     _operation("get /v1/setup_intents", setups.list_all, f"{_DATED} customer payment_method"),
@@ -148,13 +149,19 @@ OPERATIONS = (
     _operation(
         "post /v1/setup_intents/{intent}/confirm",
         checkout.guarded(setups.confirm, verb="confirm"),
-        "expand mandate_data payment_method return_url use_stripe_sdk",
+        "confirmation_token expand mandate_data payment_method return_url use_stripe_sdk",
     ),
     _operation(
         "post /v1/setup_intents/{intent}/cancel",
         checkout.guarded(setups.cancel, verb="cancel"),
         "cancellation_reason expand",
     ),
+    _operation(
+        "post /v1/test_helpers/confirmation_tokens",
+        confirmation_tokens.create,
+        "payment_method return_url setup_future_usage expand",
+    ),
+    _operation("get /v1/confirmation_tokens/{confirmation_token}", confirmation_tokens.retrieve, "expand"),
     _operation("get /v1/mandates/{mandate}", mandates.retrieve, "expand"),
     _operation("get /v1/charges", charging.list_charges, f"{_DATED} customer payment_intent transfer_group"),
     _operation("get /v1/charges/{charge}", _by_id("charge"), "expand"),

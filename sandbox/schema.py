@@ -27,6 +27,7 @@ RESOURCE_OF = {
     "balance_transaction": "BalanceTransaction",
     "capability": "Capability",
     "charge": "Charge",
+    "confirmation_token": "ConfirmationToken",
     "checkout.session": "Session",
     "customer": "Customer",
     "dispute": "Dispute",

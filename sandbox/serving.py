@@ -82,6 +82,7 @@ def build(sandbox: Sandbox) -> Api:
             Route("/c/pay/{session}", hosted.pay, methods=["POST"]),
             Route("/setup/{account}/{token}", onboarding.show, methods=["GET"]),
             Route("/setup/{account}/{token}", onboarding.submit, methods=["POST"]),
+            *sandbox.elements.routes(),
             *controls.routes(),
         ]
     )

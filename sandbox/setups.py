@@ -6,7 +6,7 @@ Marked (U): what Stripe's documentation does not say and nobody here could ask i
 from collections.abc import Iterable
 from typing import Any
 
-from sandbox import banks, challenge, intents, mandates, methods, outcomes
+from sandbox import banks, challenge, confirmation_tokens, intents, mandates, methods, outcomes
 from sandbox.answers import page
 from sandbox.errors import ApiError, unexpected_state
 from sandbox.world import Object, World, merge_metadata, snapshot
@@ -28,7 +28,7 @@ def create(world: World, params: dict[str, Any]) -> Object:
     automatic = intents.automatic_methods(params)
     if confirm_now:
         challenge.check_return_url(automatic, params, of=_KIND)
-    method = methods.chosen(world, params, customer_id=params.get("customer"), of=_KIND)
+    method = confirmation_tokens.chosen(world, params, customer_id=params.get("customer"), intent_id=None, of=_KIND)
     if confirm_now and method is None:
         raise ApiError(
             "You cannot confirm this SetupIntent because it's missing a payment method. To confirm the SetupIntent "
@@ -80,7 +80,7 @@ def confirm(world: World, params: dict[str, Any], setup_id: str) -> Object:
             intent=snapshot(setup),
         )
     challenge.check_return_url(setup["automatic_payment_methods"], params, of=_KIND)
-    method = methods.chosen(world, params, customer_id=setup["customer"], of=_KIND)
+    method = confirmation_tokens.chosen(world, params, customer_id=setup["customer"], intent_id=setup_id, of=_KIND)
     if method is not None:
         setup["payment_method"] = method["id"]
     elif setup["payment_method"] is None:

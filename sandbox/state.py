@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sandbox import checkout, hooks, radar
 from sandbox.clock import Agenda, Clock
 from sandbox.delivery import Delivery
+from sandbox.elements import Elements, Orders
 from sandbox.errors import ApiError, missing
 from sandbox.faults import Faults
 from sandbox.hooks import ConfiguredEndpoint
@@ -69,6 +70,7 @@ class Sandbox:
         self.delivery = Delivery(settings, self.chance)
         self.metrics = Metrics()
         self.changed: Callable[[], None] = lambda: None  # told that something did
+        self.elements = Elements()
         self.latency_s = 0.0
         self._resumed = asyncio.Event()
         self._paused = 0
@@ -139,6 +141,7 @@ class Sandbox:
         self.accounts.clear()
         self.revoked_keys.clear()
         self.faults.clear()
+        self.elements.orders = Orders()
         self.metrics = Metrics()
         self.latency_s = 0.0
         self.default_endpoints = self._configured_endpoints()

@@ -22,6 +22,7 @@ _PREFIX = {
     "balance_transaction": "txn",
     "charge": "ch",
     "checkout.session": "cs_test",
+    "confirmation_token": "ctoken",
     "customer": "cus",
     "dispute": "dp",
     "event": "evt",
@@ -92,7 +93,8 @@ class World:
         self.dispute_terms: dict[str, Object] = {}  # dispute id → its fee, and money that is still to move
         self.mandates: dict[str, str] = {}  # payment method id → its mandate
         self.set_up: set[str] = set()  # payment methods authenticated for off-session use
-        self.used_up: set[str] = set()  # payment methods charged once without a customer
+        self.used_up: set[str] = set()  # payment methods charged once without a customer, and confirmation tokens
+        self.entered: dict[str, str] = {}  # confirmation token → the method that the payer entered
         self.secrets: dict[str, tuple[str, ...]] = {}  # webhook endpoint id → its signing secrets, newest first
         self.configured: set[str] = set()  # webhook endpoints that nobody registered through the API
         self.connect: set[str] = set()  # webhook endpoints that get the events of connected accounts, and no other

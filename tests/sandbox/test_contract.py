@@ -77,6 +77,7 @@ async def test_every_object_conforms_by_an_independent_validator(v1: Api, contro
         await set_up(v1, card="pm_card_chargeDeclined")
     await v1.setup_intents.cancel_async((await v1.setup_intents.create_async({})).id)
 
+    await v1.test_helpers.confirmation_tokens.create_async({"payment_method": "pm_card_visa"})
     await control.pay_out(account, amount=500, currency="chf")
     await control.top_up((await v1.accounts.retrieve_current_async()).id, 500, currency="chf")
     await control.require(account, ["external_account"])
