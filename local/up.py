@@ -20,6 +20,7 @@ from local.mail_sink import MAIL_FROM, MailSink, mail_sink
 from local.ports import HOST, fixed_ports
 from local.processes import ProcessFailed
 from local.progress import Progress
+from local.shop_page import ShopPage, shop_page
 from local.start import add_seller
 from local.suite import SANDBOX, Suite, running_suite
 
@@ -45,6 +46,7 @@ async def stay_up(
         async with (
             booking_check() as platform,
             mail_sink() as mails,
+            shop_page() as shop,
             running_suite(
                 directory,
                 ports=fixed_ports(environ, chosen_ports),
@@ -54,11 +56,14 @@ async def stay_up(
                 prefix="batzen_sandbox_" if stripe.is_stand_in else "batzen_",
                 stripe=stripe,
                 fresh=stripe.is_stand_in,
-                extra=passed_on(
-                    environ,
-                    booking_check_address=platform,
-                    smtp_url=mails.smtp_url,
-                    abandoned_after_s=abandoned_after_s,
+                extra=_of_shop(
+                    passed_on(
+                        environ,
+                        booking_check_address=platform,
+                        smtp_url=mails.smtp_url,
+                        abandoned_after_s=abandoned_after_s,
+                    ),
+                    shop.tenants_file(directory),
                 )
                 | _kept(directory),
                 report=progress.report,
@@ -67,6 +72,7 @@ async def stay_up(
             if stripe.is_stand_in:
                 async with suite.client("service", sub=SUBJECTS["service"]) as batzen:
                     await add_seller(batzen, SUBJECTS["seller"])
+                shop.suite = suite
             async with written(
                 suite.directory,
                 addresses=suite.addresses,
@@ -76,7 +82,7 @@ async def stay_up(
             ) as file:
                 ready_s = progress.elapsed_s
                 progress.close()
-                _tell(console, suite, platform=platform, mails=mails, file=file, ready_s=ready_s)
+                _tell(console, suite, platform=platform, mails=mails, shop=shop, file=file, ready_s=ready_s)
                 try:
                     await _keep_up(suite, console)
                 finally:
@@ -99,6 +105,12 @@ def passed_on(
     }
     if abandoned_after_s:
         extra["orchestrator"]["BATZEN_ABANDONED_AFTER_S"] = str(abandoned_after_s)
+    return extra
+
+
+def _of_shop(extra: dict[str, dict[str, str]], tenants: Path) -> dict[str, dict[str, str]]:
+    """Let payers come from the shop, and go back to it."""
+    extra["bff"] |= {"BATZEN_TENANTS_FILE": str(tenants)}
     return extra
 
 
@@ -133,7 +145,9 @@ def _ports(suite: Suite, service: str) -> str:
     return f"health {suite.ports[f'{service}-health']}, metrics {suite.ports[f'{service}-metrics']}"
 
 
-def _tell(console: Console, suite: Suite, *, platform: str, mails: MailSink, file: Path, ready_s: float) -> None:
+def _tell(
+    console: Console, suite: Suite, *, platform: str, mails: MailSink, shop: ShopPage, file: Path, ready_s: float
+) -> None:
     console.print(
         Text.assemble(
             ("● ", "green"), ("Batzen is up", "bold"), (f"   ready after {ready_s:.1f} s, gRPC with reflection", "dim")
@@ -145,6 +159,9 @@ def _tell(console: Console, suite: Suite, *, platform: str, mails: MailSink, fil
     table.add_column(style="dim", ratio=1)
     for service in reversed(SERVICES):
         table.add_row(f"  {service}", f"{HOST}:{suite.ports[service]}", _ports(suite, service))
+    if shop.suite is not None:
+        table.add_row("  shop", shop.url, "the way in for payers: buy something, and pay for it on the checkout page")
+    table.add_row("  checkout", suite.front_url("bff"), "for payers, and REST for the platform")
     table.add_row("  console", suite.front_url("console"), "for operators; its log-in asks who you are, and no more")
     table.add_row("  webhooks", suite.webhook_url, "where Stripe posts its events")
     if suite.stripe.is_stand_in:

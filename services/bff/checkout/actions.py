@@ -18,6 +18,7 @@ from services.bff.checkout.pages import Handler, of_payer
 from services.bff.checkout.room import SEE_OTHER, Room, Visit
 from services.bff.checkout.satisfaction import SCORES, Satisfaction
 from services.bff.checkout.shown import is_payers_turn
+from services.bff.checkout.standing import has_receipt
 from services.web.failures import Refusal
 
 MOVED_ON: Final = frozenset({"PAYMENT_STATE", "REQUEST_IN_PROGRESS", "ATTEMPT_OPEN"})
@@ -130,12 +131,14 @@ class CheckoutActions:
         return visit.back()
 
     async def answer(self, visit: Visit) -> Response:
-        """Keep how paying was, of a payment that is the payer's."""
+        """Keep how paying was, of a payment that is the payer's and was paid."""
         form, _ = await self._taken(visit)
         score = form.get("score", "")
         if score not in map(str, SCORES):
             raise Refusal(400, "FIELD_INVALID", field="score")
-        await self._room.payment(visit)
+        session = await self._room.payment(visit)
+        if not has_receipt(session.payment):
+            return visit.back()
         await self._satisfaction.add(visit.session, visit.payment_id, int(score))
         return visit.back()
 

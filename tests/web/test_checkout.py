@@ -1,0 +1,192 @@
+"""The checkout over the running suite, without a browser: whose pages they are, and what a form may do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import httpx
+import pytest
+
+from batzen.client import new_request_id
+from batzen.gateway.v1.ops_pb2 import ListAttemptsRequest
+from local.connection_file import SUBJECTS
+from local.shop_page import shop_page
+from local.start import add_seller
+from local.suite import Suite
+from services.runtime.database.connections import plain_dsn
+from services.web.texts import LANGUAGES
+from tests.web import payers
+from tests.web.shop import PAYER, Shop, a_shop
+
+FIELD: Final = re.compile(r'action="([^"]+)"[^>]*>\s*<input type="hidden" name="request_id" value="([^"]+)"')
+
+
+@pytest.fixture(scope="module")
+async def shop(suite: Suite) -> AsyncIterator[Shop]:
+    async with a_shop(suite) as made:
+        yield made
+
+
+def forms(html: str) -> dict[str, str]:
+    """Return the ids of the forms of a page by where they are sent."""
+    return dict(FIELD.findall(html))
+
+
+async def pay(browser: httpx.AsyncClient, payment_id: str) -> list[httpx.Response]:
+    """Pay with the one card that the payer keeps, by a double click."""
+    first = await browser.get(f"/pay/{payment_id}")
+    [method] = set(re.findall(r'value="(pm_\w+)"', first.text))
+    confirm = await browser.get(f"/pay/{payment_id}/confirm", params={"method": method})
+    body = {"request_id": forms(confirm.text)[f"/pay/{payment_id}/submit"], "method": method}
+    return [await browser.post(f"/pay/{payment_id}/submit", data=body) for _ in range(2)]
+
+
+async def test_a_payment_is_paid_by_forms_alone_and_a_double_click_pays_once(suite: Suite, shop: Shop) -> None:
+    payer_id = f"payer_{new_request_id()}"
+    await payers.keep(suite, payer_id, "pm_card_visa")
+    payment_id = await payers.started(shop, payer_id=payer_id)
+    unpaid_id = await payers.started(shop, payer_id=payer_id)
+    async with shop.browser(payment_id, payer_id=payer_id) as browser:
+        answers = await pay(browser, payment_id)
+        assert [(one.status_code, one.headers["location"]) for one in answers] == [(303, f"/pay/{payment_id}")] * 2
+        paid = await browser.get(f"/pay/{payment_id}")
+        receipt = await browser.get(f"/pay/{payment_id}/receipt")
+        state = await browser.get(f"/pay/{payment_id}/state")
+        same = await browser.get(f"/pay/{payment_id}/state", headers={"if-none-match": state.headers["etag"]})
+
+        field = forms(paid.text)[f"/pay/{payment_id}/answer"]
+        said = [
+            (await browser.post(f"/pay/{payment_id}/answer", data={"request_id": field, "score": score})).status_code
+            for score in ("0", "6", "", "4", "1")
+        ]
+        thanked = await browser.get(f"/pay/{payment_id}")
+        too_early = {"request_id": field, "score": "5"}
+        assert (await browser.post(f"/pay/{unpaid_id}/answer", data=too_early)).status_code == 303
+
+    assert payers.THANKS in paid.text
+    assert "Receipt" in receipt.text
+    assert same.status_code == 304
+    assert len(await _charges(suite, payment_id)) == 1
+    assert said == [400, 400, 400, 303, 303]
+    assert "Thank you for your answer." in thanked.text
+    assert await _scores(suite, payer_id) == [(payment_id, 4)]
+
+
+async def _scores(suite: Suite, payer_id: str) -> list[tuple[str, int]]:
+    """Return what the payer said of their payments, as it is kept."""
+    connection = await asyncpg.connect(plain_dsn(suite.database_url("bff")))
+    try:
+        rows = await connection.fetch(
+            "SELECT payment_id, score FROM satisfaction_answers WHERE payer_id = $1", payer_id
+        )
+    finally:
+        await connection.close()
+    return [(row["payment_id"], row["score"]) for row in rows]
+
+
+async def _charges(suite: Suite, payment_id: str) -> list[object]:
+    async with suite.client("operator", sub="clerk") as batzen:
+        answer = await batzen.gateway_ops.ListAttempts(ListAttemptsRequest(payment_id=payment_id))
+    return [one for one in answer.attempts if one.captured_minor]
+
+
+async def test_another_payers_payment_is_none_and_a_strangers_form_does_nothing(shop: Shop) -> None:
+    payment_id = await payers.started(shop, payer_id=PAYER)
+    other_id = await payers.started(shop, payer_id="another_payer")
+    async with shop.browser(payment_id) as browser, shop.browser(other_id, payer_id="another_payer") as stranger:
+        for path in ("", "/method", "/confirm?method=page", "/receipt", "/state"):
+            assert (await browser.get(f"/pay/{other_id}{path}")).status_code == 404
+        field = forms((await stranger.get(f"/pay/{other_id}/confirm?method=page")).text)[f"/pay/{other_id}/submit"]
+        for path in ("submit", "cancel", "check", "answer"):
+            body = {"request_id": field, "method": "page", "score": "5"}
+            assert (await browser.post(f"/pay/{payment_id}/{path}", data=body)).status_code == 403
+        own = forms((await browser.get(f"/pay/{payment_id}/confirm?method=page")).text)[f"/pay/{payment_id}/submit"]
+        body = {"request_id": own, "method": "page", "score": "5"}
+        for path in ("submit", "cancel", "answer"):
+            assert (await browser.post(f"/pay/{other_id}/{path}", data=body)).status_code == 404
+
+
+async def test_who_has_no_session_is_asked_to_log_in_and_sees_nothing_of_the_payment(shop: Shop) -> None:
+    payment_id = await payers.started(shop, payer_id=PAYER)
+    async with shop.browser() as browser:
+        answer = await browser.get(f"/pay/{payment_id}")
+        state = await browser.get(f"/pay/{payment_id}/state")
+
+    assert answer.status_code == 401
+    assert "Please log in again" in answer.text
+    assert "60.00" not in answer.text
+    assert state.status_code == 401
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_page_speaks_the_language_that_is_asked_for_and_remembers_it(shop: Shop, language: str) -> None:
+    payment_id = await payers.started(shop, payer_id=PAYER)
+    async with shop.browser(payment_id) as browser:
+        await browser.get(f"/pay/{payment_id}", params={"lang": language})
+        again = await browser.get(f"/pay/{payment_id}/method")
+
+    assert f'<html lang="{language}">' in again.text
+    assert 'style="' not in again.text
+
+
+async def test_a_payment_that_is_cancelled_says_so_and_cannot_be_paid_from_a_page_that_is_still_open(
+    shop: Shop,
+) -> None:
+    payment_id = await payers.started(shop, payer_id=PAYER)
+    async with shop.browser(payment_id) as browser:
+        still_open = await browser.get(f"/pay/{payment_id}/confirm", params={"method": "page"})
+        method = await browser.get(f"/pay/{payment_id}/method")
+        body = {"request_id": forms(method.text)[f"/pay/{payment_id}/cancel"]}
+        assert (await browser.post(f"/pay/{payment_id}/cancel", data=body)).status_code == 303
+        late = {"request_id": forms(still_open.text)[f"/pay/{payment_id}/submit"], "method": "page"}
+        answer = await browser.post(f"/pay/{payment_id}/submit", data=late)
+        over = await browser.get(f"/pay/{payment_id}")
+
+    assert (answer.status_code, answer.headers.get("location")) == (303, f"/pay/{payment_id}")
+    assert "The payment was cancelled" in over.text
+    assert "You have not been charged" in over.text
+
+
+async def test_a_hosted_page_is_at_a_place_that_we_know_and_the_policy_of_the_page_lets_the_form_lead_there(
+    shop: Shop, suite: Suite
+) -> None:
+    payment_id = await payers.started(shop, payer_id=PAYER)
+    async with shop.browser(payment_id) as browser:
+        page = await browser.get(f"/pay/{payment_id}/confirm", params={"method": "page"})
+        body = {"request_id": forms(page.text)[f"/pay/{payment_id}/submit"], "method": "page"}
+        answer = await browser.post(f"/pay/{payment_id}/submit", data=body)
+
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith(suite.sandbox_url)
+    assert f"form-action 'self' {suite.sandbox_url}" in page.headers["content-security-policy"]
+    assert "require-trusted-types-for 'script'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("said", ['{"name":"page_shown","page":"success"}', "no json", "[]", '{"name":' + "1" * 2_000])
+async def test_reports_of_pages_are_taken_in_silence(shop: Shop, said: str) -> None:
+    payment_id = await payers.started(shop, payer_id=PAYER)
+    async with shop.browser(payment_id) as browser:
+        for path in ("/beacons", f"/pay/{payment_id}/troubles"):
+            answer = await browser.post(path, content=said, headers={"content-type": "text/plain"})
+            assert (answer.status_code, answer.text) == (204, "")
+
+
+async def test_the_shop_of_make_up_leads_a_payer_in_and_they_find_back_to_it(suite: Suite, tmp_path: Path) -> None:
+    async with suite.client("service", sub="shop") as batzen:
+        await add_seller(batzen, SUBJECTS["seller"])
+    headers = {"accept": "text/html", "accept-language": "de"}
+    async with shop_page() as page, httpx.AsyncClient(headers=headers, follow_redirects=True) as browser:
+        page.suite = suite
+        assert page.url in page.tenants_file(tmp_path).read_text()
+        shown = await browser.get(page.url)
+        arrived = [await browser.post(f"{page.url}buy/{name}") for name in ("lesson", "guide", "course")]
+
+    assert "Ski lesson, Davos" in shown.text
+    assert [one.status_code for one in arrived] == [200] * 3
+    assert "Wie möchten Sie bezahlen?" in arrived[0].text
+    assert "reserviert" in arrived[1].text
+    assert "hinterlegt" in arrived[2].text
