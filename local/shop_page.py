@@ -143,5 +143,6 @@ color: #fff; cursor: pointer; white-space: nowrap; }</style></head><body><h1>Alp
 <p>A platform for trying: nothing here is for sale.</p>
 {% for name, offer in offers.items() %}<form method="post" action="/buy/{{ name }}"><div><h2>{{ offer.name }}</h2>
 <p>{{ offer.about }}</p></div>
-<button>Buy for CHF {{ offer.amount_minor // 100 }}.{{ "%02d" % (offer.amount_minor % 100) }}</button></form>{% endfor %}</body></html>"""
+<button>Buy for CHF {{ offer.amount_minor // 100 }}.{{ "%02d" % (offer.amount_minor % 100) }}</button>
+</form>{% endfor %}</body></html>"""
 )
