@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -14,6 +16,7 @@ from services.bff.paths import RETURNS
 from services.bff.settings import BffSettings
 from services.web.application import application
 from services.web.front import Front
+from services.web.rates import AddressRates
 
 
 def build(front: Front, settings: BffSettings, analytics: Analytics) -> ASGIApp:
@@ -24,14 +27,16 @@ def build(front: Front, settings: BffSettings, analytics: Analytics) -> ASGIApp:
         is_api = request.url.path.startswith(api.PREFIXES)
         return await (answer_error if is_api else front.answers.answer)(request, error)
 
+    addresses = AddressRates(now=time.monotonic)
     return application(
         front,
         [
             *sessions.routes(front),
-            *api.routes(front),
+            *api.routes(front, addresses),
             *checkout.routes(front, settings, analytics),
         ],
         origins=settings.origins,
         answer=answer,
+        addresses=addresses,
         exempt=frozenset({RETURNS}),
     )

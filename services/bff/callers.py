@@ -12,16 +12,17 @@ from typing import Final
 
 from starlette.requests import Request
 
-from services.errors import ServiceError, Unauthenticated
+from services.errors import Unauthenticated
 from services.runtime.rpc.identity import PAYER, SERVICE, Caller
 from services.runtime.rpc.issuers import Verifier
 from services.web.failures import Refusal
 from services.web.front import Front
+from services.web.rates import PAYER as PAYERS
+from services.web.rates import PAYMENT, AddressRates, SharedRates, address_of
+from services.web.security.csrf import SAFE_METHODS
 from services.web.security.guard import CORRELATION
 from services.web.texts import language_of
 
-CLIENT_IP: Final = "x-client-ip"
-"""Metadata of a call in a payer's name: where their browser is, for the orchestrator's count of declines."""
 _BEARER: Final = "bearer "
 
 
@@ -36,7 +37,6 @@ class Asker:
     metadata: Sequence[tuple[str, str]]
     language: str
     correlation_id: str
-    client_ip: str
 
     @property
     def owner(self) -> str:
@@ -45,21 +45,31 @@ class Asker:
 
 
 class Callers:
-    """Tells who asks."""
+    """Tells who asks, and counts how often."""
 
-    def __init__(self, front: Front, verifier: Verifier) -> None:
+    def __init__(self, front: Front, verifier: Verifier, addresses: AddressRates) -> None:
         self._front = front
         self._verifier = verifier
+        self._addresses = addresses
+        self._rates = SharedRates(front.held, now=front.now)
 
     async def of(self, request: Request) -> Asker:
-        """Return who asks. Raises `Refusal` where nobody is named, or by a token that is no good."""
+        """Return who asks. Raises `Refusal` where nobody is named, by a token that is no good, or too often."""
+        asker = await self._named(request)
+        if not asker.is_service and request.method not in SAFE_METHODS:
+            await self._rates.take(PAYERS, asker.tenant_id, asker.subject)
+            payment_id = request.path_params.get("payment_id")
+            if payment_id is not None:
+                await self._rates.take(PAYMENT, asker.tenant_id, payment_id)
+        return asker
+
+    async def _named(self, request: Request) -> Asker:
         given = request.headers.get("authorization", "")
         if given:
             return await self._bearer(request, given)
         session = await self._front.session(request.scope)
         if session is None:
             raise Refusal(401, "LOGIN_REQUIRED")
-        ip = client_ip(request)
         return Asker(
             tenant_id=session.tenant_id,
             subject=session.subject,
@@ -67,14 +77,16 @@ class Callers:
             metadata=self._front.word(session, request.scope),
             language=language_of(session.locale or request.headers.get("accept-language")),
             correlation_id=request.scope[CORRELATION],
-            client_ip=ip,
         )
 
     async def _bearer(self, request: Request, given: str) -> Asker:
-        if not given.lower().startswith(_BEARER):
-            raise Refusal(401, "UNAUTHENTICATED")
-        token = given[len(_BEARER) :].strip()
-        caller = await self._verified(token)
+        try:
+            caller = await self._verified(given)
+        except Refusal:
+            self._addresses.take(address_of(request.scope))  # whoever tries out tokens is counted
+            raise
+        if SERVICE not in caller.roles:
+            self._addresses.take(address_of(request.scope))
         if not caller.roles & {SERVICE, PAYER}:
             # Operators act at the console, where who they are is proved anew before money moves.
             raise Refusal(403, "PERMISSION_DENIED")
@@ -83,21 +95,15 @@ class Callers:
             tenant_id=caller.tenant_id,
             subject=caller.subject,
             is_service=SERVICE in caller.roles,
-            metadata=(("authorization", f"Bearer {token}"), ("x-correlation-id", correlation_id)),
+            metadata=(("authorization", given), ("x-correlation-id", correlation_id)),
             language=language_of(request.headers.get("accept-language")),
             correlation_id=correlation_id,
-            client_ip=client_ip(request),
         )
 
-    async def _verified(self, token: str) -> Caller:
+    async def _verified(self, given: str) -> Caller:
+        if not given.lower().startswith(_BEARER):
+            raise Refusal(401, "UNAUTHENTICATED")
         try:
-            return await self._verifier.verify(token)
+            return await self._verifier.verify(given[len(_BEARER) :].strip())
         except Unauthenticated as error:
             raise Refusal(401, "UNAUTHENTICATED", explanation=str(error)) from error
-        except ServiceError as error:
-            raise Refusal(503, error.reason, retry_after=error.retry_after) from error
-
-
-def client_ip(request: Request) -> str:
-    """Return where the request comes from, as the trusted proxies say."""
-    return "" if request.client is None else request.client.host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 from services.web.assets import PREFIX
 from services.web.front import Front
 from services.web.measured import Measured
+from services.web.rates import AddressLimited, AddressRates
 from services.web.security.guard import ALIVE, Answer, Guard
 from services.web.security.headers import CSP_REPORT_PATH, Origins
 from services.web.security.reports import Reports
@@ -26,12 +28,14 @@ def application(
     origins: Origins,
     answer: Answer | None = None,
     handlers: Mapping[type[Exception], Answer] = MappingProxyType({}),
+    addresses: AddressRates | None = None,
     exempt: frozenset[str] = frozenset(),
     body_limits: Mapping[str, int] = MappingProxyType({}),
 ) -> ASGIApp:
     """Return the application with the routes of its rooms.
 
-    `handlers` answer exceptions that a front answers otherwise; all else is as `Guard` has it.
+    `handlers` answer exceptions that a front answers otherwise; `addresses` count who asks, from outside of all rooms.
+    All else is as `Guard` has it.
     """
     app = Starlette(
         routes=[
@@ -42,8 +46,9 @@ def application(
         ],
         exception_handlers={**front.answers.handlers, **handlers},
     )
+    limited = AddressLimited(app, addresses or AddressRates(now=time.monotonic), free=(ALIVE, f"{PREFIX}/"))
     guarded = Guard(
-        app,
+        limited,
         own_origin=front.settings.public_origin,
         cookie_name=front.cookie.full_name,
         origins=origins,

@@ -18,6 +18,7 @@ from typing import Final
 import grpc
 
 from batzen.errors import LASTING, BatzenError, FieldViolation
+from services.errors import ServiceError
 from services.web.texts import Texts
 
 TEXTS: Final = Texts(Path(__file__).parent / "failure_texts")
@@ -110,6 +111,11 @@ def failure_of(error: Exception, language: str, *, correlation_id: str = "") -> 
             return _of_service(error, language, correlation_id)
         case Refusal():
             return _of_front(error, language, correlation_id)
+        case ServiceError():  # the front's own database, or its keys, are away
+            status = STATUS.get(grpc.StatusCode[error.status], 500)
+            retry_after = (error.retry_after or RETRY_AFTER) if status == 503 else None
+            own = Refusal(status, error.reason, field=error.field, explanation=str(error), retry_after=retry_after)
+            return _of_front(own, language, correlation_id)
         case _:
             return Failure(
                 status=500,

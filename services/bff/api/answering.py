@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from batzen.errors import BatzenError, FieldViolation
 from batzen.vocabularies import refusal_word
 from services.bff.api.modern.models import Problem, Violation
+from services.errors import ServiceError
 from services.web.failures import Failure, Refusal, failure_of
 from services.web.security.guard import CORRELATION
 from services.web.texts import language_of
@@ -35,6 +36,7 @@ def answer_failures(app: FastAPI) -> None:
     """Have the application answer each failure in the shape of the form that was asked."""
     app.add_exception_handler(BatzenError, answer_error)
     app.add_exception_handler(Refusal, answer_error)
+    app.add_exception_handler(ServiceError, answer_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, answer_error)

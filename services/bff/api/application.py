@@ -24,6 +24,7 @@ from services.bff.api.who import CALLERS
 from services.bff.callers import Callers
 from services.bff.sessions.resource import SessionResources
 from services.web.front import Front
+from services.web.rates import AddressRates
 
 PREFIXES: Final = ("/v1/", "/api/")
 
@@ -45,10 +46,10 @@ class Beneath(BaseRoute):
         await self._app(scope, receive, send)
 
 
-def rest(front: Front) -> FastAPI:
+def rest(front: Front, addresses: AddressRates) -> FastAPI:
     """Return the application of both forms."""
     app = described(front)
-    setattr(app.state, CALLERS, Callers(front, front.settings.process.verifier()))
+    setattr(app.state, CALLERS, Callers(front, front.settings.process.verifier(), addresses))
     app.add_route(SPECIFICATION_PATH, _specification, methods=["GET"], include_in_schema=False)
     app.add_route(REFERENCE_PATH, Reference(front, app).page, methods=["GET"], include_in_schema=False)
     answer_failures(app)
@@ -84,6 +85,6 @@ async def _specification(request: Request) -> Response:
     return JSONResponse(specification(request.app), headers={"Cache-Control": "no-cache"})
 
 
-def routes(front: Front) -> list[BaseRoute]:
+def routes(front: Front, addresses: AddressRates) -> list[BaseRoute]:
     """Return the routes of REST; they take all of `/v1/` and `/api/` that nothing before them took."""
-    return [Beneath(PREFIXES, rest(front))]
+    return [Beneath(PREFIXES, rest(front, addresses))]

@@ -88,13 +88,13 @@ class Operations:
         """Return the session of a payment with a hosted page, which is made where there is none."""
         if session.checkout_url:
             return session
-        request = pb.RetryPaymentRequest(
+        request = pb.ResumePaymentRequest(
             request_id=request_id,
             payment_id=session.payment.payment_id,
             collection=pb.COLLECTION_CHECKOUT,
         )
         calls = self._front.peers.calls
-        return (await calls.orchestrator.RetryPayment(request, metadata=asker.metadata)).session
+        return (await calls.orchestrator.ResumePayment(request, metadata=asker.metadata)).session
 
 
 def open_one(payments: Sequence[status_pb2.Payment]) -> status_pb2.Payment | None:

@@ -143,5 +143,6 @@ class CheckoutActions:
         return visit.back()
 
     async def _taken(self, visit: Visit) -> tuple[Mapping[str, str], str]:
+        await self._room.count(visit)
         form = await self._room.front.forms.read(visit.request)
         return form, self._room.front.forms.take(visit.session, form)

@@ -22,6 +22,7 @@ from services.bff.checkout.wording import Wording
 from services.bff.settings import BffSettings
 from services.web.failures import Refusal, failure_of
 from services.web.front import Front
+from services.web.rates import PAYER, PAYMENT, SharedRates
 from services.web.security.guard import CORRELATION
 from services.web.sessions.domain import Session
 from services.web.texts import LANGUAGES, language_of
@@ -90,6 +91,12 @@ class Room:
         language = asked if asked in LANGUAGES else language_of(request.headers.get("accept-language"))
         tenant_id = next(iter(self.settings.tenants.by_id), "batzen")
         return self._place(request, language, tenant_id, new_id=str)
+
+    async def count(self, visit: Visit) -> None:
+        """Count what a payer does. Raises `Refusal` where it is too much."""
+        rates = SharedRates(self.front.held, now=self.front.now)
+        await rates.take(PAYER, visit.session.tenant_id, visit.session.subject)
+        await rates.take(PAYMENT, visit.session.tenant_id, visit.payment_id)
 
     async def payment(self, visit: Visit) -> pb.PaymentSession:
         """Return the payment as it stands, with what its payer needs. Raises what the orchestrator refuses."""
