@@ -41,6 +41,8 @@ OURS: Final = ("BATZEN_", "STRIPE_", "PG")
 STAND_IN_RATE: Final = "100000"
 """The stand-in has no limits but those that a test orders."""
 TENANTS: Final = Path(__file__).parent / "tenants.toml"
+STAND_IN_DECLINES: Final = "100000"
+"""All payers of a laptop are at one address, and try the same few cards that are declined."""
 TEST_KEYS: Final = ("sk_test_", "rk_test_")
 
 
@@ -145,6 +147,8 @@ def service_environment(
     if CALLED[service]:
         environment["BATZEN_TOKEN_DIRECTORY"] = str(tokens / service)
     environment |= {f"BATZEN_{peer.upper()}_ADDRESS": f"{HOST}:{ports[peer]}" for peer in CALLED[service]}
+    if service == "orchestrator" and stripe.is_stand_in:
+        environment["BATZEN_DECLINES_MAX"] = STAND_IN_DECLINES
     if service == "orchestrator" and webhook_key:
         environment["BATZEN_WEBHOOK_KEY"] = webhook_key
     if service == "gateway":

@@ -31,7 +31,7 @@ class ServiceError(Exception):
     """Name of a google.rpc.Code."""
     reason: ClassVar[str]
     """UPPER_SNAKE_CASE, stable for ever, one of the package's `ErrorReason` values without its prefix."""
-    retry_after: ClassVar[timedelta | None] = None
+    retry_after: timedelta | None = None
     """How long a caller should wait before it tries again; travels as `RetryInfo`."""
     was_retried: ClassVar[bool] = False
     """Whether we tried again ourselves before we gave up: then our caller's channel does not do the same once more."""

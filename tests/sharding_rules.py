@@ -57,6 +57,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "start_switches": EVERYWHERE,
         "start_switch_changes": EVERYWHERE,
         "money_policies": EVERYWHERE,
+        "declines": "counted",
     },
     "gateway": {
         "payments": "payment_id",
@@ -168,6 +169,12 @@ STATEMENTS: Final[Mapping[str, Exempt]] = {
         Spread.MANY, "the bookings of one payment: a claim on each server, given back where another has one"
     ),
     "orchestrator.storage.booking_claims.CLAIMS": Exempt(Spread.MANY, _SPLIT),
+    "orchestrator.storage.declines.ADD": Exempt(
+        Spread.EVERY, "payer, address and card are of servers of their own, a row for each; what is old goes on each"
+    ),
+    "orchestrator.storage.declines.BLOCKING": Exempt(
+        Spread.MANY, "payer, address and the cards they tried are each looked up where they are; the largest counts"
+    ),
     "orchestrator.diagnosis.plan_store._STANDING": Exempt(Spread.MANY, _SPLIT),
     "orchestrator.diagnosis.round_store._FIND_TENANTS": Exempt(Spread.EVERY, _EACH_BY_ITSELF),
     "orchestrator.diagnosis.round_store._KEEP": Exempt(Spread.MANY, _SPLIT),

@@ -68,6 +68,7 @@ async def serve(settings: Settings) -> None:
                 clock=Clock(),
                 abandoned_after=settings.abandoned_after,
                 surplus_refund=settings.surplus_refund,
+                declines_max=settings.declines_max,
                 reminded_before=settings.reminded_before,
                 webhook_keys=settings.webhook_keys,
                 webhook_guard=Guard() if settings.process.production else DEVELOPMENT,

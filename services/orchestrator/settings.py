@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
 
+from services.orchestrator.domain.decline_limits import DECLINES_MAX
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.facts.reminders import BEFORE
@@ -33,6 +34,7 @@ class Settings:
     allow_on_silence: bool
     abandoned_after: timedelta
     surplus_refund: SurplusRefund
+    declines_max: int
     reminded_before: timedelta
     webhook_keys: Followed[tuple[bytes, ...]] | None
     mail: MailSettings
@@ -67,6 +69,12 @@ class Settings:
                     default=int(ABANDONED_AFTER.total_seconds()),
                     doc="After how many seconds without a payer's step a payment is cancelled.",
                 )
+            ),
+            declines_max=read(
+                "BATZEN_DECLINES_MAX",
+                whole_number(at_least=1, at_most=1_000_000),
+                default=DECLINES_MAX,
+                doc="How many declines of one payer, address or card within an hour are too many.",
             ),
             surplus_refund=SurplusRefund(
                 read(

@@ -25,7 +25,9 @@ from services.orchestrator.booking_claims import BookingClaims
 from services.orchestrator.captures import Captures
 from services.orchestrator.charging import Charging
 from services.orchestrator.commands.registry import Registry, all_commands
+from services.orchestrator.decline_limits import DeclineLimits
 from services.orchestrator.diagnosis.building import Diagnoses, diagnosing
+from services.orchestrator.domain.decline_limits import DECLINES_MAX
 from services.orchestrator.domain.policies import ABANDONED_AFTER
 from services.orchestrator.domain.surplus import SurplusRefund
 from services.orchestrator.due_steps.registry import DueSteps, all_due_steps
@@ -75,11 +77,13 @@ from services.orchestrator.servicers.payments import OrchestratorServicer, rpc_o
 from services.orchestrator.sessions import PaymentSessions
 from services.orchestrator.steps import Steps
 from services.orchestrator.storage.booking_claims import BookingClaimStore
+from services.orchestrator.storage.declines import DeclineStore
 from services.orchestrator.storage.figures import FigureStore
 from services.orchestrator.storage.money_policies import MoneyPolicyStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
 from services.orchestrator.storage.statements import FORGET
 from services.orchestrator.storage.store import Store
+from services.orchestrator.submits import Submits
 from services.orchestrator.surplus import Surplus
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
@@ -113,6 +117,7 @@ class Parts:
     due_steps: DueSteps
     outbox: TransitionOutbox
     commands: Registry
+    submits: Submits
     runner: RequestRunner
     syncs: Syncs
     surplus: Surplus
@@ -127,6 +132,7 @@ class Parts:
     mailing: Mails
     notifications: NotificationServicer
     claim_store: BookingClaimStore
+    decline_store: DeclineStore
     diagnoses: Diagnoses
     imports: Imports
     start_switches: StartSwitchStore
@@ -148,18 +154,21 @@ def wired(
     telling: Notifications,
     mailing: Mails,
     claim_store: BookingClaimStore,
+    decline_store: DeclineStore,
     diagnoses: Diagnoses,
     operations: Operations,
     imports: Imports,
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     surplus_refund: SurplusRefund = SurplusRefund.PERSON,
+    declines_max: int = DECLINES_MAX,
     metrics: OrchestratorMetrics = UNCOUNTED,
 ) -> Parts:
     """Put the parts together around what keeps and what is called."""
     payments = HeldPayments(store, abandoned_after=abandoned_after, now=clock.now, metrics=metrics)
     outbox = TransitionOutbox(peers.status, peers.gateway, now=clock.now, metrics=metrics)
     claims = BookingClaims(claim_store, now=clock.now)
+    declines = DeclineLimits(decline_store, declines_max=declines_max, now=clock.now)
     steps = Steps(outbox, peers, claims)
     captures = Captures(outbox, peers)
     charging = Charging(steps, outbox, peers, now=clock.now)
@@ -176,11 +185,13 @@ def wired(
         peers,
         charging=charging,
         resolving=resolving,
+        declines=declines,
         abandoned_after=abandoned_after,
         now=clock.now,
     )
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
     syncs = Syncs(payments, steps, outbox, peers)
+    submits = Submits(store, declines)
     return Parts(
         store=store,
         peers=peers,
@@ -190,6 +201,7 @@ def wired(
         due_steps=due_steps,
         outbox=outbox,
         commands=commands,
+        submits=submits,
         runner=runner,
         syncs=syncs,
         surplus=surplus,
@@ -210,6 +222,7 @@ def wired(
             runner,
             Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store, now=clock.now),
             syncs,
+            submits,
         ),
         sink=SinkServicer(store, facts),
         facts=facts,
@@ -221,6 +234,7 @@ def wired(
             telling.store, telling.policies, telling.watches, tokens=telling.tokens, now=clock.now
         ),
         claim_store=claim_store,
+        decline_store=decline_store,
         diagnoses=diagnoses,
         imports=imports,
         start_switches=start_switches,
@@ -264,6 +278,7 @@ async def orchestrator_parts(
     clock: Clock,
     abandoned_after: timedelta = ABANDONED_AFTER,
     surplus_refund: SurplusRefund = SurplusRefund.PERSON,
+    declines_max: int = DECLINES_MAX,
     reminded_before: timedelta = REMINDED_BEFORE,
     webhook_keys: Followed[tuple[bytes, ...]] | None = None,
     webhook_guard: Guard = Guard(),  # noqa: B008 immutable
@@ -328,6 +343,7 @@ async def orchestrator_parts(
             telling=telling,
             mailing=mailing,
             claim_store=BookingClaimStore(held),
+            decline_store=DeclineStore(held),
             diagnoses=diagnosing(
                 held, store, peers, Examinations(DiagnosisServiceStub(gateway)), clock=clock, meter=meter
             ),
@@ -341,6 +357,7 @@ async def orchestrator_parts(
             clock=clock,
             abandoned_after=abandoned_after,
             surplus_refund=surplus_refund,
+            declines_max=declines_max,
             metrics=metrics,
         )
         work.register(

@@ -116,10 +116,13 @@ class AddressLimited:
         self._free = free
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].startswith(self._free):
-            if all(name != b"authorization" for name, _ in scope["headers"]):
-                self._rates.take(address_of(scope))
+        if scope["type"] == "http" and not scope["path"].startswith(self._free) and not _names_itself(scope):
+            self._rates.take(address_of(scope))
         await self._inner(scope, receive, send)
+
+
+def _names_itself(scope: Scope) -> bool:
+    return any(name == b"authorization" for name, _ in scope["headers"])
 
 
 def address_of(scope: Scope) -> str:

@@ -68,6 +68,7 @@ def parts_of(
         telling=ours.telling,
         mailing=ours.mailing,
         claim_store=claims or ours.claim_store,
+        decline_store=ours.decline_store,
         diagnoses=ours.diagnoses,
         operations=ours.ops.operations,
         imports=ours.imports,

@@ -14,7 +14,7 @@ from services.gateway.intents.attempts import EXPANDED, EXPANDED_OF_SETUP, apply
 from services.gateway.intents.domain import CONFIRMABLE, Intent, declined_again
 from services.gateway.mirror.payment import MirroredPayment
 from services.gateway.stripe_api.client import Provider
-from services.gateway.stripe_api.objects import reference, text
+from services.gateway.stripe_api.objects import declined_fingerprint, reference, text
 from services.gateway.stripe_api.outcomes import Declined
 from services.shared.codec import Json
 from services.shared.states import AttemptKind
@@ -111,7 +111,9 @@ class ConfirmIntent(Operation[ConfirmIntentParams, MirroredPayment]):
                 consent_time=call.create_time,
             )
         apply_settled(payment, asked.attempt, answer)
-        return {"intent_id": text(answer, "id")}
+        of_declined = declined_fingerprint(answer)
+        found = {"intent_id": text(answer, "id")}
+        return found | {"declined_fingerprint": of_declined} if of_declined else found
 
     async def _is_of_another(self, customer_id: str, payment_method_id: str | None) -> bool:
         """Whether Stripe keeps a method for another customer. It refuses such a one, whoever has it in our books."""

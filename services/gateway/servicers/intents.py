@@ -93,7 +93,10 @@ class IntentServicer(IntentServiceServicer):
             request_hash=request_hash(request, requests.SEND_BEFORE),
         )
         observation = result.subject.observation
-        response = intents_pb2.ConfirmIntentResponse(observation=to_proto(observation))
+        response = intents_pb2.ConfirmIntentResponse(
+            observation=to_proto(observation),
+            declined_fingerprint=(result.answer or {}).get("declined_fingerprint", ""),
+        )
         if observation.intent_state == IntentState.REQUIRES_ACTION and result.answer:
             if result.live is not None:
                 self._secrets.forget(_secrets_key(result.answer["intent_id"], result.subject))

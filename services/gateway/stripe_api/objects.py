@@ -160,6 +160,12 @@ def method_facts(shown: Json) -> MethodFacts:
     )
 
 
+def declined_fingerprint(intent: Json) -> str:
+    """Return the fingerprint of the method that an intent's last error is about; empty where it has none."""
+    method = part(part(intent, "last_payment_error") or part(intent, "last_setup_error"), "payment_method")
+    return text(part(method, text(method, "type")), "fingerprint") if method else ""
+
+
 def _disputed_minor(shown: Json, *, currency_code: str, captured_minor: int) -> int:
     """Return what is contested; all that was taken where the bank says it in another currency, or in parts of ours."""
     if str(shown["currency"]).upper() != currency_code:

@@ -21,6 +21,7 @@ from services.orchestrator.commands.resume import ResumePayment
 from services.orchestrator.commands.retry import RetryPayment
 from services.orchestrator.commands.start import StartPayment
 from services.orchestrator.commands.submit import SubmitPayment
+from services.orchestrator.decline_limits import DeclineLimits
 from services.orchestrator.due_steps.registry import DueSteps
 from services.orchestrator.operations.resolving import Resolving
 from services.orchestrator.peers import Peers
@@ -54,6 +55,7 @@ def all_commands(
     *,
     charging: Charging,
     resolving: Resolving,
+    declines: DeclineLimits,
     abandoned_after: timedelta,
     now: Callable[[], datetime],
 ) -> Registry:
@@ -61,7 +63,7 @@ def all_commands(
     attempts, sessions = Attempts(steps, outbox, peers, now=now), PaymentSessions(outbox, peers)
     return Registry(
         StartPayment(steps, due_steps, outbox, sessions, peers, abandoned_after=abandoned_after),
-        SubmitPayment(outbox, peers, now=now),
+        SubmitPayment(outbox, peers, declines, now=now),
         CapturePayment(captures, outbox),
         CancelPayment(steps, captures, outbox),
         ReschedulePayment(outbox, now=now),

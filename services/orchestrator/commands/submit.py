@@ -10,6 +10,7 @@ from batzen.orchestrator.v1.orchestrator_pb2 import SubmitPaymentRequest, Submit
 from batzen.type.v1 import payment_pb2
 from services.errors import FieldInvalid, ServiceError
 from services.orchestrator.commands.command import Command
+from services.orchestrator.decline_limits import DeclineLimits
 from services.orchestrator.domain import transitions
 from services.orchestrator.domain.errors import MethodRefused, PaymentState, SubmitExpired, SubmitRefused
 from services.orchestrator.domain.payment import SUBMITTABLE, WITHOUT_ATTEMPT, Observation, derived_id
@@ -37,9 +38,12 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
     yields_to_urgent: ClassVar[bool] = True
     """A submit of which nothing was heard may have been followed by a cancel, which then is what its payer wants."""
 
-    def __init__(self, outbox: TransitionOutbox, peers: Peers, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, outbox: TransitionOutbox, peers: Peers, declines: DeclineLimits, *, now: Callable[[], datetime]
+    ) -> None:
         self._outbox = outbox
         self._peers = peers
+        self._declines = declines
         self._now = now
 
     def validate(self, message: SubmitPaymentRequest) -> None:
@@ -74,6 +78,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
     async def perform(self, work: UnitOfWork, request: Request, message: SubmitPaymentRequest) -> SubmitPaymentResponse:
         """Confirm the intent; the payer's money moves here, at most once for a request."""
         plan = work.plan
+        declines_before = plan.latest_snapshot.decline_count
         if not request.calling:
             _refuse_unless_confirmable(plan)
             if request.send_before_time is not None and request.send_before_time <= self._now():
@@ -102,6 +107,8 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             raise error from refusal
         work.settle(answer.observation, self._settled(request))
         await self._outbox.try_flush_outbox(work)
+        if work.plan.latest_snapshot.decline_count > declines_before:
+            await self._declines.note(work.plan, fingerprint=answer.declined_fingerprint)
         response = SubmitPaymentResponse(payment=await self._outbox.payment(work))
         if answer.redirect_url is not None:
             response.next_action.redirect_url = answer.redirect_url

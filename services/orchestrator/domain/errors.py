@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+
 from services.errors import AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, ResourceExhausted, ServiceError
 
 
@@ -69,6 +72,22 @@ class SubmitExpired(FailedPrecondition):
     """The submit did not reach Stripe in time and was given up; nothing was charged. Submit again, under a new id."""
 
     reason = "SUBMIT_EXPIRED"
+
+
+class HostedCheckoutRequired(FailedPrecondition):
+    """Too many methods of this payment were declined in a form; go on at its hosted page."""
+
+    reason = "HOSTED_CHECKOUT_REQUIRED"
+
+
+class TooManyDeclines(ResourceExhausted):
+    """Too many declines of this payer, from this address or of this card; wait, or pay otherwise."""
+
+    reason = "TOO_MANY_DECLINES"
+
+    def __init__(self, *, retry_after: timedelta) -> None:
+        super().__init__(retry_after_s=math.ceil(retry_after.total_seconds()))
+        self.retry_after = retry_after
 
 
 class StartsPaused(FailedPrecondition):

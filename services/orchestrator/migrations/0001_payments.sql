@@ -180,3 +180,19 @@ CREATE TABLE money_policies (
 );
 CREATE INDEX money_policies_newest ON money_policies (tenant_id, session_type, revision DESC);
 REVOKE UPDATE, DELETE, TRUNCATE ON money_policies FROM :runtime_role;
+
+-- Declines of the last hour, by what of who tried is counted: payer, address, card. Forgotten as others come.
+CREATE TABLE declines (
+    tenant_id    text        NOT NULL,
+    counted      bytea       NOT NULL,
+    card         bytea       NOT NULL,
+    payment_id   text        NOT NULL,
+    decline      integer     NOT NULL,
+    decline_time timestamptz NOT NULL,
+    CONSTRAINT declines_pkey PRIMARY KEY (tenant_id, counted, payment_id, decline)
+);
+CREATE INDEX declines_by_time ON declines (tenant_id, decline_time);
+
+COMMENT ON COLUMN declines.counted IS 'SHA-256 of a payer, an address or the fingerprint of a card; none of them is here.';
+COMMENT ON COLUMN declines.card IS 'Under what the card is counted that was tried; empty for the row of a card itself.';
+COMMENT ON COLUMN declines.decline IS 'The payment''s so many-th: each counts once.';

@@ -55,6 +55,8 @@ class GatewayAnswer:
     """The hosted page, while it is open."""
     redirect_url: str | None = None
     """Where the payer has to go; empty when the browser's own library handles it, None when nothing is to be done."""
+    declined_fingerprint: str = ""
+    """Of a confirm that was declined: the card's, as Stripe has it; empty where it is not known."""
     counting: CountingAttempt = CountingAttempt()
     """Where the gateway was asked for all attempts."""
 
@@ -204,7 +206,11 @@ class Gateway:
         if send_before_time is not None:
             request.send_before_time.FromDatetime(send_before_time)
         answer = await answered(self._intents.ConfirmIntent(request), PEER)
-        return GatewayAnswer(observation=observation(answer.observation), redirect_url=_redirect_url(answer))
+        return GatewayAnswer(
+            observation=observation(answer.observation),
+            redirect_url=_redirect_url(answer),
+            declined_fingerprint=answer.declined_fingerprint,
+        )
 
     async def cancel_intent(self, plan: Plan, *, request_id: str, reason: str) -> GatewayAnswer:
         """Cancel the current attempt's intent; `reason` names a CancelIntentRequest.Reason."""

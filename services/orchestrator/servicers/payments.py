@@ -10,9 +10,11 @@ from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceServicer
 from services.orchestrator.commands.command import Command, RequestT, ResponseT
 from services.orchestrator.commands.registry import Registry
+from services.orchestrator.decline_limits import asked_from
 from services.orchestrator.domain.errors import BookingHasPayment
 from services.orchestrator.queries import Queries
 from services.orchestrator.request_runner import RequestRunner
+from services.orchestrator.submits import Submits
 from services.orchestrator.syncs import Syncs
 from services.orchestrator.wire.requests import own_payer
 from services.orchestrator.wire.responses import payment_plan
@@ -21,17 +23,21 @@ from services.orchestrator.wire.responses import payment_plan
 class OrchestratorServicer(OrchestratorServiceServicer):
     """OrchestratorService. RPCs that are only announced answer UNIMPLEMENTED."""
 
-    def __init__(self, commands: Registry, runner: RequestRunner, queries: Queries, syncs: Syncs) -> None:
+    def __init__(
+        self, commands: Registry, runner: RequestRunner, queries: Queries, syncs: Syncs, submits: Submits
+    ) -> None:
         """Serve each of `commands` as the RPC of its name: it is validated, then run."""
         self._queries = queries
         self._syncs = syncs
+        self._submits = submits
         self._rpcs = {
             command.name: rpc_of(command, runner)
             for command in commands
             if hasattr(OrchestratorServiceServicer, command.name)
         }
+        ours = {"StartPayment": self._start_payment, "SubmitPayment": self._submit_payment}
         for name, rpc in self._rpcs.items():
-            setattr(self, name, rpc if name != "StartPayment" else self._start_payment)
+            setattr(self, name, ours.get(name, rpc))
 
     async def _start_payment(
         self,
@@ -49,6 +55,17 @@ class OrchestratorServicer(OrchestratorServiceServicer):
                 raise
             return pb.StartPaymentResponse(session=session)
         return started
+
+    async def _submit_payment(
+        self,
+        request: pb.SubmitPaymentRequest,
+        context: aio.ServicerContext[pb.SubmitPaymentRequest, Awaitable[pb.SubmitPaymentResponse]],
+    ) -> pb.SubmitPaymentResponse:
+        """Submit a method, unless its payer tries out cards."""
+        with asked_from(context.invocation_metadata()):
+            await self._submits.check(request)
+            submitted: pb.SubmitPaymentResponse = await self._rpcs["SubmitPayment"](request, context)
+        return submitted
 
     async def FindPayments(
         self,
