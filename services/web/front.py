@@ -30,6 +30,7 @@ from services.web.events.streams import EventStreams
 from services.web.messages import Answers
 from services.web.pages import Pages
 from services.web.peers import Peers, connected
+from services.web.rates import CLIENT_ADDRESS, address_of
 from services.web.security.forms import Forms
 from services.web.security.guard import CORRELATION
 from services.web.sessions.cookies import Cookie
@@ -110,7 +111,9 @@ class Front:
 
     def word(self, session: Session, scope: Scope) -> Sequence[tuple[str, str]]:
         """Return the metadata of a call in the name of a session's person."""
-        return (*self.minter.metadata(person_of(session)), ("x-correlation-id", scope[CORRELATION]))
+        word = (*self.minter.metadata(person_of(session)), ("x-correlation-id", scope[CORRELATION]))
+        address = address_of(scope)  # of the browser: the orchestrator counts declines by it
+        return (*word, (CLIENT_ADDRESS, address)) if address else word
 
 
 def person_of(session: Session) -> Person:

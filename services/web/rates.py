@@ -20,6 +20,8 @@ from services.runtime.database.connections import DirectConnections
 from services.runtime.rpc.buckets import Bucket
 from services.web.failures import Refusal
 
+CLIENT_ADDRESS: Final = "x-client-ip"
+"""Metadata of a call in a person's name: where their browser is."""
 ADDRESSES_MAX: Final = 20_000
 """Kept in a process, ~200 bytes each; who asked longest ago is forgotten first."""
 IPV6_PREFIX: Final = 64
