@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.decline_limits import DeclineLimits
+from services.orchestrator.domain.plan import RequestKey
 from services.orchestrator.storage.store import Store
-from services.orchestrator.wire.requests import own_payer, request_key
-from services.runtime.rpc import call_context
+from services.orchestrator.wire.requests import own_payer
 from services.shared import fields
 
 
@@ -17,7 +16,7 @@ class Submits:
         self._store = store
         self._declines = declines
 
-    async def check(self, request: pb.SubmitPaymentRequest) -> None:
+    async def check(self, payment_id: str, key: RequestKey) -> None:
         """Refuse a submit of a payer's. Raises `HostedCheckoutRequired`, `TooManyDeclines`.
 
         A repeat is not refused: it is to get its answer. What is wrong with a request otherwise is said by who runs it.
@@ -25,9 +24,9 @@ class Submits:
         payer_id = own_payer()
         if payer_id is None:
             return
-        fields.payment_id(request.payment_id)
-        if await self._store.request(request_key(request)) is not None:
+        fields.payment_id(payment_id)
+        if await self._store.request(key) is not None:
             return
-        plan = await self._store.read(call_context.current_tenant(), request.payment_id, payer_id=payer_id)
+        plan = await self._store.read(key.tenant_id, payment_id, payer_id=payer_id)
         if plan is not None:
             await self._declines.check_form(plan)

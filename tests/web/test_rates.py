@@ -10,7 +10,6 @@ import pytest
 
 from local.suite import Suite
 from services.runtime.database.connections import DirectConnections
-from services.runtime.process.followed import once
 from services.web.failures import Refusal
 from services.web.rates import AddressRates, Rate, SharedRates, network_of
 
@@ -48,7 +47,7 @@ def test_an_address_waits_until_its_bucket_has_something_again() -> None:
 
 @pytest.fixture
 async def held(suite: Suite) -> AsyncIterator[DirectConnections]:
-    url = once(suite.database_url("bff"))
+    url = suite.database_url("bff")
     async with DirectConnections(url, application_name="test", size=2) as made:
         yield made
 

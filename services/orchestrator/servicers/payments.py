@@ -16,7 +16,7 @@ from services.orchestrator.queries import Queries
 from services.orchestrator.request_runner import RequestRunner
 from services.orchestrator.submits import Submits
 from services.orchestrator.syncs import Syncs
-from services.orchestrator.wire.requests import own_payer
+from services.orchestrator.wire.requests import own_payer, request_key
 from services.orchestrator.wire.responses import payment_plan
 
 
@@ -63,7 +63,7 @@ class OrchestratorServicer(OrchestratorServiceServicer):
     ) -> pb.SubmitPaymentResponse:
         """Submit a method, unless its payer tries out cards."""
         with asked_from(context.invocation_metadata()):
-            await self._submits.check(request)
+            await self._submits.check(request.payment_id, request_key(request))
             submitted: pb.SubmitPaymentResponse = await self._rpcs["SubmitPayment"](request, context)
         return submitted
 
