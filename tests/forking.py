@@ -48,9 +48,10 @@ class Fork:
 class ForkServer:
     """The server as its user sees it; it and all that it started end with this process, however that ends."""
 
-    def __init__(self, *modules: str) -> None:
-        """`modules` are what it is going to run: by default the suite's."""
+    def __init__(self, *modules: str, **environment: str) -> None:
+        """`modules` are what it is going to run, by default the suite's; `environment` is for their import."""
         self._modules = modules or OF_THE_SUITE
+        self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self._starting: list[asyncio.Future[Fork]] = []
         self._running: dict[int, Fork] = {}
@@ -59,7 +60,8 @@ class ForkServer:
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.forking", *self._modules,
-            cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+            cwd=ROOT, env=os.environ | self._environment, start_new_session=True,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stdout is not None
         assert json.loads(await self._process.stdout.readline()) == READY

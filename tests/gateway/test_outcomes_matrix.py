@@ -334,6 +334,8 @@ NAMES: Final = [
     for name in CALLS
 ]
 
+QUICK: Final = [name for name in NAMES if isinstance(name, str)]
+
 
 @dataclass(kw_only=True)
 class Matrix:
@@ -432,20 +434,27 @@ def matrix(replica: Gateway, payments: Payments, stripe: SandboxControl, monkeyp
 
 Answers = Callable[[str], list[tuple[str, Wrong]]]
 """Words and wrong answers that a call gets, by the call's name."""
+EACH_CONCLUSION: Final = frozenset({"429", "400 of the parameters", "no answer"})
+"""One answer for each of WITHDRAWN, REFUSED and UNKNOWN."""
 
 
 @pytest.fixture(
-    params=[pytest.param(4, id="some answers"), pytest.param(1, id="every answer", marks=pytest.mark.faults)]
+    params=[pytest.param(5, id="some answers"), pytest.param(1, id="every answer", marks=pytest.mark.faults)]
 )
 def answers(request: pytest.FixtureRequest) -> Answers:
-    """In `make test` a quarter for each call, each answer for some; in `make test-faults` all for each."""
+    """In `make test` each conclusion for each call, and each answer for some; in `make test-faults` all for all."""
     step: int = request.param
-    return lambda name: list(WRONG.items())[list(CALLS).index(name) % step :: step]
+
+    def of(name: str) -> list[tuple[str, Wrong]]:
+        chosen = list(WRONG)[QUICK.index(name) % step :: step] if name in QUICK else list(WRONG)[::step]
+        return [(words, wrong) for words, wrong in WRONG.items() if words in EACH_CONCLUSION.union(chosen)]
+
+    return of
 
 
-def test_each_answer_is_some_call_s() -> None:
-    quick = [name for name in NAMES if isinstance(name, str)]
-    assert {list(CALLS).index(name) % 4 for name in quick} == set(range(4))
+def test_each_conclusion_is_one_that_the_answers_lead_to() -> None:
+    assert {WRONG[words].first for words in EACH_CONCLUSION} == {wrong.first for wrong in WRONG.values()}
+    assert len(QUICK) == 5, "each fifth answer for each of five calls is every answer"
 
 
 @pytest.mark.parametrize("name", NAMES)

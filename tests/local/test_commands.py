@@ -22,6 +22,7 @@ from local.ports import free_ports, variable
 from local.processes import ROOT
 from sandbox.control import SandboxControl
 from tests.eventually import eventually
+from tests.forking import ForkServer
 
 RUN = "import sys; from pathlib import Path; from local import commands; commands.STATE = Path(sys.argv.pop(1)); "
 RUN += "from local.child import end_with_parent; end_with_parent(); import batzen.cli.app as cli; cli.main()"
@@ -118,14 +119,19 @@ async def test_what_keeps_it_from_starting_is_said_without_a_traceback(
 class Up:
     """A suite that stays up, and the command line beside it."""
 
-    def __init__(self, process: Process, directory: Path, *, sandbox_url: str) -> None:
+    def __init__(self, process: Process, directory: Path, forks: ForkServer, *, sandbox_url: str) -> None:
         self.process = process
+        self._forks = forks
         self.directory = directory
         self.sandbox_url = sandbox_url
 
     async def batzen(self, *arguments: str) -> tuple[int | None, Any]:
-        connection = {"BATZEN_CONNECTION": str(self.directory / "connection.json")}
-        code, output, errors = await _run(self.directory, *arguments, **connection)
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("BATZEN_", "STRIPE_"))}
+        environ |= {"COLUMNS": "100", "BATZEN_CONNECTION": str(self.directory / "connection.json")}
+        with tempfile.NamedTemporaryFile() as said, tempfile.NamedTemporaryFile() as complained:
+            command = ["tests.local.typed", str(self.directory), *arguments]
+            code = await (await self._forks.spawn(command, environ, said, complained)).wait()
+            output, errors = said.read().decode(), complained.read().decode()
         return code, json.loads(output) if output.strip().startswith(("{", "[")) else output + errors
 
     async def typed(self, *commands: Sequence[str]) -> list[tuple[int, str]]:
@@ -153,9 +159,10 @@ class Up:
 async def up(directory: Path) -> AsyncIterator[Up]:
     ports = {variable(name): str(port) for name, port in free_ports().items()}
     process = await _start(directory, "up", **ports)
-    running = Up(process, directory, sandbox_url=f"http://127.0.0.1:{ports[variable('sandbox')]}")
-    await running.read_until("Ctrl-C")
-    yield running
+    async with ForkServer("tests.local.typed", COLUMNS="100") as forks:
+        running = Up(process, directory, forks, sandbox_url=f"http://127.0.0.1:{ports[variable('sandbox')]}")
+        await running.read_until("Ctrl-C")
+        yield running
     if process.returncode is None:
         process.kill()
     await _end_of(process)

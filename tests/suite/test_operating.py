@@ -37,7 +37,7 @@ async def test_what_the_book_tells_an_operator_to_type_works(traveller: Travelle
     await traveller.until(payment_id, "SUCCEEDED", within_s=SETTLED_WITHIN_S)
     commands = of("tests/suite/test_operating.py")
 
-    async with ForkServer("tests.local.typed") as forks:
+    async with ForkServer("tests.local.typed", COLUMNS="200") as forks:
         said = {command: await run(command, traveller, forks, tmp_path) for command in commands}
 
     assert payment_id in said["batzen list"]
