@@ -64,7 +64,9 @@ async def _view(browser: Browser, base: str, states: Mapping[str, State], *, vie
     async def one(name: str) -> None:
         async with room:
             page = await context.new_page()
-            await page.goto(url_of(base, name, language=language))
+            answer = await page.goto(url_of(base, name, language=language))
+            if answer is None or answer.status != 200:
+                found.append(f"{name} ({language}) is not rendered")
             await page.evaluate("document.fonts.ready")
             found.extend(f"{name} ({view.name}, {language}): {fault}" for fault in await faults(page))
             await page.screenshot(path=folder / f"{name}.png", full_page=True)

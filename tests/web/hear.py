@@ -31,7 +31,9 @@ async def hear() -> None:
         )
         page = await context.new_page()
         for name in states:
-            await page.goto(url_of(base, name))
+            answer = await page.goto(url_of(base, name))
+            if answer is None or answer.status != 200:
+                raise SystemExit(f"{name} is not rendered")
             heard = await page.locator("main").aria_snapshot()
             (FOLDER / f"{name}.yaml").write_text(heard + "\n", encoding="utf-8")
         await browser.close()

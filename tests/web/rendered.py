@@ -36,6 +36,11 @@ class Gallery:
             for front in FRONTS
         }
 
+    def text(self, name: str, language: str) -> str:
+        """Return a state as its page."""
+        state = self._states[name]
+        return self._pages[state.front].render(state.template, state.values(language))
+
     async def page(self, request: Request) -> Response:
         """Answer with a state."""
         state = self._states[request.path_params["state"]]
