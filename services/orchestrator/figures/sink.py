@@ -14,7 +14,7 @@ from services.shared import codec
 from services.shared.split import Split
 
 ADDED_AT_ONCE: Final = 5_000
-"""Numbers in one statement, of some 50 ms: a payment of a hundred sellers adds to some hundreds."""
+"""Numbers in one statement, of some 100 ms: a payment of a hundred sellers adds to some hundreds."""
 
 
 class FigureSink:

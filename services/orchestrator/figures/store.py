@@ -16,8 +16,8 @@ from services.orchestrator.figures.domain import Dimension, Row
 from services.runtime.database.connections import DirectConnections
 from services.shared.paging import position_in, token_for
 
-SUBJECTS_AT_ONCE: Final = 100
-"""Sellers or methods that a page adds up: each has up to some ten numbers a day."""
+SUBJECTS_AT_ONCE: Final = 50
+"""Sellers or methods that a page adds up: each has up to some ten numbers a day, 200,000 in a year."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
