@@ -38,10 +38,9 @@ from batzen.orchestrator.v1.notifications_pb2_grpc import NotificationServiceStu
 from batzen.orchestrator.v1.ops_pb2_grpc import OrchestratorOpsServiceStub
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from batzen.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from batzen.status.v1.status_pb2 import Transition
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from batzen.type.v1.payment_pb2 import PaymentState
-from batzen.watching import Expected, Update, Watcher, WatchLimits, WatchOptions
+from batzen.watching import Expected, Reader, Update, Watcher, WatchLimits, WatchOptions
 from batzen.watching.assertions import Token
 
 TIMEOUT_S: Final = 35.0
@@ -158,7 +157,7 @@ class Client:
         until_settled: bool = False,
         latest_only: bool = False,
         assertion: Token | None = None,
-    ) -> AbstractAsyncContextManager[AsyncIterator[Transition]]:
+    ) -> AbstractAsyncContextManager[Reader]:
         """Follow a payment inside: each revision once and in order, over lost connections and restarted servers.
 
         Without `after_revision` the first one is the payment as it stands now, in the form of a transition without a

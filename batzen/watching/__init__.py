@@ -4,10 +4,12 @@
 networks; `stream_connection.py`, `polling.py` and `reading.py` speak to the server.
 """
 
+from batzen.watching.backlog import as_transition
 from batzen.watching.connection import Connection, ConnectionState
 from batzen.watching.figures import Figures
 from batzen.watching.limits import WatchLimits
 from batzen.watching.optimism import Kind, Update
+from batzen.watching.reading import Reader
 from batzen.watching.watcher import Expected, Watcher, WatchOptions
 
 __all__ = [
@@ -16,8 +18,10 @@ __all__ = [
     "Expected",
     "Figures",
     "Kind",
+    "Reader",
     "Update",
     "WatchLimits",
     "WatchOptions",
     "Watcher",
+    "as_transition",
 ]

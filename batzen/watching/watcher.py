@@ -14,7 +14,6 @@ from typing import Any, Final, TypedDict, Unpack
 import grpc
 
 from batzen import errors
-from batzen.status.v1.status_pb2 import Transition
 from batzen.status.v1.status_pb2_grpc import StatusServiceStub
 from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.vocabularies import PHASES
@@ -87,7 +86,7 @@ class Watcher:
         self._end: Exception | None = None
 
     @asynccontextmanager
-    async def watch(self, payment_id: str, **options: Unpack[WatchOptions]) -> AsyncIterator[AsyncIterator[Transition]]:
+    async def watch(self, payment_id: str, **options: Unpack[WatchOptions]) -> AsyncIterator[Reader]:
         """Follow a payment inside; see `Client.watch`."""
         with self._reading(payment_id, options) as reader:
             yield reader

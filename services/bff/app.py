@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.bff import checkout, sessions
+from services.bff import checkout, events, sessions
 from services.bff.analytics import Analytics
 from services.bff.api import application as api
 from services.bff.api.answering import answer_error
@@ -32,6 +32,7 @@ def build(front: Front, settings: BffSettings, analytics: Analytics) -> ASGIApp:
         front,
         [
             *sessions.routes(front),
+            *events.routes(front),
             *api.routes(front, addresses),
             *checkout.routes(front, settings, analytics),
         ],

@@ -62,7 +62,7 @@ class End(StrEnum):
     REFUSED = "refused"
     """A service says that the person may not, or no longer, see this."""
     TROUBLE = "trouble"
-    """A service could not be reached for long; the browser comes back."""
+    """It cannot go on here, such as without a service; the browser comes back."""
     DRAINING = "draining"
     """The process ends; the browser comes back, to another."""
     SLOW = "slow"
@@ -75,11 +75,15 @@ FINAL: Final = frozenset({End.SETTLED, End.SESSION_ENDED, End.REFUSED})
 """The browser is told not to come back."""
 
 
+class ComesBack(Exception):
+    """What is told next needs a new stream, for which the browser comes back."""
+
+
 class Source(Protocol):
     """What one stream tells."""
 
     async def next_or_woken(self) -> bytes | None:
-        """Return the next chunk, or None after `wake`. StopAsyncIteration when all is told."""
+        """Return the next chunk, or None after `wake`. StopAsyncIteration when all is told, or ComesBack."""
 
     def wake(self) -> None:
         """Have `next_or_woken` return, if it waits."""
@@ -233,6 +237,8 @@ class EventStreams:
                 chunk = await source.next_or_woken()
             except StopAsyncIteration:
                 stream.finish(End.SETTLED)
+            except ComesBack:
+                stream.finish(End.TROUBLE)
             except BatzenError as error:
                 stream.finish(End.REFUSED if isinstance(error, LASTING) else End.TROUBLE)
             else:

@@ -104,7 +104,7 @@ class PaymentResources:
         )
         page = await self._calls.status.ListTransitions(request, metadata=asker.metadata)
         return models.History(
-            transitions=[views.transition(one, asker) for one in page.transitions],
+            transitions=[views.transition(one, is_service=asker.is_service) for one in page.transitions],
             next_page_token=page.next_page_token,
         )
 

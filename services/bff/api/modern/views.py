@@ -38,7 +38,7 @@ def payment(message: status_pb2.Payment, asker: Asker) -> models.Payment:
         attempt=snapshot.attempt,
         decline_count=snapshot.decline_count,
         method=_method(snapshot.method) if snapshot.HasField("method") else None,
-        last_error=_problem(snapshot, asker),
+        last_error=_problem(snapshot, is_service=asker.is_service),
         charge_time=instant(snapshot, "charge_time"),
         hold_expire_time=instant(snapshot, "hold_expire_time"),
         open_time=message.open_time.ToDatetime(UTC),
@@ -47,7 +47,7 @@ def payment(message: status_pb2.Payment, asker: Asker) -> models.Payment:
     )
 
 
-def transition(message: status_pb2.Transition, asker: Asker) -> models.TransitionEntry:
+def transition(message: status_pb2.Transition, *, is_service: bool) -> models.TransitionEntry:
     """Return one step of a history."""
     return models.TransitionEntry(
         revision=message.revision,
@@ -56,7 +56,7 @@ def transition(message: status_pb2.Transition, asker: Asker) -> models.Transitio
         settled=message.settled,
         reason=message.snapshot.reason,
         amounts=amounts(message.snapshot.amounts),
-        last_error=_problem(message.snapshot, asker),
+        last_error=_problem(message.snapshot, is_service=is_service),
         record_time=message.record_time.ToDatetime(UTC),
     )
 
@@ -139,10 +139,10 @@ def _method(message: payment_pb2.PaymentSnapshot.Method) -> models.Method:
     )
 
 
-def _problem(snapshot: payment_pb2.PaymentSnapshot, asker: Asker) -> models.PaymentProblem | None:
+def _problem(snapshot: payment_pb2.PaymentSnapshot, *, is_service: bool) -> models.PaymentProblem | None:
     if not snapshot.HasField("last_error"):
         return None
-    error = snapshot.last_error if asker.is_service else for_payer(snapshot.last_error)
+    error = snapshot.last_error if is_service else for_payer(snapshot.last_error)
     return models.PaymentProblem(
         code=error.code,
         decline_code=error.decline_code,
