@@ -15,13 +15,15 @@ import os
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, Unpack
 
 import grpc
+from grpc import aio
 
 from batzen._channel import Metadata, make_channel
 from batzen._tracing import callers_span
@@ -63,6 +65,10 @@ class Addresses:
         return cls(**{name: address for name, address in named.items() if address})
 
 
+OpenChannel = Callable[[Callable[..., aio.Channel]], aio.Channel]
+"""Returns a channel by what makes one of `credentials`."""
+
+
 class Client:
     """The services of the suite, for one caller. Use it with `async with`, or `close` it."""
 
@@ -87,9 +93,13 @@ class Client:
         addresses: Addresses | None = None,
         timeout_s: float = TIMEOUT_S,
         credentials: grpc.ChannelCredentials | None = None,
+        open_channel: OpenChannel | None = None,
         watch_limits: WatchLimits | None = None,
     ) -> None:
         """`timeout_s` is the deadline of every call that names none; plaintext without `credentials`.
+
+        `open_channel` is for a process whose credentials are replaced while it runs: it is given what makes a channel
+        of credentials, and returns the channel that is used.
 
         `token` is the client's own. All watches share one stream, and so one token: whoever watches for several people
         is a service, and says with each watch for whom it is.
@@ -98,15 +108,8 @@ class Client:
         addresses = addresses or Addresses()
 
         def channel(address: str) -> TranslatingChannel:
-            return TranslatingChannel(
-                make_channel(
-                    address,
-                    timeout_s=timeout_s,
-                    metadata=self._metadata,
-                    credentials=credentials,
-                    observe=callers_span,
-                )
-            )
+            make = partial(make_channel, address, timeout_s=timeout_s, metadata=self._metadata, observe=callers_span)
+            return TranslatingChannel(make(credentials=credentials) if open_channel is None else open_channel(make))
 
         channels = [
             channel(address)

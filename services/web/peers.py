@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from batzen.client import Client
+from batzen.client import Client, OpenChannel
 from services.runtime.rpc.channels import TokenDirectory
+from services.runtime.rpc.tls import TlsFiles
+from services.runtime.rpc.tls_channel import TlsChannel
 from services.web.settings import FrontSettings
 
 TIMEOUT_S = 20.0
@@ -25,16 +27,20 @@ class Peers:
     """Has this front's own token, and is used for watches alone, each with the assertion of a person."""
 
 
+def following(tls: TlsFiles | None) -> OpenChannel | None:
+    """Return how channels are opened whose certificate is replaced while they are used; None for plaintext."""
+    return None if tls is None else lambda make: TlsChannel(tls, make)
+
+
 @asynccontextmanager
 async def connected(settings: FrontSettings, *, tenant_id: str = "main") -> AsyncIterator[Peers]:
     """Yield the services while inside."""
     tokens = TokenDirectory(settings.token_directory)
-    tls = settings.process.tls
-    credentials = None if tls is None else tls.load().for_channel()
+    open_channel = following(settings.process.tls)
     async with (
-        Client(token="", addresses=settings.addresses, timeout_s=TIMEOUT_S, credentials=credentials) as calls,
+        Client(token="", addresses=settings.addresses, timeout_s=TIMEOUT_S, open_channel=open_channel) as calls,
         Client(
-            token=lambda: tokens.token(tenant_id), addresses=settings.addresses, credentials=credentials
+            token=lambda: tokens.token(tenant_id), addresses=settings.addresses, open_channel=open_channel
         ) as watching,
     ):
         yield Peers(calls=calls, watching=watching)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 
 from batzen._channel import make_channel
+from batzen.client import Addresses, Client
 from local.issuer import Issuer
 from services.runtime.rpc import call_context
 from services.runtime.rpc.channels import TokenDirectory, peer_channel
 from services.runtime.rpc.tls import FollowedTls, TlsFiles
 from services.runtime.rpc.tls_channel import DRAIN_S, RECHECK_S, TlsChannel
+from services.web.peers import following
 from tests.eventually import eventually
 from tests.mounts import Mount
 from tests.runtime.echo import SERVICE, Echo, bearer, refusal, serving, unary
@@ -217,3 +219,29 @@ def _made(service: Echo) -> Any:
         return make_channel(service.address, timeout_s=20, metadata=lambda: bearer(token), credentials=credentials)
 
     return make
+
+
+async def test_the_clients_of_a_front_follow_its_certificate(issuer: Issuer, tmp_path: Path) -> None:
+    authority = Authority()
+    server, front = Certificates(tmp_path / "server", authority), Certificates(tmp_path / "front", authority)
+    opened: list[aio.Channel] = []
+    open_channel = following(front.files)
+    assert open_channel is not None
+
+    def noted(make: Callable[..., aio.Channel]) -> aio.Channel:
+        opened.append(open_channel(make))
+        return opened[-1]
+
+    async with serving(issuer, {"Echo": unary(who)}, tls=server.files) as service:
+        everywhere = Addresses(**dict.fromkeys(("orchestrator", "pricing", "status", "gateway"), service.address))
+        token = service.issuer.mint("payer_1", roles={"payer"})
+        async with (
+            Client(token=token, addresses=everywhere, open_channel=noted),
+            Caller(stub(opened[0])).running() as caller,
+        ):
+            await caller.sees(front.serial)
+            front.mount.replace(front.made(authority))
+            await caller.sees(front.serial)
+
+    assert len(opened) == 4
+    assert following(None) is None

@@ -44,7 +44,7 @@ NOT_DESCRIBED = {
 }
 """What the description at hand leaves out, and the client has."""
 
-WITHOUT_SAMPLE = {"payout", "radar.early_fraud_warning", "topup"}
+WITHOUT_SAMPLE = {"confirmation_token", "payout", "radar.early_fraud_warning", "topup"}
 KEPT_NOWHERE = {"account_link", "application", "capability"}
 """Shown, and kept under no id of its own."""
 
