@@ -24,6 +24,8 @@ RESTLESS: Final = 6
 PATIENT: Final = 6
 FICKLE: Final = 2
 """Streams of WatchMany, and feeds."""
+VISITORS: Final = 6
+"""Feeds that come until they are caught up, and go, for seconds."""
 LEAVES: Final = 0.3
 REWINDS: Final = 0.9
 
@@ -41,9 +43,10 @@ def gather_cast(
     patient = [Watcher[Stretch](name=f"patient {number}") for number in range(PATIENT)]
     fickle = [Watcher[ManyStream](name=f"fickle {number}") for number in range(FICKLE)]
     readers = [Watcher[FeedStream](name=f"restless feed {number}") for number in range(FICKLE)]
+    visitors = [Watcher[FeedStream](name=f"visitor {number}") for number in range(VISITORS)]
     audience.ones += [*restless, *patient]
     audience.many += fickle
-    audience.feeds += readers
+    audience.feeds += [*readers, *visitors]
     moved, to_the_end = payment_ids[1:], payment_ids[-MOVED_TO_THE_END:]
     return [
         *(
@@ -69,4 +72,5 @@ def gather_cast(
         ),
         *(follow_many(one, moved, world, habits(one.name, rewinds=REWINDS)) for one in fickle),
         *(follow_feed(one, pb.PaymentFilter(), world, habits(one.name, leaves=LEAVES)) for one in readers),
+        *(follow_feed(one, pb.PaymentFilter(), world, habits(one.name), comes_and_goes=True) for one in visitors),
     ]

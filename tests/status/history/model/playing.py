@@ -32,8 +32,8 @@ WATCHES: Final = 80
 WRITERS: Final = 8
 SECONDS: Final = 0.2
 LATE_S: Final = 0.03
-ERRED_WITHIN_S: Final = 20.0
-"""What each bug needs comes about within a second; a machine may be busy with other things."""
+ERRED_WITHIN_S: Final = 60.0
+"""What each bug needs comes about within three seconds; a machine may be busy with other things."""
 IN_THE_END: Final = frozenset({Bug.FORGETS, Bug.CHANGES_THE_PAST, Bug.HEARTBEAT_AHEAD})
 """Bugs that show once all is quiet."""
 CAUGHT_UP_WITHIN_S: Final = 0.8
