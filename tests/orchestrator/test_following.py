@@ -53,6 +53,12 @@ async def told(rows: asyncpg.Connection, payment_id: str) -> Counter[tuple[str, 
     return Counter((row["kind"], row["recipient_kind"]) for row in found)
 
 
+async def paid_count(rows: asyncpg.Connection) -> int:
+    """Return how many payments were paid, as figures have it."""
+    found = "SELECT sum(amount) FROM payment_figures WHERE tenant_id = 'main' AND dimension = 'ALL' AND figure = 'PAID'"
+    return int(await rows.fetchval(found) or 0)
+
+
 async def heard(replica: Orchestrator, rows: asyncpg.Connection, journeys: Journeys, payment_id: str) -> None:
     """Have everything heard of a payment: others' transactions may hold the feed up for a moment."""
     revision = (await journeys.payment(payment_id)).revision
@@ -197,6 +203,8 @@ async def test_a_process_that_dies_anywhere_leaves_nothing_untold_and_nothing_to
 ) -> None:
     hearing = replica.parts.hearing
     for life in lives():
+        await replica.hear()
+        paid = await paid_count(rows)
         payment_id = await journeys.paid()
         if is_listing:
             await rows.execute("UPDATE feeds SET cursor = '' WHERE tenant_id = 'main'")
@@ -209,6 +217,7 @@ async def test_a_process_that_dies_anywhere_leaves_nothing_untold_and_nothing_to
         assert await kinds(rows, payment_id) == ["PAYMENT_RECEIVED"], life.place
         wanted = {("PAYMENT_RECEIVED", "PAYER"): 1, ("PAYMENT_RECEIVED", "SELLER"): 1}
         assert await told(rows, payment_id) == wanted, life.place
+        assert await paid_count(rows) == paid + 1, life.place
 
 
 async def test_a_feed_that_goes_on_is_not_held_back_by_processes_that_died_with_it(
