@@ -137,6 +137,7 @@ def service_environment(
         del environment["BATZEN_REFLECTION"]
     if service == "bff":
         environment["BATZEN_TENANTS_FILE"] = str(TENANTS)
+        environment["BATZEN_WEBHOOK_TARGET"] = webhook_url(ports)
         if stripe.is_stand_in:
             environment |= {
                 "BATZEN_CHECKOUT_ORIGINS": sandbox_url(ports),

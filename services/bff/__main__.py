@@ -9,6 +9,7 @@ from typing import Final
 from services.bff.analytics import passing_on
 from services.bff.app import build
 from services.bff.settings import BffSettings
+from services.bff.webhooks import handing_on
 from services.runtime.process.lifecycle import until_terminated
 from services.runtime.process.program import Program
 from services.runtime.process.settings import Reader
@@ -33,7 +34,12 @@ async def serve(settings: BffSettings) -> None:
         async with (
             building(settings.front, service=SERVICE, home=HOME, cookie_name=COOKIE, limits=PAYER) as front,
             passing_on(settings.analytics_url, meter=front.meter) as analytics,
-            serving(build(front, settings, analytics), listen=settings.front.process.listen, draining=front.draining),
+            handing_on(settings.webhook_target) as webhooks,
+            serving(
+                build(front, settings, analytics, webhooks),
+                listen=settings.front.process.listen,
+                draining=front.draining,
+            ),
         ):
             await until_terminated()
 

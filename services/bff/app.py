@@ -9,17 +9,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.bff import checkout, events, sessions
+from services.bff import webhooks as webhook
 from services.bff.analytics import Analytics
 from services.bff.api import application as api
 from services.bff.api.answering import answer_error
 from services.bff.paths import RETURNS
 from services.bff.settings import BffSettings
+from services.bff.webhooks import Webhooks
 from services.web.application import application
 from services.web.front import Front
 from services.web.rates import AddressRates
 
 
-def build(front: Front, settings: BffSettings, analytics: Analytics) -> ASGIApp:
+def build(front: Front, settings: BffSettings, analytics: Analytics, webhooks: Webhooks) -> ASGIApp:
     """Return the application of a running front."""
 
     async def answer(request: Request, error: Exception) -> Response:
@@ -33,11 +35,14 @@ def build(front: Front, settings: BffSettings, analytics: Analytics) -> ASGIApp:
         [
             *sessions.routes(front),
             *events.routes(front),
+            *webhooks.routes(),
             *api.routes(front, addresses),
             *checkout.routes(front, settings, analytics),
         ],
         origins=settings.origins,
         answer=answer,
         addresses=addresses,
-        exempt=frozenset({RETURNS}),
+        exempt=frozenset({RETURNS, *webhook.PATHS}),
+        body_limits=dict.fromkeys(webhook.PATHS, webhook.BODY_BYTES_MAX),
+        uncounted=tuple(webhook.PATHS),
     )

@@ -35,6 +35,7 @@ class BffSettings:
     stripe_script: str
     checkout_origins: tuple[str, ...]
     analytics_url: str | None
+    webhook_target: str | None
 
     @property
     def origins(self) -> Origins:
@@ -52,6 +53,12 @@ class BffSettings:
         """Read the settings."""
         return cls(
             front=FrontSettings.read(read, listen=listen, issuer=issuer),
+            webhook_target=read(
+                "BATZEN_WEBHOOK_TARGET",
+                web_address,
+                default=None,
+                doc="Where webhooks at the old address are handed on to; without it Stripe posts there itself.",
+            ),
             tenants=read(
                 "BATZEN_TENANTS_FILE",
                 tenants_file,

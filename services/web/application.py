@@ -29,13 +29,14 @@ def application(
     answer: Answer | None = None,
     handlers: Mapping[type[Exception], Answer] = MappingProxyType({}),
     addresses: AddressRates | None = None,
+    uncounted: tuple[str, ...] = (),
     exempt: frozenset[str] = frozenset(),
     body_limits: Mapping[str, int] = MappingProxyType({}),
 ) -> ASGIApp:
     """Return the application with the routes of its rooms.
 
-    `handlers` answer exceptions that a front answers otherwise; `addresses` count who asks, from outside of all rooms.
-    All else is as `Guard` has it.
+    `handlers` answer exceptions that a front answers otherwise; `addresses` count who asks, but for what is below
+    `uncounted`. All else is as `Guard` has it.
     """
     app = Starlette(
         routes=[
@@ -46,7 +47,7 @@ def application(
         ],
         exception_handlers={**front.answers.handlers, **handlers},
     )
-    limited = AddressLimited(app, addresses or AddressRates(now=time.monotonic), free=(ALIVE, f"{PREFIX}/"))
+    limited = AddressLimited(app, addresses or AddressRates(now=time.monotonic), free=(ALIVE, f"{PREFIX}/", *uncounted))
     guarded = Guard(
         limited,
         own_origin=front.settings.public_origin,

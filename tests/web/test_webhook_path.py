@@ -1,0 +1,74 @@
+"""Stripe's webhooks at the old address: handed on unread, taken where the gateway takes them."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from local.suite import Suite
+from sandbox.delivery import sign
+from services.bff.webhooks import BODY_BYTES_MAX, PATHS, handing_on
+
+HERE, OF_SELLERS = PATHS
+
+
+def an_event(note: str = "") -> bytes:
+    event = {
+        "id": f"evt_{uuid.uuid4().hex}",
+        "object": "event",
+        "type": "customer.updated",
+        "created": int(time.time()),
+        "livemode": False,
+        "api_version": "2026-01-28.endive",
+        "data": {"object": {"id": "cus_unknown", "object": "customer", "description": note}},
+    }
+    return json.dumps(event).encode()
+
+
+async def posted(suite: Suite, body: bytes, *, path: str = HERE, secret: str | None = None) -> httpx.Response:
+    secrets = (secret or suite.stripe.webhook_secrets,)
+    headers = {
+        "content-type": "application/json",
+        "stripe-signature": sign(body, secrets=secrets, timestamp=int(time.time())),
+        "sec-fetch-site": "cross-site",
+    }
+    async with httpx.AsyncClient(base_url=suite.front_url("bff")) as stripe:
+        return await stripe.post(path, content=body, headers=headers)
+
+
+async def test_what_stripe_signed_is_received_however_long_it_is(suite: Suite) -> None:
+    short = await posted(suite, an_event())
+    long = await posted(suite, an_event("x" * 100_000))
+
+    assert (short.status_code, short.json()) == (200, {"received": True})
+    assert (long.status_code, long.json()) == (200, {"received": True})
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_another_signed_is_not_received(suite: Suite, path: str) -> None:
+    answer = await posted(suite, an_event(), path=path, secret="whsec_another")
+
+    assert (answer.status_code, answer.json()) == (400, {"received": False})
+
+
+async def test_what_is_too_long_is_not_read(suite: Suite) -> None:
+    answer = await posted(suite, b"x" * (BODY_BYTES_MAX + 1))
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
+
+
+async def test_what_the_gateway_does_not_answer_is_not_received() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": an_event(), "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "path": HERE, "query_string": b"", "headers": []}
+    async with handing_on("http://127.0.0.1:1") as webhooks:
+        answer = await webhooks.endpoint(Request(scope, receive))
+
+    assert (answer.status_code, json.loads(bytes(answer.body))) == (503, {"received": False})
