@@ -22,12 +22,15 @@ _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"
 _FORM: Final = re.compile(r'<form [^>]*action="([^"]+)"[^>]*>(.*?)</form>', re.DOTALL)
 
 
-async def paid(suite: Suite, minor: int, *, when: When = When.NOW, payer_id: str = "payer_console") -> str:
+async def paid(
+    suite: Suite, minor: int, *, when: When = When.NOW, payer_id: str = "payer_console", booking_id: str = ""
+) -> str:
     """Return a payment that was paid, or whose amount is held."""
     async with suite.client("service", sub="shop") as shop:
         await add_seller(shop, SELLER)
         total = Money(amount_minor=minor, currency_code="CHF")
-        session = await started(shop, Start(when=when, payer_id=payer_id), seller_id=SELLER, total=total)
+        how = Start(when=when, payer_id=payer_id, booking_id=booking_id)
+        session = await started(shop, how, seller_id=SELLER, total=total)
         payment_id = session.payment.payment_id
         await shop.orchestrator.SubmitPayment(
             SubmitPaymentRequest(request_id=new_request_id(), payment_id=payment_id, payment_method_id="pm_card_visa")

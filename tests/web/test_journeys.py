@@ -9,7 +9,8 @@ import pytest
 
 from batzen.client import new_request_id
 from local.suite import Suite
-from tests.web import payers
+from tests.web import operators, payers
+from tests.web.console_payments import paid, refunds_of
 from tests.web.payers import THANKS, see
 from tests.web.shop import Shop, a_shop
 
@@ -109,3 +110,16 @@ async def test_a_payer_without_javascript_pays_and_reads_how_it_stands(
     await payers.pay_on_hosted_page(page, "pm_card_visa")
     await see(page, THANKS)
     await context.close()
+
+
+async def test_an_operator_finds_a_payment_and_gives_money_back(suite: Suite, page: Page) -> None:
+    payment_id = await paid(suite, 30_000)
+    await operators.log_in(page, suite)
+    await page.locator("#live-state", has_text="Live").wait_for()
+    await operators.open_payment(page, payment_id)
+    await operators.refund(page, "250.00", reason="The course was called off", typed="250.00")
+
+    await page.get_by_text("The refund was taken on.").wait_for()
+    await page.get_by_text("Partly refunded", exact=True).wait_for()
+    await page.get_by_text("RefundPayment by operator_1", exact=True).wait_for()
+    assert await refunds_of(suite, payment_id) == [25_000]

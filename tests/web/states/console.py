@@ -75,7 +75,7 @@ def table(query: str = "", **more: Any) -> Mapping[str, object]:
     return {"table": Table(filters=filters.read(QueryParams(query))[0], **(given | more)), **CHOICES}
 
 
-def sheet(**more: Any) -> Mapping[str, object]:
+def sheet(asked: str = "", **more: Any) -> Mapping[str, object]:
     """Return one payment's page."""
     given: dict[str, Any] = {
         "payment_id": PAYMENT_ID,
@@ -136,7 +136,7 @@ def sheet(**more: Any) -> Mapping[str, object]:
         "missing": (),
         "dashboard": DASHBOARD,
     }  # fmt: skip
-    return {"sheet": Sheet(**(given | more))}
+    return {"sheet": Sheet(**(given | more)), "asked": asked}
 
 
 DISAGREES: Final = Verdict(
@@ -168,6 +168,7 @@ STATES: Final = {
     "console-found": state("payments/found.html", {"wanted": "booking_7", "rows": ROWS[:2]}),
     "console-found-nothing": state("payments/found.html", {"wanted": "booking_8", "rows": ()}),
     "console-payment": state("payments/page.html", sheet()),
+    "console-payment-asked": state("payments/page.html", sheet(asked="The refund was taken on.")),
     "console-payment-reader": state("payments/page.html", sheet(offers=()), shell=READER),
     "console-payment-attention": state(
         "payments/page.html",
