@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
+import asyncpg
 import httpx
 import pytest
 
 from local.suite import Suite
 from services.console.login.domain import challenge_of, own_path
-from tests.web.logging_in import OPERATOR, READER, console_browser, log_in, logged_in, way_back
+from services.runtime.database.connections import plain_dsn
+from tests.web.logging_in import OPERATOR, READER, SECOND_OPERATOR, console_browser, log_in, logged_in, way_back
+from tests.web.shop import a_shop
 
 COOKIE = "batzen_console"
 
@@ -111,6 +116,34 @@ async def test_somebody_else_who_proves_who_they_are_gets_a_session_of_their_own
 
     assert (after["subject"], after["role"]) == (READER, "operator_readonly")
     assert (gone.status_code, gone.json()["code"]) == (401, "LOGIN_REQUIRED")
+
+
+async def test_who_logged_in_long_ago_is_asked_before_money_moves_and_comes_back(suite: Suite) -> None:
+    async with a_shop(suite) as shop, logged_in(suite, SECOND_OPERATOR) as browser:
+        payment_id = (await shop.start())["payment"]["payment_id"]
+        path = f"/payments/{payment_id}/cancel"
+        fresh = await browser.get(path)
+        await aged(suite, SECOND_OPERATOR)
+        asked = await browser.get(path)
+        sent = await browser.post(path, data={}, headers={"referer": f"{suite.front_url('console')}{path}"})
+        back = await log_in(browser, SECOND_OPERATOR, path=f"/login/again?to={path}")
+        again = await browser.get(back.headers["location"])
+
+    assert (fresh.status_code, again.status_code) == (200, 200)
+    for refused in (asked, sent):
+        assert refused.status_code == 401
+        assert "Is it still you?" in refused.text
+        assert f'href="/login/again?to={quote(path, safe="")}"' in refused.text
+    assert back.headers["location"] == path
+
+
+async def aged(suite: Suite, subject: str) -> None:
+    """Let the last proof of a person be eleven minutes old."""
+    connection = await asyncpg.connect(plain_dsn(suite.database_url("console")))
+    await connection.execute(
+        "UPDATE sessions SET auth_time = auth_time - interval '11 minutes' WHERE subject = $1", subject
+    )
+    await connection.close()
 
 
 async def test_nobody_sees_anything_without_a_session(suite: Suite) -> None:

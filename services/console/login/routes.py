@@ -137,31 +137,14 @@ class LogInRoom:
     async def refused(self, request: Request, error: Exception) -> Response:
         """Answer whoever asked for more than they have shown: a page leads to the log-in, a program reads a code."""
         assert isinstance(error, Refusal)  # noqa: S101 registered for these alone
-        if not isinstance(error, LogInNeeded | MayOnlyRead):
-            return await self._front.answers.answer(request, error)
-        if "text/html" not in request.headers.get("accept", ""):
-            failure = failure_of(error, _language(request), correlation_id=request.scope[CORRELATION])
-            return JSONResponse(
-                {
-                    "success": False,
-                    "code": failure.code,
-                    "message": failure.message,
-                    "correlationId": failure.correlation_id,
-                },
-                status_code=error.status,
-                # A page that swaps parts of itself goes there whole.
-                headers={"HX-Redirect": login_url(_came_from(request), again=isinstance(error, ProofNeeded))}
-                if isinstance(error, LogInNeeded) and "hx-request" in request.headers
-                else None,
-            )
-        if isinstance(error, MayOnlyRead):
-            return self._page(request, LoginState.READONLY, goes_to=_came_from(request))
-        if isinstance(error, ProofNeeded):
-            # A page and not the way itself: `form-action` stops a form whose answer leads to another host.
-            return self._page(request, LoginState.PROOF, goes_to=_came_from(request))
-        if request.method == "GET":
+        if "text/html" not in request.headers.get("accept", "") or not isinstance(error, LogInNeeded | MayOnlyRead):
+            return _told(request, error)
+        is_page = request.method == "GET"
+        if is_page and isinstance(error, LogInNeeded) and not isinstance(error, ProofNeeded):
             return RedirectResponse(login_url(_asked_for(request)), status_code=303)
-        return self._page(request, LoginState.NEEDED, goes_to=_came_from(request))
+        # A page and not the way itself: `form-action` stops a form whose answer leads to another host.
+        comes_back = is_page and not isinstance(error, MayOnlyRead)
+        return self._page(request, _state_of(error), goes_to=_asked_for(request) if comes_back else _came_from(request))
 
     async def _sent(self, request: Request, *, is_proof: bool) -> Response:
         goes_to = request.query_params.get("to", HOME)
@@ -250,6 +233,34 @@ class LogInRoom:
             kind=PageKind.CONSOLE,
             status_code=STATUS[state],
         )
+
+
+def _state_of(error: LogInNeeded | MayOnlyRead) -> LoginState:
+    match error:
+        case MayOnlyRead():
+            return LoginState.READONLY
+        case ProofNeeded():
+            return LoginState.PROOF
+        case _:
+            return LoginState.NEEDED
+
+
+def _told(request: Request, error: Refusal) -> Response:
+    """Tell a program; one that swaps parts of a page is told where that page goes whole."""
+    failure = failure_of(error, _language(request), correlation_id=request.scope[CORRELATION])
+    headers = {}
+    if isinstance(error, LogInNeeded) and "hx-request" in request.headers:
+        headers["HX-Redirect"] = login_url(_came_from(request), again=isinstance(error, ProofNeeded))
+    return JSONResponse(
+        {
+            "success": False,
+            "code": failure.code,
+            "message": failure.message,
+            "correlationId": failure.correlation_id,
+        },
+        status_code=failure.status,
+        headers=headers,
+    )
 
 
 def _language(request: Request) -> str:
