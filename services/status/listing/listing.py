@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from services.status.storage.rows import PAYMENT_COLUMNS, payment_from
 from services.status.storage.tables import payment_bookings, payment_sellers, payments
 
 LOOKED_AT_MAX: Final = 10_000
-"""Payments that one page looks at where a total is wanted, which has no index: some 30 ms."""
+"""Payments that one page looks at where a currency or a total is wanted, which have no index: some 30 ms."""
 _COLUMNS: Final = tuple(payments.c[name] for name in PAYMENT_COLUMNS)
 
 
@@ -33,15 +33,16 @@ class PaymentList:
     async def page(self, wanted: Filter, *, size: int, token: str) -> tuple[list[Payment], str]:
         """Return at most `size` payments, newest first, and the token of the next page, empty if there is none.
 
-        Of a total a page may be short. Raises PageTokenInvalid.
+        Of a currency or a total a page may be short. Raises PageTokenInvalid.
         """
-        query, bounds = _query(wanted, after=_position(token, wanted) if token else None), _on_total(wanted)
+        after = _position(token, wanted) if token else None
+        query = _query(wanted, after=after)
         async with reading(self._engine) as connection:
             last = None
-            if bounds:
-                place = query.offset(LOOKED_AT_MAX - 1).limit(1)
+            if (looked_at := _without_amount(wanted)) != wanted:
+                place = _query(looked_at, after=after).offset(LOOKED_AT_MAX - 1).limit(1)
                 last = (await connection.execute(place)).mappings().one_or_none()
-                query = query.where(*bounds, *_down_to(last, wanted))
+                query = query.where(*_on_total(wanted), *_down_to(last, wanted))
             rows = (await connection.execute(query.limit(size + 1))).mappings().all()
         page = [payment_from(row) for row in rows[:size]]
         if len(rows) > size:
@@ -153,6 +154,10 @@ def _query(wanted: Filter, *, after: tuple[datetime, str] | None) -> sa.Select[*
         conditions.append(sa.tuple_(*covered.order) < sa.tuple_(*(sa.literal(value) for value in after)))
     order = (column.desc() for column in covered.order)
     return sa.select(*_COLUMNS).select_from(covered.source).where(*conditions).order_by(*order)
+
+
+def _without_amount(wanted: Filter) -> Filter:
+    return replace(wanted, currency_code="", total_min_minor=None, total_max_minor=None)
 
 
 def _on_total(wanted: Filter) -> list[sa.ColumnElement[bool]]:
