@@ -39,6 +39,7 @@ async def serve(settings: BffSettings) -> None:
                 build(front, settings, analytics, webhooks),
                 listen=settings.front.process.listen,
                 draining=front.draining,
+                trusted_proxies=settings.front.trusted_proxies,
             ),
         ):
             await until_terminated()

@@ -34,6 +34,7 @@ async def serve(settings: ConsoleSettings) -> None:
                 build(front, settings, Issuer(settings.login, client)),
                 listen=process.listen,
                 draining=front.draining,
+                trusted_proxies=settings.front.trusted_proxies,
             ),
         ):
             await until_terminated()

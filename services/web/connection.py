@@ -42,14 +42,14 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_reading_headers:
             self._unparsed_bytes += len(data)  # the parser hands a header on when that is complete, and it may never be
-            if self._deadline is None:
-                self._await_headers()
         super().data_received(data)
         if self._is_reading_headers and self._unparsed_bytes > HEADER_BYTES_MAX:
             self._refuse()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        if self._deadline is None:
+            self._await_headers()
         self.scope[ABORT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
     def on_url(self, url: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, *, listen: str, draining: asyncio.Event, trusted_proxies: str = "127.0.0.1"
+    app: ASGIApp, *, listen: str, draining: asyncio.Event, trusted_proxies: Sequence[str] = ()
 ) -> AsyncIterator[int]:
     """Serve while inside, and yield the port. On the way out streams are told to end, then the server is stopped.
 
@@ -55,7 +55,7 @@ async def serving(
         date_header=False,
         server_header=False,
         proxy_headers=True,
-        forwarded_allow_ips=trusted_proxies,
+        forwarded_allow_ips=list(trusted_proxies),
     )
     config.load()
     server = uvicorn.Server(config)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from batzen.client import Addresses
 from services.runtime.process.followed import Followed
 from services.runtime.process.service import ProcessSettings
-from services.runtime.process.settings import Form, Reader, address, directory, secret_text, text
+from services.runtime.process.settings import Form, Reader, address, directory, each_of, secret_text, text
 from services.runtime.rpc.channels import TOKENS_DOC
 
 
@@ -25,6 +26,14 @@ origin: Form[str] = Form(_origin, "origin: scheme://host, with a port where it i
 """Where a browser finds a front."""
 
 
+def _network(value: str) -> str:
+    return str(ip_network(value))
+
+
+network: Form[str] = Form(_network, "address or network: 10.1.2.3 or 10.0.0.0/8")
+LOOPBACK: Final = ("127.0.0.1/32",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontSettings:
     """What a process that speaks to browsers needs to know."""
@@ -35,6 +44,8 @@ class FrontSettings:
     addresses: Addresses
     assertion_key: Followed[str]
     assertion_issuer: str
+    trusted_proxies: tuple[str, ...]
+    """Whose word counts for where a request comes from."""
 
     @property
     def is_secure(self) -> bool:
@@ -64,5 +75,12 @@ class FrontSettings:
                 text,
                 default=issuer,
                 doc="The `iss` under which the services know this front's key.",
+            ),
+            trusted_proxies=read(
+                "BATZEN_TRUSTED_PROXIES",
+                each_of(network),
+                default=LOOPBACK,
+                shown=",".join(LOOPBACK),
+                doc="Addresses and networks of our proxies, whose `X-Forwarded-For` counts for where a browser is.",
             ),
         )
