@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -77,7 +78,7 @@ class Issuer:
                 "code_verifier": login.verifier,
             },
             # Encoded as forms are before they are joined, as OAuth wants it (RFC 6749, 2.3.1).
-            auth=aiohttp.BasicAuth(*(quote(part, safe="") for part in who)),
+            authorization=f"Basic {b64encode(':'.join(quote(part, safe='') for part in who).encode()).decode()}",
         )
         token = answer.get("id_token")
         if not isinstance(token, str) or len(token) > TOKEN_CHARACTERS_MAX:
@@ -113,15 +114,17 @@ class Issuer:
         keys = kept if kept is not None and kept.source == jwks else KeySet(jwks)
         return Endpoints(authorization=authorization, token=token, keys=keys)
 
-    async def _asked(self, method: str, url: str, **arguments: Any) -> Mapping[str, Any]:
+    async def _asked(
+        self, method: str, url: str, *, data: Mapping[str, str] | None = None, authorization: str = ""
+    ) -> Mapping[str, Any]:
         try:
             async with self._client.request(
                 method,
                 url,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-                headers={"Accept": "application/json"},
-                **arguments,
+                headers={"Accept": "application/json"} | ({"Authorization": authorization} if authorization else {}),
+                data=data,
             ) as answer:
                 content = await answer.content.read(ANSWER_BYTES_MAX)
                 if answer.status in (400, 401) and method == "POST":
