@@ -92,11 +92,17 @@ async def test_texts_of_others_are_texts_and_never_part_of_a_page(suite: Suite) 
             await browser.get(f"/payments/{payment_id}"),
             await browser.get("/find", params={"q": f"{planted}?"}),
         ]
+        file = await browser.get("/payments.csv", params={"booking": planted})
 
     for page in pages:
         assert page.status_code == 200
         assert planted not in page.text
         assert "&lt;img/src=x" in page.text
+    assert file.headers["content-disposition"] == 'attachment; filename="payments.csv"'
+    head, line, end = file.text.split("\r\n")
+    assert head.endswith("Changed,Attention")
+    assert line.startswith(f"{payment_id},SUCCEEDED,yes,CHF,25.00,25.00,0.00,payer_console,")
+    assert end == ""
 
 
 async def test_a_page_of_the_table_leads_to_the_next_and_a_token_of_other_filters_to_the_first(suite: Suite) -> None:

@@ -15,6 +15,8 @@ from batzen.type.v1.payment_pb2 import PaymentSnapshot
 from services.console.actions.approvals import Approval, ApprovalState
 from services.console.actions.domain import Ask, Limits, Unreadable, check_confirmation, read_amount
 from services.console.actions.kinds.refund import Refund
+from services.console.operating.exporting import lines
+from services.console.payments.export import row_of
 from services.console.payments.offers import offers_of
 from services.console.payments.shown import state_of
 from services.console.payments.timeline import in_order, of_history, of_ledger
@@ -149,3 +151,16 @@ def test_who_asked_never_releases_and_what_was_released_is_carried_on_by_who_did
     assert (waits.may_release("anna", now=NOW), waits.may_release("bert", now=NOW)) == (False, True)
     assert not waits.may_release("bert", now=NOW + timedelta(hours=24))
     assert (released.may_release("bert", now=NOW), released.may_release("carl", now=NOW)) == (True, False)
+
+
+def test_an_exported_payment_runs_nothing_in_a_spreadsheet() -> None:
+    payment = Payment()
+    payment.CopyFrom(PAID)
+    payment.client_reference = "=HYPERLINK(1)"
+    payment.payer_id = "-1+cmd"
+
+    line = lines([row_of(payment)])
+
+    assert "'=HYPERLINK(1)" in line
+    assert "'-1+cmd" in line
+    assert ",CHF,90.00,90.00,0.00," in line

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from services.console.desk import Desk
 from services.console.feed import Feed
-from services.console.payments import find, live, page, table
+from services.console.payments import export, find, live, page, table
 
 HERE: Final = "payments"
 
@@ -18,6 +18,7 @@ def routes(desk: Desk) -> Sequence[BaseRoute]:
     """Return the pages of payments."""
     return [
         desk.route(table.PATH, table.show, here=HERE),
+        desk.route(export.PATH, export.export, here=HERE),
         desk.route("/find", find.find, here=HERE),
         Route(table.LIVE, Feed(desk.front, filter_of=live.filter_of, render=live.Rows(desk.front.pages).render)),
         desk.route("/payments/{payment_id}", page.show, here=HERE),

@@ -51,6 +51,8 @@ class Table:
     """The address of the first page; empty if this is it."""
     here: str
     """The address of the first page of this filter."""
+    csv: str
+    """The address of all of it as a file; empty where there is nothing."""
     live: str
     """The address of what happens from here on; empty where this page does not follow it."""
 
@@ -95,7 +97,9 @@ async def show(visit: Visit) -> Response:
     params = visit.request.query_params
     chosen, wanted = filters.read(params)
     if chosen.errors:
-        return _answer(visit, Table(filters=chosen, rows=(), next="", first="", here="", live=""), status_code=400)
+        return _answer(
+            visit, Table(filters=chosen, rows=(), next="", first="", here="", csv="", live=""), status_code=400
+        )
     token = params.get("page", "")
     request = ListPaymentsRequest(filter=wanted, page_size=PAGE_SIZE, page_token=token)
     try:
@@ -112,6 +116,7 @@ async def show(visit: Visit) -> Response:
             next=chosen.address(PATH, page=answer.next_page_token) if answer.next_page_token else "",
             first=chosen.address(PATH) if token else "",
             here=chosen.address(PATH),
+            csv=chosen.address(f"{PATH}.csv") if answer.payments else "",
             live="" if token else chosen.address(LIVE, after=answer.cursor),
         ),
     )

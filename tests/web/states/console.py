@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -69,9 +69,16 @@ ROWS: Final = (
 )
 
 
-def table(query: str = "", **more: Any) -> Mapping[str, object]:
+def table(query: str = "", *, rows: Sequence[Row] = ROWS, **more: Any) -> Mapping[str, object]:
     """Return the table with the filters of an address."""
-    given: dict[str, Any] = {"rows": ROWS, "next": "", "first": "", "here": "/payments", "live": LIVE}
+    given: dict[str, Any] = {
+        "rows": rows,
+        "next": "",
+        "first": "",
+        "here": "/payments",
+        "csv": "/payments.csv" if rows else "",
+        "live": LIVE,
+    }
     return {"table": Table(filters=filters.read(QueryParams(query))[0], **(given | more)), **CHOICES}
 
 
