@@ -42,6 +42,7 @@ NAVIGATION: Final[Sequence[Group]] = (
             Entry("disputes", "Disputes", "/disputes"),
             Entry("reconciliation", "Reconciliations", "/reconciliations"),
             Entry("sellers", "Sellers", "/sellers"),
+            Entry("price-book", "Price book", "/price-book"),
         ),
     ),
     Group(

@@ -11,13 +11,14 @@ from services.console.operating.pages import (
     dead_letters,
     disputes,
     notifications,
+    prices,
     reconciliation,
     sellers,
     stuck,
     webhooks,
 )
 
-ROOMS = (attention, stuck, dead_letters, disputes, reconciliation, sellers, webhooks, notifications, audit)
+ROOMS = (attention, stuck, dead_letters, disputes, reconciliation, sellers, prices, webhooks, notifications, audit)
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
