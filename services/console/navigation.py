@@ -52,6 +52,6 @@ NAVIGATION: Final[Sequence[Group]] = (
             Entry("notifications", "Notifications", "/notifications"),
         ),
     ),
-    Group("Kept", (Entry("audit", "Audit", "/audit"),)),
+    Group("Kept", (Entry("figures", "Figures", "/figures"), Entry("audit", "Audit", "/audit"))),
 )
 """In the order of the menu."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import secrets
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from html import escape
@@ -17,6 +18,8 @@ import httpx
 import pytest
 
 from batzen.gateway.v1.ops_pb2 import ListDeadLettersRequest
+from batzen.pricing.v1.price_book_pb2 import FeePlan
+from batzen.pricing.v1.pricing_pb2 import PutFeePlanRequest
 from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
@@ -32,6 +35,10 @@ PATHS: Final = (
     "/sellers",
     "/sellers/receivables",
     "/sellers/payouts",
+    "/price-book/tax-rates",
+    "/price-book/tax-rates?history=all",
+    "/price-book/fee-plans",
+    "/price-book/discounts",
     "/webhooks",
     "/notifications",
     "/notifications/mails",
@@ -47,6 +54,7 @@ ACTS: Final = (
     "/disputes/dp_1/accept",
     "/reconciliations",
     "/sellers/link",
+    "/price-book/fee-plans/standard/put",
     "/webhooks/put",
     "/webhooks/a/test",
     "/webhooks/a/rotate",
@@ -100,10 +108,18 @@ async def test_operators_see_every_page_and_nobody_else_does(suite: Suite, opera
     assert ways == {(303, "/login")}
 
 
-async def test_who_only_reads_is_refused_what_they_send_all_the_same(reader: httpx.AsyncClient) -> None:
-    own = (await reader.get("/me")).json()["request_id"]
-    sent = await asyncio.gather(*(reader.post(path, data={"request_id": own, "reason": "x"}) for path in ACTS))
+async def test_who_only_reads_sees_all_and_no_form_and_is_refused_what_they_send_all_the_same(
+    reader: httpx.AsyncClient,
+) -> None:
+    pages = await asyncio.gather(*(reader.get(path) for path in PATHS))
+    request_id = await own(reader)
+    sent = await asyncio.gather(*(reader.post(path, data={"request_id": request_id, "reason": "x"}) for path in ACTS))
 
+    assert {page.status_code for page in pages} == {200}
+    assert {action for page in pages for action in re.findall(r'action="([^"]+)" method="post"', page.text)} == {
+        "/logout"
+    }
+    assert not [page.url for page in pages if re.search(r'method="post" action=', page.text)]
     assert {answer.status_code for answer in sent} == {403}
 
 
@@ -247,3 +263,46 @@ async def dead_letter(suite: Suite) -> str:
     async with suite.client("operator", sub="anna") as batzen:
         found = await batzen.gateway_ops.ListDeadLetters(ListDeadLettersRequest(page_size=200))
     return next(one.dead_letter_id for one in found.dead_letters if one.subject_id == event["id"])
+
+
+async def test_a_change_of_prices_is_tried_on_a_cart_before_it_is_put_and_kept_with_its_reason(
+    suite: Suite, operator: httpx.AsyncClient
+) -> None:
+    plan = f"plan-{secrets.token_hex(4)}"
+    seller = f"seller-{secrets.token_hex(4)}"
+    async with suite.client("operator", sub="anna") as batzen:
+        entry = FeePlan(fee_plan_id=plan, seller_id=seller, currency_code="CHF", percent="10")
+        entry.effective_from.FromSeconds(1_767_225_600)
+        request = PutFeePlanRequest(request_id=str(uuid.uuid4()), fee_plan=entry, change_reason="a test")
+        await batzen.pricing.PutFeePlan(request)
+    path = f"/price-book/fee-plans/{plan}"
+    cart = {"percent": "15", "fixed": "", "minimum": "", "maximum": "", "amount.1": "100.00 CHF", "seller.1": seller}
+
+    tried = (await operator.get(f"{path}/try", params=cart)).text
+    before = (await operator.get(path)).text
+    request_id = re.search(_FORM.format(action=re.escape(f"{path}/put")), tried, re.DOTALL)
+    assert request_id
+    change = {"request_id": request_id[1], "percent": "15", "expected": "1"}
+    silent = await operator.post(f"{path}/put", data=change)
+    put = await operator.post(f"{path}/put", data={**change, "reason": "<script>alert(1)</script>"})
+    late = await operator.post(f"{path}/put", data={**change, "request_id": await own(operator), "reason": "too late"})
+    after = (await operator.get(path)).text
+    wrong = await operator.get(f"{path}/try", params={**cart, "amount.1": "a lot"})
+
+    assert "CHF\u00a010.00" in tried
+    assert "CHF\u00a015.00" in tried
+    assert "+CHF\u00a05.00" in tried
+    assert "15\u00a0%" not in before, "nothing was saved by trying it"
+    assert (silent.status_code, put.status_code) == (400, 303)
+    assert late.status_code == 409, "somebody else changed it meanwhile"
+    assert "15\u00a0%" in after
+    assert "10\u00a0%" in after, "what stood before is still there"
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in after
+    assert "<script>alert" not in after
+    assert wrong.status_code == 400
+
+
+async def own(browser: httpx.AsyncClient) -> str:
+    """Return a request id that was made for a browser's session."""
+    found: str = (await browser.get("/me")).json()["request_id"]
+    return found

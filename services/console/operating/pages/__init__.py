@@ -10,6 +10,7 @@ from services.console.operating.pages import (
     audit,
     dead_letters,
     disputes,
+    figures,
     notifications,
     prices,
     reconciliation,
@@ -18,7 +19,19 @@ from services.console.operating.pages import (
     webhooks,
 )
 
-ROOMS = (attention, stuck, dead_letters, disputes, reconciliation, sellers, prices, webhooks, notifications, audit)
+ROOMS = (
+    attention,
+    stuck,
+    dead_letters,
+    disputes,
+    reconciliation,
+    sellers,
+    prices,
+    webhooks,
+    notifications,
+    figures,
+    audit,
+)
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
