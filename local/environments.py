@@ -152,6 +152,10 @@ def service_environment(
         environment["BATZEN_DECLINES_MAX"] = STAND_IN_DECLINES
     if service == "orchestrator" and webhook_key:
         environment["BATZEN_WEBHOOK_KEY"] = webhook_key
+    if service == "console":
+        environment["BATZEN_METRICS_SOURCES"] = ",".join(
+            f"{one}={HOST}:{ports[f'{one}-metrics']}" for one in (*sorted(SERVICES), *FRONTS)
+        )
     if service == "gateway":
         environment |= {
             "BATZEN_WEBHOOK_LISTEN": f"{HOST}:{ports['webhooks']}",

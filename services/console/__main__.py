@@ -10,6 +10,7 @@ import aiohttp
 
 from services.console.app import build
 from services.console.login.issuer import Issuer
+from services.console.operating.metrics_reader import reading
 from services.console.settings import ConsoleSettings
 from services.runtime.process.lifecycle import until_terminated
 from services.runtime.process.program import Program
@@ -30,8 +31,9 @@ async def serve(settings: ConsoleSettings) -> None:
         async with (
             aiohttp.ClientSession() as client,
             building(settings.front, service=SERVICE, home=HOME, cookie_name=COOKIE, limits=OPERATOR) as front,
+            reading(settings.metrics_sources, front=front, client=client) as reader,
             serving(
-                build(front, settings, Issuer(settings.login, client)),
+                build(front, settings, Issuer(settings.login, client), reader),
                 listen=process.listen,
                 draining=front.draining,
                 trusted_proxies=settings.front.trusted_proxies,

@@ -12,6 +12,7 @@ from services.console.desk import Desk
 from services.console.login.issuer import Issuer
 from services.console.login.routes import LogInRoom
 from services.console.operating import pages as operating
+from services.console.operating.metrics_reader import MetricsReader
 from services.console.settings import ConsoleSettings
 from services.web.application import application
 from services.web.failures import Refusal
@@ -19,8 +20,8 @@ from services.web.front import Front
 from services.web.security.headers import Origins
 
 
-def build(front: Front, settings: ConsoleSettings, issuer: Issuer) -> ASGIApp:
-    """Return the application of a running front."""
+def build(front: Front, settings: ConsoleSettings, issuer: Issuer, reader: MetricsReader | None) -> ASGIApp:
+    """Return the application of a running front; `reader` knows what the suite's processes count."""
     desk = Desk(front)
     gate = LogInRoom(front, settings.login, issuer)
     return application(
@@ -29,7 +30,7 @@ def build(front: Front, settings: ConsoleSettings, issuer: Issuer) -> ASGIApp:
             Route("/", _home, methods=["GET"]),
             *gate.routes(),
             *payments.routes(desk),
-            *operating.routes(desk),
+            *operating.routes(desk, reader),
             *actions.routes(desk, settings.limits),
         ],
         origins=Origins(),

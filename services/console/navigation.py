@@ -52,6 +52,13 @@ NAVIGATION: Final[Sequence[Group]] = (
             Entry("notifications", "Notifications", "/notifications"),
         ),
     ),
-    Group("Kept", (Entry("figures", "Figures", "/figures"), Entry("audit", "Audit", "/audit"))),
+    Group(
+        "Kept",
+        (
+            Entry("figures", "Figures", "/figures"),
+            Entry("health", "Health", "/health"),
+            Entry("audit", "Audit", "/audit"),
+        ),
+    ),
 )
 """In the order of the menu."""

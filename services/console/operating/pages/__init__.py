@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import BaseRoute
 
 from services.console.desk import Desk
+from services.console.operating.metrics_reader import MetricsReader
 from services.console.operating.pages import (
     attention,
     audit,
@@ -18,6 +19,7 @@ from services.console.operating.pages import (
     stuck,
     webhooks,
 )
+from services.console.operating.pages.health import HealthRoom
 
 ROOMS = (
     attention,
@@ -34,6 +36,7 @@ ROOMS = (
 )
 
 
-def routes(desk: Desk) -> list[BaseRoute]:
+def routes(desk: Desk, reader: MetricsReader | None) -> list[BaseRoute]:
     """Return the routes of all of them."""
-    return [route for room in ROOMS for route in room.routes(desk)]
+    rooms = [route for room in ROOMS for route in room.routes(desk)]
+    return [*rooms, *HealthRoom(reader).routes(desk)]
