@@ -1,4 +1,4 @@
-"""Asks the suite's processes what they count, every half a minute, and keeps the last quarter of an hour of it.
+"""Asks the suite's processes what they count, four times a minute, and keeps the last quarter of an hour of it.
 
 A name with several addresses is several processes; each is asked by itself.
 """
@@ -20,7 +20,7 @@ from services.console.operating.limits import Counts, Sample, Window, added
 from services.runtime.work.loops import repeating
 from services.web.front import Front
 
-EVERY_S: Final = 30.0
+EVERY_S: Final = 15.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 """Of one process: it answers within milliseconds, or is in trouble."""
 BYTES_MAX: Final = 4_000_000

@@ -239,8 +239,11 @@ async def _run_generator(behavior: Callable[..., Any], request: Any, context: Co
 
 
 def _check_actor(request: Any, caller: Caller) -> None:
-    """Refuse a request in which somebody decides in another's name: a front vouches for one person."""
-    if caller.act and getattr(request, "actor_id", "") not in ("", caller.subject):
+    """Refuse a request in which somebody decides in another's name: a front vouches for one person.
+
+    What decides has a `request_id`; without one, `actor_id` is a filter of what others decided.
+    """
+    if caller.act and hasattr(request, "request_id") and getattr(request, "actor_id", "") not in ("", caller.subject):
         raise PermissionDenied(detail="Whoever a front speaks for decides in their own name: `actor_id` is theirs.")
 
 

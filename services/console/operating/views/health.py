@@ -26,7 +26,7 @@ def unknown() -> tuple[Block, ...]:
 def health(found: Health, *, now: datetime) -> tuple[Block, ...]:
     """Return all limits as lights, and the processes."""
     if found.asked is None:
-        return (Note(title="Nobody was asked yet.", text="The first figures come within half a minute."),)
+        return (Note(title="Nobody was asked yet.", text="The first figures come within moments."),)
     silent = [one for one in found.processes if one.problem]
     notes = (
         (Note(title=f"{len(silent)} of {len(found.processes)} processes said nothing.", tone=Tone.BAD),)
