@@ -191,7 +191,7 @@ async def test_an_export_is_a_file_and_is_written_down(operator: httpx.AsyncClie
     export = await operator.get("/audit.csv", params={"actor": marker})
     entries = (await operator.get("/audit", params={"source": "console"})).text
 
-    assert export.status_code == 200, export.text[export.text.index("<main"):]
+    assert export.status_code == 200, export.text
     assert export.headers["content-type"] == "text/csv; charset=utf-8"
     assert export.headers["content-disposition"] == 'attachment; filename="audit.csv"'
     assert export.text.startswith("\ufeffWhen,Who,What,")
