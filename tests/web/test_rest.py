@@ -178,6 +178,12 @@ async def test_what_is_wrong_with_a_request_is_said(
     assert said["detail"]
 
 
+async def test_a_method_that_there_is_not_is_answered_by_those_that_there_are(shop: Shop) -> None:
+    answer = await shop.service.put("/v1/payments", json={})
+
+    assert answer.headers["allow"] == "GET, POST"
+
+
 async def test_the_same_key_with_another_body_is_refused_and_another_callers_key_is_another(shop: Shop) -> None:
     first = await shop.service.post("/v1/payments", json=a_start(), headers=(one := key()))
     again = await shop.service.post("/v1/payments", json=a_start(), headers=one)

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from batzen.errors import BatzenError, FieldViolation
 from batzen.vocabularies import refusal_word
@@ -22,6 +23,7 @@ from services.web.texts import language_of
 
 LEGACY_PREFIX: Final = "/api/payments"
 VIOLATIONS_MAX: Final = 20
+METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _CODES: Final = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
@@ -51,9 +53,19 @@ async def _http(request: Request, error: Exception) -> Response:
     """Answer what the framework refuses: a path or a method that there is not, a body that cannot be read."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     answer = await answer_error(request, Refusal(status, _CODES.get(status, "REQUEST_MALFORMED")))
-    for name, value in (getattr(error, "headers", None) or {}).items():
-        answer.headers[name] = value  # such as `Allow`
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods that a path takes: of all its routes, of which the framework names those of one."""
+    return {
+        method
+        for method in METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
