@@ -81,7 +81,7 @@ MADE: Final[Mapping[str, Callable[[Place], Shown]]] = {
     "confirm-page": partial(_confirm, samples.session(TURN), chosen=steps.PAGE),
     "confirm-scheduled": partial(_confirm, _scheduled_terms(TURN)),
     "confirm-hold": partial(_confirm, samples.session(TURN, timing=pb.TIMING_MANUAL_CAPTURE)),
-    "card-blocked": partial(steps.card, samples.session(TURN, client_secret="pi_1_secret_2")),
+    "card": partial(steps.card, samples.session(TURN, client_secret="pi_1_secret_2")),
     "attention": partial(
         _standing,
         samples.session("REQUIRES_ACTION", next_action=pb.NextAction(redirect_url="https://bank.example.com/3ds")),
