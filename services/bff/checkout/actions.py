@@ -24,6 +24,9 @@ from services.web.failures import Refusal
 MOVED_ON: Final = frozenset({"PAYMENT_STATE", "REQUEST_IN_PROGRESS", "ATTEMPT_OPEN"})
 """Refusals after which the payment's page says more than a sentence could: another tab, or the bank, was faster."""
 
+PAGE_ALONE: Final = "HOSTED_CHECKOUT_REQUIRED"
+"""Methods were declined too often here: the hosted page is left."""
+
 
 class CheckoutActions:
     """Takes forms."""
@@ -62,6 +65,8 @@ class CheckoutActions:
         except BatzenError as error:
             if error.reason in MOVED_ON:
                 return visit.back()
+            if error.reason == PAGE_ALONE:
+                return visit.back(f"/confirm?method={steps.PAGE}")
             raise
         return visit.back()
 

@@ -38,13 +38,8 @@ function follow() {
   stream = new EventSource(`${body.dataset.events}?after=${shown}`);
   for (const name of ["payment_status_update", "payment_error", "payment_confirmed"]) {
     stream.addEventListener(name, (event) => {
-      let state;
-      try {
-        state = JSON.parse(event.data).state;
-      } catch {
-        state = undefined;
-      }
-      moved(Number(event.lastEventId) || shown + 1, state);
+      const { revision, state } = JSON.parse(event.data);
+      moved(revision, state);
     });
   }
   stream.addEventListener("end", () => {
