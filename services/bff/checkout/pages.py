@@ -12,11 +12,12 @@ from starlette.routing import BaseRoute, Route
 from batzen.errors import BatzenError
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
 from batzen.status.v1.status_pb2 import GetPaymentRequest, ListTransitionsRequest, Transition
+from batzen.type.v1.payment_pb2 import PaymentState
 from services.bff.checkout import messages, standing, steps
 from services.bff.checkout.receipts import receipt
 from services.bff.checkout.room import NoSession, Room, Visit, remember
 from services.bff.checkout.satisfaction import Satisfaction
-from services.bff.checkout.shown import Shown, is_payers_turn
+from services.bff.checkout.shown import Shown, is_payers_turn, state_of
 from services.web.failures import Refusal
 
 HISTORY_MAX: Final = 500
@@ -128,7 +129,9 @@ class CheckoutPages:
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers={"ETag": etag})
         clock = visit.place.words.clock(self._room.front.now())
-        return JSONResponse({"revision": answer.payment.revision, "checked": clock}, headers={"ETag": etag})
+        state = PaymentState.Name(state_of(answer.payment)).removeprefix("PAYMENT_STATE_")
+        told = {"revision": answer.payment.revision, "state": state, "checked": clock}
+        return JSONResponse(told, headers={"ETag": etag})
 
 
 def of_payer(room: Room, handler: Handler) -> Callable[[Request], Awaitable[Response]]:

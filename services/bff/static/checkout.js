@@ -4,7 +4,9 @@
 const body = document.body;
 const home = body.dataset.home ?? "";
 const shown = Number(body.dataset.revision);
-const entering = body.dataset.key === "card"; // what a payer types is not taken away from under them
+// Where a payer chooses or types, nothing is taken away from under them while it is still their turn.
+const isStep = ["timing", "method", "confirm", "card"].includes(body.dataset.key ?? "");
+const TURN = "REQUIRES_PAYMENT_METHOD";
 const SLOW_AFTER_MS = 15_000;
 const RETRY_MS = 5_000;
 const RETRIES_MAX = 8; // each after twice as long, so for some twenty minutes
@@ -22,10 +24,10 @@ function made(id) {
 }
 
 
-/** @param {number} revision @param {string} [state] */
+/** @param {number} revision @param {string} state */
 function moved(revision, state) {
   if (!(revision > shown)) return;
-  if (entering && (state === undefined || state === "REQUIRES_PAYMENT_METHOD")) return;
+  if (isStep && state === TURN) return;
   location.replace(home);
 }
 
@@ -62,7 +64,9 @@ async function look() {
     return; // offline: the browser says when that is over
   }
   if (answer.status === 401) return logIn();
-  if (answer.status === 200) moved((await answer.json()).revision);
+  if (answer.status !== 200) return;
+  const { revision, state } = await answer.json();
+  moved(revision, state);
 }
 
 function logIn() {
