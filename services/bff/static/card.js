@@ -89,7 +89,7 @@ async function enter(form) {
       return failed(form.dataset.unsent ?? ""); // no token was made, so nothing was sent to us
     }
     removeEventListener("beforeunload", hold);
-    HTMLFormElement.prototype.submit.call(form);
+    HTMLFormElement.prototype.submit.call(form); // a step: the page stays while it is the payer's turn
   }, { capture: true });
 }
 

@@ -8,6 +8,7 @@ const shown = Number(body.dataset.revision);
 const isStep = ["timing", "method", "confirm", "card"].includes(body.dataset.key ?? "");
 const TURN = "REQUIRES_PAYMENT_METHOD";
 const SLOW_AFTER_MS = 15_000;
+const SENDING_MAX_MS = 30_000; // longer than the server takes to answer
 const RETRY_MS = 5_000;
 const RETRIES_MAX = 8; // each after twice as long, so for some twenty minutes
 
@@ -23,27 +24,27 @@ function made(id) {
   return template instanceof HTMLTemplateElement ? template.content.firstElementChild?.cloneNode(true) : undefined;
 }
 
-
 /** @param {number} revision @param {string} state */
 function moved(revision, state) {
   if (!(revision > shown)) return;
   if (isStep && state === TURN) return;
+  if (sending) return; // its answer leads on; to leave now would take it back
   location.replace(home);
 }
 
 /** @type {EventSource | undefined} */
 let stream;
 let retries = 0;
+let sending = false;
 
 function follow() {
   if (stream && stream.readyState !== EventSource.CLOSED) return;
   stream = new EventSource(`${body.dataset.events}?after=${shown}`);
-  for (const name of ["payment_status_update", "payment_error", "payment_confirmed"]) {
-    stream.addEventListener(name, (event) => {
-      const { revision, state } = JSON.parse(event.data);
-      moved(revision, state);
-    });
-  }
+  // Each revision comes under this name; the others say of some of them what the server says on the next page.
+  stream.addEventListener("payment_status_update", (event) => {
+    const { revision, state } = JSON.parse(event.data);
+    moved(revision, state);
+  });
   stream.addEventListener("end", () => {
     stream?.close();
     retries = RETRIES_MAX;
@@ -94,6 +95,8 @@ function submitted(event) {
   if (form.dataset.sent) return event.preventDefault();
   if (form.method === "get") return;
   form.dataset.sent = "yes";
+  sending = true;
+  setTimeout(() => ((sending = false), look()), SENDING_MAX_MS);
   const button = form.querySelector("button");
   button?.setAttribute("aria-disabled", "true");
   if (button && form.dataset.busy) button.textContent = form.dataset.busy;
