@@ -15,9 +15,9 @@ from services.console.operating import pages as operating
 from services.console.operating.metrics_reader import MetricsReader
 from services.console.settings import ConsoleSettings
 from services.web.application import application
-from services.web.failures import Refusal
 from services.web.front import Front
 from services.web.security.headers import Origins
+from services.web.sessions.needed import LogInNeeded, MayOnlyRead
 
 
 def build(front: Front, settings: ConsoleSettings, issuer: Issuer, reader: MetricsReader | None) -> ASGIApp:
@@ -34,7 +34,7 @@ def build(front: Front, settings: ConsoleSettings, issuer: Issuer, reader: Metri
             *actions.routes(desk, settings.limits),
         ],
         origins=Origins(),
-        handlers={Refusal: gate.refused},
+        handlers=dict.fromkeys((LogInNeeded, MayOnlyRead), gate.refused),
     )
 
 

@@ -28,7 +28,7 @@ from services.console.login.pages import (
 )
 from services.console.login.settings import LoginSettings
 from services.console.login.store import LoginStore
-from services.web.failures import Refusal, failure_of
+from services.web.failures import failure_of
 from services.web.front import Front
 from services.web.security.forms import FIELD
 from services.web.security.guard import CORRELATION
@@ -136,8 +136,8 @@ class LogInRoom:
 
     async def refused(self, request: Request, error: Exception) -> Response:
         """Answer whoever asked for more than they have shown: a page leads to the log-in, a program reads a code."""
-        assert isinstance(error, Refusal)  # noqa: S101 registered for these alone
-        if "text/html" not in request.headers.get("accept", "") or not isinstance(error, LogInNeeded | MayOnlyRead):
+        assert isinstance(error, LogInNeeded | MayOnlyRead)  # noqa: S101 registered for these alone
+        if "text/html" not in request.headers.get("accept", ""):
             return _told(request, error)
         is_page = request.method == "GET"
         if is_page and isinstance(error, LogInNeeded) and not isinstance(error, ProofNeeded):
@@ -245,7 +245,7 @@ def _state_of(error: LogInNeeded | MayOnlyRead) -> LoginState:
             return LoginState.NEEDED
 
 
-def _told(request: Request, error: Refusal) -> Response:
+def _told(request: Request, error: LogInNeeded | MayOnlyRead) -> Response:
     """Tell a program; one that swaps parts of a page is told where that page goes whole."""
     failure = failure_of(error, _language(request), correlation_id=request.scope[CORRELATION])
     headers = {}
