@@ -47,6 +47,7 @@ class OneEvents:
                 begins_with=payment if after is None else None,
                 read=partial(payment_of, self._front, session, scope, payment.payment_id),
             )
+            del payment  # a stream is held open for long, by thousands: it keeps nothing that was told
             await self._front.streams.serve(scope, receive, send, session_key=session.key, source=source)
 
 
