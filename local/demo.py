@@ -37,6 +37,9 @@ from local.suite import Suite, running_suite
 from local.told import Receiver, Told, receiver, show_told, told, told_document
 
 SELLER_ID: Final = "seller_1"
+PAGES: Final = (
+    "To see what a person sees, run `make up`: its shop leads to the checkout page, its console to the operators'."
+)
 
 
 async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) -> int:
@@ -89,6 +92,7 @@ async def show(directory: Path, *, environ: Mapping[str, str], as_json: bool) ->
         said = f"{count} of {len(all_shown)} payments ended as they should" + _of_told(heard) + _of_books(books)
         console.print()
         console.print(Text(said, style="bold green" if ok else "bold red"))
+        console.print(PAGES, style="dim", soft_wrap=True)
         if not ok:
             console.print(f"What the services said: {logs_command(suite.logs)}", soft_wrap=True)
     return 0 if ok else 1

@@ -169,3 +169,14 @@ def test_text_of_callers_is_never_markup() -> None:
     html = PAGES.render(shown.template, shown.values)
     assert "<img src=x" not in html
     assert "<script>alert" not in html
+
+
+def test_the_inventory_of_scripts_is_what_pages_load() -> None:
+    table = (SERVICES.parent / "docs" / "checkout-page.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `([a-z]+\.js)`", table, flags=re.MULTILINE))
+    loaded = set()
+    for state in STATES.values():
+        html = PAGES.render(state.template, state.values("en"))
+        loaded |= set(re.findall(r'<script[^>]* src="/static/([a-z]+)\.[0-9a-f]+\.js"', html))
+
+    assert {f"{name}.js" for name in loaded} == listed
