@@ -13,7 +13,7 @@ from services.bff.webhooks import handing_on
 from services.runtime.process.lifecycle import until_terminated
 from services.runtime.process.program import Program
 from services.runtime.process.settings import Reader
-from services.web.front import building
+from services.web.front import being_ready, building
 from services.web.serving import serving
 from services.web.sessions.domain import PAYER
 
@@ -41,6 +41,7 @@ async def serve(settings: BffSettings) -> None:
                 draining=front.draining,
                 trusted_proxies=settings.front.trusted_proxies,
             ),
+            being_ready(front),
         ):
             await until_terminated()
 

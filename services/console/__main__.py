@@ -14,7 +14,7 @@ from services.console.operating.metrics_reader import reading
 from services.console.settings import ConsoleSettings
 from services.runtime.process.lifecycle import until_terminated
 from services.runtime.process.program import Program
-from services.web.front import building
+from services.web.front import being_ready, building
 from services.web.serving import serving
 from services.web.sessions.domain import OPERATOR
 
@@ -38,6 +38,7 @@ async def serve(settings: ConsoleSettings) -> None:
                 draining=front.draining,
                 trusted_proxies=settings.front.trusted_proxies,
             ),
+            being_ready(front),
         ):
             await until_terminated()
 

@@ -21,6 +21,7 @@ from services.runtime.observability.metrics import Meter
 from services.runtime.observability.process_metrics import show_pools
 from services.runtime.process.lifecycle import utc_now
 from services.runtime.process.service import SCHEMA_WAIT_S
+from services.runtime.rpc.health import Probe
 from services.runtime.rpc.health_port import answering_health
 from services.runtime.work.loops import repeating
 from services.web.assertions import AssertionMinter, Person
@@ -75,6 +76,8 @@ class Front:
     streams: EventStreams
     draining: asyncio.Event
     """Set when the process ends: streams end themselves then."""
+    probe: Probe
+    """Returns when the front's database can be used."""
     now: Callable[[], datetime]
 
     async def session(self, scope: Scope) -> Session | None:
@@ -162,13 +165,21 @@ async def building(
             meter=meter,
             streams=streams,
             draining=draining,
+            probe=partial(ping, engine),
             now=utc_now,
         )
         await stack.enter_async_context(streams.running())
         await stack.enter_async_context(
             repeating(partial(sessions.forget, at_most=FORGOTTEN_AT_ONCE), name="old sessions", every_s=FORGET_EVERY_S)
         )
-        await stack.enter_async_context(
-            answering_health(process.health_listen, probe=partial(ping, engine), draining=draining, meter=meter)
-        )
         yield front
+
+
+@asynccontextmanager
+async def being_ready(front: Front) -> AsyncIterator[None]:
+    """Answer health checks while inside. Pages are served before, and for a while after: who looks for a front that is
+    ready finds it there.
+    """
+    address = front.settings.process.health_listen
+    async with answering_health(address, probe=front.probe, draining=front.draining, meter=front.meter):
+        yield

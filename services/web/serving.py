@@ -1,7 +1,8 @@
 """The HTTP server of a front: uvicorn, started by hand, which ends when we say so.
 
 By its own way uvicorn takes the process's signals and cuts open streams with a traceback each. Here whoever streams is
-told first (`draining`), ends by itself, and the server is shut down after that.
+told first (`draining`), ends by itself, and the server is shut down after that. Meanwhile each answer says that it is
+the last on its connection, so that no request comes on one just as it is closed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.web.connection import Connection
 
@@ -27,6 +29,9 @@ UNSENT_MAX_MS: Final = 30_000
 """How long the kernel keeps what a peer does not take, whether it reads nothing or is gone."""
 STOP_GRACE_S: Final = 5
 """For answers on their way."""
+PARTING_S: Final = 2.0
+"""In which who asks again and again hears that a connection ends; one that was silent for so long is closed."""
+LOOK_EVERY_S: Final = 0.05
 CONNECTIONS_MAX: Final = 12_000
 """Streams and requests at once; beyond it 503."""
 
@@ -42,7 +47,7 @@ async def serving(
     OSError if the port is taken.
     """
     config = uvicorn.Config(
-        app,
+        Parting(app, draining),
         http=Connection,
         ws="none",
         lifespan="off",
@@ -68,7 +73,32 @@ async def serving(
             yield port
         finally:
             draining.set()
+            await _parted(server)
             await server.shutdown(sockets=[listener])
+
+
+class Parting:
+    """Around an application: once the process ends, each answer is the last on its connection."""
+
+    def __init__(self, inner: ASGIApp, draining: asyncio.Event) -> None:
+        self._inner = inner
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def last(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(raw=message.setdefault("headers", []))["connection"] = "close"
+            await send(message)
+
+        await self._inner(scope, receive, last if self._draining.is_set() else send)
+
+
+async def _parted(server: uvicorn.Server) -> None:
+    """Wait until nobody is connected, or long enough for everybody to have been told."""
+    for _ in range(round(PARTING_S / LOOK_EVERY_S)):
+        if not server.server_state.connections:
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 def _listener(listen: str) -> socket.socket:

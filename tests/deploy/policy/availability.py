@@ -11,6 +11,7 @@ from services.runtime.process.service import SCHEMA_WAIT_S
 from services.runtime.rpc.health_port import LAST_WORDS_S as HEALTH_S
 from services.runtime.rpc.limits import LAST_WORDS_S, Limits
 from services.runtime.work.engine import GRACE_S
+from services.web.serving import PARTING_S
 from services.web.serving import STOP_GRACE_S as FRONT_GRACE_S
 from tests.deploy.manifests import Manifests, called, dig, name_of
 from tests.deploy.policy.rule import rule
@@ -41,9 +42,9 @@ DRAIN = {
     # Due work gets a moment, then requests, then readings.
     "orchestrator": _CALLS_S + 3 * DRAIN_S,
     "gateway": _CALLS_S + STOP_GRACE_S + GRACE_S,
-    # Streams end themselves, then answers on their way, then the health port.
-    "bff": FRONT_GRACE_S + HEALTH_S + CLOSE_S,
-    "console": FRONT_GRACE_S + HEALTH_S + CLOSE_S,
+    # The health port, then streams end themselves and connections part, then answers on their way.
+    "bff": HEALTH_S + PARTING_S + FRONT_GRACE_S + CLOSE_S,
+    "console": HEALTH_S + PARTING_S + FRONT_GRACE_S + CLOSE_S,
 }
 """The longest that a process takes from SIGTERM to its end."""
 
