@@ -6,7 +6,8 @@ Pods are processes with the commands, ports, probes and graces of `deploy/kubern
     a new pod runs → is ready → has its name → the old one loses its name and begins its preStop → SIGTERM → it ends
 
 That is `maxSurge: 1`, `maxUnavailable: 0`. Two things differ: the preStop is a parameter, so that a soak takes minutes
-and not hours, and webhooks come through a balancer of connections, which a Service with an address of its own is.
+and not hours, and webhooks and browsers come through balancers of connections: the one as a Service with an address of
+its own is, the other as the Gateway in front of the pages, which tries another pod where one refuses a connection.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Final, Self
 
 from batzen.client import Addresses
-from local.environments import SERVICES
+from local.environments import FRONTS, SERVICES
 from local.processes import ROOT
 from local.suite import Suite
 from tests.name_server import NameServer, name_server
 from tests.suite.pods import Manifest, Pod, Told
 
 NAMESPACE: Final = "batzen.svc.cluster.local"
+DEPLOYED: Final = (*SERVICES, *FRONTS)
 REPLICAS: Final = 2
 """The autoscalers' minimum."""
 PRE_STOP_S: Final = 1.0
@@ -33,20 +36,20 @@ PRE_STOP_S: Final = 1.0
 
 
 class Cluster:
-    """The four services as deployments, in place of the suite's own processes."""
+    """The four services and both fronts as deployments, in place of the suite's own processes."""
 
     def __init__(
         self, suite: Suite, names: NameServer, *, pre_stop_s: float, settings: Mapping[str, Mapping[str, str]]
     ) -> None:
         self.told = Told()
-        self.manifests = {service: Manifest.of(service) for service in SERVICES}
+        self.manifests = {service: Manifest.of(service) for service in DEPLOYED}
         self._suite = suite
         self._names = names
         self._pre_stop_s = pre_stop_s
         self._settings = settings
-        self.roots = dict.fromkeys(SERVICES, ROOT)
+        self.roots = dict.fromkeys(DEPLOYED, ROOT)
         """The code that new pods of a service run."""
-        self._pods: dict[str, list[Pod]] = {service: [] for service in SERVICES}
+        self._pods: dict[str, list[Pod]] = {service: [] for service in DEPLOYED}
         # Another run on this machine is elsewhere.
         self._free = (
             f"127.{16 + os.getpid() % 200}.{number // 250}.{1 + number % 250}" for number in itertools.count()
@@ -83,19 +86,30 @@ class Cluster:
         """Run while inside, `REPLICAS` pods of each."""
         try:
             # They start together, as after an install: each waits for its peers' names.
-            await asyncio.gather(*(self._add(service) for service in SERVICES for _ in range(REPLICAS)))
-            async with _balancer(self._suite.ports["webhooks"], lambda: self.ready("gateway"), self._webhook_port):
+            await asyncio.gather(*(self._add(service) for service in DEPLOYED for _ in range(REPLICAS)))
+            async with self._balancers():
                 yield self
-            pods = [pod for service in SERVICES for pod in self._pods[service]]
+            pods = [pod for service in DEPLOYED for pod in self._pods[service]]
             await asyncio.gather(*(self._remove(pod) for pod in pods))
         finally:
-            for service in SERVICES:
+            for service in DEPLOYED:
                 for pod in self._pods[service]:
                     await pod.kill()
 
-    @property
-    def _webhook_port(self) -> int:
-        return self.manifests["gateway"].ports["webhooks"]
+    @asynccontextmanager
+    async def _balancers(self) -> AsyncIterator[None]:
+        """Listen where the suite's own processes did, for the stand-in and for browsers."""
+        async with AsyncExitStack() as stack:
+            for service, port in (("gateway", "webhooks"), *((front, front) for front in FRONTS)):
+                is_front = service in FRONTS
+                balancer = _balancer(
+                    self._suite.ports[port],
+                    partial(self.ready, service),
+                    self.manifests[service].ports["http" if is_front else port],
+                    tries=REPLICAS if is_front else 1,
+                )
+                await stack.enter_async_context(balancer)
+            yield
 
     def _target(self, service: str) -> str:
         return self._names.target(f"{service}.{NAMESPACE}", port=self.manifests[service].ports["grpc"])
@@ -142,10 +156,23 @@ class Cluster:
 
 
 @asynccontextmanager
-async def _balancer(port: int, ready: Callable[[], Sequence[str]], pod_port: int) -> AsyncIterator[None]:
-    """Pass each connection to a pod that is ready, in turn; one that is made stays where it is."""
+async def _balancer(port: int, ready: Callable[[], Sequence[str]], pod_port: int, *, tries: int) -> AsyncIterator[None]:
+    """Pass each connection to a pod that is ready, in turn; one that is made stays where it is.
+
+    Of pods that refuse it so many are tried.
+    """
     turns = itertools.count()
     tasks: set[asyncio.Task[None]] = set()
+
+    async def connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for left in reversed(range(tries)):
+            addresses = ready()
+            try:
+                return await asyncio.open_connection(addresses[next(turns) % len(addresses)], pod_port)
+            except ConnectionRefusedError:
+                if not left:
+                    raise
+        raise AssertionError("nothing was tried")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -153,8 +180,7 @@ async def _balancer(port: int, ready: Callable[[], Sequence[str]], pod_port: int
         tasks.add(task)
         ends = [writer]
         try:
-            addresses = ready()
-            pod_reader, pod_writer = await asyncio.open_connection(addresses[next(turns) % len(addresses)], pod_port)
+            pod_reader, pod_writer = await connected()
             ends.append(pod_writer)
             await asyncio.gather(_pass_on(reader, pod_writer), _pass_on(pod_reader, writer))
         except (OSError, ZeroDivisionError, asyncio.CancelledError):
@@ -185,7 +211,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 @asynccontextmanager
 async def in_a_cluster(suite: Suite, **settings: Mapping[str, str]) -> AsyncIterator[Cluster]:
     """Run pods in place of the suite's processes; `settings` are further ones of a service, by its name."""
-    for service in SERVICES:
+    for service in (*FRONTS, *SERVICES):
         await suite.stop(service)
     async with name_server() as names:
         cluster = Cluster(suite, names, pre_stop_s=PRE_STOP_S, settings=settings)

@@ -20,6 +20,7 @@ from batzen.pricing.v1 import pricing_pb2
 from batzen.status.v1 import status_pb2
 from local.suite import Suite
 from tests.eventually import eventually
+from tests.suite.browsers import Browsers, unheard, waited
 from tests.suite.cluster import REPLICAS, Cluster, in_a_cluster
 from tests.suite.journeys import AGAIN, SELLER, Traveller
 from tests.suite.soaking import (
@@ -88,12 +89,22 @@ class Payers(Player):
 
     call_timeout_s = DEADLINE_S
 
-    def __init__(self, load: Load, suite: Suite, shop: Client, payers: dict[str, Client], *, coupon_code: str) -> None:
+    def __init__(
+        self,
+        load: Load,
+        suite: Suite,
+        shop: Client,
+        payers: dict[str, Client],
+        browsers: Browsers,
+        *,
+        coupon_code: str,
+    ) -> None:
         super().__init__(
             suite, shop, payers, Untroubled(suite, load.seed, restart_database=None), coupon_code=coupon_code
         )
         self._load = load
         self._clients = payers
+        self._browsers = browsers
         self.payer_ids = tuple(payers)
         self.seed = load.seed
 
@@ -104,6 +115,11 @@ class Payers(Player):
             return await super().persist(call)
 
     async def _watch(self, claim: Claim) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_by_client(claim))
+            group.create_task(self._browsers.pay(claim.payment_id, claim.payer_id))
+
+    async def _watch_by_client(self, claim: Claim) -> None:
         watching = self._clients[claim.payer_id].watch(claim.payment_id, after_revision=0, until_settled=True)
         async with watching as updates:
             async for update in updates:
@@ -194,14 +210,6 @@ async def follow(load: Load, shop: Client, until: asyncio.Event) -> dict[str, li
             lost_at = time.monotonic() if lost_at is None else lost_at
 
 
-async def waited(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
-
-
 async def under_load(
     suite: Suite, traveller: Traveller, load: Load, act: Callable[[Cluster], Awaitable[None]], say: Say
 ) -> list[str]:
@@ -210,6 +218,7 @@ async def under_load(
     coupon_code = await traveller.put_coupon(uses_max=COUPON_USES_MAX)
     read_of = (await traveller.start()).payment.payment_id
     async with AsyncExitStack() as stack:
+        browsers = await stack.enter_async_context(Browsers.of(suite, load.failures.append))
         cluster = await stack.enter_async_context(
             in_a_cluster(suite, orchestrator={"BATZEN_ABANDONED_AFTER_S": str(ABANDONED_AFTER_S)})
         )
@@ -223,10 +232,11 @@ async def under_load(
         payers = {
             name: await client("payer", name) for name in (f"rolling_{run}_{number}" for number in range(PLAYING))
         }
-        players = Payers(load, suite, shop, payers, coupon_code=coupon_code)
+        players = Payers(load, suite, shop, payers, browsers, coupon_code=coupon_code)
         async with asyncio.TaskGroup() as group:
             feed = group.create_task(follow(load, shop, over))
             playing = group.create_task(play(players, enough))
+            group.create_task(browsers.operate(suite, enough))
             for _ in range(READING):
                 group.create_task(read(load, shop, operator, read_of, enough))
             await act(cluster)
@@ -246,8 +256,13 @@ async def under_load(
         try:
             await eventually(is_quiet, within_s=SETTLED_WITHIN_S, what=lambda: f"nothing is left to do, but {left}")
         finally:
-            tell(say, cluster, load, players)
-        return [*cluster.told.wrongs, *await problems(suite, players.claims), *unbroken(feed.result())]
+            tell(say, cluster, load, players, browsers)
+        return [
+            *cluster.told.wrongs,
+            *await problems(suite, players.claims),
+            *unbroken(feed.result()),
+            *unheard(browsers.tabs),
+        ]
 
 
 def unbroken(feed: dict[str, list[int]]) -> list[str]:
@@ -259,7 +274,7 @@ def unbroken(feed: dict[str, list[int]]) -> list[str]:
     ]
 
 
-def tell(say: Say, cluster: Cluster, load: Load, players: Payers) -> None:
+def tell(say: Say, cluster: Cluster, load: Load, players: Payers, browsers: Browsers) -> None:
     told, late = cluster.told, sorted(load.late_s)
     say(f"{told.restarts} rolling restarts of {REPLICAS} pods each, {len(players.claims)} payments")
     say(f"a pod was ready after {min(told.starts_s):.1f} to {max(told.starts_s):.1f} s")
@@ -270,4 +285,9 @@ def tell(say: Say, cluster: Cluster, load: Load, players: Payers) -> None:
     say(f"{len(late)} updates came {late[len(late) // 2]:.3f} s (p50), {late[-1]:.3f} s (at most) after their commit")
     gaps = sorted(load.gaps_s)
     say(f"the feed lost its stream {len(gaps)} times, for {gaps[-1] if gaps else 0:.3f} s at most")
+    say(
+        f"{len(browsers.tabs)} tabs were told {sum(len(tab.revisions) for tab in browsers.tabs)} revisions on "
+        f"{browsers.streams} streams, of which {browsers.cut} were cut"
+    )
+    say(f"answered were {dict(browsers.answers)}; {browsers.refused} connections were refused")
     say("\n".join([*load.failures[:20], *told.wrongs[:20]]) + "\n")

@@ -74,8 +74,8 @@ async def traveller(suite: Suite) -> AsyncIterator[Traveller]:
         await suite.sandbox.clear_faults()
         await suite.sandbox.resume()
         await suite.sandbox.webhooks()
-        for process in SERVICES:
-            if suite.pid(process) is None:
+        for process in (*SERVICES, *FRONTS):
+            if process in suite.processes and suite.pid(process) is None:
                 await suite.start(process)
 
 

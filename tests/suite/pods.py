@@ -121,7 +121,7 @@ class Pod:
         self._probing: list[asyncio.Task[None]] = []
         ports = manifest.ports
         listens = {
-            "BATZEN_LISTEN": ports["grpc"],
+            "BATZEN_LISTEN": ports["http"] if "http" in ports else ports["grpc"],
             "BATZEN_HEALTH_LISTEN": ports["health"],
             "BATZEN_METRICS_LISTEN": ports["metrics"],
         } | ({"BATZEN_WEBHOOK_LISTEN": ports["webhooks"]} if "webhooks" in ports else {})

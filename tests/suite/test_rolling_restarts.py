@@ -1,10 +1,13 @@
-"""Rolling updates of every service under load, as a cluster does them: no call fails, and no watcher misses anything.
+"""Rolling updates of every service and front under load, as a cluster does them: no call fails, no watcher misses
+anything, and neither does a browser.
 
-make soak                                     20 of each service, from a new seed
+make soak                                     20 of each, from a new seed
 BATZEN_ROLLING_SEED=7 BATZEN_ROLLING_RESTARTS=3 make soak
 
 What counts as a failed call: one that a `batzen.client.Client` raises to whoever made it, after the retries of its
 channel (at most four tries of gRPC's own, of UNAVAILABLE and CANCELLED alone), unless the payment's state refuses it.
+Of a browser: a request that is answered with an error, or not at all. A connection that is refused is tried again, as
+the proxy in front of the pages does.
 """
 
 from __future__ import annotations
@@ -16,15 +19,15 @@ from typing import Final
 
 import pytest
 
-from local.environments import SERVICES
 from local.suite import Suite
-from tests.suite.cluster import Cluster
+from tests.suite.browsers import Told, unheard
+from tests.suite.cluster import DEPLOYED, Cluster
 from tests.suite.cluster_load import Load, Say, unbroken, under_load
 from tests.suite.journeys import Traveller
 
 SEED: Final = int(os.environ.get("BATZEN_ROLLING_SEED") or random.SystemRandom().randrange(1_000_000))
 RESTARTS: Final = int(os.environ.get("BATZEN_ROLLING_RESTARTS") or 20)
-"""Of each service."""
+"""Of each service and front."""
 ALL_AT_ONCE_EVERY: Final = 5
 """Rounds in which all services are rolled at once, as a release does it; in the others one after the other."""
 
@@ -57,11 +60,28 @@ def test_a_feed_that_left_something_out_is_seen() -> None:
     ]
 
 
+def test_a_browser_that_missed_a_revision_or_its_end_is_seen() -> None:
+    def tab(*revisions: int, is_settled: bool = True, has_ended: bool = True) -> Told:
+        return Told(payment_id="pay", revisions=list(revisions), is_settled=is_settled, has_ended=has_ended)
+
+    assert unheard([tab(1, 2, 3), tab(3)]) == []
+    assert unheard([tab(1, 2, 4), tab(1, 2, 2, 3), tab(2, 1), tab()]) == [
+        "a browser was told [1, 2, 4] of pay",
+        "a browser was told [1, 2, 2, 3] of pay",
+        "a browser was told [2, 1] of pay",
+        "a browser was told [] of pay",
+    ]
+    assert unheard([tab(1, 2, has_ended=False), tab(1, 2, is_settled=False)]) == [
+        "a browser's stream of pay did not end, and it was settled at [2]",
+        "a browser's stream of pay ended, and it was not settled at [2]",
+    ]
+
+
 async def roll_all(cluster: Cluster, rounds: int) -> None:
-    """Roll each service once a round."""
+    """Roll each service and front once a round."""
     chance = random.Random(f"{SEED}/rounds")
     for number in range(rounds):
-        order = chance.sample(SERVICES, len(SERVICES))
+        order = chance.sample(DEPLOYED, len(DEPLOYED))
         if number % ALL_AT_ONCE_EVERY == ALL_AT_ONCE_EVERY - 1:
             await asyncio.gather(*(cluster.roll(service) for service in order))
         else:

@@ -27,7 +27,9 @@ class Heard:
 class Listener:
     """Reads a stream."""
 
-    def __init__(self, answer: httpx.Response) -> None:
+    def __init__(self, answer: httpx.Response, *, within_s: float | None = WITHIN_S) -> None:
+        """An event has so long to come."""
+        self._within_s = within_s
         self._lines = answer.aiter_lines()
         self.last_id = ""
         self.retry_ms = 0
@@ -35,7 +37,7 @@ class Listener:
     async def next(self) -> Heard:
         """Return the next event; StopAsyncIteration at the end of the stream."""
         name, data = "", []
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(self._within_s):
             async for line in self._lines:
                 field, _, value = line.partition(": ")
                 match field:
