@@ -80,6 +80,11 @@ class Browsers:
         self._fail = fail
         self._addresses = (f"203.0.113.{number % 254 + 1}" for number in itertools.count())
 
+    @property
+    def came_back(self) -> int:
+        """How often a tab began a further stream."""
+        return self.streams - len(self.tabs)
+
     @classmethod
     @asynccontextmanager
     async def of(cls, suite: Suite, fail: Callable[[str], None]) -> AsyncIterator[Self]:

@@ -1,18 +1,14 @@
-"""A few payers, readers and watchers of the services in a cluster, and what they had to complain about."""
+"""A few payers, readers, watchers and browsers of the services in a cluster, and what they had to complain about."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
-import sys
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from typing import Final, TypeVar
+from typing import Final
 
-from batzen import errors
 from batzen.client import Client
 from batzen.gateway.v1 import sellers_pb2
 from batzen.orchestrator.v1 import orchestrator_pb2
@@ -22,142 +18,18 @@ from local.suite import Suite
 from tests.eventually import eventually
 from tests.suite.browsers import Browsers, unheard, waited
 from tests.suite.cluster import REPLICAS, Cluster, in_a_cluster
-from tests.suite.journeys import AGAIN, SELLER, Traveller
-from tests.suite.soaking import (
-    ASKING,
-    COUPON_USES_MAX,
-    DECLINED,
-    GOOD,
-    Act,
-    Claim,
-    Player,
-    Plot,
-    Troubles,
-)
+from tests.suite.cluster_payers import DEADLINE_S, FAILURES, PLAYING, Load, Payers, play
+from tests.suite.journeys import SELLER, Traveller
+from tests.suite.soaking import COUPON_USES_MAX
 from tests.suite.verdict import problems
 
-DEADLINE_S: Final = 15.0
-"""Of a call. Half of a client's own, and more than a busy machine takes; how long the slowest took is told."""
 ABANDONED_AFTER_S: Final = 20
 """So that a payment ends whose payer gave up on a slow page."""
-PLAYING: Final = 3
 READING: Final = 2
 PAUSE_S: Final = 0.1
 SETTLED_WITHIN_S: Final = 90.0
-FAILURES: Final = (*AGAIN, errors.Cancelled)
 
-
-Answer = TypeVar("Answer")
 Say = Callable[[str], None]
-
-
-class Load:
-    """Calls that are counted, and how long each took."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.failures: list[str] = []
-        self.calls: Counter[str] = Counter()
-        self.slowest_s: Counter[str] = Counter()
-        self.late_s: list[float] = []
-        """How long after its commit each update reached its watcher."""
-        self.gaps_s: list[float] = []
-        """How long the feed was without a stream, each time it lost one."""
-
-    async def counted(self, what: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Make a call once, and note how it went. What it raises passes."""
-        begun = time.monotonic()
-        try:
-            return await call()
-        except FAILURES as failure:
-            self.failures.append(f"{time.strftime('%H:%M:%S')} {what}: {failure!r}")
-            raise
-        finally:
-            self.calls[what] += 1
-            self.slowest_s[what] = max(self.slowest_s[what], time.monotonic() - begun)  # type: ignore[assignment]
-
-
-class Untroubled(Troubles):
-    """Nothing goes wrong but what the cluster does."""
-
-    async def step(self) -> None:
-        self.steps += 1
-
-
-class Payers(Player):
-    """Players who take note of each call that fails, and then go on as stubbornly as ever."""
-
-    call_timeout_s = DEADLINE_S
-
-    def __init__(
-        self,
-        load: Load,
-        suite: Suite,
-        shop: Client,
-        payers: dict[str, Client],
-        browsers: Browsers,
-        *,
-        coupon_code: str,
-    ) -> None:
-        super().__init__(
-            suite, shop, payers, Untroubled(suite, load.seed, restart_database=None), coupon_code=coupon_code
-        )
-        self._load = load
-        self._clients = payers
-        self._browsers = browsers
-        self.payer_ids = tuple(payers)
-        self.seed = load.seed
-
-    async def persist(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        try:
-            return await self._load.counted("a payment's step", call)
-        except FAILURES:
-            return await super().persist(call)
-
-    async def _watch(self, claim: Claim) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_by_client(claim))
-            group.create_task(self._browsers.pay(claim.payment_id, claim.payer_id))
-
-    async def _watch_by_client(self, claim: Claim) -> None:
-        watching = self._clients[claim.payer_id].watch(claim.payment_id, after_revision=0, until_settled=True)
-        async with watching as updates:
-            async for update in updates:
-                claim.revisions.append(update.revision)
-                self._load.late_s.append(time.time() - update.record_time.ToNanoseconds() / 1e9)
-
-
-def plot(seed: int, number: int, payer_ids: Sequence[str]) -> Plot:
-    """Return what is tried with a payment: to its end, and by one caller at a time, so that no rival is refused."""
-    chance = random.Random(f"{seed}/plot/{number}")
-    endings: Sequence[tuple[Act, ...]] = (
-        (Act(kind="submit", card=GOOD),),
-        (Act(kind="submit", card=GOOD),),
-        (Act(kind="submit", card=ASKING),),
-        (Act(kind="browser", card=GOOD),),
-        (Act(kind="submit", card=DECLINED), Act(kind="submit", card=GOOD)),
-        (Act(kind="cancel"),),
-    )
-    return Plot(
-        payer_id=chance.choice(payer_ids),
-        start_copies=1,
-        acts=chance.choice(endings),
-        refunds_minor=(2_500,) if chance.random() < 0.3 else (),
-        rivals=False,
-        late_money=False,
-    )
-
-
-async def play(players: Payers, until: asyncio.Event) -> None:
-    """Take payments to their end, `PLAYING` at a time, until it is enough."""
-    numbers = iter(range(sys.maxsize))
-
-    async def one_after_the_other() -> None:
-        while not until.is_set():
-            number = next(numbers)
-            await players.play(number, plot(players.seed, number, players.payer_ids))
-
-    await asyncio.gather(*(one_after_the_other() for _ in range(PLAYING)))
 
 
 async def read(load: Load, shop: Client, operator: Client, payment_id: str, until: asyncio.Event) -> None:
@@ -256,6 +128,7 @@ async def under_load(
         try:
             await eventually(is_quiet, within_s=SETTLED_WITHIN_S, what=lambda: f"nothing is left to do, but {left}")
         finally:
+            load.came_back = browsers.came_back
             tell(say, cluster, load, players, browsers)
         return [
             *cluster.told.wrongs,
@@ -287,7 +160,7 @@ def tell(say: Say, cluster: Cluster, load: Load, players: Payers, browsers: Brow
     say(f"the feed lost its stream {len(gaps)} times, for {gaps[-1] if gaps else 0:.3f} s at most")
     say(
         f"{len(browsers.tabs)} tabs were told {sum(len(tab.revisions) for tab in browsers.tabs)} revisions on "
-        f"{browsers.streams} streams, of which {browsers.cut} were cut"
+        f"{browsers.streams} streams: {browsers.came_back} times one came back, {browsers.cut} of them were cut"
     )
     say(f"answered were {dict(browsers.answers)}; {browsers.refused} connections were refused")
     say("\n".join([*load.failures[:20], *told.wrongs[:20]]) + "\n")

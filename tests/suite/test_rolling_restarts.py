@@ -22,7 +22,8 @@ import pytest
 from local.suite import Suite
 from tests.suite.browsers import Told, unheard
 from tests.suite.cluster import DEPLOYED, Cluster
-from tests.suite.cluster_load import Load, Say, unbroken, under_load
+from tests.suite.cluster_load import Say, unbroken, under_load
+from tests.suite.cluster_payers import Load
 from tests.suite.journeys import Traveller
 
 SEED: Final = int(os.environ.get("BATZEN_ROLLING_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -41,6 +42,7 @@ async def test_rolling_restarts_fail_no_call_and_cost_no_watcher_anything(
     wrongs = await under_load(suite, traveller, load, lambda cluster: roll_all(cluster, RESTARTS), say)
     assert load.failures == []
     assert wrongs == []
+    assert load.came_back > 0, "no browser's stream met the end of a pod: nothing was shown of streams"
 
 
 @pytest.mark.soak

@@ -28,7 +28,8 @@ from services.runtime.database.connections import plain_dsn
 from services.runtime.database.migrations import load
 from tests.eventually import eventually
 from tests.suite.cluster import Cluster
-from tests.suite.cluster_load import Load, Say, under_load
+from tests.suite.cluster_load import Say, under_load
+from tests.suite.cluster_payers import Load
 from tests.suite.journeys import Traveller
 from tests.suite.pods import Pod, as_the_manifest_says
 
