@@ -192,6 +192,9 @@ def wanted(manifests: Manifests) -> set[Flow]:
     found |= {("payers' ingress", "Deployment/bff", HTTP_PORTS["bff"])}
     found |= {("operators' ingress", "Deployment/console", HTTP_PORTS["console"])}
     found |= {("Deployment/console", one, 443) for one in OUTSIDE}  # where operators log in
+    found |= {
+        ("Deployment/console", f"Deployment/{service}", METRICS_PORT) for service in GRPC_PORTS
+    }  # its page of health
     found |= {("Deployment/gateway", one, 443) for one in OUTSIDE}
     if any("mails" in pod.secrets for pod in manifests.pods):
         found |= {("Deployment/orchestrator", one, port) for one in OUTSIDE for port in MAIL_PORTS}
