@@ -29,7 +29,7 @@ from services.errors import (
     ServiceError,
     Unavailable,
 )
-from services.orchestrator.commands.command import Command, RequestT, ResponseT
+from services.orchestrator.commands.command import Command, RequestT, ResponseT, Withdrawn
 from services.orchestrator.commands.registry import AnyCommand, Registry
 from services.orchestrator.domain.errors import PaymentNotFound
 from services.orchestrator.domain.operator_action import Action
@@ -50,6 +50,8 @@ from services.shared.refusals import Refusal
 
 DRAIN_S: Final = 1.0
 """What a request under way gets when the process ends; what is not done then is carried on elsewhere."""
+ACCEPTED_MAX: Final = 3
+"""Times that a request is written down which another holder of the payment withdrew while its caller waited."""
 TRANSIENT: Final = (Unavailable, Aborted, ResourceExhausted)
 """Never kept as an answer: the same request may come to another."""
 
@@ -123,7 +125,7 @@ class RequestRunner:
             if only_urgent and not request.is_urgent:
                 continue
             command: AnyCommand = self._commands[request.key.method]
-            with suppress(Refusal):  # kept as the request's answer
+            with suppress(Refusal, Withdrawn):  # kept as the request's answer, or the request is forgotten
                 message = command.request_type.FromString(request.command)
                 await self._answer(work, command, request, message, release=False)
             self._payments.answered(request)
@@ -151,19 +153,23 @@ class RequestRunner:
     ) -> ResponseT:
         """Write a request down and carry it out; answer it as a repeat where it is known."""
         self._payments.check_room(request)  # or it would be written down, too
-        accepted = await command.accept(self._store, request, message, payer_id=payer_id, now=self._now())
-        if not accepted.found:
-            raise PaymentNotFound
-        if not accepted.is_new or accepted.plan is None:
-            return await self._repeated(command, request, message)
-        request = replace(request, calling=accepted.is_step_taken)
-        return await self._carry_out(command, accepted.plan, request, message, is_step_taken=accepted.is_step_taken)
+        for _ in range(ACCEPTED_MAX):
+            accepted = await command.accept(self._store, request, message, payer_id=payer_id, now=self._now())
+            if not accepted.found:
+                raise PaymentNotFound
+            with suppress(Withdrawn):  # by another holder: whoever writes it down anew is told why, if it is still so
+                if not accepted.is_new or accepted.plan is None:
+                    return await self._repeated(command, request, message)
+                taken = accepted.is_step_taken
+                request = replace(request, calling=taken)
+                return await self._carry_out(command, accepted.plan, request, message, is_step_taken=taken)
+        raise RequestInProgress
 
     async def _repeated(self, command: Command[RequestT, ResponseT], request: Request, message: RequestT) -> ResponseT:
         """Answer a request that was written down before, here or elsewhere, carrying it on if nobody does."""
         until = patience(wait_max_s=WAIT_MAX_S)
         while True:
-            answered = partial(self._answered, request)
+            answered = partial(self._answered, command, request)
             first, plan = await self._payments.acquire_or_answer(request, answer=answered, until=until)
             if first is not None:
                 if first.refusal is not None:
@@ -178,11 +184,16 @@ class RequestRunner:
             async with self._payments.holding(plan) as work:
                 await work.save("request.nothing", release=True)
 
-    async def _answered(self, request: Request) -> Request | None:
-        """Return the request with its answer once it has one; raise RequestIdReused if its id was used for another."""
+    async def _answered(self, command: Command[RequestT, ResponseT], request: Request) -> Request | None:
+        """Return the request with its answer once it has one.
+
+        Raises `RequestIdReused` if its id was used for another, and `Withdrawn` if it was, by another holder.
+        """
         first = await self._store.request(request.key)
         if first is None and await self._store.is_known(request.key.tenant_id, request.payment_id):
             first = await self._store.request(request.key)
+            if first is None and not command.starts_payment:
+                raise Withdrawn(RequestInProgress())
             if first is None:  # the payment is there, and the request so old that it was forgotten
                 raise RequestIdReused(field="request_id")
         if first is None:
@@ -200,12 +211,16 @@ class RequestRunner:
         *,
         is_step_taken: bool = False,
     ) -> ResponseT:
-        async with self._payments.holding(plan) as work:
-            if is_step_taken:
-                work.keep_alive()
-            elif plan.has_urgent_request and command.yields_to_urgent:
-                await self._finish(work, only_urgent=True)
-            answer = await self._answer(work, command, request, message, release=True, is_step_taken=is_step_taken)
+        try:
+            async with self._payments.holding(plan) as work:
+                if is_step_taken:
+                    work.keep_alive()
+                elif plan.has_urgent_request and command.yields_to_urgent:
+                    await self._finish(work, only_urgent=True)
+                answer = await self._answer(work, command, request, message, release=True, is_step_taken=is_step_taken)
+        except Withdrawn as withdrawn:
+            self._payments.answered(request)
+            raise withdrawn.refusal from None
         self._payments.answered(request)
         return answer
 
@@ -225,6 +240,9 @@ class RequestRunner:
             if not is_step_taken:
                 await self._prepare(work, command)
             answer = await command.perform(work, request, message)
+        except Withdrawn:
+            await work.save(point, request=request, is_withdrawn=True, release=release)
+            raise
         except ServiceError as refusal:
             if isinstance(refusal, TRANSIENT):
                 raise

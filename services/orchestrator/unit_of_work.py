@@ -337,13 +337,15 @@ class UnitOfWork(Planning):
         *,
         operator_notified: bool = False,
         request: Request | None = None,
+        is_withdrawn: bool = False,
         action: Action | None = None,
         release: bool = False,
     ) -> None:
         """Keep what was decided and learned so far; with `release` release the payment, due when its plan says.
 
-        `operator_notified` says that the payment now asks for an operator over what status rejected; `action` what the
-        operator did whose `request` is answered.
+        `operator_notified` says that the payment now asks for an operator over what status rejected, `is_withdrawn`
+        that the `request` is forgotten, for which nothing was done; `action` is what the operator did whose `request`
+        is answered.
         """
         plan, rejection = self.plan, self._rejection
         if release:
@@ -360,6 +362,7 @@ class UnitOfWork(Planning):
             quote_state=self._quote_state,
             quote_operator_notified=self._quote_operator_notified,
             request=request,
+            is_withdrawn=is_withdrawn,
             action=action,
             release=release,
         )

@@ -83,7 +83,6 @@ from services.orchestrator.storage.money_policies import MoneyPolicyStore
 from services.orchestrator.storage.start_switches import StartSwitchStore
 from services.orchestrator.storage.statements import FORGET
 from services.orchestrator.storage.store import Store
-from services.orchestrator.submits import Submits
 from services.orchestrator.surplus import Surplus
 from services.orchestrator.sweep import Sweep
 from services.orchestrator.syncs import Syncs
@@ -117,7 +116,6 @@ class Parts:
     due_steps: DueSteps
     outbox: TransitionOutbox
     commands: Registry
-    submits: Submits
     runner: RequestRunner
     syncs: Syncs
     surplus: Surplus
@@ -191,7 +189,6 @@ def wired(
     )
     runner = RequestRunner(store, payments, steps, outbox, commands, now=clock.now)
     syncs = Syncs(payments, steps, outbox, peers)
-    submits = Submits(store, declines)
     return Parts(
         store=store,
         peers=peers,
@@ -201,7 +198,6 @@ def wired(
         due_steps=due_steps,
         outbox=outbox,
         commands=commands,
-        submits=submits,
         runner=runner,
         syncs=syncs,
         surplus=surplus,
@@ -222,7 +218,6 @@ def wired(
             runner,
             Queries(store, payments, PaymentSessions(outbox, peers), peers, claim_store, now=clock.now),
             syncs,
-            submits,
         ),
         sink=SinkServicer(store, facts),
         facts=facts,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from grpc import aio
 
-from batzen.orchestrator.v1.orchestrator_pb2 import Payer
+from batzen.orchestrator.v1.orchestrator_pb2 import Payer, SubmitPaymentRequest
 from batzen.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
 from services.orchestrator.decline_limits import ADDRESS_KEY
 from services.orchestrator.domain.decline_limits import DECLINES_MAX, FORM_DECLINES_MAX, WINDOW, counted_as, network_of
-from tests.orchestrator.conftest import Orchestrator, World
-from tests.orchestrator.samples import DECLINED, Clock, refused, start, state_of, submit
+from tests.orchestrator.conftest import Journeys, Orchestrator, World
+from tests.orchestrator.samples import DECLINED, OPENED, Clock, refused, start, state_of, submit
+from tests.refusals import details_of
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,10 @@ async def a_payer(limited: Orchestrator, payments: int = 1) -> AsyncIterator[tup
         yield payer, [one.payment.payment_id for one in started]
 
 
+async def payer_of(journeys: Journeys, payment_id: str) -> str:
+    return (await journeys.payment(payment_id)).payer_id
+
+
 async def declined(
     payer: OrchestratorServiceStub, payment_id: str, *, card: str = DECLINED, times: int = 1, address: str = ""
 ) -> None:
@@ -78,6 +85,66 @@ async def test_a_form_is_left_for_the_hosted_page_and_a_payer_for_an_hour(limite
 
         clock.advance(WINDOW)
         assert state_of((await payer.SubmitPayment(submit(last))).payment) == "SUCCEEDED"
+
+
+async def at_once(
+    payers: Sequence[OrchestratorServiceStub], submits: Sequence[SubmitPaymentRequest]
+) -> tuple[list[SubmitPaymentRequest], list[str]]:
+    """Send submits over several replicas at once; return those that were refused, and by which reason."""
+    calls = [payers[place % len(payers)].SubmitPayment(one) for place, one in enumerate(submits)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    found = [
+        (one, details_of(answer).reason)
+        for one, answer in zip(submits, answers, strict=True)
+        if isinstance(answer, aio.AioRpcError)
+    ]
+    return [one for one, _ in found], sorted({reason for _, reason in found})
+
+
+async def test_who_sends_many_at_once_gets_no_more_tries(
+    limited: Orchestrator, world: World, clock: Clock, journeys: Journeys
+) -> None:
+    clock.advance(WINDOW)
+    async with (
+        world.orchestrator(declines_max=DECLINES_MAX) as other,
+        a_payer(limited) as (payer, [payment_id]),
+        other.connect(await payer_of(journeys, payment_id), roles=["payer"]) as elsewhere,
+    ):
+        submits = [submit(payment_id, DECLINED) for _ in range(3 * FORM_DECLINES_MAX)]
+        swept = asyncio.ensure_future(asyncio.wait({asyncio.ensure_future(one.move()) for one in (limited, other)}))
+        withdrawn, reasons = await at_once([payer, elsewhere], submits)
+        await swept
+        await limited.sweep()
+
+    payment = await journeys.payment(payment_id)
+    assert (len(withdrawn), reasons) == (len(submits) - FORM_DECLINES_MAX, ["HOSTED_CHECKOUT_REQUIRED"])
+    assert payment.snapshot.decline_count == FORM_DECLINES_MAX
+    # Of one that was refused nobody was told, and nothing is left.
+    tried = ["PROCESSING", "REQUIRES_PAYMENT_METHOD"] * FORM_DECLINES_MAX
+    assert await journeys.states(payment_id) == [*OPENED, *tried]
+    assert await limited.parts.store.open_requests("main", payment_id) == []
+
+
+async def test_what_came_too_often_at_once_may_be_asked_for_again_later(
+    world: World, clock: Clock, journeys: Journeys
+) -> None:
+    clock.advance(WINDOW)
+    declines_max = 2
+    async with (
+        world.orchestrator(declines_max=declines_max) as few,
+        world.orchestrator(declines_max=declines_max) as other,
+        a_payer(few) as (payer, [payment_id]),
+        other.connect(await payer_of(journeys, payment_id), roles=["payer"]) as elsewhere,
+    ):
+        submits = [submit(payment_id, DECLINED) for _ in range(3 * declines_max)]
+        withdrawn, reasons = await at_once([payer, elsewhere], submits)
+        before = await journeys.states(payment_id)
+        clock.advance(WINDOW)
+        again = (await elsewhere.SubmitPayment(withdrawn[0])).payment
+
+    assert (len(withdrawn), reasons) == (len(submits) - declines_max, ["TOO_MANY_DECLINES"])
+    assert before == [*OPENED, *["PROCESSING", "REQUIRES_PAYMENT_METHOD"] * declines_max]
+    assert again.snapshot.decline_count == declines_max + 1
 
 
 async def test_an_address_is_counted_over_all_its_payers(limited: Orchestrator, clock: Clock) -> None:

@@ -131,6 +131,19 @@ async def test_not_while_something_was_rejected_of_which_nobody_was_told(store: 
     assert await is_only_kept(store, plan, clock)
 
 
+async def test_not_of_a_payment_that_was_declined_since_it_was_looked_at(store: Store, clock: Clock) -> None:
+    for seen, is_taken in ((WAITING.decline_count - 1, False), (WAITING.decline_count, True)):
+        plan = await waiting(store, clock)
+        accepted = await store.accept(
+            request_of(plan.payment_id, "SubmitPayment"),
+            payer_id=None,
+            point="test.accept",
+            now=clock.now(),
+            first_step=replace(first_step(plan), decline_count=seen),
+        )
+        assert (accepted.is_new, accepted.is_step_taken) == (True, is_taken)
+
+
 async def test_not_while_somebody_has_to_look(store: Store, clock: Clock) -> None:
     assert await is_only_kept(store, await waiting(store, clock, attentions=PARKED), clock)
 

@@ -10,12 +10,25 @@ from typing import ClassVar, Generic, TypeVar
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from services.errors import ServiceError
 from services.orchestrator.domain.plan import FirstStep, Request, RequestKey
 from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.unit_of_work import UnitOfWork
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+class Withdrawn(Exception):
+    """A request is refused for now, before anything was done for it: it is forgotten, as if it had never come.
+
+    So the same request may be asked for again, under the same id. A refusal that is kept stands for good, and one of an
+    outage leaves the request open, to be carried on whether its caller wants that by then or not.
+    """
+
+    def __init__(self, refusal: ServiceError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 class Command(ABC, Generic[RequestT, ResponseT]):
@@ -88,7 +101,7 @@ class Command(ABC, Generic[RequestT, ResponseT]):
 
         What cannot be asked of others again is decided and saved before they are asked, and the request is marked as
         calling. Everything that is asked of others has an id that is derived from the request. Raises what callers
-        hear, and `DependencyUnavailable` for what is to be tried again.
+        hear, `DependencyUnavailable` for what is to be tried again, and `Withdrawn` for what may not be asked for now.
         """
 
     def for_payer(self, answer: ResponseT) -> ResponseT:

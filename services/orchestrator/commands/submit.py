@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from batzen.orchestrator.v1.orchestrator_pb2 import SubmitPaymentRequest, SubmitPaymentResponse
 from batzen.type.v1 import payment_pb2
 from services.errors import FieldInvalid, ServiceError
-from services.orchestrator.commands.command import Command
+from services.orchestrator.commands.command import Command, Withdrawn
 from services.orchestrator.decline_limits import DeclineLimits
 from services.orchestrator.domain import transitions
-from services.orchestrator.domain.errors import MethodRefused, PaymentState, SubmitExpired, SubmitRefused
+from services.orchestrator.domain.errors import (
+    HostedCheckoutRequired,
+    MethodRefused,
+    PaymentState,
+    SubmitExpired,
+    SubmitRefused,
+    TooManyDeclines,
+)
 from services.orchestrator.domain.payment import SUBMITTABLE, WITHOUT_ATTEMPT, Observation, derived_id
 from services.orchestrator.domain.plan import FirstStep, Plan, Request, RequestKey
 from services.orchestrator.domain.policies import SUBMIT_AGE_MAX
 from services.orchestrator.peers import Peers
 from services.orchestrator.peers.refusals import REQUEST_EXPIRED, STRIPE_REFUSED, is_of_the_method
+from services.orchestrator.storage.store import Acceptance, Store
 from services.orchestrator.transition_outbox import TransitionOutbox
 from services.orchestrator.unit_of_work import UnitOfWork
 from services.runtime import crash_points
@@ -60,6 +69,32 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         """Return the payment that is named."""
         return message.payment_id
 
+    async def accept(
+        self, store: Store, request: Request, message: SubmitPaymentRequest, *, payer_id: str | None, now: datetime
+    ) -> Acceptance:
+        """Write a submit down; of a payer who tries out cards it is not. Raises as `DeclineLimits.check_form` does.
+
+        A repeat is not refused: it is to get its answer. Where something was declined between the look and the
+        statement, no step is taken: who then holds the payment looks again.
+        """
+        first_step = self.first_step(request)
+        if payer_id is not None:
+            first_step = await self._unless_tried_out(store, request, first_step, payer_id=payer_id)
+        return await store.accept(
+            request, payer_id=payer_id, point=f"{self.point}.accept", now=now, first_step=first_step
+        )
+
+    async def _unless_tried_out(
+        self, store: Store, request: Request, first_step: FirstStep | None, *, payer_id: str
+    ) -> FirstStep | None:
+        if await store.request(request.key) is not None:
+            return None  # a repeat; or it was withdrawn since, and is looked at by whoever holds the payment
+        plan = await store.read(request.key.tenant_id, request.payment_id, payer_id=payer_id)
+        if plan is None:
+            return None
+        await self._declines.check_form(plan)
+        return first_step and replace(first_step, decline_count=plan.latest_snapshot.decline_count)
+
     def first_step(self, request: Request) -> FirstStep | None:
         """Return that a method was submitted; None where the platform is asked first whether it may be."""
         return None if self._peers.bookings.is_asked else self._submitted(request)
@@ -84,6 +119,7 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
             if request.send_before_time is not None and request.send_before_time <= self._now():
                 raise SubmitExpired
             _refuse_of_another_price(plan, request)
+            await self._withdraw_if_tried_out(plan, request)
             await self._peers.bookings.check_payable(plan)
             work.enqueue(transitions.submitted(plan.latest_snapshot), self._submitted(request).fact)
             await work.save("submit.begin", request=request)
@@ -113,6 +149,19 @@ class SubmitPayment(Command[SubmitPaymentRequest, SubmitPaymentResponse]):
         if answer.redirect_url is not None:
             response.next_action.redirect_url = answer.redirect_url
         return response
+
+    async def _withdraw_if_tried_out(self, plan: Plan, request: Request) -> None:
+        """Look again, now that no other submit of the payment runs: many were let in that came at once.
+
+        Whoever carries the request on has no call to see who asked. A payer submits for themselves, so their requests
+        are those of the payment's payer.
+        """
+        if request.key.caller != plan.payer_id:
+            return
+        try:
+            await self._declines.check_form(plan)
+        except (HostedCheckoutRequired, TooManyDeclines) as refusal:
+            raise Withdrawn(refusal) from refusal
 
     async def _refused(
         self, work: UnitOfWork, request: Request, message: SubmitPaymentRequest, refusal: Refusal

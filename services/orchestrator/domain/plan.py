@@ -138,6 +138,8 @@ class FirstStep:
     """It is taken of a payment whose attempt is one of these."""
     changes: Mapping[str, object]
     """What it changes of the stored snapshot of a payment that needs nobody's attention."""
+    decline_count: int | None = None
+    """It is taken of a payment that was declined as often and no more; None where that does not matter."""
 
     def transition(self, snapshot: Snapshot) -> Transition:
         """Return what status has to record of it."""

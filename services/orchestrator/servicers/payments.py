@@ -14,22 +14,18 @@ from services.orchestrator.decline_limits import asked_from
 from services.orchestrator.domain.errors import BookingHasPayment
 from services.orchestrator.queries import Queries
 from services.orchestrator.request_runner import RequestRunner
-from services.orchestrator.submits import Submits
 from services.orchestrator.syncs import Syncs
-from services.orchestrator.wire.requests import own_payer, request_key
+from services.orchestrator.wire.requests import own_payer
 from services.orchestrator.wire.responses import payment_plan
 
 
 class OrchestratorServicer(OrchestratorServiceServicer):
     """OrchestratorService. RPCs that are only announced answer UNIMPLEMENTED."""
 
-    def __init__(
-        self, commands: Registry, runner: RequestRunner, queries: Queries, syncs: Syncs, submits: Submits
-    ) -> None:
+    def __init__(self, commands: Registry, runner: RequestRunner, queries: Queries, syncs: Syncs) -> None:
         """Serve each of `commands` as the RPC of its name: it is validated, then run."""
         self._queries = queries
         self._syncs = syncs
-        self._submits = submits
         self._rpcs = {
             command.name: rpc_of(command, runner)
             for command in commands
@@ -61,9 +57,8 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         request: pb.SubmitPaymentRequest,
         context: aio.ServicerContext[pb.SubmitPaymentRequest, Awaitable[pb.SubmitPaymentResponse]],
     ) -> pb.SubmitPaymentResponse:
-        """Submit a method, unless its payer tries out cards."""
+        """Submit a method; where its payer is, is counted where it is declined."""
         with asked_from(context.invocation_metadata()):
-            await self._submits.check(request.payment_id, request_key(request))
             submitted: pb.SubmitPaymentResponse = await self._rpcs["SubmitPayment"](request, context)
         return submitted
 

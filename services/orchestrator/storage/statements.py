@@ -102,6 +102,7 @@ WITH target AS (
             AND latest_snapshot ->> 'collection' = ANY(:step_from::text[])
             AND NOT latest_snapshot ->> 'reason' = ANY(:step_without::text[])
             AND attempt_kind = ANY(:step_kinds::text[])
+            AND coalesce((latest_snapshot ->> 'decline_count')::integer = :step_decline_count, true)
             AND latest_snapshot -> 'attentions' = '[]' AS is_plain
     FROM payments
     WHERE tenant_id = :tenant_id AND payment_id = :payment_id AND stage <> 'REFUSED'
@@ -206,8 +207,12 @@ answered AS (
         state = CASE WHEN :answer::bytea IS NULL AND :refusal::jsonb IS NULL THEN 'CALLING' ELSE 'DONE' END,
         answer = :answer, refusal = :refusal
     FROM held
-    WHERE r.tenant_id = :request_tenant_id AND r.caller = :caller AND r.method = :method
-        AND r.request_id = :request_id AND r.state <> 'DONE')"""  # noqa: S608 our own column names
+    WHERE NOT :withdrawn AND r.tenant_id = :request_tenant_id AND r.caller = :caller AND r.method = :method
+        AND r.request_id = :request_id AND r.state <> 'DONE'),
+withdrawn AS (
+    DELETE FROM requests r USING held
+    WHERE :withdrawn AND r.tenant_id = :request_tenant_id AND r.caller = :caller AND r.method = :method
+        AND r.request_id = :request_id AND r.state = 'RUNNING')"""  # noqa: S608 our own column names
 SAVE: Final = named(f"WITH {_SAVE}\nSELECT due_for FROM held")
 _ACTED: Final = """acted AS (
     INSERT INTO operator_actions (tenant_id, caller, method, request_id, request_hash, actor_id, reason, payment_id,

@@ -111,6 +111,7 @@ class Store:
             step_from=list(first_step.collections) if first_step else None,
             step_without=list(first_step.without) if first_step else None,
             step_kinds=list(first_step.kinds) if first_step else None,
+            step_decline_count=first_step.decline_count if first_step else None,
             step_changes=json.dumps(first_step.changes) if first_step else None,
             step_id=first_step.request_id if first_step else None,
             step_fact=first_step.fact if first_step else None,
@@ -159,6 +160,7 @@ class Store:
         quote_state: QuoteState | None = None,
         quote_operator_notified: bool = False,
         request: Request | None = None,
+        is_withdrawn: bool = False,
         action: Action | None = None,
         release: bool = False,
     ) -> None:
@@ -169,7 +171,8 @@ class Store:
         holds uses, and with `quote_operator_notified` the payment asks for an operator over what it answered.
 
         A request with answer or refusal is done by it; one without is marked as calling: what it asks for was decided
-        and is now asked of others. With `action` what its operator did is kept for ever.
+        and is now asked of others. One that `is_withdrawn`, for which nothing was done, is forgotten. With `action`
+        what its operator did is kept for ever.
 
         Raises `LeaseLost` and writes nothing when the payment is another's by now. A released payment is due at
         `plan.due_time`, or at once when something newer was delivered meanwhile or another request on it is open.
@@ -215,6 +218,7 @@ class Store:
             request_id=key.request_id if key else None,
             answer=request.answer if request else None,
             refusal=json.dumps(request.refusal) if request and request.refusal is not None else None,
+            withdrawn=is_withdrawn,
             action_reason=action.reason if action else None,
             action_asked=action.asked_json if action else None,
             release=release,
