@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
 
 from local.suite import Suite
+from services.bff.api.reading import read_json
 from tests.docs import ROOT
 from tests.web.openapi import openapi
 from tests.web.shop import PAYER, Shop, a_shop, a_start, key
 
 JSON: Final = {"content-type": "application/json"}
 TEXT: Final = {"content-type": "text/plain"}
+SOME_PAYMENT: Final = "/v1/payments/pay_" + "a" * 26
+HUGE: Final = b'{"reason":"x","window_s":1e30000000}'
+"""To make an integer of it takes minutes, in which nobody else is answered."""
 BAD_KEY: Final = (400, "IDEMPOTENCY_KEY_INVALID", "Idempotency-Key")
 
 
@@ -157,6 +162,7 @@ async def test_nobody_and_an_operators_token_are_refused(shop: Shop) -> None:
         ("POST", "/v1/payments", {"content": b"{", "headers": JSON}, (400, "REQUEST_MALFORMED", None)),
         ("POST", "/v1/payments", {"content": b"[" * 40, "headers": JSON}, (400, "REQUEST_MALFORMED", None)),
         ("POST", "/v1/payments", {"content": b"9" * 5000, "headers": JSON}, (400, "REQUEST_MALFORMED", None)),
+        ("POST", f"{SOME_PAYMENT}/preserve", {"content": HUGE, "headers": JSON}, (400, "REQUEST_MALFORMED", None)),
         ("POST", "/v1/payments", {"content": b"x" * 70_000, "headers": JSON}, (413, "BODY_TOO_LARGE", None)),
         ("POST", "/v1/payments", {"content": b"{}", "headers": TEXT}, (415, "MEDIA_TYPE_NOT_TAKEN", None)),
         ("PUT", "/v1/payments", {"json": {}}, (405, "METHOD_NOT_ALLOWED", None)),
@@ -176,6 +182,19 @@ async def test_what_is_wrong_with_a_request_is_said(
     assert answer.headers["content-type"] == "application/problem+json"
     assert said["traceId"] == answer.headers["x-correlation-id"]
     assert said["detail"]
+
+
+@pytest.mark.parametrize(
+    "number", ["1e41", "-1e41", "1e-41", "0e41", "1e30000000", "1e-30000000", "1e999999999999999999"]
+)
+def test_a_number_is_refused_before_anything_is_made_of_its_exponent(number: str) -> None:
+    with pytest.raises(json.JSONDecodeError, match="number"):
+        read_json(number.encode())
+
+
+@pytest.mark.parametrize("number", ["0", "-0.0", "60.50", "6e1", "1e40", "1e-40", "12345678901234567890"])
+def test_a_number_is_read_exactly(number: str) -> None:
+    assert read_json(number.encode()) == Decimal(number)
 
 
 async def test_a_method_that_there_is_not_is_answered_by_those_that_there_are(shop: Shop) -> None:

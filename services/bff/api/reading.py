@@ -16,6 +16,9 @@ DEPTH_MAX: Final = 16
 """Of lists and objects in each other; ours have 5."""
 NUMBER_CHARACTERS_MAX: Final = 40
 """Of a number as it is written: longer ones take long to read, and are no amount."""
+EXPONENT_MAX: Final = 40
+"""Of a number's first digit, as a power of ten, either way: as an integer, `1e30000000` has 30 million digits, and to
+make it takes all the time and memory there is."""
 
 
 class ExactJson(Request):
@@ -75,7 +78,10 @@ def _is_json(content_type: str) -> bool:
 def _decimal(text: str) -> Decimal:
     if len(text) > NUMBER_CHARACTERS_MAX:
         raise ValueError("a number that is too long")
-    return Decimal(text)
+    value = Decimal(text)
+    if not value.is_finite() or abs(value.adjusted()) > EXPONENT_MAX:
+        raise ValueError("a number that is too large or too small")
+    return value
 
 
 def _int(text: str) -> int:
