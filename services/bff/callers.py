@@ -60,8 +60,13 @@ class Callers:
             await self._rates.take(PAYERS, asker.tenant_id, asker.subject)
             payment_id = request.path_params.get("payment_id")
             if payment_id is not None:
-                await self._rates.take(PAYMENT, asker.tenant_id, payment_id)
+                await self.take_payment(asker, payment_id)
         return asker
+
+    async def take_payment(self, asker: Asker, payment_id: str) -> None:
+        """Count what a payer changes of a payment that the path does not name. Raises `Refusal` for too often."""
+        if not asker.is_service:
+            await self._rates.take(PAYMENT, asker.tenant_id, payment_id)
 
     async def _named(self, request: Request) -> Asker:
         given = request.headers.get("authorization", "")

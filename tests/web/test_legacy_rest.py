@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from local.suite import Suite
+from services.bff.api.modern import models as modern
+from services.runtime.database.connections import DirectConnections
+from services.web.rates import PAYMENT, SharedRates
 from tests.web.shop import PAYER, SELLER, Shop, a_shop, key
 
 PRICE = {"final": {"amount": {"amount": 60, "currency": "CHF"}, "currency": "CHF"}}
@@ -181,3 +186,67 @@ async def test_what_is_wrong_is_said_in_the_envelope(
 
     assert (answer.status_code, answer.json()["code"], answer.json()["success"]) == (400, code, False)
     assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "said", [{"amountMinor": 1000}, {"amount": None}, {"amount": True}, {"sum": 10}, {"Amount": 10}]
+)
+async def test_a_refund_that_may_have_said_how_much_gives_nothing_back(said: dict[str, object], shop: Shop) -> None:
+    wish = {"bookingId": "booking-of-nobody", **said}
+    answer = await shop.service.post("/api/payments/refund", json=wish, headers=key())
+    assert (answer.status_code, answer.json()["code"]) == (400, "FIELD_INVALID")
+
+
+async def test_one_wish_is_one_refund_or_submit_though_its_booking_is_paid_anew(shop: Shop) -> None:
+    body = a_booking()
+    named = {"bookingId": body["bookingId"]}
+
+    async def started() -> Any:
+        return (await posted(shop, "create-intent", body))["paymentId"]
+
+    async def confirmed(sent: Mapping[str, str], **method: str) -> Any:
+        asked = named | {"paymentMethodId": "pm_card_visa"} | method
+        return await shop.payer.post("/api/payments/confirm", json=asked, headers=sent)
+
+    first_id, paying, refunding = await started(), key(), key()
+    assert (await confirmed(paying)).json()["paymentId"] == first_id
+    refunded = await posted(shop, "refund", named | {"amount": 60}, headers=refunding)
+    second_id = await started()
+    paid_late = await confirmed(paying)
+    assert (await confirmed(key())).json()["paymentId"] == second_id
+    refunded_late = await posted(shop, "refund", named | {"amount": 60}, headers=refunding)
+    another = await shop.service.post("/api/payments/refund", json=named | {"amount": 5}, headers=refunding)
+    status = await shop.service.get(f"/api/payments/status/{body['bookingId']}")
+
+    assert (paid_late.status_code, paid_late.json()["code"]) == (409, "REQUEST_ID_REUSED")
+    assert (refunded["paymentId"], refunded_late["refundId"]) == (first_id, refunded["refundId"])
+    assert (another.status_code, another.json()["code"]) == (409, "REQUEST_ID_REUSED")
+    assert (status.json()["paymentId"], status.json()["refundedAmountMinor"]) == (second_id, 0)
+
+
+async def test_confirms_are_counted_by_their_payment_however_it_is_named(suite: Suite, shop: Shop) -> None:
+    body = a_booking()
+    intent = await posted(shop, "create-intent", body)
+    async with DirectConnections(suite.database_url("bff"), application_name="test", size=1) as held:
+        for _ in range(PAYMENT.burst):
+            await SharedRates(held, now=lambda: datetime.now(UTC)).take(PAYMENT, "main", intent["paymentId"])
+    named = {"bookingId": body["bookingId"], "paymentMethodId": "pm_card_visa"}
+    refused = await shop.payer.post("/api/payments/confirm", json=named)
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_REQUESTS")
+
+
+MONEY = {"amount_minor": 1000, "currency_code": "CHF"}
+
+
+@pytest.mark.parametrize(
+    "said", [{"amount": None}, {"amount": MONEY | {"amount_minor": True}}, {"expected_refundable": None}]
+)
+def test_what_is_no_amount_is_not_taken_for_one_or_for_all(said: dict[str, object]) -> None:
+    body = {"expected_refundable": MONEY, "actor_id": "anna"}
+    assert modern.RefundPayment.model_validate(body).amount is None
+    with pytest.raises(ValidationError):
+        modern.RefundPayment.model_validate(body | said)
+    if "amount" in said:
+        with pytest.raises(ValidationError):
+            modern.CapturePayment.model_validate({"actor_id": "anna"} | said)

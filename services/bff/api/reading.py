@@ -46,6 +46,16 @@ class ExactRoute(APIRoute):
         return handle
 
 
+def said(amount: object) -> object:
+    """Return an amount that is said. Left out it means all of it; a client that says null may have lost the number.
+
+    Raises ValueError for null, and for true and false, which are read as 1 and 0 otherwise.
+    """
+    if amount is None or isinstance(amount, bool):
+        raise ValueError("it is no amount; leave it out for all of it")
+    return amount
+
+
 def read_json(body: bytes) -> object:
     """Read JSON. Raises `json.JSONDecodeError` for what is none, too deep, or not finite."""
     text = body.decode("utf-8", errors="surrogateescape")

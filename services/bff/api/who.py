@@ -14,8 +14,13 @@ CALLERS: Final = "callers"
 """Under which name the application's state holds who tells who asks."""
 
 
-async def _asker(request: Request) -> Asker:
+async def _callers(request: Request) -> Callers:
     callers: Callers = getattr(request.app.state, CALLERS)
+    return callers
+
+
+async def _asker(request: Request) -> Asker:
+    callers = await _callers(request)
     return await callers.of(request)
 
 
@@ -30,6 +35,8 @@ Who: TypeAlias = Annotated[Asker, Depends(_asker)]
 """Whoever asks: a payer or a service."""
 Service: TypeAlias = Annotated[Asker, Depends(_service)]
 """A service; the services would refuse anybody else, too."""
+Rates: TypeAlias = Annotated[Callers, Depends(_callers)]
+"""Who counts what is done to a payment that the path does not name."""
 Key: TypeAlias = Annotated[
     str | None,
     Header(alias=HEADER, description="1 to 255 visible characters; the same key makes a repeat the same request."),

@@ -1,12 +1,15 @@
-"""What `/api/payments` takes. Fields that are not known are passed over, as they always were."""
+"""What `/api/payments` takes. Fields that are not known are passed over, as they always were, except by a refund."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import SkipJsonSchema
+
+from services.bff.api.reading import said
 
 Text = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(max_length=128)]
@@ -61,9 +64,11 @@ class Confirm(Named):
 
 
 class Refund(Named):
-    """What goes back."""
+    """What goes back. A field that is not known is refused: it may have said how much, and without it all goes back."""
 
-    amount: int | Decimal | str | None = Field(
+    model_config = ConfigDict(extra="forbid")
+
+    amount: Annotated[int | Decimal | str | SkipJsonSchema[None], BeforeValidator(said)] = Field(
         default=None, description="In major units, as 60 or 60.50; all that is refundable, where it is not set."
     )
     reason: Text = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Path, Request
@@ -15,7 +16,7 @@ from services.bff.api.legacy.prices import check_claim, lines_of
 from services.bff.api.operations import DISPLAY_LOCALES, Operations, open_one
 from services.bff.api.polling import polled, tag
 from services.bff.api.request_ids import of_content, of_key
-from services.bff.api.who import Key, Who
+from services.bff.api.who import Key, Rates, Who
 from services.bff.callers import Asker
 from services.web.failures import Refusal
 
@@ -43,27 +44,30 @@ class LegacyPayments:
         session = await self._operations.session(asker, payment_id=session.payment.payment_id)
         return views.intent(session, body.booking_id)
 
-    async def create_checkout_session(self, asker: Who, body: models.CreateCheckoutSession, key: Key = None) -> Answer:
+    async def create_checkout_session(
+        self, asker: Who, rates: Rates, body: models.CreateCheckoutSession, key: Key = None
+    ) -> Answer:
         """Return the hosted page of a booking's open payment. A service starts one where there is none."""
         session = await self._open(asker, body, pb.COLLECTION_CHECKOUT, key)
         payment = session.payment
+        await rates.take_payment(asker, payment.payment_id)
         request_id = of_content(asker, "page", payment.payment_id, payment.snapshot.attempt)
         session = await self._operations.offer_page(asker, session, request_id=request_id)
         return views.checkout_session(session, body.booking_id)
 
-    async def confirm(self, asker: Who, body: models.Confirm, key: Key = None) -> Answer:
+    async def confirm(self, asker: Who, rates: Rates, body: models.Confirm, key: Key = None) -> Answer:
         """Submit a method. Without a key, a repeat for the same attempt after as many declines is one."""
         payment = await self.named(asker, body)
+        await rates.take_payment(asker, payment.payment_id)
         method = body.payment_method_id or body.confirmation_token_id
         if not method:
             raise Refusal(400, "FIELD_MISSING", field="paymentMethodId")
         snapshot = payment.snapshot
         # After a decline the same card may be tried once more; a lost answer is asked for again by the same id.
         tried = (payment.payment_id, snapshot.attempt, snapshot.decline_count, method)
+        # A key is of what was asked: another payment that has the booking's name by now is not paid by a repeat.
         request = pb.SubmitPaymentRequest(
-            request_id=of_key(asker, f"confirm|{payment.payment_id}", key)
-            if key
-            else of_content(asker, "confirm", tried),
+            request_id=of_key(asker, "confirm", key) if key else of_content(asker, "confirm", tried),
             payment_id=payment.payment_id,
             return_url=body.return_url or self._operations.return_url(payment.payment_id),
             keep_method=body.save_payment_method,
@@ -82,6 +86,17 @@ class LegacyPayments:
         """Return how the newest payment of a booking stands. With `If-None-Match` 304 while nothing has changed."""
         payment = await self._of_booking(asker, booking_id)
         return polled(request, tag(payment, asker), views.status(payment, booking_id))
+
+    async def meant(self, asker: Asker, body: models.Named) -> Sequence[Payment]:
+        """Return the payment that is named, and others that the same name had before: a repeat may be of one of those.
+
+        Raises `Refusal` where none is named.
+        """
+        payment = await self.named(asker, body)
+        if body.payment_id or body.payment_intent_id:
+            return [payment]
+        others = await self._operations.of_booking(asker, body.booking_id)
+        return [payment, *(one for one in others if one.payment_id != payment.payment_id)]
 
     async def named(self, asker: Asker, body: models.Named) -> Payment:
         """Return the payment that is named. Raises `Refusal` where none is."""

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from batzen.errors import by_reason
 from batzen.gateway.v1.refunds_pb2 import ListRefundsRequest
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
+from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1.money_pb2 import Money
 from services.bff.api.legacy import models, views
 from services.bff.api.legacy.payments import Answer, LegacyPayments
@@ -38,12 +39,20 @@ class LegacyRefunds:
 
     async def refund(self, asker: Service, body: models.Refund, key: Key = None) -> Answer:
         """Give money back to the payer: `amount` in major units, or all that is refundable."""
-        payment = await self._payments.named(asker, body)
+        refused: Exception = Refusal(404, "PAYMENT_NOT_FOUND")
+        for payment in await self._payments.meant(asker, body):
+            try:
+                return await self._refund(asker, body, payment, request_id=of_key(asker, "refund", key))
+            except by_reason["REQUEST_ID_REUSED"] as error:
+                refused = error  # a repeat of a refund of another one, which is not made once more; or another wish
+        raise refused
+
+    async def _refund(self, asker: Asker, body: models.Refund, payment: Payment, *, request_id: str) -> Answer:
         currency_code = payment.total.currency_code
         amounts = payment.snapshot.amounts
         left_minor = amounts.captured_minor - amounts.refunded_minor - amounts.refund_pending_minor
         request = pb.RefundPaymentRequest(
-            request_id=of_key(asker, f"refund|{payment.payment_id}", key),
+            request_id=request_id,
             payment_id=payment.payment_id,
             amount=None if body.amount is None else minor_units(body.amount, currency_code=currency_code),
             expected_refundable=Money(amount_minor=left_minor, currency_code=currency_code),

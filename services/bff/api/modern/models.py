@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from services.bff.api.reading import said
 
 Identifier = Annotated[str, Field(min_length=1, max_length=128)]
-MinorUnits = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Count = Annotated[int, Field(ge=0, lt=2**31)]
+MinorUnits = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CHF"])]
 
 
@@ -30,6 +33,9 @@ class Money(Body):
 
     amount_minor: MinorUnits
     currency_code: Currency
+
+
+MoneyOrAll = Annotated[Money | SkipJsonSchema[None], BeforeValidator(said)]
 
 
 class Amounts(Answer):
@@ -244,13 +250,13 @@ class Explained(Body):
 class PreservePayment(Explained):
     """For how long a payment is to wait for its payer."""
 
-    window_s: Annotated[int, Field(ge=1, le=86_400)] = 300
+    window_s: Annotated[int, Field(strict=True, ge=1, le=86_400)] = 300
 
 
 class CapturePayment(Body):
     """What is taken of what is held."""
 
-    amount: Money | None = Field(default=None, description="All that is held, where it is not set.")
+    amount: MoneyOrAll = Field(default=None, description="All that is held, where it is not set.")
     final_capture: bool = False
     actor_id: Identifier
 
@@ -264,7 +270,7 @@ class RetryPayment(Body):
 class RefundPayment(Body):
     """What goes back."""
 
-    amount: Money | None = Field(default=None, description="All of `expected_refundable`, where it is not set.")
+    amount: MoneyOrAll = Field(default=None, description="All of `expected_refundable`, where it is not set.")
     expected_refundable: Money
     reason: Literal["", "REQUESTED_BY_PAYER", "DUPLICATE", "FRAUDULENT"] = ""
     seller_id: Annotated[str, Field(max_length=128)] = ""
