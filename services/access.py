@@ -89,7 +89,7 @@ TABLE: Final[dict[str, Allow]] = (
             _SERVICES: "CreateQuote",
             _SERVICES_READ: "GetQuote ListTaxRates ListFeePlans ListDiscounts",
             _ORCHESTRATOR: "RedeemQuote ReleaseQuote",
-            _OPERATORS: "PutTaxRate PutFeePlan PutDiscount",
+            _OPERATORS_MONEY: "PutTaxRate PutFeePlan PutDiscount",
         },
     )
     | _methods(

@@ -13,6 +13,12 @@ _ADD: Final = """
 INSERT INTO audit (tenant_id, subject, what, about, detail, client_ip, correlation_id, act_time)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
+_HAS: Final = """
+SELECT EXISTS (
+    SELECT FROM audit
+    WHERE tenant_id = $1 AND subject = $2 AND what = $3 AND about = $4 AND starts_with(detail, $5)
+)
+"""
 
 
 class Audit:
@@ -21,6 +27,11 @@ class Audit:
     def __init__(self, held: DirectConnections, *, now: Callable[[], datetime]) -> None:
         self._held = held
         self._now = now
+
+    async def has(self, *, tenant_id: str, subject: str, what: str, about: str, detail_begins: str) -> bool:
+        """Tell whether this person did it, by how the detail of its entry begins."""
+        async with self._held.statement(None) as connection:
+            return bool(await connection.fetchval(_HAS, tenant_id, subject, what, about, detail_begins))
 
     async def add(
         self,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Final
 
+import asyncpg
 import httpx
 
 from local.suite import Suite
+from services.runtime.database.connections import plain_dsn
 
 OPERATOR: Final = "operator_1"
 SECOND_OPERATOR: Final = "operator_2"
@@ -56,3 +59,16 @@ async def way_back(browser: httpx.AsyncClient, subject: str, *, path: str = "/lo
         )
     assert chosen.status_code == 303, chosen.text
     return chosen.headers["location"]
+
+
+async def age_log_ins(suite: Suite, subject: str) -> None:
+    """Have somebody have proved who they are 10 minutes earlier than they did."""
+    connection = await asyncpg.connect(plain_dsn(suite.owner_url("console")))
+    try:
+        await connection.execute(
+            "UPDATE sessions SET auth_time = auth_time - $1::interval WHERE subject = $2",
+            timedelta(minutes=10),
+            subject,
+        )
+    finally:
+        await connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -17,7 +17,8 @@ from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
 from tests.web.console_payments import form_of, paid, refund_form, refunds_of, reviewed, send
-from tests.web.logging_in import READER, SECOND_OPERATOR, logged_in
+from tests.web.logging_in import READER, SECOND_OPERATOR, age_log_ins, logged_in
+from tests.web.shop import a_shop, key
 
 
 async def _audit(suite: Suite, payment_id: str) -> list[str]:
@@ -29,25 +30,23 @@ async def _audit(suite: Suite, payment_id: str) -> list[str]:
     return [row["what"] for row in rows]
 
 
-async def _age_sessions(suite: Suite, subject: str) -> None:
-    connection = await asyncpg.connect(plain_dsn(suite.owner_url("console")))
-    try:
-        await connection.execute(
-            "UPDATE sessions SET auth_time = auth_time - $1::interval WHERE subject = $2",
-            timedelta(minutes=10),
-            subject,
-        )
-    finally:
-        await connection.close()
-
-
 async def _forget_outcome(suite: Suite, payment_id: str) -> None:
     """Leave what a console leaves that died after it released, before what came of it was written down."""
+    await _change_approval(suite, payment_id, "state = 'RELEASED'")
+
+
+async def _change_approval(suite: Suite, payment_id: str, change: str) -> None:
     connection = await asyncpg.connect(plain_dsn(suite.owner_url("console")))
     try:
-        await connection.execute("UPDATE approvals SET state = 'RELEASED' WHERE payment_id = $1", payment_id)
+        await connection.execute(f"UPDATE approvals SET {change} WHERE payment_id = $1", payment_id)
     finally:
         await connection.close()
+
+
+async def _captured(suite: Suite, payment_id: str) -> int:
+    async with suite.client("service", sub="shop") as shop:
+        answer = await shop.status.GetPayment(GetPaymentRequest(payment_id=payment_id))
+    return answer.payment.snapshot.amounts.captured_minor
 
 
 async def test_a_refund_is_shown_then_done_once_however_often_its_form_is_sent(suite: Suite) -> None:
@@ -153,7 +152,7 @@ async def test_who_proved_themselves_long_ago_logs_in_again_before_money_moves(s
     path = f"/payments/{large}/refund"
     async with logged_in(suite, SECOND_OPERATOR) as browser:
         form = await refund_form(browser, large, "10.00")
-        await _age_sessions(suite, SECOND_OPERATOR)
+        await age_log_ins(suite, SECOND_OPERATOR)
         refused = await send(browser, path, form, reason="late")
         given = {"review": "1", "amount": "10.00", "why": "REASON_DUPLICATE", "bearer": "shared"}
         looked = await browser.get(path, params=given)
@@ -203,6 +202,9 @@ async def test_above_the_limit_for_one_a_second_person_releases_it_and_never_who
             typed="2500.00",
         )
         done_again = await colleague.get(approval)
+        await _forget_outcome(suite, payment_id)
+        settled = await send(asker, f"{approval}/settle", form_of(await asker.get(approval), f"{approval}/settle"))
+        found = await asker.get(approval)
 
     assert asked.status_code == 303
     assert "A colleague has to release it." in own.text
@@ -214,6 +216,142 @@ async def test_above_the_limit_for_one_a_second_person_releases_it_and_never_who
     assert "Done" in done.text
     assert carried_on.status_code == 303
     assert "Done" in done_again.text
+    assert settled.status_code == 303
+    assert "Done" in found.text
+    assert await refunds_of(suite, payment_id) == [250_000]
+
+
+async def test_one_wish_waits_once_and_is_released_as_it_was_seen(suite: Suite) -> None:
+    payment_id = await paid(suite, 600_000, when=When.HOLD)
+    path = f"/payments/{payment_id}/capture"
+    async with logged_in(suite) as asker, logged_in(suite, SECOND_OPERATOR) as colleague:
+        forms = [await reviewed(asker, path, amount="2500.00", rest="keep") for _ in range(2)]
+        asked, twice, resent = [
+            await send(asker, path, form, reason="the first part", typed="2500.00")
+            for form in (forms[0], forms[1], forms[0])
+        ]
+        approval = asked.headers["location"]
+        seen = form_of(await colleague.get(approval), f"{approval}/release")
+        part = await send(asker, path, await reviewed(asker, path, amount="10.00", rest="keep"), reason="a part")
+        blind = await send(colleague, f"{approval}/release", {"request_id": seen["request_id"]}, typed="2500.00")
+        moved = await send(colleague, f"{approval}/release", seen, typed="2500.00")
+        before = await _captured(suite, payment_id)
+        released = await send(
+            colleague,
+            f"{approval}/release",
+            form_of(await colleague.get(approval), f"{approval}/release"),
+            typed="2500.00",
+        )
+
+    assert (asked.status_code, twice.status_code, part.status_code) == (303, 409, 303), twice.text
+    assert "waits for a second person already" in twice.text
+    assert resent.headers["location"] == approval, "the very same form is no second wish"
+    assert (blind.status_code, moved.status_code, before) == (409, 409, 1_000)
+    assert "The payment moved since you looked at it" in moved.text
+    assert released.status_code == 303
+    assert await _captured(suite, payment_id) == 251_000
+
+
+async def test_what_is_above_the_limit_in_parts_waits_for_a_second_person(suite: Suite) -> None:
+    payment_id = await paid(suite, 600_000)
+    path = f"/payments/{payment_id}/refund"
+    async with logged_in(suite) as asker:
+        form = await refund_form(asker, payment_id, "1200.00")
+        first, repeat = [await send(asker, path, form, reason="a part", typed="1200.00") for _ in range(2)]
+        second = await send(asker, path, await refund_form(asker, payment_id, "1200.00"), reason="b", typed="1200.00")
+
+    assert first.headers["location"] == repeat.headers["location"] == f"/payments/{payment_id}?asked=refund"
+    assert second.headers["location"].startswith("/approvals/")
+    assert await refunds_of(suite, payment_id) == [120_000]
+
+
+async def test_a_release_of_which_nothing_came_expires_and_anybody_may_close_it(suite: Suite) -> None:
+    payment_id = await paid(suite, 300_000)
+    async with logged_in(suite) as asker, logged_in(suite, SECOND_OPERATOR) as colleague:
+        form = await refund_form(asker, payment_id, "2500.00")
+        asked = await send(asker, f"/payments/{payment_id}/refund", form, reason="cancelled", typed="2500.00")
+        approval = asked.headers["location"]
+        release = form_of(await colleague.get(approval), f"{approval}/release")
+        await _change_approval(suite, payment_id, f"state = 'RELEASED', decided_by = '{SECOND_OPERATOR}'")
+        await _change_approval(suite, payment_id, "decide_time = ask_time")
+        page = await colleague.get(approval)
+        early = await send(asker, f"{approval}/settle", form_of(await asker.get(approval), f"{approval}/settle"))
+        await _change_approval(suite, payment_id, "expire_time = ask_time, decide_time = ask_time - interval '1 day'")
+        late = await send(colleague, f"{approval}/release", release, typed="2500.00")
+        closed = await send(asker, f"{approval}/settle", form_of(await asker.get(approval), f"{approval}/settle"))
+        after = await asker.get(approval)
+
+    assert "go back to the payer" in page.text, "what comes of it is shown to who carries it on"
+    assert (early.status_code, late.status_code, closed.status_code) == (409, 409, 303)
+    assert "Expired" in after.text
+    assert await refunds_of(suite, payment_id) == []
+
+
+async def test_a_dispute_above_the_limit_is_given_up_by_two_people(suite: Suite) -> None:
+    payment_id = await paid(suite, 250_000)
+    [intent] = await suite.sandbox.objects("payment_intent", **{"metadata.payment_id": payment_id})
+    dispute_id = (await suite.sandbox.dispute(intent["id"]))["id"]
+    path, at = f"/payments/{payment_id}/accept-dispute", f"/disputes/{dispute_id}"
+    async with logged_in(suite) as asker, logged_in(suite, SECOND_OPERATOR) as colleague:
+
+        async def is_seen() -> bool:
+            return (await asker.get(at)).status_code == 200
+
+        await eventually(is_seen)
+        page = await asker.get(at)
+        form = await reviewed(asker, path, dispute=dispute_id)
+        silent = await send(asker, path, form, typed="2500.00")
+        asked = await send(asker, path, form, reason="the course never took place", typed="2500.00")
+        approval = asked.headers["location"]
+        [before] = await suite.sandbox.objects("dispute", id=dispute_id)
+        release = form_of(await colleague.get(approval), f"{approval}/release")
+        released = await send(colleague, f"{approval}/release", release, typed="2500.00")
+        await _forget_outcome(suite, payment_id)
+        await send(asker, f"{approval}/settle", form_of(await asker.get(approval), f"{approval}/settle"))
+        found = await asker.get(approval)
+
+    assert path in page.text
+    assert (silent.status_code, asked.status_code, released.status_code) == (400, 303, 303)
+    assert approval.startswith("/approvals/")
+    [after] = await suite.sandbox.objects("dispute", id=dispute_id)
+    assert (before["status"], after["status"]) == ("needs_response", "lost")
+    assert "Done" in found.text
+    assert "accept-dispute.asked" in await _audit(suite, payment_id)
+
+
+@pytest.mark.web
+async def test_a_call_that_runs_is_not_told_to_have_done_nothing(suite: Suite) -> None:
+    async with a_shop(suite) as front, logged_in(suite) as browser:
+        later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+        payment_id = (await front.start(timing="SCHEDULED", charge_time=later))["payment"]["payment_id"]
+        kept = {"payment_method_id": "pm_card_visa"}
+        await front.payer.post(f"/v1/payments/{payment_id}/confirm", json=kept, headers=key())
+        path = f"/payments/{payment_id}/retry"
+        form = form_of(await browser.get(path), path)
+        await suite.kill("gateway")
+        try:
+            first = await send(browser, path, form, reason="now")
+            again = await send(browser, path, form_of(first, path))
+        finally:
+            await suite.start("gateway")
+
+        async def is_charged() -> bool:
+            return await _captured(suite, payment_id) == 6_000
+
+        await eventually(is_charged)
+
+    assert "outcome not known" in first.text
+    assert again.status_code != 409, again.text
+
+
+async def test_a_refund_that_was_not_looked_at_is_not_asked_for(suite: Suite, large: str) -> None:
+    async with logged_in(suite) as browser:
+        form = await refund_form(browser, large, "11.00")
+        form.pop("expected")
+        answer = await send(browser, f"/payments/{large}/refund", form, reason="blind")
+
+    assert answer.status_code == 400
+    assert "refund.asked" not in await _audit(suite, large)
 
 
 async def test_what_was_asked_for_may_be_withdrawn_or_declined_once(suite: Suite, large: str) -> None:
@@ -239,9 +377,7 @@ async def test_a_payment_that_moved_since_it_was_looked_at_is_not_captured(suite
         again = await send(one, path, forms[0], reason="the first part")
 
     assert [answer.status_code for answer in (first, second, again)] == [303, 409, 303], second.text
-    async with suite.client("service", sub="shop") as shop:
-        answer = await shop.status.GetPayment(GetPaymentRequest(payment_id=payment_id))
-    assert answer.payment.snapshot.amounts.captured_minor in (2_000, 5_000)
+    assert await _captured(suite, payment_id) in (2_000, 5_000)
 
 
 @pytest.fixture(scope="module")

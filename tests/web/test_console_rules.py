@@ -13,8 +13,20 @@ from batzen.type.v1 import payment_pb2
 from batzen.type.v1.money_pb2 import Money
 from batzen.type.v1.payment_pb2 import PaymentSnapshot
 from services.console.actions.approvals import Approval, ApprovalState
-from services.console.actions.domain import Ask, Limits, Unreadable, check_confirmation, read_amount
+from services.console.actions.domain import (
+    Ask,
+    Limits,
+    MovedAlone,
+    Unreadable,
+    check_confirmation,
+    read_amount,
+    require_seen,
+)
+from services.console.actions.kinds import Action
+from services.console.actions.kinds.capture import Capture
+from services.console.actions.kinds.moving import Cancel
 from services.console.actions.kinds.refund import Refund
+from services.console.actions.kinds.resolve import Resolve
 from services.console.operating.exporting import lines
 from services.console.payments.export import row_of
 from services.console.payments.offers import offers_of
@@ -22,7 +34,8 @@ from services.console.payments.shown import state_of
 from services.console.payments.timeline import in_order, of_history, of_ledger
 
 NOW = datetime(2026, 11, 29, 13, tzinfo=UTC)
-LIMITS = Limits(typed_above={"CHF": 20_000}, released_above={"CHF": 200_000})
+LIMITS = Limits(typed_above={"CHF": 20_000}, released_above={"CHF": 200_000}, released_above_a_day={"CHF": 1_000_000})
+NOTHING = MovedAlone(of_payment_minor=0, of_day_minor=0)
 PAID = Payment(
     payment_id="pay_a",
     revision=4,
@@ -60,7 +73,50 @@ def _at(seconds: int) -> Timestamp:
 def test_a_limit_is_of_each_currency_and_one_without_is_always_above(
     moved: Money | None, typed: bool, released: bool
 ) -> None:
-    assert (LIMITS.needs_typing(moved), LIMITS.needs_release(moved)) == (typed, released)
+    assert (LIMITS.needs_typing(moved), LIMITS.needs_release(moved, NOTHING)) == (typed, released)
+
+
+@pytest.mark.parametrize(
+    ("before", "released"),
+    [
+        (MovedAlone(of_payment_minor=100_000, of_day_minor=100_000), False),
+        (MovedAlone(of_payment_minor=100_001, of_day_minor=100_001), True),
+        (MovedAlone(of_payment_minor=0, of_day_minor=900_000), False),
+        (MovedAlone(of_payment_minor=0, of_day_minor=900_001), True),
+    ],
+)
+def test_a_limit_is_not_passed_in_parts(before: MovedAlone, released: bool) -> None:
+    assert LIMITS.needs_release(_chf(100_000), before) is released
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "minor"),
+    [
+        (Cancel(), {}, 250_000),
+        (Resolve(), {"way": "RESOLUTION_CANCEL"}, 250_000),
+        (Resolve(), {"way": "RESOLUTION_TRY_NOW"}, None),
+        (Capture(), {"amount": "1.00", "rest": "release"}, 250_000),
+        (Capture(), {"amount": "1.00", "rest": "keep"}, 100),
+    ],
+)
+def test_a_hold_that_is_given_away_counts_as_money_that_moves(
+    action: Action, given: dict[str, str], minor: int | None
+) -> None:
+    held = Payment()
+    held.CopyFrom(PAID)
+    held.snapshot.amounts.CopyFrom(PaymentSnapshot.Amounts(authorized_minor=250_000, capturable_minor=250_000))
+
+    weighed = action.read(held, given).weighed
+
+    assert (weighed and weighed.amount_minor) == minor
+
+
+def test_a_refund_is_sent_with_what_was_looked_at() -> None:
+    given = {"amount": "10.00", "why": "REASON_DUPLICATE", "bearer": "shared"}
+
+    require_seen(Refund().read(PAID, {**given, "expected": "90.00"}))
+    with pytest.raises(Unreadable):
+        require_seen(Refund().read(PAID, given))
 
 
 @pytest.mark.parametrize("typed", ["2500.00", "2'500.00", " 2500.00 ", "2 500.00"])
@@ -151,6 +207,25 @@ def test_who_asked_never_releases_and_what_was_released_is_carried_on_by_who_did
     assert (waits.may_release("anna", now=NOW), waits.may_release("bert", now=NOW)) == (False, True)
     assert not waits.may_release("bert", now=NOW + timedelta(hours=24))
     assert (released.may_release("bert", now=NOW), released.may_release("carl", now=NOW)) == (True, False)
+    assert not released.may_release("bert", now=NOW + timedelta(hours=24)), "what is carried on expires, too"
+
+
+def test_a_call_that_may_still_be_under_way_is_not_given_up() -> None:
+    released = Approval(
+        request_id="r",
+        ask=Ask(action="refund", payment_id="pay_a", fields={}, moved=_chf(1)),
+        reason="why",
+        asked_by="anna",
+        ask_time=NOW - timedelta(hours=24),
+        expire_time=NOW,
+        state=ApprovalState.RELEASED,
+        decided_by="bert",
+        decide_time=NOW - timedelta(seconds=1),
+        outcome="",
+    )
+
+    assert not released.is_given_up(now=NOW + timedelta(minutes=1))
+    assert released.is_given_up(now=NOW + timedelta(hours=1))
 
 
 def test_an_exported_payment_runs_nothing_in_a_spreadsheet() -> None:

@@ -24,7 +24,7 @@ from local.suite import Suite
 from services.runtime.database.connections import plain_dsn
 from tests.eventually import eventually
 from tests.gateway.receiving import event_of, signature_of
-from tests.web.logging_in import OPERATOR, READER, console_browser, logged_in
+from tests.web.logging_in import OPERATOR, READER, age_log_ins, console_browser, logged_in
 
 PATHS: Final = (
     "/attention",
@@ -58,7 +58,6 @@ ACTS: Final = (
     "/attention/pay_a/6f1c0b7e-6a0e-4ed5-8a61-0a4f3f6c7d10/acknowledge",
     "/disputes/dp_1/evidence",
     "/disputes/dp_1/submit",
-    "/disputes/dp_1/accept",
     "/reconciliations",
     "/sellers/link",
     "/price-book/fee-plans/standard/put",
@@ -295,6 +294,9 @@ async def test_a_change_of_prices_is_tried_on_a_cart_before_it_is_put_and_kept_w
     late = await operator.post(f"{path}/put", data={**change, "request_id": await own(operator), "reason": "too late"})
     after = (await operator.get(path)).text
     wrong = await operator.get(f"{path}/try", params={**cart, "amount.1": "a lot"})
+    late_night = {**change, "request_id": await own(operator), "expected": "2", "reason": "hours later"}
+    await age_log_ins(suite, OPERATOR)
+    unproven = await operator.post(f"{path}/put", data=late_night)
 
     assert "CHF\u00a010.00" in tried
     assert "CHF\u00a015.00" in tried
@@ -307,6 +309,7 @@ async def test_a_change_of_prices_is_tried_on_a_cart_before_it_is_put_and_kept_w
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in after
     assert "<script>alert" not in after
     assert wrong.status_code == 400
+    assert unproven.status_code == 401, "prices are changed by who proved who they are a moment ago"
 
 
 async def own(browser: httpx.AsyncClient) -> str:

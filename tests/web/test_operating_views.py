@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from batzen.gateway.v1.disputes_pb2 import Dispute
 from batzen.gateway.v1.ops_pb2 import GetBalancesResponse, ReplayDeadLettersResponse
+from batzen.pricing.v1.price_book_pb2 import Discount
 from batzen.type.v1.money_pb2 import Money
 from services.console.operating import cells, exporting
 from services.console.operating.blocks import Cell, Column, Form, Row, Table, Tone
-from services.console.operating.views import attention, dead_letters, disputes, sellers, subscriptions
+from services.console.operating.drafts import changed, last_day
+from services.console.operating.views import attention, dead_letters, disputes, prices, sellers, subscriptions
 from services.web.assets import Assets
+from services.web.failures import Refusal
 from services.web.pages import Pages
 from tests.web.rendered import SERVICES
 from tests.web.states import console_pages
@@ -158,3 +161,48 @@ def test_html_in_a_text_stays_text() -> None:
 
     assert "&lt;b&gt;HTML&lt;/b&gt; in an error stays text" in html
     assert "<b>HTML" not in html
+
+
+@pytest.mark.parametrize(
+    ("until", "day"),
+    [
+        ("2026-12-24T23:00:00+00:00", "2026-12-24"),
+        ("2026-12-24T22:59:59+00:00", "2026-12-24"),
+        ("2026-12-24T00:00:00+00:00", "2026-12-24"),
+        ("2026-07-01T22:00:00+00:00", "2026-07-01"),
+    ],
+)
+def test_a_change_that_is_not_of_its_end_leaves_a_coupon_its_end(until: str, day: str) -> None:
+    coupon = Discount(discount_id="spring", percent="10")
+    coupon.valid_until.FromDatetime(datetime.fromisoformat(until))
+    unchanged = {field.name: field.value for field in prices.try_form(coupon, {}).fields}
+
+    new = changed(coupon, unchanged | {"percent": "20"})
+
+    assert unchanged["until"] == day
+    assert isinstance(new, Discount)
+    assert (new.percent, new.valid_until) == ("20", coupon.valid_until)
+
+
+@pytest.mark.parametrize(
+    ("day", "until"),
+    [
+        ("2026-12-31", "2026-12-31T23:00:00+00:00"),
+        ("2026-07-01", "2026-07-01T22:00:00+00:00"),
+        ("2026-03-29", "2026-03-29T22:00:00+00:00"),
+    ],
+)
+def test_a_coupon_is_given_to_the_end_of_its_last_day_in_zurich(day: str, until: str) -> None:
+    coupon = Discount(discount_id="spring", percent="10")
+
+    new = changed(coupon, {"until": day})
+
+    assert isinstance(new, Discount)
+    assert new.valid_until.ToDatetime(tzinfo=UTC) == datetime.fromisoformat(until)
+    assert last_day(new) == day
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "2026-02-30", "tomorrow"])
+def test_what_is_no_day_is_refused(day: str) -> None:
+    with pytest.raises(Refusal):
+        changed(Discount(discount_id="spring", percent="10"), {"until": day})

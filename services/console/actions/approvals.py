@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ from services.console.actions.domain import APPROVAL_LIFE, Ask
 from services.runtime.database.connections import DirectConnections
 
 LISTED_MAX: Final = 100
+UNDER_WAY_MAX: Final = timedelta(hours=1)
+"""How long after its release a call may still be under way; one that is not known by then, nor before the approval
+expired, is not made any more."""
 _COLUMNS: Final = (
     "request_id, payment_id, action, fields, currency_code, amount_minor, reason, asked_by, ask_time, expire_time, "
     "state, decided_by, decide_time, outcome"
@@ -26,12 +29,21 @@ _COLUMNS: Final = (
 _ADD: Final = f"""
 INSERT INTO approvals (tenant_id, {_COLUMNS})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'OPEN', '', NULL, '')
-ON CONFLICT (tenant_id, request_id) DO NOTHING
+ON CONFLICT DO NOTHING
 """  # noqa: S608 names of columns, and nothing of a caller's
 _GET: Final = f"SELECT {_COLUMNS} FROM approvals WHERE tenant_id = $1 AND request_id = $2"  # noqa: S608
 _LIST: Final = f"""
 SELECT {_COLUMNS} FROM approvals WHERE tenant_id = $1 ORDER BY ask_time DESC LIMIT {LISTED_MAX}
 """  # noqa: S608
+_EXPIRE: Final = """
+UPDATE approvals SET state = 'EXPIRED'
+WHERE tenant_id = $1 AND payment_id = $2 AND action = $3 AND state = 'OPEN' AND expire_time <= $4
+"""
+_WAITING: Final = """
+SELECT request_id FROM approvals
+WHERE tenant_id = $1 AND (request_id = $2 OR payment_id = $3 AND action = $4 AND state IN ('OPEN', 'RELEASED'))
+ORDER BY (request_id = $2) DESC LIMIT 1
+"""
 _DECIDE: Final = """
 UPDATE approvals SET state = $3, decided_by = $4, decide_time = $5
 WHERE tenant_id = $1 AND request_id = $2 AND state = 'OPEN' AND asked_by <> $4 AND expire_time > $5
@@ -57,6 +69,8 @@ class ApprovalState(StrEnum):
     """Released, and refused by the service."""
     DECLINED = "DECLINED"
     WITHDRAWN = "WITHDRAWN"
+    EXPIRED = "EXPIRED"
+    """Nobody released it in time; or somebody did, and nothing was done until it expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +95,14 @@ class Approval:
     def may_release(self, subject: str, *, now: datetime) -> bool:
         """Tell whether this person may, or may carry on what they released."""
         if self.state is ApprovalState.RELEASED:
-            return self.decided_by == subject
+            return self.decided_by == subject and now < self.expire_time
         return self.is_open(now=now) and self.asked_by != subject
+
+    def is_given_up(self, *, now: datetime) -> bool:
+        """Tell whether a release whose call is not known to any service leads to none any more."""
+        if self.state is not ApprovalState.RELEASED or self.decide_time is None:
+            return False
+        return now >= max(self.expire_time, self.decide_time + UNDER_WAY_MAX)
 
 
 class ApprovalStore:
@@ -92,10 +112,15 @@ class ApprovalStore:
         self._held = held
         self._now = now
 
-    async def add(self, tenant_id: str, request_id: str, ask: Ask, *, reason: str, asked_by: str) -> None:
-        """Write down what is asked for; the same form sent twice is one row."""
+    async def add(self, tenant_id: str, request_id: str, ask: Ask, *, reason: str, asked_by: str) -> str | None:
+        """Write down what is asked for, and return under which id it waits.
+
+        The same form sent twice is one row. It is another's id where the same action on the same payment waits already:
+        two releases of one wish would be two calls.
+        """
         now, moved = self._now(), ask.moved or Money()
-        async with self._held.statement("console.approval.add") as connection:
+        async with self._held.transaction("console.approval.add") as connection:
+            await connection.execute(_EXPIRE, tenant_id, ask.payment_id, ask.action, now)
             await connection.execute(
                 _ADD,
                 tenant_id,
@@ -110,6 +135,8 @@ class ApprovalStore:
                 now,
                 now + APPROVAL_LIFE,
             )
+            waiting: str | None = await connection.fetchval(_WAITING, tenant_id, request_id, ask.payment_id, ask.action)
+        return waiting
 
     async def get(self, tenant_id: str, request_id: str) -> Approval | None:
         """Return one, or None."""
@@ -136,6 +163,13 @@ class ApprovalStore:
     async def end(self, tenant_id: str, request_id: str, *, refusal: str) -> None:
         """Write down what came of the call; `refusal` is empty where it was done."""
         state = ApprovalState.REFUSED if refusal else ApprovalState.DONE
+        await self._end(tenant_id, request_id, state, refusal)
+
+    async def give_up(self, tenant_id: str, request_id: str) -> None:
+        """Write down that it was released, and that nothing was done until it expired."""
+        await self._end(tenant_id, request_id, ApprovalState.EXPIRED, "")
+
+    async def _end(self, tenant_id: str, request_id: str, state: ApprovalState, refusal: str) -> None:
         async with self._held.statement("console.approval.end") as connection:
             await connection.execute(_END, tenant_id, request_id, state, refusal)
 

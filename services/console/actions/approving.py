@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from batzen.errors import BatzenError
-from batzen.status.v1.status_pb2 import GetPaymentRequest
+from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
 from services.console.actions.approvals import Approval, ApprovalState, ApprovalStore
 from services.console.actions.doing import do
 from services.console.actions.domain import Preview, Unreadable, check_confirmation, plain
@@ -21,6 +21,7 @@ from services.web.failures import Failure, Refusal
 from services.web.sessions.needed import MayOnlyRead
 
 HERE: Final = "approvals"
+MOVED: Final = "The payment moved since you looked at it, and nothing was done. Look again, then decide."
 TONES: Final = {
     ApprovalState.OPEN: "busy",
     ApprovalState.RELEASED: "warn",
@@ -57,6 +58,10 @@ class ApprovalPage:
     """Why what comes of it cannot be said; then it cannot be released either."""
     may_release: bool
     may_decline: bool
+    may_settle: bool
+    """Whether one may ask what became of it: it was released, and its outcome is not known."""
+    seen: str
+    """The payment's revision, as what comes of it is shown for."""
     is_own: bool
     typed: str
     form: str
@@ -76,6 +81,7 @@ class ApprovalRoom:
             desk.route("/approvals", self.show_all, here=HERE),
             desk.route("/approvals/{request_id}", self.show, here=HERE),
             desk.route("/approvals/{request_id}/release", self.release, methods=("POST",), here=HERE),
+            desk.route("/approvals/{request_id}/settle", self.settle, methods=("POST",), here=HERE),
             desk.route("/approvals/{request_id}/decline", self.decline, methods=("POST",), here=HERE),
         ]
 
@@ -98,8 +104,12 @@ class ApprovalRoom:
             check_confirmation(dict(given), approval.ask.moved, needs_typing=True, wants_reason=False)
         except Unreadable as error:
             return await self._show(visit, approval, errors=error.errors, status_code=400)
+        if approval.state is ApprovalState.OPEN and given.get("seen", "") != str(
+            (await _payment(visit, approval)).revision
+        ):
+            return await self._show(visit, approval, errors={"": MOVED}, status_code=409)
         is_released = await self._store.release(session.tenant_id, approval.request_id, by=session.subject)
-        if not is_released and not self._carries_on(await self._of(visit), session.subject):
+        if not is_released and not self._carries_on(visit, await self._of(visit)):
             return await self._show(visit, await self._of(visit), errors=_TOO_LATE, status_code=409)
         outcome = await do(
             visit,
@@ -112,6 +122,23 @@ class ApprovalRoom:
         if outcome.is_known:
             refusal = "" if outcome.trouble is None else outcome.trouble.code
             await self._store.end(session.tenant_id, approval.request_id, refusal=refusal)
+        return RedirectResponse(f"/approvals/{approval.request_id}", status_code=303)
+
+    async def settle(self, visit: Visit) -> Response:
+        """Ask the services what became of the call of a release, and write it down; nothing is called again."""
+        self._require_writer(visit)
+        await visit.form()
+        approval, tenant_id = await self._of(visit), visit.session.tenant_id
+        if approval.state is not ApprovalState.RELEASED:
+            return await self._show(visit, approval, errors=_TOO_LATE, status_code=409)
+        refusal = await self._actions[approval.ask.action].outcome(visit, approval.ask, approval.request_id)
+        if refusal is not None:
+            await self._store.end(tenant_id, approval.request_id, refusal=refusal)
+        elif approval.is_given_up(now=visit.front.now()):
+            await self._store.give_up(tenant_id, approval.request_id)
+        else:
+            return await self._show(visit, approval, errors=_NOT_KNOWN, status_code=409)
+        await visit.audit(f"{approval.ask.action}.settled", about=approval.ask.payment_id, detail=approval.request_id)
         return RedirectResponse(f"/approvals/{approval.request_id}", status_code=303)
 
     async def decline(self, visit: Visit) -> Response:
@@ -128,20 +155,24 @@ class ApprovalRoom:
         self, visit: Visit, approval: Approval, *, errors: Mapping[str, str], status_code: int = 200
     ) -> Response:
         now, subject, ask = visit.front.now(), visit.session.subject, approval.ask
-        preview, trouble = None, None
-        if approval.is_open(now=now):
+        preview, trouble, seen = None, None, ""
+        if approval.is_open(now=now) or self._carries_on(visit, approval):
             try:
-                answer = await visit.calls.status.GetPayment(
-                    GetPaymentRequest(payment_id=ask.payment_id), metadata=visit.word
-                )
-                preview = await self._actions[ask.action].preview(visit, answer.payment, ask)
+                payment = await _payment(visit, approval)
+                seen = str(payment.revision)
+                preview = await self._actions[ask.action].preview(visit, payment, ask)
             except BatzenError as error:
                 trouble = trouble_of(error, correlation_id=visit.correlation_id)
+        is_released = approval.state is ApprovalState.RELEASED
         page = ApprovalPage(
             row=self._row(visit, approval),
             preview=preview,
             trouble=trouble,
-            may_release=visit.may_act and trouble is None and approval.may_release(subject, now=now),
+            may_release=visit.may_act
+            and (trouble is None or is_released)  # what was done already may have no preview
+            and approval.may_release(subject, now=now),
+            may_settle=visit.may_act and is_released,
+            seen=seen,
             may_decline=visit.may_act and approval.is_open(now=now),
             is_own=approval.asked_by == subject,
             typed="" if ask.moved is None else plain(ask.moved),
@@ -174,8 +205,9 @@ class ApprovalRoom:
         )
 
     @staticmethod
-    def _carries_on(approval: Approval, subject: str) -> bool:
-        return approval.state is ApprovalState.RELEASED and approval.decided_by == subject
+    def _carries_on(visit: Visit, approval: Approval) -> bool:
+        is_released = approval.state is ApprovalState.RELEASED
+        return is_released and approval.may_release(visit.session.subject, now=visit.front.now())
 
     @staticmethod
     def _require_writer(visit: Visit) -> None:
@@ -183,4 +215,11 @@ class ApprovalRoom:
             raise MayOnlyRead
 
 
+async def _payment(visit: Visit, approval: Approval) -> Payment:
+    request = GetPaymentRequest(payment_id=approval.ask.payment_id)
+    answer = await visit.calls.status.GetPayment(request, metadata=visit.word)
+    return answer.payment
+
+
+_NOT_KNOWN: Final = {"": "No service has answered it yet: it may be under way, or was not sent. Nothing was changed."}
 _TOO_LATE: Final = {"": "Nothing was done: it is decided already, has expired, or is your own."}

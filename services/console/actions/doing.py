@@ -38,7 +38,7 @@ async def do(visit: Visit, action: Action, ask: Ask, *, request_id: str, reason:
     """Do it, and return what came of it. Nothing is called before it is written down who wants it."""
     moved = "" if ask.moved is None else f" {sum_of(ask.moved)}"
     detail = f"{request_id}{moved} asked by {asked_by}: {reason}"
-    await visit.audit(f"{action.key}.asked", about=ask.payment_id, detail=detail)
+    await visit.audit(_asked(action.key), about=ask.payment_id, detail=detail)
     try:
         await action.run(visit, ask, request_id=request_id, reason=reason)
     except BatzenError as error:
@@ -48,6 +48,21 @@ async def do(visit: Visit, action: Action, ask: Ask, *, request_id: str, reason:
         return Outcome(trouble=trouble, is_known=is_known)
     await _write_outcome(visit, action, ask, f"{request_id} {DONE}")
     return Outcome(trouble=None, is_known=True)
+
+
+async def was_asked(visit: Visit, ask: Ask, request_id: str) -> bool:
+    """Tell whether this operator had this very call made before: then it may be what the payment moved by."""
+    return await visit.front.audit.has(
+        tenant_id=visit.session.tenant_id,
+        subject=visit.session.subject,
+        what=_asked(ask.action),
+        about=ask.payment_id,
+        detail_begins=f"{request_id} ",
+    )
+
+
+def _asked(key: str) -> str:
+    return f"{key}.asked"
 
 
 async def _write_outcome(visit: Visit, action: Action, ask: Ask, detail: str) -> None:

@@ -26,18 +26,36 @@ class Limits:
     typed_above: Mapping[str, int]
     """In minor units, by currency. A currency that is not named is always above."""
     released_above: Mapping[str, int]
+    """Of one call, and of all that was moved alone on one payment."""
+    released_above_a_day: Mapping[str, int]
+    """Of all that one operator moves alone in 24 hours."""
 
     def needs_typing(self, moved: Money | None) -> bool:
         """Tell whether the amount has to be typed."""
-        return _is_above(moved, self.typed_above)
+        return moved is not None and _is_above(moved.amount_minor, moved.currency_code, self.typed_above)
 
-    def needs_release(self, moved: Money | None) -> bool:
-        """Tell whether a second person has to release it."""
-        return _is_above(moved, self.released_above)
+    def needs_release(self, moved: Money | None, before: MovedAlone) -> bool:
+        """Tell whether a second person has to release it, by itself or with what was moved alone before."""
+        if moved is None:
+            return False
+        minor, currency = moved.amount_minor, moved.currency_code
+        return _is_above(minor + before.of_payment_minor, currency, self.released_above) or _is_above(
+            minor + before.of_day_minor, currency, self.released_above_a_day
+        )
 
 
-def _is_above(moved: Money | None, limits: Mapping[str, int]) -> bool:
-    return moved is not None and moved.amount_minor > limits.get(moved.currency_code, 0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedAlone:
+    """What was moved before without a second person, in the currency of what is asked for now."""
+
+    of_payment_minor: int
+    """On the payment, by whomever."""
+    of_day_minor: int
+    """By the operator, in the last 24 hours, on all payments."""
+
+
+def _is_above(minor: int, currency_code: str, limits: Mapping[str, int]) -> bool:
+    return minor > limits.get(currency_code, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +80,18 @@ class Ask:
     fields: Mapping[str, str]
     """As they are sent on, exactly: hidden in the form, and kept with what waits for release."""
     moved: Money | None
-    """What it moves at most; None where it moves nothing."""
+    """What it moves at most, or gives away: a hold that is released is money that is not taken. None where nothing."""
+    lost: Money | None = None
+    """What is given away beside it, in the same currency: the rest of a hold."""
+
+    @property
+    def weighed(self) -> Money | None:
+        """What limits are compared with."""
+        if self.moved is None or self.lost is None:
+            return self.moved
+        return Money(
+            amount_minor=self.moved.amount_minor + self.lost.amount_minor, currency_code=self.moved.currency_code
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +132,16 @@ def read_amount(text: str, currency_code: str, *, name: str = "amount") -> Money
 def plain(amount: Money) -> str:
     """Return the figure of an amount as it is written into a field: `1250.50`."""
     return money.shown(amount.amount_minor, amount.currency_code).rpartition(" ")[0].replace("'", "")
+
+
+def require_seen(ask: Ask) -> None:
+    """Refuse a form without what was seen, by which the service tells whether it still holds.
+
+    Raises:
+        Unreadable: It was not looked at.
+    """
+    if not ask.fields.get("expected", "seen"):
+        raise Unreadable({"amount": "Look at what comes of it first."})
 
 
 def check_confirmation(

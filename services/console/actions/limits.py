@@ -11,6 +11,7 @@ from services.runtime.process.settings import Form, Reader
 
 TYPED_ABOVE: Final = "200.00 CHF, 200.00 EUR"
 RELEASED_ABOVE: Final = "2000.00 CHF, 2000.00 EUR"
+RELEASED_ABOVE_A_DAY: Final = "10000.00 CHF, 10000.00 EUR"
 
 
 def _amounts(text: str) -> Mapping[str, int]:
@@ -34,6 +35,14 @@ def read(reader: Reader) -> Limits:
             "BATZEN_CONSOLE_RELEASED_ABOVE",
             amounts,
             default=_amounts(RELEASED_ABOVE),
-            doc="Above these amounts a second operator releases what the first asks for; always, in other currencies.",
+            doc="Above these amounts, of one call or of all that was moved alone on one payment, a second operator "
+            "releases what the first asks for; always, in other currencies.",
+        ),
+        released_above_a_day=reader(
+            "BATZEN_CONSOLE_RELEASED_ABOVE_A_DAY",
+            amounts,
+            default=_amounts(RELEASED_ABOVE_A_DAY),
+            doc="Above these amounts, of all that one operator moved alone in 24 hours, a second operator releases "
+            "what the first asks for; always, in other currencies.",
         ),
     )

@@ -8,31 +8,35 @@ from typing import Final
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from batzen.orchestrator.v1.ops_pb2 import ListOperatorActionsRequest
 from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment
+from services.console.actions.alone import AloneStore
 from services.console.actions.approvals import ApprovalStore
-from services.console.actions.doing import do
-from services.console.actions.domain import Ask, Limits, Unreadable, check_confirmation
+from services.console.actions.approving import MOVED
+from services.console.actions.doing import do, was_asked
+from services.console.actions.domain import Ask, Limits, Unreadable, check_confirmation, require_seen
 from services.console.actions.kinds import Action
 from services.console.actions.views import AskPage, Confirmation, ReviewPage, ask_page, review_page
 from services.console.desk import Desk, Visit
 from services.web.failures import Refusal
 from services.web.security.forms import FIELD
+from services.web.sessions.domain import Session
 from services.web.sessions.needed import MayOnlyRead
 
 HERE: Final = "payments"
 REVIEW: Final = "review"
 """The field of an address that says: show what comes of it."""
-ACTIONS_MAX: Final = 200
 
 
 class ActionRoom:
     """The routes of all actions."""
 
-    def __init__(self, actions: Sequence[Action], *, limits: Limits, approvals: ApprovalStore) -> None:
+    def __init__(
+        self, actions: Sequence[Action], *, limits: Limits, approvals: ApprovalStore, alone: AloneStore
+    ) -> None:
         self._actions = actions
         self._limits = limits
         self._approvals = approvals
+        self._alone = alone
 
     def routes(self, desk: Desk) -> Sequence[BaseRoute]:
         """Return a page and a form for each action."""
@@ -43,9 +47,19 @@ class ActionRoom:
             found.append(desk.route(path, _Asking(self, action).send, methods=("POST",), here=HERE))
         return found
 
-    def confirmation(self, ask: Ask) -> Confirmation:
-        """Return what an ask needs before it is done."""
-        return Confirmation(typed=self._limits.needs_typing(ask.moved), released=self._limits.needs_release(ask.moved))
+    async def confirmation(self, session: Session, ask: Ask) -> Confirmation:
+        """Return what an ask needs before it is done, as things stand."""
+        released = await self._alone.needs_release(session.tenant_id, ask.payment_id, ask.weighed, by=session.subject)
+        return Confirmation(typed=self.needs_typing(ask), released=released)
+
+    def needs_typing(self, ask: Ask) -> bool:
+        """Tell whether the amount has to be typed."""
+        return ask.moved is not None and self._limits.needs_typing(ask.weighed)
+
+    @property
+    def alone(self) -> AloneStore:
+        """Where what is moved without a second person is counted."""
+        return self._alone
 
     @property
     def approvals(self) -> ApprovalStore:
@@ -69,7 +83,7 @@ class _Asking:
         if inputs and given.get(REVIEW) != "1":
             return _show_ask(visit, ask_page(self._action, payment, inputs, errors={}))
         try:
-            ask = self._action.read(payment, given)
+            ask = await self._action.weigh(visit, self._action.read(payment, given))
         except Unreadable as error:
             return _show_ask(visit, ask_page(self._action, payment, inputs, errors=error.errors), status_code=400)
         return await self._show_review(visit, payment, ask, given={})
@@ -80,19 +94,21 @@ class _Asking:
         visit.front.require_recent_proof(visit.session)
         request_id, form = await visit.form()
         given = dict(form)
+        if await self._room.approvals.get(visit.session.tenant_id, request_id) is not None:
+            return RedirectResponse(f"/approvals/{request_id}", status_code=303)  # it waits, whatever the form says now
         payment = await payment_of(visit)
         try:
-            ask = self._action.read(payment, given)
-            needs = self._room.confirmation(ask)
-            reason = check_confirmation(given, ask.moved, needs_typing=needs.typed)
+            ask = await self._action.weigh(visit, self._action.read(payment, given))
+            require_seen(ask)
+            reason = check_confirmation(given, ask.moved, needs_typing=self._room.needs_typing(ask))
         except Unreadable as error:
             return await self._mend(visit, payment, given, error)
         await _require_same(visit, payment, ask, request_id, seen=given.get("seen", ""))
         session = visit.session
-        if needs.released:
-            await self._room.approvals.add(session.tenant_id, request_id, ask, reason=reason, asked_by=session.subject)
-            await visit.audit(f"{ask.action}.waits", about=ask.payment_id, detail=f"{request_id}: {reason}")
-            return RedirectResponse(f"/approvals/{request_id}", status_code=303)
+        if not await self._room.alone.take(
+            session.tenant_id, request_id, ask.payment_id, ask.weighed, by=session.subject
+        ):
+            return await self._wait(visit, ask, request_id, reason)
         outcome = await do(visit, self._action, ask, request_id=request_id, reason=reason, asked_by=session.subject)
         if outcome.trouble is None:
             return RedirectResponse(f"/payments/{ask.payment_id}?asked={self._action.key}", status_code=303)
@@ -109,10 +125,23 @@ class _Asking:
         }
         return visit.page("actions/outcome.html", values, here=HERE, status_code=outcome.trouble.status)
 
+    async def _wait(self, visit: Visit, ask: Ask, request_id: str, reason: str) -> Response:
+        """Keep it for a second person; refuse it where the same waits already."""
+        session = visit.session
+        waiting = await self._room.approvals.add(
+            session.tenant_id, request_id, ask, reason=reason, asked_by=session.subject
+        )
+        if waiting != request_id:
+            raise Refusal(
+                409, "APPROVAL_WAITS", explanation="The same waits for a second person already: see approvals."
+            )
+        await visit.audit(f"{ask.action}.waits", about=ask.payment_id, detail=f"{request_id}: {reason}")
+        return RedirectResponse(f"/approvals/{request_id}", status_code=303)
+
     async def _mend(self, visit: Visit, payment: Payment, given: Mapping[str, str], error: Unreadable) -> Response:
         """Answer with the form again, with what is wrong beside each field."""
         try:
-            ask = self._action.read(payment, given)
+            ask = await self._action.weigh(visit, self._action.read(payment, given))
         except Unreadable:
             inputs = self._action.inputs(payment, given)
             return _show_ask(visit, ask_page(self._action, payment, inputs, errors=error.errors), status_code=400)
@@ -134,7 +163,7 @@ class _Asking:
             payment,
             ask,
             preview,
-            needs=self._room.confirmation(ask),
+            needs=await self._room.confirmation(visit.session, ask),
             form=visit.form_field(),
             given=given,
             errors=errors or {},
@@ -157,15 +186,8 @@ async def _require_same(visit: Visit, payment: Payment, ask: Ask, request_id: st
     """
     if "expected" in ask.fields or seen == str(payment.revision):
         return
-    done = await visit.calls.orchestrator_ops.ListOperatorActions(
-        ListOperatorActionsRequest(payment_id=payment.payment_id, page_size=ACTIONS_MAX), metadata=visit.word
-    )
-    if not any(one.request_id == request_id for one in done.actions):
-        raise Refusal(
-            409,
-            "PAYMENT_STATE",
-            explanation="The payment moved since you looked at it, and nothing was done. Look again, then decide.",
-        )
+    if not await was_asked(visit, ask, request_id):
+        raise Refusal(409, "PAYMENT_STATE", explanation=MOVED)
 
 
 def _require_writer(visit: Visit) -> None:

@@ -35,6 +35,7 @@ CREATE TABLE audit (
     CONSTRAINT audit_pkey PRIMARY KEY (audit_id)
 );
 CREATE INDEX audit_by_time ON audit (tenant_id, act_time);
+CREATE INDEX audit_by_subject_matter ON audit (tenant_id, about);
 
 COMMENT ON TABLE audit IS 'Log-ins, views of personal data and exports; the audit of an action is kept by the service that acts.';
 REVOKE UPDATE, DELETE ON audit FROM :runtime_role;
@@ -72,11 +73,30 @@ CREATE TABLE approvals (
     decide_time   timestamptz,
     outcome       text        NOT NULL,
     CONSTRAINT approvals_pkey PRIMARY KEY (tenant_id, request_id),
-    CONSTRAINT approvals_state CHECK (state IN ('OPEN', 'RELEASED', 'DONE', 'REFUSED', 'DECLINED', 'WITHDRAWN')),
+    CONSTRAINT approvals_state CHECK (state IN ('OPEN', 'RELEASED', 'DONE', 'REFUSED', 'DECLINED', 'WITHDRAWN', 'EXPIRED')),
     CONSTRAINT approvals_two_people CHECK (state NOT IN ('RELEASED', 'DONE', 'REFUSED') OR decided_by <> asked_by)
 );
 CREATE INDEX approvals_by_time ON approvals (tenant_id, ask_time);
+CREATE UNIQUE INDEX approvals_one_at_a_time ON approvals (tenant_id, payment_id, action)
+    WHERE state IN ('OPEN', 'RELEASED');
 
 COMMENT ON TABLE approvals IS 'What one operator asks for and another releases; kept for ever.';
 COMMENT ON COLUMN approvals.request_id IS 'Of the call that it leads to, so that whoever carries it on makes the same call.';
 REVOKE DELETE ON approvals FROM :runtime_role;
+
+CREATE TABLE moved_alone (
+    tenant_id     text        NOT NULL,
+    request_id    text        NOT NULL,
+    payment_id    text        NOT NULL,
+    subject       text        NOT NULL,
+    currency_code text        NOT NULL,
+    amount_minor  bigint      NOT NULL,
+    act_time      timestamptz NOT NULL,
+    CONSTRAINT moved_alone_pkey PRIMARY KEY (tenant_id, request_id),
+    CONSTRAINT moved_alone_amount CHECK (amount_minor > 0)
+);
+CREATE INDEX moved_alone_of_payment ON moved_alone (tenant_id, payment_id);
+CREATE INDEX moved_alone_of_operator ON moved_alone (tenant_id, subject, act_time);
+
+COMMENT ON TABLE moved_alone IS 'What operators move without a second person, written before the call; what is above a limit together needs one.';
+REVOKE DELETE ON moved_alone FROM :runtime_role;

@@ -6,13 +6,14 @@ A change begins with the entry as it stands; a field that is left empty takes no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from batzen.cli.money import parse
 from batzen.pricing.v1.price_book_pb2 import Discount, FeePlan, LineKind, TaxRate
 from batzen.pricing.v1.pricing_pb2 import DraftPriceBook, Line
 from batzen.type.v1.money_pb2 import Money
+from services.console.operating.cells import ZONE
 from services.web.failures import Refusal
 
 Entry = TaxRate | FeePlan | Discount
@@ -96,11 +97,20 @@ def _discount(discount: Discount, given: Mapping[str, str]) -> Discount:
     elif given.get("fixed"):
         new.fixed.CopyFrom(_amount(given, "fixed"))
     _take(new, given, "cap", "minimum_spend")
-    if until := given.get("until"):
-        new.valid_until.FromDatetime(_midnight(until))
-    else:
+    until = given.get("until", "")
+    if not until:
         new.ClearField("valid_until")
+    elif until != last_day(discount):
+        new.valid_until.FromDatetime(_end_of(until))
     return new
+
+
+def last_day(discount: Discount) -> str:
+    """Return the last day, by the clock of Zurich, on which a discount is given, or empty where it has no end."""
+    if not discount.HasField("valid_until"):
+        return ""
+    last = discount.valid_until.ToDatetime(tzinfo=UTC) - timedelta(microseconds=1)  # its end is the first moment after
+    return last.astimezone(ZONE).date().isoformat()
 
 
 def _take(entry: FeePlan | Discount, given: Mapping[str, str], *names: str) -> None:
@@ -119,8 +129,10 @@ def _amount(given: Mapping[str, str], name: str) -> Money:
         raise Refusal(400, "FIELD_INVALID", field=name, explanation=str(error)) from None
 
 
-def _midnight(day: str) -> datetime:
+def _end_of(day: str) -> datetime:
+    """Return the first moment after a day by the clock of Zurich."""
     try:
-        return datetime.combine(date.fromisoformat(day), time(), tzinfo=UTC)
-    except ValueError:
+        after = date.fromisoformat(day) + timedelta(days=1)
+        return datetime.combine(after, time(), tzinfo=ZONE).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Refusal(400, "FIELD_INVALID", field="until", explanation="Write the day as 2026-12-24.") from None

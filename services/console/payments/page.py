@@ -26,6 +26,7 @@ ASKED: Final = {
     "cancel": "The payment is being called off.",
     "retry": "It is being tried again.",
     "resolve": "Your decision was taken on.",
+    "accept-dispute": "The dispute is given up.",
 }
 """What is said right after an action; how the payment stands says the rest."""
 DASHBOARD: Final = "https://dashboard.stripe.com"

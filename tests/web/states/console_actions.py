@@ -147,6 +147,8 @@ def approval(said: ApprovalRow, **more: Any) -> dict[str, object]:
         "trouble": None,
         "may_release": True,
         "may_decline": True,
+        "may_settle": False,
+        "seen": "4",
         "is_own": False,
         "errors": {},
     } | more
@@ -176,7 +178,12 @@ STATES: Final[dict[str, State]] = {
         "approvals/one.html", approval(ROWS[0], preview=None, trouble=CHANGED, may_release=False), shell=HERE
     ),
     "console-approval-carry-on": state(
-        "approvals/one.html", approval(ROWS[1], preview=None, may_decline=False), shell=HERE
+        "approvals/one.html", approval(ROWS[1], may_decline=False, may_settle=True), shell=HERE
+    ),
+    "console-approval-settle": state(
+        "approvals/one.html",
+        approval(ROWS[1], preview=None, may_release=False, may_decline=False, may_settle=True),
+        shell=HERE,
     ),
     "console-approval-refused": state(
         "approvals/one.html", approval(ROWS[3], preview=None, may_release=False, may_decline=False), shell=HERE

@@ -9,14 +9,14 @@ from batzen.orchestrator.v1.orchestrator_pb2 import CapturePaymentRequest
 from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1.money_pb2 import Money
 from services.console.actions.domain import Ask, Input, Preview, plain, read_amount
-from services.console.actions.kinds import TIMEOUT_S
+from services.console.actions.kinds import TIMEOUT_S, Action
 from services.console.desk import Visit
 from services.console.payments.shown import moment, sum_of
 
 REST: Final = (("release", "Release it"), ("keep", "Keep it held, for another capture"))
 
 
-class Capture:
+class Capture(Action):
     """Takes what is held."""
 
     key = "capture"
@@ -52,12 +52,13 @@ class Capture:
             payment_id=payment.payment_id,
             fields={"amount": plain(amount), "rest": rest},
             moved=amount,
+            lost=_left(payment, amount) if rest == "release" else None,
         )
 
     async def preview(self, _: Visit, payment: Payment, ask: Ask) -> Preview:
         """Return what is taken and what is released."""
         held, moved = _held(payment), ask.moved or Money()
-        left = Money(amount_minor=max(held.amount_minor - moved.amount_minor, 0), currency_code=held.currency_code)
+        left = _left(payment, moved)
         goes = "is released to the payer" if ask.fields["rest"] == "release" else "stays held"
         lines = [("Held now", sum_of(held)), ("Taken", sum_of(moved)), (f"What {goes}", sum_of(left))]
         if payment.snapshot.HasField("hold_expire_time"):
@@ -84,3 +85,8 @@ class Capture:
 
 def _held(payment: Payment) -> Money:
     return Money(amount_minor=payment.snapshot.amounts.capturable_minor, currency_code=payment.total.currency_code)
+
+
+def _left(payment: Payment, moved: Money) -> Money:
+    held = _held(payment)
+    return Money(amount_minor=max(held.amount_minor - moved.amount_minor, 0), currency_code=held.currency_code)

@@ -9,7 +9,7 @@ from batzen.orchestrator.v1.orchestrator_pb2 import CancelPaymentRequest, Collec
 from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1 import payment_pb2
 from services.console.actions.domain import Ask, Input, Preview
-from services.console.actions.kinds import TIMEOUT_S
+from services.console.actions.kinds import TIMEOUT_S, Action, held_of
 from services.console.desk import Visit
 from services.console.payments.shown import amount, moment, sum_of
 
@@ -22,7 +22,7 @@ WAYS: Final = (
 )
 
 
-class Cancel:
+class Cancel(Action):
     """Calls a payment off."""
 
     key = "cancel"
@@ -34,8 +34,8 @@ class Cancel:
         return ()
 
     def read(self, payment: Payment, given: Mapping[str, str]) -> Ask:
-        """Return the ask; it moves nothing, what is held is only released."""
-        return Ask(action=self.key, payment_id=payment.payment_id, fields={}, moved=None)
+        """Return the ask; what is held is given away."""
+        return Ask(action=self.key, payment_id=payment.payment_id, fields={}, moved=held_of(payment))
 
     async def preview(self, _: Visit, payment: Payment, ask: Ask) -> Preview:
         """Return what is released."""
@@ -55,7 +55,7 @@ class Cancel:
         await visit.calls.orchestrator.CancelPayment(request, metadata=visit.word, timeout=TIMEOUT_S)
 
 
-class Retry:
+class Retry(Action):
     """Tries again: a charge, or a new attempt for the payer."""
 
     key = "retry"

@@ -9,7 +9,7 @@ from batzen.orchestrator.v1.orchestrator_pb2 import PreviewRefundRequest, Refund
 from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1.money_pb2 import Money
 from services.console.actions.domain import FIELD_CHARACTERS_MAX, Ask, Input, Preview, Unreadable, plain, read_amount
-from services.console.actions.kinds import TIMEOUT_S
+from services.console.actions.kinds import TIMEOUT_S, Action
 from services.console.desk import Visit
 from services.console.payments.offers import refundable
 from services.console.payments.shown import moment, sum_of
@@ -28,7 +28,7 @@ KEPT: Final = ("amount", "expected", "why", "bearer", "seller", "beyond")
 """Fields that are sent on."""
 
 
-class Refund:
+class Refund(Action):
     """Gives money back."""
 
     key = "refund"

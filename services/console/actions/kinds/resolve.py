@@ -9,7 +9,7 @@ from batzen.orchestrator.v1.ops_pb2 import Resolution, ResolvePaymentRequest
 from batzen.status.v1.status_pb2 import Payment
 from batzen.type.v1.money_pb2 import Money
 from services.console.actions.domain import Ask, Input, Preview, Unreadable, plain, read_amount
-from services.console.actions.kinds import TIMEOUT_S
+from services.console.actions.kinds import TIMEOUT_S, Action, held_of
 from services.console.desk import Visit
 from services.console.payments.shown import sum_of, words
 
@@ -38,9 +38,10 @@ CHOICES: Final = (
     ),
 )
 SURPLUS: Final = "RESOLUTION_REFUND_SURPLUS"
+CANCEL: Final = "RESOLUTION_CANCEL"
 
 
-class Resolve:
+class Resolve(Action):
     """Decides by hand."""
 
     key = "resolve"
@@ -65,12 +66,13 @@ class Resolve:
         )
 
     def read(self, payment: Payment, given: Mapping[str, str]) -> Ask:
-        """Return what fields say; the surplus is the one that was looked at."""
+        """Return what fields say; the surplus is the one that was looked at, and a hold is given away."""
         way = given.get("way", "")
         if way not in {key for key, _, _ in CHOICES}:
             raise Unreadable({"way": "Choose one of these."})
         currency = payment.total.currency_code
-        fields, moved = {"way": way}, None
+        fields = {"way": way}
+        moved = held_of(payment) if way == CANCEL else None
         if way == SURPLUS:
             seen = given.get("surplus") or plain(
                 Money(amount_minor=payment.snapshot.amounts.surplus_minor, currency_code=currency)
@@ -84,7 +86,7 @@ class Resolve:
         _key, label, meaning = next(choice for choice in CHOICES if choice[0] == ask.fields["way"])
         lines = [(words(one.reason), one.detail) for one in payment.snapshot.attentions]
         if ask.moved is not None:
-            lines.insert(0, ("Goes back", sum_of(ask.moved)))
+            lines.insert(0, ("Released" if ask.fields["way"] == CANCEL else "Goes back", sum_of(ask.moved)))
         return Preview(consequences=(f"{label}.", meaning), lines=lines)
 
     async def run(self, visit: Visit, ask: Ask, *, request_id: str, reason: str) -> None:
@@ -95,6 +97,6 @@ class Resolve:
             actor_id=visit.session.subject,
             reason=reason,
             resolution=cast("Resolution", Resolution.Value(ask.fields["way"])),
-            expected_surplus=ask.moved,
+            expected_surplus=ask.moved if ask.fields["way"] == SURPLUS else None,
         )
         await visit.calls.orchestrator_ops.ResolvePayment(request, metadata=visit.word, timeout=TIMEOUT_S)

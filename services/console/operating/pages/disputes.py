@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from batzen.gateway.v1.disputes_pb2 import (
-    AcceptDisputeRequest,
     Dispute,
     GetDisputeRequest,
     ListDisputesRequest,
@@ -38,7 +37,6 @@ def routes(desk: Desk) -> list[BaseRoute]:
         desk.route(f"{one}/evidence", _evidence, here=SECTION),
         desk.route(f"{one}/evidence", acting(_draft), methods=("POST",), here=SECTION),
         desk.route(f"{one}/submit", acting(_submit), methods=("POST",), here=SECTION),
-        desk.route(f"{one}/accept", acting(_accept, moves_money=True), methods=("POST",), here=SECTION),
     ]
 
 
@@ -116,13 +114,6 @@ async def _submit(visit: Visit, request_id: str, form: Form) -> Response:
         request_id=request_id, dispute_id=_id(visit), submit=True, actor_id=visit.session.subject
     )
     await visit.calls.disputes.SubmitDisputeEvidence(request, metadata=visit.word)
-    return back_to(f"{views.PATH}/{_id(visit)}")
-
-
-async def _accept(visit: Visit, request_id: str, form: Form) -> Response:
-    confirmed(form, _id(visit))
-    request = AcceptDisputeRequest(request_id=request_id, dispute_id=_id(visit), actor_id=visit.session.subject)
-    await visit.calls.disputes.AcceptDispute(request, metadata=visit.word)
     return back_to(f"{views.PATH}/{_id(visit)}")
 
 

@@ -69,7 +69,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         *(route for listing in LISTINGS for route in listing.routes(desk)),
         desk.route(one, _entry, here=SECTION),
         desk.route(f"{one}/try", _try, here=SECTION),
-        desk.route(f"{one}/put", acting(_put), methods=("POST",), here=SECTION),
+        desk.route(f"{one}/put", acting(_put, moves_money=True), methods=("POST",), here=SECTION),
     ]
 
 

@@ -24,6 +24,8 @@ from services.console.operating.blocks import (
     Tone,
 )
 
+GIVE_UP: Final = "accept-dispute"
+"""The action on a payment that gives one of its disputes up."""
 PATH: Final = "/disputes"
 SOON: Final = timedelta(days=3)
 """How near a due date is shown as pressing."""
@@ -263,7 +265,7 @@ def _forms(dispute: Dispute) -> tuple[Form, ...]:
             tone=Tone.WARN,
         ),
     )
-    return forms if dispute.inquiry else (*forms, _accept(dispute))
+    return forms if dispute.inquiry or not dispute.payment_id else (*forms, _accept(dispute))
 
 
 def _accept(dispute: Dispute) -> Form:
@@ -271,11 +273,12 @@ def _accept(dispute: Dispute) -> Form:
     return Form(
         key="accept",
         title="Give the dispute up",
-        action=f"{PATH}/{dispute.dispute_id}/accept",
-        submit=f"Give up {lost}",
-        consequence=f"{lost} is the payer's for good, and the dispute is lost. It cannot be taken back.",
-        fields=(_typed(dispute, "To confirm"),),
+        action=f"/payments/{dispute.payment_id}/{GIVE_UP}",
+        submit=f"See what giving up {lost} means",
+        consequence=f"{lost} is the payer's for good, and the dispute is lost. Nothing is done before it is confirmed.",
+        fields=(Field(name="dispute", label="", kind="hidden", value=dispute.dispute_id),),
         tone=Tone.BAD,
+        method="get",
     )
 
 

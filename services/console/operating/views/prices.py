@@ -25,7 +25,7 @@ from services.console.operating.blocks import (
     Tiles,
     Tone,
 )
-from services.console.operating.drafts import KINDS, LINES, Entry
+from services.console.operating.drafts import KINDS, LINES, Entry, last_day
 
 PATH: Final = "/price-book"
 _REVISED: Final = (
@@ -299,7 +299,7 @@ def _name(row: QuoteRow) -> str:
 
 def _more(amount_minor: int, currency: str) -> str:
     if not amount_minor:
-        return "None"
+        return "No change"
     return f"{'+' if amount_minor > 0 else ''}{cells.money(amount_minor, currency)}"
 
 
@@ -378,13 +378,17 @@ def _change(entry: Entry, given: Mapping[str, str]) -> tuple[Field, ...]:
                 retired(now=entry.retired),
             )
         case Discount():
-            until = cells.instant(entry.valid_until).date().isoformat() if entry.HasField("valid_until") else ""
             value = text("percent", "Percent", entry.percent) if entry.percent else amount("fixed", "Amount")
             return (
                 value,
                 amount("cap", "At most"),
                 amount("minimum_spend", "For at least"),
-                Field(name="until", label="Until", kind="date", value=given.get("until", "") if given else until),
+                Field(
+                    name="until",
+                    label="Until the end of",
+                    kind="date",
+                    value=given.get("until", "") if given else last_day(entry),
+                ),
                 retired(now=entry.retired),
             )
 
