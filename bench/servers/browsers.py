@@ -63,7 +63,8 @@ class Ours:
             until_settled=True,
             assertion=lambda: self._minter.mint(person),
         ) as reader:
-            source = Transitions(reader, self._frames, begins_with=payment, read=partial(self._payment, payment_id))
+            read = partial(self._payment, payment_id)
+            source = Transitions(reader, self._frames, begins_with=payment, before=None, read=read)
             await self._streams.serve(scope, receive, send, session_key=payment_id.encode(), source=source)
 
     async def _payment(self, payment_id: str) -> Payment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from batzen.type.v1.payment_pb2 import PaymentError
+from batzen.type.v1.payment_pb2 import PaymentError, PaymentState
 
 SUSPICIOUS: Final = frozenset({"lost_card", "stolen_card", "pickup_card", "fraudulent", "merchant_blacklist"})
 """To whoever holds such a card they have to be a plain refusal."""
@@ -13,10 +13,13 @@ PLAIN_DECLINE: Final = "generic_decline"
 PLAIN_MESSAGE: Final = "Your card was declined."
 
 
-def for_payer(error: PaymentError) -> PaymentError:
-    """Return a decline as its payer may see it."""
+def for_payer(error: PaymentError, state: PaymentState) -> PaymentError:
+    """Return a decline as the payer of a payment in this state may see it: in each field what a plain refusal has."""
     if error.decline_code not in SUSPICIOUS and error.code not in SUSPICIOUS:
         return error
     return PaymentError(
-        code=PLAIN_CODE, decline_code=PLAIN_DECLINE, message=PLAIN_MESSAGE, recoverable=error.recoverable
+        code=PLAIN_CODE,
+        decline_code=PLAIN_DECLINE,
+        message=PLAIN_MESSAGE,
+        recoverable=state != PaymentState.PAYMENT_STATE_FAILED,
     )

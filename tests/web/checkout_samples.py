@@ -110,6 +110,15 @@ def quote() -> pricing.Quote:
     )
 
 
+def one_rate() -> pricing.Quote:
+    """Return the same price as of one line, all of it with one rate of VAT."""
+    one = quote()
+    del one.lines[1], one.rows[1:3], one.rows[-1], one.adjustments[:]
+    one.lines[0].net_minor, one.lines[0].vat_minor = 19_482, 1_578
+    one.rows[0].amount_minor, one.rows[1].amount_minor = TOTAL_MINOR, 1_578
+    return one
+
+
 def session(
     state: str, *, snapshot: PaymentSnapshot | None = None, ago_s: int = 2, **changes: Any
 ) -> pb.PaymentSession:
@@ -148,19 +157,24 @@ def snapshot(**changes: Any) -> PaymentSnapshot:
     return PaymentSnapshot(**({"method": card, "amounts": amounts} | changes))
 
 
-def declined(decline_code: str = "insufficient_funds", code: str = "card_declined") -> pb.PaymentSession:
+def declined(
+    decline_code: str = "insufficient_funds", code: str = "card_declined", **changes: Any
+) -> pb.PaymentSession:
     """Return a payment whose last try the bank refused."""
     error = PaymentError(code=code, decline_code=decline_code, message="for logs", recoverable=True)
-    return session("REQUIRES_PAYMENT_METHOD", snapshot=snapshot(last_error=error, decline_count=1))
+    return session("REQUIRES_PAYMENT_METHOD", snapshot=snapshot(last_error=error, decline_count=1, **changes))
+
+
+def moved(revision: int, **amounts: int) -> Transition:
+    """Return the transition after which amounts are these."""
+    return Transition(
+        revision=revision, snapshot=snapshot(amounts=amounts), record_time=at(NOW + timedelta(days=4 + revision))
+    )
 
 
 def history(*refunded_minor: int) -> list[Transition]:
     """Return transitions after each of which so much had gone back."""
     return [
-        Transition(
-            revision=revision,
-            snapshot=snapshot(amounts={"captured_minor": TOTAL_MINOR, "refunded_minor": minor}),
-            record_time=at(NOW + timedelta(days=revision)),
-        )
-        for revision, minor in enumerate(refunded_minor, start=5)
+        moved(revision, captured_minor=TOTAL_MINOR, refunded_minor=minor)
+        for revision, minor in enumerate(refunded_minor, start=1)
     ]

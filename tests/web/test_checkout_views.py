@@ -10,12 +10,15 @@ from typing import Final
 import pytest
 
 from batzen.orchestrator.v1 import orchestrator_pb2 as pb
-from batzen.status.v1.status_pb2 import PHASE_PROCESSING
+from batzen.status.v1.status_pb2 import PHASE_PROCESSING, Transition
 from batzen.type.v1 import payment_pb2 as states
+from services.bff.api.legacy import views as legacy
+from services.bff.api.modern import views
 from services.bff.checkout import declines, standing, steps
-from services.bff.checkout.model import Key
-from services.bff.checkout.receipts import receipt
-from services.bff.checkout.wording import TEXTS, Wording
+from services.bff.checkout.model import Key, Outcome
+from services.bff.checkout.wording import TEXTS, Wording, sign_first
+from services.bff.declines import PLAIN_MESSAGE
+from services.bff.events.told import events_of
 from services.web.assets import Assets
 from services.web.pages import Pages
 from services.web.texts import LANGUAGES
@@ -28,6 +31,7 @@ WITHOUT_FONT_MAX: Final = 30_000
 """Bytes of a page with its style and script, compressed, before Stripe's script."""
 ASSETS: Final = Assets([SERVICES / "web" / "static", SERVICES / "bff" / "static"])
 PAGES: Final = Pages([SERVICES / "bff" / "templates", SERVICES / "web" / "templates"], assets=ASSETS)
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 SUSPECTED: Final = ("lost_card", "stolen_card", "pickup_card", "fraudulent", "merchant_blacklist")
 
 
@@ -84,6 +88,26 @@ def test_each_decline_says_what_happened_and_whether_it_was_charged(code: str, l
     assert says_so == (notice.key != declines.DUPLICATE)
 
 
+@pytest.mark.parametrize("state", ["REQUIRES_PAYMENT_METHOD", "FAILED", "CANCELED"])
+def test_no_field_of_a_suspected_decline_differs_from_those_of_a_plain_refusal(state: str) -> None:
+    value = states.PaymentState.Value(f"PAYMENT_STATE_{state}")
+
+    def told(code: str, *, recoverable: bool) -> list[object]:
+        error = states.PaymentError(
+            code="card_declined", decline_code=code, message=PLAIN_MESSAGE, recoverable=recoverable
+        )
+        payment = samples.session(state, snapshot=samples.snapshot(last_error=error)).payment
+        update = Transition(payment_id="p", state=value, snapshot=payment.snapshot)
+        return [
+            views.transition(update, is_service=False),
+            events_of(update, is_confirmed=False),
+            legacy.status(payment, "booking"),
+        ]
+
+    plain = told("generic_decline", recoverable=state != "FAILED")
+    assert [told(code, recoverable=False) for code in SUSPECTED] == [plain] * len(SUSPECTED)
+
+
 def test_stripes_own_code_counts_where_the_bank_gives_none() -> None:
     assert declines.key_of(code="expired_card", decline_code="") == "expired"
     assert declines.key_of(code="card_declined", decline_code="insufficient_funds") == "insufficient"
@@ -124,13 +148,36 @@ def test_a_card_is_entered_in_our_page_only_where_the_tenant_wants_that_and_a_sc
     assert not offered(tenant=replace(samples.TENANT, offers_form=False))
 
 
-def test_a_receipt_shows_each_time_that_money_went_back_and_what_is_left() -> None:
-    amounts = {"captured_minor": samples.TOTAL_MINOR, "refunded_minor": 5_060}
-    session = samples.session("PARTIALLY_REFUNDED", snapshot=samples.snapshot(amounts=amounts))
-    shown = receipt(session, samples.history(0, 3_060, 3_060, 5_060), samples.place()).part["receipt"]
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_was_taken_of_a_hold_is_said_and_has_a_receipt(language: str) -> None:
+    amounts = {"captured_minor": 2_000, "capturable_minor": 4_000}
+    session = samples.session("AUTHORIZED", snapshot=samples.snapshot(amounts=amounts))
+    shown = standing.standing(session, samples.place(language))
 
-    values = [fact.value for fact in shown.refunds]  # type: ignore[attr-defined] # a Receipt
-    assert [value.replace("\N{NO-BREAK SPACE}", " ") for value in values] == ["CHF−30.60", "CHF−20.00", "CHF 160.00"]
+    assert shown is not None
+    outcome: Outcome = shown.part["outcome"]  # type: ignore[assignment]
+    assert TEXTS.say(language, "outcome.nothing_yet") not in outcome.next
+    assert Wording(language, zone="UTC").amount(2_000, "CHF") in outcome.next
+    assert standing.has_receipt(session.payment)
+    assert outcome.receipt
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("state", [one for one in states.PaymentState.keys() if not one.endswith("UNSPECIFIED")])  # noqa: SIM118 no dict
+def test_no_page_says_that_nothing_was_charged_while_another_try_took_money(state: str, language: str) -> None:
+    snapshot = samples.snapshot(amounts={"surplus_minor": 1_234})
+    session = samples.session(state.removeprefix("PAYMENT_STATE_"), snapshot=snapshot)
+    place = samples.place(language)
+    denials = {TEXTS.say(language, f"{key}.next") for key in ("failed", "canceled", "expired")}
+    denials |= {TEXTS.say(language, key) for key in ("outcome.nothing_yet", "attention.not_charged", "outcome.again")}
+    pages = [standing.standing(session, place) or steps.method(session, (), place)]
+    if state.endswith("REQUIRES_PAYMENT_METHOD"):
+        pages.append(steps.method(samples.declined(amounts={"surplus_minor": 1_234}), (), place))
+
+    for shown in pages:
+        html = PAGES.render(shown.template, shown.values)
+        assert Wording(language, zone="UTC").amount(1_234, "CHF") in html
+        assert [said for said in denials if said in html] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -138,7 +185,8 @@ def test_amounts_and_rates_never_break_over_two_lines(language: str) -> None:
     words = Wording(language, zone="Europe/Zurich")
 
     assert " " not in words.amount(123_456_789, "CHF")
-    assert "-" not in words.amount(-100, "CHF")
+    assert words.amount(-100, "CHF") in (f"−CHF{NO_BREAK}1.00", f"−1.00{NO_BREAK}CHF")
+    assert sign_first("CHF-1’000.00") == f"−CHF{NO_BREAK}1’000.00"  # as a quote shows it
 
 
 def test_all_languages_say_the_same_with_the_same_values_and_none_a_sharp_s() -> None:

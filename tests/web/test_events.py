@@ -105,6 +105,27 @@ async def test_several_payments_are_told_on_one_stream_whose_id_is_the_place_in_
     assert again.status_code == 204
 
 
+async def test_who_was_told_of_a_success_is_not_told_again_for_what_comes_after(shop: Shop) -> None:
+    payment_id = await started(shop)
+    where = f"/v1/payments/{payment_id}"
+    await confirmed(shop, payment_id, "pm_card_pendingRefund")
+    amount, all_of_it = ({"amount_minor": minor, "currency_code": "CHF"} for minor in (100, 6_000))
+    part = {"amount": amount, "expected_refundable": all_of_it, "actor_id": "tester"}
+    refunded = await shop.service.post(f"{where}/refunds", json=part, headers=key(), timeout=20)
+    history = (await shop.service.get(f"{where}/transitions")).json()["transitions"]
+    first, *later = [one["revision"] for one in history if one["state"] == "SUCCEEDED"]
+    async with shop.browser(payment_id) as browser:
+        async with listening(browser, f"{where}/events", params={"after": str(first - 1)}) as stream:
+            heard = [(await stream.next()).name for _ in range(2)]
+        async with listening(browser, f"{where}/events", params={"after": str(first)}) as stream:
+            after = await stream.next()
+
+    assert refunded.status_code == 201, refunded.text
+    assert later  # the refund is on its way
+    assert heard == ["payment_status_update", "payment_confirmed"]
+    assert after.last_id == str(later[0])  # it is all that is told of this revision
+
+
 async def test_a_stream_shows_nothing_to_whoever_may_not_see_it(shop: Shop) -> None:
     mine, theirs = await started(shop), (await shop.start(payer={"payer_id": "another_payer"}))["payment"]["payment_id"]
     async with shop.browser(mine) as browser, shop.browser() as nobody:
@@ -173,21 +194,34 @@ async def test_a_deploy_ends_a_stream_that_goes_on_without_gap_or_repeat(shop: S
 def test_a_transition_is_made_events_of_once_and_few_are_kept() -> None:
     frames = Frames()
     update = Transition(payment_id="p", revision=1, state=PaymentState.PAYMENT_STATE_PROCESSING)
-    first = frames.of(update)
+    first = frames.of(update, before=None)
 
-    assert frames.of(update) is first
+    assert frames.of(update, before=PaymentState.PAYMENT_STATE_PROCESSING) is first
     for revision in range(2, KEPT_MAX + 2):
-        frames.of(Transition(payment_id="p", revision=revision))
-    assert frames.of(update) is not first
+        frames.of(Transition(payment_id="p", revision=revision), before=None)
+    assert frames.of(update, before=None) is not first
+
+
+def test_a_payment_is_confirmed_once_however_many_revisions_it_stays_so() -> None:
+    frames, succeeded = Frames(), PaymentState.PAYMENT_STATE_SUCCEEDED
+    update = Transition(payment_id="p", revision=3, state=succeeded)
+
+    def told(before: PaymentState | None) -> list[str]:
+        return [event.name for event in frames.of(update, before=before)]
+
+    assert told(succeeded) == ["payment_status_update"]
+    assert told(PaymentState.PAYMENT_STATE_PROCESSING) == ["payment_status_update", "payment_confirmed"]
+    assert told(None) == ["payment_status_update", "payment_confirmed"]
+    assert told(succeeded) == ["payment_status_update"]
 
 
 def test_an_error_is_told_where_it_is_why_a_payment_stands_there() -> None:
     update = Transition(payment_id="p", revision=3, state=PaymentState.PAYMENT_STATE_PROCESSING)
     update.snapshot.last_error.code = "card_declined"
 
-    assert [event.name for event in events_of(update)] == ["payment_status_update"]
+    assert [event.name for event in events_of(update, is_confirmed=False)] == ["payment_status_update"]
     update.state = PaymentState.PAYMENT_STATE_FAILED
-    assert [event.name for event in events_of(update)] == ["payment_status_update", "payment_error"]
+    assert [event.name for event in events_of(update, is_confirmed=False)] == ["payment_status_update", "payment_error"]
 
 
 def test_a_place_in_many_payments_is_one_word_that_fits() -> None:

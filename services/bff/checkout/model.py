@@ -306,6 +306,10 @@ class Receipt:
     rows: Sequence[Row]
     vat: Sequence[Fact]
     """Each rate, with what it is of."""
+    vat_note: str
+    """Why its VAT, or that of what is left of it, is not shown; empty where it is."""
     paid: Sequence[Fact]
     refunds: Sequence[Fact]
     total: str
+    taken: str
+    """What was taken of the total; empty where that is all of it."""

@@ -10,7 +10,7 @@ from batzen.orchestrator.v1.orchestrator_pb2 import PaymentSession
 from batzen.pricing.v1 import price_book_pb2 as book
 from batzen.pricing.v1 import pricing_pb2 as pricing
 from services.bff.checkout.model import Fact, Order, Row
-from services.bff.checkout.wording import Wording
+from services.bff.checkout.wording import Wording, sign_first
 
 KINDS: Final = {
     book.LINE_KIND_SESSION: "session",
@@ -79,17 +79,38 @@ def _vat_label(row: pricing.QuoteRow, words: Wording, *, is_within: bool) -> str
     return words.say("rows.vat_within" if is_within else "rows.vat_added", rate=_rate(row, words))
 
 
-def vat_of(session: PaymentSession, words: Wording) -> list[Fact]:
-    """Return the VAT of each rate, with the net amount that it is of."""
+def vat_of(session: PaymentSession, words: Wording, *, part_minor: int) -> list[Fact] | None:
+    """Return the VAT of each rate in a part of the price, with the net amount that it is of; None if nobody can tell.
+
+    The quote says it of the whole price. A part is divided only where one rate is that of all of it: which lines a part
+    is of is known to nobody here.
+    """
     quote = session.quote
-    facts = []
-    for row in quote.rows:
-        if row.kind != pricing.ROW_KIND_VAT or not row.payer_facing:
-            continue
-        net_minor = sum(line.net_minor for line in quote.lines if _is_of(line, row))
-        label = words.say("receipt.vat_of", rate=_rate(row, words), net=words.amount(net_minor, quote.currency_code))
-        facts.append(Fact(label=label, value=_shown(row.display, row.amount_minor, quote.currency_code, words)))
-    return facts
+    rows = [row for row in quote.rows if row.kind == pricing.ROW_KIND_VAT and row.payer_facing]
+    if not rows or part_minor <= 0:
+        return []
+    if part_minor == quote.total.amount_minor:
+        return [_vat(row, _net_minor(quote, row), row.amount_minor, quote.currency_code, words) for row in rows]
+    [row, *further] = rows
+    if further or _net_minor(quote, row) + row.amount_minor != quote.total.amount_minor:
+        return None
+    vat_minor = _share(row.amount_minor, of=quote.total.amount_minor, part=part_minor)
+    return [_vat(row, part_minor - vat_minor, vat_minor, quote.currency_code, words)]
+
+
+def _vat(row: pricing.QuoteRow, net_minor: int, vat_minor: int, currency_code: str, words: Wording) -> Fact:
+    label = words.say("receipt.vat_of", rate=_rate(row, words), net=words.amount(net_minor, currency_code))
+    shown = row.display if vat_minor == row.amount_minor else {}
+    return Fact(label=label, value=_shown(shown, vat_minor, currency_code, words))
+
+
+def _net_minor(quote: pricing.Quote, row: pricing.QuoteRow) -> int:
+    return sum(line.net_minor for line in quote.lines if _is_of(line, row))
+
+
+def _share(minor: int, *, of: int, part: int) -> int:
+    """Return `minor` × `part` ÷ `of`, none negative, rounded half up."""
+    return (2 * minor * part + of) // (2 * of)
 
 
 def _is_of(line: pricing.QuoteLine, row: pricing.QuoteRow) -> bool:
@@ -115,4 +136,4 @@ def _shown(display: Mapping[str, str], amount_minor: int, currency_code: str, wo
 
 def _in_language(display: Mapping[str, str], words: Wording) -> str:
     shown = next((text for locale, text in sorted(display.items()) if locale.split("-")[0] == words.language), "")
-    return shown.replace("-", "\N{MINUS SIGN}")
+    return sign_first(shown)

@@ -59,7 +59,7 @@ def page_of(
     steps: Sequence[Step] = (),
     notice: Notice | None = None,
 ) -> Checkout:
-    """Return what every page of a payment has."""
+    """Return what every page of a payment has; where it says nothing else, that money of the payer goes back."""
     return place.page(
         key,
         payment_id=session.payment.payment_id,
@@ -69,7 +69,7 @@ def page_of(
         lead=lead,
         order=order_of(session, place.words),
         steps=steps,
-        notice=notice,
+        notice=notice or surplus(session.payment, place),
     )
 
 
@@ -85,9 +85,21 @@ def declined(session: pb.PaymentSession, place: Place) -> Notice | None:
     error, say = session.payment.snapshot.last_error, place.words.say
     key = declines.key_of(code=error.code, decline_code=error.decline_code)
     text = say(f"decline.{key}_text")
-    if key != declines.DUPLICATE:
+    also = surplus(session.payment, place)
+    if also is not None:
+        text = f"{text} {also.text}"
+    elif key != declines.DUPLICATE:
         text = f"{text} {say('decline.not_charged')}"
     return Notice(tone=Tone.BAD, title=say(f"decline.{key}_title"), text=text, key=key)
+
+
+def surplus(payment: Payment, place: Place) -> Notice | None:
+    """Return that another try took money as well, which goes back; None where none did."""
+    minor = payment.snapshot.amounts.surplus_minor
+    if not minor:
+        return None
+    text = place.words.say("surplus.text", amount=place.words.amount(minor, payment.total.currency_code))
+    return Notice(tone=Tone.WARN, title=place.words.say("surplus.title"), text=text, key="surplus")
 
 
 def total_of(session: pb.PaymentSession, place: Place) -> str:

@@ -6,6 +6,7 @@ Which page it is follows from the state that status says; a state newer than thi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
@@ -57,7 +58,12 @@ def standing(session: pb.PaymentSession, place: Place, *, answered: int | None =
 def has_receipt(payment: Payment) -> bool:
     """Tell whether money was taken, so that there is something to show in one's books."""
     state = state_of(payment)
-    return state in OUTCOMES and OUTCOMES[state][0] in PAID
+    return state in OUTCOMES and (OUTCOMES[state][0] in PAID or _has_part(OUTCOMES[state][0], payment))
+
+
+def _has_part(key: Key, payment: Payment) -> bool:
+    """Tell whether a part of what is held was taken."""
+    return key is Key.HELD and payment.snapshot.amounts.captured_minor > 0
 
 
 def loading(session: pb.PaymentSession, place: Place) -> Shown:
@@ -80,7 +86,10 @@ def attention(session: pb.PaymentSession, place: Place) -> Shown:
         another="" if session.collection == pb.COLLECTION_CHECKOUT else f"{home}/submit",
         another_id=place.new_id(),
     )
-    page = page_of(Key.ATTENTION, session, place, lead=place.words.say("attention.lead"))
+    lead = place.words.say("attention.lead")
+    if not session.payment.snapshot.amounts.surplus_minor:
+        lead = f"{lead} {place.words.say('attention.not_charged')}"
+    page = page_of(Key.ATTENTION, session, place, lead=lead)
     return Shown(
         template="checkout/attention.html",
         page=page,
@@ -118,6 +127,7 @@ def outcome(session: pb.PaymentSession, place: Place, *, answered: int | None = 
     """Return the page of how a payment ended, or stands until something happens to it."""
     payment, words = session.payment, place.words
     key, tone = OUTCOMES[state_of(payment)]
+    may_begin_again = key in OVER and not payment.snapshot.amounts.surplus_minor
     home = place.home(payment.payment_id)
     shell_home = place.tenant.home
     ending = Outcome(
@@ -126,13 +136,16 @@ def outcome(session: pb.PaymentSession, place: Place, *, answered: int | None = 
         facts=_facts(session, key, place),
         next=_next(session, key, place),
         home=Link(label=words.say("outcome.back", name=place.tenant.name), href=shell_home) if shell_home else None,
-        receipt=f"{home}/receipt" if key in PAID else "",
-        again=Link(label=words.say("outcome.again"), href=shell_home) if key in OVER and shell_home else None,
+        receipt=f"{home}/receipt" if has_receipt(payment) else "",
+        again=Link(label=words.say("outcome.again"), href=shell_home) if may_begin_again and shell_home else None,
         question=None
         if answered is None or key is not Key.SUCCESS
         else Question(action=f"{home}/answer", request_id=place.new_id(), answered=answered),
     )
-    page = page_of(key, session, place, status=f"{words.say(f'{key}.heading')}.")
+    heading = words.say("held_part.heading" if _has_part(key, payment) else f"{key}.heading")
+    page = page_of(key, session, place, heading=heading, status=f"{heading}.")
+    if key in OVER:  # its text says already what goes back
+        page = replace(page, notice=None)
     return Shown(template="checkout/outcome.html", page=page, part={"outcome": ending}, words=words)
 
 
@@ -163,6 +176,10 @@ def _facts(session: pb.PaymentSession, key: Key, place: Place) -> list[Fact]:
 
     if key in PAID and key is not Key.SUCCESS:
         add("amount", amount(snapshot.amounts.captured_minor))
+    if _has_part(key, payment):
+        add("taken", amount(snapshot.amounts.captured_minor))
+    if key is not Key.HELD and snapshot.amounts.capturable_minor:
+        add("held", amount(snapshot.amounts.capturable_minor))
     if snapshot.HasField("method") and key not in OVER:
         add("method", named(snapshot.method, words))
     if key is Key.SCHEDULED and snapshot.HasField("charge_time"):
@@ -178,9 +195,18 @@ def _facts(session: pb.PaymentSession, key: Key, place: Place) -> list[Fact]:
 
 
 def _next(session: pb.PaymentSession, key: Key, place: Place) -> str:
-    snapshot, say = session.payment.snapshot, place.words.say
+    payment, words, say = session.payment, place.words, place.words.say
+    snapshot, currency = payment.snapshot, payment.total.currency_code
+    amounts = snapshot.amounts
+    nothing_yet = [] if amounts.surplus_minor else [say("outcome.nothing_yet")]
+    if _has_part(key, payment):
+        return say("held_part.next", taken=words.amount(amounts.captured_minor, currency))
+    if key is Key.HELD:
+        return " ".join([*nothing_yet, say("held.next")])
+    if key is Key.SCHEDULED and snapshot.HasField("charge_time"):
+        return " ".join([say("scheduled.next", time=words.moment(snapshot.charge_time.ToDatetime(UTC))), *nothing_yet])
     if key is Key.SCHEDULED:
-        if not snapshot.HasField("charge_time"):
-            return say("scheduled.next_open")
-        return say("scheduled.next", time=place.words.moment(snapshot.charge_time.ToDatetime(UTC)))
+        return " ".join([say("scheduled.next_open"), *nothing_yet])
+    if key in OVER and amounts.surplus_minor:
+        return say("surplus.over", amount=words.amount(amounts.surplus_minor, currency))
     return say(f"{key}.next")

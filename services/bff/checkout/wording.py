@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ BRANDS: Final = {
 }
 """Names of brands and kinds, the same in each language."""
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+_INNER_SIGN: Final = re.compile(r"^(\D+)-(?=\d)")
+"""CLDR writes a negative amount of Switzerland `CHF-20.00`."""
 
 
 class Wording:
@@ -48,7 +51,7 @@ class Wording:
         """Return an amount with its currency, on one line."""
         digits = DIGITS.get(currency_code, DIGITS_USUAL)
         written = locale_format(self._locale, currency_code=currency_code, digits=digits).amount(amount_minor)
-        return written.replace(" ", _NO_BREAK).replace("-", "\N{MINUS SIGN}")
+        return sign_first(written.replace(" ", _NO_BREAK))
 
     def percent(self, text: str) -> str:
         """Return a rate, given as a plain decimal."""
@@ -78,6 +81,11 @@ class Wording:
     @property
     def _babel(self) -> str:
         return self._locale.replace("-", "_")
+
+
+def sign_first(amount: str) -> str:
+    """Return a written amount with its minus in front of all: `−CHF 20.00`, as `CHF 20.00` is read."""
+    return _INNER_SIGN.sub(rf"-\1{_NO_BREAK}", amount).replace("-", "\N{MINUS SIGN}")
 
 
 def mark_of(*, brand: str, kind: str) -> str:

@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from batzen.errors import OutOfRange
 from batzen.status.v1.status_pb2 import Payment, Transition
+from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.watching import as_transition
-from services.bff.events.one import payment_of, place_after, reader_of
+from services.bff.events.one import payment_of, place_after, reader_of, state_before
 from services.bff.events.places import cursor_of, revisions_of
 from services.bff.events.told import Frames
 from services.runtime.work.loops import detached
@@ -50,8 +51,12 @@ class ManyEvents:
         if all(payment.settled and places[payment.payment_id] == payment.revision for payment in payments):
             await Response(status_code=204)(scope, receive, send)
             return
+        states = await asyncio.gather(
+            *(state_before(self._front, session, scope, one, places[one.payment_id]) for one in payments)
+        )
+        before = {payment.payment_id: state for payment, state in zip(payments, states, strict=True)}
         read = partial(payment_of, self._front, session, scope)
-        source = _Together(self._front, self._frames, session, payments, places, read=read)
+        source = _Together(self._front, self._frames, session, payments, places, before=before, read=read)
         async with source.reading():
             await self._front.streams.serve(scope, receive, send, session_key=session.key, source=source)
 
@@ -67,6 +72,7 @@ class _Together:
         payments: Sequence[Payment],
         places: Mapping[str, int | None],
         *,
+        before: Mapping[str, PaymentState | None],
         read: Callable[[str], Awaitable[Payment]],
     ) -> None:
         self._front = front
@@ -74,6 +80,7 @@ class _Together:
         self._person = person_of(session)
         self._payments = payments
         self._places = places
+        self._before = dict(before)
         self._read = read
         self._seen = {payment_id: place for payment_id, place in places.items() if place is not None}
         self._open = len(payments)
@@ -96,7 +103,9 @@ class _Together:
                 raise error
             case update:
                 self._seen[update.payment_id] = update.revision
-                return written(self._frames.of(update), event_id=cursor_of(self._seen))
+                events = self._frames.of(update, before=self._before[update.payment_id])
+                self._before[update.payment_id] = update.state
+                return written(events, event_id=cursor_of(self._seen))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:

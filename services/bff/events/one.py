@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from batzen.errors import OutOfRange
-from batzen.status.v1.status_pb2 import GetPaymentRequest, Payment, Transition
+from batzen.status.v1.status_pb2 import GetPaymentRequest, ListTransitionsRequest, Payment, Transition
+from batzen.type.v1.payment_pb2 import PaymentState
 from batzen.watching import Reader, as_transition
 from services.bff.events.told import Frames
 from services.bff.sessions.returning import PAYMENT
@@ -45,6 +46,7 @@ class OneEvents:
                 reader,
                 self._frames,
                 begins_with=payment if after is None else None,
+                before=await state_before(self._front, session, scope, payment, after),
                 read=partial(payment_of, self._front, session, scope, payment.payment_id),
             )
             del payment  # a stream is held open for long, by thousands: it keeps nothing that was told
@@ -54,22 +56,35 @@ class OneEvents:
 class Transitions:
     """The source of one stream: the payment as it stands for who comes new, and each transition after."""
 
-    __slots__ = ("_begins_with", "_frames", "_is_lost", "_read", "_reader", "wake")
+    __slots__ = ("_before", "_begins_with", "_frames", "_is_lost", "_read", "_reader", "wake")
 
     def __init__(
-        self, reader: Reader, frames: Frames, *, begins_with: Payment | None, read: Callable[[], Awaitable[Payment]]
+        self,
+        reader: Reader,
+        frames: Frames,
+        *,
+        begins_with: Payment | None,
+        before: PaymentState | None,
+        read: Callable[[], Awaitable[Payment]],
     ) -> None:
-        """`read` reads the payment as it stands, for a reader whose place in its history was forgotten."""
+        """`before` is the state that the browser was told last; None where it was told none.
+
+        `read` reads the payment as it stands, for a reader whose place in its history was forgotten.
+        """
         self._reader = reader
         self._frames = frames
         self._begins_with = begins_with
+        self._before = before
         self._read = read
         self._is_lost = False
         self.wake = reader.wake
 
     async def next_or_woken(self) -> bytes | None:
         update = await self._next()
-        return None if update is None else written(self._frames.of(update), event_id=str(update.revision))
+        if update is None:
+            return None
+        events, self._before = self._frames.of(update, before=self._before), update.state
+        return written(events, event_id=str(update.revision))
 
     async def _next(self) -> Transition | None:
         if self._is_lost:
@@ -101,6 +116,25 @@ async def payment_of(front: Front, session: Session, scope: Scope, payment_id: s
     request = GetPaymentRequest(payment_id=payment_id)
     answer = await front.peers.calls.status.GetPayment(request, metadata=front.word(session, scope))
     return answer.payment
+
+
+async def state_before(
+    front: Front, session: Session, scope: Scope, payment: Payment, after: int | None
+) -> PaymentState | None:
+    """Return the state at the revision after which a browser goes on; None where it cannot have been SUCCEEDED.
+
+    It is read where money was taken alone: browsers that wait for a payment come back by the thousand after a deploy.
+    """
+    if not after or not payment.HasField("complete_time"):
+        return None
+    if after == payment.revision:
+        return payment.state
+    request = ListTransitionsRequest(payment_id=payment.payment_id, after_revision=after - 1, page_size=1)
+    try:
+        answer = await front.peers.calls.status.ListTransitions(request, metadata=front.word(session, scope))
+    except OutOfRange:  # its place was forgotten, so it is told how the payment stands
+        return None
+    return next((one.state for one in answer.transitions if one.revision == after), None)
 
 
 def place_after(said: str, payment: Payment) -> int | None:

@@ -19,6 +19,7 @@ from tests.web import checkout_samples as samples
 from tests.web.state import State
 
 PAID: Final = {"authorized_minor": samples.TOTAL_MINOR, "captured_minor": samples.TOTAL_MINOR}
+SURPLUS: Final = samples.snapshot(amounts={"surplus_minor": samples.TOTAL_MINOR})
 SOON: Final = samples.at(samples.NOW + timedelta(days=5))
 
 
@@ -57,6 +58,11 @@ def _held() -> pb.PaymentSession:
     return samples.session("AUTHORIZED", snapshot=samples.snapshot(amounts=amounts, hold_expire_time=SOON))
 
 
+def _held_part() -> pb.PaymentSession:
+    amounts = {"authorized_minor": samples.TOTAL_MINOR, "captured_minor": 2_000, "capturable_minor": 19_060}
+    return samples.session("AUTHORIZED", snapshot=samples.snapshot(amounts=amounts, hold_expire_time=SOON))
+
+
 def _paid(**amounts: int) -> Callable[[str], pb.PaymentSession]:
     return lambda state: samples.session(state, snapshot=samples.snapshot(amounts=PAID | amounts))
 
@@ -92,10 +98,14 @@ MADE: Final[Mapping[str, Callable[[Place], Shown]]] = {
         _standing, samples.session("PROCESSING", snapshot=samples.snapshot(reason="OUTCOME_UNKNOWN"))
     ),
     "held": partial(_standing, _held()),
+    "held-part": partial(_standing, _held_part()),
     "scheduled": partial(_standing, samples.session("SCHEDULED", snapshot=samples.snapshot(charge_time=SOON))),
     "success": partial(_standing, _paid()("SUCCEEDED")),
+    "success-surplus": partial(_standing, _paid(surplus_minor=samples.TOTAL_MINOR)("SUCCEEDED")),
     "failed": partial(_standing, samples.session("FAILED")),
     "canceled": partial(_standing, samples.session("CANCELED")),
+    "canceled-surplus": partial(_standing, samples.session("CANCELED", snapshot=SURPLUS)),
+    "method-declined-surplus": partial(_method, samples.declined(amounts={"surplus_minor": samples.TOTAL_MINOR})),
     "expired": partial(_standing, samples.session("EXPIRED")),
     "partly-refunded": partial(_standing, _paid(refunded_minor=3_060)("PARTIALLY_REFUNDED")),
     "refunded": partial(_standing, _paid(refunded_minor=samples.TOTAL_MINOR)("REFUNDED")),
@@ -104,6 +114,14 @@ MADE: Final[Mapping[str, Callable[[Place], Shown]]] = {
     "receipt": partial(receipt, _paid()("SUCCEEDED"), ()),
     "receipt-refunded": partial(
         receipt, _paid(refunded_minor=5_060)("PARTIALLY_REFUNDED"), samples.history(0, 3_060, 3_060, 5_060)
+    ),
+    "receipt-part": partial(receipt, _held_part(), ()),
+    "receipt-contested": partial(
+        receipt,
+        samples.session(
+            "DISPUTE_LOST", snapshot=samples.snapshot(amounts=PAID | {"disputed_lost_minor": samples.TOTAL_MINOR})
+        ),
+        [*samples.history(0, 3_060, 0)],
     ),
     "log-in-again": messages.log_in_again,
     "missing": messages.missing,

@@ -82,7 +82,7 @@ def status(payment: Payment, booking_id: str) -> dict[str, object]:
         "paidAmountMinor": snapshot.amounts.captured_minor,
         "refundedAmountMinor": snapshot.amounts.refunded_minor,
         "paidAt": None if paid_at is None else paid_at.isoformat().replace("+00:00", "Z"),
-        "error": {**_why(payment), "recoverable": snapshot.last_error.recoverable}
+        "error": {**_why(payment), "recoverable": for_payer(snapshot.last_error, payment.state).recoverable}
         if snapshot.HasField("last_error")
         else None,
     }
@@ -115,7 +115,7 @@ def _base(payment: Payment, booking_id: str) -> dict[str, object]:
 
 def _why(payment: Payment) -> dict[str, object]:
     """Return why it went wrong, as any browser may see it."""
-    error = for_payer(payment.snapshot.last_error)
+    error = for_payer(payment.snapshot.last_error, payment.state)
     code = refusal_word((error.decline_code or error.code).upper())
     return {"code": code or "PAYMENT_STATE", "message": error.message}
 

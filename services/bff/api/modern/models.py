@@ -48,6 +48,9 @@ class Amounts(Answer):
     refunded_minor: int
     disputed_open_minor: int
     disputed_lost_minor: int
+    surplus_minor: int = Field(
+        description="Taken on another attempt than the one that counts, and not given back yet; no part of captured."
+    )
 
 
 class Method(Answer):

@@ -38,7 +38,7 @@ def payment(message: status_pb2.Payment, asker: Asker) -> models.Payment:
         attempt=snapshot.attempt,
         decline_count=snapshot.decline_count,
         method=_method(snapshot.method) if snapshot.HasField("method") else None,
-        last_error=_problem(snapshot, is_service=asker.is_service),
+        last_error=_problem(message, is_service=asker.is_service),
         charge_time=instant(snapshot, "charge_time"),
         hold_expire_time=instant(snapshot, "hold_expire_time"),
         open_time=message.open_time.ToDatetime(UTC),
@@ -56,7 +56,7 @@ def transition(message: status_pb2.Transition, *, is_service: bool) -> models.Tr
         settled=message.settled,
         reason=message.snapshot.reason,
         amounts=amounts(message.snapshot.amounts),
-        last_error=_problem(message.snapshot, is_service=is_service),
+        last_error=_problem(message, is_service=is_service),
         record_time=message.record_time.ToDatetime(UTC),
     )
 
@@ -103,6 +103,7 @@ def amounts(message: payment_pb2.PaymentSnapshot.Amounts) -> models.Amounts:
         refunded_minor=message.refunded_minor,
         disputed_open_minor=message.disputed_open_minor,
         disputed_lost_minor=message.disputed_lost_minor,
+        surplus_minor=message.surplus_minor,
     )
 
 
@@ -139,10 +140,11 @@ def _method(message: payment_pb2.PaymentSnapshot.Method) -> models.Method:
     )
 
 
-def _problem(snapshot: payment_pb2.PaymentSnapshot, *, is_service: bool) -> models.PaymentProblem | None:
+def _problem(message: status_pb2.Payment | status_pb2.Transition, *, is_service: bool) -> models.PaymentProblem | None:
+    snapshot = message.snapshot
     if not snapshot.HasField("last_error"):
         return None
-    error = snapshot.last_error if is_service else for_payer(snapshot.last_error)
+    error = snapshot.last_error if is_service else for_payer(snapshot.last_error, message.state)
     return models.PaymentProblem(
         code=error.code,
         decline_code=error.decline_code,
